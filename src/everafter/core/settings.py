@@ -1,0 +1,90 @@
+"""Settings: one frozen record read from the environment, passed on explicitly."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from everafter.core.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the environment decides.
+
+    database_url: where PostgreSQL answers; null means the embedded one under `data`.
+    data: folder of the embedded database, the rejects files and the generated secret.
+    playbook: path of the policy file; null means the wedding playbook that ships with the package.
+    smtp_url: `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays in the outbox.
+    base_url: how the outside reaches this server; links in mail begin with it.
+    secret: key for signed links and tokens.
+    """
+
+    database_url: str | None
+    data: Path
+    playbook: Path | None
+    smtp_url: str | None
+    base_url: str
+    secret: str
+
+
+SETTING_NAMES = (
+    "EVERAFTER_DATABASE_URL",
+    "EVERAFTER_DATA",
+    "EVERAFTER_PLAYBOOK",
+    "EVERAFTER_SMTP_URL",
+    "EVERAFTER_BASE_URL",
+    "EVERAFTER_SECRET",
+)
+
+
+def load_settings(env: dict[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a `…_FILE` cannot be read, or a URL is not one.
+    """
+    source = dict(os.environ) if env is None else env
+    data = Path(_value(source, "EVERAFTER_DATA") or ".everafter").absolute()
+    playbook = _value(source, "EVERAFTER_PLAYBOOK")
+    smtp_url = _value(source, "EVERAFTER_SMTP_URL")
+    if smtp_url and (
+        urlsplit(smtp_url).scheme not in {"smtp", "smtps", "smtp+starttls"} or not urlsplit(smtp_url).hostname
+    ):
+        raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
+    base_url = (_value(source, "EVERAFTER_BASE_URL") or "http://127.0.0.1:8000").rstrip("/")
+    if urlsplit(base_url).scheme not in {"http", "https"} or not urlsplit(base_url).hostname:
+        raise SettingsError(f"EVERAFTER_BASE_URL: {base_url!r} is not an http or https URL")
+    return Settings(
+        database_url=_value(source, "EVERAFTER_DATABASE_URL"),
+        data=data,
+        playbook=Path(playbook) if playbook else None,
+        smtp_url=smtp_url,
+        base_url=base_url,
+        secret=_value(source, "EVERAFTER_SECRET") or _generated_secret(data),
+    )
+
+
+def _value(env: dict[str, str], name: str) -> str | None:
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return env.get(name) or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE: cannot read {path}: {error}") from error
+
+
+def _generated_secret(data: Path) -> str:
+    """The secret of this data folder, made at the first need so that links survive a restart."""
+    path = data / "secret"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SettingsError(f"EVERAFTER_DATA: cannot write to {data}: {error}") from error
+    return path.read_text(encoding="utf-8").strip()

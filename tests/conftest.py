@@ -1,0 +1,62 @@
+"""Real PostgreSQL for every test: one embedded server, a migrated template, a clone of it per test."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from everafter.core.db import migrate
+from everafter.core.embedded import start_embedded
+from everafter.core.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One PostgreSQL for all workers (EVERAFTER_TEST_DATABASE_URL names another)."""
+    if named := os.environ.get("EVERAFTER_TEST_DATABASE_URL"):
+        return named
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    return start_embedded(shared / "data")
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """The name of a migrated database that only this worker clones."""
+    name = f"template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')
+    asyncio.run(migrate(with_database(server_url, name)))
+    return name
+
+
+@pytest.fixture
+def database(server_url: str, template: str) -> Iterator[str]:
+    """The URL of a fresh, migrated, empty database."""
+    name = f"t_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+    yield with_database(server_url, name)
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def settings(database: str, tmp_path: Path) -> Settings:
+    """Settings over that database, with no mail server."""
+    return Settings(
+        database_url=database, data=tmp_path, playbook=None, smtp_url=None, base_url="http://testserver", secret="a-secret-for-tests"
+    )
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's URL for another database."""
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    return psycopg.conninfo.make_conninfo(**{**parts, "dbname": name})
