@@ -175,3 +175,80 @@ async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame
     )
     async with conn.cursor().copy(statement) as copy:
         await copy.write(body)
+
+
+async def upsert_frame(
+    conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame
+) -> None:
+    """Insert the rows by COPY through a temporary table; where the key stands already, the other columns are replaced."""
+    if frame.is_empty():
+        return
+    staging = f"staging_{table}"
+    names = [sql.Identifier(name) for name in frame.columns]
+    columns = sql.SQL(", ").join(names)
+    await conn.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} LIMIT 0").format(
+            sql.Identifier(staging), columns, sql.Identifier(SCHEMA, table)
+        )
+    )
+    await copy_frame(conn, staging, frame)  # pyright: ignore[reportArgumentType] made of a literal
+    replaced = [sql.Identifier(name) for name in frame.columns if name not in keys]
+    await conn.execute(
+        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({})").format(
+            sql.Identifier(SCHEMA, table),
+            columns,
+            columns,
+            sql.Identifier(staging),
+            sql.SQL(", ").join(map(sql.Identifier, keys)),
+            sql.SQL(", ").join(replaced),
+            sql.SQL(", ").join(sql.SQL("excluded.{}").format(name) for name in replaced),
+        )
+    )
+    await conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(staging)))
+
+
+async def read_copy(
+    conn: Connection, statement: LiteralString, schema: dict[str, Any], values: dict[str, Any] | None = None
+) -> pl.DataFrame:
+    """Read a statement's rows by COPY on this very connection, so inside its transaction, into a frame of `schema`.
+
+    Values are put in by name as quoted literals: `{ids}`. Works for SELECT and for DELETE … RETURNING.
+    """
+    query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in (values or {}).items()})
+    parts: list[bytes | memoryview] = []
+    async with conn.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)) as copy:
+        async for part in copy:
+            parts.append(bytes(part))
+    if not parts:
+        return pl.DataFrame(schema=schema)
+    return _parse_csv(b"".join(parts), schema)
+
+
+def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
+    text = pl.read_csv(
+        body, has_header=False, schema=dict.fromkeys(schema, pl.String), missing_utf8_is_empty_string=False
+    )
+    columns: list[pl.Expr] = []
+    for name, dtype in schema.items():
+        column = pl.col(name)
+        if dtype == pl.Binary:
+            column = column.str.slice(2).str.decode("hex")
+        elif isinstance(dtype, pl.List):
+            listed = column.str.strip_chars("{}")
+            column = (
+                pl.when(listed == "")
+                .then(pl.lit([], dtype=pl.List(pl.String)))
+                .otherwise(listed.str.split(","))
+                .cast(dtype)
+            )
+        elif isinstance(dtype, pl.Datetime):
+            # PostgreSQL writes '2026-01-02 03:04:05.6+00'; the zone is always UTC on our connections
+            column = (
+                column.str.head(-3).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
+            )
+        elif dtype == pl.Boolean:
+            column = column == "t"
+        else:
+            column = column.cast(dtype)
+        columns.append(column.alias(name))
+    return text.select(columns)

@@ -1,0 +1,189 @@
+"""The pulse: one row per supplier with all that a score needs, exact at any later moment with no history read.
+
+What changes by the mere passing of time is kept as moments (`last_login_at`) or as *rings*: fixed arrays of slots, one per UTC
+day or week, that are read backwards from any later day. Day n is the n-th since 1970-01-01, week n = (day + 3) // 7, so that
+weeks begin on Monday; the slot of day (week) n is n modulo the ring's length. A slot counts only while it lies within the ring's
+length before the row's own `last_event_at`, which makes the row a function of the set of events, whatever their order.
+
+    login_days        448 days, one bit each: was there a login that day
+    clients_active_d   64 days: current couples by the day they were last active
+    feature_uses_w, clients_lost_w, tickets_w, payments_failed_w
+                       16 weeks: events (losses, new tickets) of the week
+    forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w
+                       16 weeks, by the week of *sending*: how many went out, and how many of those were answered by now
+    feature_days       one slot a feature (features.feature_id): the last day it was used, 0 for never
+    weddings           sorted epoch days of the current couples' weddings
+
+Slots are little-endian uint16 in a bytea: reading 200,000 rows took 0.3 s, against 1.3 s as int2[] (docs/decisions/0003).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+LOGIN_SLOTS = 448
+ACTIVE_SLOTS = 64
+WEEK_SLOTS = 16
+MAX_FEATURES = 512
+
+TIME = pl.Datetime("us", "UTC")
+Matrix = npt.NDArray[np.int64]
+
+FIRST_TIMES = (
+    "account_created_at",
+    "vendor_type_selected_at",
+    "completed_wizard_at",
+    "first_login_at",
+    "import_clients_started_at",
+    "first_form_at",
+    "first_invite_at",
+    "first_journey_at",
+    "first_automation_at",
+)
+WEEK_RINGS = (
+    "feature_uses_w",
+    "clients_lost_w",
+    "forms_sent_w",
+    "forms_answered_w",
+    "emails_sent_w",
+    "emails_opened_w",
+    "tickets_w",
+    "payments_failed_w",
+)
+
+EVENTS_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "type": pl.String(),
+    "occurred_at": TIME,
+    "properties": pl.String(),
+}
+CLIENTS_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "client_id": pl.String(),
+    "name": pl.String(),
+    "name_at": TIME,
+    "added_at": TIME,
+    "readded_at": TIME,
+    "wedding_date": pl.Date(),
+    "wedding_date_at": TIME,
+    "last_active_at": TIME,
+    "archived_at": TIME,
+    "lost_at": TIME,
+}
+ITEMS_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "kind": pl.String(),
+    "item_id": pl.String(),
+    "client_id": pl.String(),
+    "sent_at": TIME,
+    "answered_at": TIME,
+}
+TICKETS_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "ticket_id": pl.String(),
+    "subject": pl.String(),
+    "priority": pl.String(),
+    "opened_at": TIME,
+    "last_opened_at": TIME,
+    "resolved_at": TIME,
+}
+PULSE_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "events_total": pl.Int64(),
+    "first_event_at": TIME,
+    "last_event_at": TIME,
+    **dict.fromkeys(FIRST_TIMES, TIME),
+    "last_login_at": TIME,
+    "login_days": pl.Binary(),
+    "feature_days": pl.Binary(),
+    "clients_active_d": pl.Binary(),
+    **dict.fromkeys(WEEK_RINGS, pl.Binary()),
+    "clients_added": pl.Int64(),
+    "clients_total": pl.Int64(),
+    "weddings": pl.List(pl.Int32()),
+    "tickets_open": pl.Int64(),
+    "payment_failed_at": TIME,
+    "payment_recovered_at": TIME,
+    "usage": pl.String(),
+    "subscription": pl.String(),
+    "subscription_at": TIME,
+    "plan": pl.String(),
+    "plan_at": TIME,
+    "vendor_type": pl.String(),
+    "vendor_type_at": TIME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The folded state of some suppliers: their pulse rows and the rows of what they are made from."""
+
+    pulse: pl.DataFrame
+    clients: pl.DataFrame
+    items: pl.DataFrame
+    tickets: pl.DataFrame
+
+
+def empty_state() -> State:
+    """The state before any event."""
+    return State(
+        pl.DataFrame(schema=PULSE_SCHEMA),
+        pl.DataFrame(schema=CLIENTS_SCHEMA),
+        pl.DataFrame(schema=ITEMS_SCHEMA),
+        pl.DataFrame(schema=TICKETS_SCHEMA),
+    )
+
+
+def unpack_ring(column: pl.Series, slots: int) -> Matrix:
+    """A Binary column of uint16 slots → (rows, slots); null is all zero."""
+    width = slots * 2
+    joined = b"".join(column.fill_null(b"\0" * width).to_list())
+    return np.frombuffer(joined, dtype="<u2").reshape(len(column), slots).astype(np.int64)
+
+
+def pack_ring(matrix: Matrix) -> pl.Series:
+    """(rows, slots) → a Binary column; counts beyond 65,535 a slot stay at 65,535."""
+    data = np.clip(matrix, 0, 65535).astype("<u2")
+    return pl.Series([row.tobytes() for row in data], dtype=pl.Binary)
+
+
+def unpack_bits(column: pl.Series, slots: int) -> npt.NDArray[np.bool_]:
+    """A Binary column of bits → (rows, slots) of booleans; null is all false."""
+    width = slots // 8
+    joined = b"".join(column.fill_null(b"\0" * width).to_list())
+    return np.unpackbits(np.frombuffer(joined, dtype=np.uint8).reshape(len(column), width), axis=1).astype(bool)
+
+
+def pack_bits(matrix: npt.NDArray[np.bool_]) -> pl.Series:
+    """(rows, slots) of booleans → a Binary column."""
+    return pl.Series([row.tobytes() for row in np.packbits(matrix, axis=1)], dtype=pl.Binary)
+
+
+def unpack_slots(column: pl.Series, slots: int) -> Matrix:
+    """A Binary column of uint16 slots of any length up to `slots` → (rows, slots), zero where the row is shorter."""
+    padded = b"".join((value or b"").ljust(slots * 2, b"\0") for value in column.to_list())
+    return np.frombuffer(padded, dtype="<u2").reshape(len(column), slots).astype(np.int64)
+
+
+def pack_slots(matrix: Matrix) -> pl.Series:
+    """(rows, slots) → a Binary column, trailing zeros left out."""
+    data = matrix.astype("<u2")
+    return pl.Series(
+        [row.tobytes().rstrip(b"\0") + (b"\0" * (len(row.tobytes().rstrip(b"\0")) % 2)) for row in data],
+        dtype=pl.Binary,
+    )
+
+
+def ring_age(heads: Matrix, slots: int) -> Matrix:
+    """For each row's head (the latest day or week) and each slot, how many days or weeks before the head the slot lies."""
+    return np.mod(heads[:, None] - np.arange(slots)[None, :], slots)
+
+
+def ring_sum(ring: Matrix, heads: Matrix, now: int, window: int, *, skip: int = 0) -> Matrix:
+    """The sum over the `window` days (weeks) that end `skip` before `now`, itself included; slots after `now` do not count."""
+    at = heads[:, None] - ring_age(heads, ring.shape[1])
+    inside = (at <= now - skip) & (at > now - skip - window)
+    return (ring * inside).sum(axis=1)

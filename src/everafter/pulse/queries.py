@@ -1,0 +1,140 @@
+"""Reading and writing the folded state. One folder works at a time, so no row has to be locked (Citus: no cross-shard locks)."""
+
+import asyncio
+
+import polars as pl
+
+from everafter.core.db import Connection, read_copy, upsert_frame
+from everafter.pulse import model
+from everafter.pulse.rules import fold, read_facts
+
+_FOLD_LOCK = 7_305_002
+FOLD_BATCH = 50_000
+
+
+async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
+    """Fold up to about `limit` stored events into the pulse, in one transaction; waits for another folder to finish.
+
+    Returns:
+        How many events were folded; 0 means that nothing is pending.
+    """
+    async with conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_FOLD_LOCK])
+        events = await read_copy(
+            conn,
+            "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"
+            " RETURNING supplier_id, type, occurred_at, properties",
+            model.EVENTS_SCHEMA,
+            {"limit": limit},
+        )
+        if events.is_empty():
+            return 0
+        feature_ids = await ensure_features(conn, events)
+        before = await get_state(conn, events)
+        after = await asyncio.to_thread(fold, before, events, feature_ids)
+        await save_state(conn, after)
+        await count_types(conn, events)
+    return events.height
+
+
+async def ensure_features(conn: Connection, events: pl.DataFrame) -> dict[str, int]:
+    """The slot of every feature, new ones of these events included (first come, first slot; at most MAX_FEATURES)."""
+    used = read_facts(events)["feature"].drop_nulls().unique().sort().to_list()
+    cursor = await conn.execute("SELECT feature, feature_id FROM features")
+    known: dict[str, int] = dict(await cursor.fetchall())
+    new = [name for name in used if name not in known][: model.MAX_FEATURES - len(known)]
+    if new:
+        first = max(known.values(), default=-1) + 1
+        ids = list(range(first, first + len(new)))
+        await conn.execute(
+            "INSERT INTO features (feature, feature_id) SELECT * FROM unnest(%s::text[], %s::smallint[])", [new, ids]
+        )
+        known.update(zip(new, ids, strict=True))
+    return known
+
+
+async def get_feature_ids(conn: Connection) -> dict[str, int]:
+    """The slot of every feature seen so far."""
+    cursor = await conn.execute("SELECT feature, feature_id FROM features")
+    return dict(await cursor.fetchall())
+
+
+async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
+    """The present rows of the suppliers, clients, items and tickets that these events name."""
+    facts = read_facts(events)
+    suppliers = facts["supplier_id"].unique().to_list()
+    clients = facts.select("supplier_id", "client_id").drop_nulls().unique()
+    items = (
+        facts.select("supplier_id", "client_id", pl.coalesce("form_id", "message_id").alias("item_id"))
+        .drop_nulls()
+        .unique()
+    )
+    tickets = facts.select("supplier_id", "ticket_id").drop_nulls().unique()
+    return model.State(
+        await read_copy(
+            conn,
+            "SELECT supplier_id, events_total, first_event_at, last_event_at, account_created_at, vendor_type_selected_at,"
+            " completed_wizard_at, first_login_at, import_clients_started_at, first_form_at, first_invite_at, first_journey_at,"
+            " first_automation_at, last_login_at, login_days, feature_days, clients_active_d, feature_uses_w, clients_lost_w,"
+            " forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,"
+            " clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage, subscription,"
+            " subscription_at, plan, plan_at, vendor_type, vendor_type_at"
+            " FROM pulse WHERE supplier_id = ANY ({suppliers}::uuid[])",
+            model.PULSE_SCHEMA,
+            {"suppliers": suppliers},
+        ),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at, last_active_at,"
+            " archived_at, lost_at FROM clients"
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)",
+            model.CLIENTS_SCHEMA,
+            {"suppliers": clients["supplier_id"].to_list(), "clients": clients["client_id"].to_list()},
+        ),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, kind, item_id, client_id, sent_at, answered_at FROM sent_items"
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[]) AS named (supplier_id, client_id, item_id)"
+            " USING (supplier_id, client_id, item_id)",
+            model.ITEMS_SCHEMA,
+            {
+                "suppliers": items["supplier_id"].to_list(),
+                "clients": items["client_id"].to_list(),
+                "items": items["item_id"].to_list(),
+            },
+        ),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, ticket_id, subject, priority, opened_at, last_opened_at, resolved_at FROM tickets"
+            " JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id, ticket_id) USING (supplier_id, ticket_id)",
+            model.TICKETS_SCHEMA,
+            {"suppliers": tickets["supplier_id"].to_list(), "tickets": tickets["ticket_id"].to_list()},
+        ),
+    )
+
+
+async def save_state(conn: Connection, state: model.State) -> None:
+    """Write the folded rows, in key order."""
+    await upsert_frame(conn, "pulse", ("supplier_id",), state.pulse)
+    await upsert_frame(conn, "clients", ("supplier_id", "client_id"), state.clients.sort("supplier_id", "client_id"))
+    await upsert_frame(
+        conn,
+        "sent_items",
+        ("supplier_id", "kind", "client_id", "item_id"),
+        state.items.sort("supplier_id", "kind", "client_id", "item_id"),
+    )
+    await upsert_frame(conn, "tickets", ("supplier_id", "ticket_id"), state.tickets.sort("supplier_id", "ticket_id"))
+
+
+async def count_types(conn: Connection, events: pl.DataFrame) -> None:
+    """Count the events of each type, known to us or not."""
+    counted = events.group_by("type").agg(
+        pl.len().alias("n"), pl.col("occurred_at").min().alias("first"), pl.col("occurred_at").max().alias("last")
+    )
+    await conn.execute(
+        "INSERT INTO event_types AS t (type, events, first_at, last_at)"
+        " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])"
+        " ON CONFLICT (type) DO UPDATE SET events = t.events + excluded.events,"
+        " first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at)",
+        [counted["type"].to_list(), counted["n"].to_list(), counted["first"].to_list(), counted["last"].to_list()],
+    )

@@ -1,0 +1,400 @@
+"""Folding events into the pulse. Pure, and the same for one event or a million, in any order, in one batch or many.
+
+Each event is read as a row of the state that only knows what this event says; states are then joined column by column with the
+least, the greatest or the latest value. Such joins do not care for order or grouping, so late events converge. What is counted
+(rings, totals) is taken from what the joined rows say, minus what they said before.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from everafter.pulse import model
+from everafter.pulse.model import State
+
+IMPLIED_FEATURES = {
+    "form_created": "forms",
+    "form_sent": "forms",
+    "customer_journey_started": "journeys",
+    "automation_enabled": "automations",
+    "import_clients_started": "client_import",
+}
+CLIENT_TYPES = (
+    "client_added",
+    "client_active",
+    "client_archived",
+    "client_lost",
+    "form_sent",
+    "form_completed",
+    "journey_email_sent",
+    "journey_email_opened",
+    "invite_sent_to_client",
+)
+ITEM_TYPES = ("form_sent", "form_completed", "journey_email_sent", "journey_email_opened")
+SUBSCRIPTION_STATES = {
+    "subscription_changed": "active",
+    "subscription_paused": "paused",
+    "subscription_cancelled": "cancelled",
+}
+_FIRSTS: dict[str, tuple[str, ...]] = {
+    "account_created_at": ("account_created",),
+    "vendor_type_selected_at": ("vendor_type_selected",),
+    "completed_wizard_at": ("completed_wizard",),
+    "first_login_at": ("login",),
+    "import_clients_started_at": ("import_clients_started",),
+    "first_form_at": ("form_created", "form_sent"),
+    "first_invite_at": ("invite_sent_to_client",),
+    "first_journey_at": ("customer_journey_started", "journey_email_sent"),
+    "first_automation_at": ("automation_enabled",),
+}
+
+
+def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> State:
+    """Join events into a state.
+
+    Args:
+        state: pulse rows of (at least) the suppliers in `events`, and of their clients, items and tickets at least those that
+            `events` name; absent rows are taken as never seen.
+        events: EVENTS_SCHEMA, any order, each event once; validated before.
+        feature_ids: the slot of each feature; a feature that is not in it is counted as a use but not as adopted.
+
+    Returns:
+        The new rows of the suppliers, clients, items and tickets that `events` touch, and of no others.
+    """
+    facts = read_facts(events)
+    clients = _merge_clients(state.clients, facts)
+    items = _merge_items(state.items, facts)
+    tickets = _merge_tickets(state.tickets, facts)
+    before = State(
+        state.pulse,
+        state.clients.join(clients, on=["supplier_id", "client_id"], how="semi"),
+        state.items.join(items, on=["supplier_id", "kind", "client_id", "item_id"], how="semi"),
+        state.tickets.join(tickets, on=["supplier_id", "ticket_id"], how="semi"),
+    )
+    pulse = _merge_pulse(before, State(state.pulse, clients, items, tickets), facts, feature_ids)
+    return State(pulse, clients, items, tickets)
+
+
+def read_facts(events: pl.DataFrame) -> pl.DataFrame:
+    """The events with their properties as columns; null where a type has no such property."""
+    kind = pl.col("type")
+
+    def text(name: str, *types: str) -> pl.Expr:
+        source = pl.when(kind.is_in(list(types))).then(pl.col("properties"))
+        return source.str.json_path_match(f"$.{name}").alias(name)
+
+    return events.select("supplier_id", "type", "occurred_at", "properties").with_columns(
+        text("client_id", *CLIENT_TYPES),
+        text("form_id", "form_sent", "form_completed"),
+        text("message_id", "journey_email_sent", "journey_email_opened"),
+        text("name", "client_added"),
+        text("wedding_date", "client_added").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False),
+        text("ticket_id", "ticket_opened", "ticket_resolved"),
+        text("subject", "ticket_opened"),
+        text("priority", "ticket_opened"),
+        text("plan", "subscription_changed"),
+        text("vendor_type", "vendor_type_selected"),
+        pl.coalesce(text("feature", "feature_used"), kind.replace_strict(IMPLIED_FEATURES, default=None)).alias(
+            "feature"
+        ),
+    )
+
+
+def _at(*types: str) -> pl.Expr:
+    return pl.when(pl.col("type").is_in(list(types))).then(pl.col("occurred_at"))
+
+
+def _latest(value: str, at: str) -> pl.Expr:
+    """The value said last; of two said at once the greater, so that order of arrival cannot matter."""
+    known = pl.col(value).is_not_null()
+    return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), pl.col(value).filter(known)).last()
+
+
+def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    said = facts.filter(pl.col("client_id").is_not_null()).select(
+        "supplier_id",
+        "client_id",
+        "name",
+        pl.when(pl.col("name").is_not_null()).then(pl.col("occurred_at")).alias("name_at"),
+        _at("client_added").alias("added_at"),
+        _at("client_added").alias("readded_at"),
+        "wedding_date",
+        pl.when(pl.col("wedding_date").is_not_null()).then(pl.col("occurred_at")).alias("wedding_date_at"),
+        _at("client_active", "form_completed").alias("last_active_at"),
+        _at("client_archived").alias("archived_at"),
+        _at("client_lost").alias("lost_at"),
+    )
+    keys = ["supplier_id", "client_id"]
+    rows = pl.concat([old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed")
+    return rows.group_by(keys).agg(
+        _latest("name", "name_at"),
+        pl.col("name_at").max(),
+        pl.col("added_at").min(),
+        pl.col("readded_at").max(),
+        _latest("wedding_date", "wedding_date_at"),
+        pl.col("wedding_date_at").max(),
+        pl.col("last_active_at").max(),
+        pl.col("archived_at").max(),
+        pl.col("lost_at").max(),
+    )
+
+
+def _merge_items(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    said = facts.filter(pl.col("type").is_in(ITEM_TYPES)).select(
+        "supplier_id",
+        pl.when(pl.col("type").str.starts_with("form"))
+        .then(pl.lit("form"))
+        .otherwise(pl.lit("journey_email"))
+        .alias("kind"),
+        pl.coalesce("form_id", "message_id").alias("item_id"),
+        "client_id",
+        _at("form_sent", "journey_email_sent").alias("sent_at"),
+        _at("form_completed", "journey_email_opened").alias("answered_at"),
+    )
+    keys = ["supplier_id", "kind", "client_id", "item_id"]
+    rows = pl.concat([old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed")
+    return rows.group_by(keys).agg(pl.col("sent_at").min(), pl.col("answered_at").min())
+
+
+def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    said = facts.filter(pl.col("ticket_id").is_not_null()).select(
+        "supplier_id",
+        "ticket_id",
+        "subject",
+        "priority",
+        _at("ticket_opened").alias("opened_at"),
+        _at("ticket_opened").alias("last_opened_at"),
+        _at("ticket_resolved").alias("resolved_at"),
+    )
+    keys = ["supplier_id", "ticket_id"]
+    rows = pl.concat([old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed")
+    return rows.group_by(keys).agg(
+        _latest("subject", "last_opened_at"),
+        _latest("priority", "last_opened_at"),
+        pl.col("opened_at").min(),
+        pl.col("last_opened_at").max(),
+        pl.col("resolved_at").max(),
+    )
+
+
+def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """The pulse's columns that are a least, a greatest or a latest value."""
+    subscription = pl.col("type").replace_strict(SUBSCRIPTION_STATES, default=None)
+    # of two said at once the graver: 'active' < 'cancelled' < 'paused' would not do, so the rank goes in front
+    rank = {"active": "0active", "paused": "1paused", "cancelled": "2cancelled"}
+    automations = (pl.col("type") == "feature_used") & (pl.col("feature") == "automations")
+    said = facts.select(
+        "supplier_id",
+        pl.lit(1, pl.Int64).alias("events_total"),
+        pl.col("occurred_at").alias("first_event_at"),
+        pl.col("occurred_at").alias("last_event_at"),
+        *(
+            (
+                pl.when(
+                    pl.col("type").is_in(list(types))
+                    | (automations if name == "first_automation_at" else pl.lit(False))
+                )
+                .then(pl.col("occurred_at"))
+                .alias(name)
+            )
+            for name, types in _FIRSTS.items()
+        ),
+        _at("login").alias("last_login_at"),
+        _at("payment_failed").alias("payment_failed_at"),
+        _at("payment_recovered").alias("payment_recovered_at"),
+        subscription.replace(rank).alias("subscription"),
+        pl.when(subscription.is_not_null()).then(pl.col("occurred_at")).alias("subscription_at"),
+        "plan",
+        pl.when(pl.col("plan").is_not_null()).then(pl.col("occurred_at")).alias("plan_at"),
+        "vendor_type",
+        pl.when(pl.col("vendor_type").is_not_null()).then(pl.col("occurred_at")).alias("vendor_type_at"),
+    )
+    known = old.select(said.columns).with_columns(pl.col("subscription").replace(rank))
+    rows = pl.concat([known.join(said, on="supplier_id", how="semi"), said], how="vertical_relaxed")
+    return (
+        rows.group_by("supplier_id")
+        .agg(
+            pl.col("events_total").sum(),
+            pl.col("first_event_at", *_FIRSTS).min(),
+            pl.col("last_event_at", "last_login_at", "payment_failed_at", "payment_recovered_at").max(),
+            _latest("subscription", "subscription_at").str.slice(1),
+            pl.col("subscription_at").max(),
+            _latest("plan", "plan_at"),
+            pl.col("plan_at").max(),
+            _latest("vendor_type", "vendor_type_at"),
+            pl.col("vendor_type_at").max(),
+        )
+        .sort("supplier_id")
+    )
+
+
+def is_current() -> pl.Expr:
+    """Over client rows: neither archived nor lost since last added."""
+    ended = pl.max_horizontal("archived_at", "lost_at")
+    return ended.is_null() | (pl.col("readded_at") > ended).fill_null(False)
+
+
+def is_lost() -> pl.Expr:
+    """Over client rows: gone, and not because the wedding is over."""
+    return ~is_current() & (pl.col("lost_at") > pl.col("archived_at").fill_null(pl.lit(0).cast(model.TIME))).fill_null(
+        False
+    )
+
+
+def is_open_ticket() -> pl.Expr:
+    """Over ticket rows: opened, and not resolved since."""
+    return pl.col("last_opened_at").is_not_null() & ~(pl.col("resolved_at") >= pl.col("last_opened_at")).fill_null(
+        False
+    )
+
+
+def _day(column: str) -> pl.Expr:
+    return pl.col(column).dt.epoch("d").cast(pl.Int64)
+
+
+def _merge_pulse(before: State, after: State, facts: pl.DataFrame, feature_ids: dict[str, int]) -> pl.DataFrame:
+    moments = _merge_moments(before.pulse, facts)
+    old = moments.select("supplier_id").join(before.pulse, on="supplier_id", how="left", maintain_order="left")
+    index = moments.select("supplier_id").with_row_index("row")
+    rings = _Rings(old, moments, index)
+    for sign, state in ((-1, before), (1, after)):
+        rings.add_clients(sign, state.clients)
+        rings.add_items(sign, state.items)
+        rings.add_tickets(sign, state.tickets)
+    rings.add_events(facts, feature_ids)
+    return moments.with_columns(
+        *rings.columns(),
+        _merge_weddings(old, index, before.clients, after.clients),
+        _merge_usage(old, index, facts),
+    ).select(list(model.PULSE_SCHEMA))
+
+
+class _Rings:
+    """The counted part of a batch's pulse rows, as matrices: (rows, slots)."""
+
+    def __init__(self, old: pl.DataFrame, moments: pl.DataFrame, index: pl.DataFrame) -> None:
+        self.index = index
+        new_day = moments.select(_day("last_event_at")).to_series().to_numpy()
+        old_day = old.select(_day("last_event_at")).to_series().fill_null(0).to_numpy()
+        self.day, self.week = new_day, (new_day + 3) // 7
+        self.logins = model.unpack_bits(old["login_days"], model.LOGIN_SLOTS) & self._kept(
+            old_day, new_day, model.LOGIN_SLOTS
+        )
+        self.active = model.unpack_ring(old["clients_active_d"], model.ACTIVE_SLOTS) * self._kept(
+            old_day, new_day, model.ACTIVE_SLOTS
+        )
+        kept = self._kept((old_day + 3) // 7, self.week, model.WEEK_SLOTS)
+        self.weeks = {name: model.unpack_ring(old[name], model.WEEK_SLOTS) * kept for name in model.WEEK_RINGS}
+        self.features = model.unpack_slots(old["feature_days"], model.MAX_FEATURES)
+        self.counts = {
+            name: old[name].fill_null(0).to_numpy().astype(np.int64)
+            for name in ("clients_added", "clients_total", "tickets_open")
+        }
+
+    @staticmethod
+    def _kept(old_head: Any, new_head: Any, slots: int) -> Any:
+        """Which slots of the old ring still lie within its length before the new head."""
+        return (old_head[:, None] - model.ring_age(old_head, slots)) > (new_head[:, None] - slots)
+
+    def _add(self, ring: Any, heads: Any, frame: pl.DataFrame, at: pl.Expr, sign: int) -> None:
+        """Count each row of `frame` in the slot of its day or week, where that slot is still in the ring."""
+        where = frame.join(self.index, on="supplier_id").select("row", at.alias("at")).drop_nulls()
+        rows, ats = where["row"].to_numpy(), where["at"].to_numpy()
+        inside = ats > heads[rows] - ring.shape[1]
+        np.add.at(ring, (rows[inside], ats[inside] % ring.shape[1]), sign)
+
+    def _count(self, name: str, frame: pl.DataFrame, sign: int) -> None:
+        rows = frame.join(self.index, on="supplier_id")["row"].to_numpy()
+        np.add.at(self.counts[name], rows, sign)
+
+    def add_clients(self, sign: int, clients: pl.DataFrame) -> None:
+        current = clients.filter(is_current())
+        self._count("clients_added", clients, sign)
+        self._count("clients_total", current, sign)
+        self._add(self.active, self.day, current, _day("last_active_at"), sign)
+        self._add(self.weeks["clients_lost_w"], self.week, clients.filter(is_lost()), (_day("lost_at") + 3) // 7, sign)
+
+    def add_items(self, sign: int, items: pl.DataFrame) -> None:
+        for kind, sent, answered in (
+            ("form", "forms_sent_w", "forms_answered_w"),
+            ("journey_email", "emails_sent_w", "emails_opened_w"),
+        ):
+            of_kind = items.filter(pl.col("kind") == kind)
+            week = (_day("sent_at") + 3) // 7
+            self._add(self.weeks[sent], self.week, of_kind, week, sign)
+            self._add(self.weeks[answered], self.week, of_kind.filter(pl.col("answered_at").is_not_null()), week, sign)
+
+    def add_tickets(self, sign: int, tickets: pl.DataFrame) -> None:
+        self._count("tickets_open", tickets.filter(is_open_ticket()), sign)
+        self._add(self.weeks["tickets_w"], self.week, tickets, (_day("opened_at") + 3) // 7, sign)
+
+    def add_events(self, facts: pl.DataFrame, feature_ids: dict[str, int]) -> None:
+        week = (_day("occurred_at") + 3) // 7
+        kind = pl.col("type")
+        self._add(self.weeks["feature_uses_w"], self.week, facts.filter(kind == "feature_used"), week, 1)
+        self._add(self.weeks["payments_failed_w"], self.week, facts.filter(kind == "payment_failed"), week, 1)
+        logins = (
+            facts.filter(kind == "login")
+            .join(self.index, on="supplier_id")
+            .select("row", _day("occurred_at").alias("day"))
+        )
+        rows, days = logins["row"].to_numpy(), logins["day"].to_numpy()
+        inside = days > self.day[rows] - model.LOGIN_SLOTS
+        self.logins[rows[inside], days[inside] % model.LOGIN_SLOTS] = True
+        used = (
+            facts.with_columns(
+                pl.col("feature").replace_strict(feature_ids, default=None, return_dtype=pl.Int64).alias("slot")
+            )
+            .filter(pl.col("slot").is_not_null())
+            .join(self.index, on="supplier_id")
+            .select("row", "slot", _day("occurred_at").alias("day"))
+        )
+        np.maximum.at(self.features, (used["row"].to_numpy(), used["slot"].to_numpy()), used["day"].to_numpy())
+
+    def columns(self) -> list[pl.Series]:
+        return [
+            model.pack_bits(self.logins).alias("login_days"),
+            model.pack_ring(self.active).alias("clients_active_d"),
+            model.pack_slots(self.features).alias("feature_days"),
+            *(model.pack_ring(ring).alias(name) for name, ring in self.weeks.items()),
+            *(pl.Series(name, values, dtype=pl.Int64) for name, values in self.counts.items()),
+        ]
+
+
+def _merge_weddings(old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:
+    """The multiset of current couples' wedding days, sorted."""
+    day = pl.col("wedding_date").dt.epoch("d").cast(pl.Int32).alias("day")
+
+    def of(clients: pl.DataFrame, sign: int) -> pl.DataFrame:
+        current = clients.filter(is_current() & pl.col("wedding_date").is_not_null())
+        return current.join(index, on="supplier_id").select("row", day, pl.lit(sign, pl.Int64).alias("n"))
+
+    known = (
+        old.select(pl.col("weddings").alias("day"))
+        .with_row_index("row")
+        .explode("day", empty_as_null=True, keep_nulls=True)
+    )
+    rows = pl.concat([known.drop_nulls().with_columns(pl.lit(1, pl.Int64).alias("n")), of(before, -1), of(after, 1)])
+    counted = rows.group_by("row", "day").agg(pl.col("n").sum()).filter(pl.col("n") > 0)
+    lists = (
+        counted.with_columns(pl.col("day").repeat_by("n")).explode("day").sort("row", "day").group_by("row").agg("day")
+    )
+    joined = index.select("row").join(lists, on="row", how="left", maintain_order="left")["day"]
+    return joined.fill_null(pl.Series([[]], dtype=pl.List(pl.Int32))).cast(pl.List(pl.Int32)).alias("weddings")
+
+
+def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> pl.Series:
+    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys."""
+    usage = [value or "{}" for value in old["usage"].to_list()]
+    reports = facts.filter(pl.col("type") == "usage_reported").join(index, on="supplier_id")
+    for row, at, text in reports.select("row", pl.col("occurred_at").dt.epoch("us"), "properties").iter_rows():
+        said = json.loads(text)
+        known: dict[str, Any] = json.loads(usage[row])
+        report = [float(said["used"]), float(said["limit"]), at]
+        last = known.get(said["resource"])
+        if last is None or (last[2], last[0], last[1]) < (at, report[0], report[1]):
+            known[said["resource"]] = report
+        usage[row] = json.dumps(known, sort_keys=True)
+    return pl.Series("usage", usage, dtype=pl.String)
