@@ -5,7 +5,7 @@ day or week, that are read backwards from any later day. Day n is the n-th since
 weeks begin on Monday; the slot of day (week) n is n modulo the ring's length. A slot counts only while it lies within the ring's
 length before the row's own `last_event_at`, which makes the row a function of the set of events, whatever their order.
 
-    login_days        448 days, one bit each: was there a login that day
+    login_days        192 days, one bit each: was there a login that day
     clients_active_d   64 days: current couples by the day they were last active
     feature_uses_w, clients_lost_w, tickets_w, payments_failed_w
                        16 weeks: events (losses, new tickets) of the week
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-LOGIN_SLOTS = 448
+LOGIN_SLOTS = 192
 ACTIVE_SLOTS = 64
 WEEK_SLOTS = 16
 MAX_FEATURES = 512
@@ -108,6 +108,7 @@ PULSE_SCHEMA: dict[str, Any] = {
     "payment_failed_at": TIME,
     "payment_recovered_at": TIME,
     "usage": pl.String(),
+    "usage_ratio": pl.Float64(),
     "subscription": pl.String(),
     "subscription_at": TIME,
     "plan": pl.String(),
@@ -182,8 +183,24 @@ def ring_age(heads: Matrix, slots: int) -> Matrix:
     return np.mod(heads[:, None] - np.arange(slots)[None, :], slots)
 
 
-def ring_sum(ring: Matrix, heads: Matrix, now: int, window: int, *, skip: int = 0) -> Matrix:
-    """The sum over the `window` days (weeks) that end `skip` before `now`, itself included; slots after `now` do not count."""
-    at = heads[:, None] - ring_age(heads, ring.shape[1])
-    inside = (at <= now - skip) & (at > now - skip - window)
-    return (ring * inside).sum(axis=1)
+class RingReader:
+    """Sums over windows of a ring, for many rows and windows at once.
+
+    Args:
+        ring: (rows, slots), counts or booleans.
+        heads: (rows,), the day or week of each row's last event.
+    """
+
+    def __init__(self, ring: npt.NDArray[Any], heads: Matrix) -> None:
+        slots = ring.shape[1]
+        by_age = np.mod(heads[:, None] - np.arange(slots)[None, :], slots).astype(np.intp)
+        self.heads, self.slots = heads, slots
+        self.sums = np.zeros((len(heads), slots + 1), dtype=np.int32)
+        np.cumsum(np.take_along_axis(ring, by_age, axis=1), axis=1, out=self.sums[:, 1:])
+
+    def sum(self, now: int | Matrix, window: int, *, skip: int = 0) -> Matrix:
+        """The sum over the `window` days (weeks) that end `skip` before `now`, that one included; what is later does not count."""
+        newest = np.clip(self.heads - now + skip, 0, self.slots)
+        oldest = np.clip(self.heads - now + skip + window, 0, self.slots)
+        rows = np.arange(len(self.heads))
+        return (self.sums[rows, oldest] - self.sums[rows, newest]).astype(np.int64)

@@ -64,11 +64,7 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
     facts = read_facts(events)
     suppliers = facts["supplier_id"].unique().to_list()
     clients = facts.select("supplier_id", "client_id").drop_nulls().unique()
-    items = (
-        facts.select("supplier_id", "client_id", pl.coalesce("form_id", "message_id").alias("item_id"))
-        .drop_nulls()
-        .unique()
-    )
+    items = facts.select("supplier_id", "client_id", pl.coalesce("form_id", "message_id").alias("item_id")).drop_nulls().unique()
     tickets = facts.select("supplier_id", "ticket_id").drop_nulls().unique()
     return model.State(
         await read_copy(
@@ -77,7 +73,7 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
             " completed_wizard_at, first_login_at, import_clients_started_at, first_form_at, first_invite_at, first_journey_at,"
             " first_automation_at, last_login_at, login_days, feature_days, clients_active_d, feature_uses_w, clients_lost_w,"
             " forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,"
-            " clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage, subscription,"
+            " clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage, usage_ratio, subscription,"
             " subscription_at, plan, plan_at, vendor_type, vendor_type_at"
             " FROM pulse WHERE supplier_id = ANY ({suppliers}::uuid[])",
             model.PULSE_SCHEMA,

@@ -96,9 +96,7 @@ def read_facts(events: pl.DataFrame) -> pl.DataFrame:
         text("priority", "ticket_opened"),
         text("plan", "subscription_changed"),
         text("vendor_type", "vendor_type_selected"),
-        pl.coalesce(text("feature", "feature_used"), kind.replace_strict(IMPLIED_FEATURES, default=None)).alias(
-            "feature"
-        ),
+        pl.coalesce(text("feature", "feature_used"), kind.replace_strict(IMPLIED_FEATURES, default=None)).alias("feature"),
     )
 
 
@@ -144,10 +142,7 @@ def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 def _merge_items(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     said = facts.filter(pl.col("type").is_in(ITEM_TYPES)).select(
         "supplier_id",
-        pl.when(pl.col("type").str.starts_with("form"))
-        .then(pl.lit("form"))
-        .otherwise(pl.lit("journey_email"))
-        .alias("kind"),
+        pl.when(pl.col("type").str.starts_with("form")).then(pl.lit("form")).otherwise(pl.lit("journey_email")).alias("kind"),
         pl.coalesce("form_id", "message_id").alias("item_id"),
         "client_id",
         _at("form_sent", "journey_email_sent").alias("sent_at"),
@@ -192,10 +187,7 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         pl.col("occurred_at").alias("last_event_at"),
         *(
             (
-                pl.when(
-                    pl.col("type").is_in(list(types))
-                    | (automations if name == "first_automation_at" else pl.lit(False))
-                )
+                pl.when(pl.col("type").is_in(list(types)) | (automations if name == "first_automation_at" else pl.lit(False)))
                 .then(pl.col("occurred_at"))
                 .alias(name)
             )
@@ -238,16 +230,12 @@ def is_current() -> pl.Expr:
 
 def is_lost() -> pl.Expr:
     """Over client rows: gone, and not because the wedding is over."""
-    return ~is_current() & (pl.col("lost_at") > pl.col("archived_at").fill_null(pl.lit(0).cast(model.TIME))).fill_null(
-        False
-    )
+    return ~is_current() & (pl.col("lost_at") > pl.col("archived_at").fill_null(pl.lit(0).cast(model.TIME))).fill_null(False)
 
 
 def is_open_ticket() -> pl.Expr:
     """Over ticket rows: opened, and not resolved since."""
-    return pl.col("last_opened_at").is_not_null() & ~(pl.col("resolved_at") >= pl.col("last_opened_at")).fill_null(
-        False
-    )
+    return pl.col("last_opened_at").is_not_null() & ~(pl.col("resolved_at") >= pl.col("last_opened_at")).fill_null(False)
 
 
 def _day(column: str) -> pl.Expr:
@@ -267,7 +255,7 @@ def _merge_pulse(before: State, after: State, facts: pl.DataFrame, feature_ids: 
     return moments.with_columns(
         *rings.columns(),
         _merge_weddings(old, index, before.clients, after.clients),
-        _merge_usage(old, index, facts),
+        *_merge_usage(old, index, facts),
     ).select(list(model.PULSE_SCHEMA))
 
 
@@ -279,9 +267,7 @@ class _Rings:
         new_day = moments.select(_day("last_event_at")).to_series().to_numpy()
         old_day = old.select(_day("last_event_at")).to_series().fill_null(0).to_numpy()
         self.day, self.week = new_day, (new_day + 3) // 7
-        self.logins = model.unpack_bits(old["login_days"], model.LOGIN_SLOTS) & self._kept(
-            old_day, new_day, model.LOGIN_SLOTS
-        )
+        self.logins = model.unpack_bits(old["login_days"], model.LOGIN_SLOTS) & self._kept(old_day, new_day, model.LOGIN_SLOTS)
         self.active = model.unpack_ring(old["clients_active_d"], model.ACTIVE_SLOTS) * self._kept(
             old_day, new_day, model.ACTIVE_SLOTS
         )
@@ -289,8 +275,7 @@ class _Rings:
         self.weeks = {name: model.unpack_ring(old[name], model.WEEK_SLOTS) * kept for name in model.WEEK_RINGS}
         self.features = model.unpack_slots(old["feature_days"], model.MAX_FEATURES)
         self.counts = {
-            name: old[name].fill_null(0).to_numpy().astype(np.int64)
-            for name in ("clients_added", "clients_total", "tickets_open")
+            name: old[name].fill_null(0).to_numpy().astype(np.int64) for name in ("clients_added", "clients_total", "tickets_open")
         }
 
     @staticmethod
@@ -335,18 +320,12 @@ class _Rings:
         kind = pl.col("type")
         self._add(self.weeks["feature_uses_w"], self.week, facts.filter(kind == "feature_used"), week, 1)
         self._add(self.weeks["payments_failed_w"], self.week, facts.filter(kind == "payment_failed"), week, 1)
-        logins = (
-            facts.filter(kind == "login")
-            .join(self.index, on="supplier_id")
-            .select("row", _day("occurred_at").alias("day"))
-        )
+        logins = facts.filter(kind == "login").join(self.index, on="supplier_id").select("row", _day("occurred_at").alias("day"))
         rows, days = logins["row"].to_numpy(), logins["day"].to_numpy()
         inside = days > self.day[rows] - model.LOGIN_SLOTS
         self.logins[rows[inside], days[inside] % model.LOGIN_SLOTS] = True
         used = (
-            facts.with_columns(
-                pl.col("feature").replace_strict(feature_ids, default=None, return_dtype=pl.Int64).alias("slot")
-            )
+            facts.with_columns(pl.col("feature").replace_strict(feature_ids, default=None, return_dtype=pl.Int64).alias("slot"))
             .filter(pl.col("slot").is_not_null())
             .join(self.index, on="supplier_id")
             .select("row", "slot", _day("occurred_at").alias("day"))
@@ -371,23 +350,18 @@ def _merge_weddings(old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame
         current = clients.filter(is_current() & pl.col("wedding_date").is_not_null())
         return current.join(index, on="supplier_id").select("row", day, pl.lit(sign, pl.Int64).alias("n"))
 
-    known = (
-        old.select(pl.col("weddings").alias("day"))
-        .with_row_index("row")
-        .explode("day", empty_as_null=True, keep_nulls=True)
-    )
+    known = old.select(pl.col("weddings").alias("day")).with_row_index("row").explode("day", empty_as_null=True, keep_nulls=True)
     rows = pl.concat([known.drop_nulls().with_columns(pl.lit(1, pl.Int64).alias("n")), of(before, -1), of(after, 1)])
     counted = rows.group_by("row", "day").agg(pl.col("n").sum()).filter(pl.col("n") > 0)
-    lists = (
-        counted.with_columns(pl.col("day").repeat_by("n")).explode("day").sort("row", "day").group_by("row").agg("day")
-    )
+    lists = counted.with_columns(pl.col("day").repeat_by("n")).explode("day").sort("row", "day").group_by("row").agg("day")
     joined = index.select("row").join(lists, on="row", how="left", maintain_order="left")["day"]
     return joined.fill_null(pl.Series([[]], dtype=pl.List(pl.Int32))).cast(pl.List(pl.Int32)).alias("weddings")
 
 
-def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> pl.Series:
-    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys."""
+def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:
+    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys; and the fullest."""
     usage = [value or "{}" for value in old["usage"].to_list()]
+    ratios: list[float | None] = old["usage_ratio"].to_list()
     reports = facts.filter(pl.col("type") == "usage_reported").join(index, on="supplier_id")
     for row, at, text in reports.select("row", pl.col("occurred_at").dt.epoch("us"), "properties").iter_rows():
         said = json.loads(text)
@@ -397,4 +371,5 @@ def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) ->
         if last is None or (last[2], last[0], last[1]) < (at, report[0], report[1]):
             known[said["resource"]] = report
         usage[row] = json.dumps(known, sort_keys=True)
-    return pl.Series("usage", usage, dtype=pl.String)
+        ratios[row] = max((used / limit for used, limit, _ in known.values() if limit > 0), default=None)
+    return [pl.Series("usage", usage, dtype=pl.String), pl.Series("usage_ratio", ratios, dtype=pl.Float64)]

@@ -66,9 +66,7 @@ SIGNALS: tuple[Signal, ...] = (
         "not told: no season is assumed",
         "suppliers",
     ),
-    Signal(
-        "mrr_minor", "profile", _I, "minor units a month", "what the supplier pays each month", "not told", "suppliers"
-    ),
+    Signal("mrr_minor", "profile", _I, "minor units a month", "what the supplier pays each month", "not told", "suppliers"),
     Signal(
         "tenure_days",
         "profile",
@@ -116,9 +114,7 @@ SIGNALS: tuple[Signal, ...] = (
         "fewer than 4 login days in the 12 weeks before the last login",
         "login, season",
     ),
-    Signal(
-        "clients_total", "clients", _I, "couples", "couples on the books: not archived, not lost", _NEVER, "client_*"
-    ),
+    Signal("clients_total", "clients", _I, "couples", "couples on the books: not archived, not lost", _NEVER, "client_*"),
     Signal(
         "clients_active_30d",
         "clients",
@@ -126,7 +122,7 @@ SIGNALS: tuple[Signal, ...] = (
         "couples",
         "of these, active in the last 30 days",
         _NEVER,
-        "client_active, form_completed, journey_email_opened",
+        "client_active, form_completed",
     ),
     Signal("client_activity", "clients", _F, "0–1", "active couples ÷ couples", "no couples", "client_*"),
     Signal("clients_lost_13w", "clients", _I, "couples", "couples lost in the last 13 weeks", _NEVER, "client_lost"),
@@ -139,9 +135,7 @@ SIGNALS: tuple[Signal, ...] = (
         "no couples and none lost",
         "client_*",
     ),
-    Signal(
-        "weddings_90d", "clients", _I, "weddings", "weddings of own couples in the next 90 days", _NEVER, "client_added"
-    ),
+    Signal("weddings_90d", "clients", _I, "weddings", "weddings of own couples in the next 90 days", _NEVER, "client_added"),
     Signal("weddings_365d", "clients", _I, "weddings", "the same in the next 365 days", _NEVER, "client_added"),
     Signal(
         "days_to_next_wedding",

@@ -1,0 +1,82 @@
+"""One row per supplier with everything the signals are made from."""
+
+from datetime import datetime
+
+import polars as pl
+
+from everafter.core.db import FrameReader
+from everafter.pulse import model
+from everafter.pulse.rules import fold
+
+# COALESCE in SQL, not in frames: a supplier without a pulse row has null there, and zero where a count is asked.
+_COLUMNS = """
+    s.id::text AS supplier_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
+    coalesce(p.plan, s.plan) AS plan, s.country, coalesce(s.timezone, 'UTC') AS timezone, s.mrr_minor, s.client_limit::bigint,
+    s.created_at, s.consent"""
+
+_PULSE_COLUMNS = """
+    coalesce(p.events_total, 0) AS events_total, p.first_event_at, p.last_event_at, p.account_created_at,
+    p.vendor_type_selected_at, p.completed_wizard_at, p.first_login_at, p.import_clients_started_at, p.first_form_at,
+    p.first_invite_at, p.first_journey_at, p.first_automation_at, p.last_login_at, p.login_days, p.feature_days,
+    p.clients_active_d, p.feature_uses_w, p.clients_lost_w, p.forms_sent_w, p.forms_answered_w, p.emails_sent_w,
+    p.emails_opened_w, p.tickets_w, p.payments_failed_w, coalesce(p.clients_added, 0)::bigint AS clients_added,
+    coalesce(p.clients_total, 0)::bigint AS clients_total, p.weddings, coalesce(p.tickets_open, 0)::bigint AS tickets_open,
+    p.payment_failed_at, p.payment_recovered_at, p.usage_ratio, p.subscription"""
+
+
+async def read_inputs(reader: FrameReader, *, after: str, limit: int) -> pl.DataFrame:
+    """The next `limit` suppliers after `after` in the order of their ids, cancelled ones included."""
+    frame = await reader.fetch(
+        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
+        " WHERE s.id > {after}::uuid ORDER BY s.id LIMIT {limit}",
+        after=after,
+        limit=limit,
+    )
+    return _typed(frame)
+
+
+async def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame:
+    """The same for these suppliers; unknown ids have no row."""
+    frame = await reader.fetch(
+        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
+        " WHERE s.id = ANY ({ids}::uuid[])",
+        ids=supplier_ids,
+    )
+    return _typed(frame)
+
+
+async def read_past_inputs(
+    reader: FrameReader, feature_ids: dict[str, int], as_of: datetime, *, after: str, last: str
+) -> pl.DataFrame:
+    """The same as they stood at a past moment: the pulse is folded again from the events before it.
+
+    Args:
+        after, last: bounds of the supplier ids, the first excluded, the last included.
+    """
+    suppliers = await reader.fetch(
+        "SELECT" + _COLUMNS + " FROM suppliers s CROSS JOIN (SELECT NULL::text AS vendor_type, NULL::text AS plan) p"
+        " WHERE s.id > {after}::uuid AND s.id <= {last}::uuid AND (s.created_at IS NULL OR s.created_at < {as_of}) ORDER BY s.id",
+        after=after,
+        last=last,
+        as_of=as_of,
+    )
+    events = await reader.fetch(
+        "SELECT supplier_id::text, type, occurred_at, properties::text FROM events"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND occurred_at < {as_of}",
+        after=after,
+        last=last,
+        as_of=as_of,
+    )
+    pulse = fold(model.empty_state(), events.cast(model.EVENTS_SCHEMA), feature_ids).pulse
+    joined = suppliers.join(pulse, on="supplier_id", how="left", suffix="_said", maintain_order="left")
+    return _typed(
+        joined.with_columns(
+            pl.coalesce("vendor_type_said", "vendor_type").alias("vendor_type"),
+            pl.coalesce("plan_said", "plan").alias("plan"),
+            pl.col("events_total", "clients_added", "clients_total", "tickets_open").fill_null(0),
+        ).drop("vendor_type_said", "plan_said", "vendor_type_at", "plan_at", "usage", "subscription_at")
+    )
+
+
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col("weddings").cast(pl.List(pl.Int32)))

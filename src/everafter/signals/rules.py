@@ -1,0 +1,161 @@
+"""From what the pulse holds to the signals, for one supplier or a million. Pure: the moment is an argument."""
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from everafter.playbook.model import Playbook
+from everafter.pulse import model
+from everafter.pulse.model import Matrix, RingReader
+
+RHYTHM_DAYS = 84
+# Gamma prior of login days per day: worth half a login day in a week, so that a handful of own days outweighs it.
+_PRIOR_DAYS = 7.0
+_PRIOR_LOGINS = 0.5
+_LEAST_LOGINS = 4
+_LEAST_USES = 8
+
+
+def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]) -> pl.DataFrame:
+    """Add the signals of activity, clients, forms, journeys, features, support and money.
+
+    Args:
+        frame: a row per supplier as signals.queries reads it, with `pace` and `season_trend` from the season.
+        as_of: the moment judged; nothing later is counted.
+
+    Returns:
+        The frame with `segment` and the columns the registry (signals/model.py) names for those groups; rings are dropped.
+    """
+    now = pl.lit(as_of).cast(model.TIME)
+    began = pl.coalesce("account_created_at", "created_at")
+    frame = frame.with_columns(
+        _days_between(began, now).alias("tenure_days"),
+        _days_between(pl.coalesce("last_login_at", began), now).alias("days_since_login"),
+        pl.when(pl.col("vendor_type").is_in(list(playbook.segments)))
+        .then(pl.col("vendor_type"))
+        .otherwise(pl.lit("default"))
+        .alias("segment"),
+    )
+    past_due = pl.col("payment_failed_at").is_not_null() & ~(
+        pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
+    ).fill_null(False)
+    return (
+        frame.with_columns(_counted(frame, as_of))
+        .with_columns(_adopted(frame, playbook, as_of, feature_ids))
+        .with_columns(
+            (pl.col("days_since_login") * pl.col("pace")).alias("quiet_days"),
+            _silence_chance().alias("silence_chance"),
+            _ratio("clients_active_30d", pl.col("clients_total")).alias("client_activity"),
+            _ratio("clients_lost_13w", pl.col("clients_total") + pl.col("clients_lost_13w")).alias("client_loss_rate"),
+            _ratio("forms_answered_13w", pl.col("forms_sent_13w")).alias("form_completion_rate"),
+            _ratio("_emails_opened", pl.col("journey_emails_13w")).alias("journey_open_rate"),
+            pl.when(pl.col("_uses_before") >= _LEAST_USES)
+            .then(2 * pl.col("feature_uses_4w") / (pl.col("_uses_before") * pl.col("season_trend")))
+            .alias("feature_use_ratio"),
+            past_due.alias("payment_past_due"),
+            pl.when(past_due).then(_days_between(pl.col("payment_failed_at"), now)).alias("days_past_due"),
+            pl.max_horizontal(
+                pl.when(pl.col("client_limit") > 0).then(pl.col("clients_total") / pl.col("client_limit")), "usage_ratio"
+            ).alias("limit_ratio"),
+        )
+        .drop(
+            "_emails_opened",
+            "_uses_before",
+            "_rhythm_logins",
+            "login_days",
+            "feature_days",
+            "clients_active_d",
+            *model.WEEK_RINGS,
+            "weddings",
+        )
+    )
+
+
+def _days_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    return ((end - start).dt.total_microseconds() / 86_400_000_000).clip(lower_bound=0)
+
+
+def _ratio(part: str, whole: pl.Expr) -> pl.Expr:
+    return pl.when(whole > 0).then(pl.col(part) / whole)
+
+
+def _silence_chance() -> pl.Expr:
+    """P(no login for so long) when login days come as a Poisson process whose rate is Gamma-distributed around the own rhythm.
+
+    Gamma(a, b) after n login days in the 12 weeks up to the last login; silence of t season-adjusted days has the
+    chance (b / (b + t)) ** a (the Lomax tail). Source: the spec's notes 2 and 4; JUDGEMENT, early warning.
+    """
+    a = _PRIOR_LOGINS + pl.col("_rhythm_logins")
+    b = _PRIOR_DAYS + RHYTHM_DAYS
+    t = pl.col("days_since_login") * pl.min_horizontal(pl.col("season_trend"), 1.0)
+    return pl.when(pl.col("_rhythm_logins") >= _LEAST_LOGINS).then((b / (b + t)).pow(a))
+
+
+def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
+    """What is read from the rings and the list of weddings."""
+    today = int(as_of.timestamp() // 86_400)
+    week = (today + 3) // 7
+    head = frame["last_event_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
+    head_week = (head + 3) // 7
+    logins = RingReader(model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS), head)
+    last_login = frame["last_login_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
+    active = RingReader(model.unpack_ring(frame["clients_active_d"], model.ACTIVE_SLOTS), head)
+    weeks = {name: RingReader(model.unpack_ring(frame[name], model.WEEK_SLOTS), head_week) for name in model.WEEK_RINGS}
+    forms_sent, forms_answered = weeks["forms_sent_w"], weeks["forms_answered_w"]
+    counts: dict[str, Matrix] = {
+        "login_days_28d": logins.sum(today, 28),
+        "login_days_84d": logins.sum(today, 84),
+        "_rhythm_logins": logins.sum(last_login, RHYTHM_DAYS),
+        "clients_active_30d": active.sum(today, 30),
+        "clients_lost_13w": weeks["clients_lost_w"].sum(week, 13),
+        "forms_sent_13w": forms_sent.sum(week, 13),
+        "forms_answered_13w": forms_answered.sum(week, 13),
+        "forms_waiting": forms_sent.sum(week, 12, skip=1) - forms_answered.sum(week, 12, skip=1),
+        "journey_emails_13w": weeks["emails_sent_w"].sum(week, 13),
+        "_emails_opened": weeks["emails_opened_w"].sum(week, 13),
+        "feature_uses_4w": weeks["feature_uses_w"].sum(week, 4),
+        "_uses_before": weeks["feature_uses_w"].sum(week, 8, skip=4),
+        "tickets_4w": weeks["tickets_w"].sum(week, 4),
+        "payments_failed_13w": weeks["payments_failed_w"].sum(week, 13),
+    }
+    series = [pl.Series(name, values, dtype=pl.Int64) for name, values in counts.items()]
+    return series + _weddings(frame["weddings"], today)
+
+
+def _weddings(weddings: pl.Series, today: int) -> list[pl.Series]:
+    lengths = weddings.list.len().fill_null(0).to_numpy()
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    ahead = weddings.drop_nulls().explode(empty_as_null=False, keep_nulls=False).to_numpy().astype(np.int64) - today
+    coming = ahead >= 0
+    rows, ahead = rows[coming], ahead[coming]
+    nearest = np.full(len(lengths), np.iinfo(np.int64).max)
+    np.minimum.at(nearest, rows, ahead)
+    return [
+        pl.Series("weddings_90d", np.bincount(rows[ahead <= 90], minlength=len(lengths)), dtype=pl.Int64),
+        pl.Series("weddings_365d", np.bincount(rows[ahead <= 365], minlength=len(lengths)), dtype=pl.Int64),
+        pl.select(pl.when(pl.lit(pl.Series(nearest)) < np.iinfo(np.int64).max).then(pl.lit(pl.Series(nearest))))
+        .to_series()
+        .alias("days_to_next_wedding"),
+    ]
+
+
+def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]) -> list[pl.Series]:
+    """Key features of the segment used within the playbook's window."""
+    today = int(as_of.timestamp() // 86_400)
+    slots = max(feature_ids.values(), default=0) + 1
+    used = model.unpack_slots(frame["feature_days"], slots) > today - playbook.health.feature_window_days
+    segments = frame["segment"].to_numpy()
+    adopted = np.zeros(frame.height, dtype=np.int64)
+    keys = np.ones(frame.height, dtype=np.int64)
+    for name, segment in playbook.segments.items():
+        rows = np.flatnonzero(segments == name)
+        ids = [feature_ids[feature] for feature in segment.key_features if feature in feature_ids]
+        adopted[rows] = used[np.ix_(rows, ids)].sum(axis=1)
+        keys[rows] = len(segment.key_features)
+    known = frame["events_total"].to_numpy() > 0
+    share = pl.Series("feature_adoption", adopted / keys, dtype=pl.Float64)
+    return [
+        pl.Series("features_adopted", adopted, dtype=pl.Int64),
+        pl.select(pl.when(pl.lit(pl.Series(known))).then(pl.lit(share))).to_series().alias("feature_adoption"),
+    ]
