@@ -12,6 +12,7 @@ import pytest
 from everafter.core.db import migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
+from helpers_server import server as server
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,44 +1,69 @@
 """The web application: every slice's handlers, put together once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any
 
-import psycopg
-from litestar import Litestar
+from litestar import Litestar, Request, Response, get
+from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from psycopg_pool import PoolTimeout
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from everafter import __version__
 from everafter.core.db import make_pool
-from everafter.core.errors import EverafterError
+from everafter.core.probes import Counters
 from everafter.core.settings import Settings
-from everafter.core.web import on_database_error, on_everafter_error, on_http_error, provide_connection
+from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
+from everafter.events.jobs import FoldLoop
+from everafter.playbook.loading import load_playbook
+
+# Modules with `handlers`, one line each.
+FACES = ("everafter.core.probes",)
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
+    """The API's description."""
+    return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
 
 
 def create_app(settings: Settings, url: str) -> Litestar:
-    """The application over a migrated database at `url`."""
-    pool = make_pool(url, size=10)
+    """The application over a migrated database at `url`.
+
+    `app.state` holds settings, url, pool, playbook, keys (`core.web.KeyCache`), counters and fold (`events.jobs.FoldLoop`).
+
+    Raises:
+        InputError: the playbook cannot be followed.
+    """
+    playbook = load_playbook(settings)
 
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        app.state.settings, app.state.pool, app.state.url = settings, pool, url
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        pool = make_pool(url, size=10)
+        app.state.pool = pool
+        app.state.fold = FoldLoop(pool)
         await pool.open()
+        app.state.fold.start()
         try:
             yield
         finally:
+            await app.state.fold.stop()
             await pool.close()
 
     return Litestar(
-        route_handlers=[],
+        route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
         lifespan=[lifespan],
+        state=State({"settings": settings, "url": url, "playbook": playbook, "keys": KeyCache(), "counters": Counters()}),
         dependencies={"conn": Provide(provide_connection)},
-        exception_handlers={
-            EverafterError: on_everafter_error,
-            HTTPException: on_http_error,
-            psycopg.OperationalError: on_database_error,
-            PoolTimeout: on_database_error,
-        },
-        openapi_config=OpenAPIConfig(title="Everafter", version=__version__, path="/docs"),
+        exception_handlers=EXCEPTION_HANDLERS,
+        logging_config=None,
+        openapi_config=OpenAPIConfig(
+            title="Everafter",
+            version=__version__,
+            path="/openapi",
+            render_plugins=[JsonRenderPlugin(path="/everafter.json")],
+            use_handler_docstrings=True,
+        ),
     )

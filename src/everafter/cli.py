@@ -5,6 +5,8 @@ import sys
 import typer
 from rich.console import Console
 
+from everafter import server
+from everafter.accounts import commands as accounts_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import EverafterError
 
@@ -15,7 +17,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (core_commands,):
+for module in (
+    core_commands,
+    server,
+    accounts_commands,
+):
     module.register(app)
 
 

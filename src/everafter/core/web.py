@@ -1,6 +1,10 @@
 """The web's common ground: one transaction a request, errors as problem+json, who is calling."""
 
+import base64
+import binascii
 import hashlib
+import logging
+import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
@@ -13,12 +17,13 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
-from psycopg_pool import PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, ForbiddenError, UnauthorizedError
 
 AnyRequest = Request[Any, Any, State]
+log = logging.getLogger("everafter.web")
 
 
 async def provide_connection(state: State) -> AsyncIterator[Connection]:
@@ -27,8 +32,11 @@ async def provide_connection(state: State) -> AsyncIterator[Connection]:
     try:
         async with pool.connection() as conn:
             yield conn
-    except (PoolTimeout, psycopg.OperationalError) as error:
+    except (PoolTimeout, PoolClosed, psycopg.OperationalError) as error:
         raise DatabaseUnavailableError("the database does not answer") from error
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes]:
@@ -45,12 +53,12 @@ def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes
     headers = {"Retry-After": str(extra.get("retry_after", 5))} if status in {429, 503} else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        msgspec.json.encode(body), status_code=status, media_type="application/problem+json", headers=headers
-    )
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/problem+json", headers=headers)
 
 
-def on_everafter_error(_: AnyRequest, error: EverafterError) -> Response[bytes]:
+def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[bytes]:
+    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return on_unexpected_error(request, error)
     return problem(error.status, error.code, error.message, **error.extra)
 
 
@@ -58,37 +66,119 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     extra: dict[str, Any] = {}
     if isinstance(error, ValidationException) and error.extra:
         extra["errors"] = error.extra
-    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return problem(error.status_code, code, error.detail, **extra)
+    phrase = HTTPStatus(error.status_code).phrase
+    answer = problem(error.status_code, phrase.lower().replace(" ", "_").replace("-", "_"), error.detail or phrase, **extra)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
 
 
-def on_database_error(_: AnyRequest, error: psycopg.OperationalError | PoolTimeout) -> Response[bytes]:
+def on_database_error(_: AnyRequest, error: Exception) -> Response[bytes]:
+    log.warning("the database does not answer: %s", error)
     return problem(503, "database_unavailable", "the database does not answer; try again shortly")
+
+
+def on_unexpected_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """A mistake of ours: the log gets all of it, the caller none of the inside."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "internal", "something went wrong here; it has been logged")
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    EverafterError: on_everafter_error,
+    HTTPException: on_http_error,
+    psycopg.OperationalError: on_database_error,
+    PoolTimeout: on_database_error,
+    PoolClosed: on_database_error,
+    Exception: on_unexpected_error,
+}
+
+
+# ── who is calling ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class KeyCache:
+    """API keys seen lately, so that 50 batches a second do not ask the database 50 times.
+
+    A revoked key works for at most `LIVE_SECONDS` more; a key made just now is found after at most `UNKNOWN_SECONDS`.
+    """
+
+    LIVE_SECONDS = 5.0
+    UNKNOWN_SECONDS = 1.0
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[float, str | None]] = {}
+
+    async def find_scope(self, pool: Pool, token: str) -> str | None:
+        """The scope of a live key, or null."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        now = time.monotonic()
+        found = self._known.get(digest)
+        if found is not None and found[0] > now:
+            return found[1]
+        async with pool.connection() as conn:
+            scope = await _find_scope(conn, digest)
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[digest] = (now + (self.UNKNOWN_SECONDS if scope is None else self.LIVE_SECONDS), scope)
+        return scope
+
+
+async def _find_scope(conn: Connection, digest: bytes) -> str | None:
+    cursor = await conn.execute(
+        "SELECT scope, coalesce(last_used_at < now() - interval '1 minute', true) FROM api_keys"
+        " WHERE key_hash = %s AND revoked_at IS NULL",
+        [digest],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    if row[1]:
+        await conn.execute("UPDATE api_keys SET last_used_at = now() WHERE key_hash = %s", [digest])
+    return row[0]
+
+
+def read_bearer(header: str) -> str | None:
+    """The token of an `Authorization: Bearer …` header, or null."""
+    kind, _, token = header.partition(" ")
+    return token.strip() or None if kind.lower() == "bearer" else None
+
+
+def read_basic_user(header: str) -> str | None:
+    """The user name of an `Authorization: Basic …` header, or null; a missing colon is tolerated."""
+    kind, _, token = header.partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(token.strip() + "=" * (-len(token.strip()) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return text.partition(":")[0] or None
 
 
 def scope(*allowed: str) -> Guard:
     """A guard that lets an API key of one of these scopes pass (`write` may do all that `read` may)."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
-        header = connection.headers.get("authorization", "")
-        kind, _, token = header.partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
+        token = read_bearer(connection.headers.get("authorization", ""))
+        if token is None:
             raise UnauthorizedError("send a key as Authorization: Bearer …; `everafter key create` makes one")
-        found = await find_key_scope(connection.app.state.pool, token.strip())
-        if found is None:
-            raise UnauthorizedError("this key is not known, or was revoked")
-        if found not in allowed and not (found == "write" and "read" in allowed):
-            raise ForbiddenError(f"this key's scope is {found}; needed: {' or '.join(allowed)}")
+        await require_scope(connection.app.state, token, *allowed)
 
     return guard
 
 
-async def find_key_scope(pool: Pool, token: str) -> str | None:
-    """The scope of a live API key, or null."""
-    async with pool.connection() as conn:
-        cursor = await conn.execute(
-            "SELECT scope FROM api_keys WHERE key_hash = %s AND revoked_at IS NULL",
-            [hashlib.sha256(token.encode()).digest()],
-        )
-        row = await cursor.fetchone()
-    return row[0] if row else None
+async def require_scope(state: State, token: str, *allowed: str) -> None:
+    """Let a key of one of these scopes pass.
+
+    Raises:
+        UnauthorizedError: no such key, or it was revoked.
+        ForbiddenError: the key's scope is another.
+    """
+    keys: KeyCache = state.keys
+    found = await keys.find_scope(state.pool, token)
+    if found is None:
+        raise UnauthorizedError("this key is not known, or was revoked")
+    if found not in allowed and not (found == "write" and "read" in allowed):
+        raise ForbiddenError(f"this key's scope is {found}; needed: {' or '.join(allowed)}")

@@ -1,0 +1,74 @@
+"""`everafter key …`."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from everafter.accounts import keys
+from everafter.core.db import connection, database_url, migrate
+from everafter.core.settings import load_settings
+
+
+class KeyScope(StrEnum):
+    ingest = "ingest"
+    read = "read"
+    write = "write"
+    coach = "coach"
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Keys for the API.", no_args_is_help=True)
+    app.add_typer(group, name="key")
+
+    @group.command("create")
+    def create_command(
+        scope: Annotated[KeyScope, typer.Option(help="what the key may do")],
+        name: Annotated[str, typer.Option(help="to tell it from others")] = "",
+    ) -> None:
+        """Make a key and print it: this is the only time it can be read."""
+        typer.echo(asyncio.run(_create(scope.value, name)))
+
+    @group.command("list")
+    def list_command(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+        """Every key, without its secret."""
+        found = asyncio.run(_list())
+        if json:
+            typer.echo(msgspec.json.encode(found))
+            return
+        table = Table(Column("id", no_wrap=True), "scope", "name", "made", "last used", "revoked", box=None)
+        for key in found:
+            times = (key.created_at, key.last_used_at, key.revoked_at)
+            table.add_row(str(key.id), key.scope, key.name, *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times))
+        Console().print(table if found else "no keys yet; `everafter key create --scope ingest` makes one")
+
+    @group.command("revoke")
+    def revoke_command(which: Annotated[str, typer.Argument(help="its id, or its name")]) -> None:
+        """End a key; a running server knows it within five seconds."""
+        key = asyncio.run(_revoke(which))
+        typer.echo(f"revoked {key.id} ({key.scope}{f', {key.name}' if key.name else ''})")
+
+
+async def _database() -> str:
+    url = database_url(load_settings())
+    await migrate(url)
+    return url
+
+
+async def _create(scope: keys.Scope, name: str) -> str:
+    async with connection(await _database()) as conn:
+        return await keys.create_key(conn, scope, name)
+
+
+async def _list() -> list[keys.ApiKey]:
+    async with connection(await _database()) as conn:
+        return await keys.list_keys(conn)
+
+
+async def _revoke(which: str) -> keys.ApiKey:
+    async with connection(await _database()) as conn:
+        return await keys.revoke_key(conn, which)

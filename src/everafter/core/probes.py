@@ -1,0 +1,111 @@
+"""`/livez`, `/readyz`, `/metrics`: how the program itself is doing."""
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+from litestar import Response, get
+from litestar.datastructures import State
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from everafter.core.db import Pool, list_migrations
+from everafter.core.errors import DatabaseUnavailableError
+
+READY_SECONDS = 3.0
+
+# name, help, statement: rows of (labels as text, value). Each must stay cheap with millions of rows behind it.
+GAUGES = (
+    ("everafter_up", "whether the database answers", "SELECT '', 1"),
+    (
+        "everafter_ingest_pending_events",
+        "events stored and not yet folded",
+        "SELECT '', coalesce(max(seq) - min(seq) + 1, 0) FROM events_pending",
+    ),
+    (
+        "everafter_ingest_lag_seconds",
+        "age of the oldest event that is stored and not yet folded",
+        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() -"
+        " (SELECT received_at FROM events_pending ORDER BY seq LIMIT 1)), 0)::float8",
+    ),
+    (
+        "everafter_rejects",
+        "events refused and kept for a person to see",
+        "SELECT format('code=\"%s\"', code), count(*) FROM rejects GROUP BY code",
+    ),
+    (
+        "everafter_outbox_messages",
+        "messages not yet handed over, by state, and those nobody can be sure of",
+        "SELECT format('status=\"%s\"', status), count(*) FROM outbox"
+        " WHERE status IN ('queued', 'claimed', 'handing', 'in_doubt', 'dead') GROUP BY status",
+    ),
+    (
+        "everafter_outbox_oldest_due_seconds",
+        "age of the oldest message that could have been sent",
+        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(send_after)), 0)::float8 FROM outbox"
+        " WHERE status IN ('queued', 'claimed', 'handing') AND send_after <= now()",
+    ),
+)
+
+
+class Counters:
+    """Counts since the start of this process: name and labels → number."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], float] = defaultdict(float)
+
+    def add(self, name: str, amount: float = 1, labels: str = "") -> None:
+        self._values[name, labels] += amount
+
+    def lines(self) -> list[str]:
+        out: list[str] = []
+        for name in sorted({name for name, _ in self._values}):
+            out.append(f"# TYPE {name} counter")
+            out += [_line(name, labels, value) for (key, labels), value in sorted(self._values.items()) if key == name]
+        return out
+
+
+def _line(name: str, labels: str, value: float) -> str:
+    return f"{name}{{{labels}}} {value:g}" if labels else f"{name} {value:g}"
+
+
+@get("/livez", sync_to_thread=False)
+def livez() -> dict[str, str]:
+    """Whether the process answers; says nothing of the database."""
+    return {"status": "alive"}
+
+
+@get("/readyz")
+async def readyz(state: State) -> dict[str, Any]:
+    """Whether work can be done: the database answers and has this program's schema."""
+    pool: Pool = state.pool
+    try:
+        async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
+            cursor = await conn.execute("SELECT max(version) FROM migrations")
+            row = await cursor.fetchone()
+    except (TimeoutError, PoolTimeout, PoolClosed, psycopg.Error) as error:
+        raise DatabaseUnavailableError("the database does not answer") from error
+    version, needed = row[0] if row else None, list_migrations()[-1][0]
+    if version != needed:
+        raise DatabaseUnavailableError(f"the schema is at {version}, this program needs {needed}: `everafter migrate`")
+    return {"status": "ready", "schema": version}
+
+
+@get("/metrics", include_in_schema=False)
+async def metrics(state: State) -> Response[str]:
+    """Counts and ages in the Prometheus text format."""
+    counters: Counters = state.counters
+    pool: Pool = state.pool
+    lines = counters.lines()
+    try:
+        async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
+            for name, meaning, statement in GAUGES:
+                cursor = await conn.execute(statement)
+                lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+                lines += [_line(name, labels, float(value)) for labels, value in await cursor.fetchall()]
+    except (TimeoutError, PoolTimeout, PoolClosed, psycopg.Error):
+        lines += ["# TYPE everafter_up gauge", "everafter_up 0"]
+    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+handlers: list[Any] = [livez, readyz, metrics]

@@ -1,0 +1,73 @@
+"""`everafter serve`: the web application under uvicorn."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from typing import Annotated
+
+import typer
+import uvicorn
+from litestar import Litestar
+from rich.console import Console
+
+from everafter.app import create_app
+from everafter.core.db import database_url, migrate
+from everafter.core.errors import InputError
+from everafter.core.settings import load_settings
+
+STOP_SECONDS = 20
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("serve")
+    def serve_command(
+        host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8000,
+    ) -> None:
+        """Serve the API, the dashboard and the coach; brings the schema up to date first."""
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("everafter").setLevel(logging.INFO)
+        settings = load_settings()
+        url = database_url(settings)
+        asyncio.run(migrate(url))
+        application = create_app(settings, url)
+        with contextlib.closing(bind(host, port)) as listener:
+            shown = f"[{host}]" if ":" in host else host
+            Console(stderr=True, highlight=False).print(
+                f"Everafter answers at http://{shown}:{listener.getsockname()[1]} (Ctrl+C stops it)", soft_wrap=True
+            )
+            make_server(application).run(sockets=[listener])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: the address is not ours, or the port is taken.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return listener
+
+
+def make_server(application: Litestar) -> uvicorn.Server:
+    """A uvicorn server for the application; SIGTERM lets requests in hand finish, for `STOP_SECONDS` at most."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )

@@ -1,0 +1,86 @@
+"""A real server for tests: the application under uvicorn on a free loopback port, in a thread."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from everafter.accounts.keys import Scope, create_key
+from everafter.app import create_app
+from everafter.core.db import connection
+from everafter.core.settings import Settings
+from everafter.server import make_server
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where it listens, and the database behind it."""
+
+    base_url: str
+    database: str
+    settings: Settings
+    app: Any
+
+    def key(self, scope: Scope, name: str = "") -> str:
+        """A new API key of that scope."""
+
+        async def make() -> str:
+            async with connection(self.database) as conn:
+                return await create_key(conn, scope, name)
+
+        return asyncio.run(make())
+
+    def client(self, scope: Scope | None = None) -> httpx.Client:
+        """A client; with a scope, it sends a new key of it as Bearer."""
+        headers = {"Authorization": f"Bearer {self.key(scope)}"} if scope else {}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=30)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a statement (none for one that returns none), committed."""
+        with psycopg.connect(self.database, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+            cursor = conn.execute(statement, values)  # pyright: ignore
+            return cursor.fetchall() if cursor.description else []
+
+    def wait_folded(self, seconds: float = 10) -> None:
+        """Return once nothing is pending."""
+        deadline = time.monotonic() + seconds
+        while self.sql("SELECT EXISTS (SELECT FROM events_pending)")[0][0]:
+            assert time.monotonic() < deadline, "events are still pending"
+            time.sleep(0.02)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
+    """Serve the application over `settings.database_url` until the block ends."""
+    assert settings.database_url
+    app = create_app(settings, settings.database_url)
+    listener = socket.create_server(("127.0.0.1", 0))
+    uvicorn_server = make_server(app)
+    thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 15
+    while not uvicorn_server.started:
+        assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.01)
+    try:
+        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", settings.database_url, settings, app)
+    finally:
+        uvicorn_server.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[Server]:
+    """The application, served over a fresh database."""
+    with serving(settings) as running:
+        yield running

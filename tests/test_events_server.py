@@ -1,0 +1,29 @@
+"""The server itself: probes, errors as problem+json, keys."""
+
+from helpers_server import Server
+
+
+def test_probes(server: Server) -> None:
+    with server.client() as client:
+        assert client.get("/livez").json() == {"status": "alive"}
+        assert client.get("/readyz").json()["status"] == "ready"
+        metrics = client.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert "everafter_ingest_pending_events 0" in metrics.text
+    assert "everafter_up 1" in metrics.text
+
+
+def test_openapi_stands_at_its_path(server: Server) -> None:
+    with server.client() as client:
+        schema = client.get("/openapi.json").json()
+    assert schema["openapi"].startswith("3.1")
+    assert "/readyz" in schema["paths"]
+
+
+def test_unknown_paths_and_methods_are_problems(server: Server) -> None:
+    with server.client() as client:
+        missing, method = client.get("/nothing/here"), client.delete("/livez")
+    assert (missing.status_code, method.status_code) == (404, 405)
+    for answer in (missing, method):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status", "detail", "code"} <= answer.json().keys()
