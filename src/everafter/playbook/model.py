@@ -29,7 +29,10 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Segment(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one vendor type is judged. `login_days`: silence (season-adjusted days) under which login earns all, two thirds, a third."""
+    """How one vendor type is judged.
+
+    login_days: silence (season-adjusted days) under which the login dimension earns all, two thirds, a third.
+    """
 
     title: str
     key_features: list[Name]

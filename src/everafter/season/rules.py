@@ -1,0 +1,272 @@
+"""The season: how busy a supplier is expected to be now, against the busiest time of its own year. Pure.
+
+Two things are known: the trade's year (a prior from published figures, everafter/season/model.py) and the supplier's own coming
+weddings. Both say how much wedding work lies around a day; they are mixed by how many weddings are known, and the trade's other
+work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. docs/methods tells why.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from everafter.playbook.model import Playbook
+from everafter.season.model import ENGAGEMENTS, REGION_OF_COUNTRY, TRADE_ALIASES, TRADES, WEDDINGS, Region, Trade
+
+Floats = NDArray[np.float64]
+
+_DAYS_IN_MONTH = np.array([31, 28.25, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_MIDDLES = np.cumsum(_DAYS_IN_MONTH) - _DAYS_IN_MONTH / 2  # day of the year
+_YEAR = float(_DAYS_IN_MONTH.sum())
+_LEAD_SPREAD = 0.35  # assumed: the spread of booking leads, as a share of the mean; published are means only
+_ENQUIRY_DAYS = 75  # assumed: from the ring to the enquiries; most in the first weeks, none after two and a half months
+
+# The own weddings' grid: weeks from now, with room behind and ahead for the widest kernel.
+_WEEKS = 53
+_BEHIND = max(trade.behind_days for trade in TRADES.values()) // 7
+_AHEAD = max(trade.ahead_days for trade in TRADES.values()) // 7
+_COLUMNS = _BEHIND + _WEEKS + _AHEAD + 1
+_BLOCK_ROWS = 4096  # a block's grids stay in the processor's cache
+
+_TRADE_NAMES = tuple(TRADES)
+_REGION_NAMES: tuple[Region | None, ...] = (None, *WEDDINGS)
+
+
+# ── the prior ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def region_of(country: str | None) -> Region | None:
+    """The region of an ISO 3166-1 country or 3166-2 part of one ("GB-SCT"); null when no season is known there."""
+    code = (country or "").strip().upper()
+    return REGION_OF_COUNTRY.get(code[:2]) if len(code) == 2 or code[2:3] == "-" else None
+
+
+def trade_of(vendor_type: str | None) -> str:
+    """The trade whose year is taken for a vendor type; "default" when there is none."""
+    name = (vendor_type or "").strip().lower().replace("-", "_").replace(" ", "_")
+    name = TRADE_ALIASES.get(name, name)
+    return name if name in TRADES else "default"
+
+
+def workload_index(country: str | None, vendor_type: str | None, floor: float = 0.25) -> tuple[float, ...]:
+    """Expected activity by month, January first, as a share of the busiest month.
+
+    Work for weddings at hand, bookings of weddings a lead time ahead, enquiries of the newly engaged and a steady rest, in the
+    trade's shares. A country of which no season is known gives twelve ones.
+
+    Args:
+        country: ISO 3166-1 alpha-2, null when unknown.
+        vendor_type: null or an unknown one is judged as "default".
+        floor: the least value, in (0, 1].
+
+    Source: published monthly weddings, engagements and leads, see everafter/season/model.py.
+    """
+    work, rest = _parts(region_of(country), trade_of(vendor_type))
+    whole = work + rest
+    return tuple(float(x) for x in np.maximum(whole / whole.max(), floor))
+
+
+@lru_cache(maxsize=256)
+def _parts(region: Region | None, trade_name: str) -> tuple[Floats, Floats]:
+    """Expected activity at the twelve month middles, mean about 1: (wedding work, everything else)."""
+    trade = TRADES[trade_name]
+    if region is None:
+        return np.full(12, trade.work), np.full(12, 1 - trade.work)
+    weddings = np.array(WEDDINGS[region]) / 100 / _DAYS_IN_MONTH * _YEAR  # rate per day, mean 1
+    engagements = np.array(ENGAGEMENTS[region]) / 100 / _DAYS_IN_MONTH * _YEAR
+    offsets, weights = _kernel(trade)
+    work = _smeared(weddings, offsets, weights)
+    leads = np.arange(1.0, 2.5 * trade.lead_days)
+    likely = np.exp(-0.5 * ((leads - trade.lead_days) / (_LEAD_SPREAD * trade.lead_days)) ** 2)
+    bookings = _smeared(weddings, leads, likely)
+    lags = np.arange(float(_ENQUIRY_DAYS))
+    enquiries = _smeared(engagements, -lags, _ENQUIRY_DAYS - lags)
+    return trade.work * work, trade.bookings * bookings + trade.enquiries * enquiries + trade.steady
+
+
+def _kernel(trade: Trade) -> tuple[Floats, Floats]:
+    """Days from now to a wedding, and how much work a wedding at that distance gives: a triangle with its top on the day."""
+    offsets = np.arange(-trade.behind_days, trade.ahead_days + 1.0)
+    return offsets, _triangle(offsets, trade)
+
+
+def _triangle(days_ahead: Floats, trade: Trade) -> Floats:
+    rising, falling = 1 - days_ahead / trade.ahead_days, 1 + days_ahead / trade.behind_days
+    return np.maximum(np.where(days_ahead >= 0, rising, falling), 0)
+
+
+def _smeared(monthly: Floats, offsets: Floats, weights: Floats) -> Floats:
+    """At each month middle, the weighted mean of the curve at those offsets in days."""
+    return _at(monthly, _MIDDLES[:, None] + offsets) @ (weights / weights.sum())
+
+
+def _at(monthly: Floats, day_of_year: Floats) -> Floats:
+    """A curve given at the month middles, read at any day of the (circular) year by straight lines between them."""
+    return np.interp(day_of_year % _YEAR, _MIDDLES, monthly, period=_YEAR)
+
+
+def _day_of_year(days: list[date]) -> Floats:
+    """Where a date lies in the mean year: month lengths are scaled, so that the 29th of February shifts nothing after it."""
+    starts = np.cumsum(_DAYS_IN_MONTH) - _DAYS_IN_MONTH
+    return np.array([starts[d.month - 1] + (d.day - 0.5) / _month_days(d) * _DAYS_IN_MONTH[d.month - 1] for d in days])
+
+
+def _month_days(day: date) -> int:
+    following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return (following - day.replace(day=1)).days
+
+
+# ── on frames ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def add_pace(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The frame with `pace` (Float64, (0, 1]) and `off_season` (Boolean), neither ever null.
+
+    Pace is the activity expected on the day of `as_of` ÷ the most expected on any day of the year to come. Wedding work is the
+    trade's and the supplier's own, mixed as n : `own_weddings_weight`, n being the weddings known for the coming year. With no
+    season known (country) and no weddings, or with the season switched off, pace is exactly 1.
+
+    Args:
+        frame: `country` String and `vendor_type` String, both may be null; `weddings` List(Int32), days since 1970 (UTC) of the
+            weddings of own current couples, null as empty. One row does not influence another.
+        playbook: its `season` gives the floor, the off-season mark and the weight.
+        as_of: with a time zone; the day is the UTC one.
+    """
+    season = playbook.season
+    if not season.enabled or frame.is_empty():
+        return frame.with_columns(pace=pl.lit(1.0), off_season=pl.lit(False))
+    today = _utc_day(as_of)
+    keys = _keys(frame)
+    prior = _prior_pace(today)[keys]
+    pace = np.clip(_blended(frame["weddings"], keys, prior, season.own_weddings_weight, today), season.floor, 1.0)
+    return frame.with_columns(pace=pl.Series(pace), off_season=pl.Series(pace < season.off_season_below))
+
+
+def add_season_trend(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The frame with `season_trend` (Float64, > 0, never null): what the season alone makes of a volume.
+
+    The mean prior pace of the last 28 days ÷ that of the 56 days before: 0.8 says that a supplier in good health does a fifth
+    less now. 1 where no season is known, or with the season switched off.
+
+    Args:
+        frame: `country` String and `vendor_type` String, both may be null.
+        playbook: its `season` switches it on and gives the floor.
+        as_of: with a time zone; the last of the 28 days is its UTC day.
+    """
+    if not playbook.season.enabled or frame.is_empty():
+        return frame.with_columns(season_trend=pl.lit(1.0))
+    trend = _prior_trend(_utc_day(as_of), playbook.season.floor)
+    return frame.with_columns(season_trend=pl.Series(trend[_keys(frame)]))
+
+
+def _utc_day(as_of: datetime) -> date:
+    return as_of.astimezone(UTC).date()
+
+
+def _keys(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """Per row, the number of its (region, trade) pair."""
+    # Only distinct spellings are looked at, however many rows there are.
+    countries = {c: _REGION_NAMES.index(region_of(c)) for c in frame["country"].unique()}
+    types = {t: _TRADE_NAMES.index(trade_of(t)) for t in frame["vendor_type"].unique()}
+    key = pl.col("country").replace_strict(countries, return_dtype=pl.Int64) * len(_TRADE_NAMES) + pl.col(
+        "vendor_type"
+    ).replace_strict(types, return_dtype=pl.Int64)
+    return frame.select(key.alias("key"))["key"].to_numpy()
+
+
+def _all_parts() -> list[tuple[Floats, Floats]]:
+    return [_parts(region, trade) for region in _REGION_NAMES for trade in _TRADE_NAMES]
+
+
+@lru_cache(maxsize=64)
+def _prior_pace(today: date) -> Floats:
+    """By key: the prior's pace on one day, not floored."""
+    day = _day_of_year([today])
+    whole = [work + rest for work, rest in _all_parts()]
+    return np.array([float(_at(w, day)[0]) / float(w.max()) for w in whole])
+
+
+@lru_cache(maxsize=64)
+def _prior_trend(today: date, floor: float) -> Floats:
+    """By key: mean floored prior pace of 28 days ÷ that of the 56 days before them."""
+    days = _day_of_year([today - timedelta(days=back) for back in range(84)])
+    paces = np.array([np.maximum(_at(w, days) / w.max(), floor) for w in (a + b for a, b in _all_parts())])
+    return paces[:, :28].mean(axis=1) / paces[:, 28:].mean(axis=1)
+
+
+@lru_cache(maxsize=64)
+def _year_ahead(today: date) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """By key, at each of the coming weeks: (wedding work, the rest), and how far the true peak stands above the weekly grid's."""
+    days = _day_of_year([today + timedelta(days=7 * week) for week in range(_WEEKS)])
+    parts = _all_parts()
+    work = np.array([_at(w, days) for w, _ in parts])
+    rest = np.array([_at(r, days) for _, r in parts])
+    above = np.array([float((w + r).max()) for w, r in parts]) / (work + rest).max(axis=1)
+    return work.astype(np.float32), rest.astype(np.float32), above.astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """By key: each trade's triangle at whole weeks, and the activity one wedding gives on its day when it is the only one."""
+    weeks = np.arange(-7.0 * _BEHIND, 7.0 * _AHEAD + 1, 7.0)
+    trades = [TRADES[name] for _ in _REGION_NAMES for name in _TRADE_NAMES]
+    taps = np.stack([_triangle(weeks, trade) for trade in trades])
+    height = np.array([trade.work * _YEAR * 2 / (trade.ahead_days + trade.behind_days) for trade in trades])
+    return taps.astype(np.float32), height.astype(np.float32)
+
+
+def _blended(weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight: float, today: date) -> Floats:
+    """Pace by the trade's year and the own weddings; the prior's where no wedding is known."""
+    rows, weeks, counts = _own_weddings(weddings, today)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    pace = prior.copy()
+    for first in range(0, len(pace), _BLOCK_ROWS):
+        block = slice(first, min(first + _BLOCK_ROWS, len(pace)))
+        inside = slice(starts[block.start], starts[block.stop])
+        if inside.start == inside.stop:
+            continue
+        grid = _weekly(rows[inside] - first, weeks[inside], block.stop - first)
+        own = _paces(grid, counts[block], keys[block], weight, today)
+        pace[block] = np.where(counts[block] > 0, own, prior[block])
+    return pace
+
+
+def _own_weddings(weddings: pl.Series, today: date) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
+    """Of the weddings from a little ago to a year ahead: their rows (ascending), their weeks from now, and how many a row has."""
+    lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
+    flat = weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
+    days = flat.fill_null(-(10**6)).to_numpy().astype(np.int64) - (today - date(1970, 1, 1)).days
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    near = (days > -7 * _BEHIND) & (days < 7 * _WEEKS)
+    rows = rows[near]
+    return rows, days[near] / 7, np.bincount(rows, minlength=len(lengths))
+
+
+def _weekly(rows: NDArray[np.int64], weeks: Floats, height: int) -> NDArray[np.float32]:
+    """Weddings per row and week from now, each shared between the two weeks it lies between.
+
+    A triangle whose corners are whole weeks is read without error from such a grid, so a wedding coming a day nearer changes the
+    result by that day and never by a step.
+    """
+    lower = np.floor(weeks)
+    upper_share = weeks - lower
+    cells = rows * _COLUMNS + (lower.astype(np.int64) + _BEHIND)
+    size = height * _COLUMNS
+    grid = np.bincount(cells, 1 - upper_share, size) + np.bincount(cells + 1, upper_share, size)
+    return grid.astype(np.float32).reshape(height, _COLUMNS)
+
+
+def _paces(
+    grid: NDArray[np.float32], counts: NDArray[np.int64], keys: NDArray[np.int64], weight: float, today: date
+) -> NDArray[np.float32]:
+    """Expected activity this week ÷ the most of any week to come. Only elementwise steps: a row's result is its own."""
+    taps, height = (table[keys] for table in _taps())
+    load = np.zeros((len(keys), _WEEKS), np.float32)
+    for tap in range(_BEHIND + _AHEAD + 1):
+        load += grid[:, tap : tap + _WEEKS] * taps[:, tap, None]
+    work, rest, above = (table[keys] for table in _year_ahead(today))
+    known = (counts + weight).astype(np.float32)
+    expected = (work * np.float32(weight) + load * height[:, None]) / known[:, None] + rest
+    return expected[:, 0] / (expected.max(axis=1) * above)
