@@ -32,7 +32,7 @@ def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
-    `app.state` holds settings, url, pool, playbook, keys (`core.web.KeyCache`), counters and fold (`events.jobs.FoldLoop`).
+    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters and fold (`events.jobs.FoldLoop`).
 
     Raises:
         InputError: the playbook cannot be followed.
@@ -55,7 +55,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
     return Litestar(
         route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
         lifespan=[lifespan],
-        state=State({"settings": settings, "url": url, "playbook": playbook, "keys": KeyCache(), "counters": Counters()}),
+        state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),
         dependencies={"conn": Provide(provide_connection)},
         exception_handlers=EXCEPTION_HANDLERS,
         logging_config=None,

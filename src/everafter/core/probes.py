@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from litestar import Response, get
@@ -15,7 +15,7 @@ from everafter.core.errors import DatabaseUnavailableError
 READY_SECONDS = 3.0
 
 # name, help, statement: rows of (labels as text, value). Each must stay cheap with millions of rows behind it.
-GAUGES = (
+GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
     ("everafter_up", "whether the database answers", "SELECT '', 1"),
     (
         "everafter_ingest_pending_events",

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,6 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
@@ -157,7 +156,7 @@ def read_basic_user(header: str) -> str | None:
     return text.partition(":")[0] or None
 
 
-def scope(*allowed: str) -> Guard:
+def scope(*allowed: str) -> Callable[[ASGIConnection[Any, Any, Any, State], BaseRouteHandler], Awaitable[None]]:
     """A guard that lets an API key of one of these scopes pass (`write` may do all that `read` may)."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
@@ -176,8 +175,8 @@ async def require_scope(state: State, token: str, *allowed: str) -> None:
         UnauthorizedError: no such key, or it was revoked.
         ForbiddenError: the key's scope is another.
     """
-    keys: KeyCache = state.keys
-    found = await keys.find_scope(state.pool, token)
+    cache: KeyCache = state.key_cache
+    found = await cache.find_scope(state.pool, token)
     if found is None:
         raise UnauthorizedError("this key is not known, or was revoked")
     if found not in allowed and not (found == "write" and "read" in allowed):
