@@ -17,10 +17,16 @@ from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
 from everafter.events.jobs import FoldLoop
+from everafter.health.live import LiveJudge
 from everafter.playbook.loading import load_playbook
 
 # Modules with `handlers`, one line each.
-FACES = ("everafter.core.probes",)
+FACES = (
+    "everafter.core.probes",
+    "everafter.onboarding.api",
+    "everafter.recommendations.api",
+    "everafter.support.api",
+)
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -44,12 +50,14 @@ def create_app(settings: Settings, url: str) -> Litestar:
         pool = make_pool(url, size=10)
         app.state.pool = pool
         app.state.fold = FoldLoop(pool)
+        app.state.live = LiveJudge(url, playbook)
         await pool.open()
         app.state.fold.start()
         try:
             yield
         finally:
             await app.state.fold.stop()
+            await app.state.live.close()
             await pool.close()
 
     return Litestar(

@@ -9,6 +9,7 @@ from everafter import server
 from everafter.accounts import commands as accounts_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import EverafterError
+from everafter.daily import commands as daily_commands
 
 app = typer.Typer(
     name="everafter",
@@ -21,6 +22,7 @@ for module in (
     core_commands,
     server,
     accounts_commands,
+    daily_commands,
 ):
     module.register(app)
 

@@ -28,7 +28,7 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
     severities = {
         "login": (pl.col("quiet_days") / churn.login_full_days).clip(0, 1),
         "support_tickets": (pl.col("tickets_4w") / churn.tickets_full).clip(0, 1),
-        "feature_usage": (1 - pl.col("feature_use_ratio")).clip(0, 1),
+        "feature_usage": ((1 - pl.col("feature_use_ratio")) / churn.feature_drop_full).clip(0, 1),
         "client_churn": (pl.col("client_loss_rate") / churn.client_churn_full).clip(0, 1),
         # a payment just failed is half the matter, one unpaid for two weeks the whole; a failure made good still counts a little
         "billing": pl.when(due)

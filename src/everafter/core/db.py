@@ -226,7 +226,7 @@ async def read_copy(
 
 def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
     text = pl.read_csv(
-        body, has_header=False, schema=dict.fromkeys(schema, pl.String), missing_utf8_is_empty_string=False
+        body, has_header=False, schema=dict.fromkeys(schema, pl.String)
     )
     columns: list[pl.Expr] = []
     for name, dtype in schema.items():
@@ -246,6 +246,8 @@ def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
             column = (
                 column.str.head(-3).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
             )
+        elif dtype == pl.Date:
+            column = column.str.to_date("%Y-%m-%d")
         elif dtype == pl.Boolean:
             column = column == "t"
         else:

@@ -62,13 +62,14 @@ class Churn(Struct, frozen=True, forbid_unknown_fields=True):
 
     medium_above: Share = 0.4
     high_above: Share = 0.7
-    login: Share = 0.3
+    login: Share = 0.35
     support_tickets: Share = 0.1
-    feature_usage: Share = 0.25
-    client_churn: Share = 0.2
+    feature_usage: Share = 0.3
+    client_churn: Share = 0.1
     billing: Share = 0.15
-    login_full_days: Positive = 30
+    login_full_days: Positive = 21
     tickets_full: Positive = 4
+    feature_drop_full: Annotated[float, Meta(gt=0, le=1)] = 0.7
     client_churn_full: Annotated[float, Meta(gt=0, le=1)] = 0.25
     past_due_full_days: Positive = 14
 
@@ -138,6 +139,21 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
     action_label: str
     action_url: str
     closes: Dimension | None = None
+
+
+class Mistake(Struct, frozen=True):
+    """Something in a playbook's text that cannot be followed (error), or that is surely not meant (warning).
+
+    line, column: from 1, in characters; width: how many characters are concerned. path: `triggers.no_login_7_days.when`.
+    """
+
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+    width: int = 1
+    level: Literal["error", "warning"] = "error"
 
 
 class Playbook(Struct, frozen=True, forbid_unknown_fields=True):

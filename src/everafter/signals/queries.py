@@ -35,9 +35,9 @@ async def read_inputs(reader: FrameReader, *, after: str, limit: int) -> pl.Data
     return _typed(frame)
 
 
-async def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame:
-    """The same for these suppliers; unknown ids have no row."""
-    frame = await reader.fetch(
+def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame:
+    """The same for these suppliers, in no order; unknown ids have no row. Blocks; call it in a thread."""
+    frame = reader.read(
         "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
         " WHERE s.id = ANY ({ids}::uuid[])",
         ids=supplier_ids,

@@ -1,0 +1,123 @@
+"""The books of the daily run: which day, which slices are done."""
+
+import hashlib
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+from psycopg.types.json import Jsonb
+
+from everafter.core.db import Connection, copy_frame
+from everafter.playbook.model import Playbook
+
+_RUN_LOCK = 7_305_003
+
+
+async def lock_runs(conn: Connection) -> bool:
+    """Whether this connection now holds the one right to run; it ends with the connection."""
+    cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
+    """The number of this policy; what says the same has the same number, whatever its comments."""
+    source = msgspec.json.encode(playbook, order="sorted").decode()
+    sha = hashlib.sha256(source.encode()).hexdigest()
+    await conn.execute(
+        "INSERT INTO playbook_versions (sha256, source) VALUES (%s, %s) ON CONFLICT (sha256) DO NOTHING", [sha, source]
+    )
+    cursor = await conn.execute("SELECT version FROM playbook_versions WHERE sha256 = %s", [sha])
+    row = await cursor.fetchone()
+    assert row  # noqa: S101 inserted or found just above
+    return row[0]
+
+
+async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
+    """The moment judged by a run of that day that did not come to its end, or null."""
+    cursor = await conn.execute("SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day])
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *, replay: bool) -> str:
+    """Open the day's run, or take up the one that stopped on the way.
+
+    Returns:
+        The last supplier id that is done already: the same moment and policy go on behind it, anything else begins anew.
+    """
+    day = as_of.date()
+    cursor = await conn.execute(
+        "SELECT 1 FROM runs WHERE run_on = %s AND as_of = %s AND playbook_version = %s AND finished_at IS NULL",
+        [day, as_of, playbook_version],
+    )
+    if await cursor.fetchone():
+        cursor = await conn.execute("SELECT max(last_id::text) FROM run_slices WHERE run_on = %s", [day])
+        row = await cursor.fetchone()
+        return (row and row[0]) or FIRST_ID
+    await conn.execute("DELETE FROM run_slices WHERE run_on = %s", [day])
+    await conn.execute(
+        "INSERT INTO runs (run_on, as_of, playbook_version, replay) VALUES (%(day)s, %(as_of)s, %(version)s, %(replay)s)"
+        " ON CONFLICT (run_on) DO UPDATE SET as_of = %(as_of)s, playbook_version = %(version)s, replay = %(replay)s,"
+        " started_at = clock_timestamp(), finished_at = NULL, summary = NULL",
+        {"day": day, "as_of": as_of, "version": playbook_version, "replay": replay},
+    )
+    return FIRST_ID
+
+
+FIRST_ID = "00000000-0000-0000-0000-000000000000"
+
+
+async def save_judgement(conn: Connection, health: pl.DataFrame, churn: pl.DataFrame, *, day: date, after: str, last: str) -> None:
+    """Write a slice's scores, in place of any of the same day and suppliers."""
+    bounds: dict[str, Any] = {"day": day, "after": after, "last": last}
+    await conn.execute(
+        "DELETE FROM customer_health WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s", bounds
+    )
+    await conn.execute(
+        "DELETE FROM churn_risk WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s", bounds
+    )
+    await copy_frame(conn, "customer_health", health)
+    await copy_frame(conn, "churn_risk", churn)
+
+
+async def save_slice(conn: Connection, *, day: date, last: str, summary: dict[str, Any]) -> None:
+    """Note that every supplier up to `last` is done."""
+    await conn.execute(
+        "INSERT INTO run_slices (run_on, last_id, suppliers, summary) VALUES (%s, %s, %s, %s)",
+        [day, last, summary["suppliers"], Jsonb(summary)],
+    )
+
+
+async def list_slices(conn: Connection, day: date) -> list[dict[str, Any]]:
+    """The summaries of the day's slices."""
+    cursor = await conn.execute("SELECT summary FROM run_slices WHERE run_on = %s ORDER BY last_id", [day])
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def finish_run(conn: Connection, day: date, summary: bytes) -> None:
+    """Close the day's run."""
+    await conn.execute(
+        "UPDATE runs SET finished_at = clock_timestamp(), summary = %s::jsonb WHERE run_on = %s", [summary.decode(), day]
+    )
+
+
+async def get_bounds(conn: Connection) -> tuple[int, datetime | None, datetime | None]:
+    """How many suppliers there are, and the first and last event folded (null: none)."""
+    cursor = await conn.execute(
+        "SELECT (SELECT count(*) FROM suppliers), (SELECT min(first_event_at) FROM pulse), (SELECT max(last_event_at) FROM pulse)"
+    )
+    row = await cursor.fetchone()
+    assert row  # noqa: S101 a select without FROM always has its row
+    return row
+
+
+async def list_slice_ends(conn: Connection, *, after: str, size: int) -> list[str]:
+    """The last supplier id of each slice of `size` behind `after`, in order."""
+    cursor = await conn.execute(
+        "SELECT id::text FROM (SELECT id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS total FROM suppliers"
+        " WHERE id > %(after)s) numbered WHERE n %% %(size)s = 0 OR n = total ORDER BY id",
+        {"after": after, "size": size},
+    )
+    return [row[0] for row in await cursor.fetchall()]

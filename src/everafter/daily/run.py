@@ -1,0 +1,240 @@
+"""The daily run: for each slice of suppliers read once, judge purely, write in bulk, in one transaction.
+
+While one slice is judged the next is being read and the last is being written, on three connections. A slice is done when its
+transaction is; a run that was killed goes on behind the last slice that is done, with the moment and the policy it began with.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from everafter.core.db import Connection, FrameReader, connection
+from everafter.core.errors import ConflictError, InputError
+from everafter.daily import queries
+from everafter.daily.model import RunSummary, add_slices, summarize_slice
+from everafter.daily.rules import churn_rows, health_rows, judge
+from everafter.interventions import rules as gate
+from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
+from everafter.onboarding.queries import record_milestones
+from everafter.onboarding.rules import find_milestones
+from everafter.playbook.model import Playbook
+from everafter.playbook.rules import compile_conditions
+from everafter.pulse.queries import fold_pending, get_feature_ids
+from everafter.signals.queries import read_inputs, read_past_inputs
+
+SLICE = 20_000
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every slice of a run is judged with."""
+
+    playbook: Playbook
+    conditions: dict[str, pl.Expr]
+    as_of: datetime
+    feature_ids: dict[str, int]
+    suppressed: frozenset[str]
+    playbook_version: int
+    replay: bool
+    from_events: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SliceInputs:
+    after: str
+    last: str
+    suppliers: pl.DataFrame
+    ledger: pl.DataFrame
+    open_tasks: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SliceVerdicts:
+    """A slice's rows, ready to be written."""
+
+    judged: pl.DataFrame
+    health: pl.DataFrame
+    churn: pl.DataFrame
+    verdicts: pl.DataFrame
+    messages: pl.DataFrame
+    tasks: pl.DataFrame
+    milestones: pl.DataFrame
+    summary: dict[str, Any]
+
+
+async def run_day(
+    url: str,
+    playbook: Playbook,
+    as_of: datetime | None = None,
+    *,
+    replay: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    slice_size: int = SLICE,
+) -> RunSummary:
+    """Judge every supplier as of a moment, decide, and record.
+
+    Args:
+        as_of: null means now, or the moment of today's run that did not come to its end. A moment before the last event is
+            judged from the events before it.
+        replay: the day is past: messages are recorded as decided then, and never sent.
+        dry_run: nothing is written; the summary says what would be.
+        progress: called with (suppliers done, suppliers in all).
+
+    Raises:
+        ConflictError: another run is under way.
+        InputError: `as_of` lies in the future, or before anything is known.
+    """
+    started = perf_counter()
+    reader = FrameReader(url)
+    try:
+        async with connection(url, autocommit=True) as conn:
+            if not dry_run and not await queries.lock_runs(conn):
+                raise ConflictError("another run is under way on this database; wait for it to end")
+            if not dry_run:
+                while await fold_pending(conn):
+                    pass
+            context, total, after = await _open_run(conn, playbook, as_of, replay=replay, dry_run=dry_run)
+            slices = await _run_slices(conn, reader, context, after, total, dry_run, progress, slice_size)
+            if not dry_run:
+                slices = await queries.list_slices(conn, context.as_of.date())
+            summary = add_slices(
+                RunSummary(as_of=context.as_of, playbook_version=context.playbook_version, replay=context.replay, dry_run=dry_run),
+                slices,
+            )
+            summary.seconds = round(perf_counter() - started, 3)
+            if not dry_run:
+                await queries.finish_run(conn, context.as_of.date(), msgspec.json.encode(summary))
+            return summary
+    finally:
+        await asyncio.to_thread(reader.close)
+
+
+async def _open_run(
+    conn: Connection, playbook: Playbook, as_of: datetime | None, *, replay: bool, dry_run: bool
+) -> tuple[Context, int, str]:
+    """Settle the moment and the policy, and where to begin."""
+    now = datetime.now(UTC)
+    total, first_event, last_event = await queries.get_bounds(conn)
+    moment = as_of
+    if moment is None:
+        moment = (None if dry_run else await queries.get_unfinished_run(conn, now.date())) or now
+    elif moment > now + timedelta(minutes=5):
+        raise InputError(f"as of {moment:%Y-%m-%d %H:%M}: that is in the future")
+    elif first_event is not None and moment < first_event:
+        raise InputError(f"as of {moment:%Y-%m-%d}: nothing is known before {first_event:%Y-%m-%d %H:%M} UTC, the first event")
+    elif first_event is None and total == 0:
+        raise InputError(f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send some first")
+    version, after = 0, queries.FIRST_ID
+    if not dry_run:
+        version = await queries.ensure_playbook_version(conn, playbook)
+        async with conn.transaction():
+            after = await queries.start_run(conn, moment, version, replay=replay)
+    context = Context(
+        playbook=playbook,
+        conditions=compile_conditions(playbook),
+        as_of=moment,
+        feature_ids=await get_feature_ids(conn),
+        suppressed=await get_suppressed(conn),
+        playbook_version=version,
+        replay=replay,
+        from_events=as_of is not None and last_event is not None and last_event >= moment,
+    )
+    return context, total, after
+
+
+async def _run_slices(
+    conn: Connection,
+    reader: FrameReader,
+    context: Context,
+    after: str,
+    total: int,
+    dry_run: bool,
+    progress: Progress | None,
+    slice_size: int,
+) -> list[dict[str, Any]]:
+    """Read ahead, judge, write behind."""
+    ends = await queries.list_slice_ends(conn, after=after, size=slice_size)
+    starts = [after, *ends[:-1]]
+    done, summaries = 0, list[dict[str, Any]]()
+    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0], slice_size)) if ends else None
+    writing: asyncio.Task[None] | None = None
+    try:
+        for number in range(len(ends)):
+            assert reading is not None  # noqa: S101 set above and at the end of each turn
+            inputs = await reading
+            following = number + 1
+            reading = (
+                asyncio.create_task(_read(reader, context, starts[following], ends[following], slice_size))
+                if following < len(ends)
+                else None
+            )
+            verdicts = await asyncio.to_thread(judge_slice, inputs, context)
+            summaries.append(verdicts.summary)
+            if writing is not None:
+                await writing
+            if not dry_run:
+                writing = asyncio.create_task(_write(conn, inputs, verdicts, context))
+            done += inputs.suppliers.height
+            if progress:
+                progress(done, total)
+        if writing is not None:
+            await writing
+    except BaseException:
+        for task in (reading, writing):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(BaseException):
+                    await task
+        raise
+    return summaries
+
+
+async def _read(reader: FrameReader, context: Context, after: str, last: str, size: int) -> SliceInputs:
+    if context.from_events:
+        suppliers = await read_past_inputs(reader, context.feature_ids, context.as_of, after=after, last=last)
+    else:
+        suppliers = await read_inputs(reader, after=after, limit=size)
+    return SliceInputs(
+        after,
+        last,
+        suppliers,
+        await read_ledger(reader, after=after, last=last, as_of=context.as_of),
+        await read_open_tasks(reader, after=after, last=last),
+    )
+
+
+def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
+    """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the context."""
+    playbook, as_of = context.playbook, context.as_of
+    judged = judge(inputs.suppliers, playbook, as_of, context.feature_ids)
+    proposed = gate.propose(judged, playbook, context.conditions)
+    passed = gate.pass_gate(proposed, inputs.ledger, inputs.open_tasks, context.suppressed, playbook, as_of)
+    verdicts = gate.write_verdicts(passed, judged, playbook, as_of, context.playbook_version)
+    return SliceVerdicts(
+        judged=judged,
+        health=health_rows(judged, as_of, context.playbook_version),
+        churn=churn_rows(judged, as_of),
+        verdicts=verdicts,
+        messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
+        tasks=gate.tasks_of(verdicts, judged),
+        milestones=find_milestones(judged, playbook, as_of),
+        summary=summarize_slice(judged, verdicts),
+    )
+
+
+async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, context: Context) -> None:
+    day = context.as_of.date()
+    async with conn.transaction():
+        await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
+        await insert_verdicts(conn, rows.verdicts, rows.messages, rows.tasks)
+        await record_milestones(conn, rows.milestones)
+        await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)

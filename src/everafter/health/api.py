@@ -1,0 +1,74 @@
+"""GET /api/health/score/{supplier_id}: the live score and why."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from litestar import get
+from litestar.datastructures import State
+from msgspec import Struct
+
+from everafter.churn.score import SIGNALS
+from everafter.core.web import scope
+from everafter.health.live import LiveJudge
+from everafter.health.model import Component
+from everafter.health.score import read_components
+
+
+class ChurnAnswer(Struct):
+    """risk: index 0–1; level: low, medium or high; signals: what each contributes to the index, null where unknown."""
+
+    risk: float
+    level: str
+    signals: dict[str, float | None]
+
+
+class ScoreAnswer(Struct):
+    """score: 0–100, whole; null when nothing is known of the supplier yet. The components' points sum to it before flooring.
+
+    coverage: share of the weights that was known, 0–1. pace: activity expected now against the own peak, (0, 1].
+    """
+
+    supplier_id: str
+    score: int | None
+    risk: str | None
+    components: dict[str, Component]
+    coverage: float
+    pace: float
+    off_season: bool
+    main_reason: str
+    churn: ChurnAnswer
+    calculated_at: datetime
+
+
+@get(
+    "/api/health/score/{supplier_id:uuid}",
+    guards=[scope("read")],
+    tags=["health"],
+    operation_id="getHealthScore",
+    summary="Health score",
+)
+async def get_health_score(supplier_id: UUID, state: State) -> ScoreAnswer:
+    """The supplier's health as of now, by the same rules as the daily run: score, band, contributions, churn index."""
+    live: LiveJudge = state.live
+    return answer(await live.judge(str(supplier_id)))
+
+
+def answer(row: dict[str, Any]) -> ScoreAnswer:
+    """A judged row as the contract has it."""
+    score = row["health_score"]
+    return ScoreAnswer(
+        supplier_id=row["supplier_id"],
+        score=None if score is None else int(score),
+        risk=row["risk_level"],
+        components=read_components(row, row["days_since_login"]),
+        coverage=row["coverage"],
+        pace=row["pace"],
+        off_season=row["off_season"],
+        main_reason="billing" if row["payment_past_due"] else row["main_reason"],
+        churn=ChurnAnswer(row["churn_risk"], row["churn_level"], {name: row[f"churn_{name}"] for name in SIGNALS}),
+        calculated_at=row["as_of"],
+    )
+
+
+handlers = [get_health_score]

@@ -1,0 +1,100 @@
+"""The live judgement: the daily run's rules for the few suppliers that are being asked about now.
+
+Requests that arrive while a judgement is under way are judged together in the next: a frame of one row costs as much as a frame
+of a hundred, so under load the work per request falls instead of queueing (docs/decisions/0005).
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import polars as pl
+from litestar.datastructures import State
+
+from everafter.core.db import FrameReader
+from everafter.core.errors import NotFoundError
+from everafter.daily.rules import judge
+from everafter.playbook.model import Playbook
+from everafter.signals.queries import read_inputs_of
+
+_FEATURES_KEPT_SECONDS = 5.0
+_MOST_AT_ONCE = 500
+
+
+class LiveJudge:
+    """Judges suppliers on request, many requests in one frame. One per server process."""
+
+    def __init__(self, url: str, playbook: Playbook) -> None:
+        self._url, self._playbook = url, playbook
+        self._reader: FrameReader | None = None
+        self._features: tuple[float, dict[str, int]] = (0.0, {})
+        self._waiting: dict[str, list[asyncio.Future[dict[str, Any] | None]]] = {}
+        self._working: asyncio.Task[None] | None = None
+
+    async def judge(self, supplier_id: str) -> dict[str, Any]:
+        """All signals, points and contributions of one supplier, as of now.
+
+        Raises:
+            NotFoundError: no such supplier, or it has cancelled.
+        """
+        future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(supplier_id, []).append(future)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        row = await future
+        if row is None:
+            raise NotFoundError(f"supplier {supplier_id} is not known, or has cancelled")
+        return row
+
+    async def _work(self) -> None:
+        while self._waiting:
+            ids = list(self._waiting)[:_MOST_AT_ONCE]
+            batch = {supplier_id: self._waiting.pop(supplier_id) for supplier_id in ids}
+            try:
+                rows = await self._judge(ids)
+            except Exception as error:
+                await self._drop_reader()
+                for future in (future for futures in batch.values() for future in futures if not future.done()):
+                    future.set_exception(error)
+                continue
+            for supplier_id, futures in batch.items():
+                for future in futures:
+                    if not future.done():
+                        future.set_result(rows.get(supplier_id))
+
+    async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+        if self._reader is None:
+            self._reader = await asyncio.to_thread(FrameReader, self._url)
+        as_of = datetime.now(UTC)
+        return await asyncio.to_thread(self._judge_blocking, self._reader, ids, as_of)
+
+    def _judge_blocking(self, reader: FrameReader, ids: list[str], as_of: datetime) -> dict[str, dict[str, Any]]:
+        read_at, features = self._features
+        if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
+            features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
+            self._features = (monotonic(), features)
+        judged = judge(read_inputs_of(reader, ids), self._playbook, as_of, features)
+        return {row["supplier_id"]: row for row in judged.with_columns(pl.lit(as_of).alias("as_of")).iter_rows(named=True)}
+
+    async def _drop_reader(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await asyncio.to_thread(reader.close)
+
+    async def close(self) -> None:
+        """End the work under way and the connection."""
+        if self._working is not None:
+            await asyncio.gather(self._working, return_exceptions=True)
+        await self._drop_reader()
+
+
+async def judge_live(state: State, supplier_ids: list[str]) -> pl.DataFrame:
+    """The judged rows of these suppliers, as of now: everything `daily.rules.judge` gives.
+
+    Raises:
+        NotFoundError: one of them is not known, or has cancelled.
+    """
+    live: LiveJudge = state.live
+    rows = await asyncio.gather(*(live.judge(supplier_id) for supplier_id in supplier_ids))
+    return pl.DataFrame(rows, infer_schema_length=None)

@@ -1,0 +1,31 @@
+"""The ledger of interventions: what was decided, what was kept back, and why."""
+
+from typing import Any, Literal
+
+import polars as pl
+
+from everafter.pulse.model import TIME
+
+Status = Literal["decided", "withheld", "held_out"]
+
+# Why the gate kept something back, in the order in which it asks, and how people are told.
+WITHHELD_REASONS: dict[str, str] = {
+    "paused": "the subscription is paused: the supplier asked for rest",
+    "no_address": "no e-mail address is known",
+    "no_consent": "the supplier has not consented to such messages",
+    "suppressed": "the address unsubscribed or bounced",
+    "cooldown": "the same was done, or held out, within the trigger's cooldown",
+    "already_open": "a task of the same kind is still open",
+    "budget": "the week's messages are used up by more important ones",
+}
+
+LEDGER_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "trigger": pl.String(),
+    "last_acted_at": TIME,
+    "messages_7d": pl.Int64(),
+    "judged_today": pl.Boolean(),
+}
+
+# Channels that reach the supplier; a task reaches our own people and uses none of the supplier's attention.
+SUPPLIER_CHANNELS = ("email", "tip", "call")

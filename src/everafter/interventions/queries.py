@@ -1,0 +1,84 @@
+"""What the gate must know of the past, and the rows it leaves."""
+
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from everafter.core.db import Connection, FrameReader, copy_frame
+from everafter.interventions.model import LEDGER_SCHEMA
+
+# Longest cooldown a playbook may name (playbook/model.py, Trigger.cooldown_days), so older rows cannot matter.
+_LOOK_BACK = timedelta(days=400)
+
+
+async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: datetime) -> pl.DataFrame:
+    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days, and whether it was judged today.
+
+    Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon after it.
+    """
+    frame = await reader.fetch(
+        "SELECT supplier_id::text, trigger, max(decided_at) AS last_acted_at,"
+        " count(*) FILTER (WHERE status = 'decided' AND channel <> 'task' AND decided_at > {week_ago}) AS messages_7d,"
+        " bool_or(decided_on = {today}) AS judged_today"
+        " FROM interventions"
+        " WHERE status <> 'withheld' AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND decided_at > {since}"
+        " GROUP BY supplier_id, trigger"
+        " UNION ALL"
+        " SELECT supplier_id::text, trigger, NULL, 0, true FROM interventions"
+        " WHERE status = 'withheld' AND decided_on = {today} AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid",
+        after=after,
+        last=last,
+        since=as_of - _LOOK_BACK,
+        week_ago=as_of - timedelta(days=7),
+        today=as_of.date(),
+    )
+    return frame.cast(LEDGER_SCHEMA)
+
+
+async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:
+    """supplier_id and kind of every open task."""
+    frame = await reader.fetch(
+        "SELECT supplier_id::text, kind FROM tasks"
+        " WHERE status = 'open' AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid",
+        after=after,
+        last=last,
+    )
+    return frame.cast({"supplier_id": pl.String(), "kind": pl.String()})
+
+
+async def get_suppressed(conn: Connection) -> frozenset[str]:
+    """Addresses that must get nothing of the topic 'success'; those that must get nothing at all begin with '*'."""
+    cursor = await conn.execute("SELECT email, topic FROM suppressions WHERE topic IN ('success', '*')")
+    return frozenset(f"*{email}" if topic == "*" else email for email, topic in await cursor.fetchall())
+
+
+async def insert_verdicts(conn: Connection, verdicts: pl.DataFrame, messages: pl.DataFrame, tasks: pl.DataFrame) -> None:
+    """Append the ledger's rows with the messages and tasks they lead to."""
+    columns = (
+        "id",
+        "supplier_id",
+        "trigger",
+        "action",
+        "channel",
+        "status",
+        "reason",
+        "priority",
+        "decided_at",
+        "decided_on",
+        "success_by",
+        "facts",
+        "playbook_version",
+    )
+    await copy_frame(conn, "interventions", verdicts.select(columns))
+    await copy_frame(conn, "outbox", messages)
+    await copy_frame(conn, "tasks", tasks)
+
+
+async def count_verdicts(conn: Connection, day: date) -> list[tuple[str, str, int]]:
+    """(status, reason code or '', number) of one day's verdicts."""
+    cursor = await conn.execute(
+        "SELECT status, CASE WHEN status = 'withheld' THEN reason ELSE '' END, count(*) FROM interventions"
+        " WHERE decided_on = %s GROUP BY 1, 2 ORDER BY 1, 2",
+        [day],
+    )
+    return await cursor.fetchall()

@@ -1,0 +1,266 @@
+"""From conditions to decisions: what each trigger proposes, and the one gate that all of it must pass. Pure."""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from everafter.interventions.model import SUPPLIER_CHANNELS
+from everafter.playbook.model import Attention, Holdout, Playbook
+from everafter.signals.model import SIGNAL_SCHEMA
+from everafter.signals.wording import say
+
+_ID_SPACE = uuid.UUID("6f1f3f0e-6d0c-4f57-9a3b-0c1d5a2b9e44")
+
+
+def propose(judged: pl.DataFrame, playbook: Playbook, conditions: dict[str, pl.Expr]) -> pl.DataFrame:
+    """A row for every supplier and enabled trigger whose condition is true.
+
+    Args:
+        judged: a row per supplier with all signals, and name, email, timezone, consent.
+        conditions: of each trigger, null counting as false (playbook.rules.compile_conditions).
+
+    Returns:
+        supplier_id, trigger and the trigger's terms, with what the gate asks of the supplier.
+    """
+    found: list[pl.DataFrame] = []
+    for name, trigger in playbook.triggers.items():
+        if not trigger.enabled:
+            continue
+        found.append(
+            judged.filter(conditions[name]).select(
+                "supplier_id",
+                "email",
+                "timezone",
+                "consent",
+                "subscription",
+                pl.lit(name).alias("trigger"),
+                pl.lit(trigger.action).alias("action"),
+                pl.lit(trigger.channel).alias("channel"),
+                pl.lit(trigger.priority, pl.Int64).alias("priority"),
+                pl.lit(trigger.cooldown_days, pl.Int64).alias("cooldown_days"),
+                pl.lit(trigger.essential).alias("essential"),
+                pl.lit(trigger.holdout, pl.Float64).alias("holdout"),
+            )
+        )
+    return pl.concat(found) if found else judged.clear()
+
+
+def pass_gate(
+    proposed: pl.DataFrame,
+    ledger: pl.DataFrame,
+    open_tasks: pl.DataFrame,
+    suppressed: frozenset[str],
+    playbook: Playbook,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """The verdict on each proposal: decided, withheld or held out.
+
+    Asked in this order, the first no decides: paused, address, consent, suppression, cooldown, an open task of the same kind,
+    holdout, the week's attention budget by priority. The holdout is drawn among those who passed all before it, so that the
+    held out and the treated are alike (docs/decisions/0006); a held-out supplier takes its place in the budget as a treated one
+    would. Essential triggers are asked for address, suppression of everything, cooldown and open task alone.
+
+    Args:
+        proposed: from `propose`.
+        ledger: LEDGER_SCHEMA, what was decided or held out before; rows judged already today are not judged again.
+        open_tasks: supplier_id and kind (the trigger) of open tasks.
+        suppressed: e-mail addresses, lower case, that must get nothing of the topic 'success'; with a leading '*' nothing at all.
+
+    Returns:
+        `proposed` less what was judged today, with status and reason (null when decided).
+    """
+    task_marks = open_tasks.select("supplier_id", pl.col("kind").alias("trigger"), pl.lit(True).alias("open_task")).unique()
+    used = ledger.group_by("supplier_id").agg(pl.col("messages_7d").sum().alias("used"))
+    asked = (
+        proposed.join(ledger.filter(pl.col("judged_today")), on=["supplier_id", "trigger"], how="anti")
+        .join(ledger.select("supplier_id", "trigger", "last_acted_at"), on=["supplier_id", "trigger"], how="left")
+        .join(used, on="supplier_id", how="left")
+        .join(task_marks, on=["supplier_id", "trigger"], how="left")
+    )
+    reaches = pl.col("channel").is_in(SUPPLIER_CHANNELS)
+    optional = ~pl.col("essential")
+    email = pl.col("email").str.to_lowercase()
+    nothing = [address[1:] for address in suppressed if address.startswith("*")]
+    no_success = [address for address in suppressed if not address.startswith("*")]
+    since = pl.lit(as_of).cast(pl.Datetime("us", "UTC")) - pl.col("last_acted_at")
+    asked = asked.with_columns(
+        pl.when(optional & (pl.col("subscription") == "paused"))
+        .then(pl.lit("paused"))
+        .when((pl.col("channel") == "email") & (email.is_null() | (email == "")))
+        .then(pl.lit("no_address"))
+        .when(reaches & optional & ~pl.col("consent"))
+        .then(pl.lit("no_consent"))
+        .when((pl.col("channel") == "email") & (email.is_in(nothing) | (optional & email.is_in(no_success))))
+        .then(pl.lit("suppressed"))
+        .when(since.dt.total_hours() < 24 * pl.col("cooldown_days"))
+        .then(pl.lit("cooldown"))
+        .when(pl.col("open_task"))
+        .then(pl.lit("already_open"))
+        .alias("reason")
+    )
+    return _draw_and_budget(asked, playbook.holdout, playbook.attention)
+
+
+def _draw_and_budget(asked: pl.DataFrame, holdout: Holdout, attention: Attention) -> pl.DataFrame:
+    """Holdout, then the week's budget among what is left, the most important first."""
+    left = asked.filter(pl.col("reason").is_null()).with_columns(
+        pl.Series(
+            "held",
+            [
+                not essential and is_held_out(supplier, trigger, share, holdout)
+                for supplier, trigger, share, essential in asked.filter(pl.col("reason").is_null())
+                .select("supplier_id", "trigger", "holdout", "essential")
+                .iter_rows()
+            ],
+            dtype=pl.Boolean,
+        )
+    )
+    counts = pl.col("channel").is_in(SUPPLIER_CHANNELS) & ~pl.col("essential")
+    left = left.sort(["supplier_id", "priority", "trigger"], descending=[False, True, False]).with_columns(
+        (counts.cast(pl.Int64).cum_sum().over("supplier_id") + pl.col("used").fill_null(0)).alias("place")
+    )
+    over = counts & (pl.col("place") > attention.messages_per_week)
+    left = left.with_columns(
+        pl.when(over)
+        .then(pl.lit("withheld"))
+        .when(pl.col("held"))
+        .then(pl.lit("held_out"))
+        .otherwise(pl.lit("decided"))
+        .alias("status"),
+        pl.when(over).then(pl.lit("budget")).when(pl.col("held")).then(pl.lit("held_out")).alias("reason"),
+    ).drop("held", "place")
+    kept_back = asked.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("withheld").alias("status"))
+    return pl.concat([left, kept_back.select(left.columns)]).drop("last_acted_at", "used", "open_task")
+
+
+def is_held_out(supplier_id: str, trigger: str, share: float, holdout: Holdout) -> bool:
+    """Whether this supplier is held out of this trigger, or of everything; the same answer on every day and machine.
+
+    Source: JUDGEMENT, Did the intervention help? (stable hash, drawn once, kept).
+    """
+    return _draw(f"{holdout.salt}:{supplier_id}") < holdout.global_share or _draw(f"{holdout.salt}:{supplier_id}:{trigger}") < share
+
+
+def _draw(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
+
+
+def intervention_id(supplier_id: str, trigger: str, day: str) -> str:
+    """One id for one verdict, the same however often it is computed."""
+    return str(uuid.uuid5(_ID_SPACE, f"{supplier_id}:{trigger}:{day}"))
+
+
+def next_sending_time(as_of: datetime, timezone: str, attention: Attention) -> datetime:
+    """The first moment from `as_of` on that is not in the quiet hours of that zone, in UTC; an unknown zone counts as UTC.
+
+    Local clock time is compared, so the answer is right on days when the clocks change: a quiet end that falls into the gap of
+    spring is taken as the moment the clocks jump past it.
+    """
+    zone = _zone(timezone)
+    local = as_of.astimezone(zone)
+    start, end = time.fromisoformat(attention.quiet_from), time.fromisoformat(attention.quiet_until)
+    clock = local.time().replace(tzinfo=None)
+    overnight = start > end
+    quiet = (clock >= start or clock < end) if overnight else (start <= clock < end)
+    if not quiet:
+        return as_of
+    day = local.date() + timedelta(days=1 if overnight and clock >= start else 0)
+    return max(as_of, datetime.combine(day, end, tzinfo=zone).astimezone(UTC))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def write_verdicts(
+    verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, as_of: datetime, playbook_version: int
+) -> pl.DataFrame:
+    """The rows of the ledger: each verdict with its id, its reason in words or as a code, and the supplier's numbers.
+
+    Facts (all signals and the name) are kept for what was decided or held out: the first are said in messages, both are compared
+    later. What was withheld has none.
+    """
+    day = as_of.date()
+    acted = verdicts.filter(pl.col("status") != "withheld").select("supplier_id").unique()
+    facts = {
+        row["supplier_id"]: row
+        for row in judged.join(acted, on="supplier_id", how="semi")
+        .select("supplier_id", "name", *SIGNAL_SCHEMA)
+        .iter_rows(named=True)
+    }
+    encoded = dict(
+        judged.join(acted, on="supplier_id", how="semi")
+        .select("supplier_id", pl.struct("name", *SIGNAL_SCHEMA).struct.json_encode())
+        .iter_rows()
+    )
+    rows = verdicts.select("supplier_id", "trigger", "status", "reason").iter_rows()
+    reasons, ids, jsons = [], [], []
+    for supplier, trigger, status, reason in rows:
+        withheld = status == "withheld"
+        reasons.append(reason if status != "decided" else say(playbook.triggers[trigger].reason, facts[supplier]))
+        ids.append(intervention_id(supplier, trigger, day.isoformat()))
+        jsons.append("{}" if withheld else encoded[supplier])
+    success = {name: day + timedelta(days=trigger.success_days) for name, trigger in playbook.triggers.items()}
+    return verdicts.with_columns(
+        pl.Series("reason", reasons, dtype=pl.String),
+        pl.Series("id", ids, dtype=pl.String),
+        pl.Series("facts", jsons, dtype=pl.String),
+        pl.when(pl.col("status") != "withheld")
+        .then(pl.col("trigger").replace_strict(success, return_dtype=pl.Date))
+        .alias("success_by"),
+        pl.lit(as_of).cast(pl.Datetime("us", "UTC")).alias("decided_at"),
+        pl.lit(day).alias("decided_on"),
+        pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
+    )
+
+
+def messages_of(verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, as_of: datetime, *, replay: bool) -> pl.DataFrame:
+    """The outbox rows of the decided e-mails: when to send, and until when it makes sense.
+
+    replay: the day is past, so the message is recorded and never sent.
+    """
+    emails = verdicts.filter((pl.col("status") == "decided") & (pl.col("channel") == "email"))
+    zones = {zone: next_sending_time(as_of, zone, playbook.attention) for zone in ["UTC", *emails["timezone"].unique()]}
+    template = {name: trigger.template or "" for name, trigger in playbook.triggers.items()}
+    hours = {name: trigger.expires_hours for name, trigger in playbook.triggers.items()}
+    send_after = pl.col("timezone").replace_strict(zones, return_dtype=pl.Datetime("us", "UTC"))
+    names = judged.select("supplier_id", pl.col("name").alias("to_name"))
+    return emails.join(names, on="supplier_id").select(
+        "supplier_id",
+        "id",
+        pl.col("id").alias("intervention_id"),
+        pl.col("trigger").replace_strict(template, return_dtype=pl.String).alias("template"),
+        pl.when(pl.col("essential")).then(pl.lit("transactional")).otherwise(pl.lit("success")).alias("topic"),
+        pl.col("email").alias("to_email"),
+        "to_name",
+        "facts",
+        pl.lit("replayed" if replay else "queued").alias("status"),
+        pl.when(pl.lit(replay)).then(pl.lit("decided for a past day, never sent")).alias("status_reason"),
+        send_after.alias("send_after"),
+        (send_after + pl.duration(hours=pl.col("trigger").replace_strict(hours, return_dtype=pl.Int64))).alias("expires_at"),
+        pl.col("decided_at").alias("created_at"),
+    )
+
+
+def tasks_of(verdicts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """The tasks for our own people that were decided; due within a day when the priority is high, else within three."""
+    tasks = verdicts.filter((pl.col("status") == "decided") & (pl.col("channel") == "task"))
+    high = pl.col("priority") >= 80
+    names = judged.select("supplier_id", "name")
+    return tasks.join(names, on="supplier_id").select(
+        "supplier_id",
+        "id",
+        pl.col("trigger").alias("kind"),
+        pl.when(high).then(pl.lit("high")).otherwise(pl.lit("normal")).alias("priority"),
+        ("Call " + pl.col("name")).alias("title"),
+        "reason",
+        pl.col("id").alias("intervention_id"),
+        pl.col("decided_at").alias("created_at"),
+        (pl.col("decided_at") + pl.when(high).then(pl.duration(days=1)).otherwise(pl.duration(days=3))).alias("due_at"),
+    )
