@@ -1,0 +1,110 @@
+"""POST that can be repeated: the answer is kept in the transaction of its effect and given again to the same key."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, TypeVar, cast
+
+import msgspec
+from litestar import MediaType, Response
+from litestar.params import HeaderParameter
+
+from everafter.core.db import Connection
+from everafter.core.errors import ConflictError, UnprocessableError
+from everafter.core.web import AnyRequest
+
+T = TypeVar("T")
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        required=False,
+        description="Any text of your own. Repeated with the same body it gets the first answer and has no second effect; "
+        "with another body 422; while the first is under way 409.",
+    ),
+]
+"""The parameter that a handler declares as `idempotency_key: IdempotencyKey = None` and hands to `answer_once`."""
+
+REPLAYED = "Idempotency-Replayed"
+
+
+class InFlightError(ConflictError):
+    """A request with this key is being answered at this moment."""
+
+    code = "idempotency_in_flight"
+
+
+class KeyReusedError(UnprocessableError):
+    """The key was used before, with another body."""
+
+    code = "idempotency_key_reused"
+
+
+async def answer_once(
+    request: AnyRequest, conn: Connection, key: str | None, effect: Callable[[], Awaitable[tuple[int, T]]]
+) -> Response[T]:
+    """Run `effect` (it gives status and body) once for this key, caller and route; later calls get the same bytes.
+
+    The row is written on `conn`, so the answer is kept exactly when the effect is. An effect that raises leaves neither:
+    nothing happened, and the key may be used again. The lock belongs to the transaction: a killed server leaves none.
+
+    Raises:
+        InFlightError: the same key is under way in another request.
+        KeyReusedError: the key came before with another body.
+    """
+    if key is None:
+        status, answer = await effect()
+        return Response(answer, status_code=status)
+    scope, body_hash = _scope(request), await _body_hash(request)
+    if not await _lock(conn, scope, key):
+        raise InFlightError("a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1)
+    # A statement of its own: its snapshot must be younger than the lock, or the row of the one before us stays unseen.
+    cursor = await conn.execute(
+        "SELECT body_hash, status, response FROM idempotency_keys WHERE scope = %s AND key = %s", [scope, key]
+    )
+    if row := await cursor.fetchone():
+        if row[0] != body_hash:
+            raise KeyReusedError("this Idempotency-Key was used with another body; take a new key for a new request")
+        return _response(row[1], row[2], replayed=True)
+    status, answer = await effect()
+    body = msgspec.json.encode(answer)
+    await conn.execute(
+        "INSERT INTO idempotency_keys (scope, key, body_hash, status, response) VALUES (%s, %s, %s, %s, %s)",
+        [scope, key, body_hash, status, body],
+    )
+    return _response(status, body, replayed=False)
+
+
+async def delete_idempotency_keys(conn: Connection, before: datetime) -> int:
+    """Forget the answers older than `before` and say how many; clients repeat within hours, so a week is plenty."""
+    cursor = await conn.execute("DELETE FROM idempotency_keys WHERE created_at < %s", [before])
+    return cursor.rowcount
+
+
+def _response(status: int, body: bytes, *, replayed: bool) -> Response[T]:
+    # Bytes stand in for T on the wire: what is kept and what was first sent must be the same to the byte.
+    return Response(
+        cast("T", body),
+        status_code=status,
+        media_type=MediaType.JSON,
+        headers={REPLAYED: "true"} if replayed else {},
+    )
+
+
+def _scope(request: AnyRequest) -> str:
+    caller = hashlib.sha256(request.headers.get("authorization", "").encode()).hexdigest()[:32]
+    return f"{request.method} {request.url.path} {caller}"
+
+
+async def _body_hash(request: AnyRequest) -> bytes:
+    return hashlib.sha256(request.url.query.encode() + b"\n" + await request.body()).digest()
+
+
+async def _lock(conn: Connection, scope: str, key: str) -> bool:
+    number = int.from_bytes(hashlib.sha256(f"{scope}\n{key}".encode()).digest()[:8], signed=True)
+    cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+    row = await cursor.fetchone()
+    return bool(row and row[0])

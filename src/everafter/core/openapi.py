@@ -1,0 +1,40 @@
+"""How the API's errors stand in its OpenAPI document."""
+
+from http import HTTPStatus
+
+from litestar.openapi import ResponseSpec
+from msgspec import Struct
+
+
+class Problem(Struct, frozen=True):
+    """An RFC 9457 problem: what is wrong and where. More members may stand beside these; the operation names them."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    message: str
+    detail: str
+
+
+def problems(**said: str) -> dict[int, ResponseSpec]:
+    """The errors of an operation, for a handler's `responses`: `problems(not_found="no such supplier")`.
+
+    400, 401, 403 and 503 are always among them, since each operation checks its input and its key and needs the database.
+    """
+    texts = {
+        HTTPStatus.BAD_REQUEST: "the request cannot be read, or a field is of the wrong kind; `errors` names each",
+        HTTPStatus.UNAUTHORIZED: "no key, or one that is not known",
+        HTTPStatus.FORBIDDEN: "the key's scope does not reach this",
+        HTTPStatus.SERVICE_UNAVAILABLE: "the database does not answer; `Retry-After` says when to come again",
+        **{HTTPStatus[name.upper()]: text for name, text in said.items()},
+    }
+    return {
+        int(status): ResponseSpec(
+            data_container=Problem,
+            generate_examples=False,
+            description=text,
+            media_type="application/problem+json",
+        )
+        for status, text in sorted(texts.items())
+    }

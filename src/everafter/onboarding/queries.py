@@ -1,0 +1,83 @@
+"""Milestones in the database. Nothing here commits."""
+
+from datetime import datetime
+from uuid import UUID
+
+import polars as pl
+from psycopg.errors import ForeignKeyViolation
+
+from everafter.core.db import Connection
+from everafter.core.errors import NotFoundError
+
+
+async def record_milestone(
+    conn: Connection, supplier_id: UUID, milestone_type: str, achieved_at: datetime
+) -> tuple[bool, datetime, bool]:
+    """Record one achievement; of two times the earlier is kept.
+
+    Returns:
+        Whether it is new, when it was achieved as it stands now, and whether it was celebrated.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    try:
+        cursor = await conn.execute(
+            "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at) VALUES (%s, %s, %s)"
+            " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING achieved_at, celebrated",
+            [supplier_id, milestone_type, achieved_at],
+        )
+    except ForeignKeyViolation:
+        raise NotFoundError(f"there is no supplier {supplier_id}") from None
+    if row := await cursor.fetchone():
+        return True, row[0], row[1]
+    cursor = await conn.execute(
+        "UPDATE success_milestones SET achieved_at = least(achieved_at, %s)"
+        " WHERE supplier_id = %s AND milestone_type = %s RETURNING achieved_at, celebrated",
+        [achieved_at, supplier_id, milestone_type],
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 it was there a statement ago, and milestones are not taken back
+    return False, row[0], row[1]
+
+
+async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
+    """Record what the run found; of two times the earlier is kept. Gives how many rows were written.
+
+    What already stands there is left out before the insert: most of a run's findings are those of the day before, and a row
+    that conflicts costs a dead tuple and a foreign-key check all the same.
+
+    Args:
+        frame: as `rules.find_milestones` gives it, each (supplier, type) once.
+    """
+    if frame.is_empty():
+        return 0
+    cursor = await conn.execute(
+        "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at)"
+        " SELECT n.supplier_id, n.milestone_type, n.achieved_at"
+        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS n (supplier_id, milestone_type, achieved_at)"
+        " LEFT JOIN success_milestones m ON m.supplier_id = n.supplier_id AND m.milestone_type = n.milestone_type"
+        " WHERE m.supplier_id IS NULL OR m.achieved_at > n.achieved_at"
+        " ORDER BY n.supplier_id, n.milestone_type"
+        " ON CONFLICT (supplier_id, milestone_type)"
+        " DO UPDATE SET achieved_at = least(success_milestones.achieved_at, excluded.achieved_at)",
+        [frame["supplier_id"].to_list(), frame["milestone_type"].to_list(), frame["achieved_at"].to_list()],
+    )
+    return cursor.rowcount
+
+
+async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str, datetime, bool]]:
+    """A supplier's achievements in order of time: type, when, celebrated.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    cursor = await conn.execute(
+        "SELECT m.milestone_type, m.achieved_at, m.celebrated FROM suppliers s"
+        " LEFT JOIN success_milestones m ON m.supplier_id = s.id WHERE s.id = %s ORDER BY m.achieved_at, m.milestone_type",
+        [supplier_id],
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        raise NotFoundError(f"there is no supplier {supplier_id}")
+    return [(row[0], row[1], row[2]) for row in rows if row[0] is not None]

@@ -1,0 +1,125 @@
+"""How far a supplier is on the onboarding path, and what it has achieved. Pure, for one row or a million."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from everafter.core.errors import UnprocessableError
+from everafter.onboarding.model import (
+    ACTION_TIMES,
+    MILESTONE_TIMES,
+    MILESTONES_SCHEMA,
+    SEVERAL_ACTIVE,
+    TEN,
+    TIME,
+)
+from everafter.playbook.model import Milestone, Playbook
+from everafter.playbook.rules import compile_condition
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+def add_onboarding(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The frame with the onboarding signals.
+
+    Args:
+        frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not seen) and
+            clients_active_30d. `activated_at`, when it is there, is the moment the path was completed before: who once
+            finished it stays finished, also when couples go quiet after the season.
+        as_of: aware; what happened later is not seen.
+
+    Returns:
+        The same rows and, added or replaced: onboarding_steps_done Int64; onboarding_steps_due Int64, steps whose day has
+        come; onboarding_days_behind Float64, days since the day of the oldest due step that is not done (null: none such);
+        fully_activated Boolean. Without account_created the path has no beginning: due and behind are null.
+    """
+    steps = list(playbook.onboarding.values())
+    asked = sorted({action for step in steps for action in step.actions} - {"fully_activated"})
+    seen = {action: _is_done(action, as_of) for action in asked}
+    activated = pl.all_horizontal(seen.values()) if seen else pl.lit(False)
+    if "activated_at" in frame.columns:
+        activated = activated | (pl.col("activated_at") <= as_of).fill_null(False)
+    seen["fully_activated"] = activated
+    done = [activated | pl.all_horizontal([pl.lit(True), *(seen[action] for action in step.actions)]) for step in steps]
+    began = pl.when(pl.col("account_created_at") <= as_of).then(pl.col("account_created_at"))
+    age = (pl.lit(as_of, dtype=TIME) - began).dt.total_microseconds() / 86_400_000_000
+    due = [age >= step.day for step in steps]
+    late = [pl.when(is_due & ~is_done).then(age - step.day) for step, is_due, is_done in zip(steps, due, done, strict=True)]
+    return frame.with_columns(
+        _count(done).alias("onboarding_steps_done"),
+        pl.when(age.is_not_null()).then(_count(due)).alias("onboarding_steps_due"),
+        pl.max_horizontal([pl.lit(None, dtype=pl.Float64), *late]).alias("onboarding_days_behind"),
+        activated.alias("fully_activated"),
+    )
+
+
+def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """Everything of the playbook's milestones that these suppliers have reached by `as_of`.
+
+    A milestone with `when` is reached when that is true; one without by its own event, and `ten_clients` by the tenth
+    couple ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
+
+    Args:
+        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (couples ever added).
+
+    Returns:
+        supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
+    """
+    found = [
+        _find_one(frame, name, milestone, as_of)
+        for name, milestone in playbook.milestones.items()
+        if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
+    ]
+    return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")
+
+
+def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:
+    """The moment to record, in UTC.
+
+    Raises:
+        UnprocessableError: not a name, or a time in the future or before 2000. Five minutes ahead are a clock that is fast.
+    """
+    if not _TYPE.fullmatch(milestone_type):
+        raise UnprocessableError(
+            f"milestone_type: {milestone_type!r} is not a name: a lower-case letter, then at most 63 letters, digits, _"
+        )
+    if achieved_at is None:
+        return now
+    if achieved_at.tzinfo is None:
+        achieved_at = achieved_at.replace(tzinfo=UTC)
+    if achieved_at > now + _CLOCK_SKEW:
+        raise UnprocessableError(f"achieved_at: {achieved_at.isoformat()} is in the future")
+    if achieved_at < _EARLIEST:
+        raise UnprocessableError(f"achieved_at: {achieved_at.isoformat()} is before 2000")
+    return min(achieved_at.astimezone(UTC), now)
+
+
+def _is_done(action: str, as_of: datetime) -> pl.Expr:
+    if action == "multiple_clients_active":
+        return (pl.col("clients_active_30d") >= SEVERAL_ACTIVE).fill_null(False)
+    if column := ACTION_TIMES.get(action):
+        return (pl.col(column) <= as_of).fill_null(False)
+    raise UnprocessableError(f"onboarding: there is no action {action!r}")
+
+
+def _count(flags: list[pl.Expr]) -> pl.Expr:
+    return pl.sum_horizontal([pl.lit(0, dtype=pl.Int64), *(flag.cast(pl.Int64) for flag in flags)])
+
+
+def _find_one(frame: pl.DataFrame, name: str, milestone: Milestone, as_of: datetime) -> pl.DataFrame:
+    noticed = pl.lit(as_of, dtype=TIME)
+    if name in MILESTONE_TIMES:
+        at = pl.when(pl.col(MILESTONE_TIMES[name]) <= as_of).then(pl.col(MILESTONE_TIMES[name]))
+        at = at if milestone.when is None else pl.coalesce(at, noticed)
+    else:
+        at = noticed
+    if milestone.when is not None:
+        frame = frame.filter(compile_condition(milestone.when))
+    elif name == "ten_clients":
+        frame = frame.filter(pl.col("clients_added") >= TEN)
+    return frame.select(
+        pl.col("supplier_id").cast(pl.String), pl.lit(name).alias("milestone_type"), at.cast(TIME).alias("achieved_at")
+    ).drop_nulls("achieved_at")

@@ -1,0 +1,193 @@
+"""Booking calls with the success team, and what was said in them."""
+
+import base64
+import binascii
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
+
+from everafter.core.db import Connection
+from everafter.core.errors import InputError, NotFoundError, UnprocessableError
+from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.openapi import problems
+from everafter.core.web import AnyRequest, scope
+from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
+from everafter.support.ics import read_call_token, write_invitation
+from everafter.support.model import (
+    DEFAULT_DAYS,
+    HORIZON_DAYS,
+    MAX_DAYS,
+    BookedAnswer,
+    CallRequest,
+    InteractionsAnswer,
+    SlotsAnswer,
+    TypeName,
+)
+from everafter.support.queries import get_call, get_contact, list_interactions
+from everafter.support.rules import find_zone
+
+TAGS = ["Support"]
+NO_SUPPLIER = "there is no such supplier"
+
+
+@get(
+    "/api/support/slots",
+    guards=[scope("read")],
+    tags=TAGS,
+    operation_id="listSlots",
+    summary="Free times for a call",
+    responses=problems(not_found=NO_SUPPLIER, unprocessable_entity="no such call type, or a `from` that is no date"),
+)
+async def list_call_slots(
+    conn: NamedDependency[Connection],
+    supplier_id: FromQuery[UUID],
+    type: FromQuery[TypeName],  # noqa: A002 the contract's name
+    start: Annotated[
+        str | None,
+        QueryParameter(
+            name="from",
+            description="A date, or a time as in `starts_at`. A date begins at midnight in the supplier's time zone. Default: now.",
+            schema_extra={"examples": ["2026-12-01"]},
+        ),
+    ] = None,
+    days: Annotated[int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")] = DEFAULT_DAYS,
+) -> SlotsAnswer:
+    """Times on a 15-minute grid inside an advisor's working hours, at least two hours ahead, free with a 15-minute pause after."""
+    now = datetime.now(UTC)
+    call = get_call_type(type)
+    contact = await get_contact(conn, supplier_id)
+    zone = find_zone(contact.timezone)
+    begin = now if start is None else _read_from(start, contact.timezone)
+    if begin >= now + timedelta(days=HORIZON_DAYS):
+        raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
+    slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
+    slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
+    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots))
+
+
+@post(
+    "/api/support/schedule-call",
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="scheduleCall",
+    summary="Book a call",
+    responses=problems(
+        not_found=NO_SUPPLIER,
+        conflict="the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in flight",
+        unprocessable_entity="no such call type, or a time that can never be had: `reason` is past, too_soon, too_far, "
+        "off_grid, outside_hours, dst_gap or dst_overlap, and `next_free` has times that can; or the Idempotency-Key "
+        "came with another body",
+    ),
+)
+async def schedule_call(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    data: JSONBody[CallRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[BookedAnswer]:
+    """Book the time, or without `starts_at` the first free one. The supplier gets a confirmation with the invitation.
+
+    Two can never hold the same time of one advisor; where another advisor is free then, that one takes the call.
+    """
+
+    async def effect() -> tuple[int, BookedAnswer]:
+        return 201, await book_call(conn, state.settings, data, datetime.now(UTC))
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+@get(
+    "/api/support/calls/{file_name:str}",
+    tags=TAGS,
+    operation_id="getCallInvitation",
+    summary="The invitation to a call",
+    media_type="text/calendar",
+    responses=problems(not_found="no such call, or not the token of this call"),
+)
+async def get_invitation(
+    conn: NamedDependency[Connection],
+    state: State,
+    file_name: Annotated[str, PathParameter(description="The call's `interaction_id` and `.ics`.")],
+    token: Annotated[str, QueryParameter(description="As in `ics_url`; it stands for a key.")],
+) -> Response[str]:
+    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST. Needs no key: the token opens this one call."""
+    missing = NotFoundError("there is no such call, or the link is not the whole one from the confirmation")
+    name, dot, suffix = file_name.rpartition(".")
+    try:
+        call_id = UUID(name)
+    except ValueError:
+        raise missing from None
+    supplier_id = read_call_token(state.settings.secret, call_id, token) if dot and suffix == "ics" else None
+    if supplier_id is None:
+        raise missing
+    call = await get_call(conn, supplier_id, call_id)
+    host = state.settings.base_url.split("//", 1)[1].split("/")[0].split(":")[0]
+    method = "REQUEST" if call.supplier_email else "PUBLISH"
+    return Response(
+        write_invitation(call, host),
+        media_type=f"text/calendar; method={method}; charset=utf-8",
+        headers={
+            "Content-Disposition": 'attachment; filename="call.ics"',
+            "Cache-Control": "private, no-store",
+            "Referrer-Policy": "no-referrer",
+        },
+    )
+
+
+@get(
+    "/api/support/interactions",
+    guards=[scope("read")],
+    tags=TAGS,
+    operation_id="listInteractions",
+    summary="A supplier's calls and other contacts",
+    responses=problems(not_found=NO_SUPPLIER),
+)
+async def list_supplier_interactions(
+    conn: NamedDependency[Connection],
+    supplier_id: FromQuery[UUID],
+    cursor: Annotated[
+        str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before, as it was given.")
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
+) -> InteractionsAnswer:
+    """Newest first, a page at a time."""
+    await get_contact(conn, supplier_id)
+    found = await list_interactions(conn, supplier_id, _read_cursor(cursor), limit + 1)
+    more = len(found) > limit
+    last = found[limit - 1] if more else None
+    return InteractionsAnswer(found[:limit], _write_cursor(last.created_at, last.interaction_id) if last else None)
+
+
+def _read_from(text: str, timezone: str | None) -> datetime:
+    """A date or time; without an offset in the supplier's zone, where what the clocks skip or repeat is read as its first."""
+    # An offset's plus sign that was not escaped arrives as a space.
+    text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
+    try:
+        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
+        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
+
+
+def _write_cursor(created_at: datetime, interaction_id: UUID) -> str:
+    return base64.urlsafe_b64encode(f"{created_at.isoformat()} {interaction_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+        at, _, interaction_id = text.partition(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), UUID(interaction_id)
+    except (binascii.Error, ValueError, OverflowError):
+        raise InputError("cursor: not one that a page before gave") from None
+
+
+handlers = [list_call_slots, schedule_call, get_invitation, list_supplier_interactions]

@@ -1,0 +1,232 @@
+"""Free times: pure, over every change of the clocks 2026–2030 in twelve zones."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.support.model import BUFFER, CALL_TYPES, HORIZON_DAYS, LEAD, QUARTER, Advisor, Refusal
+from everafter.support.rules import (
+    find_zone,
+    held_quarters,
+    is_open,
+    list_slots,
+    rank_advisors,
+    refuse_start,
+    resolve_start,
+)
+
+ZONES = (
+    "Europe/London",
+    "Europe/Berlin",
+    "Europe/Dublin",  # winter is its "daylight saving", with a negative offset
+    "America/New_York",
+    "America/Santiago",  # changes at midnight: a day that begins at 01:00
+    "America/Havana",  # likewise
+    "America/Nuuk",  # changes on Saturday evening
+    "Africa/Cairo",  # on a working Friday
+    "Africa/Casablanca",  # an hour back for Ramadan
+    "Asia/Beirut",
+    "Australia/Lord_Howe",  # by half an hour
+    "Pacific/Chatham",  # at 12:45 and 13:45 from Greenwich
+)
+CHECK_IN, HALF_HOUR = CALL_TYPES["check_in"], CALL_TYPES["technical_support"]
+EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
+
+
+def advisor(zone: str = "UTC", start: str = "09:00", end: str = "17:00", days: tuple[int, ...] = EVERY_DAY) -> Advisor:
+    return Advisor(uuid4(), "Ada", "ada@example.org", zone, time.fromisoformat(start), time.fromisoformat(end), days)
+
+
+def transitions(zone: ZoneInfo) -> Iterator[datetime]:
+    """The UTC hours in which the zone's offset changes."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    while at.year <= 2030:
+        after = at + timedelta(hours=1)
+        if at.astimezone(zone).utcoffset() != after.astimezone(zone).utcoffset():
+            yield at
+        at = after
+
+
+TRANSITIONS = [(name, at) for name in ZONES for at in transitions(ZoneInfo(name))]
+
+
+def test_each_zone_changes_its_clocks_each_year() -> None:
+    counts = Counter((name, at.year) for name, at in TRANSITIONS)
+    assert len(counts) == 12 * 5
+    assert set(counts.values()) <= {2, 3}, "3: Ramadan comes twice in Casablanca's 2030"
+
+
+def minutes_of_day(name: str, day: datetime) -> int:
+    """How long that local day really is."""
+    zone = ZoneInfo(name)
+    first = datetime(day.year, day.month, day.day, tzinfo=zone)
+    # the first moment of a day that the clocks begin late is the one at which the date changes
+    start = first.astimezone(UTC)
+    while start.astimezone(zone).date() < first.date():
+        start += QUARTER
+    end = start
+    while end.astimezone(zone).date() == first.date():
+        end += QUARTER
+    return int((end - start).total_seconds() // 60)
+
+
+@pytest.mark.parametrize(("name", "change"), TRANSITIONS)
+def test_slots_around_a_change_of_clocks(name: str, change: datetime) -> None:
+    zone = ZoneInfo(name)
+    night = advisor(name, "00:30", "04:30")
+    now = change - timedelta(days=3)
+    slots = list_slots([night], set(), CHECK_IN, change - timedelta(days=2), 4, now)
+    starts = [slot.starts_at for slot in slots]
+    assert starts == sorted(set(starts))
+    for slot in slots:
+        local, last = slot.starts_at.astimezone(zone), (slot.ends_at - timedelta(seconds=1)).astimezone(zone)
+        assert slot.ends_at - slot.starts_at == CHECK_IN.length
+        assert local.minute % 15 == 0 and local.second == 0
+        assert time(0, 30) <= local.time() < time(4, 30) and last.time() < time(4, 30)
+        # an hour that the clocks skip is never offered: the wall-clock time said must be the one that comes
+        assert resolve_start(local.replace(tzinfo=None), name) in (slot.starts_at, *repeated(name, local))
+    # a slot for each quarter of real time with such a wall clock, and no other: walked through in UTC, minute by minute
+    at, expected = change - timedelta(days=2), list[datetime]()
+    while at < change + timedelta(days=2):
+        minutes = [(at + timedelta(minutes=minute)).astimezone(zone).time() for minute in range(15)]
+        if at.minute % 15 == 0 and all(time(0, 30) <= clock < time(4, 30) for clock in minutes):
+            expected.append(at)
+        at += timedelta(minutes=15)
+    assert starts == expected
+
+
+def repeated(name: str, local: datetime) -> list[object]:
+    """The refusal that stands for a wall-clock time that comes twice."""
+    found = resolve_start(local.replace(tzinfo=None), name)
+    return [found] if isinstance(found, Refusal) and found.reason == "dst_overlap" else []
+
+
+@pytest.mark.parametrize(("name", "change"), TRANSITIONS)
+def test_a_day_of_23_or_25_hours_has_as_many_slots(name: str, change: datetime) -> None:
+    day = (change + timedelta(hours=1)).astimezone(ZoneInfo(name))
+    around_the_clock = advisor(name, "00:00", "00:00")
+    slots = list_slots([around_the_clock], set(), CHECK_IN, change - timedelta(days=2), 4, change - timedelta(days=3))
+    of_day = [slot for slot in slots if slot.starts_at.astimezone(ZoneInfo(name)).date() == day.date()]
+    assert len(of_day) * 15 == minutes_of_day(name, day)
+
+
+@pytest.mark.parametrize(("name", "change"), TRANSITIONS)
+def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(name: str, change: datetime) -> None:
+    zone = ZoneInfo(name)
+    at = change + timedelta(hours=1)
+    offset = at.astimezone(zone).utcoffset()
+    last = max(at - QUARTER * n for n in range(5) if (at - QUARTER * n).astimezone(zone).utcoffset() != offset)
+    # forward: what the clock would show next, were it not changed, never comes; back: what it shows last comes again
+    forward = offset > last.astimezone(zone).utcoffset()  # pyright: ignore
+    wall = last.astimezone(zone).replace(tzinfo=None)
+    found = resolve_start(wall + QUARTER if forward else wall, name)
+    assert isinstance(found, Refusal)
+    assert found.reason == ("dst_gap" if forward else "dst_overlap")
+    assert name in found.detail
+    assert resolve_start(wall - timedelta(hours=3), name) == last - timedelta(hours=3)
+
+
+def test_a_time_with_an_offset_is_that_moment() -> None:
+    assert resolve_start(datetime.fromisoformat("2026-03-29T02:30:00+01:00"), "Europe/Berlin") == datetime(
+        2026, 3, 29, 1, 30, tzinfo=UTC
+    )
+    assert resolve_start(datetime(2026, 12, 1, 9), "Not/AZone") == datetime(2026, 12, 1, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["", "../etc/passwd", "Europe", "No/Where", "\x00", "ä", "x" * 500])
+def test_an_unknown_zone_is_utc(name: str) -> None:
+    assert find_zone(name).key == "UTC"
+
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # a Monday
+
+
+def test_lead_time_days_and_horizon_bound_the_slots() -> None:
+    ada = advisor(days=(1, 2, 3, 4, 5))
+    slots = list_slots([ada], set(), HALF_HOUR, NOW, 7, NOW)
+    assert slots[0].starts_at == NOW + LEAD
+    assert slots[-1].ends_at == datetime(2026, 11, 27, 17, 0, tzinfo=UTC)
+    # Monday from 10:00, four whole days; the last half hour begins at 16:30
+    assert len(slots) == 27 + 4 * 31
+    assert all(slot.starts_at.isoweekday() <= 5 for slot in slots)
+    assert list_slots([ada], set(), HALF_HOUR, NOW + timedelta(days=HORIZON_DAYS), 7, NOW) == []
+
+
+def test_a_held_quarter_takes_the_calls_that_touch_it_and_their_pause() -> None:
+    ada = advisor()
+    booked = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    busy = {(ada.id, quarter) for quarter in held_quarters(booked, CHECK_IN)}
+    assert busy == {(ada.id, booked), (ada.id, booked + BUFFER)}
+    free = {slot.starts_at for slot in list_slots([ada], busy, HALF_HOUR, NOW, 1, NOW)}
+    taken = {booked + QUARTER * n for n in range(-2, 2)}  # half an hour and the pause before; the call and its pause
+    assert not free & taken
+    assert {booked + QUARTER * -3, booked + QUARTER * 2} <= free
+
+
+def test_past_midnight_belongs_to_the_evening_it_begins_on() -> None:
+    night = advisor("UTC", "22:00", "02:00", days=(7,))  # Sunday night
+    slots = [s.starts_at for s in list_slots([night], set(), CHECK_IN, NOW, 10, NOW)]
+    assert slots[0] == datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
+    assert slots[-1] == datetime(2026, 11, 30, 1, 45, tzinfo=UTC)
+    assert len(slots) == 16
+
+
+def test_working_hours_off_the_grid_offer_only_whole_quarters() -> None:
+    odd = advisor("UTC", "09:10", "10:05")
+    slots = list_slots([odd], set(), CHECK_IN, NOW + timedelta(days=1), 1, NOW)
+    assert [f"{slot.starts_at:%H:%M}" for slot in slots] == ["09:15", "09:30", "09:45"]
+
+
+def test_the_known_advisor_comes_first_then_the_least_booked() -> None:
+    ada, bob, cem = (Advisor(uuid4(), n, f"{n}@example.org", "UTC", time(9), time(17), EVERY_DAY) for n in "abc")
+    busy = {(ada.id, NOW), (ada.id, NOW + QUARTER), (bob.id, NOW)}
+    assert rank_advisors([ada, bob, cem], busy, None) == [cem, bob, ada]
+    assert rank_advisors([ada, bob, cem], busy, ada.id) == [ada, cem, bob]
+    slots = list_slots([cem, bob], {(cem.id, NOW + LEAD)}, CHECK_IN, NOW, 1, NOW, limit=2)
+    assert [slot.advisor for slot in slots] == [bob, cem]
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        (NOW, "past"),
+        (NOW + LEAD - QUARTER, "too_soon"),
+        (NOW + timedelta(days=HORIZON_DAYS), "too_far"),
+        (NOW + timedelta(hours=3, minutes=7), "off_grid"),
+        (NOW + timedelta(hours=3, microseconds=1), "off_grid"),
+        (NOW + timedelta(hours=12), "outside_hours"),
+        (datetime(2026, 11, 23, 16, 45, tzinfo=UTC), "outside_hours"),  # half an hour would end at 17:15
+        (NOW + LEAD, None),
+    ],
+)
+def test_a_time_that_cannot_be_had_is_refused_with_the_reason(at: datetime, reason: str | None) -> None:
+    refusal = refuse_start([advisor()], HALF_HOUR, at, NOW)
+    assert (refusal.reason if refusal else None) == reason
+
+
+@given(
+    held=st.sets(st.integers(0, 40), max_size=20),
+    start=st.integers(0, 2000),
+    minutes=st.sampled_from(sorted(CALL_TYPES)),
+    zone=st.sampled_from(ZONES),
+)
+def test_every_slot_can_be_booked_and_no_bookable_time_is_missing(held: set[int], start: int, minutes: str, zone: str) -> None:
+    call = CALL_TYPES[minutes]
+    begin = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=start)
+    now = begin - timedelta(days=1)
+    ada = advisor(zone, "08:00", "12:00")
+    busy: set[tuple[UUID, datetime]] = {(ada.id, begin + QUARTER * n) for n in held}
+    offered = {slot.starts_at for slot in list_slots([ada], busy, call, begin, 1, now)}
+    for n in range(96):
+        at = begin + QUARTER * n
+        possible = refuse_start([ada], call, at, now) is None and all(
+            (ada.id, quarter) not in busy for quarter in held_quarters(at, call)
+        )
+        assert (at in offered) == possible
+        assert is_open(ada, at) or at not in offered
