@@ -10,6 +10,8 @@ from everafter.accounts import commands as accounts_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import EverafterError
 from everafter.daily import commands as daily_commands
+from everafter.playbook import commands as playbook_commands
+from everafter.signals import commands as signals_commands
 
 app = typer.Typer(
     name="everafter",
@@ -23,6 +25,8 @@ for module in (
     server,
     accounts_commands,
     daily_commands,
+    playbook_commands,
+    signals_commands,
 ):
     module.register(app)
 

@@ -1,13 +1,17 @@
-"""From a file to a Playbook."""
+"""From a file to a Playbook. The one place that knows which words the other slices give a playbook to use."""
 
-import tomllib
 from importlib import resources
-
-import msgspec
+from pathlib import Path
 
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
-from everafter.playbook.model import Playbook
+from everafter.mail.rules import list_templates
+from everafter.onboarding.model import ACTIONS
+from everafter.playbook.model import Mistake, Playbook
+from everafter.playbook.rules import check_playbook, to_playbook
+
+_PACKAGED = "weddings.toml"
+_MOST_BYTES = 1_000_000
 
 
 def load_playbook(settings: Settings) -> Playbook:
@@ -16,24 +20,49 @@ def load_playbook(settings: Settings) -> Playbook:
     Raises:
         InputError: the file cannot be read, or says something that cannot be followed; all mistakes are listed.
     """
-    if settings.playbook is None:
-        source = "weddings.toml"
-        text = resources.files("everafter.playbook").joinpath(source).read_text(encoding="utf-8")
-        return parse_playbook(text, source)
+    path = playbook_path(settings)
+    return parse_playbook(read_playbook(path), str(path))
+
+
+def playbook_path(settings: Settings) -> Path:
+    """The file of the policy in force."""
+    return settings.playbook or Path(str(resources.files("everafter.playbook") / _PACKAGED))
+
+
+def read_playbook(path: Path) -> str:
+    """The text of a playbook's file.
+
+    Raises:
+        InputError: it is not there, too large for a playbook, or not UTF-8.
+    """
     try:
-        text = settings.playbook.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the playbook {settings.playbook} cannot be read: {error}") from error
-    return parse_playbook(text, str(settings.playbook))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"the playbook {path} cannot be read: {error.strerror or error}") from error
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{path} has more than {_MOST_BYTES:,} bytes; a playbook has some thousands")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+        raise InputError(f"{path}:{line}:{column}: not UTF-8; save the file as UTF-8") from error
+
+
+def find_mistakes(text: str) -> list[Mistake]:
+    """Every mistake in a playbook's text, measured by this installation's templates and onboarding actions."""
+    return check_playbook(text, templates=frozenset(list_templates()), actions=frozenset(ACTIONS))
 
 
 def parse_playbook(text: str, source: str) -> Playbook:
     """The policy in `text`; `source` names it in messages.
 
     Raises:
-        InputError: it says something that cannot be followed; all mistakes are listed.
+        InputError: it says something that cannot be followed; all mistakes are listed, one a line. Warnings are passed over.
     """
-    try:
-        return msgspec.convert(tomllib.loads(text), Playbook)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise InputError(f"{source}: {error}") from error
+    errors = [mistake for mistake in find_mistakes(text) if mistake.level == "error"]
+    if errors:
+        lines = [f"{source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}" for m in errors]
+        raise InputError("the playbook cannot be followed:\n" + "\n".join(lines))
+    return to_playbook(text)

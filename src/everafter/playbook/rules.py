@@ -1,15 +1,322 @@
 """What a playbook's text means: its mistakes, and its conditions as expressions. Pure."""
 
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
 import polars as pl
 
-from everafter.playbook.model import Playbook
+from everafter.playbook import model
+from everafter.playbook.conditions import check_condition
+from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
+from everafter.playbook.places import Path, Places, find_places
+from everafter.playbook.shape import check_shape, did_you_mean
+from everafter.playbook.syntax import Reading, read_toml
+from everafter.signals.model import SIGNAL_SCHEMA
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_SAYABLE = frozenset([*SIGNAL_SCHEMA, "name"])
+_CHURN_WEIGHTS = ("login", "support_tickets", "feature_usage", "client_churn", "billing")
+
+Level = Literal["error", "warning"]
+# where, which part of the text value there, what is wrong, what to do, how bad
+_Found = tuple[Path, tuple[int, int] | None, str, str, Level]
 
 
 def compile_condition(when: str) -> pl.Expr:
-    """One condition over signals as a Boolean expression of the same length; an unknown answer (null) is "no"."""
+    """One condition over signals as a Boolean expression; an unknown answer (null) is "no"."""
     return pl.sql_expr(when).fill_null(False)
 
 
 def compile_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
-    """The conditions of the enabled triggers, by trigger name."""
+    """The conditions of the enabled triggers, by trigger name, each Boolean and never null."""
     return {name: compile_condition(t.when) for name, t in playbook.triggers.items() if t.enabled}
+
+
+def check_playbook(
+    text: str,
+    templates: frozenset[str] | None = None,
+    actions: frozenset[str] | None = None,
+    event_types: frozenset[str] | None = None,
+) -> list[Mistake]:
+    """Every mistake in a playbook's text, in the order of its lines.
+
+    A text without a mistake of level "error" can be made a Playbook; warnings are for what is surely not meant.
+
+    Args:
+        text: TOML.
+        templates: the message templates there are; null: their names are not checked.
+        actions: what an onboarding step may ask for; null: not checked.
+        event_types: canonical event types, which `event_names` may point to; null: not checked.
+    """
+    reading = read_toml(text)
+    places = find_places(reading.text)
+    found = [
+        *_shape(reading, places),
+        *_segments(_table(reading.data, "segments"), complete=not reading.slips),
+        *_numbers(reading.data),
+        *_triggers(_table(reading.data, "triggers"), templates),
+        *_said_and_asked(reading.data),
+        *_onboarding(reading.data, actions),
+        *_event_names(_table(reading.data, "event_names"), event_types),
+    ]
+    mistakes = [_placed(one, places) for one in dict.fromkeys(found)]
+    mistakes += [Mistake(slip.line, slip.column, "", slip.message, slip.hint) for slip in reading.slips]
+    return sorted(mistakes, key=lambda m: (m.line, m.column, m.level, m.message))
+
+
+def to_playbook(text: str) -> Playbook:
+    """The playbook that a text without errors stands for."""
+    return msgspec.convert(read_toml(text).data, Playbook)
+
+
+def _placed(found: _Found, places: Places) -> Mistake:
+    path, part, message, hint, level = found
+    start, end = places.of_value(path) if part is None else places.in_string(path, *part)
+    line, column = places.line_and_column(start)
+    first_line_end = places.text.find("\n", start)
+    end = min(end, first_line_end) if first_line_end >= 0 else end
+    return Mistake(line, column, _dotted(path), message, hint, max(1, end - start), level)
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _table(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The table at that path, empty when there is none or it is something else (which `_shape` has said)."""
+    for name in names:
+        inner = data.get(name)
+        data = inner if isinstance(inner, dict) else {}
+    return data
+
+
+def _number(table: dict[str, Any], key: str, default: float) -> float | None:
+    """The number there, the default when it is absent, null when it is something else."""
+    value = table.get(key, default)
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+
+
+# ── types and ranges ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _shape(reading: Reading, places: Places) -> Iterator[_Found]:
+    if not reading.data and reading.slips:
+        return
+    lost: set[Path] = set()
+    for slip in reading.slips:
+        lost.update(_table_at(places, slip.line))
+    for path, message, hint, is_key in check_shape(reading.data, frozenset(lost)):
+        yield path, None, message, hint, "error"
+        if is_key and path in places.values:  # a key's mistake is shown at the key
+            places.values[path] = places.of_key(path)
+
+
+def _table_at(places: Places, line: int) -> list[Path]:
+    """The table a line belongs to and those around it, any of which may have lost a key on it."""
+    above = [
+        (places.line_and_column(start)[0], path)
+        for path, (start, _) in places.values.items()
+        if places.text[start : start + 1] == "["
+        and places.text[:start].rpartition("\n")[2].strip() == ""
+        and places.line_and_column(start)[0] < line
+    ]
+    path = max(above, default=(0, ()))[1]
+    return [path[:length] for length in range(len(path) + 1)]
+
+
+# ── segments and numbers that must fit each other ─────────────────────────────────────────────────────────────────────
+
+
+def _segments(segments: dict[str, Any], *, complete: bool) -> Iterator[_Found]:
+    if segments and "default" not in segments and complete:
+        near = did_you_mean("default", segments, near=0.7)
+        hint = near or "it judges every vendor type that has no segment of its own: add [segments.default]"
+        yield ("segments",), None, "there is no segment 'default'", hint, "error"
+    for name, segment in segments.items():
+        path = ("segments", name)
+        features = _table(segments, name).get("key_features")
+        if features == []:
+            hint = "name at least one feature that this trade needs"
+            yield (*path, "key_features"), None, "key_features is empty, so adoption cannot be told", hint, "error"
+        elif isinstance(features, list):
+            yield from _repeated((*path, "key_features"), features)
+        yield from _weights(path, _table(segments, name, "weights"))
+        days = segment.get("login_days") if isinstance(segment, dict) else None
+        numbers = [d for d in days if isinstance(d, int | float)] if isinstance(days, list) else []
+        if numbers != sorted(set(numbers)):
+            hint = "for example [3, 7, 14]: under 3 days all points, under 7 two thirds, under 14 a third"
+            yield (*path, "login_days"), None, "login_days must rise", hint, "error"
+
+
+def _repeated(path: Path, items: list[Any]) -> Iterator[_Found]:
+    for index, item in enumerate(items):
+        if isinstance(item, str) and item in items[:index]:
+            yield (*path, index), None, f"{item!r} is named twice", "leave one out", "error"
+
+
+def _weights(path: Path, weights: dict[str, Any]) -> Iterator[_Found]:
+    defaults = model.Weights()
+    values = [_number(weights, name, getattr(defaults, name)) for name in DIMENSIONS]
+    if all(value == 0 for value in values):
+        hint = "they are shares of one another: give at least one dimension more than 0"
+        yield (*path, "weights"), None, "all weights are 0", hint, "error"
+
+
+def _numbers(data: dict[str, Any]) -> Iterator[_Found]:
+    health, churn, season = _table(data, "health"), _table(data, "churn"), _table(data, "season")
+    critical, at_risk = _number(health, "critical_below", 40), _number(health, "at_risk_below", 70)
+    if critical is not None and at_risk is not None and critical >= at_risk:
+        key = "critical_below" if "critical_below" in health else "at_risk_below"
+        message = f"critical_below ({critical:g}) must be under at_risk_below ({at_risk:g})"
+        yield ("health", key), None, message, "a critical score is lower than one at risk", "error"
+    medium, high = _number(churn, "medium_above", 0.4), _number(churn, "high_above", 0.7)
+    if medium is not None and high is not None and medium >= high:
+        key = "medium_above" if "medium_above" in churn else "high_above"
+        message = f"medium_above ({medium:g}) must be under high_above ({high:g})"
+        yield ("churn", key), None, message, "a high risk is higher than a medium one", "error"
+    defaults = model.Churn()
+    if churn and all(_number(churn, name, getattr(defaults, name)) == 0 for name in _CHURN_WEIGHTS):
+        yield ("churn",), None, "all five signals of churn weigh 0", "give at least one more than 0", "error"
+    floor, off = _number(season, "floor", 0.25), _number(season, "off_season_below", 0.5)
+    if floor is not None and off is not None and off <= floor and season:
+        key = "off_season_below" if "off_season_below" in season else "floor"
+        message = f"pace is never under its floor ({floor:g}), so nobody is ever off season"
+        yield ("season", key), None, message, "let off_season_below be above floor", "warning"
+    attention = _table(data, "attention")
+    start, end = attention.get("quiet_from", "20:00"), attention.get("quiet_until", "08:00")
+    if start == end:
+        message = "quiet hours begin and end at the same time, so there are none"
+        yield ("attention", "quiet_from"), None, message, "", "warning"
+
+
+# ── triggers and sentences ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _triggers(triggers: dict[str, Any], templates: frozenset[str] | None) -> Iterator[_Found]:
+    for name in triggers:
+        path, trigger = ("triggers", name), _table(triggers, name)
+        channel, template = trigger.get("channel"), trigger.get("template")
+        if channel == "email" and template is None:
+            hint = f"templates: {', '.join(sorted(templates))}" if templates else 'template = "we_miss_you"'
+            yield path, None, f"trigger {name!r} sends e-mail and has no template", hint, "error"
+        elif isinstance(template, str) and channel in {"task", "tip", "call"}:
+            message = f"channel {channel!r} sends no e-mail, so the template is never used"
+            yield (*path, "template"), None, message, 'channel = "email", or no template', "warning"
+        elif isinstance(template, str) and templates is not None and template not in templates:
+            hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
+            yield (*path, "template"), None, f"there is no template {template!r}", hint, "error"
+        yield from _proof(path, trigger)
+        if trigger.get("enabled") is not False:
+            yield from _fires_on_nothing(path, trigger.get("when"))
+
+
+def _proof(path: Path, trigger: dict[str, Any]) -> Iterator[_Found]:
+    """Whether one will ever be able to tell what the trigger has done."""
+    essential, holdout = trigger.get("essential") is True, trigger.get("holdout")
+    if holdout == 0 and not essential and trigger.get("enabled") is not False:
+        hint = "keep a few out (0.05), or say essential = true for billing and what a person must see"
+        yield (*path, "holdout"), None, "nobody is held out, so its effect can never be told", hint, "warning"
+    if essential and isinstance(holdout, int | float) and holdout > 0:
+        yield (*path, "holdout"), None, "what is essential is never held out", "leave holdout out", "warning"
+    if holdout == 1 and not essential:
+        yield (*path, "holdout"), None, "everybody is held out, so it never acts", "enabled = false says that", "warning"
+    when, success = trigger.get("when"), trigger.get("success")
+    if isinstance(when, str) and isinstance(success, str) and " ".join(when.split()) == " ".join(success.split()):
+        message = "success is what set it off, so it is reached at once"
+        yield (*path, "success"), None, message, "name what should be different afterwards", "warning"
+
+
+def _fires_on_nothing(path: Path, when: Any) -> Iterator[_Found]:
+    if not isinstance(when, str) or any(remark.level == "error" for remark in check_condition(when)):
+        return
+    if _STRANGER.select(compile_condition(when)).to_series()[0]:
+        message = "it is true of a supplier of whom nothing is known"
+        hint = "ask for something that must be known, such as tenure_days >= 7"
+        yield (*path, "when"), None, message, hint, "warning"
+
+
+# A supplier on the day it was added, before any event: what can be unknown is, counts are 0.
+_NEVER_NULL = {"coverage": 0.0, "pace": 1.0, "churn_risk": 0.0, "churn_level": "low"}
+_STRANGER = pl.DataFrame(
+    {
+        name: [_NEVER_NULL.get(name, False if dtype == pl.Boolean() else 0 if dtype == pl.Int64() else None)]
+        for name, dtype in SIGNAL_SCHEMA.items()
+    },
+    schema=SIGNAL_SCHEMA,
+).with_columns(pl.lit(None, pl.Int64).alias(name) for name in ("mrr_minor", "days_to_next_wedding", "onboarding_steps_due"))
+
+_CONDITIONS = (("triggers", "when"), ("triggers", "success"), ("milestones", "when"), ("recommendations", "when"))
+_SENTENCES = (
+    ("triggers", "reason"),
+    ("milestones", "celebration"),
+    ("recommendations", "title"),
+    ("recommendations", "body"),
+    ("recommendations", "reason"),
+)
+
+
+def _said_and_asked(data: dict[str, Any]) -> Iterator[_Found]:
+    for group, key in _CONDITIONS:
+        for name in _table(data, group):
+            sql = _table(data, group, name).get(key)
+            if isinstance(sql, str):
+                for remark in check_condition(sql):
+                    part = (remark.start, remark.end)
+                    yield (group, name, key), part, remark.message, remark.hint, remark.level
+    for group, key in _SENTENCES:
+        for name in _table(data, group):
+            sentence = _table(data, group, name).get(key)
+            if isinstance(sentence, str):
+                yield from _placeholders((group, name, key), sentence)
+
+
+def _placeholders(path: Path, sentence: str) -> Iterator[_Found]:
+    for match in _PLACEHOLDER.finditer(sentence):
+        word = match[1]
+        if word in _SAYABLE:
+            continue
+        clean = re.split(r"[:!.\[]", word.strip())[0].strip()
+        hint = f"write {{{clean}}}, nothing else between the braces" if clean in _SAYABLE else did_you_mean(clean, _SAYABLE)
+        message = f"{{{word}}} is no signal"
+        yield path, match.span(), message, hint or "{signal} is replaced by the supplier's number; {name} by its name", "error"
+    rest = _PLACEHOLDER.sub("", sentence)
+    if "{" in rest or "}" in rest:
+        yield path, None, "a brace stands alone", "{signal} needs both braces", "error"
+
+
+# ── onboarding, milestones, event names ───────────────────────────────────────────────────────────────────────────────
+
+
+def _onboarding(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[_Found]:
+    steps = _table(data, "onboarding")
+    helps = {_table(data, "triggers", name).get("action") for name in _table(data, "triggers")}
+    helps = {action for action in helps if isinstance(action, str)}
+    days: dict[Any, str] = {}
+    for name in steps:
+        path, step = ("onboarding", name), _table(steps, name)
+        asked = step.get("actions")
+        if asked == []:
+            yield (*path, "actions"), None, "a step without actions is always done", "name what is expected", "error"
+        for index, action in enumerate(asked if isinstance(asked, list) else []):
+            if isinstance(action, str) and actions is not None and action not in actions:
+                hint = did_you_mean(action, actions) or f"known: {', '.join(sorted(actions))}"
+                yield (*path, "actions", index), None, f"there is no onboarding action {action!r}", hint, "error"
+        help_ = step.get("if_missed")
+        if isinstance(help_, str) and help_ not in helps:
+            hint = did_you_mean(help_, helps) or f'a trigger must do it: action = "{help_}"'
+            yield (*path, "if_missed"), None, f"no trigger has the action {help_!r}", hint, "error"
+        day = step.get("day")
+        if isinstance(day, int) and day in days:
+            message = f"{name!r} and {days[day]!r} are both expected by day {day}"
+            yield (*path, "day"), None, message, "make them one step", "warning"
+        if isinstance(day, int):
+            days.setdefault(day, name)
+
+
+def _event_names(names: dict[str, Any], event_types: frozenset[str] | None) -> Iterator[_Found]:
+    for name, canonical in names.items():
+        if isinstance(canonical, str) and event_types is not None and canonical not in event_types:
+            hint = did_you_mean(canonical, event_types) or "docs list the event types"
+            yield ("event_names", name), None, f"there is no event type {canonical!r}", hint, "error"
