@@ -1,5 +1,6 @@
 """The web application: every slice's handlers, put together once."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -16,13 +17,16 @@ from everafter.core.db import make_pool
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
-from everafter.events.jobs import FoldLoop
+from everafter.events.body import Gate
+from everafter.events.jobs import FoldLoop, tend
 from everafter.health.live import LiveJudge
 from everafter.playbook.loading import load_playbook
 
 # Modules with `handlers`, one line each.
 FACES = (
     "everafter.core.probes",
+    "everafter.events.api",
+    "everafter.mail.api",
     "everafter.onboarding.api",
     "everafter.recommendations.api",
     "everafter.support.api",
@@ -38,7 +42,8 @@ def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
-    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters and fold (`events.jobs.FoldLoop`).
+    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, gate and fold
+    (`events.jobs.FoldLoop`).
 
     Raises:
         InputError: the playbook cannot be followed.
@@ -50,12 +55,15 @@ def create_app(settings: Settings, url: str) -> Litestar:
         pool = make_pool(url, size=10)
         app.state.pool = pool
         app.state.fold = FoldLoop(pool)
+        app.state.gate = Gate()
         app.state.live = LiveJudge(url, playbook)
         await pool.open()
         app.state.fold.start()
+        tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
         try:
             yield
         finally:
+            tending.cancel()
             await app.state.fold.stop()
             await app.state.live.close()
             await pool.close()

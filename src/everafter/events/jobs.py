@@ -1,12 +1,15 @@
-"""The loop beside the web server that folds what was ingested, at once and never in two tasks."""
+"""What runs beside the web server: folding what was ingested, at once; and what events need from time to time."""
 
 import asyncio
 import logging
 import random
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-from everafter.core.db import Pool
+from everafter.core.db import Connection, Pool
+from everafter.events.ingest import take_in_waiting
+from everafter.events.queries import delete_old_rejects, ensure_months, list_waiting_suppliers
 from everafter.pulse.queries import fold_pending
 
 log = logging.getLogger("everafter.fold")
@@ -81,3 +84,42 @@ class FoldLoop:
         if pause > 0:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+
+# ── from time to time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+TEND_SECONDS = 60.0
+MONTHS_AHEAD = 2
+REJECTS_DAYS = 90
+
+
+async def tend(pool: Pool, fold: FoldLoop) -> None:
+    """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, old rejects.
+
+    Events of a supplier who is identified over HTTP or imported come in with that; this is for suppliers the platform writes
+    into the table by itself, and for an event and its supplier's identify that crossed each other.
+    """
+    while True:
+        try:
+            async with pool.connection() as conn:
+                await conn.set_autocommit(True)
+                try:
+                    if await tend_once(conn, datetime.now(UTC)):
+                        fold.trigger()
+                finally:
+                    await conn.set_autocommit(False)
+        except Exception:
+            log.exception("tending the events failed; it is tried again in %.0f s", TEND_SECONDS)
+        await asyncio.sleep(TEND_SECONDS)
+
+
+async def tend_once(conn: Connection, now: datetime) -> int:
+    """One round of `tend`; `conn` in autocommit. Returns how many waiting events were taken in."""
+    await ensure_months(conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)])
+    taken = 0
+    waiting = sorted(await list_waiting_suppliers(conn))
+    for start in range(0, len(waiting), 1000):
+        async with conn.transaction():
+            taken += await take_in_waiting(conn, waiting[start : start + 1000])
+    await delete_old_rejects(conn, REJECTS_DAYS)
+    return taken

@@ -1,0 +1,351 @@
+"""Ingest over HTTP in the Segment dialect, and reading back what came."""
+
+import asyncio
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+from litestar import Request, Response, get, post, route
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, QueryParameter
+
+from everafter.core.db import Connection, Pool
+from everafter.core.errors import InputError, OverloadedError, UnauthorizedError
+from everafter.core.openapi import problems
+from everafter.core.probes import Counters
+from everafter.core.web import (
+    EXCEPTION_HANDLERS,
+    AnyRequest,
+    KeyCache,
+    read_basic_user,
+    read_bearer,
+    scope,
+)
+from everafter.events import queries
+from everafter.events.body import Gate, read_body
+from everafter.events.ingest import Outcome, take_in
+from everafter.events.jobs import FoldLoop
+from everafter.events.model import CANONICAL, Checked
+from everafter.events.rules import check_events
+from everafter.events.segment import CALLS, Received, decode_request
+from everafter.suppliers.model import BadTrait, Said
+from everafter.suppliers.rules import read_traits
+
+_CORS = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT = {
+    **_CORS,
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
+    "Access-Control-Max-Age": "86400",
+}
+# From here on reading and checking takes longer than the loop should stand still.
+_THREAD_BYTES = 256 * 1024
+
+
+class RejectedEvent(msgspec.Struct, rename={"message_id": "messageId"}):
+    """An event (or one trait of it) that was refused. index: its place in the batch."""
+
+    index: int
+    message_id: str | None
+    code: str
+    message: str
+
+
+class Ingested(msgspec.Struct):
+    """What became of a batch; `accepted` is stored and durable."""
+
+    success: bool
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedEvent]
+
+
+# ── ingest ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def ingest(request: AnyRequest, call: str | None) -> Response[Ingested]:
+    """Take in one request; the answer goes out after the commit."""
+    state = request.app.state
+    counters: Counters = state.counters
+    gate: Gate = state.gate
+    key = _header_key(request)
+    if key is not None:
+        await _require_ingest(state, key)
+    with gate.enter() as hold:
+        body = await read_body(request.stream(), request.headers.get("content-encoding", ""), hold)
+        received_at = datetime.now(UTC)
+        names: dict[str, str] = state.playbook.event_names
+        prepare = asyncio.to_thread(_prepare, body, call, received_at, names) if len(body) > _THREAD_BYTES else None
+        prepared = await prepare if prepare else _prepare(body, call, received_at, names)
+        if key is None:
+            await _require_ingest(state, prepared.received.key)
+        async with gate.work:
+            outcome = await _store(state.pool, prepared)
+    fold: FoldLoop = state.fold
+    fold.trigger()
+    answer = _answer(prepared, outcome)
+    for what in ("accepted", "duplicates"):
+        counters.add("everafter_ingest_events_total", getattr(answer, what), f'result="{what}"')
+    counters.add("everafter_ingest_events_total", len(answer.rejected), 'result="rejected"')
+    return Response(answer, headers=_CORS)
+
+
+class _Prepared(msgspec.Struct):
+    """A request read and checked, before anything is asked of the database."""
+
+    received: Received
+    checked: Checked
+    said: list[Said]
+    bad_traits: list[tuple[int, BadTrait]]
+
+
+def _prepare(body: bytes, call: str | None, received_at: datetime, names: dict[str, str]) -> _Prepared:
+    received = decode_request(body, call, received_at)
+    checked = check_events(received.raw, received_at=received_at, skew=received.skew, event_names=names)
+    said: list[Said] = []
+    bad_traits: list[tuple[int, BadTrait]] = []
+    if received.identified:
+        rows = checked.good.select("row", "supplier_id", "occurred_at").iter_rows()
+        places = {row: (supplier_id, at) for row, supplier_id, at in rows}
+        for one in received.identified:
+            if one.row not in places:
+                continue
+            traits, bad = read_traits(one.traits)
+            said.append(Said(places[one.row][0], traits, places[one.row][1]))
+            bad_traits += [(one.row, trait) for trait in bad]
+    return _Prepared(received, checked, said, bad_traits)
+
+
+async def _store(pool: Pool, prepared: _Prepared) -> Outcome:
+    for attempt in (1, 2, 3):
+        try:
+            async with pool.connection() as conn:
+                return await take_in(conn, prepared.checked, prepared.said, source="http")
+        except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            # batches lock in one order, so only an unusual mix (late events of a new supplier) gets here
+            if attempt == 3:
+                raise
+    raise AssertionError
+
+
+def _answer(prepared: _Prepared, outcome: Outcome) -> Ingested:
+    ids = prepared.received.message_ids
+    refused = [
+        RejectedEvent(row, ids[row], code, reason)
+        for row, code, reason in outcome.rejects.select("row", "code", "reason").iter_rows()
+    ]
+    refused += [RejectedEvent(row, ids[row], "unreadable", why) for row, why in prepared.received.unreadable]
+    refused += [RejectedEvent(row, ids[row], "bad_trait", bad.reason) for row, bad in prepared.bad_traits]
+    accepted = outcome.stored.new + prepared.received.ignored
+    return Ingested(True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index))
+
+
+def _header_key(request: AnyRequest) -> str | None:
+    header = request.headers.get("authorization", "")
+    return read_bearer(header) or read_basic_user(header)
+
+
+async def _require_ingest(state: State, key: str | None) -> None:
+    if key is None:
+        raise UnauthorizedError("send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body")
+    cache: KeyCache = state.key_cache
+    if await cache.find_scope(state.pool, key) != "ingest":
+        raise UnauthorizedError("this is not a live ingest key; `everafter key create --scope ingest` makes one")
+
+
+def _with_cors(handler: Any) -> Any:
+    def handle(request: AnyRequest, error: Any) -> Response[bytes]:
+        counters: Counters = request.app.state.counters
+        answer: Response[bytes] = handler(request, error)
+        answer.headers.update(_CORS)
+        if isinstance(error, OverloadedError):
+            answer.headers["X-RateLimit-Reset"] = answer.headers["Retry-After"]
+        counters.add("everafter_ingest_refused_total", 1, f'status="{answer.status_code}"')
+        return answer
+
+    return handle
+
+
+_INGEST: dict[str, Any] = {
+    "status_code": 200,
+    "exception_handlers": {kind: _with_cors(handler) for kind, handler in EXCEPTION_HANDLERS.items()},
+    "request_max_body_size": None,  # read_body bounds it, with a reason in the answer
+    "tags": ["ingest"],
+    "responses": problems(request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events"),
+}
+
+
+@post("/v1/batch", operation_id="ingestBatch", **_INGEST)
+async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
+    """Take in a batch of Segment calls: `{"batch": [...], "sentAt": "..."}`. 200 means that it is durable."""
+    return await ingest(request, None)
+
+
+def _handle_call(call: str) -> HTTPRouteHandler:
+    async def ingest_call(request: Request[Any, Any, State]) -> Response[Ingested]:
+        return await ingest(request, call)
+
+    ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
+    return post(f"/v1/{call}", operation_id=f"ingest{call.capitalize()}", **_INGEST)(ingest_call)
+
+
+@route(
+    ["/v1/batch", *(f"/v1/{call}" for call in CALLS)],
+    http_method=[HttpMethod.OPTIONS],
+    status_code=204,
+    include_in_schema=False,
+    sync_to_thread=False,
+)
+def preflight() -> Response[None]:
+    """Any page may send events, without cookies."""
+    return Response(None, headers=_PREFLIGHT)
+
+
+# ── reading back ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]
+Cursor = Annotated[str | None, QueryParameter(max_length=600, description="`next_cursor` of the page before")]
+
+
+class Event(msgspec.Struct):
+    """A stored event."""
+
+    message_id: str
+    type: str
+    occurred_at: datetime
+    received_at: datetime
+    properties: dict[str, Any] | None
+
+
+class EventPage(msgspec.Struct):
+    """Some of a supplier's events, the latest first."""
+
+    events: list[Event]
+    next_cursor: str | None
+
+
+class Reject(msgspec.Struct):
+    """Something that was refused. payload: what came, null when it was too large."""
+
+    id: int
+    received_at: datetime
+    source: str
+    code: str
+    reason: str
+    supplier_id: str | None
+    message_id: str | None
+    payload: Any
+
+
+class RejectPage(msgspec.Struct):
+    """Some of what was refused, the latest first."""
+
+    rejects: list[Reject]
+    next_cursor: str | None
+
+
+class EventType(msgspec.Struct):
+    """A type of event that was seen. canonical: one that Everafter knows and judges by."""
+
+    type: str
+    canonical: bool
+    events: int
+    first_at: datetime
+    last_at: datetime
+
+
+class EventTypes(msgspec.Struct):
+    """Every type seen, the most frequent first."""
+
+    event_types: list[EventType]
+
+
+_READ: dict[str, Any] = {"guards": [scope("read")], "tags": ["events"], "responses": problems()}
+
+
+@get("/api/events", operation_id="listEvents", **_READ)
+async def get_events(
+    conn: NamedDependency[Connection],
+    supplier_id: FromQuery[UUID],
+    event_type: Annotated[str | None, QueryParameter(name="type", max_length=200)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> EventPage:
+    """A supplier's events, the latest first."""
+    before: tuple[datetime, str] | None = None
+    if cursor is not None:
+        moment, _, message_id = _read_cursor(cursor).partition(" ")
+        try:
+            before = datetime.fromisoformat(moment), message_id
+        except ValueError as error:
+            raise _BAD_CURSOR from error
+    rows = await queries.list_events(conn, str(supplier_id), _storable(event_type), before, limit)
+    last = rows[-1] if len(rows) == limit else None
+    following = _make_cursor(f"{last['occurred_at'].isoformat()} {last['message_id']}") if last else None
+    return EventPage([Event(**row) for row in rows], following)
+
+
+@get("/api/rejects", operation_id="listRejects", **_READ)
+async def get_rejects(
+    conn: NamedDependency[Connection],
+    code: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> RejectPage:
+    """What was refused and why, the latest first. Events of code `unknown_supplier` are taken in once the supplier is known."""
+    before: int | None = None
+    if cursor is not None:
+        text = _read_cursor(cursor)
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise _BAD_CURSOR
+        before = int(text)
+    rows = await queries.list_rejects(conn, _storable(code), before, limit)
+    following = _make_cursor(str(rows[-1]["id"])) if len(rows) == limit else None
+    return RejectPage([Reject(**row) for row in rows], following)
+
+
+@get("/api/event-types", operation_id="listEventTypes", **_READ)
+async def get_event_types(conn: NamedDependency[Connection]) -> EventTypes:
+    """Every type of event seen so far, how often and when; unknown types are kept and counted too."""
+    rows = await queries.list_event_types(conn)
+    return EventTypes([EventType(**row, canonical=row["type"] in CANONICAL) for row in rows])
+
+
+_BAD_CURSOR = InputError("cursor: this is not a next_cursor that was handed out")
+
+
+def _storable(text: str | None) -> str | None:
+    if text is not None and "\0" in text:
+        raise InputError("a NUL character cannot be looked for")
+    return text
+
+
+def _make_cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> str:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise _BAD_CURSOR from error
+    if "\0" in text:
+        raise _BAD_CURSOR
+    return text
+
+
+handlers: list[Any] = [
+    preflight,  # first, or Litestar answers OPTIONS by itself
+    ingest_batch,
+    *map(_handle_call, CALLS),
+    get_events,
+    get_rejects,
+    get_event_types,
+]

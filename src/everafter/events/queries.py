@@ -1,0 +1,217 @@
+"""Writing events exactly once, and reading them back."""
+
+from datetime import datetime
+from typing import Any, LiteralString
+
+import polars as pl
+from psycopg import errors
+
+from everafter.core.db import Connection, copy_frame
+from everafter.events import model
+from everafter.events.model import StoredCounts
+from everafter.events.rules import read_waiting
+
+# One statement: the message ids decide what is new, and the new go to events and events_pending together. Ids are inserted in
+# order, so that two batches that overlap wait for one another instead of deadlocking. DISTINCT ON keeps the first of a message
+# sent twice in one batch.
+_STORE: LiteralString = """
+WITH incoming AS MATERIALIZED (
+  SELECT DISTINCT ON (supplier_id, message_hash) *
+  FROM (
+    SELECT supplier_id, md5(message_id)::uuid AS message_hash, message_id, type, occurred_at, received_at, properties, position
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]) WITH ORDINALITY
+      AS came (supplier_id, message_id, type, occurred_at, received_at, properties, position)
+  ) AS hashed
+  ORDER BY supplier_id, message_hash, position
+), fresh AS (
+  INSERT INTO event_ids (supplier_id, message_hash)
+  SELECT supplier_id, message_hash FROM incoming ORDER BY supplier_id, message_hash
+  ON CONFLICT DO NOTHING
+  RETURNING supplier_id, message_hash
+), new AS MATERIALIZED (
+  SELECT supplier_id, message_id, type, occurred_at, received_at, properties::jsonb AS properties, position
+  FROM incoming JOIN fresh USING (supplier_id, message_hash)
+  WHERE type IS NOT NULL
+), stored AS (
+  INSERT INTO events (supplier_id, message_id, type, occurred_at, received_at, properties)
+  SELECT supplier_id, message_id, type, occurred_at, received_at, properties FROM new
+), pending AS (
+  INSERT INTO events_pending (supplier_id, type, occurred_at, received_at, properties)
+  SELECT supplier_id, type, occurred_at, received_at, properties FROM new ORDER BY position
+)
+SELECT count(*) FROM fresh
+"""
+
+
+async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
+    """Store events that were not stored before; durable when the caller commits. For batches of up to a few thousand.
+
+    Args:
+        conn: in a transaction.
+        frame: STORED_SCHEMA; a null `type` is a message that is remembered and is no event.
+    """
+    if frame.is_empty():
+        return StoredCounts(0, 0)
+    columns = frame.select("supplier_id", "message_id", "type", _as_text("occurred_at"), _as_text("received_at"), "properties")
+    cursor = await conn.execute(_STORE, [column.to_list() for column in columns.iter_columns()])
+    row = await cursor.fetchone()
+    new = int(row[0]) if row else 0
+    return StoredCounts(new, frame.height - new)
+
+
+def _as_text(name: str) -> pl.Expr:
+    return pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+
+
+async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
+    """`store_events` for tens of thousands at a time: the rows come by COPY into a temporary table.
+
+    Raises the planner's estimate of nothing, because the temporary table is analysed: 50,000 rows took 1.1 s instead of 1.6 s.
+    """
+    if frame.is_empty():
+        return StoredCounts(0, 0)
+    await conn.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS incoming_events (position bigint, supplier_id uuid, message_id text, type text,"
+        " occurred_at timestamptz, received_at timestamptz, properties jsonb) ON COMMIT DELETE ROWS"
+    )
+    await copy_frame(conn, "incoming_events", frame.select(list(model.STORED_SCHEMA)).with_row_index("position"))
+    await conn.execute("ANALYZE incoming_events")
+    cursor = await conn.execute(
+        """
+        WITH incoming AS MATERIALIZED (
+          SELECT DISTINCT ON (supplier_id, message_hash) *
+          FROM (SELECT *, md5(message_id)::uuid AS message_hash FROM incoming_events) AS hashed
+          ORDER BY supplier_id, message_hash, position
+        ), fresh AS (
+          INSERT INTO event_ids (supplier_id, message_hash)
+          SELECT supplier_id, message_hash FROM incoming ORDER BY supplier_id, message_hash
+          ON CONFLICT DO NOTHING
+          RETURNING supplier_id, message_hash
+        ), new AS MATERIALIZED (
+          SELECT * FROM incoming JOIN fresh USING (supplier_id, message_hash) WHERE type IS NOT NULL
+        ), stored AS (
+          INSERT INTO events (supplier_id, message_id, type, occurred_at, received_at, properties)
+          SELECT supplier_id, message_id, type, occurred_at, received_at, properties FROM new ORDER BY position
+        ), pending AS (
+          INSERT INTO events_pending (supplier_id, type, occurred_at, received_at, properties)
+          SELECT supplier_id, type, occurred_at, received_at, properties FROM new ORDER BY position
+        )
+        SELECT count(*) FROM fresh
+        """
+    )
+    row = await cursor.fetchone()
+    await conn.execute("TRUNCATE incoming_events")
+    new = int(row[0]) if row else 0
+    return StoredCounts(new, frame.height - new)
+
+
+async def ensure_months(conn: Connection, moments: list[datetime]) -> None:
+    """Make the partitions of the months that hold these moments; each in its own short transaction.
+
+    Args:
+        conn: in autocommit, so that no lock outlives its partition.
+    """
+    for month in sorted({(at.year, at.month): at for at in moments}.values()):
+        try:
+            async with conn.transaction():
+                await conn.execute("SET LOCAL lock_timeout = '5s'")
+                await conn.execute("SELECT ensure_event_month(%s)", [month])
+        except (errors.LockNotAvailable, errors.DuplicateTable, errors.UniqueViolation):
+            # another process makes the same one, or is busy: rows of that month go to events_other, which is right too
+            continue
+
+
+# ── rejects ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -> None:
+    """Keep refused events for a person to see; one that waits for its supplier is kept once, however often it is sent.
+
+    Args:
+        rejects: REJECT_SCHEMA.
+        source: 'http', or the name of the file.
+    """
+    if rejects.is_empty():
+        return
+    columns = ("code", "reason", "supplier_id", "message_id", "payload")
+    await conn.execute(
+        "INSERT INTO rejects (source, code, reason, supplier_id, message_id, payload)"
+        " SELECT %s, code, reason, supplier_id, message_id, payload::jsonb"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
+        "   AS came (code, reason, supplier_id, message_id, payload)"
+        " WHERE code <> 'unknown_supplier' OR NOT EXISTS (SELECT FROM rejects AS there"
+        "   WHERE there.code = 'unknown_supplier' AND there.supplier_id = came.supplier_id"
+        "     AND there.message_id = came.message_id)",
+        [source, *(rejects[name].to_list() for name in columns)],
+    )
+
+
+async def take_waiting(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
+    """Take the events that waited for these suppliers out of the rejects, for storing in the same transaction.
+
+    Returns:
+        STORED_SCHEMA, in the order they came.
+    """
+    if not supplier_ids:
+        return pl.DataFrame(schema=model.STORED_SCHEMA)
+    cursor = await conn.execute(
+        "WITH taken AS (DELETE FROM rejects WHERE code = 'unknown_supplier' AND supplier_id = ANY (%s) AND payload IS NOT NULL"
+        " RETURNING id, payload) SELECT payload::text FROM taken ORDER BY id",
+        [supplier_ids],
+    )
+    return read_waiting([payload for (payload,) in await cursor.fetchall()])
+
+
+async def list_waiting_suppliers(conn: Connection) -> list[str]:
+    """The ids that events wait for."""
+    cursor = await conn.execute("SELECT DISTINCT supplier_id FROM rejects WHERE code = 'unknown_supplier'")
+    return [supplier_id for (supplier_id,) in await cursor.fetchall()]
+
+
+async def delete_old_rejects(conn: Connection, days: int) -> int:
+    """Forget what was refused more than so many days ago; returns how many."""
+    cursor = await conn.execute("DELETE FROM rejects WHERE received_at < now() - make_interval(days => %s)", [days])
+    return cursor.rowcount
+
+
+# ── for the API ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_events(
+    conn: Connection, supplier_id: str, kind: str | None, before: tuple[datetime, str] | None, limit: int
+) -> list[dict[str, Any]]:
+    """A supplier's events, the latest first, from before a (moment, message id) on."""
+    cursor = await conn.execute(
+        "SELECT message_id, type, occurred_at, received_at, properties FROM events"
+        " WHERE supplier_id = %(supplier_id)s AND (%(kind)s::text IS NULL OR type = %(kind)s)"
+        " AND (%(at)s::timestamptz IS NULL OR (occurred_at, message_id) < (%(at)s, %(message)s))"
+        " ORDER BY occurred_at DESC, message_id DESC LIMIT %(limit)s",
+        {
+            "supplier_id": supplier_id,
+            "kind": kind,
+            "at": before[0] if before else None,
+            "message": before[1] if before else None,
+            "limit": limit,
+        },
+    )
+    names = ("message_id", "type", "occurred_at", "received_at", "properties")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def list_rejects(conn: Connection, code: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+    """What was refused, the latest first, from before an id on."""
+    cursor = await conn.execute(
+        "SELECT id, received_at, source, code, reason, supplier_id, message_id, payload FROM rejects"
+        " WHERE (%(code)s::text IS NULL OR code = %(code)s) AND (%(before)s::bigint IS NULL OR id < %(before)s)"
+        " ORDER BY id DESC LIMIT %(limit)s",
+        {"code": code, "before": before, "limit": limit},
+    )
+    names = ("id", "received_at", "source", "code", "reason", "supplier_id", "message_id", "payload")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def list_event_types(conn: Connection) -> list[dict[str, Any]]:
+    """Every type that was ever folded, the most frequent first."""
+    cursor = await conn.execute("SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT 1000")
+    names = ("type", "events", "first_at", "last_at")
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

@@ -1,0 +1,261 @@
+"""The Segment dialect (and PostHog's, which maps onto it): a request's JSON → events, traits and what can be ignored."""
+
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from everafter.core.errors import InputError, TooLargeError
+from everafter.events import model
+from everafter.events.rules import parse_time
+
+MOST_EVENTS = 10_000
+CALLS = ("track", "identify", "group", "page", "screen", "alias")
+
+
+class Envelope(msgspec.Struct):
+    """The outer object of a batch; every field is read leniently, since only `batch` must be right."""
+
+    batch: Any = None
+    sent_at: Any = msgspec.field(default=None, name="sentAt")
+    write_key: Any = msgspec.field(default=None, name="writeKey")
+    api_key: Any = None
+    token: Any = None
+    context: Any = None
+
+
+class Item(msgspec.Struct):
+    """One call. `properties` and `traits` stay text until they are checked."""
+
+    type: Any = None
+    message_id: Any = msgspec.field(default=None, name="messageId")
+    user_id: Any = msgspec.field(default=None, name="userId")
+    group_id: Any = msgspec.field(default=None, name="groupId")
+    timestamp: Any = None
+    original_timestamp: Any = msgspec.field(default=None, name="originalTimestamp")
+    event: Any = None
+    name: Any = None
+    category: Any = None
+    context: Any = None
+    properties: msgspec.Raw = msgspec.Raw()
+    traits: msgspec.Raw = msgspec.Raw()
+
+
+class _BatchEnvelope(Envelope):
+    batch: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An identify or group call that describes a supplier."""
+
+    row: int
+    traits: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Received:
+    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls stand there too, with a null type.
+
+    message_ids: the id of each call by its place in the batch, as it came (null when it had none).
+    """
+
+    key: str | None
+    skew: timedelta
+    raw: pl.DataFrame
+    message_ids: list[str | None]
+    identified: list[Identified] = field(default_factory=list[Identified])
+    ignored: int = 0
+    unreadable: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+
+
+_BATCH_DECODER = msgspec.json.Decoder(_BatchEnvelope)
+_SINGLE_DECODER = msgspec.json.Decoder(Envelope)
+_ITEM_DECODER = msgspec.json.Decoder(Item)
+_LONE_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\.")
+
+
+def decode_request(body: bytes, call: str | None, received_at: datetime) -> Received:
+    """Read a request.
+
+    Args:
+        body: decompressed.
+        call: which call it is, for a single one; null for a batch.
+        received_at: for the correction of the sender's clock.
+
+    Raises:
+        InputError: not UTF-8, not JSON, not an object, or nested without end.
+        TooLargeError: more than MOST_EVENTS.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+    envelope = _decode(text, call)
+    items = envelope.batch if call is None else [msgspec.Raw(text.encode())]
+    if len(items) > MOST_EVENTS:
+        raise TooLargeError(f"{len(items)} events in one request; at most {MOST_EVENTS}")
+    sent_at = parse_time(envelope.sent_at) if isinstance(envelope.sent_at, str) else None
+    reader = _Reader(_group_of(envelope.context), call)
+    for row, item in enumerate(items):
+        reader.read(row, item)
+    keys = (envelope.write_key, envelope.api_key, envelope.token)
+    return Received(
+        next((key for key in keys if isinstance(key, str) and key), None),
+        received_at - sent_at if sent_at else timedelta(0),
+        pl.DataFrame(reader.columns, schema=model.RAW_SCHEMA),
+        reader.message_ids,
+        reader.identified,
+        reader.ignored,
+        reader.unreadable,
+    )
+
+
+def _decode(text: str, call: str | None) -> Envelope:
+    decoder = _SINGLE_DECODER if call else _BATCH_DECODER
+    try:
+        return decoder.decode(text)
+    except RecursionError as error:
+        raise InputError("the body is nested too deeply") from error
+    except msgspec.ValidationError as error:
+        if not call and "$.batch" in str(error):
+            raise InputError("batch is not a list of events") from error
+        raise InputError(f"the body is not a JSON object of the Segment kind: {error}") from error
+    except msgspec.DecodeError as error:
+        mended = _mend_surrogates(text)
+        if mended != text:
+            return _decode(mended, call)
+        raise InputError(f"the body is not JSON: {error}") from error
+
+
+def _mend_surrogates(text: str) -> str:
+    """JavaScript can send half a character ("\\ud83d" alone); that half becomes U+FFFD, the rest of the batch is kept."""
+
+    def mend(found: re.Match[str]) -> str:
+        part = found[0]
+        return "\\ufffd" if len(part) == 6 and part[2] in "dD" and part[1] == "u" else part
+
+    return _LONE_SURROGATE.sub(mend, text)
+
+
+def _group_of(context: Any) -> Any:
+    return context.get("groupId") if isinstance(context, dict) else None
+
+
+class _Reader:
+    """Collects the columns of a batch, call by call."""
+
+    def __init__(self, group_id: Any, call: str | None) -> None:
+        self._group_id = group_id
+        self._call = call
+        self.columns: dict[str, list[Any]] = {name: [] for name in model.RAW_SCHEMA}
+        self.message_ids: list[str | None] = []
+        self.identified: list[Identified] = []
+        self.ignored = 0
+        self.unreadable: list[tuple[int, str]] = []
+
+    def read(self, row: int, raw: msgspec.Raw) -> None:
+        try:
+            item = _ITEM_DECODER.decode(raw)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self.message_ids.append(None)
+            self.unreadable.append((row, f"the event is not a JSON object that can be read: {error}"))
+            return
+        message_id = _text(item.message_id)
+        self.message_ids.append(message_id)
+        call = self._call or item.type
+        take = _TAKERS.get(call) if isinstance(call, str) else None
+        if take is None:
+            known = ", ".join(CALLS)
+            self.unreadable.append((row, f"type is not one of {known}"))
+            return
+        take(self, row, item, message_id or str(uuid.uuid4()))
+
+    def track(self, row: int, item: Item, message_id: str) -> None:
+        self._add(row, item, message_id, item.event if isinstance(item.event, str) else "", _raw_text(item.properties))
+
+    def view(self, row: int, item: Item, message_id: str) -> None:
+        """page and screen: an event whose properties also hold the name."""
+        properties = _object(item.properties)
+        named = {"name": item.name, "category": item.category}
+        merged = {name: value for name, value in named.items() if isinstance(value, str) and value} | (properties or {})
+        text = _raw_text(item.properties) if properties is None else msgspec.json.encode(merged).decode()
+        kind = self._call or item.type
+        self._add(row, item, message_id, kind, text)
+
+    def identify(self, row: int, item: Item, message_id: str) -> None:
+        """Traits of the supplier; of a person in its team when a group is given that is not the user."""
+        traits = _object(item.traits)
+        if traits is None and bytes(item.traits):
+            self.unreadable.append((row, "traits is not a JSON object"))
+            return
+        supplier = self._supplier(item)
+        if supplier == _text(item.user_id):
+            self.identified.append(Identified(row, traits or {}))
+        self._add(row, item, message_id, None, None)
+
+    def group(self, row: int, item: Item, message_id: str) -> None:
+        traits = _object(item.traits)
+        if traits is None and bytes(item.traits):
+            self.unreadable.append((row, "traits is not a JSON object"))
+            return
+        self.identified.append(Identified(row, traits or {}))
+        self._add(row, item, message_id, None, None)
+
+    def alias(self, row: int, item: Item, message_id: str) -> None:
+        """Joins an anonymous visitor to a user: nothing here is anonymous."""
+        self.ignored += 1
+
+    def _supplier(self, item: Item) -> str | None:
+        return _text(item.group_id) or _text(_group_of(item.context)) or _text(self._group_id) or _text(item.user_id)
+
+    def _add(self, row: int, item: Item, message_id: str, kind: str | None, properties: str | None) -> None:
+        columns = self.columns
+        columns["row"].append(row)
+        columns["supplier_id"].append(self._supplier(item))
+        columns["message_id"].append(message_id)
+        columns["type"].append(kind)
+        columns["occurred_at"].append(_when(item))
+        columns["properties"].append(properties)
+
+
+_TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
+    "track": _Reader.track,
+    "identify": _Reader.identify,
+    "group": _Reader.group,
+    "page": _Reader.view,
+    "screen": _Reader.view,
+    "alias": _Reader.alias,
+}
+
+
+def _when(item: Item) -> str | None:
+    value = item.timestamp if item.timestamp is not None else item.original_timestamp
+    return None if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _text(value: Any) -> str | None:
+    """An id as text; null when it is absent. What is neither text nor a number is shown as JSON, and fails the check by itself."""
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _raw_text(raw: msgspec.Raw) -> str | None:
+    return bytes(raw).decode() or None
+
+
+def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
+    """The JSON object, empty when it is absent or null; null when it is no object."""
+    if not bytes(raw):
+        return {}
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return {} if value is None else value if isinstance(value, dict) else None

@@ -1,0 +1,77 @@
+"""What is known of a supplier besides its events: traits, each with the moment it was said."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+TRAITS = (
+    "name",
+    "email",
+    "vendor_type",
+    "plan",
+    "country",
+    "timezone",
+    "mrr_minor",
+    "client_limit",
+    "created_at",
+    "consent",
+)
+"""The traits with a column of their own; all others are kept in `suppliers.traits`."""
+
+ALIASES = {
+    "vendorType": "vendor_type",
+    "createdAt": "created_at",
+    "created_on": "created_at",
+    "mrrMinor": "mrr_minor",
+    "clientLimit": "client_limit",
+    "timeZone": "timezone",
+    "time_zone": "timezone",
+}
+
+OTHER_TRAITS = 200
+"""How many traits without a column one message may carry."""
+
+# ISO 3166-1 alpha-2, as of 2026
+COUNTRIES = frozenset(
+    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF"
+    " CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH"
+    " GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW"
+    " KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG"
+    " NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN"
+    " SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT"
+    " ZA ZM ZW".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BadTrait:
+    """A trait that was refused, and why; the others of its message are kept."""
+
+    trait: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Profile:
+    """What was said of one supplier: trait → (value, time key). Of two the one with the greater key counts."""
+
+    supplier_id: str
+    said: dict[str, tuple[Any, str]] = field(default_factory=dict[str, tuple[Any, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertCounts:
+    """new: suppliers that were not known; changed: known ones of which something newer was said; same: the others."""
+
+    new: int
+    changed: int
+    same: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message's traits about one supplier."""
+
+    supplier_id: str
+    traits: dict[str, Any]
+    at: datetime
