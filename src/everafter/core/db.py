@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from everafter.core.binary_copy import encode
 from everafter.core.embedded import start_embedded
 from everafter.core.errors import DatabaseUnavailableError, EverafterError
 from everafter.core.settings import Settings
@@ -40,9 +41,7 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
     try:
         return await AsyncConnection.connect(url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5)
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(
-            f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()
-        ) from error
+        raise DatabaseUnavailableError(f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()) from error
     except psycopg.ProgrammingError as error:
         raise DatabaseUnavailableError(f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()) from error
 
@@ -111,9 +110,7 @@ async def migrate(url: str) -> list[str]:
             async with conn.transaction():
                 await conn.execute("SET LOCAL lock_timeout = '5s'")
                 await conn.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType] our own file, not user input
-                await conn.execute(
-                    "INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha]
-                )
+                await conn.execute("INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha])
             applied.append(name)
     return applied
 
@@ -177,9 +174,23 @@ async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame
         await copy.write(body)
 
 
-async def upsert_frame(
-    conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame
-) -> None:
+async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame) -> None:
+    """Append the rows by binary COPY: for many rows of plain types, where the server's parsing of text would be half the cost."""
+    if frame.is_empty():
+        return
+    cursor = await conn.execute(
+        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass AND attname = ANY (%s)",
+        [f"{SCHEMA}.{table}", frame.columns],
+    )
+    body = await asyncio.to_thread(encode, frame, dict(await cursor.fetchall()))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        sql.Identifier(SCHEMA, table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    )
+    async with conn.cursor().copy(statement) as copy:
+        await copy.write(body)
+
+
+async def upsert_frame(conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame) -> None:
     """Insert the rows by COPY through a temporary table; where the key stands already, the other columns are replaced."""
     if frame.is_empty():
         return
@@ -225,9 +236,7 @@ async def read_copy(
 
 
 def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
-    text = pl.read_csv(
-        body, has_header=False, schema=dict.fromkeys(schema, pl.String)
-    )
+    text = pl.read_csv(body, has_header=False, schema=dict.fromkeys(schema, pl.String))
     columns: list[pl.Expr] = []
     for name, dtype in schema.items():
         column = pl.col(name)
@@ -235,17 +244,10 @@ def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
             column = column.str.slice(2).str.decode("hex")
         elif isinstance(dtype, pl.List):
             listed = column.str.strip_chars("{}")
-            column = (
-                pl.when(listed == "")
-                .then(pl.lit([], dtype=pl.List(pl.String)))
-                .otherwise(listed.str.split(","))
-                .cast(dtype)
-            )
+            column = pl.when(listed == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(listed.str.split(",")).cast(dtype)
         elif isinstance(dtype, pl.Datetime):
             # PostgreSQL writes '2026-01-02 03:04:05.6+00'; the zone is always UTC on our connections
-            column = (
-                column.str.head(-3).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
-            )
+            column = column.str.head(-3).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
         elif dtype == pl.Date:
             column = column.str.to_date("%Y-%m-%d")
         elif dtype == pl.Boolean:

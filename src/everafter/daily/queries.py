@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 from psycopg.types.json import Jsonb
 
-from everafter.core.db import Connection, copy_frame
+from everafter.core.db import Connection, append_frame
 from everafter.playbook.model import Playbook
 
 _RUN_LOCK = 7_305_003
@@ -78,8 +78,8 @@ async def save_judgement(conn: Connection, health: pl.DataFrame, churn: pl.DataF
     await conn.execute(
         "DELETE FROM churn_risk WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s", bounds
     )
-    await copy_frame(conn, "customer_health", health)
-    await copy_frame(conn, "churn_risk", churn)
+    await append_frame(conn, "customer_health", health)
+    await append_frame(conn, "churn_risk", churn)
 
 
 async def save_slice(conn: Connection, *, day: date, last: str, summary: dict[str, Any]) -> None:

@@ -22,14 +22,14 @@ from everafter.daily.model import RunSummary, add_slices, summarize_slice
 from everafter.daily.rules import churn_rows, health_rows, judge
 from everafter.interventions import rules as gate
 from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
-from everafter.onboarding.queries import record_milestones
+from everafter.onboarding.queries import read_recorded, record_milestones
 from everafter.onboarding.rules import find_milestones
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
 from everafter.pulse.queries import fold_pending, get_feature_ids
 from everafter.signals.queries import read_inputs, read_past_inputs
 
-SLICE = 20_000
+SLICE = 10_000
 Progress = Callable[[int, int], None]
 
 
@@ -46,6 +46,11 @@ class Context:
     replay: bool
     from_events: bool
 
+    @property
+    def cooldown_days(self) -> int:
+        """The playbook's longest cooldown."""
+        return max((trigger.cooldown_days for trigger in self.playbook.triggers.values()), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class SliceInputs:
@@ -54,6 +59,7 @@ class SliceInputs:
     suppliers: pl.DataFrame
     ledger: pl.DataFrame
     open_tasks: pl.DataFrame
+    recorded: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +213,9 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str, si
         after,
         last,
         suppliers,
-        await read_ledger(reader, after=after, last=last, as_of=context.as_of),
+        await read_ledger(reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days),
         await read_open_tasks(reader, after=after, last=last),
+        await read_recorded(reader, list(context.playbook.milestones), after=after, last=last),
     )
 
 
@@ -218,7 +225,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
     judged = judge(inputs.suppliers, playbook, as_of, context.feature_ids)
     proposed = gate.propose(judged, playbook, context.conditions)
     passed = gate.pass_gate(proposed, inputs.ledger, inputs.open_tasks, context.suppressed, playbook, as_of)
-    verdicts = gate.write_verdicts(passed, judged, playbook, as_of, context.playbook_version)
+    verdicts = gate.write_verdicts(passed.filter("news"), judged, playbook, as_of, context.playbook_version)
     return SliceVerdicts(
         judged=judged,
         health=health_rows(judged, as_of, context.playbook_version),
@@ -226,8 +233,8 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         verdicts=verdicts,
         messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
         tasks=gate.tasks_of(verdicts, judged),
-        milestones=find_milestones(judged, playbook, as_of),
-        summary=summarize_slice(judged, verdicts),
+        milestones=find_milestones(judged, playbook, as_of, inputs.recorded),
+        summary=summarize_slice(judged, passed),
     )
 
 

@@ -25,6 +25,7 @@ LEDGER_SCHEMA: dict[str, Any] = {
     "last_acted_at": TIME,
     "messages_7d": pl.Int64(),
     "judged_today": pl.Boolean(),
+    "last_reason": pl.String(),
 }
 
 # Channels that reach the supplier; a task reaches our own people and uses none of the supplier's attention.

@@ -7,28 +7,27 @@ import polars as pl
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.interventions.model import LEDGER_SCHEMA
 
-# Longest cooldown a playbook may name (playbook/model.py, Trigger.cooldown_days), so older rows cannot matter.
-_LOOK_BACK = timedelta(days=400)
 
-
-async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: datetime) -> pl.DataFrame:
-    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days, and whether it was judged today.
+async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int) -> pl.DataFrame:
+    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days, whether it was judged today, and
+    why its latest row withheld ('' when that one acted).
 
     Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon after it.
+
+    Args:
+        cooldown_days: the playbook's longest; older rows cannot matter, so the read does not grow with the ledger.
     """
     frame = await reader.fetch(
-        "SELECT supplier_id::text, trigger, max(decided_at) AS last_acted_at,"
+        "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
         " count(*) FILTER (WHERE status = 'decided' AND channel <> 'task' AND decided_at > {week_ago}) AS messages_7d,"
-        " bool_or(decided_on = {today}) AS judged_today"
+        " bool_or(decided_on = {today}) AS judged_today,"
+        " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
         " FROM interventions"
-        " WHERE status <> 'withheld' AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND decided_at > {since}"
-        " GROUP BY supplier_id, trigger"
-        " UNION ALL"
-        " SELECT supplier_id::text, trigger, NULL, 0, true FROM interventions"
-        " WHERE status = 'withheld' AND decided_on = {today} AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid",
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND decided_on >= {since}"
+        " GROUP BY supplier_id, trigger",
         after=after,
         last=last,
-        since=as_of - _LOOK_BACK,
+        since=as_of.date() - timedelta(days=cooldown_days + 1),
         week_ago=as_of - timedelta(days=7),
         today=as_of.date(),
     )

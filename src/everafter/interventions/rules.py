@@ -10,9 +10,7 @@ import polars as pl
 from everafter.interventions.model import SUPPLIER_CHANNELS
 from everafter.playbook.model import Attention, Holdout, Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.wording import say
-
-_ID_SPACE = uuid.UUID("6f1f3f0e-6d0c-4f57-9a3b-0c1d5a2b9e44")
+from everafter.signals.wording import placeholders, say
 
 
 def propose(judged: pl.DataFrame, playbook: Playbook, conditions: dict[str, pl.Expr]) -> pl.DataFrame:
@@ -70,13 +68,15 @@ def pass_gate(
         suppressed: e-mail addresses, lower case, that must get nothing of the topic 'success'; with a leading '*' nothing at all.
 
     Returns:
-        `proposed` less what was judged today, with status and reason (null when decided).
+        `proposed` less what was judged today, with status, reason (null when decided) and `news`: false where the latest row of
+        the ledger withheld it for the same reason already. Such a verdict is counted but not written again, so that a month of
+        silence is one line in the ledger and not thirty.
     """
     task_marks = open_tasks.select("supplier_id", pl.col("kind").alias("trigger"), pl.lit(True).alias("open_task")).unique()
     used = ledger.group_by("supplier_id").agg(pl.col("messages_7d").sum().alias("used"))
     asked = (
         proposed.join(ledger.filter(pl.col("judged_today")), on=["supplier_id", "trigger"], how="anti")
-        .join(ledger.select("supplier_id", "trigger", "last_acted_at"), on=["supplier_id", "trigger"], how="left")
+        .join(ledger.select("supplier_id", "trigger", "last_acted_at", "last_reason"), on=["supplier_id", "trigger"], how="left")
         .join(used, on="supplier_id", how="left")
         .join(task_marks, on=["supplier_id", "trigger"], how="left")
     )
@@ -133,7 +133,9 @@ def _draw_and_budget(asked: pl.DataFrame, holdout: Holdout, attention: Attention
         pl.when(over).then(pl.lit("budget")).when(pl.col("held")).then(pl.lit("held_out")).alias("reason"),
     ).drop("held", "place")
     kept_back = asked.filter(pl.col("reason").is_not_null()).with_columns(pl.lit("withheld").alias("status"))
-    return pl.concat([left, kept_back.select(left.columns)]).drop("last_acted_at", "used", "open_task")
+    verdicts = pl.concat([left, kept_back.select(left.columns)])
+    again = (pl.col("status") == "withheld") & (pl.col("reason") == pl.col("last_reason")).fill_null(False)
+    return verdicts.with_columns((~again).alias("news")).drop("last_acted_at", "last_reason", "used", "open_task")
 
 
 def is_held_out(supplier_id: str, trigger: str, share: float, holdout: Holdout) -> bool:
@@ -150,7 +152,7 @@ def _draw(text: str) -> float:
 
 def intervention_id(supplier_id: str, trigger: str, day: str) -> str:
     """One id for one verdict, the same however often it is computed."""
-    return str(uuid.uuid5(_ID_SPACE, f"{supplier_id}:{trigger}:{day}"))
+    return str(uuid.UUID(bytes=hashlib.blake2b(f"{supplier_id}:{trigger}:{day}".encode(), digest_size=16).digest()))
 
 
 def next_sending_time(as_of: datetime, timezone: str, attention: Attention) -> datetime:
@@ -188,29 +190,29 @@ def write_verdicts(
     """
     day = as_of.date()
     acted = verdicts.filter(pl.col("status") != "withheld").select("supplier_id").unique()
-    facts = {
-        row["supplier_id"]: row
-        for row in judged.join(acted, on="supplier_id", how="semi")
-        .select("supplier_id", "name", *SIGNAL_SCHEMA)
-        .iter_rows(named=True)
-    }
-    encoded = dict(
-        judged.join(acted, on="supplier_id", how="semi")
-        .select("supplier_id", pl.struct("name", *SIGNAL_SCHEMA).struct.json_encode())
-        .iter_rows()
+    facts = judged.join(acted, on="supplier_id", how="semi").select(
+        "supplier_id", pl.struct("name", *SIGNAL_SCHEMA).struct.json_encode().alias("facts")
     )
-    rows = verdicts.select("supplier_id", "trigger", "status", "reason").iter_rows()
-    reasons, ids, jsons = [], [], []
-    for supplier, trigger, status, reason in rows:
-        withheld = status == "withheld"
-        reasons.append(reason if status != "decided" else say(playbook.triggers[trigger].reason, facts[supplier]))
-        ids.append(intervention_id(supplier, trigger, day.isoformat()))
-        jsons.append("{}" if withheld else encoded[supplier])
+    words = [
+        _reasons(verdicts.filter((pl.col("status") == "decided") & (pl.col("trigger") == name)), judged, trigger.reason)
+        for name, trigger in playbook.triggers.items()
+    ]
+    ids = [
+        intervention_id(supplier, trigger, day.isoformat())
+        for supplier, trigger in verdicts.select("supplier_id", "trigger").iter_rows()
+    ]
+    verdicts = (
+        verdicts.with_columns(pl.Series("id", ids, dtype=pl.String))
+        .join(pl.concat(words), on=["supplier_id", "trigger"], how="left")
+        .join(facts, on="supplier_id", how="left")
+        .with_columns(
+            pl.coalesce("words", "reason").alias("reason"),
+            pl.when(pl.col("status") == "withheld").then(pl.lit("{}")).otherwise(pl.col("facts")).alias("facts"),
+        )
+        .drop("words")
+    )
     success = {name: day + timedelta(days=trigger.success_days) for name, trigger in playbook.triggers.items()}
     return verdicts.with_columns(
-        pl.Series("reason", reasons, dtype=pl.String),
-        pl.Series("id", ids, dtype=pl.String),
-        pl.Series("facts", jsons, dtype=pl.String),
         pl.when(pl.col("status") != "withheld")
         .then(pl.col("trigger").replace_strict(success, return_dtype=pl.Date))
         .alias("success_by"),
@@ -218,6 +220,16 @@ def write_verdicts(
         pl.lit(day).alias("decided_on"),
         pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
     )
+
+
+def _reasons(decided: pl.DataFrame, judged: pl.DataFrame, text: str) -> pl.DataFrame:
+    """One trigger's reason with each supplier's own numbers: supplier_id, trigger, words."""
+    named = [name for name in placeholders(text) if name in judged.columns]
+    rows = decided.select("supplier_id", "trigger").join(
+        judged.select("supplier_id", *named), on="supplier_id", maintain_order="left"
+    )
+    words = [say(text, row) for row in rows.select(named).iter_rows(named=True)] if named else [text] * rows.height
+    return rows.select("supplier_id", "trigger").with_columns(pl.Series("words", words, dtype=pl.String))
 
 
 def messages_of(verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, as_of: datetime, *, replay: bool) -> pl.DataFrame:

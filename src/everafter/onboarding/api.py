@@ -6,8 +6,10 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
+from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
@@ -25,9 +27,11 @@ TAGS = ["Success"]
     guards=[scope("write")],
     tags=TAGS,
     operation_id="recordMilestone",
+    exception_handlers=BODY_ERRORS,
     summary="Record an achievement",
-    response_description="Recorded now. 200 with the same body when it was already there.",
-    responses=problems(
+    response_description="Recorded now.",
+    responses={200: ResponseSpec(MilestoneAnswer, generate_examples=False, description="It was already there.")}
+    | problems(
         not_found="there is no such supplier",
         conflict="the Idempotency-Key is in flight",
         unprocessable_entity="a time in the future or before 2000; or the Idempotency-Key came with another body",

@@ -6,8 +6,9 @@ from uuid import UUID
 import polars as pl
 from psycopg.errors import ForeignKeyViolation
 
-from everafter.core.db import Connection
+from everafter.core.db import Connection, FrameReader
 from everafter.core.errors import NotFoundError
+from everafter.onboarding.model import MILESTONE_TIMES
 
 
 async def record_milestone(
@@ -39,6 +40,34 @@ async def record_milestone(
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 it was there a statement ago, and milestones are not taken back
     return False, row[0], row[1]
+
+
+async def read_recorded(reader: FrameReader, names: list[str], *, after: str, last: str) -> pl.DataFrame:
+    """supplier_id and `recorded`, a bit for each of `names` that stands recorded; bounds as in the run's slices."""
+    frame = await reader.fetch(
+        "SELECT supplier_id::text, sum(1::bigint << (array_position({names}::text[], milestone_type) - 1))::bigint AS recorded"
+        " FROM success_milestones"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type = ANY ({names}::text[])"
+        " GROUP BY supplier_id",
+        names=names,
+        after=after,
+        last=last,
+    )
+    return frame.cast({"supplier_id": pl.String(), "recorded": pl.Int64()})
+
+
+async def keep_earliest(conn: Connection, pulse: pl.DataFrame) -> None:
+    """Move recorded milestones back to the time of an event that came late; `pulse` holds the folded suppliers' rows."""
+    times = pulse.unpivot(
+        on=list(MILESTONE_TIMES.values()), index="supplier_id", variable_name="column", value_name="at"
+    ).drop_nulls()
+    names = {column: name for name, column in MILESTONE_TIMES.items()}
+    await conn.execute(
+        "UPDATE success_milestones m SET achieved_at = said.at"
+        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS said (supplier_id, milestone_type, at)"
+        " WHERE m.supplier_id = said.supplier_id AND m.milestone_type = said.milestone_type AND m.achieved_at > said.at",
+        [times["supplier_id"].to_list(), [names[column] for column in times["column"]], times["at"].to_list()],
+    )
 
 
 async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:

@@ -56,21 +56,25 @@ def add_onboarding(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> 
     )
 
 
-def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """Everything of the playbook's milestones that these suppliers have reached by `as_of`.
+def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, recorded: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The playbook's milestones that these suppliers have reached by `as_of` and that are not recorded yet.
 
     A milestone with `when` is reached when that is true; one without by its own event, and `ten_clients` by the tenth
     couple ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
 
     Args:
         frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (couples ever added).
+        recorded: supplier_id and `recorded` Int64, bit n set for the n-th of the playbook's milestones; null: none is. Most of a
+            run's findings are those of the day before; a mask costs one number a supplier to read, where the rows took 0.8 s a run.
 
     Returns:
         supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
     """
+    if recorded is not None:
+        frame = frame.join(recorded, on="supplier_id", how="left").with_columns(pl.col("recorded").fill_null(0))
     found = [
-        _find_one(frame, name, milestone, as_of)
-        for name, milestone in playbook.milestones.items()
+        _find_one(frame.filter((pl.col("recorded") & (1 << bit)) == 0) if recorded is not None else frame, name, milestone, as_of)
+        for bit, (name, milestone) in enumerate(playbook.milestones.items())
         if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
     ]
     return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")

@@ -138,11 +138,16 @@ def empty_state() -> State:
     )
 
 
-def unpack_ring(column: pl.Series, slots: int) -> Matrix:
-    """A Binary column of uint16 slots → (rows, slots); null is all zero."""
+def read_ring(column: pl.Series, slots: int) -> npt.NDArray[np.uint16]:
+    """A Binary column of uint16 slots → (rows, slots), read-only; null is all zero."""
     width = slots * 2
     joined = b"".join(column.fill_null(b"\0" * width).to_list())
-    return np.frombuffer(joined, dtype="<u2").reshape(len(column), slots).astype(np.int64)
+    return np.frombuffer(joined, dtype="<u2").reshape(len(column), slots)
+
+
+def unpack_ring(column: pl.Series, slots: int) -> Matrix:
+    """The same as numbers that can be added to and taken from."""
+    return read_ring(column, slots).astype(np.int64)
 
 
 def pack_ring(matrix: Matrix) -> pl.Series:
@@ -183,24 +188,26 @@ def ring_age(heads: Matrix, slots: int) -> Matrix:
     return np.mod(heads[:, None] - np.arange(slots)[None, :], slots)
 
 
-class RingReader:
-    """Sums over windows of a ring, for many rows and windows at once.
+class Ages:
+    """How far each slot of some rows' rings lies before a window, computed once for all rings with the same heads.
 
     Args:
-        ring: (rows, slots), counts or booleans.
         heads: (rows,), the day or week of each row's last event.
+        slots: the rings' length.
     """
 
-    def __init__(self, ring: npt.NDArray[Any], heads: Matrix) -> None:
-        slots = ring.shape[1]
-        by_age = np.mod(heads[:, None] - np.arange(slots)[None, :], slots).astype(np.intp)
-        self.heads, self.slots = heads, slots
-        self.sums = np.zeros((len(heads), slots + 1), dtype=np.int32)
-        np.cumsum(np.take_along_axis(ring, by_age, axis=1), axis=1, out=self.sums[:, 1:])
+    def __init__(self, heads: Matrix, slots: int) -> None:
+        self.heads = heads
+        ages = (heads % slots).astype(np.int16)[:, None] - np.arange(slots, dtype=np.int16)[None, :]
+        ages += (ages < 0) * np.int16(slots)
+        self.ages = ages
 
-    def sum(self, now: int | Matrix, window: int, *, skip: int = 0) -> Matrix:
-        """The sum over the `window` days (weeks) that end `skip` before `now`, that one included; what is later does not count."""
-        newest = np.clip(self.heads - now + skip, 0, self.slots)
-        oldest = np.clip(self.heads - now + skip + window, 0, self.slots)
-        rows = np.arange(len(self.heads))
-        return (self.sums[rows, oldest] - self.sums[rows, newest]).astype(np.int64)
+    def window(self, now: int | Matrix, length: int, *, skip: int = 0) -> npt.NDArray[np.bool_]:
+        """Which slots lie in the `length` days (weeks) that end `skip` before `now`, that one included; what is later does not."""
+        newest = np.clip(self.heads - now + skip, -20_000, 20_000).astype(np.int16)[:, None]
+        return (self.ages >= newest) & (self.ages < newest + np.int16(length))
+
+
+def sum_window(ring: npt.NDArray[Any], window: npt.NDArray[np.bool_]) -> Matrix:
+    """The sum of each row's slots that are in the window."""
+    return np.einsum("ij,ij->i", ring, window, dtype=np.int64, casting="unsafe")

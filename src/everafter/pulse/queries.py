@@ -5,6 +5,7 @@ import asyncio
 import polars as pl
 
 from everafter.core.db import Connection, read_copy, upsert_frame
+from everafter.onboarding.queries import keep_earliest
 from everafter.pulse import model
 from everafter.pulse.rules import fold, read_facts
 
@@ -33,6 +34,7 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
         before = await get_state(conn, events)
         after = await asyncio.to_thread(fold, before, events, feature_ids)
         await save_state(conn, after)
+        await keep_earliest(conn, after.pulse)
         await count_types(conn, events)
     return events.height
 

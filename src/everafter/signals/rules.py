@@ -7,7 +7,7 @@ import polars as pl
 
 from everafter.playbook.model import Playbook
 from everafter.pulse import model
-from everafter.pulse.model import Matrix, RingReader
+from everafter.pulse.model import Ages, Matrix, sum_window
 
 RHYTHM_DAYS = 84
 # Gamma prior of login days per day: worth half a login day in a week, so that a handful of own days outweighs it.
@@ -98,26 +98,30 @@ def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
     week = (today + 3) // 7
     head = frame["last_event_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
     head_week = (head + 3) // 7
-    logins = RingReader(model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS), head)
+    logins = model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS)
+    login_ages = Ages(head, model.LOGIN_SLOTS)
     last_login = frame["last_login_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
-    active = RingReader(model.unpack_ring(frame["clients_active_d"], model.ACTIVE_SLOTS), head)
-    weeks = {name: RingReader(model.unpack_ring(frame[name], model.WEEK_SLOTS), head_week) for name in model.WEEK_RINGS}
-    forms_sent, forms_answered = weeks["forms_sent_w"], weeks["forms_answered_w"]
+    active = sum_window(
+        model.read_ring(frame["clients_active_d"], model.ACTIVE_SLOTS), Ages(head, model.ACTIVE_SLOTS).window(today, 30)
+    )
+    ages = Ages(head_week, model.WEEK_SLOTS)
+    weeks13, weeks4, week12_before = ages.window(week, 13), ages.window(week, 4), ages.window(week, 12, skip=1)
+    ring = {name: model.read_ring(frame[name], model.WEEK_SLOTS) for name in model.WEEK_RINGS}
     counts: dict[str, Matrix] = {
-        "login_days_28d": logins.sum(today, 28),
-        "login_days_84d": logins.sum(today, 84),
-        "_rhythm_logins": logins.sum(last_login, RHYTHM_DAYS),
-        "clients_active_30d": active.sum(today, 30),
-        "clients_lost_13w": weeks["clients_lost_w"].sum(week, 13),
-        "forms_sent_13w": forms_sent.sum(week, 13),
-        "forms_answered_13w": forms_answered.sum(week, 13),
-        "forms_waiting": forms_sent.sum(week, 12, skip=1) - forms_answered.sum(week, 12, skip=1),
-        "journey_emails_13w": weeks["emails_sent_w"].sum(week, 13),
-        "_emails_opened": weeks["emails_opened_w"].sum(week, 13),
-        "feature_uses_4w": weeks["feature_uses_w"].sum(week, 4),
-        "_uses_before": weeks["feature_uses_w"].sum(week, 8, skip=4),
-        "tickets_4w": weeks["tickets_w"].sum(week, 4),
-        "payments_failed_13w": weeks["payments_failed_w"].sum(week, 13),
+        "login_days_28d": (logins & login_ages.window(today, 28)).sum(axis=1),
+        "login_days_84d": (logins & login_ages.window(today, 84)).sum(axis=1),
+        "_rhythm_logins": (logins & login_ages.window(last_login, RHYTHM_DAYS)).sum(axis=1),
+        "clients_active_30d": active,
+        "clients_lost_13w": sum_window(ring["clients_lost_w"], weeks13),
+        "forms_sent_13w": sum_window(ring["forms_sent_w"], weeks13),
+        "forms_answered_13w": sum_window(ring["forms_answered_w"], weeks13),
+        "forms_waiting": sum_window(ring["forms_sent_w"] - ring["forms_answered_w"], week12_before),
+        "journey_emails_13w": sum_window(ring["emails_sent_w"], weeks13),
+        "_emails_opened": sum_window(ring["emails_opened_w"], weeks13),
+        "feature_uses_4w": sum_window(ring["feature_uses_w"], weeks4),
+        "_uses_before": sum_window(ring["feature_uses_w"], ages.window(week, 8, skip=4)),
+        "tickets_4w": sum_window(ring["tickets_w"], weeks4),
+        "payments_failed_13w": sum_window(ring["payments_failed_w"], weeks13),
     }
     series = [pl.Series(name, values, dtype=pl.Int64) for name, values in counts.items()]
     return series + _weddings(frame["weddings"], today)

@@ -20,6 +20,15 @@ def say(text: str, facts: Mapping[str, Any]) -> str:
     return _PLACE.sub(lambda match: say_value(match[1], facts.get(match[1])), text)
 
 
+def placeholders(text: str) -> list[str]:
+    """The names in braces, in order of first use.
+
+    >>> placeholders("{a} of {b}, {a}")
+    ['a', 'b']
+    """
+    return list(dict.fromkeys(_PLACE.findall(text)))
+
+
 def say_value(name: str, value: Any) -> str:
     """One signal's value in words: shares as percent, days and counts whole, the rest with two decimals at most.
 
