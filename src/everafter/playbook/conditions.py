@@ -40,18 +40,22 @@ _TOKEN = re.compile(
     r"|(?P<sign><=|>=|<>|!=|==|&&|\|\||::|[-+*/%<>=(),.;!])|(?P<other>.)",
     re.DOTALL,
 )
-_KEYWORDS = frozenset(
-    "and or not in is null between like ilike true false case when then else end distinct from cast as unknown".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_KEYWORDS = _words("and or not in is null between like ilike true false case when then else end distinct from cast as unknown")
+_TYPE_NAMES = _words("int integer bigint float double real text varchar boolean bool")
+_FUNCTIONS = _words(
+    "abs ceil ceiling coalesce exp floor greatest if ifnull least left length ln log10 lower ltrim mod nullif pow power"
+    " replace right round rtrim sign sqrt starts_with ends_with strpos substr substring trim upper"
 )
-_TYPE_NAMES = frozenset("int integer bigint float double real text varchar boolean bool".split())
-_FUNCTIONS = frozenset(
-    "abs ceil ceiling coalesce exp floor greatest if ifnull least left length ln log10 lower ltrim mod nullif pow power replace right"
-    " round rtrim sign sqrt starts_with ends_with strpos substr substring trim upper".split()
+_OVER_SUPPLIERS = _words(
+    "avg count first last max median min sum stddev variance row_number rank quantile corr covar over lag lead"
 )
-_OVER_SUPPLIERS = frozenset(
-    "avg count first last max median min sum stddev variance row_number rank quantile corr covar over lag lead".split()
-)
-_QUERY_WORDS = frozenset("select exists over union where limit order group having".split())
+_QUERY_WORDS = _words("select exists over union where limit order group having")
 _COMPARISONS = frozenset(["<", "<=", ">", ">=", "=", "<>", "!="])
 _SHARES = frozenset(signal.name for signal in SIGNALS if signal.unit == "0–1")
 _YES_OR_NO = frozenset(signal.name for signal in SIGNALS if signal.dtype == pl.Boolean())
@@ -242,10 +246,11 @@ def _suspicious(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
         yield Remark(0, len(sql), "names no signal, so it is the same for every supplier", level="warning")
         return
     for index, token in enumerate(tokens[:-1]):
-        nullish = [t.text.lower() for t in tokens[index + 1 : index + 4]]
-        following = tokens[index + 1]
-        if following.text in {"=", "<>", "!="} and nullish[1:2] == ["null"]:
-            hint = f"write {token.text} IS {'NOT ' if following.text != '=' else ''}NULL"
-            yield Remark(token.start, following.end, "nothing is ever equal or unequal to NULL: this is always no", hint, "warning")
-        if token.text in _UNKNOWABLE and not _UNKNOWABLE[token.text] and nullish[:2] == ["is", "null"]:
-            yield Remark(token.start, following.end, f"{token.text} is never NULL", level="warning")
+        after = [t.text.lower() for t in tokens[index + 1 : index + 4]]
+        if after[0] in {"=", "<>", "!="} and after[1:2] == ["null"]:
+            hint = f"write {token.text} IS {'NOT ' if after[0] != '=' else ''}NULL"
+            end = tokens[index + 2].end
+            yield Remark(token.start, end, "nothing is ever equal or unequal to NULL: this is always no", hint, "warning")
+        is_null = after[:2] == ["is", "null"] or after == ["is", "not", "null"]
+        if is_null and _UNKNOWABLE.get(token.text) is False:
+            yield Remark(token.start, tokens[index + 1].end, f"{token.text} is never NULL", level="warning")

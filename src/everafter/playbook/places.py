@@ -9,6 +9,7 @@ Path = tuple[str | int, ...]
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE_VALUE = re.compile(r"[^,\]}\n#]*[^,\]}\n#\s]")
+_LONG_QUOTES = ('"""', "'''")
 _ESCAPES = {"u": 5, "U": 9, "x": 3}
 
 
@@ -37,11 +38,12 @@ class Places:
     def in_string(self, path: Path, start: int, end: int) -> tuple[int, int]:
         """Where the characters `start` to `end` of a text value stand, its quotes and escapes counted."""
         first, last = self.of_value(path)
-        inside = string_offsets(self.text[first:last])
+        raw = self.text[first:last]
+        inside = string_offsets(raw)
         if not inside:
             return first, last
-        ends = [*inside, inside[-1] + 1]
-        return first + ends[min(start, len(inside))], first + ends[min(end, len(inside))]
+        edges = [*inside, len(raw) - (3 if raw[:3] in _LONG_QUOTES else 1)]
+        return first + edges[min(start, len(inside))], first + edges[min(end, len(inside))]
 
     def _nearest(self, table: dict[Path, tuple[int, int]], path: Path) -> tuple[int, int]:
         while path:
@@ -60,7 +62,7 @@ def find_places(text: str) -> Places:
 
 def string_offsets(raw: str) -> list[int]:
     """For each character of the value that `raw` (with its quotes) stands for, where it is written in `raw`."""
-    quote = raw[:3] if raw[:3] in {'"""', "'''"} else raw[:1]
+    quote = raw[:3] if raw[:3] in _LONG_QUOTES else raw[:1]
     if quote[:1] not in {'"', "'"}:
         return []
     at, end = len(quote), len(raw) - len(quote)

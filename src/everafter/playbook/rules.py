@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
@@ -52,10 +53,12 @@ def check_playbook(
     """
     reading = read_toml(text)
     places = find_places(reading.text)
+    shape = list(_shape(reading, places))
+    bad = frozenset(path for path, *_ in shape)
     found = [
-        *_shape(reading, places),
+        *shape,
         *_segments(_table(reading.data, "segments"), complete=not reading.slips),
-        *_numbers(reading.data),
+        *_numbers(reading.data, bad),
         *_triggers(_table(reading.data, "triggers"), templates),
         *_said_and_asked(reading.data),
         *_onboarding(reading.data, actions),
@@ -131,9 +134,10 @@ def _table_at(places: Places, line: int) -> list[Path]:
 
 def _segments(segments: dict[str, Any], *, complete: bool) -> Iterator[_Found]:
     if segments and "default" not in segments and complete:
-        near = did_you_mean("default", segments, near=0.7)
-        hint = near or "it judges every vendor type that has no segment of its own: add [segments.default]"
-        yield ("segments",), None, "there is no segment 'default'", hint, "error"
+        near = get_close_matches("default", list(segments), n=1, cutoff=0.7)
+        path = ("segments", *near)
+        hint = "is this the one?" if near else "it judges every vendor type that has no segment of its own"
+        yield path, None, "there is no segment 'default'", hint, "error"
     for name, segment in segments.items():
         path = ("segments", name)
         features = _table(segments, name).get("key_features")
@@ -164,31 +168,46 @@ def _weights(path: Path, weights: dict[str, Any]) -> Iterator[_Found]:
         yield (*path, "weights"), None, "all weights are 0", hint, "error"
 
 
-def _numbers(data: dict[str, Any]) -> Iterator[_Found]:
-    health, churn, season = _table(data, "health"), _table(data, "churn"), _table(data, "season")
-    critical, at_risk = _number(health, "critical_below", 40), _number(health, "at_risk_below", 70)
-    if critical is not None and at_risk is not None and critical >= at_risk:
-        key = "critical_below" if "critical_below" in health else "at_risk_below"
+def _numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
+    """Pairs that must stand in an order; a number that is wrong by itself (`bad`) is not held against its neighbour."""
+    churn, attention = _table(data, "churn"), _table(data, "attention")
+    critical, at_risk = _pair(data, "health", ("critical_below", 40), ("at_risk_below", 70), bad)
+    if critical >= at_risk:
         message = f"critical_below ({critical:g}) must be under at_risk_below ({at_risk:g})"
-        yield ("health", key), None, message, "a critical score is lower than one at risk", "error"
-    medium, high = _number(churn, "medium_above", 0.4), _number(churn, "high_above", 0.7)
-    if medium is not None and high is not None and medium >= high:
-        key = "medium_above" if "medium_above" in churn else "high_above"
+        path = _written(data, "health", "critical_below", "at_risk_below")
+        yield path, None, message, "a critical score is lower than one at risk", "error"
+    medium, high = _pair(data, "churn", ("medium_above", 0.4), ("high_above", 0.7), bad)
+    if medium >= high:
         message = f"medium_above ({medium:g}) must be under high_above ({high:g})"
-        yield ("churn", key), None, message, "a high risk is higher than a medium one", "error"
+        path = _written(data, "churn", "medium_above", "high_above")
+        yield path, None, message, "a high risk is higher than a medium one", "error"
     defaults = model.Churn()
     if churn and all(_number(churn, name, getattr(defaults, name)) == 0 for name in _CHURN_WEIGHTS):
         yield ("churn",), None, "all five signals of churn weigh 0", "give at least one more than 0", "error"
-    floor, off = _number(season, "floor", 0.25), _number(season, "off_season_below", 0.5)
-    if floor is not None and off is not None and off <= floor and season:
-        key = "off_season_below" if "off_season_below" in season else "floor"
+    floor, off = _pair(data, "season", ("floor", 0.25), ("off_season_below", 0.5), bad)
+    if off <= floor:
         message = f"pace is never under its floor ({floor:g}), so nobody is ever off season"
-        yield ("season", key), None, message, "let off_season_below be above floor", "warning"
-    attention = _table(data, "attention")
-    start, end = attention.get("quiet_from", "20:00"), attention.get("quiet_until", "08:00")
-    if start == end:
+        path = _written(data, "season", "off_season_below", "floor")
+        yield path, None, message, "let off_season_below be above floor", "warning"
+    if attention.get("quiet_from", "20:00") == attention.get("quiet_until", "08:00"):
         message = "quiet hours begin and end at the same time, so there are none"
-        yield ("attention", "quiet_from"), None, message, "", "warning"
+        yield _written(data, "attention", "quiet_from", "quiet_until"), None, message, "", "warning"
+
+
+def _pair(
+    data: dict[str, Any], group: str, low: tuple[str, float], high: tuple[str, float], bad: frozenset[Path]
+) -> tuple[float, float]:
+    """Two numbers of a table with their defaults; a pair in good order when one of them cannot be used."""
+    if (group, low[0]) in bad or (group, high[0]) in bad:
+        return low[1], high[1]
+    table = _table(data, group)
+    return float(table.get(*low)), float(table.get(*high))
+
+
+def _written(data: dict[str, Any], group: str, *keys: str) -> Path:
+    """The first of the keys that is written in the text, for what their defaults have a part in."""
+    table = _table(data, group)
+    return (group, next((key for key in keys if key in table), keys[0]))
 
 
 # ── triggers and sentences ────────────────────────────────────────────────────────────────────────────────────────────

@@ -78,9 +78,12 @@ def _check_table(value: Any, wanted: inspect.StructType, path: Path, incomplete:
             yield (*path, key), f"unknown key {key!r}", hint, True
     if path in incomplete:
         return
-    for name, field in fields.items():
-        if field.required and name not in value and name not in hinted:
-            yield path, f"{_what(path)} has no {name!r}", f"it is {_in_words(field.type)}", True
+    missing = [name for name, field in fields.items() if field.required and name not in value and name not in hinted]
+    if missing:
+        *others, last = map(repr, missing)
+        names = f"{', '.join(others)} and {last}" if others else last
+        hint = "; ".join(f"{name} = {_in_words(fields[name].type)}" for name in missing)
+        yield path, f"{_what(path)} has no {names}", hint, True
 
 
 def _check_names(value: Any, wanted: inspect.DictType, path: Path, incomplete: frozenset[Path]) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ _WEEKS = 53
 _BEHIND = max(trade.behind_days for trade in TRADES.values()) // 7
 _AHEAD = max(trade.ahead_days for trade in TRADES.values()) // 7
 _COLUMNS = _BEHIND + _WEEKS + _AHEAD + 1
+_LONG_AGO = -1_000_000  # a day that counts for nothing
 _BLOCK_ROWS = 4096  # a block's grids stay in the processor's cache
 
 _TRADE_NAMES = tuple(TRADES)
@@ -237,7 +238,7 @@ def _own_weddings(weddings: pl.Series, today: date) -> tuple[NDArray[np.int64], 
     """Of the weddings from a little ago to a year ahead: their rows (ascending), their weeks from now, and how many a row has."""
     lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
-    days = flat.fill_null(-(10**6)).to_numpy().astype(np.int64) - (today - date(1970, 1, 1)).days
+    days = flat.fill_null(_LONG_AGO).to_numpy() - np.int32((today - date(1970, 1, 1)).days)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     near = (days > -7 * _BEHIND) & (days < 7 * _WEEKS)
     rows = rows[near]
@@ -264,7 +265,7 @@ def _paces(
     """Expected activity this week ÷ the most of any week to come. Only elementwise steps: a row's result is its own."""
     taps, height = (table[keys] for table in _taps())
     load = np.zeros((len(keys), _WEEKS), np.float32)
-    for tap in range(_BEHIND + _AHEAD + 1):
+    for tap in range(1, _BEHIND + _AHEAD):  # the widest triangle's two ends are 0
         load += grid[:, tap : tap + _WEEKS] * taps[:, tap, None]
     work, rest, above = (table[keys] for table in _year_ahead(today))
     known = (counts + weight).astype(np.float32)

@@ -1,0 +1,126 @@
+"""`everafter playbook` and the loading of playbooks, as a user meets them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from everafter.cli import app
+from everafter.core.errors import InputError
+from everafter.core.settings import Settings
+from everafter.playbook.loading import load_playbook, parse_playbook, playbook_path, read_playbook
+
+# A secret of their own keeps the commands from writing one where the tests run.
+runner = CliRunner(env={"EVERAFTER_SECRET": "secret", "EVERAFTER_PLAYBOOK": ""})
+
+
+@pytest.fixture
+def weddings(tmp_path: Path) -> str:
+    return read_playbook(playbook_path(settings_for(None, tmp_path)))
+
+
+def settings_for(path: Path | None, tmp_path: Path) -> Settings:
+    return Settings(None, tmp_path, path, None, "http://testserver", "a-secret-for-tests")
+
+
+def test_check_of_the_shipped_one() -> None:
+    result = runner.invoke(app, ["playbook", "check"])
+    assert result.exit_code == 0
+    assert "nothing to mend" in result.output
+
+
+def test_check_points_at_each_mistake(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mine.toml"
+    text = weddings.replace("quiet_days >= 7 AND days", "\tqiet_days >= 7 AND days", 1).replace(
+        "cooldown_days = 7\n", "cooldown = 7\n", 1
+    )
+    file.write_text(text)
+    result = runner.invoke(app, ["playbook", "check", str(file)])
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    line = 1 + next(i for i, line in enumerate(text.splitlines()) if "qiet_days" in line)
+    column = text.splitlines()[line - 1].index("qiet_days") + 1
+    at = next(i for i, shown in enumerate(lines) if shown.startswith(f"{file}:{line}:{column}: error: "))
+    source, caret = lines[at + 1], lines[at + 2]
+    assert caret.rstrip().endswith("^" * len("qiet_days"))
+    assert source[caret.index("^") : caret.index("^") + 9] == "qiet_days"
+    assert "did you mean quiet_days?" in lines[at + 3]
+    assert "did you mean cooldown_days?" in result.output
+    assert lines[-1] == f"{file}: 2 mistakes"
+
+
+def test_check_as_json(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(weddings.replace("holdout = 0.05", "holdout = 0", 1).replace("floor = 0.25", "floor = 25", 1))
+    result = runner.invoke(app, ["playbook", "check", str(file), "--json"])
+    assert result.exit_code == 2
+    answer = json.loads(result.output)
+    assert answer["valid"] is False
+    assert answer["file"] == str(file)
+    assert [(m["path"], m["level"]) for m in answer["mistakes"]] == [
+        ("season.floor", "error"),
+        ("triggers.approaching_limits.holdout", "warning"),
+    ]
+    assert answer["mistakes"][0]["hint"] == "a share: 25 % is written 0.25"
+
+
+def test_warnings_alone_are_no_failure(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(weddings.replace("holdout = 0.05", "holdout = 0", 1))
+    result = runner.invoke(app, ["playbook", "check", str(file)])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == f"{file}: 1 warning"
+    assert load_playbook(settings_for(file, tmp_path)).triggers["approaching_limits"].holdout == 0
+
+
+def test_show_and_path(weddings: str) -> None:
+    environment = {"COLUMNS": "200"}
+    shown = runner.invoke(app, ["playbook", "show"], env=environment)
+    assert shown.exit_code == 0
+    for word in ("photographer", "no_login_7_days", "we_miss_you", "Fully activated", "ten_clients", "critical_below"):
+        assert word in shown.output
+    as_json = json.loads(runner.invoke(app, ["playbook", "show", "--json"], env=environment).output)
+    assert as_json["triggers"]["no_login_7_days"]["template"] == "we_miss_you"
+    path = runner.invoke(app, ["playbook", "path"]).output.strip()
+    assert Path(path).read_text(encoding="utf-8") == weddings
+
+
+def test_loading_lists_all_mistakes(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        weddings.replace("at_risk_below = 70", "at_risk_below = 20", 1).replace('template = "check_in"', 'template = "chek_in"', 1)
+    )
+    with pytest.raises(InputError) as raised:
+        load_playbook(settings_for(file, tmp_path))
+    line = 1 + weddings.splitlines().index(next(w for w in weddings.splitlines() if w.startswith("critical_below")))
+    assert f"{file}:{line}:18: critical_below (40) must be under at_risk_below (20)" in raised.value.message
+    assert "there is no template 'chek_in' (did you mean check_in?)" in raised.value.message
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'name = "a"\nx = "\xff"\n', ":2:6: not UTF-8"),
+        (b"#" * 1_000_001, "more than 1,000,000 bytes"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "mine.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        load_playbook(settings_for(file, tmp_path))
+
+
+def test_a_folder_is_no_playbook(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_playbook(settings_for(tmp_path, tmp_path))
+
+
+def test_a_byte_order_mark_and_windows_lines_are_no_mistake(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + weddings.replace("\n", "\r\n").encode())
+    assert load_playbook(settings_for(file, tmp_path)) == parse_playbook(weddings, "weddings.toml")

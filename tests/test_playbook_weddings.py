@@ -1,0 +1,336 @@
+"""The playbook that ships: the spec's names and numbers, and conditions that fire when they should and only then."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from everafter.core.settings import Settings
+from everafter.onboarding.model import ACTIONS
+from everafter.playbook.conditions import signals_in
+from everafter.playbook.loading import find_mistakes, load_playbook, playbook_path, read_playbook
+from everafter.playbook.model import DIMENSIONS, Playbook, Weights
+from everafter.playbook.rules import _PLACEHOLDER, compile_condition, compile_conditions
+from everafter.season.model import TRADES
+from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
+
+SETTINGS = Settings(None, Path(), None, None, "http://testserver", "secret")
+TEXT = read_playbook(playbook_path(SETTINGS))
+PLAYBOOK = load_playbook(SETTINGS)
+
+# A supplier in good health: on the way through an ordinary week in season.
+WELL: dict[str, Any] = {
+    "vendor_type": "photographer",
+    "plan": "pro",
+    "country": "GB",
+    "mrr_minor": 2900,
+    "tenure_days": 400.0,
+    "subscription": "active",
+    "days_since_login": 0.6,
+    "quiet_days": 0.6,
+    "login_days_28d": 18,
+    "login_days_84d": 55,
+    "silence_chance": 0.7,
+    "clients_total": 20,
+    "clients_active_30d": 15,
+    "client_activity": 0.75,
+    "clients_lost_13w": 0,
+    "client_loss_rate": 0.0,
+    "weddings_90d": 6,
+    "weddings_365d": 18,
+    "days_to_next_wedding": 12,
+    "forms_sent_13w": 30,
+    "forms_answered_13w": 27,
+    "form_completion_rate": 0.9,
+    "forms_waiting": 0,
+    "journey_emails_13w": 40,
+    "journey_open_rate": 0.7,
+    "features_adopted": 5,
+    "feature_adoption": 1.0,
+    "feature_uses_4w": 30,
+    "feature_use_ratio": 1.0,
+    "tickets_open": 0,
+    "tickets_4w": 0,
+    "payment_past_due": False,
+    "days_past_due": None,
+    "payments_failed_13w": 0,
+    "limit_ratio": 0.5,
+    "onboarding_steps_done": 5,
+    "onboarding_steps_due": 5,
+    "onboarding_days_behind": None,
+    "fully_activated": True,
+    "pace": 1.0,
+    "off_season": False,
+    "health_score": 95.0,
+    "risk_level": "healthy",
+    "coverage": 1.0,
+    "churn_risk": 0.05,
+    "churn_level": "low",
+}
+
+
+def frame(**changes: Any) -> pl.DataFrame:
+    return pl.DataFrame([{**WELL, **changes}], schema=SIGNAL_SCHEMA)
+
+
+def fired(**changes: Any) -> set[str]:
+    answers = frame(**changes).select(**compile_conditions(PLAYBOOK)).row(0, named=True)
+    return {name for name, answer in answers.items() if answer}
+
+
+def test_it_has_no_mistake_and_nothing_suspicious() -> None:
+    assert find_mistakes(TEXT) == []
+
+
+def test_the_default_segment_is_the_spec() -> None:
+    default = PLAYBOOK.segments["default"]
+    assert default.weights == Weights(30, 25, 25, 10, 10)
+    assert default.login_days == (3, 7, 14)
+    assert (PLAYBOOK.health.critical_below, PLAYBOOK.health.at_risk_below) == (40, 70)
+    assert (PLAYBOOK.churn.medium_above, PLAYBOOK.churn.high_above) == (0.4, 0.7)
+
+
+def test_each_trade_of_the_field_has_its_own_segment() -> None:
+    assert {"default", "photographer", "dj", "venue", "florist", "caterer", "planner"} <= set(PLAYBOOK.segments)
+    assert set(PLAYBOOK.segments) == set(TRADES), "season and segments know the same trades"
+    photographer, dj = PLAYBOOK.segments["photographer"], PLAYBOOK.segments["dj"]
+    assert photographer.key_features != dj.key_features
+    assert photographer.weights != dj.weights
+    for name, segment in PLAYBOOK.segments.items():
+        assert sum(getattr(segment.weights, dimension) for dimension in DIMENSIONS) == 100, name
+
+
+def test_key_features_are_features_that_the_platform_has() -> None:
+    known = {"automations", "reviews", "client_import", "calendar", "gallery", "journeys", "invoices", "forms"}
+    for name, segment in PLAYBOOK.segments.items():
+        assert set(segment.key_features) <= known, name
+
+
+@pytest.mark.parametrize(
+    ("trigger", "action", "template"),
+    [
+        ("no_login_7_days", "send_re_engagement_email", "we_miss_you"),
+        ("low_client_adoption", "send_adoption_tips", "boost_client_engagement"),
+        ("stuck_onboarding", "offer_setup_call", "lets_get_you_started"),
+        ("high_usage_no_upgrade", "send_upgrade_benefits", "unlock_more_features"),
+        ("approaching_limits", "notify_usage_limits", "reaching_plan_limits"),
+    ],
+)
+def test_the_specs_triggers_under_their_own_names(trigger: str, action: str, template: str) -> None:
+    assert (PLAYBOOK.triggers[trigger].action, PLAYBOOK.triggers[trigger].template) == (action, template)
+    assert PLAYBOOK.triggers[trigger].enabled
+
+
+def test_the_specs_onboarding_path() -> None:
+    spec = {
+        0: ({"account_created", "vendor_type_selected", "completed_wizard"}, None),
+        1: ({"first_login", "import_clients_started"}, "send_getting_started_video"),
+        3: ({"first_form_created", "invite_sent_to_client"}, "offer_form_creation_help"),
+        7: ({"customer_journey_started", "multiple_clients_active"}, "schedule_onboarding_call"),
+        14: ({"fully_activated"}, None),
+    }
+    assert {step.day: (set(step.actions), step.if_missed) for step in PLAYBOOK.onboarding.values()} == spec
+    assert {action for step in PLAYBOOK.onboarding.values() for action in step.actions} <= set(ACTIONS)
+
+
+def test_the_specs_milestones_are_there() -> None:
+    assert {"first_form", "ten_clients", "first_automation", "fully_activated"} <= set(PLAYBOOK.milestones)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        ({"days_since_login": 8.0, "quiet_days": 8.0}, {"no_login_7_days"}),
+        ({"days_since_login": 8.0, "quiet_days": 4.0, "pace": 0.5}, set()),  # a slow month
+        ({"days_since_login": 400.0, "quiet_days": 400.0}, set()),
+        ({"days_since_login": None, "quiet_days": None}, set()),
+        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.01}, {"early_silence"}),
+        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": None}, set()),
+        ({"days_since_login": 2.0, "quiet_days": 2.0, "silence_chance": 0.01}, set()),
+        ({"clients_active_30d": 4, "client_activity": 0.2}, {"low_client_adoption"}),
+        ({"clients_active_30d": 4, "client_activity": 0.2, "pace": 0.4, "off_season": True}, set()),
+        ({"clients_active_30d": 4, "client_activity": 0.2, "tenure_days": None}, {"low_client_adoption"}),
+        ({"clients_active_30d": 4, "client_activity": 0.2, "tenure_days": 5.0}, set()),
+        ({"clients_total": 2, "clients_active_30d": 0, "client_activity": 0.0}, set()),
+        ({"clients_total": 0, "clients_active_30d": 0, "client_activity": None}, set()),
+        ({"limit_ratio": 0.8}, {"approaching_limits"}),
+        ({"limit_ratio": None}, set()),
+        ({"plan": "free", "mrr_minor": 0}, {"high_usage_no_upgrade"}),
+        ({"plan": "free", "health_score": 60.0, "risk_level": "at_risk"}, set()),
+        ({"plan": "free", "feature_uses_4w": 5}, set()),
+        ({"plan": "free", "feature_uses_4w": 7, "pace": 0.5}, {"high_usage_no_upgrade"}),
+        ({"plan": None}, set()),
+        ({"payment_past_due": True, "days_past_due": 3.0}, {"billing_trouble"}),
+        ({"payment_past_due": True, "days_past_due": 3.0, "subscription": "paused"}, {"billing_trouble"}),
+        ({"payment_past_due": True, "days_past_due": 3.0, "subscription": "cancelled"}, set()),
+        ({"churn_level": "high", "churn_risk": 0.8}, {"churn_high_assign", "churn_high_offer"}),
+        ({"churn_level": "high", "churn_risk": 0.8, "subscription": "paused"}, {"churn_high_assign"}),
+        ({"churn_level": "high", "churn_risk": 0.8, "subscription": None}, {"churn_high_assign", "churn_high_offer"}),
+        ({"churn_level": "medium", "churn_risk": 0.5}, {"churn_medium_check_in"}),
+    ],
+)  # fmt: skip
+def test_what_fires(changes: dict[str, Any], expected: set[str]) -> None:
+    assert fired(**changes) == expected
+
+
+@pytest.mark.parametrize("hours_before", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("age", "oldest_open", "expected"),
+    [
+        (0.5, 0, set()),
+        (1.5, 1, set()),  # a day's grace
+        (2.1, 1, {"onboarding_day1_missed"}),
+        (2.1, 0, {"onboarding_day1_missed"}),
+        (4.2, 3, {"onboarding_day3_missed"}),
+        (8.5, 7, {"onboarding_day7_missed"}),
+        (12.0, 7, {"onboarding_day7_missed", "stuck_onboarding"}),
+        (20.0, 1, {"onboarding_day1_missed", "stuck_onboarding"}),
+        (60.0, 3, {"stuck_onboarding"}),
+        (120.0, 3, set()),
+    ],
+)
+def test_a_missed_step_is_met_with_its_own_help(age: float, oldest_open: int, expected: set[str], hours_before: float) -> None:
+    """tenure counts from the day the platform names, the path from the first event, up to a day later."""
+    behind = age - oldest_open
+    changes = {"onboarding_days_behind": behind, "fully_activated": False, "tenure_days": age + hours_before}
+    assert fired(**changes) == expected
+
+
+def test_nothing_is_done_on_a_guess() -> None:
+    """With every signal unknown, no condition of the playbook is true."""
+    nothing = pl.DataFrame({name: [None] for name in SIGNAL_SCHEMA}, schema=SIGNAL_SCHEMA)
+    assert not any(nothing.select(**compile_conditions(PLAYBOOK)).row(0))
+    for name, advice in PLAYBOOK.recommendations.items():
+        assert not nothing.select(compile_condition(advice.when)).item(), name
+
+
+@pytest.mark.parametrize("subscription", ["cancelled"])
+def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
+    worst = {
+        "days_since_login": 40.0,
+        "quiet_days": 40.0,
+        "client_activity": 0.0,
+        "limit_ratio": 1.0,
+        "churn_level": "high",
+        "payment_past_due": True,
+        "onboarding_days_behind": 10.0,
+        "fully_activated": False,
+        "tenure_days": 20.0,
+    }
+    assert len(fired(**worst)) >= 5
+    assert fired(**worst, subscription=subscription) == set()
+
+
+def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
+    """Otherwise every intervention would look like a success."""
+    firing: list[dict[str, Any]] = [
+        {"days_since_login": 8.0, "quiet_days": 8.0},
+        {"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.01},
+        {"clients_active_30d": 4, "client_activity": 0.2},
+        {"limit_ratio": 0.8},
+        {"plan": "free"},
+        {"payment_past_due": True},
+        {"churn_level": "high", "days_since_login": 20.0, "quiet_days": 20.0},
+        {"churn_level": "medium"},
+        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 6.0},
+        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 8.0},
+        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 12.0},
+    ]
+    seen: set[str] = set()
+    for changes in firing:
+        for name in fired(**changes):
+            seen.add(name)
+            success = frame(**changes).select(compile_condition(PLAYBOOK.triggers[name].success)).item()
+            assert not success, (name, changes)
+    assert seen == set(PLAYBOOK.triggers)
+    for name, trigger in PLAYBOOK.triggers.items():
+        if name != "high_usage_no_upgrade":
+            assert frame().select(compile_condition(trigger.success)).item(), f"{name}: the healthy are a success"
+
+
+def test_only_billing_and_a_persons_task_are_essential() -> None:
+    assert {name for name, t in PLAYBOOK.triggers.items() if t.essential} == {"billing_trouble", "churn_high_assign"}
+
+
+# Signals that cannot be unknown when another one says what the condition asks.
+IMPLIED = {"days_past_due": "payment_past_due", "onboarding_steps_due": "onboarding_days_behind", "days_since_login": "quiet_days"}
+
+
+def sentences(playbook: Playbook) -> list[tuple[str, str, str]]:
+    """Name, condition and sentence of everything that is said in a supplier's own numbers."""
+    said = [(name, t.when, t.reason) for name, t in playbook.triggers.items()]
+    said += [(name, m.when or "", m.celebration) for name, m in playbook.milestones.items()]
+    for name, r in playbook.recommendations.items():
+        said += [(name, r.when, text) for text in (r.title, r.body, r.reason)]
+    return said
+
+
+@pytest.mark.parametrize(("name", "when", "sentence"), sentences(PLAYBOOK))
+def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(name: str, when: str, sentence: str) -> None:
+    if name == "churn_high_assign":
+        return  # a person reads it, and may read that a login was never seen
+    unknowable = {signal.name for signal in SIGNALS if signal.null != "never null"}
+    asked = set(signals_in(when))
+    for word in set(_PLACEHOLDER.findall(sentence)) & unknowable:
+        assert word in asked or IMPLIED.get(word) in asked, word
+
+
+def test_there_are_enough_next_steps_and_each_dimension_has_some() -> None:
+    advice = PLAYBOOK.recommendations
+    assert 15 <= len(advice) <= 25
+    closed = [r.closes for r in advice.values()]
+    assert all(closed.count(dimension) >= 2 for dimension in DIMENSIONS)
+    assert len({r.title for r in advice.values()}) == len(advice)
+    assert all(r.action_url.startswith("/") for r in advice.values())
+
+
+def test_a_healthy_supplier_is_not_nagged() -> None:
+    offered = [n for n, r in PLAYBOOK.recommendations.items() if frame().select(compile_condition(r.when)).item()]
+    assert offered == []
+
+
+def test_every_recommendation_can_be_reached() -> None:
+    """Each is true of some supplier: the well one with what its condition names gone wrong."""
+    troubles: list[dict[str, Any]] = [
+        {"payment_past_due": True, "days_past_due": 2.0},
+        {"onboarding_days_behind": 2.0, "fully_activated": False, "tenure_days": 5.0},
+        {"quiet_days": 9.0, "days_since_login": 9.0},
+        {"login_days_28d": 4},
+        {"clients_total": 1},
+        {"client_activity": 0.1, "clients_active_30d": 2},
+        {"client_activity": 0.4, "clients_active_30d": 8},
+        {"clients_active_30d": 3},
+        {"clients_lost_13w": 3, "client_loss_rate": 0.13},
+        {"forms_waiting": 3},
+        {"forms_waiting": 3, "days_to_next_wedding": None},
+        {"form_completion_rate": 0.3},
+        {"forms_sent_13w": 0, "form_completion_rate": None},
+        {"journey_emails_13w": 0, "journey_open_rate": None},
+        {"journey_open_rate": 0.2},
+        {"journey_open_rate": 0.5},
+        {"feature_adoption": 0.2},
+        {"feature_adoption": 0.8},
+        {"feature_use_ratio": 0.3},
+        {"tickets_open": 3},
+        {"limit_ratio": 0.9},
+        {"off_season": True, "pace": 0.4},
+        {"off_season": True, "pace": 0.4, "churn_level": "high"},
+    ]
+    reached = {
+        name
+        for changes in troubles
+        for name, advice in PLAYBOOK.recommendations.items()
+        if frame(**changes).select(compile_condition(advice.when)).item()
+    }
+    assert reached == set(PLAYBOOK.recommendations)
+
+
+def test_the_numbers_written_are_the_models_where_the_spec_gives_them() -> None:
+    """The file says them again so that a success lead can see and change them."""
+    written = tomllib.loads(TEXT)
+    weights = {key: written["churn"][key] for key in ("login", "support_tickets", "feature_usage", "client_churn", "billing")}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert set(written) >= {"health", "season", "churn", "attention", "holdout", "onboarding", "milestones"}
