@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from helpers_server import Server
 
 NOW = datetime.now(UTC)
@@ -57,3 +58,347 @@ def test_a_batch_is_stored_once_and_folded(server: Server, supplier: str, key: s
     server.wait_folded()
     assert server.sql("SELECT count(*) FROM events") == [(6,)]
     assert server.sql("SELECT events_total FROM pulse WHERE supplier_id = %s", supplier) == [(6,)]
+
+
+def test_every_way_to_say_the_key(server: Server, supplier: str, key: str) -> None:
+    def basic(text: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+    for headers in (basic(f"{key}:"), basic(key), {"Authorization": f"Bearer {key}"}):
+        assert post(server, None, batch(track(supplier)), **headers).status_code == 200
+    for field in ("writeKey", "api_key", "token"):
+        assert post(server, None, {**batch(track(supplier)), field: key}).status_code == 200
+
+
+def test_without_a_live_ingest_key_nothing_is_taken(server: Server, supplier: str) -> None:
+    read_key = server.key("read")
+    for answer in (
+        post(server, None, batch(track(supplier))),
+        post(server, "ea_ingest_nonsense", batch(track(supplier))),
+        post(server, read_key, batch(track(supplier))),
+        post(server, None, {**batch(track(supplier)), "writeKey": "wrong"}),
+        post(server, None, batch(track(supplier)), Authorization="Basic %%%"),
+    ):
+        assert answer.status_code == 401
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"code", "message", "detail"} <= answer.json().keys()
+    assert server.sql("SELECT count(*) FROM events") == [(0,)]
+
+
+def test_a_revoked_key_ends_within_seconds(server: Server, supplier: str, key: str) -> None:
+    assert post(server, key, batch(track(supplier))).status_code == 200
+    server.sql("UPDATE api_keys SET revoked_at = now()")
+    deadline = time.monotonic() + 8
+    while post(server, key, batch(track(supplier))).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def test_single_calls(server: Server, supplier: str, key: str) -> None:
+    answers = [
+        post(server, key, track(supplier), "/v1/track"),
+        post(server, key, {"userId": supplier, "name": "Clients", "messageId": "p1"}, "/v1/page"),
+        post(server, key, {"userId": supplier, "name": "Home", "properties": {"dark": True}, "messageId": "s1"}, "/v1/screen"),
+        post(server, key, {"userId": supplier, "previousId": "anonymous", "messageId": "a1"}, "/v1/alias"),
+        post(server, key, {"userId": supplier, "traits": {"plan": "pro"}, "messageId": "i1"}, "/v1/identify"),
+        post(server, key, {"userId": "someone", "groupId": supplier, "traits": {"name": "Ann"}, "messageId": "g1"}, "/v1/group"),
+    ]
+    assert [(answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) for answer in answers] == [(200, 1, [])] * 6
+    kinds = server.sql("SELECT type, properties->>'name' FROM events ORDER BY type")
+    assert kinds == [("login", None), ("page", "Clients"), ("screen", "Home")]
+    assert server.sql("SELECT name, plan FROM suppliers WHERE id = %s", supplier) == [("Ann", "pro")]
+
+
+def test_gzip_said_or_only_sniffed(server: Server, supplier: str, key: str) -> None:
+    for headers in ({"Content-Encoding": "gzip"}, {}):
+        packed = gzip.compress(json.dumps(batch(track(supplier))).encode())
+        assert post(server, key, packed, **headers).json()["accepted"] == 1
+
+
+UNREADABLE: list[tuple[bytes, int, str]] = [
+    (b"", 400, "not JSON"),
+    (b"{", 400, "not JSON"),
+    (b"{}", 400, "batch is missing"),
+    (b"[]", 400, "JSON object"),
+    (b'{"batch": {}}', 400, "batch is not a list"),
+    (b'{"batch": [{"a": "\xff"}]}', 400, "not UTF-8: byte 18 is 0xff"),
+    (b'{"batch": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", 400, "nested too deeply"),
+    (gzip.compress(b'{"batch": []}')[:-9], 400, "truncated"),
+    (b"\x1f\x8bnonsense", 400, "broken"),
+    (b"x" * (10 * 1024 * 1024), 413, "larger than 4194304 bytes"),
+    (gzip.compress(b"x" * (64 * 1024 * 1024)), 413, "inflates to more"),
+    (gzip.compress(b"") * 101, 400, "more than 100 members"),
+    (b'{"batch": [' + b",".join([b"1"] * 10_001) + b"]}", 413, "at most 10000"),
+]
+
+
+def test_unreadable_bodies_are_named(server: Server, key: str) -> None:
+    for body, status, said in UNREADABLE:
+        answer = post(server, key, body)
+        assert answer.status_code == status
+        assert said in answer.json()["detail"]
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert post(server, key, batch()).json()["accepted"] == 0, "the server still answers"
+
+
+def test_a_giant_body_without_a_length_is_refused_too(server: Server, key: str) -> None:
+    def chunks() -> Any:
+        for _ in range(100):
+            yield b" " * 100_000
+
+    answer = httpx.post(f"{server.base_url}/v1/batch", content=chunks(), headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    assert answer.status_code == 413
+
+
+def test_an_unknown_encoding_is_refused(server: Server, key: str) -> None:
+    answer = post(server, key, b"x", **{"Content-Encoding": "br"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Encoding 'br' is not understood; send gzip or none")
+
+
+def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: str, key: str) -> None:
+    deep: Any = "x"
+    for _ in range(40):
+        deep = [deep]
+    bad: list[tuple[Any, str]] = [
+        ({**track(supplier), "userId": None}, "no_supplier"),
+        (track("not-a-uuid"), "not_a_supplier_id"),
+        (track(str(uuid.uuid4())), "unknown_supplier"),
+        ({**track(supplier), "messageId": "x" * 201}, "bad_message_id"),
+        ({**track(supplier), "messageId": "a\0b"}, "bad_message_id"),
+        ({**track(supplier), "event": ""}, "no_type"),
+        ({**track(supplier), "event": 5}, "no_type"),
+        ({**track(supplier), "event": "log\nin"}, "bad_type"),
+        (track(supplier, timestamp="yesterday"), "bad_time"),
+        (track(supplier, timestamp=17), "bad_time"),
+        (track(supplier, timestamp=(NOW + timedelta(days=3)).isoformat()), "future"),
+        (track(supplier, timestamp="1999-12-31T00:00:00Z"), "too_old"),
+        (track(supplier, "client_active"), "missing_property"),
+        (track(supplier, "form_sent", properties={"client_id": "c"}), "missing_property"),
+        (track(supplier, "form_sent", properties={"client_id": "c", "form_id": ["f"]}), "bad_property"),
+        (track(supplier, "journey_email_opened", properties={"client_id": "c", "message_id": None}), "missing_property"),
+        (track(supplier, "ticket_opened", properties={}), "missing_property"),
+        (track(supplier, "usage_reported", properties={"resource": "clients", "used": -1, "limit": 5}), "bad_property"),
+        (track(supplier, "usage_reported", properties={"resource": "clients", "used": True, "limit": 5}), "bad_property"),
+        (track(supplier, "client_added", properties={"client_id": "c", "wedding_date": "2026-02-30"}), "bad_property"),
+        (track(supplier, "client_added", properties={"client_id": "c", "wedding_date": "2600-01-01"}), "bad_property"),
+        (track(supplier, properties="text"), "bad_properties"),
+        (track(supplier, properties={"a": "x\0y"}), "bad_properties"),
+        (track(supplier, properties={"a": deep}), "bad_properties"),
+        (track(supplier, properties={"a": 10**350}), "bad_properties"),
+        (track(supplier, properties={"a": "x" * 33_000}), "properties_too_large"),
+        (5, "unreadable"),
+        ({"type": "dance", "userId": supplier}, "unreadable"),
+    ]
+    good = [track(supplier, properties={"note": "a \\u0000 that is only text"}), track(supplier, "Unheard Of", properties={"x": 1})]
+    answer = post(server, key, batch(good[0], *(event for event, _ in bad), good[1]))
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 2
+    assert codes(answer) == [(index, code) for index, (_, code) in enumerate(bad, start=1)]
+    assert answer.json()["rejected"][1]["messageId"] == bad[1][0]["messageId"]
+    assert "property form_id is missing" in answer.json()["rejected"][13]["message"]
+    kept = server.sql("SELECT code FROM rejects ORDER BY id")
+    assert sorted(code for (code,) in kept) == sorted(code for _, code in bad if code != "unreadable")
+    server.wait_folded()
+    assert server.sql("SELECT type FROM event_types ORDER BY type") == [("Unheard Of",), ("login",)]
+
+
+def test_half_a_character_does_not_lose_a_batch(server: Server, supplier: str, key: str) -> None:
+    text = json.dumps(batch(track(supplier, properties={"name": "HALF", "path": "C:\\\\ud800", "whole": "😀"})))
+    answer = post(server, key, text.replace("HALF", "\\ud83d").encode())
+    assert answer.json()["accepted"] == 1
+    [(properties,)] = server.sql("SELECT properties FROM events")
+    assert properties == {"name": "\ufffd", "path": "C:\\\\ud800", "whole": "😀"}
+
+
+def test_times(server: Server, supplier: str, key: str) -> None:
+    sent = datetime.now(UTC) - timedelta(hours=2)  # the sender's clock is two hours slow
+    events = [
+        track(supplier, messageId="corrected", timestamp=(sent - timedelta(minutes=10)).isoformat()),
+        track(supplier, messageId="naive", timestamp=(sent - timedelta(minutes=20)).replace(tzinfo=None).isoformat()),
+        track(supplier, messageId="original", originalTimestamp=(sent - timedelta(minutes=30)).isoformat()),
+        track(supplier, messageId="none"),
+    ]
+    assert post(server, key, {"batch": events, "sentAt": sent.isoformat()}).json()["accepted"] == 4
+    found = dict(server.sql("SELECT message_id, extract(epoch FROM now() - occurred_at)::float / 60 FROM events"))
+    for name, minutes in {"corrected": 10, "naive": 20, "original": 30, "none": 0}.items():
+        assert found[name] == pytest.approx(minutes, abs=0.3)
+
+
+def test_identify_makes_a_supplier_and_the_latest_word_counts(server: Server, key: str) -> None:
+    supplier = str(uuid.uuid4())
+
+    def identify(at: str, traits: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "identify", "userId": supplier, "messageId": str(uuid.uuid4()), "timestamp": at, "traits": traits}
+
+    calls = [
+        identify("2026-01-01T00:00:00Z", {"name": "Old", "vendorType": "Wedding Planner", "country": "gb", "colour": "red"}),
+        identify("2026-03-01T00:00:00Z", {"name": "New", "plan": None, "colour": "blue"}),
+        identify("2026-02-01T00:00:00Z", {"name": "Between", "plan": "pro", "timezone": "europe/london", "size": 3}),
+        identify(
+            "2026-02-01T00:00:00Z", {"email": "ann@example.com", "createdAt": "2024-05-06", "mrr_minor": 2900, "clientLimit": 40}
+        ),
+    ]
+    random.Random(4).shuffle(calls)
+    for call in calls:
+        assert post(server, key, {"batch": [call]}).json()["rejected"] == []
+    assert server.sql(
+        "SELECT name, vendor_type, country, plan, timezone, email, created_at::date::text, mrr_minor, client_limit, traits"
+        " FROM suppliers WHERE id = %s",
+        supplier,
+    ) == [
+        (
+            "New",
+            "wedding_planner",
+            "GB",
+            None,
+            "Europe/London",
+            "ann@example.com",
+            "2024-05-06",
+            2900,
+            40,
+            {"colour": "blue", "size": 3},
+        )
+    ]
+
+
+def test_a_bad_trait_is_named_and_the_others_are_kept(server: Server, key: str) -> None:
+    supplier = str(uuid.uuid4())
+    traits = {
+        "name": "Ann",
+        "email": "nowhere",
+        "country": "Atlantis",
+        "timezone": "Mars/Olympus",
+        "mrr_minor": -1,
+        "client_limit": 2**40,
+        "created_at": "soon",
+    }
+    answer = post(server, key, {"userId": supplier, "traits": traits}, "/v1/identify").json()
+    assert (answer["accepted"], {one["code"] for one in answer["rejected"]}) == (1, {"bad_trait"})
+    said = " ".join(one["message"] for one in answer["rejected"])
+    for what in ('"nowhere"', '"Atlantis"', '"Mars/Olympus"', "mrr_minor -1", "client_limit 1099511627776", 'created_at "soon"'):
+        assert what in said
+    assert server.sql("SELECT name, email, country FROM suppliers") == [("Ann", None, None)]
+
+
+def test_a_person_in_a_team_is_not_the_supplier(server: Server, supplier: str, key: str) -> None:
+    person = {"type": "identify", "userId": "person-7", "traits": {"name": "Bob"}, "context": {"groupId": supplier}}
+    event = {"type": "track", "userId": "person-7", "event": "login", "context": {"groupId": supplier.upper()}}
+    answer = post(server, key, batch(person, event))
+    assert (answer.json()["accepted"], answer.json()["rejected"]) == (2, [])
+    assert server.sql("SELECT name FROM suppliers") == [("Known",)]
+    assert server.sql("SELECT supplier_id::text, type FROM events") == [(supplier, "login")]
+
+
+def test_events_wait_for_their_supplier(server: Server, key: str) -> None:
+    supplier = str(uuid.uuid4())
+    early = [track(supplier), track(supplier, "feature_used", properties={"feature": "forms"})]
+    for _ in range(2):  # an SDK that sends again does not make it wait twice
+        assert codes(post(server, key, batch(*early))) == [(0, "unknown_supplier"), (1, "unknown_supplier")]
+    assert server.sql("SELECT count(*) FROM rejects") == [(2,)]
+    answer = post(server, key, batch({"type": "identify", "userId": supplier, "messageId": "i"}, track(supplier)))
+    assert answer.json()["accepted"] == 2
+    server.wait_folded()
+    assert server.sql("SELECT count(*) FROM rejects") == [(0,)]
+    assert server.sql("SELECT events_total FROM pulse WHERE supplier_id = %s", supplier) == [(3,)]
+    assert post(server, key, batch(*early)).json()["duplicates"] == 2
+
+
+def test_account_created_makes_the_supplier(server: Server, key: str) -> None:
+    supplier = str(uuid.uuid4())
+    events = [
+        track(supplier, timestamp="2026-03-01T10:00:00Z"),
+        track(supplier, "account_created", timestamp="2026-03-01T09:00:00Z"),
+        track(supplier, "account_created", timestamp="2026-03-02T09:00:00Z"),
+    ]
+    assert post(server, key, {"batch": events}).json()["accepted"] == 3
+    assert server.sql("SELECT created_at::text FROM suppliers") == [("2026-03-01 09:00:00+00",)]
+    said = {"userId": supplier, "traits": {"created_at": "2025-12-24T00:00:00Z"}, "timestamp": "2026-01-01T00:00:00Z"}
+    post(server, key, said, "/v1/identify")
+    post(server, key, {"batch": [track(supplier, "account_created", timestamp="2026-02-01T09:00:00Z")]})
+    assert server.sql("SELECT created_at::text FROM suppliers") == [("2025-12-24 00:00:00+00",)]
+
+
+def test_shuffled_and_repeated_batches_end_in_one_state(server: Server, supplier: str, key: str) -> None:
+    rng = random.Random(7)
+    events = [
+        track(supplier, rng.choice(["login", "form_created"]), timestamp=f"2026-0{rng.randint(1, 9)}-11T10:00:00Z")
+        for _ in range(120)
+    ]
+    sent = [event for event in events for _ in range(2)]
+    rng.shuffle(sent)
+    chunks = [sent[start : start + 17] for start in range(0, len(sent), 17)]
+    answers: list[httpx.Response] = []
+    threads = [threading.Thread(target=lambda part=part: answers.append(post(server, key, {"batch": part}))) for part in chunks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.json()["accepted"] for answer in answers) == 120
+    assert sum(answer.json()["duplicates"] for answer in answers) == 120
+    server.wait_folded()
+    assert server.sql("SELECT events_total FROM pulse") == [(120,)]
+    assert server.sql("SELECT count(*), count(DISTINCT message_id) FROM events") == [(120, 120)]
+
+
+def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: str) -> None:
+    server.app.state.playbook = type(server.app.state.playbook)(
+        name="x", segments={}, triggers={}, event_names={"Signed In": "login", "Form Sent": "form_sent"}
+    )
+    answer = post(server, key, batch(track(supplier, "Signed In"), track(supplier, "Form Sent")))
+    assert codes(answer) == [(1, "missing_property")]
+    assert server.sql("SELECT type FROM events") == [("login",)]
+
+
+def test_any_page_may_send_and_read_the_answer(server: Server, key: str) -> None:
+    asked = httpx.options(
+        f"{server.base_url}/v1/batch", headers={"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    )
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
+    assert "Authorization" in asked.headers["access-control-allow-headers"]
+    for answer in (post(server, key, batch()), post(server, "wrong", batch()), post(server, key, b"{")):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
+    gate = server.app.state.gate
+    gate.requests = gate.MOST_REQUESTS
+    refused = post(server, key, batch(track(supplier)))
+    gate.requests = 0
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset"] == "1"
+    assert post(server, key, batch(track(supplier))).json()["accepted"] == 1
+
+
+def test_reading_back(server: Server, supplier: str, key: str) -> None:
+    post(server, key, {"batch": [track(supplier, timestamp=f"2026-01-{day:02}T00:00:00Z") for day in range(1, 8)]})
+    post(server, key, batch(track(supplier, "client_active"), track("nobody")))
+    server.wait_folded()
+    with server.client("read") as client:
+        seen, cursor = [], None
+        while True:
+            page = client.get(
+                "/api/events", params={"supplier_id": supplier, "limit": 3, **({"cursor": cursor} if cursor else {})}
+            ).json()
+            seen += [event["occurred_at"][:10] for event in page["events"]]
+            if not (cursor := page["next_cursor"]):
+                break
+        assert seen == [f"2026-01-0{day}" for day in range(7, 0, -1)]
+        assert client.get("/api/events", params={"supplier_id": supplier, "type": "page"}).json()["events"] == []
+        rejects = client.get("/api/rejects", params={"limit": 1}).json()
+        assert rejects["rejects"][0]["code"] == "not_a_supplier_id"
+        more = client.get("/api/rejects", params={"limit": 1, "cursor": rejects["next_cursor"]}).json()
+        assert more["rejects"][0]["payload"]["type"] == "client_active"
+        types = client.get("/api/event-types").json()["event_types"]
+        assert [(kind["type"], kind["events"], kind["canonical"]) for kind in types] == [("login", 7, True)]
+        for path in (
+            "/api/events?supplier_id=7",
+            "/api/rejects?limit=0",
+            "/api/rejects?cursor=!",
+            f"/api/events?supplier_id={supplier}&cursor=YQ",
+        ):
+            assert client.get(path).status_code == 400, path
+    assert post(server, None, b"", "/api/rejects").status_code == 405
+    with server.client("ingest") as client:
+        assert client.get("/api/rejects").status_code == 403

@@ -47,7 +47,7 @@ class Item(msgspec.Struct):
 
 
 class _BatchEnvelope(Envelope):
-    batch: list[msgspec.Raw] = msgspec.field(default_factory=list[msgspec.Raw])
+    batch: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ def decode_request(body: bytes, call: str | None, received_at: datetime) -> Rece
     except UnicodeDecodeError as error:
         raise InputError(f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
     envelope = _decode(text, call)
-    items = envelope.batch if call is None else [msgspec.Raw(text.encode())]
+    if call is None and envelope.batch is msgspec.UNSET:
+        raise InputError('batch is missing; the body is {"batch": [events]}')
+    items: list[msgspec.Raw] = envelope.batch if call is None else [msgspec.Raw(text.encode())]
     if len(items) > MOST_EVENTS:
         raise TooLargeError(f"{len(items)} events in one request; at most {MOST_EVENTS}")
     sent_at = parse_time(envelope.sent_at) if isinstance(envelope.sent_at, str) else None

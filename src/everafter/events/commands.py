@@ -1,0 +1,92 @@
+"""`everafter import`."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from everafter.core.db import connection, database_url, migrate
+from everafter.core.settings import load_settings
+from everafter.events.files import Source
+from everafter.events.importing import FileSummary, Importer, ImportSummary, find_files
+from everafter.playbook.loading import load_playbook
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("import")
+    def import_command(
+        paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="files, or folders that hold them")],
+        json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+    ) -> None:
+        """Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.
+
+        Repeat it as you like: what is there already stays as it is. Rows that cannot be used go to a rejects file with their
+        line and the reason, and everything else is kept. Ends with 0 when every row was taken, 1 when some were refused, 2 when
+        a file could not be read to its end.
+        """
+        summary = asyncio.run(_import(find_files(paths), quiet=json))
+        if json:
+            typer.echo(msgspec.json.encode(summary))
+        else:
+            _print(summary)
+        for file in summary.files:
+            if file.error:
+                Console(stderr=True, highlight=False).print(f"[red]error:[/red] {file.error}", soft_wrap=True)
+        if any(file.error for file in summary.files):
+            raise typer.Exit(2)
+        if any(file.rejected or file.bad_values for file in summary.files):
+            raise typer.Exit(1)
+
+
+async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
+    settings = load_settings()
+    playbook = load_playbook(settings)
+    url = database_url(settings)
+    await migrate(url)
+    console = Console(stderr=True)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+    tasks: dict[Path, TaskID] = {}
+
+    def report(source: Source, summary: FileSummary) -> None:
+        if source.path not in tasks:
+            tasks[source.path] = bars.add_task(source.path.name, total=max(source.size, 1), rows=0)
+        bars.update(tasks[source.path], completed=source.position, rows=summary.rows)
+
+    async with connection(url, autocommit=True) as conn:
+        importer = Importer(conn, settings.data / "rejects", playbook.event_names, report)
+        with bars:
+            return await importer.run(paths)
+
+
+def _print(summary: ImportSummary) -> None:
+    table = Table(Column("file", overflow="fold"), box=None, pad_edge=False)
+    for name in ("rows", "new", "changed", "already there", "rejected"):
+        table.add_column(name, justify="right")
+    for file in summary.files:
+        counts = (file.rows, file.new, file.changed, file.already_there, file.rejected)
+        table.add_row(Path(file.file).name, *(f"{count:,}" for count in counts))
+    console = Console(highlight=False)
+    console.print(table)
+    for file in summary.files:
+        if file.ignored_columns:
+            console.print(f"{file.file}: columns that nothing reads: {', '.join(file.ignored_columns)}", soft_wrap=True)
+        if file.bad_values:
+            console.print(f"{file.file}: {file.bad_values:,} values could not be used; their rows were taken without them")
+        if file.rejects_file:
+            console.print(f"{file.file}: what was refused, and why: {file.rejects_file}", soft_wrap=True)
+    if summary.waited:
+        console.print(f"{summary.waited:,} events that had waited for their supplier were taken in")
+    console.print(f"{summary.folded:,} events folded; {summary.seconds:.1f} s")

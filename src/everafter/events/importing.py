@@ -1,0 +1,291 @@
+"""`everafter import`: a platform's export into the database, chunk by chunk, repeatable, nothing lost to a bad row."""
+
+import asyncio
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, LiteralString
+
+import msgspec
+import polars as pl
+
+from everafter.core.db import Connection, read_copy
+from everafter.core.errors import InputError
+from everafter.events.files import Broken, Chunk, Kind, Source
+from everafter.events.ingest import take_in, take_in_waiting
+from everafter.events.model import Checked
+from everafter.events.queries import ensure_months, list_waiting_suppliers
+from everafter.events.rules import check_events
+from everafter.pulse.queries import fold_pending
+from everafter.suppliers.model import Said
+from everafter.suppliers.rules import read_traits
+
+_ORDER: tuple[Kind, ...] = ("suppliers", "events", "clients")
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+@dataclass(slots=True)
+class FileSummary:
+    """What became of one file. rows = new + changed + already_there + rejected; bad_values: cells left out of rows that were
+    taken; error: why reading stopped early."""
+
+    file: str
+    kind: str | None = None
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    already_there: int = 0
+    rejected: int = 0
+    bad_values: int = 0
+    rejects_file: str | None = None
+    ignored_columns: list[str] = field(default_factory=list[str])
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class ImportSummary:
+    """What became of an import. waited: events of earlier imports or requests whose supplier is known now."""
+
+    files: list[FileSummary] = field(default_factory=list[FileSummary])
+    waited: int = 0
+    folded: int = 0
+    seconds: float = 0
+
+
+Report = Callable[[Source, FileSummary], None]
+
+
+def find_files(paths: Iterable[Path]) -> list[Path]:
+    """The files to import: those named, and those of a folder that are of a kind that can be imported.
+
+    Raises:
+        InputError: nothing stands there, or a folder holds nothing to import.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file or folder")
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(_SUFFIXES))
+            if not inside:
+                raise InputError(f"{path}: no .csv, .csv.gz or .parquet file in this folder")
+            found += inside
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+class Importer:
+    """One import over a connection in autocommit; every chunk is a transaction of its own."""
+
+    def __init__(self, conn: Connection, rejects: Path, event_names: dict[str, str], report: Report) -> None:
+        self._conn = conn
+        self._rejects = rejects
+        self._event_names = event_names
+        self._report = report
+        self._now = datetime.now(UTC)
+        self.summary = ImportSummary()
+
+    async def run(self, paths: list[Path]) -> ImportSummary:
+        """Import the files, suppliers first, and fold everything; a file that cannot be read is named in its summary."""
+        sources: list[tuple[Source, FileSummary]] = []
+        for path in paths:
+            summary = FileSummary(str(path))
+            self.summary.files.append(summary)
+            try:
+                source = Source(path)
+            except InputError as error:
+                summary.error = error.message
+                continue
+            summary.kind, summary.ignored_columns = source.kind, source.ignored
+            sources.append((source, summary))
+        for kind in _ORDER:
+            for source, summary in sources:
+                if source.kind == kind:
+                    await self._import(source, summary)
+            await self._fold()
+        waiting = sorted(await list_waiting_suppliers(self._conn))
+        async with self._conn.transaction():
+            self.summary.waited += await take_in_waiting(self._conn, waiting)
+        await self._fold()
+        self.summary.seconds = (datetime.now(UTC) - self._now).total_seconds()
+        return self.summary
+
+    async def _import(self, source: Source, summary: FileSummary) -> None:
+        take = {"suppliers": self._suppliers, "events": self._events, "clients": self._clients}[source.kind]
+        with RejectsFile(self._rejects, source.path, self._now) as rejects:
+            chunks = source.chunks()
+            try:
+                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                    rejects.add_broken(chunk.broken)
+                    summary.rejected += len(chunk.broken)
+                    summary.rows += chunk.rows.height + len(chunk.broken)
+                    if not chunk.rows.is_empty():
+                        await take(source, chunk, summary, rejects)
+                    self._report(source, summary)
+            except InputError as error:
+                summary.error = error.message
+            finally:
+                source.close()
+            summary.rejects_file = str(rejects.path) if rejects.count else None
+
+    async def _fold(self) -> None:
+        while folded := await fold_pending(self._conn):
+            self.summary.folded += folded
+
+    # ── the three kinds ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _suppliers(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+        # a file speaks as of its own date, so that an old export does not undo what was said since
+        at = min(self._now, datetime.fromtimestamp(source.path.stat().st_mtime, UTC))
+        # suppliers pass the check of events too, as messages that are none: one rule for what an id is
+        raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
+        checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
+        said, bad = await asyncio.to_thread(_read_suppliers, chunk.rows, checked, at)
+        for row, reason in bad:
+            rejects.add(row, "bad_trait", reason, chunk)
+        nothing = Checked(checked.good.clear(), checked.rejects)
+        async with self._conn.transaction():
+            outcome = await take_in(self._conn, nothing, said, source=source.path.name)
+        repeated = checked.good.height - len({one.supplier_id for one in said})
+        summary.new += outcome.suppliers.new
+        summary.changed += outcome.suppliers.changed
+        summary.already_there += outcome.suppliers.same + repeated
+        summary.bad_values += len(bad)
+        self.summary.waited += outcome.waited
+        self._refuse(checked.rejects, chunk, summary, rejects)
+
+    async def _events(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+        properties = pl.col("properties") if "properties" in chunk.rows.columns else None
+        raw = _raw(chunk.rows, "supplier_id", pl.col("message_id"), pl.col("type"), pl.col("occurred_at"), properties)
+        checked = await asyncio.to_thread(check_events, raw, received_at=self._now, event_names=self._event_names)
+        await self._take_events(source, checked, chunk, summary, rejects)
+
+    async def _clients(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+        """A couple that no event told of gets one of its own, so that events stay the only truth."""
+        properties = await asyncio.to_thread(_client_properties, chunk.rows)
+        message_id = pl.format("client:{}", "id")
+        raw = _raw(chunk.rows, "supplier_id", message_id, pl.lit("client_added"), pl.col("added_on"), properties)
+        checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
+        told = await _list_told(self._conn, checked.good)
+        summary.already_there += told.height
+        fresh = checked.good.join(told, on="row", how="anti", maintain_order="left")
+        await self._take_events(source, Checked(fresh, checked.rejects), chunk, summary, rejects)
+
+    async def _take_events(
+        self, source: Source, checked: Checked, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+    ) -> None:
+        months = checked.good["occurred_at"].dt.truncate("1mo").unique().to_list()
+        await ensure_months(self._conn, months)
+        async with self._conn.transaction():
+            outcome = await take_in(self._conn, checked, [], source=source.path.name)
+        summary.new += outcome.stored.new
+        summary.already_there += outcome.stored.duplicates
+        self.summary.waited += outcome.waited
+        self._refuse(outcome.rejects, chunk, summary, rejects)
+
+    def _refuse(self, refused: pl.DataFrame, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+        for row, code, reason in refused.select("row", "code", "reason").iter_rows():
+            rejects.add(row, code, reason, chunk)
+        summary.rejected += refused.height
+
+
+def _raw(
+    rows: pl.DataFrame,
+    supplier_id: LiteralString,
+    message_id: pl.Expr,
+    kind: pl.Expr | None,
+    occurred_at: pl.Expr,
+    properties: pl.Expr | pl.Series | None,
+) -> pl.DataFrame:
+    """RAW_SCHEMA from a file's columns."""
+    return rows.select(
+        "row",
+        pl.col(supplier_id).alias("supplier_id"),
+        message_id.alias("message_id"),
+        (pl.lit(None, pl.String) if kind is None else kind).alias("type"),
+        occurred_at.alias("occurred_at"),
+        (pl.lit(None, pl.String) if properties is None else properties).alias("properties"),
+    )
+
+
+def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple[list[Said], list[tuple[int, str]]]:
+    """What the file says of each supplier with a good id, and the cells that cannot be used, by line."""
+    good: dict[int, str] = dict(checked.good.select("row", "supplier_id").iter_rows())
+    said: list[Said] = []
+    bad: list[tuple[int, str]] = []
+    for row in rows.iter_rows(named=True):
+        supplier_id = good.get(row["row"])
+        if supplier_id is None:
+            continue
+        # an empty cell says nothing, so it takes nothing back
+        cells = {name: value for name, value in row.items() if name not in {"row", "id"} and value not in {None, ""}}
+        traits, refused = read_traits(cells)
+        said.append(Said(supplier_id, traits, at))
+        bad += [(row["row"], f"column {one.trait}: {one.reason}") for one in refused]
+    return said, bad
+
+
+def _client_properties(rows: pl.DataFrame) -> pl.Series:
+    names = [name for name in ("wedding_date", "name") if name in rows.columns]
+    texts = [
+        msgspec.json.encode({"client_id": row["id"], **{name: row[name] for name in names if row[name]}}).decode()
+        for row in rows.select("id", *names).iter_rows(named=True)
+    ]
+    return pl.Series("properties", texts, dtype=pl.String)
+
+
+async def _list_told(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
+    """The rows (`row`) of clients that events have told of with the same wedding date, or where the file gives none."""
+    client_id, wedding = (
+        pl.col("properties").str.json_path_match(f"$.{name}").alias(name) for name in ("client_id", "wedding_date")
+    )
+    named = clients.select("row", "supplier_id", client_id, wedding)
+    known = await read_copy(
+        conn,
+        "SELECT supplier_id, client_id, wedding_date AS known_date FROM clients"
+        " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)"
+        " WHERE added_at IS NOT NULL",
+        {"supplier_id": pl.String(), "client_id": pl.String(), "known_date": pl.String()},
+        {"suppliers": named["supplier_id"].to_list(), "clients": named["client_id"].to_list()},
+    )
+    same = pl.col("wedding_date").is_null() | (pl.col("wedding_date") == pl.col("known_date"))
+    return named.join(known.unique(["supplier_id", "client_id"]), on=["supplier_id", "client_id"]).filter(same).select("row")
+
+
+class RejectsFile:
+    """`<folder>/<file>-<time>.csv` with line, code, reason and the row; made only when there is something to put in."""
+
+    def __init__(self, folder: Path, source: Path, at: datetime) -> None:
+        self.path = folder / f"{source.name}-{at:%Y%m%dT%H%M%SZ}.csv"
+        self.count = 0
+        self._file: Any = None
+        self._writer: Any = None
+        self._texts: tuple[Chunk | None, dict[int, str]] = (None, {})
+
+    def __enter__(self) -> "RejectsFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, row: int, code: str, reason: str, chunk: Chunk) -> None:
+        if self._texts[0] is not chunk:
+            self._texts = (chunk, dict(zip(chunk.rows["row"], chunk.texts, strict=True)))
+        self._write(row, code, reason, self._texts[1][row])
+
+    def add_broken(self, broken: list[Broken]) -> None:
+        for one in broken:
+            self._write(one.line, one.code, one.reason, one.text)
+
+    def _write(self, line: int, code: str, reason: str, text: str) -> None:
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", newline="", encoding="utf-8")
+            self._writer = csv.writer(self._file)
+            self._writer.writerow(["line", "code", "reason", "row"])
+        self._writer.writerow([line, code, reason, text])
+        self.count += 1
