@@ -46,7 +46,7 @@ def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.Dat
     rate = random.gamma(1.5, 0.35, count)  # logins a day
     fading = random.random(count) < 0.12
     quiet = np.minimum(random.exponential(np.where(fading, 25.0, 1.0) / np.maximum(rate, 0.05)), 180.0)
-    last_login = np.array([now - timedelta(days=float(days)) for days in quiet], dtype="datetime64[us]")
+    last_login = pl.Series([now - timedelta(days=float(days)) for days in quiet]).cast(model.TIME)
     head_day = today - random.integers(0, 2, count)
     days = np.arange(model.LOGIN_SLOTS)
     age = np.mod(head_day[:, None] - days[None, :], model.LOGIN_SLOTS)
@@ -71,7 +71,7 @@ def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.Dat
             "first_event_at": created,
             "last_event_at": pl.Series([EPOCH + timedelta(days=int(day), hours=5) for day in head_day]).cast(model.TIME),
             **{name: (first if random.random() < 0.8 else created) for name in model.FIRST_TIMES},
-            "last_login_at": pl.Series(last_login).dt.replace_time_zone("UTC"),
+            "last_login_at": last_login,
             "login_days": model.pack_bits(logins),
             "feature_days": model.pack_slots(features.astype(np.int64)),
             "clients_active_d": model.pack_ring(spread.astype(np.int64)),

@@ -7,9 +7,14 @@ from rich.console import Console
 
 from everafter import server
 from everafter.accounts import commands as accounts_commands
+from everafter.accounts import user_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import EverafterError
 from everafter.daily import commands as daily_commands
+from everafter.health import commands as health_commands
+from everafter.demo import commands as demo_commands
+from everafter.events import commands as events_commands
+from everafter.mail import commands as mail_commands
 from everafter.playbook import commands as playbook_commands
 from everafter.signals import commands as signals_commands
 
@@ -24,7 +29,12 @@ for module in (
     core_commands,
     server,
     accounts_commands,
+    events_commands,
+    user_commands,
     daily_commands,
+    health_commands,
+    demo_commands,
+    mail_commands,
     playbook_commands,
     signals_commands,
 ):

@@ -1,0 +1,216 @@
+"""The daily run: whole, repeatable, killable, and the same however it is sliced."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from benchmarks.population import load
+
+from conftest import with_database
+from everafter.core.errors import ConflictError, InputError
+from everafter.core.settings import load_settings
+from everafter.daily.model import RunSummary
+from everafter.daily.run import run_day
+from everafter.playbook.loading import load_playbook
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+# every table a run writes, without what is drawn anew (random ids) or read from the clock
+WRITTEN = {
+    "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
+    " client_engagement_score, calculated_at, score, login_points, feature_adoption_points, client_activity_points,"
+    " form_completion_points, journey_performance_points, coverage, pace, main_reason, playbook_version",
+    "churn_risk": "calculated_on, supplier_id, calculated_at, risk, level, login, support_tickets, feature_usage, client_churn,"
+    " billing, model_version",
+    "interventions": "supplier_id, decided_on, trigger, id, action, channel, status, reason, priority, decided_at, success_by, facts",
+    "outbox": "supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, status, send_after, expires_at, created_at",
+    "tasks": "supplier_id, id, kind, priority, title, reason, status, due_at, created_at",
+    "success_milestones": "supplier_id, milestone_type, achieved_at",
+}
+
+
+@pytest.fixture
+def populated(database: str) -> str:
+    """600 suppliers, whose pulses end an hour ago."""
+    asyncio.run(load(database, 600, NOW - timedelta(hours=1)))
+    return database
+
+
+def run(url: str, as_of: datetime | None = NOW, **terms: Any) -> RunSummary:
+    return asyncio.run(run_day(url, PLAYBOOK, as_of, **terms))
+
+
+def rows(url: str) -> dict[str, list[Any]]:
+    with psycopg.connect(url, options="-c search_path=everafter") as conn:
+        return {table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall() for table, columns in WRITTEN.items()}
+
+
+def test_a_run_is_whole_and_adds_up(populated: str) -> None:
+    summary = run(populated)
+    found = rows(populated)
+    assert summary.suppliers == 600 == len(found["customer_health"]) == len(found["churn_risk"])
+    assert sum(summary.by_risk.values()) == 600 and min(summary.by_risk.values()) > 0
+    verdicts = summary.interventions
+    assert verdicts.decided + verdicts.held_out + sum(verdicts.withheld.values()) == len(found["interventions"]) > 100
+    with psycopg.connect(populated, options="-c search_path=everafter") as conn:
+        for column in ("health_score = floor(score)", "abs(score - coalesce(login_points, 0) - coalesce(feature_adoption_points, 0)"
+                       " - coalesce(client_activity_points, 0) - coalesce(form_completion_points, 0)"
+                       " - coalesce(journey_performance_points, 0)) < 1e-9",
+                       "risk_level = CASE WHEN health_score < 40 THEN 'critical' WHEN health_score < 70 THEN 'at_risk' ELSE 'healthy' END"):  # fmt: skip
+            assert conn.execute(f"SELECT count(*) FROM customer_health WHERE NOT ({column})").fetchone() == (0,)  # type: ignore[arg-type]
+        assert conn.execute(
+            "SELECT count(*) FROM churn_risk WHERE abs(risk - coalesce(login, 0) - coalesce(support_tickets, 0)"
+            " - coalesce(feature_usage, 0) - coalesce(client_churn, 0) - coalesce(billing, 0)) > 1e-6"
+        ).fetchone() == (0,)
+        # one message for each decided e-mail, one task for each decided task, and none besides
+        assert conn.execute(
+            "SELECT count(*) FROM interventions i FULL JOIN outbox o ON o.supplier_id = i.supplier_id AND o.intervention_id = i.id"
+            " WHERE (i.status = 'decided' AND i.channel = 'email') <> (o.id IS NOT NULL)"
+        ).fetchone() == (0,)
+        assert conn.execute(
+            "SELECT count(*) FROM interventions i FULL JOIN tasks t ON t.supplier_id = i.supplier_id AND t.intervention_id = i.id"
+            " WHERE (i.status = 'decided' AND i.channel = 'task') <> (t.id IS NOT NULL)"
+        ).fetchone() == (0,)
+
+
+def test_slices_do_not_matter(populated: str, server_url: str) -> None:
+    name = "sliced_" + with_database(populated, "x")[-1] + str(random.randrange(10**9))
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
+    try:
+        run(populated)
+        run(with_database(server_url, name), slice_size=37)
+        assert rows(populated) == rows(with_database(server_url, name))
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_running_again_decides_nothing_twice(populated: str) -> None:
+    run(populated)
+    first = rows(populated)
+    again = run(populated)
+    assert again.interventions.decided == 0
+    second = rows(populated)
+    assert second == first
+    tomorrow = run(populated, NOW + timedelta(minutes=1))
+    assert tomorrow.interventions.decided == 0
+    assert len(rows(populated)["interventions"]) == len(first["interventions"])
+
+
+def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_url: str) -> None:
+    source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
+    name = f"clean_{random.randrange(10**9)}"
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
+    clean = with_database(server_url, name)
+    script = (
+        "import asyncio, sys; from datetime import datetime; from everafter.daily.run import run_day;"
+        "from everafter.playbook.loading import load_playbook; from everafter.core.settings import load_settings;"
+        "print('ready', flush=True);"
+        "asyncio.run(run_day(sys.argv[1], load_playbook(load_settings({'EVERAFTER_SECRET': 'x'})), datetime.fromisoformat(sys.argv[2]), slice_size=15))"
+    )
+    kills, chance = 0, random.Random(1)
+    try:
+        run(clean, slice_size=15)
+        for _ in range(12):
+            process = subprocess.Popen([sys.executable, "-c", script, populated, NOW.isoformat()], stdout=subprocess.PIPE)
+            assert process.stdout
+            process.stdout.readline()
+            try:
+                code = process.wait(chance.uniform(0.15, 0.6) * (1 + kills / 4))
+                assert code == 0
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+            finally:
+                process.stdout.close()
+            _wait_for_lock(populated)
+        run(populated, slice_size=15)
+        assert kills >= 2, "the run was never caught in the middle"
+        assert rows(populated) == rows(clean)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _wait_for_lock(url: str) -> None:
+    """Until the server has noticed that the killed client is gone."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        for _ in range(200):
+            if conn.execute("SELECT pg_try_advisory_lock(7305003)").fetchone() == (True,):
+                conn.execute("SELECT pg_advisory_unlock(7305003)")
+                return
+            time.sleep(0.05)
+    raise AssertionError("the lock of the killed run is still held")
+
+
+def test_a_dry_run_touches_nothing_and_says_what_would_be(populated: str) -> None:
+    with psycopg.connect(populated, options="-c search_path=everafter") as conn:
+        tables = [
+            row[0]
+            for row in conn.execute("SELECT relname FROM pg_class WHERE relnamespace = 'everafter'::regnamespace AND relkind = 'r'")
+        ]
+
+        def snapshot() -> dict[str, Any]:
+            return {t: conn.execute(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {t} t").fetchone() for t in tables}  # type: ignore[arg-type]
+
+        before = snapshot()
+        dry = run(populated, dry_run=True)
+        assert snapshot() == before
+        conn.rollback()
+    wet = run(populated)
+    assert dry.by_risk == wet.by_risk and dry.interventions == wet.interventions and dry.interventions.decided > 50
+
+
+def test_two_runs_at_once_are_refused(populated: str) -> None:
+    with psycopg.connect(populated, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(7305003)")
+        with pytest.raises(ConflictError, match="another run"):
+            run(populated)
+
+
+def test_moments_that_cannot_be_judged(database: str, populated: str) -> None:
+    with pytest.raises(InputError, match="future"):
+        run(populated, NOW + timedelta(days=2))
+    with pytest.raises(InputError, match="nothing is known before"):
+        run(populated, datetime(2001, 1, 1, tzinfo=UTC))
+
+
+def test_nobody_yet(database: str) -> None:
+    assert run(database, None).suppliers == 0
+    with pytest.raises(InputError, match="no suppliers"):
+        run(database, NOW)
+
+
+def test_the_command_prints_the_contract(populated: str, tmp_path: Path) -> None:
+    import json
+    import os
+
+    env = {**os.environ, "EVERAFTER_DATABASE_URL": populated, "EVERAFTER_DATA": str(tmp_path)}
+    everafter = Path(sys.executable).parent / "everafter"
+    done = subprocess.run([everafter, "run", "--json"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["suppliers"] == 600 and set(told["by_risk"]) == {"healthy", "at_risk", "critical"} and told["seconds"] > 0
+    assert set(told["interventions"]) >= {"decided", "withheld", "held_out"} and told["as_of"]
+    for words, says in (
+        (["--as-of", "yesterday"], "expected a date"),
+        (["--as-of", "1999-01-01"], "nothing is known before"),
+        (["--as-of", "2999-01-01"], "future"),
+    ):
+        refused = subprocess.run([everafter, "run", *words], env=env, capture_output=True, text=True, timeout=60)
+        assert refused.returncode == 2 and says in refused.stderr and "Traceback" not in refused.stderr
+    away = {**env, "EVERAFTER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    refused = subprocess.run([everafter, "run"], env=away, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 4 and "cannot reach PostgreSQL at 127.0.0.1:9/none" in refused.stderr
