@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from helpers_server import Server
 
 from everafter.core.db import connection
 from everafter.core.idempotency import delete_idempotency_keys
+from helpers_server import Server
 
 PATH = "/api/success/milestone"
 

@@ -20,8 +20,9 @@ def recommend(frame: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     """The playbook's recommendations whose condition is true, ranked for each supplier.
 
     Rank: by the missing points (max − points) of the dimension a recommendation closes, so by how much of the gap to 100 it
-    could win back; equal ones, and those that close no dimension, in the playbook's order. An unknown dimension is left out of
-    the score, so nothing is missing there.
+    could win back; equal ones in the playbook's order. An unknown dimension is left out of the score, so nothing is missing
+    there. What closes no dimension and stands in the playbook before all that do (a failed payment) comes before them; other
+    such advice after them.
 
     Args:
         frame: judged rows: supplier_id, the signals, and `<dimension>_points` (null: unknown) and `<dimension>_max`.
@@ -33,22 +34,25 @@ def recommend(frame: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     frame = frame.with_row_index("_row").with_columns(
         (pl.col(f"{d}_max") - pl.col(f"{d}_points")).clip(lower_bound=0).fill_null(0.0).alias(f"_{d}_gap") for d in DIMENSIONS
     )
+    policy = list(playbook.recommendations.items())
+    closing = next((order for order, (_, advice) in enumerate(policy) if advice.closes), 0)
     applying = [
         frame.filter(compile_condition(advice.when)).select(
             "_row",
             pl.col("supplier_id").cast(pl.String),
             pl.lit(name).alias("id"),
             pl.lit(order).alias("_order"),
+            pl.lit(order >= closing).alias("_later"),
             pl.lit(advice.closes, dtype=pl.String).alias("closes"),
             (pl.col(f"_{advice.closes}_gap") if advice.closes else pl.lit(0.0)).alias("closes_points"),
         )
-        for order, (name, advice) in enumerate(playbook.recommendations.items())
+        for order, (name, advice) in enumerate(policy)
     ]
     if not applying:
         return pl.DataFrame(schema=ADVICE_SCHEMA)
     ranked = (
         pl.concat(applying)
-        .sort("supplier_id", "closes_points", "_order", descending=[False, True, False])
+        .sort("supplier_id", "_later", "closes_points", "_order", descending=[False, False, True, False])
         .with_columns((pl.int_range(pl.len()).over("supplier_id") + 1).alias("priority"))
     )
     return _worded(ranked, frame, playbook)

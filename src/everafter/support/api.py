@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
+from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
@@ -75,6 +76,7 @@ async def list_call_slots(
     guards=[scope("write")],
     tags=TAGS,
     operation_id="scheduleCall",
+    exception_handlers=BODY_ERRORS,
     summary="Book a call",
     responses=problems(
         not_found=NO_SUPPLIER,
@@ -131,7 +133,7 @@ async def get_invitation(
     method = "REQUEST" if call.supplier_email else "PUBLISH"
     return Response(
         write_invitation(call, host),
-        media_type=f"text/calendar; method={method}; charset=utf-8",
+        media_type=f"text/calendar; method={method}",
         headers={
             "Content-Disposition": 'attachment; filename="call.ics"',
             "Cache-Control": "private, no-store",

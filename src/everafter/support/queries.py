@@ -29,7 +29,7 @@ async def list_advisors(conn: Connection) -> list[Advisor]:
     cursor = await conn.execute(
         "SELECT id, name, email, timezone, work_from, work_until, work_days FROM users WHERE takes_calls ORDER BY email"
     )
-    return [Advisor(*row[:6], tuple(row[6])) for row in await cursor.fetchall()]
+    return [Advisor(*row[:6], work_days=tuple(row[6])) for row in await cursor.fetchall()]
 
 
 async def list_busy(conn: Connection, start: datetime, until: datetime) -> set[tuple[UUID, datetime]]:

@@ -104,10 +104,10 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
         try:
             return starts_at.astimezone(UTC)
         except OverflowError:
-            return Refusal("past", f"{starts_at.isoformat()} is outside the calendar")
+            return _outside_calendar(starts_at)
     zone = find_zone(timezone)
     if not 2 <= starts_at.year <= 9998:
-        return Refusal("past" if starts_at.year < 2 else "too_far", f"{starts_at.isoformat()} is outside the calendar")
+        return _outside_calendar(starts_at)
     readings = {starts_at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
     real = sorted(instant for instant in readings if instant.astimezone(zone).replace(tzinfo=None) == starts_at)
     if not real:
@@ -134,6 +134,10 @@ def refuse_start(advisors: Sequence[Advisor], call: CallType, starts_at: datetim
     if not any(works_through(advisor, starts_at, call) for advisor in advisors):
         return Refusal("outside_hours", f"{said} for {call.minutes} minutes is outside everyone's working hours")
     return None
+
+
+def _outside_calendar(starts_at: datetime) -> Refusal:
+    return Refusal("past" if starts_at.year < 2 else "too_far", f"{starts_at.isoformat()} is outside the calendar")
 
 
 def _works_at(advisor: Advisor, local: datetime) -> bool:

@@ -1,0 +1,19 @@
+"""Request bodies that cannot be read, beyond what Litestar answers by itself."""
+
+from typing import Any
+
+from litestar import Response
+
+from everafter.core.web import AnyRequest, problem
+
+
+def _on_not_utf8(_: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
+    return problem(400, "bad_request", f"the body is not UTF-8: byte {error.start} cannot be read")
+
+
+def _on_too_deep(_: AnyRequest, __: RecursionError) -> Response[bytes]:
+    return problem(400, "bad_request", "the body is nested too deeply")
+
+
+BODY_ERRORS: dict[int | type[Exception], Any] = {UnicodeDecodeError: _on_not_utf8, RecursionError: _on_too_deep}
+"""For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and they would be a 500."""
