@@ -13,7 +13,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from everafter import __version__
+from everafter.accounts.access import provide_viewer
 from everafter.core.db import make_pool
+from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
@@ -24,10 +26,14 @@ from everafter.playbook.loading import load_playbook
 
 # Modules with `handlers`, one line each.
 FACES = (
+    "everafter.accounts.pages",
+    "everafter.core.pages",
     "everafter.core.probes",
     "everafter.events.api",
+    "everafter.interventions.pages",
     "everafter.mail.api",
     "everafter.onboarding.api",
+    "everafter.portfolio.pages",
     "everafter.recommendations.api",
     "everafter.support.api",
 )
@@ -72,8 +78,9 @@ def create_app(settings: Settings, url: str) -> Litestar:
         route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
         lifespan=[lifespan],
         state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),
-        dependencies={"conn": Provide(provide_connection)},
-        exception_handlers=EXCEPTION_HANDLERS,
+        dependencies={"conn": Provide(provide_connection), "viewer": Provide(provide_viewer)},
+        template_config=template_config(),
+        exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Everafter",

@@ -1,0 +1,92 @@
+"""`everafter user …`: who may sign in."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from everafter.accounts import passwords, queries, rules
+from everafter.core.db import Connection, connection, database_url
+from everafter.core.errors import ConflictError, InputError, NotFoundError
+from everafter.core.settings import load_settings
+
+T = TypeVar("T")
+
+_Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+def register(app: typer.Typer) -> None:
+    user = typer.Typer(help="Who may sign in to the dashboard.", no_args_is_help=True)
+    app.add_typer(user, name="user")
+    user.command("create")(create)
+    user.command("list")(show)
+    user.command("password")(change_password)
+
+
+def create(
+    email: Annotated[str, typer.Argument(help="The address they sign in with.")],
+    name: Annotated[str, typer.Option(help="What colleagues and suppliers call them.")],
+    role: Annotated[str, typer.Option(help="admin, lead, member or observer.")] = "member",
+    password_stdin: _Stdin = False,
+) -> None:
+    """Add a user. Without --password-stdin a password is made up and printed alone on standard output."""
+    address, checked_role = rules.clean_email(email), rules.clean_role(role)
+    if not name.strip():
+        raise InputError("--name: say what they are called")
+    password = _password(address, password_stdin)
+    password_hash = passwords.hash_password(password)
+    made = _with_connection(lambda conn: queries.insert_user(conn, address, name.strip(), checked_role, password_hash))
+    if made is None:
+        raise ConflictError(f"{address} is a user already; `everafter user password {address}` sets a new password")
+    _tell(f"{address} may sign in as {checked_role}", password, password_stdin)
+
+
+def change_password(email: Annotated[str, typer.Argument(help="Whose password.")], password_stdin: _Stdin = False) -> None:
+    """Set a new password and end the user's sessions."""
+    address = rules.clean_email(email)
+    password = _password(address, password_stdin)
+    password_hash = passwords.hash_password(password)
+    if not _with_connection(lambda conn: queries.update_password(conn, address, password_hash)):
+        raise NotFoundError(f"there is no user {address}; `everafter user list` shows who there is")
+    _tell(f"{address} has a new password and is signed out everywhere", password, password_stdin)
+
+
+def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
+    """Everyone who is known, and when they were last here."""
+    users = _with_connection(queries.list_users)
+    if json:
+        typer.echo(msgspec.json.encode(users).decode())
+        return
+    table = Table("e-mail", "name", "role", "signs in", "last seen (UTC)", box=None, pad_edge=False)
+    for user in users:
+        seen = f"{user.last_seen_at:%Y-%m-%d %H:%M}" if user.last_seen_at else "–"
+        table.add_row(escape(user.email), escape(user.name), user.role, "yes" if user.can_sign_in else "no", seen)
+    Console(soft_wrap=True).print(table)
+
+
+def _password(email: str, from_stdin: bool) -> str:
+    if not from_stdin:
+        return passwords.generate_password()
+    password = sys.stdin.readline().rstrip("\r\n")
+    rules.check_password(password, email)
+    return password
+
+
+def _tell(done: str, password: str, from_stdin: bool) -> None:
+    typer.echo(f"{done}." if from_stdin else f"{done}; the password:", err=True)
+    if not from_stdin:
+        typer.echo(password)
+
+
+def _with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with connection(database_url(load_settings())) as conn:
+            return await work(conn)
+
+    return asyncio.run(run())

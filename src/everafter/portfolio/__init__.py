@@ -1,0 +1,1 @@
+"""The team's pages: all suppliers in one table, one supplier's whole story, the outbox."""

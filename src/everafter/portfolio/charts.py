@@ -1,0 +1,188 @@
+"""Drawings as coordinates; the templates put them into SVG. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+# Scores always run from 0 to 100, in a table's sparklines too: there, drawings are compared.
+FULL = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """A sparkline: `lines` are the points of unbroken stretches, `end` the last known point; null when nothing is known."""
+
+    width: int
+    height: int
+    lines: list[str]
+    end: tuple[float, float] | None
+
+
+def sparkline(scores: Sequence[float | None], width: int = 88, height: int = 34) -> Spark:
+    """Scores at even distances, oldest first; null breaks the line, a lone point becomes a short dash.
+
+    >>> sparkline([50, None, 100, 0], width=88, height=26).lines
+    ['1.0,13.0 3.5,13.0', '57.0,2.0 85.0,24.0']
+    """
+    step = (width - 4) / max(1, len(scores) - 1)
+    points = [
+        None if score is None else (1 + index * step, 2 + (height - 4) * (1 - score / FULL)) for index, score in enumerate(scores)
+    ]
+    known = [point for point in points if point]
+    return Spark(width, height, _lines(points, 2.5), known[-1] if known else None)
+
+
+def _lines(points: Sequence[tuple[float, float] | None], dash: float) -> list[str]:
+    stretches: list[list[tuple[float, float]]] = [[]]
+    for point in points:
+        if point:
+            stretches[-1].append(point)
+        elif stretches[-1]:
+            stretches.append([])
+    return [
+        " ".join(
+            f"{x:.1f},{y:.1f}" for x, y in (stretch if len(stretch) > 1 else [*stretch, (stretch[0][0] + dash, stretch[0][1])])
+        )
+        for stretch in stretches
+        if stretch
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day of a supplier's history; score and pace null: not judged that day."""
+
+    on: date
+    score: float | None
+    pace: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A word at a place on an axis."""
+
+    at: float
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A stretch of an axis."""
+
+    start: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The chart of a year. The plot lies between (left, top) and (right, bottom); `lines` as in `Spark`.
+
+    levels: the scale's lines; months: the beginnings of months; quiet: off-season stretches (x); marks: days on which something
+    was done (x, words); at_risk, critical: the bands' zones (y).
+    """
+
+    width: int
+    height: int
+    left: float
+    right: float
+    top: float
+    bottom: float
+    lines: list[str]
+    end: tuple[float, float] | None
+    levels: list[Tick]
+    months: list[Tick]
+    quiet: list[Zone]
+    marks: list[Tick]
+    at_risk: Zone
+    critical: Zone
+
+
+def trend(
+    days: Sequence[Day],
+    marks: Sequence[tuple[date, str]],
+    *,
+    critical_below: float,
+    at_risk_below: float,
+    off_season_below: float,
+    width: int = 900,
+    height: int = 240,
+) -> Trend:
+    """A supplier's score over the given days, one entry a day without gaps, oldest first.
+
+    Args:
+        marks: (day, words) of what was done; days outside are left out.
+        critical_below, at_risk_below: the bands' limits, 0–100. off_season_below: the pace under which a day is shaded.
+    """
+    left, right, top, bottom = 28.0, width - 8.0, 8.0, height - 22.0
+    step = (right - left) / max(1, len(days) - 1)
+
+    def y(score: float) -> float:
+        return bottom - (bottom - top) * score / FULL
+
+    points = [None if day.score is None else (left + index * step, y(day.score)) for index, day in enumerate(days)]
+    known = [point for point in points if point]
+    place = {day.on: left + index * step for index, day in enumerate(days)}
+    levels = sorted({0.0, critical_below, at_risk_below, FULL})
+    return Trend(
+        width=width,
+        height=height,
+        left=left,
+        right=right,
+        top=top,
+        bottom=bottom,
+        lines=_lines(points, 3),
+        end=known[-1] if known else None,
+        levels=[Tick(y(level), f"{level:g}") for level in levels],
+        months=_months(days, left, step, every=1 if width >= 700 else 2),
+        quiet=_quiet(days, off_season_below, left, step, right),
+        marks=[Tick(place[on], words) for on, words in marks if on in place],
+        at_risk=Zone(y(at_risk_below), y(critical_below) - y(at_risk_below)),
+        critical=Zone(y(critical_below), y(0) - y(critical_below)),
+    )
+
+
+def _months(days: Sequence[Day], left: float, step: float, *, every: int) -> list[Tick]:
+    firsts = [(index, day.on) for index, day in enumerate(days) if day.on.day == 1]
+    return [
+        Tick(left + index * step, f"{on:%b}" if on.month != 1 else f"{on:%Y}")
+        for index, on in firsts
+        if (on.month - 1) % every == 0 and len(days) - index > 12
+    ]
+
+
+def _quiet(days: Sequence[Day], off_season_below: float, left: float, step: float, right: float) -> list[Zone]:
+    zones: list[Zone] = []
+    began: int | None = None
+    for index, day in enumerate([*days, Day(date.max, None, None)]):
+        off = day.pace is not None and day.pace < off_season_below
+        if off and began is None:
+            began = index
+        elif not off and began is not None:
+            start = left + (began - 0.5) * step if began else left
+            end = min(right, left + (index - 0.5) * step)
+            zones.append(Zone(start, end - start))
+            began = None
+    return zones
+
+
+def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
+    """`count` days up to `last`, those that are not known without a score."""
+    return [known.get(on, Day(on, None, None)) for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1))]
+
+
+def round_to_sum(parts: Sequence[float], total: float, decimals: int = 1) -> list[float]:
+    """Each part rounded so that the rounded ones add up to the rounded `total`; the largest remainders are rounded up first.
+
+    >>> round_to_sum([1.25, 1.25, 1.25, 1.25], 5)
+    [1.3, 1.3, 1.2, 1.2]
+    >>> round_to_sum([-4.26, 0.13, 1.0], -3.2)
+    [-4.3, 0.1, 1.0]
+    """
+    unit = 10**decimals
+    scaled = [part * unit for part in parts]
+    floors = [int(value // 1) for value in scaled]
+    missing = round(total * unit) - sum(floors)
+    by_remainder = sorted(range(len(parts)), key=lambda index: (-(scaled[index] - floors[index]), index))
+    for index in by_remainder[:missing] if missing >= 0 else by_remainder[missing:]:
+        floors[index] += 1 if missing > 0 else -1
+    return [value / unit for value in floors]

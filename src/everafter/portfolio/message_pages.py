@@ -1,0 +1,145 @@
+"""The outbox: what waits, what went, what did not and why; and one message as it reads."""
+
+import re
+import uuid
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+
+from everafter.accounts.access import check_form
+from everafter.accounts.model import Viewer
+from everafter.core.db import Connection
+from everafter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from everafter.core.pages import message_page, page, see_other
+from everafter.core.settings import Settings
+from everafter.mail import queries
+from everafter.mail.model import STATUS_MEANING, Key, Message, OutboxLine, Rendered, RenderError, Status
+from everafter.mail.rules import preview
+
+AnyRequest = Request[Any, Any, State]
+
+_ROWS = 50
+_CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT[0-9:.]+\+00:00)_([0-9a-f-]{36})")
+_STATUS_WORDS: dict[Status, str] = {
+    "queued": "Queued",
+    "claimed": "Claimed",
+    "handing": "Being handed over",
+    "accepted": "Accepted",
+    "in_doubt": "In doubt",
+    "dead": "Failed",
+    "expired": "Expired",
+    "suppressed": "Suppressed",
+    "replayed": "Replayed",
+}
+
+
+@get("/messages")
+async def show_messages(request: AnyRequest, conn: Connection, viewer: Viewer) -> Response[Any]:
+    """Messages, newest first, of one state where the address names it."""
+    status = _status(request.query_params.get("status", ""))
+    lines = await queries.list_outbox(conn, status=status, before=_before(request.query_params), limit=_ROWS + 1)
+    more = lines[_ROWS - 1] if len(lines) > _ROWS else None
+    return page(
+        request,
+        "portfolio/templates/messages.html",
+        viewer=viewer,
+        lines=lines[:_ROWS],
+        status=status,
+        counts=await queries.count_by_status(conn),
+        paused=await queries.get_pause(conn),
+        has_server=request.app.state.settings.smtp_url is not None,
+        cursor=_cursor(more) if more else None,
+        is_first="before" not in request.query_params,
+        status_words=_STATUS_WORDS,
+        status_meaning=STATUS_MEANING,
+    )
+
+
+@get("/messages/{supplier_id:uuid}/{message_id:uuid}")
+async def show_message(
+    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+) -> Response[Any]:
+    """One message: both its parts, and all that is known of its way."""
+    message = await _find(conn, supplier_id, message_id)
+    rendered, problem = _render(message, request.app.state.settings)
+    return page(
+        request,
+        "portfolio/templates/message.html",
+        viewer=viewer,
+        message=message,
+        rendered=rendered,
+        problem=problem,
+        status_words=_STATUS_WORDS,
+        status_meaning=STATUS_MEANING,
+    )
+
+
+@get("/messages/{supplier_id:uuid}/{message_id:uuid}/html")
+async def show_message_html(
+    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+) -> Response[Any]:
+    """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that nobody else sees it."""
+    rendered, problem = _render(await _find(conn, supplier_id, message_id), request.app.state.settings)
+    if rendered is None:
+        raise NotFoundError(f"message {message_id} has no HTML part: {problem}")
+    return message_page(rendered.html)
+
+
+@post("/messages/{supplier_id:uuid}/{message_id:uuid}/resolve", status_code=303, request_max_body_size=16_384)
+async def resolve_message(
+    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+) -> Response[Any]:
+    """A person says what became of a message in doubt."""
+    form = await check_form(request, viewer)
+    if viewer.role == "observer":
+        raise ForbiddenError("observers may look, and leave decisions to others")
+    key, outcome = Key(supplier_id, message_id), form.get("outcome")
+    if outcome not in {"sent", "resend"}:
+        raise InputError("outcome: say sent or resend")
+    resolve = queries.resolve_sent if outcome == "sent" else queries.resolve_resend
+    if not await resolve(conn, key, viewer.name):
+        raise ConflictError("this message is not in doubt any more; somebody was quicker")
+    return see_other(f"/messages/{supplier_id}/{message_id}")
+
+
+async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID) -> Message:
+    message = await queries.get_message(conn, supplier_id, message_id)
+    if message is None:
+        raise NotFoundError("there is no such message")
+    return message
+
+
+def _render(message: Message, settings: Settings) -> tuple[Rendered | None, str]:
+    try:
+        return preview(message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret), ""
+    except RenderError as error:
+        return None, error.message
+
+
+def _status(text: str) -> Status | None:
+    if not text:
+        return None
+    for status in STATUS_MEANING:
+        if status == text:
+            return status
+    raise InputError(f"status: there is no {text[:40]!r}; there are {', '.join(STATUS_MEANING)}")
+
+
+def _before(params: Any) -> tuple[datetime, uuid.UUID] | None:
+    text = params.get("before", "")
+    if not text:
+        return None
+    try:
+        at, message_id = _CURSOR.fullmatch(text).groups()  # pyright: ignore[reportOptionalMemberAccess] caught below
+        return datetime.fromisoformat(at), uuid.UUID(message_id)
+    except (AttributeError, ValueError) as error:
+        raise InputError(f"before: {text[:80]!r} is not a place in the list; begin at /messages") from error
+
+
+def _cursor(line: OutboxLine) -> str:
+    return f"{line.created_at.isoformat()}_{line.id}"
+
+
+routes = [show_messages, show_message, show_message_html, resolve_message]

@@ -1,0 +1,106 @@
+"""The portfolio: all suppliers in one table, and the same as a file."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import State
+
+from everafter.accounts.model import Viewer
+from everafter.core.db import Connection
+from everafter.core.pages import download, page
+from everafter.playbook.model import Playbook
+from everafter.portfolio import message_pages, queries, rules, supplier_pages
+from everafter.portfolio.charts import sparkline
+from everafter.portfolio.model import (
+    ASCENDING_FIRST,
+    BAND_WORDS,
+    LEVELS,
+    NO_VENDOR,
+    REASON_WORDS,
+    SORT_WORDS,
+    Portfolio,
+    Standing,
+    View,
+)
+from everafter.portfolio.supplier_rules import is_stale
+
+AnyRequest = Request[Any, Any, State]
+
+_MOST_ROWS_IN_FILE = 1_000_000
+
+
+@get("/")
+async def show_portfolio(request: AnyRequest, state: State, conn: Connection, viewer: Viewer) -> Response[Any]:
+    """Every supplier, sorted and filtered as the address says."""
+    view = rules.parse_view(request.query_params)
+    now = datetime.now(UTC)
+    standing = await queries.get_standing(conn)
+    portfolio, vendors = Portfolio([], [], 0), []
+    if standing.judged_on:
+        portfolio = await queries.get_portfolio(conn, view, standing.judged_on, now.date())
+        vendors = await queries.list_vendor_types(conn)
+    shown = _view_context(view, portfolio, state.playbook)
+    return page(
+        request,
+        "portfolio/templates/portfolio.html",
+        viewer=viewer,
+        standing=standing,
+        stale=is_stale(standing.judged_at, now),
+        vendors=vendors,
+        **shown,
+    )
+
+
+def _view_context(view: View, portfolio: Portfolio, playbook: Playbook) -> dict[str, Any]:
+    def trade(vendor_type: str | None) -> str:
+        return rules.say_trade(vendor_type, playbook)
+
+    def page_query(number: int) -> str:
+        return rules.view_query(view, page=number)
+
+    bands = rules.all_bands(portfolio.bands)
+    return {
+        "view": view,
+        "portfolio": portfolio,
+        "bands": bands,
+        "shares": rules.shares(bands),
+        "total": sum(count.suppliers for count in bands),
+        "filtered": bool(view.q or view.band or view.vendor or view.reason or view.churn),
+        "sparks": [sparkline(row.scores) for row in portfolio.rows],
+        "last": rules.last_page(portfolio),
+        "off_season_below": playbook.season.off_season_below,
+        "band_words": BAND_WORDS,
+        "reason_words": REASON_WORDS,
+        "sort_words": SORT_WORDS,
+        "levels": LEVELS,
+        "no_vendor": NO_VENDOR,
+        "ascending_first": ASCENDING_FIRST,
+        "trade": trade,
+        "reason": rules.say_reason,
+        "sort_query": rules.sort_query,
+        "view_query": rules.view_query,
+        "page_query": page_query,
+    }
+
+
+@get("/portfolio.csv")
+async def get_portfolio_file(request: AnyRequest, conn: Connection, viewer: Viewer) -> Response[bytes]:
+    """All suppliers a view lets through, in its order, as a file."""
+    view = rules.parse_view(request.query_params)
+    standing: Standing = await queries.get_standing(conn)
+    now = datetime.now(UTC)
+    day = standing.judged_on or now.date()
+    whole = replace(view, page=1)
+    portfolio = await queries.get_portfolio(conn, whole, day, now.date(), limit=_MOST_ROWS_IN_FILE)
+    return download(rules.portfolio_csv(portfolio.rows), f"portfolio-{day}.csv")
+
+
+handlers = [
+    Router(
+        path="/",
+        route_handlers=[show_portfolio, get_portfolio_file, *supplier_pages.routes, *message_pages.routes],
+        include_in_schema=False,
+    )
+]

@@ -1,0 +1,194 @@
+"""From an address to a view and back, and the portfolio as a file. Pure."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from everafter.core.errors import InputError
+from everafter.core.words import said, sentence
+from everafter.playbook.model import Playbook
+from everafter.portfolio.model import (
+    ASCENDING_FIRST,
+    BAND_WORDS,
+    BANDS,
+    LEVELS,
+    PAGE_ROWS,
+    REASON_WORDS,
+    REASONS,
+    SORTS,
+    BandCount,
+    Portfolio,
+    Row,
+    Share,
+    Sort,
+    View,
+)
+
+T = TypeVar("T", bound=str)
+
+_MOST_PAGES = 100_000
+
+
+def parse_view(params: Mapping[str, str]) -> View:
+    """The view an address asks for; empty values are as good as none, and what is not ours is left alone.
+
+    Raises:
+        InputError: a value that no filter or column has; the message names those there are.
+    """
+    sort = _one_of("sort", params.get("sort", ""), SORTS) or "score"
+    direction = _one_of("dir", params.get("dir", ""), ("asc", "desc"))
+    page = params.get("page", "") or "1"
+    if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= _MOST_PAGES:
+        raise InputError(f"page: {page[:20]!r} is not a page number")
+    return View(
+        q=params.get("q", "").replace("\0", "").strip()[:100],
+        band=_one_of("band", params.get("band", ""), BANDS),
+        vendor=params.get("vendor", "").replace("\0", "").strip()[:100],
+        reason=_one_of("reason", params.get("reason", ""), REASONS),
+        churn=_one_of("churn", params.get("churn", ""), LEVELS),
+        departed=bool(params.get("departed", "")),
+        sort=sort,
+        descending=direction == "desc" if direction else sort not in ASCENDING_FIRST,
+        page=int(page),
+    )
+
+
+def _one_of(name: str, value: str, allowed: tuple[T, ...]) -> Any:
+    if value and value not in allowed:
+        raise InputError(f"{name}: there is no {value[:40]!r}; there are {', '.join(allowed)}")
+    return value
+
+
+def view_query(view: View, **changes: Any) -> str:
+    """The query of a view with some things changed, without what says nothing; another filter begins at the first page.
+
+    >>> view_query(View(band="critical", page=3), sort="mrr", descending=True)
+    'band=critical&sort=mrr'
+    """
+    changed = replace(view, **({"page": 1} | changes))
+    default = View(sort=changed.sort, descending=changed.sort not in ASCENDING_FIRST)
+    query: dict[str, str] = {}
+    for field in fields(View):
+        value = getattr(changed, field.name)
+        if field.name == "sort":
+            if value != View().sort:
+                query["sort"] = value
+        elif value != getattr(default, field.name):
+            query["dir" if field.name == "descending" else field.name] = _in_query(field.name, value)
+    return urlencode(query)
+
+
+def _in_query(name: str, value: Any) -> str:
+    if name == "descending":
+        return "desc" if value else "asc"
+    return "1" if value is True else str(value)
+
+
+def sort_query(view: View, sort: Sort) -> str:
+    """The query a column's head leads to: its own first order, and the other way round when it is the order already."""
+    descending = not view.descending if view.sort == sort else sort not in ASCENDING_FIRST
+    return view_query(view, sort=sort, descending=descending)
+
+
+def last_page(portfolio: Portfolio) -> int:
+    """The number of the last page that has rows; 1 when there are none."""
+    return max(1, -(-portfolio.matches // PAGE_ROWS))
+
+
+def say_trade(vendor_type: str | None, playbook: Playbook) -> str:
+    """A vendor type as its segment is titled, or by its own name."""
+    if not vendor_type:
+        return "Trade not told"
+    segment = playbook.segments.get(vendor_type)
+    return segment.title if segment else sentence(said(vendor_type))
+
+
+def say_reason(main_reason: str | None) -> str:
+    """What costs a supplier the most points."""
+    known = {str(name): words for name, words in REASON_WORDS.items()}
+    return "–" if main_reason is None else known.get(main_reason) or sentence(said(main_reason))
+
+
+def shares(bands: list[BandCount]) -> list[Share]:
+    """The distribution as stretches of a bar 1000 wide; a band with anyone in it is wide enough to be seen and hit."""
+    total = sum(count.suppliers for count in bands) or 1
+    sizes = [max(6.0, 1000 * count.suppliers / total) if count.suppliers else 0.0 for count in bands]
+    scale = 1000 / (sum(sizes) or 1)
+    stretches: list[Share] = []
+    start = 0.0
+    for count, size in zip(bands, sizes, strict=True):
+        stretches.append(Share(count.band, start, size * scale))
+        start += size * scale
+    return stretches
+
+
+def all_bands(bands: list[BandCount]) -> list[BandCount]:
+    """Every band in its order, worst first, also those without anyone; "not judged" only when there is someone."""
+    found = {count.band: count for count in bands}
+    return [found.get(band, BandCount(band, 0, 0)) for band in BANDS if band != "unknown" or band in found]
+
+
+CSV_COLUMNS = (
+    "id",
+    "name",
+    "vendor_type",
+    "plan",
+    "subscription",
+    "band",
+    "health_score",
+    "change_14d",
+    "main_reason",
+    "coverage",
+    "pace",
+    "last_login_at",
+    "clients_active",
+    "clients_total",
+    "weddings_90d",
+    "tickets_open",
+    "payment_past_due",
+    "churn_level",
+    "churn_risk",
+    "mrr_minor",
+)
+
+
+def portfolio_csv(rows: Iterable[Row]) -> str:
+    """The rows as RFC 4180 text. What a spreadsheet would take for a formula gets an apostrophe before it."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(CSV_COLUMNS)
+    for row in rows:
+        values = (
+            str(row.id),
+            row.name,
+            row.vendor_type,
+            row.plan,
+            row.subscription,
+            BAND_WORDS[row.band],
+            row.health_score,
+            None if row.change is None else round(row.change, 1),
+            row.main_reason,
+            None if row.coverage is None else round(row.coverage, 2),
+            None if row.pace is None else round(row.pace, 2),
+            row.last_login_at.isoformat() if row.last_login_at else None,
+            row.clients_active,
+            row.clients_total,
+            row.weddings_90d,
+            row.tickets_open,
+            "yes" if row.past_due else "no",
+            row.churn_level,
+            None if row.churn_risk is None else round(row.churn_risk, 2),
+            row.mrr_minor,
+        )
+        writer.writerow([_harmless(value) for value in values])
+    return out.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay numbers."""
+    if isinstance(value, str) and value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n", "|", "%"}:
+        return "'" + value
+    return value

@@ -1,0 +1,213 @@
+"""What one supplier's page shows."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from everafter.playbook.model import Dimension
+from everafter.portfolio.model import Band, Level
+
+HISTORY_DAYS = 365
+LEAST_DAYS = 60  # a chart of fewer would make a wobble look like a mountain
+TIMELINE_DAYS = 60
+COUPLES_SHOWN = 12
+LEDGER_SHOWN = 25
+
+DIMENSION_WORDS: dict[Dimension, str] = {
+    "login": "Logins",
+    "feature_adoption": "Features in use",
+    "client_activity": "Active couples",
+    "form_completion": "Forms completed",
+    "journey_performance": "Journey e-mails opened",
+}
+CHURN_WORDS: dict[str, str] = {
+    "login": "Silence",
+    "support_tickets": "Support tickets",
+    "feature_usage": "Falling use",
+    "client_churn": "Couples lost",
+    "billing": "Billing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Supplier:
+    """The head of the page. Null: the platform never told. began_at: when the account began."""
+
+    id: uuid.UUID
+    name: str
+    email: str | None
+    vendor_type: str | None
+    plan: str | None
+    country: str | None
+    timezone: str | None
+    mrr_minor: int | None
+    client_limit: int | None
+    consent: bool
+    began_at: datetime | None
+    subscription: str | None
+    subscription_at: datetime | None
+    last_login_at: datetime | None
+    events_total: int
+    clients_total: int
+    tickets_open: int
+    past_due_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """One day's stored judgement; points null where the dimension was not known."""
+
+    calculated_on: date
+    calculated_at: datetime
+    score: float
+    health_score: int
+    band: Band
+    coverage: float
+    pace: float
+    playbook_version: int
+    points: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the five contributions. points null: not known, and then most is 0. said: what was measured, in words."""
+
+    dimension: Dimension
+    points: float | None
+    most: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One of the churn index's five signals; share null: not known. most: what it can add at its fullest."""
+
+    signal: str
+    share: float | None
+    most: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How the supplier stands. live false: the last stored judgement of one who has cancelled. score: before flooring."""
+
+    at: datetime
+    live: bool
+    score: float | None
+    band: Band
+    coverage: float
+    pace: float
+    off_season: bool
+    parts: list[Part]
+    churn_risk: float | None
+    churn_level: Level | None
+    causes: list[Cause]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How one contribution moved; the shifts shown add up to the change shown. was, now: null when not known then, or now."""
+
+    dimension: Dimension
+    was: float | None
+    now: float | None
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What moved the score since a stored day."""
+
+    since: date
+    was: float
+    now: float
+    by: float
+    shifts: list[Shift]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An open task of ours about the supplier."""
+
+    id: uuid.UUID
+    kind: str
+    priority: str
+    title: str
+    reason: str
+    assignee: str | None
+    created_at: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A booked call that has not begun."""
+
+    type: str
+    topic: str | None
+    starts_at: datetime
+    ends_at: datetime | None
+    csm: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Couple:
+    """A couple with a wedding ahead. name null: the platform never told it."""
+
+    client_id: str
+    name: str | None
+    wedding_date: date
+    last_active_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A support ticket; resolved_at null or before opened_at: open."""
+
+    ticket_id: str
+    subject: str | None
+    priority: str | None
+    opened_at: datetime | None
+    resolved_at: datetime | None
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """Something achieved."""
+
+    milestone_type: str
+    achieved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it was sent; client_name is looked up, null when there is none."""
+
+    type: str
+    occurred_at: datetime
+    properties: dict[str, Any]
+    client_name: str | None
+
+
+Actor = Literal["supplier", "couple", "trouble", "account", "ours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the timeline: all events of one type on one day. at: the latest of them."""
+
+    at: datetime
+    actor: Actor
+    words: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineDay:
+    """One UTC day's entries, latest first."""
+
+    on: date
+    entries: list[Entry]

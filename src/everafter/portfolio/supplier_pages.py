@@ -1,0 +1,140 @@
+"""One supplier's whole story on one page."""
+
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.datastructures import State
+
+from everafter.accounts.model import Viewer
+from everafter.core.db import Connection
+from everafter.core.errors import InputError, NotFoundError
+from everafter.core.pages import page
+from everafter.health.live import LiveJudge
+from everafter.mail import queries as mail_queries
+from everafter.playbook.model import Playbook
+from everafter.portfolio import charts, ledger_queries, ledger_rules, rules, supplier_queries, supplier_rules
+from everafter.portfolio.event_words import group_timeline
+from everafter.portfolio.ledger_model import VERDICT_WORDS, Verdict
+from everafter.portfolio.model import BAND_WORDS
+from everafter.portfolio.supplier_model import (
+    CHURN_WORDS,
+    DIMENSION_WORDS,
+    HISTORY_DAYS,
+    LEAST_DAYS,
+    LEDGER_SHOWN,
+    TIMELINE_DAYS,
+    Entry,
+    Judgement,
+    StoredDay,
+    Supplier,
+)
+
+AnyRequest = Request[Any, Any, State]
+
+
+@get("/suppliers/{supplier_id:uuid}")
+async def show_supplier(
+    request: AnyRequest, supplier_id: uuid.UUID, state: State, conn: Connection, viewer: Viewer
+) -> Response[Any]:
+    """How this supplier stands, why, what moved, what was done and what happened."""
+    now = datetime.now(UTC)
+    until = _until(request.query_params.get("until", ""), now.date())
+    supplier = await supplier_queries.find_supplier(conn, supplier_id)
+    if supplier is None:
+        raise NotFoundError("there is no such supplier")
+    history = await supplier_queries.list_history(conn, supplier_id, now.date(), HISTORY_DAYS)
+    judgement = await _judge(state, conn, supplier, history)
+    verdicts = await ledger_queries.list_of_supplier(conn, supplier_id, LEDGER_SHOWN)
+    since = until - timedelta(days=TIMELINE_DAYS - 1)
+    events, older = await supplier_queries.list_events(conn, supplier_id, since, until)
+    couples, couples_total = await supplier_queries.list_coming_weddings(conn, supplier_id, now.date())
+    playbook: Playbook = state.playbook
+    return page(
+        request,
+        "portfolio/templates/supplier.html",
+        viewer=viewer,
+        supplier=supplier,
+        trade=rules.say_trade(supplier.vendor_type, playbook),
+        judgement=judgement,
+        main_part=supplier_rules.main_part(judgement) if judgement else None,
+        shown_points=supplier_rules.shown_points(judgement) if judgement else [],
+        widest=max((part.most for part in judgement.parts), default=0) or 1 if judgement else 1,
+        widest_cause=max((cause.most for cause in judgement.causes), default=0) or 1 if judgement else 1,
+        change=supplier_rules.change_of(judgement, history) if judgement else None,
+        trend_words=supplier_rules.say_trend(history),
+        history=history,
+        charts=_charts(history, verdicts, now.date(), playbook),
+        tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
+        calls=await supplier_queries.list_coming_calls(conn, supplier_id, now),
+        verdicts=verdicts,
+        messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LEDGER_SHOWN),
+        couples=couples,
+        couples_total=couples_total,
+        tickets=await supplier_queries.list_tickets(conn, supplier_id),
+        milestones=await supplier_queries.list_milestones(conn, supplier_id),
+        timeline=group_timeline(events, _ours(verdicts, since, until)),
+        since=since,
+        until=until,
+        older=since - timedelta(days=1) if older else None,
+        is_latest=until == now.date(),
+        band_words=BAND_WORDS,
+        dimension_words=DIMENSION_WORDS,
+        churn_words=CHURN_WORDS,
+        say_trigger=ledger_rules.say_trigger,
+        say_reason=ledger_rules.say_reason,
+        verdict_words=VERDICT_WORDS,
+        off_season_below=playbook.season.off_season_below,
+    )
+
+
+def _until(text: str, today: date) -> date:
+    try:
+        return min(date.fromisoformat(text), today) if text else today
+    except ValueError as error:
+        raise InputError(f"until: {text[:20]!r} is not a date such as 2026-11-22") from error
+
+
+async def _judge(state: State, conn: Connection, supplier: Supplier, history: list[StoredDay]) -> Judgement | None:
+    """As of now by the daily run's own rules; for one who has cancelled, the last that was stored."""
+    live: LiveJudge = state.live
+    try:
+        return supplier_rules.judgement_of_live(await live.judge(str(supplier.id)), state.playbook)
+    except NotFoundError:
+        if not history:
+            return None
+        churn = await supplier_queries.find_stored_churn(conn, supplier.id, history[-1].calculated_on)
+        segment = supplier_rules.segment_of(supplier.vendor_type, state.playbook)
+        return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
+
+
+def _charts(history: list[StoredDay], verdicts: list[Verdict], today: date, playbook: Playbook) -> list[charts.Trend]:
+    """The same chart for a wide and for a narrow window; the style sheet shows one."""
+    known = {day.calculated_on: charts.Day(day.calculated_on, day.score, day.pace) for day in history}
+    span = (today - history[0].calculated_on).days + 1 if history else LEAST_DAYS
+    days = charts.fill_days(known, today, max(span, LEAST_DAYS))
+    marks = [(verdict.decided_on, ledger_rules.say_trigger(verdict.trigger)) for verdict in verdicts if verdict.status == "decided"]
+    return [
+        charts.trend(
+            days,
+            marks,
+            critical_below=playbook.health.critical_below,
+            at_risk_below=playbook.health.at_risk_below,
+            off_season_below=playbook.season.off_season_below,
+            width=width,
+            height=height,
+        )
+        for width, height in ((900, 230), (380, 210))
+    ]
+
+
+def _ours(verdicts: list[Verdict], since: date, until: date) -> list[Entry]:
+    return [
+        Entry(verdict.decided_at, "ours", f"We decided: {ledger_rules.say_trigger(verdict.trigger)}", verdict.reason)
+        for verdict in verdicts
+        if verdict.status == "decided" and since <= verdict.decided_on <= until
+    ]
+
+
+routes = [show_supplier]
