@@ -49,11 +49,11 @@ rows = st.tuples(
 
 
 def oracle(row: Row, season: Season, as_of: datetime) -> float:
-    """The same, one wedding and one week after the other, in plain Python."""
+    """The same, one wedding and one fortnight after the other, in plain Python."""
     country, vendor_type, weddings = row
     trade = TRADES[trade_of(vendor_type)]
     today = as_of.astimezone(UTC).date()
-    near = [w for w in weddings or [] if -28 < w < 7 * 53]
+    near = [w for w in weddings or [] if -28 < w < 14 * 27]
 
     def prior(day: date) -> tuple[float, float]:
         work, rest = _parts(region_of(country), trade_of(vendor_type))
@@ -65,15 +65,15 @@ def oracle(row: Row, season: Season, as_of: datetime) -> float:
             return max(0.0, 1 - ahead / trade.ahead_days)
         return max(0.0, 1 + ahead / trade.behind_days)
 
-    def expected(week: int) -> float:
-        work, rest = prior(today + timedelta(days=7 * week))
-        load = sum(kernel(w - 7 * week) for w in near) * 365.25 * 2 / (trade.ahead_days + trade.behind_days)
+    def expected(step: int) -> float:
+        work, rest = prior(today + timedelta(days=14 * step))
+        load = sum(kernel(w - 14 * step) for w in near) * 365.25 * 2 / (trade.ahead_days + trade.behind_days)
         weight = season.own_weddings_weight
         return (work * weight + trade.work * load) / (weight + len(near)) + rest
 
     work, rest = _parts(region_of(country), trade_of(vendor_type))
-    weekly_peak = max(sum(prior(today + timedelta(days=7 * week))) for week in range(53))
-    peak = max(expected(week) for week in range(53)) * float((work + rest).max()) / weekly_peak
+    seen_peak = max(sum(prior(today + timedelta(days=14 * step))) for step in range(27))
+    peak = max(expected(step) for step in range(27)) * float((work + rest).max()) / seen_peak
     return min(1.0, max(season.floor, expected(0) / peak))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
+from everafter.events.model import CANONICAL
 from everafter.mail.rules import list_templates
 from everafter.onboarding.model import ACTIONS
 from everafter.playbook.model import Mistake, Playbook
@@ -51,8 +52,8 @@ def read_playbook(path: Path) -> str:
 
 
 def find_mistakes(text: str) -> list[Mistake]:
-    """Every mistake in a playbook's text, measured by this installation's templates and onboarding actions."""
-    return check_playbook(text, templates=frozenset(list_templates()), actions=frozenset(ACTIONS))
+    """Every mistake in a playbook's text, measured by this installation's templates, onboarding actions and event types."""
+    return check_playbook(text, frozenset(list_templates()), frozenset(ACTIONS), frozenset(CANONICAL))
 
 
 def parse_playbook(text: str, source: str) -> Playbook:

@@ -53,8 +53,8 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
-    off_season_below: Share = 0.5
-    own_weddings_weight: Positive = 12
+    off_season_below: Share = 0.6
+    own_weddings_weight: Positive = 24
 
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):

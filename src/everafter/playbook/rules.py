@@ -184,7 +184,7 @@ def _numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
     defaults = model.Churn()
     if churn and all(_number(churn, name, getattr(defaults, name)) == 0 for name in _CHURN_WEIGHTS):
         yield ("churn",), None, "all five signals of churn weigh 0", "give at least one more than 0", "error"
-    floor, off = _pair(data, "season", ("floor", 0.25), ("off_season_below", 0.5), bad)
+    floor, off = _pair(data, "season", ("floor", 0.25), ("off_season_below", 0.6), bad)
     if off <= floor:
         message = f"pace is never under its floor ({floor:g}), so nobody is ever off season"
         path = _written(data, "season", "off_season_below", "floor")

@@ -2,7 +2,8 @@
 
 Two things are known: the trade's year (a prior from published figures, everafter/season/model.py) and the supplier's own coming
 weddings. Both say how much wedding work lies around a day; they are mixed by how many weddings are known, and the trade's other
-work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. docs/methods tells why.
+work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. The peak is
+that of the supplier's own coming year, so a photographer with a full winter has another season than the trade.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -23,11 +24,12 @@ _YEAR = float(_DAYS_IN_MONTH.sum())
 _LEAD_SPREAD = 0.35  # assumed: the spread of booking leads, as a share of the mean; published are means only
 _ENQUIRY_DAYS = 75  # assumed: from the ring to the enquiries; most in the first weeks, none after two and a half months
 
-# The own weddings' grid: weeks from now, with room behind and ahead for the widest kernel.
-_WEEKS = 53
-_BEHIND = max(trade.behind_days for trade in TRADES.values()) // 7
-_AHEAD = max(trade.ahead_days for trade in TRADES.values()) // 7
-_COLUMNS = _BEHIND + _WEEKS + _AHEAD + 1
+# The own weddings' grid: fortnights from now, with room behind and ahead for the widest triangle.
+_STEP_DAYS = 14
+_STEPS = 27  # today and the 26 fortnights of a year
+_BEHIND = max(trade.behind_days for trade in TRADES.values()) // _STEP_DAYS
+_AHEAD = max(trade.ahead_days for trade in TRADES.values()) // _STEP_DAYS
+_COLUMNS = _BEHIND + _STEPS + _AHEAD + 1
 _LONG_AGO = -1_000_000  # a day that counts for nothing
 _BLOCK_ROWS = 4096  # a block's grids stay in the processor's cache
 
@@ -199,8 +201,8 @@ def _prior_trend(today: date, floor: float) -> Floats:
 
 @lru_cache(maxsize=64)
 def _year_ahead(today: date) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """By key, at each of the coming weeks: (wedding work, the rest), and how far the true peak stands above the weekly grid's."""
-    days = _day_of_year([today + timedelta(days=7 * week) for week in range(_WEEKS)])
+    """By key, at each coming fortnight: (wedding work, the rest), and how far the true peak stands above the grid's."""
+    days = _day_of_year([today + timedelta(days=_STEP_DAYS * step) for step in range(_STEPS)])
     parts = _all_parts()
     work = np.array([_at(w, days) for w, _ in parts])
     rest = np.array([_at(r, days) for _, r in parts])
@@ -210,17 +212,17 @@ def _year_ahead(today: date) -> tuple[NDArray[np.float32], NDArray[np.float32], 
 
 @lru_cache(maxsize=1)
 def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """By key: each trade's triangle at whole weeks, and the activity one wedding gives on its day when it is the only one."""
-    weeks = np.arange(-7.0 * _BEHIND, 7.0 * _AHEAD + 1, 7.0)
+    """By key: each trade's triangle at whole fortnights, and the activity one wedding gives on its day when it is the only one."""
+    distances = np.arange(-_STEP_DAYS * _BEHIND, _STEP_DAYS * _AHEAD + 1.0, _STEP_DAYS)
     trades = [TRADES[name] for _ in _REGION_NAMES for name in _TRADE_NAMES]
-    taps = np.stack([_triangle(weeks, trade) for trade in trades])
+    taps = np.stack([_triangle(distances, trade) for trade in trades])
     height = np.array([trade.work * _YEAR * 2 / (trade.ahead_days + trade.behind_days) for trade in trades])
     return taps.astype(np.float32), height.astype(np.float32)
 
 
 def _blended(weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight: float, today: date) -> Floats:
     """Pace by the trade's year and the own weddings; the prior's where no wedding is known."""
-    rows, weeks, counts = _own_weddings(weddings, today)
+    rows, places, counts = _own_weddings(weddings, today)
     starts = np.concatenate([[0], np.cumsum(counts)])
     pace = prior.copy()
     for first in range(0, len(pace), _BLOCK_ROWS):
@@ -228,31 +230,31 @@ def _blended(weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight
         inside = slice(starts[block.start], starts[block.stop])
         if inside.start == inside.stop:
             continue
-        grid = _weekly(rows[inside] - first, weeks[inside], block.stop - first)
+        grid = _gridded(rows[inside] - first, places[inside], block.stop - first)
         own = _paces(grid, counts[block], keys[block], weight, today)
         pace[block] = np.where(counts[block] > 0, own, prior[block])
     return pace
 
 
 def _own_weddings(weddings: pl.Series, today: date) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Of the weddings from a little ago to a year ahead: their rows (ascending), their weeks from now, and how many a row has."""
+    """Of the weddings from a little ago to a year ahead: their rows (ascending), their fortnights from now, and how many a row has."""
     lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
     days = flat.fill_null(_LONG_AGO).to_numpy() - np.int32((today - date(1970, 1, 1)).days)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    near = (days > -7 * _BEHIND) & (days < 7 * _WEEKS)
+    near = (days > -_STEP_DAYS * _BEHIND) & (days < _STEP_DAYS * _STEPS)
     rows = rows[near]
-    return rows, days[near] / 7, np.bincount(rows, minlength=len(lengths))
+    return rows, days[near] / _STEP_DAYS, np.bincount(rows, minlength=len(lengths))
 
 
-def _weekly(rows: NDArray[np.int64], weeks: Floats, height: int) -> NDArray[np.float32]:
-    """Weddings per row and week from now, each shared between the two weeks it lies between.
+def _gridded(rows: NDArray[np.int64], places: Floats, height: int) -> NDArray[np.float32]:
+    """Weddings per row and fortnight from now, each shared between the two points of the grid it lies between.
 
-    A triangle whose corners are whole weeks is read without error from such a grid, so a wedding coming a day nearer changes the
+    A triangle whose corners are points of the grid is read without error from such a grid, so a wedding coming a day nearer changes the
     result by that day and never by a step.
     """
-    lower = np.floor(weeks)
-    upper_share = weeks - lower
+    lower = np.floor(places)
+    upper_share = places - lower
     cells = rows * _COLUMNS + (lower.astype(np.int64) + _BEHIND)
     size = height * _COLUMNS
     grid = np.bincount(cells, 1 - upper_share, size) + np.bincount(cells + 1, upper_share, size)
@@ -262,11 +264,11 @@ def _weekly(rows: NDArray[np.int64], weeks: Floats, height: int) -> NDArray[np.f
 def _paces(
     grid: NDArray[np.float32], counts: NDArray[np.int64], keys: NDArray[np.int64], weight: float, today: date
 ) -> NDArray[np.float32]:
-    """Expected activity this week ÷ the most of any week to come. Only elementwise steps: a row's result is its own."""
+    """Expected activity today ÷ the most at any coming fortnight. Only elementwise steps: a row's result is its own."""
     taps, height = (table[keys] for table in _taps())
-    load = np.zeros((len(keys), _WEEKS), np.float32)
+    load = np.zeros((len(keys), _STEPS), np.float32)
     for tap in range(1, _BEHIND + _AHEAD):  # the widest triangle's two ends are 0
-        load += grid[:, tap : tap + _WEEKS] * taps[:, tap, None]
+        load += grid[:, tap : tap + _STEPS] * taps[:, tap, None]
     work, rest, above = (table[keys] for table in _year_ahead(today))
     known = (counts + weight).astype(np.float32)
     expected = (work * np.float32(weight) + load * height[:, None]) / known[:, None] + rest
