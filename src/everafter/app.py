@@ -30,6 +30,7 @@ FACES = (
     "everafter.core.pages",
     "everafter.core.probes",
     "everafter.events.api",
+    "everafter.health.api",
     "everafter.interventions.pages",
     "everafter.mail.api",
     "everafter.onboarding.api",
