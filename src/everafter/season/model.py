@@ -84,9 +84,10 @@ class Trade:
     steady: what has no season (administration, the diary, the accounts).
     ahead_days and behind_days are multiples of 14, which makes the fortnightly grid of the own weddings exact.
 
-    `lead_days` is published (Australia) unless marked. All shares and days of work are assumptions about the trade. That work begins
-    months ahead and not weeks was held against the logins of an export (126 suppliers who stayed, 13 months, six countries; mean
-    Poisson deviance by fortnight): no season 0.826, work from 8 weeks ahead 0.781, from 17 weeks 0.689, these values 0.694.
+    `lead_days` is published (Australia) unless marked. All shares and days of work are assumptions about the trade. That work
+    begins months ahead and not weeks was held against the logins of an export (126 suppliers who stayed, 13 months, six
+    countries; mean Poisson deviance by fortnight): no season 0.826, work from 8 weeks ahead 0.781, from 17 weeks 0.689,
+    these values 0.694.
     """
 
     work: float

@@ -2,8 +2,8 @@
 
 Two things are known: the trade's year (a prior from published figures, everafter/season/model.py) and the supplier's own coming
 weddings. Both say how much wedding work lies around a day; they are mixed by how many weddings are known, and the trade's other
-work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. The peak is
-that of the supplier's own coming year, so a photographer with a full winter has another season than the trade.
+work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. The peak is that
+of the supplier's own coming year, so a photographer with a full winter has another season than the trade.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -237,7 +237,7 @@ def _blended(weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight
 
 
 def _own_weddings(weddings: pl.Series, today: date) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Of the weddings from a little ago to a year ahead: their rows (ascending), their fortnights from now, and how many a row has."""
+    """Of the weddings from a little ago to a year ahead: rows (ascending), fortnights from now, and how many a row has."""
     lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
     days = flat.fill_null(_LONG_AGO).to_numpy() - np.int32((today - date(1970, 1, 1)).days)
@@ -250,8 +250,8 @@ def _own_weddings(weddings: pl.Series, today: date) -> tuple[NDArray[np.int64], 
 def _gridded(rows: NDArray[np.int64], places: Floats, height: int) -> NDArray[np.float32]:
     """Weddings per row and fortnight from now, each shared between the two points of the grid it lies between.
 
-    A triangle whose corners are points of the grid is read without error from such a grid, so a wedding coming a day nearer changes the
-    result by that day and never by a step.
+    A triangle whose corners are points of the grid is read from it without error, so a wedding coming a day nearer changes
+    the result by that day and never by a step.
     """
     lower = np.floor(places)
     upper_share = places - lower
