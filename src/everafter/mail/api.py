@@ -1,0 +1,96 @@
+"""What a recipient can do from a message: stop such notes, and follow its button."""
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from litestar import Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from everafter.core.db import Connection
+from everafter.core.settings import Settings
+from everafter.mail import queries
+from everafter.mail.rules import app_of, one_click_token_key, sender_of
+
+_ACTIONS = {
+    "home": "your overview",
+    "clients": "your couples",
+    "forms": "your forms",
+    "plans": "your plan and what it includes",
+    "billing": "how you pay",
+    "pause": "pausing your subscription",
+    "call": "booking a call",
+    "video": "the introduction video",
+}
+
+
+@get("/u/{token:str}", include_in_schema=False, sync_to_thread=False)
+def show_unsubscribe(token: FromPath[str], state: State) -> Response[str]:
+    """Ask. Mail scanners open every link, so looking at this page changes nothing."""
+    settings: Settings = state.settings
+    if one_click_token_key(settings.secret, token) is None:
+        return _unknown_link(settings)
+    return _page(settings, "ask", token=token)
+
+
+@post("/u/{token:str}", status_code=200, include_in_schema=False, exclude_from_csrf=True)
+async def unsubscribe(token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[str]:
+    """Stop such notes at once, what is queued included (RFC 8058).
+
+    The token is the authority: no cookie, no body and no content type matter, and there is no redirect.
+    """
+    settings: Settings = state.settings
+    key = one_click_token_key(settings.secret, token)
+    message = await queries.get_message(conn, key.supplier_id, key.id) if key else None
+    if message is None:
+        return _unknown_link(settings)
+    await queries.suppress(conn, message.to_email, message.topic, "unsubscribed")
+    return _page(settings, "done")
+
+
+@get("/go/{action:str}", include_in_schema=False, sync_to_thread=False)
+def follow_button(action: FromPath[str], state: State) -> Response[Any]:
+    """To the place in the platform that a message's button names; a page that names it, when the platform's address is not set."""
+    settings: Settings = state.settings
+    if action not in _ACTIONS:
+        return _unknown_link(settings)
+    if app := app_of(settings.smtp_url):
+        return Redirect(app.replace("{action}", action), status_code=302, headers={"Referrer-Policy": "no-referrer"})
+    return _page(settings, "where", where=_ACTIONS[action])
+
+
+def _unknown_link(settings: Settings) -> Response[str]:
+    return _page(settings, "unknown", status=404)
+
+
+def _page(settings: Settings, what: str, status: int = 200, **context: str) -> Response[str]:
+    sender = sender_of(settings.smtp_url, settings.base_url)
+    style, html = _template()
+    body = html.render(what=what, style=style, sender=sender.display_name or sender.addr_spec, email=sender.addr_spec, **context)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Robots-Tag": "noindex",
+    }
+    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@cache
+def _template() -> tuple[str, Any]:
+    folder = resources.files("everafter.mail") / "templates"
+    env = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style = (folder / "recipient.css").read_text(encoding="utf-8")
+    return style, env.from_string((folder / "recipient.html").read_text(encoding="utf-8"))
+
+
+handlers: list[Any] = [show_unsubscribe, unsubscribe, follow_button]

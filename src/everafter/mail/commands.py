@@ -1,0 +1,242 @@
+"""`everafter work` and `everafter mail …`."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from everafter.core.db import Connection, connection, database_url, make_pool, migrate
+from everafter.core.errors import ConflictError, InputError, NotFoundError
+from everafter.core.settings import load_settings
+from everafter.mail import jobs, queries
+from everafter.mail.model import STATUS_MEANING, Key, Message, Tally
+from everafter.mail.rules import message_id, preview, sender_of
+from everafter.mail.smtp import mail_server
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The message's id, or the beginning of it.")]
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the worker and the mail commands."""
+    app.command("work")(work_command)
+    mail = typer.Typer(no_args_is_help=True, help="Look into the outbox, and decide what only a person can.")
+    mail.command("list")(list_command)
+    mail.command("show")(show_command)
+    mail.command("resolve")(resolve_command)
+    mail.command("pause")(pause_command)
+    mail.command("resume")(resume_command)
+    mail.command("allow")(allow_command)
+    app.add_typer(mail, name="mail")
+
+
+# ── everafter work ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def work_command(
+    once: Annotated[bool, typer.Option("--once", help="Do the duties, send what is due, and end.")] = False,
+    senders: Annotated[int, typer.Option(min=1, max=50, help="Connections to the mail server at once.")] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Send mail from the outbox, and do what is due from time to time.
+
+    Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with nothing left in the air.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", stream=sys.stderr)
+    tally = asyncio.run(_work(once=once, senders=senders))
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(tally)) + "\n")
+    elif once and load_settings().smtp_url:
+        typer.echo(_tell(tally))
+
+
+async def _work(*, once: bool, senders: int) -> Tally:
+    settings = load_settings()
+    server = mail_server(settings)
+    url = database_url(settings)
+    await migrate(url)
+    if server is None:
+        jobs.log.warning("EVERAFTER_SMTP_URL is not set: mail stays in the outbox; the other duties are done")
+    else:
+        jobs.log.info("sending through %s as %s", server.place, server.sender)
+    async with make_pool(url, size=senders + 2) as pool:
+        work = jobs.Work(pool, settings, url)
+        if not once:
+            return await jobs.run_worker(work, _stop_on_signal(), senders=senders)
+        await jobs.do_duties(work, jobs.DUTIES)
+        return await jobs.send_due(pool, settings, senders=senders, url=url) if server else Tally()
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _tell(tally: Tally) -> str:
+    words = {
+        "accepted": "accepted by the mail server",
+        "deferred": "put off",
+        "dead": "refused for good",
+        "unknown": "handed over without an answer",
+        "withheld": "withheld",
+        "returned": "given back to the queue",
+    }
+    said = [f"{number} {words[name]}" for name, number in asdict(tally).items() if number]
+    return ", ".join(said) or "nothing was due"
+
+
+# ── everafter mail ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_command(
+    status: Annotated[str | None, typer.Option(help=f"Only this state: {', '.join(STATUS_MEANING)}.")] = None,
+    supplier: Annotated[str | None, typer.Option(help="Only this supplier's, by id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """List messages, newest first."""
+    if status is not None and status not in STATUS_MEANING:
+        raise InputError(f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}")
+    supplier_id = _uuid(supplier, "--supplier") if supplier else None
+    lines, counts, paused = _in_transaction(lambda conn: _read_list(conn, status, supplier_id, limit))
+    if as_json:
+        _print_json({"paused": paused, "counts": counts, "messages": [asdict(line) for line in lines]})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "created", "supplier", "template", "to", "state", "why"):
+        table.add_column(column, no_wrap=column in {"id", "created", "state"}, overflow="fold")
+    for line in lines:
+        cells = (
+            str(line.id)[:8], f"{line.created_at:%Y-%m-%d}", line.supplier or "(gone)", line.template, line.to_email,
+            line.status, line.status_reason or "",
+        )  # fmt: skip
+        table.add_row(*(Text(cell) for cell in cells))
+    out.print(table)
+    out.print(Text("  ".join(f"{name}: {number}" for name, number in counts.items()) or "the outbox is empty"), style="dim")
+    if paused:
+        out.print(Text(f"mail is paused: {paused}"), style="yellow")
+
+
+async def _read_list(conn: Connection, status: Any, supplier_id: uuid.UUID | None, limit: int) -> Any:
+    lines = await queries.list_outbox(conn, status=status, supplier_id=supplier_id, limit=limit)
+    return lines, await queries.count_by_status(conn), await queries.get_pause(conn)
+
+
+def show_command(
+    id: IdArgument,  # noqa: A002
+    html: Annotated[bool, typer.Option("--html", help="Print the HTML part.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one message: as it was sent, or as it would be now."""
+    message = _in_transaction(lambda conn: _find(conn, id))
+    settings = load_settings()
+    rendered = preview(message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret)
+    if as_json:
+        _print_json(asdict(message) | {"preview": message.subject is None, **asdict(rendered)})
+        return
+    if html:
+        sys.stdout.write(rendered.html)
+        return
+    facts = {
+        "To": f"{message.to_name} <{message.to_email}>",
+        "Subject": rendered.subject,
+        "State": f"{message.status}: {STATUS_MEANING[message.status]}",
+        "Why": message.status_reason,
+        "Answer": message.smtp_reply,
+        "Attempts": str(message.attempt) if message.attempt else None,
+        "Not before": f"{message.send_after:%Y-%m-%d %H:%M} UTC",
+        "Not after": f"{message.expires_at:%Y-%m-%d %H:%M} UTC",
+        "Accepted": f"{message.accepted_at:%Y-%m-%d %H:%M:%S} UTC" if message.accepted_at else None,
+        "Template": f"{message.template} ({message.topic})",
+        "Supplier": f"{message.supplier or '(gone)'} ({message.supplier_id})",
+        "Message-ID": message_id(message.id, sender_of(settings.smtp_url, settings.base_url).addr_spec),
+    }
+    for name, value in facts.items():
+        if value:
+            out.print(Text.assemble((f"{name + ':':<12}", "dim"), value))
+    out.print(Text("\n" + rendered.text))
+
+
+def resolve_command(
+    id: IdArgument,  # noqa: A002
+    sent: Annotated[bool, typer.Option("--sent", help="It was sent: the mail server's log says so.")] = False,
+    resend: Annotated[bool, typer.Option("--resend", help="It was not sent, or may come twice: send it.")] = False,
+) -> None:
+    """Decide about a message in doubt: look for its Message-ID in the mail server's log first."""
+    if sent == resend:
+        raise InputError("say either --sent or --resend")
+
+    async def resolve(conn: Connection) -> Message:
+        message = await _find(conn, id)
+        key = Key(message.supplier_id, message.id)
+        change = queries.resolve_sent if sent else queries.resolve_resend
+        if not await change(conn, key, "a person at the command line"):
+            raise ConflictError(f"message {message.id} is {message.status}, not in_doubt; there is nothing to decide")
+        return message
+
+    message = _in_transaction(resolve)
+    typer.echo(f"{message.id}: {'counts as sent' if sent else 'will be sent by the next worker'}")
+
+
+def pause_command(reason: Annotated[str, typer.Argument(help="Why, for those who find mail standing still.")]) -> None:
+    """Hold all mail back, in every worker at once, until `everafter mail resume`."""
+    _in_transaction(lambda conn: queries.pause(conn, reason))
+    typer.echo("mail is paused; what waits past its time will expire")
+
+
+def resume_command() -> None:
+    """Let mail flow again."""
+    typer.echo("mail flows again" if _in_transaction(queries.resume) else "mail was not paused")
+
+
+def allow_command(email: str) -> None:
+    """Take an address off the suppression list, when its owner asks to get mail again."""
+    count = _in_transaction(lambda conn: queries.lift_suppressions(conn, email))
+    if not count:
+        raise NotFoundError(f"{email} is not on the suppression list")
+    typer.echo(f"{email} may get mail again")
+
+
+async def _find(conn: Connection, prefix: str) -> Message:
+    keys = await queries.find_keys(conn, prefix)
+    if len(keys) > 1:
+        raise InputError(f"several messages' ids begin with {prefix}; give more of it")
+    message = await queries.get_message(conn, keys[0].supplier_id, keys[0].id) if keys else None
+    if message is None:
+        raise NotFoundError(f"there is no message {prefix} in the outbox")
+    return message
+
+
+def _in_transaction(do: Callable[[Connection], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        url = database_url(load_settings())
+        await migrate(url)
+        async with connection(url) as conn:
+            return await do(conn)
+
+    return asyncio.run(run())
+
+
+def _uuid(text: str, where: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError as error:
+        raise InputError(f"{where} {text}: not an id") from error
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,362 @@
+"""The worker: it sends what is due, once, and does what has to be done from time to time.
+
+RELIABILITY, 'E-mail, once': claim (lease on the database's clock) → RCPT accepted → `handing` committed while the row is still
+this attempt's → DATA → the answer written down. Every step before DATA may fail and be repeated; nothing after it is.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from everafter.core.db import Connection, Pool
+from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.settings import Settings
+from everafter.mail import queries
+from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
+from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, parse_address, render_message, retry_seconds, told
+from everafter.mail.smtp import (
+    MailServer,
+    MailServerError,
+    NotHandedError,
+    RefusedError,
+    Session,
+    UnknownOutcomeError,
+    build_message,
+    mail_server,
+)
+
+log = logging.getLogger("everafter.work")
+
+_BATCH = 50
+_POLL_SECONDS = 1.0
+_CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do no harm, so a crash delays a message little
+_GRACE_SECONDS = 20.0  # of the 30 a stop may take
+_PERSIST_SECONDS = 15.0
+_IDLE_SECONDS = 10.0
+_SWEEP_LOCK = 7_305_003
+_DATABASE_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, DatabaseUnavailableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker works with. `url` is the database's, for those who read frames."""
+
+    pool: Pool
+    settings: Settings
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something done every `seconds` by every worker, so it must bear being done twice at once. It returns a line for the log,
+    or null when there was nothing to tell; its errors are logged and stop nothing else."""
+
+    name: str
+    seconds: float
+    do: Callable[[Work], Awaitable[str | None]]
+
+
+async def sweep_outbox(work: Work) -> str | None:
+    """Expire what is stale, requeue lapsed claims, show hand-overs without an answer."""
+    async with work.pool.connection() as conn:
+        cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [_SWEEP_LOCK])
+        if (row := await cursor.fetchone()) is None or not row[0]:
+            return None
+        swept = await queries.sweep(conn, MAX_ATTEMPTS)
+    said = [
+        f"{swept.expired} expired" if swept.expired else "",
+        f"{swept.requeued} given back to the queue" if swept.requeued else "",
+        f"{swept.in_doubt} in doubt (everafter mail list --status in_doubt)" if swept.in_doubt else "",
+    ]
+    return ", ".join(filter(None, said)) or None
+
+
+DUTIES: list[Duty] = [Duty("outbox", 5, sweep_outbox)]
+"""What every worker does from time to time; cli.py appends other slices' duties."""
+
+
+# ── one message ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class _Sender:
+    """Takes messages one after the other over one connection."""
+
+    work: Work
+    server: MailServer
+    owner: str
+    tally: Tally
+    session: Session = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.server)
+
+    async def send(self, key: Key) -> None:
+        """Take one message through to its end. Raises MailServerError before anything is claimed, or with the claim given back."""
+        await self.session.open()
+        lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
+        async with self.work.pool.connection() as conn:
+            claimed = await queries.claim(conn, key, self.owner, lease)
+        if claimed is None:
+            return
+        if claimed.status != "claimed":
+            self.tally.withheld += 1
+            return
+        try:
+            rendered, message = self._compose(claimed)
+            recipient = parse_address(claimed.to_email)
+        except (RenderError, ValueError) as error:
+            reason = f"cannot be made: {error}"
+            log.error("message %s cannot be made; `everafter mail show` says why", claimed.id)
+            self.tally.dead += 1
+            await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
+            return
+        try:
+            await self.session.offer(recipient)
+            if await self._may_hand_over(claimed, rendered):
+                reply = await self.session.hand_over(message)
+                self.tally.accepted += 1
+                await self._persist(lambda conn: queries.mark_accepted(conn, claimed, reply))
+        except RefusedError as refused:
+            await self._refused(claimed, refused)
+        except NotHandedError as error:
+            await self._put_off(claimed, f"the connection was lost before the message was begun: {error}")
+        except UnknownOutcomeError as error:
+            self.tally.unknown += 1
+            log.warning("message %s was handed over and not answered: %s", claimed.id, error)
+        except MailServerError:
+            await self._give_back(claimed)
+            raise
+
+    def _compose(self, claimed: Claim) -> tuple[Rendered, bytes]:
+        settings = self.work.settings
+        key = Key(claimed.supplier_id, claimed.id)
+        links = links_of(settings.base_url, settings.secret, key, claimed.topic, self.server.sender)
+        if claimed.subject is not None and claimed.body_text is not None and claimed.body_html is not None:
+            rendered = Rendered(claimed.subject, claimed.body_text, claimed.body_html)
+        else:
+            rendered = render_message(claimed.template, told(claimed), links)
+        message = build_message(claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC))
+        return rendered, message.as_bytes()
+
+    async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
+        """Commit `handing`. Whatever comes instead of it, what was offered to the server is taken back."""
+        began = time.monotonic()
+        try:
+            async with self.work.pool.connection() as conn:
+                status = await queries.mark_handing(conn, claimed, rendered, self.server.lease_seconds)
+        except _DATABASE_ERRORS:
+            await self.session.reset()
+            await self._give_back(claimed)
+            raise
+        if status == "handing" and time.monotonic() - began < self.server.lease_seconds / 2:
+            return True
+        await self.session.reset()
+        if status in {"expired", "suppressed"}:
+            self.tally.withheld += 1
+        else:  # no longer ours, paused, or this process was frozen: then whoever sees the row next shall have it
+            await self._give_back(claimed)
+        return False
+
+    async def _refused(self, claimed: Claim, refused: RefusedError) -> None:
+        await self.session.reset()
+        verdict = judge_refusal(refused.step, refused.code, refused.text)
+        if verdict == "defer":
+            await self._put_off(claimed, str(refused))
+            return
+        log.warning("message %s was refused for good by the mail server: %s", claimed.id, refused.code)
+        self.tally.dead += 1
+
+        async def end(conn: Connection) -> None:
+            if await queries.mark_dead(conn, claimed, f"refused: {refused}", str(refused)) and verdict == "bad_address":
+                await queries.suppress(conn, claimed.to_email, "*", f"refused: {refused}")
+
+        await self._persist(end)
+
+    async def _put_off(self, claimed: Claim, reason: str) -> None:
+        if claimed.attempt >= MAX_ATTEMPTS:
+            self.tally.dead += 1
+            await self._persist(lambda conn: queries.mark_dead(conn, claimed, f"given up: {reason}", reason))
+            return
+        self.tally.deferred += 1
+        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
+        await self._persist(lambda conn: queries.defer(conn, claimed, reason, seconds))
+
+    async def _give_back(self, claimed: Claim) -> None:
+        self.tally.returned += 1
+        await self._persist(lambda conn: queries.defer(conn, claimed, "given back before it was handed over", 5))
+
+    async def _persist(self, write: Callable[[Connection], Awaitable[object]]) -> None:
+        """Write an outcome down, trying on through a database that restarts: an outcome forgotten is a message in doubt."""
+        until = time.monotonic() + _PERSIST_SECONDS
+        while True:
+            try:
+                async with self.work.pool.connection() as conn:
+                    await write(conn)
+                return
+            except _DATABASE_ERRORS as error:
+                if time.monotonic() > until:
+                    log.error("an outcome could not be written down; the message will be in doubt: %s", error)
+                    return
+                await asyncio.sleep(0.5)
+
+
+# ── many messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Due:
+    """Hands out due messages to several senders, in batches; after trouble that is not a message's own it hands out none."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._keys: deque[Key] = deque()
+        self._lock = asyncio.Lock()
+        self._look_again = 0.0
+        self._troubles = 0
+        self._held_until = 0.0
+
+    async def next(self, *, now: bool) -> Key | None:
+        """The next one; null when nothing is due, as found at most a second ago (or just `now`)."""
+        async with self._lock:
+            if time.monotonic() < self._held_until:
+                return None
+            if not self._keys and (now or time.monotonic() >= self._look_again):
+                async with self._pool.connection() as conn:
+                    self._keys.extend(await queries.list_due(conn, _BATCH))
+                if not self._keys:
+                    self._look_again = time.monotonic() + _POLL_SECONDS
+            return self._keys.popleft() if self._keys else None
+
+    def well(self) -> None:
+        """A message went through its steps: what troubled us is over."""
+        self._troubles = 0
+
+    def hold(self, error: Exception) -> None:
+        """The server or the database is away: wait, twice as long each time, a minute at most."""
+        if time.monotonic() < self._held_until:
+            return
+        self._troubles += 1
+        seconds = min(60.0, 2.0 ** min(self._troubles, 6)) * (0.75 + random.random() / 4)  # noqa: S311 as above
+        self._held_until = time.monotonic() + seconds
+        log.warning("nothing is sent for %.0f s: %s", seconds, error)
+
+
+async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: asyncio.Event | None = None, url: str = "") -> Tally:
+    """Send what is due until nothing is, or, with `stop`, go on until that is set.
+
+    Returns:
+        What became of the messages taken.
+
+    Raises:
+        SettingsError: EVERAFTER_SMTP_URL is wrong. MailServerError: none is set; or, without `stop`, it cannot be used, and
+            what was not sent stays queued. DatabaseUnavailableError: without `stop`, the database went away.
+    """
+    server = mail_server(settings)
+    if server is None:
+        raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    work, tally, due = Work(pool, settings, url), Tally(), _Due(pool)
+    crew = [_Sender(work, server, owner, tally) for _ in range(senders)]
+    ends = await asyncio.gather(
+        *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew), return_exceptions=True
+    )
+    for end in ends:
+        if isinstance(end, _DATABASE_ERRORS):
+            raise DatabaseUnavailableError(f"the database does not answer: {end}") from end
+        if end is not None:
+            raise end
+    return tally
+
+
+async def _drain(sender: _Sender, due: _Due) -> None:
+    try:
+        while key := await due.next(now=True):
+            await sender.send(key)
+    finally:
+        await sender.session.close()
+
+
+async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
+    idle_since = time.monotonic()
+    try:
+        while not stop.is_set():
+            try:
+                if key := await due.next(now=False):
+                    await sender.send(key)
+                    due.well()
+                    idle_since = time.monotonic()
+                    continue
+                if time.monotonic() - idle_since > _IDLE_SECONDS:
+                    await sender.session.close()
+            except (MailServerError, *_DATABASE_ERRORS) as error:
+                due.hold(error)
+            except Exception:
+                log.exception("a message could not be worked on; it goes back to the queue when its lease ends")
+                await sender.session.close()
+            await _sleep(stop, _POLL_SECONDS)
+    finally:
+        await sender.session.close()
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+# ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def do_duties(work: Work, duties: list[Duty]) -> None:
+    """Do each duty once, now."""
+    for duty in duties:
+        try:
+            if said := await duty.do(work):
+                log.info("%s: %s", duty.name, said)
+        except _DATABASE_ERRORS as error:
+            log.warning("%s: the database does not answer: %s", duty.name, error)
+        except Exception:
+            log.exception("%s failed; it will be tried again", duty.name)
+
+
+async def run_worker(work: Work, stop: asyncio.Event, *, senders: int = 4) -> Tally:
+    """Send and do the duties until `stop` is set; then finish what is in the air, for 20 seconds at most.
+
+    Without EVERAFTER_SMTP_URL only the duties are done.
+    """
+    tally = Tally()
+
+    async def send() -> None:
+        nonlocal tally
+        if work.settings.smtp_url:
+            tally = await send_due(work.pool, work.settings, senders=senders, stop=stop, url=work.url)
+        else:
+            await stop.wait()
+
+    tasks = [asyncio.create_task(_repeat(work, duty, stop)) for duty in DUTIES] + [asyncio.create_task(send())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)  # at a stop, or when sending cannot go on
+    stop.set()
+    _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+    for task in late:
+        task.cancel()
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(end, Exception):
+            raise end
+    return tally
+
+
+async def _repeat(work: Work, duty: Duty, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await do_duties(work, [duty])
+        await _sleep(stop, duty.seconds)

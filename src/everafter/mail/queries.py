@@ -1,0 +1,354 @@
+"""The outbox in SQL. Every change of a row is a compare-and-set on what was seen, so that no lock is held while mail travels.
+
+Each statement names its supplier or is a plain scan, so that all of them run on distributed tables. They use now(), which
+stands still within a transaction: callers keep each of them in a transaction of its own.
+"""
+
+import datetime as dt
+import uuid
+from typing import Any, LiteralString
+
+from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import Jsonb
+
+from everafter.core.db import Connection
+from everafter.mail.model import Claim, Key, Message, OutboxLine, Rendered, Status, Swept, Topic
+
+# What may still be sent, asked at the claim and again before the hand-over: 'status: reason'.
+_VERDICT: LiteralString = """
+  CASE
+    WHEN outbox.expires_at <= now() THEN 'expired: its time had passed'
+    WHEN EXISTS (SELECT FROM suppressions s WHERE s.email = lower(outbox.to_email) AND s.topic IN ('*', outbox.topic))
+      THEN 'suppressed: the address is on the suppression list'
+    WHEN NOT EXISTS (SELECT FROM suppliers p WHERE p.id = outbox.supplier_id)
+      THEN 'suppressed: the supplier is gone'
+    WHEN outbox.topic <> 'transactional' AND NOT EXISTS (SELECT FROM suppliers p WHERE p.id = outbox.supplier_id AND p.consent)
+      THEN 'suppressed: the supplier gave no consent'
+    ELSE 'go'
+  END
+"""
+
+
+async def enqueue(
+    conn: Connection,
+    key: Key,
+    *,
+    template: str,
+    topic: Topic,
+    to_email: str,
+    to_name: str,
+    facts: dict[str, Any],
+    expires_at: dt.datetime,
+    send_after: dt.datetime | None = None,
+    intervention_id: uuid.UUID | None = None,
+) -> bool:
+    """Put one message into the outbox, to go out at `send_after` (null: now) and never after `expires_at`.
+
+    Returns:
+        False when it was there already, by its key or as the same intervention's copy for the same address.
+    """
+    cursor = await conn.execute(
+        """
+        INSERT INTO outbox (supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, send_after, expires_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()), %s)
+        ON CONFLICT DO NOTHING
+        """,
+        [
+            key.supplier_id, key.id, intervention_id, template, topic, to_email, to_name, Jsonb(facts), send_after, expires_at,
+        ],
+    )  # fmt: skip
+    return cursor.rowcount == 1
+
+
+# ── the worker's walk ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_due(conn: Connection, limit: int) -> list[Key]:
+    """Messages that may be claimed now, transactional ones first, then the longest due; none while mail is paused."""
+    async with conn.cursor(row_factory=class_row(Key)) as cursor:
+        await cursor.execute(
+            """
+            SELECT supplier_id, id FROM outbox
+            WHERE status = 'queued' AND send_after <= now() AND NOT EXISTS (SELECT FROM mail_pause)
+            ORDER BY (topic <> 'transactional'), send_after
+            LIMIT %s
+            """,
+            [limit],
+        )
+        return await cursor.fetchall()
+
+
+async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) -> Claim | None:
+    """Make a queued message one's own until the lease ends, or end it where it may no longer be sent.
+
+    Returns:
+        The row with status 'claimed', 'expired' or 'suppressed'; null when somebody else was quicker.
+    """
+    async with conn.cursor(row_factory=class_row(Claim)) as cursor:
+        await cursor.execute(
+            """
+            UPDATE outbox SET
+              status = replace(split_part(""" + _VERDICT + """, ': ', 1), 'go', 'claimed'),
+              status_reason = coalesce(nullif(split_part(""" + _VERDICT + """, ': ', 2), ''), status_reason),
+              owner = %(owner)s, attempt = attempt + 1, lease_until = now() + %(lease)s * interval '1 second'
+            WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND status = 'queued' AND send_after <= now()
+              AND NOT EXISTS (SELECT FROM mail_pause)
+            RETURNING supplier_id, id, owner, attempt, status, template, topic, to_email, to_name, facts, expires_at,
+              subject, body_text, body_html
+            """,
+            {"supplier_id": key.supplier_id, "id": key.id, "owner": owner, "lease": lease_seconds},
+        )  # fmt: skip
+        return await cursor.fetchone()
+
+
+async def mark_handing(conn: Connection, claimed: Claim, rendered: Rendered, lease_seconds: float) -> Status | None:
+    """Write down, before DATA, that the message is about to be handed over, with the words it is made of.
+
+    Returns:
+        'handing': go on. 'expired' or 'suppressed': that has come true since the claim. Null: the row is no longer this
+        attempt's (or mail was paused): nothing may be handed over.
+    """
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            UPDATE outbox SET
+              status = replace(split_part(""" + _VERDICT + """, ': ', 1), 'go', 'handing'),
+              status_reason = coalesce(nullif(split_part(""" + _VERDICT + """, ': ', 2), ''), status_reason),
+              subject = %(subject)s, body_text = %(text)s, body_html = %(html)s,
+              lease_until = now() + %(lease)s * interval '1 second'
+            WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
+              AND status = 'claimed' AND lease_until > now() AND NOT EXISTS (SELECT FROM mail_pause)
+            RETURNING status
+            """,
+            _mine(claimed)
+            | {"subject": rendered.subject, "text": rendered.text, "html": rendered.html, "lease": lease_seconds},
+        )  # fmt: skip
+        return await cursor.fetchone()
+
+
+async def mark_accepted(conn: Connection, claimed: Claim, reply: str) -> bool:
+    """The mail server said 250. An answer that comes after the lease still settles a message left in doubt."""
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'accepted', accepted_at = now(), smtp_reply = %(reply)s, status_reason = NULL,
+          lease_until = NULL
+        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
+          AND status IN ('handing', 'in_doubt')
+        """,
+        _mine(claimed) | {"reply": reply},
+    )
+    return cursor.rowcount == 1
+
+
+async def defer(conn: Connection, claimed: Claim, reply: str, seconds: float) -> bool:
+    """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed over."""
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL, smtp_reply = %(reply)s,
+          status_reason = 'put off: ' || %(reply)s::text, send_after = now() + %(seconds)s * interval '1 second'
+        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
+          AND status IN ('claimed', 'handing', 'in_doubt')
+        """,
+        _mine(claimed) | {"reply": reply, "seconds": seconds},
+    )  # fmt: skip
+    return cursor.rowcount == 1
+
+
+async def mark_dead(conn: Connection, claimed: Claim, reason: str, reply: str | None = None) -> bool:
+    """It will not be tried again. Only for what was certainly not handed over."""
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'dead', lease_until = NULL, status_reason = %(reason)s,
+          smtp_reply = coalesce(%(reply)s, smtp_reply)
+        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
+          AND status IN ('claimed', 'handing', 'in_doubt')
+        """,
+        _mine(claimed) | {"reason": reason, "reply": reply},
+    )  # fmt: skip
+    return cursor.rowcount == 1
+
+
+def _mine(claimed: Claim) -> dict[str, Any]:
+    return {
+        "supplier_id": claimed.supplier_id,
+        "id": claimed.id,
+        "owner": claimed.owner,
+        "attempt": claimed.attempt,
+    }
+
+
+async def sweep(conn: Connection, max_attempts: int) -> Swept:
+    """End what is stale, give claims whose lease is over back to the queue, and put hand-overs without an answer in doubt.
+
+    A message that was claimed `max_attempts` times or more and whose worker stopped once again is ended too.
+    """
+    expired = await conn.execute(
+        """
+        UPDATE outbox SET status = 'expired', lease_until = NULL,
+          status_reason = 'its time had passed' || coalesce('; before: ' || status_reason, '')
+        WHERE status = 'queued' AND expires_at <= now()
+        """
+    )
+    await conn.execute(
+        """
+        UPDATE outbox SET status = 'dead', lease_until = NULL,
+          status_reason = 'worker after worker stopped while it held this message'
+        WHERE status = 'claimed' AND lease_until < now() AND attempt >= %s
+        """,
+        [max_attempts],
+    )
+    requeued = await conn.execute(
+        "UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL WHERE status = 'claimed' AND lease_until < now()"
+    )
+    in_doubt = await conn.execute(
+        """
+        UPDATE outbox SET status = 'in_doubt', lease_until = NULL,
+          status_reason = 'the connection ended before the mail server answered; it may or may not have been sent'
+        WHERE status = 'handing' AND lease_until < now()
+        """
+    )
+    return Swept(expired.rowcount, requeued.rowcount, in_doubt.rowcount)
+
+
+# ── people's decisions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def resolve_sent(conn: Connection, key: Key, who: str) -> bool:
+    """A person found that a message in doubt was sent. False when it is not in doubt."""
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'accepted', accepted_at = now(), status_reason = 'found sent by ' || %s::text
+        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
+        """,
+        [who, key.supplier_id, key.id],
+    )
+    return cursor.rowcount == 1
+
+
+async def resolve_resend(conn: Connection, key: Key, who: str) -> bool:
+    """A person wants a message in doubt to be sent (again), within a day. False when it is not in doubt."""
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'queued', owner = NULL, send_after = now(),
+          expires_at = greatest(expires_at, now() + interval '1 day'), status_reason = 'sent again by ' || %s::text
+        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
+        """,
+        [who, key.supplier_id, key.id],
+    )
+    return cursor.rowcount == 1
+
+
+async def suppress(conn: Connection, email: str, topic: str, reason: str) -> int:
+    """Send nothing more of `topic` ('*': nothing at all) to an address, what is queued included.
+
+    Returns:
+        How many messages that had been waiting are now suppressed.
+    """
+    await conn.execute(
+        "INSERT INTO suppressions (email, topic, reason) VALUES (lower(%s), %s, %s) ON CONFLICT (email, topic) DO NOTHING",
+        [email, topic, reason],
+    )
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'suppressed', status_reason = %(reason)s, lease_until = NULL
+        WHERE lower(to_email) = lower(%(email)s) AND (%(topic)s = '*' OR topic = %(topic)s) AND status IN ('queued', 'claimed')
+        """,
+        {"email": email, "topic": topic, "reason": reason},
+    )
+    return cursor.rowcount
+
+
+async def lift_suppressions(conn: Connection, email: str) -> int:
+    """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
+    cursor = await conn.execute("DELETE FROM suppressions WHERE email = lower(%s)", [email])
+    return cursor.rowcount
+
+
+async def pause(conn: Connection, reason: str) -> None:
+    """Begin no further message, in any worker, until `resume`."""
+    await conn.execute(
+        "INSERT INTO mail_pause (id, reason) VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET reason = excluded.reason",
+        [reason],
+    )
+
+
+async def resume(conn: Connection) -> bool:
+    """Let mail flow again. False when it was not paused."""
+    cursor = await conn.execute("DELETE FROM mail_pause WHERE id = 1")
+    return cursor.rowcount == 1
+
+
+async def get_pause(conn: Connection) -> str | None:
+    """Why mail is paused; null when it is not."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute("SELECT reason FROM mail_pause WHERE id = 1")
+        return await cursor.fetchone()
+
+
+# ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_outbox(
+    conn: Connection,
+    *,
+    status: Status | None = None,
+    supplier_id: uuid.UUID | None = None,
+    before: tuple[dt.datetime, uuid.UUID] | None = None,
+    limit: int = 50,
+) -> list[OutboxLine]:
+    """Messages, newest first, of one state or supplier where given.
+
+    Args:
+        before: (created_at, id) of the last line of the page before; null: from the newest.
+    """
+    created_before, id_before = before or (None, None)
+    async with conn.cursor(row_factory=class_row(OutboxLine)) as cursor:
+        await cursor.execute(
+            """
+            SELECT o.supplier_id, o.id, s.name AS supplier, o.template, o.topic, o.to_email, o.subject, o.status,
+              o.status_reason, o.attempt, o.send_after, o.expires_at, o.created_at, o.accepted_at
+            FROM outbox o LEFT JOIN suppliers s ON s.id = o.supplier_id
+            WHERE (%(status)s::text IS NULL OR o.status = %(status)s)
+              AND (%(supplier_id)s::uuid IS NULL OR o.supplier_id = %(supplier_id)s)
+              AND (%(created)s::timestamptz IS NULL OR (o.created_at, o.id) < (%(created)s, %(id)s::uuid))
+            ORDER BY o.created_at DESC, o.id DESC
+            LIMIT %(limit)s
+            """,
+            {
+                "status": status,
+                "supplier_id": supplier_id,
+                "created": created_before,
+                "id": id_before,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def get_message(conn: Connection, supplier_id: uuid.UUID, id: uuid.UUID) -> Message | None:  # noqa: A002
+    """One message whole, or null."""
+    async with conn.cursor(row_factory=class_row(Message)) as cursor:
+        await cursor.execute(
+            """
+            SELECT o.supplier_id, o.id, s.name AS supplier, o.intervention_id, o.template, o.topic, o.to_email, o.to_name,
+              o.facts, o.subject, o.body_text, o.body_html, o.status, o.status_reason, o.attempt, o.owner, o.lease_until,
+              o.send_after, o.expires_at, o.created_at, o.accepted_at, o.smtp_reply
+            FROM outbox o LEFT JOIN suppliers s ON s.id = o.supplier_id
+            WHERE o.supplier_id = %s AND o.id = %s
+            """,
+            [supplier_id, id],
+        )
+        return await cursor.fetchone()
+
+
+async def find_keys(conn: Connection, prefix: str) -> list[Key]:
+    """The messages (two at most) whose id begins so. Reads the whole outbox: for a person at a terminal."""
+    async with conn.cursor(row_factory=class_row(Key)) as cursor:
+        await cursor.execute("SELECT supplier_id, id FROM outbox WHERE starts_with(id::text, lower(%s)) LIMIT 2", [prefix])
+        return await cursor.fetchall()
+
+
+async def count_by_status(conn: Connection) -> dict[Status, int]:
+    """How many messages are in each state; a state with none is absent."""
+    cursor = await conn.execute("SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status")
+    return dict(await cursor.fetchall())

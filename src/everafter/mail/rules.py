@@ -1,0 +1,192 @@
+"""The outbox's policy, pure: what an answer of the mail server means, when to try again, who a link speaks for.
+
+`render_message` and `list_templates` stand here too, for the pages that show a message before it is sent.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import uuid
+from email.errors import MessageError
+from email.headerregistry import Address
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from everafter.core.errors import SettingsError
+from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
+from everafter.mail.render import list_templates as list_templates  # pages import them from here
+from everafter.mail.render import render_message as render_message
+from everafter.mail.words import clean_text
+
+Step = Literal["sender", "recipient", "data"]
+Verdict = Literal["defer", "dead", "bad_address"]
+
+MAX_ATTEMPTS = 10
+_OPTIONS = ("from", "app", "lease", "timeout")
+_NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
+_BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
+_ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+_BAD_ADDRESS_CODES = {"1.1", "1.2", "1.3", "1.6", "1.10", "2.1"}
+_BAD_ADDRESS_WORDS = re.compile(
+    r"(user|mailbox|recipient|address|account)\b.{0,40}"
+    r"(unknown|not found|no such|does not exist|doesn't exist|invalid|disabled|inactive|unavailable)"
+    r"|(unknown|no such|invalid) (user|mailbox|recipient|address|account)",
+    re.IGNORECASE,
+)
+_NOT_THE_ADDRESS = re.compile(r"relay|polic|spam|block|reputation|denied|authenticat|tls", re.IGNORECASE)
+
+
+# ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def judge_refusal(step: Step, code: int, text: str) -> Verdict:
+    """What to do after a 4xx or 5xx.
+
+    4xx is put off. 5xx to MAIL speaks of our own sender, which an operator can mend, so it is put off as well. 5xx to RCPT or
+    DATA ends the message; it condemns the address only when the answer says so (RFC 3463 codes 5.1.1 and its like, or words
+    where a server gives no such code): a relay that is set up wrongly answers 550 to everybody and must not suppress them all.
+
+    Args:
+        step: the command refused; `data` stands for DATA and for the end of the message.
+        code: the three digits. text: what followed them.
+    """
+    if step == "sender" or not 500 <= code <= 599:
+        return "defer"
+    enhanced = _ENHANCED.search(text)
+    if enhanced:
+        return "bad_address" if f"{enhanced[2]}.{enhanced[3]}" in _BAD_ADDRESS_CODES else "dead"
+    plain = step == "recipient" and code in {550, 551, 553}
+    if plain and _BAD_ADDRESS_WORDS.search(text) and not _NOT_THE_ADDRESS.search(text):
+        return "bad_address"
+    return "dead"
+
+
+def retry_seconds(attempt: int, jitter: float) -> float:
+    """How long to wait after the `attempt`th try (from 1) was put off: a minute at first, at most four hours.
+
+    Args:
+        jitter: 0–1; up to a quarter is added, so that what failed together is not tried together.
+    """
+    return _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS)) - 1] * (1 + jitter / 4)
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def message_id(row: uuid.UUID, sender: str) -> str:
+    """The Message-ID of an outbox row: the same at every attempt, so that a receiver can know a copy for one."""
+    return f"<{row}@{sender.rpartition('@')[2]}>"
+
+
+def parse_address(email: str, name: str = "") -> Address:
+    """An address as a header and an envelope can carry it; a domain beyond ASCII is put into its IDNA form.
+
+    Raises:
+        ValueError: not an address, or one whose local part is beyond ASCII.
+    """
+    local, _, domain = email.strip().rpartition("@")
+    if not local or not domain or clean_text(email.strip()) != email.strip():
+        raise ValueError(f"not an e-mail address: {clean_text(email)!r}")
+    try:
+        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode()
+        address = Address(display_name=clean_text(name, 100), addr_spec=f"{local}@{ascii_domain}")
+    except (MessageError, ValueError, IndexError) as error:
+        raise ValueError(f"not an e-mail address: {clean_text(email)!r} ({error})") from error
+    if address.addr_spec != f"{local}@{ascii_domain}" or " " in address.addr_spec:
+        raise ValueError(f"not an e-mail address: {clean_text(email)!r}")
+    return address
+
+
+def url_options(smtp_url: str) -> dict[str, str]:
+    """What stands after the question mark of EVERAFTER_SMTP_URL.
+
+    from: who mail is from. app: where buttons lead in the platform. lease, timeout: seconds.
+
+    Raises:
+        SettingsError: an option of another name.
+    """
+    options = dict(parse_qsl(urlsplit(smtp_url).query))
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise SettingsError(f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; there are {', '.join(_OPTIONS)}")
+    return options
+
+
+def sender_of(smtp_url: str | None, base_url: str) -> Address:
+    """Who mail is from: as EVERAFTER_SMTP_URL names it, else `success@` the host that links lead to.
+
+    Raises:
+        SettingsError: what it names is not an address.
+    """
+    named = url_options(smtp_url).get("from") if smtp_url else None
+    if not named:
+        host = urlsplit(base_url).hostname or "localhost"
+        return parse_address(f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team")
+    match = _NAMED_ADDRESS.fullmatch(named)
+    try:
+        return parse_address(match[2], match[1].strip('"')) if match else parse_address(named)
+    except ValueError as error:
+        raise SettingsError(f"EVERAFTER_SMTP_URL: from={named!r}: {error}") from error
+
+
+def app_of(smtp_url: str | None) -> str | None:
+    """The platform's address for buttons (`{action}` in it is replaced by a button's action); null when none is named.
+
+    Raises:
+        SettingsError: it is not an http address.
+    """
+    app = url_options(smtp_url).get("app") if smtp_url else None
+    if app and (urlsplit(app).scheme not in {"http", "https"} or not urlsplit(app).hostname):
+        raise SettingsError(f"EVERAFTER_SMTP_URL: app={app!r} is not an http or https address")
+    return app
+
+
+# ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: Address) -> Links:
+    """Where a message's button and footer lead, and who signs it. Transactional mail has no way to unsubscribe."""
+    unsubscribe = f"{base_url}/u/{one_click_token(secret, key)}" if topic == "success" else None
+    return Links(go=f"{base_url}/go/", unsubscribe=unsubscribe, sender=sender.display_name or sender.addr_spec)
+
+
+def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: str) -> Rendered:
+    """A message as it was sent, or as it would be sent now.
+
+    Raises:
+        RenderError: it cannot be made; the worker would end it for the same reason.
+    """
+    if message.subject is not None and message.body_text is not None and message.body_html is not None:
+        return Rendered(message.subject, message.body_text, message.body_html)
+    key = Key(message.supplier_id, message.id)
+    links = links_of(base_url, secret, key, message.topic, sender_of(smtp_url, base_url))
+    return render_message(message.template, told(message), links)
+
+
+def told(message: Message | Claim) -> dict[str, Any]:
+    """The facts to render with: the name is the supplier's as of the decision, or else the recipient's."""
+    return {**message.facts, "name": message.facts.get("name") or message.to_name}
+
+
+def one_click_token(secret: str, key: Key) -> str:
+    """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may unsubscribe its recipient.
+
+    The row is named rather than the address, so that no address stands in a web server's log.
+    """
+    body = key.supplier_id.bytes + key.id.bytes
+    return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()
+
+
+def one_click_token_key(secret: str, token: str) -> Key | None:
+    """The row that a token of ours names, or null for any other text."""
+    try:
+        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    if len(raw) != 48 or not hmac.compare_digest(_mac(secret, raw[:32]), raw[32:]):
+        return None
+    return Key(uuid.UUID(bytes=raw[:16]), uuid.UUID(bytes=raw[16:32]))
+
+
+def _mac(secret: str, body: bytes) -> bytes:
+    return hmac.digest(secret.encode(), b"everafter one-click unsubscribe 1\0" + body, hashlib.sha256)[:16]

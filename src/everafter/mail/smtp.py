@@ -1,0 +1,310 @@
+"""The mail server: where it is, and one connection to it that stops between the accepted recipient and the message.
+
+RFC 5321 lets a client know that a message was not taken (any 4xx or 5xx) and that it was (250 after the final dot). In
+between is a gap in which nobody can know; `Session.offer` ends before it and `Session.hand_over` is it.
+"""
+
+import datetime as dt
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
+
+from everafter.core.errors import EverafterError, SettingsError
+from everafter.core.settings import Settings
+from everafter.mail.model import Claim, Links, Rendered
+from everafter.mail.rules import Step, app_of, message_id, parse_address, sender_of, url_options
+from everafter.mail.words import clean_text
+
+_PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+_LONGEST_REPLY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """How mail leaves: read from EVERAFTER_SMTP_URL.
+
+    sender: the From of every message. app: where a message's button leads in the platform (`{action}` is replaced), null when
+    not told. lease_seconds: how long a hand-over without an answer is left alone before it counts as in doubt; must outlive the
+    server's own wait for input (5 minutes by RFC 5321). timeout_seconds: for each answer; the one after the message gets five
+    times as long.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    sender: Address
+    app: str | None
+    lease_seconds: float
+    timeout_seconds: float
+
+    @property
+    def place(self) -> str:
+        """The server without its password."""
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def mail_server(settings: Settings) -> MailServer | None:
+    """The server to send through; null when none is set, and mail stays in the outbox.
+
+    Raises:
+        SettingsError: the URL names an unknown option or a bad value, or would send a password in clear over a network.
+    """
+    if not settings.smtp_url:
+        return None
+    parts = urlsplit(settings.smtp_url)
+    options = url_options(settings.smtp_url)
+    try:
+        port = parts.port or _PORTS[parts.scheme]
+        lease, timeout = float(options.get("lease", 900)), float(options.get("timeout", 60))
+    except ValueError as error:
+        raise SettingsError(f"EVERAFTER_SMTP_URL: {error}") from error
+    if not 0 < timeout <= lease:
+        raise SettingsError("EVERAFTER_SMTP_URL: timeout must be above 0 and lease no shorter than it")
+    host = parts.hostname or ""
+    if parts.username and parts.scheme == "smtp" and not _is_loopback(host):
+        raise SettingsError(
+            f"EVERAFTER_SMTP_URL: smtp:// would send the password for {host} in clear; use smtp+starttls:// or smtps://"
+        )
+    return MailServer(
+        scheme=parts.scheme,
+        host=host,
+        port=port,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        sender=sender_of(settings.smtp_url, settings.base_url),
+        app=app_of(settings.smtp_url),
+        lease_seconds=lease,
+        timeout_seconds=timeout,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+# ── the message ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def build_message(claimed: Claim, rendered: Rendered, links: Links, sender: Address, at: dt.datetime) -> EmailMessage:
+    """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`), one-click headers.
+
+    Raises:
+        ValueError: the recipient is not an address.
+    """
+    message = EmailMessage(policy=SMTP_POLICY)
+    message["From"] = sender
+    message["To"] = parse_address(claimed.to_email, claimed.to_name)
+    message["Subject"] = clean_text(rendered.subject)
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = message_id(claimed.id, sender.addr_spec)
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    if links.unsubscribe:
+        message["List-Unsubscribe"] = f"<{links.unsubscribe}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message.set_content(rendered.text, cte="quoted-printable")
+    message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    if isinstance(ics := claimed.facts.get("ics"), str):
+        message.add_alternative(ics, subtype="calendar", params={"method": _method(ics)}, cte="quoted-printable")
+        message.add_attachment(ics.encode(), maintype="application", subtype="ics", filename="invite.ics")
+    return message
+
+
+def _method(ics: str) -> str:
+    found = re.search(r"^METHOD:([A-Z]+)\r?$", ics, re.MULTILINE)
+    return found[1] if found else "REQUEST"
+
+
+# ── the conversation ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class MailServerError(EverafterError):
+    """The mail server cannot be reached or will not have us; no message is at fault."""
+
+    status = 503
+    code = "mail_server"
+
+
+class RefusedError(Exception):
+    """A definite no (4xx or 5xx) to one message: it was not taken."""
+
+    def __init__(self, step: Step, code: int, text: str) -> None:
+        super().__init__(f"{code} {text}")
+        self.step: Step = step
+        self.code, self.text = code, text
+
+
+class NotHandedError(Exception):
+    """The conversation broke before the message was begun: it was certainly not taken."""
+
+
+class UnknownOutcomeError(Exception):
+    """The conversation broke after the message was begun: whether it was taken cannot be known from here."""
+
+
+class Session:
+    """One connection, used for many messages one after the other."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self._smtp: aiosmtplib.SMTP | None = None
+        self._used = False
+
+    async def open(self) -> None:
+        """Connect, greet, encrypt and sign in, unless that stands already.
+
+        Raises:
+            MailServerError: any of these failed.
+        """
+        if self._smtp is not None and self._smtp.is_connected:
+            return
+        server = self._server
+        self._used = False
+        self._smtp = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            local_hostname=_own_name(server.sender),
+            timeout=server.timeout_seconds,
+            use_tls=server.scheme == "smtps",
+            start_tls=server.scheme == "smtp+starttls",
+        )
+        try:
+            await self._smtp.connect()
+            if self._smtp.is_ehlo_or_helo_needed:
+                await self._smtp.ehlo()
+        except (SMTPException, OSError, ValueError) as error:
+            self._drop()
+            raise MailServerError(f"the mail server at {server.place} cannot be used: {_one_line(error)}") from error
+
+    async def offer(self, recipient: Address) -> None:
+        """MAIL and RCPT. A connection that went stale between two messages is opened anew, once.
+
+        Raises:
+            MailServerError: no connection could be had. RefusedError, NotHandedError: as their names say.
+        """
+        await self.open()
+        try:
+            await self._mail()
+        except NotHandedError:
+            if not self._used:
+                raise
+            self._drop()
+            await self.open()
+            await self._mail()
+        except RefusedError as refused:
+            if refused.code != 421 or not self._used:
+                raise
+            self._drop()  # 421 to a connection that had been idle or had sent its quota: a new one may do
+            await self.open()
+            await self._mail()
+        self._used = True
+        await self._say("recipient", lambda smtp: smtp.rcpt(recipient.addr_spec))
+
+    async def hand_over(self, message: bytes) -> str:
+        """DATA and the message.
+
+        Returns:
+            The server's words after its 250.
+
+        Raises:
+            RefusedError: the server said no. NotHandedError: it broke off before the first byte of the message.
+            UnknownOutcomeError: it broke off after that, and said nothing that can be relied on.
+        """
+        smtp = self._smtp
+        if smtp is None or not smtp.is_connected:
+            self._drop()
+            raise NotHandedError("the connection was lost before the message was begun")
+        await self._say("data", _begin_data)
+        protocol = smtp.protocol
+        if protocol is None:
+            raise NotHandedError("the connection was lost before the message was begun")
+        try:
+            protocol.write(_dot_stuffed(message))
+            response = await protocol.read_response(timeout=self._server.timeout_seconds * 5)
+        except (SMTPException, OSError) as error:
+            self._drop()
+            raise UnknownOutcomeError(_one_line(error)) from error
+        if 400 <= response.code <= 599:
+            raise RefusedError("data", response.code, _one_line(response.message))
+        if response.code != 250:
+            self._drop()
+            raise UnknownOutcomeError(f"an answer that means nothing here: {_one_line(response)}")
+        return _one_line(response)
+
+    async def reset(self) -> None:
+        """Take back what was offered; a connection that cannot do that is closed."""
+        try:
+            if self._smtp is not None and self._smtp.is_connected:
+                await self._smtp.rset()
+                return
+        except (SMTPException, OSError):
+            pass
+        self._drop()
+
+    async def close(self) -> None:
+        """QUIT, politely but not for long."""
+        try:
+            if self._smtp is not None and self._smtp.is_connected:
+                await self._smtp.quit(timeout=2)
+        except (SMTPException, OSError):
+            pass
+        self._drop()
+
+    async def _mail(self) -> None:
+        await self._say("sender", lambda smtp: smtp.mail(self._server.sender.addr_spec))
+
+    async def _say(self, step: Step, command: Callable[[aiosmtplib.SMTP], Awaitable[object]]) -> None:
+        assert self._smtp is not None  # noqa: S101 open() came before
+        try:
+            await command(self._smtp)
+        except SMTPResponseException as error:
+            if not 400 <= error.code <= 599:
+                self._drop()
+                raise NotHandedError(f"an answer that cannot be read: {_one_line(error)}") from error
+            raise RefusedError(step, error.code, _one_line(error.message)) from error
+        except (SMTPException, OSError, ValueError) as error:
+            self._drop()
+            raise NotHandedError(_one_line(error)) from error
+
+    def _drop(self) -> None:
+        if self._smtp is not None:
+            self._smtp.close()
+        self._smtp = None
+
+
+def _own_name(sender: Address) -> str:
+    """The name to greet with. Asking the resolver for one can hang where there is none, so the sender's domain stands in."""
+    name = socket.gethostname()
+    return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else sender.domain
+
+
+async def _begin_data(smtp: aiosmtplib.SMTP) -> None:
+    response = await smtp.execute_command(b"DATA")
+    if response.code != 354:
+        raise SMTPResponseException(response.code, response.message)
+
+
+def _dot_stuffed(message: bytes) -> bytes:
+    """The message with CRLF line ends only and its dots doubled (RFC 5321, 4.5.2), so that no line of it can end it."""
+    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
+    if not lines.endswith(b"\r\n"):
+        lines += b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", lines) + b".\r\n"
+
+
+def _one_line(what: object) -> str:
+    text = f"{what.code} {what.message}" if isinstance(what, SMTPResponseException | SMTPResponse) else str(what)
+    return clean_text(text.encode("utf-8", "replace").decode(), _LONGEST_REPLY)

@@ -1,0 +1,228 @@
+"""Numbers in words: what a template says of one couple, of none, of nine days. Pure."""
+
+import datetime as dt
+import math
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import polars as pl
+
+from everafter.mail.model import RenderError
+from everafter.signals.model import SIGNAL_SCHEMA
+
+CALL_FACTS = ("starts_at", "ends_at", "timezone", "csm_name", "topic", "ics_url")
+"""What a booked call is told with, beside signals; times are ISO 8601."""
+
+_LONGEST_TEXT = 200
+_LONGEST_NAME = 80
+_LONGEST_URL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """How a vendor type is addressed. a: with its article; form: what it would ask its couples first."""
+
+    a: str
+    form: str
+
+
+TRADES: dict[str, Trade] = {
+    "photographer": Trade("a photographer", "shot list"),
+    "videographer": Trade("a videographer", "list of moments to film"),
+    "dj": Trade("a DJ", "song list"),
+    "band": Trade("a band", "song list"),
+    "venue": Trade("a venue", "questionnaire about the day and the room"),
+    "florist": Trade("a florist", "flower brief"),
+    "caterer": Trade("a caterer", "menu and allergies form"),
+    "planner": Trade("a planner", "planning questionnaire"),
+    "cake": Trade("a cake maker", "flavours and allergies form"),
+    "celebrant": Trade("a celebrant", "ceremony questionnaire"),
+}
+_ANY_TRADE = Trade("a wedding supplier", "questionnaire about the day")
+
+
+def trade(vendor_type: object) -> Trade:
+    """The words for a vendor type; an unknown or null one gets words that fit every trade."""
+    return TRADES.get(str(vendor_type), _ANY_TRADE)
+
+
+def clean_text(value: str, longest: int = _LONGEST_TEXT) -> str:
+    """`value` on one line: control, format (bidi overrides too) and line-breaking characters become one space, then it is cut.
+
+    What is left cannot begin a header, a paragraph or a hidden change of direction.
+    """
+    kept = "".join(" " if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in value)
+    flat = " ".join(kept.split())
+    return flat if len(flat) <= longest else flat[: longest - 1].rstrip() + "…"
+
+
+def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as templates may use them: every signal is there (null when not told), texts are one clean line, NaN is null.
+
+    Raises:
+        RenderError: a signal has a value of another type than the registry says.
+    """
+    known: dict[str, Any] = dict.fromkeys((*SIGNAL_SCHEMA, *CALL_FACTS))
+    for name, value in facts.items():
+        if isinstance(value, str):
+            known[name] = clean_text(value, _longest(name))
+        elif isinstance(value, float) and not math.isfinite(value):
+            known[name] = None
+        elif value is None or isinstance(value, bool | int | float):
+            known[name] = value
+    for name, dtype in SIGNAL_SCHEMA.items():
+        if (value := known[name]) is not None and not _fits(value, dtype):
+            raise RenderError(f"facts.{name}: expected {dtype}, got {value!r}")
+    return known
+
+
+def _longest(name: str) -> int:
+    return _LONGEST_URL if name.endswith("_url") else _LONGEST_NAME if name == "name" else _LONGEST_TEXT
+
+
+def _fits(value: object, dtype: pl.DataType) -> bool:
+    if dtype == pl.Boolean():
+        return isinstance(value, bool)
+    if dtype == pl.String():
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ── filters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def count(number: float, one: str, many: str | None = None) -> str:
+    """How many: `no couples`, `one couple`, `14 couples`. `many` is `one` with an s unless given."""
+    whole = math.floor(number)
+    plural = many or f"{one}s"
+    return f"no {plural}" if whole == 0 else f"one {one}" if whole == 1 else f"{whole:,} {plural}"
+
+
+def days(number: float) -> str:
+    """A length of time in whole days: `less than a day`, `one day`, `9 days`."""
+    return "less than a day" if number < 1 else count(number, "day")
+
+
+def soon(number: float) -> str:
+    """How far ahead: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3 months`."""
+    whole = max(0, math.floor(number))
+    if whole < 2:
+        return ("today", "tomorrow")[whole]
+    return f"in {whole} days" if whole <= 60 else f"in about {round(whole / 30.44)} months"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage, rounded down so that 99.6 % is never called all of it."""
+    return f"{math.floor(share * 100 + 1e-9)}%"
+
+
+def of_couples(active: float, total: float) -> str:
+    """How many of `total` couples (at least one) were active, as a clause: `9 of your 14 couples were active`."""
+    some, whole = math.floor(active), math.floor(total)
+    if whole == 1:
+        return f"your one couple was {'' if some else 'not '}active"
+    if some == whole:
+        return f"all {whole:,} of your couples were active"
+    if some <= 1:
+        return f"{'one' if some else 'none'} of your {whole:,} couples was active"
+    return f"{some:,} of your {whole:,} couples were active"
+
+
+def first_up(text: str) -> str:
+    """The text with its first letter a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def moment(value: str, timezone: str | None = None, until: str | None = None) -> str:
+    """A time as a person says it, in the zone named (an unknown one: UTC): `Tuesday 24 November, 14:30–14:45 (Europe/London)`.
+
+    Raises:
+        RenderError: not ISO 8601.
+    """
+    try:
+        zone: dt.tzinfo = ZoneInfo(timezone) if timezone else dt.UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = dt.UTC
+    start = _at(value, zone)
+    end = f"–{_at(until, zone):%H:%M}" if until else ""
+    return f"{start:%A} {start.day} {start:%B}, {start:%H:%M}{end} ({timezone if zone is not dt.UTC else 'UTC'})"
+
+
+def _at(value: str, zone: dt.tzinfo) -> dt.datetime:
+    try:
+        time = dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise RenderError(f"not a time: {value!r}") from error
+    return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(zone)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "count": count,
+    "days": days,
+    "soon": soon,
+    "percent": percent,
+    "of_couples": of_couples,
+    "first_up": first_up,
+    "moment": moment,
+    "trade": trade,
+}
+
+
+# ── the block of numbers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plain(one: str, many: str) -> Callable[[float], tuple[str, str]]:
+    return lambda number: (f"{math.floor(number):,}", one if math.floor(number) == 1 else many)
+
+
+def _coming(number: float) -> tuple[str, str]:
+    whole = math.floor(number)
+    if whole < 1:
+        return "today", "your next wedding"
+    return (f"{whole:,}", "day until your next wedding" if whole == 1 else "days until your next wedding")
+
+
+_NUMBERS: dict[str, Callable[[float], tuple[str, str]]] = {
+    "clients_total": _plain("couple on your books", "couples on your books"),
+    "clients_active_30d": _plain("active in the last 30 days", "active in the last 30 days"),
+    "forms_waiting": _plain("form waiting for more than a week", "forms waiting for more than a week"),
+    "forms_sent_13w": _plain("form sent in the last three months", "forms sent in the last three months"),
+    "forms_answered_13w": _plain("answered by now", "answered by now"),
+    "journey_emails_13w": _plain("journey e-mail sent in the last three months", "journey e-mails sent in the last three months"),
+    "weddings_90d": _plain("wedding in the next three months", "weddings in the next three months"),
+    "weddings_365d": _plain("wedding in the next twelve months", "weddings in the next twelve months"),
+    "days_to_next_wedding": _coming,
+    "login_days_28d": _plain("day with us in the last four weeks", "days with us in the last four weeks"),
+    "feature_uses_4w": _plain("time you used a tool in the last four weeks", "times you used a tool in the last four weeks"),
+    "limit_ratio": lambda ratio: (percent(ratio), "of what your plan includes"),
+    "onboarding_steps_done": _plain("first step done", "first steps done"),
+    "tickets_open": _plain("question open with our support", "questions open with our support"),
+}
+_NOUGHT_SAYS_SOMETHING = {"clients_active_30d": "clients_total", "forms_answered_13w": "forms_sent_13w"}
+
+
+def number_rows(facts: Mapping[str, Any], names: list[str]) -> list[tuple[str, str]]:
+    """The lines of the numbers block as (figure, label), for those of `names` that say something.
+
+    Null is left out, and so is nought, except where it is a part of something that is not nought (0 of 14 couples active).
+
+    Raises:
+        RenderError: a name has no wording.
+    """
+    rows: list[tuple[str, str]] = []
+    for name in names:
+        if name not in _NUMBERS:
+            raise RenderError(f"Numbers: {name} has no wording")
+        value = facts.get(name)
+        if value is None or (value == 0 and name != "days_to_next_wedding" and not _tells(facts, name)):
+            continue
+        rows.append(_NUMBERS[name](value))
+    return rows
+
+
+def _tells(facts: Mapping[str, Any], name: str) -> bool:
+    whole = _NOUGHT_SAYS_SOMETHING.get(name)
+    return whole is not None and bool(facts.get(whole))

@@ -1,0 +1,291 @@
+"""A real SMTP server on loopback whose recipients misbehave as their names say, and rows for the outbox."""
+
+import asyncio
+import contextlib
+import email
+import email.policy
+import ssl
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from email.message import EmailMessage
+from typing import Any, TypeVar
+
+import psycopg
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from psycopg.types.json import Jsonb
+
+from everafter.core.db import Connection, Pool, connection, make_pool
+from everafter.core.settings import Settings
+from everafter.mail import queries
+from everafter.mail.model import Key, Message
+
+T = TypeVar("T")
+
+TYPICAL: dict[str, Any] = {
+    "name": "Golden Hour Photography",
+    "vendor_type": "photographer",
+    "plan": "studio",
+    "country": "GB",
+    "mrr_minor": 7900,
+    "tenure_days": 412.3,
+    "subscription": "active",
+    "days_since_login": 9.4,
+    "quiet_days": 8.1,
+    "login_days_28d": 11,
+    "login_days_84d": 47,
+    "silence_chance": 0.02,
+    "clients_total": 14,
+    "clients_active_30d": 9,
+    "client_activity": 0.643,
+    "clients_lost_13w": 1,
+    "client_loss_rate": 0.067,
+    "weddings_90d": 3,
+    "weddings_365d": 12,
+    "days_to_next_wedding": 12,
+    "forms_sent_13w": 21,
+    "forms_answered_13w": 16,
+    "form_completion_rate": 0.762,
+    "forms_waiting": 3,
+    "journey_emails_13w": 30,
+    "journey_open_rate": 0.5,
+    "features_adopted": 4,
+    "feature_adoption": 0.8,
+    "feature_uses_4w": 122,
+    "feature_use_ratio": 0.9,
+    "tickets_open": 1,
+    "tickets_4w": 2,
+    "payment_past_due": False,
+    "days_past_due": None,
+    "payments_failed_13w": 0,
+    "limit_ratio": 0.927,
+    "onboarding_steps_done": 3,
+    "onboarding_steps_due": 5,
+    "onboarding_days_behind": 4.2,
+    "fully_activated": False,
+    "pace": 0.9,
+    "off_season": False,
+    "health_score": 58.2,
+    "risk_level": "at_risk",
+    "coverage": 1.0,
+    "churn_risk": 0.44,
+    "churn_level": "medium",
+}
+
+
+class _Server(SMTP):
+    """aiosmtpd with one more misbehaviour: `cut@` loses the connection instead of getting a 354."""
+
+    sink: "Sink"
+
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 the library's name
+        if self.envelope and any(to.startswith("cut") for to in self.envelope.rcpt_tos):
+            self.sink.cuts += 1
+            self.transport.abort()
+            return
+        await super().smtp_DATA(arg)
+
+
+class _Controller(Controller):
+    def __init__(self, sink: "Sink", **kwargs: Any) -> None:
+        self._sink = sink
+        super().__init__(sink, hostname="127.0.0.1", port=0, **kwargs)
+
+    def factory(self) -> SMTP:
+        server = _Server(self.handler, **self.SMTP_kwargs)
+        server.sink = self._sink
+        return server
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        self.port = self.server.sockets[0].getsockname()[1]  # the library would try to connect to port 0
+        super()._trigger_server()
+
+
+@dataclass
+class Sink:
+    """What arrived. The beginning of a recipient's name says how it is treated.
+
+    greylist: 451 to RCPT · nobody: 550 5.1.1 · relay: 550 without a code · policy: 550 5.7.1 · later: 452 to the message ·
+    never: 554 to the message · cut: connection lost at DATA · lost: lost after the message was taken · odd: an answer of no class
+    """
+
+    delay: float = 0.0  # seconds between taking a message and saying so
+    messages: list[tuple[str, EmailMessage]] = field(default_factory=list)
+    taken: threading.Event = field(default_factory=threading.Event)
+    cuts: int = 0
+    resets: int = 0
+    logins: list[bytes] = field(default_factory=list)
+    port: int = 0
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:  # noqa: N802
+        answers = {
+            "greylist": "451 4.7.1 come again in a minute",
+            "nobody": "550 5.1.1 no such mailbox here",
+            "relay": "550 relay access denied",
+            "policy": "550 5.7.1 not by our policy",
+        }
+        if answer := answers.get(address.partition("@")[0].rstrip("0123456789")):
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.resets += 1
+        return "250 ok"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        to = envelope.rcpt_tos[0]
+        who = to.partition("@")[0].rstrip("0123456789")
+        if who == "later":
+            return "452 4.2.2 the mailbox is full"
+        if who == "never":
+            return "554 5.6.0 not like this"
+        assert isinstance(envelope.content, bytes)
+        self.messages.append((to, email.message_from_bytes(envelope.content, policy=email.policy.default)))  # pyright: ignore
+        self.taken.set()
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        if who == "lost":
+            server.transport.abort()
+        return "299 what" if who == "odd" else "250 2.0.0 taken"
+
+    def count(self) -> Counter[str]:
+        """How many copies of each outbox row arrived, by its id out of the Message-ID."""
+        return Counter(str(message["Message-ID"]).strip("<>").partition("@")[0] for _, message in list(self.messages))
+
+    def url(self, scheme: str = "smtp", user: str = "", **options: Any) -> str:
+        """EVERAFTER_SMTP_URL for it."""
+        query = "&".join(f"{name}={value}" for name, value in ({"from": "Nora%20Lind%20<nora@care.example>"} | options).items())
+        return f"{scheme}://{user}127.0.0.1:{self.port}?{query}"
+
+
+@contextlib.contextmanager
+def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SSLContext | None = None, starttls: bool = False,
+         timeout: float = 300) -> Iterator[Sink]:  # fmt: skip
+    """A running server; with `users`, one that wants to be signed in to; with `tls`, one that speaks TLS (or offers it)."""
+    taking = Sink(delay=delay)
+    options: dict[str, Any] = {"timeout": timeout}
+    if users is not None:
+
+        def check(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+            taking.logins.append(data.login)
+            return AuthResult(success=users.get(data.login.decode()) == data.password.decode(), handled=False)
+
+        options |= {"authenticator": check, "auth_required": True}
+    if tls and starttls:
+        options |= {"tls_context": tls, "require_starttls": True}
+    controller = _Controller(taking, ssl_context=tls if tls and not starttls else None, **options)
+    controller.start()
+    try:
+        taking.port = controller.port
+        yield taking
+    finally:
+        controller.stop()
+
+
+# ── the outbox ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sql(database: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a statement, committed."""
+    with psycopg.connect(database, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+        cursor = conn.execute(statement, values)  # pyright: ignore
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+def add_message(database: str, to: str = "couples@example.com", *, template: str = "we_miss_you", topic: str = "success",
+                consent: bool = True, facts: dict[str, Any] | None = None, send_after: str = "0", expires: str = "1 day",
+                status: str = "queued", name: str = "Golden Hour", intervention: uuid.UUID | None = None,
+                supplier: uuid.UUID | None = None) -> Key:  # fmt: skip
+    """A supplier and one message to it; `send_after` and `expires` are intervals from now."""
+    key = Key(supplier or uuid.uuid4(), uuid.uuid4())
+    sql(
+        database,
+        "INSERT INTO suppliers (id, name, consent) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        key.supplier_id, name, consent,
+    )  # fmt: skip
+    sql(
+        database,
+        "INSERT INTO outbox (supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, status, send_after,"
+        " expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, now() + %s::interval, now() + %s::interval)",
+        key.supplier_id, key.id, intervention, template, topic, to, name, Jsonb(TYPICAL if facts is None else facts), status,
+        send_after, expires,
+    )  # fmt: skip
+    return key
+
+
+def add_messages(database: str, number: int) -> None:
+    """That many messages, to as many addresses, of one supplier."""
+    supplier = uuid.uuid4()
+    sql(database, "INSERT INTO suppliers (id, name) VALUES (%s, 'Golden Hour')", supplier)
+    sql(
+        database,
+        "INSERT INTO outbox (supplier_id, id, template, topic, to_email, facts, expires_at)"
+        " SELECT %s, gen_random_uuid(), 'we_miss_you', 'success', format('couple%%s@example.com', n), %s, now() + interval '1 day'"
+        " FROM generate_series(1, %s) n",
+        supplier, Jsonb(TYPICAL), number,
+    )  # fmt: skip
+
+
+def get(database: str, key: Key) -> Message:
+    """The row as it stands."""
+
+    async def read() -> Message | None:
+        async with connection(database) as conn:
+            return await queries.get_message(conn, key.supplier_id, key.id)
+
+    message = asyncio.run(read())
+    assert message is not None
+    return message
+
+
+def with_pool(database: str, do: Callable[[Pool], Awaitable[T]]) -> T:
+    """Run `do` with a pool of its own."""
+
+    async def run() -> T:
+        async with make_pool(database) as pool:
+            return await do(pool)
+
+    return asyncio.run(run())
+
+
+def with_connection(database: str, do: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run `do` in one transaction."""
+
+    async def run() -> T:
+        async with connection(database) as conn:
+            return await do(conn)
+
+    return asyncio.run(run())
+
+
+def sending(settings: Settings, taking: Sink, **options: Any) -> Settings:
+    """The settings with that server."""
+    return replace(settings, smtp_url=taking.url(**options))
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Return once it holds; fail when it does not in time."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[int]:
+    """A server that says one thing to whoever connects, and hangs up."""
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]

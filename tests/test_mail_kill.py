@@ -1,0 +1,184 @@
+"""The promise: handed to the mail server exactly once per decision, whatever happens to the worker.
+
+EVERAFTER_TEST_MESSAGES and EVERAFTER_TEST_KILLS make the drill longer than a test run should be.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers_mail import Sink, add_messages, sink, sql, wait_until
+
+MESSAGES = int(os.environ.get("EVERAFTER_TEST_MESSAGES", "150"))
+KILLS = int(os.environ.get("EVERAFTER_TEST_KILLS", "5"))
+LEASE = 2
+
+
+class Worker:
+    """`everafter work` as a process of its own; what it says goes to a file."""
+
+    def __init__(self, database: str, taking: Sink, log: Path, senders: int) -> None:
+        environment = os.environ | {
+            "EVERAFTER_DATABASE_URL": database,
+            "EVERAFTER_DATA": str(log.parent),
+            "EVERAFTER_SECRET": "a-secret-for-tests",
+            "EVERAFTER_SMTP_URL": taking.url(lease=LEASE, timeout=1),
+        }
+        command = [sys.executable, "-c", "from everafter.cli import main; main()", "work", "--senders", str(senders)]
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+@pytest.fixture
+def start(database: str, tmp_path: Path) -> Iterator[Any]:
+    """Starts workers, and ends those that are left."""
+    workers: list[Worker] = []
+
+    def begin(taking: Sink, senders: int) -> Worker:
+        workers.append(Worker(database, taking, tmp_path / "work.log", senders))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.kill()
+        worker.process.wait()
+    print((tmp_path / "work.log").read_text(encoding="utf-8")[-4000:])
+
+
+def by_status(database: str) -> dict[str, int]:
+    return dict(sql(database, "SELECT status, count(*) FROM outbox GROUP BY status"))  # pyright: ignore
+
+
+def settled(database: str) -> bool:
+    return not sql(database, "SELECT FROM outbox WHERE status IN ('queued', 'claimed', 'handing') LIMIT 1")
+
+
+def account_for(database: str, taking: Sink, kills: int, senders: int) -> Counter[str]:
+    """Every row has ended, and the sink agrees with each: accepted means one copy, in doubt means one or none."""
+    copies = taking.count()
+    rows = sql(database, "SELECT id::text, status FROM outbox")
+    doubled = [row for row, number in copies.items() if number > 1]
+    assert doubled == [], "a message came twice"
+    assert set(copies) <= {row for row, _ in rows}
+    lost = [row for row, status in rows if status == "accepted" and not copies[row]]
+    assert lost == [], "a message counts as accepted and never came"
+    ends = Counter(status for _, status in rows)
+    assert set(ends) <= {"accepted", "in_doubt"}, ends
+    assert ends["in_doubt"] <= kills * senders, "only what a killed worker had in the air may be in doubt"
+    came = sum(1 for row, status in rows if status == "in_doubt" and copies[row])
+    assert sum(copies.values()) == ends["accepted"] + came
+    print(f"{len(rows)} messages, {kills} kills, {senders} senders: {dict(ends)}, {came} of those in doubt had come")
+    return ends
+
+
+@pytest.mark.parametrize("senders", [1, 4])
+def test_killed_at_random_nothing_doubles_and_nothing_is_lost(database: str, start: Any, senders: int) -> None:
+    dice, kills = random.Random(senders), 0
+    add_messages(database, MESSAGES)
+    with sink(delay=0.02) as taking:
+        worker = start(taking, senders)
+        for kill in range(KILLS):
+            target = len(taking.messages) + dice.randint(1, max(1, MESSAGES // (2 * KILLS)))
+            wait_until(lambda target=target: len(taking.messages) >= target or settled(database), 60)
+            time.sleep(dice.random() * 0.08)
+            if settled(database):
+                break
+            worker.signal(signal.SIGKILL)
+            assert worker.process.wait() == -signal.SIGKILL
+            kills = kill + 1
+            # What a killed worker had claimed waits for its lease, two minutes; a test need not.
+            sql(database, "UPDATE outbox SET lease_until = least(lease_until, now() + interval '1 s') WHERE status = 'claimed'")
+            worker = start(taking, senders)
+        wait_until(lambda: settled(database), 60)
+        worker.signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0
+        time.sleep(0.1)
+        account_for(database, taking, kills, senders)
+    assert kills > KILLS // 2, "the messages must last for the kills"
+
+
+def test_frozen_longer_than_its_lease_it_does_no_harm(database: str, start: Any) -> None:
+    """A worker stopped by SIGSTOP with messages in the air, and another that takes over; then the first goes on.
+
+    The mail server waits 1 s for input and the lease is 2 s: what it wakes up with, nobody listens to any more.
+    """
+    dice = random.Random(3)
+    add_messages(database, MESSAGES)
+    freezes = 2
+    with sink(delay=0.02, timeout=1) as taking:
+        first, second = start(taking, 2), start(taking, 2)
+        for frozen in (first, second):
+            target = len(taking.messages) + dice.randint(5, 30)
+            wait_until(lambda target=target: len(taking.messages) >= target or settled(database), 60)
+            frozen.signal(signal.SIGSTOP)
+            sql(database, "UPDATE outbox SET lease_until = least(lease_until, now() + interval '1 s') WHERE status = 'claimed'")
+            time.sleep(LEASE + 1.5)
+            frozen.signal(signal.SIGCONT)
+        wait_until(lambda: settled(database), 60)
+        for worker in (first, second):
+            worker.signal(signal.SIGTERM)
+            assert worker.process.wait(30) == 0
+        account_for(database, taking, freezes, 2)
+
+
+def test_sigterm_under_load_leaves_nothing_in_the_air(database: str, start: Any) -> None:
+    add_messages(database, MESSAGES)
+    with sink(delay=0.3) as taking:
+        worker = start(taking, 4)
+        wait_until(lambda: len(taking.messages) >= 10, 30)
+        began = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0
+        assert time.monotonic() - began < 10
+        ends = by_status(database)
+        assert set(ends) == {"accepted", "queued"}
+        assert ends["accepted"] == len(taking.messages)
+        assert set(taking.count().values()) == {1}
+
+
+def test_the_database_goes_away_and_comes_back(database: str, start: Any) -> None:
+    """Every connection is cut again and again while messages travel: what was answered is written down all the same."""
+    add_messages(database, MESSAGES)
+    stop = threading.Event()
+    cuts = 0
+
+    def cut() -> None:
+        nonlocal cuts
+        while not stop.wait(0.4):
+            cuts += len(
+                sql(
+                    database,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                )
+            )
+
+    with sink(delay=0.02) as taking:
+        worker = start(taking, 4)
+        wait_until(lambda: len(taking.messages) >= 5, 30)
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        time.sleep(3)
+        stop.set()
+        cutter.join()
+        wait_until(lambda: settled(database), 60)
+        worker.signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0
+        assert cuts >= 5
+        # The worker lived, so it knows what became of every message but those whose `handing` it could not see committed.
+        ends = account_for(database, taking, 0, 4)
+    assert ends["accepted"] == MESSAGES

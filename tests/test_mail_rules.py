@@ -1,0 +1,100 @@
+"""The outbox's policy: answers, waiting, addresses, tokens."""
+
+import base64
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.mail.model import Key
+from everafter.mail.rules import (
+    MAX_ATTEMPTS,
+    Step,
+    Verdict,
+    judge_refusal,
+    links_of,
+    message_id,
+    one_click_token,
+    one_click_token_key,
+    parse_address,
+    retry_seconds,
+    sender_of,
+)
+
+KEY = Key(uuid.UUID(int=7), uuid.UUID(int=8))
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "text", "verdict"),
+    [
+        ("recipient", 451, "4.7.1 greylisted", "defer"),
+        ("recipient", 421, "too busy", "defer"),
+        ("data", 452, "4.3.1 no space", "defer"),
+        ("sender", 553, "5.7.1 not your address", "defer"),
+        ("sender", 530, "authenticate first", "defer"),
+        ("recipient", 550, "5.1.1 <x@example.com>: Recipient address rejected: User unknown", "bad_address"),
+        ("recipient", 550, "5.1.10 null MX", "bad_address"),
+        ("recipient", 550, "5.2.1 this mailbox is disabled", "bad_address"),
+        ("recipient", 550, "No such user here", "bad_address"),
+        ("recipient", 553, "mailbox does not exist", "bad_address"),
+        ("recipient", 550, "5.7.1 user unknown to our policy", "dead"),
+        ("recipient", 550, "relay access denied: unknown user", "dead"),
+        ("recipient", 554, "5.7.1 blocked by reputation", "dead"),
+        ("recipient", 552, "5.2.2 mailbox full", "dead"),
+        ("recipient", 550, "rejected", "dead"),
+        ("data", 550, "5.1.1 no such user after all", "bad_address"),
+        ("data", 550, "no such user", "dead"),
+        ("data", 554, "5.6.0 not like this", "dead"),
+    ],
+)
+def test_what_an_answer_means(step: Step, code: int, text: str, verdict: Verdict) -> None:
+    assert judge_refusal(step, code, text) == verdict
+
+
+def test_waiting_grows_and_stays_bounded() -> None:
+    waits = [retry_seconds(attempt, 0) for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert waits == sorted(waits) and waits[0] == 60 and waits[-1] == 14400
+    assert retry_seconds(1, 1) == 75
+
+
+@pytest.mark.parametrize("email", ["", "a", "@b", "a@", "a b@c.example", "a@b@c\n", "a@c.example\r\nX: y", "ä@c.example", "a@b c"])
+def test_what_is_no_address(email: str) -> None:
+    with pytest.raises(ValueError, match="not an e-mail address"):
+        parse_address(email)
+
+
+@given(st.text(max_size=200))
+def test_no_name_breaks_a_header(name: str) -> None:
+    address = parse_address("a@b.example", name)
+    assert not any(char in str(address) for char in "\r\n\0\u2028\u0085")
+
+
+def test_the_message_id_stays(settings_sender: str = "nora@care.example") -> None:
+    assert message_id(KEY.id, settings_sender) == "<00000000-0000-0000-0000-000000000008@care.example>"
+    assert sender_of(None, "https://care.example").addr_spec == "success@care.example"
+    assert sender_of("smtp://x?from=a@b.example", "https://care.example").addr_spec == "a@b.example"
+
+
+def test_a_token_speaks_for_its_row_alone() -> None:
+    token = one_click_token("secret", KEY)
+    assert len(token) == 64 and token.isascii()
+    assert one_click_token_key("secret", token) == KEY
+    assert one_click_token_key("another secret", token) is None
+    raw = base64.urlsafe_b64decode(token)
+    for place in range(len(raw)):
+        changed = bytes([*raw[:place], raw[place] ^ 1, *raw[place + 1 :]])
+        assert one_click_token_key("secret", base64.urlsafe_b64encode(changed).decode()) is None
+
+
+@given(st.text(max_size=100))
+def test_any_other_text_is_no_token(text: str) -> None:
+    assert one_click_token_key("secret", text) is None
+
+
+def test_only_success_mail_can_be_stopped() -> None:
+    sender = parse_address("nora@care.example")
+    assert links_of("https://x", "s", KEY, "transactional", sender).unsubscribe is None
+    links = links_of("https://x", "s", KEY, "success", sender)
+    assert links.unsubscribe == f"https://x/u/{one_click_token('s', KEY)}"
+    assert (links.go, links.sender) == ("https://x/go/", "nora@care.example")

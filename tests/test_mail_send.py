@@ -1,0 +1,469 @@
+"""Sending through a real SMTP server: every answer it can give, and what becomes of the row."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from everafter.core.errors import SettingsError
+from everafter.core.settings import Settings
+from everafter.mail import jobs, queries
+from everafter.mail.jobs import Work, send_due, sweep_outbox
+from everafter.mail.model import Key, Tally
+from everafter.mail.rules import MAX_ATTEMPTS
+from everafter.mail.smtp import MailServerError, mail_server
+from helpers_mail import (
+    Sink,
+    add_message,
+    add_messages,
+    get,
+    raw_server,
+    sending,
+    sink,
+    sql,
+    wait_until,
+    with_connection,
+    with_pool,
+)
+
+
+def send(settings: Settings, taking: Sink, *, senders: int = 2, **options: Any) -> Tally:
+    """Send what is due through that server."""
+    with_server = sending(settings, taking, **options)
+    assert settings.database_url is not None
+    return with_pool(settings.database_url, lambda pool: send_due(pool, with_server, senders=senders))
+
+
+def sweep(database: str) -> None:
+    with_connection(database, lambda conn: queries.sweep(conn, MAX_ATTEMPTS))
+
+
+def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
+    key = add_message(database, name="Żółw & Söhne")
+    with sink() as taking:
+        assert send(settings, taking) == Tally(accepted=1)
+        assert send(settings, taking) == Tally()
+    [(to, message)] = taking.messages
+    assert to == "couples@example.com"
+    assert str(message["From"]) == "Nora Lind <nora@care.example>"
+    assert str(message["To"]) == "Żółw & Söhne <couples@example.com>"
+    assert message["Subject"] == "3 forms still waiting for an answer"
+    assert message["Message-ID"] == f"<{key.id}@care.example>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Date"].datetime.tzinfo is not None
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert message["List-Unsubscribe"].startswith("<http://testserver/u/")
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert text is not None and html is not None
+    assert "  14  couples on your books" in text.get_content().replace("\r\n", "\n")
+    assert ">14</td>" in html.get_content()
+    row = get(database, key)
+    assert (row.status, row.attempt, row.smtp_reply, row.status_reason) == ("accepted", 1, "250 2.0.0 taken", None)
+    assert row.accepted_at is not None and row.lease_until is None
+    assert row.subject == message["Subject"]
+    assert row.body_text == text.get_content().replace("\r\n", "\n")
+
+
+def test_transactional_mail_cannot_be_unsubscribed_and_needs_no_consent(settings: Settings, database: str) -> None:
+    add_message(database, template="payment_failed", topic="transactional", consent=False)
+    with sink() as taking:
+        assert send(settings, taking).accepted == 1
+    [(_, message)] = taking.messages
+    assert "List-Unsubscribe" not in message and "List-Unsubscribe-Post" not in message
+
+
+def test_an_invitation_travels_as_alternative_and_attachment(settings: Settings, database: str) -> None:
+    ics = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nSUMMARY:Anruf über Formulare\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    facts = {"name": "A", "starts_at": "2026-11-24T14:30:00Z", "ends_at": "2026-11-24T14:45:00Z", "ics": ics}
+    add_message(database, template="call_booked", topic="transactional", facts=facts)
+    with sink() as taking:
+        send(settings, taking)
+    [(_, message)] = taking.messages
+    parts = {part.get_content_type(): part for part in message.walk()}
+    assert list(parts) == [
+        "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/calendar", "application/ics",
+    ]  # fmt: skip
+    assert parts["text/calendar"]["Content-Type"].params["method"] == "REQUEST"
+    assert "Anruf über Formulare" in parts["text/calendar"].get_content()
+    assert parts["application/ics"].get_filename() == "invite.ics"
+    assert parts["application/ics"].get_content().decode() == ics
+
+
+@pytest.mark.parametrize(
+    ("who", "status", "reply"),
+    [
+        ("greylist", "queued", "451 4.7.1 come again in a minute"),
+        ("later", "queued", "452 4.2.2 the mailbox is full"),
+        ("cut", "queued", "the connection was lost before the message was begun"),
+        ("nobody", "dead", "550 5.1.1 no such mailbox here"),
+        ("relay", "dead", "550 relay access denied"),
+        ("policy", "dead", "550 5.7.1 not by our policy"),
+        ("never", "dead", "554 5.6.0 not like this"),
+        ("lost", "handing", None),
+        ("odd", "handing", None),
+    ],
+)
+def test_what_each_answer_leads_to(settings: Settings, database: str, who: str, status: str, reply: str | None) -> None:
+    key, other = add_message(database, f"{who}1@example.com"), add_message(database, "fine@example.com")
+    with sink() as taking:
+        tally = send(settings, taking, senders=1)
+        assert send(settings, taking) == Tally(), "it must wait before it is tried again"
+    row = get(database, key)
+    assert row.status == status
+    assert (row.smtp_reply or "").startswith(reply or "") and (row.smtp_reply is None) == (reply is None)
+    assert get(database, other).status == "accepted", "another message must not suffer"
+    assert tally.accepted == 1
+    assert taking.count()[str(key.id)] == (1 if status == "handing" else 0)
+    suppressed = sql(database, "SELECT email, topic FROM suppressions")
+    assert suppressed == ([("nobody1@example.com", "*")] if who == "nobody" else [])
+    if status == "queued":
+        assert 55 < (row.send_after - row.created_at).total_seconds() < 80, "the first wait is about a minute"
+
+
+def test_a_bad_address_gets_nothing_more(settings: Settings, database: str) -> None:
+    add_message(database, "nobody1@example.com")
+    later = add_message(database, "Nobody1@Example.com", topic="transactional", send_after="1 hour")
+    with sink() as taking:
+        send(settings, taking)
+        sql(database, "UPDATE outbox SET send_after = now() WHERE id = %s", later.id)
+        send(settings, taking)
+    assert get(database, later).status == "suppressed"
+
+
+def test_a_message_put_off_is_sent_later_with_the_same_words(settings: Settings, database: str) -> None:
+    key = add_message(database, "later1@example.com")
+    with sink() as taking:
+        send(settings, taking)
+        first = get(database, key)
+        sql(database, "UPDATE outbox SET send_after = now(), to_email = 'well@example.com', facts = '{}' WHERE id = %s", key.id)
+        assert send(settings, taking).accepted == 1
+    row = get(database, key)
+    assert (row.attempt, row.body_text) == (2, first.body_text)
+    assert taking.count() == {str(key.id): 1}
+
+
+def test_putting_off_ends(settings: Settings, database: str) -> None:
+    key = add_message(database, "greylist1@example.com")
+    sql(database, "UPDATE outbox SET attempt = %s WHERE id = %s", MAX_ATTEMPTS - 1, key.id)
+    with sink() as taking:
+        assert send(settings, taking).dead == 1
+    assert get(database, key).status_reason == "given up: 451 4.7.1 come again in a minute"
+
+
+def test_a_message_that_cannot_be_made_ends_alone(settings: Settings, database: str) -> None:
+    wrong = [
+        add_message(database, template="no_such_template"),
+        add_message(database, facts={"clients_total": "many"}),
+        add_message(database, "not an address"),
+        add_message(database, "a@example.com\r\nBcc: all@example.com"),
+        add_message(database, "<a@example.com>, b@example.com"),
+        add_message(database, "käthe@example.com"),
+    ]
+    good = add_message(database, "kaethe@bücher.example")
+    with sink() as taking:
+        assert send(settings, taking) == Tally(accepted=1, dead=len(wrong))
+    assert [get(database, key).status for key in wrong] == ["dead"] * len(wrong)
+    assert all((get(database, key).status_reason or "").startswith("cannot be made: ") for key in wrong)
+    assert get(database, good).status == "accepted"
+    assert [to for to, _ in taking.messages] == ["kaethe@xn--bcher-kva.example"]
+
+
+def test_what_happened_since_the_decision_counts(settings: Settings, database: str) -> None:
+    keys = {
+        "unsubscribed": add_message(database, "Gone@Example.com"),
+        "bounced": add_message(database, "dead@example.com", topic="transactional"),
+        "no consent": add_message(database, consent=False),
+        "too late": add_message(database, expires="-1 second"),
+        "supplier gone": add_message(database),
+    }
+    sql(database, "DELETE FROM suppliers WHERE id = %s", keys["supplier gone"].supplier_id)
+    sql(database, "INSERT INTO suppressions VALUES ('gone@example.com', 'success', 'x'), ('dead@example.com', '*', 'x')")
+    waiting = {
+        "not yet": add_message(database, send_after="1 hour"),
+        "a past day": add_message(database, status="replayed"),
+    }
+    still = add_message(database, "gone@example.com", template="payment_failed", topic="transactional")
+    with sink() as taking:
+        assert send(settings, taking) == Tally(accepted=1, withheld=5)
+    assert {name: get(database, key).status for name, key in keys.items()} == {
+        "unsubscribed": "suppressed", "bounced": "suppressed", "no consent": "suppressed", "too late": "expired",
+        "supplier gone": "suppressed",
+    }  # fmt: skip
+    assert {name: get(database, key).status for name, key in waiting.items()} == {"not yet": "queued", "a past day": "replayed"}
+    assert taking.count() == {str(still.id): 1}
+
+
+@pytest.mark.parametrize("then", ["suppress", "expire", "pause", "lease over", "another worker"])
+def test_what_happens_between_claim_and_hand_over_counts(
+    settings: Settings, database: str, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    key = add_message(database)
+    statements = {
+        "suppress": "INSERT INTO suppressions VALUES ('couples@example.com', 'success', 'unsubscribed')",
+        "expire": "UPDATE outbox SET expires_at = now()",
+        "pause": "INSERT INTO mail_pause (id, reason) VALUES (1, 'a look first')",
+        "lease over": "UPDATE outbox SET lease_until = now() - interval '1 second'",
+        "another worker": "UPDATE outbox SET owner = 'somebody else', attempt = attempt + 1",
+    }
+
+    async def offer_late(self: Any, recipient: Any, offer: Any = jobs.Session.offer) -> None:
+        await offer(self, recipient)
+        await asyncio.to_thread(sql, database, statements[then])
+
+    monkeypatch.setattr(jobs.Session, "offer", offer_late)
+    with sink() as taking:
+        send(settings, taking, senders=1)
+        assert taking.resets >= 1, "the recipient was offered, so it must be taken back"
+    assert taking.messages == []
+    status = {"suppress": "suppressed", "expire": "expired", "another worker": "claimed"}.get(then, "queued")
+    assert get(database, key).status == status
+
+
+def test_unsubscribing_waits_for_no_one_and_wins_over_the_queue(settings: Settings, database: str) -> None:
+    keys = [add_message(database, "Ann@example.com"), add_message(database, "ann@EXAMPLE.com", send_after="2 days")]
+    transactional = add_message(database, "ann@example.com", topic="transactional", template="payment_failed")
+    claimed = with_connection(database, lambda conn: queries.claim(conn, keys[0], "a worker", 60))
+    assert claimed is not None
+    assert with_connection(database, lambda conn: queries.suppress(conn, "ann@example.com", "success", "unsubscribed")) == 2
+    assert [get(database, key).status for key in (*keys, transactional)] == ["suppressed", "suppressed", "queued"]
+
+
+def test_stale_mail_expires_by_itself_and_leases_end(settings: Settings, database: str) -> None:
+    stale, lapsed, handed = (add_message(database) for _ in range(3))
+    worn = add_message(database)
+    sql(database, "UPDATE outbox SET expires_at = now(), status_reason = 'put off: 451' WHERE id = %s", stale.id)
+    set_to = "UPDATE outbox SET status = %s, owner = 'gone', attempt = %s, lease_until = now() - interval '1 second' WHERE id = %s"
+    sql(database, set_to, "claimed", 1, lapsed.id)
+    sql(database, set_to, "claimed", MAX_ATTEMPTS, worn.id)
+    sql(database, set_to, "handing", 1, handed.id)
+    said = with_pool(database, lambda pool: sweep_outbox(Work(pool, settings, database)))
+    assert said == "1 expired, 1 given back to the queue, 1 in doubt (everafter mail list --status in_doubt)"
+    states = [get(database, key).status for key in (stale, lapsed, worn, handed)]
+    assert states == ["expired", "queued", "dead", "in_doubt"]
+    assert get(database, stale).status_reason == "its time had passed; before: put off: 451"
+    assert with_pool(database, lambda pool: sweep_outbox(Work(pool, settings, database))) is None
+
+
+def test_an_answer_after_the_lease_settles_the_doubt(settings: Settings, database: str) -> None:
+    add_message(database)
+
+    async def late(pool: Any) -> Tally:
+        async def meanwhile() -> None:
+            await asyncio.to_thread(wait_until, lambda: taking.messages)
+            await asyncio.to_thread(sql, database, "UPDATE outbox SET lease_until = now() - interval '1 second'")
+            await asyncio.to_thread(sweep, database)
+            assert await asyncio.to_thread(sql, database, "SELECT status FROM outbox") == [("in_doubt",)]
+
+        tally, _ = await asyncio.gather(send_due(pool, sending(settings, taking), senders=1), meanwhile())
+        return tally
+
+    with sink(delay=1) as taking:
+        assert with_pool(database, late).accepted == 1
+    assert sql(database, "SELECT status FROM outbox") == [("accepted",)]
+
+
+def test_a_slow_server_leaves_the_message_in_doubt_and_it_is_not_sent_again(settings: Settings, database: str) -> None:
+    key = add_message(database)
+    with sink(delay=3) as taking:
+        assert send(settings, taking, timeout=0.3, lease=1) == Tally(unknown=1)
+        sql(database, "UPDATE outbox SET lease_until = now() - interval '1 second'")
+        sweep(database)
+        assert send(settings, taking, timeout=0.3, lease=1) == Tally()
+    assert get(database, key).status == "in_doubt"
+    assert taking.count() == {str(key.id): 1}
+
+
+def test_a_person_settles_the_doubt(settings: Settings, database: str) -> None:
+    sent, again = add_message(database), add_message(database, expires="1 minute")
+    sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'gone', attempt = 1")
+    assert with_connection(database, lambda conn: queries.resolve_sent(conn, sent, "Nora"))
+    assert with_connection(database, lambda conn: queries.resolve_resend(conn, again, "Nora"))
+    assert not with_connection(database, lambda conn: queries.resolve_resend(conn, sent, "Nora"))
+    with sink() as taking:
+        assert send(settings, taking) == Tally(accepted=1)
+    assert taking.count() == {str(again.id): 1}
+    assert get(database, sent).status_reason == "found sent by Nora"
+
+
+def test_one_address_gets_one_copy_of_an_intervention(settings: Settings, database: str) -> None:
+    supplier, intervention = uuid.uuid4(), uuid.uuid4()
+    add_message(database, "ann@example.com", supplier=supplier, intervention=intervention)
+
+    async def copy(conn: Any, email: str) -> bool:
+        row = await (await conn.execute("SELECT now() + interval '1 day'")).fetchone()
+        return await queries.enqueue(
+            conn, Key(supplier, uuid.uuid4()), template="we_miss_you", topic="success", to_email=email, to_name="Ann",
+            facts={}, expires_at=row[0], intervention_id=intervention,
+        )  # fmt: skip
+
+    assert not with_connection(database, lambda conn: copy(conn, "Ann@Example.com"))
+    assert with_connection(database, lambda conn: copy(conn, "bob@example.com"))
+    with sink() as taking:
+        assert send(settings, taking).accepted == 2
+    assert sorted(to for to, _ in taking.messages) == ["ann@example.com", "bob@example.com"]
+
+
+def test_two_workers_share_without_doubles(settings: Settings, database: str) -> None:
+    add_messages(database, 120)
+
+    async def both(pool: Any) -> list[Tally]:
+        with_server = sending(settings, taking)
+        return list(await asyncio.gather(*(send_due(pool, with_server, senders=3) for _ in range(2))))
+
+    with sink() as taking:
+        tallies = with_pool(database, both)
+    assert sum(tally.accepted for tally in tallies) == 120
+    assert all(tally.accepted for tally in tallies)
+    assert set(taking.count().values()) == {1} and len(taking.count()) == 120
+
+
+def test_confirmations_do_not_wait_behind_campaigns(settings: Settings, database: str) -> None:
+    add_messages(database, 30)
+    booked = add_message(database, template="call_booked", topic="transactional")
+    with sink() as taking:
+        send(settings, taking, senders=1)
+    assert str(booked.id) in taking.messages[0][1]["Message-ID"]
+
+
+def test_a_paused_outbox_stands_still(settings: Settings, database: str) -> None:
+    key = add_message(database)
+    with_connection(database, lambda conn: queries.pause(conn, "the wrong playbook"))
+    with sink() as taking:
+        assert send(settings, taking) == Tally()
+        assert with_connection(database, queries.resume)
+        assert send(settings, taking).accepted == 1
+    assert get(database, key).attempt == 1
+
+
+# ── the server ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: str) -> None:
+    key = add_message(database)
+    for answer in (b"554 go away\r\n", b"421 not now\r\n", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+
+        async def refused(pool: Any, answer: bytes = answer) -> None:
+            async with raw_server(answer) as port:
+                with pytest.raises(MailServerError, match="cannot be used"):
+                    await send_due(pool, replace(settings, smtp_url=f"smtp://127.0.0.1:{port}"))
+
+        with_pool(database, refused)
+    nobody_there = replace(settings, smtp_url="smtp://127.0.0.1:1")
+    with pytest.raises(MailServerError, match=r"smtp://127\.0\.0\.1:1 cannot be used"):
+        with_pool(database, lambda pool: send_due(pool, nobody_there))
+    row = get(database, key)
+    assert (row.status, row.attempt) == ("queued", 0)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS context, and the certificate that a client must trust for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    trust, both = tmp_path / "trust.pem", tmp_path / "both.pem"
+    trust.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    both.write_bytes(trust.read_bytes() + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context, trust
+
+
+def test_starttls_and_signing_in(
+    settings: Settings, database: str, certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = add_message(database)
+    context, trust = certificate
+    with sink(users={"nora": "open sesame"}, tls=context, starttls=True) as taking:
+        with pytest.raises(MailServerError, match="certificate"):
+            send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@")
+        monkeypatch.setenv("SSL_CERT_FILE", str(trust))
+        with pytest.raises(MailServerError, match="535"):
+            send(settings, taking, scheme="smtp+starttls", user="nora:wrong@")
+        assert get(database, key).attempt == 0
+        assert send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@").accepted == 1
+    assert taking.logins[-1] == b"nora"
+
+
+def test_a_server_without_starttls_gets_nothing_in_clear(settings: Settings, database: str) -> None:
+    key = add_message(database)
+    with sink() as taking, pytest.raises(MailServerError, match="STARTTLS"):
+        send(settings, taking, scheme="smtp+starttls")
+    assert (get(database, key).status, taking.messages) == ("queued", [])
+
+
+def test_tls_from_the_first_byte(
+    settings: Settings, database: str, certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_message(database)
+    context, trust = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust))
+    with sink(tls=context) as taking:
+        assert send(settings, taking, scheme="smtps").accepted == 1
+
+
+def test_a_connection_that_went_stale_is_opened_anew(settings: Settings, database: str) -> None:
+    add_message(database, "first@example.com")
+
+    async def two(pool: Any) -> Tally:
+        stop = asyncio.Event()
+        work = asyncio.create_task(send_due(pool, sending(settings, taking), senders=1, stop=stop))
+        await asyncio.to_thread(wait_until, lambda: len(taking.messages) == 1)
+        await asyncio.sleep(1.5)  # the server hangs up on who is idle for a second
+        await asyncio.to_thread(add_message, database, "second@example.com")
+        await asyncio.to_thread(wait_until, lambda: len(taking.messages) == 2)
+        stop.set()
+        return await work
+
+    with sink(timeout=1) as taking:
+        assert with_pool(database, two) == Tally(accepted=2)
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("smtp://mail.example?sender=a@example.com", "unknown option 'sender'"),
+        ("smtp://mail.example?from=nobody", "from='nobody'"),
+        ("smtp://mail.example?from=A%0aBcc:x@example.com%20<a@example.com%0ab>", "from="),
+        ("smtp://mail.example?app=javascript:alert(1)", "app="),
+        ("smtp://mail.example?lease=soon", "could not convert"),
+        ("smtp://mail.example?lease=1&timeout=60", "lease no shorter"),
+        ("smtp://nora:secret@mail.example", "in clear"),
+        ("smtp://mail.example:99999", "range"),
+    ],
+)
+def test_a_wrong_setting_says_so(settings: Settings, url: str, what: str) -> None:
+    with pytest.raises(SettingsError, match="EVERAFTER_SMTP_URL") as caught:
+        mail_server(replace(settings, smtp_url=url))
+    assert what in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+def test_where_mail_comes_from(settings: Settings) -> None:
+    server = mail_server(
+        replace(settings, smtp_url="smtps://u:p%40ss@mail.example?from=care@example.com", base_url="https://x.example")
+    )
+    assert server is not None
+    assert (server.port, server.password, server.sender.addr_spec) == (465, "p@ss", "care@example.com")
+    assert server.place == "smtps://mail.example:465"
+    default = mail_server(replace(settings, smtp_url="smtp://127.0.0.1", base_url="https://success.platform.example"))
+    assert default is not None and str(default.sender) == "Your success team <success@success.platform.example>"
+    bare = mail_server(replace(settings, smtp_url="smtp://127.0.0.1", base_url="http://127.0.0.1:8000"))
+    assert bare is not None and bare.sender.addr_spec == "success@localhost"
