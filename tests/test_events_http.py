@@ -402,3 +402,51 @@ def test_reading_back(server: Server, supplier: str, key: str) -> None:
     assert post(server, None, b"", "/api/rejects").status_code == 405
     with server.client("ingest") as client:
         assert client.get("/api/rejects").status_code == 403
+
+
+def test_posthogs_sdks_are_understood(server: Server, supplier: str, key: str) -> None:
+    def event(name: str, **properties: Any) -> dict[str, Any]:
+        return {
+            "event": name,
+            "distinct_id": supplier,
+            "uuid": str(uuid.uuid4()),
+            "properties": {"$lib": "posthog-python", **properties},
+        }
+
+    sent = {
+        "api_key": key,
+        "historical_migration": False,
+        "batch": [
+            event("login"),
+            event("$pageview", **{"$pathname": "/clients"}),
+            event("$set", **{"$set": {"plan": "pro"}}),
+            event("$groupidentify", **{"$group_type": "supplier", "$group_key": supplier, "$group_set": {"name": "Ann"}}),
+            {**event("feature_used", feature="forms", **{"$groups": {"supplier": supplier}}), "distinct_id": "person-7"},
+            event("$create_alias", alias="anonymous"),
+            event("client_active"),
+            7,
+        ],
+    }
+    for path in ("/batch", "/batch/"):
+        answer = post(server, None, sent, path)
+        assert answer.status_code == 200
+        assert codes(answer) == [(6, "missing_property"), (7, "unreadable")]
+    assert answer.json()["accepted"] == 1, "only the alias, which is not remembered"
+    for path in ("/capture/", "/e/", "/i/v0/e/", "/e"):
+        one = {**event("login", token=key), "timestamp": "2026-11-01T10:00:00Z"}
+        assert post(server, None, one, path).json()["accepted"] == 1
+        assert post(server, None, [event("login", token=key)], path).json()["accepted"] == 1
+    kept = server.sql("SELECT type, properties FROM events WHERE type <> 'login' ORDER BY type")
+    assert kept == [("feature_used", {"feature": "forms"}), ("page", {"name": "/clients"})]
+    assert server.sql("SELECT name, plan FROM suppliers") == [("Ann", "pro")]
+    for body in (b"{", b'"x"', b"[" * 5000, b'{"batch": 1, "api_key": "k"}', b"\xff"):
+        assert post(server, key, body, "/e/").status_code == 400
+
+
+def test_the_description_names_the_body(server: Server) -> None:
+    paths = httpx.get(f"{server.base_url}/openapi.json").json()["paths"]
+    for path in ("/v1/batch", "/v1/track", "/v1/identify"):
+        schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema["type"] == "object"
+        assert {"200", "400", "401", "413", "503"} <= paths[path]["post"]["responses"].keys()
+    assert paths["/v1/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"] == ["batch"]

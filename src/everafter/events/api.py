@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -30,9 +31,11 @@ from everafter.core.web import (
 )
 from everafter.events import queries
 from everafter.events.body import Gate, read_body
+from everafter.events.describe import BatchOperation, CallOperation
 from everafter.events.ingest import Outcome, take_in
 from everafter.events.jobs import FoldLoop
 from everafter.events.model import CANONICAL, Checked
+from everafter.events.posthog import decode_posthog
 from everafter.events.rules import check_events
 from everafter.events.segment import CALLS, Received, decode_request
 from everafter.suppliers.model import BadTrait, Said
@@ -45,6 +48,7 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
     "Access-Control-Max-Age": "86400",
 }
+_POSTHOG_PATHS = ("/batch", "/capture", "/e", "/i/v0/e")
 # From here on reading and checking takes longer than the loop should stand still.
 _THREAD_BYTES = 256 * 1024
 
@@ -70,7 +74,10 @@ class Ingested(msgspec.Struct):
 # ── ingest ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def ingest(request: AnyRequest, call: str | None) -> Response[Ingested]:
+Decode = Callable[[bytes, datetime], Received]
+
+
+async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
     """Take in one request; the answer goes out after the commit."""
     state = request.app.state
     counters: Counters = state.counters
@@ -82,8 +89,10 @@ async def ingest(request: AnyRequest, call: str | None) -> Response[Ingested]:
         body = await read_body(request.stream(), request.headers.get("content-encoding", ""), hold)
         received_at = datetime.now(UTC)
         names: dict[str, str] = state.playbook.event_names
-        prepare = asyncio.to_thread(_prepare, body, call, received_at, names) if len(body) > _THREAD_BYTES else None
-        prepared = await prepare if prepare else _prepare(body, call, received_at, names)
+        if len(body) > _THREAD_BYTES:
+            prepared = await asyncio.to_thread(_prepare, body, decode, received_at, names)
+        else:
+            prepared = _prepare(body, decode, received_at, names)
         if key is None:
             await _require_ingest(state, prepared.received.key)
         async with gate.work:
@@ -106,8 +115,8 @@ class _Prepared(msgspec.Struct):
     bad_traits: list[tuple[int, BadTrait]]
 
 
-def _prepare(body: bytes, call: str | None, received_at: datetime, names: dict[str, str]) -> _Prepared:
-    received = decode_request(body, call, received_at)
+def _prepare(body: bytes, decode: Decode, received_at: datetime, names: dict[str, str]) -> _Prepared:
+    received = decode(body, received_at)
     checked = check_events(received.raw, received_at=received_at, skew=received.skew, event_names=names)
     said: list[Said] = []
     bad_traits: list[tuple[int, BadTrait]] = []
@@ -182,22 +191,35 @@ _INGEST: dict[str, Any] = {
 }
 
 
-@post("/v1/batch", operation_id="ingestBatch", **_INGEST)
+def _decode_batch(body: bytes, received_at: datetime) -> Received:
+    return decode_request(body, None, received_at)
+
+
+@post("/v1/batch", operation_id="ingestBatch", operation_class=BatchOperation, **_INGEST)
 async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
-    """Take in a batch of Segment calls: `{"batch": [...], "sentAt": "..."}`. 200 means that it is durable."""
-    return await ingest(request, None)
+    """Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."""
+    return await ingest(request, _decode_batch)
 
 
 def _handle_call(call: str) -> HTTPRouteHandler:
+    def decode(body: bytes, received_at: datetime) -> Received:
+        return decode_request(body, call, received_at)
+
     async def ingest_call(request: Request[Any, Any, State]) -> Response[Ingested]:
-        return await ingest(request, call)
+        return await ingest(request, decode)
 
     ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
-    return post(f"/v1/{call}", operation_id=f"ingest{call.capitalize()}", **_INGEST)(ingest_call)
+    return post(f"/v1/{call}", operation_id=f"ingest{call.capitalize()}", operation_class=CallOperation, **_INGEST)(ingest_call)
+
+
+@post(list(_POSTHOG_PATHS), include_in_schema=False, **_INGEST)
+async def ingest_posthog(request: Request[Any, Any, State]) -> Response[Ingested]:
+    """The same for PostHog's SDKs."""
+    return await ingest(request, decode_posthog)
 
 
 @route(
-    ["/v1/batch", *(f"/v1/{call}" for call in CALLS)],
+    ["/v1/batch", *(f"/v1/{call}" for call in CALLS), *_POSTHOG_PATHS],
     http_method=[HttpMethod.OPTIONS],
     status_code=204,
     include_in_schema=False,
@@ -344,6 +366,7 @@ def _read_cursor(cursor: str) -> str:
 handlers: list[Any] = [
     preflight,  # first, or Litestar answers OPTIONS by itself
     ingest_batch,
+    ingest_posthog,
     *map(_handle_call, CALLS),
     get_events,
     get_rejects,

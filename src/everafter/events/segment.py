@@ -193,20 +193,22 @@ class _Reader:
     def identify(self, row: int, item: Item, message_id: str) -> None:
         """Traits of the supplier; of a person in its team when a group is given that is not the user."""
         traits = _object(item.traits)
-        if traits is None and bytes(item.traits):
+        if traits is None:
             self.unreadable.append((row, "traits is not a JSON object"))
             return
+        if not traits and isinstance(item.context, dict) and isinstance(item.context.get("traits"), dict):
+            traits = item.context["traits"]  # where RudderStack's SDKs put them
         supplier = self._supplier(item)
         if supplier == _text(item.user_id):
-            self.identified.append(Identified(row, traits or {}))
+            self.identified.append(Identified(row, traits))
         self._add(row, item, message_id, None, None)
 
     def group(self, row: int, item: Item, message_id: str) -> None:
         traits = _object(item.traits)
-        if traits is None and bytes(item.traits):
+        if traits is None:
             self.unreadable.append((row, "traits is not a JSON object"))
             return
-        self.identified.append(Identified(row, traits or {}))
+        self.identified.append(Identified(row, traits))
         self._add(row, item, message_id, None, None)
 
     def alias(self, row: int, item: Item, message_id: str) -> None:

@@ -1,0 +1,51 @@
+"""How ingest stands in the API's description: its bodies are read as streams, so no parameter of a handler says them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+
+from everafter.events.segment import CALLS
+
+# No types: a wrong one costs its event, which is then listed in the answer, and never the request.
+_CALL_SCHEMA = Schema(
+    properties={
+        "type": Schema(description=f"which call: {', '.join(CALLS)}"),
+        "userId": Schema(description="the supplier's id, a UUID"),
+        "groupId": Schema(description="the supplier's id, when userId is a person in its team"),
+        "messageId": Schema(description="makes a repetition harmless"),
+        "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
+        "event": Schema(description="of track: the event's name"),
+        "name": Schema(description="of page and screen"),
+        "properties": Schema(description="of track, page and screen"),
+        "traits": Schema(description="of identify and group: what is known of the supplier"),
+    },
+)
+
+
+@dataclass
+class BatchOperation(Operation):
+    """The body of a batch."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _describe_body(
+            {
+                "batch": Schema(type=OpenAPIType.ARRAY, items=_CALL_SCHEMA),
+                "sentAt": Schema(description="when it was sent by the sender's clock, to correct its times"),
+                "writeKey": Schema(description="an ingest key, when no header carries it"),
+            },
+            required=["batch"],
+        )
+
+
+@dataclass
+class CallOperation(Operation):
+    """The body of one call."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _describe_body(_CALL_SCHEMA.properties or {})
+
+
+def _describe_body(properties: dict[str, Any], required: list[str] | None = None) -> RequestBody:
+    schema = Schema(type=OpenAPIType.OBJECT, properties=properties, required=required)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)

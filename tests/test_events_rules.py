@@ -1,0 +1,218 @@
+"""The one check of events, and the traits of suppliers, as pure functions."""
+
+import random
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from everafter.events import model
+from everafter.events.posthog import decode_posthog
+from everafter.events.rules import check_events, parse_time, read_waiting, split_unknown
+from everafter.events.segment import decode_request
+from everafter.suppliers.model import COUNTRIES, Said
+from everafter.suppliers.rules import fold_said, read_traits
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+SUPPLIER = "decbfb99-d3eb-40b6-b029-58078df1497c"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**20) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+names = ["client_id", "form_id", "message_id", "feature", "ticket_id", "resource", "used", "limit", "wedding_date", "name", "x"]
+properties = st.dictionaries(
+    st.sampled_from(names), json_values | st.sampled_from(["c1", 7, 0, "2026-08-01", "2026-13-01"]), max_size=5
+)
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "supplier_id": st.sampled_from([SUPPLIER, SUPPLIER.upper(), f" {SUPPLIER}", "x", "", None]),
+            "message_id": st.sampled_from(["m1", "m2", "", None, "m" * 201, "a\nb"]),
+            "type": st.sampled_from([*model.CANONICAL, "page", "other", "", "Form Sent", None]),
+            "occurred_at": st.sampled_from(["2026-01-01T10:00:00Z", "2026-01-01", "x", "", "2027-01-01", "1990-01-01", None]),
+            "properties": st.one_of(
+                st.none(), st.sampled_from(["", "null", "[]", "{", "3"]), properties.map(lambda p: msgspec.json.encode(p).decode())
+            ),
+        }
+    ),
+    max_size=30,
+)
+
+
+def frame(*events: dict[str, Any]) -> pl.DataFrame:
+    start = {"supplier_id": SUPPLIER, "message_id": "m", "type": "login", "occurred_at": "2026-01-01T10:00:00Z", "properties": None}
+    return pl.DataFrame([{"row": row, **start, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows, st.integers(0, 30))
+def test_every_row_is_in_one_place_and_slicing_does_not_matter(events: list[dict[str, Any]], cut: int) -> None:
+    raw = pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
+    whole = check_events(raw, received_at=NOW)
+    assert sorted([*whole.good["row"], *whole.rejects["row"]]) == list(range(len(events)))
+    assert whole.good.drop("row").schema == pl.Schema(model.STORED_SCHEMA)
+    assert whole.rejects.schema == pl.Schema(model.REJECT_SCHEMA)
+    parts = [check_events(part, received_at=NOW) for part in (raw[:cut], raw[cut:])]
+    assert pl.concat([part.good for part in parts]).equals(whole.good)
+    assert pl.concat([part.rejects for part in parts]).equals(whole.rejects)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows)
+def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None:
+    good = check_events(
+        pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA), received_at=NOW
+    ).good
+    raw = good.with_columns(pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).select(list(model.RAW_SCHEMA))
+    again = check_events(raw, received_at=NOW)
+    assert again.rejects.is_empty()
+    assert again.good.equals(good)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows)
+def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> None:
+    checked = check_events(
+        pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA), received_at=NOW
+    )
+    waiting = split_unknown(checked, [])
+    assert waiting.good.is_empty()
+    payloads = waiting.rejects.filter(pl.col("code") == "unknown_supplier")["payload"].to_list()
+    assert read_waiting(payloads).equals(checked.good.drop("row"))
+
+
+def test_properties_are_put_in_one_form() -> None:
+    checked = check_events(
+        frame(
+            {"type": "client_added", "properties": '{ "client_id": 7, "wedding_date": "2026-08-01T15:00:00Z", "name": null }'},
+            {"type": "usage_reported", "properties": '{"resource": "seats", "used": 0, "limit": 2.5}'},
+            {"type": "login", "properties": "{}"},
+            {"type": "invite_sent_to_client"},
+        ),
+        received_at=NOW,
+    )
+    assert checked.good["properties"].to_list() == [
+        '{"client_id":"7","wedding_date":"2026-08-01"}',
+        '{"resource":"seats","used":0,"limit":2.5}',
+        None,
+        None,
+    ]
+
+
+def test_the_edges_of_time() -> None:
+    edges = [
+        ((NOW + timedelta(hours=24)).isoformat(), None),
+        ((NOW + timedelta(hours=24, seconds=1)).isoformat(), "future"),
+        ("2000-01-01T00:00:00Z", None),
+        ("1999-12-31T23:59:59.999999Z", "too_old"),
+        ("2026-03-29T02:30:00+02:00", None),
+        ("2026-02-29", "bad_time"),
+        ("0001-01-01T00:00:00+14:00", "bad_time"),
+        ("1767225600", "bad_time"),
+    ]
+    checked = check_events(frame(*({"occurred_at": text} for text, _ in edges)), received_at=NOW)
+    found = dict(zip(checked.rejects["row"], checked.rejects["code"], strict=True))
+    assert [found.get(row) for row in range(len(edges))] == [code for _, code in edges]
+    skewed = check_events(frame({}, {"occurred_at": None}), received_at=NOW, skew=timedelta(minutes=5))
+    assert skewed.good["occurred_at"].to_list() == [datetime(2026, 1, 1, 10, 5, tzinfo=UTC), NOW]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-02T03:04:05.678901234Z", datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)),
+        ("2026-01-02t03:04:05z", datetime(2026, 1, 2, 3, 4, 5, 0, UTC)),
+        ("2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5, 0, UTC)),
+        ("2026-01-02T03:04+0530", datetime(2026, 1, 1, 21, 34, 0, 0, UTC)),
+        (" 2026-01-02 ", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("soon", None),
+    ],
+)
+def test_times_are_read(text: str, moment: datetime | None) -> None:
+    assert parse_time(text) == moment
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60) | json_values.map(msgspec.json.encode), st.sampled_from([None, "track", "identify", "group", "page"]))
+def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
+    from everafter.core.errors import InputError
+
+    for decode in (lambda: decode_request(body, call, NOW), lambda: decode_posthog(body, NOW)):
+        try:
+            received = decode()
+        except InputError as error:
+            assert error.message
+        else:
+            check_events(received.raw, received_at=NOW, skew=received.skew)
+
+
+traits = st.dictionaries(
+    st.sampled_from(
+        ["name", "email", "vendorType", "plan", "country", "timezone", "mrr_minor", "client_limit", "createdAt", "colour"]
+    ),
+    json_values | st.sampled_from(["a@example.com", "GB", "Europe/Paris", 5, "2026-01-01", "5"]),
+    max_size=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), traits), max_size=8), st.randoms())
+def test_traits_end_the_same_in_any_order(messages: list[tuple[int, dict[str, Any]]], rng: random.Random) -> None:
+    said = [Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day)) for day, given in messages]
+    shuffled = [*said]
+    rng.shuffle(shuffled)
+    assert fold_said(said) == fold_said(shuffled)
+
+
+@given(traits)
+def test_each_trait_is_kept_or_named(given_traits: dict[str, Any]) -> None:
+    good, bad = read_traits(given_traits)
+    untold = sum(1 for name, value in given_traits.items() if name == "createdAt" and value in (None, ""))
+    assert len(good) + len(bad) + untold == len(given_traits)
+
+
+def test_traits_in_their_canonical_form() -> None:
+    good, bad = read_traits(
+        {
+            "country": "uk",
+            "timezone": "america/new_york",
+            "vendor_type": "Hair & Make-up",
+            "mrr_minor": "2900",
+            "consent": "false",
+            "x": [1],
+        }
+    )
+    assert bad == []
+    assert good == {
+        "country": "GB",
+        "timezone": "America/New_York",
+        "vendor_type": "hair_&_make_up",
+        "mrr_minor": 2900,
+        "consent": False,
+        "x": [1],
+    }
+    assert len(COUNTRIES) == 249
+
+
+def test_the_first_account_created_counts_until_a_date_is_said() -> None:
+    moments = [NOW - timedelta(days=days) for days in (3, 9, 1)]
+    [profile] = fold_said([], [(SUPPLIER, at) for at in moments])
+    assert profile.said["created_at"][0] == NOW - timedelta(days=9)
+    [profile] = fold_said(
+        [Said(SUPPLIER, {"created_at": NOW}, datetime(2001, 1, 1, tzinfo=UTC))], [(SUPPLIER, at) for at in moments]
+    )
+    assert profile.said["created_at"][0] == NOW
+
+
+def test_a_uuid_is_a_uuid() -> None:
+    ids = [str(uuid.uuid4()), uuid.uuid4().hex, "{" + str(uuid.uuid4()) + "}", str(uuid.uuid4()) + "\n", "g" * 36]
+    checked = check_events(frame(*({"supplier_id": one} for one in ids)), received_at=NOW)
+    assert checked.good["row"].to_list() == [0, 3]
+    assert set(checked.rejects["code"]) == {"not_a_supplier_id"}
