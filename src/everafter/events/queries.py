@@ -116,8 +116,8 @@ async def ensure_months(conn: Connection, moments: list[datetime]) -> None:
             async with conn.transaction():
                 await conn.execute("SET LOCAL lock_timeout = '5s'")
                 await conn.execute("SELECT ensure_event_month(%s)", [month])
-        except (errors.LockNotAvailable, errors.DuplicateTable, errors.UniqueViolation):
-            # another process makes the same one, or is busy: rows of that month go to events_other, which is right too
+        except (errors.LockNotAvailable, errors.CheckViolation):
+            # busy, or a row of that month went to events_other meanwhile: that is where the others go then, which is right too
             continue
 
 
