@@ -11,7 +11,13 @@ from everafter.pulse import model
 
 FEATURES = ("automations", "reviews", "client_import", "calendar", "gallery", "journeys", "invoices", "forms")
 TRADES = ("photographer", "florist", "planner", "dj", "venue", "caterer")
-PLACES = (("GB", "Europe/London"), ("US", "America/New_York"), ("IE", "Europe/Dublin"), ("AU", "Australia/Sydney"), ("NZ", "Pacific/Auckland"))
+PLACES = (
+    ("GB", "Europe/London"),
+    ("US", "America/New_York"),
+    ("IE", "Europe/Dublin"),
+    ("AU", "Australia/Sydney"),
+    ("NZ", "Pacific/Auckland"),
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

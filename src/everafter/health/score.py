@@ -33,19 +33,17 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
 
     Source: spec, Health Score Calculation and Notes 1 and 2; docs/methods.md.
     """
-    totals = {name: sum(getattr(segment.weights, d) for d in DIMENSIONS) for name, segment in segments.items()}
-
-    def weight(dimension: str) -> pl.Expr:
-        by_segment = {name: 100 * getattr(segment.weights, dimension) / totals[name] for name, segment in segments.items()}
-        return pl.col("segment").replace_strict(by_segment, return_dtype=pl.Float64)
-
-    def limit(step: int) -> pl.Expr:
-        by_segment = {name: segment.login_days[step] for name, segment in segments.items()}
-        return pl.col("segment").replace_strict(by_segment, return_dtype=pl.Float64)
-
+    frame = frame.join(_terms(segments), on="segment", how="left", maintain_order="left")
     quiet = pl.col("quiet_days")
-    thirds = pl.when(quiet < limit(0)).then(3).when(quiet < limit(1)).then(2).when(quiet < limit(2)).then(1).otherwise(0)
-    frame = frame.with_columns(weight(d).alias(f"_{d}_weight") for d in DIMENSIONS)
+    thirds = (
+        pl.when(quiet < pl.col("_all_days"))
+        .then(3)
+        .when(quiet < pl.col("_two_thirds_days"))
+        .then(2)
+        .when(quiet < pl.col("_third_days"))
+        .then(1)
+        .otherwise(0)
+    )
     earned = {"login": pl.when(quiet.is_not_null()).then(pl.col("_login_weight") * thirds / 3)}
     for dimension in DIMENSIONS[1:]:
         value = pl.col(VALUES[dimension])
@@ -76,8 +74,21 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
     for dimension in DIMENSIONS:
         reason = reason.when(lost[dimension] == most).then(pl.lit(dimension))
     return frame.with_columns(risk_of(pl.col("health_score"), bands).alias("risk_level"), reason.alias("main_reason")).drop(
-        "_known", *(f"_{d}_weight" for d in DIMENSIONS)
+        "_known", "_all_days", "_two_thirds_days", "_third_days", *(f"_{d}_weight" for d in DIMENSIONS)
     )
+
+
+def _terms(segments: dict[str, Segment]) -> pl.DataFrame:
+    """A row per segment: its weights scaled to 100, and the days of silence of its login dimension."""
+    rows: list[dict[str, str | float]] = []
+    for name, segment in segments.items():
+        total = sum(getattr(segment.weights, d) for d in DIMENSIONS)
+        first, second, third = segment.login_days
+        rows.append(
+            {"segment": name, "_all_days": float(first), "_two_thirds_days": float(second), "_third_days": float(third)}
+            | {f"_{d}_weight": 100 * float(getattr(segment.weights, d)) / total for d in DIMENSIONS}
+        )
+    return pl.DataFrame(rows)
 
 
 def risk_of(score: pl.Expr, bands: Health) -> pl.Expr:

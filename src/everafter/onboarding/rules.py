@@ -16,6 +16,7 @@ from everafter.onboarding.model import (
 )
 from everafter.playbook.model import Milestone, Playbook
 from everafter.playbook.rules import compile_condition
+from everafter.pulse.model import moment
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -38,22 +39,30 @@ def add_onboarding(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> 
     """
     steps = list(playbook.onboarding.values())
     asked = sorted({action for step in steps for action in step.actions} - {"fully_activated"})
-    seen = {action: _is_done(action, as_of) for action in asked}
-    activated = pl.all_horizontal(seen.values()) if seen else pl.lit(False)
+    began = pl.when(pl.col("account_created_at") <= moment(as_of)).then(pl.col("account_created_at"))
+    age = (moment(as_of) - began).dt.total_microseconds() / 86_400_000_000
+    # in passes, so that no expression holds another many times over
+    frame = frame.with_columns(age.alias("_age"), *(_is_done(action, as_of).alias(f"_{action}") for action in asked))
+    activated = pl.all_horizontal([f"_{action}" for action in asked]) if asked else pl.lit(False)
     if "activated_at" in frame.columns:
-        activated = activated | (pl.col("activated_at") <= as_of).fill_null(False)
-    seen["fully_activated"] = activated
-    done = [activated | pl.all_horizontal([pl.lit(True), *(seen[action] for action in step.actions)]) for step in steps]
-    began = pl.when(pl.col("account_created_at") <= as_of).then(pl.col("account_created_at"))
-    age = (pl.lit(as_of, dtype=TIME) - began).dt.total_microseconds() / 86_400_000_000
-    due = [age >= step.day for step in steps]
-    late = [pl.when(is_due & ~is_done).then(age - step.day) for step, is_due, is_done in zip(steps, due, done, strict=True)]
+        activated = activated | (pl.col("activated_at") <= moment(as_of)).fill_null(False)
+    frame = frame.with_columns(activated.alias("fully_activated"))
+    column = {action: f"_{action}" for action in asked} | {"fully_activated": "fully_activated"}
+    done = [
+        pl.col("fully_activated") | pl.all_horizontal([pl.lit(True), *(column[action] for action in step.actions)])
+        for step in steps
+    ]
+    frame = frame.with_columns(is_done.alias(f"_done_{number}") for number, is_done in enumerate(done))
+    made = [pl.col(f"_done_{number}") for number in range(len(steps))]
+    due = [pl.col("_age") >= step.day for step in steps]
+    late = [
+        pl.when(is_due & ~is_done).then(pl.col("_age") - step.day) for step, is_due, is_done in zip(steps, due, made, strict=True)
+    ]
     return frame.with_columns(
-        _count(done).alias("onboarding_steps_done"),
-        pl.when(age.is_not_null()).then(_count(due)).alias("onboarding_steps_due"),
+        _count(made).alias("onboarding_steps_done"),
+        pl.when(pl.col("_age").is_not_null()).then(_count(due)).alias("onboarding_steps_due"),
         pl.max_horizontal([pl.lit(None, dtype=pl.Float64), *late]).alias("onboarding_days_behind"),
-        activated.alias("fully_activated"),
-    )
+    ).drop("_age", *(f"_{action}" for action in asked), *(f"_done_{number}" for number in range(len(steps))))
 
 
 def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, recorded: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -105,7 +114,7 @@ def _is_done(action: str, as_of: datetime) -> pl.Expr:
     if action == "multiple_clients_active":
         return (pl.col("clients_active_30d") >= SEVERAL_ACTIVE).fill_null(False)
     if column := ACTION_TIMES.get(action):
-        return (pl.col(column) <= as_of).fill_null(False)
+        return (pl.col(column) <= moment(as_of)).fill_null(False)
     raise UnprocessableError(f"onboarding: there is no action {action!r}")
 
 
@@ -114,9 +123,9 @@ def _count(flags: list[pl.Expr]) -> pl.Expr:
 
 
 def _find_one(frame: pl.DataFrame, name: str, milestone: Milestone, as_of: datetime) -> pl.DataFrame:
-    noticed = pl.lit(as_of, dtype=TIME)
+    noticed = moment(as_of)
     if name in MILESTONE_TIMES:
-        at = pl.when(pl.col(MILESTONE_TIMES[name]) <= as_of).then(pl.col(MILESTONE_TIMES[name]))
+        at = pl.when(pl.col(MILESTONE_TIMES[name]) <= moment(as_of)).then(pl.col(MILESTONE_TIMES[name]))
         at = at if milestone.when is None else pl.coalesce(at, noticed)
     else:
         at = noticed

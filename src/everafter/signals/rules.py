@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from everafter.playbook.model import Playbook
@@ -10,7 +11,7 @@ from everafter.pulse import model
 from everafter.pulse.model import Ages, Matrix, sum_window
 
 RHYTHM_DAYS = 84
-# Gamma prior of login days per day: worth half a login day in a week, so that a handful of own days outweighs it.
+# Prior of a day having a login: worth half a login day in a week, so that a handful of own days outweighs it.
 _PRIOR_DAYS = 7.0
 _PRIOR_LOGINS = 0.5
 _LEAST_LOGINS = 4
@@ -27,7 +28,7 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
     Returns:
         The frame with `segment` and the columns the registry (signals/model.py) names for those groups; rings are dropped.
     """
-    now = pl.lit(as_of).cast(model.TIME)
+    now = model.moment(as_of)
     began = pl.coalesce("account_created_at", "created_at")
     frame = frame.with_columns(
         _days_between(began, now).alias("tenure_days"),
@@ -37,15 +38,17 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
         .otherwise(pl.lit("default"))
         .alias("segment"),
     )
+    counted = _counted(frame, as_of)
     past_due = pl.col("payment_failed_at").is_not_null() & ~(
         pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
     ).fill_null(False)
     return (
-        frame.with_columns(_counted(frame, as_of))
-        .with_columns(_adopted(frame, playbook, as_of, feature_ids))
+        frame.with_columns(*counted, *_adopted(frame, playbook, as_of, feature_ids), _silence_chance(frame, counted))
         .with_columns(
             (pl.col("days_since_login") * pl.col("pace")).alias("quiet_days"),
-            _silence_chance().alias("silence_chance"),
+            pl.when(pl.col("events_total") > 0)
+            .then(pl.col("features_adopted") / pl.col("_key_features"))
+            .alias("feature_adoption"),
             _ratio("clients_active_30d", pl.col("clients_total")).alias("client_activity"),
             _ratio("clients_lost_13w", pl.col("clients_total") + pl.col("clients_lost_13w")).alias("client_loss_rate"),
             _ratio("forms_answered_13w", pl.col("forms_sent_13w")).alias("form_completion_rate"),
@@ -63,6 +66,7 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             "_emails_opened",
             "_uses_before",
             "_rhythm_logins",
+            "_key_features",
             "login_days",
             "feature_days",
             "clients_active_d",
@@ -80,27 +84,41 @@ def _ratio(part: str, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then(pl.col(part) / whole)
 
 
-def _silence_chance() -> pl.Expr:
-    """P(no login for so long) when login days come as a Poisson process whose rate is Gamma-distributed around the own rhythm.
+def _silence_chance(frame: pl.DataFrame, counted: list[pl.Series]) -> pl.Series:
+    """P(no login for so long) when each day has a login with the supplier's own chance, which is Beta-distributed.
 
-    Gamma(a, b) after n login days in the 12 weeks up to the last login; silence of t season-adjusted days has the
-    chance (b / (b + t)) ** a (the Lomax tail). Source: the spec's notes 2 and 4; JUDGEMENT, early warning.
+    Beta(a, b) after n login days of the D up to the last login (12 weeks, or the account's life when that is shorter); t days of
+    silence, shortened where the season slows, have the chance B(a, b + t) / B(a, b). Days and not logins are counted: someone who
+    comes daily is then certain to come, where a Poisson process would still skip one day in three (docs/decisions/0012).
+    Source: the spec's notes 2 and 4; JUDGEMENT, early warning.
     """
-    a = _PRIOR_LOGINS + pl.col("_rhythm_logins")
-    b = _PRIOR_DAYS + RHYTHM_DAYS
-    t = pl.col("days_since_login") * pl.min_horizontal(pl.col("season_trend"), 1.0)
-    return pl.when(pl.col("_rhythm_logins") >= _LEAST_LOGINS).then((b / (b + t)).pow(a))
+    logins = next(series for series in counted if series.name == "_rhythm_logins").to_numpy()
+    silent = frame["days_since_login"].to_numpy()
+    tenure = frame["tenure_days"].to_numpy()
+    seen = np.maximum(np.clip(np.where(np.isnan(tenure), RHYTHM_DAYS, tenure - silent), 1, RHYTHM_DAYS), logins)
+    a, b = _PRIOR_LOGINS + logins, _PRIOR_DAYS - _PRIOR_LOGINS + seen - logins
+    t = silent * np.minimum(frame["season_trend"].to_numpy(), 1.0)
+    chance = np.exp(_log_gamma(b + t) - _log_gamma(b) + _log_gamma(a + b) - _log_gamma(a + b + t))
+    known = (logins >= _LEAST_LOGINS) & ~np.isnan(silent)
+    return pl.Series("silence_chance", np.where(known, chance, np.nan), nan_to_null=True)
+
+
+def _log_gamma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """ln Γ(x) for x > 0, by Stirling's series eight steps up; the error is under 1e-10."""
+    up = x + 8.0
+    series = (up - 0.5) * np.log(up) - up + 0.5 * np.log(2 * np.pi) + 1 / (12 * up) - 1 / (360 * up**3) + 1 / (1260 * up**5)
+    return series - sum(np.log(x + step) for step in range(8))
 
 
 def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
     """What is read from the rings and the list of weddings."""
     today = int(as_of.timestamp() // 86_400)
     week = (today + 3) // 7
-    head = frame["last_event_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
+    days = frame.select(pl.col("last_event_at", "last_login_at").dt.epoch("d").cast(pl.Int64).fill_null(0))
+    head, last_login = days["last_event_at"].to_numpy(), days["last_login_at"].to_numpy()
     head_week = (head + 3) // 7
     logins = model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS)
     login_ages = Ages(head, model.LOGIN_SLOTS)
-    last_login = frame["last_login_at"].dt.epoch("d").fill_null(0).to_numpy().astype(np.int64)
     active = sum_window(
         model.read_ring(frame["clients_active_d"], model.ACTIVE_SLOTS), Ages(head, model.ACTIVE_SLOTS).window(today, 30)
     )
@@ -123,24 +141,22 @@ def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
         "tickets_4w": sum_window(ring["tickets_w"], weeks4),
         "payments_failed_13w": sum_window(ring["payments_failed_w"], weeks13),
     }
-    series = [pl.Series(name, values, dtype=pl.Int64) for name, values in counts.items()]
-    return series + _weddings(frame["weddings"], today)
+    return [pl.Series(name, values) for name, values in counts.items()] + _weddings(frame["weddings"], today)
 
 
 def _weddings(weddings: pl.Series, today: int) -> list[pl.Series]:
-    lengths = weddings.list.len().fill_null(0).to_numpy()
+    parts = pl.select(n=pl.lit(weddings).list.len().fill_null(0))
+    lengths = parts["n"].to_numpy()
     rows = np.repeat(np.arange(len(lengths)), lengths)
     ahead = weddings.drop_nulls().explode(empty_as_null=False, keep_nulls=False).to_numpy().astype(np.int64) - today
     coming = ahead >= 0
     rows, ahead = rows[coming], ahead[coming]
-    nearest = np.full(len(lengths), np.iinfo(np.int64).max)
+    nearest = np.full(len(lengths), np.inf)
     np.minimum.at(nearest, rows, ahead)
     return [
-        pl.Series("weddings_90d", np.bincount(rows[ahead <= 90], minlength=len(lengths)), dtype=pl.Int64),
-        pl.Series("weddings_365d", np.bincount(rows[ahead <= 365], minlength=len(lengths)), dtype=pl.Int64),
-        pl.select(pl.when(pl.lit(pl.Series(nearest)) < np.iinfo(np.int64).max).then(pl.lit(pl.Series(nearest))))
-        .to_series()
-        .alias("days_to_next_wedding"),
+        pl.Series("weddings_90d", np.bincount(rows[ahead <= 90], minlength=len(lengths))),
+        pl.Series("weddings_365d", np.bincount(rows[ahead <= 365], minlength=len(lengths))),
+        pl.Series("days_to_next_wedding", [None if at == np.inf else int(at) for at in nearest.tolist()], dtype=pl.Int64),
     ]
 
 
@@ -157,9 +173,4 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
         ids = [feature_ids[feature] for feature in segment.key_features if feature in feature_ids]
         adopted[rows] = used[np.ix_(rows, ids)].sum(axis=1)
         keys[rows] = len(segment.key_features)
-    known = frame["events_total"].to_numpy() > 0
-    share = pl.Series("feature_adoption", adopted / keys, dtype=pl.Float64)
-    return [
-        pl.Series("features_adopted", adopted, dtype=pl.Int64),
-        pl.select(pl.when(pl.lit(pl.Series(known))).then(pl.lit(share))).to_series().alias("feature_adoption"),
-    ]
+    return [pl.Series("features_adopted", adopted), pl.Series("_key_features", keys)]

@@ -1,0 +1,195 @@
+"""The daily run against the loop of the spec, against hand-written SQL, and against a longer history."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+import psycopg
+
+from benchmarks.place import in_subprocess, new_database, settle
+from benchmarks.population import load
+from benchmarks.table import Row
+
+LOOP_SUPPLIERS = 400
+
+
+def measure(server: str, suppliers: int) -> list[Row]:
+    """A normal day at `suppliers`: the ledger, the histories and the milestones of the days before are there."""
+    now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    url = new_database(server, "daily")
+    asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
+    in_subprocess("benchmarks.one_run", url, now.isoformat())
+    _age_a_day(url)
+    settle(url)
+    run = in_subprocess("benchmarks.one_run", url, (now + timedelta(minutes=1)).isoformat())
+    settle(url)
+    copied = _insert_select(url)
+    loop = _loop_rate(url, now)
+    rate = suppliers / run["seconds"]
+    return [
+        Row("daily run", f"{suppliers:,} suppliers, {run['decided']:,} decided", f"{rate:,.0f}/s", "≥ 20,000/s", rate >= 20_000),
+        Row("  to the spec's loop", f"a query set per supplier: {loop:,.0f}/s", f"{rate / loop:,.0f} ×", "≥ 50 ×", rate >= 50 * loop),
+        Row("  to INSERT … SELECT", f"the same history rows: {copied:.2f} s", f"{run['seconds'] / copied:.2f} ×", "≤ 2 ×", run["seconds"] <= 2 * copied),
+        Row("  peak memory", "of the run's process", f"{run['peak_mb']:.0f} MB", "< 600 MB", run["peak_mb"] < 600),
+    ]  # fmt: skip
+
+
+def measure_history(server: str, suppliers: int = 30_000, days: int = 60) -> list[Row]:
+    """The same run with `days` days of events, scores and ledger, and with twice as many; the best of three each."""
+    now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
+    url = new_database(server, "history")
+    asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
+    in_subprocess("benchmarks.one_run", url, now.isoformat())
+    seconds: list[float] = []
+    for part in range(2):
+        _lengthen(url, first=1 + part * days, last=(part + 1) * days)
+        settle(url)
+        best = min(
+            in_subprocess("benchmarks.one_run", url, (now + timedelta(minutes=1 + 5 * part + turn)).isoformat())["seconds"]
+            for turn in range(3)
+        )
+        seconds.append(best)
+    ratio = seconds[1] / seconds[0]
+    return [
+        Row(
+            "  twice the history", f"{days} and {2 * days} days, {suppliers:,} suppliers", f"{ratio:.2f} ×", "≤ 1.1 ×", ratio <= 1.1
+        )
+    ]
+
+
+def _age_a_day(url: str) -> None:
+    """Move what was written a day back, and let a part of the ledger fall out of its cooldown, as on any day."""
+    with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
+        conn.execute("UPDATE customer_health SET calculated_on = calculated_on - 1")
+        conn.execute("UPDATE churn_risk SET calculated_on = calculated_on - 1")
+        conn.execute("UPDATE interventions SET decided_on = decided_on - 8, decided_at = decided_at - interval '8 days'")
+        conn.execute(
+            "UPDATE interventions SET decided_on = decided_on - 92, decided_at = decided_at - interval '92 days'"
+            " WHERE abs(hashtext(supplier_id::text || trigger)) % 25 = 0"
+        )
+        conn.execute(
+            "INSERT INTO interventions SELECT (SELECT i.id), supplier_id, trigger, action, channel, 'withheld', 'cooldown', priority,"
+            " decided_at + interval '1 day', decided_on + 1, NULL, '{}', playbook_version FROM interventions i"
+            " WHERE status <> 'withheld' AND decided_on > current_date - 30"
+        )
+        conn.execute("UPDATE tasks SET status = 'done'")
+        conn.execute("DELETE FROM run_slices")
+        conn.execute("DELETE FROM runs")
+
+
+def _insert_select(url: str) -> float:
+    """Seconds to write the day's rows of both histories once more by one statement, with no judgement at all."""
+    with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
+        started = perf_counter()
+        conn.execute(
+            "WITH day AS (SELECT max(calculated_on) AS day FROM customer_health), health AS ("
+            " INSERT INTO customer_health SELECT gen_random_uuid(), supplier_id, health_score, risk_level, last_login,"
+            " feature_adoption_score, client_engagement_score, calculated_at, calculated_on + 1, score, login_points,"
+            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, pace,"
+            " main_reason, playbook_version FROM customer_health, day WHERE calculated_on = day)"
+            " INSERT INTO churn_risk SELECT supplier_id, calculated_on + 1, calculated_at, risk, level, login, support_tickets,"
+            " feature_usage, client_churn, billing, model_version FROM churn_risk, day WHERE calculated_on = day"
+        )
+        return perf_counter() - started
+
+
+def _loop_rate(url: str, now: datetime) -> float:
+    """Suppliers per second of the spec's runDailyInterventions as it is written: for each supplier, a query per metric and signal."""
+    with psycopg.connect(url, options="-c search_path=everafter") as conn:
+        ids = [row[0] for row in conn.execute("SELECT id FROM suppliers ORDER BY id LIMIT %s", [LOOP_SUPPLIERS])]
+        conn.execute(
+            "INSERT INTO events (supplier_id, message_id, type, occurred_at, properties)"
+            " SELECT s, gen_random_uuid()::text, (array['login','feature_used','client_active','form_sent','form_completed',"
+            " 'journey_email_sent','journey_email_opened'])[1 + n %% 7], %s::timestamptz - n * interval '9 hours',"
+            " jsonb_build_object('client_id', n %% 20, 'feature', 'f' || n %% 8, 'form_id', n)"
+            " FROM unnest(%s::uuid[]) s, generate_series(1, 300) n",
+            [now, ids],
+        )
+        conn.execute(
+            "INSERT INTO clients (supplier_id, client_id, last_active_at)"
+            " SELECT s, n::text, %s::timestamptz - n * interval '2 days' FROM unnest(%s::uuid[]) s, generate_series(1, 20) n",
+            [now, ids],
+        )
+        conn.commit()
+        conn.execute("ANALYZE events")
+        conn.execute("ANALYZE clients")
+        started = perf_counter()
+        for supplier in ids:
+            _judge_one(conn, supplier, now)
+            conn.commit()
+        return len(ids) / (perf_counter() - started)
+
+
+def _judge_one(conn: psycopg.Connection, supplier: object, now: datetime) -> None:
+    def value(statement: str, *arguments: object) -> float:
+        row = conn.execute(statement, [supplier, *arguments]).fetchone()  # type: ignore[arg-type]
+        return float(row[0] or 0) if row else 0.0
+
+    month, quarter = now - timedelta(days=30), now - timedelta(days=90)
+    logins = value(
+        "SELECT extract(epoch FROM %s - max(occurred_at)) / 86400 FROM (SELECT 1) x LEFT JOIN events ON supplier_id = %s"
+        " AND type = 'login'".replace("%s - max", "now() - max"),
+    )
+    adoption = value("SELECT count(DISTINCT properties->>'feature') / 8.0 FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s", quarter)  # fmt: skip
+    activity = value("SELECT avg((last_active_at > %s)::int) FROM clients WHERE supplier_id = %s".replace("%s)", "now() - interval '30 days')"))  # fmt: skip
+    forms = value("SELECT count(*) FILTER (WHERE type = 'form_completed') / greatest(count(*) FILTER (WHERE type = 'form_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
+    opens = value("SELECT count(*) FILTER (WHERE type = 'journey_email_opened') / greatest(count(*) FILTER (WHERE type = 'journey_email_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
+    tickets = value("SELECT count(*) FROM tickets WHERE supplier_id = %s AND opened_at > %s", month)
+    uses = value("SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s", month)
+    lost = value("SELECT count(*) FROM clients WHERE supplier_id = %s AND lost_at > %s", quarter)
+    bills = value("SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'payment_failed' AND occurred_at > %s", quarter)
+    score = (30 if logins < 3 else 20 if logins < 7 else 10 if logins < 14 else 0) + 25 * min(1, adoption) + 25 * min(1, activity)
+    score += 10 * min(1, forms) + 10 * min(1, opens)
+    conn.execute(
+        "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, pace, playbook_version)"
+        " VALUES (%s, %s, %s, '2001-01-01', %s, 1, 1, 1)",
+        [supplier, int(score), "critical" if score < 40 else "at_risk" if score < 70 else "healthy", score],
+    )
+    risk = min(1.0, logins / 60 + tickets / 20 + (0.2 if uses < 3 else 0) + lost / 20 + bills / 10)
+    for trigger, fires in (
+        ("no_login_7_days", logins >= 7),
+        ("low_client_adoption", activity < 0.3),
+        ("stuck_onboarding", adoption < 0.2),
+        ("high_usage_no_upgrade", uses > 50),
+        ("approaching_limits", risk > 0.9),
+    ):
+        seen = conn.execute("SELECT max(decided_at) FROM interventions WHERE supplier_id = %s AND trigger = %s", [supplier, trigger]).fetchone()  # fmt: skip
+        if fires and not (seen and seen[0]):
+            conn.execute(
+                "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, decided_at,"
+                " decided_on, facts, playbook_version) VALUES (gen_random_uuid(), %s, %s, 'x', 'email', 'decided', '', 1, %s,"
+                " '2001-01-01', '{}', 1) ON CONFLICT DO NOTHING",
+                [supplier, trigger, now],
+            )
+
+
+def _lengthen(url: str, *, first: int, last: int) -> None:
+    """Add days of history before the present: two events a supplier and day, a row of each history, a verdict now and then."""
+    with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
+        span = [first, last]
+        conn.execute(
+            "INSERT INTO events (supplier_id, message_id, type, occurred_at)"
+            " SELECT id, gen_random_uuid()::text, 'login', now() - d * interval '1 day' - n * interval '1 hour'"
+            " FROM suppliers, generate_series(%s::int, %s::int) d, generate_series(1, 2) n",
+            span,
+        )
+        conn.execute(
+            "INSERT INTO customer_health SELECT gen_random_uuid(), h.supplier_id, health_score, risk_level, last_login,"
+            " feature_adoption_score, client_engagement_score, calculated_at, calculated_on - d, score, login_points,"
+            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, pace,"
+            " main_reason, playbook_version FROM customer_health h, generate_series(%s::int, %s::int) d WHERE calculated_on = current_date",
+            span,
+        )
+        conn.execute(
+            "INSERT INTO churn_risk SELECT supplier_id, calculated_on - d, calculated_at, risk, level, login, support_tickets,"
+            " feature_usage, client_churn, billing, model_version FROM churn_risk c, generate_series(%s::int, %s::int) d"
+            " WHERE calculated_on = current_date",
+            span,
+        )
+        conn.execute(
+            "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, decided_at, decided_on,"
+            " facts, playbook_version)"
+            " SELECT gen_random_uuid(), id, 'no_login_7_days', 'x', 'email', 'decided', 'then', 50, now() - d * interval '1 day',"
+            " current_date - d, '{}', 1 FROM suppliers, generate_series(%s::int, %s::int, 30) d",
+            span,
+        )

@@ -1,0 +1,37 @@
+"""One daily run in a process of its own: `python -m benchmarks.one_run URL MOMENT`; prints seconds and peak memory."""
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+from everafter.core.settings import load_settings
+from everafter.daily.run import run_day
+from everafter.playbook.loading import load_playbook
+
+
+def main() -> None:
+    url, moment = sys.argv[1], datetime.fromisoformat(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        playbook = load_playbook(load_settings({"EVERAFTER_DATA": str(Path(folder))}))
+    started = perf_counter()
+    summary = asyncio.run(run_day(url, playbook, moment))
+    print(
+        json.dumps(
+            {
+                "seconds": perf_counter() - started,
+                "suppliers": summary.suppliers,
+                "decided": summary.interventions.decided,
+                "withheld": sum(summary.interventions.withheld.values()),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The product's own server in a process of its own, as `everafter serve` starts it."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def serve(url: str) -> Iterator[tuple[int, str, str]]:
+    """(port, an ingest key, a read key) of a server over the database at `url`."""
+    everafter = Path(sys.executable).parent / "everafter"
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "EVERAFTER_DATABASE_URL": url, "EVERAFTER_DATA": folder}
+
+        def key(scope: str) -> str:
+            done = subprocess.run(
+                [everafter, "key", "create", "--scope", scope], env=env, capture_output=True, text=True, check=True
+            )
+            return done.stdout.strip()
+
+        ingest, read = key("ingest"), key("read")
+        process = subprocess.Popen([everafter, "serve", "--port", "0"], env=env, stderr=subprocess.PIPE, text=True)
+        assert process.stderr
+        try:
+            for line in process.stderr:
+                if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                    break
+            else:
+                raise RuntimeError("the server did not start")
+            yield int(found[1]), ingest, read
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -1,0 +1,33 @@
+"""The table that `make bench` prints."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured, on what, the figure, the aim, and whether it was reached."""
+
+    name: str
+    on: str
+    figure: str
+    aim: str
+    reached: bool
+
+
+def print_table(rows: list[Row]) -> None:
+    """One line a figure."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("", "measured on", "figure", "aim", ""):
+        table.add_column(title, justify="right" if title in {"figure", "aim"} else "left", no_wrap=title != "measured on")
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.on,
+            f"[bold]{row.figure}[/bold]",
+            row.aim,
+            "[green]reached[/green]" if row.reached else "[red]missed[/red]",
+        )
+    Console().print(table)
