@@ -1,0 +1,70 @@
+"""A simulated platform as files, in the shape that `everafter import` reads."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+
+from everafter.core.errors import InputError
+from everafter.demo.model import Market
+
+_SUPPLIER_COLUMNS = (
+    "id",
+    "name",
+    "email",
+    "vendor_type",
+    "plan",
+    "country",
+    "timezone",
+    "mrr_minor",
+    "client_limit",
+)
+
+
+def write_export(market: Market, folder: Path) -> list[Path]:
+    """Write suppliers.csv, clients.csv and events.csv.gz; the same market gives the same bytes.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    paths = [folder / name for name in ("suppliers.csv", "clients.csv", "events.csv.gz")]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        suppliers_table(market).write_csv(paths[0])
+        clients_table(market).write_csv(paths[1])
+        body = events_table(market).write_csv(null_value="").encode()
+        with paths[2].open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as out:
+            out.write(body)
+    except OSError as error:
+        raise InputError(f"--export {folder}: cannot write there: {error.strerror or error}") from error
+    return paths
+
+
+def suppliers_table(market: Market) -> pl.DataFrame:
+    """The suppliers as they stand on the last day."""
+    return market.suppliers.select(*_SUPPLIER_COLUMNS, pl.col("created_at").dt.date().alias("created_on"))
+
+
+def clients_table(market: Market) -> pl.DataFrame:
+    """Every couple ever added."""
+
+    def said(name: str) -> pl.Expr:
+        return pl.col("properties").str.json_path_match(f"$.{name}")
+
+    added = market.events.filter(pl.col("type") == "client_added")
+    return added.select(
+        said("client_id").alias("id"),
+        "supplier_id",
+        pl.col("occurred_at").dt.date().alias("added_on"),
+        said("wedding_date").alias("wedding_date"),
+    )
+
+
+def events_table(market: Market) -> pl.DataFrame:
+    """The events with their times as text."""
+    return market.events.select(
+        "message_id", "supplier_id", "type", pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), "properties"
+    )

@@ -1,0 +1,70 @@
+"""Telling a simulated history to the product by its own roads: take in, fold, judge, one moment after the other."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from everafter.core.db import Connection, connection
+from everafter.daily.model import RunSummary
+from everafter.daily.run import run_day
+from everafter.demo.model import Market, World
+from everafter.demo.rules import events_between, month_starts, said_between
+from everafter.events.ingest import take_in
+from everafter.events.queries import ensure_months
+from everafter.playbook.model import Playbook
+from everafter.pulse.queries import fold_pending
+
+_BATCH = 20_000
+
+
+async def tell(
+    url: str,
+    playbook: Playbook,
+    market: Market,
+    world: World,
+    moments: list[datetime],
+    told_until: datetime | None,
+    progress: Callable[[datetime], None],
+) -> RunSummary | None:
+    """Bring the database to each moment in turn and judge it there; only the last one's messages may be sent.
+
+    Stopped anywhere and told again, it goes on: batches are whole, and a message counts once.
+
+    Args:
+        moments: in order; the last is now.
+        told_until: the last event that is stored already, null for none.
+        progress: called with each moment that is done.
+
+    Returns:
+        The summary of the last run, null when there are no moments.
+    """
+    summary: RunSummary | None = None
+    async with connection(url, autocommit=True) as conn:
+        for place, moment in enumerate(moments):
+            await load(conn, market, world, told_until, moment)
+            told_until = moment
+            summary = await run_day(url, playbook, moment, replay=place < len(moments) - 1)
+            progress(moment)
+    return summary
+
+
+async def load(conn: Connection, market: Market, world: World, after: datetime | None, until: datetime) -> int:
+    """Store what happens between two moments, and fold it.
+
+    Returns:
+        How many events were new.
+    """
+    checked = await asyncio.to_thread(events_between, market, after, until)
+    said = said_between(market, world, after, until)
+    if checked.good.height:
+        first, last = checked.good["occurred_at"][0], checked.good["occurred_at"][-1]
+        await ensure_months(conn, month_starts(first.date(), last.date()))
+    new = 0
+    for begin in range(0, max(1, checked.good.height), _BATCH):
+        async with conn.transaction():
+            part = type(checked)(checked.good.slice(begin, _BATCH), checked.rejects)
+            outcome = await take_in(conn, part, said if begin == 0 else [], source="demo")
+        new += outcome.stored.new
+    while await fold_pending(conn):
+        pass
+    return new

@@ -1,0 +1,289 @@
+"""What the demo platform is made of: its suppliers, how each one's story goes, and the figures it is drawn from.
+
+Rates are those of a real platform's export (160 suppliers, 16 months, 711 events a supplier): by the week and supplier about 3
+days with a login, 4 features used, 3 couples active, 1.4 forms sent of which half come back, half a new couple, one ticket in
+three months; a third of the suppliers pay nothing; one in eight leaves within the time.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+import polars as pl
+
+DAY_SECONDS = 86_400
+EPOCH = date(1970, 1, 1).toordinal()
+
+EVENT_SCHEMA: dict[str, pl.DataType] = {
+    "supplier_id": pl.String(),
+    "message_id": pl.String(),
+    "type": pl.String(),
+    "occurred_at": pl.Datetime("us", "UTC"),
+    "properties": pl.String(),
+}
+SUPPLIER_SCHEMA: dict[str, pl.DataType] = {
+    "id": pl.String(),
+    "name": pl.String(),
+    "email": pl.String(),
+    "contact": pl.String(),
+    "town": pl.String(),
+    "vendor_type": pl.String(),
+    "plan": pl.String(),
+    "country": pl.String(),
+    "timezone": pl.String(),
+    "mrr_minor": pl.Int64(),
+    "client_limit": pl.Int64(),
+    "created_at": pl.Datetime("us", "UTC"),
+    "plan_before": pl.String(),
+    "upgraded_at": pl.Datetime("us", "UTC"),
+    "archetype": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a simulated platform is made from; the same world is told further on a later day.
+
+    anchor: the day the stories are arranged for; suppliers: how many there are on it; months: how far the history goes back
+    from it.
+    """
+
+    anchor: date
+    suppliers: int = 300
+    months: int = 16
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A simulated platform.
+
+    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it stands then; plan_before and upgraded_at
+        where the plan has changed; `archetype` is how its story was drawn, which no rule may read.
+    events: EVENT_SCHEMA by time; properties are JSON objects or null.
+    """
+
+    suppliers: pl.DataFrame
+    events: pl.DataFrame
+
+
+class Archetype(StrEnum):
+    """How a supplier stands on the day the stories are arranged for."""
+
+    THRIVING = "thriving"
+    STEADY = "steady"
+    SLEEPER = "seasonal sleeper"
+    PAUSED = "season paused"
+    RECOVERED = "back from a slump"
+    NEW = "new and quick"
+    STUCK = "new and stuck"
+    FADER = "slow fader"
+    SUDDEN = "suddenly silent"
+    BILLING = "billing trouble"
+    OUTGROWING = "outgrowing the plan"
+    OVERWHELMED = "overwhelmed"
+    DABBLER = "dabbler"
+    DORMANT = "dormant"
+    LEFT_FADED = "faded and left"
+    LEFT_SUDDENLY = "left suddenly"
+    LEFT_UNPAID = "left over a payment"
+    LEFT_STUCK = "never got going"
+
+
+SHARES: dict[Archetype, float] = {
+    Archetype.THRIVING: 0.15,
+    Archetype.STEADY: 0.275,
+    Archetype.SLEEPER: 0.09,
+    Archetype.PAUSED: 0.02,
+    Archetype.RECOVERED: 0.045,
+    Archetype.NEW: 0.05,
+    Archetype.STUCK: 0.04,
+    Archetype.FADER: 0.055,
+    Archetype.SUDDEN: 0.03,
+    Archetype.BILLING: 0.025,
+    Archetype.OUTGROWING: 0.04,
+    Archetype.OVERWHELMED: 0.025,
+    Archetype.DABBLER: 0.025,
+    Archetype.DORMANT: 0.04,
+    Archetype.LEFT_FADED: 0.05,
+    Archetype.LEFT_SUDDENLY: 0.025,
+    Archetype.LEFT_UNPAID: 0.01,
+    Archetype.LEFT_STUCK: 0.015,
+}
+LEAVERS = (Archetype.LEFT_FADED, Archetype.LEFT_SUDDENLY, Archetype.LEFT_UNPAID, Archetype.LEFT_STUCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A vendor type: its share of the platform, how far ahead couples book it (days; Australian figures where published, the
+    planner's and the caterer's are assumed), how much of its work follows the season (0–1), and what it uses, most used first.
+    """
+
+    share: float
+    lead_days: int
+    seasonal: float
+    features: tuple[str, ...]
+
+
+TRADES: dict[str, Trade] = {
+    "photographer": Trade(0.27, 280, 0.50, ("client_import", "journeys", "forms", "gallery", "invoices", "reviews", "calendar")),
+    "florist": Trade(0.15, 231, 0.60, ("forms", "gallery", "invoices", "calendar", "client_import", "reviews")),
+    "planner": Trade(0.13, 330, 0.35, ("client_import", "journeys", "calendar", "automations", "forms", "invoices", "gallery")),
+    "dj": Trade(0.12, 242, 0.55, ("forms", "calendar", "client_import", "reviews", "invoices")),
+    "venue": Trade(0.11, 387, 0.30, ("calendar", "client_import", "journeys", "automations", "invoices", "reviews", "gallery")),
+    "caterer": Trade(0.09, 240, 0.55, ("forms", "invoices", "calendar", "client_import", "reviews")),
+    "videographer": Trade(0.07, 262, 0.50, ("gallery", "client_import", "forms", "journeys", "invoices", "calendar")),
+    "celebrant": Trade(0.06, 255, 0.55, ("forms", "calendar", "client_import", "reviews")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan costs a month, how many couples it holds, and how many a supplier on it usually has (from, to)."""
+
+    mrr_minor: int
+    client_limit: int
+    couples: tuple[float, float]
+
+
+PLANS: dict[str, Plan] = {
+    "free": Plan(0, 8, (3.2, 5.6)),
+    "pro": Plan(2900, 40, (9.0, 24.0)),
+    "studio": Plan(7900, 200, (28.0, 60.0)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """Share of the platform, towns with their time zones, and the share of a year's weddings in each month (January first).
+
+    The months are from published figures where these exist (England and Wales 2023: August 14.3 %, January 2.6 %; United States:
+    September to November 43 %, June to August 28 %, December to February 11 %; Australia: November 12.9 %, October 12.6 %, June
+    4.8 %; New Zealand: January to March 43 %, June to August 13 %); the months between these, Ireland, Canada and South Africa are
+    assumed.
+    """
+
+    share: float
+    towns: tuple[tuple[str, str], ...]
+    weddings: tuple[float, ...]
+
+
+COUNTRIES: dict[str, Country] = {
+    "GB": Country(
+        0.30,
+        tuple(
+            (town, "Europe/London")
+            for town in ("Bath", "York", "Ludlow", "Hebden Bridge", "Falmouth", "Norwich", "Stirling", "Abergavenny")
+        ),
+        (2.6, 3.3, 4.4, 7.2, 9.3, 11.4, 13.0, 14.3, 12.8, 10.2, 6.0, 5.5),
+    ),
+    "US": Country(
+        0.27,
+        (
+            ("Asheville", "America/New_York"),
+            ("Burlington", "America/New_York"),
+            ("Charleston", "America/New_York"),
+            ("Madison", "America/Chicago"),
+            ("Austin", "America/Chicago"),
+            ("Santa Fe", "America/Denver"),
+            ("Portland", "America/Los_Angeles"),
+            ("Sonoma", "America/Los_Angeles"),
+        ),
+        (3.0, 3.4, 4.4, 6.0, 7.6, 10.0, 8.6, 9.4, 16.0, 18.0, 9.0, 4.6),
+    ),
+    "IE": Country(
+        0.10,
+        tuple((town, "Europe/Dublin") for town in ("Kinsale", "Westport", "Kilkenny", "Dingle", "Carlingford")),
+        (3.0, 3.8, 5.2, 6.8, 9.2, 11.3, 12.8, 13.8, 11.7, 9.0, 5.6, 7.8),
+    ),
+    "CA": Country(
+        0.08,
+        (
+            ("Guelph", "America/Toronto"),
+            ("Kingston", "America/Toronto"),
+            ("Lunenburg", "America/Halifax"),
+            ("Nelson", "America/Vancouver"),
+            ("Canmore", "America/Edmonton"),
+        ),
+        (2.0, 2.5, 3.0, 4.0, 7.5, 13.0, 15.5, 17.5, 17.5, 10.5, 3.5, 3.5),
+    ),
+    "AU": Country(
+        0.11,
+        (
+            ("Mudgee", "Australia/Sydney"),
+            ("Byron Bay", "Australia/Sydney"),
+            ("Daylesford", "Australia/Melbourne"),
+            ("McLaren Vale", "Australia/Adelaide"),
+            ("Margaret River", "Australia/Perth"),
+        ),
+        (7.2, 8.2, 11.2, 10.6, 6.6, 4.8, 4.8, 5.4, 9.0, 12.6, 12.9, 6.7),
+    ),
+    "NZ": Country(
+        0.07,
+        tuple((town, "Pacific/Auckland") for town in ("Wānaka", "Martinborough", "Matakana", "Nelson Bays", "Akaroa")),
+        (14.6, 15.0, 13.4, 9.0, 5.4, 4.2, 3.8, 5.0, 6.0, 7.2, 7.6, 8.8),
+    ),
+    "ZA": Country(
+        0.07,
+        tuple((town, "Africa/Johannesburg") for town in ("Franschhoek", "Stellenbosch", "Clarens", "Magaliesburg", "Howick")),
+        (6.5, 8.0, 11.0, 11.5, 7.0, 4.5, 4.5, 6.5, 11.0, 11.5, 9.5, 8.5),
+    ),
+}
+NORTH = ("GB", "US", "IE", "CA")
+
+Knots = list[tuple[int, float]]
+
+
+@dataclass(slots=True)
+class Story:
+    """How one supplier's time goes. Days are proleptic ordinals; knots are joined by straight lines and are flat outside.
+
+    activity: what the supplier does itself, 1 is its own usual; couples: how its couples answer; tickets: opened a week.
+    onboarded: how many of the six steps are ever done; slow_days: how long the later ones let wait; angry: its tickets are.
+    cancels: the last day; paused: seasons of rest, each (from, until).
+    losing: times of trouble in which couples leave as well, each (from, until, chance that a couple does).
+    unpaid: failures of payment that are not chance, each (day, days until it is made good or null for never).
+    """
+
+    activity: Knots = field(default_factory=lambda: [(0, 1.0)])
+    couples: Knots = field(default_factory=lambda: [(0, 1.0)])
+    tickets: Knots = field(default_factory=lambda: [(0, 0.065)])
+    onboarded: int = 6
+    slow_days: int = 0
+    angry: bool = False
+    cancels: int | None = None
+    paused: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    losing: list[tuple[int, int, float]] = field(default_factory=list[tuple[int, int, float]])
+    unpaid: list[tuple[int, int | None]] = field(default_factory=list[tuple[int, int | None]])
+
+
+@dataclass(slots=True)
+class Supplier:
+    """One supplier as drawn.
+
+    rhythm: days with a login in a week at its peak; target: couples on the books at its usual; completes, opens: the share of
+    forms that come back and of journeys' mails that are opened; hour: when it sits down, local time.
+    """
+
+    index: int
+    id: str
+    name: str
+    contact: str
+    email: str
+    vendor_type: str
+    country: str
+    town: str
+    timezone: str
+    archetype: Archetype
+    created: int
+    plan: str
+    plan_before: str | None
+    upgraded: int | None
+    rhythm: float
+    target: float
+    features: tuple[str, ...]
+    journeys: bool
+    completes: float
+    opens: float
+    hour: float
+    story: Story

@@ -1,0 +1,83 @@
+"""Which moments of the history are judged, and what is told by then. Pure."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+import msgspec
+import polars as pl
+
+from everafter.demo.calendar import months_before
+from everafter.demo.model import PLANS, Market, World
+from everafter.events.model import REJECT_SCHEMA, STORED_SCHEMA, Checked
+from everafter.suppliers.model import Said
+
+JUDGED_AT = time(6, tzinfo=UTC)
+_SETTLING_DAYS = 14
+
+
+def plan_moments(world: World, last: datetime | None, now: datetime, daily_days: int = 90) -> list[datetime]:
+    """The moments still to be judged, in order; the last is `now`, unless today is judged already.
+
+    A day is judged at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week, from two weeks into the
+    history on.
+
+    Args:
+        last: the moment of the last run that came to its end, null when there was none.
+    """
+    today = now.date()
+    first = months_before(world.anchor, world.months) + timedelta(days=_SETTLING_DAYS)
+    days = [first + timedelta(days=n) for n in range((today - first).days)]
+    moments = [datetime.combine(day, JUDGED_AT) for day in days if (today - day).days <= daily_days or (today - day).days % 7 == 0]
+    planned = [moment for moment in moments if last is None or moment.date() > last.date()]
+    return planned if last is not None and last.date() >= today else [*planned, now]
+
+
+def events_between(market: Market, after: datetime | None, until: datetime) -> Checked:
+    """The events from one moment (null: the beginning) to before another, ready to be stored.
+
+    They are received the moment they happen.
+    """
+    at = market.events["occurred_at"]
+    begin = 0 if after is None else int(at.search_sorted(after, side="left"))
+    end = int(at.search_sorted(until, side="left"))
+    told = market.events.slice(begin, max(0, end - begin)).with_columns(received_at=pl.col("occurred_at")).with_row_index("row")
+    return Checked(
+        told.select(pl.col("row").cast(pl.Int64), *STORED_SCHEMA).cast({"row": pl.Int64}), pl.DataFrame(schema=REJECT_SCHEMA)
+    )
+
+
+def said_between(market: Market, world: World, after: datetime | None, until: datetime) -> list[Said]:
+    """What the platform says of its suppliers in that time: new accounts, and changes of plan."""
+    said: list[Said] = []
+    for row in market.suppliers.iter_rows(named=True):
+        if (after is None or row["created_at"] > after) and row["created_at"] <= until:
+            traits = {name: row[name] for name in ("name", "email", "vendor_type", "country", "timezone", "created_at")}
+            traits |= {"contact": row["contact"], "town": row["town"], "demo_world": write_world(world)}
+            said.append(Said(row["id"], traits | _plan_traits(row["plan_before"] or row["plan"]), row["created_at"]))
+        upgraded = row["upgraded_at"]
+        if upgraded is not None and (after is None or upgraded > after) and upgraded <= until:
+            said.append(Said(row["id"], _plan_traits(row["plan"]), upgraded))
+    return said
+
+
+def _plan_traits(plan: str) -> dict[str, object]:
+    return {"plan": plan, "mrr_minor": PLANS[plan].mrr_minor, "client_limit": PLANS[plan].client_limit}
+
+
+def write_world(world: World) -> str:
+    """The world as a trait of its suppliers, by which a later demo takes it up again."""
+    return msgspec.json.encode(world).decode()
+
+
+def read_world(text: str) -> World:
+    """The inverse of `write_world`."""
+    return msgspec.json.decode(text, type=World)
+
+
+def month_starts(first: date, last: date) -> list[datetime]:
+    """The first moment of each month from one day's to another's."""
+    months: list[datetime] = []
+    at = datetime(first.year, first.month, 1, tzinfo=UTC)
+    while at.date() <= last:
+        months.append(at)
+        at = (at + timedelta(days=32)).replace(day=1)
+    return months

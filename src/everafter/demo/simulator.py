@@ -1,0 +1,186 @@
+"""The demo's platform: hundreds of wedding suppliers living through a year and more, the same for the same seed.
+
+Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its couples (couples.py), and leaves the events
+that a real platform would have sent. Nothing here reads a clock or the outside, and no rule of the product reads the stories.
+"""
+
+from bisect import bisect_right
+from datetime import UTC, date, datetime
+from random import Random
+
+import numpy as np
+import polars as pl
+
+from everafter.demo.calendar import midnight, months_before
+from everafter.demo.couples import live_couples
+from everafter.demo.life import Events, Life
+from everafter.demo.model import (
+    DAY_SECONDS,
+    EPOCH,
+    EVENT_SCHEMA,
+    PLANS,
+    SUPPLIER_SCHEMA,
+    Market,
+    Supplier,
+)
+from everafter.demo.names import ANGRY_SUBJECTS, SUBJECTS
+from everafter.demo.stories import cast
+
+
+def simulate(suppliers: int, until: date, months: int, seed: int, anchor: date | None = None) -> Market:
+    """A platform of about so many suppliers and its events.
+
+    Args:
+        suppliers: how many there are on the anchor's day, those that left included.
+        until: the last day that is told, in UTC and to its end.
+        months: how far the history goes back from the anchor. Accounts opened earlier bring their first steps and their present
+            couples with the true, earlier dates.
+        seed: the same seed, suppliers, months and anchor give the same world.
+        anchor: the day the stories are arranged for, `until` when null. With a fixed anchor a later `until` gives the same events
+            and more: message ids are stable.
+
+    Returns:
+        Suppliers and events, the events by time.
+
+    Raises:
+        ValueError: `until` lies before the anchor, or there is nothing to simulate.
+    """
+    anchored = anchor or until
+    if until < anchored or suppliers < 1 or months < 4:
+        raise ValueError("needs a supplier or more, 4 months or more, and an end that is not before the anchor")
+    start = months_before(anchored, months).toordinal()
+    people = cast(suppliers, seed, anchored.toordinal(), start, until.toordinal() + 1)
+    events = Events()
+    for supplier in people:
+        _simulate_supplier(supplier, seed, start, until.toordinal(), events)
+    return Market(_suppliers_frame(people, until.toordinal()), _events_frame(events))
+
+
+def _simulate_supplier(supplier: Supplier, seed: int, start: int, until: int, events: Events) -> None:
+    life = Life(supplier, seed, start, until, events)
+    life.open_account()
+    life.sit_down()
+    spans = live_couples(life)
+    _tickets(life)
+    _payments(life)
+    _usage(life, spans)
+    _subscription(life)
+
+
+def _tickets(life: Life) -> None:
+    """Questions now and then; where the story is an angry one they come often, urgent, and wait long."""
+    supplier = life.supplier
+    knots = sorted(supplier.story.tickets)
+    rate = np.interp(life.days, [day for day, _ in knots], [value for _, value in knots]) / 7
+    usual = knots[0][1]
+    rng = Random(f"{life.seed}:{supplier.index}:tickets")
+    for place in range(len(life.days)):
+        chance, angry, hour, subject, slow = (rng.random() for _ in range(5))
+        delay, lost = rng.lognormvariate(10.6, 0.9), rng.random()
+        if chance >= rate[place] or life.is_paused(life.base + place):
+            continue
+        cross = supplier.story.angry and rate[place] * 7 > 1.5 * usual and angry < 0.6
+        subjects = ANGRY_SUBJECTS if cross else SUBJECTS
+        priority = "high" if cross else ("normal" if angry < 0.6 else "low")
+        ticket = f"{life.prefix}t{life.base + place}"
+        at = midnight(supplier.timezone, life.base + place) + round((8 + 11 * hour) * 3600)
+        text = subjects[int(subject * len(subjects))]
+        asked = f'{{"ticket_id":"{ticket}","subject":"{text}","priority":"{priority}"}}'
+        life.emit("ticket_opened", at, f"t{life.base + place}", asked)
+        if lost > (0.15 if cross else 0.02):
+            solved = at + 1800 + round(min(delay, 9 * DAY_SECONDS) * (1 + 3 * slow if cross else 1))
+            life.emit("ticket_resolved", solved, f"r{life.base + place}", f'{{"ticket_id":"{ticket}"}}')
+
+
+def _payments(life: Life) -> None:
+    """A card fails now and then and is mended within days; in some stories it is not."""
+    supplier = life.supplier
+    price = PLANS[supplier.plan].mrr_minor
+    if not price:
+        return
+    rng = Random(f"{life.seed}:{supplier.index}:payments")
+    amount = f'{{"amount_minor":{price}}}'
+    failures: list[tuple[int, int | None]] = []
+    for day in range(supplier.created + 30, life.last_day + 1, 30):
+        chance, days = rng.random(), rng.randint(1, 8)
+        told = any(abs(day - failed) < 45 for failed, _ in supplier.story.unpaid)
+        if chance < 0.011 and not told and not life.is_paused(day):
+            failures.append((day, days))
+    for day, days in failures + supplier.story.unpaid:
+        at = midnight(supplier.timezone, day) + 6 * 3600 + supplier.index % 3000
+        if at < life.start:
+            continue
+        retries = [0, 3, 7, 14] if days is None else [retry for retry in (0, 3, 7, 14) if retry < days]
+        for retry in retries:
+            life.emit("payment_failed", at + retry * DAY_SECONDS, f"p{day + retry}", amount)
+        if days is not None:
+            life.emit("payment_recovered", at + days * DAY_SECONDS + 5 * 3600, f"q{day}", amount)
+
+
+def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
+    """Couples on the books against the plan's limit: reported on the first of each month, and weekly where it gets tight."""
+    added, ended = sorted(span[0] for span in spans), sorted(span[1] for span in spans)
+    for day in range(life.base, life.last_day + 1):
+        first = date.fromordinal(day).day == 1
+        if not first and day % 7 != 1:
+            continue
+        at = (day - EPOCH) * DAY_SECONDS + 3 * 3600 + life.supplier.index % 1200
+        used, limit = bisect_right(added, at) - bisect_right(ended, at), life.client_limit(at)
+        if first or used >= 0.8 * limit:
+            life.emit("usage_reported", at, f"n{day}", f'{{"resource":"clients","used":{used},"limit":{limit}}}')
+
+
+def _subscription(life: Life) -> None:
+    """Changes of plan, seasons of rest, and the end."""
+    supplier = life.supplier
+    plan = f'{{"plan":"{supplier.plan}"}}'
+    if supplier.upgraded is not None:
+        life.emit("subscription_changed", midnight(supplier.timezone, supplier.upgraded) + 10 * 3600, "upgrade", plan)
+    for begins, ends in supplier.story.paused:
+        life.emit("subscription_paused", midnight(supplier.timezone, begins) + 10 * 3600, f"pause{begins}")
+        life.emit("subscription_changed", midnight(supplier.timezone, ends) + 9 * 3600, f"resume{ends}", plan)
+    if life.cancelled_at is not None:
+        life.end += 1
+        life.emit("subscription_cancelled", life.cancelled_at, "cancel")
+
+
+def _suppliers_frame(people: list[Supplier], until: int) -> pl.DataFrame:
+    rows: list[dict[str, object]] = []
+    for supplier in people:
+        upgraded = supplier.upgraded if supplier.upgraded is not None and supplier.upgraded <= until else None
+        plan = supplier.plan if supplier.plan_before is None or upgraded is not None else supplier.plan_before
+        rows.append(
+            {
+                **{name: getattr(supplier, name) for name in SUPPLIER_SCHEMA if hasattr(supplier, name)},
+                "plan": plan,
+                "plan_before": supplier.plan_before if upgraded is not None else None,
+                "mrr_minor": PLANS[plan].mrr_minor,
+                "client_limit": PLANS[plan].client_limit,
+                "created_at": _moment(supplier, supplier.created, 8),
+                "upgraded_at": None if upgraded is None else _moment(supplier, upgraded, 10),
+                "archetype": str(supplier.archetype),
+            }
+        )
+    told_until = datetime.fromtimestamp((until + 1 - EPOCH) * DAY_SECONDS, UTC)
+    return pl.DataFrame(rows, schema=SUPPLIER_SCHEMA).filter(pl.col("created_at") < told_until)
+
+
+def _moment(supplier: Supplier, day: int, hour: int) -> datetime:
+    return datetime.fromtimestamp(midnight(supplier.timezone, day) + hour * 3600, UTC)
+
+
+def _events_frame(events: Events) -> pl.DataFrame:
+    return (
+        pl.DataFrame(
+            {
+                "supplier_id": events.supplier_id,
+                "message_id": events.message_id,
+                "type": events.type,
+                "occurred_at": pl.Series(events.seconds, dtype=pl.Int64) * 1_000_000,
+                "properties": pl.Series(events.properties, dtype=pl.String),
+            }
+        )
+        .with_columns(pl.col("occurred_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+        .cast(EVENT_SCHEMA)  # pyright: ignore[reportArgumentType] invariance of the dict's values
+        .sort("occurred_at", "supplier_id", "message_id")
+    )

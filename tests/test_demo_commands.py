@@ -1,0 +1,147 @@
+"""`everafter demo` as people call it."""
+
+import asyncio
+import gzip
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import polars as pl
+import psycopg
+import pytest
+from rich.console import Console
+
+from everafter.cli import main
+from everafter.core.errors import InputError
+from everafter.core.settings import Settings
+from everafter.demo.commands import bind_next
+
+EVERAFTER = Path(sys.executable).with_name("everafter")
+SMALL = ["--suppliers", "25", "--months", "4", "--daily", "3"]
+
+
+@pytest.fixture(autouse=True)
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.database_url
+    for name in [name for name in os.environ if name.startswith("EVERAFTER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EVERAFTER_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("EVERAFTER_DATA", str(settings.data))
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def everafter(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["everafter", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def count(settings: Settings, table: str) -> int:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url, options="-c search_path=everafter") as conn:
+        row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert row
+    return row[0]
+
+
+def test_a_demo_is_whole_and_the_second_start_adds_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
+    first = capsys.readouterr().out
+    assert re.search(r"^healthy +\d+ +\d+%", first, re.M) and re.search(r"^critical +\d+", first, re.M)
+    assert re.search(r"^decided +\d+", first, re.M) and re.search(r"^withheld +\d+", first, re.M)
+    assert "team@example.com" in first and "ea_ingest_demo" in first and "ea_write_demo" in first
+    assert "outbox" in first and "all of it is invented" in first
+    tables = ("suppliers", "events", "customer_health", "interventions", "outbox", "runs", "users", "api_keys")
+    before = {table: count(settings, table) for table in tables}
+    assert before["suppliers"] == 25 and before["runs"] > 10 and before["outbox"] > 0
+    assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
+    second = capsys.readouterr().out
+    after = {table: count(settings, table) for table in tables}
+    assert after | {"events": 0} == before | {"events": 0}
+    assert 0 <= after["events"] - before["events"] < 30, "only what has happened since"
+    assert first.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+
+
+def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url, options="-c search_path=everafter") as conn:
+        conn.execute("INSERT INTO suppliers (id, name) VALUES (gen_random_uuid(), 'A real one')")
+    for more in ([], ["--fresh"]):
+        assert everafter(monkeypatch, "demo", "--no-serve", *SMALL, *more) == 1
+        assert "not the demo's" in " ".join(capsys.readouterr().err.split())
+        assert count(settings, "suppliers") == 1
+
+
+def test_an_export_is_the_imports_shape(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    assert everafter(monkeypatch, "demo", "--export", str(folder), *SMALL) == 0
+    bytes_before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(bytes_before) == {"suppliers.csv", "clients.csv", "events.csv.gz"}
+    assert everafter(monkeypatch, "demo", "--export", str(folder), *SMALL) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == bytes_before
+    events = pl.read_csv(gzip.decompress(bytes_before["events.csv.gz"]))
+    assert events.columns == ["message_id", "supplier_id", "type", "occurred_at", "properties"]
+    # its day is told to the end, so a part may lie some hours ahead, which an import allows
+    assert everafter(monkeypatch, "import", str(folder)) == 0
+    assert count(settings, "events") == events.height and count(settings, "suppliers") == 25
+    capsys.readouterr()
+    assert everafter(monkeypatch, "demo", "--export", "/proc/nowhere", *SMALL) == 2
+    assert "cannot write there" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_said_and_the_next_one_used() -> None:
+    console = Console(record=True, width=100)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with bind_next("127.0.0.1", port, console) as listener:
+            assert listener.getsockname()[1] > port
+    assert f"Port {port} is taken" in console.export_text()
+    with pytest.raises(InputError, match=r"cannot listen on 203\.0\.113\.1"):
+        bind_next("203.0.113.1", port, console)
+
+
+def test_it_serves_and_ctrl_c_ends_it_cleanly(settings: Settings) -> None:
+    command = [str(EVERAFTER), "demo", *SMALL, "--port", "8790"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout and demo.stderr
+        try:
+            lines: list[str] = []
+            while not (lines and lines[-1].startswith("Ctrl+C")):
+                line = demo.stdout.readline()
+                assert line, demo.stderr.read()
+                lines.append(line)
+            base = re.search(r"http://127\.0\.0\.1:\d+", "".join(lines))
+            assert base
+            asyncio.run(_wait_until_ready(base[0]))
+            demo.send_signal(signal.SIGINT)
+            rest = demo.stdout.read()
+            assert demo.wait(20) == 0 and "Stopped." in rest
+            assert demo.stderr.read() == ""
+        finally:
+            demo.kill()
+
+
+async def _wait_until_ready(base: str) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(100):
+            try:
+                if (await client.get(f"{base}/readyz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+    raise AssertionError(f"{base}/readyz never answered 200 (waited until {time.ctime()})")

@@ -1,0 +1,112 @@
+"""The demo's history told to the product: what the team would see, and what a second start adds."""
+
+import asyncio
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+
+import psycopg
+import pytest
+
+from everafter.core.db import connection
+from everafter.core.settings import load_settings
+from everafter.daily.model import RunSummary
+from everafter.daily.run import run_day
+from everafter.demo import jobs, queries
+from everafter.demo.model import Market, World
+from everafter.demo.rules import events_between, plan_moments, read_world, write_world
+from everafter.demo.simulator import simulate
+from everafter.playbook.loading import load_playbook
+
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+
+
+def world_and_market(anchor: date, suppliers: int) -> tuple[World, Market]:
+    world = World(anchor, suppliers, 6, 7)
+    return world, simulate(suppliers, anchor, world.months, world.seed)
+
+
+@pytest.mark.parametrize("anchor", [date(2026, 6, 15), date(2025, 11, 20)])
+def test_the_portfolio_is_plausible_in_summer_and_in_november(database: str, anchor: date) -> None:
+    world, market = world_and_market(anchor, 220)
+    as_of = datetime.combine(anchor, time(18), UTC)
+
+    async def judge() -> RunSummary:
+        async with connection(database, autocommit=True) as conn:
+            await jobs.load(conn, market, world, None, as_of)
+        return await run_day(database, PLAYBOOK, as_of, dry_run=True)
+
+    summary = asyncio.run(judge())
+    share = {risk: count / summary.suppliers for risk, count in summary.by_risk.items()}
+    assert 0.60 <= share["healthy"] <= 0.82 and 0.12 <= share["at_risk"] <= 0.32 and 0.03 <= share["critical"] <= 0.14
+    assert summary.by_churn["high"] >= 1 and summary.by_churn["medium"] >= 8
+    verdicts = summary.interventions
+    assert verdicts.held_out > 0
+    expected = {
+        "billing_trouble",
+        "no_login_7_days",
+        "low_client_adoption",
+        "stuck_onboarding",
+        "high_usage_no_upgrade",
+        "approaching_limits",
+        "churn_high_assign",
+        "churn_medium_check_in",
+    }
+    assert expected <= verdicts.by_trigger.keys()
+
+
+def test_told_in_two_parts_is_told_once(database: str) -> None:
+    anchor = date(2026, 3, 10)
+    world, market = world_and_market(anchor, 25)
+    days = [datetime.combine(anchor - timedelta(days=back), time(6), UTC) for back in (40, 20, 1)]
+    done: list[datetime] = []
+
+    async def told() -> queries.Told:
+        async with connection(database) as conn:
+            return await queries.get_told(conn)
+
+    assert asyncio.run(told()) == queries.Told(None, 0, None, None, None)
+    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days[:2], None, done.append))
+    half = asyncio.run(told())
+    assert half.world == world and half.judged_at == days[1]
+    assert half.events_until is not None and half.events_until < days[1]
+
+    # a start that was killed after it had stored a part of the next batch: what is there counts once
+    async def store_a_part() -> None:
+        async with connection(database, autocommit=True) as conn:
+            await jobs.load(conn, market, world, half.events_until, days[1] + timedelta(days=3))
+
+    asyncio.run(store_a_part())
+    again = asyncio.run(told())
+    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days[2:], again.events_until, done.append))
+    assert done == days
+    with psycopg.connect(database, options="-c search_path=everafter") as conn:
+        stored = conn.execute("SELECT count(*), count(DISTINCT (supplier_id, message_id)) FROM events").fetchone()
+        folded = conn.execute("SELECT sum(events_total) FROM pulse").fetchone()
+        mail = conn.execute("SELECT status, count(*) FROM outbox GROUP BY 1").fetchall()
+        early = conn.execute(
+            "SELECT count(*) FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id WHERE s.created_at > h.calculated_at"
+        ).fetchone()
+    expected = events_between(market, None, days[2]).good.height
+    assert stored == (expected, expected) and folded == (expected,)
+    assert early == (0,), "nobody is judged before the account was opened"
+    # of the first two days nothing may be sent; what the last day of each telling decided may
+    assert {status for status, _ in mail} <= {"replayed", "queued"} and dict(mail)["replayed"] > 0
+
+
+def test_the_plan_judges_weeks_then_days_then_now() -> None:
+    world = World(date(2026, 11, 22), 300, 16, 7)
+    now = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
+    moments = plan_moments(world, None, now)
+    assert moments == sorted(moments) and moments[-1] == now
+    assert moments[0].date() >= date(2025, 8, 5) and all(moment.hour == 6 for moment in moments[:-1])
+    gaps = [(b.date() - a.date()).days for a, b in pairwise(moments)]
+    assert set(gaps) == {1, 7} or set(gaps) == {1, 7, 6}
+    assert gaps.count(1) == 91
+    assert plan_moments(world, now - timedelta(hours=1), now) == []
+    three_later = plan_moments(world, now, now + timedelta(days=3))
+    assert [moment.date().day for moment in three_later] == [23, 24, 25]
+
+
+def test_a_world_is_found_again_in_its_suppliers() -> None:
+    world = World(date(2026, 11, 22), 120, 9, 3)
+    assert read_world(write_world(world)) == world

@@ -1,0 +1,182 @@
+"""The simulated platform: the same for the same seed, valid, and believable."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from everafter.demo.model import COUNTRIES, LEAVERS, PLANS, Archetype, Market
+from everafter.demo.simulator import simulate
+from everafter.demo.stories import cast
+from everafter.events.model import CANONICAL, RAW_SCHEMA
+from everafter.events.rules import check_events
+from everafter.suppliers.rules import read_traits
+
+TODAY = date(2026, 11, 22)
+END = datetime(2026, 11, 23, tzinfo=UTC)
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return simulate(300, TODAY, 16, SEED)
+
+
+def said(name: str) -> pl.Expr:
+    return pl.col("properties").str.json_path_match(f"$.{name}")
+
+
+def of(market: Market, *types: str) -> pl.DataFrame:
+    return market.events.filter(pl.col("type").is_in(types))
+
+
+def test_the_same_seed_gives_the_same_world_and_another_seed_another() -> None:
+    first, again, other = (simulate(30, TODAY, 6, seed) for seed in (1, 1, 2))
+    assert first.events.equals(again.events) and first.suppliers.equals(again.suppliers)
+    assert set(first.suppliers["id"]).isdisjoint(other.suppliers["id"])
+
+
+@pytest.mark.parametrize("later", [1, 45, 400])
+def test_a_later_day_only_adds(later: int) -> None:
+    then = simulate(60, TODAY, 6, SEED)
+    now = simulate(60, TODAY + timedelta(days=later), 6, SEED, anchor=TODAY)
+    assert now.events.filter(pl.col("occurred_at") < END).equals(then.events)
+    assert now.events["occurred_at"].max() >= END + timedelta(days=later - 1)
+    assert set(then.suppliers["id"]) <= set(now.suppliers["id"])
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    for suppliers, until, months in ((0, TODAY, 16), (10, TODAY, 3), (10, TODAY - timedelta(days=1), 16)):
+        with pytest.raises(ValueError, match="needs a supplier"):
+            simulate(suppliers, until, months, SEED, anchor=TODAY)
+
+
+def test_ids_names_and_addresses_are_unique(market: Market) -> None:
+    assert market.events.select("supplier_id", "message_id").is_unique().all()
+    for column in ("id", "name", "email"):
+        assert market.suppliers[column].is_unique().all()
+    assert market.suppliers["email"].str.ends_with("@example.com").all()
+    start = TODAY.toordinal() - 480
+    many = cast(5000, SEED, TODAY.toordinal(), start, TODAY.toordinal())
+    assert len({supplier.name for supplier in many}) == len({supplier.email for supplier in many}) == 5000
+
+
+def test_every_event_passes_the_check_of_the_ingest(market: Market) -> None:
+    raw = market.events.with_row_index("row").select(
+        pl.col("row").cast(pl.Int64), "supplier_id", "message_id", "type",
+        pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"), "properties",
+    ).cast(RAW_SCHEMA)  # fmt: skip
+    checked = check_events(raw, received_at=END)
+    assert checked.rejects.is_empty()
+    assert checked.good["properties"].equals(market.events["properties"])
+    assert set(market.events["type"]) == set(CANONICAL)
+
+
+def test_every_supplier_passes_too(market: Market) -> None:
+    columns = ("name", "email", "vendor_type", "plan", "country", "timezone", "mrr_minor", "client_limit")
+    for row in market.suppliers.select(columns).iter_rows(named=True):
+        good, bad = read_traits(row)
+        assert good == row and not bad
+
+
+def test_nothing_happens_after_the_end_or_after_leaving(market: Market) -> None:
+    assert market.events["occurred_at"].max() < END
+    left = of(market, "subscription_cancelled").select("supplier_id", left_at="occurred_at")
+    assert left["supplier_id"].is_unique().all()
+    assert market.events.join(left, on="supplier_id").filter(pl.col("occurred_at") > pl.col("left_at")).is_empty()
+
+
+def test_what_depends_on_something_comes_after_it(market: Market) -> None:
+    def first(kind: str, item: str) -> pl.DataFrame:
+        return of(market, kind).select("supplier_id", said(item).alias("item"), at="occurred_at")
+
+    for before, after, item in (
+        ("client_added", "client_active", "client_id"),
+        ("client_added", "form_sent", "client_id"),
+        ("client_added", "invite_sent_to_client", "client_id"),
+        ("client_added", "client_lost", "client_id"),
+        ("form_sent", "form_completed", "form_id"),
+        ("journey_email_sent", "journey_email_opened", "message_id"),
+        ("ticket_opened", "ticket_resolved", "ticket_id"),
+    ):
+        pairs = first(after, item).join(first(before, item), on=["supplier_id", "item"], how="left", suffix="_before")
+        assert pairs.height and pairs["at_before"].null_count() == 0, (before, after)
+        assert (pairs["at"] > pairs["at_before"]).all(), (before, after)
+
+
+def test_a_plan_never_holds_more_couples_than_it_may(market: Market) -> None:
+    reports = of(market, "usage_reported").select(
+        "supplier_id", used=said("used").cast(pl.Int64), limit=said("limit").cast(pl.Int64)
+    )
+    assert (reports["used"] <= reports["limit"]).all()
+    assert set(reports["limit"]) == {plan.client_limit for plan in PLANS.values()}
+    full = reports.filter(pl.col("used") >= 0.8 * pl.col("limit"))["supplier_id"].n_unique()
+    assert 10 <= full <= 150
+
+
+def test_there_is_something_of_everything(market: Market) -> None:
+    counts = dict(market.suppliers["archetype"].value_counts().iter_rows())
+    assert set(counts) == {str(kind) for kind in Archetype}
+    assert set(market.suppliers["country"]) == set(COUNTRIES)
+    left = of(market, "subscription_cancelled").height
+    assert left == sum(counts[kind] for kind in LEAVERS) and 0.08 <= left / market.suppliers.height <= 0.12
+    few = simulate(25, TODAY, 6, SEED).suppliers["archetype"].n_unique()
+    assert few >= 10
+
+
+def test_rates_are_those_of_the_export_they_were_studied_from(market: Market) -> None:
+    """By supplier-week, within a third of the measured platform (a half where the demo's larger plans weigh in)."""
+    window = market.events.filter(pl.col("occurred_at") >= datetime(2025, 7, 23, tzinfo=UTC))
+    spans = window.group_by("supplier_id").agg(
+        (pl.col("occurred_at").max() - pl.col("occurred_at").min()).dt.total_days().alias("days")
+    )
+    weeks = spans["days"].sum() / 7
+    measured = {
+        "login": 3.11,
+        "feature_used": 4.67,
+        "form_sent": 1.46,
+        "form_completed": 0.76,
+        "client_added": 0.39,
+        "client_lost": 0.042,
+    }
+    for kind, rate in measured.items():
+        assert window.filter(pl.col("type") == kind).height / weeks == pytest.approx(rate, rel=0.34), kind
+    assert window.filter(pl.col("type") == "client_active").height / weeks == pytest.approx(3.14, rel=0.5)
+
+
+def test_leavers_decline_before_they_leave(market: Market) -> None:
+    left = of(market, "subscription_cancelled").select("supplier_id", left_at="occurred_at")
+    weeks_before = (pl.col("left_at") - pl.col("occurred_at")).dt.total_days() // 7
+    near = of(market, "login", "feature_used").join(left, on="supplier_id").with_columns(weeks_before.alias("week"))
+    last = near.filter(pl.col("week") < 2).height / 2
+    usual = near.filter(pl.col("week").is_between(10, 15)).height / 6
+    assert last < 0.4 * usual
+
+
+def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:
+    weddings = of(market, "client_added").select("supplier_id", day=said("wedding_date").str.to_date())
+    joined = weddings.join(market.suppliers.select("id", "country"), left_on="supplier_id", right_on="id")
+    months = joined.group_by("country", month=pl.col("day").dt.month()).len()
+
+    def share(country: str, *wanted: int) -> float:
+        mine = months.filter(pl.col("country") == country)
+        return mine.filter(pl.col("month").is_in(wanted))["len"].sum() / mine["len"].sum()
+
+    assert share("GB", 6, 7, 8) > 2 * share("GB", 12, 1, 2)
+    assert share("US", 9, 10, 11) > share("US", 6, 7, 8) > share("US", 12, 1, 2)
+    assert share("NZ", 1, 2, 3) > 2 * share("NZ", 6, 7, 8)
+    assert share("AU", 10, 11) > 2 * share("AU", 6, 7)
+    assert (joined["day"].dt.weekday() == 6).mean() > 0.4
+
+
+def test_people_sit_down_by_day_on_their_own_clock(market: Market) -> None:
+    logins = of(market, "login").join(market.suppliers.select("id", "timezone"), left_on="supplier_id", right_on="id")
+    for (zone,), mine in logins.group_by("timezone"):
+        hours = mine["occurred_at"].dt.convert_time_zone(str(zone)).dt.hour()
+        assert hours.is_between(5, 23).all(), zone
+
+
+def test_couples_have_names_that_may_stand_in_a_message(market: Market) -> None:
+    names = of(market, "client_added").select(said("name").alias("name"))["name"]
+    assert names.null_count() == 0 and names.str.contains(r"^\S+ & \S+$").all()
+    assert names.n_unique() > 500
