@@ -71,6 +71,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
             yield
         finally:
             tending.cancel()
+            await asyncio.gather(tending, return_exceptions=True)
             await app.state.fold.stop()
             await app.state.live.close()
             await pool.close()

@@ -16,7 +16,7 @@ from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.settings import load_settings
 
-STOP_SECONDS = 20
+STOP_SECONDS = 15
 
 
 def register(app: typer.Typer) -> None:
