@@ -51,7 +51,7 @@ def count(settings: Settings, table: str) -> int:
     return row[0]
 
 
-def test_a_demo_is_whole_and_the_second_start_adds_nothing(
+def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_anew(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
@@ -69,6 +69,9 @@ def test_a_demo_is_whole_and_the_second_start_adds_nothing(
     assert after | {"events": 0} == before | {"events": 0}
     assert 0 <= after["events"] - before["events"] < 30, "only what has happened since"
     assert first.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+    assert everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "22", *SMALL[2:]) == 0
+    assert count(settings, "suppliers") == 22 and count(settings, "runs") == before["runs"]
+    assert "team@example.com" in capsys.readouterr().out
 
 
 def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
