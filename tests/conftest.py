@@ -1,7 +1,10 @@
 """Real PostgreSQL for every test: one embedded server, a migrated template, a clone of it per test."""
 
 import asyncio
+import atexit
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +20,23 @@ from helpers_server import server as server
 ROOT = Path(__file__).parent.parent
 
 
+_FOLDER = "EVERAFTER_TEST_FOLDER"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for the tests' PostgreSQL, made before the workers start; not pytest's own, which later sessions clear away.
+
+    What is registered first is done last: the folder goes when the server has ended with the last of its users.
+    """
+    if not hasattr(config, "workerinput"):
+        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="everafter-tests-")
+        atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+def server_url() -> str:
     """One PostgreSQL for all workers (EVERAFTER_TEST_DATABASE_URL names another)."""
-    if named := os.environ.get("EVERAFTER_TEST_DATABASE_URL"):
-        return named
-    shared = tmp_path_factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        shared = shared.parent
-    return start_embedded(shared / "data")
+    return os.environ.get("EVERAFTER_TEST_DATABASE_URL") or start_embedded(Path(os.environ[_FOLDER]))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from benchmarks.population import load
 
 from conftest import with_database
 from everafter.core.errors import ConflictError, InputError
+from everafter.core.locks import Lock
 from everafter.core.settings import load_settings
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
@@ -148,8 +149,8 @@ def _wait_for_lock(url: str) -> None:
     """Until the server has noticed that the killed client is gone."""
     with psycopg.connect(url, autocommit=True) as conn:
         for _ in range(200):
-            if conn.execute("SELECT pg_try_advisory_lock(7305003)").fetchone() == (True,):
-                conn.execute("SELECT pg_advisory_unlock(7305003)")
+            if conn.execute(f"SELECT pg_try_advisory_lock({Lock.RUN:d})").fetchone() == (True,):
+                conn.execute(f"SELECT pg_advisory_unlock({Lock.RUN:d})")
                 return
             time.sleep(0.05)
     raise AssertionError("the lock of the killed run is still held")
@@ -175,7 +176,7 @@ def test_a_dry_run_touches_nothing_and_says_what_would_be(populated: str) -> Non
 
 def test_two_runs_at_once_are_refused(populated: str) -> None:
     with psycopg.connect(populated, autocommit=True) as conn:
-        conn.execute("SELECT pg_advisory_lock(7305003)")
+        conn.execute(f"SELECT pg_advisory_lock({Lock.RUN:d})")
         with pytest.raises(ConflictError, match="another run"):
             run(populated)
 

@@ -11,10 +11,12 @@ from everafter.accounts import user_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import EverafterError
 from everafter.daily import commands as daily_commands
-from everafter.health import commands as health_commands
+from everafter.daily.jobs import run_when_due
 from everafter.demo import commands as demo_commands
 from everafter.events import commands as events_commands
+from everafter.health import commands as health_commands
 from everafter.mail import commands as mail_commands
+from everafter.mail.jobs import DUTIES, Duty
 from everafter.playbook import commands as playbook_commands
 from everafter.signals import commands as signals_commands
 
@@ -39,6 +41,8 @@ for module in (
     signals_commands,
 ):
     module.register(app)
+
+DUTIES.append(Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from everafter.core.binary_copy import encode
 from everafter.core.embedded import start_embedded
 from everafter.core.errors import DatabaseUnavailableError, EverafterError
+from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 
 Connection = AsyncConnection[TupleRow]
@@ -24,7 +25,6 @@ Pool = AsyncConnectionPool[Connection]
 
 SCHEMA = "everafter"
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC"
-_MIGRATION_LOCK = 7_305_001
 
 
 def database_url(settings: Settings) -> str:
@@ -90,7 +90,7 @@ async def migrate(url: str) -> list[str]:
     """
     applied: list[str] = []
     async with connection(url, autocommit=True) as conn:
-        await conn.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        await conn.execute("SELECT pg_advisory_lock(%s)", [Lock.MIGRATE])
         await conn.execute("CREATE SCHEMA IF NOT EXISTS everafter")
         await conn.execute(
             "CREATE TABLE IF NOT EXISTS migrations"

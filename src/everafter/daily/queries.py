@@ -9,14 +9,13 @@ import polars as pl
 from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection, append_frame
+from everafter.core.locks import Lock
 from everafter.playbook.model import Playbook
-
-_RUN_LOCK = 7_305_003
 
 
 async def lock_runs(conn: Connection) -> bool:
     """Whether this connection now holds the one right to run; it ends with the connection."""
-    cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])
+    cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.RUN])
     row = await cursor.fetchone()
     return bool(row and row[0])
 
@@ -39,6 +38,16 @@ async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
     cursor = await conn.execute("SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day])
     row = await cursor.fetchone()
     return row[0] if row else None
+
+
+async def is_run_due(conn: Connection, day: date) -> bool:
+    """Whether there is somebody to judge and that day's run has not come to its end."""
+    cursor = await conn.execute(
+        "SELECT EXISTS (SELECT FROM suppliers) AND NOT EXISTS (SELECT FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)",
+        [day],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *, replay: bool) -> str:

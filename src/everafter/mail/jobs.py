@@ -22,6 +22,7 @@ from psycopg_pool import PoolTimeout
 
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
@@ -45,7 +46,6 @@ _CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do n
 _GRACE_SECONDS = 20.0  # of the 30 a stop may take
 _PERSIST_SECONDS = 15.0
 _IDLE_SECONDS = 10.0
-_SWEEP_LOCK = 7_305_003
 _DATABASE_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, DatabaseUnavailableError)
 
 
@@ -71,7 +71,7 @@ class Duty:
 async def sweep_outbox(work: Work) -> str | None:
     """Expire what is stale, requeue lapsed claims, show hand-overs without an answer."""
     async with work.pool.connection() as conn:
-        cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [_SWEEP_LOCK])
+        cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_OUTBOX])
         if (row := await cursor.fetchone()) is None or not row[0]:
             return None
         swept = await queries.sweep(conn, MAX_ATTEMPTS)

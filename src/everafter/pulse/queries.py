@@ -5,11 +5,11 @@ import asyncio
 import polars as pl
 
 from everafter.core.db import Connection, read_copy, upsert_frame
+from everafter.core.locks import Lock
 from everafter.onboarding.queries import keep_earliest
 from everafter.pulse import model
 from everafter.pulse.rules import fold, read_facts
 
-_FOLD_LOCK = 7_305_002
 FOLD_BATCH = 50_000
 
 
@@ -20,7 +20,7 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
         How many events were folded; 0 means that nothing is pending.
     """
     async with conn.transaction():
-        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_FOLD_LOCK])
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
         events = await read_copy(
             conn,
             "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"

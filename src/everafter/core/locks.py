@@ -1,0 +1,13 @@
+"""The database-wide locks: one number each, in one place, so that no two things share one by chance."""
+
+from enum import IntEnum
+
+
+class Lock(IntEnum):
+    """Keys of PostgreSQL advisory locks."""
+
+    MIGRATE = 7_305_001
+    FOLD = 7_305_002
+    RUN = 7_305_003
+    EVENT_MONTH = 7_305_004  # written out in migrations/0010_event_months.sql
+    SWEEP_OUTBOX = 7_305_005
