@@ -1,0 +1,252 @@
+"""schema.sql is true, migrations can be repeated and raced, every statement fits, every big table can be distributed."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from conftest import with_database
+from everafter.core import db
+from everafter.core.db import connection, list_migrations, migrate
+from everafter.core.errors import EverafterError
+from everafter.core.schema import dump_schema, normalize
+from helpers_source import ROOT
+from helpers_sql import PREPARABLE, Statement, list_statements
+
+# Calls whose statement is put together where they stand, and how else it is tried.
+COMPOSED = {
+    "src/everafter/core/db.py": "the ways of any statement; every test goes through them",
+    "src/everafter/core/probes.py": "GAUGES, which are prepared below",
+    "src/everafter/demo/queries.py": "DROP SCHEMA",
+    "src/everafter/portfolio/ledger_queries.py": "filters; test_every_view_of_the_ledger_runs",
+    "src/everafter/portfolio/queries.py": "sorts and filters; test_every_view_of_the_portfolio_runs",
+    "src/everafter/events/segment.py": "no SQL: its reader reads calls",
+}
+
+
+# ── schema.sql ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_schema_sql_is_what_the_migrations_make(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        row = conn.execute(
+            "SELECT setting, current_setting('server_version_num')::int FROM pg_config WHERE name = 'BINDIR'"
+        ).fetchone()
+    assert row
+    if not (Path(row[0]) / "pg_dump").exists() or row[1] // 10_000 != 18:
+        pytest.skip("the server under test is not the one that comes with the package; its dump differs in form")
+    written = (ROOT / "schema.sql").read_text(encoding="utf-8")
+    assert asyncio.run(dump_schema(database)) == written, "schema.sql is out of date: `make docs` writes it"
+
+
+def test_the_dump_has_no_trace_of_machine_or_moment() -> None:
+    noise = r"\restrict 5x7token" + "\n-- Dumped from database version 18.6\nSET statement_timeout = 0;\n"
+    assert normalize(noise + "CREATE TABLE a ();\n") == normalize("CREATE TABLE a ();\n\n\n\n\n")
+    assert "5x7" not in normalize(noise)
+
+
+# ── migrations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def empty(server_url: str) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    name = f"empty_{datetime.now(UTC):%H%M%S%f}"
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    yield with_database(server_url, name)
+    with psycopg.connect(server_url, autocommit=True) as conn:
+        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+def test_migrating_twice_does_nothing_the_second_time(empty: str) -> None:
+    assert asyncio.run(migrate(empty)) == [name for _, name, _ in list_migrations()]
+    assert asyncio.run(migrate(empty)) == []
+
+
+def test_several_processes_may_migrate_at_once(empty: str) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        applied = list(threads.map(lambda _: asyncio.run(migrate(empty)), range(6)))
+    assert sorted(name for names in applied for name in names) == [name for _, name, _ in list_migrations()], (
+        "each was applied exactly once"
+    )
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = list_migrations()
+    broken = (good[-1][0] + 1, f"{good[-1][0] + 1:04d}_broken.sql", "CREATE TABLE half (id int); CREATE TABLE half (id int);")
+    monkeypatch.setattr(db, "list_migrations", lambda: [*good, broken])
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        asyncio.run(migrate(empty))
+    with psycopg.connect(empty) as conn:
+        assert conn.execute("SELECT to_regclass('everafter.half')").fetchone() == (None,)
+        assert conn.execute("SELECT max(version) FROM everafter.migrations").fetchone() == (good[-1][0],)
+    monkeypatch.setattr(db, "list_migrations", lambda: good)
+    assert asyncio.run(migrate(empty)) == []
+
+
+def test_a_migration_changed_after_the_fact_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    number, name, text = list_migrations()[0]
+    monkeypatch.setattr(db, "list_migrations", lambda: [(number, name, text + "\n"), *list_migrations()[1:]])
+    with pytest.raises(EverafterError, match=f"{name} has been changed"):
+        asyncio.run(migrate(database))
+
+
+def test_a_database_of_a_newer_program_is_refused(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("INSERT INTO everafter.migrations (version, name, sha256) VALUES (9999, '9999_later.sql', '')")
+    with pytest.raises(EverafterError, match="newer Everafter"):
+        asyncio.run(migrate(database))
+
+
+def test_migrations_are_numbered_without_a_gap_and_hold_no_lock_for_long() -> None:
+    numbers = [number for number, _, _ in list_migrations()]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
+    for _, name, text in list_migrations():
+        assert "CONCURRENTLY" not in text.upper(), f"{name}: a migration runs in a transaction"
+
+
+# ── statements ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STATEMENTS, UNREAD = list_statements()
+
+
+def test_every_statement_stands_in_the_source_to_be_read() -> None:
+    assert len(STATEMENTS) > 100
+    unknown = [place for place in UNREAD if place.rpartition(":")[0] not in COMPOSED]
+    assert not unknown, f"write the statement as a literal, or say in COMPOSED how it is tried: {unknown}"
+    gone = set(COMPOSED) - {place.rpartition(":")[0] for place in UNREAD}
+    assert not gone, f"take out of COMPOSED: {gone}"
+
+
+def test_every_statement_can_be_prepared(database: str) -> None:
+    """Each names tables, columns and functions that are there, of types that go together."""
+    wrong: list[str] = []
+    # one transaction, for temporary tables that end with it
+    with psycopg.connect(database, options="-c search_path=everafter,public") as conn:
+        for statement in STATEMENTS:
+            if statement.text.lstrip().upper().startswith("CREATE TEMP TABLE"):
+                conn.execute(statement.text)  # type: ignore[arg-type]
+        for statement in STATEMENTS:
+            if statement.verb in PREPARABLE:
+                wrong += _prepare(conn, statement)
+    assert not wrong, "\n\n".join(wrong)
+
+
+def _prepare(conn: psycopg.Connection[Any], statement: Statement) -> list[str]:
+    try:
+        with conn.transaction():
+            conn.execute("PREPARE tried AS " + statement.text)  # type: ignore[arg-type]
+            conn.execute("DEALLOCATE tried")
+    except psycopg.Error as error:
+        return [f"{statement.place}: {error}\n{statement.text.strip()}"]
+    return []
+
+
+def test_a_wrong_statement_would_be_seen(database: str) -> None:
+    with psycopg.connect(database, options="-c search_path=everafter,public") as conn:
+        assert _prepare(conn, Statement("SELECT no_such_column FROM pulse", "here", ""))
+        assert _prepare(conn, Statement("SELECT 1 FROM pulse WHERE events_total = 'many'", "here", ""))
+        assert not _prepare(conn, Statement("SELECT events_total FROM pulse WHERE supplier_id = NULL", "here", ""))
+
+
+def test_every_view_of_the_portfolio_runs(database: str) -> None:
+    from everafter.portfolio.model import SORT_WORDS
+    from everafter.portfolio.queries import get_portfolio
+    from everafter.portfolio.rules import parse_view
+
+    plain = parse_view({})
+    narrow = replace(plain, q="a%b", vendor="dj", reason="login", churn="high", band="critical")
+
+    async def run() -> None:
+        async with connection(database) as conn:
+            for sort in SORT_WORDS:
+                for view in (plain, narrow):
+                    for descending in (False, True):
+                        shown = replace(view, sort=sort, descending=descending)
+                        assert not (await get_portfolio(conn, shown, date(2026, 1, 2), date(2026, 1, 2))).rows
+
+    asyncio.run(run())
+
+
+def test_every_view_of_the_ledger_runs(database: str) -> None:
+    from everafter.portfolio.ledger_queries import list_of_supplier, list_verdicts
+    from everafter.portfolio.ledger_rules import parse_ledger
+
+    plain = parse_ledger({})
+    narrow = replace(plain, trigger="no_login_7_days", status="withheld", reason="budget")
+
+    async def run() -> None:
+        async with connection(database) as conn:
+            for view in (plain, narrow):
+                assert not await list_verdicts(conn, view, date(2026, 1, 2))
+            cursor = await conn.execute("SELECT gen_random_uuid()")
+            (supplier_id,) = await cursor.fetchone() or (None,)
+            assert not await list_of_supplier(conn, supplier_id, 5)
+
+    asyncio.run(run())
+
+
+# ── what a cluster needs ──────────────────────────────────────────────────────────────────────────────────────────────
+
+# Written by the hundred thousand: a foreign key would be looked up for each row (docs/decisions/0004).
+BIG = (
+    "events",
+    "event_ids",
+    "events_pending",
+    "clients",
+    "sent_items",
+    "tickets",
+    "pulse",
+    "customer_health",
+    "churn_risk",
+    "interventions",
+    "outbox",
+    "tasks",
+)
+
+
+def test_every_unique_key_of_a_suppliers_table_contains_the_supplier(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        rows = conn.execute(
+            "SELECT c.relname, i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'supplier_id' AND a.attnotnull"
+            " WHERE c.relnamespace = 'everafter'::regnamespace AND i.indisunique AND NOT a.attnum = ANY (i.indkey)"
+        ).fetchall()
+    assert not rows, f"a distributed table cannot keep these unique: {rows}"
+
+
+def test_no_big_table_has_a_foreign_key_checked_for_each_row(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        rows = conn.execute(
+            "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+            " WHERE contype = 'f' AND connamespace = 'everafter'::regnamespace AND conrelid::regclass::text = ANY (%s)",
+            [[f"everafter.{table}" for table in BIG]],
+        ).fetchall()
+        there = conn.execute(
+            "SELECT count(*) FROM unnest(%s::text[]) AS t WHERE to_regclass('everafter.' || t) IS NOT NULL", [list(BIG)]
+        )
+        assert there.fetchone() == (len(BIG),)
+    tasks_of = [row for row in rows if row[1] == "tasks_assignee_id_fkey"]  # few rows, and to a small table
+    assert len(rows) == len(tasks_of), rows
+
+
+def test_no_statement_locks_rows_across_a_cluster() -> None:
+    wrong = [one.place for one in STATEMENTS if " FOR UPDATE" in one.text.upper() or "SKIP LOCKED" in one.text.upper()]
+    assert not wrong, f"a claim is a compare-and-set: {wrong}"
+
+
+def test_the_command_prints_the_same_schema_from_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And leaves the folder of the operator's data alone."""
+    from everafter.core.schema import read_fresh_schema
+
+    before = set(tmp_path.iterdir())
+    assert asyncio.run(read_fresh_schema()) == (ROOT / "schema.sql").read_text(encoding="utf-8")
+    assert set(tmp_path.iterdir()) == before
