@@ -5,7 +5,6 @@ import contextlib
 import email
 import email.policy
 import ssl
-import threading
 import time
 import uuid
 from collections import Counter
@@ -116,7 +115,7 @@ class Sink:
 
     delay: float = 0.0  # seconds between taking a message and saying so
     messages: list[tuple[str, EmailMessage]] = field(default_factory=list)
-    taken: threading.Event = field(default_factory=threading.Event)
+    raw: list[bytes] = field(default_factory=list)
     cuts: int = 0
     resets: int = 0
     logins: list[bytes] = field(default_factory=list)
@@ -147,7 +146,7 @@ class Sink:
             return "554 5.6.0 not like this"
         assert isinstance(envelope.content, bytes)
         self.messages.append((to, email.message_from_bytes(envelope.content, policy=email.policy.default)))  # pyright: ignore
-        self.taken.set()
+        self.raw.append(envelope.content)
         if self.delay:
             await asyncio.sleep(self.delay)
         if who == "lost":

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import ipaddress
+import re
 import ssl
 import uuid
 from dataclasses import replace
@@ -72,6 +73,33 @@ def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
     assert row.accepted_at is not None and row.lease_until is None
     assert row.subject == message["Subject"]
     assert row.body_text == text.get_content().replace("\r\n", "\n")
+
+
+def test_the_bytes_are_what_mail_programs_expect(settings: Settings, database: str) -> None:
+    """Seen raw: parsed, an address hidden in an encoded word looks the same."""
+    add_message(database, name="Ż" * 100)
+    far = replace(settings, base_url="https://success." + "a-long-name." * 8 + "example")
+    with sink() as taking:
+        send(far, taking)
+    head, _, _ = taking.raw[0].partition(b"\r\n\r\n")
+    headers = dict(line.split(b": ", 1) for line in head.replace(b"\r\n ", b" ").split(b"\r\n"))
+    assert re.fullmatch(rb"<https://success\.(a-long-name\.){8}example/u/[\w-]{64}>", headers[b"List-Unsubscribe"])
+    assert re.fullmatch(rb"<[0-9a-f-]{36}@care\.example>", headers[b"Message-ID"])
+    assert taking.raw[0].isascii() and max(map(len, taking.raw[0].split(b"\r\n"))) <= 998
+    assert b"\n" not in taking.raw[0].replace(b"\r\n", b"") and b"\r" not in taking.raw[0].replace(b"\r\n", b"")
+    others = [line for line in head.split(b"\r\n") if not line.startswith(b"List-Unsubscribe:")]
+    assert max(map(len, others)) <= 78
+
+
+def test_a_line_of_one_dot_does_not_end_the_message(settings: Settings, database: str) -> None:
+    key = add_message(database)
+    body = "Before.\n.\n..\nQUIT\n.hidden\nAfter.\n"
+    sql(database, "UPDATE outbox SET subject = 'Dots', body_text = %s, body_html = '<p>.</p>'", body)
+    with sink() as taking:
+        assert send(settings, taking).accepted == 1
+    text = taking.messages[0][1].get_body(("plain",))
+    assert text is not None and text.get_content().replace("\r\n", "\n") == body
+    assert get(database, key).status == "accepted"
 
 
 def test_transactional_mail_cannot_be_unsubscribed_and_needs_no_consent(settings: Settings, database: str) -> None:

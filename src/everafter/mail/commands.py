@@ -54,7 +54,8 @@ def work_command(
 
     Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with nothing left in the air.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("everafter").setLevel(logging.INFO)
     tally = asyncio.run(_work(once=once, senders=senders))
     if as_json:
         sys.stdout.write(json.dumps(asdict(tally)) + "\n")
@@ -117,11 +118,11 @@ def list_command(
         _print_json({"paused": paused, "counts": counts, "messages": [asdict(line) for line in lines]})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "created", "supplier", "template", "to", "state", "why"):
+    for column in ("id", "created", "supplier", "template", "state", "why"):
         table.add_column(column, no_wrap=column in {"id", "created", "state"}, overflow="fold")
     for line in lines:
         cells = (
-            str(line.id)[:8], f"{line.created_at:%Y-%m-%d}", line.supplier or "(gone)", line.template, line.to_email,
+            str(line.id)[:8], f"{line.created_at:%Y-%m-%d}", line.supplier or "(gone)", line.template,
             line.status, line.status_reason or "",
         )  # fmt: skip
         table.add_row(*(Text(cell) for cell in cells))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
+from email.policy import EmailPolicy
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
@@ -96,13 +96,32 @@ def _is_loopback(host: str) -> bool:
 # ── the message ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Policy(EmailPolicy):
+    """SMTP's policy, but long addresses stay as they are: folded by the library, `List-Unsubscribe` becomes an encoded word,
+    which no mail program takes for a link."""
+
+    def fold(self, name: str, value: str) -> str:
+        if name.lower() in _VERBATIM:
+            return f"{name}: {value}{self.linesep}"
+        return super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() in _VERBATIM:
+            return self.fold(name, value).encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_VERBATIM = {"list-unsubscribe", "message-id"}
+_POLICY = _Policy(linesep="\r\n")
+
+
 def build_message(claimed: Claim, rendered: Rendered, links: Links, sender: Address, at: dt.datetime) -> EmailMessage:
     """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`), one-click headers.
 
     Raises:
         ValueError: the recipient is not an address.
     """
-    message = EmailMessage(policy=SMTP_POLICY)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = parse_address(claimed.to_email, claimed.to_name)
     message["Subject"] = clean_text(rendered.subject)
