@@ -201,7 +201,8 @@ def _parse_times(texts: list[str | None], received_at: datetime, skew: timedelta
 def _read_properties(kinds: list[str | None], texts: list[str | None]) -> tuple[list[str | None], list[str | None]]:
     """Each event's properties as canonical JSON text (null when empty), and its fault as "code\\treason" (null when good).
 
-    A loop of msgspec calls: at 0.6 µs a row it beat nine `json_path_match` columns threefold.
+    A loop of msgspec calls: 50,000 rows took 0.11 s, checked and written anew, where nine `json_path_match` columns alone took
+    0.15 s.
     """
     out: list[str | None] = []
     faults: list[str | None] = []
