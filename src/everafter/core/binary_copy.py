@@ -31,8 +31,8 @@ class _Field:
 
     @property
     def width(self) -> int | None:
-        """The width of every row, or null where they differ or some are null."""
-        if self.null.any() or not len(self.lengths):
+        """The width of every row, or null where they differ, or some are null, or all are empty."""
+        if self.null.any() or not len(self.data):
             return None
         first = int(self.lengths[0])
         return first if (self.lengths == first).all() else None

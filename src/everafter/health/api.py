@@ -6,6 +6,7 @@ from uuid import UUID
 
 from litestar import get
 from litestar.datastructures import State
+from litestar.params import FromPath
 from msgspec import Struct
 
 from everafter.churn.score import SIGNALS
@@ -48,7 +49,7 @@ class ScoreAnswer(Struct):
     operation_id="getHealthScore",
     summary="Health score",
 )
-async def get_health_score(supplier_id: UUID, state: State) -> ScoreAnswer:
+async def get_health_score(supplier_id: FromPath[UUID], state: State) -> ScoreAnswer:
     """The supplier's health as of now, by the same rules as the daily run: score, band, contributions, churn index."""
     live: LiveJudge = state.live
     return answer(await live.judge(str(supplier_id)))

@@ -1,0 +1,144 @@
+"""The gate: every no in its order, the holdout stable, the quiet hours right in every zone and season."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.interventions.model import LEDGER_SCHEMA
+from everafter.interventions.rules import is_held_out, next_sending_time, pass_gate
+from everafter.playbook.model import Attention, Holdout, Playbook, Segment
+
+AS_OF = datetime(2026, 11, 22, 12, tzinfo=UTC)
+EVERYONE_TREATED = Playbook(
+    name="t",
+    segments={"default": Segment(title="", key_features=["forms"])},
+    triggers={},
+    holdout=Holdout(global_share=0),
+    attention=Attention(messages_per_week=2),
+)
+
+
+def proposal(trigger: str = "t", **terms: object) -> dict[str, object]:
+    return {
+        "supplier_id": "s", "email": "a@example.com", "timezone": "UTC", "consent": True, "subscription": "active", "trigger": trigger,
+        "action": "x", "channel": "email", "priority": 50, "cooldown_days": 30, "essential": False, "holdout": 0.0,
+    } | terms  # fmt: skip
+
+
+def judge(
+    proposals: list[dict[str, object]],
+    ledger: list[tuple[object, ...]] | None = None,
+    tasks: list[tuple[str, str]] | None = None,
+    suppressed: frozenset[str] = frozenset(),
+    playbook: Playbook = EVERYONE_TREATED,
+) -> dict[str, tuple[str, str | None, bool]]:
+    verdicts = pass_gate(
+        pl.DataFrame(proposals, schema_overrides={"email": pl.String, "subscription": pl.String}),
+        pl.DataFrame(ledger or [], schema=LEDGER_SCHEMA, orient="row"),
+        pl.DataFrame(tasks or [], schema={"supplier_id": pl.String, "kind": pl.String}, orient="row"),
+        suppressed,
+        playbook,
+        AS_OF,
+    )
+    return {trigger: (status, reason, news) for trigger, status, reason, news in verdicts.select("trigger", "status", "reason", "news").iter_rows()}  # fmt: skip
+
+
+def acted(days_ago: float, trigger: str = "t", messages: int = 0, last_reason: str = "") -> tuple[object, ...]:
+    return ("s", trigger, AS_OF - timedelta(days=days_ago), messages, False, last_reason)
+
+
+def test_nothing_speaks_against_it() -> None:
+    assert judge([proposal()]) == {"t": ("decided", None, True)}
+
+
+@pytest.mark.parametrize(
+    ("terms", "ledger", "tasks", "suppressed", "reason"),
+    [
+        ({"subscription": "paused"}, None, None, frozenset(), "paused"),
+        ({"email": None}, None, None, frozenset(), "no_address"),
+        ({"email": ""}, None, None, frozenset(), "no_address"),
+        ({"consent": False}, None, None, frozenset(), "no_consent"),
+        ({"email": "A@Example.com"}, None, None, frozenset({"a@example.com"}), "suppressed"),
+        ({}, None, None, frozenset({"*a@example.com"}), "suppressed"),
+        ({}, [acted(29)], None, frozenset(), "cooldown"),
+        ({}, [acted(-3)], None, frozenset(), "cooldown"),
+        ({"channel": "task"}, None, [("s", "t")], frozenset(), "already_open"),
+        ({}, [acted(3, "other", messages=2)], None, frozenset(), "budget"),
+        # the earlier question decides
+        ({"consent": False, "subscription": "paused"}, [acted(1)], None, frozenset({"a@example.com"}), "paused"),
+        ({"consent": False}, [acted(1, messages=5)], None, frozenset({"a@example.com"}), "no_consent"),
+    ],
+)
+def test_each_no(terms: dict[str, object], ledger: list[tuple[object, ...]] | None, tasks: list[tuple[str, str]] | None,
+                 suppressed: frozenset[str], reason: str) -> None:  # fmt: skip
+    assert judge([proposal(**terms)], ledger, tasks, suppressed) == {"t": ("withheld", reason, True)}
+
+
+def test_what_is_not_a_no() -> None:
+    assert judge([proposal()], [acted(31)])["t"][0] == "decided"
+    assert judge([proposal(channel="task", email=None, consent=False)])["t"][0] == "decided", "a task reaches our own people"
+    assert judge([proposal()], tasks=[("other", "t"), ("s", "other")])["t"][0] == "decided"
+    essential = proposal(essential=True, consent=False, subscription="paused", holdout=1.0)
+    assert judge([essential], [acted(1, "other", messages=9)], suppressed=frozenset({"a@example.com"}))["t"][0] == "decided"
+    assert judge([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == ("withheld", "suppressed"), "a dead address is dead"
+
+
+def test_the_week_goes_to_the_most_important() -> None:
+    found = judge([proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40), proposal("bill", essential=True)])
+    assert {name: verdict[0] for name, verdict in found.items()} == {"high": "decided", "mid": "decided", "low": "withheld", "bill": "decided"}
+
+
+def test_a_repeated_no_is_not_news() -> None:
+    assert judge([proposal(consent=False)], [("s", "t", None, 0, False, "no_consent")]) == {"t": ("withheld", "no_consent", False)}
+    assert judge([proposal(consent=False)], [("s", "t", None, 0, False, "paused")]) == {"t": ("withheld", "no_consent", True)}
+    assert judge([proposal()], [acted(2)]) == {"t": ("withheld", "cooldown", True)}
+    assert judge([proposal()], [acted(2, last_reason="cooldown")]) == {"t": ("withheld", "cooldown", False)}
+
+
+def test_judged_today_is_not_judged_again() -> None:
+    assert judge([proposal()], [("s", "t", None, 0, True, "paused")]) == {}
+
+
+def test_the_held_out_passed_the_same_gate_and_use_the_same_budget() -> None:
+    assert judge([proposal(holdout=1.0)])["t"] == ("held_out", "held_out", True)
+    assert judge([proposal(holdout=1.0, consent=False)])["t"][:2] == ("withheld", "no_consent")
+    found = judge([proposal("a", holdout=1.0, priority=90), proposal("b", priority=80), proposal("c", priority=70)])
+    assert [found[name][0] for name in "abc"] == ["held_out", "decided", "withheld"]
+
+
+def test_holdouts_are_of_the_asked_size_and_independent() -> None:
+    holdout = Holdout(global_share=0.05, salt="x")
+    ids = [f"supplier-{n}" for n in range(20_000)]
+    first = [is_held_out(i, "one", 0.1, holdout) for i in ids]
+    assert sum(first) / len(ids) == pytest.approx(0.05 + 0.95 * 0.1, abs=0.008)
+    assert first == [is_held_out(i, "one", 0.1, holdout) for i in ids]
+    alone = Holdout(global_share=0, salt="x")
+    a = {i for i in ids if is_held_out(i, "one", 0.2, alone)}
+    b = {i for i in ids if is_held_out(i, "two", 0.2, alone)}
+    assert len(a & b) / len(ids) == pytest.approx(0.04, abs=0.006)
+    assert {i for i in ids if is_held_out(i, "one", 0.1, alone)} < a, "a smaller share is part of a larger one"
+
+
+ZONES = ["UTC", "Europe/London", "America/New_York", "America/Los_Angeles", "Australia/Sydney", "Pacific/Auckland", "Asia/Kolkata",
+         "Australia/Lord_Howe", "America/St_Johns", "Africa/Johannesburg", "Pacific/Apia", "Nowhere/AtAll"]  # fmt: skip
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2030, 12, 31), timezones=st.just(UTC)),
+    st.sampled_from(ZONES),
+    st.sampled_from([("20:00", "08:00"), ("00:00", "07:30"), ("02:30", "03:30"), ("12:00", "13:00"), ("00:00", "00:00")]),
+)
+def test_nothing_is_sent_in_quiet_hours(as_of: datetime, name: str, hours: tuple[str, str]) -> None:
+    attention = Attention(quiet_from=hours[0], quiet_until=hours[1])
+    at = next_sending_time(as_of, name, attention)
+    assert as_of <= at < as_of + timedelta(hours=25) and at.tzinfo == UTC
+    zone = ZoneInfo("UTC" if name == "Nowhere/AtAll" else name)
+    clock, start, end = at.astimezone(zone).time(), time.fromisoformat(hours[0]), time.fromisoformat(hours[1])
+    quiet = (start <= clock < end) if start <= end else (clock >= start or clock < end)
+    assert not quiet
+    if not ((start <= as_of.astimezone(zone).time() < end) if start <= end else (as_of.astimezone(zone).time() >= start or as_of.astimezone(zone).time() < end)):  # fmt: skip
+        assert at == as_of
