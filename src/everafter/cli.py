@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from everafter import server
+from everafter import doctor, server
 from everafter.accounts import commands as accounts_commands
 from everafter.accounts import user_commands
 from everafter.core import commands as core_commands
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for module in (
     core_commands,
+    doctor,
     server,
     accounts_commands,
     events_commands,

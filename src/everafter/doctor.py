@@ -1,0 +1,286 @@
+"""`everafter doctor`: what is well with this installation, what is not, and what to do about it. It looks and changes nothing."""
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+import typer
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from everafter.core.db import Connection, connection, database_url, list_migrations
+from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError, SettingsError
+from everafter.core.settings import Settings, load_settings
+from everafter.core.words import plural
+from everafter.mail.smtp import mail_server
+from everafter.playbook.loading import load_playbook, playbook_path
+
+Status = Literal["ok", "warn", "bad"]
+LEAST_VERSION = 16
+_WORST: tuple[Status, ...] = ("bad", "warn", "ok")
+_STYLES: dict[Status, str] = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+_GIGABYTE = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. do: what to do about it, empty when nothing."""
+
+    name: str
+    status: Status
+    found: str
+    do: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("doctor")
+    def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+        """Check the installation and say what to do. Exit code 1 when something is bad, else 0."""
+        checks = asyncio.run(examine(datetime.now(UTC)))
+        worst = next(status for status in _WORST if status == "ok" or any(check.status == status for check in checks))
+        if as_json:
+            typer.echo(msgspec.json.encode({"status": worst, "checks": [asdict(check) for check in checks]}).decode())
+        else:
+            _print(checks)
+        raise typer.Exit(1 if worst == "bad" else 0)
+
+
+def _print(checks: list[Check]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in checks:
+        found = Text.assemble(check.found, ("\n→ " + check.do if check.do else "", "bold"))
+        table.add_row(Text(check.status, style=_STYLES[check.status]), check.name, found)
+    Console(highlight=False).print(table)
+
+
+async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Check]:
+    """Everything that can be looked at; what rests on something broken is left out."""
+    try:
+        settings = load_settings(env)
+    except SettingsError as error:
+        return [Check("settings", "bad", error.message, "mend the environment; docs/operations.md lists every setting")]
+    checks = [*check_settings(settings), check_playbook(settings), check_disk(settings.data)]
+    if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
+        found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
+        return [*checks, Check("database", "warn", found, "everafter migrate makes it, as does any command that needs it")]
+    try:
+        url = await asyncio.to_thread(database_url, settings)
+        async with connection(url) as conn:
+            return [*checks, *await _examine_database(conn, settings, now)]
+    except (DatabaseUnavailableError, psycopg.OperationalError) as error:
+        advice = "start it, or correct EVERAFTER_DATABASE_URL" if settings.database_url else "read the log that is named"
+        return [*checks, Check("database", "bad", str(error).strip(), advice)]
+
+
+# ── without the database ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_settings(settings: Settings) -> Iterator[Check]:
+    """The mail server's URL, and what links and tokens are made with."""
+    try:
+        server = mail_server(settings)
+    except EverafterError as error:
+        yield Check("settings", "bad", error.message, "mend EVERAFTER_SMTP_URL")
+        return
+    host = urlsplit(settings.base_url).hostname or ""
+    if server is None:
+        yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
+    elif host in {"localhost", "::1"} or host.startswith("127."):
+        found = f"mail leaves through {server.place}, with links to {settings.base_url} that only this machine can open"
+        yield Check("settings", "warn", found, "set EVERAFTER_BASE_URL to the address suppliers can reach")
+    else:
+        yield Check("settings", "ok", f"mail leaves through {server.place} as {server.sender}; links lead to {settings.base_url}")
+    if len(settings.secret) < 16:
+        yield Check("secret", "bad", f"EVERAFTER_SECRET has {len(settings.secret)} characters", "use 32 random ones")
+
+
+def check_playbook(settings: Settings) -> Check:
+    """Whether the policy in force can be followed."""
+    try:
+        playbook = load_playbook(settings)
+    except InputError as error:
+        lines = error.message.splitlines()
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        return Check("playbook", "bad", " ".join(lines[:2]) + more, f"everafter playbook check {playbook_path(settings)}")
+    enabled = sum(trigger.enabled for trigger in playbook.triggers.values())
+    return Check("playbook", "ok", f"{playbook.name}: {len(playbook.segments)} segments, {enabled} triggers")
+
+
+def check_disk(data: Path) -> Check:
+    """Room under EVERAFTER_DATA: the embedded database, rejects files."""
+    free = shutil.disk_usage(data).free / _GIGABYTE
+    status: Status = "bad" if free < 1 else "warn" if free < 5 else "ok"
+    return Check("disk", status, f"{free:,.1f} GB free under {data}", "" if status == "ok" else "make room, or move EVERAFTER_DATA")
+
+
+# ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _examine_database(conn: Connection, settings: Settings, now: datetime) -> list[Check]:
+    version = check_version(conn.info.server_version, embedded=settings.database_url is None)
+    if version.status == "bad":
+        return [version]
+    cursor = await conn.execute("SELECT to_regclass('everafter.migrations') IS NOT NULL")
+    row = await cursor.fetchone()
+    applied: dict[int, str] = {}
+    if row and row[0]:
+        cursor = await conn.execute("SELECT version, sha256 FROM migrations")
+        applied = dict(await cursor.fetchall())
+    schema = check_schema(applied)
+    if schema.status == "bad":
+        return [version, schema]
+    async with conn.cursor(row_factory=dict_row) as facts_cursor:
+        await facts_cursor.execute(_FACTS)
+        facts = await facts_cursor.fetchone() or {}
+    return [version, schema, *check_facts(facts, now, sends=settings.smtp_url is not None)]
+
+
+def check_version(version: int, *, embedded: bool) -> Check:
+    """`version` as libpq numbers it: 160004 is 16.4."""
+    shown = f"PostgreSQL {version // 10_000}.{version % 10_000}{' (embedded)' if embedded else ''}"
+    if version // 10_000 < LEAST_VERSION:
+        return Check("database", "bad", shown, f"Everafter needs PostgreSQL {LEAST_VERSION} or newer")
+    return Check("database", "ok", f"{shown} answers")
+
+
+def check_schema(applied: dict[int, str]) -> Check:
+    """Compare what was applied (version → sha256) with what this program brings."""
+    known = {number: (name, hashlib.sha256(text.encode()).hexdigest()) for number, name, text in list_migrations()}
+    if applied.keys() - known.keys():
+        return Check("schema", "bad", "the database was migrated by a newer Everafter", "install that version")
+    changed = [known[number][0] for number, sha in applied.items() if known[number][1] != sha]
+    if changed:
+        return Check("schema", "bad", f"{changed[0]} is not what was applied", "reinstall the version the database was made with")
+    missing = [name for number, (name, _) in known.items() if number not in applied]
+    if missing:
+        return Check("schema", "bad", f"{plural(len(missing), 'migration')} behind, {missing[0]} first", "everafter migrate")
+    return Check("schema", "ok", f"at {max(known)}, as this program needs it")
+
+
+_FACTS = """
+SELECT
+  (SELECT count(*) FROM suppliers) AS suppliers,
+  (SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM events_pending) AS pending,
+  (SELECT received_at FROM events_pending ORDER BY seq LIMIT 1) AS pending_since,
+  (SELECT max(last_event_at) FROM pulse) AS last_event_at,
+  (SELECT max(as_of) FROM runs WHERE finished_at IS NOT NULL AND NOT replay) AS last_run,
+  (SELECT min(started_at) FROM runs WHERE finished_at IS NULL) AS unfinished_since,
+  (SELECT reason FROM mail_pause) AS mail_paused,
+  (SELECT min(send_after) FROM outbox WHERE status = 'queued' AND send_after <= now()) AS mail_due_since,
+  (SELECT count(*) FROM outbox WHERE status = 'queued') AS mail_queued,
+  (SELECT count(*) FROM outbox WHERE status = 'in_doubt') AS mail_in_doubt,
+  (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
+  (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
+  (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
+  (SELECT count(*) FROM users WHERE password_hash IS NOT NULL) AS people,
+  (SELECT count(*) FROM api_keys WHERE scope = 'ingest' AND revoked_at IS NULL) AS ingest_keys
+"""
+
+
+def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Check]:
+    """What the tables say. facts: the columns of `_FACTS`; sends: a mail server is set."""
+    yield _events(facts, now)
+    yield _fold(facts, now)
+    yield _run(facts, now)
+    yield from _mail(facts, now, sends=sends)
+    yield _rejects(facts)
+    yield _people(facts)
+
+
+def _events(facts: dict[str, Any], now: datetime) -> Check:
+    if not facts["suppliers"]:
+        return Check("events", "warn", "no suppliers yet", "everafter import, or send identify calls: docs/quickstart.md")
+    if facts["last_event_at"] is None:
+        advice = "everafter key create --scope ingest, and point the platform's SDK here" if not facts["ingest_keys"] else ""
+        return Check(
+            "events", "warn", f"{plural(facts['suppliers'], 'supplier')} and no event of theirs", advice or "is the feed connected?"
+        )
+    age = now - facts["last_event_at"]
+    shown = f"{plural(facts['suppliers'], 'supplier')}; the last event is {_ago(age)} old"
+    if age > timedelta(days=1):
+        return Check(
+            "events", "warn", shown, "is the feed connected? Until it is, silence may be the feed's and not the suppliers'"
+        )
+    return Check("events", "ok", shown)
+
+
+def _fold(facts: dict[str, Any], now: datetime) -> Check:
+    if facts["pending_since"] is None:
+        return Check("folding", "ok", "nothing is pending")
+    age = now - facts["pending_since"]
+    shown = f"{plural(facts['pending'], 'event')} not yet folded, the oldest {_ago(age)} old"
+    if age > timedelta(minutes=10):
+        return Check("folding", "bad", shown, "a server or a run folds them: is everafter serve up? Its log says why not")
+    return Check("folding", "warn" if age > timedelta(minutes=1) else "ok", shown)
+
+
+def _run(facts: dict[str, Any], now: datetime) -> Check:
+    stuck = facts["unfinished_since"]
+    if stuck is not None and now - stuck > timedelta(hours=1):
+        return Check(
+            "daily run", "bad", f"one began {_ago(now - stuck)} ago and did not end", "everafter run takes it up where it stopped"
+        )
+    if facts["last_run"] is None:
+        status: Status = "warn" if facts["suppliers"] else "ok"
+        return Check("daily run", status, "none yet", "everafter run, or keep everafter work running" if facts["suppliers"] else "")
+    age = now - facts["last_run"]
+    status = "bad" if age > timedelta(hours=50) else "warn" if age > timedelta(hours=26) else "ok"
+    return Check(
+        "daily run", status, f"the last is of {_ago(age)} ago", "" if status == "ok" else "is everafter work running, or cron?"
+    )
+
+
+def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Check]:
+    if facts["mail_paused"] is not None:
+        yield Check("mail", "warn", f"paused: {facts['mail_paused']}", "everafter mail resume, when it may flow again")
+    elif not sends:
+        yield Check("mail", "ok", f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail server is set")
+    elif facts["mail_due_since"] is None:
+        yield Check("mail", "ok", "nothing is overdue")
+    else:
+        age = now - facts["mail_due_since"]
+        status: Status = "bad" if age > timedelta(hours=2) else "warn" if age > timedelta(minutes=15) else "ok"
+        advice = "" if status == "ok" else "is everafter work running? Its log says what the mail server answered"
+        yield Check("mail", status, f"the oldest due message waits for {_ago(age)}", advice)
+    if facts["mail_in_doubt"]:
+        found = f"{plural(facts['mail_in_doubt'], 'message')} may or may not have been sent"
+        yield Check("mail in doubt", "warn", found, "everafter mail list --status in_doubt, then everafter mail resolve")
+    if facts["mail_dead"]:
+        found = f"{plural(facts['mail_dead'], 'message')} of the last week refused for good"
+        yield Check("dead mail", "warn", found, "everafter mail list --status dead shows why")
+
+
+def _rejects(facts: dict[str, Any]) -> Check:
+    parts = [
+        f"{facts['rejected']:,} refused in the last week" if facts["rejected"] else "",
+        f"{plural(facts['waiting'], 'event')} waiting for suppliers nobody has told of" if facts["waiting"] else "",
+    ]
+    found = "; ".join(part for part in parts if part)
+    if not found:
+        return Check("rejects", "ok", "none")
+    return Check("rejects", "warn", found, "GET /api/rejects lists them with their reasons")
+
+
+def _people(facts: dict[str, Any]) -> Check:
+    if not facts["people"]:
+        return Check(
+            "people", "warn", "nobody can sign in to the dashboard", "everafter user create EMAIL --name NAME --role admin"
+        )
+    return Check("people", "ok", f"{facts['people']:,} can sign in")
+
+
+def _ago(span: timedelta) -> str:
+    minutes = max(0, int(span.total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} days"

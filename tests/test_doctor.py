@@ -1,0 +1,235 @@
+"""`everafter doctor` on an installation that is well, and on each way in which it can be ill."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from everafter.core.settings import Settings
+from everafter.doctor import Check, check_facts, check_schema, check_version, examine
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def look(settings: Settings, now: datetime | None = None, **env: str) -> dict[str, Check]:
+    """The checks by name."""
+    source = {"EVERAFTER_DATABASE_URL": settings.database_url or "", "EVERAFTER_DATA": str(settings.data), **env}
+    return {check.name: check for check in asyncio.run(examine(now or datetime.now(UTC), source))}
+
+
+def tell(database: str, *statements: str, **values: Any) -> None:
+    with psycopg.connect(database, autocommit=True, options="-c search_path=everafter,public") as conn:
+        for statement in statements:
+            conn.execute(statement, values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def well(settings: Settings, database: str) -> Settings:
+    """An installation with a supplier, an event, today's run and somebody who can sign in."""
+    tell(
+        database,
+        "INSERT INTO suppliers (id, name) VALUES (%(id)s, 'Rosewood')",
+        "INSERT INTO pulse SELECT (jsonb_populate_record(NULL::pulse, jsonb_build_object('supplier_id', %(id)s::text,"
+        " 'events_total', 1, 'first_event_at', now(), 'last_event_at', now(), 'login_days', '', 'feature_days', '',"
+        " 'feature_uses_w', '', 'clients_added', 0, 'clients_total', 0, 'clients_active_d', '', 'clients_lost_w', '',"
+        " 'weddings', '[]'::jsonb, 'forms_sent_w', '', 'forms_answered_w', '', 'emails_sent_w', '', 'emails_opened_w', '',"
+        " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb, 'folded_at', now()))).*",
+        "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())",
+        "UPDATE users SET password_hash = 'a hash'",
+        id=str(uuid4()),
+    )
+    return settings
+
+
+def test_a_healthy_installation_has_nothing_to_do(well: Settings) -> None:
+    checks = look(well)
+    assert {check.status for check in checks.values()} == {"ok"}
+    assert set(checks) == {
+        "settings",
+        "playbook",
+        "disk",
+        "database",
+        "schema",
+        "events",
+        "folding",
+        "daily run",
+        "mail",
+        "rejects",
+        "people",
+    }
+    assert not any(check.do for check in checks.values())
+
+
+def test_a_fresh_installation_is_told_the_first_steps(settings: Settings) -> None:
+    checks = look(settings)
+    assert checks["events"] == Check("events", "warn", "no suppliers yet", checks["events"].do)
+    assert "everafter import" in checks["events"].do
+    assert "everafter user create" in checks["people"].do
+    assert checks["daily run"].status == "ok"
+
+
+def test_no_database_yet_is_said_and_none_is_made(tmp_path: Path) -> None:
+    checks = {check.name: check for check in asyncio.run(examine(NOW, {"EVERAFTER_DATA": str(tmp_path)}))}
+    assert checks["database"].status == "warn"
+    assert "embedded" in checks["database"].found
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "said"),
+    [
+        ({"EVERAFTER_SMTP_URL": "http://mail"}, "settings", "EVERAFTER_SMTP_URL"),
+        ({"EVERAFTER_SMTP_URL": "smtps://mail.example.com?colour=red"}, "settings", "colour"),
+        ({"EVERAFTER_SECRET_FILE": "/no/such/file"}, "settings", "EVERAFTER_SECRET_FILE"),
+        ({"EVERAFTER_SECRET": "short"}, "secret", "5 characters"),
+        ({"EVERAFTER_PLAYBOOK": "/no/such/playbook.toml"}, "playbook", "/no/such/playbook.toml"),
+        ({"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "database", "127.0.0.1"),
+        ({"EVERAFTER_DATABASE_URL": "mysql://x"}, "database", "EVERAFTER_DATABASE_URL"),
+    ],
+)
+def test_what_is_set_wrongly_is_named(well: Settings, env: dict[str, str], name: str, said: str) -> None:
+    check = look(well, **env)[name]
+    assert check.status == "bad"
+    assert said in check.found
+    assert check.do
+
+
+def test_links_that_only_this_machine_can_open_are_a_warning_once_mail_leaves(well: Settings) -> None:
+    mail = {"EVERAFTER_SMTP_URL": "smtps://mail.example.com"}
+    assert look(well, **mail)["settings"].status == "warn"
+    assert look(well, **mail, EVERAFTER_BASE_URL="https://everafter.example.com")["settings"].status == "ok"
+
+
+def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[segments.default]\ntitle = "S"\nkey_features = 3\n')
+    check = look(well, EVERAFTER_PLAYBOOK=str(path))["playbook"]
+    assert check.status == "bad"
+    assert "mine.toml:" in check.found
+    assert "playbook check" in check.do
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "status", "do"),
+    [
+        ("DELETE FROM migrations WHERE version = (SELECT max(version) FROM migrations)", "schema", "bad", "everafter migrate"),
+        ("UPDATE migrations SET sha256 = 'x' WHERE version = 1", "schema", "bad", "reinstall"),
+        ("INSERT INTO migrations VALUES (9999, 'later', '')", "schema", "bad", "install that version"),
+        ("DROP SCHEMA everafter CASCADE", "schema", "bad", "everafter migrate"),
+        ("UPDATE pulse SET last_event_at = now() - interval '3 days'", "events", "warn", "feed"),
+        ("DELETE FROM pulse", "events", "warn", "everafter key create"),
+        (
+            "INSERT INTO events_pending (supplier_id, type, occurred_at, received_at)"
+            " SELECT id, 'login', now(), now() - interval '1 hour' FROM suppliers",
+            "folding",
+            "bad",
+            "everafter serve",
+        ),
+        ("UPDATE runs SET as_of = now() - interval '30 hours'", "daily run", "warn", "everafter work"),
+        ("UPDATE runs SET as_of = now() - interval '3 days'", "daily run", "bad", "everafter work"),
+        ("UPDATE runs SET replay = true", "daily run", "warn", "everafter run"),
+        ("UPDATE runs SET finished_at = NULL, started_at = now() - interval '2 hours'", "daily run", "bad", "everafter run"),
+        ("INSERT INTO mail_pause VALUES (1, 'we move the mail server')", "mail", "warn", "resume"),
+        (
+            "INSERT INTO rejects (source, code, reason, supplier_id) VALUES ('http', 'unknown_supplier', 'why', 'x')",
+            "rejects",
+            "warn",
+            "/api/rejects",
+        ),
+        ("INSERT INTO rejects (source, code, reason) VALUES ('http', 'bad_time', 'why')", "rejects", "warn", "/api/rejects"),
+        ("UPDATE users SET password_hash = NULL", "people", "warn", "user create"),
+    ],
+)
+def test_every_trouble_is_seen_and_has_its_advice(well: Settings, statement: str, name: str, status: str, do: str) -> None:
+    assert well.database_url
+    tell(well.database_url, statement)
+    check = look(well)[name]
+    assert check.status == status, check
+    assert do in check.do
+
+
+def _message(status: str, send_after: str = "now()", created_at: str = "now()") -> str:
+    return (
+        "INSERT INTO outbox (supplier_id, id, template, topic, to_email, facts, status, send_after, expires_at, created_at)"
+        f" SELECT id, gen_random_uuid(), 'check_in', 'success', 'a@example.com', '{{}}', '{status}', {send_after},"
+        f" now() + interval '1 day', {created_at} FROM suppliers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "status"),
+    [
+        (_message("queued", "now() - interval '3 hours'"), "mail", "bad"),
+        (_message("queued", "now() - interval '20 minutes'"), "mail", "warn"),
+        (_message("queued", "now() + interval '3 hours'"), "mail", "ok"),
+        (_message("in_doubt"), "mail in doubt", "warn"),
+        (_message("dead"), "dead mail", "warn"),
+    ],
+)
+def test_mail_that_does_not_flow_is_seen(well: Settings, statement: str, name: str, status: str) -> None:
+    assert well.database_url
+    tell(well.database_url, statement)
+    mail = {"EVERAFTER_SMTP_URL": "smtps://mail.example.com", "EVERAFTER_BASE_URL": "https://everafter.example.com"}
+    assert look(well, **mail)[name].status == status
+
+
+def test_without_a_mail_server_a_full_outbox_is_as_it_should_be(well: Settings) -> None:
+    assert well.database_url
+    tell(well.database_url, _message("queued", "now() - interval '3 hours'"))
+    check = look(well)["mail"]
+    assert (check.status, check.found) == ("ok", "1 message in the outbox, to stay there: no mail server is set")
+
+
+def test_an_old_server_is_refused() -> None:
+    assert check_version(150_012, embedded=False).status == "bad"
+    assert check_version(160_000, embedded=False).status == "ok"
+
+
+def test_schema_states_are_told_apart() -> None:
+    assert "behind" in check_schema({}).found
+
+
+def test_facts_that_are_just_inside_their_limits_are_well() -> None:
+    facts = {
+        "suppliers": 3,
+        "pending": 5,
+        "pending_since": NOW - timedelta(seconds=30),
+        "last_event_at": NOW - timedelta(hours=23),
+        "last_run": NOW - timedelta(hours=25),
+        "unfinished_since": NOW - timedelta(minutes=50),
+        "mail_paused": None,
+        "mail_due_since": NOW - timedelta(minutes=14),
+        "mail_queued": 5,
+        "mail_in_doubt": 0,
+        "mail_dead": 0,
+        "rejected": 0,
+        "waiting": 0,
+        "people": 1,
+        "ingest_keys": 1,
+    }
+    assert {check.status for check in check_facts(facts, NOW, sends=True)} == {"ok"}
+
+
+def everafter(settings: Settings, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "EVERAFTER_DATABASE_URL": settings.database_url or "", "EVERAFTER_DATA": str(settings.data), **env}
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("everafter")), *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_ends_with_one_when_something_is_bad(well: Settings) -> None:
+    done = everafter(well, "doctor", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["status"]) == (0, "ok")
+    assert {"name": "rejects", "status": "ok", "found": "none", "do": ""} in told["checks"]
+    broken = everafter(well, "doctor", EVERAFTER_PLAYBOOK="/no/such/file")
+    assert broken.returncode == 1
+    assert "/no/such/file" in broken.stdout.replace("\n", "")
