@@ -58,6 +58,10 @@ def test_a_batch_is_stored_once_and_folded(server: Server, supplier: str, key: s
     server.wait_folded()
     assert server.sql("SELECT count(*) FROM events") == [(6,)]
     assert server.sql("SELECT events_total FROM pulse WHERE supplier_id = %s", supplier) == [(6,)]
+    metrics = httpx.get(f"{server.base_url}/metrics").text
+    assert 'everafter_ingest_events_total{result="accepted"} 6' in metrics
+    assert 'everafter_ingest_events_total{result="duplicates"} 6' in metrics
+    assert "everafter_folded_events_total 6" in metrics
 
 
 def test_every_way_to_say_the_key(server: Server, supplier: str, key: str) -> None:

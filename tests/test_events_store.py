@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from everafter.core.db import Connection, connection, make_pool
+from everafter.core.probes import Counters
 from everafter.events import jobs, model
 from everafter.events.ingest import take_in_waiting
 from everafter.events.jobs import FoldLoop, tend_once
@@ -156,7 +157,7 @@ def test_a_fold_that_fails_is_tried_again(database: str, monkeypatch: pytest.Mon
         await pool.open()
         async with pool.connection() as conn:
             await store_events(conn, frame(30))
-        loop = FoldLoop(pool)
+        loop = FoldLoop(pool, Counters())
         loop.start()
         loop.trigger()
         async with asyncio.timeout(10):
@@ -175,7 +176,7 @@ def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
     async def run() -> None:
         pool = make_pool(database, size=2)
         await pool.open()
-        loop = FoldLoop(pool)
+        loop = FoldLoop(pool, Counters())
         loop.start()
         async with pool.connection() as conn:
             await store_events(conn, frame(30))

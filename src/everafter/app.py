@@ -39,6 +39,14 @@ FACES = (
     "everafter.support.api",
 )
 
+_OPENAPI = OpenAPIConfig(
+    title="Everafter",
+    version=__version__,
+    path="/openapi",
+    render_plugins=[JsonRenderPlugin(path="/everafter.json")],
+    use_handler_docstrings=True,
+)
+
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
@@ -61,7 +69,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         pool = make_pool(url, size=10)
         app.state.pool = pool
-        app.state.fold = FoldLoop(pool)
+        app.state.fold = FoldLoop(pool, app.state.counters)
         app.state.gate = Gate()
         app.state.live = LiveJudge(url, playbook)
         await pool.open()
@@ -84,11 +92,5 @@ def create_app(settings: Settings, url: str) -> Litestar:
         template_config=template_config(),
         exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,
-        openapi_config=OpenAPIConfig(
-            title="Everafter",
-            version=__version__,
-            path="/openapi",
-            render_plugins=[JsonRenderPlugin(path="/everafter.json")],
-            use_handler_docstrings=True,
-        ),
+        openapi_config=_OPENAPI,
     )

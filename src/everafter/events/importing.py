@@ -105,7 +105,7 @@ class Importer:
             for source, summary in sources:
                 if source.kind == kind:
                     await self._import(source, summary)
-            await self._fold()
+            await self._fold()  # what a server has stored meanwhile, before clients are compared with it
         waiting = sorted(await list_waiting_suppliers(self._conn))
         async with self._conn.transaction():
             self.summary.waited += await take_in_waiting(self._conn, waiting)
@@ -185,6 +185,7 @@ class Importer:
         summary.already_there += outcome.stored.duplicates
         self.summary.waited += outcome.waited
         self._refuse(outcome.rejects, chunk, summary, rejects)
+        await self._fold()  # chunk by chunk, so that what is pending stays bounded and the bar tells the truth
 
     def _refuse(self, refused: pl.DataFrame, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
         for row, code, reason in refused.select("row", "code", "reason").iter_rows():

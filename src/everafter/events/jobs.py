@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from everafter.core.db import Connection, Pool
+from everafter.core.probes import Counters
 from everafter.events.ingest import take_in_waiting
 from everafter.events.queries import delete_old_rejects, ensure_months, list_waiting_suppliers
 from everafter.pulse.queries import fold_pending
@@ -24,8 +25,9 @@ BACKOFF_MOST = 10.0
 class FoldLoop:
     """Folds pending events in the background: at once after `trigger()`, and every few seconds anyway."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, counters: Counters) -> None:
         self._pool = pool
+        self._counters = counters
         self._wanted = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -61,6 +63,7 @@ class FoldLoop:
                 failures = 0
             except Exception:
                 self.errors += 1
+                self._counters.add("everafter_fold_errors_total")
                 failures += 1
                 log.exception("folding failed (%s in a row); the events wait in events_pending", failures)
             if last_round:
@@ -74,6 +77,7 @@ class FoldLoop:
             if not folded:
                 return
             self.folded += folded
+            self._counters.add("everafter_folded_events_total", folded)
 
     async def _pause(self, started: float, failures: int) -> None:
         if failures:

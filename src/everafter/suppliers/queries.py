@@ -2,12 +2,46 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 
 from everafter.core.db import Connection
 from everafter.suppliers.model import TRAITS, Profile, UpsertCounts
+
+# One statement for one or fifty thousand. A trait changes only where its time key is at least the one kept; created_at
+# without a key was loaded from elsewhere and outranks the weak word of an account_created event.
+_UPSERT: LiteralString = """
+INSERT INTO suppliers AS s (id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+  consent, traits, trait_times)
+SELECT id, coalesce(name, ''), email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+  coalesce(consent, true), traits, trait_times
+FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, name text, email text, vendor_type text, plan text, country text,
+  timezone text, mrr_minor bigint, client_limit integer, created_at timestamptz, consent boolean, traits jsonb,
+  trait_times jsonb)
+ORDER BY id
+ON CONFLICT (id) DO UPDATE SET
+  name = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'name') THEN excluded.name ELSE s.name END,
+  email = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'email') THEN excluded.email ELSE s.email END,
+  vendor_type = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'vendor_type')
+    THEN excluded.vendor_type ELSE s.vendor_type END,
+  plan = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'plan') THEN excluded.plan ELSE s.plan END,
+  country = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'country') THEN excluded.country ELSE s.country END,
+  timezone = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'timezone')
+    THEN excluded.timezone ELSE s.timezone END,
+  mrr_minor = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'mrr_minor')
+    THEN excluded.mrr_minor ELSE s.mrr_minor END,
+  client_limit = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'client_limit')
+    THEN excluded.client_limit ELSE s.client_limit END,
+  created_at = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'created_at',
+    CASE WHEN s.created_at IS NULL THEN '' ELSE '1' END) THEN excluded.created_at ELSE s.created_at END,
+  consent = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'consent') THEN excluded.consent ELSE s.consent END,
+  traits = merge_newer(s.traits, s.trait_times, excluded.traits, excluded.trait_times),
+  trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times),
+  updated_at = now()
+WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times) <> s.trait_times
+RETURNING id::text
+"""
 
 
 async def list_known(conn: Connection, supplier_ids: Iterable[str]) -> set[str]:
@@ -28,42 +62,7 @@ async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set
     """
     if not profiles:
         return UpsertCounts(0, 0, 0)
-    # One statement for one or fifty thousand. A trait changes only where its time key is at least the one kept; created_at
-    # without a key was loaded from elsewhere and outranks the weak word of an account_created event.
-    cursor = await conn.execute(
-        """
-        INSERT INTO suppliers AS s (id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
-          consent, traits, trait_times)
-        SELECT id, coalesce(name, ''), email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
-          coalesce(consent, true), traits, trait_times
-        FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, name text, email text, vendor_type text, plan text, country text,
-          timezone text, mrr_minor bigint, client_limit integer, created_at timestamptz, consent boolean, traits jsonb,
-          trait_times jsonb)
-        ORDER BY id
-        ON CONFLICT (id) DO UPDATE SET
-          name = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'name') THEN excluded.name ELSE s.name END,
-          email = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'email') THEN excluded.email ELSE s.email END,
-          vendor_type = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'vendor_type')
-            THEN excluded.vendor_type ELSE s.vendor_type END,
-          plan = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'plan') THEN excluded.plan ELSE s.plan END,
-          country = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'country') THEN excluded.country ELSE s.country END,
-          timezone = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'timezone')
-            THEN excluded.timezone ELSE s.timezone END,
-          mrr_minor = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'mrr_minor')
-            THEN excluded.mrr_minor ELSE s.mrr_minor END,
-          client_limit = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'client_limit')
-            THEN excluded.client_limit ELSE s.client_limit END,
-          created_at = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'created_at',
-            CASE WHEN s.created_at IS NULL THEN '' ELSE '1' END) THEN excluded.created_at ELSE s.created_at END,
-          consent = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'consent') THEN excluded.consent ELSE s.consent END,
-          traits = merge_newer(s.traits, s.trait_times, excluded.traits, excluded.trait_times),
-          trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times),
-          updated_at = now()
-        WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times) <> s.trait_times
-        RETURNING id::text
-        """,
-        [msgspec.json.encode([_row(profile) for profile in profiles]).decode()],
-    )
+    cursor = await conn.execute(_UPSERT, [msgspec.json.encode([_row(profile) for profile in profiles]).decode()])
     written = {supplier_id for (supplier_id,) in await cursor.fetchall()}
     new = len(written - known)
     return UpsertCounts(new, len(written) - new, len(profiles) - len(written))
