@@ -70,7 +70,7 @@ def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.Dat
     weddings = [sorted((today + random.integers(-20, 500, int(n))).tolist()) for n in np.minimum(couples, 80)]
     features = np.where(random.random((count, len(FEATURES))) < 0.6, today - random.integers(0, 120, (count, len(FEATURES))), 0)
     failed = random.random(count) < 0.02
-    frame = pl.DataFrame(
+    return pl.DataFrame(
         {
             "supplier_id": suppliers["id"],
             "events_total": (rate * 900).astype(np.int64) + 10,
@@ -98,7 +98,6 @@ def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.Dat
         },
         schema_overrides={"payment_failed_at": model.TIME},
     )
-    return frame
 
 
 async def load(url: str, count: int, now: datetime) -> None:

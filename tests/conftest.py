@@ -64,7 +64,12 @@ def database(server_url: str, template: str) -> Iterator[str]:
 def settings(database: str, tmp_path: Path) -> Settings:
     """Settings over that database, with no mail server."""
     return Settings(
-        database_url=database, data=tmp_path, playbook=None, smtp_url=None, base_url="http://testserver", secret="a-secret-for-tests"
+        database_url=database,
+        data=tmp_path,
+        playbook=None,
+        smtp_url=None,
+        base_url="http://testserver",
+        secret="a-secret-for-tests",
     )
 
 

@@ -44,7 +44,9 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         archived = [e["at"] for e in story if e["type"] == "client_archived"]
         gone = [e["at"] for e in story if e["type"] == "client_lost"]
         ended = max(archived + gone, default=None)
-        dates = [(e["at"], e["props"]["wedding_date"]) for e in story if e["type"] == "client_added" and e["props"].get("wedding_date")]
+        dates = [
+            (e["at"], e["props"]["wedding_date"]) for e in story if e["type"] == "client_added" and e["props"].get("wedding_date")
+        ]
         active = [e["at"] for e in story if e["type"] in ("client_active", "form_completed")]
         if ended is None or (added and max(added) > ended):
             current.append({"wedding": date.fromisoformat(max(dates)[1]) if dates else None, "active": max(active, default=None)})
@@ -99,7 +101,8 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         "feature_uses_4w": in_weeks(times("feature_used"), 4),
         "features_90d": {name for name, last in features.items() if last > today - 90},
         "tickets_open": sum(
-            bool(t["ticket_opened"]) and max(t["ticket_opened"]) > max(t["ticket_resolved"], default=datetime.min.replace(tzinfo=UTC))
+            bool(t["ticket_opened"])
+            and max(t["ticket_opened"]) > max(t["ticket_resolved"], default=datetime.min.replace(tzinfo=UTC))
             for t in tickets.values()
         ),
         "tickets_4w": in_weeks([min(t["ticket_opened"]) for t in tickets.values() if t["ticket_opened"]], 4),
@@ -121,6 +124,10 @@ def _usage(events: list[Event]) -> float | None:
 
 
 def _subscription(events: list[Event]) -> str | None:
-    order = {"subscription_changed": (0, "active"), "subscription_paused": (1, "paused"), "subscription_cancelled": (2, "cancelled")}
+    order = {
+        "subscription_changed": (0, "active"),
+        "subscription_paused": (1, "paused"),
+        "subscription_cancelled": (2, "cancelled"),
+    }
     said = [(e["at"], *order[e["type"]]) for e in events if e["type"] in order]
     return max(said)[2] if said else None

@@ -29,7 +29,9 @@ COLUMNS: dict[str, tuple[str, pl.DataType, st.SearchStrategy[Any]]] = {
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_round_trip(database: str, data: st.DataObject) -> None:
-    rows = data.draw(st.lists(st.fixed_dictionaries({n: st.none() | s for n, (_, _, s) in COLUMNS.items()}), min_size=1, max_size=12))
+    rows = data.draw(
+        st.lists(st.fixed_dictionaries({n: st.none() | s for n, (_, _, s) in COLUMNS.items()}), min_size=1, max_size=12)
+    )
     frame = pl.DataFrame(rows, schema={name: dtype for name, (_, dtype, _) in COLUMNS.items()})
     # as text a real is the shortest decimal that gives it back, which is not the same double
     names = ", ".join("a_real::float8" if name == "a_real" else name for name in COLUMNS)
@@ -44,7 +46,9 @@ def test_round_trip(database: str, data: st.DataObject) -> None:
             return await cursor.fetchall()
 
     for found, said in zip(asyncio.run(there_and_back()), frame.rows(), strict=True):
-        assert [str(value) if name == "a_uuid" and value else value for name, value in zip(COLUMNS, found, strict=True)] == list(said)
+        assert [str(value) if name == "a_uuid" and value else value for name, value in zip(COLUMNS, found, strict=True)] == list(
+            said
+        )
 
 
 def test_text_copy_keeps_null_apart_from_empty(database: str) -> None:

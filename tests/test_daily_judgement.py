@@ -62,17 +62,27 @@ def test_the_pulse_the_raw_events_and_the_live_answer_agree(server: Server) -> N
     assert dict(pulse.select(*SIGNAL_SCHEMA).schema) == SIGNAL_SCHEMA, "every signal is there, with its declared type"
 
     summary = asyncio.run(run_day(server.database, playbook))
-    stored = {row[0]: row[1:] for row in server.sql("SELECT supplier_id::text, health_score, risk_level, coverage FROM customer_health")}
+    stored = {
+        row[0]: row[1:] for row in server.sql("SELECT supplier_id::text, health_score, risk_level, coverage FROM customer_health")
+    }
     assert summary.suppliers == pulse.height
     with server.client("read") as client:
         for supplier_id in pulse["supplier_id"]:
             told = client.get(f"/api/health/score/{supplier_id}").json()
-            assert set(told["components"]) == {"login", "feature_adoption", "client_activity", "form_completion", "journey_performance"}
+            assert set(told["components"]) == {
+                "login",
+                "feature_adoption",
+                "client_activity",
+                "form_completion",
+                "journey_performance",
+            }
             points = sum(part["points"] or 0 for part in told["components"].values())
             assert int(points + 1e-9) == told["score"] and 0 <= told["pace"] <= 1 and 0 <= told["churn"]["risk"] <= 1
             if supplier_id in stored:
                 # seconds have passed since the run: only a login band may have turned
-                assert abs(told["score"] - stored[supplier_id][0]) <= 12 and told["coverage"] == pytest.approx(stored[supplier_id][2])
+                assert abs(told["score"] - stored[supplier_id][0]) <= 12 and told["coverage"] == pytest.approx(
+                    stored[supplier_id][2]
+                )
 
 
 def test_the_live_answer_refuses(server: Server) -> None:

@@ -50,7 +50,9 @@ def run(url: str, as_of: datetime | None = NOW, **terms: Any) -> RunSummary:
 
 def rows(url: str) -> dict[str, list[Any]]:
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
-        return {table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall() for table, columns in WRITTEN.items()}
+        return {
+            table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall() for table, columns in WRITTEN.items()
+        }
 
 
 def test_a_run_is_whole_and_adds_up(populated: str) -> None:

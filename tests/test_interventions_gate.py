@@ -84,12 +84,21 @@ def test_what_is_not_a_no() -> None:
     assert judge([proposal()], tasks=[("other", "t"), ("s", "other")])["t"][0] == "decided"
     essential = proposal(essential=True, consent=False, subscription="paused", holdout=1.0)
     assert judge([essential], [acted(1, "other", messages=9)], suppressed=frozenset({"a@example.com"}))["t"][0] == "decided"
-    assert judge([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == ("withheld", "suppressed"), "a dead address is dead"
+    assert judge([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == ("withheld", "suppressed"), (
+        "a dead address is dead"
+    )
 
 
 def test_the_week_goes_to_the_most_important() -> None:
-    found = judge([proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40), proposal("bill", essential=True)])
-    assert {name: verdict[0] for name, verdict in found.items()} == {"high": "decided", "mid": "decided", "low": "withheld", "bill": "decided"}
+    found = judge(
+        [proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40), proposal("bill", essential=True)]
+    )
+    assert {name: verdict[0] for name, verdict in found.items()} == {
+        "high": "decided",
+        "mid": "decided",
+        "low": "withheld",
+        "bill": "decided",
+    }
 
 
 def test_a_repeated_no_is_not_news() -> None:

@@ -23,7 +23,8 @@ AS_OF = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 SUPPLIERS = ("00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b")
 FEATURES = {"forms": 0, "journeys": 1, "automations": 2, "client_import": 3, "gallery": 4}
 PLAYBOOK = parse_playbook(
-    'name="t"\n[segments.default]\ntitle="x"\nkey_features=["forms","journeys","automations","client_import","gallery"]\n[triggers]\n', "t"
+    'name="t"\n[segments.default]\ntitle="x"\nkey_features=["forms","journeys","automations","client_import","gallery"]\n[triggers]\n',
+    "t",
 )
 
 _ids = st.sampled_from(["a", "b", "c"])

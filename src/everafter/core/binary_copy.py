@@ -5,6 +5,7 @@ The server parses text floats, times and uuids for longer than it takes to store
 and the type's own bytes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,24 +91,48 @@ def _field(column: pl.Series, type_name: str) -> _Field:
     return _Field(numbers[~null].view(np.uint8), lengths, null)
 
 
-def _numbers(dtype: str) -> Any:
-    return lambda column: column.fill_null(0).to_numpy().astype(dtype)
+Numbers = npt.NDArray[Any]
 
 
-_NUMBERS: dict[str, Any] = {
+def _numbers(dtype: str) -> Callable[[pl.Series], Numbers]:
+    def convert(column: pl.Series) -> Numbers:
+        return column.fill_null(0).to_numpy().astype(dtype)
+
+    return convert
+
+
+def _boolean(column: pl.Series) -> Numbers:
+    return column.fill_null(False).to_numpy().astype("u1")
+
+
+def _date(column: pl.Series) -> Numbers:
+    return (column.dt.epoch("d").fill_null(0).to_numpy().astype(np.int64) - _DAYS_TO_2000).astype(">i4")
+
+
+def _time(column: pl.Series) -> Numbers:
+    return (column.dt.epoch("us").fill_null(0).to_numpy().astype(np.int64) - _MICROSECONDS_TO_2000).astype(">i8")
+
+
+def _text(column: pl.Series) -> pl.Series:
+    return column.cast(pl.Binary)
+
+
+def _uuid(column: pl.Series) -> pl.Series:
+    return column.str.replace_all("-", "", literal=True).str.decode("hex")
+
+
+def _bytes(column: pl.Series) -> pl.Series:
+    return column
+
+
+_NUMBERS: dict[str, Callable[[pl.Series], Numbers]] = {
     "integer": _numbers(">i4"),
     "bigint": _numbers(">i8"),
     "smallint": _numbers(">i2"),
     "double precision": _numbers(">f8"),
     "real": _numbers(">f4"),
-    "boolean": lambda column: column.fill_null(False).to_numpy().astype("u1"),
-    "date": lambda column: (column.dt.epoch("d").fill_null(0).to_numpy().astype(np.int64) - _DAYS_TO_2000).astype(">i4"),
-    "timestamp with time zone": lambda column: (
-        column.dt.epoch("us").fill_null(0).to_numpy().astype(np.int64) - _MICROSECONDS_TO_2000
-    ).astype(">i8"),
+    "boolean": _boolean,
+    "date": _date,
+    "timestamp with time zone": _time,
 }
-_TEXTS: dict[str, Any] = {
-    "text": lambda column: column.cast(pl.Binary),
-    "uuid": lambda column: column.str.replace_all("-", "", literal=True).str.decode("hex"),
-    "bytea": lambda column: column,
-}
+_TEXTS: dict[str, Callable[[pl.Series], pl.Series]] = {"text": _text, "uuid": _uuid, "bytea": _bytes}

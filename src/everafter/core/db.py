@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any, LiteralString
@@ -11,6 +11,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
@@ -47,7 +48,7 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
 
 
 @asynccontextmanager
-async def connection(url: str, *, autocommit: bool = False) -> AsyncIterator[Connection]:
+async def connection(url: str, *, autocommit: bool = False) -> AsyncGenerator[Connection]:
     """A connection that commits at the end of the block, rolls back on an error, and is closed either way."""
     conn = await connect(url, autocommit=autocommit)
     async with conn:
@@ -63,7 +64,7 @@ def make_pool(url: str, *, size: int = 8) -> Pool:
 
 def _without_password(url: str) -> str:
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return "that URL"
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
@@ -94,10 +95,11 @@ async def migrate(url: str) -> list[str]:
         await conn.execute("CREATE SCHEMA IF NOT EXISTS everafter")
         await conn.execute(
             "CREATE TABLE IF NOT EXISTS migrations"
-            " (version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            " (version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
         )
         cursor = await conn.execute("SELECT version, sha256 FROM migrations")
-        known = {version: sha for version, sha in await cursor.fetchall()}
+        known: dict[int, str] = dict(await cursor.fetchall())
         migrations = list_migrations()
         if known.keys() - {number for number, _, _ in migrations}:
             raise EverafterError("the database was migrated by a newer Everafter; install that version")
@@ -226,10 +228,8 @@ async def read_copy(
     Values are put in by name as quoted literals: `{ids}`. Works for SELECT and for DELETE … RETURNING.
     """
     query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in (values or {}).items()})
-    parts: list[bytes | memoryview] = []
     async with conn.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)) as copy:
-        async for part in copy:
-            parts.append(bytes(part))
+        parts = [bytes(part) async for part in copy]
     if not parts:
         return pl.DataFrame(schema=schema)
     return _parse_csv(b"".join(parts), schema)

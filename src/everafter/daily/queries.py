@@ -62,9 +62,9 @@ async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *,
         [day, as_of, playbook_version],
     )
     if await cursor.fetchone():
-        cursor = await conn.execute("SELECT max(last_id::text) FROM run_slices WHERE run_on = %s", [day])
+        cursor = await conn.execute("SELECT coalesce(max(last_id::text), %s) FROM run_slices WHERE run_on = %s", [FIRST_ID, day])
         row = await cursor.fetchone()
-        return (row and row[0]) or FIRST_ID
+        return row[0] if row else FIRST_ID
     await conn.execute("DELETE FROM run_slices WHERE run_on = %s", [day])
     await conn.execute(
         "INSERT INTO runs (run_on, as_of, playbook_version, replay) VALUES (%(day)s, %(as_of)s, %(version)s, %(replay)s)"

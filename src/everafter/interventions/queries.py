@@ -31,7 +31,7 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
         week_ago=as_of - timedelta(days=7),
         today=as_of.date(),
     )
-    return frame.cast(LEDGER_SCHEMA)
+    return frame.cast(pl.Schema(LEDGER_SCHEMA))
 
 
 async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:

@@ -67,7 +67,7 @@ async def read_past_inputs(
         last=last,
         as_of=as_of,
     )
-    pulse = fold(model.empty_state(), events.cast(model.EVENTS_SCHEMA), feature_ids).pulse
+    pulse = fold(model.empty_state(), events.cast(pl.Schema(model.EVENTS_SCHEMA)), feature_ids).pulse
     joined = suppliers.join(pulse, on="supplier_id", how="left", suffix="_said", maintain_order="left")
     return _typed(
         joined.with_columns(

@@ -171,6 +171,6 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
     for name, segment in playbook.segments.items():
         rows = np.flatnonzero(segments == name)
         ids = [feature_ids[feature] for feature in segment.key_features if feature in feature_ids]
-        adopted[rows] = used[np.ix_(rows, ids)].sum(axis=1)
+        adopted[rows] = used[rows][:, ids].sum(axis=1)
         keys[rows] = len(segment.key_features)
     return [pl.Series("features_adopted", adopted), pl.Series("_key_features", keys)]
