@@ -162,6 +162,7 @@ def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
         seconds = time.monotonic() - started
         acknowledged = stop_senders(senders)
     assert seconds < 20
+    assert process.returncode == 0
     found = stored(database)
     assert len(acknowledged) > 50
     assert acknowledged <= set(found)

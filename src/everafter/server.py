@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +30,9 @@ def register(app: typer.Typer) -> None:
         """Serve the API, the dashboard and the coach; brings the schema up to date first."""
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         logging.getLogger("everafter").setLevel(logging.INFO)
+        # uvicorn sends itself the signal again once it has stopped; without a handler that would end the process before the
+        # embedded PostgreSQL is stopped too
+        signal.signal(signal.SIGTERM, _end)
         settings = load_settings()
         url = database_url(settings)
         asyncio.run(migrate(url))
@@ -38,6 +43,10 @@ def register(app: typer.Typer) -> None:
                 f"Everafter answers at http://{shown}:{listener.getsockname()[1]} (Ctrl+C stops it)", soft_wrap=True
             )
             make_server(application).run(sockets=[listener])
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
 
 
 def bind(host: str, port: int) -> socket.socket:
