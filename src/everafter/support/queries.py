@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.errors import UniqueViolation
+from psycopg import Rollback
 from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection
@@ -75,19 +75,20 @@ async def lock_first_free(conn: Connection) -> None:
 async def hold_quarters(conn: Connection, advisor_id: UUID, call_id: UUID, quarters: list[datetime]) -> bool:
     """Take all these quarters of the advisor for the call, or none and say false when one is already held.
 
-    The primary key decides, so it holds against every other server and client. Ascending, so that two that overlap wait for
-    each other in one direction only.
+    The primary key decides, so it holds against every other server and client: where another is about to take one of them, this
+    waits for its end. Ascending, so that two that overlap wait in one direction only.
     """
-    try:
-        async with conn.transaction():
-            await conn.execute(
-                "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)"
-                " SELECT %s, quarter, %s FROM unnest(%s::timestamptz[]) AS quarter ORDER BY quarter",
-                [advisor_id, call_id, quarters],
-            )
-    except UniqueViolation:
-        return False
-    return True
+    async with conn.transaction() as savepoint:
+        cursor = await conn.execute(
+            "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)"
+            " SELECT %s, quarter, %s FROM unnest(%s::timestamptz[]) AS quarter ORDER BY quarter"
+            " ON CONFLICT (csm_id, starts_at) DO NOTHING",
+            [advisor_id, call_id, quarters],
+        )
+        if cursor.rowcount == len(quarters):
+            return True
+        raise Rollback(savepoint)
+    return False
 
 
 async def insert_call(

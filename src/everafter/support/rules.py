@@ -8,6 +8,7 @@ the local one, because every present offset is a multiple of 15 minutes.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from everafter.support.model import (
 _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
+@lru_cache(1024)
 def find_zone(name: str | None) -> ZoneInfo:
     """The time zone of that IANA name; UTC when there is none, or no such."""
     try:
@@ -52,15 +54,20 @@ def list_slots(
     """
     first = _next_quarter(max(start, now + LEAD).astimezone(UTC))
     last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
-    opened: dict[tuple[object, ...], set[datetime]] = {}
-    for advisor in advisors:
-        if _hours(advisor) not in opened:
-            opened[_hours(advisor)] = {t for t in _quarters(first, last + call.length) if is_open(advisor, t)}
+    opened: dict[tuple[object, datetime], bool] = {}
+
+    def works(advisor: Advisor, quarter: datetime) -> bool:
+        # Colleagues share their hours, and a quarter lies in several calls: each is asked once.
+        key = _hours(advisor), quarter
+        if key not in opened:
+            opened[key] = is_open(advisor, quarter)
+        return opened[key]
+
     found: list[Slot] = []
     for starts_at in _quarters(first, last):
         inside = list(_quarters(starts_at, starts_at + call.length))
         for advisor in advisors:
-            if opened[_hours(advisor)].issuperset(inside) and is_free(advisor, busy, starts_at, call):
+            if all(works(advisor, quarter) for quarter in inside) and is_free(advisor, busy, starts_at, call):
                 found.append(Slot(starts_at, starts_at + call.length, advisor))
                 break
         if limit is not None and len(found) >= limit:
