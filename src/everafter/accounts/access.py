@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.datastructures import Cookie, FormMultiDict, State
+from litestar.di import NamedDependency
 
 from everafter.accounts import queries, rules
 from everafter.accounts.model import ABSOLUTE_LIMIT, Viewer
@@ -15,7 +16,7 @@ from everafter.core.settings import Settings
 AnyRequest = Request[Any, Any, State]
 
 
-async def provide_viewer(request: AnyRequest, conn: Connection) -> Viewer:
+async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection]) -> Viewer:
     """`viewer` for a page's handler.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from everafter.accounts import queries, rules
 from everafter.accounts.access import check_form, cookie_name, make_cookie
@@ -32,7 +33,7 @@ async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
     """Check the password and begin a session."""
     pool: Pool = state.pool
     form = await request.form()
-    email, password = str(form.get("email", "")), str(form.get("password", ""))
+    email, password = str(form.get("email", "")).replace("\0", ""), str(form.get("password", ""))
     wanted = rules.local_path(str(form.get("next", "")))
     if not _is_own_form(request, str(form.get("csrf", ""))):
         return _form(request, wanted, email, "The form had grown old. Please try once more.", status=403)
@@ -59,7 +60,9 @@ async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
 
 
 @post("/sign-out", status_code=303, request_max_body_size=16_384)
-async def sign_out(request: AnyRequest, state: State, conn: Connection, viewer: Viewer) -> Response[Any]:
+async def sign_out(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
     """End this session."""
     await check_form(request, viewer)
     await queries.delete_session(conn, request.cookies[cookie_name(state.settings)])

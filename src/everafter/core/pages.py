@@ -113,7 +113,7 @@ def message_page(html: str) -> Response[str]:
     return Response(html, media_type="text/html", headers={**_HEADERS, "Content-Security-Policy": _MESSAGE_SECURITY_POLICY})
 
 
-def download(body: str, name: str, media_type: str = "text/csv; charset=utf-8") -> Response[bytes]:
+def download(body: str, name: str, media_type: str = "text/csv") -> Response[bytes]:
     """A file to save."""
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(body.encode(), media_type=media_type, headers={**_HEADERS, **disposition})

@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, get
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
@@ -17,7 +18,7 @@ AnyRequest = Request[Any, Any, State]
 
 
 @get("/interventions")
-async def show_ledger(request: AnyRequest, conn: Connection, viewer: Viewer) -> Response[Any]:
+async def show_ledger(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
     """The ledger by day, filtered as the address says, with what became of each trigger's proposals above it."""
     view = ledger_rules.parse_ledger(request.query_params)
     latest = await ledger_queries.find_latest_day(conn)

@@ -7,6 +7,8 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
@@ -36,7 +38,7 @@ _STATUS_WORDS: dict[Status, str] = {
 
 
 @get("/messages")
-async def show_messages(request: AnyRequest, conn: Connection, viewer: Viewer) -> Response[Any]:
+async def show_messages(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
     """Messages, newest first, of one state where the address names it."""
     status = _status(request.query_params.get("status", ""))
     lines = await queries.list_outbox(conn, status=status, before=_before(request.query_params), limit=_ROWS + 1)
@@ -59,7 +61,11 @@ async def show_messages(request: AnyRequest, conn: Connection, viewer: Viewer) -
 
 @get("/messages/{supplier_id:uuid}/{message_id:uuid}")
 async def show_message(
-    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+    request: AnyRequest,
+    supplier_id: FromPath[uuid.UUID],
+    message_id: FromPath[uuid.UUID],
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """One message: both its parts, and all that is known of its way."""
     message = await _find(conn, supplier_id, message_id)
@@ -78,7 +84,11 @@ async def show_message(
 
 @get("/messages/{supplier_id:uuid}/{message_id:uuid}/html")
 async def show_message_html(
-    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+    request: AnyRequest,
+    supplier_id: FromPath[uuid.UUID],
+    message_id: FromPath[uuid.UUID],
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that nobody else sees it."""
     rendered, problem = _render(await _find(conn, supplier_id, message_id), request.app.state.settings)
@@ -89,7 +99,11 @@ async def show_message_html(
 
 @post("/messages/{supplier_id:uuid}/{message_id:uuid}/resolve", status_code=303, request_max_body_size=16_384)
 async def resolve_message(
-    request: AnyRequest, supplier_id: uuid.UUID, message_id: uuid.UUID, conn: Connection, viewer: Viewer
+    request: AnyRequest,
+    supplier_id: FromPath[uuid.UUID],
+    message_id: FromPath[uuid.UUID],
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """A person says what became of a message in doubt."""
     form = await check_form(request, viewer)

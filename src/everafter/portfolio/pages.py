@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, get
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
@@ -32,7 +33,9 @@ _MOST_ROWS_IN_FILE = 1_000_000
 
 
 @get("/")
-async def show_portfolio(request: AnyRequest, state: State, conn: Connection, viewer: Viewer) -> Response[Any]:
+async def show_portfolio(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
     """Every supplier, sorted and filtered as the address says."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
@@ -86,7 +89,9 @@ def _view_context(view: View, portfolio: Portfolio, playbook: Playbook) -> dict[
 
 
 @get("/portfolio.csv")
-async def get_portfolio_file(request: AnyRequest, conn: Connection, viewer: Viewer) -> Response[bytes]:
+async def get_portfolio_file(
+    request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[bytes]:
     """All suppliers a view lets through, in its order, as a file."""
     view = rules.parse_view(request.query_params)
     standing: Standing = await queries.get_standing(conn)

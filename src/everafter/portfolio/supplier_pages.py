@@ -6,6 +6,8 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
@@ -33,10 +35,16 @@ from everafter.portfolio.supplier_model import (
 
 AnyRequest = Request[Any, Any, State]
 
+_FIRST_DAY = date(1971, 1, 1)
+
 
 @get("/suppliers/{supplier_id:uuid}")
 async def show_supplier(
-    request: AnyRequest, supplier_id: uuid.UUID, state: State, conn: Connection, viewer: Viewer
+    request: AnyRequest,
+    supplier_id: FromPath[uuid.UUID],
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """How this supplier stands, why, what moved, what was done and what happened."""
     now = datetime.now(UTC)
@@ -91,7 +99,7 @@ async def show_supplier(
 
 def _until(text: str, today: date) -> date:
     try:
-        return min(date.fromisoformat(text), today) if text else today
+        return max(_FIRST_DAY, min(date.fromisoformat(text), today)) if text else today
     except ValueError as error:
         raise InputError(f"until: {text[:20]!r} is not a date such as 2026-11-22") from error
 

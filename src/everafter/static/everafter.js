@@ -2,8 +2,9 @@
 
 const form = document.querySelector("form[data-live]");
 let asked = 0;
+let seen = location.search;
 
-async function show(url, push) {
+async function show(url) {
   const mine = ++asked;
   const results = document.querySelector(".results");
   results?.setAttribute("aria-busy", "true");
@@ -23,7 +24,8 @@ async function show(url, push) {
         throw new Error("another page");
       }
     }
-    if (push) history.pushState(null, "", url);
+    history.pushState(null, "", url);
+    seen = location.search;
   } catch {
     location.assign(url); // whatever it was, the plain way will say it
   }
@@ -40,14 +42,14 @@ if (form) {
   form.addEventListener("input", (event) => {
     if (event.target.name === "sort") form.querySelector("[name=dir]")?.remove();
     clearTimeout(soon);
-    soon = setTimeout(() => show(address(), true), event.target.type === "search" ? 220 : 0);
+    soon = setTimeout(() => show(address()), event.target.type === "search" ? 220 : 0);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(soon);
-    show(address(), true);
+    show(address());
   });
-  addEventListener("popstate", () => location.reload());
+  addEventListener("popstate", () => location.search !== seen && location.reload());
 }
 
 // "/" goes to the search; j and k go through the rows of a list.

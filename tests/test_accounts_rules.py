@@ -1,0 +1,103 @@
+"""What is checked before anything is read: addresses, passwords, where a form came from, where it leads."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from everafter.accounts import passwords, rules
+from everafter.accounts.model import ACCOUNT_FAILURES, ADDRESS_FAILURES, Throttle
+from everafter.core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mia", "mia@", "@example.com", "a b@example.com", "a@b@c", "mia@exa\nmple.com", "a" * 260 + "@b.c"]
+)
+def test_what_is_not_an_address_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="not an e-mail address"):
+        rules.clean_email(text)
+
+
+def test_addresses_are_kept_in_lower_case() -> None:
+    assert rules.clean_email("  Mia@Example.COM ") == "mia@example.com"
+
+
+def test_roles() -> None:
+    assert rules.clean_role("lead") == "lead"
+    with pytest.raises(InputError, match="admin, lead, member, observer"):
+        rules.clean_role("boss")
+
+
+@pytest.mark.parametrize(
+    "password", ["short", "x" * 300, "mia.longenough@example.com", "MIA.LONGENOUGH", "aaaaaaaaaaaa", "ababababababab"]
+)
+def test_passwords_that_are_guessed_first(password: str) -> None:
+    with pytest.raises(InputError):
+        rules.check_password(password, "mia.longenough@example.com")
+
+
+def test_length_is_enough() -> None:
+    rules.check_password("plain words will do", "mia@example.com")
+    rules.check_password(passwords.generate_password(), "mia@example.com")
+    assert len({passwords.generate_password() for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize(
+    ("headers", "ours"),
+    [
+        ({"sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "cross-site", "origin": "http://here:8000", "host": "here:8000"}, False),
+        ({"sec-fetch-site": "none"}, False),
+        ({"origin": "http://here:8000", "host": "here:8000"}, True),
+        ({"origin": "http://here:9000", "host": "here:8000"}, False),
+        ({"origin": "null", "host": "here:8000"}, False),
+        ({"host": "here:8000"}, True),
+    ],
+)
+def test_where_a_form_came_from(headers: dict[str, str], ours: bool) -> None:
+    assert rules.came_from_here(headers) is ours
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        None,
+        "",
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "/a\nb",
+        "/a\\b",
+        "a",
+    ],
+)
+def test_signing_in_never_leads_away(wanted: str | None) -> None:
+    assert rules.local_path(wanted) == "/"
+
+
+def test_signing_in_leads_on() -> None:
+    assert rules.local_path("/suppliers/1?until=2026-01-02") == "/suppliers/1?until=2026-01-02"
+
+
+def test_buckets() -> None:
+    assert rules.failure_buckets(" Mia@Example.com", "203.0.113.7") == rules.failure_buckets("mia@example.com", "203.0.113.7")
+    account, address = rules.failure_buckets("mia@example.com", "203.0.113.7")
+    assert "mia" not in account and address == "address:203.0.113.7"
+    # whoever has a /64 has all of its addresses
+    assert rules.failure_buckets("a", "2001:db8::1")[1] == rules.failure_buckets("a", "2001:db8::ffff:1")[1]
+    assert rules.failure_buckets("a", "2001:db8::1")[1] != rules.failure_buckets("a", "2001:db8:0:1::1")[1]
+    assert rules.failure_buckets("a", "testclient")[1] == "address:unknown"
+
+
+def test_throttle_limits() -> None:
+    now = datetime.now(UTC)
+    at_limit = [Throttle("account:x", ACCOUNT_FAILURES, now), Throttle("address:y", ADDRESS_FAILURES, now)]
+    assert rules.is_throttled(at_limit) is None
+    over = [Throttle("account:x", ACCOUNT_FAILURES + 1, now), Throttle("address:y", ADDRESS_FAILURES + 1, now + timedelta(1))]
+    assert rules.is_throttled(over) == over[1]
+
+
+def test_the_hash_is_argon2id_with_the_stated_cost() -> None:
+    assert passwords.hash_password("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")

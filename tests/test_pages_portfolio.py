@@ -1,0 +1,240 @@
+"""The portfolio over real HTTP: sorting, filters, pages, the file, what it says when there is nothing."""
+
+import csv
+import html
+import io
+import re
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.core.errors import InputError
+from everafter.portfolio.model import BANDS, LEVELS, REASONS, SORTS, View
+from everafter.portfolio.rules import CSV_COLUMNS, parse_view, shares, sort_query, view_query
+from helpers_pages import XSS, add_portfolio, add_supplier, signed_in
+from helpers_server import Server
+
+COLUMN = {
+    "vendor": "vendor_type",
+    "score": "health_score",
+    "change": "change_14d",
+    "reason": "main_reason",
+    "season": "pace",
+    "couples": "clients_total",
+    "weddings": "weddings_90d",
+    "tickets": "tickets_open",
+    "churn": "churn_risk",
+    "mrr": "mrr_minor",
+    "login": "last_login_at",
+}
+NUMBERS = {"score", "change", "coverage", "season", "couples", "weddings", "tickets", "churn", "mrr"}
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with signed_in(server) as made:
+        yield made
+
+
+def file(client: httpx.Client, query: str = "") -> list[dict[str, str]]:
+    answer = client.get(f"/portfolio.csv?{query}")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def names(client: httpx.Client, query: str = "") -> list[str]:
+    answer = client.get(f"/?{query}")
+    assert answer.status_code == 200, answer.text
+    return [html.unescape(name) for name in re.findall(r'<a class="row"[^>]*>([^<]*)</a>', answer.text)]
+
+
+VIEWS = st.builds(
+    View,
+    q=st.text(max_size=20).map(lambda text: text.replace("\0", "").strip()),
+    band=st.sampled_from(["", *BANDS]),
+    vendor=st.sampled_from(["", "none", "photographer", "a&b=c"]),
+    reason=st.sampled_from(["", *REASONS]),
+    churn=st.sampled_from(["", *LEVELS]),
+    departed=st.booleans(),
+    sort=st.sampled_from(SORTS),
+    descending=st.booleans(),
+    page=st.integers(1, 500),
+)
+
+
+@given(VIEWS)
+def test_an_address_holds_the_whole_view(view: View) -> None:
+    assert parse_view(dict(parse_qsl(view_query(view, page=view.page)))) == view
+
+
+@given(VIEWS, st.sampled_from(SORTS))
+def test_a_second_click_turns_the_order(view: View, sort: Any) -> None:
+    once = parse_view(dict(parse_qsl(sort_query(view, sort))))
+    twice = parse_view(dict(parse_qsl(sort_query(once, sort))))
+    assert once.sort == twice.sort == sort and once.descending != twice.descending and once.page == 1
+    assert (once.q, once.band, once.vendor) == (view.q, view.band, view.vendor)
+
+
+@pytest.mark.parametrize(
+    "params", [{"sort": "x"}, {"dir": "up"}, {"band": "bad"}, {"churn": "1"}, {"page": "0"}, {"page": "²"}, {"page": "9" * 30}]
+)
+def test_an_address_that_says_nonsense_names_it(params: dict[str, str]) -> None:
+    ((name, _),) = params.items()
+    with pytest.raises(InputError, match=f"^{name}: "):
+        parse_view(params)
+
+
+def test_every_column_sorts_both_ways_with_the_unknown_last(server: Server, client: httpx.Client) -> None:
+    ids = {str(supplier) for supplier in add_portfolio(server)}
+    for sort in SORTS:
+        for direction in ("asc", "desc"):
+            rows = file(client, f"sort={sort}&dir={direction}&departed=1")
+            assert {row["id"] for row in rows} == ids
+            if sort not in {"active", "billing"}:  # sorted by what the file does not say: see the next test
+                check_order(sort, direction, rows)
+
+
+def check_order(sort: str, direction: str, rows: list[dict[str, str]]) -> None:
+    values = [row[COLUMN.get(sort, sort)] for row in rows]
+    if sort == "reason":
+        values = ["" if value == "none" else value for value in values]
+    known = [value for value in values if value != ""]
+    if sort == "login":  # never is the longest ago of all
+        assert values == sorted(values, reverse=direction == "desc")
+        return
+    assert values[: len(known)] == known, "what is not known stands last, whatever the direction"
+    keys: list[Any] = [float(value) if sort in NUMBERS else value.lower() for value in known]
+    if sort == "name":  # where signs stand is the database's; that of the numbered names is seen
+        keys = [key for key in keys if key.startswith("supplier")]
+    assert len(keys) > 30 and keys == sorted(keys, reverse=direction == "desc")
+
+
+def test_billing_and_active_couples_sort(server: Server, client: httpx.Client) -> None:
+    add_portfolio(server)
+    rows = file(client, "sort=billing")
+    flags = [row["payment_past_due"] for row in rows]
+    assert flags == sorted(flags, reverse=True) and flags.count("yes") == 7
+    past = server.sql(
+        "SELECT p.supplier_id::text FROM pulse p WHERE payment_failed_at IS NOT NULL"
+        " AND subscription IS DISTINCT FROM 'cancelled' ORDER BY payment_failed_at"
+    )
+    assert [row["id"] for row in rows[:7]] == [row[0] for row in past], "the longest past due first"
+    shown = [row["id"] for row in file(client, "sort=active&dir=desc&departed=1")]
+    wanted = server.sql(
+        "SELECT supplier_id::text FROM customer_health WHERE calculated_on = current_date AND client_engagement_score IS NOT NULL"
+        " ORDER BY client_engagement_score DESC"
+    )
+    assert shown[: len(wanted)] == [row[0] for row in wanted]
+
+
+def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
+    add_portfolio(server)
+    rows = file(client)
+    assert len(rows) == 60 - 2, "those who cancelled are left out"
+    assert len(file(client, "departed=1")) == 60
+    words = {"critical": "Critical", "at_risk": "At risk", "healthy": "Healthy", "unknown": "Not judged"}
+    by_band = Counter(row["band"] for row in rows)
+    page = client.get("/?churn=&q=").text
+    for band, word in words.items():
+        assert len(file(client, f"band={band}")) == by_band[word]
+        assert re.search(rf'band={band}".*?</svg>{word}</span></span> <b>{by_band[word]}</b>', page, re.S)
+    for reason in REASONS:
+        assert len(file(client, f"reason={reason}")) == sum(row["main_reason"] == reason for row in rows)
+    for level in LEVELS:
+        assert len(file(client, f"churn={level}")) == sum(row["churn_level"] == level for row in rows)
+    assert len(file(client, "vendor=dj")) == sum(row["vendor_type"] == "dj" for row in rows)
+    assert len(file(client, "vendor=none")) == sum(row["vendor_type"] == "" for row in rows)
+    assert len(file(client, "vendor=none&band=critical&churn=high")) == sum(
+        (row["vendor_type"], row["band"], row["churn_level"]) == ("", "Critical", "high") for row in rows
+    )
+    # the distribution counts what all other filters let through, so that one can step from band to band
+    narrowed = client.get("/?vendor=dj&band=critical").text
+    all_djs = sum(row["vendor_type"] == "dj" for row in rows)
+    assert re.search(rf'<span class="band">All</span> <b>{all_djs}</b>', narrowed)
+
+
+def test_search_takes_signs_as_signs(server: Server, client: httpx.Client) -> None:
+    add_portfolio(server)
+    assert len(file(client, "q=supplier+01")) == 9  # 010 to 018; 019 cancelled
+    assert len(file(client, "q=100%25_SURE")) == len(file(client, "q=supplier"))
+    assert file(client, "q=100%25%25") == [] and file(client, "q=1___") == []
+    assert file(client, "q=%5C") == [] and file(client, "q='%3B--") == []
+    assert "No supplier is like that" in client.get("/?q=zzz").text
+
+
+def test_pages_hold_everyone_once(server: Server, client: httpx.Client) -> None:
+    for place in range(130):
+        add_supplier(server, f"Supplier {place:03d}")
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    pages = [names(client, f"sort=mrr&page={page}") for page in (1, 2, 3, 4)]
+    assert [len(page) for page in pages] == [50, 50, 30, 0]
+    assert len(set(sum(pages, []))) == 130, "equal values keep one order over the pages"
+    first = client.get("/?sort=mrr").text
+    assert "Page 1 of 3" in first and 'rel="next" href="?sort=mrr&amp;page=2"' in first
+
+
+def test_what_comes_in_stays_text(server: Server, client: httpx.Client) -> None:
+    add_portfolio(server)
+    page = client.get("/?q=script").text
+    assert names(client, "q=script") == [XSS] and "<img src=x" not in page
+    (row,) = file(client, "q=cmd")
+    assert row["name"] == "'=1+1|cmd", "a spreadsheet must not run a name"
+    quoted = client.get("/", params={"q": '"><script>alert(1)</script>'}).text
+    assert "<script>alert" not in quoted
+
+
+def test_the_file_escapes_formulas_in_every_text(server: Server, client: httpx.Client) -> None:
+    evil = ["=1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", '"=1', "%00", "|calc"]
+    for text in evil:
+        add_supplier(server, text, vendor_type=text, plan=text)
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    for row in file(client):
+        for column in ("name", "vendor_type", "plan"):
+            assert row[column][:1] in {"'", '"'}, row
+    assert set(file(client)[0]) == set(CSV_COLUMNS)
+
+
+def test_nothing_yet_tells_what_to_do(server: Server, client: httpx.Client) -> None:
+    page = client.get("/").text
+    assert "No suppliers yet" in page and "everafter import" in page
+    assert file(client) == []
+    add_supplier(server, "Alone")
+    page = client.get("/").text
+    assert "1 supplier, none judged yet" in page and "everafter run" in page
+
+
+def test_a_run_under_way_is_not_shown_in_part(server: Server, client: httpx.Client) -> None:
+    add_portfolio(server)
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date - 14, now(), 1, now())")
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version) VALUES (current_date, now(), 1)")
+    page = client.get("/").text
+    assert "the daily run is late" in page
+    day_before = server.sql(
+        "SELECT health_score FROM customer_health WHERE calculated_on = current_date - 14 ORDER BY score LIMIT 1"
+    )
+    assert int(file(client)[0]["health_score"]) == day_before[0][0]
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=4, max_size=4))
+def test_the_distribution_fills_its_bar(counts: list[int]) -> None:
+    from everafter.portfolio.model import BandCount
+
+    drawn = shares([BandCount(band, count, 0) for band, count in zip(BANDS, counts, strict=True)])
+    if any(counts):
+        assert sum(share.size for share in drawn) == pytest.approx(1000)
+        assert all((share.size >= 5) == (count > 0) for share, count in zip(drawn, counts, strict=True))
+    for before, after in zip(drawn, drawn[1:], strict=False):
+        assert after.start == pytest.approx(before.start + before.size)
+
+
+def test_ids_are_what_rows_lead_to(server: Server, client: httpx.Client) -> None:
+    ids = add_portfolio(server, 5)
+    linked = set(re.findall(r'class="row" href="/suppliers/([0-9a-f-]+)"', client.get("/").text))
+    assert linked == {str(supplier) for supplier in ids} and all(uuid.UUID(one) for one in linked)
