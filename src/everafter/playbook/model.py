@@ -62,10 +62,10 @@ class Churn(Struct, frozen=True, forbid_unknown_fields=True):
 
     medium_above: Share = 0.4
     high_above: Share = 0.7
-    login: Share = 0.35
-    support_tickets: Share = 0.1
-    feature_usage: Share = 0.3
-    client_churn: Share = 0.1
+    login: Share = 0.4
+    support_tickets: Share = 0.05
+    feature_usage: Share = 0.35
+    client_churn: Share = 0.05
     billing: Share = 0.15
     login_full_days: Positive = 21
     tickets_full: Positive = 4

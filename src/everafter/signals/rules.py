@@ -38,6 +38,10 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
         .otherwise(pl.lit("default"))
         .alias("segment"),
     )
+    # nothing used in 12 weeks by an account that is older and did use something once: the decline is complete, not unknown
+    dormant = (
+        (pl.col("feature_uses_4w") + pl.col("_uses_before") == 0) & (pl.col("_ever_used")) & (pl.col("tenure_days") >= RHYTHM_DAYS)
+    )
     counted = _counted(frame, as_of)
     past_due = pl.col("payment_failed_at").is_not_null() & ~(
         pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
@@ -55,6 +59,8 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             _ratio("_emails_opened", pl.col("journey_emails_13w")).alias("journey_open_rate"),
             pl.when(pl.col("_uses_before") >= _LEAST_USES)
             .then(2 * pl.col("feature_uses_4w") / (pl.col("_uses_before") * pl.col("season_trend")))
+            .when(dormant)
+            .then(0.0)
             .alias("feature_use_ratio"),
             past_due.alias("payment_past_due"),
             pl.when(past_due).then(_days_between(pl.col("payment_failed_at"), now)).alias("days_past_due"),
@@ -67,6 +73,7 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             "_uses_before",
             "_rhythm_logins",
             "_key_features",
+            "_ever_used",
             "login_days",
             "feature_days",
             "clients_active_d",
@@ -164,7 +171,8 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
     """Key features of the segment used within the playbook's window."""
     today = int(as_of.timestamp() // 86_400)
     slots = max(feature_ids.values(), default=0) + 1
-    used = model.unpack_slots(frame["feature_days"], slots) > today - playbook.health.feature_window_days
+    last_used = model.unpack_slots(frame["feature_days"], slots)
+    used = last_used > today - playbook.health.feature_window_days
     segments = frame["segment"].to_numpy()
     adopted = np.zeros(frame.height, dtype=np.int64)
     keys = np.ones(frame.height, dtype=np.int64)
@@ -173,4 +181,8 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
         ids = [feature_ids[feature] for feature in segment.key_features if feature in feature_ids]
         adopted[rows] = used[rows][:, ids].sum(axis=1)
         keys[rows] = len(segment.key_features)
-    return [pl.Series("features_adopted", adopted), pl.Series("_key_features", keys)]
+    return [
+        pl.Series("features_adopted", adopted),
+        pl.Series("_key_features", keys),
+        pl.Series("_ever_used", last_used.any(axis=1)),
+    ]
