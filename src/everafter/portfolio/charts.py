@@ -6,6 +6,8 @@ from datetime import date, timedelta
 
 # Scores always run from 0 to 100, in a table's sparklines too: there, drawings are compared.
 FULL = 100.0
+# A platform judged once a week still has one line, and one season.
+BRIDGE_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,15 @@ def sparkline(scores: Sequence[float | None], width: int = 88, height: int = 34)
     return Spark(width, height, _lines(points, 2.5), known[-1] if known else None)
 
 
-def _lines(points: Sequence[tuple[float, float] | None], dash: float) -> list[str]:
+def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: int = 0) -> list[str]:
+    """The unbroken stretches; up to `bridge` unknown points in a row are crossed by a straight line."""
     stretches: list[list[tuple[float, float]]] = [[]]
+    unknown = 0
     for point in points:
+        unknown = 0 if point else unknown + 1
         if point:
             stretches[-1].append(point)
-        elif stretches[-1]:
+        elif stretches[-1] and unknown > bridge:
             stretches.append([])
     return [
         " ".join(
@@ -130,7 +135,7 @@ def trend(
         right=right,
         top=top,
         bottom=bottom,
-        lines=_lines(points, 3),
+        lines=_lines(points, 3, BRIDGE_DAYS),
         end=known[-1] if known else None,
         levels=[Tick(y(level), f"{level:g}") for level in levels],
         months=_months(days, left, step, every=1 if width >= 700 else 2),
@@ -166,8 +171,18 @@ def _quiet(days: Sequence[Day], off_season_below: float, left: float, step: floa
 
 
 def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
-    """`count` days up to `last`, those that are not known without a score."""
-    return [known.get(on, Day(on, None, None)) for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1))]
+    """`count` days up to `last`; those not known have no score, and the pace of the week before them when that is known."""
+    days: list[Day] = []
+    latest: Day | None = None
+    for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1)):
+        day = known.get(on)
+        if day is None:
+            near = latest is not None and (on - latest.on).days <= BRIDGE_DAYS
+            day = Day(on, None, latest.pace if latest and near else None)
+        else:
+            latest = day
+        days.append(day)
+    return days
 
 
 def round_to_sum(parts: Sequence[float], total: float, decimals: int = 1) -> list[float]:
