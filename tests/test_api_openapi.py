@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from everafter.support.model import CALL_TYPES
 from helpers_server import Server
 
 OPERATIONS = {
@@ -39,6 +40,7 @@ def test_parameters_and_bodies_are_named_as_the_contract_has_them(schema: dict[s
     slots = {p["name"]: p for p in schema["paths"]["/api/support/slots"]["get"]["parameters"]}
     assert {name for name, p in slots.items() if p["required"]} == {"supplier_id", "type"}
     assert slots.keys() == {"supplier_id", "type", "from", "days"}
+    assert slots["type"]["schema"]["enum"] == list(CALL_TYPES)
     for path in ("/api/success/milestone", "/api/support/schedule-call"):
         [header] = [p for p in schema["paths"][path]["post"]["parameters"] if p["in"] == "header"]
         assert (header["name"], header["required"]) == ("Idempotency-Key", False)

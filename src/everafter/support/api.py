@@ -20,6 +20,7 @@ from everafter.core.web import AnyRequest, scope
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
 from everafter.support.ics import read_call_token, write_invitation
 from everafter.support.model import (
+    CALL_TYPES,
     DEFAULT_DAYS,
     HORIZON_DAYS,
     MAX_DAYS,
@@ -27,7 +28,6 @@ from everafter.support.model import (
     CallRequest,
     InteractionsAnswer,
     SlotsAnswer,
-    TypeName,
 )
 from everafter.support.queries import get_call, get_contact, list_interactions
 from everafter.support.rules import find_zone
@@ -47,7 +47,9 @@ NO_SUPPLIER = "there is no such supplier"
 async def list_call_slots(
     conn: NamedDependency[Connection],
     supplier_id: FromQuery[UUID],
-    type: FromQuery[TypeName],  # noqa: A002 the contract's name
+    type: Annotated[  # noqa: A002 the contract's name
+        str, QueryParameter(description="The kind of call.", schema_extra={"enum": list(CALL_TYPES)})
+    ],
     start: Annotated[
         str | None,
         QueryParameter(
