@@ -53,7 +53,7 @@ def test_a_password_from_stdin(cli: Cli, database: str) -> None:
 
 def test_what_cannot_be_made(cli: Cli) -> None:
     cli("create", "ada@example.com", "--name", "Ada")
-    with pytest.raises(ConflictError, match="everafter user password ada@example.com"):
+    with pytest.raises(ConflictError, match="everafter user password ada"):
         cli("create", "ADA@example.com", "--name", "Ada again")
     with pytest.raises(InputError, match="not an e-mail address"):
         cli("create", "ada", "--name", "Ada")

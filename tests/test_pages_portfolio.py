@@ -7,6 +7,8 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,8 +19,8 @@ from hypothesis import strategies as st
 
 from everafter.core.errors import InputError
 from everafter.portfolio.model import BANDS, LEVELS, REASONS, SORTS, View
-from everafter.portfolio.rules import CSV_COLUMNS, parse_view, shares, sort_query, view_query
-from helpers_pages import XSS, add_portfolio, add_supplier, signed_in
+from everafter.portfolio.rules import CSV_COLUMNS, choose_days, parse_view, shares, sort_query, spark_places, view_query
+from helpers_pages import DIMENSIONS, TODAY, XSS, add_day, add_portfolio, add_supplier, signed_in
 from helpers_server import Server
 
 COLUMN = {
@@ -175,7 +177,7 @@ def test_pages_hold_everyone_once(server: Server, client: httpx.Client) -> None:
     server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
     pages = [names(client, f"sort=mrr&page={page}") for page in (1, 2, 3, 4)]
     assert [len(page) for page in pages] == [50, 50, 30, 0]
-    assert len(set(sum(pages, []))) == 130, "equal values keep one order over the pages"
+    assert len({name for page in pages for name in page}) == 130, "equal values keep one order over the pages"
     first = client.get("/?sort=mrr").text
     assert "Page 1 of 3" in first and 'rel="next" href="?sort=mrr&amp;page=2"' in first
 
@@ -230,8 +232,35 @@ def test_the_distribution_fills_its_bar(counts: list[int]) -> None:
     if any(counts):
         assert sum(share.size for share in drawn) == pytest.approx(1000)
         assert all((share.size >= 5) == (count > 0) for share, count in zip(drawn, counts, strict=True))
-    for before, after in zip(drawn, drawn[1:], strict=False):
+    for before, after in pairwise(drawn):
         assert after.start == pytest.approx(before.start + before.size)
+
+
+@given(st.sets(st.integers(0, 140)), st.integers(0, 3))
+def test_the_days_looked_at_were_judged(back: set[int], later: int) -> None:
+    latest = date(2026, 6, 1)
+    judged = {latest - timedelta(days=days) for days in back}
+    chosen = choose_days(latest, [*judged, *(latest + timedelta(days=day) for day in range(1, later))])
+    if judged:
+        assert set(chosen.spark) <= judged | {latest}
+    assert chosen.spark == sorted(set(chosen.spark)) and chosen.spark[-1] == latest and len(chosen.spark) <= 31
+    assert all(0 <= place <= 1 for place in spark_places(chosen))
+    near = [day for day in judged if 14 <= (latest - day).days <= 21]
+    if judged or later > 1:
+        assert chosen.before == max(near, default=None)
+    else:
+        assert chosen.before == latest - timedelta(days=14)
+
+
+def test_a_day_that_was_missed_is_stood_for_by_the_one_before(server: Server, client: httpx.Client) -> None:
+    supplier = add_supplier(server, "Weekly")
+    for back, share in ((0, 0.8), (7, 0.7), (16, 0.5)):
+        day = TODAY - timedelta(days=back)
+        add_day(server, supplier, day, dict.fromkeys(DIMENSIONS, 20 * share))
+        server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())", day)
+    assert file(client)[0]["change_14d"] == "30.0"
+    drawn = re.search(r'<svg class="spark".*?</svg>', client.get("/").text, re.S)
+    assert drawn and drawn[0].count("<polyline") == 1, "one line through the judged days"
 
 
 def test_ids_are_what_rows_lead_to(server: Server, client: httpx.Client) -> None:

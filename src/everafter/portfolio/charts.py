@@ -20,15 +20,15 @@ class Spark:
     end: tuple[float, float] | None
 
 
-def sparkline(scores: Sequence[float | None], width: int = 88, height: int = 34) -> Spark:
-    """Scores at even distances, oldest first; null breaks the line, a lone point becomes a short dash.
+def sparkline(scores: Sequence[float | None], places: Sequence[float], width: int = 88, height: int = 34) -> Spark:
+    """Scores at their places (0–1), oldest first; null breaks the line, a lone point becomes a short dash.
 
-    >>> sparkline([50, None, 100, 0], width=88, height=26).lines
-    ['1.0,13.0 3.5,13.0', '57.0,2.0 85.0,24.0']
+    >>> sparkline([50, None, 100, 0], [0, 0.25, 0.5, 1], width=88, height=26).lines
+    ['1.0,13.0 3.5,13.0', '43.0,2.0 85.0,24.0']
     """
-    step = (width - 4) / max(1, len(scores) - 1)
     points = [
-        None if score is None else (1 + index * step, 2 + (height - 4) * (1 - score / FULL)) for index, score in enumerate(scores)
+        None if score is None else (1 + place * (width - 4), 2 + (height - 4) * (1 - score / FULL))
+        for score, place in zip(scores, places, strict=True)
     ]
     known = [point for point in points if point]
     return Spark(width, height, _lines(points, 2.5), known[-1] if known else None)

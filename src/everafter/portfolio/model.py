@@ -73,8 +73,9 @@ ASCENDING_FIRST: frozenset[Sort] = frozenset(
 
 PAGE_ROWS = 50
 CHANGE_DAYS = 14
+COMPARED_WITHIN_DAYS = 7  # a day that was not judged is stood for by the last that was, of the week before it
 SPARK_DAYS = 90
-SPARK_STEP = 3  # days between two points: 31 points are all that a sparkline's width can show
+SPARK_POINTS = 31  # all that a sparkline's width can show
 
 # The vendor type of those who never told theirs, in a filter.
 NO_VENDOR = "none"
@@ -103,7 +104,7 @@ class Row:
     """One supplier in the table. Null: not known (never judged, no login seen, no couples).
 
     health_score: 0–100, floored; change: points over 14 days, null when there was no score then. coverage, pace: 0–1.
-    engaged_percent: active couples of all, 0–100. scores: every third day of 90, oldest first, null where not judged.
+    engaged_percent: active couples of all, 0–100. scores: on the days asked for, oldest first, null where not judged.
     mrr_minor: minor units.
     """
 
@@ -160,6 +161,15 @@ class Portfolio:
     rows: list[Row]
     bands: list[BandCount]
     matches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The judged days a page looks at: the latest, the one it is compared with (null: none), those of the sparklines."""
+
+    latest: date
+    before: date | None
+    spark: list[date]
 
 
 @dataclass(frozen=True, slots=True)

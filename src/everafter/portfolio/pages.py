@@ -1,7 +1,7 @@
 """The portfolio: all suppliers in one table, and the same as a file."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from litestar import Request, Response, Router, get
@@ -21,6 +21,8 @@ from everafter.portfolio.model import (
     NO_VENDOR,
     REASON_WORDS,
     SORT_WORDS,
+    SPARK_DAYS,
+    Calendar,
     Portfolio,
     Standing,
     View,
@@ -41,10 +43,11 @@ async def show_portfolio(
     now = datetime.now(UTC)
     standing = await queries.get_standing(conn)
     portfolio, vendors = Portfolio([], [], 0), []
+    days = await _choose_days(conn, standing.judged_on or now.date())
     if standing.judged_on:
-        portfolio = await queries.get_portfolio(conn, view, standing.judged_on, now.date())
+        portfolio = await queries.get_portfolio(conn, view, days, now.date())
         vendors = await queries.list_vendor_types(conn)
-    shown = _view_context(view, portfolio, state.playbook)
+    shown = _view_context(view, portfolio, rules.spark_places(days), state.playbook)
     return page(
         request,
         "portfolio/templates/portfolio.html",
@@ -56,7 +59,11 @@ async def show_portfolio(
     )
 
 
-def _view_context(view: View, portfolio: Portfolio, playbook: Playbook) -> dict[str, Any]:
+async def _choose_days(conn: Connection, latest: date) -> Calendar:
+    return rules.choose_days(latest, await queries.list_judged_days(conn, latest - timedelta(days=SPARK_DAYS)))
+
+
+def _view_context(view: View, portfolio: Portfolio, places: list[float], playbook: Playbook) -> dict[str, Any]:
     def trade(vendor_type: str | None) -> str:
         return rules.say_trade(vendor_type, playbook)
 
@@ -71,7 +78,7 @@ def _view_context(view: View, portfolio: Portfolio, playbook: Playbook) -> dict[
         "shares": rules.shares(bands),
         "total": sum(count.suppliers for count in bands),
         "filtered": bool(view.q or view.band or view.vendor or view.reason or view.churn),
-        "sparks": [sparkline(row.scores) for row in portfolio.rows],
+        "sparks": [sparkline(row.scores, places) for row in portfolio.rows],
         "last": rules.last_page(portfolio),
         "off_season_below": playbook.season.off_season_below,
         "band_words": BAND_WORDS,
@@ -96,10 +103,10 @@ async def get_portfolio_file(
     view = rules.parse_view(request.query_params)
     standing: Standing = await queries.get_standing(conn)
     now = datetime.now(UTC)
-    day = standing.judged_on or now.date()
+    days = await _choose_days(conn, standing.judged_on or now.date())
     whole = replace(view, page=1)
-    portfolio = await queries.get_portfolio(conn, whole, day, now.date(), limit=_MOST_ROWS_IN_FILE)
-    return download(rules.portfolio_csv(portfolio.rows), f"portfolio-{day}.csv")
+    portfolio = await queries.get_portfolio(conn, whole, days, now.date(), limit=_MOST_ROWS_IN_FILE)
+    return download(rules.portfolio_csv(portfolio.rows), f"portfolio-{days.latest}.csv")
 
 
 handlers = [

@@ -1,6 +1,6 @@
 """The portfolio in one statement, and what its filters offer."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, LiteralString
 
 from psycopg import sql
@@ -8,12 +8,10 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.portfolio.model import (
-    CHANGE_DAYS,
     NO_VENDOR,
     PAGE_ROWS,
-    SPARK_DAYS,
-    SPARK_STEP,
     BandCount,
+    Calendar,
     Portfolio,
     Row,
     Sort,
@@ -48,9 +46,9 @@ _SORTS: dict[Sort, LiteralString] = {
 # Measured at 10,000 suppliers with 100 days each: 18 to 30 ms whatever the order. The rows to show are chosen on narrow columns
 # first; everything wide, the sparkline's 31 look-ups by primary key among it, is read for those 50 alone.
 _JOINS = """
-  LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s
-  LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s
-  LEFT JOIN churn_risk c ON c.supplier_id = s.id AND c.calculated_on = %(day)s
+  LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
+  LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s::date
+  LEFT JOIN churn_risk c ON c.supplier_id = s.id AND c.calculated_on = %(day)s::date
   LEFT JOIN pulse p ON p.supplier_id = s.id"""
 
 _STATEMENT = """
@@ -72,18 +70,18 @@ SELECT bands.bands, s.id, s.name, coalesce(p.vendor_type, s.vendor_type), coales
 FROM bands LEFT JOIN (shown JOIN suppliers s ON s.id = shown.id {joins}
   LEFT JOIN LATERAL (
     SELECT array_agg(x.health_score ORDER BY x.place) AS scores FROM (
-      SELECT n AS place, t.health_score FROM generate_series(0, %(spark_points)s) n
-      LEFT JOIN customer_health t ON t.supplier_id = shown.id AND t.calculated_on = %(spark_from)s::date + n * %(spark_step)s
+      SELECT place, t.health_score FROM unnest(%(spark)s::date[]) WITH ORDINALITY AS asked (day, place)
+      LEFT JOIN customer_health t ON t.supplier_id = shown.id AND t.calculated_on = asked.day
     ) x
   ) k ON true) ON true
 ORDER BY shown.sort_key {direction} NULLS LAST, shown.id"""
 
 
-async def get_portfolio(conn: Connection, view: View, day: date, today: date, *, limit: int = PAGE_ROWS) -> Portfolio:
+async def get_portfolio(conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS) -> Portfolio:
     """The suppliers a view shows.
 
     Args:
-        day: the judged day, as `get_standing` gives it.
+        days: as `rules.choose_days` gives them.
         today: from when coming weddings count.
         limit: rows at most; sparklines are left out for more than a page, which then is a file.
     """
@@ -96,14 +94,12 @@ async def get_portfolio(conn: Connection, view: View, day: date, today: date, *,
         past_due=sql.SQL(_PAST_DUE),
     )
     values = {
-        "day": day,
-        "day_before": day - timedelta(days=CHANGE_DAYS),
+        "day": days.latest,
+        "day_before": days.before,
         "epoch_day": (today - date(1970, 1, 1)).days,
         "limit": limit,
         "offset": (view.page - 1) * limit,
-        "spark_points": SPARK_DAYS // SPARK_STEP if limit <= PAGE_ROWS else -1,
-        "spark_from": day - timedelta(days=SPARK_DAYS),
-        "spark_step": SPARK_STEP,
+        "spark": days.spark if limit <= PAGE_ROWS else [],
         "band": view.band,
         "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
         "vendor": view.vendor,
@@ -147,6 +143,12 @@ async def get_standing(conn: Connection) -> Standing:
             " (SELECT max(calculated_on) FROM customer_health)) AS day) latest"
         )
         return await cursor.fetchone() or Standing(0, None, None)
+
+
+async def list_judged_days(conn: Connection, since: date) -> list[date]:
+    """The days from `since` on whose run came to its end."""
+    cursor = await conn.execute("SELECT run_on FROM runs WHERE run_on >= %s AND finished_at IS NOT NULL ORDER BY run_on", [since])
+    return [day for (day,) in await cursor.fetchall()]
 
 
 async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import date, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -14,12 +15,17 @@ from everafter.portfolio.model import (
     ASCENDING_FIRST,
     BAND_WORDS,
     BANDS,
+    CHANGE_DAYS,
+    COMPARED_WITHIN_DAYS,
     LEVELS,
     PAGE_ROWS,
     REASON_WORDS,
     REASONS,
     SORTS,
+    SPARK_DAYS,
+    SPARK_POINTS,
     BandCount,
+    Calendar,
     Portfolio,
     Row,
     Share,
@@ -91,6 +97,26 @@ def sort_query(view: View, sort: Sort) -> str:
     """The query a column's head leads to: its own first order, and the other way round when it is the order already."""
     descending = not view.descending if view.sort == sort else sort not in ASCENDING_FIRST
     return view_query(view, sort=sort, descending=descending)
+
+
+def choose_days(latest: date, judged: Sequence[date]) -> Calendar:
+    """The days a page looks at, out of those that were judged.
+
+    Args:
+        judged: any order; when none is known every day is taken for judged.
+    """
+    back = [latest - timedelta(days=days) for days in range(SPARK_DAYS + 1)]
+    days = sorted({day for day in judged if day <= latest} | {latest}) if judged else back[::-1]
+    due = latest - timedelta(days=CHANGE_DAYS)
+    near = [day for day in days if due - timedelta(days=COMPARED_WITHIN_DAYS) <= day <= due]
+    recent = [day for day in days if day >= back[-1]]
+    step = -(-len(recent) // SPARK_POINTS)
+    return Calendar(latest, near[-1] if near else None, recent[::-step][::-1])
+
+
+def spark_places(days: Calendar) -> list[float]:
+    """Where each of the sparkline's days lies among its 90 days, 0–1."""
+    return [1 - (days.latest - day).days / SPARK_DAYS for day in days.spark]
 
 
 def last_page(portfolio: Portfolio) -> int:

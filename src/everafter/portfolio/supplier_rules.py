@@ -8,10 +8,8 @@ from everafter.core.words import day as say_day
 from everafter.core.words import percent, plural
 from everafter.playbook.model import DIMENSIONS, Dimension, Playbook, Segment
 from everafter.portfolio.charts import round_to_sum
-from everafter.portfolio.model import CHANGE_DAYS
+from everafter.portfolio.model import CHANGE_DAYS, COMPARED_WITHIN_DAYS
 from everafter.portfolio.supplier_model import CHURN_WORDS, Cause, Change, Judgement, Part, Shift, StoredDay
-
-_COMPARED_WITHIN_DAYS = 7
 
 
 def segment_of(vendor_type: str | None, playbook: Playbook) -> Segment:
@@ -152,7 +150,7 @@ def change_of(judgement: Judgement, history: Sequence[StoredDay]) -> Change | No
         history: stored days, oldest first.
     """
     latest = judgement.at.date() - timedelta(days=CHANGE_DAYS)
-    earliest = latest - timedelta(days=_COMPARED_WITHIN_DAYS)
+    earliest = latest - timedelta(days=COMPARED_WITHIN_DAYS)
     then = next((day for day in reversed(history) if earliest <= day.calculated_on <= latest), None)
     if then is None or judgement.score is None:
         return None
