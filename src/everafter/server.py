@@ -55,12 +55,16 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address is not ours, or the port is taken.
     """
+    listener: socket.socket | None = None
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(2048)  # who connects before the application is up waits for it
     except OSError as error:
+        if listener:
+            listener.close()
         raise InputError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     return listener
 

@@ -20,6 +20,8 @@ from everafter.signals.queries import read_inputs_of
 
 _FEATURES_KEPT_SECONDS = 5.0
 _MOST_AT_ONCE = 500
+# After a judgement its callers ask again almost at once; waiting for them fills the next frame instead of alternating two halves.
+_GATHER_SECONDS = 0.003
 
 
 class LiveJudge:
@@ -62,6 +64,7 @@ class LiveJudge:
                 for future in futures:
                     if not future.done():
                         future.set_result(rows.get(supplier_id))
+            await asyncio.sleep(_GATHER_SECONDS)
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         if self._reader is None:

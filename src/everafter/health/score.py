@@ -2,10 +2,14 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from everafter.health.model import Component, HealthMetrics, HealthScore
 from everafter.playbook.model import DIMENSIONS, Health, Segment, Weights
+
+Floats = npt.NDArray[np.float64]
 
 VALUES = {
     "login": "quiet_days",
@@ -33,75 +37,59 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
 
     Source: spec, Health Score Calculation and Notes 1 and 2; docs/methods.md.
     """
-    frame = frame.join(_terms(segments), on="segment", how="left", maintain_order="left")
-    quiet = pl.col("quiet_days")
-    thirds = (
-        pl.when(quiet < pl.col("_all_days"))
-        .then(3)
-        .when(quiet < pl.col("_two_thirds_days"))
-        .then(2)
-        .when(quiet < pl.col("_third_days"))
-        .then(1)
-        .otherwise(0)
-    )
-    earned = {"login": pl.when(quiet.is_not_null()).then(pl.col("_login_weight") * thirds / 3)}
-    for dimension in DIMENSIONS[1:]:
-        value = pl.col(VALUES[dimension])
-        if dimension == "client_activity":
-            value = value / pl.col("pace")
-        whole = pl.col(f"_{dimension}_weight")
-        earned[dimension] = pl.when(value.is_not_null()).then(pl.min_horizontal(whole, value * whole))
-    frame = frame.with_columns(expr.alias(f"{d}_points") for d, expr in earned.items())
-    known = {d: pl.when(pl.col(f"{d}_points").is_not_null()).then(pl.col(f"_{d}_weight")).otherwise(0.0) for d in DIMENSIONS}
-    frame = frame.with_columns(sum(known.values(), start=pl.lit(0.0)).alias("_known"))
+    weights, days = _terms(segments)
+    row = {name: number for number, name in enumerate(segments)}
+    chosen = np.fromiter((row[name] for name in frame["segment"]), dtype=np.intp, count=frame.height)
+    weight = weights[chosen]
+    earned = _earned(frame, weight, days[chosen])
+    known = ~np.isnan(earned)
+    total = (weight * known).sum(axis=1)
     # exactly 1 when all is known: 100 ÷ 100 would differ from it by the rounding of the weights' sum
-    scale = (
-        pl.when(pl.all_horizontal(pl.col(f"{d}_points").is_not_null() for d in DIMENSIONS))
-        .then(1.0)
-        .otherwise(100 / pl.col("_known"))
-    )
-    frame = frame.with_columns(
-        *((pl.col(f"{d}_points") * scale).alias(f"{d}_points") for d in DIMENSIONS),
-        *(pl.when(known[d] > 0).then(known[d] * scale).otherwise(0.0).alias(f"{d}_max") for d in DIMENSIONS),
-        (pl.col("_known") / 100).clip(0, 1).alias("coverage"),
-    )
-    # added in the spec's order, so that the floating-point sum is the spec's too
-    total = sum((pl.col(f"{d}_points").fill_null(0.0) for d in DIMENSIONS[1:]), start=pl.col("login_points").fill_null(0.0))
-    frame = frame.with_columns(pl.when(pl.col("_known") > 0).then(total).alias("health_score"))
-    lost = {d: (pl.col(f"{d}_max") - pl.col(f"{d}_points")).fill_null(0.0) for d in DIMENSIONS}
-    most = pl.max_horizontal(*lost.values())
-    reason = pl.when(most <= 1e-9).then(pl.lit("none"))
-    for dimension in DIMENSIONS:
-        reason = reason.when(lost[dimension] == most).then(pl.lit(dimension))
-    return frame.with_columns(risk_of(pl.col("health_score"), bands).alias("risk_level"), reason.alias("main_reason")).drop(
-        "_known", "_all_days", "_two_thirds_days", "_third_days", *(f"_{d}_weight" for d in DIMENSIONS)
+    scale = np.where(known.all(axis=1), 1.0, 100 / np.where(total > 0, total, np.nan))[:, None]
+    points, most = earned * scale, np.where(known, weight * scale, 0.0)
+    something = known.any(axis=1)
+    counted = np.where(known, points, 0.0)
+    score = counted[:, 0]
+    for number in range(1, len(DIMENSIONS)):  # added in the spec's order, so that the floating-point sum is the spec's too
+        score = score + counted[:, number]
+    score = np.where(something, score, np.nan)
+    lost = np.where(known, most - points, 0.0)
+    reason = np.where(lost.max(axis=1, initial=0.0) > 1e-9, np.array(DIMENSIONS)[lost.argmax(axis=1)], "none")
+    return frame.with_columns(
+        *(pl.Series(f"{d}_points", points[:, number], nan_to_null=True) for number, d in enumerate(DIMENSIONS)),
+        *(pl.Series(f"{d}_max", most[:, number]) for number, d in enumerate(DIMENSIONS)),
+        pl.Series("health_score", score, nan_to_null=True),
+        pl.Series("risk_level", _bands(score, bands), dtype=pl.String),
+        pl.Series("coverage", np.clip(total / 100, 0, 1)),
+        pl.Series("main_reason", reason.tolist(), dtype=pl.String),
     )
 
 
-def _terms(segments: dict[str, Segment]) -> pl.DataFrame:
-    """A row per segment: its weights scaled to 100, and the days of silence of its login dimension."""
-    rows: list[dict[str, str | float]] = []
-    for name, segment in segments.items():
-        total = sum(getattr(segment.weights, d) for d in DIMENSIONS)
-        first, second, third = segment.login_days
-        rows.append(
-            {"segment": name, "_all_days": float(first), "_two_thirds_days": float(second), "_third_days": float(third)}
-            | {f"_{d}_weight": 100 * float(getattr(segment.weights, d)) / total for d in DIMENSIONS}
-        )
-    return pl.DataFrame(rows)
-
-
-def risk_of(score: pl.Expr, bands: Health) -> pl.Expr:
-    """The spec's bands: under 40 critical, under 70 at risk, else healthy; null stays null."""
-    return (
-        pl.when(score.is_null())
-        .then(None)
-        .when(score < bands.critical_below)
-        .then(pl.lit("critical"))
-        .when(score < bands.at_risk_below)
-        .then(pl.lit("at_risk"))
-        .otherwise(pl.lit("healthy"))
+def _terms(segments: dict[str, Segment]) -> tuple[Floats, Floats]:
+    """Per segment: the weights scaled to 100, and the days of silence under which login earns all, two thirds, a third."""
+    weights = np.array([[float(getattr(segment.weights, d)) for d in DIMENSIONS] for segment in segments.values()])
+    return 100 * weights / weights.sum(axis=1, keepdims=True), np.array(
+        [segment.login_days for segment in segments.values()], dtype=float
     )
+
+
+def _earned(frame: pl.DataFrame, weight: Floats, days: Floats) -> Floats:
+    """The points of each dimension before what is missing is left out; NaN where unknown."""
+    values = frame.select(*VALUES.values(), "pace").cast(pl.Float64).to_numpy()
+    quiet, pace = values[:, 0], values[:, -1]
+    thirds = np.select([quiet < days[:, 0], quiet < days[:, 1], quiet < days[:, 2]], [3.0, 2.0, 1.0], 0.0)
+    earned = np.empty_like(weight)
+    earned[:, 0] = np.where(np.isnan(quiet), np.nan, weight[:, 0] * thirds / 3)
+    for number, dimension in enumerate(DIMENSIONS[1:], start=1):
+        value = values[:, number] / pace if dimension == "client_activity" else values[:, number]
+        earned[:, number] = np.minimum(weight[:, number], value * weight[:, number])
+    return earned
+
+
+def _bands(score: Floats, bands: Health) -> list[str | None]:
+    """The spec's bands: under 40 critical, under 70 at risk, else healthy; unknown stays null."""
+    level = np.select([np.isnan(score), score < bands.critical_below, score < bands.at_risk_below], [0, 1, 2], 3)
+    return np.array([None, "critical", "at_risk", "healthy"], dtype=object)[level].tolist()
 
 
 def calculate_health_score(
