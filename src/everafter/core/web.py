@@ -19,7 +19,7 @@ from litestar.handlers import BaseRouteHandler
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
-from everafter.core.errors import DatabaseUnavailableError, EverafterError, ForbiddenError, UnauthorizedError
+from everafter.core.errors import EverafterError, ForbiddenError, UnauthorizedError
 
 AnyRequest = Request[Any, Any, State]
 log = logging.getLogger("everafter.web")
@@ -28,11 +28,8 @@ log = logging.getLogger("everafter.web")
 async def provide_connection(state: State) -> AsyncIterator[Connection]:
     """`conn` for a handler: one transaction, committed before the answer goes out, rolled back on any error."""
     pool: Pool = state.pool
-    try:
-        async with pool.connection() as conn:
-            yield conn
-    except (PoolTimeout, PoolClosed, psycopg.OperationalError) as error:
-        raise DatabaseUnavailableError("the database does not answer") from error
+    async with pool.connection() as conn:
+        yield conn
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from everafter.core.db import Connection, Pool
+from everafter.core.idempotency import delete_idempotency_keys
 from everafter.core.probes import Counters
 from everafter.events.ingest import take_in_waiting
 from everafter.events.queries import delete_old_rejects, ensure_months, list_waiting_suppliers
@@ -93,12 +94,13 @@ class FoldLoop:
 # ── from time to time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 TEND_SECONDS = 60.0
+IDEMPOTENCY_HOURS = 7 * 24
 MONTHS_AHEAD = 2
 REJECTS_DAYS = 90
 
 
 async def tend(pool: Pool, fold: FoldLoop) -> None:
-    """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, old rejects.
+    """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, what is old.
 
     Events of a supplier who is identified over HTTP or imported come in with that; this is for suppliers the platform writes
     into the table by itself, and for an event and its supplier's identify that crossed each other.
@@ -126,4 +128,5 @@ async def tend_once(conn: Connection, now: datetime) -> int:
         async with conn.transaction():
             taken += await take_in_waiting(conn, waiting[start : start + 1000])
     await delete_old_rejects(conn, REJECTS_DAYS)
+    await delete_idempotency_keys(conn, now - timedelta(hours=IDEMPOTENCY_HOURS))
     return taken
