@@ -59,13 +59,19 @@ def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
 def test_one_type_on_one_day_is_one_line() -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     events = [Event("form_sent", noon - timedelta(hours=hour), {"form_id": f"f{hour % 2}"}, f"Couple {hour}") for hour in range(6)]
-    events.append(Event("form_sent", noon - timedelta(days=1), {"form_id": "a-b"}, None))
+    events.append(Event("form_sent", noon - timedelta(days=1), {"form_id": "song-list"}, None))
     today, yesterday = group_timeline(events)
     assert [(entry.words, entry.detail) for entry in today.entries] == [
         ("Sent 6 forms", "Couple 0, Couple 1, Couple 2 and 3 others")
     ]
     assert today.entries[0].at == noon
-    assert [(entry.words, entry.detail) for entry in yesterday.entries] == [("Sent a form", "a b")]
+    assert [(entry.words, entry.detail) for entry in yesterday.entries] == [("Sent a form", "song list")]
+
+
+def test_a_number_is_no_name() -> None:
+    noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    ((day),) = group_timeline([Event("form_sent", noon, {"form_id": "0179c25f3"}, "Anna & Ben")])
+    assert day.entries[0].detail == "Anna & Ben"
 
 
 # DESIGN, Events

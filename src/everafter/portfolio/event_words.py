@@ -1,5 +1,6 @@
 """Events as people would tell them: one line for all events of one type on one day. Pure."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC
 from itertools import groupby
@@ -38,6 +39,7 @@ _WORDS: dict[str, tuple[Actor, str, str]] = {
     "subscription_cancelled": ("trouble", "Cancelled", "Cancelled {n} times"),
 }
 _NAMES_SHOWN = 3
+_NAME = re.compile(r"[A-Za-z][A-Za-z _-]{2,60}")
 
 
 def group_timeline(events: Sequence[Event], ours: Sequence[Entry] = ()) -> list[TimelineDay]:
@@ -72,10 +74,11 @@ def _detail(kind: str, events: list[Event]) -> str:
         return _listed([_text(event.properties, "plan") for event in events])
     if kind == "vendor_type_selected":
         return _listed([said(_text(event.properties, "vendor_type")) for event in events])
-    forms = [said(_text(event.properties, "form_id")) for event in events] if kind in {"form_sent", "form_completed"} else []
     couples = _listed([event.client_name or "" for event in events])
-    shown = _listed(forms) if len(set(forms)) == 1 else ""
-    return " · ".join(part for part in (shown.replace("-", " "), couples) if part)
+    forms = {_text(event.properties, "form_id") for event in events} if kind in {"form_sent", "form_completed"} else set[str]()
+    # a form's id is told when it is a name; most platforms' are numbers
+    shown = [said(form.replace("-", " ")) for form in forms if len(forms) == 1 and _NAME.fullmatch(form)]
+    return " · ".join(part for part in (*shown, couples) if part)
 
 
 def _text(properties: dict[str, Any], name: str) -> str:

@@ -48,6 +48,7 @@ class Supplier:
     subscription: str | None
     subscription_at: datetime | None
     last_login_at: datetime | None
+    last_event_at: datetime | None
     events_total: int
     clients_total: int
     tickets_open: int

@@ -36,6 +36,14 @@ from everafter.portfolio.supplier_model import (
 AnyRequest = Request[Any, Any, State]
 
 _FIRST_DAY = date(1971, 1, 1)
+_WORDS: dict[str, Any] = {
+    "band_words": BAND_WORDS,
+    "dimension_words": DIMENSION_WORDS,
+    "churn_words": CHURN_WORDS,
+    "verdict_words": VERDICT_WORDS,
+    "say_trigger": ledger_rules.say_trigger,
+    "say_reason": ledger_rules.say_reason,
+}
 
 
 @get("/suppliers/{supplier_id:uuid}")
@@ -48,32 +56,22 @@ async def show_supplier(
 ) -> Response[Any]:
     """How this supplier stands, why, what moved, what was done and what happened."""
     now = datetime.now(UTC)
-    until = _until(request.query_params.get("until", ""), now.date())
+    asked = _until(request.query_params.get("until", ""), now.date())
     supplier = await supplier_queries.find_supplier(conn, supplier_id)
     if supplier is None:
         raise NotFoundError("there is no such supplier")
-    history = await supplier_queries.list_history(conn, supplier_id, now.date(), HISTORY_DAYS)
+    latest = _latest_day(supplier, now.date())
+    history = await supplier_queries.list_history(conn, supplier_id, latest, HISTORY_DAYS)
     judgement = await _judge(state, conn, supplier, history)
     verdicts = await ledger_queries.list_of_supplier(conn, supplier_id, LEDGER_SHOWN)
-    since = until - timedelta(days=TIMELINE_DAYS - 1)
-    events, older = await supplier_queries.list_events(conn, supplier_id, since, until)
     couples, couples_total = await supplier_queries.list_coming_weddings(conn, supplier_id, now.date())
-    playbook: Playbook = state.playbook
     return page(
         request,
         "portfolio/templates/supplier.html",
         viewer=viewer,
         supplier=supplier,
-        trade=rules.say_trade(supplier.vendor_type, playbook),
-        judgement=judgement,
-        main_part=supplier_rules.main_part(judgement) if judgement else None,
-        shown_points=supplier_rules.shown_points(judgement) if judgement else [],
-        widest=max((part.most for part in judgement.parts), default=0) or 1 if judgement else 1,
-        widest_cause=max((cause.most for cause in judgement.causes), default=0) or 1 if judgement else 1,
-        change=supplier_rules.change_of(judgement, history) if judgement else None,
-        trend_words=supplier_rules.say_trend(history),
-        history=history,
-        charts=_charts(history, verdicts, now.date(), playbook),
+        trade=rules.say_trade(supplier.vendor_type, state.playbook),
+        charts=_charts(history, verdicts, judgement.at.date() if judgement else now.date(), state.playbook),
         tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
         calls=await supplier_queries.list_coming_calls(conn, supplier_id, now),
         verdicts=verdicts,
@@ -82,26 +80,51 @@ async def show_supplier(
         couples_total=couples_total,
         tickets=await supplier_queries.list_tickets(conn, supplier_id),
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
-        timeline=group_timeline(events, _ours(verdicts, since, until)),
-        since=since,
-        until=until,
-        older=since - timedelta(days=1) if older else None,
-        is_latest=until == now.date(),
-        band_words=BAND_WORDS,
-        dimension_words=DIMENSION_WORDS,
-        churn_words=CHURN_WORDS,
-        say_trigger=ledger_rules.say_trigger,
-        say_reason=ledger_rules.say_reason,
-        verdict_words=VERDICT_WORDS,
-        off_season_below=playbook.season.off_season_below,
+        **_judged(judgement, history),
+        **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
+        **_WORDS,
     )
 
 
-def _until(text: str, today: date) -> date:
+def _judged(judgement: Judgement | None, history: list[StoredDay]) -> dict[str, Any]:
+    """How the supplier stands and what moved, for the template."""
+    parts, causes = (judgement.parts, judgement.causes) if judgement else ([], [])
+    return {
+        "judgement": judgement,
+        "history": history,
+        "main_part": supplier_rules.main_part(judgement) if judgement else None,
+        "shown_points": supplier_rules.shown_points(judgement) if judgement else [],
+        "widest": max((part.most for part in parts), default=0) or 1,
+        "widest_cause": max((cause.most for cause in causes), default=0) or 1,
+        "change": supplier_rules.change_of(judgement, history) if judgement else None,
+        "trend_words": supplier_rules.say_trend(history),
+    }
+
+
+async def _told(conn: Connection, supplier_id: uuid.UUID, verdicts: list[Verdict], until: date, latest: date) -> dict[str, Any]:
+    """The timeline's part that ends on `until`, for the template."""
+    since = until - timedelta(days=TIMELINE_DAYS - 1)
+    events, older = await supplier_queries.list_events(conn, supplier_id, since, until)
+    return {
+        "timeline": group_timeline(events, _ours(verdicts, since, until)),
+        "since": since,
+        "until": until,
+        "older": since - timedelta(days=1) if older else None,
+        "is_latest": until == latest,
+    }
+
+
+def _until(text: str, today: date) -> date | None:
     try:
-        return max(_FIRST_DAY, min(date.fromisoformat(text), today)) if text else today
+        return max(_FIRST_DAY, min(date.fromisoformat(text), today)) if text else None
     except ValueError as error:
         raise InputError(f"until: {text[:20]!r} is not a date such as 2026-11-22") from error
+
+
+def _latest_day(supplier: Supplier, today: date) -> date:
+    """Today, while something happened lately; else the day of the last event, so that the story of one who left begins there."""
+    last = supplier.last_event_at.date() if supplier.last_event_at else today
+    return today if last > today - timedelta(days=TIMELINE_DAYS) else last
 
 
 async def _judge(state: State, conn: Connection, supplier: Supplier, history: list[StoredDay]) -> Judgement | None:
@@ -117,11 +140,11 @@ async def _judge(state: State, conn: Connection, supplier: Supplier, history: li
         return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
 
 
-def _charts(history: list[StoredDay], verdicts: list[Verdict], today: date, playbook: Playbook) -> list[charts.Trend]:
+def _charts(history: list[StoredDay], verdicts: list[Verdict], last: date, playbook: Playbook) -> list[charts.Trend]:
     """The same chart for a wide and for a narrow window; the style sheet shows one."""
     known = {day.calculated_on: charts.Day(day.calculated_on, day.score, day.pace) for day in history}
-    span = (today - history[0].calculated_on).days + 1 if history else LEAST_DAYS
-    days = charts.fill_days(known, today, max(span, LEAST_DAYS))
+    span = (last - history[0].calculated_on).days + 1 if history else LEAST_DAYS
+    days = charts.fill_days(known, last, max(span, LEAST_DAYS))
     marks = [(verdict.decided_on, ledger_rules.say_trigger(verdict.trigger)) for verdict in verdicts if verdict.status == "decided"]
     return [
         charts.trend(

@@ -20,6 +20,7 @@ async def find_supplier(conn: Connection, supplier_id: uuid.UUID) -> Supplier | 
             "SELECT s.id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,"
             " coalesce(p.plan, s.plan) AS plan, s.country, s.timezone, s.mrr_minor, s.client_limit, s.consent,"
             " coalesce(p.account_created_at, s.created_at) AS began_at, p.subscription, p.subscription_at, p.last_login_at,"
+            " p.last_event_at,"
             " coalesce(p.events_total, 0) AS events_total, coalesce(p.clients_total, 0) AS clients_total,"
             " coalesce(p.tickets_open, 0) AS tickets_open,"
             " CASE WHEN p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity') THEN p.payment_failed_at END"
@@ -135,7 +136,7 @@ async def list_events(conn: Connection, supplier_id: uuid.UUID, since: date, unt
             "SELECT e.type, e.occurred_at, coalesce(e.properties, '{}') AS properties, c.name AS client_name"
             " FROM events e LEFT JOIN clients c ON c.supplier_id = e.supplier_id"
             " AND c.client_id = e.properties ->> 'client_id'"
-            " WHERE e.supplier_id = %s AND e.occurred_at >= %s AND e.occurred_at < %s ORDER BY e.occurred_at DESC LIMIT %s",
+            " WHERE e.supplier_id = %s AND e.occurred_at >= %s AND e.occurred_at < %s ORDER BY e.occurred_at DESC, e.message_id LIMIT %s",
             [supplier_id, since, until + timedelta(days=1), _MOST_EVENTS],
         )
         events = await cursor.fetchall()

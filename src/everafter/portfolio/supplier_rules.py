@@ -45,6 +45,7 @@ def judgement_of_stored(day: StoredDay, churn: Mapping[str, Any] | None, segment
     """The last stored judgement, for one who is not judged any more; it holds the points, not what was measured."""
     weights = {name: float(getattr(segment.weights, name)) for name in DIMENSIONS}
     known = sum(weights[name] for name in DIMENSIONS if day.points[name] is not None) or 1.0
+    shares = churn or {}
     return Judgement(
         at=day.calculated_at,
         live=False,
@@ -53,14 +54,18 @@ def judgement_of_stored(day: StoredDay, churn: Mapping[str, Any] | None, segment
         coverage=day.coverage,
         pace=day.pace,
         off_season=day.pace < playbook.season.off_season_below,
-        parts=[
-            Part(name, day.points[name], 0.0 if day.points[name] is None else 100 * weights[name] / known, "")
-            for name in DIMENSIONS
-        ],
+        # the playbook may weigh otherwise now than it did then, and no part is larger than its whole
+        parts=[Part(name, day.points[name], _at_least(100 * weights[name] / known, day.points[name]), "") for name in DIMENSIONS],
         churn_risk=churn["risk"] if churn else None,
         churn_level=churn["level"] if churn else None,
-        causes=[Cause(name, churn[name], _churn_weight(name, playbook), "") for name in CHURN_WORDS] if churn else [],
+        causes=[
+            Cause(name, shares[name], _at_least(_churn_weight(name, playbook), shares[name]), "") for name in CHURN_WORDS if churn
+        ],
     )
+
+
+def _at_least(weight: float, share: float | None) -> float:
+    return 0.0 if share is None else max(weight, share)
 
 
 def _churn_weight(name: str, playbook: Playbook) -> float:

@@ -40,7 +40,7 @@ if (form) {
   document.documentElement.classList.add("live");
   let soon;
   form.addEventListener("input", (event) => {
-    if (event.target.name === "sort") form.querySelector("[name=dir]")?.remove();
+    if (event.target.name === "sort") form.elements.dir.value = "";
     clearTimeout(soon);
     soon = setTimeout(() => show(address()), event.target.type === "search" ? 220 : 0);
   });
