@@ -136,7 +136,8 @@ async def list_events(conn: Connection, supplier_id: uuid.UUID, since: date, unt
             "SELECT e.type, e.occurred_at, coalesce(e.properties, '{}') AS properties, c.name AS client_name"
             " FROM events e LEFT JOIN clients c ON c.supplier_id = e.supplier_id"
             " AND c.client_id = e.properties ->> 'client_id'"
-            " WHERE e.supplier_id = %s AND e.occurred_at >= %s AND e.occurred_at < %s ORDER BY e.occurred_at DESC, e.message_id LIMIT %s",
+            " WHERE e.supplier_id = %s AND e.occurred_at >= %s AND e.occurred_at < %s"
+            " ORDER BY e.occurred_at DESC, e.message_id LIMIT %s",
             [supplier_id, since, until + timedelta(days=1), _MOST_EVENTS],
         )
         events = await cursor.fetchall()
