@@ -35,14 +35,14 @@ test: setup-dev check ## every check and every test
 	@$(BIN)/python -m pytest -n 2 -q tests
 
 check: setup-dev ## format, lint, types, architecture, schema, docs
-	@$(BIN)/ruff format --check src tests benchmarks
-	@$(BIN)/ruff check src tests benchmarks
-	@$(BIN)/pyright
+	@$(BIN)/ruff format --check --quiet src tests benchmarks scripts
+	@$(BIN)/ruff check --quiet src tests benchmarks scripts
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_schema.py tests/test_docs.py
 
 format: setup-dev ## put the code in its form
-	@$(BIN)/ruff check --fix-only --quiet src tests benchmarks
-	@$(BIN)/ruff format --quiet src tests benchmarks
+	@$(BIN)/ruff check --fix-only --quiet src tests benchmarks scripts
+	@$(BIN)/ruff format --quiet src tests benchmarks scripts
 
 bench: setup-dev ## the table of benchmarks, as ratios measured in one run
 	@$(BIN)/python -m benchmarks
@@ -53,6 +53,7 @@ lock: setup-dev ## resolve the versions anew, with hashes
 
 docs: setup-dev ## write the generated pages and schema.sql
 	@$(BIN)/everafter signals --markdown > docs/signals.md
+	@$(BIN)/python scripts/cli_page.py > docs/cli.md
 	@$(BIN)/everafter migrate --print-schema > schema.sql
 
 clean: ## remove what was made here

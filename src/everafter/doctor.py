@@ -236,7 +236,7 @@ def _run(facts: dict[str, Any], now: datetime) -> Check:
     age = now - facts["last_run"]
     status = "bad" if age > timedelta(hours=50) else "warn" if age > timedelta(hours=26) else "ok"
     return Check(
-        "daily run", status, f"the last is of {_ago(age)} ago", "" if status == "ok" else "is everafter work running, or cron?"
+        "daily run", status, f"the last was {_ago(age)} ago", "" if status == "ok" else "is everafter work running, or cron?"
     )
 
 
@@ -282,5 +282,5 @@ def _people(facts: dict[str, Any]) -> Check:
 def _ago(span: timedelta) -> str:
     minutes = max(0, int(span.total_seconds() // 60))
     if minutes < 120:
-        return f"{minutes} min"
+        return f"{minutes} min" if minutes else "less than a minute"
     return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} days"

@@ -1,0 +1,376 @@
+"""What there is, is documented; what is documented, is there; and what the pages tell one to type, works."""
+
+import ast
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from everafter.app import create_app
+from everafter.core.errors import EverafterError
+from everafter.core.probes import GAUGES
+from everafter.core.settings import SETTING_NAMES, load_settings
+from everafter.events.model import CANONICAL
+from everafter.interventions.model import WITHHELD_REASONS
+from everafter.mail.model import STATUS_MEANING
+from everafter.mail.rules import url_options
+from everafter.playbook.loading import find_mistakes, playbook_path, read_playbook
+from everafter.playbook.model import Playbook, Trigger
+from everafter.signals.model import SIGNALS
+from everafter.suppliers.model import TRAITS
+from everafter.support.model import CALL_TYPES
+from helpers_docs import DOCS, PAGES, Command, Shell, check_output, list_commands, read, slug
+from helpers_server import Server
+from helpers_source import ROOT, SRC, calls, list_modules
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def missing(names: Any, text: str) -> list[str]:
+    """Those that do not stand there in backquotes, alone or in front of a value."""
+    return [name for name in names if not re.search(rf"`{re.escape(name)}[`=]", text)]
+
+
+# ── what there is, is documented ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_setting() -> None:
+    text = read("operations.md")
+    assert not missing(SETTING_NAMES, text)
+    assert "…_FILE" in text
+    named = {node.value for module in list_modules().values() for node in ast.walk(module.tree) if _is_setting(node)}
+    assert {name.removesuffix("_FILE") for name in named} == set(SETTING_NAMES), "a setting is read past core/settings.py"
+
+
+def _is_setting(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(re.fullmatch(r"EVERAFTER_[A-Z_]+", node.value))
+
+
+def test_every_option_of_the_mail_servers_url() -> None:
+    with pytest.raises(EverafterError, match="there are ") as refused:
+        url_options("smtp://mail.example.com?no_such_option=1")
+    options = refused.value.message.rpartition("there are ")[2].split(", ")
+    assert len(options) >= 4
+    assert not missing(options, read("operations.md"))
+
+
+def test_every_signal() -> None:
+    assert not missing([signal.name for signal in SIGNALS], read("signals.md"))
+
+
+def test_every_command_and_option() -> None:
+    import cli_page
+
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.write_page(), "docs/cli.md is out of date: `make docs`"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return create_app(load_settings({"EVERAFTER_DATA": str(tmp_path_factory.mktemp("data"))}), "postgresql://nowhere/none")
+
+
+def test_every_route_of_the_api(app: Any) -> None:
+    text = read("api.md")
+    paths = app.openapi_schema.to_schema()["paths"]
+    routes = [f"{method.upper()} {path}" for path, operations in paths.items() for method in operations]
+    assert len(routes) > 15
+    assert not missing(routes, text)
+    named = set(re.findall(r"`(GET|POST) (/(?:api|v1)/[^`?]*)`", text))
+    gone = {f"{method} {path}" for method, path in named} - set(routes)
+    assert not gone, f"documented, and not there: {gone}"
+
+
+def test_every_page_and_every_other_address(app: Any) -> None:
+    described = set(app.openapi_schema.to_schema()["paths"])
+    paths = {re.sub(r":\w+}", "}", route.path) for route in app.routes} - described
+    paths = {path for path in paths if not path.startswith("/openapi")}
+    text = read("dashboard.md") + read("api.md") + read("operations.md")
+    told = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
+    assert len(paths) > 8
+    assert not [path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", told)]
+
+
+def test_every_error_code() -> None:
+    for name in list_modules():
+        import_module(name)
+    codes = {EverafterError.code} | {error.code for error in _subclasses(EverafterError)}
+    assert len(codes) > 10
+    assert not missing(codes, read("api.md"))
+
+
+def _subclasses(error: type[EverafterError]) -> Iterator[type[EverafterError]]:
+    for found in error.__subclasses__():
+        yield found
+        yield from _subclasses(found)
+
+
+def test_every_reason_to_refuse_an_event() -> None:
+    codes: set[str] = set()
+    for module in list_modules().values():
+        if module.slice != "events":
+            continue
+        codes.update(node.args[1].value for name, node in calls(module.tree) if name == "_fault")  # type: ignore[attr-defined]
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                codes.update(re.findall(r"^([a-z_]+)\t", node.value))
+                codes.update({node.value} & {"unknown_supplier", "unreadable", "bad_trait", "bad_row", "bad_utf8"})
+    assert len(codes) > 15
+    assert not missing(codes, read("api.md"))
+
+
+def test_every_known_type_of_event_with_its_properties() -> None:
+    text = read("api.md")
+    assert not missing(CANONICAL, text)
+    assert not missing({name for properties in CANONICAL.values() for name in properties}, text)
+    assert not missing(TRAITS, text)
+
+
+def test_every_type_of_call_and_why_a_time_is_refused() -> None:
+    text = read("api.md")
+    assert not missing(CALL_TYPES, text)
+    refusals = re.findall(r'Refusal\(\s*"([a-z_]+)"', (SRC / "support" / "rules.py").read_text(encoding="utf-8"))
+    assert len(refusals) >= 5
+    assert not missing({*refusals, "taken"}, text)
+
+
+def test_every_reason_to_keep_a_message_back() -> None:
+    assert not missing(WITHHELD_REASONS, read("methods.md"))
+
+
+def test_every_state_of_a_message() -> None:
+    assert not missing(STATUS_MEANING, read("operations.md"))
+
+
+def test_every_metric() -> None:
+    counters = {name for module in list_modules().values() for node in ast.walk(module.tree) for name in _counters(node)}
+    assert len(counters) >= 3
+    assert not missing({name for name, _, _ in GAUGES} | counters, read("operations.md"))
+
+
+def _counters(node: ast.AST) -> list[str]:
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return re.findall(r"^everafter_[a-z_]+_total$", text)
+
+
+def test_every_table(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        rows = conn.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'everafter'::regnamespace AND relkind IN ('r', 'p')"
+        ).fetchall()
+    text = read("architecture.md")
+    assert len(rows) > 25
+    assert not missing([table for (table,) in rows], text)
+    there = {table for (table,) in rows}
+    named = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([a-z_]+)`", row)}
+    assert named <= there, f"documented, and not there: {named - there}"
+
+
+def test_every_part_of_a_playbook_and_key_of_a_trigger() -> None:
+    text = read("playbook.md")
+    tables = set(Playbook.__struct_fields__) - {"name"}
+    assert not [table for table in tables if f"`[{table}" not in text]
+    assert not missing(set(Trigger.__struct_fields__) - {"when", "action"}, text)
+
+
+def test_the_playbooks_example_can_be_followed() -> None:
+    shipped = read_playbook(playbook_path(load_settings({"EVERAFTER_DATA": "/nowhere-needed", "EVERAFTER_SECRET": "s" * 32})))
+    blocks = re.findall(r"^```toml\n(.*?)^```", read("playbook.md"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert not find_mistakes(shipped + "\n" + block)
+
+
+def test_every_slice_stands_on_the_map() -> None:
+    text = read("architecture.md")
+    for folder in SRC.iterdir():
+        if (folder / "__init__.py").exists():
+            assert f"{folder.name}/" in text, folder.name
+
+
+# ── what is documented, is there ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{page.name}: {target} has no such heading"
+
+
+def test_every_page_is_reached_from_the_first() -> None:
+    seen: set[Path] = set()
+    waiting = [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+        waiting += [to for link in links if (to := (page.parent / link).resolve()) not in seen and to.suffix == ".md"]
+    assert set(DOCS.rglob("*.md")) <= seen, set(DOCS.rglob("*.md")) - seen
+
+
+def test_files_and_functions_that_are_named_exist() -> None:
+    defined = {
+        node.name
+        for module in list_modules().values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    for page in [*DOCS.glob("*.md"), *(DOCS / "decisions").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`([a-z_][\w.]*)\(\)`", text):
+            assert name.rpartition(".")[2] in defined, f"{page.name} names {name}()"
+        for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|sql|toml|txt|md))`", text):
+            places = (ROOT / name, SRC / name, DOCS / name, ROOT / "src" / name)
+            assert any(place.exists() for place in places), f"{page.name} names {name}"
+
+
+def test_the_readme_has_its_picture_and_fits_a_screen() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert pictures, "a picture says more"
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size > 10_000, picture
+    assert len(text.splitlines()) <= 60
+
+
+def test_the_changelog_speaks_of_this_version() -> None:
+    from everafter import __version__
+
+    assert re.search(
+        rf"^## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
+
+
+def test_pages_name_nobody_elses_machine() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"/(work|home|root|Users)/", text), page.name
+
+
+# ── what the pages tell one to type ───────────────────────────────────────────────────────────────────────────────────
+
+COMMANDS = [command for page in PAGES for command in list_commands(page)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.place)
+def test_commands_exist(command: Command) -> None:
+    import typer
+
+    from everafter.cli import app as cli
+
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for words in re.findall(r"(?:^|[|(&\n] ?|\$\()\s*(make|everafter)\b([^|)&\n]*)", command.text):
+        if words[0] == "make":
+            assert words[1].split()[0] in targets, command.text
+            continue
+        node: Any = typer.main.get_command(cli)
+        for word in words[1].split():
+            if hasattr(node, "commands"):
+                assert word in node.commands, f"{command.place}: everafter{words[1]}"
+                node = node.commands[word]
+            elif word.startswith("--"):
+                options = {option for param in node.params for option in param.opts}
+                assert word.partition("=")[0] in options, f"{command.place}: {word} of everafter{words[1]}"
+
+
+@pytest.fixture
+def shell(server: Server, tmp_path: Path) -> Iterator[Shell]:
+    opened = Shell(server, tmp_path)
+    yield opened
+    opened.close()
+
+
+# The server and its folder are the test's own.
+_NOT_HERE = re.compile(r"^(make |export |everafter serve|python scripts/)")
+
+
+def test_the_quickstart_works_as_it_stands(shell: Shell) -> None:
+    _follow(shell, list_commands(DOCS / "quickstart.md"), least=10)
+
+
+def test_the_api_page_works_as_it_stands(shell: Shell) -> None:
+    """After the quickstart, whose keys and supplier it uses."""
+    for command in list_commands(DOCS / "quickstart.md")[:12]:
+        if re.search(r"^(INGEST|READ)=|^cat |/v1/", command.text):
+            shell.run(command)
+    shell.run(Command("WRITE=$(everafter key create --scope write)", "", "test"))
+    _follow(shell, list_commands(DOCS / "api.md"), least=10)
+
+
+def test_the_playbook_page_works_as_it_stands(shell: Shell) -> None:
+    for command in list_commands(DOCS / "playbook.md"):
+        check_output(command, shell.run(command))
+
+
+def _follow(shell: Shell, commands: list[Command], *, least: int) -> None:
+    followed = 0
+    for command in commands:
+        if _NOT_HERE.match(command.text):
+            continue
+        printed = shell.run(command)
+        if command.output:
+            check_output(command, printed)
+        followed += 1
+    assert followed >= least
+
+
+def test_the_measuring_script_tells_leavers_from_those_who_stayed(server: Server, tmp_path: Path) -> None:
+    """Ten suppliers who log in all year; one of them falls silent and leaves."""
+    ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(10)]
+    batch = [{"type": "identify", "userId": one, "messageId": "who", "traits": {"name": one[-2:]}} for one in ids]
+    for number, one in enumerate(ids):
+        days = range(10, 300, 3) if number else range(120, 300, 3)
+        for day in days:
+            at = f"2026-{1 + (310 - day) // 30:02d}-{1 + (310 - day) % 28:02d}T09:00:00Z"
+            batch.append({"type": "track", "userId": one, "messageId": f"in-{day}", "event": "login", "timestamp": at})
+    left = {"messageId": "gone", "event": "subscription_cancelled", "timestamp": "2026-09-20T09:00:00Z"}
+    batch.append({"type": "track", "userId": ids[0], **left})
+    with server.client() as client:
+        answer = client.post("/v1/batch", json={"batch": batch, "writeKey": server.key("ingest")})
+    assert answer.json()["rejected"] == []
+    server.wait_folded()
+    script = [sys.executable, str(ROOT / "scripts" / "measure_churn.py"), "--from", "2026-08-10", "--until", "2026-09-10"]
+    env = {"EVERAFTER_DATABASE_URL": server.database, "EVERAFTER_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(script, env=env, capture_output=True, text=True, check=True)
+    assert "1 suppliers left at all" in done.stdout
+    assert re.search(r"^only login +1\.000", done.stdout, re.MULTILINE), done.stdout
+
+
+# ── examples in the code ──────────────────────────────────────────────────────────────────────────────────────────────
+
+EXAMPLES = [name for name, module in list_modules().items() if ">>>" in module.path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings(name: str) -> None:
+    result = doctest.testmod(import_module(name))
+    assert result.attempted and not result.failed
+
+
+def test_examples_in_methods() -> None:
+    result = doctest.testfile(str(DOCS / "methods.md"), module_relative=False)
+    assert result.attempted and not result.failed
+
+
+def test_examples_were_found() -> None:
+    assert len(EXAMPLES) >= 3
+
+
+def test_the_openapi_document_is_served(server: Server) -> None:
+    document = httpx.get(server.base_url + "/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
