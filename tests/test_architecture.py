@@ -32,7 +32,7 @@ FACES = ("api", "pages", "commands")
 PURE_CORE = {"everafter.core.errors", "everafter.core.words"}
 PURE_THIRD = {"polars", "numpy", "msgspec"}
 PURE_EXCEPTIONS = {
-    # docs/decisions/0012: a message's template is part of the program's text, and rules.py hands it on to pages.
+    # docs/decisions/0013: a message's template is part of the program's text, and rules.py hands it on to pages.
     ("everafter.mail.rules", "everafter.mail.render"),
     # The simulator's chance comes from a generator that is handed to it.
     ("everafter.demo.rules", "everafter.demo.calendar"),

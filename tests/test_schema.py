@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from conftest import with_database
 from everafter.core import db
-from everafter.core.db import connection, list_migrations, migrate
+from everafter.core.db import list_migrations, migrate
 from everafter.core.errors import EverafterError
 from everafter.core.schema import dump_schema, normalize
 from helpers_source import ROOT
@@ -24,8 +23,8 @@ COMPOSED = {
     "src/everafter/core/db.py": "the ways of any statement; every test goes through them",
     "src/everafter/core/probes.py": "GAUGES, which are prepared below",
     "src/everafter/demo/queries.py": "DROP SCHEMA",
-    "src/everafter/portfolio/ledger_queries.py": "filters; test_every_view_of_the_ledger_runs",
-    "src/everafter/portfolio/queries.py": "sorts and filters; test_every_view_of_the_portfolio_runs",
+    "src/everafter/portfolio/ledger_queries.py": "filters; tests/test_pages_interventions.py asks for each",
+    "src/everafter/portfolio/queries.py": "sorts and filters; tests/test_pages_portfolio.py asks for each",
     "src/everafter/events/segment.py": "no SQL: its reader reads calls",
 }
 
@@ -155,43 +154,6 @@ def test_a_wrong_statement_would_be_seen(database: str) -> None:
         assert _prepare(conn, Statement("SELECT no_such_column FROM pulse", "here", ""))
         assert _prepare(conn, Statement("SELECT 1 FROM pulse WHERE events_total = 'many'", "here", ""))
         assert not _prepare(conn, Statement("SELECT events_total FROM pulse WHERE supplier_id = NULL", "here", ""))
-
-
-def test_every_view_of_the_portfolio_runs(database: str) -> None:
-    from everafter.portfolio.model import SORT_WORDS
-    from everafter.portfolio.queries import get_portfolio
-    from everafter.portfolio.rules import parse_view
-
-    plain = parse_view({})
-    narrow = replace(plain, q="a%b", vendor="dj", reason="login", churn="high", band="critical")
-
-    async def run() -> None:
-        async with connection(database) as conn:
-            for sort in SORT_WORDS:
-                for view in (plain, narrow):
-                    for descending in (False, True):
-                        shown = replace(view, sort=sort, descending=descending)
-                        assert not (await get_portfolio(conn, shown, date(2026, 1, 2), date(2026, 1, 2))).rows
-
-    asyncio.run(run())
-
-
-def test_every_view_of_the_ledger_runs(database: str) -> None:
-    from everafter.portfolio.ledger_queries import list_of_supplier, list_verdicts
-    from everafter.portfolio.ledger_rules import parse_ledger
-
-    plain = parse_ledger({})
-    narrow = replace(plain, trigger="no_login_7_days", status="withheld", reason="budget")
-
-    async def run() -> None:
-        async with connection(database) as conn:
-            for view in (plain, narrow):
-                assert not await list_verdicts(conn, view, date(2026, 1, 2))
-            cursor = await conn.execute("SELECT gen_random_uuid()")
-            (supplier_id,) = await cursor.fetchone() or (None,)
-            assert not await list_of_supplier(conn, supplier_id, 5)
-
-    asyncio.run(run())
 
 
 # ── what a cluster needs ──────────────────────────────────────────────────────────────────────────────────────────────
