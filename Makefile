@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := bash scripts/pip-install $(BIN)/python
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test check format bench lock docs clean
@@ -13,15 +13,13 @@ help: ## what can be made
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Everafter into $(VENV) ..."
-	@$(PIP) install --require-hashes -r requirements/run.txt 2>&1 | grep -v '^WARNING: Location' || true
-	@$(PIP) install --no-deps --no-build-isolation -e . 2>&1 | grep -v '^WARNING: Location' || true
-	@test -x $(BIN)/everafter || { echo "The installation failed; run: $(BIN)/python -m pip install --require-hashes -r requirements/run.txt"; exit 1; }
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	@echo "Installing what the tests need ..."
-	@$(PIP) install --require-hashes -r requirements/dev.txt 2>&1 | grep -v '^WARNING: Location' || true
-	@$(BIN)/python -c 'import pytest, hypothesis, ruff' || { echo "The installation failed; run: $(BIN)/python -m pip install --require-hashes -r requirements/dev.txt"; exit 1; }
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 setup: $(VENV)/run.stamp ## make the environment, nothing else
