@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import resource
+import re
 import sys
 import tempfile
 from datetime import datetime
@@ -27,10 +27,17 @@ def main() -> None:
                 "suppliers": summary.suppliers,
                 "decided": summary.interventions.decided,
                 "withheld": sum(summary.interventions.withheld.values()),
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mb": _peak_kb() / 1024,
             }
         )
     )
+
+
+def _peak_kb() -> int:
+    """The high-water mark of this process alone; getrusage's counts the parent that started it too."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from everafter.playbook.rules import compile_conditions
 from everafter.pulse.queries import fold_pending, get_feature_ids
 from everafter.signals.queries import read_inputs, read_past_inputs
 
-SLICE = 10_000
+SLICE = 20_000
 Progress = Callable[[int, int], None]
 
 

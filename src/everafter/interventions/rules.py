@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -11,6 +12,16 @@ from everafter.interventions.model import SUPPLIER_CHANNELS
 from everafter.playbook.model import Attention, Holdout, Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.wording import placeholders, say
+
+_TERMS: dict[str, Any] = {
+    "trigger": pl.String(),
+    "action": pl.String(),
+    "channel": pl.String(),
+    "priority": pl.Int64(),
+    "cooldown_days": pl.Int64(),
+    "essential": pl.Boolean(),
+    "holdout": pl.Float64(),
+}
 
 
 def propose(judged: pl.DataFrame, playbook: Playbook, conditions: dict[str, pl.Expr]) -> pl.DataFrame:
@@ -23,27 +34,24 @@ def propose(judged: pl.DataFrame, playbook: Playbook, conditions: dict[str, pl.E
     Returns:
         supplier_id, trigger and the trigger's terms, with what the gate asks of the supplier.
     """
-    found: list[pl.DataFrame] = []
-    for name, trigger in playbook.triggers.items():
-        if not trigger.enabled:
-            continue
-        found.append(
-            judged.filter(conditions[name]).select(
-                "supplier_id",
-                "email",
-                "timezone",
-                "consent",
-                "subscription",
-                pl.lit(name).alias("trigger"),
-                pl.lit(trigger.action).alias("action"),
-                pl.lit(trigger.channel).alias("channel"),
-                pl.lit(trigger.priority, pl.Int64).alias("priority"),
-                pl.lit(trigger.cooldown_days, pl.Int64).alias("cooldown_days"),
-                pl.lit(trigger.essential).alias("essential"),
-                pl.lit(trigger.holdout, pl.Float64).alias("holdout"),
-            )
+    enabled = {name: trigger for name, trigger in playbook.triggers.items() if trigger.enabled}
+    # all conditions in one pass over the wide frame, then narrow ones
+    asked = judged.select(
+        "supplier_id", "email", "timezone", "consent", "subscription", *(conditions[name].alias(f"_{name}") for name in enabled)
+    )
+    found = [
+        asked.filter(f"_{name}").select(
+            "supplier_id", "email", "timezone", "consent", "subscription", pl.lit(name).alias("trigger")
         )
-    return pl.concat(found) if found else judged.clear()
+        for name in enabled
+    ]
+    terms = pl.DataFrame(
+        [(name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout) for name, t in enabled.items()],
+        schema=_TERMS,
+        orient="row",
+    )
+    narrow = asked.drop(f"_{name}" for name in enabled).with_columns(pl.lit(None, pl.String).alias("trigger"))
+    return pl.concat([narrow.clear(), *found]).join(terms, on="trigger", how="left", maintain_order="left")
 
 
 def pass_gate(

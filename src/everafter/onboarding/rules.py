@@ -79,12 +79,25 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, re
     Returns:
         supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
     """
-    if recorded is not None:
-        frame = frame.join(recorded, on="supplier_id", how="left").with_columns(pl.col("recorded").fill_null(0))
-    found = [
-        _find_one(frame.filter((pl.col("recorded") & (1 << bit)) == 0) if recorded is not None else frame, name, milestone, as_of)
-        for bit, (name, milestone) in enumerate(playbook.milestones.items())
+    reached = {
+        name: _reached(name, milestone, as_of)
+        for name, milestone in playbook.milestones.items()
         if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
+    }
+    # all in one pass over the wide frame, then narrow ones
+    at = frame.select(
+        pl.col("supplier_id").cast(pl.String), *(moment_of.cast(TIME).alias(f"_{name}") for name, moment_of in reached.items())
+    )
+    if recorded is not None:
+        at = at.join(recorded, on="supplier_id", how="left").with_columns(pl.col("recorded").fill_null(0))
+    else:
+        at = at.with_columns(pl.lit(0, pl.Int64).alias("recorded"))
+    bits = {name: 1 << bit for bit, name in enumerate(playbook.milestones)}
+    found = [
+        at.filter(pl.col(f"_{name}").is_not_null() & ((pl.col("recorded") & bits[name]) == 0)).select(
+            "supplier_id", pl.lit(name).alias("milestone_type"), pl.col(f"_{name}").alias("achieved_at")
+        )
+        for name in reached
     ]
     return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")
 
@@ -122,17 +135,14 @@ def _count(flags: list[pl.Expr]) -> pl.Expr:
     return pl.sum_horizontal([pl.lit(0, dtype=pl.Int64), *(flag.cast(pl.Int64) for flag in flags)])
 
 
-def _find_one(frame: pl.DataFrame, name: str, milestone: Milestone, as_of: datetime) -> pl.DataFrame:
+def _reached(name: str, milestone: Milestone, as_of: datetime) -> pl.Expr:
+    """The moment the milestone was reached; null: not yet."""
     noticed = moment(as_of)
     if name in MILESTONE_TIMES:
-        at = pl.when(pl.col(MILESTONE_TIMES[name]) <= moment(as_of)).then(pl.col(MILESTONE_TIMES[name]))
+        at = pl.when(pl.col(MILESTONE_TIMES[name]) <= noticed).then(pl.col(MILESTONE_TIMES[name]))
         at = at if milestone.when is None else pl.coalesce(at, noticed)
     else:
         at = noticed
     if milestone.when is not None:
-        frame = frame.filter(compile_condition(milestone.when))
-    elif name == "ten_clients":
-        frame = frame.filter(pl.col("clients_added") >= TEN)
-    return frame.select(
-        pl.col("supplier_id").cast(pl.String), pl.lit(name).alias("milestone_type"), at.cast(TIME).alias("achieved_at")
-    ).drop_nulls("achieved_at")
+        return pl.when(compile_condition(milestone.when)).then(at)
+    return pl.when(pl.col("clients_added") >= TEN).then(at) if name == "ten_clients" else at
