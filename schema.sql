@@ -68,14 +68,14 @@ CREATE TABLE everafter.clients (
     supplier_id uuid NOT NULL,
     client_id text NOT NULL,
     name text,
+    name_at timestamp with time zone,
     added_at timestamp with time zone,
     readded_at timestamp with time zone,
     wedding_date date,
     wedding_date_at timestamp with time zone,
     last_active_at timestamp with time zone,
     archived_at timestamp with time zone,
-    lost_at timestamp with time zone,
-    name_at timestamp with time zone
+    lost_at timestamp with time zone
 );
 
 CREATE TABLE everafter.customer_health (
@@ -272,14 +272,14 @@ CREATE TABLE everafter.pulse (
     payment_recovered_at timestamp with time zone,
     payments_failed_w bytea NOT NULL,
     usage jsonb DEFAULT '{}'::jsonb NOT NULL,
+    usage_ratio double precision,
     subscription text,
     subscription_at timestamp with time zone,
-    folded_at timestamp with time zone DEFAULT now() NOT NULL,
     plan text,
     plan_at timestamp with time zone,
     vendor_type text,
     vendor_type_at timestamp with time zone,
-    usage_ratio double precision,
+    folded_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 
@@ -365,9 +365,9 @@ CREATE TABLE everafter.suppliers (
     created_at timestamp with time zone,
     consent boolean DEFAULT true NOT NULL,
     traits jsonb DEFAULT '{}'::jsonb NOT NULL,
+    trait_times jsonb DEFAULT '{}'::jsonb NOT NULL,
     added_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    trait_times jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT suppliers_client_limit_check CHECK ((client_limit >= 0)),
     CONSTRAINT suppliers_mrr_minor_check CHECK ((mrr_minor >= 0))
 );
@@ -416,8 +416,8 @@ CREATE TABLE everafter.tickets (
     subject text,
     priority text,
     opened_at timestamp with time zone,
-    resolved_at timestamp with time zone,
-    last_opened_at timestamp with time zone
+    last_opened_at timestamp with time zone,
+    resolved_at timestamp with time zone
 );
 
 CREATE TABLE everafter.users (

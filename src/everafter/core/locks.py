@@ -9,5 +9,5 @@ class Lock(IntEnum):
     MIGRATE = 7_305_001
     FOLD = 7_305_002
     RUN = 7_305_003
-    EVENT_MONTH = 7_305_004  # written out in migrations/0010_event_months.sql
+    EVENT_MONTH = 7_305_004  # written out in migrations/0001_spine.sql
     SWEEP_OUTBOX = 7_305_005

@@ -16,9 +16,21 @@ CREATE TABLE suppliers (
   created_at    timestamptz,   -- when the account began; null: unknown
   consent       boolean NOT NULL DEFAULT true,  -- false: nothing but transactional mail
   traits        jsonb NOT NULL DEFAULT '{}',
+  trait_times   jsonb NOT NULL DEFAULT '{}',  -- when each trait was said (see is_newer): the latest word counts, whatever came first
   added_at      timestamptz NOT NULL DEFAULT now(),
   updated_at    timestamptz NOT NULL DEFAULT now()
 );
+
+-- A trait's time is a text that compares in order of time ("2026-01-31T09:30:00.000000 <hash of the value>"): the hash decides between
+-- two said at the same moment.
+-- Immutable, so that they may stand in ON CONFLICT … DO UPDATE of a distributed table.
+CREATE FUNCTION is_newer(old_at jsonb, new_at jsonb, trait text, unsaid text DEFAULT '') RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (new_at ->> trait) COLLATE "C" >= coalesce(old_at ->> trait, unsaid) COLLATE "C" AND new_at ? trait;
+
+CREATE FUNCTION merge_newer(old jsonb, old_at jsonb, new jsonb, new_at jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN old || coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(new) WHERE is_newer(old_at, new_at, key)), '{}');
 
 -- ── events ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -69,17 +81,25 @@ CREATE TABLE rejects (
   payload      jsonb              -- what came, at most 32 KiB; null when larger
 );
 CREATE INDEX rejects_supplier ON rejects (supplier_id) WHERE code = 'unknown_supplier';
+CREATE INDEX rejects_received ON rejects (received_at);
 
+-- A month's partition is made beside the table and then attached: CREATE … PARTITION OF locks all of `events` against
+-- everyone, and two processes doing so deadlock. This way only events_other is locked, and only one process makes months at a time.
 CREATE FUNCTION ensure_event_month(at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   month_start timestamptz := date_trunc('month', at, 'UTC');
   month_end timestamptz := date_trunc('month', date_trunc('month', at, 'UTC') + interval '32 days', 'UTC');
   part text := 'events_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM');
 BEGIN
+  IF to_regclass(part) IS NOT NULL THEN
+    RETURN;
+  END IF;
+  PERFORM pg_advisory_xact_lock(7305004);
   IF to_regclass(part) IS NULL AND NOT EXISTS (
     SELECT FROM events_other WHERE occurred_at >= month_start AND occurred_at < month_end
   ) THEN
-    EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF events FOR VALUES FROM (%L) TO (%L)', part, month_start, month_end);
+    EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', part);
+    EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', part, month_start, month_end);
   END IF;
 END $$;
 
@@ -94,6 +114,7 @@ CREATE TABLE clients (
   supplier_id      uuid NOT NULL,
   client_id        text NOT NULL,
   name             text,
+  name_at          timestamptz,   -- when the platform said so; the latest word counts
   added_at         timestamptz,   -- first time seen as added
   readded_at       timestamptz,   -- last time seen as added
   wedding_date     date,
@@ -121,6 +142,7 @@ CREATE TABLE tickets (
   subject      text,
   priority     text,
   opened_at    timestamptz,
+  last_opened_at  timestamptz,
   resolved_at  timestamptz,   -- last time resolved
   PRIMARY KEY (supplier_id, ticket_id)
 );
@@ -160,8 +182,13 @@ CREATE TABLE pulse (
   payment_recovered_at      timestamptz,
   payments_failed_w         bytea NOT NULL,
   usage                     jsonb NOT NULL DEFAULT '{}',
+  usage_ratio               double precision,   -- used ÷ limit of the fullest resource reported; null: none reported
   subscription              text CHECK (subscription IN ('active', 'paused', 'cancelled')),
   subscription_at           timestamptz,
+  plan                      text,
+  plan_at                   timestamptz,
+  vendor_type               text,
+  vendor_type_at            timestamptz,
   folded_at                 timestamptz NOT NULL DEFAULT now()
 );
 
@@ -246,7 +273,6 @@ CREATE TABLE interventions (
   playbook_version  integer NOT NULL,
   PRIMARY KEY (supplier_id, decided_on, trigger)
 );
-CREATE INDEX interventions_acted ON interventions (supplier_id, trigger, decided_at) WHERE status <> 'withheld';
 CREATE INDEX interventions_recent ON interventions (decided_on DESC, supplier_id);
 
 -- ── onboarding, milestones, support ────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +313,8 @@ CREATE TABLE support_interactions (
   topic        text,
   PRIMARY KEY (supplier_id, id)
 );
+
+CREATE INDEX support_interactions_latest ON support_interactions (supplier_id, created_at DESC, id DESC);
 
 -- A booked call holds one row for each quarter of an hour it takes, buffer included: the key is what makes a double booking
 -- impossible, on one server or many.
@@ -344,6 +372,20 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_due ON outbox (send_after) WHERE status IN ('queued', 'claimed', 'handing');
 CREATE INDEX outbox_recent ON outbox (created_at DESC);
 
+-- One address gets one copy of an intervention, however many contacts share it.
+CREATE UNIQUE INDEX outbox_one_copy ON outbox (supplier_id, intervention_id, lower(to_email)) WHERE intervention_id IS NOT NULL;
+
+-- What is due, confirmations before campaigns: a backlog of 200,000 tips must not hold up one booking.
+CREATE INDEX outbox_next ON outbox ((topic <> 'transactional'), send_after) WHERE status = 'queued';
+CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE status = 'queued';
+CREATE INDEX outbox_address ON outbox (lower(to_email)) WHERE status IN ('queued', 'claimed');
+
+CREATE TABLE mail_pause (
+  id         integer PRIMARY KEY CHECK (id = 1),   -- a row: no message is begun; none: mail flows
+  reason     text NOT NULL,
+  paused_at  timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE suppressions (
   email       text NOT NULL CHECK (email = lower(email)),
   topic       text NOT NULL,       -- '*': everything, as after a hard bounce
@@ -361,6 +403,13 @@ CREATE TABLE sessions (
   created_at    timestamptz NOT NULL DEFAULT now(),
   last_seen_at  timestamptz NOT NULL DEFAULT now(),
   expires_at    timestamptz NOT NULL
+);
+
+-- Failed sign-ins, counted by account and by address in windows of a quarter of an hour.
+CREATE TABLE sign_in_failures (
+  bucket    text PRIMARY KEY,        -- 'account:' and a hash of what was typed, or 'address:' and the network
+  failures  integer NOT NULL,
+  until     timestamptz NOT NULL     -- the end of the window; later failures begin a new one
 );
 
 CREATE TABLE api_keys (
@@ -382,3 +431,6 @@ CREATE TABLE idempotency_keys (
   created_at    timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (scope, key)
 );
+
+-- By age only for the nightly sweep: block ranges, as the rows come in order of age.
+CREATE INDEX idempotency_keys_age ON idempotency_keys USING brin (created_at);
