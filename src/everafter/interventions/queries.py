@@ -9,17 +9,19 @@ from everafter.interventions.model import LEDGER_SCHEMA
 
 
 async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int) -> pl.DataFrame:
-    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days, whether it was judged today, and
-    why its latest row withheld ('' when that one acted).
+    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days (those held out too, which take
+    their place in the budget: docs/decisions/0006), whether it was judged today, and why its latest row withheld ('' when that
+    one acted).
 
     Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon after it.
 
     Args:
-        cooldown_days: the playbook's longest; older rows cannot matter, so the read does not grow with the ledger.
+        cooldown_days: the playbook's longest; rows older than that and the budget's week cannot matter, so the read does not grow
+            with the ledger.
     """
     frame = await reader.fetch(
         "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
-        " count(*) FILTER (WHERE status = 'decided' AND channel <> 'task' AND decided_at > {week_ago}) AS messages_7d,"
+        " count(*) FILTER (WHERE status <> 'withheld' AND channel <> 'task' AND decided_at > {week_ago}) AS messages_7d,"
         " bool_or(decided_on = {today}) AS judged_today,"
         " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
         " FROM interventions"
@@ -27,7 +29,7 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
         " GROUP BY supplier_id, trigger",
         after=after,
         last=last,
-        since=as_of.date() - timedelta(days=cooldown_days + 1),
+        since=as_of.date() - timedelta(days=max(cooldown_days, 7) + 1),
         week_ago=as_of - timedelta(days=7),
         today=as_of.date(),
     )
