@@ -50,7 +50,7 @@ def test_the_pulse_the_raw_events_and_the_live_answer_agree(server: Server) -> N
     async def both() -> tuple[pl.DataFrame, pl.DataFrame]:
         async with connection(server.database) as conn:
             ids = await get_feature_ids(conn)
-        from_pulse = await read_inputs(reader, after=FIRST_ID, limit=1000)
+        from_pulse = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
         from_events = await read_past_inputs(reader, ids, as_of, after=FIRST_ID, last=LAST_ID)
         return judge(from_pulse, playbook, as_of, ids), judge(from_events, playbook, as_of, ids)
 

@@ -5,18 +5,21 @@ import random
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from benchmarks.population import load
+from msgspec import structs
 
 from conftest import with_database
+from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.core.locks import Lock
 from everafter.core.settings import load_settings
+from everafter.daily import queries
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
@@ -188,6 +191,37 @@ def test_moments_that_cannot_be_judged(database: str, populated: str) -> None:
         run(populated, NOW + timedelta(days=2))
     with pytest.raises(InputError, match="nothing is known before"):
         run(populated, datetime(2001, 1, 1, tzinfo=UTC))
+
+
+def test_a_day_is_the_utc_one(populated: str) -> None:
+    ahead = next(hours for hours in (14, -12) if NOW.astimezone(timezone(timedelta(hours=hours))).date() != NOW.date())
+    summary = run(populated, NOW.astimezone(timezone(timedelta(hours=ahead))))
+    assert summary.as_of == NOW and summary.as_of.utcoffset() == timedelta(0)
+    with psycopg.connect(populated, options="-c search_path=everafter -c timezone=UTC") as conn:
+        for days in ("SELECT run_on FROM runs", "SELECT DISTINCT calculated_on FROM customer_health", "SELECT DISTINCT decided_on FROM interventions"):  # fmt: skip
+            assert conn.execute(days).fetchall() == [(NOW.date(),)]  # type: ignore[arg-type]
+
+
+def test_who_signs_up_during_a_run_pushes_nobody_out(populated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = queries.list_slice_ends
+
+    async def cut_and_sign_up(conn: Connection, *, after: str, size: int) -> list[str]:
+        ends = await cut(conn, after=after, size=size)
+        await conn.execute("INSERT INTO suppliers (id, name) VALUES ('00000000-0000-4000-8000-000000000001', 'quite new')")
+        return ends
+
+    monkeypatch.setattr(queries, "list_slice_ends", cut_and_sign_up)
+    assert run(populated, slice_size=40).suppliers == 601
+    with psycopg.connect(populated, options="-c search_path=everafter") as conn:
+        assert conn.execute("SELECT count(*) FROM churn_risk").fetchone() == (601,)
+
+
+def test_a_policy_without_triggers_still_judges(populated: str) -> None:
+    off = {name: structs.replace(trigger, enabled=False) for name, trigger in PLAYBOOK.triggers.items()}
+    for triggers in (off, {}):
+        summary = asyncio.run(run_day(populated, structs.replace(PLAYBOOK, triggers=triggers), NOW))
+        assert summary.suppliers == 600 and summary.interventions.decided == 0
+    assert not rows(populated)["interventions"]
 
 
 def test_nobody_yet(database: str) -> None:

@@ -140,6 +140,7 @@ async def _open_run(
     elif first_event is None and total == 0:
         raise InputError(f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send some first")
     version, after = 0, queries.FIRST_ID
+    moment = moment.astimezone(UTC)  # its date is the day that is judged, wherever the caller lives
     if not dry_run:
         version = await queries.ensure_playbook_version(conn, playbook)
         async with conn.transaction():
@@ -171,7 +172,7 @@ async def _run_slices(
     ends = await queries.list_slice_ends(conn, after=after, size=slice_size)
     starts = [after, *ends[:-1]]
     done, summaries = 0, list[dict[str, Any]]()
-    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0], slice_size)) if ends else None
+    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0])) if ends else None
     writing: asyncio.Task[None] | None = None
     try:
         for number in range(len(ends)):
@@ -179,9 +180,7 @@ async def _run_slices(
             inputs = await reading
             following = number + 1
             reading = (
-                asyncio.create_task(_read(reader, context, starts[following], ends[following], slice_size))
-                if following < len(ends)
-                else None
+                asyncio.create_task(_read(reader, context, starts[following], ends[following])) if following < len(ends) else None
             )
             verdicts = await asyncio.to_thread(judge_slice, inputs, context)
             summaries.append(verdicts.summary)
@@ -204,11 +203,11 @@ async def _run_slices(
     return summaries
 
 
-async def _read(reader: FrameReader, context: Context, after: str, last: str, size: int) -> SliceInputs:
+async def _read(reader: FrameReader, context: Context, after: str, last: str) -> SliceInputs:
     if context.from_events:
         suppliers = await read_past_inputs(reader, context.feature_ids, context.as_of, after=after, last=last)
     else:
-        suppliers = await read_inputs(reader, after=after, limit=size)
+        suppliers = await read_inputs(reader, after=after, last=last)
     return SliceInputs(
         after,
         last,

@@ -201,6 +201,7 @@ def write_verdicts(
     facts = judged.join(acted, on="supplier_id", how="semi").select(
         "supplier_id", pl.struct("name", *SIGNAL_SCHEMA).struct.json_encode().alias("facts")
     )
+    no_words = pl.DataFrame(schema=dict.fromkeys(("supplier_id", "trigger", "words"), pl.String()))
     words = [
         _reasons(verdicts.filter((pl.col("status") == "decided") & (pl.col("trigger") == name)), judged, trigger.reason)
         for name, trigger in playbook.triggers.items()
@@ -211,7 +212,7 @@ def write_verdicts(
     ]
     verdicts = (
         verdicts.with_columns(pl.Series("id", ids, dtype=pl.String))
-        .join(pl.concat(words), on=["supplier_id", "trigger"], how="left")
+        .join(pl.concat([no_words, *words]), on=["supplier_id", "trigger"], how="left")
         .join(facts, on="supplier_id", how="left")
         .with_columns(
             pl.coalesce("words", "reason").alias("reason"),

@@ -24,13 +24,20 @@ _PULSE_COLUMNS = """
     p.payment_failed_at, p.payment_recovered_at, p.usage_ratio, p.subscription"""
 
 
-async def read_inputs(reader: FrameReader, *, after: str, limit: int) -> pl.DataFrame:
-    """The next `limit` suppliers after `after` in the order of their ids, cancelled ones included."""
+async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:
+    """The suppliers of a slice in the order of their ids, cancelled ones included.
+
+    Bounds and not a number: a supplier that signs up during the run must not push another out of its slice.
+
+    Args:
+        after, last: bounds of the supplier ids, the first excluded, the last included.
+    """
     frame = await reader.fetch(
         "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
-        " WHERE s.id > {after}::uuid ORDER BY s.id LIMIT {limit}",
+        " AND p.supplier_id > {after}::uuid AND p.supplier_id <= {last}::uuid"
+        " WHERE s.id > {after}::uuid AND s.id <= {last}::uuid ORDER BY s.id",
         after=after,
-        limit=limit,
+        last=last,
     )
     return _typed(frame)
 
