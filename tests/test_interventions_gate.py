@@ -90,15 +90,14 @@ def test_what_is_not_a_no() -> None:
 
 
 def test_the_week_goes_to_the_most_important() -> None:
-    found = judge(
-        [proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40), proposal("bill", essential=True)]
-    )
-    assert {name: verdict[0] for name, verdict in found.items()} == {
-        "high": "decided",
-        "mid": "decided",
-        "low": "withheld",
-        "bill": "decided",
-    }
+    three = [proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40)]
+    assert {n: v[0] for n, v in judge(three).items()} == {"high": "decided", "mid": "decided", "low": "withheld"}
+    # what is essential always goes, and takes its place in the week
+    found = judge([*three, proposal("bill", essential=True, priority=0)])
+    assert {n: v[0] for n, v in found.items()} == {"bill": "decided", "high": "decided", "mid": "withheld", "low": "withheld"}
+    # a task is for our own people
+    found = judge([*three, proposal("call", channel="task", priority=99)])
+    assert {n: v[0] for n, v in found.items()} == {"call": "decided", "high": "decided", "mid": "decided", "low": "withheld"}
 
 
 def test_a_repeated_no_is_not_news() -> None:

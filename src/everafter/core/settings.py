@@ -1,7 +1,9 @@
 """Settings: one frozen record read from the environment, passed on explicitly."""
 
+import contextlib
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,9 +51,7 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
     data = Path(_value(source, "EVERAFTER_DATA") or ".everafter").absolute()
     playbook = _value(source, "EVERAFTER_PLAYBOOK")
     smtp_url = _value(source, "EVERAFTER_SMTP_URL")
-    if smtp_url and (
-        urlsplit(smtp_url).scheme not in {"smtp", "smtps", "smtp+starttls"} or not urlsplit(smtp_url).hostname
-    ):
+    if smtp_url and (urlsplit(smtp_url).scheme not in {"smtp", "smtps", "smtp+starttls"} or not urlsplit(smtp_url).hostname):
         raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
     base_url = (_value(source, "EVERAFTER_BASE_URL") or "http://127.0.0.1:8000").rstrip("/")
     if urlsplit(base_url).scheme not in {"http", "https"} or not urlsplit(base_url).hostname:
@@ -81,10 +81,23 @@ def _generated_secret(data: Path) -> str:
     path = data / "secret"
     try:
         data.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _place(path, secrets.token_urlsafe(32))
+        secret = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise SettingsError(f"EVERAFTER_DATA: cannot write to {data}: {error}") from error
-    return path.read_text(encoding="utf-8").strip()
+        raise SettingsError(f"EVERAFTER_DATA: cannot read or write {path}: {error}") from error
+    if not secret:
+        raise SettingsError(f"{path} is empty: whoever signs with nothing can be imitated; delete it, and a new one is made")
+    return secret
+
+
+def _place(path: Path, text: str) -> None:
+    """Write a private file that is whole from the moment it has its name; whoever comes second leaves the first one's."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # readable by its owner only
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)

@@ -231,7 +231,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         churn=churn_rows(judged, as_of),
         verdicts=verdicts,
         messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
-        tasks=gate.tasks_of(verdicts, judged),
+        tasks=gate.tasks_of(verdicts, judged, replay=context.replay),
         milestones=find_milestones(judged, playbook, as_of, inputs.recorded),
         summary=summarize_slice(judged, passed),
     )

@@ -126,11 +126,12 @@ def _draw_and_budget(asked: pl.DataFrame, holdout: Holdout, attention: Attention
             dtype=pl.Boolean,
         )
     )
-    counts = pl.col("channel").is_in(SUPPLIER_CHANNELS) & ~pl.col("essential")
-    left = left.sort(["supplier_id", "priority", "trigger"], descending=[False, True, False]).with_columns(
+    counts = pl.col("channel").is_in(SUPPLIER_CHANNELS)
+    # what is essential always goes, and uses its place before all others
+    left = left.sort(["supplier_id", "essential", "priority", "trigger"], descending=[False, True, True, False]).with_columns(
         (counts.cast(pl.Int64).cum_sum().over("supplier_id") + pl.col("used").fill_null(0)).alias("place")
     )
-    over = counts & (pl.col("place") > attention.messages_per_week)
+    over = counts & ~pl.col("essential") & (pl.col("place") > attention.messages_per_week)
     left = left.with_columns(
         pl.when(over)
         .then(pl.lit("withheld"))
@@ -269,8 +270,11 @@ def messages_of(verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook
     )
 
 
-def tasks_of(verdicts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
-    """The tasks for our own people that were decided; due within a day when the priority is high, else within three."""
+def tasks_of(verdicts: pl.DataFrame, judged: pl.DataFrame, *, replay: bool) -> pl.DataFrame:
+    """The tasks for our own people that were decided; due within a day when the priority is high, else within three.
+
+    replay: the day is past, so the task is on record and asks nothing of anybody.
+    """
     tasks = verdicts.filter((pl.col("status") == "decided") & (pl.col("channel") == "task"))
     high = pl.col("priority") >= 80
     names = judged.select("supplier_id", "name")
@@ -281,6 +285,8 @@ def tasks_of(verdicts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
         pl.when(high).then(pl.lit("high")).otherwise(pl.lit("normal")).alias("priority"),
         ("Call " + pl.col("name")).alias("title"),
         "reason",
+        pl.lit("dropped" if replay else "open").alias("status"),
+        pl.when(pl.lit(replay)).then(pl.col("decided_at")).alias("closed_at"),
         pl.col("id").alias("intervention_id"),
         pl.col("decided_at").alias("created_at"),
         (pl.col("decided_at") + pl.when(high).then(pl.duration(days=1)).otherwise(pl.duration(days=3))).alias("due_at"),

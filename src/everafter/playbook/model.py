@@ -94,7 +94,7 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 
     when, success: SQL expressions over signals. reason: said to people; `{signal}` is replaced by the supplier's number.
     priority: the higher goes first under the attention budget. essential: billing, critical or transactional, never held out
-    and outside the budget. template: of the message, for channel email. expires_hours: not sent later than this.
+    and never over the budget. template: of the message, for channel email. expires_hours: not sent later than this.
     """
 
     when: str

@@ -201,7 +201,7 @@ SIGNALS: tuple[Signal, ...] = (
         _F,
         "ratio",
         "uses of the last 4 weeks ÷ what the 8 weeks before and the season lead one to expect",
-        "fewer than 8 uses in those 8 weeks; but 0 when an account of 12 weeks and more has used nothing in 12 weeks and did before",
+        "fewer than 8 uses in those 8 weeks; but 0 for someone who used features before and none in the last 12 weeks",
         "feature_used, season",
     ),
     Signal("tickets_open", "support", _I, "tickets", "tickets opened and not resolved", _NEVER, "ticket_*"),

@@ -38,10 +38,8 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
         .otherwise(pl.lit("default"))
         .alias("segment"),
     )
-    # nothing used in 12 weeks by an account that is older and did use something once: the decline is complete, not unknown
-    dormant = (
-        (pl.col("feature_uses_4w") + pl.col("_uses_before") == 0) & (pl.col("_ever_used")) & (pl.col("tenure_days") >= RHYTHM_DAYS)
-    )
+    # nothing used in 12 weeks by someone who did use something before: the decline is complete, not unknown
+    dormant = (pl.col("feature_uses_4w") + pl.col("_uses_before") == 0) & (pl.col("_days_unused") > RHYTHM_DAYS)
     counted = _counted(frame, as_of)
     past_due = pl.col("payment_failed_at").is_not_null() & ~(
         pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
@@ -73,7 +71,7 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             "_uses_before",
             "_rhythm_logins",
             "_key_features",
-            "_ever_used",
+            "_days_unused",
             "login_days",
             "feature_days",
             "clients_active_d",
@@ -184,5 +182,5 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
     return [
         pl.Series("features_adopted", adopted),
         pl.Series("_key_features", keys),
-        pl.Series("_ever_used", last_used.any(axis=1)),
+        pl.Series("_days_unused", np.where(last_used.any(axis=1), today - last_used.max(axis=1), 0)),
     ]
