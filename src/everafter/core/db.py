@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from typing import Any, LiteralString
 
@@ -120,6 +120,14 @@ async def migrate(url: str) -> list[str]:
 # ── frames in, frames out ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@contextmanager
+def _told_as_ours() -> Generator[None]:
+    try:
+        yield
+    except adbc.OperationalError as error:
+        raise DatabaseUnavailableError(f"the database does not answer: {str(error).splitlines()[0]}") from error
+
+
 class FrameReader:
     """Reads statements into frames over ADBC, which measured 2.5 to 20 times faster than rows (decision 0002).
 
@@ -127,15 +135,25 @@ class FrameReader:
     """
 
     def __init__(self, url: str) -> None:
-        self._conn = adbc.connect(url, autocommit=True)
-        with self._conn.cursor() as cursor:
-            cursor.execute(f"SET search_path = {SCHEMA}, public")
-            cursor.execute("SET timezone = 'UTC'")
+        """Connect. Blocks; call it in a thread.
+
+        Raises:
+            DatabaseUnavailableError: nothing answers there, or it refuses us.
+        """
+        with _told_as_ours():
+            self._conn = adbc.connect(url, autocommit=True)
+            with self._conn.cursor() as cursor:
+                cursor.execute(f"SET search_path = {SCHEMA}, public")
+                cursor.execute("SET timezone = 'UTC'")
 
     def read(self, statement: LiteralString, **values: Any) -> pl.DataFrame:
-        """One row per result row. Blocks; call it in a thread."""
+        """One row per result row. Blocks; call it in a thread.
+
+        Raises:
+            DatabaseUnavailableError: the connection is gone.
+        """
         query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})
-        with self._conn.cursor() as cursor:
+        with _told_as_ours(), self._conn.cursor() as cursor:
             cursor.execute(query.as_string(None))
             frame = pl.from_arrow(cursor.fetch_arrow_table())
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array

@@ -13,7 +13,7 @@ import polars as pl
 from litestar.datastructures import State
 
 from everafter.core.db import FrameReader
-from everafter.core.errors import NotFoundError
+from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.daily.rules import judge
 from everafter.playbook.model import Playbook
 from everafter.signals.queries import read_inputs_of
@@ -56,7 +56,6 @@ class LiveJudge:
             try:
                 rows = await self._judge(ids)
             except Exception as error:
-                await self._drop_reader()
                 for future in (future for futures in batch.values() for future in futures if not future.done()):
                     future.set_exception(error)
                 continue
@@ -67,6 +66,16 @@ class LiveJudge:
             await asyncio.sleep(_GATHER_SECONDS)
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+        was_open = self._reader is not None
+        try:
+            return await self._judge_once(ids)
+        except DatabaseUnavailableError:
+            await self._drop_reader()
+            if not was_open:
+                raise
+            return await self._judge_once(ids)  # the server was restarted since the last request
+
+    async def _judge_once(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         if self._reader is None:
             self._reader = await asyncio.to_thread(FrameReader, self._url)
         as_of = datetime.now(UTC)
