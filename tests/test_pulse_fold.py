@@ -17,6 +17,7 @@ from everafter.pulse.model import State
 from everafter.pulse.queries import fold_pending
 from everafter.pulse.rules import fold
 from everafter.signals.rules import compute_signals
+from everafter.signals.wording import say_value
 from helpers_oracle import Event, read_signals
 
 AS_OF = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
@@ -196,3 +197,16 @@ def test_the_stored_pulse_is_the_folded_one(database: str) -> None:
             assert [json.loads(v) for v in stored[name]] == [json.loads(v) for v in folded[name]]
         else:
             assert stored[name].equals(folded[name]), f"{name}: {stored[name].to_list()} != {folded[name].to_list()}"
+
+
+def test_a_report_of_absurd_numbers_stays_a_number() -> None:
+    events = [
+        {
+            "supplier": SUPPLIERS[0],
+            "type": "usage_reported",
+            "at": AS_OF,
+            "props": {"resource": "clients", "used": 1e308, "limit": 1e-300},
+        }
+    ]
+    ratio = fold(model.empty_state(), as_frame(events), {}).pulse["usage_ratio"][0]
+    assert ratio == 1_000_000 and say_value("limit_ratio", ratio) == "100000000 %"

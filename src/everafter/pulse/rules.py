@@ -38,6 +38,8 @@ SUBSCRIPTION_STATES = {
     "subscription_paused": "paused",
     "subscription_cancelled": "cancelled",
 }
+# A report may name any two numbers; a quotient without end would be no number that a message or a JSON document can hold.
+_MOST_RATIO = 1_000_000.0
 _FIRSTS: dict[str, tuple[str, ...]] = {
     "account_created_at": ("account_created",),
     "vendor_type_selected_at": ("vendor_type_selected",),
@@ -371,5 +373,5 @@ def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) ->
         if last is None or (last[2], last[0], last[1]) < (at, report[0], report[1]):
             known[said["resource"]] = report
         usage[row] = json.dumps(known, sort_keys=True)
-        ratios[row] = max((used / limit for used, limit, _ in known.values() if limit > 0), default=None)
+        ratios[row] = max((min(used / limit, _MOST_RATIO) for used, limit, _ in known.values() if limit > 0), default=None)
     return [pl.Series("usage", usage, dtype=pl.String), pl.Series("usage_ratio", ratios, dtype=pl.Float64)]
