@@ -309,3 +309,23 @@ def test_the_installed_command(cli: Cli, folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "no progress bar where nobody looks"
+
+
+def test_a_refused_row_of_parquet_is_shown_whole(cli: Cli, folder: Path) -> None:
+    cli.load(folder / "suppliers.csv")
+    odd = folder / "events-odd.parquet"
+    pl.DataFrame(
+        {
+            "message_id": ["odd-1", "odd-2"],
+            "supplier_id": [SUPPLIER, SUPPLIER],
+            "type": ["login", "login"],
+            "occurred_at": ["2026-01-31T09:30:00Z", "never"],
+            "properties": ['{"note":\n"two lines"}', '{"note":\n"a\u2028b"}'],
+        }
+    ).write_parquet(odd)
+    told = cli.load(odd)[1]["events-odd.parquet"]
+    assert (told["new"], told["rejected"]) == (1, 1) and told["error"] is None
+    with Path(told["rejects_file"]).open(newline="", encoding="utf-8") as file:
+        [row] = csv.DictReader(file)
+    assert (row["line"], row["code"]) == ("2", "bad_time")
+    assert next(csv.reader([row["row"]]))[:4] == ["odd-2", SUPPLIER, "login", "never"]

@@ -201,7 +201,7 @@ class Source:
                 text = frame.select(self._as_text(frame[name]) for name in frame.columns)
                 rows = text.with_row_index("row", offset=self.line + 1).with_columns(pl.col("row").cast(pl.Int64))
                 self.line += frame.height
-                yield Chunk(rows, text.write_csv(include_header=False).splitlines() if frame.width else [])
+                yield Chunk(rows, _as_lines(text))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}") from error
 
@@ -215,6 +215,20 @@ class Source:
             return column.cast(pl.String).fill_null("")
         except pl.exceptions.PolarsError as error:
             raise InputError(f"{self.path}: column {column.name} of type {column.dtype} cannot be read as text") from error
+
+
+def _as_lines(text: pl.DataFrame) -> list[str]:
+    """Each row as CSV; a cell may hold line ends, so the whole cannot be split into its rows again."""
+    lines = _Lines()
+    csv.writer(lines, lineterminator="").writerows(text.iter_rows())
+    return lines
+
+
+class _Lines(list[str]):
+    """What csv.writer writes, which is once a row."""
+
+    def write(self, line: str, /) -> None:
+        self.append(line)
 
 
 def _shown(columns: list[str]) -> str:
