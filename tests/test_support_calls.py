@@ -1,6 +1,7 @@
 """Booking calls over HTTP: what is free, who gets it, what the loser hears, what is written."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import icalendar
 
-from helpers_server import Server
+from everafter.core.settings import Settings
+from helpers_server import Server, serving
 
 BOOK, SLOTS = "/api/support/schedule-call", "/api/support/slots"
 
@@ -116,6 +118,18 @@ def test_the_invitation_opens_by_its_link_and_by_no_other(server: Server) -> Non
     assert event["DTSTART"].dt == datetime.fromisoformat(body["starts_at"])
     assert [answer.status_code for answer in refused] == [404] * len(refused)
     assert without.status_code == 400
+
+
+def test_the_mail_and_the_link_are_one_appointment(settings: Settings) -> None:
+    with serving(replace(settings, base_url="https://Success.Example.com:8443")) as server:
+        supplier = add_supplier(server)
+        with server.client("write") as client:
+            body = client.post(BOOK, json={"supplier_id": supplier, "type": "check_in"}).json()
+            link = urlsplit(body["ics_url"])
+            by_link = client.get(f"{link.path}?{link.query}").text
+        [(by_mail,)] = server.sql("SELECT facts ->> 'ics' FROM outbox")
+    ids = [icalendar.Calendar.from_ical(text).walk("VEVENT")[0]["UID"] for text in (by_link, by_mail)]
+    assert ids == [f"{body['interaction_id']}@success.example.com"] * 2
 
 
 def test_a_supplier_without_an_address_can_call_but_gets_no_mail(server: Server) -> None:

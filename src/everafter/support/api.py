@@ -18,7 +18,7 @@ from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
-from everafter.support.ics import read_call_token, write_invitation
+from everafter.support.ics import calendar_host, read_call_token, write_invitation
 from everafter.support.model import (
     CALL_TYPES,
     DEFAULT_DAYS,
@@ -131,10 +131,9 @@ async def get_invitation(
     if supplier_id is None:
         raise missing
     call = await get_call(conn, supplier_id, call_id)
-    host = state.settings.base_url.split("//", 1)[1].split("/")[0].split(":")[0]
     method = "REQUEST" if call.supplier_email else "PUBLISH"
     return Response(
-        write_invitation(call, host),
+        write_invitation(call, calendar_host(state.settings.base_url)),
         media_type=f"text/calendar; method={method}",
         headers={
             "Content-Disposition": 'attachment; filename="call.ics"',

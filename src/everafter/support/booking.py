@@ -3,13 +3,12 @@
 import asyncio
 import re
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
 from everafter.core.settings import Settings
-from everafter.support.ics import sign_call, write_invitation
+from everafter.support.ics import calendar_host, sign_call, write_invitation
 from everafter.support.model import (
     BUFFER,
     CALL_TYPES,
@@ -209,7 +208,7 @@ def _facts(
         "csm_email": slot.advisor.email,
         "topic": topic,
         "ics_url": link,
-        "ics": write_invitation(invitation, urlsplit(settings.base_url).hostname or "everafter"),
+        "ics": write_invitation(invitation, calendar_host(settings.base_url)),
     }
 
 

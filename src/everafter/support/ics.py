@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from datetime import datetime
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from everafter.support.model import CALL_TYPES, Call
@@ -48,6 +48,11 @@ def write_invitation(call: Call, host: str) -> str:
         )
     lines += ["STATUS:CONFIRMED", "TRANSP:OPAQUE", "END:VEVENT", "END:VCALENDAR"]
     return "".join(_fold(line) + "\r\n" for line in lines)
+
+
+def calendar_host(base_url: str) -> str:
+    """The domain of every UID: one rule, or the mail and the link would be two appointments in one calendar."""
+    return urlsplit(base_url).hostname or "everafter"
 
 
 def sign_call(secret: str, supplier_id: UUID, call_id: UUID) -> str:
