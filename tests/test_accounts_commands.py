@@ -89,3 +89,10 @@ def test_list(cli: Cli) -> None:
     assert users["ada@example.com"]["role"] == "lead" and users["ada@example.com"]["can_sign_in"] is True
     assert users["success@everafter.invalid"]["can_sign_in"] is False
     assert "password" not in json.dumps(users)
+
+
+def test_the_first_command_of_all_makes_the_schema(cli: Cli, database: str) -> None:
+    with psycopg.connect(database) as conn:
+        conn.execute("DROP SCHEMA everafter CASCADE")
+    cli("create", "ada@example.com", "--name", "Ada")
+    assert "ada@example.com" in cli("list").stdout

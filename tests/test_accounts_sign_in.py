@@ -83,6 +83,12 @@ def test_signing_in_and_out(server: Server, client: httpx.Client) -> None:
     assert not is_in(client)
 
 
+def test_any_address_can_be_come_back_to(client: httpx.Client) -> None:
+    for wanted, location in (("/☃?q=Zoë", "/%E2%98%83?q=Zo%C3%AB"), ("/?q=Zo%C3%AB&b=1#x", "/?q=Zo%C3%AB&b=1#x"), ("/a\nb", "/")):
+        answer = try_sign_in(client, "mia@example.com", next=wanted)
+        assert (answer.status_code, answer.headers.get("location")) == (303, location)
+
+
 def test_every_page_carries_its_headers(client: httpx.Client) -> None:
     try_sign_in(client, "mia@example.com")
     for path in ("/", "/interventions", "/messages", "/nowhere", "/sign-in"):

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from everafter.accounts import passwords, queries, rules
-from everafter.core.db import Connection, connection, database_url
+from everafter.core.db import Connection, connection, database_url, migrate
 from everafter.core.errors import ConflictError, InputError, NotFoundError
 from everafter.core.settings import load_settings
 
@@ -86,7 +86,9 @@ def _tell(done: str, password: str, from_stdin: bool) -> None:
 
 def _with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with connection(database_url(load_settings())) as conn:
+        url = database_url(load_settings())
+        await migrate(url)
+        async with connection(url) as conn:
             return await work(conn)
 
     return asyncio.run(run())

@@ -1,6 +1,7 @@
 """Pages for people: the template engine, the headers every page carries, and errors as pages."""
 
 import hashlib
+import string
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -121,7 +122,8 @@ def download(body: str, name: str, media_type: str = "text/csv") -> Response[byt
 
 def see_other(path: str) -> Response[bytes]:
     """On to another page of ours, by GET."""
-    return Response(b"", status_code=303, media_type="text/plain", headers={**_HEADERS, "Location": path})
+    location = quote(path, safe=string.punctuation)  # a header holds ASCII only; what is escaped already stays as it is
+    return Response(b"", status_code=303, media_type="text/plain", headers={**_HEADERS, "Location": location})
 
 
 def wants_page(request: AnyRequest) -> bool:
