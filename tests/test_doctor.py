@@ -137,6 +137,12 @@ def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) 
         ("UPDATE runs SET as_of = now() - interval '3 days'", "daily run", "bad", "everafter work"),
         ("UPDATE runs SET replay = true", "daily run", "warn", "everafter run"),
         ("UPDATE runs SET finished_at = NULL, started_at = now() - interval '2 hours'", "daily run", "bad", "everafter run"),
+        (
+            "UPDATE runs SET finished_at = NULL, started_at = now() - interval '30 hours', as_of = '2026-11-20 05:00:00.123456+00'",
+            "daily run",
+            "bad",
+            "everafter run --as-of 2026-11-20T05:00:00.123456+00:00",
+        ),
         ("INSERT INTO mail_pause VALUES (1, 'we move the mail server')", "mail", "warn", "resume"),
         (
             "INSERT INTO rejects (source, code, reason, supplier_id) VALUES ('http', 'unknown_supplier', 'why', 'x')",

@@ -175,6 +175,7 @@ SELECT
   (SELECT max(last_event_at) FROM pulse) AS last_event_at,
   (SELECT max(as_of) FROM runs WHERE finished_at IS NOT NULL AND NOT replay) AS last_run,
   (SELECT min(started_at) FROM runs WHERE finished_at IS NULL) AS unfinished_since,
+  (SELECT as_of FROM runs WHERE finished_at IS NULL ORDER BY started_at LIMIT 1) AS unfinished_as_of,
   (SELECT reason FROM mail_pause) AS mail_paused,
   (SELECT min(send_after) FROM outbox WHERE status = 'queued' AND send_after <= now()) AS mail_due_since,
   (SELECT count(*) FROM outbox WHERE status = 'queued') AS mail_queued,
@@ -227,8 +228,11 @@ def _fold(facts: dict[str, Any], now: datetime) -> Check:
 def _run(facts: dict[str, Any], now: datetime) -> Check:
     stuck = facts["unfinished_since"]
     if stuck is not None and now - stuck > timedelta(hours=1):
+        as_of: datetime = facts["unfinished_as_of"]
+        # without --as-of a run judges today
+        command = "everafter run" if as_of.date() == now.date() else f"everafter run --as-of {as_of.isoformat()}"
         return Check(
-            "daily run", "bad", f"one began {_ago(now - stuck)} ago and did not end", "everafter run takes it up where it stopped"
+            "daily run", "bad", f"one began {_ago(now - stuck)} ago and did not end", f"{command} takes it up where it stopped"
         )
     if facts["last_run"] is None:
         status: Status = "warn" if facts["suppliers"] else "ok"
