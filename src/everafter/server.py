@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from rich.console import Console
 from everafter.app import create_app
 from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
-from everafter.core.settings import load_settings
+from everafter.core.settings import DEFAULT_BASE_URL, load_settings
 
 STOP_SECONDS = 15
 
@@ -36,13 +37,13 @@ def register(app: typer.Typer) -> None:
         settings = load_settings()
         url = database_url(settings)
         asyncio.run(migrate(url))
-        application = create_app(settings, url)
         with contextlib.closing(bind(host, port)) as listener:
             shown = f"[{host}]" if ":" in host else host
-            Console(stderr=True, highlight=False).print(
-                f"Everafter answers at http://{shown}:{listener.getsockname()[1]} (Ctrl+C stops it)", soft_wrap=True
-            )
-            make_server(application).run(sockets=[listener])
+            here = f"http://{shown}:{listener.getsockname()[1]}"
+            if settings.base_url == DEFAULT_BASE_URL and host not in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
+                settings = replace(settings, base_url=here)  # links lead to where we listen, unless told otherwise
+            Console(stderr=True, highlight=False).print(f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True)
+            make_server(create_app(settings, url)).run(sockets=[listener])
 
 
 def _end(*_: object) -> None:
@@ -62,10 +63,11 @@ def bind(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)  # who connects before the application is up waits for it
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a name that cannot be one
         if listener:
             listener.close()
-        raise InputError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
     return listener
 
 

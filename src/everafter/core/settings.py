@@ -31,6 +31,7 @@ class Settings:
     secret: str
 
 
+DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 SETTING_NAMES = (
     "EVERAFTER_DATABASE_URL",
     "EVERAFTER_DATA",
@@ -53,7 +54,7 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
     smtp_url = _value(source, "EVERAFTER_SMTP_URL")
     if smtp_url and (urlsplit(smtp_url).scheme not in {"smtp", "smtps", "smtp+starttls"} or not urlsplit(smtp_url).hostname):
         raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
-    base_url = (_value(source, "EVERAFTER_BASE_URL") or "http://127.0.0.1:8000").rstrip("/")
+    base_url = (_value(source, "EVERAFTER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
     if urlsplit(base_url).scheme not in {"http", "https"} or not urlsplit(base_url).hostname:
         raise SettingsError(f"EVERAFTER_BASE_URL: {base_url!r} is not an http or https URL")
     return Settings(
