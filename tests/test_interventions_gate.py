@@ -89,6 +89,13 @@ def test_what_is_not_a_no() -> None:
     )
 
 
+def test_a_run_that_begins_seconds_earlier_waits_no_day_longer() -> None:
+    last = AS_OF - timedelta(days=7) + timedelta(seconds=40)
+    for cooldown_days, status in ((7, "decided"), (8, "withheld")):
+        found = judge([proposal(cooldown_days=cooldown_days)], [("s", "t", last, 0, False, "")])
+        assert found["t"][0] == status
+
+
 def test_the_week_goes_to_the_most_important() -> None:
     three = [proposal("low", priority=1), proposal("high", priority=90), proposal("mid", priority=40)]
     assert {n: v[0] for n, v in judge(three).items()} == {"high": "decided", "mid": "decided", "low": "withheld"}

@@ -42,6 +42,12 @@ def test_the_budgets_week_is_seen_whole_however_short_the_cooldowns(database: st
     assert read(database, cooldown_days)["messages_7d"].sum() == 2
 
 
+def test_a_message_counts_on_seven_days_and_not_on_an_eighth_by_some_seconds(database: str) -> None:
+    write(database, "a", 7 - 40 / 86_400)
+    write(database, "b", 6)
+    assert dict(read(database).select("trigger", "messages_7d").iter_rows()) == {"a": 0, "b": 1}
+
+
 def test_who_was_held_out_has_used_the_budget_as_the_treated_have(database: str) -> None:
     write(database, "a", 3, status="held_out")
     write(database, "b", 3)

@@ -21,7 +21,7 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
     """
     frame = await reader.fetch(
         "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
-        " count(*) FILTER (WHERE status <> 'withheld' AND channel <> 'task' AND decided_at > {week_ago}) AS messages_7d,"
+        " count(*) FILTER (WHERE status <> 'withheld' AND channel <> 'task' AND decided_on > {week_ago}) AS messages_7d,"
         " bool_or(decided_on = {today}) AS judged_today,"
         " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
         " FROM interventions"
@@ -30,7 +30,7 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
         after=after,
         last=last,
         since=as_of.date() - timedelta(days=max(cooldown_days, 7) + 1),
-        week_ago=as_of - timedelta(days=7),
+        week_ago=as_of.date() - timedelta(days=7),
         today=as_of.date(),
     )
     return frame.cast(pl.Schema(LEDGER_SCHEMA))

@@ -93,7 +93,8 @@ def pass_gate(
     email = pl.col("email").str.to_lowercase()
     nothing = [address[1:] for address in suppressed if address.startswith("*")]
     no_success = [address for address in suppressed if not address.startswith("*")]
-    since = pl.lit(as_of).cast(pl.Datetime("us", "UTC")) - pl.col("last_acted_at")
+    # days of the calendar: tomorrow's run may begin some seconds earlier than today's
+    days_since = (pl.lit(as_of.date()) - pl.col("last_acted_at").dt.date()).dt.total_days()
     asked = asked.with_columns(
         pl.when(optional & (pl.col("subscription") == "paused"))
         .then(pl.lit("paused"))
@@ -103,7 +104,7 @@ def pass_gate(
         .then(pl.lit("no_consent"))
         .when((pl.col("channel") == "email") & (email.is_in(nothing) | (optional & email.is_in(no_success))))
         .then(pl.lit("suppressed"))
-        .when(since.dt.total_hours() < 24 * pl.col("cooldown_days"))
+        .when(days_since < pl.col("cooldown_days"))
         .then(pl.lit("cooldown"))
         .when(pl.col("open_task"))
         .then(pl.lit("already_open"))
