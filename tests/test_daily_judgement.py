@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from helpers_server import Server
 from polars.testing import assert_frame_equal
 
 from everafter.core.db import FrameReader, connection, copy_frame
@@ -24,6 +23,7 @@ from everafter.playbook.loading import load_playbook
 from everafter.pulse.queries import fold_pending, get_feature_ids
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.queries import read_inputs, read_past_inputs
+from helpers_server import Server
 
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 

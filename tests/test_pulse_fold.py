@@ -1,6 +1,7 @@
 """The pulse equals a plain reading of the raw events: for random histories, in any order, in any batches, at any later moment."""
 
 import asyncio
+import itertools
 import json
 import random
 from datetime import UTC, datetime, timedelta
@@ -81,7 +82,7 @@ def in_batches(events: list[Event], cuts: list[int]) -> State:
     """Fold batch after batch, as the folder does: each against the rows that stand."""
     state = model.empty_state()
     edges = [0, *sorted(cut % (len(events) + 1) for cut in cuts), len(events)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if start < end:
             state = stand(state, fold(state, as_frame(events[start:end]), FEATURES))
     return state
