@@ -180,6 +180,7 @@ CREATE TABLE everafter.interventions (
     success_by date,
     facts jsonb NOT NULL,
     playbook_version integer NOT NULL,
+    replay boolean DEFAULT false NOT NULL,
     CONSTRAINT interventions_channel_check CHECK ((channel = ANY (ARRAY['email'::text, 'task'::text, 'tip'::text, 'call'::text]))),
     CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['decided'::text, 'withheld'::text, 'held_out'::text])))
 );
@@ -554,7 +555,11 @@ CREATE INDEX outbox_next ON everafter.outbox USING btree (((topic <> 'transactio
 
 CREATE UNIQUE INDEX outbox_one_copy ON everafter.outbox USING btree (supplier_id, intervention_id, lower(to_email)) WHERE (intervention_id IS NOT NULL);
 
+CREATE INDEX outbox_open ON everafter.outbox USING btree (status) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text, 'in_doubt'::text, 'dead'::text]));
+
 CREATE INDEX outbox_recent ON everafter.outbox USING btree (created_at DESC);
+
+CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
 
 CREATE INDEX rejects_received ON everafter.rejects USING btree (received_at);
 

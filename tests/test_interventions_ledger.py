@@ -29,7 +29,7 @@ def read(url: str, cooldown_days: int = 30) -> pl.DataFrame:
     reader = FrameReader(url)
     try:
         bounds = {"after": "00000000-0000-0000-0000-000000000000", "last": SUPPLIER}
-        return asyncio.run(read_ledger(reader, **bounds, as_of=AS_OF, cooldown_days=cooldown_days)).sort("trigger")
+        return asyncio.run(read_ledger(reader, **bounds, as_of=AS_OF, cooldown_days=cooldown_days, replay=False)).sort("trigger")
     finally:
         reader.close()
 

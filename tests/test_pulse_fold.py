@@ -211,3 +211,30 @@ def test_a_report_of_absurd_numbers_stays_a_number() -> None:
     ]
     ratio = fold(model.empty_state(), as_frame(events), {}).pulse["usage_ratio"][0]
     assert ratio == 1_000_000 and say_value("limit_ratio", ratio) == "100000000 %"
+
+
+def test_an_event_that_cannot_be_folded_stops_no_other(database: str) -> None:
+    at = AS_OF - timedelta(days=1)
+    good = [{"supplier": SUPPLIERS[0], "type": "login", "at": at, "props": {}}]
+    broken = [
+        {"supplier": SUPPLIERS[0], "type": kind, "at": at, "props": props}
+        for kind, props in (
+            ("usage_reported", {"resource": "x"}), ("usage_reported", {"resource": "x", "used": "many", "limit": 3}),
+            ("form_sent", {"client_id": "c"}), ("form_sent", {"form_id": "f"}), ("client_added", {}), ("ticket_opened", {}),
+            ("feature_used", {}), ("journey_email_opened", {"client_id": "c"}),
+        )
+    ]  # fmt: skip
+
+    async def through_database() -> tuple[int, list[Any], list[Any]]:
+        async with db.connection(database) as conn:
+            await db.copy_frame(conn, "events_pending", as_frame([*broken, *good]))
+        async with db.connection(database, autocommit=True) as conn:
+            folded = await fold_pending(conn)
+            pulse = await (await conn.execute("SELECT events_total FROM pulse")).fetchall()
+            rejects = await (await conn.execute("SELECT code, reason FROM rejects ORDER BY id")).fetchall()
+            return folded, pulse, rejects
+
+    folded, pulse, rejects = asyncio.run(through_database())
+    assert folded == len(broken) + 1 and pulse == [(1,)]
+    assert [code for code, _ in rejects] == ["cannot_fold"] * len(broken)
+    assert rejects[0][1] == "it lacks resource, used and limit" and rejects[2][1] == "it lacks form_id or message_id"

@@ -9,6 +9,7 @@ import polars as pl
 from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection, append_frame
+from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
 from everafter.playbook.model import Playbook
 
@@ -55,6 +56,9 @@ async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *,
 
     Returns:
         The last supplier id that is done already: the same moment and policy go on behind it, anything else begins anew.
+
+    Raises:
+        ConflictError: a replay of a day that was judged live.
     """
     day = as_of.date()
     cursor = await conn.execute(
@@ -65,6 +69,12 @@ async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *,
         cursor = await conn.execute("SELECT coalesce(max(last_id::text), %s) FROM run_slices WHERE run_on = %s", [FIRST_ID, day])
         row = await cursor.fetchone()
         return row[0] if row else FIRST_ID
+    cursor = await conn.execute("SELECT 1 FROM runs WHERE run_on = %s AND NOT replay AND finished_at IS NOT NULL", [day])
+    if replay and await cursor.fetchone():
+        raise ConflictError(
+            f"{day} was judged when it was there; a replay would write over what was decided then."
+            " `everafter explain SUPPLIER --to DAY` shows that day, `--dry-run` what the present rules would say of it"
+        )
     await conn.execute("DELETE FROM run_slices WHERE run_on = %s", [day])
     await conn.execute(
         "INSERT INTO runs (run_on, as_of, playbook_version, replay) VALUES (%(day)s, %(as_of)s, %(version)s, %(replay)s)"

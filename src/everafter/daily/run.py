@@ -212,7 +212,9 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str) ->
         after,
         last,
         suppliers,
-        await read_ledger(reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days),
+        await read_ledger(
+            reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days, replay=context.replay
+        ),
         await read_open_tasks(reader, after=after, last=last),
         await read_recorded(reader, list(context.playbook.milestones), after=after, last=last),
     )
@@ -224,7 +226,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
     judged = judge(inputs.suppliers, playbook, as_of, context.feature_ids)
     proposed = gate.propose(judged, playbook, context.conditions)
     passed = gate.pass_gate(proposed, inputs.ledger, inputs.open_tasks, context.suppressed, playbook, as_of)
-    verdicts = gate.write_verdicts(passed.filter("news"), judged, playbook, as_of, context.playbook_version)
+    verdicts = gate.write_verdicts(passed.filter("news"), judged, playbook, as_of, context.playbook_version, replay=context.replay)
     return SliceVerdicts(
         judged=judged,
         health=health_rows(judged, as_of, context.playbook_version),

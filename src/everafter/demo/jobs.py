@@ -8,6 +8,7 @@ from everafter.core.db import Connection, connection
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.demo.model import Market, World
+from everafter.demo.queries import live_the_past
 from everafter.demo.rules import events_between, month_starts, said_between
 from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
@@ -43,6 +44,8 @@ async def tell(
         for place, moment in enumerate(moments):
             await load(conn, market, world, told_until, moment)
             told_until = moment
+            if place == len(moments) - 1:
+                await live_the_past(conn)
             summary = await run_day(url, playbook, moment, replay=place < len(moments) - 1)
             progress(moment)
     return summary

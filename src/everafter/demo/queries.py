@@ -49,6 +49,11 @@ async def get_told(conn: Connection) -> Told:
     )
 
 
+async def live_the_past(conn: Connection) -> None:
+    """Let today count what the demo's past days decided, as a platform's would that had lived them (a replay does not count)."""
+    await conn.execute("UPDATE interventions SET replay = false WHERE replay")
+
+
 async def drop_schema(conn: Connection) -> None:
     """Take everything of ours out of the database."""
     await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))

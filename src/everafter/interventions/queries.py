@@ -8,7 +8,9 @@ from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.interventions.model import LEDGER_SCHEMA
 
 
-async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int) -> pl.DataFrame:
+async def read_ledger(
+    reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int, replay: bool
+) -> pl.DataFrame:
     """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days (those held out too, which take
     their place in the budget: docs/decisions/0006), whether it was judged today, and why its latest row withheld ('' when that
     one acted).
@@ -18,6 +20,7 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
     Args:
         cooldown_days: the playbook's longest; rows older than that and the budget's week cannot matter, so the read does not grow
             with the ledger.
+        replay: whether this run is a replay; a live run does not count what replays decided, because nothing of it was done.
     """
     frame = await reader.fetch(
         "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
@@ -26,12 +29,14 @@ async def read_ledger(reader: FrameReader, *, after: str, last: str, as_of: date
         " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
         " FROM interventions"
         " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND decided_on >= {since}"
+        " AND ({replay} OR NOT replay)"
         " GROUP BY supplier_id, trigger",
         after=after,
         last=last,
         since=as_of.date() - timedelta(days=max(cooldown_days, 7) + 1),
         week_ago=as_of.date() - timedelta(days=7),
         today=as_of.date(),
+        replay=replay,
     )
     return frame.cast(pl.Schema(LEDGER_SCHEMA))
 
@@ -69,6 +74,7 @@ async def insert_verdicts(conn: Connection, verdicts: pl.DataFrame, messages: pl
         "success_by",
         "facts",
         "playbook_version",
+        "replay",
     )
     await copy_frame(conn, "interventions", verdicts.select(columns))
     await copy_frame(conn, "outbox", messages)

@@ -191,7 +191,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def write_verdicts(
-    verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, as_of: datetime, playbook_version: int
+    verdicts: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, as_of: datetime, playbook_version: int, *, replay: bool
 ) -> pl.DataFrame:
     """The rows of the ledger: each verdict with its id, its reason in words or as a code, and the supplier's numbers.
 
@@ -230,6 +230,7 @@ def write_verdicts(
         pl.lit(as_of).cast(pl.Datetime("us", "UTC")).alias("decided_at"),
         pl.lit(day).alias("decided_on"),
         pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
+        pl.lit(replay).alias("replay"),
     )
 
 

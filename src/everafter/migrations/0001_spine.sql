@@ -82,6 +82,7 @@ CREATE TABLE rejects (
 );
 CREATE INDEX rejects_supplier ON rejects (supplier_id) WHERE code = 'unknown_supplier';
 CREATE INDEX rejects_received ON rejects (received_at);
+CREATE INDEX rejects_code ON rejects (code);
 
 -- A month's partition is made beside the table and then attached: CREATE … PARTITION OF locks all of `events` against
 -- everyone, and two processes doing so deadlock. This way only events_other is locked, and only one process makes months at a time.
@@ -271,6 +272,7 @@ CREATE TABLE interventions (
   success_by        date,                 -- until when the trigger's success may happen
   facts             jsonb NOT NULL,       -- the supplier's own numbers at that moment
   playbook_version  integer NOT NULL,
+  replay            boolean NOT NULL DEFAULT false,   -- decided for a past day afterwards: nothing was done, so no live day counts it
   PRIMARY KEY (supplier_id, decided_on, trigger)
 );
 CREATE INDEX interventions_recent ON interventions (decided_on DESC, supplier_id);
@@ -371,6 +373,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (send_after) WHERE status IN ('queued', 'claimed', 'handing');
 CREATE INDEX outbox_recent ON outbox (created_at DESC);
+CREATE INDEX outbox_open ON outbox (status) WHERE status IN ('queued', 'claimed', 'handing', 'in_doubt', 'dead');  -- for the metrics
 
 -- One address gets one copy of an intervention, however many contacts share it.
 CREATE UNIQUE INDEX outbox_one_copy ON outbox (supplier_id, intervention_id, lower(to_email)) WHERE intervention_id IS NOT NULL;

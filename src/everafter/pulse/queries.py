@@ -8,7 +8,7 @@ from everafter.core.db import Connection, read_copy, upsert_frame
 from everafter.core.locks import Lock
 from everafter.onboarding.queries import keep_earliest
 from everafter.pulse import model
-from everafter.pulse.rules import fold, read_facts
+from everafter.pulse.rules import fold, read_facts, split_foldable
 
 FOLD_BATCH = 50_000
 
@@ -30,13 +30,30 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
         )
         if events.is_empty():
             return 0
+        taken = events.height
+        events, broken = split_foldable(events)
+        await quarantine(conn, broken)
         feature_ids = await ensure_features(conn, events)
         before = await get_state(conn, events)
         after = await asyncio.to_thread(fold, before, events, feature_ids)
         await save_state(conn, after)
         await keep_earliest(conn, after.pulse)
         await count_types(conn, events)
-    return events.height
+    return taken
+
+
+async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
+    """Put events that cannot be folded among the rejects, for a person to see; they stay in `events`."""
+    if broken.is_empty():
+        return
+    await conn.execute(
+        "INSERT INTO rejects (source, code, reason, supplier_id, payload)"
+        " SELECT 'fold', 'cannot_fold', reason, supplier,"
+        " jsonb_build_object('type', type, 'occurred_at', at, 'properties', properties::jsonb)"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
+        " AS b (reason, supplier, type, at, properties)",
+        [broken[name].to_list() for name in ("reason", "supplier_id", "type", "occurred_at", "properties")],
+    )
 
 
 async def ensure_features(conn: Connection, events: pl.DataFrame) -> dict[str, int]:

@@ -79,6 +79,36 @@ def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> Sta
     return State(pulse, clients, items, tickets)
 
 
+def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The events that can be folded, and those that lack what their type needs, with `reason`.
+
+    The ingest checks all this; what was written into the table past it, or by an older version, must not stop the others.
+    """
+    facts = read_facts(events)
+    kind = pl.col("type")
+    number = [
+        pl.col("properties").str.json_path_match(f"$.{name}").cast(pl.Float64, strict=False).is_finite().fill_null(False)
+        for name in ("used", "limit")
+    ]
+    lacks = (
+        pl.when(kind.is_in([t for t in CLIENT_TYPES if t != "invite_sent_to_client"]) & pl.col("client_id").is_null())
+        .then(pl.lit("client_id"))
+        .when(kind.is_in(ITEM_TYPES) & pl.coalesce("form_id", "message_id").is_null())
+        .then(pl.lit("form_id or message_id"))
+        .when(kind.is_in(["ticket_opened", "ticket_resolved"]) & pl.col("ticket_id").is_null())
+        .then(pl.lit("ticket_id"))
+        .when((kind == "feature_used") & pl.col("feature").is_null())
+        .then(pl.lit("feature"))
+        .when(
+            (kind == "usage_reported")
+            & ~(pl.col("properties").str.json_path_match("$.resource").is_not_null() & number[0] & number[1])
+        )
+        .then(pl.lit("resource, used and limit"))
+    )
+    marked = events.with_columns(facts.select(("it lacks " + lacks).alias("reason")).to_series())
+    return marked.filter(pl.col("reason").is_null()).drop("reason"), marked.filter(pl.col("reason").is_not_null())
+
+
 def read_facts(events: pl.DataFrame) -> pl.DataFrame:
     """The events with their properties as columns; null where a type has no such property."""
     kind = pl.col("type")
