@@ -56,6 +56,8 @@ _OVER_SUPPLIERS = _words(
     "avg count first last max median min sum stddev variance row_number rank quantile corr covar over lag lead"
 )
 _QUERY_WORDS = _words("select exists over union where limit order group having")
+_MOST_CHARACTERS = 2_000
+_MOST_NESTED = 20
 _COMPARISONS = frozenset(["<", "<=", ">", ">=", "=", "<>", "!="])
 _SHARES = frozenset(signal.name for signal in SIGNALS if signal.unit == "0–1")
 _YES_OR_NO = frozenset(signal.name for signal in SIGNALS if signal.dtype == pl.Boolean())
@@ -84,6 +86,9 @@ _SAMPLE = pl.DataFrame(
 
 def check_condition(sql: str) -> list[Remark]:
     """Everything that keeps `sql` from being a yes or no over one supplier's signals, and what is surely not meant."""
+    if len(sql) > _MOST_CHARACTERS:
+        message = f"the condition has {len(sql):,} characters; at most {_MOST_CHARACTERS:,} can be followed"
+        return [Remark(0, len(sql), message, "cut it into several triggers")]
     tokens = _tokens(sql)
     if not tokens:
         return [Remark(0, len(sql), "the condition is empty", "for one that is always true write true")]
@@ -121,6 +126,9 @@ def _unreadable(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
             yield Remark(token.start, token.end, f"{token.text!r} has no meaning in a condition", _SIGN_HINTS[token.text])
         if token.text == "(":
             depth.append(token)
+            if len(depth) > _MOST_NESTED:  # Polars' parser takes twice as long for each
+                yield Remark(token.start, token.end, f"more than {_MOST_NESTED} parentheses inside each other", "take some out")
+                return
         elif token.text == ")" and not depth:
             yield Remark(token.start, token.end, "this ) closes nothing")
         elif token.text == ")":

@@ -68,6 +68,12 @@ def read_toml(text: str) -> Reading:
         whole = "\n".join(lines)
         try:
             return Reading(tomllib.loads(whole), whole, slips)
+        except RecursionError:
+            line = max(range(len(lines)), key=lambda number: lines[number].count("[") + lines[number].count("{")) + 1
+            deep = Slip(
+                line, 1, "not TOML that can be read: nested too deeply", "a playbook's lists and braces need two levels", line
+            )
+            return Reading({}, "", [*slips, deep])
         except tomllib.TOMLDecodeError as error:
             slip = _slip(str(error), lines)
             if len(slips) >= _MOST_SLIPS or any(s.line == slip.line for s in slips):
