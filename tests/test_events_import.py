@@ -18,7 +18,7 @@ import pytest
 
 from everafter.cli import main
 from everafter.core.settings import Settings
-from everafter.events.files import Source
+from everafter.events.files import LINE, Source
 
 SUPPLIER, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 EVENTS_HEADER = "message_id,supplier_id,type,occurred_at,properties"
@@ -300,8 +300,8 @@ def test_quotes_left_open_cost_one_row_each(tmp_path: Path) -> None:
     with Source(path) as source:
         chunks = list(source.chunks())
     assert {one.line for chunk in chunks for one in chunk.broken} == broken
-    assert [line for chunk in chunks for line in chunk.rows["row"]] == [line for line in range(2, 5000) if line not in broken]
-    assert all(str(row["row"]) == row["message_id"] for chunk in chunks for row in chunk.rows.iter_rows(named=True))
+    assert [line for chunk in chunks for line in chunk.rows[LINE]] == [line for line in range(2, 5000) if line not in broken]
+    assert all(str(row[LINE]) == row["message_id"] for chunk in chunks for row in chunk.rows.iter_rows(named=True))
 
 
 def test_the_installed_command(cli: Cli, folder: Path) -> None:

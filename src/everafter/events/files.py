@@ -17,9 +17,13 @@ from everafter.core.errors import InputError
 
 Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
+# The column of line numbers, under a name that no file's column has: one called "row" is a trait like any other.
+LINE = "line\0"
 # A quote left open would make one row of the rest of the file: a row may span so much and no more.
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
+_LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
+_SHOWN_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Broken:
 
 @dataclass(slots=True)
 class Chunk:
-    """Some rows: `rows` has `row` (the line) and the file's columns as text (empty text for an empty cell); `texts` is each row
+    """Some rows: `rows` has `LINE` (its number) and the file's columns as text (empty text for an empty cell); `texts` is each row
     as it stands in the file; `broken` are those left out of `rows`."""
 
     rows: pl.DataFrame
@@ -131,6 +135,8 @@ class Source:
         if missing:
             raise InputError(f"{self.path} line 1: column {', '.join(missing)} is missing; found: {_shown(self.columns)}")
         twice = {column for column in self.columns if self.columns.count(column) > 1}
+        if "" in twice:
+            raise InputError(f"{self.path} line 1: {self.columns.count('')} columns have no name")
         if twice:
             raise InputError(f"{self.path} line 1: column {', '.join(sorted(twice))} is there twice")
         return named[0]
@@ -140,10 +146,10 @@ class Source:
     def _lines(self) -> Iterator[bytes]:
         try:
             if not self._gzip:
-                yield from self._file
+                yield from _bounded(self._file)
                 return
             with gzip.GzipFile(fileobj=self._file) as stream:
-                yield from stream
+                yield from _bounded(stream)
         except EOFError as error:
             raise InputError(
                 f"{self.path}: the gzip data ends early, after line {self.line}; the lines before were taken in"
@@ -168,7 +174,7 @@ class Source:
         def flush() -> Chunk:
             data = {name: [row[place] for row in rows] for place, name in enumerate(columns)}
             frame = pl.DataFrame(data, schema=dict.fromkeys(columns, pl.String))
-            chunk = Chunk(frame.insert_column(0, pl.Series("row", lines, dtype=pl.Int64)), [*texts], [*broken])
+            chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
             for part in (rows, texts, lines, broken):
                 part.clear()
             return chunk
@@ -199,7 +205,7 @@ class Source:
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array
                 text = frame.select(self._as_text(frame[name]) for name in frame.columns)
-                rows = text.with_row_index("row", offset=self.line + 1).with_columns(pl.col("row").cast(pl.Int64))
+                rows = text.with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
                 self.line += frame.height
                 yield Chunk(rows, _as_lines(text))
         except (pa.ArrowException, OSError) as error:
@@ -237,17 +243,31 @@ def _shown(columns: list[str]) -> str:
     return (text if len(text) <= 200 else f"{text[:200]}…") + hint
 
 
+def _bounded(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    """The lines of a stream; of one that is too long no more than shows that it is."""
+    while line := stream.readline(_LINE_BYTES + 1):
+        if len(line) > _LINE_BYTES:
+            end = line
+            while end and not end.endswith(b"\n"):
+                end = stream.readline(_LINE_BYTES)
+        yield line
+
+
 class _Line:
     __slots__ = ("fault", "number", "text")
 
     def __init__(self, number: int, data: bytes) -> None:
         self.number = number
-        self.fault: str | None = None
+        self.fault: tuple[str, str] | None = None
+        if len(data) > _LINE_BYTES:
+            self.text = data[:_SHOWN_BYTES].decode(errors="replace") + "…"
+            self.fault = "row_too_large", f"the line is longer than {_LINE_BYTES} bytes"
+            return
         try:
             self.text = data.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             self.text = data.decode(errors="replace")
-            self.fault = f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x})"
+            self.fault = "bad_utf8", f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x})"
 
 
 class _Records:
@@ -305,7 +325,7 @@ class _Records:
         taken = self._taken
         for line in taken:
             if line.fault:
-                return ("bad_utf8", line.fault) if line is taken[0] else ("bad_row", "a quote is never closed")
+                return line.fault if line is taken[0] else ("bad_row", "a quote is never closed")
         if width is None or not cells:
             return None
         if len(taken) > 1 and (len(cells) != width or any(_stands_alone(line.text, width) for line in taken[1:])):

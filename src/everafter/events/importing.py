@@ -13,7 +13,7 @@ import polars as pl
 
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
-from everafter.events.files import Broken, Chunk, Kind, Source
+from everafter.events.files import LINE, Broken, Chunk, Kind, Source
 from everafter.events.ingest import take_in, take_in_waiting
 from everafter.events.model import Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
@@ -203,7 +203,7 @@ def _raw(
 ) -> pl.DataFrame:
     """RAW_SCHEMA from a file's columns."""
     return rows.select(
-        "row",
+        pl.col(LINE).alias("row"),
         pl.col(supplier_id).alias("supplier_id"),
         message_id.alias("message_id"),
         (pl.lit(None, pl.String) if kind is None else kind).alias("type"),
@@ -218,14 +218,14 @@ def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple
     said: list[Said] = []
     bad: list[tuple[int, str]] = []
     for row in rows.iter_rows(named=True):
-        supplier_id = good.get(row["row"])
+        supplier_id = good.get(row[LINE])
         if supplier_id is None:
             continue
         # an empty cell says nothing, so it takes nothing back
-        cells = {name: value for name, value in row.items() if name not in {"row", "id"} and value not in {None, ""}}
+        cells = {name: value for name, value in row.items() if name not in {LINE, "id"} and value not in {None, ""}}
         traits, refused = read_traits(cells)
         said.append(Said(supplier_id, traits, at))
-        bad += [(row["row"], f"column {one.trait}: {one.reason}") for one in refused]
+        bad += [(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
     return said, bad
 
 
@@ -275,7 +275,7 @@ class RejectsFile:
 
     def add(self, row: int, code: str, reason: str, chunk: Chunk) -> None:
         if self._texts[0] is not chunk:
-            self._texts = (chunk, dict(zip(chunk.rows["row"], chunk.texts, strict=True)))
+            self._texts = (chunk, dict(zip(chunk.rows[LINE], chunk.texts, strict=True)))
         self._write(row, code, reason, self._texts[1][row])
 
     def add_broken(self, broken: list[Broken]) -> None:
