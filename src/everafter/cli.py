@@ -1,15 +1,18 @@
 """The command line: each slice's `commands.py` adds its own."""
 
 import sys
+from typing import NoReturn
 
+import psycopg
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from everafter import doctor, server
 from everafter.accounts import commands as accounts_commands
 from everafter.accounts import user_commands
 from everafter.core import commands as core_commands
-from everafter.core.errors import EverafterError
+from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.daily import commands as daily_commands
 from everafter.daily.jobs import run_when_due
 from everafter.demo import commands as demo_commands
@@ -51,7 +54,29 @@ def main() -> None:
     try:
         app()
     except EverafterError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {error.message}", soft_wrap=True)
-        sys.exit(error.exit_code)
+        _end(error)
+    except (psycopg.OperationalError, *_REFUSALS) as error:
+        _end(DatabaseUnavailableError(f"the database did not do it: {str(error).strip()}"))
+    except UnicodeEncodeError as error:
+        if error.reason != _SURROGATES:
+            raise
+        _end(InputError(f"{error.object!r} is not UTF-8: in an argument or a setting"))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+# What a database says that answers but may not, or cannot, write: its place and its reason are the operator's to mend.
+_REFUSALS = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.InterfaceError,
+)
+_SURROGATES = "surrogates not allowed"  # how Python carries bytes of the command line that are not UTF-8
+
+
+def _end(error: EverafterError) -> NoReturn:
+    # as it is, not as markup: names and paths may hold brackets
+    line = Text.assemble(("error:", "red"), " ", error.message.encode(errors="replace").decode())
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+    sys.exit(error.exit_code)

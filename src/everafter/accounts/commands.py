@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from everafter.accounts import keys
@@ -43,7 +44,7 @@ def register(app: typer.Typer) -> None:
         table = Table(Column("id", no_wrap=True), "scope", "name", "made", "last used", "revoked", box=None)
         for key in found:
             times = (key.created_at, key.last_used_at, key.revoked_at)
-            table.add_row(str(key.id), key.scope, key.name, *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times))
+            table.add_row(str(key.id), key.scope, escape(key.name), *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times))
         Console().print(table if found else "no keys yet; `everafter key create --scope ingest` makes one")
 
     @group.command("revoke")

@@ -4,7 +4,7 @@ import os
 import warnings
 from pathlib import Path
 
-from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.errors import DatabaseUnavailableError, SettingsError
 
 
 def start_embedded(data: Path) -> str:
@@ -13,10 +13,14 @@ def start_embedded(data: Path) -> str:
     The server stops when the last process that joined it ends.
 
     Raises:
+        SettingsError: `data` is no folder and cannot be made one.
         DatabaseUnavailableError: the binaries cannot run here; the server's own log is named.
     """
     folder = data / "postgres"
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
         os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback

@@ -52,10 +52,10 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
     data = Path(_value(source, "EVERAFTER_DATA") or ".everafter").absolute()
     playbook = _value(source, "EVERAFTER_PLAYBOOK")
     smtp_url = _value(source, "EVERAFTER_SMTP_URL")
-    if smtp_url and (urlsplit(smtp_url).scheme not in {"smtp", "smtps", "smtp+starttls"} or not urlsplit(smtp_url).hostname):
+    if smtp_url and not _is_url(smtp_url, "smtp", "smtps", "smtp+starttls"):
         raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
     base_url = (_value(source, "EVERAFTER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-    if urlsplit(base_url).scheme not in {"http", "https"} or not urlsplit(base_url).hostname:
+    if not _is_url(base_url, "http", "https"):
         raise SettingsError(f"EVERAFTER_BASE_URL: {base_url!r} is not an http or https URL")
     return Settings(
         database_url=_value(source, "EVERAFTER_DATABASE_URL"),
@@ -65,6 +65,14 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
         base_url=base_url,
         secret=_value(source, "EVERAFTER_SECRET") or _generated_secret(data),
     )
+
+
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, text))
+    except ValueError:  # a port that is no number or too high, a bracket left open
+        return False
 
 
 def _value(env: dict[str, str], name: str) -> str | None:

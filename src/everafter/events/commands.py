@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
             _print(summary)
         for file in summary.files:
             if file.error:
-                Console(stderr=True, highlight=False).print(f"[red]error:[/red] {file.error}", soft_wrap=True)
+                Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(file.error)}", soft_wrap=True)
         if any(file.error for file in summary.files):
             raise typer.Exit(2)
         if any(file.rejected or file.bad_values for file in summary.files):
@@ -62,7 +63,7 @@ async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
 
     def report(source: Source, summary: FileSummary) -> None:
         if source.path not in tasks:
-            tasks[source.path] = bars.add_task(source.path.name, total=max(source.size, 1), rows=0)
+            tasks[source.path] = bars.add_task(escape(source.path.name), total=max(source.size, 1), rows=0)
         bars.update(tasks[source.path], completed=source.position, rows=summary.rows)
 
     async with connection(url, autocommit=True) as conn:
@@ -77,16 +78,19 @@ def _print(summary: ImportSummary) -> None:
         table.add_column(name, justify="right")
     for file in summary.files:
         counts = (file.rows, file.new, file.changed, file.already_there, file.rejected)
-        table.add_row(Path(file.file).name, *(f"{count:,}" for count in counts))
+        table.add_row(escape(Path(file.file).name), *(f"{count:,}" for count in counts))
     console = Console(highlight=False)
     console.print(table)
     for file in summary.files:
+        said: list[str] = []
         if file.ignored_columns:
-            console.print(f"{file.file}: columns that nothing reads: {', '.join(file.ignored_columns)}", soft_wrap=True)
+            said.append(f"columns that nothing reads: {', '.join(file.ignored_columns)}")
         if file.bad_values:
-            console.print(f"{file.file}: {file.bad_values:,} values could not be used; their rows were taken without them")
+            said.append(f"{file.bad_values:,} values could not be used; their rows were taken without them")
         if file.rejects_file:
-            console.print(f"{file.file}: what was refused, and why: {file.rejects_file}", soft_wrap=True)
+            said.append(f"what was refused, and why: {file.rejects_file}")
+        for words in said:
+            console.print(f"{file.file}: {words}", soft_wrap=True, markup=False)
     if summary.waited:
         console.print(f"{summary.waited:,} events that had waited for their supplier were taken in")
     console.print(f"{summary.folded:,} events folded; {summary.seconds:.1f} s")

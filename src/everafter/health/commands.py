@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from everafter.core.db import FrameReader, connection, database_url, migrate
@@ -94,7 +95,7 @@ def _print(told: dict[str, Any]) -> None:
     console = Console()
     now = Standing(**told["standing"])
     then = Standing(**told["since"]) if told["since"] else None
-    console.print(f"[bold]{told['name'] or told['supplier_id']}[/bold]  [dim]{told['supplier_id']}[/dim]")
+    console.print(f"[bold]{escape(told['name'] or told['supplier_id'])}[/bold]  [dim]{told['supplier_id']}[/dim]")
     console.print(_headline(now))
     if now.recorded_differs is not None:
         console.print(
