@@ -58,7 +58,13 @@ async def connection(url: str, *, autocommit: bool = False) -> AsyncGenerator[Co
 def make_pool(url: str, *, size: int = 8) -> Pool:
     """A closed pool of such connections; `await pool.open()` first."""
     return AsyncConnectionPool(
-        url, min_size=1, max_size=size, open=False, timeout=5, kwargs={"options": _OPTIONS, "connect_timeout": 5}
+        url,
+        min_size=1,
+        max_size=size,
+        open=False,
+        timeout=5,
+        reconnect_timeout=3,  # its pauses double until then: with the default a database back after a minute waits one more
+        kwargs={"options": _OPTIONS, "connect_timeout": 5},
     )
 
 
