@@ -43,8 +43,8 @@ def test_the_pool_finds_a_database_that_is_back(database: str) -> None:
     if not path.is_socket():
         pytest.skip("the tests' PostgreSQL listens at no socket")
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = make_conninfo(**{**parts, "host": "127.0.0.1", "port": port})
+        port = int(free.getsockname()[1])
+    url = make_conninfo(database, host="127.0.0.1", port=str(port))
 
     async def check() -> float:
         async with make_pool(url, size=2) as pool:
