@@ -147,9 +147,9 @@ def test_the_specs_milestones_are_there() -> None:
         ({"days_since_login": 8.0, "quiet_days": 4.0, "pace": 0.5}, set()),  # a slow month
         ({"days_since_login": 400.0, "quiet_days": 400.0}, set()),
         ({"days_since_login": None, "quiet_days": None}, set()),
-        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.01}, {"early_silence"}),
+        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.002}, {"early_silence"}),
         ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": None}, set()),
-        ({"days_since_login": 2.0, "quiet_days": 2.0, "silence_chance": 0.01}, set()),
+        ({"days_since_login": 2.0, "quiet_days": 2.0, "silence_chance": 0.002}, set()),
         ({"clients_active_30d": 4, "client_activity": 0.2}, {"low_client_adoption"}),
         ({"clients_active_30d": 4, "client_activity": 0.2, "pace": 0.4, "off_season": True}, set()),
         ({"clients_active_30d": 4, "client_activity": 0.2, "tenure_days": None}, {"low_client_adoption"}),
@@ -228,7 +228,7 @@ def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
     """Otherwise every intervention would look like a success."""
     firing: list[dict[str, Any]] = [
         {"days_since_login": 8.0, "quiet_days": 8.0},
-        {"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.01},
+        {"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.002},
         {"clients_active_30d": 4, "client_activity": 0.2},
         {"limit_ratio": 0.8},
         {"plan": "free"},

@@ -20,7 +20,7 @@ from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
 from everafter.events.body import Gate
-from everafter.events.jobs import FoldLoop, tend
+from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
 from everafter.playbook.loading import load_playbook
 
@@ -73,6 +73,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
         app.state.gate = Gate()
         app.state.live = LiveJudge(url, playbook)
         await pool.open()
+        await prepare_months(pool)
         app.state.fold.start()
         tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
         try:

@@ -99,6 +99,23 @@ MONTHS_AHEAD = 2
 REJECTS_DAYS = 90
 
 
+async def prepare_months(pool: Pool) -> None:
+    """Make the partitions of this month and the next before the first event comes; without a database `tend` does it later.
+
+    A partition that is attached while a row is on its way to events_other makes that insert fail.
+    """
+    try:
+        async with pool.connection() as conn:
+            await conn.set_autocommit(True)
+            try:
+                now = datetime.now(UTC)
+                await ensure_months(conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)])
+            finally:
+                await conn.set_autocommit(False)
+    except Exception:
+        log.exception("the months of events could not be prepared; it is tried again in %.0f s", TEND_SECONDS)
+
+
 async def tend(pool: Pool, fold: FoldLoop) -> None:
     """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, what is old.
 

@@ -7,6 +7,7 @@ import polars as pl
 from psycopg import errors
 
 from everafter.core.db import Connection, copy_frame
+from everafter.core.errors import OverloadedError
 from everafter.events import model
 from everafter.events.model import StoredCounts
 from everafter.events.rules import read_waiting
@@ -53,7 +54,11 @@ async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     if frame.is_empty():
         return StoredCounts(0, 0)
     columns = frame.select("supplier_id", "message_id", "type", _as_text("occurred_at"), _as_text("received_at"), "properties")
-    cursor = await conn.execute(_STORE, [column.to_list() for column in columns.iter_columns()])
+    try:
+        cursor = await conn.execute(_STORE, [column.to_list() for column in columns.iter_columns()])
+    except errors.CheckViolation as error:
+        # the row was on its way to events_other when another session attached the partition of its month
+        raise OverloadedError("the month of these events was just being set up; send them again", retry_after=1) from error
     row = await cursor.fetchone()
     new = int(row[0]) if row else 0
     return StoredCounts(new, frame.height - new)
