@@ -14,7 +14,7 @@ from benchmarks.population import load
 from benchmarks.serving import serve
 from benchmarks.table import Row
 
-REQUESTS, SUPPLIERS, CONNECTIONS = 6_000, 20_000, 16
+REQUESTS, SUPPLIERS, CONNECTIONS = 6_000, 20_000, 12
 
 
 def measure(server: str) -> list[Row]:

@@ -112,7 +112,9 @@ def stored(url: str) -> list[str]:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    yield Cluster(tmp_path / "own")
+    own = Cluster(tmp_path / "own")
+    yield own
+    own.crash()  # it was started again past the library that would stop it
 
 
 def test_crashes_of_the_database_lose_nothing_and_double_nothing(cluster: Cluster, settings: Settings, tmp_path: Path) -> None:

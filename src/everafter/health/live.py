@@ -5,6 +5,7 @@ of a hundred, so under load the work per request falls instead of queueing (docs
 """
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -20,8 +21,9 @@ from everafter.signals.queries import read_inputs_of
 
 _FEATURES_KEPT_SECONDS = 5.0
 _MOST_AT_ONCE = 500
-# After a judgement its callers ask again almost at once; waiting for them fills the next frame instead of alternating two halves.
-_GATHER_SECONDS = 0.003
+# After a judgement its callers ask again almost at once. The next frame waits until as many have come as were answered, or for so
+# long; else those that come a moment too late wait for two judgements (p99 38 ms instead of under 30 at 16 connections).
+_GATHER_SECONDS = 0.008
 
 
 class LiveJudge:
@@ -33,6 +35,7 @@ class LiveJudge:
         self._features: tuple[float, dict[str, int]] = (0.0, {})
         self._waiting: dict[str, list[asyncio.Future[dict[str, Any] | None]]] = {}
         self._working: asyncio.Task[None] | None = None
+        self._answered, self._enough = 0, asyncio.Event()
 
     async def judge(self, supplier_id: str) -> dict[str, Any]:
         """All signals, points and contributions of one supplier, as of now.
@@ -42,6 +45,8 @@ class LiveJudge:
         """
         future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(supplier_id, []).append(future)
+        if self._count() >= self._answered:
+            self._enough.set()
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
         row = await future
@@ -63,7 +68,18 @@ class LiveJudge:
                 for future in futures:
                     if not future.done():
                         future.set_result(rows.get(supplier_id))
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self._gather(sum(len(futures) for futures in batch.values()))
+
+    async def _gather(self, answered: int) -> None:
+        """Wait for as many requests as were just answered, within `_GATHER_SECONDS`; none delays a request that comes alone."""
+        self._answered = answered
+        self._enough.clear()
+        if self._count() < answered:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), _GATHER_SECONDS)
+
+    def _count(self) -> int:
+        return sum(len(futures) for futures in self._waiting.values())
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         was_open = self._reader is not None
