@@ -22,7 +22,7 @@ from everafter.signals.queries import read_inputs_of
 _FEATURES_KEPT_SECONDS = 5.0
 _MOST_AT_ONCE = 500
 # After a judgement its callers ask again almost at once. The next frame waits until as many have come as were answered, or for so
-# long; else those that come a moment too late wait for two judgements (p99 38 ms instead of under 30 at 16 connections).
+# long; else those that come a moment too late wait for two judgements. p99 at 16 connections: 38 ms without, 26 to 31 ms with it.
 _GATHER_SECONDS = 0.008
 
 
