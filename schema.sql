@@ -31,6 +31,30 @@ CREATE FUNCTION everafter.merge_newer(old jsonb, old_at jsonb, new jsonb, new_at
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (old || COALESCE((SELECT jsonb_object_agg(jsonb_each.key, jsonb_each.value) AS jsonb_object_agg FROM jsonb_each(merge_newer.new) jsonb_each(key, value) WHERE everafter.is_newer(merge_newer.old_at, merge_newer.new_at, jsonb_each.key)), '{}'::jsonb));
 
+CREATE TABLE everafter.advice_effects (
+    advice_id text NOT NULL,
+    vendor_type text NOT NULL,
+    told integer NOT NULL,
+    told_better integer NOT NULL,
+    untold integer NOT NULL,
+    untold_better integer NOT NULL,
+    measured_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE everafter.advice_given (
+    supplier_id uuid NOT NULL,
+    advice_id text NOT NULL,
+    given_on date NOT NULL,
+    channel text NOT NULL,
+    vendor_type text,
+    closes text,
+    points_before double precision,
+    taken_at timestamp with time zone,
+    settled_on date,
+    worked boolean,
+    CONSTRAINT advice_given_channel_check CHECK ((channel = ANY (ARRAY['coach'::text, 'email'::text, 'dashboard'::text, 'api'::text])))
+);
+
 CREATE TABLE everafter.api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     key_hash bytea NOT NULL,
@@ -46,6 +70,24 @@ CREATE TABLE everafter.booked_quarters (
     csm_id uuid NOT NULL,
     starts_at timestamp with time zone NOT NULL,
     interaction_id uuid NOT NULL
+);
+
+CREATE TABLE everafter.busy_times (
+    user_id uuid NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT busy_times_check CHECK ((ends_at > starts_at))
+);
+
+CREATE TABLE everafter.calendar_feeds (
+    user_id uuid NOT NULL,
+    url text NOT NULL,
+    allow_private boolean DEFAULT false NOT NULL,
+    etag text,
+    last_modified text,
+    tried_at timestamp with time zone,
+    read_at timestamp with time zone,
+    failure text
 );
 
 CREATE TABLE everafter.churn_risk (
@@ -100,6 +142,12 @@ CREATE TABLE everafter.customer_health (
     playbook_version integer NOT NULL,
     CONSTRAINT customer_health_health_score_check CHECK (((health_score >= 0) AND (health_score <= 100))),
     CONSTRAINT customer_health_risk_level_check CHECK ((risk_level = ANY (ARRAY['healthy'::text, 'at_risk'::text, 'critical'::text])))
+);
+
+CREATE TABLE everafter.days_off (
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    reason text DEFAULT ''::text NOT NULL
 );
 
 CREATE TABLE everafter.event_ids (
@@ -181,6 +229,7 @@ CREATE TABLE everafter.interventions (
     facts jsonb NOT NULL,
     playbook_version integer NOT NULL,
     replay boolean DEFAULT false NOT NULL,
+    succeeded_on date,
     CONSTRAINT interventions_channel_check CHECK ((channel = ANY (ARRAY['email'::text, 'task'::text, 'tip'::text, 'call'::text]))),
     CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['decided'::text, 'withheld'::text, 'held_out'::text])))
 );
@@ -197,6 +246,12 @@ CREATE TABLE everafter.migrations (
     name text NOT NULL,
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE everafter.onboarding_progress (
+    supplier_id uuid NOT NULL,
+    action text NOT NULL,
+    done_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE everafter.outbox (
@@ -350,7 +405,10 @@ CREATE TABLE everafter.success_milestones (
     supplier_id uuid NOT NULL,
     milestone_type text NOT NULL,
     achieved_at timestamp with time zone NOT NULL,
-    celebrated boolean DEFAULT false NOT NULL
+    celebrated boolean DEFAULT false NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    celebrated_in_coach_at timestamp with time zone,
+    celebrated_by_mail_at timestamp with time zone
 );
 
 CREATE TABLE everafter.suppliers (
@@ -383,7 +441,12 @@ CREATE TABLE everafter.support_interactions (
     starts_at timestamp with time zone,
     ends_at timestamp with time zone,
     csm_id uuid,
-    topic text
+    topic text,
+    sequence integer DEFAULT 0 NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    closed_by uuid
 );
 
 CREATE TABLE everafter.suppressions (
@@ -411,6 +474,14 @@ CREATE TABLE everafter.tasks (
     CONSTRAINT tasks_status_check CHECK ((status = ANY (ARRAY['open'::text, 'done'::text, 'dropped'::text])))
 );
 
+CREATE TABLE everafter.ticket_changes (
+    supplier_id uuid NOT NULL,
+    ticket_id text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    CONSTRAINT ticket_changes_state_check CHECK ((state = ANY (ARRAY['opened'::text, 'replied'::text, 'waiting'::text, 'resumed'::text, 'resolved'::text])))
+);
+
 CREATE TABLE everafter.tickets (
     supplier_id uuid NOT NULL,
     ticket_id text NOT NULL,
@@ -419,6 +490,18 @@ CREATE TABLE everafter.tickets (
     opened_at timestamp with time zone,
     last_opened_at timestamp with time zone,
     resolved_at timestamp with time zone
+);
+
+CREATE TABLE everafter.tips_shown (
+    supplier_id uuid NOT NULL,
+    tip_id text NOT NULL,
+    intervention_id uuid NOT NULL,
+    page text,
+    shown_at timestamp with time zone NOT NULL,
+    answer text,
+    answered_at timestamp with time zone,
+    snoozed_until timestamp with time zone,
+    CONSTRAINT tips_shown_answer_check CHECK ((answer = ANY (ARRAY['do'::text, 'later'::text, 'never'::text])))
 );
 
 CREATE TABLE everafter.users (
@@ -433,11 +516,20 @@ CREATE TABLE everafter.users (
     work_until time without time zone DEFAULT '17:00:00'::time without time zone NOT NULL,
     work_days integer[] DEFAULT '{1,2,3,4,5}'::integer[] NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    buffer_minutes integer DEFAULT 15 NOT NULL,
+    holidays text,
+    CONSTRAINT users_buffer_minutes_check CHECK ((((buffer_minutes >= 0) AND (buffer_minutes <= 120)) AND ((buffer_minutes % 15) = 0))),
     CONSTRAINT users_email_check CHECK ((email = lower(email))),
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'lead'::text, 'member'::text, 'observer'::text])))
 );
 
 ALTER TABLE ONLY everafter.events ATTACH PARTITION everafter.events_other DEFAULT;
+
+ALTER TABLE ONLY everafter.advice_effects
+    ADD CONSTRAINT advice_effects_pkey PRIMARY KEY (advice_id, vendor_type);
+
+ALTER TABLE ONLY everafter.advice_given
+    ADD CONSTRAINT advice_given_pkey PRIMARY KEY (supplier_id, advice_id, given_on);
 
 ALTER TABLE ONLY everafter.api_keys
     ADD CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash);
@@ -448,6 +540,12 @@ ALTER TABLE ONLY everafter.api_keys
 ALTER TABLE ONLY everafter.booked_quarters
     ADD CONSTRAINT booked_quarters_pkey PRIMARY KEY (csm_id, starts_at);
 
+ALTER TABLE ONLY everafter.busy_times
+    ADD CONSTRAINT busy_times_pkey PRIMARY KEY (user_id, starts_at, ends_at);
+
+ALTER TABLE ONLY everafter.calendar_feeds
+    ADD CONSTRAINT calendar_feeds_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY everafter.churn_risk
     ADD CONSTRAINT churn_risk_pkey PRIMARY KEY (calculated_on, supplier_id);
 
@@ -456,6 +554,9 @@ ALTER TABLE ONLY everafter.clients
 
 ALTER TABLE ONLY everafter.customer_health
     ADD CONSTRAINT customer_health_pkey PRIMARY KEY (calculated_on, supplier_id);
+
+ALTER TABLE ONLY everafter.days_off
+    ADD CONSTRAINT days_off_pkey PRIMARY KEY (user_id, day);
 
 ALTER TABLE ONLY everafter.event_ids
     ADD CONSTRAINT event_ids_pkey PRIMARY KEY (supplier_id, message_hash);
@@ -480,6 +581,9 @@ ALTER TABLE ONLY everafter.mail_pause
 
 ALTER TABLE ONLY everafter.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY everafter.onboarding_progress
+    ADD CONSTRAINT onboarding_progress_pkey PRIMARY KEY (supplier_id, action);
 
 ALTER TABLE ONLY everafter.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (supplier_id, id);
@@ -526,14 +630,22 @@ ALTER TABLE ONLY everafter.suppressions
 ALTER TABLE ONLY everafter.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (supplier_id, id);
 
+ALTER TABLE ONLY everafter.ticket_changes
+    ADD CONSTRAINT ticket_changes_pkey PRIMARY KEY (supplier_id, ticket_id, at, state);
+
 ALTER TABLE ONLY everafter.tickets
     ADD CONSTRAINT tickets_pkey PRIMARY KEY (supplier_id, ticket_id);
+
+ALTER TABLE ONLY everafter.tips_shown
+    ADD CONSTRAINT tips_shown_pkey PRIMARY KEY (supplier_id, tip_id);
 
 ALTER TABLE ONLY everafter.users
     ADD CONSTRAINT users_email_key UNIQUE (email);
 
 ALTER TABLE ONLY everafter.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX advice_unsettled ON everafter.advice_given USING btree (given_on) WHERE (settled_on IS NULL);
 
 CREATE INDEX events_supplier_time ON ONLY everafter.events USING btree (supplier_id, occurred_at);
 
@@ -544,6 +656,8 @@ CREATE INDEX events_pending_seq ON everafter.events_pending USING btree (seq);
 CREATE INDEX idempotency_keys_age ON everafter.idempotency_keys USING brin (created_at);
 
 CREATE INDEX interventions_recent ON everafter.interventions USING btree (decided_on DESC, supplier_id);
+
+CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE ((status <> 'withheld'::text) AND (succeeded_on IS NULL));
 
 CREATE INDEX outbox_address ON everafter.outbox USING btree (lower(to_email)) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text]));
 
@@ -574,11 +688,23 @@ ALTER INDEX everafter.events_supplier_time ATTACH PARTITION everafter.events_oth
 ALTER TABLE ONLY everafter.booked_quarters
     ADD CONSTRAINT booked_quarters_csm_id_fkey FOREIGN KEY (csm_id) REFERENCES everafter.users(id);
 
+ALTER TABLE ONLY everafter.busy_times
+    ADD CONSTRAINT busy_times_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY everafter.calendar_feeds
+    ADD CONSTRAINT calendar_feeds_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY everafter.days_off
+    ADD CONSTRAINT days_off_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY everafter.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY everafter.success_milestones
     ADD CONSTRAINT success_milestones_supplier_id_fkey FOREIGN KEY (supplier_id) REFERENCES everafter.suppliers(id);
+
+ALTER TABLE ONLY everafter.support_interactions
+    ADD CONSTRAINT support_interactions_closed_by_fkey FOREIGN KEY (closed_by) REFERENCES everafter.users(id);
 
 ALTER TABLE ONLY everafter.support_interactions
     ADD CONSTRAINT support_interactions_csm_id_fkey FOREIGN KEY (csm_id) REFERENCES everafter.users(id);

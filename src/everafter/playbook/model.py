@@ -113,20 +113,62 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
-    """Actions expected by a day of the account's life; `if_missed` names the action taken when they are not there."""
+    """Actions expected by a day of the account's life; `if_missed` names the action taken when they are not there.
+
+    vendor_types: whose path has it; empty: everyone's. when: a condition over signals; where it is not true the step is not asked.
+    success_metric: the one of `actions` that says the step has worked. milestone, celebration: what completing it reaches, and the
+    action that celebrates it.
+    """
 
     day: Annotated[int, Meta(ge=0)]
     actions: list[Name]
     title: str
     if_missed: Name | None = None
+    vendor_types: list[Name] = field(default_factory=list)
+    when: str | None = None
+    success_metric: Name | None = None
+    milestone: Name | None = None
+    celebration: Name | None = None
+
+
+class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one action stands in the supplier's checklist, and where on the platform it is done (a path).
+
+    done_when: a condition over signals that says it is done; null: one of the actions that have an event of their own.
+    """
+
+    title: str
+    hint: str = ""
+    url: str | None = None
+    done_when: str | None = None
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class OnboardingPace(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long a step may take: behind after so many days past its day, stuck after so many. In a slack month days count less,
+    but no less than `least_pace`."""
+
+    behind_after_days: Annotated[float, Meta(ge=0)] = 1
+    stuck_after_days: Annotated[float, Meta(gt=0)] = 7
+    least_pace: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    lasts_days: Annotated[int, Meta(ge=1)] = 90
 
 
 class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
-    """An achievement worth celebrating. when: an SQL expression over signals; null: recorded by the API or by its own event."""
+    """An achievement worth celebrating. when: an SQL expression over signals; null: recorded by the API or by its own event.
+
+    celebrate: where. template: of the message, for "email". certificate: whether a certificate goes with it. fresh_days: what was
+    reached longer ago than this is recorded and not celebrated any more.
+    """
 
     title: str
     celebration: str
     when: str | None = None
+    celebrate: list[Literal["coach", "email"]] = field(default_factory=lambda: ["coach"])
+    template: str | None = None
+    certificate: bool = False
+    fresh_days: Annotated[int, Meta(ge=1)] = 14
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,6 +181,69 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
     action_label: str
     action_url: str
     closes: Dimension | None = None
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Tip(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing the coach may say, at the right place and moment; it passes the same gate as every intervention.
+
+    when, success: SQL expressions over signals. pages: of the platform, `*` stands for anything; empty: every page. vendor_types:
+    empty: every trade. season: shown only in or off season. `{signal}` in title, body and reason is replaced by the supplier's
+    number. translations: by language ("de"), any of title, body, reason, action_label.
+    """
+
+    when: str
+    title: str
+    body: str
+    reason: str
+    action_label: str
+    action_url: str
+    success: str
+    pages: list[str] = field(default_factory=list)
+    vendor_types: list[Name] = field(default_factory=list)
+    season: Literal["any", "in", "off"] = "any"
+    priority: Annotated[int, Meta(ge=0, le=100)] = 50
+    cooldown_days: Annotated[int, Meta(ge=1, le=400)] = 60
+    success_days: Annotated[int, Meta(ge=1, le=365)] = 14
+    holdout: Share = 0.1
+    enabled: bool = True
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Coach(Struct, frozen=True, forbid_unknown_fields=True):
+    """The coach inside the platform. hours_between_tips: at least, whatever the week's budget leaves. call_when: a condition over
+    signals; where it is true a call is offered, of kind call_type. next_steps: how many recommendations its panel lists."""
+
+    enabled: bool = True
+    hours_between_tips: Annotated[float, Meta(ge=0)] = 20
+    call_when: str = "risk_level IN ('at_risk', 'critical') OR churn_level = 'high'"
+    call_type: Name = "success_call"
+    next_steps: Annotated[int, Meta(ge=0, le=10)] = 3
+    language: Annotated[str, Meta(pattern="^[a-z]{2}$")] = "en"
+
+
+class Clocks(Struct, frozen=True, forbid_unknown_fields=True):
+    """Business hours within which a ticket of one priority is to be answered first, and resolved."""
+
+    reply_hours: Positive
+    resolve_hours: Positive
+
+
+class Support(Struct, frozen=True, forbid_unknown_fields=True):
+    """When support is there (the ticket clocks run only then) and what it promises.
+
+    work_days: ISO weekdays. holidays: ISO 3166 ("GB", "GB-ENG"); null: none are kept. closed_on: further days (2026-12-24).
+    clocks: by priority; "normal" is used for every other. remind_hours: before a call.
+    """
+
+    timezone: str = "UTC"
+    open_from: ClockTime = "09:00"
+    open_until: ClockTime = "17:00"
+    work_days: list[Annotated[int, Meta(ge=1, le=7)]] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    holidays: str | None = None
+    closed_on: list[Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]] = field(default_factory=list)
+    clocks: dict[Name, Clocks] = field(default_factory=lambda: {"normal": Clocks(8, 24)})
+    remind_hours: list[Positive] = field(default_factory=lambda: [24, 1])
 
 
 class Mistake(Struct, frozen=True):
@@ -168,6 +273,12 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     attention: Attention = Attention()
     holdout: Holdout = Holdout()
     onboarding: dict[Name, OnboardingStep] = field(default_factory=dict)
+    onboarding_actions: dict[Name, OnboardingAction] = field(default_factory=dict)
+    onboarding_pace: OnboardingPace = OnboardingPace()
     milestones: dict[Name, Milestone] = field(default_factory=dict)
     recommendations: dict[Name, Recommendation] = field(default_factory=dict)
+    couples: dict[Name, Recommendation] = field(default_factory=dict)
+    coach: Coach = Coach()
+    tips: dict[Name, Tip] = field(default_factory=dict)
+    support: Support = Support()
     event_names: dict[str, Name] = field(default_factory=dict)

@@ -266,13 +266,25 @@ _STRANGER = pl.DataFrame(
     schema=SIGNAL_SCHEMA,
 ).with_columns(pl.lit(None, pl.Int64).alias(name) for name in ("mrr_minor", "days_to_next_wedding", "onboarding_steps_due"))
 
-_CONDITIONS = (("triggers", "when"), ("triggers", "success"), ("milestones", "when"), ("recommendations", "when"))
+_CONDITIONS = (
+    ("triggers", "when"),
+    ("triggers", "success"),
+    ("onboarding", "when"),
+    ("onboarding_actions", "done_when"),
+    ("milestones", "when"),
+    ("recommendations", "when"),
+    ("tips", "when"),
+    ("tips", "success"),
+)
 _SENTENCES = (
     ("triggers", "reason"),
     ("milestones", "celebration"),
     ("recommendations", "title"),
     ("recommendations", "body"),
     ("recommendations", "reason"),
+    ("tips", "title"),
+    ("tips", "body"),
+    ("tips", "reason"),
 )
 
 

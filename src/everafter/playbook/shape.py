@@ -21,6 +21,8 @@ Finding = tuple[Path, str, str, bool]
 _PATTERN_WORDS = {
     "^[a-z][a-z0-9_]*$": "a name of small letters, digits and _ that begins with a letter",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": 'a time of day such as "20:00"',
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
+    "^[a-z]{2}$": 'a language such as "en"',
 }
 _UNITS_IN_WORDS = {"day", "days", "hour", "hours", "week", "weeks", "percent", "%"}
 
