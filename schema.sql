@@ -407,6 +407,7 @@ CREATE TABLE everafter.success_milestones (
     achieved_at timestamp with time zone NOT NULL,
     celebrated boolean DEFAULT false NOT NULL,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    fresh boolean DEFAULT true NOT NULL,
     celebrated_in_coach_at timestamp with time zone,
     celebrated_by_mail_at timestamp with time zone
 );

@@ -27,7 +27,7 @@ def judge(inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids
     frame = inputs.filter(pl.col("subscription").fill_null("active") != "cancelled")
     frame = add_season_trend(add_pace(frame, playbook, as_of), playbook, as_of)
     frame = compute_signals(frame, playbook, as_of, feature_ids)
-    frame = add_onboarding(frame, playbook, as_of)
+    frame = add_onboarding(frame, playbook, as_of, feature_ids)
     return score_churn(score_health(frame, playbook.segments, playbook.health), playbook.churn)
 
 

@@ -22,8 +22,9 @@ from everafter.daily.model import RunSummary, add_slices, summarize_slice
 from everafter.daily.rules import churn_rows, health_rows, judge
 from everafter.interventions import rules as gate
 from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
-from everafter.onboarding.queries import read_recorded, record_milestones
-from everafter.onboarding.rules import find_milestones
+from everafter.onboarding.model import Watch
+from everafter.onboarding.queries import get_watch, join_progress, keep_progress, read_progress, record_milestones
+from everafter.onboarding.rules import find_milestones, find_progress, tell_fresh
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
 from everafter.pulse.queries import fold_pending, get_feature_ids
@@ -45,6 +46,7 @@ class Context:
     playbook_version: int
     replay: bool
     from_events: bool
+    watch: Watch
 
     @property
     def cooldown_days(self) -> int:
@@ -59,7 +61,6 @@ class SliceInputs:
     suppliers: pl.DataFrame
     ledger: pl.DataFrame
     open_tasks: pl.DataFrame
-    recorded: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class SliceVerdicts:
     messages: pl.DataFrame
     tasks: pl.DataFrame
     milestones: pl.DataFrame
+    progress: pl.DataFrame
     summary: dict[str, Any]
 
 
@@ -154,6 +156,7 @@ async def _open_run(
         playbook_version=version,
         replay=replay,
         from_events=as_of is not None and last_event is not None and last_event >= moment,
+        watch=await get_watch(conn, playbook, moment.date()),
     )
     return context, total, after
 
@@ -208,15 +211,15 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str) ->
         suppliers = await read_past_inputs(reader, context.feature_ids, context.as_of, after=after, last=last)
     else:
         suppliers = await read_inputs(reader, after=after, last=last)
+    progress = await asyncio.to_thread(read_progress, reader, context.playbook, context.as_of, after=after, last=last)
     return SliceInputs(
         after,
         last,
-        suppliers,
+        join_progress(suppliers, progress),
         await read_ledger(
             reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days, replay=context.replay
         ),
         await read_open_tasks(reader, after=after, last=last),
-        await read_recorded(reader, list(context.playbook.milestones), after=after, last=last),
     )
 
 
@@ -234,7 +237,8 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         verdicts=verdicts,
         messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
         tasks=gate.tasks_of(verdicts, judged, replay=context.replay),
-        milestones=find_milestones(judged, playbook, as_of, inputs.recorded),
+        milestones=tell_fresh(find_milestones(judged, playbook, as_of), judged, playbook, context.watch, as_of),
+        progress=find_progress(judged, playbook, as_of),
         summary=summarize_slice(judged, passed),
     )
 
@@ -245,4 +249,5 @@ async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, con
         await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
         await insert_verdicts(conn, rows.verdicts, rows.messages, rows.tasks)
         await record_milestones(conn, rows.milestones)
+        await keep_progress(conn, rows.progress)
         await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)

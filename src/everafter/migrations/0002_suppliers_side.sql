@@ -4,7 +4,8 @@
 -- ── onboarding and celebrations ────────────────────────────────────────────────────────────────────────────────────
 
 -- Actions of the onboarding path that no event dates (several couples active, a condition of the playbook): when one was first
--- noticed. What has an event of its own stands in the pulse with its exact moment, late ones included.
+-- noticed; and what the platform reported by the API. What has an event of its own stands in the pulse with its exact moment, late
+-- ones included.
 CREATE TABLE onboarding_progress (
   supplier_id  uuid NOT NULL,
   action       text NOT NULL,
@@ -15,6 +16,7 @@ CREATE TABLE onboarding_progress (
 -- `celebrated` says that it was, by either way; each way happens once.
 ALTER TABLE success_milestones
   ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT now(),
+  ADD COLUMN fresh boolean NOT NULL DEFAULT true,   -- false: noticed by the first to look, perhaps years after; not celebrated
   ADD COLUMN celebrated_in_coach_at timestamptz,
   ADD COLUMN celebrated_by_mail_at timestamptz;
 
@@ -82,6 +84,24 @@ CREATE TABLE ticket_changes (
   state        text NOT NULL CHECK (state IN ('opened', 'replied', 'waiting', 'resumed', 'resolved')),
   PRIMARY KEY (supplier_id, ticket_id, at, state)
 );
+-- Of tickets told before there was this table: what their row still knows.
+INSERT INTO ticket_changes (supplier_id, ticket_id, at, state)
+SELECT supplier_id, ticket_id, at, state
+FROM tickets CROSS JOIN LATERAL (VALUES (opened_at, 'opened'), (last_opened_at, 'opened'), (resolved_at, 'resolved')) AS told (at, state)
+WHERE at IS NOT NULL
+ON CONFLICT DO NOTHING;
+
+CREATE INDEX tickets_open ON tickets (supplier_id, ticket_id)
+  WHERE last_opened_at IS NOT NULL AND coalesce(resolved_at < last_opened_at, true);
+CREATE INDEX tickets_latest ON tickets (opened_at DESC, supplier_id, ticket_id) WHERE opened_at IS NOT NULL;
+CREATE INDEX tickets_resolved ON tickets (resolved_at);
+
+-- A ticket that runs late has one open task, whichever of its clocks it is.
+ALTER TABLE tasks ADD COLUMN ticket_id text;   -- null: the task is about no ticket
+CREATE UNIQUE INDEX tasks_ticket ON tasks (supplier_id, ticket_id) WHERE kind = 'ticket_overdue' AND status = 'open';
+
+-- Calls that are still to be held, or to be told how they went.
+CREATE INDEX support_interactions_calls ON support_interactions (starts_at) WHERE starts_at IS NOT NULL AND outcome IS NULL;
 
 -- ── advice, and what came of it ────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,8 @@
 """The onboarding path and milestones: what is read off a supplier's row, and what the API takes and gives."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import polars as pl
@@ -25,8 +26,26 @@ ACTION_TIMES = {
 SEVERAL_ACTIVE = 3
 """So many couples active in 30 days are the spec's `multiple_clients_active`."""
 
-ACTIONS = (*ACTION_TIMES, "multiple_clients_active", "fully_activated")
-"""All that an onboarding step may ask for."""
+ACTIVATED = "fully_activated"
+"""The milestone at the end of the path, and the action that stands for everything else being done."""
+
+ACTIONS = (*ACTION_TIMES, "multiple_clients_active", ACTIVATED)
+"""Actions that are known without being declared in the playbook."""
+
+MOST_BITS = 60
+"""So many actions, steps or milestones fit into the masks by which a run carries them."""
+
+PathState = Literal["on_track", "behind", "stuck", "done"]
+
+CHECKLIST_TITLES = {
+    "en": "Getting started",
+    "de": "Die ersten Schritte",
+    "fr": "Premiers pas",
+    "es": "Primeros pasos",
+    "it": "Primi passi",
+    "nl": "De eerste stappen",
+    "pt": "Primeiros passos",
+}
 
 MILESTONE_TIMES = {
     "account_created": "account_created_at",
@@ -47,6 +66,30 @@ MILESTONES_SCHEMA: dict[str, Any] = {
     "achieved_at": TIME,
 }
 
+PROGRESS_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "recorded": pl.Int64(),
+    "onboarding_kept": pl.Int64(),
+    "activated_at": TIME,
+    "activation_shown": pl.Boolean(),
+}
+
+
+KEPT_SCHEMA: dict[str, Any] = {"supplier_id": pl.String(), "action": pl.String(), "done_at": TIME}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Since when somebody has looked for milestones, so that what is noticed now is known to be new.
+
+    since: the moment of the last finished run before this one, null: there was none. names: the milestones it looked for, by the
+    conditions of today.
+    """
+
+    since: datetime | None
+    names: frozenset[str]
+
+
 MilestoneType = Annotated[
     str,
     Meta(
@@ -55,6 +98,45 @@ MilestoneType = Annotated[
         examples=["first_form", "ten_clients", "first_automation"],
     ),
 ]
+
+
+class ChecklistAction(Struct, frozen=True):
+    """One thing to do. `url`: a path on the platform, null when it is not done there."""
+
+    id: str
+    title: str
+    hint: str
+    url: str | None
+    done: bool
+
+
+class ChecklistStep(Struct, frozen=True):
+    """A step of the path. `due_on`: in the supplier's time zone; null when the account's beginning is not known."""
+
+    id: str
+    title: str
+    done: bool
+    due_on: date | None
+    actions: list[ChecklistAction]
+
+
+class Checklist(Struct, frozen=True):
+    """The supplier's own view of the path; `done` of `total` steps."""
+
+    title: str
+    done: int
+    total: int
+    state: PathState
+    steps: list[ChecklistStep]
+
+
+class Celebration(Struct, frozen=True):
+    """A milestone that waits for its celebration. `certificate`: whether a certificate goes with it."""
+
+    milestone_type: str
+    title: str
+    body: str
+    certificate: bool
 
 
 class MilestoneRequest(Struct, frozen=True):

@@ -1,6 +1,8 @@
-"""Milestones in the database. Nothing here commits."""
+"""Milestones and the path's progress in the database. Nothing here commits."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -8,7 +10,10 @@ from psycopg.errors import ForeignKeyViolation
 
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
-from everafter.onboarding.model import MILESTONE_TIMES
+from everafter.onboarding.model import MILESTONE_TIMES, PROGRESS_SCHEMA, Celebration, Watch
+from everafter.onboarding.path_rules import path_of
+from everafter.onboarding.rules import celebration_of, find_milestones, find_progress, tell_fresh
+from everafter.playbook.model import Playbook
 
 
 async def record_milestone(
@@ -42,18 +47,73 @@ async def record_milestone(
     return False, row[0], row[1]
 
 
-async def read_recorded(reader: FrameReader, names: list[str], *, after: str, last: str) -> pl.DataFrame:
-    """supplier_id and `recorded`, a bit for each of `names` that stands recorded; bounds as in the run's slices."""
-    frame = await reader.fetch(
-        "SELECT supplier_id::text, sum(1::bigint << (array_position({names}::text[], milestone_type) - 1))::bigint AS recorded"
-        " FROM success_milestones"
-        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type = ANY ({names}::text[])"
-        " GROUP BY supplier_id",
-        names=names,
+def read_progress(reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str) -> pl.DataFrame:
+    """What was recorded and noticed before of a slice's suppliers, for `add_onboarding` and `find_milestones`. Blocks.
+
+    Returns:
+        PROGRESS_SCHEMA, a row for each supplier of whom there is something: `recorded`, a bit for each of the playbook's
+        milestones; `onboarding_kept`, a bit for each action of the path kept by `as_of`; activated_at; activation_shown: it was
+        celebrated in the coach.
+    """
+    frame = reader.read(
+        "SELECT supplier_id::text, sum(recorded)::bigint AS recorded, sum(kept)::bigint AS onboarding_kept,"
+        " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
+        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
+        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
+        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM success_milestones"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid"
+        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action) - 1), NULL, false"
+        " FROM onboarding_progress WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid"
+        " AND action = ANY ({actions}::text[]) AND done_at <= {as_of}) found GROUP BY supplier_id",
+        names=list(playbook.milestones),
+        actions=list(path_of(playbook).actions),
+        as_of=as_of,
         after=after,
         last=last,
     )
-    return frame.cast({"supplier_id": pl.String(), "recorded": pl.Int64()})
+    return frame.cast(pl.Schema(PROGRESS_SCHEMA))
+
+
+def read_progress_of(reader: FrameReader, playbook: Playbook, as_of: datetime, supplier_ids: list[str]) -> pl.DataFrame:
+    """The same for these suppliers. Blocks."""
+    frame = reader.read(
+        "SELECT supplier_id::text, sum(recorded)::bigint AS recorded, sum(kept)::bigint AS onboarding_kept,"
+        " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
+        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
+        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
+        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM success_milestones"
+        " WHERE supplier_id = ANY ({ids}::uuid[])"
+        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action) - 1), NULL, false"
+        " FROM onboarding_progress WHERE supplier_id = ANY ({ids}::uuid[])"
+        " AND action = ANY ({actions}::text[]) AND done_at <= {as_of}) found GROUP BY supplier_id",
+        names=list(playbook.milestones),
+        actions=list(path_of(playbook).actions),
+        as_of=as_of,
+        ids=supplier_ids,
+    )
+    return frame.cast(pl.Schema(PROGRESS_SCHEMA))
+
+
+def join_progress(suppliers: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFrame:
+    """The suppliers' rows with what was kept of each, in their order; nothing is 0, null or false."""
+    return suppliers.join(progress, on="supplier_id", how="left", maintain_order="left").with_columns(
+        pl.col("recorded", "onboarding_kept").fill_null(0), pl.col("activation_shown").fill_null(False)
+    )
+
+
+async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch:
+    """Since when the playbook's milestones have been looked for: by the last finished run of a day before `before`."""
+    cursor = await conn.execute(
+        "SELECT r.as_of, v.source::jsonb -> 'milestones' FROM runs r JOIN playbook_versions v ON v.version = r.playbook_version"
+        " WHERE r.run_on < %s AND r.finished_at IS NOT NULL ORDER BY r.run_on DESC LIMIT 1",
+        [before],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return Watch(None, frozenset())
+    looked_for: dict[str, dict[str, Any]] = row[1] or {}
+    names = (name for name, milestone in playbook.milestones.items() if name in looked_for)
+    return Watch(row[0], frozenset(name for name in names if looked_for[name].get("when") == playbook.milestones[name].when))
 
 
 async def keep_earliest(conn: Connection, pulse: pl.DataFrame) -> None:
@@ -76,22 +136,113 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     By COPY through a temporary table: a first run finds half a million, and 56,000 took 0.47 s so against 0.82 s as arrays.
 
     Args:
-        frame: as `rules.find_milestones` gives it, each (supplier, type) once.
+        frame: as `rules.find_milestones` gives it, each (supplier, type) once; with `fresh` (rules.tell_fresh), else all are.
     """
     if frame.is_empty():
         return 0
     await conn.execute(
-        "CREATE TEMP TABLE found_milestones (supplier_id uuid, milestone_type text, achieved_at timestamptz) ON COMMIT DROP"
+        "CREATE TEMP TABLE found_milestones (supplier_id uuid, milestone_type text, achieved_at timestamptz,"
+        " fresh boolean NOT NULL DEFAULT true) ON COMMIT DROP"
     )
     await copy_frame(conn, "found_milestones", frame)
     cursor = await conn.execute(
-        "INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at)"
-        " SELECT supplier_id, milestone_type, achieved_at FROM found_milestones ORDER BY supplier_id, milestone_type"
+        "INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at, fresh)"
+        " SELECT supplier_id, milestone_type, achieved_at, fresh FROM found_milestones ORDER BY supplier_id, milestone_type"
         " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at = excluded.achieved_at"
         " WHERE excluded.achieved_at < m.achieved_at"
     )
     await conn.execute("DROP TABLE found_milestones")
     return cursor.rowcount
+
+
+async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
+    """Keep actions of the path that were noticed or reported; of two times the earlier. Gives how many rows were written.
+
+    Args:
+        frame: KEPT_SCHEMA, each (supplier, action) once.
+    """
+    if frame.is_empty():
+        return 0
+    await conn.execute("CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON COMMIT DROP")
+    await copy_frame(conn, "found_progress", frame)
+    cursor = await conn.execute(
+        "INSERT INTO onboarding_progress AS p (supplier_id, action, done_at)"
+        " SELECT supplier_id, action, done_at FROM found_progress ORDER BY supplier_id, action"
+        " ON CONFLICT (supplier_id, action) DO UPDATE SET done_at = excluded.done_at WHERE excluded.done_at < p.done_at"
+    )
+    await conn.execute("DROP TABLE found_progress")
+    return cursor.rowcount
+
+
+async def record_reached(
+    conn: Connection, judged: Mapping[str, Any] | pl.DataFrame, playbook: Playbook, as_of: datetime
+) -> list[tuple[str, str]]:
+    """Record what live judged suppliers have just reached: milestones, and actions of the path that no event dates.
+
+    Costs no statement when there is nothing new. Safe at the same time as a run and as itself: each is recorded once, and of two
+    moments the earlier stays.
+
+    Args:
+        judged: a row of health.live, or a frame of such rows.
+
+    Returns:
+        (supplier id, milestone) of those recorded now, and by this call.
+    """
+    frame = judged if isinstance(judged, pl.DataFrame) else pl.DataFrame([dict(judged)], infer_schema_length=None)
+    kept = find_progress(frame, playbook, as_of)
+    if not kept.is_empty():
+        await conn.execute(
+            "INSERT INTO onboarding_progress (supplier_id, action, done_at)"
+            " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) ON CONFLICT (supplier_id, action) DO NOTHING",
+            [kept["supplier_id"].to_list(), kept["action"].to_list(), kept["done_at"].to_list()],
+        )
+    found = find_milestones(frame, playbook, as_of)
+    if found.is_empty():
+        return []
+    found = tell_fresh(found, frame, playbook, await get_watch(conn, playbook, as_of.date() + timedelta(days=1)), as_of)
+    cursor = await conn.execute(
+        "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at, fresh)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::boolean[])"
+        " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING supplier_id::text, milestone_type",
+        [found[name].to_list() for name in ("supplier_id", "milestone_type", "achieved_at", "fresh")],
+    )
+    return await cursor.fetchall()
+
+
+async def next_celebration(
+    conn: Connection,
+    supplier_id: UUID,
+    playbook: Playbook,
+    now: datetime,
+    facts: Mapping[str, Any] | None = None,
+    language: str = "en",
+) -> Celebration | None:
+    """The milestone to celebrate in the coach next: one with a certificate before others, then the latest; null when none waits.
+
+    Args:
+        facts: the supplier's name and signals (its judged row), said in the text.
+    """
+    days = {name: m.fresh_days for name, m in playbook.milestones.items() if "coach" in m.celebrate}
+    cursor = await conn.execute(
+        "SELECT m.milestone_type FROM success_milestones m"
+        " JOIN unnest(%s::text[], %s::integer[], %s::boolean[]) AS kind (name, days, certificate) ON kind.name = m.milestone_type"
+        " WHERE m.supplier_id = %s AND m.celebrated_in_coach_at IS NULL AND m.fresh"
+        " AND m.achieved_at > %s::timestamptz - make_interval(days => kind.days)"
+        " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1",
+        [list(days), list(days.values()), [playbook.milestones[name].certificate for name in days], supplier_id, now],
+    )
+    row = await cursor.fetchone()
+    return None if row is None else celebration_of(playbook, row[0], facts or {}, language)
+
+
+async def claim_celebration(conn: Connection, supplier_id: UUID, milestone_type: str, now: datetime) -> bool:
+    """Take the one right to celebrate a milestone in the coach; true for exactly one of all who ask."""
+    cursor = await conn.execute(
+        "UPDATE success_milestones SET celebrated_in_coach_at = %s, celebrated = true"
+        " WHERE supplier_id = %s AND milestone_type = %s AND celebrated_in_coach_at IS NULL",
+        [now, supplier_id, milestone_type],
+    )
+    return cursor.rowcount == 1
 
 
 async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str, datetime, bool]]:

@@ -1,80 +1,121 @@
-"""How far a supplier is on the onboarding path, and what it has achieved. Pure, for one row or a million."""
+"""The onboarding path as the supplier sees it, and what it has achieved. Pure."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from everafter.core.errors import UnprocessableError
 from everafter.onboarding.model import (
     ACTION_TIMES,
+    ACTIVATED,
+    CHECKLIST_TITLES,
+    KEPT_SCHEMA,
     MILESTONE_TIMES,
     MILESTONES_SCHEMA,
-    SEVERAL_ACTIVE,
     TEN,
     TIME,
+    Celebration,
+    Checklist,
+    ChecklistAction,
+    ChecklistStep,
+    Watch,
 )
+from everafter.onboarding.path_rules import add_onboarding as add_onboarding  # one door for those who judge a frame
+from everafter.onboarding.path_rules import path_of
 from everafter.playbook.model import Milestone, Playbook
 from everafter.playbook.rules import compile_condition
 from everafter.pulse.model import moment
+from everafter.signals.wording import say
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
-def add_onboarding(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with the onboarding signals.
+def checklist(row: Mapping[str, Any], playbook: Playbook, as_of: datetime, language: str = "en") -> Checklist | None:
+    """The path as one supplier sees it.
 
     Args:
-        frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not seen) and
-            clients_active_30d. `activated_at`, when it is there, is the moment the path was completed before: who once
-            finished it stays finished, also when couples go quiet after the season.
-        as_of: aware; what happened later is not seen.
+        row: one judged row (health.live, or `add_onboarding` of a frame): the onboarding signals, onboarding_actions,
+            onboarding_asked, account_created_at, and where they are there timezone, activated_at, activation_shown.
+        language: of the reader ("de", "de-AT"); what is not translated stands in the playbook's own words.
 
     Returns:
-        The same rows and, added or replaced: onboarding_steps_done Int64; onboarding_steps_due Int64, steps whose day has
-        come; onboarding_days_behind Float64, days since the day of the oldest due step that is not done (null: none such);
-        fully_activated Boolean. Without account_created the path has no beginning: due and behind are null.
+        Null when there is no path for this supplier, when its time is over, and when it is done and that was celebrated in the
+        coach or is longer ago than the milestone is celebrated.
     """
-    steps = list(playbook.onboarding.values())
-    asked = sorted({action for step in steps for action in step.actions} - {"fully_activated"})
-    began = pl.when(pl.col("account_created_at") <= moment(as_of)).then(pl.col("account_created_at"))
-    age = (moment(as_of) - began).dt.total_microseconds() / 86_400_000_000
-    # in passes, so that no expression holds another many times over
-    frame = frame.with_columns(age.alias("_age"), *(_is_done(action, as_of).alias(f"_{action}") for action in asked))
-    activated = pl.all_horizontal([f"_{action}" for action in asked]) if asked else pl.lit(False)
-    if "activated_at" in frame.columns:
-        activated = activated | (pl.col("activated_at") <= moment(as_of)).fill_null(False)
-    frame = frame.with_columns(activated.alias("fully_activated"))
-    column = {action: f"_{action}" for action in asked} | {"fully_activated": "fully_activated"}
-    done = [
-        pl.col("fully_activated") | pl.all_horizontal([pl.lit(True), *(column[action] for action in step.actions)])
-        for step in steps
-    ]
-    frame = frame.with_columns(is_done.alias(f"_done_{number}") for number, is_done in enumerate(done))
-    made = [pl.col(f"_done_{number}") for number in range(len(steps))]
-    due = [pl.col("_age") >= step.day for step in steps]
-    late = [
-        pl.when(is_due & ~is_done).then(pl.col("_age") - step.day) for step, is_due, is_done in zip(steps, due, made, strict=True)
-    ]
-    return frame.with_columns(
-        _count(made).alias("onboarding_steps_done"),
-        pl.when(pl.col("_age").is_not_null()).then(_count(due)).alias("onboarding_steps_due"),
-        pl.max_horizontal([pl.lit(None, dtype=pl.Float64), *late]).alias("onboarding_days_behind"),
-    ).drop("_age", *(f"_{action}" for action in asked), *(f"_done_{number}" for number in range(len(steps))))
+    state = row["onboarding_state"]
+    if state is None or (state == "done" and _is_over(row, playbook, as_of)):
+        return None
+    steps = steps_of(row, playbook, language)
+    title = CHECKLIST_TITLES.get(language.partition("-")[0], CHECKLIST_TITLES["en"])
+    return Checklist(title, sum(step.done for step in steps), len(steps), state, steps)
 
 
-def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, recorded: pl.DataFrame | None = None) -> pl.DataFrame:
+def steps_of(row: Mapping[str, Any], playbook: Playbook, language: str = "en") -> list[ChecklistStep]:
+    """The steps that this supplier's path has, in the order of their days, each with its actions; `row` as for `checklist`."""
+    path = path_of(playbook)
+    activated = bool(row["fully_activated"])
+    began: datetime | None = row["account_created_at"]
+    began = began.astimezone(_zone(row.get("timezone"))) if began is not None else None
+    steps: list[ChecklistStep] = []
+    for bit, (name, step) in enumerate(path.steps):
+        if not row["onboarding_asked"] & (1 << bit):
+            continue
+        done = {action: activated or bool(row["onboarding_actions"] & path.bits_of([action])) for action in step.actions}
+        due_on = (began + timedelta(days=step.day)).date() if began is not None else None
+        actions = [_say_action(action, is_done, playbook, language) for action, is_done in done.items()]
+        title = translated(step.translations, "title", language) or step.title
+        steps.append(ChecklistStep(name, title, all(done.values()), due_on, actions))
+    return steps
+
+
+def translated(translations: Mapping[str, Mapping[str, str]], key: str, language: str) -> str | None:
+    """A text of the playbook in that language ("de-AT", then "de"); null when it has none."""
+    for name in (language, language.partition("-")[0]):
+        if text := translations.get(name, {}).get(key):
+            return text
+    return None
+
+
+def _is_over(row: Mapping[str, Any], playbook: Playbook, as_of: datetime) -> bool:
+    milestone = playbook.milestones.get(ACTIVATED)
+    at: datetime | None = row.get("activated_at")
+    fresh = timedelta(days=milestone.fresh_days if milestone else 14)
+    return bool(row.get("activation_shown")) or (at is not None and as_of - at > fresh)
+
+
+def _say_action(action: str, done: bool, playbook: Playbook, language: str) -> ChecklistAction:
+    declared = playbook.onboarding_actions.get(action)
+    if declared is None:
+        return ChecklistAction(action, action.replace("_", " ").capitalize(), "", None, done)
+    title = translated(declared.translations, "title", language) or declared.title
+    hint = translated(declared.translations, "hint", language) or declared.hint
+    return ChecklistAction(action, title, hint, declared.url, done)
+
+
+def _zone(name: str | None) -> tzinfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        return UTC
+
+
+def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
     """The playbook's milestones that these suppliers have reached by `as_of` and that are not recorded yet.
 
     A milestone with `when` is reached when that is true; one without by its own event, and `ten_clients` by the tenth
     couple ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
 
     Args:
-        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (couples ever added).
-        recorded: supplier_id and `recorded` Int64, bit n set for the n-th of the playbook's milestones; null: none is. Most of a
-            run's findings are those of the day before; a mask costs one number a supplier to read, where the rows took 0.8 s a run.
+        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (couples ever added). When
+            it is there, `recorded` Int64: bit n set for the n-th of the playbook's milestones that stands recorded (null: none
+            does). Most of a run's findings are those of the day before; a mask costs one number a supplier to read, where the rows
+            took 0.8 s a run.
 
     Returns:
         supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
@@ -84,14 +125,13 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, re
         for name, milestone in playbook.milestones.items()
         if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
     }
+    recorded = pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
     # all in one pass over the wide frame, then narrow ones
     at = frame.select(
-        pl.col("supplier_id").cast(pl.String), *(moment_of.cast(TIME).alias(f"_{name}") for name, moment_of in reached.items())
+        pl.col("supplier_id").cast(pl.String),
+        recorded.alias("recorded"),
+        *(moment_of.cast(TIME).alias(f"_{name}") for name, moment_of in reached.items()),
     )
-    if recorded is not None:
-        at = at.join(recorded, on="supplier_id", how="left").with_columns(pl.col("recorded").fill_null(0))
-    else:
-        at = at.with_columns(pl.lit(0, pl.Int64).alias("recorded"))
     bits = {name: 1 << bit for bit, name in enumerate(playbook.milestones)}
     found = [
         at.filter(pl.col(f"_{name}").is_not_null() & ((pl.col("recorded") & bits[name]) == 0)).select(
@@ -100,6 +140,86 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, re
         for name in reached
     ]
     return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")
+
+
+def tell_fresh(found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime) -> pl.DataFrame:
+    """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so may be celebrated.
+
+    What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so for years when nobody had
+    looked: on the first run over a platform's history, after a new milestone was written into the playbook, for a supplier just brought in.
+    It is new when the run before looked for it and did not find it, or when the account itself (for full activation: the latest of
+    its dated actions) is younger than the milestone's fresh_days.
+
+    Args:
+        found: from `find_milestones`.
+        frame: the frame it was found in; with added_at, since when the supplier has been there, or none is old enough.
+    """
+    if found.is_empty():
+        return found.with_columns(pl.lit(True).alias("fresh"))
+    added = pl.col("added_at") if "added_at" in frame.columns else pl.lit(None, TIME)
+    since = pl.lit(watch.since).cast(TIME)
+    known = frame.select(
+        pl.col("supplier_id").cast(pl.String),
+        (added < since).fill_null(False).alias("_watched"),
+        pl.col("account_created_at").alias("_began"),
+        pl.max_horizontal(ACTION_TIMES.values()).alias("_latest"),
+    )
+    days = {name: milestone.fresh_days for name, milestone in playbook.milestones.items()}
+    of_type = pl.col("milestone_type")
+    oldest = moment(as_of) - pl.duration(days=of_type.replace_strict(days, default=0, return_dtype=pl.Int64))
+    cannot_be_older = pl.when(of_type == ACTIVATED).then(pl.max_horizontal("_began", "_latest")).otherwise("_began")
+    seen_before = of_type.is_in(list(watch.names)) & pl.col("_watched")
+    return (
+        found.join(known, on="supplier_id", how="left", maintain_order="left")
+        .with_columns(
+            ((pl.col("achieved_at") < moment(as_of)) | seen_before | (cannot_be_older >= oldest)).fill_null(False).alias("fresh")
+        )
+        .drop("_watched", "_began", "_latest")
+    )
+
+
+def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """Actions of the path that are done, that no event dates, and that are not kept yet: first noticed at `as_of`.
+
+    Whoever had finished the path before is left out: nothing that is asked of them can be undone any more.
+
+    Args:
+        frame: from `add_onboarding`.
+
+    Returns:
+        KEPT_SCHEMA: supplier_id, action, done_at.
+    """
+    path = path_of(playbook)
+    declared = playbook.onboarding_actions
+    undated = {
+        action: ACTION_TIMES.get(action)
+        for action in path.actions
+        if action not in ACTION_TIMES or (action in declared and (declared[action].done_when or declared[action].feature))
+    }
+    on_path = frame.filter((pl.col("account_created_at") <= moment(as_of)) & pl.col("activated_at").is_null())
+    new = [
+        on_path.filter(
+            (pl.col("onboarding_actions") & ~pl.col("onboarding_kept") & path.bits_of([action]) != 0)
+            & (pl.col("onboarding_asked") & sum(1 << n for n, (_, step) in enumerate(path.steps) if action in step.actions) != 0)
+            & (pl.lit(True) if column is None else (pl.col(column) > moment(as_of)).fill_null(True))
+        ).select(pl.col("supplier_id").cast(pl.String), pl.lit(action).alias("action"), pl.lit(as_of).cast(TIME).alias("done_at"))
+        for action, column in undated.items()
+    ]
+    return pl.concat([pl.DataFrame(schema=KEPT_SCHEMA), *new]).sort("supplier_id", "action")
+
+
+def celebration_of(playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en") -> Celebration | None:
+    """What is said when this milestone is celebrated; null when the playbook does not know it.
+
+    Args:
+        facts: the supplier's name and signals, for the placeholders; what is absent reads 'unknown'.
+    """
+    milestone = playbook.milestones.get(milestone_type)
+    if milestone is None:
+        return None
+    title = translated(milestone.translations, "title", language) or milestone.title
+    body = translated(milestone.translations, "celebration", language) or milestone.celebration
+    return Celebration(milestone_type, say(title, facts), say(body, facts), milestone.certificate)
 
 
 def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:
@@ -121,18 +241,6 @@ def check_milestone(milestone_type: str, achieved_at: datetime | None, now: date
     if achieved_at < _EARLIEST:
         raise UnprocessableError(f"achieved_at: {achieved_at.isoformat()} is before 2000")
     return min(achieved_at.astimezone(UTC), now)
-
-
-def _is_done(action: str, as_of: datetime) -> pl.Expr:
-    if action == "multiple_clients_active":
-        return (pl.col("clients_active_30d") >= SEVERAL_ACTIVE).fill_null(False)
-    if column := ACTION_TIMES.get(action):
-        return (pl.col(column) <= moment(as_of)).fill_null(False)
-    raise UnprocessableError(f"onboarding: there is no action {action!r}")
-
-
-def _count(flags: list[pl.Expr]) -> pl.Expr:
-    return pl.sum_horizontal([pl.lit(0, dtype=pl.Int64), *(flag.cast(pl.Int64) for flag in flags)])
 
 
 def _reached(name: str, milestone: Milestone, as_of: datetime) -> pl.Expr:

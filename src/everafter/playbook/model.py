@@ -8,6 +8,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 Dimension = Literal["login", "feature_adoption", "client_activity", "form_completion", "journey_performance"]
 DIMENSIONS: tuple[Dimension, ...] = (
     "login",
@@ -115,9 +116,9 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
     """Actions expected by a day of the account's life; `if_missed` names the action taken when they are not there.
 
-    vendor_types: whose path has it; empty: everyone's. when: a condition over signals; where it is not true the step is not asked.
-    success_metric: the one of `actions` that says the step has worked. milestone, celebration: what completing it reaches, and the
-    action that celebrates it.
+    vendor_types: whose path has it; empty: everyone's ("default" stands for those without a segment of their own). when: a
+    condition over signals; where it is not true the step is not asked. success_metric: the one of `actions` that says the step has
+    worked. milestone, celebration: what completing it reaches, and the action that celebrates it. translations: by language, `title`.
     """
 
     day: Annotated[int, Meta(ge=0)]
@@ -129,18 +130,21 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
     success_metric: Name | None = None
     milestone: Name | None = None
     celebration: Name | None = None
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
     """How one action stands in the supplier's checklist, and where on the platform it is done (a path).
 
-    done_when: a condition over signals that says it is done; null: one of the actions that have an event of their own.
+    done_when: a condition over signals that says it is done. feature: it is done once that feature was used. Without either: one of
+    the actions that have an event of their own, or one that the platform reports by the API. translations: by language, `title`, `hint`.
     """
 
     title: str
     hint: str = ""
     url: str | None = None
     done_when: str | None = None
+    feature: Name | None = None
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -233,16 +237,18 @@ class Support(Struct, frozen=True, forbid_unknown_fields=True):
     """When support is there (the ticket clocks run only then) and what it promises.
 
     work_days: ISO weekdays. holidays: ISO 3166 ("GB", "GB-ENG"); null: none are kept. closed_on: further days (2026-12-24).
-    clocks: by priority; "normal" is used for every other. remind_hours: before a call.
+    clocks: by priority; "normal" is used for every other. due_soon_share: of a clock's hours; when only so much is left it is due
+    soon. remind_hours: before a call.
     """
 
     timezone: str = "UTC"
     open_from: ClockTime = "09:00"
-    open_until: ClockTime = "17:00"
+    open_until: EndTime = "17:00"
     work_days: list[Annotated[int, Meta(ge=1, le=7)]] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     holidays: str | None = None
     closed_on: list[Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]] = field(default_factory=list)
     clocks: dict[Name, Clocks] = field(default_factory=lambda: {"normal": Clocks(8, 24)})
+    due_soon_share: Share = 0.25
     remind_hours: list[Positive] = field(default_factory=lambda: [24, 1])
 
 

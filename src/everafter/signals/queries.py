@@ -12,7 +12,7 @@ from everafter.pulse.rules import fold
 _COLUMNS = """
     s.id::text AS supplier_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
     coalesce(p.plan, s.plan) AS plan, s.country, coalesce(s.timezone, 'UTC') AS timezone, s.mrr_minor, s.client_limit::bigint,
-    s.created_at, s.consent"""
+    s.created_at, s.added_at, s.consent"""
 
 _PULSE_COLUMNS = """
     coalesce(p.events_total, 0) AS events_total, p.first_event_at, p.last_event_at, p.account_created_at,

@@ -26,7 +26,8 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
         as_of: the moment judged; nothing later is counted.
 
     Returns:
-        The frame with `segment` and the columns the registry (signals/model.py) names for those groups; rings are dropped.
+        The frame with `segment` and the columns the registry (signals/model.py) names for those groups; rings are dropped, but for
+        feature_days, of which the onboarding path asks.
     """
     now = model.moment(as_of)
     began = pl.coalesce("account_created_at", "created_at")
@@ -73,7 +74,6 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             "_key_features",
             "_days_unused",
             "login_days",
-            "feature_days",
             "clients_active_d",
             *model.WEEK_RINGS,
             "weddings",
