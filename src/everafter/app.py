@@ -27,6 +27,7 @@ from everafter.playbook.loading import load_playbook
 # Modules with `handlers`, one line each.
 FACES = (
     "everafter.accounts.pages",
+    "everafter.certificates.pages",
     "everafter.core.pages",
     "everafter.core.probes",
     "everafter.events.api",

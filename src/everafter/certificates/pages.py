@@ -1,0 +1,66 @@
+"""The success certificate: a page to look at and share, the sheet to print, the picture for a post."""
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from everafter.certificates.model import Certificate
+from everafter.certificates.queries import find_earned
+from everafter.certificates.rules import read_certificate_token, words_of
+from everafter.certificates.typesetting import Sheet, typeset
+from everafter.core.db import Connection
+from everafter.core.errors import NotFoundError
+from everafter.core.pages import page
+from everafter.core.settings import Settings
+from everafter.mail.rules import sender_of
+from everafter.support.rules import find_zone
+
+AnyRequest = Request[Any, Any, State]
+
+_MEDIA: dict[str, tuple[Sheet, str, str]] = {
+    "pdf": ("sheet", "application/pdf", "certificate.pdf"),
+    "png": ("picture", "image/png", "certificate.png"),
+}
+_HEADERS = {
+    "Cache-Control": "private, max-age=300",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+
+
+@get("/certificates/{name:str}")
+async def show_certificate(
+    request: AnyRequest, name: FromPath[str], state: State, conn: NamedDependency[Connection]
+) -> Response[Any]:
+    """The page; or, where the address ends in .pdf or .png, the sheet or the picture. The token in it stands for a sign-in."""
+    token, _, suffix = name.partition(".")
+    certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
+    if certificate is None:
+        raise NotFoundError("there is no certificate at this address; the link may not be whole")
+    words = words_of(certificate)
+    if not suffix:
+        settings: Settings = state.settings
+        headers = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}
+        address = f"{settings.base_url}/certificates/{token}"
+        return page(request, "certificates/templates/certificate.html", headers=headers, words=words, address=address)
+    sheet, media_type, file_name = _MEDIA[suffix]
+    body = await asyncio.to_thread(typeset, sheet, words)
+    return Response(body, media_type=media_type, headers={**_HEADERS, "Content-Disposition": f'inline; filename="{file_name}"'})
+
+
+async def _find(conn: Connection, settings: Settings, token: str) -> Certificate | None:
+    supplier_id = read_certificate_token(settings.secret, token)
+    found = await find_earned(conn, supplier_id) if supplier_id else None
+    if found is None:
+        return None
+    name, timezone, earned_at = found
+    sender = sender_of(settings.smtp_url, settings.base_url)
+    return Certificate(name, earned_at.astimezone(find_zone(timezone)).date(), sender.display_name or sender.addr_spec)
+
+
+handlers = [Router(path="/", route_handlers=[show_certificate], include_in_schema=False)]
