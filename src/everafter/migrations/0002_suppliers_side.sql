@@ -31,7 +31,8 @@ CREATE TABLE tips_shown (
   shown_at         timestamptz NOT NULL,
   answer           text CHECK (answer IN ('do', 'later', 'never')),   -- null: none yet
   answered_at      timestamptz,
-  snoozed_until    timestamptz,   -- answered 'later': not before then; 'infinity': after the season
+  snoozed_until    timestamptz,   -- answered 'later': not before then
+  snoozed_in       text CHECK (snoozed_in IN ('in', 'off')),   -- answered 'later, after the season': the season it was then
   PRIMARY KEY (supplier_id, tip_id)
 );
 
@@ -105,7 +106,8 @@ CREATE INDEX support_interactions_calls ON support_interactions (starts_at) WHER
 
 -- ── advice, and what came of it ────────────────────────────────────────────────────────────────────────────────────
 
--- A recommendation that a supplier was told, by which way, and how the dimension it serves stood then and later.
+-- A recommendation that a supplier was told, by which way, and how the dimension it serves stood then and later. What it was by
+-- lot not told at the same moment stands here too: the one is compared with the other.
 CREATE TABLE advice_given (
   supplier_id    uuid NOT NULL,
   advice_id      text NOT NULL,
@@ -114,6 +116,8 @@ CREATE TABLE advice_given (
   vendor_type    text,
   closes         text,               -- the dimension of the score; null: none
   points_before  double precision,   -- null: not known then
+  points_max     double precision,   -- what the dimension could have earned then
+  told           boolean NOT NULL DEFAULT true,   -- false: held out by lot
   taken_at       timestamptz,        -- when its button was pressed; null: not
   settled_on     date,               -- when it was looked at again; null: not yet
   worked         boolean,            -- null: not settled, or nothing to compare
@@ -135,6 +139,22 @@ CREATE TABLE advice_effects (
 
 -- ── what came of interventions ─────────────────────────────────────────────────────────────────────────────────────
 
--- The trigger's success came true on that day, within its window; treated and held out alike.
+-- The trigger's success came true on that day, within its window; treated and held out alike. Open windows are found by the same
+-- index as those of a period that is measured.
 ALTER TABLE interventions ADD COLUMN succeeded_on date;
-CREATE INDEX interventions_windows ON interventions (success_by, supplier_id) WHERE status <> 'withheld' AND succeeded_on IS NULL;
+CREATE INDEX interventions_windows ON interventions (success_by, supplier_id) WHERE status <> 'withheld';
+
+-- ── metrics ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- As what a supplier was judged that day: an average by plan must not credit the new plan with the score of the old.
+-- '': not known that day; null: a row from before these columns.
+ALTER TABLE customer_health ADD COLUMN vendor_type text, ADD COLUMN plan text;
+
+-- Every leaving, those who came back since too: the pulse holds the latest state only, and the events cannot be asked by type.
+CREATE TABLE cancellations (
+  supplier_id   uuid NOT NULL,
+  cancelled_at  timestamptz NOT NULL,
+  PRIMARY KEY (supplier_id, cancelled_at)
+);
+INSERT INTO cancellations SELECT DISTINCT supplier_id, occurred_at FROM events WHERE type = 'subscription_cancelled';
+CREATE INDEX cancellations_at ON cancellations (cancelled_at);

@@ -84,9 +84,11 @@ class Attention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
-    """global_share: suppliers who get nothing that may be held out; salt: change it to draw anew."""
+    """global_share: suppliers who get nothing that may be held out; advice_share: suppliers who are not told one given next step
+    (of those that serve a dimension of the score), for each step others; salt: change it to draw anew."""
 
     global_share: Share = 0.05
+    advice_share: Share = 0.1
     salt: str = "everafter"
 
 
@@ -118,7 +120,8 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
 
     vendor_types: whose path has it; empty: everyone's ("default" stands for those without a segment of their own). when: a
     condition over signals; where it is not true the step is not asked. success_metric: the one of `actions` that says the step has
-    worked. milestone, celebration: what completing it reaches, and the action that celebrates it. translations: by language, `title`.
+    worked. milestone, celebration: what completing it reaches, and the action that celebrates it. translations: of the title, by
+    language.
     """
 
     day: Annotated[int, Meta(ge=0)]
@@ -136,8 +139,9 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
 class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
     """How one action stands in the supplier's checklist, and where on the platform it is done (a path).
 
-    done_when: a condition over signals that says it is done. feature: it is done once that feature was used. Without either: one of
-    the actions that have an event of their own, or one that the platform reports by the API. translations: by language, `title`, `hint`.
+    done_when: a condition over signals that says it is done. feature: it is done once that feature was used. Without either: one
+    of the actions that have an event of their own, or one that the platform reports by the API. translations: by language, of
+    `title` and `hint`.
     """
 
     title: str

@@ -4,6 +4,7 @@ A signal is a named column of the judged frame, one row per supplier. This list 
 documentation page (docs/signals.md), the playbook's checker and the frames' tests read it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ Group = Literal[
     "onboarding",
     "season",
     "judgement",
+    "couple",
 ]
 
 
@@ -307,6 +309,43 @@ SIGNALS: tuple[Signal, ...] = (
 
 SIGNAL_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in SIGNALS}
 
+COUPLE_SIGNALS: tuple[Signal, ...] = (
+    Signal("couple", "couple", _S, "name", "its name, at most 60 characters", "not told: said as “a couple”", "client_added"),
+    Signal("days_to_wedding", "couple", _I, "days", "until its wedding; 0 is today", "no date is known", "client_added"),
+    Signal("forms_waiting", "couple", _I, "forms", "sent to it in the last 180 days, not completed", _NEVER, "form_*"),
+    Signal("form_waiting_days", "couple", _I, "days", "how long the oldest of these has waited", "none waits", "form_*"),
+    Signal(
+        "emails_unopened",
+        "couple",
+        _I,
+        "e-mails",
+        "journey e-mails sent to it in the last 180 days, not opened",
+        _NEVER,
+        "journey_email_*",
+    ),
+    Signal(
+        "days_since_active",
+        "couple",
+        _I,
+        "days",
+        "since it was last in the portal or completed a form",
+        "never seen there",
+        "client_active, form_completed",
+    ),
+    Signal(
+        "portal_silent_days",
+        "couple",
+        _I,
+        "days",
+        "the same, or since it was added when it was never seen there",
+        "neither is known",
+        "client_active, client_added",
+    ),
+)
+"""What a condition or sentence of `[couples.*]` may name: about one couple, not about the supplier."""
+
+COUPLE_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in COUPLE_SIGNALS}
+
 
 def signals_page() -> str:
     """The registry as a Markdown page; `everafter signals --markdown` prints it and a test keeps docs/signals.md equal."""
@@ -317,16 +356,20 @@ def signals_page() -> str:
         "Windows of days and weeks are whole UTC days and weeks (Monday first), the present one included.",
     ]
     for group in dict.fromkeys(signal.group for signal in SIGNALS):
-        lines += [
-            "",
-            f"## {group.capitalize()}",
-            "",
-            "| signal | type | unit | meaning | null means | source |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null} | {s.source} |"
-            for s in SIGNALS
-            if s.group == group
-        ]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"## {group.capitalize()}", "", *_table([s for s in SIGNALS if s.group == group])]
+    lines += [
+        "",
+        "## One couple",
+        "",
+        "These are for `[couples.*]`, whose conditions and sentences are about one couple at a time.",
+    ]
+    lines += ["A day begun does not count; archived and lost couples and those whose wedding is over are not asked.", ""]
+    return "\n".join([*lines, *_table(COUPLE_SIGNALS)]) + "\n"
+
+
+def _table(signals: Iterable[Signal]) -> list[str]:
+    return [
+        "| signal | type | unit | meaning | null means | source |",
+        "|---|---|---|---|---|---|",
+        *(f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null} | {s.source} |" for s in signals),
+    ]

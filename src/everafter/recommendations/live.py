@@ -1,0 +1,56 @@
+"""Recommendations for the few suppliers that are being asked about now: the coach, the API, a supplier's page."""
+
+from datetime import UTC, datetime
+from time import monotonic
+
+import polars as pl
+from litestar.datastructures import State
+
+from everafter.core.db import Connection, Pool
+from everafter.health.live import judge_live
+from everafter.recommendations.couples_rules import describe_couples
+from everafter.recommendations.queries import get_effects, read_couples
+from everafter.recommendations.rules import recommend
+
+_EFFECTS_KEPT_SECONDS = 60.0  # they change once a day
+
+
+async def recommend_live(
+    state: State,
+    supplier_ids: list[str],
+    language: str | None = None,
+    *,
+    most: int | None = None,
+    judged: pl.DataFrame | None = None,
+    conn: Connection | None = None,
+) -> pl.DataFrame:
+    """What these suppliers should do next, as of now: see `rules.recommend`.
+
+    Args:
+        state: the application's.
+        language: of the words ("de", "de-AT"); null: the playbook's own.
+        most: see `rules.recommend`; null: all.
+        judged: rows of `judge_live`, for those who have them already; null: they are judged now.
+        conn: to read on; null: one of the pool's.
+
+    Raises:
+        NotFoundError: a supplier is not known, or has cancelled.
+    """
+    frame = await judge_live(state, supplier_ids) if judged is None else judged
+    if conn is not None:
+        couples, effects = await _read(state, conn, supplier_ids)
+    else:
+        pool: Pool = state.pool
+        async with pool.connection() as own:
+            couples, effects = await _read(state, own, supplier_ids)
+    return recommend(frame, state.playbook, couples, effects, language, most)
+
+
+async def _read(state: State, conn: Connection, supplier_ids: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    now = datetime.now(UTC)
+    raw = await read_couples(conn, supplier_ids, now)
+    read_at, effects = state.get("advice_effects") or (0.0, None)
+    if effects is None or monotonic() - read_at > _EFFECTS_KEPT_SECONDS:
+        effects, _ = await get_effects(conn)
+        state.advice_effects = (monotonic(), effects)
+    return describe_couples(raw, now), effects
