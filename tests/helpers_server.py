@@ -34,7 +34,7 @@ class Server:
 
         async def make() -> str:
             async with connection(self.database) as conn:
-                return await create_key(conn, scope, name)
+                return await create_key(conn, scope, name, secret=self.settings.secret)
 
         return asyncio.run(make())
 

@@ -145,7 +145,7 @@ def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
     async def prepare() -> str:
         async with connection(database) as conn:
             await conn.execute("INSERT INTO suppliers (id) VALUES (%s)", [supplier])
-            return await create_key(conn, "ingest")
+            return await create_key(conn, "ingest", secret="unused")
 
     key = asyncio.run(prepare())
     environment: dict[str, Any] = {**os.environ, "EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(tmp_path)}

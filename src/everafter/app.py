@@ -14,6 +14,9 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from everafter import __version__
 from everafter.accounts.access import provide_viewer
+from everafter.coach.desk import TipDesk
+from everafter.coach.live import CoachJudge
+from everafter.coach.tokens import KeyRing
 from everafter.core.db import make_pool
 from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
@@ -28,6 +31,7 @@ from everafter.playbook.loading import load_playbook
 FACES = (
     "everafter.accounts.pages",
     "everafter.certificates.pages",
+    "everafter.coach.api",
     "everafter.core.pages",
     "everafter.core.probes",
     "everafter.events.api",
@@ -73,6 +77,9 @@ def create_app(settings: Settings, url: str) -> Litestar:
         app.state.fold = FoldLoop(pool, app.state.counters)
         app.state.gate = Gate()
         app.state.live = LiveJudge(url, playbook)
+        app.state.coach = CoachJudge(url, playbook, pool)
+        app.state.coach_keys = KeyRing(settings.secret)
+        app.state.tip_desk = TipDesk(pool, playbook)
         await pool.open()
         await prepare_months(pool)
         app.state.fold.start()
@@ -84,6 +91,8 @@ def create_app(settings: Settings, url: str) -> Litestar:
             await asyncio.gather(tending, return_exceptions=True)
             await app.state.fold.stop()
             await app.state.live.close()
+            await app.state.tip_desk.close()
+            await app.state.coach.close()
             await pool.close()
 
     return Litestar(

@@ -61,8 +61,9 @@ async def _database() -> str:
 
 
 async def _create(scope: keys.Scope, name: str) -> str:
+    secret = load_settings().secret
     async with connection(await _database()) as conn:
-        return await keys.create_key(conn, scope, name)
+        return await keys.create_key(conn, scope, name, secret=secret)
 
 
 async def _list() -> list[keys.ApiKey]:

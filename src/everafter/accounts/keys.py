@@ -1,11 +1,17 @@
-"""API keys: only a hash is kept, so a key is shown once."""
+"""API keys: only a hash is kept, so a key is shown once.
 
+A coach key signs and is not only compared, so the server must know it whole when a token comes. It is computed anew from the
+installation's secret and the row's id: a copy of the database signs nothing (docs/decisions/0020).
+"""
+
+import base64
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
@@ -25,15 +31,83 @@ class ApiKey:
     revoked_at: datetime | None
 
 
-async def create_key(conn: Connection, scope: Scope, name: str = "") -> str:
-    """Make a key of that scope and return it; it cannot be read again."""
+async def create_key(conn: Connection, scope: Scope, name: str = "", *, secret: str) -> str:
+    """Make a key of that scope and return it; it cannot be read again.
+
+    Args:
+        secret: the installation's (EVERAFTER_SECRET); coach keys are derived from it.
+    """
+    key_id = uuid4()
     # no colon and no character that a URL, a header or a shell would change: it also travels as a Basic user name
-    key = f"ea_{scope}_{secrets.token_urlsafe(32)}"
+    key = derive_coach_key(secret, key_id) if scope == "coach" else f"ea_{scope}_{secrets.token_urlsafe(32)}"
     await conn.execute(
-        "INSERT INTO api_keys (key_hash, scope, name) VALUES (%s, %s, %s)",
-        [hashlib.sha256(key.encode()).digest(), scope, name],
+        "INSERT INTO api_keys (id, key_hash, scope, name) VALUES (%s, %s, %s, %s)", [key_id, hash_key(key), scope, name]
     )
     return key
+
+
+def hash_key(key: str) -> bytes:
+    """What the database keeps of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def derive_coach_key(secret: str, key_id: UUID) -> str:
+    """The coach key of that id: `ea_coach_`, the id, `_`, and 256 bits that only the holder of the secret can compute.
+
+    >>> derive_coach_key("a-secret", UUID(int=7))[:33]
+    'ea_coach_AAAAAAAAAAAAAAAAAAAABw_i'
+    """
+    mac = hmac.digest(secret.encode(), b"everafter coach key\0" + key_id.bytes, "sha256")
+    return f"{_COACH}{_base64url(key_id.bytes)}_{_base64url(mac)}"
+
+
+def read_coach_key_id(key: str) -> UUID | None:
+    """The id inside a coach key, or null when the text is none. Whether the key is ours is not asked.
+
+    >>> read_coach_key_id(derive_coach_key("a-secret", UUID(int=7)))
+    UUID('00000000-0000-0000-0000-000000000007')
+    """
+    if not key.startswith(_COACH) or len(key) != len(_COACH) + 22 + 1 + 43:
+        return None
+    try:
+        return UUID(bytes=base64.urlsafe_b64decode(key[len(_COACH) : len(_COACH) + 22] + "=="))
+    except ValueError:
+        return None
+
+
+_COACH = "ea_coach_"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class CoachKey:
+    """A live coach key. is_ours: it was derived from the secret in use; else EVERAFTER_SECRET has changed since."""
+
+    id: UUID
+    key: str
+    is_ours: bool
+    used_lately: bool
+
+
+async def list_coach_keys(conn: Connection, secret: str) -> list[CoachKey]:
+    """Every live coach key, the newest first; used_lately: within a minute."""
+    cursor = await conn.execute(
+        "SELECT id, key_hash, coalesce(last_used_at > now() - interval '1 minute', false) FROM api_keys"
+        " WHERE scope = 'coach' AND revoked_at IS NULL ORDER BY created_at DESC, id"
+    )
+    found: list[CoachKey] = []
+    for key_id, key_hash, used_lately in await cursor.fetchall():
+        key = derive_coach_key(secret, key_id)
+        found.append(CoachKey(key_id, key, hash_key(key) == bytes(key_hash), used_lately))
+    return found
+
+
+async def note_use(conn: Connection, key_id: UUID) -> None:
+    """Write down that a key is in use."""
+    await conn.execute("UPDATE api_keys SET last_used_at = now() WHERE id = %s", [key_id])
 
 
 async def list_keys(conn: Connection) -> list[ApiKey]:

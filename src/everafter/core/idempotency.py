@@ -44,12 +44,20 @@ class KeyReusedError(UnprocessableError):
 
 
 async def answer_once(
-    request: AnyRequest, conn: Connection, key: str | None, effect: Callable[[], Awaitable[tuple[int, T]]]
+    request: AnyRequest,
+    conn: Connection,
+    key: str | None,
+    effect: Callable[[], Awaitable[tuple[int, T]]],
+    *,
+    caller: str | None = None,
 ) -> Response[T]:
     """Run `effect` (it gives status and body) once for this key, caller and route; later calls get the same bytes.
 
     The row is written on `conn`, so the answer is kept exactly when the effect is. An effect that raises leaves neither:
     nothing happened, and the key may be used again. The lock belongs to the transaction: a killed server leaves none.
+
+    Args:
+        caller: who calls, where the Authorization header changes from one request to the next; null: as that header says.
 
     Raises:
         InFlightError: the same key is under way in another request.
@@ -58,7 +66,7 @@ async def answer_once(
     if key is None:
         status, answer = await effect()
         return Response(answer, status_code=status)
-    scope, body_hash = _scope(request), await _body_hash(request)
+    scope, body_hash = _scope(request, caller), await _body_hash(request)
     if not await _lock(conn, scope, key):
         raise InFlightError("a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1)
     # A statement of its own: its snapshot must be younger than the lock, or the row of the one before us stays unseen.
@@ -94,8 +102,8 @@ def _response(status: int, body: bytes, *, replayed: bool) -> Response[Any]:
     )
 
 
-def _scope(request: AnyRequest) -> str:
-    caller = hashlib.sha256(request.headers.get("authorization", "").encode()).hexdigest()[:32]
+def _scope(request: AnyRequest, caller: str | None) -> str:
+    caller = hashlib.sha256((caller or request.headers.get("authorization", "")).encode()).hexdigest()[:32]
     return f"{request.method} {request.url.path} {caller}"
 
 

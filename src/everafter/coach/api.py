@@ -1,0 +1,396 @@
+"""The coach's JSON, for suppliers' browsers: whom it is about stands in the token, never in the address."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Response, Router, get, post
+from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.di import NamedDependency
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from everafter.certificates.rules import certificate_url
+from everafter.coach import queries, rules
+from everafter.coach.desk import Ask, TipDesk
+from everafter.coach.live import CoachJudge, Judged
+from everafter.coach.model import (
+    CelebrateAnswer,
+    CoachAnswer,
+    CoachCallRequest,
+    CoachCelebration,
+    CoachState,
+    CoachSupplier,
+    CoachTip,
+    TipAnswer,
+    TipRequest,
+    TokenAnswer,
+    TokenRequest,
+)
+from everafter.coach.say_rules import say_help, say_step, say_tip
+from everafter.coach.token_rules import Claims
+from everafter.coach.tokens import KeyRing, mint_token
+from everafter.coach.words import help_words, interface_words, pick_language
+from everafter.core.bodies import BODY_ERRORS
+from everafter.core.db import Connection
+from everafter.core.errors import UnauthorizedError, UnprocessableError
+from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.openapi import problems
+from everafter.core.settings import Settings
+from everafter.core.web import AnyRequest, read_bearer, scope
+from everafter.onboarding.queries import claim_celebration, next_celebration
+from everafter.onboarding.rules import checklist
+from everafter.playbook.model import Playbook
+from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
+from everafter.support.model import DEFAULT_DAYS, MAX_DAYS, BookedAnswer, CallRequest, SlotsAnswer
+from everafter.support.queries import get_contact
+from everafter.support.rules import find_zone
+
+TAGS = ["Coach"]
+NO_SUPPLIER = "there is no such supplier, or it has cancelled"
+
+# ── what every answer carries ─────────────────────────────────────────────────────────────────────────────────────────
+
+_ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After, Idempotency-Replayed",
+    "Cache-Control": "no-store",
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
+    "Access-Control-Max-Age": "7200",
+}
+
+
+class AnyOrigin(ASGIMiddleware):
+    """Lets scripts of any site read the answers, errors too, and answers what browsers ask before they send a token elsewhere.
+
+    There are no cookies here: the token is all there is to steal, and a site that does not have it learns nothing.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        headers = _ANY_ORIGIN | _PREFLIGHT if scope.get("method") == "OPTIONS" else _ANY_ORIGIN
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableScopeHeaders.from_message(message).update(headers)
+            await send(message)
+
+        await next_app(scope, receive, send_open)
+
+
+async def _know_supplier(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+    """The guard of the browser's routes: puts the token's claims where `_claims` finds them."""
+    token = read_bearer(connection.headers.get("authorization", ""))
+    if token is None:
+        raise UnauthorizedError(
+            "send the coach token of the supplier as Authorization: Bearer …; docs/coach.md says how it is made"
+        )
+    ring: KeyRing = connection.app.state.coach_keys
+    connection.state.claims = await ring.read_token(connection.app.state.pool, token, datetime.now(UTC))
+
+
+def _claims(request: AnyRequest) -> Claims:
+    return request.state.claims
+
+
+# ── what the coach shows ──────────────────────────────────────────────────────────────────────────────────────────────
+
+Locale = Annotated[
+    str | None,
+    QueryParameter(
+        max_length=35,
+        description="Of the reader, as a browser names it (de-AT); goes before the token's.",
+        schema_extra={"examples": ["de-AT"]},
+    ),
+]
+
+
+@get(
+    "/",
+    guards=[_know_supplier],
+    tags=TAGS,
+    operation_id="getCoach",
+    summary="What the coach shows",
+    responses=problems(not_found=NO_SUPPLIER),
+)
+async def get_coach(
+    request: AnyRequest,
+    state: State,
+    page: Annotated[
+        str | None,
+        QueryParameter(max_length=500, description="The path of the page that the supplier is on; tips are chosen by it."),
+    ] = None,
+    locale: Locale = None,
+    words: Annotated[bool, QueryParameter(description="Whether the interface's words are wanted too.")] = False,
+) -> CoachAnswer:
+    """A tip that fits the page, a call where it is needed, the set-up's checklist, a celebration, and what pays off next.
+
+    The same tip stays until it is answered, no longer true, or the page is not its own. A new one passes the gate of all
+    interventions; what is kept back stands in the ledger.
+    """
+    claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
+    judge: CoachJudge = state.coach
+    languages = tuple(rules.list_languages([locale, claims.locale], playbook.coach.language))
+    async with state.pool.connection() as conn:
+        found = await queries.get_state(conn, claims.sub, judge.milestones, rules.rest_since(playbook, now))
+    judged, is_new = await judge.find(found)
+    if not playbook.coach.enabled:
+        tip = None
+    else:
+        tip = await _find_tip(state, found, judged, page, now, languages)
+    celebration = None
+    if found.uncelebrated or is_new:
+        async with state.pool.connection() as conn:
+            celebration = await _find_celebration(conn, state, judged, claims.sub, now, languages)
+    return _answer(playbook, found, judged, tip, celebration, languages, now, words=words)
+
+
+async def _find_tip(
+    state: State, found: CoachState, judged: Judged, page: str | None, now: datetime, languages: tuple[str, ...]
+) -> CoachTip | None:
+    """The tip to show on this page: the open one, one that has come again, or a new one that the gate lets pass."""
+    playbook: Playbook = state.playbook
+    here = tuple(name for name in judged.tips if rules.is_page(page, playbook.tips[name].pages))
+    name = rules.find_open_tip(here, found.tips, playbook.tips, now)
+    if name is not None:
+        if found.tips[name].answer is not None:
+            async with state.pool.connection() as conn:
+                await queries.show_again(conn, found.supplier_id, name, page, now)
+    elif not rules.is_resting(found.last_tip_at, playbook.coach.hours_between_tips, now):
+        new = rules.find_new_tips(here, found.tips, playbook.tips, now, off_season=bool(judged.row["off_season"]))
+        question = (*new, found.last_tip_at, now.date())
+        if new and question not in judged.refused:
+            desk: TipDesk = state.tip_desk
+            name = await desk.decide(Ask(found, judged.row, here, page))
+            if name is None:
+                judged.refused.add(question)
+    return None if name is None else say_tip(name, playbook, judged.row, languages)
+
+
+async def _find_celebration(
+    conn: Connection, state: State, judged: Judged, supplier_id: UUID, now: datetime, languages: tuple[str, ...]
+) -> CoachCelebration | None:
+    waiting = await next_celebration(conn, supplier_id, state.playbook, now, judged.row, languages[0])
+    if waiting is None:
+        return None
+    settings: Settings = state.settings
+    link = certificate_url(settings.base_url, settings.secret, supplier_id) if waiting.certificate else None
+    return CoachCelebration(waiting.milestone_type, waiting.title, waiting.body, link)
+
+
+def _answer(
+    playbook: Playbook,
+    found: CoachState,
+    judged: Judged,
+    tip: CoachTip | None,
+    celebration: CoachCelebration | None,
+    languages: tuple[str, ...],
+    now: datetime,
+    *,
+    words: bool,
+) -> CoachAnswer:
+    call = None
+    if judged.needs_call and not found.call_ahead:
+        kind = get_call_type(playbook.coach.call_type)
+        call = say_help(kind.name, kind.minutes, help_words(languages), judged.row, pick_language(languages))
+    return CoachAnswer(
+        locale=pick_language(languages),
+        supplier=CoachSupplier(found.supplier_id, found.name),
+        tip=tip,
+        help=call,
+        checklist=checklist(judged.row, playbook, now, languages[0]),
+        celebration=celebration,
+        next_steps=[say_step(one, playbook, judged.row, languages) for one in judged.advice[: playbook.coach.next_steps]],
+        words=interface_words(languages) if words else None,
+    )
+
+
+# ── what the supplier answers ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@post(
+    "/tips/{tip_id:str}",
+    guards=[_know_supplier],
+    status_code=200,
+    tags=TAGS,
+    operation_id="answerTip",
+    exception_handlers=BODY_ERRORS,
+    summary="Answer a tip",
+    responses=problems(
+        not_found="this tip was not shown to this supplier",
+        conflict="the Idempotency-Key is in flight",
+        unprocessable_entity='`until` without "later"; or the Idempotency-Key came with another body',
+    ),
+)
+async def post_tip(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    tip_id: FromPath[str],
+    data: JSONBody[TipRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[TipAnswer]:
+    """Done, put off, or never again. The last answer counts, but "never" stays."""
+    claims, now = _claims(request), datetime.now(UTC)
+    if data.until is not None and data.answer != "later":
+        raise UnprocessableError(f'until: goes with "later", not with "{data.answer}"')
+
+    async def effect() -> tuple[int, TipAnswer]:
+        until = season = None
+        if data.answer == "later":
+            found = await queries.get_state(conn, claims.sub, [], now)
+            judged, _ = await state.coach.find(found)
+            off = bool(judged.row["off_season"])
+            until, season = rules.snooze(data.until or "day", now, found.timezone, off_season=off)
+        answer, until = await queries.answer_tip(conn, claims.sub, tip_id.replace("\0", ""), data.answer, now, until, season)
+        return 200, TipAnswer(answer, until)
+
+    return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
+
+
+@post(
+    "/celebrations/{milestone_type:str}",
+    guards=[_know_supplier],
+    status_code=200,
+    tags=TAGS,
+    operation_id="claimCelebration",
+    summary="Take the right to celebrate",
+    responses=problems(),
+)
+async def post_celebration(
+    request: AnyRequest, conn: NamedDependency[Connection], milestone_type: FromPath[str]
+) -> CelebrateAnswer:
+    """True exactly once for each milestone, however many tabs ask: who hears it shows it."""
+    claims = _claims(request)
+    claimed = await claim_celebration(conn, claims.sub, milestone_type.replace("\0", ""), datetime.now(UTC))
+    return CelebrateAnswer(claimed)
+
+
+@post(
+    "/steps/{advice_id:str}",
+    guards=[_know_supplier],
+    status_code=204,
+    tags=TAGS,
+    operation_id="takeStep",
+    summary="A next step's button was pressed",
+    responses=problems(),
+)
+async def post_step(request: AnyRequest, conn: NamedDependency[Connection], advice_id: FromPath[str]) -> None:
+    """Noted, so that it can be seen what advice is followed. Advice that was not given is passed over."""
+    await queries.note_step_taken(conn, _claims(request).sub, advice_id.replace("\0", ""), datetime.now(UTC))
+
+
+# ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@get(
+    "/slots",
+    guards=[_know_supplier],
+    tags=TAGS,
+    operation_id="listCoachSlots",
+    summary="Free times for the call that is offered",
+    responses=problems(not_found=NO_SUPPLIER, unprocessable_entity="a `from` that is no date"),
+)
+async def get_slots(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    start: Annotated[
+        str | None,
+        QueryParameter(
+            name="from", max_length=40, description="A date or a time; a date begins at the supplier's midnight. Default: now."
+        ),
+    ] = None,
+    days: Annotated[int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")] = DEFAULT_DAYS,
+) -> SlotsAnswer:
+    """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the playbook offers in the coach."""
+    now = datetime.now(UTC)
+    contact = await get_contact(conn, _claims(request).sub)
+    call = get_call_type(state.playbook.coach.call_type)
+    begin = now if start is None else _read_from(start, contact.timezone)
+    slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
+    slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
+    return SlotsAnswer(contact.id, call.name, call.minutes, find_zone(contact.timezone).key, answer_slots(slots))
+
+
+@post(
+    "/calls",
+    guards=[_know_supplier],
+    tags=TAGS,
+    operation_id="bookCoachCall",
+    exception_handlers=BODY_ERRORS,
+    summary="Book the call that is offered",
+    responses=problems(
+        not_found=NO_SUPPLIER,
+        conflict="the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in flight",
+        unprocessable_entity="a time that can never be had: `reason` says why, `next_free` has times that can; or the"
+        " Idempotency-Key came with another body",
+    ),
+)
+async def post_call(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    data: JSONBody[CoachCallRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[BookedAnswer]:
+    """As `POST /api/support/schedule-call`, for the supplier of the token."""
+    claims = _claims(request)
+
+    async def effect() -> tuple[int, BookedAnswer]:
+        call = CallRequest(claims.sub, state.playbook.coach.call_type, data.starts_at, data.topic)
+        return 201, await book_call(conn, state.settings, call, datetime.now(UTC))
+
+    return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
+
+
+def _read_from(text: str, timezone: str | None) -> datetime:
+    """A date or time; without an offset in the supplier's zone."""
+    text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
+    try:
+        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
+        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
+
+
+# ── tokens, from server to server ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@post(
+    "/api/coach/tokens",
+    guards=[scope("coach")],
+    tags=TAGS,
+    operation_id="makeCoachToken",
+    exception_handlers=BODY_ERRORS,
+    summary="Make a token for a supplier's browser",
+    responses=problems(not_found=NO_SUPPLIER),
+)
+async def post_token(
+    request: AnyRequest, conn: NamedDependency[Connection], state: State, data: JSONBody[TokenRequest]
+) -> Response[TokenAnswer]:
+    """For a platform that would rather ask than sign. The coach key stays on its server: no browser may read this answer."""
+    now = datetime.now(UTC)
+    contact = await get_contact(conn, data.supplier_id)
+    key = read_bearer(request.headers["authorization"]) or ""
+    token = mint_token(state.settings.secret, key, contact.id, now, minutes=data.minutes, locale=data.locale)
+    expires_at = now.replace(microsecond=0) + timedelta(minutes=data.minutes)
+    return Response(TokenAnswer(token, contact.id, expires_at), status_code=201, headers={"Cache-Control": "no-store"})
+
+
+handlers = [
+    Router(
+        path="/api/coach",
+        middleware=[AnyOrigin()],
+        route_handlers=[get_coach, post_tip, post_celebration, post_step, get_slots, post_call],
+    ),
+    post_token,
+]

@@ -1,0 +1,154 @@
+"""Where a new tip is decided: behind the one gate, one decision about a supplier at a time, however many tabs and servers ask.
+
+Requests that arrive while one decision is under way are decided together in the next, as in health.live: the gate's frames cost
+the same for one supplier or a hundred.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from everafter.coach import queries
+from everafter.coach.model import TIP_PREFIX, CoachState
+from everafter.coach.rules import find_new_tips, find_open_tip, is_resting, rest_since, with_tips_as_triggers
+from everafter.core.db import Connection, Pool
+from everafter.daily.queries import ensure_playbook_version
+from everafter.interventions import rules as gate
+from everafter.playbook.model import Playbook
+from everafter.signals.model import SIGNAL_SCHEMA
+
+_MOST_AT_ONCE = 200
+_ASKED: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "name": pl.String(),
+    "email": pl.String(),
+    "timezone": pl.String(),
+    "consent": pl.Boolean(),
+    **SIGNAL_SCHEMA,
+}
+_NO_TASKS = pl.DataFrame(schema={"supplier_id": pl.String(), "kind": pl.String()})
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """May one of these tips be shown? state: as the request found it; row: judged; here: the tips that apply on this page."""
+
+    state: CoachState
+    row: dict[str, Any]
+    here: tuple[str, ...]
+    page: str | None
+
+    @property
+    def supplier_id(self) -> str:
+        return str(self.state.supplier_id)
+
+
+class TipDesk:
+    """Decides about new tips. One per server process."""
+
+    def __init__(self, pool: Pool, playbook: Playbook) -> None:
+        self._pool, self._playbook = pool, playbook
+        self._policy = with_tips_as_triggers(playbook)
+        self._version: int | None = None
+        self._waiting: list[tuple[Ask, asyncio.Future[str | None]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def decide(self, ask: Ask) -> str | None:
+        """The tip to show, or null. What the gate kept back stands in the ledger with its reason."""
+        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ask, future))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await future
+
+    async def close(self) -> None:
+        """End the work under way."""
+        if self._working is not None:
+            await asyncio.gather(self._working, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch: dict[str, tuple[Ask, asyncio.Future[str | None]]] = {}
+            later: list[tuple[Ask, asyncio.Future[str | None]]] = []
+            for ask, future in self._waiting:
+                if ask.supplier_id in batch or len(batch) >= _MOST_AT_ONCE:
+                    later.append((ask, future))
+                else:
+                    batch[ask.supplier_id] = (ask, future)
+            self._waiting = later
+            try:
+                shown = await self._decide([ask for ask, _ in batch.values()])
+            except Exception as error:
+                for _, future in batch.values():
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for supplier_id, (_, future) in batch.items():
+                if not future.done():
+                    future.set_result(shown.get(supplier_id))
+
+    async def _decide(self, asks: list[Ask]) -> dict[str, str]:
+        now = datetime.now(UTC)
+        async with self._pool.connection() as conn:
+            if self._version is None:
+                self._version = await ensure_playbook_version(conn, self._playbook)
+                await conn.commit()
+            if await queries.is_run_deciding(conn, now):
+                return {}
+            await queries.lock_tips(conn, sorted(ask.supplier_id for ask in asks))
+            shown: dict[str, str] = {}
+            open_: list[tuple[Ask, list[str]]] = []
+            for ask in asks:
+                found, new = await self._look_again(conn, ask, now)
+                if found is not None:
+                    shown[ask.supplier_id] = found
+                elif new:
+                    open_.append((ask, new))
+            if open_:
+                shown |= await self._ask_gate(conn, open_, now)
+        return shown
+
+    async def _look_again(self, conn: Connection, ask: Ask, now: datetime) -> tuple[str | None, list[str]]:
+        """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or those that may be new."""
+        state = await queries.get_state(conn, ask.state.supplier_id, [], rest_since(self._playbook, now))
+        if found := find_open_tip(ask.here, state.tips, self._playbook.tips, now):
+            return found, []
+        if is_resting(state.last_tip_at, self._playbook.coach.hours_between_tips, now):
+            return None, []
+        return None, find_new_tips(ask.here, state.tips, self._playbook.tips, now, off_season=bool(ask.row["off_season"]))
+
+    async def _ask_gate(self, conn: Connection, asks: list[tuple[Ask, list[str]]], now: datetime) -> dict[str, str]:
+        cooldown = max(tip.cooldown_days for tip in self._playbook.tips.values())
+        ledger = await queries.read_ledger_of(conn, [ask.supplier_id for ask, _ in asks], now, cooldown)
+        verdicts = await asyncio.to_thread(self._judge, asks, ledger, now)
+        if not verdicts.is_empty():
+            await queries.insert_tip_verdicts(conn, verdicts)
+        decided = verdicts.filter(pl.col("status") == "decided")
+        shown = {one["supplier_id"]: one["trigger"].removeprefix(TIP_PREFIX) for one in decided.iter_rows(named=True)}
+        if shown:
+            ids = dict(decided.select("supplier_id", "id").iter_rows())
+            pages = {ask.supplier_id: ask.page for ask, _ in asks}
+            await queries.upsert_shown(
+                conn, [(supplier_id, tip, ids[supplier_id], pages[supplier_id], now) for supplier_id, tip in shown.items()]
+            )
+        return shown
+
+    def _judge(self, asks: list[tuple[Ask, list[str]]], ledger: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """The ledger's new rows: for each supplier down to the first tip that is shown, held out, or over the budget."""
+        judged = pl.DataFrame([{name: ask.row.get(name) for name in _ASKED} for ask, _ in asks], schema=_ASKED)
+        may = pl.DataFrame(
+            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names],
+            schema={"supplier_id": pl.String(), "trigger": pl.String()},
+            orient="row",
+        )
+        always = dict.fromkeys(self._policy.triggers, pl.lit(True))
+        proposed = gate.propose(judged, self._policy, always).join(may, on=["supplier_id", "trigger"], how="semi")
+        passed = gate.pass_gate(proposed, ledger, _NO_TASKS, frozenset(), self._policy, now)
+        ends = (pl.col("status") != "withheld") | (pl.col("reason") == "budget")
+        passed = passed.sort(["supplier_id", "priority", "trigger"], descending=[False, True, False]).filter(
+            ends.cast(pl.Int64).cum_sum().over("supplier_id") - ends.cast(pl.Int64) == 0
+        )
+        return gate.write_verdicts(passed.filter("news"), judged, self._policy, now, self._version or 0, replay=False)

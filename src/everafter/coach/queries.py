@@ -1,0 +1,185 @@
+"""The coach in the database. Nothing here commits."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import polars as pl
+
+from everafter.coach.model import Answer, CoachState, ShownTip
+from everafter.core.db import Connection, read_copy
+from everafter.core.errors import NotFoundError
+from everafter.interventions.model import LEDGER_SCHEMA
+
+_SHOWN = msgspec.json.Decoder(list[ShownTip])
+
+
+async def get_state(conn: Connection, supplier_id: UUID, milestones: list[str], since: datetime) -> CoachState:
+    """All that may have changed about a supplier since the last request; one statement, by keys alone.
+
+    Args:
+        milestones: those that are celebrated in the coach.
+        since: tips decided before then cannot matter any more.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    cursor = await conn.execute(
+        "SELECT s.id, s.name, s.timezone, p.folded_at, s.updated_at,"
+        " (SELECT json_agg(json_build_object('tip_id', t.tip_id, 'shown_at', t.shown_at, 'answer', t.answer,"
+        " 'snoozed_until', t.snoozed_until, 'snoozed_in', t.snoozed_in))::text FROM tips_shown t WHERE t.supplier_id = s.id),"
+        " (SELECT max(i.decided_at) FROM interventions i WHERE i.supplier_id = s.id AND i.decided_on >= %(since)s::date"
+        " AND i.channel = 'tip' AND i.status <> 'withheld' AND NOT i.replay),"
+        " EXISTS (SELECT FROM support_interactions c WHERE c.supplier_id = s.id AND c.ends_at > now()"
+        " AND c.cancelled_at IS NULL AND c.outcome IS DISTINCT FROM 'cancelled'),"
+        " ARRAY(SELECT m.milestone_type FROM success_milestones m WHERE m.supplier_id = s.id AND m.fresh"
+        " AND m.celebrated_in_coach_at IS NULL AND m.milestone_type = ANY (%(milestones)s::text[]))"
+        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id AND p.supplier_id = %(id)s WHERE s.id = %(id)s",
+        {"id": supplier_id, "since": since, "milestones": milestones},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no supplier {supplier_id}")
+    shown = _SHOWN.decode(row[5]) if row[5] else []
+    return CoachState(row[0], row[1], row[2], row[3], row[4], {tip.tip_id: tip for tip in shown}, row[6], row[7], row[8])
+
+
+# ── tips ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def lock_tips(conn: Connection, supplier_ids: list[str]) -> None:
+    """One decision about a supplier's tips at a time, until the end of the transaction.
+
+    Args:
+        supplier_ids: sorted, so that two that share some wait in one direction only.
+    """
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('tips ' || id, 2)) FROM unnest(%s::text[]) AS id", [supplier_ids]
+    )
+
+
+async def is_run_deciding(conn: Connection, now: datetime) -> bool:
+    """Whether the day's run is at work: it reads the week's budget before it writes, so nobody else may spend of it meanwhile."""
+    cursor = await conn.execute(
+        "SELECT EXISTS (SELECT FROM runs WHERE run_on = %s AND finished_at IS NULL AND started_at > %s)",
+        [now.date(), now - timedelta(minutes=10)],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def read_ledger_of(conn: Connection, supplier_ids: list[str], as_of: datetime, cooldown_days: int) -> pl.DataFrame:
+    """What the gate must know of these suppliers' past, as interventions.queries.read_ledger reads it for a slice: LEDGER_SCHEMA.
+
+    On the caller's connection, so inside the transaction that holds the suppliers' locks.
+    """
+    return await read_copy(
+        conn,
+        "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
+        " count(*) FILTER (WHERE status <> 'withheld' AND channel <> 'task' AND decided_on > {week_ago}) AS messages_7d,"
+        " bool_or(decided_on = {today}) AS judged_today,"
+        " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
+        " FROM interventions WHERE supplier_id = ANY ({ids}::uuid[]) AND decided_on >= {since} AND NOT replay"
+        " GROUP BY supplier_id, trigger",
+        LEDGER_SCHEMA,
+        {
+            "ids": supplier_ids,
+            "since": as_of.date() - timedelta(days=max(cooldown_days, 7) + 1),
+            "week_ago": as_of.date() - timedelta(days=7),
+            "today": as_of.date(),
+        },
+    )
+
+
+async def insert_tip_verdicts(conn: Connection, verdicts: pl.DataFrame) -> None:
+    """Append what was decided about tips to the ledger."""
+    rows = verdicts.select(
+        "id", "supplier_id", "trigger", "action", "channel", "status", "reason", "priority",
+        pl.col("decided_at").dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ"), pl.col("decided_on", "success_by").dt.to_string("%Y-%m-%d"),
+        pl.col("facts"), "playbook_version",
+    )  # fmt: skip
+    await conn.execute(
+        "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, decided_at, decided_on,"
+        " success_by, facts, playbook_version)"
+        " SELECT id, supplier_id, trigger, action, channel, status, reason, priority, decided_at, decided_on, success_by,"
+        " facts::jsonb, playbook_version FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, supplier_id uuid, trigger text,"
+        " action text, channel text, status text, reason text, priority integer, decided_at timestamptz, decided_on date,"
+        " success_by date, facts text, playbook_version integer)",
+        [msgspec.json.encode(rows.to_dicts()).decode()],
+    )
+
+
+async def upsert_shown(conn: Connection, showings: Sequence[tuple[str, str, str, str | None, datetime]]) -> None:
+    """Note what is shown from now on, without an answer: (supplier, tip, its intervention, page, when) of each."""
+    supplier_ids, tip_ids, intervention_ids, pages, times = zip(*showings, strict=True)
+    await conn.execute(
+        "INSERT INTO tips_shown (supplier_id, tip_id, intervention_id, page, shown_at)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::timestamptz[])"
+        " ON CONFLICT (supplier_id, tip_id) DO UPDATE SET intervention_id = excluded.intervention_id, page = excluded.page,"
+        " shown_at = excluded.shown_at, answer = NULL, answered_at = NULL, snoozed_until = NULL, snoozed_in = NULL",
+        [list(supplier_ids), list(tip_ids), list(intervention_ids), list(pages), list(times)],
+    )
+
+
+async def show_again(conn: Connection, supplier_id: UUID, tip_id: str, page: str | None, now: datetime) -> None:
+    """A tip that was put off is back; nothing happens when it was answered meanwhile."""
+    await conn.execute(
+        "UPDATE tips_shown SET answer = NULL, answered_at = NULL, snoozed_until = NULL, shown_at = %(now)s, page = %(page)s"
+        " WHERE supplier_id = %(supplier)s AND tip_id = %(tip)s AND answer = 'later' AND snoozed_in IS NULL"
+        " AND snoozed_until <= %(now)s",
+        {"supplier": supplier_id, "tip": tip_id, "page": page, "now": now},
+    )
+
+
+async def answer_tip(
+    conn: Connection,
+    supplier_id: UUID,
+    tip_id: str,
+    answer: Answer,
+    now: datetime,
+    snoozed_until: datetime | None,
+    snoozed_in: str | None,
+) -> tuple[Answer, datetime | None]:
+    """Note the answer; the last one counts, except that "never" stays.
+
+    Returns:
+        The answer that stands, and until when it puts the tip off.
+
+    Raises:
+        NotFoundError: this tip was never shown to this supplier.
+    """
+    cursor = await conn.execute(
+        "UPDATE tips_shown SET answer = CASE WHEN answer = 'never' THEN answer ELSE %(answer)s END,"
+        " answered_at = CASE WHEN answer = 'never' THEN answered_at ELSE %(now)s END,"
+        " snoozed_until = CASE WHEN answer = 'never' THEN NULL ELSE %(until)s::timestamptz END,"
+        " snoozed_in = CASE WHEN answer = 'never' THEN NULL ELSE %(season)s END"
+        " WHERE supplier_id = %(supplier)s AND tip_id = %(tip)s RETURNING answer, snoozed_until",
+        {
+            "supplier": supplier_id,
+            "tip": tip_id,
+            "answer": answer,
+            "now": now,
+            "until": snoozed_until,
+            "season": snoozed_in,
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"no tip {tip_id[:100]!r} was shown to this supplier")
+    found: tuple[Any, Any] = (row[0], row[1])
+    return found
+
+
+# ── advice ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def note_step_taken(conn: Connection, supplier_id: UUID, advice_id: str, now: datetime) -> None:
+    """The button of a piece of advice was pressed: its latest telling in the coach was taken, the first press counts."""
+    await conn.execute(
+        "UPDATE advice_given SET taken_at = %(now)s WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
+        " AND taken_at IS NULL AND channel = 'coach' AND given_on = (SELECT max(g.given_on) FROM advice_given g"
+        " WHERE g.supplier_id = %(supplier)s AND g.advice_id = %(advice)s AND g.channel = 'coach')",
+        {"supplier": supplier_id, "advice": advice_id, "now": now},
+    )

@@ -1,0 +1,233 @@
+"""Which tip may be shown where and when, and in whose words. Pure: the moment is an argument."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+import polars as pl
+
+from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, ShownTip, Until
+from everafter.playbook.model import Playbook, Tip, Trigger
+from everafter.playbook.rules import compile_condition
+from everafter.signals.wording import say_value
+
+# ── tips as the gate sees them ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
+    """The enabled tips as triggers of channel "tip", by the names they have in the ledger: `tip_<name>`.
+
+    So one gate serves both, and whoever asks what a trigger's success is finds a tip's as well.
+    """
+    return {
+        TIP_PREFIX + name: Trigger(
+            when=tip.when,
+            action="show_tip",
+            channel="tip",
+            reason=tip.reason,
+            success=tip.success,
+            priority=tip.priority,
+            cooldown_days=tip.cooldown_days,
+            success_days=tip.success_days,
+            holdout=tip.holdout,
+        )
+        for name, tip in playbook.tips.items()
+        if tip.enabled
+    }
+
+
+def with_tips_as_triggers(playbook: Playbook) -> Playbook:
+    """The playbook with its tips in place of its triggers, to be handed to the gate."""
+    return msgspec.structs.replace(playbook, triggers=tip_triggers(playbook))
+
+
+def tip_order(playbook: Playbook) -> list[str]:
+    """The enabled tips, the most important first; equal ones by name, as the gate has them."""
+    enabled = [name for name, tip in playbook.tips.items() if tip.enabled]
+    return sorted(enabled, key=lambda name: (-playbook.tips[name].priority, name))
+
+
+def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
+    """For each enabled tip whether it applies, wherever the supplier is: its condition, its trades, its season. Never null.
+
+    The frame must hold all signals.
+    """
+    found: dict[str, pl.Expr] = {}
+    for name in tip_order(playbook):
+        tip = playbook.tips[name]
+        applies = compile_condition(tip.when)
+        if tip.vendor_types:
+            applies &= pl.col("vendor_type").is_in(tip.vendor_types).fill_null(False)
+        if tip.season != "any":
+            applies &= pl.col("off_season") == (tip.season == "off")
+        found[name] = applies
+    return found
+
+
+# ── where and when ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_page(page: str | None, patterns: Sequence[str]) -> bool:
+    """Whether the page is one of the patterns' (`*` stands for anything); without patterns every page is.
+
+    Query, fragment and a last slash do not count.
+
+    >>> is_page("/forms/12/edit?tab=2", ["/forms*"]), is_page("/forms/", ["/forms"]), is_page("/", ["/forms"]), is_page(None, [])
+    (True, True, False, True)
+    """
+    if not patterns:
+        return True
+    path = re.split(r"[?#]", page or "", maxsplit=1)[0]
+    path = path.rstrip("/") or "/"
+    return any(_glob(pattern).fullmatch(path) for pattern in patterns)
+
+
+@lru_cache(maxsize=1_000)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+
+
+def find_open_tip(here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime) -> str | None:
+    """The tip that is to be shown because it was shown already and waits for its answer, or because its day has come again.
+
+    After its `success_days` without an answer a tip is not repeated any more: what it may have done has been measured by then.
+
+    Args:
+        here: the tips that apply on this page, the most important first.
+        shown: the latest showing of each.
+    """
+    for name in here:
+        last = shown.get(name)
+        if last is None:
+            continue
+        if last.answer is None and now < last.shown_at + timedelta(days=tips[name].success_days):
+            return name
+        if has_come_again(last, tips[name], now):
+            return name
+    return None
+
+
+def has_come_again(last: ShownTip, tip: Tip, now: datetime) -> bool:
+    """Whether a tip put off by a day or a week is due; it was let through once and is not asked about again."""
+    if last.answer != "later" or last.snoozed_until is None or last.snoozed_in is not None:
+        return False
+    return last.snoozed_until <= now < last.snoozed_until + timedelta(days=tip.success_days)
+
+
+def find_new_tips(
+    here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime, *, off_season: bool
+) -> list[str]:
+    """The tips that may be proposed to the gate, the most important first.
+
+    Never what was answered "never"; what was put off when its time has come; the rest, where the gate asks for its cooldown.
+    """
+    return [name for name in here if name not in shown or _may_be_new(shown[name], tips[name], now, off_season=off_season)]
+
+
+def _may_be_new(last: ShownTip, tip: Tip, now: datetime, *, off_season: bool) -> bool:
+    if last.answer == "never":
+        return False
+    if last.answer == "later" and last.snoozed_until is not None:
+        turned = last.snoozed_in is not None and (last.snoozed_in == "off") != off_season
+        return turned or last.snoozed_until <= now
+    if last.answer is None:
+        return now >= last.shown_at + timedelta(days=tip.success_days)
+    return True
+
+
+def is_resting(last_tip_at: datetime | None, hours: float, now: datetime) -> bool:
+    """Whether the last new tip is too fresh for another; one that was held out rests as one that was shown, to stay comparable."""
+    return last_tip_at is not None and now < last_tip_at + timedelta(hours=hours)
+
+
+def rest_since(playbook: Playbook, now: datetime) -> datetime:
+    """How far back the last tip matters."""
+    return now - timedelta(hours=playbook.coach.hours_between_tips)
+
+
+def snooze(until: Until, now: datetime, timezone: str | None, *, off_season: bool) -> tuple[datetime, Literal["in", "off"] | None]:
+    """Until when a tip is put off, and for "season" the season it must outlast.
+
+    A day and a week end with the night, in the supplier's zone: who says "tomorrow" in the evening means the next morning.
+    """
+    if until == "season":
+        return now + timedelta(days=SEASON_DAYS), "off" if off_season else "in"
+    local = now.astimezone(_zone(timezone)) + timedelta(days=1 if until == "day" else 7)
+    return local.replace(hour=4, minute=0, second=0, microsecond=0).astimezone(now.tzinfo), None
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+# ── whose words ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+
+
+def list_languages(asked: Sequence[str | None], default: str) -> list[str]:
+    """Languages to try in order: of the first locale that can be read ("de-AT": "de-AT", then "de"), then the playbook's, then
+    English.
+
+    >>> list_languages([None, "de_at"], "fr"), list_languages(["?"], "en")
+    (['de-AT', 'de', 'fr', 'en'], ['en'])
+    """
+    for locale in asked:
+        if locale and len(locale) <= 35 and _LOCALE.fullmatch(locale):
+            language, *rest = re.split("[-_]", locale)
+            region = next((part.upper() for part in rest if len(part) == 2), None)
+            first = [f"{language.lower()}-{region}"] if region else []
+            return list(dict.fromkeys([*first, language.lower(), default, "en"]))
+    return list(dict.fromkeys([default, "en"]))
+
+
+def translate(
+    text: str, field: str, translations: Mapping[str, Mapping[str, str]], languages: Sequence[str], default: str
+) -> tuple[str, str]:
+    """A sentence of the playbook in the first of these languages that has it, and which one that is; its own is `default`."""
+    for language in languages:
+        if language == default:
+            break
+        if found := translations.get(language, {}).get(field):
+            return found, language
+    return text, default
+
+
+_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+# decimal point, what stands before a percent sign, yes, no, unknown
+_WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
+    "en": (".", " ", "yes", "no", "unknown"),
+    "de": (",", "\N{NO-BREAK SPACE}", "ja", "nein", "unbekannt"),
+    "fr": (",", "\N{NARROW NO-BREAK SPACE}", "oui", "non", "inconnu"),
+    "es": (",", "\N{NO-BREAK SPACE}", "sí", "no", "desconocido"),
+    "it": (",", "", "sì", "no", "sconosciuto"),
+    "nl": (",", "", "ja", "nee", "onbekend"),
+}
+
+
+def say_in(text: str, facts: Mapping[str, Any], language: str) -> str:
+    """`text` with every `{signal}` replaced by the supplier's number, as that language writes numbers.
+
+    >>> say_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
+    '50\\xa0% von 1200'
+    """
+    return _PLACE.sub(lambda match: _say_value(match[1], facts.get(match[1]), language), text)
+
+
+def _say_value(name: str, value: Any, language: str) -> str:
+    point, space, yes, no, unknown = _WRITTEN.get(language.partition("-")[0], _WRITTEN["en"])
+    if value is None:
+        return unknown
+    if isinstance(value, bool):
+        return yes if value else no
+    said = say_value(name, value)
+    if isinstance(value, str):
+        return said
+    return said.replace(" %", f"{space}%").replace(".", point)

@@ -1,0 +1,45 @@
+"""From what applies to what is said: tips, advice and the offer of a call in the reader's language. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from everafter.coach.model import CoachAction, CoachHelp, CoachNextStep, CoachTip
+from everafter.coach.rules import say_in, translate
+from everafter.playbook.model import Playbook, Recommendation, Tip
+
+
+def say_tip(name: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> CoachTip:
+    """One tip in the first of these languages that it has, with the supplier's numbers."""
+    tip = playbook.tips[name]
+    title, body, reason, label = (
+        _say(tip, field, playbook, facts, languages) for field in ("title", "body", "reason", "action_label")
+    )
+    return CoachTip(name, title, body, reason, CoachAction(label, tip.action_url))
+
+
+def say_step(advice: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> CoachNextStep:
+    """One row of advice in the first of these languages that it has; as it is where the playbook has no translation of it."""
+    known = playbook.recommendations.get(advice["id"])
+    if known is None or not known.translations:
+        action = CoachAction(advice["action_label"], advice["action_url"])
+        return CoachNextStep(advice["id"], advice["title"], advice["body"], advice["reason"], action)
+    title, body, reason, label = (
+        _say(known, field, playbook, facts, languages) for field in ("title", "body", "reason", "action_label")
+    )
+    return CoachNextStep(advice["id"], title, body, reason, CoachAction(label, advice["action_url"]))
+
+
+def _say(said: Tip | Recommendation, field: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> str:
+    text, language = translate(getattr(said, field), field, said.translations, languages, playbook.coach.language)
+    return say_in(text, facts, language)
+
+
+def say_help(call_type: str, minutes: int, words: Mapping[str, str], facts: Mapping[str, Any], language: str) -> CoachHelp:
+    """The offer of a call, with what costs the score most as its reason.
+
+    Args:
+        words: by reason, and `message`.
+    """
+    reason = "billing" if facts["payment_past_due"] else str(facts["main_reason"])
+    text = words.get(reason, words["none"])
+    return CoachHelp(words["message"], say_in(text, facts, language), minutes, call_type)

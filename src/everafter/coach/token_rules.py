@@ -1,0 +1,86 @@
+"""What a coach token must say. Pure: the moment is an argument."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from everafter.coach.errors import (
+    TokenAlgorithmError,
+    TokenAudienceError,
+    TokenClaimsError,
+    TokenEarlyError,
+    TokenExpiredError,
+    TokenLifetimeError,
+    TokenTypeError,
+)
+
+ALGORITHM, TYPE, AUDIENCE = "HS256", "coach+jwt", "everafter-coach"
+MOST_MINUTES = 15
+LEEWAY_SECONDS = 10
+"""Two clocks are never quite the same."""
+CLOCK_AHEAD_SECONDS = 60
+
+
+class Claims(Struct, frozen=True):
+    """What a verified token says. locale: of its reader, null when not said."""
+
+    sub: UUID
+    aud: str | list[str]
+    iat: int | float
+    exp: int | float
+    locale: str | None = None
+
+
+def check_header(header: Mapping[str, Any]) -> None:
+    """The header of a token whose signature has not been looked at yet.
+
+    Raises:
+        TokenAlgorithmError: another algorithm than HS256, `none` among them.
+        TokenTypeError: `typ` is not coach+jwt: a token made for something else.
+    """
+    if header.get("alg") != ALGORITHM:
+        raise TokenAlgorithmError(f"alg is {_shown(header.get('alg'))}: sign with {ALGORITHM}; nothing else is taken")
+    kind = header.get("typ")
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") != TYPE:
+        raise TokenTypeError(f'typ is {_shown(kind)}: set the header "typ": "{TYPE}", so that no other token is taken for one')
+
+
+def check_claims(payload: bytes, now: datetime) -> Claims:
+    """The claims of a token whose signature is good.
+
+    Args:
+        payload: the JSON between the token's dots, decoded.
+        now: aware.
+
+    Raises:
+        TokenClaimsError: not JSON, a claim is missing or of the wrong kind.
+        TokenAudienceError: `aud` does not name the coach.
+        TokenLifetimeError: it lives longer than 15 minutes, or ends before it begins.
+        TokenEarlyError: `iat` lies in the future.
+        TokenExpiredError: `exp` has passed.
+    """
+    try:
+        claims = msgspec.json.decode(payload, type=Claims)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TokenClaimsError(f"the claims cannot be used: {error}. Needed: sub (a UUID), aud, iat and exp (numbers)") from None
+    if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
+        raise TokenAudienceError(f'aud must be "{AUDIENCE}"')
+    seconds = claims.exp - claims.iat
+    if not 0 < seconds <= MOST_MINUTES * 60 + LEEWAY_SECONDS:
+        raise TokenLifetimeError(
+            f"exp − iat is {seconds:.0f} s: more than 0, at most {MOST_MINUTES * 60}; times are in seconds, not milliseconds"
+        )
+    at = now.timestamp()
+    if claims.iat > at + CLOCK_AHEAD_SECONDS:
+        raise TokenEarlyError(f"iat lies {claims.iat - at:.0f} s ahead: the clock of the server that signs is fast")
+    if claims.exp <= at - LEEWAY_SECONDS:
+        raise TokenExpiredError(f"the token ended {at - claims.exp:.0f} s ago: fetch a new one and repeat the request")
+    return claims
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else repr(value)[:60]

@@ -1,0 +1,143 @@
+"""The supplier's identity in a browser: a short-lived JWT that the platform's server signs with a coach key (decision 0020)."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import jwt
+from jwt.api_jws import PyJWS
+
+from everafter.accounts.keys import CoachKey, derive_coach_key, list_coach_keys, note_use, read_coach_key_id
+from everafter.coach.errors import TokenError, TokenIsKeyError, TokenKeyError, TokenSecretError
+from everafter.coach.token_rules import ALGORITHM, AUDIENCE, TYPE, Claims, check_claims, check_header
+from everafter.core.db import Pool
+
+MOST_CHARACTERS = 4_096
+_JWS = PyJWS(algorithms=[ALGORITHM])
+
+log = logging.getLogger("everafter.coach")
+
+
+class KeyRing:
+    """The live coach keys. A revoked one ends within `LIVE_SECONDS`; one made just now is found within `UNKNOWN_SECONDS`."""
+
+    LIVE_SECONDS = 5.0
+    UNKNOWN_SECONDS = 1.0
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._keys: list[CoachKey] = []
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+        self._noted: dict[UUID, float] = {}
+
+    async def read_token(self, pool: Pool, token: str, now: datetime) -> Claims:
+        """The claims of a good token.
+
+        Raises:
+            TokenError: why it is none, one of its kinds.
+        """
+        header = _read_header(token)
+        await self._refresh(pool, self.LIVE_SECONDS)
+        found = self._find(token, header)
+        if found is None:
+            await self._refresh(pool, self.UNKNOWN_SECONDS)  # the key may be newer than what we know
+            found = self._find(token, header)
+        if found is None:
+            raise self._refusal(header)
+        claims = check_claims(found[1], now)
+        await self._note(pool, found[0])
+        return claims
+
+    async def _refresh(self, pool: Pool, seconds: float) -> None:
+        if monotonic() - self._read_at < seconds:
+            return
+        async with self._reading:
+            if monotonic() - self._read_at < seconds:
+                return
+            async with pool.connection() as conn:
+                self._keys = await list_coach_keys(conn, self._secret)
+            self._read_at = monotonic()
+
+    def _find(self, token: str, header: dict[str, Any]) -> tuple[CoachKey, bytes] | None:
+        for key in self._candidates(header):
+            try:
+                return key, _JWS.decode_complete(token, key.key, algorithms=[ALGORITHM])["payload"]
+            except jwt.InvalidSignatureError:
+                continue
+            except jwt.InvalidTokenError as error:
+                raise TokenError(f"this is no token: {error}") from None
+        return None
+
+    def _candidates(self, header: dict[str, Any]) -> Sequence[CoachKey]:
+        ours = [key for key in self._keys if key.is_ours]
+        kid = header.get("kid")
+        return ours if kid is None else [key for key in ours if kid == str(key.id)]
+
+    def _refusal(self, header: dict[str, Any]) -> TokenError:
+        if not self._keys:
+            return TokenKeyError("there is no live coach key; `everafter key create --scope coach` makes one")
+        if not any(key.is_ours for key in self._keys):
+            log.error("no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones")
+            return TokenSecretError(
+                "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth nothing without it;"
+                " restore it, or make a new one: `everafter key create --scope coach`"
+            )
+        if header.get("kid") is not None:
+            return TokenKeyError("no live coach key fits this kid and signature; kid is the id that `everafter key list` shows")
+        return TokenKeyError(
+            "no live coach key has made this signature: sign with the whole text that `everafter key create` printed, as it is;"
+            " it is not base64 to be decoded, and a revoked key signs nothing"
+        )
+
+    async def _note(self, pool: Pool, key: CoachKey) -> None:
+        if key.used_lately or monotonic() - self._noted.get(key.id, float("-inf")) < 60:
+            return
+        self._noted[key.id] = monotonic()
+        async with pool.connection() as conn:
+            await note_use(conn, key.id)
+
+
+def _read_header(token: str) -> dict[str, Any]:
+    """The header of what may be a token, checked before any signature is.
+
+    Raises:
+        TokenError: why it is none.
+    """
+    if token.startswith("ea_"):
+        raise TokenIsKeyError(
+            "this is a key, and keys stay on servers: sign a token with it, or fetch one by POST /api/coach/tokens (docs/coach.md)"
+        )
+    if len(token) > MOST_CHARACTERS:
+        raise TokenError(f"the token has {len(token):,} characters; at most {MOST_CHARACTERS:,} are read")
+    try:
+        header = _JWS.get_unverified_header(token)
+    except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError, ValueError) as error:
+        raise TokenError(f"this is no token (header.claims.signature, each in base64url): {error}") from None
+    check_header(header)
+    return header
+
+
+def mint_token(secret: str, coach_key: str, supplier_id: UUID, now: datetime, *, minutes: int, locale: str | None) -> str:
+    """A token for one supplier, signed with a coach key.
+
+    Raises:
+        TokenSecretError: the key was derived from another secret, so the token would not be taken.
+    """
+    key_id = read_coach_key_id(coach_key)
+    if key_id is None or derive_coach_key(secret, key_id) != coach_key:
+        raise TokenSecretError(
+            "EVERAFTER_SECRET has changed since this key was made; `everafter key create --scope coach` makes one"
+        )
+    claims: dict[str, Any] = {
+        "sub": str(supplier_id),
+        "aud": AUDIENCE,
+        "iat": int(now.timestamp()),
+        "exp": int((now + timedelta(minutes=minutes)).timestamp()),
+        **({"locale": locale} if locale else {}),
+    }
+    return jwt.encode(claims, coach_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": str(key_id)})
