@@ -1,0 +1,80 @@
+"""The coach's module for other sites' pages: `/coach.js`, the same under an address that may be kept for good, and its hash."""
+
+import base64
+import gzip
+import hashlib
+from functools import lru_cache
+from importlib import resources
+
+from litestar import Response, get
+from msgspec import Struct
+
+from everafter.core.pages import static_url
+from everafter.core.web import AnyRequest
+
+_NAME = "coach.js"
+_HEADERS = {
+    "Access-Control-Allow-Origin": "*",  # a module from another origin is only run when that origin allows it
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Vary": "Accept-Encoding",
+}
+# `/coach.js` is asked for anew after so long; what is there then is answered with 304 in most cases.
+_FRESH_SECONDS = 300
+_YEAR = 31_536_000
+
+
+class CoachModule(Struct, frozen=True):
+    """What a page's script element needs. src: a path on this server; it changes with the content, as `integrity` does."""
+
+    src: str
+    integrity: str
+
+
+class _Script(Struct, frozen=True):
+    plain: bytes
+    gzipped: bytes
+    etag: str
+    module: CoachModule
+
+
+@lru_cache(maxsize=1)
+def _script() -> _Script:
+    plain = resources.files("everafter").joinpath("static", _NAME).read_bytes()
+    integrity = "sha384-" + base64.b64encode(hashlib.sha384(plain).digest()).decode()
+    etag = f'"{hashlib.sha256(plain).hexdigest()[:20]}"'
+    return _Script(plain, gzip.compress(plain, 9, mtime=0), etag, CoachModule(static_url(_NAME), integrity))
+
+
+@get("/coach.js", include_in_schema=False, sync_to_thread=False)
+def get_module(request: AnyRequest) -> Response[bytes]:
+    """The module as it is now."""
+    return _answer(request, f"public, max-age={_FRESH_SECONDS}, stale-while-revalidate=86400")
+
+
+@get("/static/coach.js", include_in_schema=False, sync_to_thread=False)
+def get_versioned_module(request: AnyRequest) -> Response[bytes]:
+    """The module under the address that `/coach.json` gives; under an older one the newest, which may not be kept."""
+    version = static_url(_NAME).rpartition("=")[2]
+    kept = request.query_params.get("v") == version
+    return _answer(request, f"public, max-age={_YEAR}, immutable" if kept else "no-cache")
+
+
+@get("/coach.json", include_in_schema=False, sync_to_thread=False)
+def get_module_hash() -> Response[CoachModule]:
+    """Where the module is and its hash, for pages that insist on `integrity`."""
+    return Response(_script().module, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"})
+
+
+def _answer(request: AnyRequest, cache_control: str) -> Response[bytes]:
+    script = _script()
+    headers = {**_HEADERS, "Cache-Control": cache_control, "ETag": script.etag}
+    if script.etag in request.headers.get("if-none-match", ""):
+        return Response(b"", status_code=304, media_type="text/javascript", headers=headers)
+    zipped = "gzip" in request.headers.get("accept-encoding", "")
+    if zipped:
+        headers["Content-Encoding"] = "gzip"
+    return Response(script.gzipped if zipped else script.plain, media_type="text/javascript; charset=utf-8", headers=headers)
+
+
+handlers = [get_module, get_versioned_module, get_module_hash]
