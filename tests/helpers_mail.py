@@ -66,6 +66,8 @@ TYPICAL: dict[str, Any] = {
     "onboarding_steps_due": 5,
     "onboarding_days_behind": 4.2,
     "fully_activated": False,
+    "onboarding_state": "stuck",
+    "onboarding_missed": "day3",
     "pace": 0.9,
     "off_season": False,
     "health_score": 58.2,

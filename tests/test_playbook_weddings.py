@@ -9,10 +9,11 @@ import pytest
 
 from everafter.core.settings import Settings
 from everafter.onboarding.model import ACTIONS
+from everafter.playbook.advice_rules import PLACEHOLDER
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.loading import find_mistakes, load_playbook, playbook_path, read_playbook
 from everafter.playbook.model import DIMENSIONS, Playbook, Weights
-from everafter.playbook.rules import _PLACEHOLDER, compile_condition, compile_conditions
+from everafter.playbook.rules import compile_condition, compile_conditions
 from everafter.season.model import TRADES
 from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
 
@@ -61,6 +62,8 @@ WELL: dict[str, Any] = {
     "onboarding_steps_due": 5,
     "onboarding_days_behind": None,
     "fully_activated": True,
+    "onboarding_state": "done",
+    "onboarding_missed": None,
     "pace": 1.0,
     "off_season": False,
     "health_score": 95.0,
@@ -131,8 +134,24 @@ def test_the_specs_onboarding_path() -> None:
         7: ({"customer_journey_started", "multiple_clients_active"}, "schedule_onboarding_call"),
         14: ({"fully_activated"}, None),
     }
-    assert {step.day: (set(step.actions), step.if_missed) for step in PLAYBOOK.onboarding.values()} == spec
-    assert {action for step in PLAYBOOK.onboarding.values() for action in step.actions} <= set(ACTIONS)
+    everyones = [step for step in PLAYBOOK.onboarding.values() if not step.vendor_types and not step.when]
+    assert {step.day: (set(step.actions), step.if_missed) for step in everyones} == spec
+    assert {action for step in everyones for action in step.actions} <= set(ACTIONS)
+    assert PLAYBOOK.onboarding["day0"].success_metric == "completed_wizard"
+    last = PLAYBOOK.onboarding["day14"]
+    assert (last.milestone, last.celebration) == ("fully_activated", "send_success_certificate")
+    assert PLAYBOOK.milestones["fully_activated"].template == "success_certificate"
+
+
+def test_trades_have_steps_of_their_own_and_some_depend_on_a_condition() -> None:
+    steps = PLAYBOOK.onboarding.values()
+    trades = {trade for step in steps for trade in step.vendor_types}
+    assert {"venue", "dj", "florist"} <= trades <= set(PLAYBOOK.segments)
+    assert sum(step.when is not None for step in steps) >= 2
+    declared = PLAYBOOK.onboarding_actions
+    for action in {action for step in steps for action in step.actions}:
+        assert action in declared and declared[action].translations["de"]["title"], action
+        assert action in ACTIONS or declared[action].done_when or declared[action].feature, action
 
 
 def test_the_specs_milestones_are_there() -> None:
@@ -176,6 +195,19 @@ def test_what_fires(changes: dict[str, Any], expected: set[str]) -> None:
     assert fired(**changes) == expected
 
 
+def waiting(step: str, days: float, tenure: float) -> dict[str, Any]:
+    """A supplier whose oldest open step has waited so long in a month at full pace."""
+    pace = PLAYBOOK.onboarding_pace
+    state = "stuck" if days >= pace.stuck_after_days else "behind" if days >= pace.behind_after_days else "on_track"
+    return {
+        "onboarding_days_behind": days,
+        "onboarding_missed": step,
+        "onboarding_state": state if tenure <= pace.lasts_days else None,
+        "fully_activated": False,
+        "tenure_days": tenure,
+    }
+
+
 @pytest.mark.parametrize("hours_before", [0.0, 0.9])
 @pytest.mark.parametrize(
     ("age", "oldest_open", "expected"),
@@ -194,9 +226,7 @@ def test_what_fires(changes: dict[str, Any], expected: set[str]) -> None:
 )
 def test_a_missed_step_is_met_with_its_own_help(age: float, oldest_open: int, expected: set[str], hours_before: float) -> None:
     """tenure counts from the day the platform names, the path from the first event, up to a day later."""
-    behind = age - oldest_open
-    changes = {"onboarding_days_behind": behind, "fully_activated": False, "tenure_days": age + hours_before}
-    assert fired(**changes) == expected
+    assert fired(**waiting(f"day{oldest_open}", age - oldest_open, age + hours_before)) == expected
 
 
 def test_nothing_is_done_on_a_guess() -> None:
@@ -216,9 +246,7 @@ def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
         "limit_ratio": 1.0,
         "churn_level": "high",
         "payment_past_due": True,
-        "onboarding_days_behind": 10.0,
-        "fully_activated": False,
-        "tenure_days": 20.0,
+        **waiting("day1", 10.0, 20.0),
     }
     assert len(fired(**worst)) >= 5
     assert fired(**worst, subscription=subscription) == set()
@@ -235,9 +263,9 @@ def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
         {"payment_past_due": True},
         {"churn_level": "high", "days_since_login": 20.0, "quiet_days": 20.0},
         {"churn_level": "medium"},
-        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 6.0},
-        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 8.0},
-        {"onboarding_days_behind": 5.0, "fully_activated": False, "tenure_days": 12.0},
+        waiting("day1", 5.0, 6.0),
+        waiting("day3", 5.0, 8.0),
+        waiting("day7", 5.0, 12.0),
     ]
     seen: set[str] = set()
     for changes in firing:
@@ -256,7 +284,12 @@ def test_only_billing_and_a_persons_task_are_essential() -> None:
 
 
 # Signals that cannot be unknown when another one says what the condition asks.
-IMPLIED = {"days_past_due": "payment_past_due", "onboarding_steps_due": "onboarding_days_behind", "days_since_login": "quiet_days"}
+IMPLIED = {
+    "days_past_due": "payment_past_due",
+    "onboarding_days_behind": "onboarding_state",
+    "onboarding_steps_due": "onboarding_state",
+    "days_since_login": "quiet_days",
+}
 
 
 def sentences(playbook: Playbook) -> list[tuple[str, str, str]]:
@@ -274,7 +307,7 @@ def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(name: str,
         return  # a person reads it, and may read that a login was never seen
     unknowable = {signal.name for signal in SIGNALS if signal.null != "never null"}
     asked = set(signals_in(when))
-    for word in set(_PLACEHOLDER.findall(sentence)) & unknowable:
+    for word in set(PLACEHOLDER.findall(sentence)) & unknowable:
         assert word in asked or IMPLIED.get(word) in asked, word
 
 

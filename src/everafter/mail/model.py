@@ -35,12 +35,13 @@ class Links:
     """What a message points to besides its own words.
 
     go: beginning of a button's address; the button's action is appended. unsubscribe: the one-click address, null for
-    transactional mail. sender: the name that signs.
+    transactional mail. sender: the name that signs. certificate: the address of the supplier's certificate.
     """
 
     go: str
     unsubscribe: str | None
     sender: str
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

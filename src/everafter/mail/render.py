@@ -136,12 +136,14 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
 
 
 def _button(header: str, links: Links) -> tuple[str, str] | None:
-    """Label and address. The action after the last bar is a word for `/go/…`, or a whole address made by us."""
+    """Label and address. The action after the last bar is a word for `/go/…`, `certificate`, or a whole address made by us."""
     label, _, action = header.rpartition(" | ")
     if not label:
         return None
     if not _ACTION.fullmatch(action):
         raise RenderError(f"Button: {action!r} is neither an action's name nor an http address")
+    if action == "certificate":
+        return label, links.certificate or links.go + action
     return label, action if "://" in action else links.go + action
 
 

@@ -10,7 +10,8 @@ from psycopg.errors import ForeignKeyViolation
 
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
-from everafter.onboarding.model import MILESTONE_TIMES, PROGRESS_SCHEMA, Celebration, Watch
+from everafter.onboarding.celebration_rules import mailed_milestones
+from everafter.onboarding.model import MILESTONE_TIMES, MILESTONES_SCHEMA, PROGRESS_SCHEMA, Celebration, Watch
 from everafter.onboarding.path_rules import path_of
 from everafter.onboarding.rules import celebration_of, find_milestones, find_progress, tell_fresh
 from everafter.playbook.model import Playbook
@@ -112,8 +113,8 @@ async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch
     if row is None:
         return Watch(None, frozenset())
     looked_for: dict[str, dict[str, Any]] = row[1] or {}
-    names = (name for name, milestone in playbook.milestones.items() if name in looked_for)
-    return Watch(row[0], frozenset(name for name in names if looked_for[name].get("when") == playbook.milestones[name].when))
+    watched = [n for n, m in playbook.milestones.items() if n in looked_for and looked_for[n].get("when") == m.when]
+    return Watch(row[0], frozenset(watched))
 
 
 async def keep_earliest(conn: Connection, pulse: pl.DataFrame) -> None:
@@ -207,6 +208,35 @@ async def record_reached(
         [found[name].to_list() for name in ("supplier_id", "milestone_type", "achieved_at", "fresh")],
     )
     return await cursor.fetchall()
+
+
+async def read_waiting(reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str) -> pl.DataFrame:
+    """Milestones of a slice's suppliers that are fresh and wait for their celebration by e-mail: MILESTONES_SCHEMA."""
+    mailed = mailed_milestones(playbook)
+    oldest = as_of - timedelta(days=max((milestone.fresh_days for milestone in mailed.values()), default=0))
+    frame = await reader.fetch(
+        "SELECT supplier_id::text, milestone_type, achieved_at FROM success_milestones"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type = ANY ({names}::text[])"
+        " AND celebrated_by_mail_at IS NULL AND fresh AND achieved_at > {oldest}",
+        names=list(mailed),
+        oldest=oldest,
+        after=after,
+        last=last,
+    )
+    return frame.cast(pl.Schema(MILESTONES_SCHEMA))
+
+
+async def mark_celebrated_by_mail(conn: Connection, celebrated: pl.DataFrame, now: datetime) -> int:
+    """Note that the e-mail of these (supplier_id, milestone_type) stands in the outbox; gives how many were not noted before."""
+    if celebrated.is_empty():
+        return 0
+    cursor = await conn.execute(
+        "UPDATE success_milestones m SET celebrated_by_mail_at = %s, celebrated = true"
+        " FROM unnest(%s::uuid[], %s::text[]) AS sent (supplier_id, milestone_type)"
+        " WHERE m.supplier_id = sent.supplier_id AND m.milestone_type = sent.milestone_type AND m.celebrated_by_mail_at IS NULL",
+        [now, celebrated["supplier_id"].to_list(), celebrated["milestone_type"].to_list()],
+    )
+    return cursor.rowcount
 
 
 async def next_celebration(

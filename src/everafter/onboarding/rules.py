@@ -146,9 +146,9 @@ def tell_fresh(found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, wat
     """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so may be celebrated.
 
     What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so for years when nobody had
-    looked: on the first run over a platform's history, after a new milestone was written into the playbook, for a supplier just brought in.
-    It is new when the run before looked for it and did not find it, or when the account itself (for full activation: the latest of
-    its dated actions) is younger than the milestone's fresh_days.
+    looked: on the first run over a platform's history, after a new milestone was written into the playbook, for a supplier just
+    brought in. It is new when the run before looked for it and did not find it, or when the account itself (for full activation:
+    the latest of its dated actions) is younger than the milestone's fresh_days.
 
     Args:
         found: from `find_milestones`.

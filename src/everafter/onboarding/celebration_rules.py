@@ -1,0 +1,96 @@
+"""Milestones that are celebrated by e-mail, as proposals to the gate that all mail passes. Pure."""
+
+from datetime import datetime
+
+import msgspec
+import polars as pl
+
+from everafter.onboarding.model import MILESTONES_SCHEMA
+from everafter.playbook.model import Milestone, Playbook, Trigger
+from everafter.pulse.model import moment
+
+_PREFIX = "celebrate_"
+_WITH_CERTIFICATE, _OTHERS = 75, 40
+_LEAST_COOLDOWN_DAYS = 30
+
+
+def mailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
+    """Those of the playbook's milestones that are celebrated by e-mail."""
+    return {name: milestone for name, milestone in playbook.milestones.items() if "email" in milestone.celebrate}
+
+
+def with_celebrations(playbook: Playbook) -> Playbook:
+    """The playbook with a trigger `celebrate_<milestone>` for each celebration by e-mail.
+
+    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share with the others is the gate, the
+    ledger and the outbox. Nobody is held out of one alone, only who is held out of everything.
+    """
+    actions = {step.milestone: step.celebration for step in playbook.onboarding.values() if step.milestone and step.celebration}
+    celebrations = {
+        f"{_PREFIX}{name}": Trigger(
+            when="false",
+            enabled=False,
+            action=actions.get(name, "send_celebration"),
+            channel="email",
+            template=milestone.template,
+            reason=f"milestone reached: {milestone.title}",
+            success="days_since_login < 7",
+            priority=_WITH_CERTIFICATE if milestone.certificate else _OTHERS,
+            cooldown_days=max(_LEAST_COOLDOWN_DAYS, min(400, milestone.fresh_days)),
+            holdout=0,
+        )
+        for name, milestone in mailed_milestones(playbook).items()
+    }
+    return msgspec.structs.replace(playbook, triggers=playbook.triggers | celebrations)
+
+
+def propose_celebrations(
+    judged: pl.DataFrame, waiting: pl.DataFrame, found: pl.DataFrame, ledger: pl.DataFrame, playbook: Playbook, as_of: datetime
+) -> pl.DataFrame:
+    """A proposal for every milestone that waits for its e-mail; rows as `interventions.rules.propose` gives them.
+
+    Args:
+        judged: the slice's rows.
+        waiting: MILESTONES_SCHEMA, recorded before and not yet celebrated by mail.
+        found: the same with `fresh`, found in this run.
+        ledger: what was decided or held out before: a celebration that was is over, and does not stand in it every day as put off.
+        playbook: from `with_celebrations`.
+    """
+    mailed = mailed_milestones(playbook)
+    days = {name: milestone.fresh_days for name, milestone in mailed.items()}
+    triggers = {f"{_PREFIX}{name}": playbook.triggers[f"{_PREFIX}{name}"] for name in mailed}
+    names = list(MILESTONES_SCHEMA)
+    due = pl.concat([waiting.select(names), found.filter("fresh").select(names)]).filter(
+        pl.col("milestone_type").is_in(list(mailed))
+    )
+    oldest = moment(as_of) - pl.duration(days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64))
+    due = due.filter((pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))).select(
+        pl.col("supplier_id"), (pl.lit(_PREFIX) + pl.col("milestone_type")).alias("trigger")
+    )
+    acted = ledger.filter(pl.col("last_acted_at").is_not_null())
+    terms = pl.DataFrame(
+        [(name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout) for name, t in triggers.items()],
+        schema={
+            "trigger": pl.String(),
+            "action": pl.String(),
+            "channel": pl.String(),
+            "priority": pl.Int64(),
+            "cooldown_days": pl.Int64(),
+            "essential": pl.Boolean(),
+            "holdout": pl.Float64(),
+        },
+        orient="row",
+    )
+    return (
+        due.unique(maintain_order=True)
+        .join(acted, on=["supplier_id", "trigger"], how="anti")
+        .join(judged.select("supplier_id", "email", "timezone", "consent", "subscription"), on="supplier_id", how="inner")
+        .join(terms, on="trigger", how="left", maintain_order="left")
+        .select("supplier_id", "email", "timezone", "consent", "subscription", *terms.columns)
+    )
+
+
+def celebrated_in(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """supplier_id and milestone_type of the celebrations that a run has decided."""
+    is_one = (pl.col("status") == "decided") & pl.col("trigger").str.starts_with(_PREFIX)
+    return verdicts.filter(is_one).select("supplier_id", pl.col("trigger").str.strip_prefix(_PREFIX).alias("milestone_type"))
