@@ -7,12 +7,13 @@ one; what Polars itself then has to say (grammar, types) comes second.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import polars as pl
 
 from everafter.playbook.shape import did_you_mean
-from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
+from everafter.signals.model import SIGNALS, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,6 @@ _QUERY_WORDS = _words("select exists over union where limit order group having")
 _MOST_CHARACTERS = 2_000
 _MOST_NESTED = 20
 _COMPARISONS = frozenset(["<", "<=", ">", ">=", "=", "<>", "!="])
-_SHARES = frozenset(signal.name for signal in SIGNALS if signal.unit == "0–1")
-_YES_OR_NO = frozenset(signal.name for signal in SIGNALS if signal.dtype == pl.Boolean())
-_UNKNOWABLE = {signal.name: signal.null != "never null" for signal in SIGNALS}
-_WORDS_OF: dict[str, tuple[str, ...]] = {
-    signal.name: tuple(re.split(r", | or ", signal.unit))
-    for signal in SIGNALS
-    if signal.dtype == pl.String() and " or " in signal.unit
-}
 _SIGN_HINTS = {
     "==": "one = compares",
     "&&": "write AND",
@@ -74,18 +67,41 @@ _SIGN_HINTS = {
     "!": "write NOT, or <> for unequal",
     ";": "leave it out",
 }
-# Suppliers of whom nothing is known, little, much, and words where words stand: a condition must have an answer for each.
-_SAMPLE = pl.DataFrame(
-    {
-        name: [None, "", "x"] if dtype == pl.String() else [None, False, True] if dtype == pl.Boolean() else [None, 0, 400]
-        for name, dtype in SIGNAL_SCHEMA.items()
-    },
-    schema=SIGNAL_SCHEMA,
-)
 
 
-def check_condition(sql: str) -> list[Remark]:
-    """Everything that keeps `sql` from being a yes or no over one supplier's signals, and what is surely not meant."""
+class _Vocabulary:
+    """The signals a condition may name, sorted by what one may ask of them."""
+
+    def __init__(self, signals: tuple[Signal, ...]) -> None:
+        self.schema = {signal.name: signal.dtype for signal in signals}
+        self.shares = frozenset(signal.name for signal in signals if signal.unit == "0–1")
+        self.yes_or_no = frozenset(signal.name for signal in signals if signal.dtype == pl.Boolean())
+        self.unknowable = {signal.name: signal.null != "never null" for signal in signals}
+        self.words_of: dict[str, tuple[str, ...]] = {
+            signal.name: tuple(re.split(r", | or ", signal.unit))
+            for signal in signals
+            if signal.dtype == pl.String() and " or " in signal.unit
+        }
+        # Of whom nothing is known, little, much, and words where words stand: a condition must have an answer for each.
+        self.sample = pl.DataFrame(
+            {
+                name: [None, "", "x"] if dtype == pl.String() else [None, False, True] if dtype == pl.Boolean() else [None, 0, 400]
+                for name, dtype in self.schema.items()
+            },
+            schema=self.schema,
+        )
+
+
+_of_signals = cache(_Vocabulary)
+
+
+def check_condition(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[Remark]:
+    """Everything that keeps `sql` from being a yes or no over one row of these signals, and what is surely not meant.
+
+    Args:
+        signals: a supplier's, unless the condition is about something else: `signals.model.COUPLE_SIGNALS` for a couple.
+    """
+    known = _of_signals(signals)
     if len(sql) > _MOST_CHARACTERS:
         message = f"the condition has {len(sql):,} characters; at most {_MOST_CHARACTERS:,} can be followed"
         return [Remark(0, len(sql), message, "cut it into several triggers")]
@@ -94,17 +110,18 @@ def check_condition(sql: str) -> list[Remark]:
         return [Remark(0, len(sql), "the condition is empty", "for one that is always true write true")]
     remarks = list(_unreadable(sql, tokens))
     if all(token.kind != "other" for token in tokens):
-        remarks += _unknown_words(tokens)
+        remarks += _unknown_words(tokens, known)
     if not any(remark.level == "error" for remark in remarks):
-        remarks += _as_polars_sees_it(sql)
+        remarks += _as_polars_sees_it(sql, known)
     if not any(remark.level == "error" for remark in remarks):
-        remarks += [*_impossible_comparisons(tokens), *_suspicious(sql, tokens)]
+        remarks += [*_impossible_comparisons(tokens, known), *_suspicious(sql, tokens, known)]
     return remarks
 
 
-def signals_in(sql: str) -> list[str]:
+def signals_in(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[str]:
     """The signals a condition names, each once, in their order."""
-    return list(dict.fromkeys(t.text.strip('"') for t in _tokens(sql) if t.text.strip('"') in SIGNAL_SCHEMA))
+    schema = _of_signals(signals).schema
+    return list(dict.fromkeys(t.text.strip('"') for t in _tokens(sql) if t.text.strip('"') in schema))
 
 
 def _tokens(sql: str) -> list[_Token]:
@@ -137,12 +154,12 @@ def _unreadable(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
         yield Remark(token.start, token.end, "this ( is never closed", f"the condition ends at {sql[-20:]!r}")
 
 
-def _unknown_words(tokens: list[_Token]) -> Iterator[Remark]:
+def _unknown_words(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
     for index, token in enumerate(tokens):
         after = tokens[index + 1].text if index + 1 < len(tokens) else ""
         before = tokens[index - 1].text.lower() if index else ""
         word = token.text.lower()
-        if token.kind == "quoted" and token.text.strip('"') not in SIGNAL_SCHEMA:
+        if token.kind == "quoted" and token.text.strip('"') not in known.schema:
             name = token.text.strip('"')
             hint = f"text goes in single quotes: '{name}'"
             yield Remark(token.start, token.end, f"there is no signal {name!r}", hint)
@@ -153,8 +170,9 @@ def _unknown_words(tokens: list[_Token]) -> Iterator[Remark]:
             yield Remark(token.start, token.end, f"{token.text} cannot stand in a condition", hint)
         elif after == "(" and word not in _KEYWORDS:
             yield from _unknown_function(token, word)
-        elif word not in _KEYWORDS and token.text not in SIGNAL_SCHEMA:
-            yield Remark(token.start, token.end, f"there is no signal {token.text!r}", _signal_hint(token.text, before, after))
+        elif word not in _KEYWORDS and token.text not in known.schema:
+            hint = _signal_hint(token.text, before, after, known)
+            yield Remark(token.start, token.end, f"there is no signal {token.text!r}", hint)
 
 
 def _unknown_function(token: _Token, word: str) -> Iterator[Remark]:
@@ -166,27 +184,27 @@ def _unknown_function(token: _Token, word: str) -> Iterator[Remark]:
         yield Remark(token.start, token.end, f"there is no function {word!r}", hint)
 
 
-def _signal_hint(name: str, before: str, after: str) -> str:
-    if name.lower() in SIGNAL_SCHEMA:
+def _signal_hint(name: str, before: str, after: str, known: _Vocabulary) -> str:
+    if name.lower() in known.schema:
         return f"signals are written small: {name.lower()}"
     if before in _COMPARISONS | {"(", ","} and after in {"", ")", ",", "and", "AND", "or", "OR"}:
-        near = did_you_mean(name, SIGNAL_SCHEMA)
+        near = did_you_mean(name, known.schema)
         return near or f"if it is a text, put it in single quotes: '{name}'"
     if before[:1].isdigit():
         return "a number stands alone; its unit is the signal's"
-    return did_you_mean(name, SIGNAL_SCHEMA) or "`everafter signals` lists all of them"
+    return did_you_mean(name, known.schema) or "`everafter signals` lists all of them"
 
 
-def _as_polars_sees_it(sql: str) -> Iterator[Remark]:
+def _as_polars_sees_it(sql: str, known: _Vocabulary) -> Iterator[Remark]:
     whole = (0, len(sql))
     try:
         answer = pl.sql_expr(sql).alias("answer")
-        empty = pl.DataFrame(schema=SIGNAL_SCHEMA).select(answer)
-        rows = _SAMPLE.with_columns(answer)
+        empty = pl.DataFrame(schema=known.schema).select(answer)
+        rows = known.sample.with_columns(answer)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError) as error:
         yield Remark(*whole, f"cannot be read as a condition: {_plainly(error)}", _grammar_hint(sql, str(error)))
         return
-    if rows.height != _SAMPLE.height or empty["answer"].dtype != pl.Boolean:
+    if rows.height != known.sample.height or empty["answer"].dtype != pl.Boolean:
         kind = "a text" if empty["answer"].dtype == pl.String else "a number" if empty["answer"].dtype.is_numeric() else "nothing"
         yield Remark(*whole, f"gives {kind}, not yes or no", "compare it with something: … >= 7")
 
@@ -208,27 +226,27 @@ def _grammar_hint(sql: str, complaint: str) -> str:
     return "as in SQL: quiet_days >= 7 AND plan = 'free'"
 
 
-def _impossible_comparisons(tokens: list[_Token]) -> Iterator[Remark]:
-    for name, value in _compared(tokens):
-        if value.kind == "number" and name in _SHARES and float(value.text) > 1:
+def _impossible_comparisons(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
+    for name, value in _compared(tokens, known):
+        if value.kind == "number" and name in known.shares and float(value.text) > 1:
             hint = f"a share: {value.text} % is written {float(value.text) / 100:g}"
             yield Remark(value.start, value.end, f"{name} is never above 1", hint)
-        elif value.kind == "text" and name in _WORDS_OF and value.text.strip("'") not in _WORDS_OF[name]:
-            words = ", ".join(f"'{word}'" for word in _WORDS_OF[name])
-            hint = did_you_mean(value.text.strip("'"), _WORDS_OF[name]) or f"it is one of {words}"
+        elif value.kind == "text" and name in known.words_of and value.text.strip("'") not in known.words_of[name]:
+            words = ", ".join(f"'{word}'" for word in known.words_of[name])
+            hint = did_you_mean(value.text.strip("'"), known.words_of[name]) or f"it is one of {words}"
             yield Remark(value.start, value.end, f"{name} is never {value.text}", hint)
-        elif value.kind in {"number", "text"} and name in _YES_OR_NO:
+        elif value.kind in {"number", "text"} and name in known.yes_or_no:
             yield Remark(value.start, value.end, f"{name} is yes or no", f"write {name}, or NOT {name}")
     for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], None], strict=False):
         alone = after is None or after.text.lower() in {")", "and", "or"}
-        if before.text.lower() == "not" and alone and token.text in SIGNAL_SCHEMA and token.text not in _YES_OR_NO:
+        if before.text.lower() == "not" and alone and token.text in known.schema and token.text not in known.yes_or_no:
             yield Remark(before.start, token.end, f"{token.text} is not a yes or no", "compare it with something: … >= 7")
 
 
-def _compared(tokens: list[_Token]) -> Iterator[tuple[str, _Token]]:
+def _compared(tokens: list[_Token], known: _Vocabulary) -> Iterator[tuple[str, _Token]]:
     """Signal and literal wherever the two stand on both sides of a comparison, also inside coalesce and IN."""
     for index, token in enumerate(tokens):
-        if token.text not in SIGNAL_SCHEMA:
+        if token.text not in known.schema:
             continue
         rest = tokens[index + 1 :]
         if rest[:1] and rest[0].text == "," and rest[1:2] and rest[1].kind == "text":  # coalesce(subscription, 'active')
@@ -248,10 +266,10 @@ def _compared(tokens: list[_Token]) -> Iterator[tuple[str, _Token]]:
             yield token.text, tokens[index - 2]
 
 
-def _suspicious(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
-    names = signals_in(sql)
-    if not names:
-        yield Remark(0, len(sql), "names no signal, so it is the same for every supplier", level="warning")
+def _suspicious(sql: str, tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
+    if not any(token.text.strip('"') in known.schema for token in tokens):
+        whom = "supplier" if "vendor_type" in known.schema else "couple"
+        yield Remark(0, len(sql), f"names no signal, so it is the same for every {whom}", level="warning")
         return
     for index, token in enumerate(tokens[:-1]):
         after = [t.text.lower() for t in tokens[index + 1 : index + 4]]
@@ -260,5 +278,5 @@ def _suspicious(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
             end = tokens[index + 2].end
             yield Remark(token.start, end, "nothing is ever equal or unequal to NULL: this is always no", hint, "warning")
         is_null = after[:2] == ["is", "null"] or after == ["is", "not", "null"]
-        if is_null and _UNKNOWABLE.get(token.text) is False:
+        if is_null and known.unknowable.get(token.text) is False:
             yield Remark(token.start, tokens[index + 1].end, f"{token.text} is never NULL", level="warning")

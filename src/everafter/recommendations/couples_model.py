@@ -11,6 +11,7 @@ RAW_SCHEMA: dict[str, Any] = {
     "wedding_date": pl.Date(),
     "added_at": pl.Datetime("us", "UTC"),
     "last_active_at": pl.Datetime("us", "UTC"),
+    "forms_sent": pl.Int64(),
     "forms_waiting": pl.Int64(),
     "form_sent_at": pl.Datetime("us", "UTC"),
     "emails_unopened": pl.Int64(),

@@ -17,8 +17,7 @@ _WAITING_DAYS = 180
 async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: datetime, *, most: int = MOST_COUPLES) -> pl.DataFrame:
     """The couples of these suppliers that matter: neither archived nor lost, their day not over.
 
-    The nearest weddings first, those without a date last. Of what was put to a couple only what waits for an answer is read, a
-    look-up by the key for each couple.
+    The nearest weddings first, those without a date last.
 
     Args:
         as_of: its UTC day is the first wedding day that counts.
@@ -30,7 +29,9 @@ async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: dat
     return await read_copy(
         conn,
         "SELECT c.supplier_id::text, c.client_id, c.name, c.wedding_date, c.added_at, c.last_active_at,"
-        " count(*) FILTER (WHERE i.kind = 'form'), min(i.sent_at) FILTER (WHERE i.kind = 'form'),"
+        " count(i.item_id) FILTER (WHERE i.kind = 'form'),"
+        " count(*) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}),"
+        " min(i.sent_at) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}),"
         " count(*) FILTER (WHERE i.kind = 'journey_email')"
         " FROM (SELECT supplier_id, client_id, left(name, 200) AS name, wedding_date,"
         " coalesce(readded_at, added_at) AS added_at, last_active_at,"
@@ -39,7 +40,8 @@ async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: dat
         " AND (wedding_date IS NULL OR wedding_date >= {day}::date)"
         " AND (greatest(archived_at, lost_at) IS NULL OR readded_at > greatest(archived_at, lost_at))) c"
         " LEFT JOIN sent_items i ON i.supplier_id = c.supplier_id AND i.client_id = c.client_id"
-        " AND i.kind IN ('form', 'journey_email') AND i.answered_at IS NULL AND i.sent_at BETWEEN {since} AND {until}"
+        " AND i.sent_at <= {until}"
+        " AND (i.kind = 'form' OR (i.kind = 'journey_email' AND i.answered_at IS NULL AND i.sent_at >= {since}))"
         " WHERE c.place <= {most}"
         " GROUP BY c.supplier_id, c.client_id, c.name, c.wedding_date, c.added_at, c.last_active_at",
         RAW_SCHEMA,

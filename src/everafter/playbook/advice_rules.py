@@ -1,0 +1,86 @@
+"""What is wrong with a playbook's next steps, about suppliers and about single couples. Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from everafter.playbook.conditions import check_condition, signals_in
+from everafter.playbook.findings import Found, table
+from everafter.playbook.shape import did_you_mean
+from everafter.signals.model import COUPLE_SCHEMA, COUPLE_SIGNALS, SIGNAL_SCHEMA
+
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_WORDS = ("title", "body", "reason", "action_label")
+_NAMING = "{client_id}"
+
+
+def check_advice(data: dict[str, Any]) -> Iterator[Found]:
+    """Every mistake in `[recommendations.*]` that is not one of shape, condition or sentence, and all of `[couples.*]`."""
+    for name in table(data, "recommendations"):
+        path, advice = ("recommendations", name), table(data, "recommendations", name)
+        yield from _url((*path, "action_url"), advice.get("action_url"), couple=False)
+        yield from _translated(path, advice, frozenset([*SIGNAL_SCHEMA, "name"]))
+    for name in table(data, "couples"):
+        path, advice = ("couples", name), table(data, "couples", name)
+        if name in table(data, "recommendations"):
+            message = f"[recommendations.{name}] has the same name, and what came of them could not be told apart"
+            yield path, None, message, "give one of them another name", "error"
+        yield from _about_couples(path, advice)
+        yield from _url((*path, "action_url"), advice.get("action_url"), couple=True)
+        yield from _translated(path, advice, frozenset(COUPLE_SCHEMA))
+
+
+def _about_couples(path: tuple[str, ...], advice: dict[str, Any]) -> Iterator[Found]:
+    when = advice.get("when")
+    if isinstance(when, str):
+        for remark in check_condition(when, COUPLE_SIGNALS):
+            hint = remark.hint
+            if remark.message.startswith("there is no signal") and any(
+                signal in remark.message for signal in signals_in(when) if signal not in COUPLE_SCHEMA
+            ):
+                hint = f"that is the supplier's; of a couple there are {', '.join(COUPLE_SCHEMA)}"
+            yield (*path, "when"), (remark.start, remark.end), remark.message, hint, remark.level
+    for key in _WORDS:
+        if isinstance(text := advice.get(key), str):
+            yield from check_sentence((*path, key), text, frozenset(COUPLE_SCHEMA))
+    sentences = [advice[key] for key in ("title", "body", "reason") if isinstance(advice.get(key), str)]
+    if len(sentences) == 3 and not any("{couple}" in sentence for sentence in sentences):
+        yield path, None, "no sentence names the couple", "say {couple} in title, body or reason", "warning"
+
+
+def _url(path: tuple[str, ...], url: Any, *, couple: bool) -> Iterator[Found]:
+    if not isinstance(url, str):
+        return
+    rest = url.replace(_NAMING, "") if couple else url
+    if "{" in rest or "}" in rest:
+        hint = f"{_NAMING} alone is replaced, by the couple's id" if couple else "a path on your platform, as it is"
+        yield path, None, "a brace stands in the address", hint, "error"
+    if not re.match(r"/(?![/\\])|https?://[^\s/]", url) or re.search(r"[\s\\]", url):
+        yield path, None, "is no address", 'a path on your platform, such as "/forms", or a whole one with https://', "error"
+
+
+def _translated(path: tuple[str, ...], advice: dict[str, Any], sayable: frozenset[str]) -> Iterator[Found]:
+    for language in table(advice, "translations"):
+        words = table(advice, "translations", language)
+        for key, text in words.items():
+            where = (*path, "translations", language, key)
+            if key not in _WORDS:
+                hint = did_you_mean(key, _WORDS) or f"what can be: {', '.join(_WORDS)}"
+                yield where, None, f"{key!r} is nothing that is said here", hint, "error"
+            elif isinstance(text, str):
+                yield from check_sentence(where, text, sayable)
+
+
+def check_sentence(path: tuple[str | int, ...], sentence: str, sayable: frozenset[str]) -> Iterator[Found]:
+    """What stands between braces and is none of `sayable`, and braces that stand alone."""
+    for match in PLACEHOLDER.finditer(sentence):
+        word = match[1]
+        if word in sayable:
+            continue
+        clean = re.split(r"[:!.\[]", word.strip())[0].strip()
+        hint = f"write {{{clean}}}, nothing else between the braces" if clean in sayable else did_you_mean(clean, sayable)
+        whom = "the supplier's number; {name} by its name" if "name" in sayable else "the couple's number; {couple} by its name"
+        yield path, match.span(), f"{{{word}}} is no signal", hint or f"{{signal}} is replaced by {whom}", "error"
+    rest = PLACEHOLDER.sub("", sentence)
+    if "{" in rest or "}" in rest:
+        yield path, None, "a brace stands alone", "{signal} needs both braces", "error"
