@@ -11,3 +11,4 @@ class Lock(IntEnum):
     RUN = 7_305_003
     EVENT_MONTH = 7_305_004  # written out in migrations/0001_spine.sql
     SWEEP_OUTBOX = 7_305_005
+    TICKET_TASKS = 7_305_008

@@ -21,6 +21,7 @@ Finding = tuple[Path, str, str, bool]
 _PATTERN_WORDS = {
     "^[a-z][a-z0-9_]*$": "a name of small letters, digits and _ that begins with a letter",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": 'a time of day such as "20:00"',
+    "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$": 'a time of day such as "17:00", at most "24:00"',
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
     "^[a-z]{2}$": 'a language such as "en"',
 }

@@ -1,16 +1,23 @@
 """Reading and writing the folded state. One folder works at a time, so no row has to be locked (Citus: no cross-shard locks)."""
 
 import asyncio
+from uuid import UUID
 
 import polars as pl
+from psycopg.errors import LockNotAvailable
 
+from everafter.churn.queries import record_cancellations
 from everafter.core.db import Connection, read_copy, upsert_frame
+from everafter.core.errors import OverloadedError
 from everafter.core.locks import Lock
 from everafter.onboarding.queries import keep_earliest
 from everafter.pulse import model
 from everafter.pulse.rules import fold, read_facts, split_foldable
+from everafter.tickets.queries import add_changes
+from everafter.tickets.rules import find_changes
 
 FOLD_BATCH = 50_000
+FOLD_PATIENCE = "3s"
 
 
 async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
@@ -28,17 +35,49 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
             model.EVENTS_SCHEMA,
             {"limit": limit},
         )
-        if events.is_empty():
-            return 0
-        taken = events.height
-        events, broken = split_foldable(events)
-        await quarantine(conn, broken)
-        feature_ids = await ensure_features(conn, events)
-        before = await get_state(conn, events)
-        after = await asyncio.to_thread(fold, before, events, feature_ids)
-        await save_state(conn, after)
-        await keep_earliest(conn, after.pulse)
-        await count_types(conn, events)
+        return await _fold(conn, events)
+
+
+async def fold_supplier(conn: Connection, supplier_id: UUID) -> int:
+    """Fold what is pending of one supplier, so that what was just said of it can be read back.
+
+    Args:
+        conn: in the caller's transaction, which holds the folder's lock from here to its end.
+
+    Returns:
+        How many events were folded.
+
+    Raises:
+        OverloadedError: another folder was at work for longer than FOLD_PATIENCE.
+    """
+    try:
+        await conn.execute("SELECT set_config('lock_timeout', %s, true)", [FOLD_PATIENCE])
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
+    except LockNotAvailable as error:
+        raise OverloadedError("many events are being folded just now; try again in a moment", retry_after=2) from error
+    events = await read_copy(
+        conn,
+        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING supplier_id, type, occurred_at, properties",
+        model.EVENTS_SCHEMA,
+        {"supplier": str(supplier_id)},
+    )
+    return await _fold(conn, events)
+
+
+async def _fold(conn: Connection, events: pl.DataFrame) -> int:
+    if events.is_empty():
+        return 0
+    taken = events.height
+    events, broken = split_foldable(events)
+    await quarantine(conn, broken)
+    feature_ids = await ensure_features(conn, events)
+    before = await get_state(conn, events)
+    after = await asyncio.to_thread(fold, before, events, feature_ids)
+    await save_state(conn, after)
+    await keep_earliest(conn, after.pulse)
+    await add_changes(conn, find_changes(events))
+    await record_cancellations(conn, events)
+    await count_types(conn, events)
     return taken
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from everafter.pulse import model
 from everafter.pulse.model import State
+from everafter.tickets.model import CHANGES_BY_TYPE
 
 IMPLIED_FEATURES = {
     "form_created": "forms",
@@ -95,7 +96,7 @@ def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .then(pl.lit("client_id"))
         .when(kind.is_in(ITEM_TYPES) & pl.coalesce("form_id", "message_id").is_null())
         .then(pl.lit("form_id or message_id"))
-        .when(kind.is_in(["ticket_opened", "ticket_resolved"]) & pl.col("ticket_id").is_null())
+        .when(kind.is_in(list(CHANGES_BY_TYPE)) & pl.col("ticket_id").is_null())
         .then(pl.lit("ticket_id"))
         .when((kind == "feature_used") & pl.col("feature").is_null())
         .then(pl.lit("feature"))
@@ -123,7 +124,7 @@ def read_facts(events: pl.DataFrame) -> pl.DataFrame:
         text("message_id", "journey_email_sent", "journey_email_opened"),
         text("name", "client_added"),
         text("wedding_date", "client_added").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False),
-        text("ticket_id", "ticket_opened", "ticket_resolved"),
+        text("ticket_id", *CHANGES_BY_TYPE),
         text("subject", "ticket_opened"),
         text("priority", "ticket_opened"),
         text("plan", "subscription_changed"),
@@ -186,7 +187,8 @@ def _merge_items(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    said = facts.filter(pl.col("ticket_id").is_not_null()).select(
+    told = pl.col("type").is_in(["ticket_opened", "ticket_resolved"])
+    said = facts.filter(told & pl.col("ticket_id").is_not_null()).select(
         "supplier_id",
         "ticket_id",
         "subject",

@@ -1,0 +1,231 @@
+"""Tickets with their clocks, and contacts that were not calls."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
+
+from everafter.core.bodies import BODY_ERRORS
+from everafter.core.db import Connection
+from everafter.core.errors import InputError, UnprocessableError
+from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.openapi import problems
+from everafter.core.web import AnyRequest, scope
+from everafter.support.model import Interaction
+from everafter.tickets import desk, queries
+from everafter.tickets.hours import judge_tickets
+from everafter.tickets.model import (
+    ACTIONS,
+    ActionRequest,
+    ChangeAnswer,
+    Clock,
+    ClockAnswer,
+    ClocksAnswer,
+    InteractionRequest,
+    Judged,
+    TicketAnswer,
+    TicketRequest,
+    TicketsAnswer,
+    Told,
+)
+from everafter.tickets.model import State as TicketState
+
+TAGS = ["Support"]
+NO_TICKET = "there is no such supplier, or no such ticket of it"
+IN_FLIGHT = "or the Idempotency-Key is in flight"
+OTHER_BODY = "or the Idempotency-Key came with another body"
+
+
+@post(
+    "/api/support/tickets",
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="openTicket",
+    exception_handlers=BODY_ERRORS,
+    summary="Open a ticket",
+    responses=problems(
+        not_found="there is no such supplier",
+        conflict=f"a ticket of that id is open already; {IN_FLIGHT}",
+        unprocessable_entity=f"an empty subject, a `ticket_id` that cannot be one, an `at` in the future; {OTHER_BODY}",
+    ),
+)
+async def open_ticket(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    data: JSONBody[TicketRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[TicketAnswer]:
+    """The same as the event `ticket_opened`, and at once: the answer has the clocks. A resolved ticket is opened again."""
+
+    async def effect() -> tuple[int, TicketAnswer]:
+        return 201, _answer(await desk.open_ticket(conn, state.playbook.support, data, datetime.now(UTC)))
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+@post(
+    "/api/support/tickets/{ticket_id:str}/{action:str}",
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="actOnTicket",
+    status_code=200,
+    exception_handlers=BODY_ERRORS,
+    summary="Reply to a ticket, let it wait, resume or resolve it",
+    responses=problems(
+        not_found=NO_TICKET,
+        conflict=f"the ticket does not stand so that this could be done; `state` says how it stands; {IN_FLIGHT}",
+        unprocessable_entity=f"no such action, or an `at` in the future; {OTHER_BODY}",
+    ),
+)
+async def act_on_ticket(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    ticket_id: FromPath[str],
+    action: Annotated[str, PathParameter(schema_extra={"enum": list(ACTIONS)})],
+    data: JSONBody[ActionRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[TicketAnswer]:
+    """The same as the event `ticket_replied`, `ticket_waiting`, `ticket_resumed` or `ticket_resolved`, and at once."""
+    told = _read_action(action)
+
+    async def effect() -> tuple[int, TicketAnswer]:
+        support = state.playbook.support
+        return 200, _answer(await desk.act(conn, support, data.supplier_id, ticket_id, told, data.at, datetime.now(UTC)))
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+@get(
+    "/api/support/tickets",
+    guards=[scope("read")],
+    tags=TAGS,
+    operation_id="listTickets",
+    summary="Tickets with their clocks",
+    responses=problems(not_found="there is no such supplier"),
+)
+async def list_tickets(
+    conn: NamedDependency[Connection],
+    state: State,
+    supplier_id: FromQuery[UUID | None] = None,
+    ticket_state: Annotated[
+        TicketState | None, QueryParameter(name="state", description="Only those that stand so; default: all.")
+    ] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(max_length=1000, description="`next_cursor` of the page before, as it was given.")
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
+) -> TicketsAnswer:
+    """The latest opened first, of one supplier or of all."""
+    if supplier_id is not None:
+        await queries.require_supplier(conn, supplier_id)
+    found = await queries.list_tickets(conn, supplier_id, ticket_state, _read_cursor(cursor), limit + 1)
+    judged = judge_tickets(found[:limit], state.playbook.support, datetime.now(UTC))
+    return TicketsAnswer([_answer(one) for one in judged], _write_cursor(judged[-1]) if len(found) > limit and judged else None)
+
+
+@get(
+    "/api/support/tickets/{ticket_id:str}",
+    guards=[scope("read")],
+    tags=TAGS,
+    operation_id="getTicket",
+    summary="One ticket",
+    responses=problems(not_found=NO_TICKET),
+)
+async def get_ticket(
+    conn: NamedDependency[Connection], state: State, ticket_id: FromPath[str], supplier_id: FromQuery[UUID]
+) -> TicketAnswer:
+    """A ticket, everything that was told of it, and how its clocks stand now."""
+    return _answer(await desk.get_ticket(conn, state.playbook.support, supplier_id, ticket_id, datetime.now(UTC)))
+
+
+@post(
+    "/api/support/interactions",
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="recordInteraction",
+    exception_handlers=BODY_ERRORS,
+    summary="Record a contact that was not a booked call",
+    responses=problems(
+        not_found="there is no such supplier",
+        conflict="the Idempotency-Key is in flight",
+        unprocessable_entity=f"the notes are empty; {OTHER_BODY}",
+    ),
+)
+async def record_interaction(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    data: JSONBody[InteractionRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Interaction]:
+    """A chat, a visit, a call that nobody had booked: what was said, and what came of it."""
+    notes, outcome = desk.clean(data.notes), desk.clean(data.outcome)
+    if notes is None:
+        raise UnprocessableError("notes: they are empty")
+
+    async def effect() -> tuple[int, Interaction]:
+        await queries.require_supplier(conn, data.supplier_id)
+        said = InteractionRequest(data.supplier_id, data.type, notes, outcome)
+        return 201, await queries.insert_interaction(conn, said)
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+def _read_action(text: str) -> Told:
+    if found := ACTIONS.get(text):
+        return found
+    raise UnprocessableError(f"there is no action {text[:40]!r}; there are {', '.join(ACTIONS)}")
+
+
+def _answer(one: Judged) -> TicketAnswer:
+    ticket, course = one.ticket, one.course
+    return TicketAnswer(
+        ticket.supplier_id,
+        ticket.ticket_id,
+        ticket.subject,
+        ticket.priority,
+        course.state,
+        course.opened_at,
+        course.answered_at,
+        course.waiting_since,
+        course.resolved_at,
+        course.reopened,
+        ClocksAnswer(_clock(one.first_reply), _clock(one.resolution)),
+        [ChangeAnswer(change.at, change.told) for change in ticket.changes],
+    )
+
+
+def _clock(clock: Clock) -> ClockAnswer:
+    return ClockAnswer(clock.state, round(clock.limit / 3600, 4), round(clock.used / 3600, 4), clock.due_at, clock.stopped_at)
+
+
+def _write_cursor(one: Judged) -> str:
+    ticket = one.ticket
+    return (
+        base64.urlsafe_b64encode(f"{one.course.opened_at.isoformat()} {ticket.supplier_id} {ticket.ticket_id}".encode())
+        .decode()
+        .rstrip("=")
+    )
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime, UUID, str] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+        at, supplier_id, ticket_id = text.split(" ", 2)
+        if not desk.is_ticket_id(ticket_id):
+            raise ValueError
+        return datetime.fromisoformat(at).astimezone(UTC), UUID(supplier_id), ticket_id
+    except (binascii.Error, ValueError, OverflowError):
+        raise InputError("cursor: not one that a page before gave") from None
+
+
+handlers = [open_ticket, act_on_ticket, list_tickets, get_ticket, record_interaction]

@@ -1,0 +1,200 @@
+"""Tickets, their changes and what hangs on them, in the database. Nothing here commits."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+import polars as pl
+
+from everafter.core.db import Connection
+from everafter.core.errors import NotFoundError
+from everafter.support.model import Interaction
+from everafter.tickets.model import Change, InteractionRequest, State, Ticket
+from everafter.tickets.task_rules import KIND, OpenTask, Task
+
+# A ticket's row with all that was told of it. Both tables are keyed by supplier and ticket, so this is a look-up for each ticket.
+_TICKETS: LiteralString = (
+    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, s.name, coalesce(p.vendor_type, s.vendor_type), c.ats, c.states"
+    " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
+    " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY c.at) AS states,"
+    "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state = 'resumed') AS resumed"
+    "   FROM ticket_changes c WHERE c.supplier_id = t.supplier_id AND c.ticket_id = t.ticket_id) c"
+)
+_IS_OPEN: LiteralString = "t.last_opened_at IS NOT NULL AND coalesce(t.resolved_at < t.last_opened_at, true)"
+# As `rules.follow` has it, of an open ticket.
+_WAITS: LiteralString = "coalesce(c.waited >= t.last_opened_at AND coalesce(c.waited > c.resumed, true), false)"
+
+
+async def add_changes(conn: Connection, changes: pl.DataFrame) -> None:
+    """Add what was told of tickets; what stands there already stays.
+
+    Args:
+        changes: CHANGES_SCHEMA, in key order.
+    """
+    if changes.is_empty():
+        return
+    await conn.execute(
+        "INSERT INTO ticket_changes (supplier_id, ticket_id, at, state)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[]) ON CONFLICT DO NOTHING",
+        [changes[name].to_list() for name in ("supplier_id", "ticket_id", "at", "state")],
+    )
+
+
+async def require_supplier(conn: Connection, supplier_id: UUID) -> None:
+    """Nothing, when the supplier is known.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    cursor = await conn.execute("SELECT FROM suppliers WHERE id = %s", [supplier_id])
+    if await cursor.fetchone() is None:
+        raise NotFoundError(f"there is no supplier {supplier_id}")
+
+
+async def find_ticket(conn: Connection, supplier_id: UUID, ticket_id: str) -> Ticket | None:
+    """One ticket, or null when nothing was ever told of it."""
+    cursor = await conn.execute(
+        _TICKETS + " WHERE t.supplier_id = %s AND t.ticket_id = %s",
+        [supplier_id, ticket_id],
+    )
+    row = await cursor.fetchone()
+    return _ticket(row) if row else None
+
+
+async def list_tickets(
+    conn: Connection,
+    supplier_id: UUID | None,
+    state: State | None,
+    before: tuple[datetime, UUID, str] | None,
+    limit: int,
+) -> list[Ticket]:
+    """Tickets by their first opening, the latest first, from just after `before` (opened_at, supplier, ticket) of an earlier page.
+
+    Args:
+        supplier_id: null: everybody's. state: null: any.
+    """
+    cursor = await conn.execute(
+        _TICKETS + " WHERE t.opened_at IS NOT NULL AND (%(supplier)s::uuid IS NULL OR t.supplier_id = %(supplier)s)"
+        " AND (%(at)s::timestamptz IS NULL"
+        "   OR (t.opened_at, t.supplier_id, t.ticket_id) < (%(at)s, %(last)s::uuid, %(ticket)s::text))"
+        " AND (%(state)s::text IS NULL OR %(state)s = CASE WHEN NOT (" + _IS_OPEN + ") THEN 'resolved'"
+        "   WHEN " + _WAITS + " THEN 'waiting' ELSE 'open' END)"
+        " ORDER BY t.opened_at DESC, t.supplier_id DESC, t.ticket_id DESC LIMIT %(limit)s",
+        {
+            "supplier": supplier_id,
+            "state": state,
+            "at": before[0] if before else None,
+            "last": before[1] if before else None,
+            "ticket": before[2] if before else None,
+            "limit": limit,
+        },
+    )
+    return [_ticket(row) for row in await cursor.fetchall()]
+
+
+async def list_open(conn: Connection, limit: int) -> list[Ticket]:
+    """Every ticket that is open or waits for its supplier, at most so many, the longest open first."""
+    cursor = await conn.execute(
+        _TICKETS + " WHERE " + _IS_OPEN + " ORDER BY t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
+        [limit],
+    )
+    return [_ticket(row) for row in await cursor.fetchall()]
+
+
+async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> list[Ticket]:
+    """A supplier's tickets for its page: open ones first, then the latest."""
+    cursor = await conn.execute(
+        _TICKETS + " WHERE t.supplier_id = %s AND t.opened_at IS NOT NULL"
+        " ORDER BY (" + _IS_OPEN + ") DESC, t.opened_at DESC, t.ticket_id LIMIT %s",
+        [supplier_id, limit],
+    )
+    return [_ticket(row) for row in await cursor.fetchall()]
+
+
+async def list_resolved(conn: Connection, since: datetime, limit: int) -> list[Ticket]:
+    """Tickets resolved since then and not opened again, at most so many of the latest."""
+    cursor = await conn.execute(
+        _TICKETS + " WHERE t.resolved_at >= %s AND t.last_opened_at IS NOT NULL AND t.resolved_at >= t.last_opened_at"
+        " ORDER BY t.resolved_at DESC, t.supplier_id, t.ticket_id LIMIT %s",
+        [since, limit],
+    )
+    return [_ticket(row) for row in await cursor.fetchall()]
+
+
+def _ticket(row: Sequence[Any]) -> Ticket:
+    changes = [Change(at, state) for at, state in zip(row[6] or (), row[7] or (), strict=True)]
+    return Ticket(*row[:6], changes=changes)
+
+
+# ── tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_open_tasks(conn: Connection) -> list[OpenTask]:
+    """The open tasks about tickets that run late."""
+    cursor = await conn.execute(
+        "SELECT supplier_id, ticket_id, id, priority, title, reason, due_at FROM tasks WHERE kind = %s AND status = 'open'"
+        " AND ticket_id IS NOT NULL",
+        [KIND],
+    )
+    return [OpenTask(*row) for row in await cursor.fetchall()]
+
+
+async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
+    """Write tasks that were never written before, and say how many they were; one that a person has closed stays closed."""
+    if not tasks:
+        return 0
+    cursor = await conn.execute(
+        "INSERT INTO tasks (supplier_id, id, kind, priority, title, reason, due_at, ticket_id)"
+        " SELECT supplier_id, id, %s, priority, title, reason, due_at, ticket_id"
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
+        " AS told (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING",
+        [
+            KIND,
+            *(
+                [getattr(task, name) for task in tasks]
+                for name in ("supplier_id", "id", "priority", "title", "reason", "due_at", "ticket_id")
+            ),
+        ],
+    )
+    return cursor.rowcount
+
+
+async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
+    """Say anew why these open tasks are there."""
+    if not tasks:
+        return
+    await conn.execute(
+        "UPDATE tasks t SET priority = told.priority, title = told.title, reason = told.reason, due_at = told.due_at"
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"
+        " AS told (supplier_id, id, priority, title, reason, due_at)"
+        " WHERE t.supplier_id = told.supplier_id AND t.id = told.id AND t.status = 'open'",
+        [[getattr(task, name) for task in tasks] for name in ("supplier_id", "id", "priority", "title", "reason", "due_at")],
+    )
+
+
+async def close_tasks(conn: Connection, tasks: Sequence[OpenTask]) -> int:
+    """What these tasks asked for was done; says how many there were."""
+    if not tasks:
+        return 0
+    cursor = await conn.execute(
+        "UPDATE tasks t SET status = 'done', closed_at = now() FROM unnest(%s::uuid[], %s::uuid[]) AS told (supplier_id, id)"
+        " WHERE t.supplier_id = told.supplier_id AND t.id = told.id AND t.status = 'open'",
+        [[task.supplier_id for task in tasks], [task.id for task in tasks]],
+    )
+    return cursor.rowcount
+
+
+# ── contacts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def insert_interaction(conn: Connection, said: InteractionRequest) -> Interaction:
+    """Record a contact that was not a booked call."""
+    cursor = await conn.execute(
+        "INSERT INTO support_interactions (supplier_id, type, notes, outcome) VALUES (%s, %s, %s, %s)"
+        " RETURNING id, supplier_id, type, topic, notes, outcome, created_at, starts_at, ends_at",
+        [said.supplier_id, said.type, said.notes, said.outcome],
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 RETURNING of one inserted row
+    return Interaction(*row, csm=None)

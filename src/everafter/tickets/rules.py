@@ -1,0 +1,188 @@
+"""What became of a ticket, and how its clocks stand. Pure; what is told late, twice or out of order comes to the same."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import polars as pl
+
+from everafter.playbook.model import Clocks, Support
+from everafter.tickets.hours_rules import OpenHours, from_micros, to_micros
+from everafter.tickets.model import (
+    CHANGES_BY_TYPE,
+    CHANGES_SCHEMA,
+    ORDER,
+    Change,
+    Clock,
+    ClockName,
+    ClockState,
+    Course,
+    Judged,
+    State,
+    Ticket,
+    Told,
+)
+
+_RANK = {told: rank for rank, told in enumerate(ORDER)}
+_SECOND = 1_000_000
+# Of running clocks, the worst; then those that stand still.
+_URGENCY: dict[ClockState, int] = {"breached": 0, "due_soon": 1, "on_time": 2, "paused": 3, "missed": 4, "met": 4}
+
+
+def find_changes(events: pl.DataFrame) -> pl.DataFrame:
+    """What these events tell of tickets, each thing once.
+
+    A set that only grows is the same whatever the order, so what stands in the table never has to be read to be added to.
+
+    Args:
+        events: supplier_id, type, occurred_at, properties (JSON text); any order, repeated or not.
+
+    Returns:
+        CHANGES_SCHEMA, in key order.
+    """
+    return (
+        events.filter(pl.col("type").is_in(list(CHANGES_BY_TYPE)))
+        .select(
+            "supplier_id",
+            pl.col("properties").str.json_path_match("$.ticket_id").alias("ticket_id"),
+            pl.col("occurred_at").alias("at"),
+            pl.col("type").replace(CHANGES_BY_TYPE).alias("state"),
+        )
+        .filter(pl.col("ticket_id").is_not_null())
+        .unique()
+        .sort(list(CHANGES_SCHEMA))
+    )
+
+
+# ── the course ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def in_order(changes: Iterable[Change]) -> list[Change]:
+    """Each once, by time; at one moment in the order of ORDER."""
+    return sorted(set(changes), key=lambda change: (change.at, _RANK[change.told]))
+
+
+def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
+    """The course of a ticket up to a moment, or null when it was not opened by then.
+
+    What is told before the first opening or while it is resolved changes nothing, but for an opening: that opens it again. An
+    opening while the supplier is waited for ends the wait: the supplier has spoken.
+    """
+    state: State | None = None
+    opened_at = answered_at = resolved_at = waiting_since = None
+    runs: list[tuple[datetime, datetime | None]] = []
+    reopened = 0
+    for change in in_order(change for change in changes if change.at <= as_of):
+        at, told = change.at, change.told
+        if told == "opened" and state != "open":
+            opened_at = opened_at or at
+            reopened += state == "resolved"
+            runs.append((at, None))
+            state, resolved_at, waiting_since = "open", None, None
+        elif state is None or state == "resolved":
+            continue
+        elif told == "replied":
+            answered_at = answered_at or at
+        elif told == "waiting" and state == "open":
+            runs[-1] = (runs[-1][0], at)
+            state, waiting_since = "waiting", at
+        elif told == "resumed" and state == "waiting":
+            runs.append((at, None))
+            state, waiting_since = "open", None
+        elif told == "resolved":
+            if state == "open":
+                runs[-1] = (runs[-1][0], at)
+            state, resolved_at, waiting_since = "resolved", at, None
+            answered_at = answered_at or at
+    if state is None or opened_at is None:
+        return None
+    return Course(state, opened_at, runs, answered_at, resolved_at, waiting_since, reopened)
+
+
+def why_not(course: Course | None, told: Told) -> str | None:
+    """Why that cannot be told of a ticket as it stands, or null when it can."""
+    match course.state if course else None, told:
+        case None, "opened":
+            return None
+        case None, _:
+            return "it was not opened by then"
+        case "resolved", "opened":
+            return None
+        case "resolved", _:
+            return "it is resolved; open it again first"
+        case _, "opened":
+            return "it is open already"
+        case "waiting", "waiting":
+            return "it waits for the supplier already"
+        case "open", "resumed":
+            return "it does not wait for the supplier"
+        case _:
+            return None
+
+
+# ── the clocks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def clocks_of(priority: str | None, support: Support) -> Clocks:
+    """What is promised for this priority; for one the playbook does not name, what is promised for "normal"."""
+    return support.clocks.get((priority or "normal").strip().lower()) or support.clocks["normal"]
+
+
+def clock(name: ClockName, course: Course, hours: OpenHours, limit_hours: float, as_of: datetime, soon: float) -> Clock:
+    """How one clock stands.
+
+    It runs in open hours, from the first opening on, while it is ours to act: not while the supplier is waited for, and not between
+    a resolution and the next opening. The first reply's stops for good at the first reply, or at a resolution without one; the
+    resolution's goes on where it stood when the ticket is opened again.
+
+    Args:
+        soon: the share of the limit that, once only so much is left, makes it due soon.
+    """
+    stopped_at = course.answered_at if name == "first_reply" else course.resolved_at
+    limit, used = round(limit_hours * 3600 * _SECOND), 0
+    due: int | None = None
+    over = False
+    runs = [(start, end) for start, end in course.runs if stopped_at is None or start < stopped_at]
+    for start, end in runs:
+        last = min(end or as_of, stopped_at or as_of)
+        began = hours.open_until(to_micros(start))
+        ran = hours.open_until(to_micros(last)) - began
+        # beyond this stretch only where it still runs
+        if due is None and (used + ran >= limit or (end is None and stopped_at is None)):
+            due = hours.reach(began + limit - used)
+        used += ran
+        over = over or (due is not None and used >= limit and to_micros(last) > due)
+    if stopped_at is not None:
+        state: ClockState = "missed" if over else "met"
+    elif over:
+        state = "breached"
+    elif course.state == "waiting":
+        state = "paused"
+    else:
+        state = "due_soon" if limit - used <= soon * limit else "on_time"
+    shown = None if due is None or (stopped_at is not None and not over) or state == "paused" else from_micros(due)
+    return Clock(name, state, limit / _SECOND, used / _SECOND, shown, stopped_at)
+
+
+def judge(ticket: Ticket, hours: OpenHours, support: Support, as_of: datetime) -> Judged | None:
+    """A ticket with its clocks as of a moment; null when it was not opened by then."""
+    course = follow(ticket.changes, as_of)
+    if course is None:
+        return None
+    limits, soon = clocks_of(ticket.priority, support), support.due_soon_share
+    return Judged(
+        ticket,
+        course,
+        clock("first_reply", course, hours, limits.reply_hours, as_of, soon),
+        clock("resolution", course, hours, limits.resolve_hours, as_of, soon),
+    )
+
+
+def by_urgency(tickets: Iterable[Judged]) -> list[Judged]:
+    """The worst first: breached, due soon, on time, paused; within each what runs out or ran out first."""
+
+    def key(one: Judged) -> tuple[int, float, datetime]:
+        pressing = one.pressing
+        due = pressing.due_at.timestamp() if pressing.due_at else float("inf")
+        return _URGENCY[pressing.state], due, one.course.opened_at
+
+    return sorted(tickets, key=key)

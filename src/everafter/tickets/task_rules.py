@@ -1,0 +1,103 @@
+"""Which tickets need a task for the team, and in what words. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from msgspec import Struct
+
+from everafter.core.words import moment
+from everafter.tickets.model import Clock, Judged
+
+KIND = "ticket_overdue"
+_MOST_SUBJECT = 80
+
+
+class Task(Struct, frozen=True):
+    """A task about one clock of one ticket, since its last opening; the id says which, so that it is made once."""
+
+    supplier_id: UUID
+    ticket_id: str
+    id: UUID
+    priority: str
+    title: str
+    reason: str
+    due_at: datetime | None
+
+
+class OpenTask(Task, frozen=True):
+    """One that stands open in the database."""
+
+
+class Plan(Struct, frozen=True):
+    """What is to be done about tasks: these written unless they ever were, these said anew, these closed."""
+
+    insert: list[Task]
+    update: list[Task]
+    close: list[OpenTask]
+
+
+def plan_tasks(tickets: Iterable[Judged], standing: Iterable[OpenTask]) -> Plan:
+    """Tasks for tickets that run late or soon will, one a ticket; what asks for nothing any more is closed.
+
+    A task stays as long as the clock it was made for is to be kept: not when the supplier is waited for, but when the ticket was
+    answered, or resolved. A breach is said in the task that warned of it.
+
+    Args:
+        tickets: every ticket that is not resolved, judged as of now.
+        standing: every open task about a ticket.
+    """
+    known = {(task.supplier_id, task.ticket_id): task for task in standing}
+    insert: list[Task] = []
+    update: list[Task] = []
+    for one in tickets:
+        key = one.ticket.supplier_id, one.ticket.ticket_id
+        running = {task_id(one, clock): clock for clock in (one.first_reply, one.resolution) if clock.stopped_at is None}
+        task = known.get(key)
+        if task is not None and task.id in running:
+            del known[key]
+            told = write_task(one, running[task.id])
+            if _said(told) != _said(task):
+                update.append(told)
+        elif one.pressing.state in ("breached", "due_soon"):
+            insert.append(write_task(one, one.pressing))
+    return Plan(insert, update, list(known.values()))
+
+
+def task_id(one: Judged, clock: Clock) -> UUID:
+    """The same for one clock of a ticket between an opening and a resolution."""
+    ticket = one.ticket
+    return uuid5(NAMESPACE_URL, f"everafter:{KIND}:{ticket.supplier_id}:{clock.name}:{one.course.reopened}:{ticket.ticket_id}")
+
+
+def write_task(one: Judged, clock: Clock) -> Task:
+    """The task with its reason in words; none of them depends on when it is read."""
+    ticket, reply = one.ticket, clock.name == "first_reply"
+    subject = (ticket.subject or ticket.ticket_id).strip()
+    subject = subject if len(subject) <= _MOST_SUBJECT else subject[: _MOST_SUBJECT - 1].rstrip() + "…"
+    opened = f"opened {moment(one.course.opened_at)}" + (", opened again since" if one.course.reopened else "")
+    promise = f"{_hours(clock.limit)} open {'hour' if clock.limit == 3600 else 'hours'}"
+    what = "an answer" if reply else "a solution"
+    if clock.state == "breached":
+        why = f"{what} was promised within {promise}, which ran out {moment(clock.due_at)}"
+    elif clock.due_at is None:
+        why = f"{what} was promised within {promise}; {_hours(clock.left)} of them are left when the supplier has answered"
+    else:
+        why = f"{what} was promised within {promise}, by {moment(clock.due_at)}"
+    return Task(
+        ticket.supplier_id,
+        ticket.ticket_id,
+        task_id(one, clock),
+        "high" if clock.state == "breached" else "normal",
+        f"{'Answer' if reply else 'Resolve'} the ticket “{subject}”",
+        f"{ticket.priority or 'normal'} priority, {opened}: {why}",
+        clock.due_at,
+    )
+
+
+def _said(task: Task) -> tuple[str, str, str, datetime | None]:
+    return task.priority, task.title, task.reason, task.due_at
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}".removesuffix(".0")
