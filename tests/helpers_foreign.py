@@ -1,0 +1,68 @@
+"""A site of somebody else's: another origin, a strict Content-Security-Policy, and pages that tell what went wrong in them."""
+
+import json
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Answer = tuple[str, str | bytes]
+Routes = dict[str, Answer | Callable[[str], Answer]]
+
+
+def strict_policy(server: str) -> str:
+    """Nothing but the site's own files and Everafter's module and API; nothing inline."""
+    return (
+        f"default-src 'none'; script-src 'self' {server}; connect-src 'self' {server}; style-src 'self'; base-uri 'none';"
+        " form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+
+
+# Served as a file of the site's own, before all others: what the policy stopped, and what no one caught.
+WATCH = """
+globalThis.troubles = [];
+addEventListener("securitypolicyviolation", (event) => troubles.push(`${event.violatedDirective} ${event.blockedURI}`));
+addEventListener("error", (event) => troubles.push(`error ${event.message}`));
+addEventListener("unhandledrejection", (event) => troubles.push(`rejection ${event.reason}`));
+"""
+
+
+def json_answer(value: object) -> Answer:
+    return "application/json", json.dumps(value)
+
+
+@contextmanager
+def foreign_site(routes: Routes, policy: str) -> Generator[str]:
+    """Serve the routes (a path ending in * takes all that begin so) on a loopback port of its own; gives the origin."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            found = routes.get(path) or next((r for p, r in routes.items() if p.endswith("*") and path.startswith(p[:-1])), None)
+            if path == "/watch.js":
+                found = ("text/javascript", WATCH)
+            if found is None:
+                self.send_error(404)
+                return
+            kind, body = found(self.path) if callable(found) else found
+            payload = body.encode() if isinstance(body, str) else body
+            self.send_response(200)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(payload)))
+            self.send_header("Content-Security-Policy", policy)
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.daemon_threads = True
+    thread = threading.Thread(target=site.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}"
+    finally:
+        site.shutdown()
+        site.server_close()
+        thread.join(10)
