@@ -45,6 +45,7 @@ from everafter.core.web import AnyRequest, read_bearer, scope
 from everafter.onboarding.queries import claim_celebration, next_celebration
 from everafter.onboarding.rules import checklist
 from everafter.playbook.model import Playbook
+from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
 from everafter.support.model import DEFAULT_DAYS, MAX_DAYS, BookedAnswer, CallRequest, SlotsAnswer
 from everafter.support.queries import get_contact
@@ -208,7 +209,7 @@ def _answer(
         help=call,
         checklist=checklist(judged.row, playbook, now, languages[0]),
         celebration=celebration,
-        next_steps=[say_step(one, playbook, judged.row, languages) for one in judged.advice[: playbook.coach.next_steps]],
+        next_steps=[say_step(one, playbook, judged.row, languages[0]) for one in judged.advice],
         words=interface_words(languages) if words else None,
     )
 
@@ -285,7 +286,7 @@ async def post_celebration(
 )
 async def post_step(request: AnyRequest, conn: NamedDependency[Connection], advice_id: FromPath[str]) -> None:
     """Noted, so that it can be seen what advice is followed. Advice that was not given is passed over."""
-    await queries.note_step_taken(conn, _claims(request).sub, advice_id.replace("\0", ""), datetime.now(UTC))
+    await mark_taken(conn, _claims(request).sub, advice_id.replace("\0", ""), datetime.now(UTC).date())
 
 
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

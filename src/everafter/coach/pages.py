@@ -74,7 +74,7 @@ def _answer(request: AnyRequest, cache_control: str) -> Response[bytes]:
     zipped = "gzip" in request.headers.get("accept-encoding", "")
     if zipped:
         headers["Content-Encoding"] = "gzip"
-    return Response(script.gzipped if zipped else script.plain, media_type="text/javascript; charset=utf-8", headers=headers)
+    return Response(script.gzipped if zipped else script.plain, media_type="text/javascript", headers=headers)
 
 
 handlers = [get_module, get_versioned_module, get_module_hash]

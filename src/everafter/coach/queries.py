@@ -170,16 +170,3 @@ async def answer_tip(
         raise NotFoundError(f"no tip {tip_id[:100]!r} was shown to this supplier")
     found: tuple[Any, Any] = (row[0], row[1])
     return found
-
-
-# ── advice ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def note_step_taken(conn: Connection, supplier_id: UUID, advice_id: str, now: datetime) -> None:
-    """The button of a piece of advice was pressed: its latest telling in the coach was taken, the first press counts."""
-    await conn.execute(
-        "UPDATE advice_given SET taken_at = %(now)s WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
-        " AND taken_at IS NULL AND channel = 'coach' AND given_on = (SELECT max(g.given_on) FROM advice_given g"
-        " WHERE g.supplier_id = %(supplier)s AND g.advice_id = %(advice)s AND g.channel = 'coach')",
-        {"supplier": supplier_id, "advice": advice_id, "now": now},
-    )

@@ -5,7 +5,8 @@ from typing import Any
 
 from everafter.coach.model import CoachAction, CoachHelp, CoachNextStep, CoachTip
 from everafter.coach.rules import say_in, translate
-from everafter.playbook.model import Playbook, Recommendation, Tip
+from everafter.playbook.model import Playbook, Tip
+from everafter.recommendations.rules import say_advice
 
 
 def say_tip(name: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> CoachTip:
@@ -17,20 +18,15 @@ def say_tip(name: str, playbook: Playbook, facts: Mapping[str, Any], languages: 
     return CoachTip(name, title, body, reason, CoachAction(label, tip.action_url))
 
 
-def say_step(advice: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> CoachNextStep:
-    """One row of advice in the first of these languages that it has; as it is where the playbook has no translation of it."""
-    known = playbook.recommendations.get(advice["id"])
-    if known is None or not known.translations:
-        action = CoachAction(advice["action_label"], advice["action_url"])
-        return CoachNextStep(advice["id"], advice["title"], advice["body"], advice["reason"], action)
-    title, body, reason, label = (
-        _say(known, field, playbook, facts, languages) for field in ("title", "body", "reason", "action_label")
-    )
-    return CoachNextStep(advice["id"], title, body, reason, CoachAction(label, advice["action_url"]))
+def say_step(advice: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], language: str) -> CoachNextStep:
+    """One row of advice (recommendations.ADVICE_SCHEMA) in that language; in the playbook's own where it has no translation."""
+    said = say_advice(advice, facts, playbook, language)
+    action = CoachAction(said["action_label"], advice["action_url"])
+    return CoachNextStep(advice["id"], said["title"], said["body"], said["reason"], action)
 
 
-def _say(said: Tip | Recommendation, field: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> str:
-    text, language = translate(getattr(said, field), field, said.translations, languages, playbook.coach.language)
+def _say(tip: Tip, field: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]) -> str:
+    text, language = translate(getattr(tip, field), field, tip.translations, languages, playbook.coach.language)
     return say_in(text, facts, language)
 
 

@@ -30,3 +30,7 @@ LEDGER_SCHEMA: dict[str, Any] = {
 
 # Channels that reach the supplier; a task reaches our own people and uses none of the supplier's attention.
 SUPPLIER_CHANNELS = ("email", "tip", "call")
+
+# Those that come to the supplier unasked need consent. A tip stands inside the platform that the supplier has opened: what it may
+# use up is attention, which the budget guards, and "never" is one of its answers.
+CONSENT_CHANNELS = ("email", "call")

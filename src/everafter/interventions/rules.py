@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from everafter.interventions.model import SUPPLIER_CHANNELS
+from everafter.interventions.model import CONSENT_CHANNELS, SUPPLIER_CHANNELS
 from everafter.playbook.model import Attention, Holdout, Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.wording import placeholders, say
@@ -88,7 +88,6 @@ def pass_gate(
         .join(used, on="supplier_id", how="left")
         .join(task_marks, on=["supplier_id", "trigger"], how="left")
     )
-    reaches = pl.col("channel").is_in(SUPPLIER_CHANNELS)
     optional = ~pl.col("essential")
     email = pl.col("email").str.to_lowercase()
     nothing = [address[1:] for address in suppressed if address.startswith("*")]
@@ -100,7 +99,7 @@ def pass_gate(
         .then(pl.lit("paused"))
         .when((pl.col("channel") == "email") & (email.is_null() | (email == "")))
         .then(pl.lit("no_address"))
-        .when(reaches & optional & ~pl.col("consent"))
+        .when(pl.col("channel").is_in(CONSENT_CHANNELS) & optional & ~pl.col("consent"))
         .then(pl.lit("no_consent"))
         .when((pl.col("channel") == "email") & (email.is_in(nothing) | (optional & email.is_in(no_success))))
         .then(pl.lit("suppressed"))

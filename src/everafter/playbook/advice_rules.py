@@ -14,20 +14,34 @@ _WORDS = ("title", "body", "reason", "action_label")
 _NAMING = "{client_id}"
 
 
-def check_advice(data: dict[str, Any]) -> Iterator[Found]:
-    """Every mistake in `[recommendations.*]` that is not one of shape, condition or sentence, and all of `[couples.*]`."""
+def check_advice(data: dict[str, Any], templates: frozenset[str] | None) -> Iterator[Found]:
+    """Every mistake in `[recommendations.*]` that is not one of shape, condition or sentence, and all of `[couples.*]`.
+
+    Args:
+        templates: of messages; null: their names are not checked.
+    """
+    for group in ("recommendations", "couples"):
+        for name in table(data, group):
+            yield from _left_out((group, name, "left_out_of"), table(data, group, name).get("left_out_of"), templates)
     for name in table(data, "recommendations"):
         path, advice = ("recommendations", name), table(data, "recommendations", name)
-        yield from _url((*path, "action_url"), advice.get("action_url"), couple=False)
-        yield from _translated(path, advice, frozenset([*SIGNAL_SCHEMA, "name"]))
+        yield from check_url((*path, "action_url"), advice.get("action_url"))
+        yield from check_translations(path, advice, frozenset([*SIGNAL_SCHEMA, "name"]))
     for name in table(data, "couples"):
         path, advice = ("couples", name), table(data, "couples", name)
         if name in table(data, "recommendations"):
             message = f"[recommendations.{name}] has the same name, and what came of them could not be told apart"
             yield path, None, message, "give one of them another name", "error"
         yield from _about_couples(path, advice)
-        yield from _url((*path, "action_url"), advice.get("action_url"), couple=True)
-        yield from _translated(path, advice, frozenset(COUPLE_SCHEMA))
+        yield from check_url((*path, "action_url"), advice.get("action_url"), couple=True)
+        yield from check_translations(path, advice, frozenset(COUPLE_SCHEMA))
+
+
+def _left_out(path: tuple[str, ...], named: Any, templates: frozenset[str] | None) -> Iterator[Found]:
+    for index, template in enumerate(named if isinstance(named, list) else []):
+        if isinstance(template, str) and templates is not None and template not in templates:
+            hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
+            yield (*path, index), None, f"there is no template {template!r}", hint, "error"
 
 
 def _about_couples(path: tuple[str, ...], advice: dict[str, Any]) -> Iterator[Found]:
@@ -48,7 +62,8 @@ def _about_couples(path: tuple[str, ...], advice: dict[str, Any]) -> Iterator[Fo
         yield path, None, "no sentence names the couple", "say {couple} in title, body or reason", "warning"
 
 
-def _url(path: tuple[str, ...], url: Any, *, couple: bool) -> Iterator[Found]:
+def check_url(path: tuple[str, ...], url: Any, *, couple: bool = False) -> Iterator[Found]:
+    """What keeps `url` from being an address that a button may lead to; couple: `{client_id}` may stand in it."""
     if not isinstance(url, str):
         return
     rest = url.replace(_NAMING, "") if couple else url
@@ -59,7 +74,8 @@ def _url(path: tuple[str, ...], url: Any, *, couple: bool) -> Iterator[Found]:
         yield path, None, "is no address", 'a path on your platform, such as "/forms", or a whole one with https://', "error"
 
 
-def _translated(path: tuple[str, ...], advice: dict[str, Any], sayable: frozenset[str]) -> Iterator[Found]:
+def check_translations(path: tuple[str, ...], advice: dict[str, Any], sayable: frozenset[str]) -> Iterator[Found]:
+    """Every mistake in the sentences of a tip or a next step in other languages."""
     for language in table(advice, "translations"):
         words = table(advice, "translations", language)
         for key, text in words.items():

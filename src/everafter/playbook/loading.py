@@ -4,12 +4,14 @@ from importlib import resources
 from pathlib import Path
 
 from everafter.core.errors import InputError
+from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings
 from everafter.events.model import CANONICAL
 from everafter.mail.rules import list_templates
 from everafter.onboarding.model import ACTIONS
 from everafter.playbook.model import Mistake, Playbook
 from everafter.playbook.rules import check_playbook, to_playbook
+from everafter.support.model import CALL_TYPES
 
 _PACKAGED = "weddings.toml"
 _MOST_BYTES = 1_000_000
@@ -53,7 +55,9 @@ def read_playbook(path: Path) -> str:
 
 def find_mistakes(text: str) -> list[Mistake]:
     """Every mistake in a playbook's text, measured by this installation's templates, onboarding actions and event types."""
-    return check_playbook(text, frozenset(list_templates()), frozenset(ACTIONS), frozenset(CANONICAL))
+    return check_playbook(
+        text, frozenset(list_templates()), frozenset(ACTIONS), frozenset(CANONICAL), knows_holidays, frozenset(CALL_TYPES)
+    )
 
 
 def parse_playbook(text: str, source: str) -> Playbook:

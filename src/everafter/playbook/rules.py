@@ -1,28 +1,28 @@
 """What a playbook's text means: its mistakes, and its conditions as expressions. Pure."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from everafter.playbook import model
+from everafter.playbook.advice_rules import check_advice, check_sentence
+from everafter.playbook.coach_rules import check_coach
 from everafter.playbook.conditions import check_condition
+from everafter.playbook.findings import Found as _Found
+from everafter.playbook.findings import table as _table
 from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
+from everafter.playbook.path_rules import check_path
 from everafter.playbook.places import Path, Places, find_places
 from everafter.playbook.shape import check_shape, did_you_mean
+from everafter.playbook.support_rules import check_support
 from everafter.playbook.syntax import Reading, read_toml
 from everafter.signals.model import SIGNAL_SCHEMA
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SAYABLE = frozenset([*SIGNAL_SCHEMA, "name"])
 _CHURN_WEIGHTS = ("login", "support_tickets", "feature_usage", "client_churn", "billing")
-
-Level = Literal["error", "warning"]
-# where, which part of the text value there, what is wrong, what to do, how bad
-_Found = tuple[Path, tuple[int, int] | None, str, str, Level]
 
 
 def compile_condition(when: str) -> pl.Expr:
@@ -40,6 +40,8 @@ def check_playbook(
     templates: frozenset[str] | None = None,
     actions: frozenset[str] | None = None,
     event_types: frozenset[str] | None = None,
+    knows_holidays: Callable[[str], bool] | None = None,
+    call_types: frozenset[str] | None = None,
 ) -> list[Mistake]:
     """Every mistake in a playbook's text, in the order of its lines.
 
@@ -48,8 +50,10 @@ def check_playbook(
     Args:
         text: TOML.
         templates: the message templates there are; null: their names are not checked.
-        actions: what an onboarding step may ask for; null: not checked.
+        actions: what an onboarding step may ask for without declaring it; null: not checked.
         event_types: canonical event types, which `event_names` may point to; null: not checked.
+        knows_holidays: whether holidays are known for an ISO 3166 code; null: not checked.
+        call_types: kinds of calls that the coach may offer; null: not checked.
     """
     reading = read_toml(text)
     places = find_places(reading.text)
@@ -61,7 +65,11 @@ def check_playbook(
         *_numbers(reading.data, bad),
         *_triggers(_table(reading.data, "triggers"), templates),
         *_said_and_asked(reading.data),
-        *_onboarding(reading.data, actions),
+        *check_advice(reading.data, templates),
+        *check_path(reading.data, actions, templates),
+        *(one for one in check_support(_table(reading.data, "support"), knows_holidays) if one[0] not in bad),
+        *_tips(_table(reading.data, "tips")),
+        *check_coach(reading.data, call_types),
         *_event_names(_table(reading.data, "event_names"), event_types),
     ]
     mistakes = [_placed(one, places) for one in dict.fromkeys(found)]
@@ -85,14 +93,6 @@ def _placed(found: _Found, places: Places) -> Mistake:
 
 def _dotted(path: Path) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def _table(data: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The table at that path, empty when there is none or it is something else (which `_shape` has said)."""
-    for name in names:
-        inner = data.get(name)
-        data = inner if isinstance(inner, dict) else {}
-    return data
 
 
 def _number(table: dict[str, Any], key: str, default: float) -> float | None:
@@ -231,6 +231,14 @@ def _triggers(triggers: dict[str, Any], templates: frozenset[str] | None) -> Ite
             yield from _fires_on_nothing(path, trigger.get("when"))
 
 
+def _tips(tips: dict[str, Any]) -> Iterator[_Found]:
+    for name in tips:
+        path, tip = ("tips", name), _table(tips, name)
+        yield from _proof(path, tip)
+        if tip.get("enabled") is not False:
+            yield from _fires_on_nothing(path, tip.get("when"))
+
+
 def _proof(path: Path, trigger: dict[str, Any]) -> Iterator[_Found]:
     """Whether one will ever be able to tell what the trigger has done."""
     essential, holdout = trigger.get("essential") is True, trigger.get("holdout")
@@ -282,9 +290,11 @@ _SENTENCES = (
     ("recommendations", "title"),
     ("recommendations", "body"),
     ("recommendations", "reason"),
+    ("recommendations", "action_label"),
     ("tips", "title"),
     ("tips", "body"),
     ("tips", "reason"),
+    ("tips", "action_label"),
 )
 
 
@@ -300,50 +310,10 @@ def _said_and_asked(data: dict[str, Any]) -> Iterator[_Found]:
         for name in _table(data, group):
             sentence = _table(data, group, name).get(key)
             if isinstance(sentence, str):
-                yield from _placeholders((group, name, key), sentence)
+                yield from check_sentence((group, name, key), sentence, _SAYABLE)
 
 
-def _placeholders(path: Path, sentence: str) -> Iterator[_Found]:
-    for match in _PLACEHOLDER.finditer(sentence):
-        word = match[1]
-        if word in _SAYABLE:
-            continue
-        clean = re.split(r"[:!.\[]", word.strip())[0].strip()
-        hint = f"write {{{clean}}}, nothing else between the braces" if clean in _SAYABLE else did_you_mean(clean, _SAYABLE)
-        message = f"{{{word}}} is no signal"
-        yield path, match.span(), message, hint or "{signal} is replaced by the supplier's number; {name} by its name", "error"
-    rest = _PLACEHOLDER.sub("", sentence)
-    if "{" in rest or "}" in rest:
-        yield path, None, "a brace stands alone", "{signal} needs both braces", "error"
-
-
-# ── onboarding, milestones, event names ───────────────────────────────────────────────────────────────────────────────
-
-
-def _onboarding(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[_Found]:
-    steps = _table(data, "onboarding")
-    helps = {_table(data, "triggers", name).get("action") for name in _table(data, "triggers")}
-    helps = {action for action in helps if isinstance(action, str)}
-    days: dict[Any, str] = {}
-    for name in steps:
-        path, step = ("onboarding", name), _table(steps, name)
-        asked = step.get("actions")
-        if asked == []:
-            yield (*path, "actions"), None, "a step without actions is always done", "name what is expected", "error"
-        for index, action in enumerate(asked if isinstance(asked, list) else []):
-            if isinstance(action, str) and actions is not None and action not in actions:
-                hint = did_you_mean(action, actions) or f"known: {', '.join(sorted(actions))}"
-                yield (*path, "actions", index), None, f"there is no onboarding action {action!r}", hint, "error"
-        help_ = step.get("if_missed")
-        if isinstance(help_, str) and help_ not in helps:
-            hint = did_you_mean(help_, helps) or f'a trigger must do it: action = "{help_}"'
-            yield (*path, "if_missed"), None, f"no trigger has the action {help_!r}", hint, "error"
-        day = step.get("day")
-        if isinstance(day, int) and day in days:
-            message = f"{name!r} and {days[day]!r} are both expected by day {day}"
-            yield (*path, "day"), None, message, "make them one step", "warning"
-        if isinstance(day, int):
-            days.setdefault(day, name)
+# ── event names ───────────────────────────────────────────────────────────────────────────────
 
 
 def _event_names(names: dict[str, Any], event_types: frozenset[str] | None) -> Iterator[_Found]:

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from everafter.coach.model import TIP_PREFIX
 from everafter.core.errors import InputError
 from everafter.core.words import said, sentence
 from everafter.interventions.model import WITHHELD_REASONS
@@ -48,11 +49,13 @@ def ledger_query(view: LedgerView, **changes: Any) -> str:
 
 
 def say_trigger(trigger: str) -> str:
-    """A trigger's name as words.
+    """A trigger's name as words; a tip's says that it is one.
 
-    >>> say_trigger("no_login_7_days")
-    'No login 7 days'
+    >>> say_trigger("no_login_7_days"), say_trigger("tip_first_form")
+    ('No login 7 days', 'Tip: first form')
     """
+    if trigger.startswith(TIP_PREFIX):
+        return f"Tip: {said(trigger.removeprefix(TIP_PREFIX))}"
     return sentence(said(trigger))
 
 
