@@ -12,3 +12,4 @@ class Lock(IntEnum):
     EVENT_MONTH = 7_305_004  # written out in migrations/0001_spine.sql
     SWEEP_OUTBOX = 7_305_005
     TICKET_TASKS = 7_305_008
+    SETTLE_ADVICE = 7_305_009

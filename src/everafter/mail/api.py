@@ -5,18 +5,20 @@ import hashlib
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined
 from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from everafter.core.db import Connection
 from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.rules import app_of, one_click_token_key, sender_of
+from everafter.mail.words import is_platform_path
 
 _ACTIONS = {
     "home": "your overview",
@@ -52,6 +54,18 @@ async def unsubscribe(token: FromPath[str], state: State, conn: NamedDependency[
         return _unknown_link(settings)
     await queries.suppress(conn, message.to_email, message.topic, "unsubscribed")
     return _page(settings, "done")
+
+
+@get("/go/step", include_in_schema=False, sync_to_thread=False)
+def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
+    """To the page of the platform where a next step is done. Only the platform's own host is ever led to."""
+    settings: Settings = state.settings
+    if not is_platform_path(to):
+        return _unknown_link(settings)
+    if app := app_of(settings.smtp_url):
+        parts = urlsplit(app)
+        return Redirect(f"{parts.scheme}://{parts.netloc}{to}", status_code=302, headers={"Referrer-Policy": "no-referrer"})
+    return _page(settings, "where", where="the page that the note speaks of")
 
 
 @get("/go/{action:str}", include_in_schema=False, sync_to_thread=False)
@@ -93,4 +107,4 @@ def _template() -> tuple[str, Any]:
     return style, env.from_string((folder / "recipient.html").read_text(encoding="utf-8"))
 
 
-handlers: list[Any] = [show_unsubscribe, unsubscribe, follow_button]
+handlers: list[Any] = [show_unsubscribe, unsubscribe, follow_step, follow_button]

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from everafter.mail.model import Links, Rendered, RenderError
-from everafter.mail.words import FILTERS, clean_facts, clean_text, number_rows, trade
+from everafter.mail.words import FILTERS, clean_facts, clean_steps, clean_text, number_rows, trade
 
 _HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
 _WIDTH = 72
@@ -31,7 +31,7 @@ _FOLDER = resources.files("everafter.mail") / "templates"
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of the letter: kind is text, list, numbers or button."""
+    """A piece of the letter: kind is text, list, numbers, next_steps or button."""
 
     kind: str
     text: str = ""
@@ -100,6 +100,7 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
     Args:
         template: a name out of `list_templates()`.
         facts: `name` (the supplier's) and signals as they stood at the decision; what is missing counts as not known.
+            `next_steps`: rows with title, body, reason, action_label and action_url, the most useful first.
         links: where its button and footer lead, and who signs.
 
     Returns:
@@ -115,6 +116,7 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         "name": name,
         "greeting": f"Hi {name}," if name else "Hello,",
         "trade": trade(context["vendor_type"]),
+        "next_steps": clean_steps(facts.get("next_steps"), links.go),
     }
     try:
         made = {key: clean_text(header.render(context), _LONGEST_HEADER) for key, header in headers.items()}
@@ -128,6 +130,7 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         "parts": parts,
         "numbers": number_rows(context, made.get("Numbers", "").split()),
         "button": _button(made.get("Button", ""), links),
+        "steps": context["next_steps"],
         "sender": clean_text(links.sender),
         "unsubscribe": links.unsubscribe,
         "why": _WHY_NOTES if links.unsubscribe else _WHY_ACCOUNT,
@@ -153,7 +156,7 @@ def _parts(body: str) -> list[_Part]:
         lines = [line.strip() for line in block.splitlines() if line.strip()]
         if not lines:
             continue
-        if lines in (["[numbers]"], ["[button]"]):
+        if lines in (["[numbers]"], ["[button]"], ["[next_steps]"]):
             parts.append(_Part(lines[0].strip("[]")))
         elif all(line.startswith("- ") for line in lines):
             parts.append(_Part("list", items=tuple(line[2:] for line in lines)))
@@ -174,6 +177,8 @@ def _text_part(view: dict[str, Any]) -> str:
             blocks.append("\n".join(f"  {figure:>{wide}}  {label}" for figure, label in view["numbers"]))
         elif part.kind == "button" and view["button"]:
             blocks.append("{}:\n{}".format(*view["button"]))
+        elif part.kind == "next_steps":
+            blocks += [_wrap(f"{step['title']}. {step['reason']} {step['body']}") for step in view["steps"]]
     blocks.append(view["sender"])
     if view["unsubscribe"]:
         blocks.append(f"-- \n{_wrap(_WHY_NOTES)}\nStop these notes: {view['unsubscribe']}")

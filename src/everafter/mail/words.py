@@ -2,10 +2,12 @@
 
 import datetime as dt
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
@@ -13,12 +15,18 @@ import polars as pl
 from everafter.mail.model import RenderError
 from everafter.signals.model import SIGNAL_SCHEMA
 
-CALL_FACTS = ("starts_at", "ends_at", "timezone", "csm_name", "topic", "ics_url")
+CALL_FACTS = (
+    *("starts_at", "ends_at", "timezone", "csm_name", "topic", "ics_url", "manage_url", "was_starts_at"),
+    *("call_title", "change", "reason", "supplier_name", "supplier_url"),  # of what advisors are told
+)
 """What a booked call is told with, beside signals; times are ISO 8601."""
 
 _LONGEST_TEXT = 200
 _LONGEST_NAME = 80
 _LONGEST_URL = 2000
+_LONGEST_STEP = 400
+_PATH = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f\x7f]*")
+_WHOLE_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,36 @@ def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
         if (value := known[name]) is not None and not _fits(value, dtype):
             raise RenderError(f"facts.{name}: expected {dtype}, got {value!r}")
     return known
+
+
+def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
+    """Next steps as templates may use them: each text one clean line, `go` the address of its button.
+
+    A path of the platform goes by way of our own `…/go/step`, which knows where the platform is; a whole address stands as it is.
+    What is no step, or leads nowhere, is left out.
+
+    >>> step = {"title": "Ring them", "body": "Now.", "reason": "Late.", "action_label": "Open", "action_url": "/clients/7"}
+    >>> clean_steps([step, "nonsense"], "https://care.example/go/")[0]["go"]
+    'https://care.example/go/step?to=%2Fclients%2F7'
+    """
+    found: list[dict[str, str]] = []
+    for step in steps if isinstance(steps, list) else []:
+        if not isinstance(step, dict):
+            continue
+        said = {key: clean_text(str(step.get(key) or ""), _LONGEST_STEP) for key in ("title", "body", "reason", "action_label")}
+        url = str(step.get("action_url") or "")
+        if all(said.values()) and (is_platform_path(url) or _WHOLE_ADDRESS.fullmatch(url)):
+            found.append({**said, "go": f"{go}step?to={quote(url, safe='')}" if is_platform_path(url) else url})
+    return found
+
+
+def is_platform_path(url: str) -> bool:
+    """Whether this leads to a place on the platform, whatever its host: one slash, and nothing a browser would read as a host.
+
+    >>> is_platform_path("/forms?filter=waiting"), is_platform_path("//evil.example"), is_platform_path("/\\\\evil.example")
+    (True, False, False)
+    """
+    return len(url) <= _LONGEST_URL and _PATH.fullmatch(url) is not None
 
 
 def _longest(name: str) -> int:

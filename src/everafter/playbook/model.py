@@ -180,7 +180,10 @@ class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
-    """One next step. `{signal}` in title, body and reason is replaced by the supplier's number; closes: the dimension it helps."""
+    """One next step. `{signal}` in title, body, reason and action_label is replaced by the supplier's number (in [couples.*] by the
+    couple's); closes: the dimension it helps. left_out_of: e-mail templates that say the same already. translations: by language
+    ("de"), any of title, body, reason, action_label.
+    """
 
     when: str
     title: str
@@ -189,6 +192,7 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
     action_label: str
     action_url: str
     closes: Dimension | None = None
+    left_out_of: list[Name] = field(default_factory=list)
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
