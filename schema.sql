@@ -49,6 +49,8 @@ CREATE TABLE everafter.advice_given (
     vendor_type text,
     closes text,
     points_before double precision,
+    points_max double precision,
+    told boolean DEFAULT true NOT NULL,
     taken_at timestamp with time zone,
     settled_on date,
     worked boolean,
@@ -88,6 +90,11 @@ CREATE TABLE everafter.calendar_feeds (
     tried_at timestamp with time zone,
     read_at timestamp with time zone,
     failure text
+);
+
+CREATE TABLE everafter.cancellations (
+    supplier_id uuid NOT NULL,
+    cancelled_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE everafter.churn_risk (
@@ -140,6 +147,8 @@ CREATE TABLE everafter.customer_health (
     pace real NOT NULL,
     main_reason text,
     playbook_version integer NOT NULL,
+    vendor_type text,
+    plan text,
     CONSTRAINT customer_health_health_score_check CHECK (((health_score >= 0) AND (health_score <= 100))),
     CONSTRAINT customer_health_risk_level_check CHECK ((risk_level = ANY (ARRAY['healthy'::text, 'at_risk'::text, 'critical'::text])))
 );
@@ -471,6 +480,7 @@ CREATE TABLE everafter.tasks (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     due_at timestamp with time zone,
     closed_at timestamp with time zone,
+    ticket_id text,
     CONSTRAINT tasks_priority_check CHECK ((priority = ANY (ARRAY['high'::text, 'normal'::text, 'low'::text]))),
     CONSTRAINT tasks_status_check CHECK ((status = ANY (ARRAY['open'::text, 'done'::text, 'dropped'::text])))
 );
@@ -502,7 +512,9 @@ CREATE TABLE everafter.tips_shown (
     answer text,
     answered_at timestamp with time zone,
     snoozed_until timestamp with time zone,
-    CONSTRAINT tips_shown_answer_check CHECK ((answer = ANY (ARRAY['do'::text, 'later'::text, 'never'::text])))
+    snoozed_in text,
+    CONSTRAINT tips_shown_answer_check CHECK ((answer = ANY (ARRAY['do'::text, 'later'::text, 'never'::text]))),
+    CONSTRAINT tips_shown_snoozed_in_check CHECK ((snoozed_in = ANY (ARRAY['in'::text, 'off'::text])))
 );
 
 CREATE TABLE everafter.users (
@@ -546,6 +558,9 @@ ALTER TABLE ONLY everafter.busy_times
 
 ALTER TABLE ONLY everafter.calendar_feeds
     ADD CONSTRAINT calendar_feeds_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY everafter.cancellations
+    ADD CONSTRAINT cancellations_pkey PRIMARY KEY (supplier_id, cancelled_at);
 
 ALTER TABLE ONLY everafter.churn_risk
     ADD CONSTRAINT churn_risk_pkey PRIMARY KEY (calculated_on, supplier_id);
@@ -648,6 +663,8 @@ ALTER TABLE ONLY everafter.users
 
 CREATE INDEX advice_unsettled ON everafter.advice_given USING btree (given_on) WHERE (settled_on IS NULL);
 
+CREATE INDEX cancellations_at ON everafter.cancellations USING btree (cancelled_at);
+
 CREATE INDEX events_supplier_time ON ONLY everafter.events USING btree (supplier_id, occurred_at);
 
 CREATE INDEX events_other_supplier_id_occurred_at_idx ON everafter.events_other USING btree (supplier_id, occurred_at);
@@ -658,7 +675,7 @@ CREATE INDEX idempotency_keys_age ON everafter.idempotency_keys USING brin (crea
 
 CREATE INDEX interventions_recent ON everafter.interventions USING btree (decided_on DESC, supplier_id);
 
-CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE ((status <> 'withheld'::text) AND (succeeded_on IS NULL));
+CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'withheld'::text);
 
 CREATE INDEX outbox_address ON everafter.outbox USING btree (lower(to_email)) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text]));
 
@@ -680,9 +697,19 @@ CREATE INDEX rejects_received ON everafter.rejects USING btree (received_at);
 
 CREATE INDEX rejects_supplier ON everafter.rejects USING btree (supplier_id) WHERE (code = 'unknown_supplier'::text);
 
+CREATE INDEX support_interactions_calls ON everafter.support_interactions USING btree (starts_at) WHERE ((starts_at IS NOT NULL) AND (outcome IS NULL));
+
 CREATE INDEX support_interactions_latest ON everafter.support_interactions USING btree (supplier_id, created_at DESC, id DESC);
 
 CREATE INDEX tasks_open ON everafter.tasks USING btree (supplier_id, kind) WHERE (status = 'open'::text);
+
+CREATE UNIQUE INDEX tasks_ticket ON everafter.tasks USING btree (supplier_id, ticket_id) WHERE ((kind = 'ticket_overdue'::text) AND (status = 'open'::text));
+
+CREATE INDEX tickets_latest ON everafter.tickets USING btree (opened_at DESC, supplier_id, ticket_id) WHERE (opened_at IS NOT NULL);
+
+CREATE INDEX tickets_open ON everafter.tickets USING btree (supplier_id, ticket_id) WHERE ((last_opened_at IS NOT NULL) AND COALESCE((resolved_at < last_opened_at), true));
+
+CREATE INDEX tickets_resolved ON everafter.tickets USING btree (resolved_at);
 
 ALTER INDEX everafter.events_supplier_time ATTACH PARTITION everafter.events_other_supplier_id_occurred_at_idx;
 

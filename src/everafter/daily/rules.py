@@ -48,6 +48,7 @@ def health_rows(judged: pl.DataFrame, as_of: datetime, playbook_version: int) ->
         "pace",
         pl.when(pl.col("payment_past_due")).then(pl.lit("billing")).otherwise(pl.col("main_reason")).alias("main_reason"),
         pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
+        pl.col("vendor_type", "plan").fill_null(""),
     )
 
 

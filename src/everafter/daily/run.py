@@ -21,6 +21,8 @@ from everafter.daily import queries
 from everafter.daily.model import RunSummary, add_slices, summarize_slice
 from everafter.daily.rules import churn_rows, health_rows, judge
 from everafter.interventions import rules as gate
+from everafter.interventions.outcome_queries import read_windows, record_outcomes
+from everafter.interventions.outcome_rules import compile_successes, find_outcomes
 from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
 from everafter.onboarding.model import Watch
 from everafter.onboarding.queries import get_watch, join_progress, keep_progress, read_progress, record_milestones
@@ -47,6 +49,7 @@ class Context:
     replay: bool
     from_events: bool
     watch: Watch
+    successes: dict[str, pl.Expr]
 
     @property
     def cooldown_days(self) -> int:
@@ -61,6 +64,7 @@ class SliceInputs:
     suppliers: pl.DataFrame
     ledger: pl.DataFrame
     open_tasks: pl.DataFrame
+    windows: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class SliceVerdicts:
     tasks: pl.DataFrame
     milestones: pl.DataFrame
     progress: pl.DataFrame
+    outcomes: pl.DataFrame
     summary: dict[str, Any]
 
 
@@ -157,6 +162,7 @@ async def _open_run(
         replay=replay,
         from_events=as_of is not None and last_event is not None and last_event >= moment,
         watch=await get_watch(conn, playbook, moment.date()),
+        successes=compile_successes(playbook),
     )
     return context, total, after
 
@@ -220,6 +226,7 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str) ->
             reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days, replay=context.replay
         ),
         await read_open_tasks(reader, after=after, last=last),
+        await read_windows(reader, after=after, last=last, day=context.as_of.date()),
     )
 
 
@@ -239,6 +246,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         tasks=gate.tasks_of(verdicts, judged, replay=context.replay),
         milestones=tell_fresh(find_milestones(judged, playbook, as_of), judged, playbook, context.watch, as_of),
         progress=find_progress(judged, playbook, as_of),
+        outcomes=find_outcomes(judged, inputs.windows, context.successes, as_of.date()),
         summary=summarize_slice(judged, passed),
     )
 
@@ -247,6 +255,7 @@ async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, con
     day = context.as_of.date()
     async with conn.transaction():
         await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
+        await record_outcomes(conn, rows.outcomes)
         await insert_verdicts(conn, rows.verdicts, rows.messages, rows.tasks)
         await record_milestones(conn, rows.milestones)
         await keep_progress(conn, rows.progress)
