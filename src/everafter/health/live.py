@@ -17,6 +17,7 @@ from everafter.core.db import FrameReader
 from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.daily.rules import judge
 from everafter.onboarding.queries import join_progress, read_progress_of
+from everafter.onboarding.rules import tell_news
 from everafter.playbook.model import Playbook
 from everafter.signals.queries import read_inputs_of
 
@@ -104,7 +105,7 @@ class LiveJudge:
             features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
             self._features = (monotonic(), features)
         inputs = join_progress(read_inputs_of(reader, ids), read_progress_of(reader, self._playbook, as_of, ids))
-        judged = judge(inputs, self._playbook, as_of, features)
+        judged = tell_news(judge(inputs, self._playbook, as_of, features), self._playbook, as_of)
         return {row["supplier_id"]: row for row in judged.with_columns(pl.lit(as_of).alias("as_of")).iter_rows(named=True)}
 
     async def _drop_reader(self) -> None:

@@ -1,25 +1,35 @@
-"""Milestones: what a supplier has achieved."""
+"""The onboarding path and milestones: how far a supplier is, and what it has achieved."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
 
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
-from everafter.onboarding.model import MilestoneAnswer, MilestoneRequest, MilestonesAnswer
-from everafter.onboarding.queries import list_milestones, record_milestone
-from everafter.onboarding.rules import check_milestone
+from everafter.onboarding.model import (
+    ActionAnswer,
+    ActionRequest,
+    MilestoneAnswer,
+    MilestoneRequest,
+    MilestonesAnswer,
+    OnboardingAnswer,
+)
+from everafter.onboarding.queries import keep_action, list_milestones, list_progress, record_milestone, record_reached
+from everafter.onboarding.rules import answer_of, check_done_at, check_milestone, with_action
 from everafter.playbook.model import Playbook
 
 TAGS = ["Success"]
+LanguageTag = Annotated[str, Meta(max_length=35, description="BCP 47; default: the playbook's own.", examples=["de"])]
 
 
 @post(
@@ -69,9 +79,68 @@ async def get_milestones(conn: NamedDependency[Connection], state: State, suppli
     return MilestonesAnswer([_answer(state.playbook, supplier_id, *milestone) for milestone in found])
 
 
+@get(
+    "/api/success/onboarding/{supplier_id:uuid}",
+    guards=[scope("read")],
+    tags=TAGS,
+    operation_id="getOnboarding",
+    summary="A supplier's onboarding path",
+    responses=problems(not_found="there is no such supplier, or it has cancelled"),
+)
+async def get_onboarding(
+    conn: NamedDependency[Connection],
+    state: State,
+    supplier_id: FromPath[UUID],
+    language: FromQuery[LanguageTag] = "en",
+) -> OnboardingAnswer:
+    """Its steps with their days and actions, as of now. Titles and hints are in `language` where the playbook has it."""
+    row = await state.live.judge(str(supplier_id))
+    return answer_of(row, state.playbook, await list_progress(conn, supplier_id), language)
+
+
+@post(
+    "/api/success/onboarding/{supplier_id:uuid}/actions",
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="reportOnboardingAction",
+    exception_handlers=BODY_ERRORS,
+    summary="Report an action of the onboarding path",
+    response_description="Kept now.",
+    responses={200: ResponseSpec(ActionAnswer, generate_examples=False, description="It was kept already.")}
+    | problems(
+        not_found="there is no such supplier, or it has cancelled",
+        conflict="the Idempotency-Key is in flight",
+        unprocessable_entity="an action that the path does not have, a time in the future or before 2000; or the Idempotency-Key"
+        " came with another body",
+    ),
+)
+async def post_action(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    supplier_id: FromPath[UUID],
+    data: JSONBody[ActionRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[ActionAnswer]:
+    """For platforms that report an action by themselves; those with an event of their own need not. Of two times the earlier is
+    kept, and milestones that are reached with it are recorded."""
+    now = datetime.now(UTC)
+    playbook: Playbook = state.playbook
+    done_at = check_done_at(data.done_at, now)
+
+    async def effect() -> tuple[int, ActionAnswer]:
+        judged = with_action(await state.live.judge(str(supplier_id)), playbook, data.action, now)
+        new, at = await keep_action(conn, supplier_id, data.action, done_at)
+        reached = [milestone for _, milestone in await record_reached(conn, judged, playbook, now)]
+        standing = judged["onboarding_state"].item()
+        return 201 if new else 200, ActionAnswer(supplier_id, data.action, at, standing, reached)
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
 def _answer(playbook: Playbook, supplier_id: UUID, milestone_type: str, achieved_at: datetime, celebrated: bool) -> MilestoneAnswer:
     known = playbook.milestones.get(milestone_type)
     return MilestoneAnswer(supplier_id, milestone_type, known.title if known else None, achieved_at, celebrated)
 
 
-handlers = [post_milestone, get_milestones]
+handlers = [post_milestone, get_milestones, get_onboarding, post_action]

@@ -163,3 +163,75 @@ class MilestonesAnswer(Struct, frozen=True):
     """A supplier's achievements, the first one first."""
 
     milestones: list[MilestoneAnswer]
+
+
+class ActionState(Struct, frozen=True):
+    """One action. `url`: a path on the platform, null when it is not done there. `done_at`: the event's moment, or when it was
+    reported or first noticed; null while it is not done, and until the daily run has noticed it."""
+
+    id: str
+    title: str
+    hint: str
+    url: str | None
+    done: bool
+    done_at: datetime | None
+
+
+class StepState(Struct, frozen=True):
+    """A step of the path. `day`: of the account's life; `due_on`: that day where the supplier is. `success_metric`: the action that
+    says the step has worked; `if_missed`: what we do when it is not there in time."""
+
+    id: str
+    title: str
+    day: int
+    due_on: date | None
+    done: bool
+    success_metric: str | None
+    if_missed: str | None
+    actions: list[ActionState]
+
+
+class NextAction(Struct, frozen=True):
+    """The first thing on the path that is not done."""
+
+    step: str
+    action: str
+    title: str
+    hint: str
+    url: str | None
+
+
+class OnboardingAnswer(Struct, frozen=True):
+    """How far a supplier is on its onboarding path. `state`: null when the path never began or its time is over; `missed`: the
+    oldest step that is due and not done; `days_behind`: since its day."""
+
+    supplier_id: UUID
+    state: PathState | None
+    started_at: datetime | None
+    activated_at: datetime | None
+    done: int
+    total: int
+    missed: str | None
+    days_behind: float | None
+    next: NextAction | None
+    steps: list[StepState]
+
+
+class ActionRequest(Struct, frozen=True):
+    """An action of the path that the platform reports by itself."""
+
+    action: Annotated[
+        str,
+        Meta(min_length=1, max_length=64, description="One of the path's.", examples=["first_form_created", "completed_wizard"]),
+    ]
+    done_at: Annotated[datetime | None, Meta(description="When; without an offset in UTC. Default: now. Not in the future.")] = None
+
+
+class ActionAnswer(Struct, frozen=True):
+    """The action as it is kept, the state after it, and the milestones that were reached with it."""
+
+    supplier_id: UUID
+    action: str
+    done_at: datetime
+    state: PathState | None
+    milestones: list[str]

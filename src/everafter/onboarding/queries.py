@@ -13,7 +13,7 @@ from everafter.core.errors import NotFoundError
 from everafter.onboarding.celebration_rules import mailed_milestones
 from everafter.onboarding.model import MILESTONE_TIMES, MILESTONES_SCHEMA, PROGRESS_SCHEMA, Celebration, Watch
 from everafter.onboarding.path_rules import path_of
-from everafter.onboarding.rules import celebration_of, find_milestones, find_progress, tell_fresh
+from everafter.onboarding.rules import celebration_of, find_milestones, find_progress, frame_of, tell_fresh
 from everafter.playbook.model import Playbook
 
 
@@ -189,7 +189,11 @@ async def record_reached(
     Returns:
         (supplier id, milestone) of those recorded now, and by this call.
     """
-    frame = judged if isinstance(judged, pl.DataFrame) else pl.DataFrame([dict(judged)], infer_schema_length=None)
+    rows = judged.to_dicts() if isinstance(judged, pl.DataFrame) else [judged]
+    rows = [row for row in rows if row.get("onboarding_news", True)]
+    if not rows:
+        return []
+    frame = pl.concat([frame_of(row) for row in rows])
     kept = find_progress(frame, playbook, as_of)
     if not kept.is_empty():
         await conn.execute(
@@ -290,3 +294,32 @@ async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str
     if not rows:
         raise NotFoundError(f"there is no supplier {supplier_id}")
     return [(row[0], row[1], row[2]) for row in rows if row[0] is not None]
+
+
+async def list_progress(conn: Connection, supplier_id: UUID) -> dict[str, datetime]:
+    """When each action of the path was reported or first noticed; what only an event dates is not among them."""
+    cursor = await conn.execute("SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s", [supplier_id])
+    return dict(await cursor.fetchall())
+
+
+async def keep_action(conn: Connection, supplier_id: UUID, action: str, done_at: datetime) -> tuple[bool, datetime]:
+    """Keep one reported action; of two times the earlier. Gives whether it is new, and when it was done as it stands now.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    cursor = await conn.execute(
+        "INSERT INTO onboarding_progress (supplier_id, action, done_at) SELECT id, %s, %s FROM suppliers WHERE id = %s"
+        " ON CONFLICT (supplier_id, action) DO NOTHING RETURNING done_at",
+        [action, done_at, supplier_id],
+    )
+    if row := await cursor.fetchone():
+        return True, row[0]
+    cursor = await conn.execute(
+        "UPDATE onboarding_progress SET done_at = least(done_at, %s) WHERE supplier_id = %s AND action = %s RETURNING done_at",
+        [done_at, supplier_id, action],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no supplier {supplier_id}")
+    return False, row[0]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -18,17 +19,22 @@ from everafter.onboarding.model import (
     MILESTONES_SCHEMA,
     TEN,
     TIME,
+    ActionState,
     Celebration,
     Checklist,
     ChecklistAction,
     ChecklistStep,
+    NextAction,
+    OnboardingAnswer,
+    StepState,
     Watch,
 )
 from everafter.onboarding.path_rules import add_onboarding as add_onboarding  # one door for those who judge a frame
 from everafter.onboarding.path_rules import path_of
-from everafter.playbook.model import Milestone, Playbook
+from everafter.playbook.model import Milestone, OnboardingStep, Playbook
 from everafter.playbook.rules import compile_condition
 from everafter.pulse.model import moment
+from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.wording import say
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -72,6 +78,67 @@ def steps_of(row: Mapping[str, Any], playbook: Playbook, language: str = "en") -
         title = translated(step.translations, "title", language) or step.title
         steps.append(ChecklistStep(name, title, all(done.values()), due_on, actions))
     return steps
+
+
+def answer_of(row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, datetime], language: str = "en") -> OnboardingAnswer:
+    """The whole path of one supplier, for programs and for the team.
+
+    Args:
+        row: as for `checklist`.
+        kept: when each action was reported or first noticed (queries.list_progress).
+    """
+    declared = dict(path_of(playbook).steps)
+    steps = [_state_of(step, declared[step.id], row, kept) for step in steps_of(row, playbook, language)]
+    undone = ((step, action) for step in steps for action in step.actions if not action.done and action.id != ACTIVATED)
+    first = next(undone, None)
+    return OnboardingAnswer(
+        supplier_id=UUID(row["supplier_id"]),
+        state=row["onboarding_state"],
+        started_at=row["account_created_at"],
+        activated_at=row["activated_at"],
+        done=sum(step.done for step in steps),
+        total=len(steps),
+        missed=row["onboarding_missed"],
+        days_behind=row["onboarding_days_behind"],
+        next=first and NextAction(first[0].id, first[1].id, first[1].title, first[1].hint, first[1].url),
+        steps=steps,
+    )
+
+
+def _state_of(step: ChecklistStep, declared: OnboardingStep, row: Mapping[str, Any], kept: Mapping[str, datetime]) -> StepState:
+    def done_at(action: ChecklistAction) -> datetime | None:
+        if not action.done:
+            return None
+        seen = row.get(ACTION_TIMES.get(action.id, ""))
+        times = [at for at in (seen, kept.get(action.id)) if at is not None]
+        return min(times, default=row["activated_at"])
+
+    actions = [ActionState(a.id, a.title, a.hint, a.url, a.done, done_at(a)) for a in step.actions]
+    return StepState(
+        step.id, step.title, declared.day, step.due_on, step.done, declared.success_metric, declared.if_missed, actions
+    )
+
+
+def with_action(row: Mapping[str, Any], playbook: Playbook, action: str, as_of: datetime) -> pl.DataFrame:
+    """The judged row with one more action done: what the path says now.
+
+    Raises:
+        UnprocessableError: the path has no such action.
+    """
+    path = path_of(playbook)
+    if action not in path.actions:
+        raise UnprocessableError(f"action: the path has no {action!r}; it asks for {', '.join(path.actions)}")
+    kept = row["onboarding_actions"] | row["onboarding_kept"] | path.bits_of([action])
+    return add_onboarding(frame_of({**row, "onboarding_kept": kept}), playbook, as_of)
+
+
+def check_done_at(done_at: datetime | None, now: datetime) -> datetime:
+    """The moment to keep, in UTC.
+
+    Raises:
+        UnprocessableError: a time in the future or before 2000.
+    """
+    return _check_time("done_at", done_at, now)
 
 
 def translated(translations: Mapping[str, Mapping[str, str]], key: str, language: str) -> str | None:
@@ -120,26 +187,26 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     Returns:
         supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
     """
-    reached = {
-        name: _reached(name, milestone, as_of)
-        for name, milestone in playbook.milestones.items()
-        if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
-    }
-    recorded = pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
+    new = _new_milestones(frame, playbook, as_of)
     # all in one pass over the wide frame, then narrow ones
-    at = frame.select(
-        pl.col("supplier_id").cast(pl.String),
-        recorded.alias("recorded"),
-        *(moment_of.cast(TIME).alias(f"_{name}") for name, moment_of in reached.items()),
-    )
-    bits = {name: 1 << bit for bit, name in enumerate(playbook.milestones)}
+    at = frame.select(pl.col("supplier_id").cast(pl.String), *(moment_of.alias(f"_{name}") for name, moment_of in new.items()))
     found = [
-        at.filter(pl.col(f"_{name}").is_not_null() & ((pl.col("recorded") & bits[name]) == 0)).select(
+        at.filter(pl.col(f"_{name}").is_not_null()).select(
             "supplier_id", pl.lit(name).alias("milestone_type"), pl.col(f"_{name}").alias("achieved_at")
         )
-        for name in reached
+        for name in new
     ]
     return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")
+
+
+def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
+    """Of each milestone that can be found, when it was reached; null: not yet, or recorded already."""
+    recorded = pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
+    return {
+        name: pl.when(recorded & (1 << bit) == 0).then(_reached(name, milestone, as_of).cast(TIME))
+        for bit, (name, milestone) in enumerate(playbook.milestones.items())
+        if milestone.when is not None or name in MILESTONE_TIMES or name == "ten_clients"
+    }
 
 
 def tell_fresh(found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime) -> pl.DataFrame:
@@ -189,23 +256,47 @@ def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> p
     Returns:
         KEPT_SCHEMA: supplier_id, action, done_at.
     """
-    path = path_of(playbook)
-    declared = playbook.onboarding_actions
-    undated = {
-        action: ACTION_TIMES.get(action)
-        for action in path.actions
-        if action not in ACTION_TIMES or (action in declared and (declared[action].done_when or declared[action].feature))
-    }
-    on_path = frame.filter((pl.col("account_created_at") <= moment(as_of)) & pl.col("activated_at").is_null())
-    new = [
-        on_path.filter(
-            (pl.col("onboarding_actions") & ~pl.col("onboarding_kept") & path.bits_of([action]) != 0)
-            & (pl.col("onboarding_asked") & sum(1 << n for n, (_, step) in enumerate(path.steps) if action in step.actions) != 0)
-            & (pl.lit(True) if column is None else (pl.col(column) > moment(as_of)).fill_null(True))
-        ).select(pl.col("supplier_id").cast(pl.String), pl.lit(action).alias("action"), pl.lit(as_of).cast(TIME).alias("done_at"))
-        for action, column in undated.items()
+    new = _new_actions(playbook, as_of)
+    at = frame.select(pl.col("supplier_id").cast(pl.String), *(is_new.alias(f"_{action}") for action, is_new in new.items()))
+    found = [
+        at.filter(f"_{action}").select("supplier_id", pl.lit(action).alias("action"), pl.lit(as_of).cast(TIME).alias("done_at"))
+        for action in new
     ]
-    return pl.concat([pl.DataFrame(schema=KEPT_SCHEMA), *new]).sort("supplier_id", "action")
+    return pl.concat([pl.DataFrame(schema=KEPT_SCHEMA), *found]).sort("supplier_id", "action")
+
+
+def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
+    """Of each action that something other than its event can show, whether it is done and not kept; never null."""
+    path, declared = path_of(playbook), playbook.onboarding_actions
+    began = (pl.col("account_created_at") <= moment(as_of)).fill_null(False) & pl.col("activated_at").is_null()
+    new: dict[str, pl.Expr] = {}
+    for action in path.actions:
+        column = ACTION_TIMES.get(action)
+        if column and not (action in declared and (declared[action].done_when or declared[action].feature)):
+            continue
+        asking = sum(1 << n for n, (_, step) in enumerate(path.steps) if action in step.actions)
+        done = (pl.col("onboarding_actions") & ~pl.col("onboarding_kept") & path.bits_of([action])) != 0
+        undated = pl.lit(True) if column is None else (pl.col(column) > moment(as_of)).fill_null(True)
+        new[action] = began & done & undated & ((pl.col("onboarding_asked") & asking) != 0)
+    return new
+
+
+def tell_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The judged frame with onboarding_news Boolean: whether `find_milestones` or `find_progress` would find something.
+
+    For whoever asks for one supplier many times a second: without news there is nothing to record.
+    """
+    milestones = [at.is_not_null() for at in _new_milestones(frame, playbook, as_of).values()]
+    news = pl.any_horizontal([pl.lit(False), *milestones, *_new_actions(playbook, as_of).values()])
+    return frame.with_columns(news.alias("onboarding_news"))
+
+
+def frame_of(row: Mapping[str, Any]) -> pl.DataFrame:
+    """One judged row as a frame of the registered types again, with all that this slice asks for."""
+    times = dict.fromkeys([*ACTION_TIMES.values(), *MILESTONE_TIMES.values(), "activated_at", "added_at"], TIME)
+    masks = dict.fromkeys(["recorded", "clients_added", "onboarding_kept", "onboarding_actions", "onboarding_asked"], pl.Int64())
+    schema: dict[str, Any] = {"supplier_id": pl.String(), **SIGNAL_SCHEMA, **times, **masks}
+    return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
 
 
 def celebration_of(playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en") -> Celebration | None:
@@ -232,15 +323,19 @@ def check_milestone(milestone_type: str, achieved_at: datetime | None, now: date
         raise UnprocessableError(
             f"milestone_type: {milestone_type!r} is not a name: a lower-case letter, then at most 63 letters, digits, _"
         )
-    if achieved_at is None:
+    return _check_time("achieved_at", achieved_at, now)
+
+
+def _check_time(name: str, at: datetime | None, now: datetime) -> datetime:
+    if at is None:
         return now
-    if achieved_at.tzinfo is None:
-        achieved_at = achieved_at.replace(tzinfo=UTC)
-    if achieved_at > now + _CLOCK_SKEW:
-        raise UnprocessableError(f"achieved_at: {achieved_at.isoformat()} is in the future")
-    if achieved_at < _EARLIEST:
-        raise UnprocessableError(f"achieved_at: {achieved_at.isoformat()} is before 2000")
-    return min(achieved_at.astimezone(UTC), now)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    if at > now + _CLOCK_SKEW:
+        raise UnprocessableError(f"{name}: {at.isoformat()} is in the future")
+    if at < _EARLIEST:
+        raise UnprocessableError(f"{name}: {at.isoformat()} is before 2000")
+    return min(at.astimezone(UTC), now)
 
 
 def _reached(name: str, milestone: Milestone, as_of: datetime) -> pl.Expr:
