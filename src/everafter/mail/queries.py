@@ -258,6 +258,23 @@ async def suppress(conn: Connection, email: str, topic: str, reason: str) -> int
     return cursor.rowcount
 
 
+async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str) -> int:
+    """Stop what waits to be sent about one interaction, because it is no longer true. Returns how many messages were stopped.
+
+    Args:
+        templates: of which kinds. interaction_id: as the messages' facts name it.
+    """
+    cursor = await conn.execute(
+        """
+        UPDATE outbox SET status = 'expired', status_reason = 'withdrawn: ' || %(reason)s::text, lease_until = NULL
+        WHERE supplier_id = %(supplier_id)s AND template = ANY (%(templates)s) AND status IN ('queued', 'claimed')
+          AND facts ->> 'interaction_id' = %(interaction_id)s
+        """,
+        {"supplier_id": supplier_id, "templates": templates, "interaction_id": interaction_id, "reason": reason},
+    )
+    return cursor.rowcount
+
+
 async def lift_suppressions(conn: Connection, email: str) -> int:
     """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
     cursor = await conn.execute("DELETE FROM suppressions WHERE email = lower(%s)", [email])

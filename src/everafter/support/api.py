@@ -18,7 +18,7 @@ from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
-from everafter.support.ics import calendar_host, read_call_token, write_invitation
+from everafter.support.ics import read_call_token
 from everafter.support.model import (
     CALL_TYPES,
     DEFAULT_DAYS,
@@ -29,8 +29,9 @@ from everafter.support.model import (
     InteractionsAnswer,
     SlotsAnswer,
 )
-from everafter.support.queries import get_call, get_contact, list_interactions
-from everafter.support.rules import find_zone
+from everafter.support.notices import invitation_to
+from everafter.support.queries import get_booked_call, get_contact, list_interactions
+from everafter.support.rules import find_zone, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
 NO_SUPPLIER = "there is no such supplier"
@@ -59,18 +60,26 @@ async def list_call_slots(
         ),
     ] = None,
     days: Annotated[int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")] = DEFAULT_DAYS,
+    timezone: Annotated[
+        str | None,
+        QueryParameter(max_length=64, description="The IANA time zone to show them in. Default: the supplier's."),
+    ] = None,
 ) -> SlotsAnswer:
-    """Times on a 15-minute grid inside an advisor's working hours, at least two hours ahead, free with a 15-minute pause after."""
+    """Times on a 15-minute grid inside an advisor's working hours and off their holidays, at least two hours ahead, free with the
+    advisor's pause after."""
     now = datetime.now(UTC)
     call = get_call_type(type)
     contact = await get_contact(conn, supplier_id)
-    zone = find_zone(contact.timezone)
-    begin = now if start is None else _read_from(start, contact.timezone)
+    if unknown_zone(timezone):
+        raise UnprocessableError(f"timezone: {timezone!r} is not known{suggest_zones(timezone or '')}", reason="unknown_zone")
+    zone = find_zone(timezone or contact.timezone)
+    begin = now if start is None else _read_from(start, zone.key)
     if begin >= now + timedelta(days=HORIZON_DAYS):
         raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
-    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots))
+    unknown = None if timezone else unknown_zone(contact.timezone)
+    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key), unknown)
 
 
 @post(
@@ -120,7 +129,7 @@ async def get_invitation(
     file_name: Annotated[str, PathParameter(description="The call's `interaction_id` and `.ics`.")],
     token: Annotated[str, QueryParameter(description="As in `ics_url`; it stands for a key.")],
 ) -> Response[str]:
-    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST. Needs no key: the token opens this one call."""
+    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST, or CANCEL. Needs no key: the token opens this one call."""
     missing = NotFoundError("there is no such call, or the link is not the whole one from the confirmation")
     name, dot, suffix = file_name.rpartition(".")
     try:
@@ -130,10 +139,10 @@ async def get_invitation(
     supplier_id = read_call_token(state.settings.secret, call_id, token) if dot and suffix == "ics" else None
     if supplier_id is None:
         raise missing
-    call = await get_call(conn, supplier_id, call_id)
-    method = "REQUEST" if call.supplier_email else "PUBLISH"
+    call = await get_booked_call(conn, supplier_id, call_id)
+    method = "CANCEL" if call.cancelled else "REQUEST" if call.contact.email else "PUBLISH"
     return Response(
-        write_invitation(call, calendar_host(state.settings.base_url)),
+        invitation_to(state.settings, call),
         media_type=f"text/calendar; method={method}",
         headers={
             "Content-Disposition": 'attachment; filename="call.ics"',

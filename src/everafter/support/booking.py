@@ -1,54 +1,62 @@
-"""Booking a call: look, take the quarters, write the call and its confirmation. The caller owns the transaction."""
+"""Booking a call: look, take the quarters, write the call and what is told of it. The caller owns the transaction."""
 
 import asyncio
 import re
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid4
+
+from msgspec.structs import replace
 
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
+from everafter.core.holidays import list_holidays
 from everafter.core.settings import Settings
-from everafter.support.ics import calendar_host, sign_call, write_invitation
 from everafter.support.model import (
     BUFFER,
     CALL_TYPES,
     DEFAULT_DAYS,
     HORIZON_DAYS,
+    MOST_BUFFER,
     NEXT_FREE,
-    Advisor,
     BookedAnswer,
-    Busy,
-    Call,
+    BookedCall,
     CallRequest,
     CallType,
     Contact,
     CsmAnswer,
+    Diary,
     Refusal,
     Slot,
     SlotAnswer,
 )
+from everafter.support.notices import ics_link, manage_link, tell
 from everafter.support.queries import (
     find_known_advisor,
     find_own_call,
+    get_booked_call,
     get_contact,
     hold_quarters,
     insert_call,
-    insert_confirmation,
-    list_advisors,
-    list_busy,
-    lock_first_free,
+    list_diaries,
     lock_supplier_calls,
+    reach_for_quarters,
 )
 from everafter.support.rules import (
     find_zone,
     held_quarters,
     is_free,
-    list_slots,
-    rank_advisors,
+    rank_diaries,
     refuse_start,
     resolve_start,
+    suggest,
     works_through,
 )
+from everafter.support.slot_rules import list_slots
+
+_LOOKED_AT = 200
+"""So many first free times are tried in one look: as many as may be reached for at once, and some."""
 
 
 def get_call_type(name: str) -> CallType:
@@ -59,7 +67,9 @@ def get_call_type(name: str) -> CallType:
     """
     if found := CALL_TYPES.get(name):
         return found
-    raise UnprocessableError(f"type: there is no call type {name!r}; there are {', '.join(CALL_TYPES)}")
+    raise UnprocessableError(
+        f"type: there is no call type {name!r}; there are {', '.join(CALL_TYPES)}{suggest(name, [*CALL_TYPES])}"
+    )
 
 
 async def find_slots(
@@ -71,11 +81,16 @@ async def find_slots(
     *,
     days: int,
     limit: int | None = None,
+    moving: BookedCall | None = None,
 ) -> list[Slot]:
-    """The free times of a supplier's call; where several advisors are free, the one they know, else the least booked."""
-    advisors, busy = await _read_diary(conn, contact, max(start, now), days)
-    # A month of twelve advisors in as many zones took 0.13 s, which other requests should not wait for.
-    return await asyncio.to_thread(list_slots, advisors, busy, call, start, days, now, limit=limit)
+    """The free times of a supplier's call; where several advisors are free, the one they know, else the least booked.
+
+    Args:
+        moving: the call that is to get another time: its own counts as free, and its advisor is the one they know.
+    """
+    diaries = await read_diaries(conn, contact, max(start, now), days, moving)
+    # Holidays are worked out by a library that takes a while to load, which other requests should not wait for.
+    return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit))
 
 
 async def book_call(conn: Connection, settings: Settings, request: CallRequest, now: datetime) -> BookedAnswer:
@@ -93,129 +108,143 @@ async def book_call(conn: Connection, settings: Settings, request: CallRequest, 
     if request.starts_at is None:
         slot = await _take_first_free(conn, contact, call, call_id, now)
     else:
-        slot = await _take(conn, contact, call, call_id, request.starts_at, now)
-    topic = _clean(request.topic)
-    created_at = await insert_call(conn, contact, call_id, call.name, topic, slot.starts_at, slot.ends_at, slot.advisor.id)
-    link = f"{settings.base_url}/api/support/calls/{call_id}.ics?token={sign_call(settings.secret, contact.id, call_id)}"
-    if contact.email:
-        facts = _facts(settings, contact, call, slot, call_id, topic, created_at, link)
-        await insert_confirmation(conn, contact, call_id, facts, slot.starts_at)
+        asked = resolve_start(request.starts_at, request.timezone or contact.timezone)
+        slot = await take(conn, contact, call, call_id, asked, now)
+    topic = clean_words(request.topic)
+    await insert_call(conn, contact, call_id, call.name, topic, slot.starts_at, slot.ends_at, slot.advisor.id)
+    booked = await get_booked_call(conn, contact.id, call_id)
+    await tell(conn, settings, booked, "booked", now)
+    return answer_booked(settings, booked)
+
+
+def answer_booked(settings: Settings, call: BookedCall) -> BookedAnswer:
+    """A call as the API gives it."""
+    contact = call.contact
     return BookedAnswer(
-        interaction_id=call_id,
+        interaction_id=call.id,
         supplier_id=contact.id,
-        type=call.name,
-        starts_at=slot.starts_at,
-        ends_at=slot.ends_at,
+        type=call.type,
+        starts_at=call.starts_at,
+        ends_at=call.ends_at,
         timezone=find_zone(contact.timezone).key,
-        csm=CsmAnswer(slot.advisor.name, slot.advisor.email),
-        ics_url=link,
+        csm=CsmAnswer(call.csm_name, call.csm_email),
+        ics_url=ics_link(settings, contact.id, call.id),
+        manage_url=manage_link(settings, contact.id, call.id),
     )
 
 
-def answer_slots(slots: list[Slot]) -> list[SlotAnswer]:
-    """Slots as the API gives them."""
-    return [SlotAnswer(s.starts_at, s.ends_at, CsmAnswer(s.advisor.name, s.advisor.email)) for s in slots]
+def answer_slots(slots: Sequence[Slot], timezone: str | None = None) -> list[SlotAnswer]:
+    """Slots as the API gives them; with a time zone also on its clocks."""
+    zone = find_zone(timezone) if timezone else None
+    advisors = {slot.advisor.id: slot.advisor for slot in slots}
+    answers = {identity: CsmAnswer(advisor.name, advisor.email) for identity, advisor in advisors.items()}
+    return [
+        SlotAnswer(s.starts_at, s.ends_at, answers[s.advisor.id], s.starts_at.astimezone(zone).isoformat() if zone else None)
+        for s in slots
+    ]
 
 
-async def _take(conn: Connection, contact: Contact, call: CallType, call_id: UUID, asked: datetime, now: datetime) -> Slot:
-    starts_at = resolve_start(asked, contact.timezone)
-    if isinstance(starts_at, Refusal):
-        raise await _refused(conn, contact, call, starts_at, now)
-    advisors, busy = await _read_diary(conn, contact, max(starts_at, now), 1)
-    if refusal := refuse_start(advisors, call, starts_at, now):
-        raise await _refused(conn, contact, call, refusal, now)
-    ends_at = starts_at + call.length
-    if own := await find_own_call(conn, contact.id, starts_at, ends_at):
-        raise await _taken(conn, contact, call, f"this supplier already has a call at {_utc(own)}", ends_at, now)
-    quarters = held_quarters(starts_at, call)
-    for advisor in advisors:
-        if (
-            works_through(advisor, starts_at, call)
-            and is_free(advisor, busy, starts_at, call)
-            and await hold_quarters(conn, advisor.id, call_id, quarters)
-        ):
-            return Slot(starts_at, ends_at, advisor)
-    raise await _taken(conn, contact, call, f"{_utc(starts_at)} is taken", starts_at, now)
+def clean_words(text: str | None) -> str | None:
+    """Without what no mail header, calendar or database takes; null when nothing is left."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).strip() or None if text else None
+
+
+# ── taking a time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def take(
+    conn: Connection,
+    contact: Contact,
+    call: CallType,
+    call_id: UUID,
+    asked: datetime | Refusal,
+    now: datetime,
+    *,
+    moving: BookedCall | None = None,
+    own: Sequence[datetime] = (),
+) -> Slot:
+    """Hold the quarters of that time for the call.
+
+    Args:
+        moving: the call as it stands, when it is to get another time. own: the quarters it holds of its advisor already.
+
+    Raises:
+        UnprocessableError: nobody can ever have that time. ConflictError: somebody has it. Both with `next_free`.
+    """
+    if isinstance(asked, Refusal):
+        raise await _refused(conn, contact, call, asked, now, moving)
+    diaries = await read_diaries(conn, contact, max(asked, now), 1, moving)
+    if refusal := refuse_start(diaries, call, asked, now):
+        raise await _refused(conn, contact, call, refusal, now, moving)
+    ends_at = asked + call.length
+    if other := await find_own_call(conn, contact.id, asked, ends_at, call_id):
+        raise await _taken(conn, contact, call, f"this supplier already has a call at {_utc(other)}", ends_at, now, moving)
+    for diary in diaries:
+        if works_through(diary, asked, call) and is_free(diary, asked, call):
+            kept = own if moving and moving.csm_id == diary.advisor.id else ()
+            wanted = [quarter for quarter in held_quarters(diary.advisor, asked, call) if quarter not in kept]
+            if await hold_quarters(conn, diary.advisor.id, call_id, wanted):
+                return Slot(asked, ends_at, diary.advisor)
+    raise await _taken(conn, contact, call, f"{_utc(asked)} is taken", asked, now, moving)
 
 
 async def _take_first_free(conn: Connection, contact: Contact, call: CallType, call_id: UUID, now: datetime) -> Slot:
-    await lock_first_free(conn)
+    """Look, and try one after the other: what somebody else is about to take at this moment is passed over, not waited for."""
     start = now
-    # Only a booking that names its time can still come between; each round is one such lost race.
-    for _ in range(20):
-        found = await find_slots(conn, contact, call, start, now, days=HORIZON_DAYS, limit=1)
-        if not found:
-            break
-        slot = found[0]
-        if await find_own_call(conn, contact.id, slot.starts_at, slot.ends_at):
-            start = slot.starts_at + (slot.ends_at - slot.starts_at)
-        elif await hold_quarters(conn, slot.advisor.id, call_id, held_quarters(slot.starts_at, call)):
-            return slot
+    while found := await find_slots(conn, contact, call, start, now, days=HORIZON_DAYS, limit=_LOOKED_AT):
+        for slot in found:
+            quarters = held_quarters(slot.advisor, slot.starts_at, call)
+            if (
+                not await find_own_call(conn, contact.id, slot.starts_at, slot.ends_at)
+                and await reach_for_quarters(conn, slot.advisor.id, quarters)
+                and await hold_quarters(conn, slot.advisor.id, call_id, quarters)
+            ):
+                return slot
+        start = found[-1].ends_at
     raise ConflictError(f"no advisor is free for a {call.title.lower()} in the next {HORIZON_DAYS} days", next_free=[])
 
 
-async def _read_diary(conn: Connection, contact: Contact, start: datetime, days: int) -> tuple[list[Advisor], Busy]:
-    """The advisors, the best for this supplier first, and what of them is held over that span."""
-    busy = await list_busy(conn, start - BUFFER, start + timedelta(days=days + 1))
-    return rank_advisors(await list_advisors(conn), busy, await find_known_advisor(conn, contact.id)), busy
+async def read_diaries(
+    conn: Connection, contact: Contact, start: datetime, days: int, moving: BookedCall | None = None
+) -> list[Diary]:
+    """Those who take calls, the best for this supplier first, with what of their time is taken over that span."""
+    until = start + timedelta(days=days + 1) + MOST_BUFFER
+    diaries = await list_diaries(conn, start - BUFFER, until, moving.id if moving else None)
+    if any(diary.advisor.holidays for diary in diaries):
+        diaries = await asyncio.to_thread(_close_holidays, diaries, start.year - 1, until.year + 1)
+    return rank_diaries(diaries, moving.csm_id if moving else await find_known_advisor(conn, contact.id))
 
 
-async def _refused(conn: Connection, contact: Contact, call: CallType, refusal: Refusal, now: datetime) -> UnprocessableError:
-    free = await find_slots(conn, contact, call, now, now, days=DEFAULT_DAYS, limit=NEXT_FREE)
+def _close_holidays(diaries: list[Diary], first_year: int, last_year: int) -> list[Diary]:
+    return [
+        replace(diary, closed=diary.closed | _public_holidays(diary.advisor.holidays, first_year, last_year))
+        if diary.advisor.holidays
+        else diary
+        for diary in diaries
+    ]
+
+
+@lru_cache(1024)
+def _public_holidays(code: str, first_year: int, last_year: int) -> frozenset[date]:
+    try:
+        return list_holidays(code, range(first_year, last_year + 1))
+    except LookupError:
+        return frozenset()  # `everafter doctor` tells of it; calls go on
+
+
+async def _refused(
+    conn: Connection, contact: Contact, call: CallType, refusal: Refusal, now: datetime, moving: BookedCall | None
+) -> UnprocessableError:
+    free = await find_slots(conn, contact, call, now, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving)
     return UnprocessableError(f"starts_at: {refusal.detail}", reason=refusal.reason, next_free=answer_slots(free))
 
 
-async def _taken(conn: Connection, contact: Contact, call: CallType, detail: str, start: datetime, now: datetime) -> ConflictError:
-    free = await find_slots(conn, contact, call, start, now, days=DEFAULT_DAYS, limit=NEXT_FREE)
+async def _taken(
+    conn: Connection, contact: Contact, call: CallType, detail: str, start: datetime, now: datetime, moving: BookedCall | None
+) -> ConflictError:
+    free = await find_slots(conn, contact, call, start, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving)
     return ConflictError(f"starts_at: {detail}", reason="taken", next_free=answer_slots(free))
-
-
-def _facts(
-    settings: Settings,
-    contact: Contact,
-    call: CallType,
-    slot: Slot,
-    call_id: UUID,
-    topic: str | None,
-    created_at: datetime,
-    link: str,
-) -> dict[str, object]:
-    """What the confirmation says, in the supplier's own time, and the invitation to attach."""
-    local = slot.starts_at.astimezone(find_zone(contact.timezone))
-    invitation = Call(
-        call_id,
-        call.name,
-        topic,
-        slot.starts_at,
-        slot.ends_at,
-        created_at,
-        slot.advisor.name,
-        slot.advisor.email,
-        contact.name,
-        contact.email,
-    )
-    return {
-        "supplier_id": str(contact.id),
-        "name": contact.name,
-        "call_type": call.name,
-        "call_title": call.title,
-        "minutes": call.minutes,
-        "starts_at": _utc(slot.starts_at),
-        "ends_at": _utc(slot.ends_at),
-        "starts_local": f"{local:%A} {local.day} {local:%B %Y} at {local:%H:%M}",
-        "timezone": find_zone(contact.timezone).key,
-        "csm_name": slot.advisor.name,
-        "csm_email": slot.advisor.email,
-        "topic": topic,
-        "ics_url": link,
-        "ics": write_invitation(invitation, calendar_host(settings.base_url)),
-    }
 
 
 def _utc(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
-
-
-def _clean(topic: str | None) -> str | None:
-    """Without what no mail header, calendar or database takes; null when nothing is left."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", topic).strip() or None if topic else None

@@ -1,4 +1,4 @@
-"""The invitation to a call as RFC 5545 and 5546 text, and the signed link to it. Pure."""
+"""The invitation to a call as RFC 5545 and 5546 text, and the signed links to it. Pure."""
 
 import base64
 import binascii
@@ -16,38 +16,69 @@ _SIGNATURE_BYTES = 16
 
 
 def write_invitation(call: Call, host: str) -> str:
-    """The iTIP REQUEST for this call; calendars that take it replace an older one with the same UID.
+    """What the supplier's calendar takes: the iTIP REQUEST for this call, or its CANCEL.
 
-    A supplier without an address cannot be an attendee, and a REQUEST needs one: theirs is a PUBLISH.
+    A newer one replaces an older one of the same UID; SEQUENCE says which is newer. A supplier without an address cannot be an
+    attendee, and a REQUEST needs one: theirs is a PUBLISH.
 
     Args:
         host: the domain that makes the UID worldwide unique.
     """
-    title = CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " ")
+    method = "CANCEL" if call.cancelled else "REQUEST" if call.supplier_email else "PUBLISH"
+    attendees = [_attendee(call.supplier_name, call.supplier_email, "NEEDS-ACTION")] if call.supplier_email else []
+    said = "\n\n".join(filter(None, (call.topic, call.link and f"Move or cancel this call: {call.link}")))
+    summary = f"{_title(call)} with {call.advisor_name}"
+    return _write(call, host, method, summary, (call.advisor_name, call.advisor_email), said, attendees)
+
+
+def write_advisor_invitation(call: Call, host: str, organizer: tuple[str, str]) -> str:
+    """The same call for the advisor's calendar, which must not read that it invited itself.
+
+    Args:
+        organizer: name and address of who sends it.
+    """
+    attendees = [_attendee(call.advisor_name, call.advisor_email, "ACCEPTED")]
+    if call.supplier_email:
+        attendees.append(_attendee(call.supplier_name, call.supplier_email, "NEEDS-ACTION"))
+    summary = f"{_title(call)} with {call.supplier_name or call.supplier_email or 'a supplier'}"
+    return _write(call, host, "CANCEL" if call.cancelled else "REQUEST", summary, organizer, call.topic or "", attendees)
+
+
+def _title(call: Call) -> str:
+    return CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " ")
+
+
+def _write(
+    call: Call, host: str, method: str, summary: str, organizer: tuple[str, str], description: str, attendees: list[str]
+) -> str:
     lines = [
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
         "PRODID:-//Everafter//Calls//EN",
         "CALSCALE:GREGORIAN",
-        "METHOD:" + ("REQUEST" if call.supplier_email else "PUBLISH"),
+        f"METHOD:{method}",
         "BEGIN:VEVENT",
         f"UID:{call.id}@{host}",
-        f"DTSTAMP:{_stamp(call.created_at)}",
-        "SEQUENCE:0",
+        f"DTSTAMP:{_stamp(call.changed_at or call.created_at)}",
+        f"SEQUENCE:{call.sequence}",
         f"DTSTART:{_stamp(call.starts_at)}",
         f"DTEND:{_stamp(call.ends_at)}",
-        f"SUMMARY:{_text(f'{title} with {call.advisor_name}')}",
-        f"ORGANIZER;CN={_parameter(call.advisor_name)}:{_mailto(call.advisor_email)}",
+        f"SUMMARY:{_text(summary)}",
+        f"ORGANIZER;CN={_parameter(organizer[0])}:{_mailto(organizer[1])}",
+        *([f"DESCRIPTION:{_text(description)}"] if description else []),
+        *attendees,
+        f"STATUS:{'CANCELLED' if call.cancelled else 'CONFIRMED'}",
+        f"TRANSP:{'TRANSPARENT' if call.cancelled else 'OPAQUE'}",
+        "END:VEVENT",
+        "END:VCALENDAR",
     ]
-    if call.topic:
-        lines.append(f"DESCRIPTION:{_text(call.topic)}")
-    if call.supplier_email:
-        lines.append(
-            f"ATTENDEE;CN={_parameter(call.supplier_name or call.supplier_email)};CUTYPE=INDIVIDUAL;"
-            f"ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:{_mailto(call.supplier_email)}"
-        )
-    lines += ["STATUS:CONFIRMED", "TRANSP:OPAQUE", "END:VEVENT", "END:VCALENDAR"]
     return "".join(_fold(line) + "\r\n" for line in lines)
+
+
+def _attendee(name: str, email: str, answer: str) -> str:
+    wish = "TRUE" if answer == "NEEDS-ACTION" else "FALSE"
+    who = f"ATTENDEE;CN={_parameter(name or email)};CUTYPE=INDIVIDUAL;ROLE=REQ-PARTICIPANT"
+    return f"{who};PARTSTAT={answer};RSVP={wish}:{_mailto(email)}"
 
 
 def calendar_host(base_url: str) -> str:
@@ -60,24 +91,43 @@ def sign_call(secret: str, supplier_id: UUID, call_id: UUID) -> str:
 
     It carries the supplier, so that the row is read by its whole key, and 128 bits that only the secret can make.
     """
-    return _encode(supplier_id.bytes + _signature(secret, supplier_id, call_id))
+    return _encode(supplier_id.bytes + _signature(secret, b"call.ics", supplier_id, call_id))
 
 
 def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
     """The supplier whose call it is, or null when the token was not made by `sign_call` for this call."""
-    try:
-        raw = base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-    except (binascii.Error, UnicodeEncodeError):
-        return None
+    raw = _decode(token)
     if len(raw) != 16 + _SIGNATURE_BYTES:
         return None
     supplier_id = UUID(bytes=raw[:16])
-    return supplier_id if hmac.compare_digest(raw[16:], _signature(secret, supplier_id, call_id)) else None
+    return supplier_id if hmac.compare_digest(raw[16:], _signature(secret, b"call.ics", supplier_id, call_id)) else None
 
 
-def _signature(secret: str, supplier_id: UUID, call_id: UUID) -> bytes:
-    message = b"call.ics" + supplier_id.bytes + call_id.bytes
+def sign_manage(secret: str, supplier_id: UUID, call_id: UUID) -> str:
+    """The token of the page where this call is moved or cancelled: who has it may do both, so it is not the invitation's."""
+    return _encode(supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id))
+
+
+def read_manage_token(secret: str, token: str) -> tuple[UUID, UUID] | None:
+    """Supplier and call, or null when the token was not made by `sign_manage`."""
+    raw = _decode(token)
+    if len(raw) != 32 + _SIGNATURE_BYTES:
+        return None
+    supplier_id, call_id = UUID(bytes=raw[:16]), UUID(bytes=raw[16:32])
+    fits = hmac.compare_digest(raw[32:], _signature(secret, b"call.manage", supplier_id, call_id))
+    return (supplier_id, call_id) if fits else None
+
+
+def _signature(secret: str, purpose: bytes, supplier_id: UUID, call_id: UUID) -> bytes:
+    message = purpose + supplier_id.bytes + call_id.bytes
     return hmac.new(secret.encode(), message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
+
+def _decode(token: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+    except (binascii.Error, UnicodeEncodeError):
+        return b""
 
 
 def _encode(raw: bytes) -> str:

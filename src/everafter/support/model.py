@@ -1,15 +1,15 @@
 """Calls between a supplier and the success team: types, times, and what the API takes and gives."""
 
-from collections.abc import Set
-from datetime import datetime, time, timedelta
-from typing import Annotated
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 QUARTER = timedelta(minutes=15)
 BUFFER = QUARTER
-"""Kept free after each call, so that one that runs over does not eat the next."""
+"""Kept free after each call, so that one that runs over does not eat the next; an advisor may have another."""
+MOST_BUFFER = timedelta(hours=2)
 LEAD = timedelta(hours=2)
 """A call is booked at least this long ahead: the advisor has to see it."""
 HORIZON_DAYS = 90
@@ -17,8 +17,12 @@ MAX_DAYS = 31
 DEFAULT_DAYS = 14
 NEXT_FREE = 5
 
-Busy = Set[tuple[UUID, datetime]]
-"""Quarters held: (advisor, UTC start)."""
+Outcome = Literal["held", "no_show", "cancelled"]
+OUTCOMES: dict[Outcome, str] = {
+    "held": "it took place",
+    "no_show": "the supplier did not come",
+    "cancelled": "it was called off",
+}
 
 
 class CallType(Struct, frozen=True):
@@ -47,7 +51,8 @@ CALL_TYPES: dict[str, CallType] = {
 class Advisor(Struct, frozen=True):
     """Who takes calls, and when: wall-clock hours in their own time zone on their ISO weekdays.
 
-    work_until at or before work_from means past midnight; such a night belongs to the weekday it begins on.
+    work_until at or before work_from means past midnight; such a night belongs to the day it begins on. buffer: kept free after
+    each call, in whole quarters. holidays: ISO 3166, whose public holidays are kept; null: none.
     """
 
     id: UUID
@@ -57,6 +62,21 @@ class Advisor(Struct, frozen=True):
     work_from: time
     work_until: time
     work_days: tuple[int, ...]
+    buffer: timedelta = BUFFER
+    holidays: str | None = None
+
+
+class Diary(Struct, frozen=True):
+    """An advisor's time. Quarters are numbered from 1970 in UTC.
+
+    booked: quarters that calls hold, their buffers included. away: [from, until) in quarters, as their own calendar says. closed:
+    days without work, in the advisor's own time zone.
+    """
+
+    advisor: Advisor
+    booked: tuple[int, ...] = ()
+    away: tuple[tuple[int, int], ...] = ()
+    closed: frozenset[date] = frozenset()
 
 
 class Slot(Struct, frozen=True):
@@ -84,7 +104,10 @@ class Contact(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """A booked call as its invitation shows it."""
+    """A booked call as its invitation shows it.
+
+    sequence: how often it was changed. changed_at: when last; null: never. link: where the supplier moves or cancels it.
+    """
 
     id: UUID
     type: str
@@ -96,12 +119,47 @@ class Call(Struct, frozen=True):
     advisor_email: str
     supplier_name: str
     supplier_email: str | None
+    sequence: int = 0
+    changed_at: datetime | None = None
+    cancelled: bool = False
+    link: str | None = None
+
+
+class BookedCall(Struct, frozen=True):
+    """A call as it stands. closed_at: when an outcome was recorded. csm_timezone: the advisor's own."""
+
+    id: UUID
+    contact: Contact
+    type: str
+    topic: str | None
+    notes: str | None
+    outcome: str | None
+    created_at: datetime
+    starts_at: datetime
+    ends_at: datetime
+    sequence: int
+    changed_at: datetime
+    cancelled_at: datetime | None
+    closed_at: datetime | None
+    csm_id: UUID
+    csm_name: str
+    csm_email: str
+    csm_timezone: str
+
+    @property
+    def cancelled(self) -> bool:
+        return self.outcome == "cancelled"
 
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
 Topic = Annotated[str, Meta(max_length=500, description="What the call is about, in the supplier's words.")]
 TypeName = Annotated[str, Meta(description=f"One of {', '.join(CALL_TYPES)}.", examples=["success_call"])]
+
+
+ZoneName = Annotated[
+    str, Meta(max_length=64, description="Where a time without an offset is meant: an IANA name. Default: the supplier's.")
+]
 
 
 class CallRequest(Struct, frozen=True):
@@ -114,6 +172,32 @@ class CallRequest(Struct, frozen=True):
         Meta(description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."),
     ] = None
     topic: Topic | None = None
+    timezone: ZoneName | None = None
+
+
+class RescheduleRequest(Struct, frozen=True):
+    """Another time for a call."""
+
+    supplier_id: UUID
+    starts_at: Annotated[
+        datetime, Meta(description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone.")
+    ]
+    timezone: ZoneName | None = None
+
+
+class CancelRequest(Struct, frozen=True):
+    """A call that will not be."""
+
+    supplier_id: UUID
+    reason: Annotated[str, Meta(max_length=500, description="Why, for the advisor and the notes.")] | None = None
+
+
+class OutcomeRequest(Struct, frozen=True):
+    """What became of a call."""
+
+    supplier_id: UUID
+    outcome: Annotated[Outcome, Meta(description="; ".join(f"{name}: {said}" for name, said in OUTCOMES.items()) + ".")]
+    notes: Annotated[str, Meta(max_length=5000, description="What was said; null leaves the notes that are there.")] | None = None
 
 
 class CsmAnswer(Struct, frozen=True):
@@ -124,25 +208,33 @@ class CsmAnswer(Struct, frozen=True):
 
 
 class SlotAnswer(Struct, frozen=True):
-    """A free time; UTC."""
+    """A free time; UTC. `local` is its beginning on the clocks of the answer's `timezone`, where it has one."""
 
     starts_at: datetime
     ends_at: datetime
     csm: CsmAnswer
+    local: str | None = None
 
 
 class SlotsAnswer(Struct, frozen=True):
-    """Free times in order. `timezone` is the supplier's, to show them in."""
+    """Free times in order. `timezone` is the one asked for, else the supplier's, to show them in.
+
+    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and UTC stands for it.
+    """
 
     supplier_id: UUID
     type: str
     minutes: int
     timezone: str
     slots: list[SlotAnswer]
+    unknown_timezone: str | None = None
 
 
 class BookedAnswer(Struct, frozen=True):
-    """A booked call; times in UTC. `ics_url` is the invitation, good without a key."""
+    """A booked call; times in UTC.
+
+    `ics_url` is the invitation, `manage_url` the supplier's page to move or cancel it; both are good without a key.
+    """
 
     interaction_id: UUID
     supplier_id: UUID
@@ -152,10 +244,11 @@ class BookedAnswer(Struct, frozen=True):
     timezone: str
     csm: CsmAnswer
     ics_url: str
+    manage_url: str
 
 
 class Interaction(Struct, frozen=True):
-    """One contact with a supplier. starts_at, ends_at, csm: null when it was not a call."""
+    """One contact with a supplier. starts_at, ends_at, csm: null when it was not a call. closed_at: of its outcome."""
 
     interaction_id: UUID
     supplier_id: UUID
@@ -167,6 +260,8 @@ class Interaction(Struct, frozen=True):
     starts_at: datetime | None
     ends_at: datetime | None
     csm: CsmAnswer | None
+    cancelled_at: datetime | None = None
+    closed_at: datetime | None = None
 
 
 class InteractionsAnswer(Struct, frozen=True):

@@ -2,29 +2,25 @@
 
 All arithmetic is on UTC instants. Wall-clock hours are read off an instant, never turned into one: an hour that a zone skips
 has no instant and an hour that it repeats has two, so daylight saving needs no case of its own. The UTC grid of quarters is also
-the local one, because every present offset is a multiple of 15 minutes.
+the local one, because every present offset is a multiple of 15 minutes. What is said here of one time, slot_rules.py says of a
+month at once.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, time, timedelta
+import re
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
 from functools import lru_cache
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
-from everafter.support.model import (
-    BUFFER,
-    HORIZON_DAYS,
-    LEAD,
-    QUARTER,
-    Advisor,
-    Busy,
-    CallType,
-    Refusal,
-    Slot,
-)
+from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal
 
+QUARTER_SECONDS = 900
 _LAST_SECOND = QUARTER - timedelta(seconds=1)
+
+
+# ── time zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @lru_cache(1024)
@@ -36,82 +32,75 @@ def find_zone(name: str | None) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def list_slots(
-    advisors: Sequence[Advisor],
-    busy: Busy,
-    call: CallType,
-    start: datetime,
-    days: int,
-    now: datetime,
-    *,
-    limit: int | None = None,
-) -> list[Slot]:
-    """The free times that begin in [start, start + days), in order; the first free advisor in the given order has each.
+def unknown_zone(name: str | None) -> str | None:
+    """The name itself when no such time zone is known, else null (also for null, which means UTC)."""
+    return name if name and find_zone(name).key != name else None
 
-    Args:
-        busy: quarters held by booked calls, their buffers included, over at least that span.
-        start, now: aware; nothing begins before now + LEAD or after now + HORIZON_DAYS.
+
+def suggest_zones(name: str) -> str:
+    """Names of time zones that may have been meant, as the end of a sentence: `; did you mean Europe/Berlin?`"""
+    return suggest(name, sorted(available_timezones()))
+
+
+def suggest(said: str, known: Sequence[str]) -> str:
+    """Which of `known` may have been meant, as the end of a sentence; empty when none comes near.
+
+    >>> suggest("Europe/Berln", ["Europe/Berlin", "Asia/Tokyo"]), suggest("berlin", ["Europe/Berlin"]), suggest("q", ["Asia/Tokyo"])
+    ('; did you mean Europe/Berlin?', '; did you mean Europe/Berlin?', '')
     """
-    first = _next_quarter(max(start, now + LEAD).astimezone(UTC))
-    last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
-    opened: dict[tuple[object, datetime], bool] = {}
-
-    def works(advisor: Advisor, quarter: datetime) -> bool:
-        # Colleagues share their hours, and a quarter lies in several calls: each is asked once.
-        key = _hours(advisor), quarter
-        if key not in opened:
-            opened[key] = is_open(advisor, quarter)
-        return opened[key]
-
-    found: list[Slot] = []
-    for starts_at in _quarters(first, last):
-        inside = list(_quarters(starts_at, starts_at + call.length))
-        for advisor in advisors:
-            if all(works(advisor, quarter) for quarter in inside) and is_free(advisor, busy, starts_at, call):
-                found.append(Slot(starts_at, starts_at + call.length, advisor))
-                break
-        if limit is not None and len(found) >= limit:
-            break
-    return found
+    word = said.strip().lower().replace(" ", "_")[:64]
+    whole = {name.lower(): name for name in known}
+    last = {name.lower().rpartition("/")[2]: name for name in known}
+    near = [last[part] for part in get_close_matches(word, last, 2, 0.75)]
+    near += [whole[name] for name in get_close_matches(word, whole, 3, 0.75)]
+    return f"; did you mean {' or '.join(list(dict.fromkeys(near))[:3])}?" if near else ""
 
 
-def is_open(advisor: Advisor, quarter: datetime) -> bool:
+# ── one time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_open(diary: Diary, quarter: datetime) -> bool:
     """Whether the advisor works for the whole of this quarter of an hour, by their own wall clock."""
-    zone = find_zone(advisor.timezone)
-    return all(_works_at(advisor, instant.astimezone(zone)) for instant in (quarter, quarter + _LAST_SECOND))
+    zone = find_zone(diary.advisor.timezone)
+    return all(_works_at(diary, instant.astimezone(zone)) for instant in (quarter, quarter + _LAST_SECOND))
 
 
-def is_free(advisor: Advisor, busy: Busy, starts_at: datetime, call: CallType) -> bool:
-    """Whether no quarter of the call or of the buffer after it is held."""
-    return not any((advisor.id, quarter) in busy for quarter in held_quarters(starts_at, call))
+def is_free(diary: Diary, starts_at: datetime, call: CallType) -> bool:
+    """Whether no quarter of the call or of the buffer after it is held by another call or busy in the advisor's calendar."""
+    numbers = [number_quarter(quarter) for quarter in held_quarters(diary.advisor, starts_at, call)]
+    away = any(begin < numbers[-1] + 1 and end > numbers[0] for begin, end in diary.away)
+    return not away and not any(number in diary.booked for number in numbers)
 
 
-def works_through(advisor: Advisor, starts_at: datetime, call: CallType) -> bool:
+def works_through(diary: Diary, starts_at: datetime, call: CallType) -> bool:
     """Whether the whole call lies in the advisor's working hours (the buffer need not)."""
-    return all(is_open(advisor, quarter) for quarter in _quarters(starts_at, starts_at + call.length))
+    return all(is_open(diary, quarter) for quarter in list_quarters(starts_at, starts_at + call.length))
 
 
-def held_quarters(starts_at: datetime, call: CallType) -> list[datetime]:
+def held_quarters(advisor: Advisor, starts_at: datetime, call: CallType) -> list[datetime]:
     """The quarters that booking this call takes from the advisor: its own and the buffer's, ascending."""
-    return list(_quarters(starts_at, starts_at + call.length + BUFFER))
+    return list(list_quarters(starts_at, starts_at + call.length + advisor.buffer))
 
 
-def rank_advisors(advisors: Sequence[Advisor], busy: Busy, known: UUID | None) -> list[Advisor]:
+def rank_diaries(diaries: Sequence[Diary], known: UUID | None) -> list[Diary]:
     """Who should take a call: the one the supplier has talked to (`known`), then the least booked, then by address."""
-    load = Counter(advisor_id for advisor_id, _ in busy)
-    return sorted(advisors, key=lambda advisor: (advisor.id != known, load[advisor.id], advisor.email))
+    return sorted(diaries, key=lambda diary: (diary.advisor.id != known, len(diary.booked), diary.advisor.email))
 
 
 def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refusal:
-    """The UTC instant of a requested time; without an offset it is wall-clock time in `timezone`.
+    """The UTC instant of a requested time; without an offset it is wall-clock time in `timezone`, which null makes UTC.
 
     A wall-clock time that the zone skips or repeats is refused: guessing would put the call an hour away from what was meant.
+    So is one in a zone that nobody knows.
     """
     if starts_at.tzinfo is not None:
         try:
             return starts_at.astimezone(UTC)
         except OverflowError:
             return _outside_calendar(starts_at)
+    if unknown_zone(timezone):
+        said = f"the time zone {timezone!r} is not known{suggest_zones(timezone or '')}"
+        return Refusal("unknown_zone", f"{starts_at.isoformat()} has no offset, and {said}")
     zone = find_zone(timezone)
     if not 2 <= starts_at.year <= 9998:
         return _outside_calendar(starts_at)
@@ -127,7 +116,7 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
     return real[0]
 
 
-def refuse_start(advisors: Sequence[Advisor], call: CallType, starts_at: datetime, now: datetime) -> Refusal | None:
+def refuse_start(diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime) -> Refusal | None:
     """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in UTC."""
     said = starts_at.isoformat().replace("+00:00", "Z")
     if starts_at <= now:
@@ -136,36 +125,94 @@ def refuse_start(advisors: Sequence[Advisor], call: CallType, starts_at: datetim
         return Refusal("too_soon", f"{said} is too soon: book at least {LEAD.seconds // 3600} hours ahead")
     if starts_at >= now + timedelta(days=HORIZON_DAYS):
         return Refusal("too_far", f"{said} is too far off: book at most {HORIZON_DAYS} days ahead")
-    if starts_at != _next_quarter(starts_at):
+    if starts_at != next_quarter(starts_at):
         return Refusal("off_grid", f"{said} is not on the grid: calls begin at :00, :15, :30 and :45")
-    if not any(works_through(advisor, starts_at, call) for advisor in advisors):
+    if not any(works_through(diary, starts_at, call) for diary in diaries):
         return Refusal("outside_hours", f"{said} for {call.minutes} minutes is outside everyone's working hours")
     return None
+
+
+# ── what was typed ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def read_days(text: str) -> list[int] | None:
+    """ISO weekdays of `mon-fri` or `mon,wed,sat-sun`, ascending; null when it cannot be read.
+
+    >>> read_days("mon-wed,fri"), read_days("sat-mon"), read_days("Montag")
+    ([1, 2, 3, 5], [1, 6, 7], None)
+    """
+    days: set[int] = set()
+    for part in text.lower().replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
+            return None
+        begin = WEEKDAYS.index(first)
+        count = (WEEKDAYS.index(last) - begin) % 7 if dash else 0
+        days.update((begin + step) % 7 + 1 for step in range(count + 1))
+    return sorted(days)
+
+
+def write_days(days: Collection[int]) -> str:
+    """ISO weekdays as one types them.
+
+    >>> write_days([1, 2, 3, 4, 5]), write_days([1, 3, 6, 7]), write_days([2])
+    ('mon-fri', 'mon,wed,sat-sun', 'tue')
+    """
+    runs: list[list[int]] = []
+    for day in sorted(days):
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ",".join(WEEKDAYS[run[0] - 1] + (f"-{WEEKDAYS[run[-1] - 1]}" if len(run) > 1 else "") for run in runs)
+
+
+def read_hours(text: str) -> tuple[time, time] | None:
+    """The clock times of `09:00-17:00` (`22:00-02:00` runs past midnight); null when it cannot be read."""
+    found = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-–]\s*(\d{1,2}):(\d\d)\s*", text)
+    if not found:
+        return None
+    begin, begin_minute, end, end_minute = map(int, found.groups())
+    if begin > 23 or end > 24 or begin_minute > 59 or end_minute > 59 or (end == 24 and end_minute):
+        return None
+    return time(begin, begin_minute), time(end % 24, end_minute)
+
+
+# ── quarters ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def number_quarter(instant: datetime) -> int:
+    """Which quarter of an hour since 1970 (UTC) an instant lies in."""
+    return int(instant.timestamp()) // QUARTER_SECONDS
+
+
+def next_quarter(instant: datetime) -> datetime:
+    """The first moment of the grid at or after an instant."""
+    over = timedelta(minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond)
+    return instant if not over else instant - over + QUARTER
+
+
+def list_quarters(start: datetime, until: datetime) -> Iterator[datetime]:
+    """Every quarter's beginning in [start, until), from `start` on."""
+    while start < until:
+        yield start
+        start += QUARTER
 
 
 def _outside_calendar(starts_at: datetime) -> Refusal:
     return Refusal("past" if starts_at.year < 2 else "too_far", f"{starts_at.isoformat()} is outside the calendar")
 
 
-def _works_at(advisor: Advisor, local: datetime) -> bool:
-    clock, weekday = local.time(), local.isoweekday()
+def _works_at(diary: Diary, local: datetime) -> bool:
+    advisor, clock, day = diary.advisor, local.time(), local.date()
     if advisor.work_from < advisor.work_until:
-        return advisor.work_from <= clock < advisor.work_until and weekday in advisor.work_days
+        return advisor.work_from <= clock < advisor.work_until and _works_on(diary, day)
     if clock >= advisor.work_from:
-        return weekday in advisor.work_days
-    return clock < advisor.work_until and (weekday - 2) % 7 + 1 in advisor.work_days
+        return _works_on(diary, day)
+    return clock < advisor.work_until and _works_on(diary, day - timedelta(days=1))
 
 
-def _hours(advisor: Advisor) -> tuple[str, time, time, tuple[int, ...]]:
-    return advisor.timezone, advisor.work_from, advisor.work_until, advisor.work_days
-
-
-def _next_quarter(instant: datetime) -> datetime:
-    over = timedelta(minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond)
-    return instant if not over else instant - over + QUARTER
-
-
-def _quarters(start: datetime, until: datetime) -> Iterator[datetime]:
-    while start < until:
-        yield start
-        start += QUARTER
+def _works_on(diary: Diary, day: date) -> bool:
+    return day.isoweekday() in diary.advisor.work_days and day not in diary.closed

@@ -1,0 +1,199 @@
+"""What is told of a call: confirmation, change, cancellation and reminders, as rows of the outbox. The caller owns the transaction.
+
+Each message has an id made of its call, the change it speaks of and whom it is for: told twice, it is one row.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from everafter.core.db import Connection
+from everafter.core.errors import EverafterError
+from everafter.core.settings import Settings
+from everafter.mail.model import Key
+from everafter.mail.queries import enqueue, withdraw
+from everafter.mail.rules import sender_of
+from everafter.playbook.loading import load_playbook, playbook_path
+from everafter.playbook.model import Support
+from everafter.support.ics import calendar_host, sign_call, sign_manage, write_advisor_invitation, write_invitation
+from everafter.support.model import CALL_TYPES, BookedCall, Call
+from everafter.support.rules import find_zone
+
+Change = Literal["booked", "moved", "cancelled"]
+_TEMPLATES = ["call_booked", "call_moved", "call_cancelled", "call_reminder", "call_for_advisor"]
+
+
+def ics_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:
+    """The address of a call's invitation."""
+    return f"{settings.base_url}/api/support/calls/{call_id}.ics?token={sign_call(settings.secret, supplier_id, call_id)}"
+
+
+def manage_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:
+    """The address of the page where a call is moved or cancelled."""
+    return f"{settings.base_url}/calls/{sign_manage(settings.secret, supplier_id, call_id)}"
+
+
+def invitation_to(settings: Settings, call: BookedCall) -> str:
+    """The call for the supplier's calendar, as it stands now."""
+    return write_invitation(_as_invited(settings, call), calendar_host(settings.base_url))
+
+
+async def tell(
+    conn: Connection,
+    settings: Settings,
+    call: BookedCall,
+    change: Change,
+    now: datetime,
+    *,
+    before: BookedCall | None = None,
+    reason: str | None = None,
+) -> None:
+    """Tell both sides of a change and remind of what stands after it; what was not sent yet about an earlier state is withdrawn.
+
+    Args:
+        before: the call as it stood, when it was moved; an advisor who no longer has it is told that it is cancelled.
+        reason: of a cancellation, for the advisor.
+    """
+    if before is not None or change == "cancelled":
+        await withdraw(conn, call.contact.id, _TEMPLATES, str(call.id), f"the call was {change}")
+    facts = _facts(settings, call) | {"change": change, "reason": reason}
+    if before is not None:
+        facts["was_starts_at"] = _utc(before.starts_at)
+    if call.contact.email:
+        invited = facts | {"ics": invitation_to(settings, call)}
+        await _enqueue(conn, call, f"call_{change}", call.contact.email, call.contact.name, invited)
+    await _tell_advisor(conn, settings, call, facts)
+    if before is not None and before.csm_id != call.csm_id:
+        given_up = replace(before, outcome="cancelled", sequence=call.sequence, changed_at=call.changed_at)
+        when = {"starts_at": _utc(before.starts_at), "ends_at": _utc(before.ends_at)}
+        await _tell_advisor(conn, settings, given_up, facts | when | {"change": "passed_on"})
+    if change != "cancelled" and call.contact.email:
+        await _queue_reminders(conn, settings, call, now)
+
+
+async def _tell_advisor(conn: Connection, settings: Settings, call: BookedCall, facts: dict[str, Any]) -> None:
+    if not _is_reachable(call.csm_email):
+        return
+    sender = sender_of(settings.smtp_url, settings.base_url)
+    invited = _as_invited(settings, call)
+    organizer = (sender.display_name or sender.addr_spec, sender.addr_spec)
+    told = facts | {
+        "name": call.csm_name,
+        "supplier_name": call.contact.name or call.contact.email or "a supplier",
+        "timezone": find_zone(call.csm_timezone).key,
+        "supplier_url": f"{settings.base_url}/suppliers/{call.contact.id}",
+        "ics": write_advisor_invitation(invited, calendar_host(settings.base_url), organizer),
+    }
+    del told["manage_url"]  # the supplier's own
+    await _enqueue(conn, call, "call_for_advisor", call.csm_email, call.csm_name, told)
+
+
+async def _queue_reminders(conn: Connection, settings: Settings, call: BookedCall, now: datetime) -> None:
+    """Those whose time has not come yet. Each is void when the next is due: after an outage there is one, not all of them."""
+    assert call.contact.email is not None  # noqa: S101 tell() looks
+    due = sorted({call.starts_at - timedelta(hours=hours) for hours in await remind_hours(settings)})
+    due = [at for at in due if now < at < call.starts_at]
+    for at, void in zip(due, [*due[1:], call.starts_at], strict=True):
+        await enqueue(
+            conn,
+            Key(call.contact.id, uuid5(call.id, f"reminder {call.sequence} {_utc(at)}")),
+            template="call_reminder",
+            topic="transactional",
+            to_email=call.contact.email,
+            to_name=call.contact.name,
+            facts=_facts(settings, call),
+            send_after=at,
+            expires_at=void,
+        )
+
+
+async def _enqueue(conn: Connection, call: BookedCall, template: str, to: str, name: str, facts: dict[str, Any]) -> None:
+    first = template == "call_booked"  # its row has the call's own id
+    key = Key(call.contact.id, call.id if first else uuid5(call.id, f"{template} {call.sequence} {to}"))
+    await enqueue(
+        conn,
+        key,
+        template=template,
+        topic="transactional",
+        to_email=to,
+        to_name=name,
+        facts=facts,
+        expires_at=call.starts_at,  # worthless once it has begun
+    )
+
+
+def _facts(settings: Settings, call: BookedCall) -> dict[str, Any]:
+    """What a message says, in the supplier's own time."""
+    contact, zone = call.contact, find_zone(call.contact.timezone)
+    local = call.starts_at.astimezone(zone)
+    return {
+        "supplier_id": str(contact.id),
+        "interaction_id": str(call.id),
+        "name": contact.name,
+        "call_type": call.type,
+        "call_title": CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " "),
+        "minutes": int((call.ends_at - call.starts_at).total_seconds() // 60),
+        "starts_at": _utc(call.starts_at),
+        "ends_at": _utc(call.ends_at),
+        "starts_local": f"{local:%A} {local.day} {local:%B %Y} at {local:%H:%M}",
+        "timezone": zone.key,
+        "csm_name": call.csm_name,
+        "csm_email": call.csm_email,
+        "topic": call.topic,
+        "ics_url": ics_link(settings, contact.id, call.id),
+        "manage_url": manage_link(settings, contact.id, call.id),
+    }
+
+
+def _as_invited(settings: Settings, call: BookedCall) -> Call:
+    contact = call.contact
+    # Answers to an invitation go to its organizer, so that must be an address somebody reads.
+    organizer = call.csm_email if _is_reachable(call.csm_email) else sender_of(settings.smtp_url, settings.base_url).addr_spec
+    return Call(
+        call.id,
+        call.type,
+        call.topic,
+        call.starts_at,
+        call.ends_at,
+        call.created_at,
+        call.csm_name,
+        organizer,
+        contact.name,
+        contact.email,
+        sequence=call.sequence,
+        changed_at=call.changed_at,
+        cancelled=call.cancelled,
+        link=None if call.cancelled else manage_link(settings, contact.id, call.id),
+    )
+
+
+def _is_reachable(email: str) -> bool:
+    """The advisor that a fresh installation has is nobody (RFC 2606 keeps .invalid free)."""
+    return not email.endswith(".invalid")
+
+
+async def remind_hours(settings: Settings) -> tuple[float, ...]:
+    """How long before a call its supplier is reminded, as the playbook in force says.
+
+    One that was broken after the start, while it is being edited, does not keep calls from being booked.
+    """
+    path = playbook_path(settings)
+    try:
+        return await asyncio.to_thread(_read_hours, settings, path, path.stat().st_mtime_ns)
+    except (EverafterError, OSError):
+        return tuple(Support().remind_hours)
+
+
+@lru_cache(8)
+def _read_hours(settings: Settings, path: Path, changed_ns: int) -> tuple[float, ...]:
+    """Kept until the file changes: reading a playbook takes longer than booking a call."""
+    return tuple(load_playbook(settings).support.remind_hours)
+
+
+def _utc(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
