@@ -24,12 +24,23 @@ from everafter.interventions import rules as gate
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
 from everafter.interventions.outcome_rules import compile_successes, find_outcomes
 from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
+from everafter.onboarding.celebration_rules import celebrated_in, propose_celebrations, with_celebrations
 from everafter.onboarding.model import Watch
-from everafter.onboarding.queries import get_watch, join_progress, keep_progress, read_progress, record_milestones
+from everafter.onboarding.queries import (
+    get_watch,
+    join_progress,
+    keep_progress,
+    mark_celebrated_by_mail,
+    read_progress,
+    read_waiting,
+    record_milestones,
+)
 from everafter.onboarding.rules import find_milestones, find_progress, tell_fresh
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
 from everafter.pulse.queries import fold_pending, get_feature_ids
+from everafter.recommendations.jobs import advise_by_mail
+from everafter.recommendations.queries import note_given
 from everafter.signals.queries import read_inputs, read_past_inputs
 
 SLICE = 20_000
@@ -64,6 +75,7 @@ class SliceInputs:
     suppliers: pl.DataFrame
     ledger: pl.DataFrame
     open_tasks: pl.DataFrame
+    waiting: pl.DataFrame
     windows: pl.DataFrame
 
 
@@ -153,7 +165,7 @@ async def _open_run(
         async with conn.transaction():
             after = await queries.start_run(conn, moment, version, replay=replay)
     context = Context(
-        playbook=playbook,
+        playbook=with_celebrations(playbook),
         conditions=compile_conditions(playbook),
         as_of=moment,
         feature_ids=await get_feature_ids(conn),
@@ -226,6 +238,7 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str) ->
             reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days, replay=context.replay
         ),
         await read_open_tasks(reader, after=after, last=last),
+        await read_waiting(reader, context.playbook, context.as_of, after=after, last=last),
         await read_windows(reader, after=after, last=last, day=context.as_of.date()),
     )
 
@@ -234,7 +247,9 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
     """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the context."""
     playbook, as_of = context.playbook, context.as_of
     judged = judge(inputs.suppliers, playbook, as_of, context.feature_ids)
-    proposed = gate.propose(judged, playbook, context.conditions)
+    milestones = tell_fresh(find_milestones(judged, playbook, as_of), judged, playbook, context.watch, as_of)
+    celebrations = propose_celebrations(judged, inputs.waiting, milestones, inputs.ledger, playbook, as_of)
+    proposed = pl.concat([gate.propose(judged, playbook, context.conditions), celebrations])
     passed = gate.pass_gate(proposed, inputs.ledger, inputs.open_tasks, context.suppressed, playbook, as_of)
     verdicts = gate.write_verdicts(passed.filter("news"), judged, playbook, as_of, context.playbook_version, replay=context.replay)
     return SliceVerdicts(
@@ -244,7 +259,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         verdicts=verdicts,
         messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
         tasks=gate.tasks_of(verdicts, judged, replay=context.replay),
-        milestones=tell_fresh(find_milestones(judged, playbook, as_of), judged, playbook, context.watch, as_of),
+        milestones=milestones,
         progress=find_progress(judged, playbook, as_of),
         outcomes=find_outcomes(judged, inputs.windows, context.successes, as_of.date()),
         summary=summarize_slice(judged, passed),
@@ -256,7 +271,14 @@ async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, con
     async with conn.transaction():
         await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
         await record_outcomes(conn, rows.outcomes)
-        await insert_verdicts(conn, rows.verdicts, rows.messages, rows.tasks)
+        messages, advice = await advise_by_mail(
+            conn, rows.messages, rows.judged, context.playbook, context.as_of, of_now=not context.from_events
+        )
+        await insert_verdicts(conn, rows.verdicts, messages, rows.tasks)
+        if not context.replay:
+            await note_given(conn, advice, "email", day)
         await record_milestones(conn, rows.milestones)
         await keep_progress(conn, rows.progress)
+        if not context.replay:
+            await mark_celebrated_by_mail(conn, celebrated_in(rows.verdicts), context.as_of)
         await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)

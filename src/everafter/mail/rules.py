@@ -13,6 +13,7 @@ from email.headerregistry import Address
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
+from everafter.certificates.rules import certificate_url
 from everafter.core.errors import SettingsError
 from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
@@ -147,7 +148,12 @@ def app_of(smtp_url: str | None) -> str | None:
 def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: Address) -> Links:
     """Where a message's button and footer lead, and who signs it. Transactional mail has no way to unsubscribe."""
     unsubscribe = f"{base_url}/u/{one_click_token(secret, key)}" if topic == "success" else None
-    return Links(go=f"{base_url}/go/", unsubscribe=unsubscribe, sender=sender.display_name or sender.addr_spec)
+    return Links(
+        go=f"{base_url}/go/",
+        unsubscribe=unsubscribe,
+        sender=sender.display_name or sender.addr_spec,
+        certificate=certificate_url(base_url, secret, key.supplier_id),
+    )
 
 
 def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: str) -> Rendered:
