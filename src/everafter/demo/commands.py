@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -27,7 +29,7 @@ from everafter.core.db import connection, database_url, migrate
 from everafter.core.errors import ConflictError, InputError
 from everafter.core.settings import Settings, load_settings
 from everafter.daily.model import RunSummary
-from everafter.demo import jobs, queries
+from everafter.demo import jobs, platform_queries, queries
 from everafter.demo.export import write_export
 from everafter.demo.model import Market, World
 from everafter.demo.queries import Told
@@ -38,14 +40,19 @@ from everafter.playbook.loading import load_playbook
 
 SIGN_IN = "team@example.com"
 _PORTS_TRIED = 50
+_COACH_KEY_ID = UUID("a15e0000-0000-4000-8000-00000000c0ac")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to get in: the password of `SIGN_IN`, and keys by scope (those that were not revoked)."""
+    """How to get in: the password of `SIGN_IN`, and keys by scope (those that were not revoked).
+
+    coach_key: the platform's, null when it was revoked.
+    """
 
     password: str
     keys: dict[str, str]
+    coach_key: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -138,7 +145,8 @@ async def _let_in(url: str, secret: str) -> Access:
             hashed = await asyncio.to_thread(hash_password, password)
             await upsert_user(conn, SIGN_IN, "Robin Hale", "admin", hashed)
         live = {scope: key for scope, key in keys.items() if await queries.ensure_key(conn, key, scope)}
-    return Access(password, live)
+        coach_key = await platform_queries.ensure_coach_key(conn, secret, _COACH_KEY_ID)
+    return Access(password, live, coach_key)
 
 
 def _derived(secret: str, purpose: str, length: int) -> str:
@@ -214,13 +222,15 @@ def _counts(counts: dict[str, int]) -> str:
     return "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in ordered)
 
 
-def _print_access(console: Console, access: Access, base: str | None) -> None:
+def _print_access(console: Console, access: Access, base: str | None, platform: str | None = None) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     if base:
         table.add_row("dashboard", f"[bold]{base}[/bold]")
     table.add_row("sign in", f"[bold]{SIGN_IN}[/bold]  password [bold]{access.password}[/bold]")
     for scope, key in access.keys.items():
         table.add_row(f"{scope} key", key)
+    if platform:
+        table.add_row("the coach", f"[bold]{platform}[/bold]  on a platform's own pages, as its suppliers see it")
     console.print()
     console.print(table, soft_wrap=True)
 
@@ -238,11 +248,33 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
         base = f"http://{shown}:{listener.getsockname()[1]}"
         if not (os.environ.get("EVERAFTER_BASE_URL") or os.environ.get("EVERAFTER_BASE_URL_FILE")):
             settings = replace(settings, base_url=base)
-        _print_access(console, access, base)
-        console.print("\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]")
-        with contextlib.suppress(KeyboardInterrupt):
-            make_server(create_app(settings, url)).run(sockets=[listener])
+        with _platform(settings, url, host, base, access, console) as platform:
+            _print_access(console, access, base, platform)
+            console.print("\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]")
+            with contextlib.suppress(KeyboardInterrupt):
+                make_server(create_app(settings, url)).run(sockets=[listener])
     console.print("Stopped.")
+
+
+@contextmanager
+def _platform(settings: Settings, url: str, host: str, base: str, access: Access, console: Console) -> Generator[str | None]:
+    """A platform's pages on the next free port, in a thread of their own, until the block ends; null when its keys are gone."""
+    from everafter.demo.platform_pages import Wiring, create_platform
+    from everafter.server import make_server
+
+    if access.coach_key is None or "ingest" not in access.keys:
+        yield None
+        return
+    port = int(base.rpartition(":")[2])
+    with contextlib.closing(bind_next(host, port + 1, Console(quiet=True))) as listener:
+        server = make_server(create_platform(url, Wiring(settings.base_url, access.keys["ingest"], access.coach_key)))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="platform", daemon=True)
+        thread.start()
+        try:
+            yield f"{base.rpartition(':')[0]}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(5)
 
 
 def bind_next(host: str, port: int, console: Console) -> socket.socket:

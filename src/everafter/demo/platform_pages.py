@@ -1,0 +1,193 @@
+"""A platform as a customer of ours has one, "Aisle & Co": another origin, pages under a strict policy, and the coach in them.
+
+Its server does what a real one does: it knows who is signed in, signs the coach's tokens, and sends events. Its pages are few.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import Cookie, State
+from litestar.params import FromPath
+from litestar.response import Redirect, Template
+
+from everafter.core.db import connection
+from everafter.core.pages import template_config
+from everafter.demo import platform_queries as queries
+from everafter.demo.platform_queries import Tenant
+
+PlatformRequest = Request[Any, Any, State]
+
+_TOKEN_SECONDS = 300
+_LANGUAGES = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "it": "Italiano", "nl": "Nederlands"}
+_PAGES = {
+    "/dashboard": "Overview",
+    "/clients": "Couples",
+    "/forms": "Forms",
+    "/journeys": "Journeys",
+    "/account/billing": "Billing",
+}
+
+# What one can do here, and the event it is to Everafter: its name, its properties, what the page says afterwards.
+_DEEDS: dict[str, tuple[str, dict[str, str], str]] = {
+    "import": ("import_clients_started", {}, "Your list of couples is being read."),
+    "couple": (
+        "client_added",
+        {"client_id": "*", "name": "Noor & Alex", "wedding_date": "2027-06-19"},
+        "Noor & Alex are on your books.",
+    ),
+    "form": ("form_created", {}, "Your form is ready to send."),
+    "invite": ("invite_sent_to_client", {"client_id": "*"}, "The invitation is on its way."),
+    "journey": ("customer_journey_started", {}, "Your journey is running."),
+    "automation": ("automation_enabled", {}, "The automation is on."),
+    "pay": ("payment_recovered", {}, "Thank you. The payment went through."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the platform's operator was given by Everafter's: where it answers, and two keys."""
+
+    everafter: str
+    ingest_key: str
+    coach_key: str
+
+
+def create_platform(url: str, wiring: Wiring) -> Litestar:
+    """The platform over the demo's database at `url`, wired to the Everafter that serves it."""
+    return Litestar(
+        route_handlers=[show_start, be_somebody, speak, give_token, get_style, do_something, show_page],
+        state=State({"url": url, "wiring": wiring, "sessions": {}}),
+        template_config=template_config(),
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
+    """A coach token for the supplier who is signed in; any library that knows HS256 makes the same."""
+    claims = {"sub": str(supplier_id), "aud": "everafter-coach", "iat": now, "exp": now + _TOKEN_SECONDS}
+    return jwt.encode(claims, coach_key, algorithm="HS256", headers={"typ": "coach+jwt"})
+
+
+async def _tenants(state: State) -> list[Tenant]:
+    async with connection(state.url) as conn:
+        return await queries.list_tenants(conn)
+
+
+def _who(request: PlatformRequest, tenants: list[Tenant]) -> Tenant | None:
+    """Who is signed in; everybody may be anybody here, so a cookie's word is taken."""
+    wanted = request.cookies.get("aisle_supplier", "")
+    return next((tenant for tenant in tenants if str(tenant.id) == wanted), tenants[0] if tenants else None)
+
+
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@get("/")
+async def show_start() -> Redirect:
+    """The menu's first page."""
+    return Redirect("/dashboard", status_code=302)
+
+
+@get("/{path:path}")
+async def show_page(request: PlatformRequest, state: State, path: FromPath[str]) -> Response[Any]:
+    """Any page: those of the menu have something on them, what cards lead to has its name."""
+    tenants = await _tenants(state)
+    tenant = _who(request, tenants)
+    language = request.cookies.get("aisle_language", "en")
+    figures, couples = None, []
+    if tenant:
+        async with connection(state.url) as conn:
+            figures = await queries.get_figures(conn, tenant.id)
+            couples = await queries.list_couples(conn, tenant.id, 5 if path == "/dashboard" else 40)
+    deed = _DEEDS.get(request.query_params.get("did", ""))
+    context = {
+        "path": path,
+        "menu": _PAGES,
+        "title": _PAGES.get(path) or path.strip("/").replace("-", " ").replace("/", " · ").capitalize()[:80],
+        "tenant": tenant,
+        "tenants": tenants,
+        "figures": figures,
+        "couples": couples,
+        "languages": _LANGUAGES,
+        "language": language if language in _LANGUAGES else "en",
+        "everafter": state.wiring.everafter,
+        "done": deed[2] if deed else "",
+    }
+    return Template("demo/templates/platform.html", context=context, media_type="text/html", headers=_headers(state.wiring))
+
+
+def _headers(wiring: Wiring) -> dict[str, str]:
+    """A policy as strict as a careful platform's: its own files, and Everafter's module and API."""
+    policy = (
+        f"default-src 'none'; script-src {wiring.everafter}; connect-src 'self' {wiring.everafter}; style-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {"Content-Security-Policy": policy, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@get("/platform.css", sync_to_thread=True)
+def get_style() -> Response[bytes]:
+    """The pages' look."""
+    style = resources.files("everafter.demo").joinpath("templates", "platform.css").read_bytes()
+    return Response(style, media_type="text/css", headers={"Cache-Control": "no-cache"})
+
+
+@post("/as", status_code=303)
+async def be_somebody(request: PlatformRequest) -> Response[Any]:
+    """Sign in as another supplier."""
+    form = await request.form()
+    return _back(request, Cookie("aisle_supplier", str(form.get("supplier", ""))[:36], httponly=True, samesite="lax"))
+
+
+@post("/language", status_code=303)
+async def speak(request: PlatformRequest) -> Response[Any]:
+    """Read the platform's coach in another language."""
+    form = await request.form()
+    return _back(request, Cookie("aisle_language", str(form.get("language", ""))[:2], httponly=True, samesite="lax"))
+
+
+def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
+    path = httpx.URL(request.headers.get("referer", "/dashboard")).path
+    where = quote(path, safe="/") + (f"?did={did}" if did else "")
+    return Response(b"", status_code=303, headers={"Location": where}, cookies=list(cookies), media_type="text/plain")
+
+
+# ── what its server does with Everafter's ─────────────────────────────────────────────────────────────────────────────
+
+
+@get("/coach-token")
+async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
+    """The coach's token for whoever is signed in."""
+    tenant = _who(request, await _tenants(state))
+    if tenant is None:
+        return Response({"message": "nobody is signed in"}, status_code=401)
+    token = sign_token(state.wiring.coach_key, tenant.id, int(time.time()))
+    return Response({"token": token}, headers={"Cache-Control": "no-store"})
+
+
+@post("/do/{deed:str}", status_code=303)
+async def do_something(request: PlatformRequest, state: State, deed: FromPath[str]) -> Response[Any]:
+    """Do it, and tell Everafter."""
+    tenant = _who(request, await _tenants(state))
+    if tenant is None or deed not in _DEEDS:
+        return _back(request)
+    event, properties, _ = _DEEDS[deed]
+    known = {name: secrets.token_hex(6) if value == "*" else value for name, value in properties.items()}
+    wiring: Wiring = state.wiring
+    async with httpx.AsyncClient(timeout=10) as client:
+        answer = await client.post(
+            f"{wiring.everafter}/v1/track",
+            json={"userId": str(tenant.id), "event": event, "properties": known, "messageId": str(uuid4())},
+            headers={"Authorization": f"Bearer {wiring.ingest_key}"},
+        )
+        answer.raise_for_status()
+    return _back(request, did=deed)
