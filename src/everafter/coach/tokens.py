@@ -34,6 +34,7 @@ class KeyRing:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
         self._noted: dict[UUID, float] = {}
+        self._complained = float("-inf")
 
     async def read_token(self, pool: Pool, token: str, now: datetime) -> Claims:
         """The claims of a good token.
@@ -82,7 +83,9 @@ class KeyRing:
         if not self._keys:
             return TokenKeyError("there is no live coach key; `everafter key create --scope coach` makes one")
         if not any(key.is_ours for key in self._keys):
-            log.error("no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones")
+            if monotonic() - self._complained > 60:
+                self._complained = monotonic()
+                log.error("no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones")
             return TokenSecretError(
                 "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth nothing without it;"
                 " restore it, or make a new one: `everafter key create --scope coach`"

@@ -1,0 +1,28 @@
+// A coach token for one supplier's browser. Node only, no package; copy it into your server.
+//
+// With Express, behind your own sign-in:
+//
+//   app.get("/coach-token", requireLogin, (request, response) => {
+//     const token = coachToken(process.env.COACH_KEY, request.user.supplierId, { locale: request.user.locale });
+//     response.set("Cache-Control", "no-store").json({ token });
+//   });
+//
+// By hand: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID
+
+import { createHmac } from "node:crypto";
+import { argv, env } from "node:process";
+import { pathToFileURL } from "node:url";
+
+const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+/** A signed token, good for so many minutes (15 at most). `key` is the text that `everafter key create --scope coach` printed. */
+export function coachToken(key, supplierId, { locale, minutes = 10 } = {}) {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { sub: supplierId, aud: "everafter-coach", iat: now, exp: now + 60 * minutes, locale };
+  const signed = `${part({ alg: "HS256", typ: "coach+jwt" })}.${part(claims)}`;
+  return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+}
+
+if (import.meta.url === pathToFileURL(argv[1]).href) {
+  console.log(coachToken(env.COACH_KEY, argv[2], { locale: argv[3] }));
+}

@@ -1,0 +1,39 @@
+"""A coach token for one supplier's browser. Standard library only; copy it into your server.
+
+With Flask, behind your own sign-in:
+
+    @app.get("/coach-token")
+    @login_required
+    def token():
+        text = coach_token(os.environ["COACH_KEY"], current_user.supplier_id, locale=current_user.locale)
+        return {"token": text}, {"Cache-Control": "no-store"}
+
+By hand: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import sys
+import time
+
+
+def coach_token(key: str, supplier_id: str, locale: str | None = None, minutes: int = 10) -> str:
+    """A signed token, good for so many minutes (15 at most). `key` is the text that `everafter key create --scope coach` printed."""
+    now = int(time.time())
+    claims = {"sub": supplier_id, "aud": "everafter-coach", "iat": now, "exp": now + 60 * minutes}
+    if locale:
+        claims["locale"] = locale
+    parts = [_base64url(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "coach+jwt"}, claims)]
+    signature = hmac.digest(key.encode(), ".".join(parts).encode(), hashlib.sha256)
+    return ".".join([*parts, _base64url(signature)])
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+if __name__ == "__main__":
+    print(coach_token(os.environ["COACH_KEY"], *sys.argv[1:3]))
