@@ -219,7 +219,7 @@ def test_who_signs_up_during_a_run_pushes_nobody_out(populated: str, monkeypatch
 def test_a_policy_without_triggers_still_judges(populated: str) -> None:
     off = {name: structs.replace(trigger, enabled=False) for name, trigger in PLAYBOOK.triggers.items()}
     for triggers in (off, {}):
-        summary = asyncio.run(run_day(populated, structs.replace(PLAYBOOK, triggers=triggers), NOW))
+        summary = asyncio.run(run_day(populated, structs.replace(PLAYBOOK, triggers=triggers, milestones={}), NOW))
         assert summary.suppliers == 600 and summary.interventions.decided == 0
     assert not rows(populated)["interventions"]
 

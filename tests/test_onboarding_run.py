@@ -1,0 +1,405 @@
+"""The path and its celebrations in a real daily run over real events: late, out of order, once whatever happens at the same time."""
+
+import asyncio
+import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from msgspec import structs
+
+from everafter.core.db import connection
+from everafter.core.settings import load_settings
+from everafter.daily.model import RunSummary
+from everafter.daily.run import run_day
+from everafter.health.live import LiveJudge
+from everafter.onboarding.queries import claim_celebration, next_celebration, record_milestone, record_reached
+from everafter.playbook.loading import load_playbook
+from everafter.playbook.model import Holdout, Playbook
+from everafter.pulse.queries import fold_pending
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+# nobody is held out and the week's budget is ample, so that each test says for itself what keeps a letter back
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = structs.replace(
+    PLAYBOOK, holdout=Holdout(global_share=0), attention=structs.replace(PLAYBOOK.attention, messages_per_week=20)
+)
+PLAYBOOK = structs.replace(PLAYBOOK, triggers={n: structs.replace(t, holdout=0.0) for n, t in PLAYBOOK.triggers.items()})
+Event = tuple[str, float, dict[str, Any]]  # type, days ago, properties
+
+PATH: list[Event] = [
+    ("account_created", 10, {}),
+    ("vendor_type_selected", 10, {"vendor_type": "photographer"}),
+    ("completed_wizard", 9.9, {}),
+    ("login", 9, {}),
+    ("import_clients_started", 9, {}),
+    ("form_created", 7, {}),
+    ("invite_sent_to_client", 7, {"client_id": "c0"}),
+    ("customer_journey_started", 4, {}),
+    *(("client_added", 8, {"client_id": f"c{n}"}) for n in range(3)),
+    *(("client_active", 3, {"client_id": f"c{n}"}) for n in range(3)),
+]
+
+
+class World:
+    """Suppliers, their events, and runs, on a database of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+            cursor = conn.execute(statement, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def supplier(self, *events: Event, days: float = 10, **columns: Any) -> str:
+        supplier_id = str(uuid4())
+        terms = {"email": f"{supplier_id[:8]}@example.com", "vendor_type": "photographer", "consent": True} | columns
+        self.sql(
+            "INSERT INTO suppliers (id, name, email, vendor_type, consent, created_at, added_at) VALUES (%s, 'Rosa', %s, %s, %s, %s, %s)",
+            supplier_id, terms["email"], terms["vendor_type"], terms["consent"], NOW - timedelta(days=days), NOW - timedelta(days=days),
+        )  # fmt: skip
+        self.send(supplier_id, *events)
+        return supplier_id
+
+    def send(self, supplier_id: str, *events: Event) -> None:
+        """Store and fold, as the ingest does."""
+        with psycopg.connect(self.url, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+            for name, days, props in events:
+                at = NOW - timedelta(days=days)
+                values = [supplier_id, name, at, json.dumps(props)]
+                conn.execute(
+                    "INSERT INTO events_pending (supplier_id, type, occurred_at, properties) VALUES (%s, %s, %s, %s)", values
+                )
+                conn.execute(
+                    "INSERT INTO events (supplier_id, message_id, type, occurred_at, properties) VALUES (%s, %s, %s, %s, %s)",
+                    [supplier_id, str(uuid4()), *values[1:]],
+                )
+        asyncio.run(self._fold())
+
+    async def _fold(self) -> None:
+        async with connection(self.url, autocommit=True) as conn:
+            while await fold_pending(conn):
+                pass
+
+    def run(self, as_of: datetime | None = None, playbook: Playbook = PLAYBOOK, **terms: Any) -> RunSummary:
+        return asyncio.run(run_day(self.url, playbook, as_of or NOW, **terms))
+
+    def ledger(self, supplier_id: str, trigger: str = "%") -> list[tuple[str, str, str]]:
+        return self.sql(
+            "SELECT trigger, status, CASE status WHEN 'decided' THEN '' ELSE reason END FROM interventions"
+            " WHERE supplier_id = %s AND trigger LIKE %s ORDER BY decided_on, trigger",
+            supplier_id, trigger,
+        )  # fmt: skip
+
+    def letters(self, supplier_id: str) -> list[tuple[str, str]]:
+        return self.sql("SELECT template, status FROM outbox WHERE supplier_id = %s ORDER BY template, status", supplier_id)
+
+    def milestones(self, supplier_id: str) -> dict[str, tuple[datetime, bool, datetime | None]]:
+        rows = self.sql(
+            "SELECT milestone_type, achieved_at, celebrated, celebrated_by_mail_at FROM success_milestones WHERE supplier_id = %s",
+            supplier_id,
+        )
+        return {row[0]: row[1:] for row in rows}
+
+
+@pytest.fixture
+def world(database: str) -> World:
+    return World(database)
+
+
+# ── missed steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_missed_step_goes_through_the_gate(world: World) -> None:
+    """Who opened the account 3, 5 and 9 days ago and stopped at a step gets that step's own help, unless the gate says no."""
+    began: list[Event] = [("account_created", 3, {}), ("vendor_type_selected", 3, {}), ("completed_wizard", 3, {})]
+    silent = world.supplier(*began, days=3)
+    refused = world.supplier(*began, days=3, consent=False)
+    no_form = world.supplier(
+        *[(name, 6.0, props) for name, _, props in began], ("login", 5, {}), ("import_clients_started", 5, {}), days=6
+    )
+    fine = world.supplier(*PATH[:8], days=10)
+    new = world.supplier(("account_created", 0.5, {}), days=0.5)
+    world.run()
+    assert ("onboarding_day1_missed", "decided", "") in world.ledger(silent)
+    assert ("getting_started_video", "queued") in world.letters(silent)
+    assert world.ledger(refused, "onboarding_%") == [("onboarding_day1_missed", "withheld", "no_consent")]
+    assert world.letters(refused) == []
+    assert ("onboarding_day3_missed", "decided", "") in world.ledger(no_form)
+    assert ("form_creation_help", "queued") in world.letters(no_form)
+    assert world.ledger(new, "onboarding_%") == []
+    # three couples were never active: the call is a task for a person
+    assert ("onboarding_day7_missed", "decided", "") in world.ledger(fine)
+    assert world.sql("SELECT kind, status FROM tasks WHERE supplier_id = %s", fine) == [("onboarding_day7_missed", "open")]
+    before = len(world.sql("SELECT 1 FROM interventions"))
+    world.run()
+    assert len(world.sql("SELECT 1 FROM interventions")) == before, "once"
+
+
+def test_a_slack_month_gives_more_time(world: World) -> None:
+    """The same two days of waiting, in a playbook whose season is over and in one without seasons."""
+    supplier = world.supplier(("account_created", 3.2, {}), ("vendor_type_selected", 3, {}), ("completed_wizard", 3, {}), days=3.2)
+    world.sql("UPDATE suppliers SET country = 'GB'")
+    winter = structs.replace(PLAYBOOK, onboarding_pace=structs.replace(PLAYBOOK.onboarding_pace, behind_after_days=2.0))
+    flat = structs.replace(winter, season=structs.replace(PLAYBOOK.season, enabled=False))
+    january = world.run(playbook=winter, dry_run=True).interventions.by_trigger
+    always = world.run(playbook=flat, dry_run=True).interventions.by_trigger
+    assert always.get("onboarding_day1_missed") == 1
+    assert supplier and (NOW.month not in {11, 12, 1, 2} or "onboarding_day1_missed" not in january)
+
+
+# ── progress, late and out of order ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_order_and_lateness_of_events_do_not_matter(world: World, seed: int) -> None:
+    in_order = world.supplier(*PATH)
+    shuffled = random.Random(seed).sample(PATH, len(PATH))
+    out_of_order = world.supplier()
+    for start in range(0, len(shuffled), 3):
+        world.send(out_of_order, *shuffled[start : start + 3])
+    world.run()
+    one, other = world.milestones(in_order), world.milestones(out_of_order)
+    assert one == other
+    assert {"first_login", "first_form", "first_invite", "first_journey", "fully_activated"} <= set(one)
+    kept = "SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s"
+    assert world.sql(kept, in_order) == world.sql(kept, out_of_order) == [("multiple_clients_active", NOW)]
+
+
+def test_who_finished_once_stays_finished(world: World) -> None:
+    supplier = world.supplier(*PATH)
+    world.run()
+    world.sql(
+        "UPDATE pulse SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s", supplier
+    )  # all couples have gone quiet
+    world.run(NOW + timedelta(seconds=1))
+    [row] = judge(world, supplier)
+    assert (row["clients_active_30d"], row["fully_activated"], row["onboarding_state"]) == (0, True, "done")
+
+
+def test_an_action_once_noticed_counts_though_it_is_over(world: World) -> None:
+    """Three couples were active before the journey was started, and are not any more."""
+    supplier = world.supplier(*[event for event in PATH if event[0] != "customer_journey_started"])
+    world.run()
+    assert "fully_activated" not in world.milestones(supplier)
+    world.sql("UPDATE pulse SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s", supplier)
+    world.send(supplier, ("customer_journey_started", 0.1, {}))
+    world.run(NOW + timedelta(seconds=1))
+    assert "fully_activated" in world.milestones(supplier)
+
+
+def test_a_late_event_moves_the_milestone_back_and_nothing_else(world: World) -> None:
+    supplier = world.supplier(*PATH)
+    world.run()
+    before = world.milestones(supplier)
+    world.send(supplier, ("form_created", 8.5, {}))
+    after = world.milestones(supplier)
+    assert after["first_form"][0] == NOW - timedelta(days=8.5) < before["first_form"][0]
+    assert {name: row for name, row in after.items() if name != "first_form"} == {
+        name: row for name, row in before.items() if name != "first_form"
+    }
+
+
+def judge(world: World, *supplier_ids: str) -> list[dict[str, Any]]:
+    async def ask() -> list[dict[str, Any]]:
+        live = LiveJudge(world.url, PLAYBOOK)
+        try:
+            return list(await asyncio.gather(*(live.judge(supplier_id) for supplier_id in supplier_ids)))
+        finally:
+            await live.close()
+
+    return asyncio.run(ask())
+
+
+# ── milestones, whoever comes first ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_recorded_once_by_run_coach_and_api_at_the_same_time(world: World) -> None:
+    """A run, 12 live requests and 12 POSTs at once, with late events between them: one row each, with the earliest moment."""
+    supplier = world.supplier(*PATH)
+    start = threading.Barrier(26)
+    told: list[str] = []
+
+    def live(_: int) -> None:
+        async def work() -> None:
+            judging = LiveJudge(world.url, PLAYBOOK)
+            row = await judging.judge(supplier)
+            start.wait()
+            async with connection(world.url) as conn:
+                told.extend(name for _, name in await record_reached(conn, row, PLAYBOOK, row["as_of"]))
+            await judging.close()
+
+        asyncio.run(work())
+
+    def api(number: int) -> None:
+        async def work() -> None:
+            start.wait()
+            async with connection(world.url) as conn:
+                await record_milestone(conn, UUID(supplier), "first_form", NOW - timedelta(days=1, seconds=number))
+
+        asyncio.run(work())
+
+    def late() -> None:
+        start.wait()
+        world.send(supplier, ("form_created", 9.5, {}))
+
+    def run() -> None:
+        start.wait()
+        world.run()
+
+    with ThreadPoolExecutor(26) as pool:
+        jobs = [pool.submit(work) for work in (run, late)]
+        jobs += [pool.submit(work, n) for n in range(12) for work in (live, api)]
+        for job in jobs:
+            job.result()
+    found = world.milestones(supplier)
+    assert world.sql("SELECT count(*), count(DISTINCT milestone_type) FROM success_milestones") == [(len(found), len(found))]
+    assert found["first_form"][0] == NOW - timedelta(days=9.5)
+    assert {"first_login", "first_form", "fully_activated"} <= set(found)
+    assert len(told) == len(set(told)), "at most one of all who asked was the one to record it"
+    assert judge(world, supplier)[0]["onboarding_news"] is False
+
+
+def test_the_coach_celebrates_each_once(world: World) -> None:
+    supplier = world.supplier(*PATH)
+    world.run()
+
+    async def celebrate() -> list[str]:
+        seen: list[str] = []
+        async with connection(world.url, autocommit=True) as conn:
+            while (next_one := await next_celebration(conn, UUID(supplier), PLAYBOOK, NOW, {"name": "Rosa"})) is not None:
+                claims = await asyncio.gather(*(claim(next_one.milestone_type) for _ in range(8)))
+                assert sum(claims) == 1
+                seen.append(next_one.title)
+        return seen
+
+    async def claim(milestone: str) -> bool:
+        async with connection(world.url) as conn:
+            return await claim_celebration(conn, UUID(supplier), milestone, NOW)
+
+    seen = asyncio.run(celebrate())
+    assert seen[0] == "Fully activated", "the one with a certificate first"
+    assert len(seen) == len(set(seen)) == len(world.milestones(supplier))
+    assert all(celebrated for _, celebrated, _ in world.milestones(supplier).values())
+    assert judge(world, supplier)[0]["activation_shown"] is True
+
+
+# ── celebrated by e-mail ──────────────────────────────────────────────────────────────────────────────────────────────
+
+CERTIFICATE = ("celebrate_fully_activated", "decided", "")
+
+
+def test_full_activation_is_celebrated_once_by_mail(world: World) -> None:
+    supplier = world.supplier(*PATH)
+    world.run()
+    assert world.ledger(supplier, "celebrate_%") == [CERTIFICATE]
+    assert ("success_certificate", "queued") in world.letters(supplier)
+    action = world.sql(
+        "SELECT action FROM interventions WHERE supplier_id = %s AND trigger = 'celebrate_fully_activated'", supplier
+    )
+    assert action == [("send_success_certificate",)]
+    assert world.milestones(supplier)["fully_activated"][1:] == (True, NOW)
+    for later in (0, 60, 90_000, 3 * 86_400):
+        world.sql("UPDATE runs SET run_on = run_on - 10")  # so that these are other days' runs
+        world.run(NOW + timedelta(seconds=min(later, 60)))
+    assert world.ledger(supplier, "celebrate_%") == [CERTIFICATE]
+    assert [letter for letter in world.letters(supplier) if letter[0] == "success_certificate"] == [
+        ("success_certificate", "queued")
+    ]
+
+
+def test_two_runs_at_once_celebrate_once(world: World) -> None:
+    suppliers = [world.supplier(*PATH) for _ in range(6)]
+    start = threading.Barrier(3)
+
+    def run() -> str:
+        start.wait()
+        try:
+            world.run(slice_size=2)
+        except Exception as error:
+            return type(error).__name__
+        return "ran"
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = sorted(job.result() for job in [pool.submit(run) for _ in range(3)])
+    assert outcomes[-1] == "ran"
+    for supplier in suppliers:
+        assert world.ledger(supplier, "celebrate_%") == [CERTIFICATE]
+        assert [t for t, _ in world.letters(supplier)].count("success_certificate") == 1
+
+
+def test_a_platforms_history_is_not_celebrated_on_the_first_run(world: World) -> None:
+    """Reached long ago and noticed by the first to look: recorded, and nobody gets a letter about it, nor the coach a reason."""
+    old = [(name, days + 390, props) for name, days, props in PATH[:8]]
+    couples: list[Event] = [("client_added", 300, {"client_id": f"c{n}"}) for n in range(12)]
+    active: list[Event] = [("client_active", 1, {"client_id": f"c{n}"}) for n in range(4)]
+    supplier = world.supplier(*old, *couples, *active, days=400)
+    world.run()
+    found = world.milestones(supplier)
+    assert {"fully_activated", "ten_clients", "one_year", "first_form"} <= set(found)
+    assert world.ledger(supplier, "celebrate_%") == []
+
+    async def ask() -> Any:
+        async with connection(world.url) as conn:
+            return await next_celebration(conn, UUID(supplier), PLAYBOOK, NOW)
+
+    assert asyncio.run(ask()) is None
+
+
+def test_what_the_run_before_did_not_find_is_new(world: World) -> None:
+    couples: list[Event] = [("client_added", 200, {"client_id": f"c{n}"}) for n in range(9)]
+    supplier = world.supplier(("account_created", 300, {}), ("login", 0.5, {}), *couples, days=300)
+    yesterday = NOW - timedelta(days=1)
+    asyncio.run(run_day(world.url, PLAYBOOK, yesterday))
+    world.send(supplier, ("client_added", 0.2, {"client_id": "c9"}))
+    world.run()
+    assert world.ledger(supplier, "celebrate_%") == [("celebrate_ten_clients", "decided", "")]
+    assert ("ten_couples", "queued") in world.letters(supplier)
+
+
+def test_the_gate_says_no_and_says_why(world: World) -> None:
+    silent = world.supplier(*PATH, consent=False)
+    world.run()
+    assert world.ledger(silent, "celebrate_%") == [("celebrate_fully_activated", "withheld", "no_consent")]
+    assert world.milestones(silent)["fully_activated"][1:] == (False, None)
+    held = structs.replace(PLAYBOOK, holdout=Holdout(global_share=1.0))
+    other = world.supplier(*PATH)
+    world.run(NOW + timedelta(seconds=1), playbook=held)
+    assert world.ledger(other, "celebrate_%") == [("celebrate_fully_activated", "held_out", "held_out")]
+    assert world.letters(other) == []
+    # consent given within the fresh days: the letter goes after all
+    world.sql("UPDATE suppliers SET consent = true WHERE id = %s", silent)
+    world.sql("UPDATE interventions SET decided_on = decided_on - 1, decided_at = decided_at - interval '1 day'")
+    world.run(NOW + timedelta(seconds=2))
+    assert ("celebrate_fully_activated", "decided", "") in world.ledger(silent, "celebrate_%")
+    assert world.ledger(other, "celebrate_%") == [("celebrate_fully_activated", "held_out", "held_out")], "one row, not one a day"
+
+
+def test_a_replay_writes_no_letter_and_takes_no_celebration_away(world: World) -> None:
+    supplier = world.supplier(*PATH)
+    world.run(NOW - timedelta(days=1), replay=True)
+    assert ("success_certificate", "replayed") in world.letters(supplier)
+    assert world.milestones(supplier)["fully_activated"][1:] == (False, None)
+    world.run()
+    assert [t for t in world.letters(supplier) if t[0] == "success_certificate"] == [
+        ("success_certificate", "queued"),
+        ("success_certificate", "replayed"),
+    ]
+
+
+def test_what_the_platform_says_is_celebrated_too(world: World) -> None:
+    supplier = world.supplier(("account_created", 300, {}), ("login", 0.5, {}), days=300)
+
+    async def post() -> None:
+        async with connection(world.url) as conn:
+            await record_milestone(conn, UUID(supplier), "ten_clients", NOW - timedelta(hours=3))
+
+    asyncio.run(post())
+    world.run()
+    assert world.ledger(supplier, "celebrate_%") == [("celebrate_ten_clients", "decided", "")]
