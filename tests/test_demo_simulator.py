@@ -97,6 +97,9 @@ def test_what_depends_on_something_comes_after_it(market: Market) -> None:
         ("client_added", "client_lost", "client_id"),
         ("form_sent", "form_completed", "form_id"),
         ("journey_email_sent", "journey_email_opened", "message_id"),
+        ("ticket_opened", "ticket_replied", "ticket_id"),
+        ("ticket_replied", "ticket_waiting", "ticket_id"),
+        ("ticket_waiting", "ticket_resumed", "ticket_id"),
         ("ticket_opened", "ticket_resolved", "ticket_id"),
     ):
         pairs = first(after, item).join(first(before, item), on=["supplier_id", "item"], how="left", suffix="_before")

@@ -58,7 +58,7 @@ def test_each_mistake_is_named_at_its_place(was: str, written: str, said: str, h
     found = [one for one in find_mistakes(text) if one.path.startswith("support")]
     assert len(found) == 1, found
     (mistake,) = found
-    assert said in f'{mistake.path}: {mistake.message}' and hint in mistake.hint
+    assert said in f"{mistake.path}: {mistake.message}" and hint in mistake.hint
     line = text.split("\n")[mistake.line - 1]
     assert line[mistake.column - 1 : mistake.column - 1 + mistake.width] == at
 

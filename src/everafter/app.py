@@ -42,6 +42,8 @@ FACES = (
     "everafter.portfolio.pages",
     "everafter.recommendations.api",
     "everafter.support.api",
+    "everafter.tickets.api",
+    "everafter.tickets.pages",
 )
 
 _OPENAPI = OpenAPIConfig(

@@ -22,6 +22,7 @@ from everafter.mail import commands as mail_commands
 from everafter.mail.jobs import DUTIES, Duty
 from everafter.playbook import commands as playbook_commands
 from everafter.signals import commands as signals_commands
+from everafter.tickets.jobs import watch_tickets
 
 app = typer.Typer(
     name="everafter",
@@ -47,6 +48,7 @@ for module in (
     module.register(app)
 
 DUTIES.append(Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)))
+DUTIES.append(Duty("tickets", 60, lambda work: watch_tickets(work.url, work.settings)))
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from bisect import bisect_right
 from datetime import UTC, date, datetime
 from random import Random
 
-import numpy as np
 import polars as pl
 
 from everafter.demo.calendar import midnight, months_before
@@ -23,8 +22,8 @@ from everafter.demo.model import (
     Market,
     Supplier,
 )
-from everafter.demo.names import ANGRY_SUBJECTS, SUBJECTS
 from everafter.demo.stories import cast
+from everafter.demo.tickets import ask_support
 
 
 def simulate(suppliers: int, until: date, months: int, seed: int, anchor: date | None = None) -> Market:
@@ -61,35 +60,10 @@ def _simulate_supplier(supplier: Supplier, seed: int, start: int, until: int, ev
     life.open_account()
     life.sit_down()
     spans = live_couples(life)
-    _tickets(life)
+    ask_support(life)
     _payments(life)
     _usage(life, spans)
     _subscription(life)
-
-
-def _tickets(life: Life) -> None:
-    """Questions now and then; where the story is an angry one they come often, urgent, and wait long."""
-    supplier = life.supplier
-    knots = sorted(supplier.story.tickets)
-    rate = np.interp(life.days, [day for day, _ in knots], [value for _, value in knots]) / 7
-    usual = knots[0][1]
-    rng = Random(f"{life.seed}:{supplier.index}:tickets")
-    for place in range(len(life.days)):
-        chance, angry, hour, subject, slow = (rng.random() for _ in range(5))
-        delay, lost = rng.lognormvariate(10.6, 0.9), rng.random()
-        if chance >= rate[place] or life.is_paused(life.base + place):
-            continue
-        cross = supplier.story.angry and rate[place] * 7 > 1.5 * usual and angry < 0.6
-        subjects = ANGRY_SUBJECTS if cross else SUBJECTS
-        priority = "high" if cross else ("normal" if angry < 0.6 else "low")
-        ticket = f"{life.prefix}t{life.base + place}"
-        at = midnight(supplier.timezone, life.base + place) + round((8 + 11 * hour) * 3600)
-        text = subjects[int(subject * len(subjects))]
-        asked = f'{{"ticket_id":"{ticket}","subject":"{text}","priority":"{priority}"}}'
-        life.emit("ticket_opened", at, f"t{life.base + place}", asked)
-        if lost > (0.15 if cross else 0.02):
-            solved = at + 1800 + round(min(delay, 9 * DAY_SECONDS) * (1 + 3 * slow if cross else 1))
-            life.emit("ticket_resolved", solved, f"r{life.base + place}", f'{{"ticket_id":"{ticket}"}}')
 
 
 def _payments(life: Life) -> None:

@@ -13,6 +13,7 @@ LEAST_DAYS = 60  # a chart of fewer would make a wobble look like a mountain
 TIMELINE_DAYS = 60
 COUPLES_SHOWN = 12
 LEDGER_SHOWN = 25
+TICKETS_SHOWN = 15
 
 DIMENSION_WORDS: dict[Dimension, str] = {
     "login": "Logins",
@@ -161,18 +162,6 @@ class Couple:
     name: str | None
     wedding_date: date
     last_active_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A support ticket; resolved_at null or before opened_at: open."""
-
-    ticket_id: str
-    subject: str | None
-    priority: str | None
-    opened_at: datetime | None
-    resolved_at: datetime | None
-    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
@@ -15,7 +16,7 @@ from everafter.core.errors import InputError, NotFoundError
 from everafter.core.pages import page
 from everafter.health.live import LiveJudge
 from everafter.mail import queries as mail_queries
-from everafter.playbook.model import Playbook
+from everafter.playbook.model import Playbook, Support
 from everafter.portfolio import charts, ledger_queries, ledger_rules, rules, supplier_queries, supplier_rules
 from everafter.portfolio.event_words import group_timeline
 from everafter.portfolio.ledger_model import VERDICT_WORDS, Verdict
@@ -26,12 +27,19 @@ from everafter.portfolio.supplier_model import (
     HISTORY_DAYS,
     LEAST_DAYS,
     LEDGER_SHOWN,
+    TICKETS_SHOWN,
     TIMELINE_DAYS,
     Entry,
     Judgement,
     StoredDay,
     Supplier,
 )
+from everafter.tickets.hours import judge_tickets
+from everafter.tickets.model import CLOCK_WORDS
+from everafter.tickets.page_model import TicketLine
+from everafter.tickets.page_rules import say_ticket
+from everafter.tickets.queries import list_of_supplier
+from everafter.tickets.rules import by_urgency
 
 AnyRequest = Request[Any, Any, State]
 
@@ -78,12 +86,22 @@ async def show_supplier(
         messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LEDGER_SHOWN),
         couples=couples,
         couples_total=couples_total,
-        tickets=await supplier_queries.list_tickets(conn, supplier_id),
+        tickets=await _tickets(conn, supplier_id, state.playbook.support, now),
+        clock_words=CLOCK_WORDS,
+        may_act=viewer.role != "observer",
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **_judged(judgement, history),
         **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
         **_WORDS,
     )
+
+
+async def _tickets(conn: Connection, supplier_id: uuid.UUID, support: Support, now: datetime) -> list[TicketLine]:
+    """The supplier's tickets with their clocks: open ones first, the most urgent of them on top."""
+    zone = ZoneInfo(support.timezone)
+    tickets = judge_tickets(await list_of_supplier(conn, supplier_id, TICKETS_SHOWN), support, now)
+    opened = by_urgency(one for one in tickets if one.course.state != "resolved")
+    return [say_ticket(one, zone, now) for one in (*opened, *(one for one in tickets if one.course.state == "resolved"))]
 
 
 def _judged(judgement: Judgement | None, history: list[StoredDay]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.playbook.model import DIMENSIONS
-from everafter.portfolio.supplier_model import COUPLES_SHOWN, Call, Couple, Event, Milestone, StoredDay, Supplier, Task, Ticket
+from everafter.portfolio.supplier_model import COUPLES_SHOWN, Call, Couple, Event, Milestone, StoredDay, Supplier, Task
 
 _MOST_EVENTS = 4000
 
@@ -102,18 +102,6 @@ async def list_coming_weddings(conn: Connection, supplier_id: uuid.UUID, today: 
     )
     rows = await cursor.fetchall()
     return [Couple(*row[:4]) for row in rows], rows[0][4] if rows else 0
-
-
-async def list_tickets(conn: Connection, supplier_id: uuid.UUID) -> list[Ticket]:
-    """Open tickets first, then the latest."""
-    async with conn.cursor(row_factory=class_row(Ticket)) as cursor:
-        await cursor.execute(
-            "SELECT ticket_id, subject, priority, opened_at, resolved_at,"
-            " last_opened_at IS NOT NULL AND coalesce(resolved_at < last_opened_at, true) AS is_open"
-            " FROM tickets WHERE supplier_id = %s ORDER BY is_open DESC, opened_at DESC NULLS LAST, ticket_id LIMIT 15",
-            [supplier_id],
-        )
-        return await cursor.fetchall()
 
 
 async def list_milestones(conn: Connection, supplier_id: uuid.UUID) -> list[Milestone]:

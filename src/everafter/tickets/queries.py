@@ -11,6 +11,7 @@ from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
 from everafter.support.model import Interaction
 from everafter.tickets.model import Change, InteractionRequest, State, Ticket
+from everafter.tickets.page_model import MOST_CALLS, Call
 from everafter.tickets.task_rules import KIND, OpenTask, Task
 
 # A ticket's row with all that was told of it. Both tables are keyed by supplier and ticket, so this is a look-up for each ticket.
@@ -198,3 +199,42 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 RETURNING of one inserted row
     return Interaction(*row, csm=None)
+
+
+# ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_CALLS: LiteralString = (
+    "SELECT i.supplier_id, s.name, i.id, i.type, i.topic, i.notes, i.starts_at, i.ends_at, u.name"
+    " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN users u ON u.id = i.csm_id"
+    " WHERE i.starts_at IS NOT NULL AND i.outcome IS NULL"
+)
+
+
+async def list_coming_calls(conn: Connection, now: datetime, until: datetime) -> list[Call]:
+    """Booked calls that are not over yet and begin before `until`, in order; at most MOST_CALLS."""
+    cursor = await conn.execute(
+        _CALLS + " AND i.ends_at > %s AND i.starts_at < %s ORDER BY i.starts_at, i.id LIMIT %s", [now, until, MOST_CALLS]
+    )
+    return [Call(*row) for row in await cursor.fetchall()]
+
+
+async def list_untold_calls(conn: Connection, now: datetime) -> list[Call]:
+    """Calls that are over and of which nobody has said how they went, the latest first; at most MOST_CALLS."""
+    cursor = await conn.execute(_CALLS + " AND i.ends_at <= %s ORDER BY i.starts_at DESC, i.id LIMIT %s", [now, MOST_CALLS])
+    return [Call(*row) for row in await cursor.fetchall()]
+
+
+async def close_call(
+    conn: Connection, supplier_id: UUID, call_id: UUID, outcome: str, notes: str | None, closed_by: UUID, now: datetime
+) -> bool:
+    """Write down how a call went; false when it has not begun, or somebody was quicker.
+
+    Args:
+        notes: null leaves those that are there.
+    """
+    cursor = await conn.execute(
+        "UPDATE support_interactions SET outcome = %s, notes = coalesce(%s, notes), closed_at = %s, closed_by = %s"
+        " WHERE supplier_id = %s AND id = %s AND starts_at <= %s AND outcome IS NULL",
+        [outcome, notes, now, closed_by, supplier_id, call_id, now],
+    )
+    return cursor.rowcount == 1

@@ -1,0 +1,69 @@
+"""What the demo's suppliers ask support, and how support deals with it: from its own desk, in its own hours."""
+
+from random import Random
+
+import numpy as np
+
+from everafter.demo.calendar import day_of, midnight
+from everafter.demo.life import Life
+from everafter.demo.model import DAY_SECONDS
+from everafter.demo.names import ANGRY_SUBJECTS, SUBJECTS
+
+_DESK = "Europe/London"
+_HOUR = 3600
+_OPENS, _CLOSES = 9 * _HOUR, 17 * _HOUR
+
+
+def ask_support(life: Life) -> None:
+    """Questions now and then; where the story is an angry one they come often, urgent, and wait long."""
+    supplier = life.supplier
+    knots = sorted(supplier.story.tickets)
+    rate = np.interp(life.days, [day for day, _ in knots], [value for _, value in knots]) / 7
+    usual = knots[0][1]
+    rng = Random(f"{life.seed}:{supplier.index}:tickets")
+    for place in range(len(life.days)):
+        chance, angry, hour, subject, slow = (rng.random() for _ in range(5))
+        delay, lost = rng.lognormvariate(10.6, 0.9), rng.random()
+        if chance >= rate[place] or life.is_paused(life.base + place):
+            continue
+        day = life.base + place
+        cross = supplier.story.angry and rate[place] * 7 > 1.5 * usual and angry < 0.6
+        subjects = ANGRY_SUBJECTS if cross else SUBJECTS
+        priority = "high" if cross else ("normal" if angry < 0.6 else "low")
+        ticket = f'{{"ticket_id":"{life.prefix}t{day}"'
+        at = midnight(supplier.timezone, day) + round((8 + 11 * hour) * _HOUR)
+        text = subjects[int(subject * len(subjects))]
+        life.emit("ticket_opened", at, f"t{day}", f'{ticket},"subject":"{text}","priority":"{priority}"}}')
+        patience = 1 + 3 * slow if cross else 1
+        solved = at + 1800 + round(min(delay, 9 * DAY_SECONDS) * patience)
+        if lost <= (0.15 if cross else 0.02):  # it is overlooked, and found weeks later
+            solved = at + round((9 + 16 * slow) * DAY_SECONDS)
+        solved = _at_the_desk(solved)
+        if life.cancelled_at is not None:  # with the account its tickets are closed
+            solved = max(at + 60, min(solved, life.cancelled_at - 60))
+        _work_on(life, day, at, solved, patience, ticket + "}")
+
+
+def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket: str) -> None:
+    """A reply when somebody gets to it, perhaps a question back and the supplier's answer to it, and the solution."""
+    rng = Random(f"{life.seed}:{life.supplier.index}:ticket:{day}")
+    delay, asks, answers, share = rng.lognormvariate(8.3, 0.8), rng.random(), rng.random(), rng.random()
+    replied = _at_the_desk(at + 300 + round(min(delay, 2 * DAY_SECONDS) * patience))
+    if replied < solved - 600:
+        life.emit("ticket_replied", replied, f"tr{day}", ticket)
+        if asks < 0.4 and solved - replied > 5 * _HOUR:
+            life.emit("ticket_waiting", replied + 120, f"tw{day}", ticket)
+            if answers < 0.85:  # the others are closed without ever hearing back
+                resumed = replied + 120 + round((0.2 + 0.65 * share) * (solved - replied - 240))
+                life.emit("ticket_resumed", resumed, f"tu{day}", ticket)
+    life.emit("ticket_resolved", solved, f"r{day}", ticket)
+
+
+def _at_the_desk(at: int) -> int:
+    """This moment when somebody sits there, or a quarter of an hour and some minutes into the next working day."""
+    day = day_of(at)
+    while True:
+        opens, closes = midnight(_DESK, day) + _OPENS, midnight(_DESK, day) + _CLOSES
+        if day % 7 not in (6, 0) and at < closes:  # ordinal 1 is a Monday
+            return at if at >= opens else opens + 900 + at % 5400
+        day += 1

@@ -1,0 +1,245 @@
+"""The support page in words and drawings. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from statistics import median
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from everafter.core.errors import InputError
+from everafter.core.words import day, plural
+from everafter.tickets.model import Clock, Judged, State
+from everafter.tickets.page_model import (
+    NO_PRIORITY,
+    NO_TRADE,
+    PAGE_ROWS,
+    SHOW_WORDS,
+    WEEKS,
+    Bar,
+    ClockLine,
+    Queue,
+    Show,
+    TicketLine,
+    View,
+    Week,
+    WeeksChart,
+)
+from everafter.tickets.rules import by_urgency
+
+_ACTIONS: dict[State, list[tuple[str, str]]] = {
+    "open": [("reply", "Replied"), ("wait", "Wait for them"), ("resolve", "Resolve")],
+    "waiting": [("resume", "They answered"), ("reply", "Replied"), ("resolve", "Resolve")],
+    "resolved": [],
+}
+_MOST_TEXT = 60
+
+
+def parse_view(params: Mapping[str, str]) -> View:
+    """What the address asks for.
+
+    Raises:
+        InputError: something that is not offered.
+    """
+    show, page = params.get("show", ""), params.get("page", "1")
+    wanted = next((known for known in SHOW_WORDS if known == show), None)
+    if wanted is None:
+        raise InputError(f"show: there is no {show[:40]!r}; there are {', '.join(filter(None, SHOW_WORDS))}")
+    if not page.isascii() or not page.isdigit() or len(page) > 6 or int(page) < 1:
+        raise InputError(f"page: {page[:20]!r} is not a page's number")
+    return View(wanted, params.get("priority", "")[:_MOST_TEXT], params.get("vendor", "")[:_MOST_TEXT], int(page))
+
+
+def view_query(view: View, show: Show | None = None, page: int = 1) -> str:
+    """The address of the same view with another tab or page; what is usual is left out."""
+    values = {
+        "show": view.show if show is None else show,
+        "priority": view.priority,
+        "vendor": view.vendor,
+        "page": page if page > 1 else "",
+    }
+    return urlencode({name: value for name, value in values.items() if value != ""})
+
+
+def priority_of(priority: str | None) -> str:
+    """As the filter knows it."""
+    return (priority or "").strip().lower()[:_MOST_TEXT] or NO_PRIORITY
+
+
+def make_queue(tickets: Iterable[Judged], view: View, zone: ZoneInfo, now: datetime) -> Queue:
+    """The tickets that a view shows, the most urgent first, and how many each tab holds under the same filters."""
+    passed = [
+        one
+        for one in tickets
+        if view.priority in ("", priority_of(one.ticket.priority)) and view.vendor in ("", one.ticket.vendor_type or NO_TRADE)
+    ]
+    counts: dict[Show, int] = dict.fromkeys(SHOW_WORDS, 0)
+    shown: list[Judged] = []
+    for one in passed:
+        kinds = tabs_of(one)
+        for kind in kinds:
+            counts[kind] += 1
+        if view.show in kinds:
+            shown.append(one)
+    pages = max(1, -(-len(shown) // PAGE_ROWS))
+    page = min(view.page, pages)
+    part = by_urgency(shown)[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
+    return Queue([say_ticket(one, zone, now) for one in part], counts, page, pages)
+
+
+def tabs_of(one: Judged) -> set[Show]:
+    """In which tabs an open ticket stands; one that ran late before it had to wait stands in two."""
+    state = one.pressing.state
+    kinds: set[Show] = {""}
+    if state in ("breached", "due_soon", "on_time"):
+        kinds.add(state)
+    if one.course.state == "waiting":
+        kinds.add("waiting")
+    return kinds
+
+
+def say_ticket(one: Judged, zone: ZoneInfo, now: datetime) -> TicketLine:
+    """A ticket as a row."""
+    ticket, course = one.ticket, one.course
+    notes = [
+        f"waiting for the supplier since {say_moment(course.waiting_since, zone, now)}" if course.waiting_since else "",
+        f"resolved {say_moment(course.resolved_at, zone, now)}" if course.resolved_at else "",
+        f"opened again{f' {course.reopened} times' if course.reopened > 1 else ''}" if course.reopened else "",
+    ]
+    return TicketLine(
+        ticket.supplier_id,
+        ticket.supplier,
+        ticket.vendor_type,
+        ticket.ticket_id,
+        (ticket.subject or "").strip() or ticket.ticket_id,
+        (ticket.priority or "").strip()[:_MOST_TEXT] or "no priority",
+        course.state,
+        one.pressing.state,
+        say_moment(course.opened_at, zone, now),
+        ", ".join(filter(None, notes)),
+        say_clock(one.first_reply, zone, now),
+        say_clock(one.resolution, zone, now),
+        _ACTIONS[course.state],
+    )
+
+
+def say_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
+    """A clock in words; spans are open hours."""
+    due = say_moment(clock.due_at, zone, now) if clock.due_at else ""
+    match clock.state:
+        case "breached":
+            over = f"{say_span(-clock.left)} over" if clock.left < 0 else "Over"
+            return ClockLine(clock.state, over, f"ran out {due}")
+        case "due_soon" | "on_time":
+            return ClockLine(clock.state, f"{say_span(clock.left)} left", f"by {due}" if due else "")
+        case "paused":
+            return ClockLine(clock.state, f"Paused, {say_span(clock.left)} left", "")
+        case "missed":
+            return ClockLine(clock.state, f"After {say_span(clock.used)}", f"{say_span(clock.limit)} were promised")
+        case "met":
+            return ClockLine(clock.state, f"After {say_span(clock.used)}", "in time")
+
+
+def say_span(seconds: float) -> str:
+    """Open hours in the units that fit.
+
+    >>> say_span(30), say_span(1500), say_span(7500), say_span(7200), say_span(93600)
+    ('1 min', '25 min', '2 h 05 min', '2 h', '26 h')
+    """
+    minutes = max(1, round(seconds / 60)) if seconds > 0 else 0
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours:,} h" if hours >= 10 or not rest else f"{hours} h {rest:02d} min"
+
+
+def say_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """`Mon 23 Nov, 16:30` by the team's wall clock; the year where it is another, `today` where it is."""
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    near = {today: "today", today + timedelta(days=1): "tomorrow", today - timedelta(days=1): "yesterday"}
+    return f"{near.get(local.date()) or f'{local:%a} {day(local.date(), today)}'}, {local:%H:%M}"
+
+
+# ── how long it took ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
+    """The Monday on which the oldest of so many weeks begins, this week being the last."""
+    today = now.astimezone(zone).date()
+    return today - timedelta(days=today.weekday(), weeks=weeks - 1)
+
+
+def sum_weeks(tickets: Iterable[Judged], zone: ZoneInfo, now: datetime, weeks: int = WEEKS) -> list[Week]:
+    """How long the resolved ones took, by the week of their resolution in the team's own time; the last is this one."""
+    first = first_monday(now, zone, weeks)
+    took: list[list[float]] = [[] for _ in range(weeks)]
+    in_time = [0] * weeks
+    for one in tickets:
+        if one.course.resolved_at is None:
+            continue
+        place = (one.course.resolved_at.astimezone(zone).date() - first).days // 7
+        if 0 <= place < weeks:
+            took[place].append(one.resolution.used / 3600)
+            in_time[place] += one.resolution.state == "met"
+    return [
+        Week(first + timedelta(weeks=place), len(hours), median(hours) if hours else None, in_time[place])
+        for place, hours in enumerate(took)
+    ]
+
+
+def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksChart:
+    """A bar for each week: the median of open hours, filled by the share that took longer than promised."""
+    left, right, top, bottom = 34.0, width - 6.0, 8.0, height - 22.0
+    most = _round_up(max((week.hours or 0 for week in weeks), default=0))
+    step = (right - left) / max(1, len(weeks))
+    bars: list[Bar] = []
+    for place, week in enumerate(weeks):
+        tall = (bottom - top) * (week.hours or 0) / most
+        late = tall * (1 - week.in_time / week.resolved) if week.resolved else 0.0
+        words = f"Week of {day(week.starts)}: {say_week(week)}"
+        bars.append(Bar(left + step * place + step * 0.16, bottom - tall, step * 0.68, tall, late, words))
+    every = 2 if width >= 480 else 4
+    return WeeksChart(
+        width=width,
+        height=height,
+        left=left,
+        right=right,
+        top=top,
+        bottom=bottom,
+        bars=bars,
+        levels=[(bottom - (bottom - top) * share, f"{most * share:g} h") for share in (0, 0.5, 1)],
+        weeks=[
+            (left + step * (place + 0.5), day(week.starts, weeks[-1].starts))
+            for place, week in enumerate(weeks)
+            if (len(weeks) - 1 - place) % every == 0
+        ],
+    )
+
+
+def say_week(week: Week) -> str:
+    """A week in a sentence's part."""
+    if week.hours is None:
+        return "nothing was resolved"
+    return f"{plural(week.resolved, 'ticket')} resolved, half within {say_span(week.hours * 3600)}, {week.in_time} in time"
+
+
+def say_weeks(weeks: Sequence[Week]) -> str:
+    """The chart in a sentence, for those who cannot see it."""
+    known = [week for week in weeks if week.hours is not None]
+    if not known:
+        return "No ticket was resolved in these weeks."
+    worst = max(known, key=lambda week: week.hours or 0)
+    return f"Last: {say_week(known[-1])}. Longest in the week of {day(worst.starts)}: {say_span((worst.hours or 0) * 3600)}."
+
+
+def _round_up(hours: float) -> float:
+    """The next number that a scale may end with.
+
+    >>> [_round_up(hours) for hours in (0, 0.7, 3, 17, 41, 2600)]
+    [2, 2, 4, 20, 60, 4000]
+    """
+    unit = 1
+    while True:
+        for step in (2, 4, 6, 8, 10):
+            if hours <= step * unit:
+                return step * unit
+        unit *= 10

@@ -1,0 +1,162 @@
+"""The support page: what is urgent first, the calls of the days around now, and how long things took."""
+
+import asyncio
+import re
+import uuid
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import FormMultiDict, State
+from litestar.di import NamedDependency
+
+from everafter.accounts.access import check_form
+from everafter.accounts.model import Viewer
+from everafter.core.db import Connection
+from everafter.core.errors import ConflictError, ForbiddenError, InputError
+from everafter.core.pages import page, see_other
+from everafter.playbook.model import Playbook, Support
+from everafter.tickets import desk, page_rules, queries
+from everafter.tickets.hours import judge_tickets
+from everafter.tickets.model import ACTIONS, CLOCK_WORDS, Judged, Ticket
+from everafter.tickets.page_model import CALL_DAYS, MOST_RESOLVED, NO_PRIORITY, NO_TRADE, SHOW_WORDS, Show, View, Week
+
+AnyRequest = Request[Any, Any, State]
+
+MOST_OPEN = 20_000
+_MOST_NOTES = 5_000
+_BACK = re.compile(r"/(support|suppliers/[0-9a-f-]{36})(\?[\x21-\x7e]{0,600})?(#[a-z-]{1,40})?")
+_OUTCOMES = {"held": "Took place", "no_show": "They did not come"}
+
+
+@get("/support")
+async def show_support(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
+    """Open tickets by urgency, calls to hold and to tell of, and how long the resolved ones took."""
+    now, view, playbook = datetime.now(UTC), page_rules.parse_view(request.query_params), state.playbook
+    zone = ZoneInfo(playbook.support.timezone)
+    opened = await queries.list_open(conn, MOST_OPEN)
+    tickets = await asyncio.to_thread(judge_tickets, opened, playbook.support, now)
+    queue = page_rules.make_queue(tickets, view, zone, now)
+    weeks = await _weeks(conn, playbook.support, zone, now)
+    return page(
+        request,
+        "tickets/templates/support.html",
+        viewer=viewer,
+        may_act=viewer.role != "observer",
+        view=view,
+        queue=queue,
+        total=len(tickets),
+        capped=len(opened) == MOST_OPEN,
+        here=request.url.path + (f"?{page_rules.view_query(view, page=queue.page)}".rstrip("?")),
+        coming=await queries.list_coming_calls(conn, now, now + timedelta(days=CALL_DAYS)),
+        untold=await queries.list_untold_calls(conn, now),
+        weeks=weeks,
+        charts=[page_rules.draw_weeks(weeks, width) for width in (640, 360)],
+        weeks_said=page_rules.say_weeks(weeks),
+        support=playbook.support,
+        **_offers(tickets, view, playbook),
+        **_words(view, zone, now),
+    )
+
+
+@post("/support/tickets", status_code=303, request_max_body_size=16_384)
+async def act_on_ticket(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
+    """Reply, wait, resume or resolve, by the button that was pressed."""
+    form = await check_form(request, viewer)
+    _may_act(viewer)
+    told = ACTIONS.get(_text(form, "action"))
+    if told is None:
+        raise InputError(f"action: say one of {', '.join(ACTIONS)}")
+    supplier_id = _uuid(form, "supplier_id")
+    await desk.act(conn, state.playbook.support, supplier_id, _text(form, "ticket_id"), told, None, datetime.now(UTC))
+    return see_other(_back(form))
+
+
+@post("/support/calls", status_code=303, request_max_body_size=65_536)
+async def close_call(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
+    """How a call went."""
+    form = await check_form(request, viewer)
+    _may_act(viewer)
+    outcome, notes = _text(form, "outcome"), desk.clean(_text(form, "notes"))
+    if outcome not in _OUTCOMES:
+        raise InputError(f"outcome: say one of {', '.join(_OUTCOMES)}")
+    if notes and len(notes) > _MOST_NOTES:
+        raise InputError(f"notes: {len(notes):,} characters; at most {_MOST_NOTES:,}")
+    supplier_id, call_id = _uuid(form, "supplier_id"), _uuid(form, "call_id")
+    await queries.require_supplier(conn, supplier_id)
+    if not await queries.close_call(conn, supplier_id, call_id, outcome, notes, viewer.user_id, datetime.now(UTC)):
+        raise ConflictError("this call is not waiting for an outcome: it has not begun, was called off, or somebody was quicker")
+    return see_other(_back(form))
+
+
+async def _weeks(conn: Connection, support: Support, zone: ZoneInfo, now: datetime) -> list[Week]:
+    since = datetime.combine(page_rules.first_monday(now, zone), time(), zone).astimezone(UTC)
+    resolved: list[Ticket] = await queries.list_resolved(conn, since, MOST_RESOLVED)
+    return await asyncio.to_thread(lambda: page_rules.sum_weeks(judge_tickets(resolved, support, now), zone, now))
+
+
+def _offers(tickets: list[Judged], view: View, playbook: Playbook) -> dict[str, Any]:
+    """What the filters offer: what there is, and what is chosen."""
+    priorities = {page_rules.priority_of(one.ticket.priority) for one in tickets} | {view.priority} - {""}
+    trades = {one.ticket.vendor_type or NO_TRADE for one in tickets} | {view.vendor} - {""}
+    order = list(playbook.support.clocks)
+
+    def rank(name: str) -> tuple[int, str]:
+        return (order.index(name) if name in order else len(order), name)
+
+    return {"priorities": sorted(priorities, key=rank), "trades": sorted(trades)}
+
+
+def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    def say_moment(at: datetime) -> str:
+        return page_rules.say_moment(at, zone, now)
+
+    def tab_query(show: Show) -> str:
+        return page_rules.view_query(view, show=show)
+
+    def page_query(number: int) -> str:
+        return page_rules.view_query(view, page=number)
+
+    return {
+        "show_words": SHOW_WORDS,
+        "clock_words": CLOCK_WORDS,
+        "outcomes": _OUTCOMES,
+        "no_priority": NO_PRIORITY,
+        "no_trade": NO_TRADE,
+        "zone": zone.key,
+        "say_moment": say_moment,
+        "say_span": page_rules.say_span,
+        "tab_query": tab_query,
+        "page_query": page_query,
+    }
+
+
+def _may_act(viewer: Viewer) -> None:
+    if viewer.role == "observer":
+        raise ForbiddenError("observers may look, and leave decisions to others")
+
+
+def _text(form: FormMultiDict, name: str) -> str:
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _uuid(form: FormMultiDict, name: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(_text(form, name))
+    except ValueError:
+        raise InputError(f"{name}: {_text(form, name)[:60]!r} is no id") from None
+
+
+def _back(form: FormMultiDict) -> str:
+    """The page the form stood on; never another site's."""
+    back = _text(form, "back")
+    return back if _BACK.fullmatch(back) else "/support"
+
+
+handlers = [show_support, act_on_ticket, close_call]
