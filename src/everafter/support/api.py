@@ -9,7 +9,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
@@ -17,7 +17,8 @@ from everafter.core.errors import InputError, NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
-from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
+from everafter.support.booking import answer_booked, answer_slots, book_call, find_slots, get_call_type
+from everafter.support.changes import cancel_call, record_outcome, reschedule_call
 from everafter.support.ics import read_call_token
 from everafter.support.model import (
     CALL_TYPES,
@@ -26,15 +27,20 @@ from everafter.support.model import (
     MAX_DAYS,
     BookedAnswer,
     CallRequest,
+    CancelRequest,
+    Interaction,
     InteractionsAnswer,
+    OutcomeRequest,
+    RescheduleRequest,
     SlotsAnswer,
 )
 from everafter.support.notices import invitation_to
-from everafter.support.queries import get_booked_call, get_contact, list_interactions
+from everafter.support.queries import get_booked_call, get_contact, get_interaction, list_interactions
 from everafter.support.rules import find_zone, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
 NO_SUPPLIER = "there is no such supplier"
+NO_CALL = "this supplier has no such call"
 
 
 @get(
@@ -93,7 +99,7 @@ async def list_call_slots(
         not_found=NO_SUPPLIER,
         conflict="the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in flight",
         unprocessable_entity="no such call type, or a time that can never be had: `reason` is past, too_soon, too_far, "
-        "off_grid, outside_hours, dst_gap or dst_overlap, and `next_free` has times that can; or the Idempotency-Key "
+        "off_grid, outside_hours, dst_gap, dst_overlap or unknown_zone, and `next_free` has times that can; or the Idempotency-Key "
         "came with another body",
     ),
 )
@@ -152,6 +158,97 @@ async def get_invitation(
     )
 
 
+@post(
+    "/api/support/calls/{interaction_id:uuid}/reschedule",
+    status_code=200,
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="rescheduleCall",
+    exception_handlers=BODY_ERRORS,
+    summary="Move a call",
+    responses=problems(
+        not_found=NO_CALL,
+        conflict="the time is taken: `next_free` has the next free ones; or the call is over or cancelled: `reason`",
+        unprocessable_entity="a time that can never be had: `reason` and `next_free` as when booking",
+    ),
+)
+async def reschedule(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    interaction_id: FromPath[UUID],
+    data: JSONBody[RescheduleRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[BookedAnswer]:
+    """Give it another time, if possible with the same advisor; both get the new invitation, which replaces the old one.
+
+    The old time is let go only when the new one is held. The time it has already is no change.
+    """
+
+    async def effect() -> tuple[int, BookedAnswer]:
+        now = datetime.now(UTC)
+        wanted = data.starts_at
+        call = await reschedule_call(conn, state.settings, data.supplier_id, interaction_id, wanted, now, timezone=data.timezone)
+        return 200, answer_booked(state.settings, call)
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+@post(
+    "/api/support/calls/{interaction_id:uuid}/cancel",
+    status_code=200,
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="cancelCall",
+    exception_handlers=BODY_ERRORS,
+    summary="Cancel a call",
+    responses=problems(not_found=NO_CALL, conflict="the call is over: `reason`"),
+)
+async def cancel(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    interaction_id: FromPath[UUID],
+    data: JSONBody[CancelRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Interaction]:
+    """Call it off: its time is free again, and both sides are told. A call that is cancelled already stays so."""
+
+    async def effect() -> tuple[int, Interaction]:
+        await cancel_call(conn, state.settings, data.supplier_id, interaction_id, datetime.now(UTC), reason=data.reason)
+        return 200, await get_interaction(conn, data.supplier_id, interaction_id)
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
+@post(
+    "/api/support/calls/{interaction_id:uuid}/outcome",
+    status_code=200,
+    guards=[scope("write")],
+    tags=TAGS,
+    operation_id="recordCallOutcome",
+    exception_handlers=BODY_ERRORS,
+    summary="Say what became of a call",
+    responses=problems(not_found=NO_CALL, conflict="the call has not begun, or was cancelled before it did: `reason`"),
+)
+async def say_outcome(
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    interaction_id: FromPath[UUID],
+    data: JSONBody[OutcomeRequest],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Interaction]:
+    """Held, missed by the supplier, or cancelled; another word later corrects it."""
+
+    async def effect() -> tuple[int, Interaction]:
+        now = datetime.now(UTC)
+        await record_outcome(conn, state.settings, data.supplier_id, interaction_id, data.outcome, now, notes=data.notes)
+        return 200, await get_interaction(conn, data.supplier_id, interaction_id)
+
+    return await answer_once(request, conn, idempotency_key, effect)
+
+
 @get(
     "/api/support/interactions",
     guards=[scope("read")],
@@ -202,4 +299,4 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
         raise InputError("cursor: not one that a page before gave") from None
 
 
-handlers = [list_call_slots, schedule_call, get_invitation, list_supplier_interactions]
+handlers = [list_call_slots, schedule_call, get_invitation, reschedule, cancel, say_outcome, list_supplier_interactions]
