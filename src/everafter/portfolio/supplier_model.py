@@ -145,13 +145,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A booked call that has not begun."""
+    """A booked call. outcome: null while none was written down."""
 
     type: str
     topic: str | None
     starts_at: datetime
     ends_at: datetime | None
     csm: str | None
+    outcome: str | None
+    notes: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ async def show_supplier(
         trade=rules.say_trade(supplier.vendor_type, state.playbook),
         charts=_charts(history, verdicts, judgement.at.date() if judgement else now.date(), state.playbook),
         tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
-        calls=await supplier_queries.list_coming_calls(conn, supplier_id, now),
+        calls=await supplier_queries.list_calls(conn, supplier_id, now),
         verdicts=verdicts,
         messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LEDGER_SHOWN),
         couples=couples,

@@ -78,17 +78,25 @@ async def list_open_tasks(conn: Connection, supplier_id: uuid.UUID) -> list[Task
         return await cursor.fetchall()
 
 
-async def list_coming_calls(conn: Connection, supplier_id: uuid.UUID, now: datetime) -> list[Call]:
-    """Booked calls from now on, that are not cancelled."""
+async def list_calls(conn: Connection, supplier_id: uuid.UUID, now: datetime) -> list[Call]:
+    """The next calls, then what became of the latest ones; cancelled ones among these."""
     async with conn.cursor(row_factory=class_row(Call)) as cursor:
         await cursor.execute(
-            "SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name AS csm"
-            " FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id"
-            " WHERE i.supplier_id = %s AND i.starts_at >= %s AND i.outcome IS DISTINCT FROM 'cancelled'"
-            " ORDER BY i.starts_at LIMIT 5",
-            [supplier_id, now],
+            """
+            (SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name AS csm, i.outcome, i.notes
+             FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id
+             WHERE i.supplier_id = %(supplier)s AND i.starts_at >= %(now)s AND i.outcome IS DISTINCT FROM 'cancelled'
+             ORDER BY i.starts_at LIMIT 5)
+            UNION ALL
+            (SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name, i.outcome, i.notes
+             FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id
+             WHERE i.supplier_id = %(supplier)s AND i.starts_at IS NOT NULL AND (i.starts_at < %(now)s OR i.outcome = 'cancelled')
+             ORDER BY i.starts_at DESC LIMIT 5)
+            """,
+            {"supplier": supplier_id, "now": now},
         )
-        return await cursor.fetchall()
+        calls = await cursor.fetchall()
+    return sorted(calls, key=lambda call: (call.starts_at < now or call.outcome == "cancelled", abs(call.starts_at - now)))
 
 
 async def list_coming_weddings(conn: Connection, supplier_id: uuid.UUID, today: date) -> tuple[list[Couple], int]:
