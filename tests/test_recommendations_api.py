@@ -32,8 +32,8 @@ def test_events_become_advice_in_the_suppliers_own_numbers(server: Server) -> No
     by_id = {advice["id"]: advice for advice in found}
     assert "40 days ago" in by_id["log_in_again"]["reason"]
     assert by_id["log_in_again"]["action"]["url"].startswith("/")
-    gaps = [advice["closes_points"] for advice in found if advice["closes"]]
-    assert gaps == sorted(gaps, reverse=True) and gaps[0] > 0
+    points = [advice["expected_points"] for advice in found if advice["closes"]]
+    assert points == sorted(points, reverse=True) and points[0] > 0
 
 
 def test_unknown_suppliers_and_keys_of_another_scope(server: Server) -> None:

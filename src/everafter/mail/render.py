@@ -178,13 +178,18 @@ def _text_part(view: dict[str, Any]) -> str:
         elif part.kind == "button" and view["button"]:
             blocks.append("{}:\n{}".format(*view["button"]))
         elif part.kind == "next_steps":
-            blocks += [_wrap(f"{step['title']}. {step['reason']} {step['body']}") for step in view["steps"]]
+            blocks += [_step_text(step, view["button"]) for step in view["steps"]]
     blocks.append(view["sender"])
     if view["unsubscribe"]:
         blocks.append(f"-- \n{_wrap(_WHY_NOTES)}\nStop these notes: {view['unsubscribe']}")
     else:
         blocks.append(f"-- \n{_wrap(_WHY_ACCOUNT)}")
     return "\n\n".join(blocks) + "\n"
+
+
+def _step_text(step: dict[str, str], button: tuple[str, str] | None) -> str:
+    said = _wrap(f"{step['title']}. {step['reason']} {step['body']}")
+    return said if button and button[1] == step["go"] else f"{said}\n{step['action_label']}: {step['go']}"
 
 
 def _wrap(text: str, first: str = "", rest: str = "") -> str:

@@ -6,11 +6,11 @@ difference to suppliers to whom the same advice applied at the same kind of mome
 (docs/methods.md, docs/decisions/0024).
 """
 
-import math
 from collections.abc import Mapping
 
 import polars as pl
 
+from everafter.metrics.effect_rules import Arms, confidence_sequence
 from everafter.playbook.model import DIMENSIONS, Playbook
 from everafter.recommendations.model import BETTER_SHARE, EFFECTS_SCHEMA, LEAST_TO_SAY, WORKED, EffectAnswer
 
@@ -94,18 +94,12 @@ def compare(told: int, told_better: int, untold: int, untold_better: int) -> tup
     >>> round(d, 3), low < d < high
     (0.1, True)
 
-    Source: JUDGEMENT, Peeking (Waudby-Smith and others 2024, with smoothing); docs/methods.md.
+    Source: `metrics.effect_rules.confidence_sequence`.
     """
     if min(told, untold) < LEAST_TO_SAY:
         return None
-    alpha, planned = 0.05, 500.0
-    rho2 = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / planned
-    p1, p0 = (told_better + 1) / (told + 2), (untold_better + 1) / (untold + 2)
-    total = told + untold
-    variance = total * (p1 * (1 - p1) / told + p0 * (1 - p0) / untold)
-    width = math.sqrt(variance * 2 * (total * rho2 + 1) / (total**2 * rho2) * math.log(math.sqrt(total * rho2 + 1) / alpha))
-    middle = p1 - p0
-    return told_better / told - untold_better / untold, max(-1.0, middle - width), min(1.0, middle + width)
+    _, low, high = confidence_sequence([Arms(told, told_better, untold, untold_better)])
+    return told_better / told - untold_better / untold, max(-1.0, low), min(1.0, high)
 
 
 def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
