@@ -145,6 +145,7 @@ async def _let_in(url: str, secret: str) -> Access:
             hashed = await asyncio.to_thread(hash_password, password)
             await upsert_user(conn, SIGN_IN, "Robin Hale", "admin", hashed)
         live = {scope: key for scope, key in keys.items() if await queries.ensure_key(conn, key, scope)}
+        await platform_queries.ensure_advisors(conn)
         coach_key = await platform_queries.ensure_coach_key(conn, secret, _COACH_KEY_ID)
     return Access(password, live, coach_key)
 

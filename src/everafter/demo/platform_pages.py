@@ -145,14 +145,14 @@ def get_style() -> Response[bytes]:
 async def be_somebody(request: PlatformRequest) -> Response[Any]:
     """Sign in as another supplier."""
     form = await request.form()
-    return _back(request, Cookie("aisle_supplier", str(form.get("supplier", ""))[:36], httponly=True, samesite="lax"))
+    return _back(request, Cookie("aisle_supplier", value=str(form.get("supplier", ""))[:36], httponly=True, samesite="lax"))
 
 
 @post("/language", status_code=303)
 async def speak(request: PlatformRequest) -> Response[Any]:
     """Read the platform's coach in another language."""
     form = await request.form()
-    return _back(request, Cookie("aisle_language", str(form.get("language", ""))[:2], httponly=True, samesite="lax"))
+    return _back(request, Cookie("aisle_language", value=str(form.get("language", ""))[:2], httponly=True, samesite="lax"))
 
 
 def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response[Any]:

@@ -108,3 +108,14 @@ async def ensure_coach_key(conn: Connection, secret: str, key_id: UUID) -> str |
     cursor = await conn.execute("SELECT revoked_at IS NULL FROM api_keys WHERE id = %s", [key_id])
     row = await cursor.fetchone()
     return key if row and row[0] else None
+
+
+async def ensure_advisors(conn: Connection) -> None:
+    """People who take calls where the demo's suppliers live; the nameless default steps back. They cannot sign in."""
+    await conn.execute(
+        "INSERT INTO users (email, name, role, takes_calls, timezone) VALUES"
+        " ('robin@example.com', 'Robin Hale', 'member', true, 'Europe/London'),"
+        " ('dana@example.com', 'Dana Ruiz', 'member', true, 'America/New_York'),"
+        " ('mere@example.com', 'Mere Tautahi', 'member', true, 'Pacific/Auckland') ON CONFLICT (email) DO NOTHING"
+    )
+    await conn.execute("UPDATE users SET takes_calls = false WHERE email = 'success@everafter.invalid'")

@@ -1,0 +1,133 @@
+"""The demo's platform: it signs tokens and sends events as a real one would, and its pages hold nothing inline."""
+
+import asyncio
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import jwt
+import pytest
+
+from everafter.core.db import connection
+from everafter.demo.platform_pages import Wiring, create_platform, sign_token
+from everafter.demo.platform_queries import ensure_coach_key
+from everafter.server import make_server
+from helpers_pages import XSS, add_supplier
+from helpers_server import Server
+
+KEY_ID = uuid.UUID(int=7)
+
+
+@pytest.fixture
+def tenants(server: Server) -> list[uuid.UUID]:
+    """One who is at risk, and one who does well."""
+    at_risk, well = add_supplier(server, "Quiet Films"), add_supplier(server, f"Fine {XSS}")
+    now = datetime.now(UTC)
+    ingest = httpx.Client(base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('ingest')}"})
+    for supplier in (at_risk, well):
+        event = {"userId": str(supplier), "event": "login", "timestamp": (now - timedelta(days=9)).isoformat()}
+        assert ingest.post("/v1/track", json={**event, "messageId": uuid.uuid4().hex}).status_code == 200
+    ingest.close()
+    server.wait_folded()
+    server.sql("INSERT INTO playbook_versions (sha256, source) VALUES ('x', '{}') ON CONFLICT DO NOTHING")
+    server.sql("DELETE FROM customer_health")
+    for supplier, score, risk in ((at_risk, 50, "at_risk"), (well, 90, "healthy")):
+        server.sql(
+            "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, pace,"
+            " playbook_version) VALUES (%s, %s, %s, current_date, %s, 1, 1, 1)",
+            supplier, score, risk, score,
+        )  # fmt: skip
+    server.sql("DELETE FROM runs")
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    return [at_risk, well]
+
+
+@pytest.fixture
+def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]:
+    """A browser's client on the platform's pages."""
+
+    async def make() -> str | None:
+        async with connection(server.database) as conn:
+            return await ensure_coach_key(conn, server.settings.secret, KEY_ID)
+
+    coach_key = asyncio.run(make())
+    assert coach_key
+    wiring = Wiring(server.base_url, server.key("ingest"), coach_key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = make_server(create_platform(server.database, wiring))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not running.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", follow_redirects=True, timeout=20) as client:
+        yield client
+    running.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+def test_its_token_opens_the_coach_of_whoever_is_signed_in(
+    platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
+) -> None:
+    for tenant in reversed(tenants):
+        assert platform.post("/as", data={"supplier": str(tenant)}).status_code == 200
+        token = platform.get("/coach-token").json()["token"]
+        answer = httpx.get(f"{server.base_url}/api/coach?page=/dashboard", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200 and answer.json()["supplier"]["id"] == str(tenant)
+
+
+def test_what_one_does_there_reaches_everafter(platform: httpx.Client, server: Server, tenants: list[uuid.UUID]) -> None:
+    platform.post("/as", data={"supplier": str(tenants[0])})
+    page = platform.post("/do/form", headers={"referer": f"{platform.base_url}/forms"})
+    assert page.url.path == "/forms" and "Your form is ready to send." in page.text
+    platform.post("/do/couple", headers={"referer": f"{platform.base_url}/clients"})
+    server.wait_folded()
+    events = server.sql("SELECT supplier_id, type FROM events WHERE type <> 'login' ORDER BY type")
+    assert events == [(tenants[0], "client_added"), (tenants[0], "form_created")]
+    assert "Noor &amp; Alex" in platform.get("/clients").text
+    assert platform.post("/do/harm").status_code == 200
+    assert server.sql("SELECT count(*) FROM events WHERE type <> 'login'") == [(2,)]
+
+
+def test_its_pages_hold_nothing_inline_and_say_names_as_text(
+    platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
+) -> None:
+    platform.post("/as", data={"supplier": str(tenants[1])})
+    for path in (
+        "/dashboard",
+        "/clients",
+        "/forms",
+        "/journeys",
+        "/account/billing",
+        "/guides/off-season",
+        f"/{XSS.replace('/', '')}",
+    ):
+        page = platform.get(path)
+        assert page.status_code == 200
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'") and "unsafe" not in policy
+        assert f'src="{server.base_url}/coach.js"' in page.text
+        assert "<script>" not in page.text and 'onerror="' not in page.text and "style=" not in page.text
+
+
+def test_a_page_sends_nobody_elsewhere(platform: httpx.Client) -> None:
+    answer = platform.post(
+        "/language", data={"language": "de"}, headers={"referer": "https://evil.example//x"}, follow_redirects=False
+    )
+    assert answer.status_code == 303 and not answer.headers["location"].startswith("//")
+    assert 'locale="de"' in platform.get("/dashboard").text
+
+
+def test_a_token_lasts_minutes() -> None:
+    claims = jwt.decode(
+        sign_token("k" * 40, KEY_ID, 1000),
+        "k" * 40,
+        algorithms=["HS256"],
+        options={"verify_exp": False, "verify_aud": False, "verify_iat": False},
+    )
+    assert claims["exp"] - claims["iat"] <= 900 and claims["sub"] == str(KEY_ID)
