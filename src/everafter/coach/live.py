@@ -46,7 +46,7 @@ class Judged:
     reached: bool
     advice: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     at: float = field(default_factory=monotonic)
-    stamp: tuple[datetime | None, datetime] | None = None
+    stamp: tuple[int | None, datetime] | None = None
     refused: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
 
 
@@ -69,7 +69,7 @@ class CoachJudge(LiveJudge):
         Raises:
             NotFoundError: it has cancelled.
         """
-        supplier_id, stamp = str(state.supplier_id), (state.folded_at, state.updated_at)
+        supplier_id, stamp = str(state.supplier_id), (state.events_total, state.updated_at)
         kept = self._kept.get(supplier_id)
         if kept is not None and kept.stamp == stamp and monotonic() - kept.at < KEPT_SECONDS:
             self._kept.move_to_end(supplier_id)

@@ -32,7 +32,7 @@ class ShownTip(Struct, frozen=True):
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    folded_at, updated_at: of the pulse and the suppliers row; a judgement holds while both stand. last_tip_at: when a tip was last
+    events_total, updated_at: of the pulse and the suppliers row; a judgement holds while both stand. last_tip_at: when a tip was last
     decided or held out, null: not lately. call_ahead: a call is booked that has not ended. uncelebrated: milestones that may wait
     for a celebration in the coach.
     """
@@ -40,7 +40,7 @@ class CoachState(Struct, frozen=True):
     supplier_id: UUID
     name: str
     timezone: str | None
-    folded_at: datetime | None
+    events_total: int | None
     updated_at: datetime
     tips: dict[str, ShownTip]
     last_tip_at: datetime | None

@@ -27,7 +27,7 @@ async def get_state(conn: Connection, supplier_id: UUID, milestones: list[str], 
         NotFoundError: no such supplier.
     """
     cursor = await conn.execute(
-        "SELECT s.id, s.name, s.timezone, p.folded_at, s.updated_at,"
+        "SELECT s.id, s.name, s.timezone, p.events_total, s.updated_at,"
         " (SELECT json_agg(json_build_object('tip_id', t.tip_id, 'shown_at', t.shown_at, 'answer', t.answer,"
         " 'snoozed_until', t.snoozed_until, 'snoozed_in', t.snoozed_in))::text FROM tips_shown t WHERE t.supplier_id = s.id),"
         " (SELECT max(i.decided_at) FROM interventions i WHERE i.supplier_id = s.id AND i.decided_on >= %(since)s::date"
