@@ -157,7 +157,7 @@ async def speak(request: PlatformRequest) -> Response[Any]:
 
 def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
     path = httpx.URL(request.headers.get("referer", "/dashboard")).path
-    where = quote(path, safe="/") + (f"?did={did}" if did else "")
+    where = "/" + quote(path.lstrip("/"), safe="/") + (f"?did={did}" if did else "")
     return Response(b"", status_code=303, headers={"Location": where}, cookies=list(cookies), media_type="text/plain")
 
 
