@@ -58,6 +58,8 @@ CREATE TABLE calendar_feeds (
   last_modified  text,
   tried_at       timestamptz,
   read_at        timestamptz,     -- last success; null: never
+  worked_out_at  timestamptz,     -- when its repeated events were last worked out; they reach 100 days from there
+  unread         integer NOT NULL DEFAULT 0,   -- events in it that could not be understood
   failure        text             -- of the last try; null: it went well
 );
 

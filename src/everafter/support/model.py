@@ -151,6 +151,59 @@ class BookedCall(Struct, frozen=True):
         return self.outcome == "cancelled"
 
 
+# ── an advisor's own calendar ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Feed(Struct, frozen=True):
+    """Where an advisor's calendar is read, and what is known of the last reading. timezone, email: the advisor's."""
+
+    user_id: UUID
+    email: str
+    timezone: str
+    url: str
+    allow_private: bool
+    etag: str | None = None
+    last_modified: str | None = None
+    worked_out_at: datetime | None = None
+
+
+class FeedTask(Struct, frozen=True):
+    """A calendar to work out: when the owner of the address is busy in [start, until)."""
+
+    body: bytes
+    timezone: str
+    email: str
+    start: datetime
+    until: datetime
+
+
+class BusyTime(Struct, frozen=True, array_like=True):
+    """A time that is not free. uid: of its event, where that could be one of our own calls."""
+
+    starts_at: datetime
+    ends_at: datetime
+    uid: UUID | None = None
+
+
+class FeedTimes(Struct, frozen=True):
+    """What a calendar says. events: how many it has; unread: how many of them could not be understood. failure: why it is none."""
+
+    busy: list[BusyTime] = []
+    events: int = 0
+    unread: int = 0
+    failure: str | None = None
+
+
+class FeedReport(Struct, frozen=True):
+    """What one reading came to. changed: false when the calendar is as it was. failure: what was known before is kept."""
+
+    busy: int = 0
+    events: int = 0
+    unread: int = 0
+    changed: bool = True
+    failure: str | None = None
+
+
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
 Topic = Annotated[str, Meta(max_length=500, description="What the call is about, in the supplier's words.")]
