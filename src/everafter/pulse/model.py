@@ -181,8 +181,12 @@ def pack_bits(matrix: npt.NDArray[np.bool_]) -> pl.Series:
 
 
 def unpack_slots(column: pl.Series, slots: int) -> Matrix:
-    """A Binary column of uint16 slots of any length up to `slots` → (rows, slots), zero where the row is shorter."""
-    padded = b"".join((value or b"").ljust(slots * 2, b"\0") for value in column.to_list())
+    """A Binary column of uint16 slots → (rows, slots), zero where the row is shorter; what a row has beyond is left out.
+
+    >>> unpack_slots(pl.Series([b"\\7\\0\\2\\0", None]), 1).tolist()
+    [[7], [0]]
+    """
+    padded = b"".join((value or b"")[: slots * 2].ljust(slots * 2, b"\0") for value in column.to_list())
     return np.frombuffer(padded, dtype="<u2").reshape(len(column), slots).astype(np.int64)
 
 

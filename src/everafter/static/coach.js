@@ -1,5 +1,5 @@
-/* <everafter-coach>: a calm button in the corner of the platform's page; behind it one card at a time, the checklist, and a call in
-   two clicks. Nothing inline; what comes from outside is set as text; every class is also a ::part. See docs/coach.md. */
+// <everafter-coach>: a calm button, one card at a time, the checklist, a call in two clicks. See docs/coach.md.
+// Nothing inline, and what comes from outside is set as text.
 
 const HERE = new URL(import.meta.url).origin;
 // Until the server has told its words (coach/words.toml).
@@ -37,7 +37,7 @@ button, a, input { font: inherit; color: inherit; }
 .scroll { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 0 18px 16px; display: grid; gap: 16px; align-content: start; grid: auto-flow max-content / minmax(0, 1fr); }
 .card, .inside { display: grid; gap: 7px; }
 .open .card { padding: 12px 14px; background: color-mix(in srgb, var(--accent) 9%, var(--surface)); border-radius: calc(var(--radius) - 4px); }
-.card h3 { font-size: 1.1em; } .celebration h3 { font-size: 1.35em; }
+.card h3 { font-size: 1.1em; }
 .acts { display: flex; flex-wrap: wrap; gap: 6px 8px; align-items: center; }
 .act { display: inline-flex; align-items: center; justify-content: center; min-height: 44px; min-width: 44px; padding: 6px 12px; border: 1px solid var(--line); border-radius: calc(var(--radius) - 5px); background: none; text-decoration: none; text-align: center; cursor: pointer; }
 .act:hover, .icon:hover, summary:hover { background-image: linear-gradient(#8882, #8882); }
@@ -65,7 +65,7 @@ i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e859
 @media print { :host { display: none; } }
 `);
 
-// h("p.small", { id: "x" }, "text", node): functions are listeners, strings become text, never markup.
+// h("p.small", { id: "x" }, "text", node): classes are parts too, functions listeners, strings text and never markup.
 const h = (what, props, ...kids) => {
   const [tag, ...classes] = what.split("."), node = document.createElement(tag);
   for (const name of ["class", "part"]) if (classes.length) node.setAttribute(name, classes.join(" "));
@@ -90,7 +90,7 @@ class EverafterCoach extends HTMLElement {
   #mode = "closed"; // peek: only the card, as it is new; open: all
   #later; // the card asks when to come again
   #away; // nobody is signed in, or the coach is not for them
-  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #keys = {};
+  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #keys = {};
   #button; #panel; #live;
 
   constructor() {
@@ -186,7 +186,7 @@ class EverafterCoach extends HTMLElement {
         this.#words = words ?? this.#words;
         this.#loadedAt = celebration && document.hidden ? -1e6 : performance.now();
         this.#failures = 0;
-        this.#away = false;
+        this.#away = this.#calm = false;
         this.#keep();
         if (news) this.#render();
       }
@@ -212,7 +212,7 @@ class EverafterCoach extends HTMLElement {
     }
   }
 
-  // Those who ask at once share one token. It is good for its own span, since the clock here may be wrong.
+  // Good for its own span, since the clock here may be wrong.
   async #identify(anew) {
     if (!anew && performance.now() < this.#token?.until) return this.#token.text;
     return (this.#asking ??= (async () => {
@@ -251,18 +251,19 @@ class EverafterCoach extends HTMLElement {
   get #card() {
     const { help, tip } = this.#state ?? {};
     if (this.#celebration) return { kind: "celebration", ...this.#celebration };
-    if (help && !this.#known("put off", "help")) return { kind: "help", id: "", ...help };
+    if (help && !this.#known(this.#name({ kind: "no" }))) return { kind: "help", id: "", ...help };
     return tip && { kind: "tip", ...tip };
   }
-  #known(list, name) { return recall(list)?.includes(name); }
-  #notice(list = "noticed", card = this.#card, name = card && card.kind + card.id) { if (name) remember(list, [...(recall(list) ?? []), name].slice(-50)); }
+  #name(card) { return card && this.#state.supplier.id + card.kind + card.id; }
+  #known(name) { return recall("known")?.includes(name); }
+  #notice(name = this.#name(this.#card)) { if (name) remember("known", [...(recall("known") ?? []), name].slice(-50)); }
   get #whose() { return [this.#server, this.#locale, this.getAttribute("supplier-id")].join(" "); }
   #keep() { if (this.hasAttribute("supplier-id")) remember(this.#whose, [this.#state, this.#words]); }
   #text(name, values) { return (this.#words[name] ?? WORDS[name] ?? "").replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all); }
 
   #render() {
-    const card = this.#card, list = this.#state?.checklist, name = card && card.kind + card.id, fresh = name && !this.#known("noticed", name);
-    if (this.#mode !== "open") this.#mode = fresh && !this.hasAttribute("quiet") ? "peek" : "closed";
+    const card = this.#card, list = this.#state?.checklist, name = this.#name(card), fresh = name && !this.#known(name);
+    if (this.#mode !== "open") this.#mode = fresh && !this.#calm && !this.hasAttribute("quiet") ? "peek" : "closed";
     const open = this.#mode === "open", button = this.#button, dot = button.lastChild;
     dot.hidden = !fresh || this.#mode !== "closed";
     button.style.setProperty("--done", (list ? (100 * list.done) / list.total : 0) + "%");
@@ -330,16 +331,17 @@ class EverafterCoach extends HTMLElement {
 
   #answers(card) {
     if (card.kind === "celebration") return [this.#outside("act.main", "certificate", card.certificate_url), this.#word("celebrate_close", () => this.#drop(() => { this.#celebration = null; }))];
-    if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall(card.minutes)), this.#word("later", () => this.#drop(() => this.#notice("put off", card, "help")), "act.plain")];
+    if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall(card.minutes)), this.#word("later", () => this.#drop(() => this.#notice(this.#name({ kind: "no" }))), "act.plain")];
     const { tip } = this.#state, answer = (answer, until = null) => { this.#state.tip = null; this.#keep(); return this.#send("/tips/" + encodeURIComponent(tip.id), { answer, until }); };
     const turn = (later) => { this.#later = later; this.#render(); this.#find(later ? "later_day" : "later").focus(); };
     if (this.#later) return [h("p.label", null, this.#text("remind")), ["day", "week", "season"].map((until) => this.#word("later_" + until, () => this.#drop(() => answer("later", until)))), this.#word("back", () => turn(false), "act.plain")];
     return [this.#link("act.main", "do", tip.id, tip.action, () => { const told = answer("do"); this.#drop(); return told; }), this.#word("later", () => turn(true)), this.#word("never", () => this.#drop(() => answer("never")), "act.plain")];
   }
 
-  // The card has its answer and goes; the focus stays near.
+  // The card has its answer and goes; the focus stays near, and the next one waits for the next page.
   #drop(change) {
     this.#notice();
+    this.#calm = true;
     change?.();
     this.#later = false;
     this.#render();
@@ -402,7 +404,7 @@ class EverafterCoach extends HTMLElement {
     ];
   }
 
-  // Once per intention, however often it is clicked or repeated after a broken line.
+  // Once per intention, however often it is clicked or repeated.
   async #book(call, starts_at) {
     if (call.busy) return;
     Object.assign(call, { busy: starts_at, message: null });
