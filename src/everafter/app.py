@@ -38,6 +38,8 @@ FACES = (
     "everafter.health.api",
     "everafter.interventions.pages",
     "everafter.mail.api",
+    "everafter.metrics.api",
+    "everafter.metrics.pages",
     "everafter.onboarding.api",
     "everafter.portfolio.pages",
     "everafter.recommendations.api",

@@ -20,6 +20,7 @@ from everafter.events import commands as events_commands
 from everafter.health import commands as health_commands
 from everafter.mail import commands as mail_commands
 from everafter.mail.jobs import DUTIES, Duty
+from everafter.metrics import commands as metrics_commands
 from everafter.playbook import commands as playbook_commands
 from everafter.signals import commands as signals_commands
 from everafter.tickets.jobs import watch_tickets
@@ -42,6 +43,7 @@ for module in (
     health_commands,
     demo_commands,
     mail_commands,
+    metrics_commands,
     playbook_commands,
     signals_commands,
 ):

@@ -1,0 +1,56 @@
+"""The six metrics for programs."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from litestar import get
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from everafter.core.db import Connection
+from everafter.core.openapi import problems
+from everafter.core.web import scope
+from everafter.metrics.measure import answer_metrics
+from everafter.metrics.model import BYS, HORIZONS, METRICS, MetricsAnswer
+from everafter.metrics.rules import read_by, read_metrics, read_period
+
+
+@get(
+    "/api/metrics",
+    guards=[scope("read")],
+    tags=["Metrics"],
+    operation_id="getMetrics",
+    summary="The six metrics of the programme",
+    responses=problems(bad_request="no such metric or grouping (`did_you_mean` names near ones), or a period that is none"),
+)
+async def get_metrics(
+    conn: NamedDependency[Connection],
+    state: State,
+    metric: Annotated[
+        list[str] | None, QueryParameter(description=f"One or several of {', '.join(METRICS)}; default: all six.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        QueryParameter(description=f"{', '.join(BYS)}; default: each metric by what it is asked for most."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        QueryParameter(name="from", description="The first day, UTC; default: 90 days.", schema_extra={"examples": ["2026-08-01"]}),
+    ] = None,
+    until: Annotated[str | None, QueryParameter(description="The last day, UTC; default: today.")] = None,
+    horizon: Annotated[
+        str | None,
+        QueryParameter(description=f"Of churn predictions, in days: {', '.join(map(str, HORIZONS))}. Default: {HORIZONS[0]}."),
+    ] = None,
+) -> MetricsAnswer:
+    """Each metric as `all`, `rows` by group, and what its chart is drawn from; docs/methods.md defines every number.
+
+    `value` is the metric's main number, `n` how many it rests on; null means that nothing can be said.
+    """
+    now = datetime.now(UTC)
+    period = read_period(start, until, now.date(), horizon)
+    return await answer_metrics(conn, period, now, state.playbook.support, read_metrics(metric or []), read_by(by))
+
+
+handlers = [get_metrics]

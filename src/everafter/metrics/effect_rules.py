@@ -1,0 +1,205 @@
+"""Did it help? Success of the treated against the held out, in a way that may be looked at every day. Pure.
+
+Source: JUDGEMENT, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv 2103.06476; exact
+two-armed e-value by universal inference; e-BH over many triggers).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp, inf, lgamma, log, sqrt
+
+import polars as pl
+
+from everafter.metrics.model import SuccessMetric, SuccessRow, Verdict
+
+ALPHA = 0.05
+TUNED_FOR = 500
+"""The number of suppliers at which the confidence sequence is narrowest. Fixed beforehand, or it would not hold."""
+FEWEST = 50
+FEWEST_IN_ARM = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Of one trigger: how many were treated, and of those succeeded; how many held out, and of those succeeded."""
+
+    treated: int
+    succeeded: int
+    held_out: int
+    held_out_succeeded: int
+
+
+def tune(at: int, alpha: float = ALPHA) -> float:
+    """ρ, which makes the sequence narrowest after `at` observations.
+
+    >>> round(tune(500), 7)
+    0.1259854
+    """
+    return sqrt((-2 * log(alpha) + log(1 - 2 * log(alpha))) / at)
+
+
+def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -> float:
+    """Half the width of the asymptotic confidence sequence of a mean after `count` observations.
+
+    >>> [round(half_width(1, count, tune(500)), 6) for count in (100, 500, 1000)]
+    [0.336389, 0.135739, 0.096812]
+    """
+    spread = count * rho**2
+    return deviation * sqrt(2 * (spread + 1) / (count * spread) * log(sqrt(spread + 1) / alpha))
+
+
+def confidence_sequence(
+    arms: Sequence[Arms], *, smoothed: bool = True, tuned_for: int = TUNED_FOR, alpha: float = ALPHA
+) -> tuple[float, float, float]:
+    """The difference treated less held out with its bounds, which hold at every moment together with chance 1 − alpha.
+
+    Several strata (triggers) are compared each within itself and averaged with the weight of their treated: their holdouts differ
+    in size, so that all treated against all held out would compare triggers, not treatment.
+
+    Args:
+        arms: each with both arms not empty.
+        smoothed: one success and one failure more in each arm, without which rare failures are taken for certainty.
+
+    Returns:
+        difference, low, high; not cut at −1 and 1.
+
+    >>> found = confidence_sequence([Arms(2000, 1800, 1000, 800)], smoothed=False, tuned_for=3000)
+    >>> [round(value, 7) for value in found]
+    [0.1, 0.0565424, 0.1434576]
+    """
+    extra = 1 if smoothed else 0
+    total = sum(one.treated + one.held_out for one in arms)
+    weights = sum(one.treated for one in arms)
+    difference = variance = 0.0
+    for one in arms:
+        weight = one.treated / weights
+        treated = (one.succeeded + extra) / (one.treated + 2 * extra)
+        held_out = (one.held_out_succeeded + extra) / (one.held_out + 2 * extra)
+        difference += weight * (treated - held_out)
+        variance += weight**2 * (treated * (1 - treated) / one.treated + held_out * (1 - held_out) / one.held_out)
+    half = half_width(sqrt(total * variance), total, tune(tuned_for, alpha), alpha)
+    return difference, difference - half, difference + half
+
+
+def log_evidence(arms: Arms) -> float:
+    """ln of the exact e-value against "treated and held out succeed alike"; at ln 20 one trigger alone is declared.
+
+    >>> round(log_evidence(Arms(200, 180, 100, 80)), 6), round(log_evidence(Arms(2000, 1800, 1000, 800)), 6)
+    (-2.494978, 19.917675)
+    """
+    succeeded = arms.succeeded + arms.held_out_succeeded
+    failed = arms.treated + arms.held_out - succeeded
+    rate = succeeded / (succeeded + failed)
+    alike = (succeeded * log(rate) if succeeded else 0.0) + (failed * log(1 - rate) if failed else 0.0)
+    return (
+        _log_beta(1 + arms.succeeded, 1 + arms.treated - arms.succeeded)
+        + _log_beta(1 + arms.held_out_succeeded, 1 + arms.held_out - arms.held_out_succeeded)
+        - alike
+    )
+
+
+def _log_beta(a: float, b: float) -> float:
+    return lgamma(a) + lgamma(b) - lgamma(a + b)
+
+
+def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
+    """Which of several triggers are declared, by e-BH: the k largest e-values, for the largest k whose k-th is at least m/(kα).
+
+    Args:
+        evidence: natural logarithms of e-values.
+
+    >>> declare([log(45), log(41), 0.0, -2.0]), declare([log(79), 0.0, 0.0, 0.0])
+    ([True, True, False, False], [False, False, False, False])
+    """
+    ranked = sorted(evidence, reverse=True)
+    count = max((k for k, value in enumerate(ranked, 1) if value >= log(len(ranked) / (k * alpha)) - 1e-12), default=0)
+    bound = ranked[count - 1] if count else inf
+    return [value >= bound for value in evidence]
+
+
+# ── the metric ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SUCCESS_SCHEMA = {
+    "group": pl.String(),
+    "trigger": pl.String(),
+    "held_out": pl.Boolean(),
+    "windows": pl.Int64(),
+    "n": pl.Int64(),
+    "succeeded": pl.Int64(),
+}
+"""Rows of `queries.read_success`: windows that ended, the first of each supplier and trigger (n), and those of them that
+succeeded."""
+
+
+def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> SuccessMetric:
+    """The success rates by group and by trigger.
+
+    Args:
+        counts: SUCCESS_SCHEMA. order: the groups in which to answer.
+    """
+    by_trigger = _arms(counts.group_by("trigger", "held_out").agg(pl.col("n", "succeeded").sum()))
+    names = sorted(by_trigger, key=lambda name: (-by_trigger[name].treated, name))
+    compared = [name for name in names if _both(by_trigger[name])]
+    evidence = {name: log_evidence(by_trigger[name]) for name in compared}
+    declared = dict(zip(compared, declare(list(evidence.values())), strict=True))
+    return SuccessMetric(
+        all=_row(None, list(by_trigger.values())),
+        rows=[
+            _row(group, list(_arms(counts.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))).values()))
+            for group in order
+        ],
+        triggers=[_row(name, [by_trigger[name]], evidence.get(name), declared=declared.get(name, False)) for name in names],
+        windows=int(counts["windows"].sum()),
+    )
+
+
+def _arms(counts: pl.DataFrame) -> dict[str, Arms]:
+    found: dict[str, list[int]] = {}
+    for trigger, held_out, n, succeeded in counts.select("trigger", "held_out", "n", "succeeded").iter_rows():
+        cells = found.setdefault(trigger, [0, 0, 0, 0])
+        place = 2 if held_out else 0
+        cells[place] += n
+        cells[place + 1] += succeeded
+    return {trigger: Arms(*cells) for trigger, cells in found.items()}
+
+
+def _both(arms: Arms) -> bool:
+    return arms.treated > 0 and arms.held_out > 0
+
+
+def _row(group: str | None, arms: Iterable[Arms], evidence: float | None = None, *, declared: bool = False) -> SuccessRow:
+    strata = list(arms)
+    treated, held_out = sum(one.treated for one in strata), sum(one.held_out for one in strata)
+    both = [one for one in strata if _both(one)]
+    compared = sum(one.treated + one.held_out for one in both)
+    enough = compared >= FEWEST and all(
+        sum(counts) >= FEWEST_IN_ARM for counts in ([one.treated for one in both], [one.held_out for one in both])
+    )
+    _, low, high = confidence_sequence(both) if enough else (None, None, None)
+    verdict: Verdict = "not_yet_known" if enough else "too_few" if held_out else "no_holdout"
+    if declared and both:
+        verdict = "helps" if both[0].succeeded * both[0].held_out > both[0].held_out_succeeded * both[0].treated else "hurts"
+    elif enough and evidence is None and low is not None and high is not None and not low <= 0 <= high:
+        verdict = "helps" if low > 0 else "hurts"
+    return SuccessRow(
+        group=group,
+        value=sum(one.succeeded for one in strata) / treated if treated else None,
+        n=treated,
+        held_out_value=sum(one.held_out_succeeded for one in strata) / held_out if held_out else None,
+        held_out_n=held_out,
+        difference=confidence_sequence(both, smoothed=False)[0] if enough else None,
+        low=None if low is None else max(-1.0, low),
+        high=None if high is None else min(1.0, high),
+        compared=compared if enough else 0,
+        verdict=verdict,
+        evidence=evidence,
+    )
+
+
+def e_value(evidence: float | None) -> float | None:
+    """The e-value itself, as far as it fits a float; null when there is none.
+
+    >>> e_value(None), e_value(0.0)
+    (None, 1.0)
+    """
+    return None if evidence is None else exp(min(evidence, 700.0))

@@ -1,0 +1,154 @@
+"""The six metrics for people: a page to show to the board, and each table as a file."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+
+from everafter.accounts.model import Viewer
+from everafter.core.db import Connection
+from everafter.core.errors import InputError
+from everafter.core.pages import download, page
+from everafter.core.words import said, sentence
+from everafter.metrics import charts, view_rules
+from everafter.metrics.measure import measure, open_question
+from everafter.metrics.model import (
+    BY_WORDS,
+    BYS,
+    DEFAULT_BY,
+    HORIZONS,
+    METRICS,
+    AdoptionMetric,
+    By,
+    ChurnMetric,
+    FirstValueMetric,
+    HealthMetric,
+    Measured,
+    Metric,
+    SuccessMetric,
+    TicketMetric,
+)
+from everafter.metrics.rules import cell, read_metrics, say_cell, say_group, table_of, write_csv, write_triggers_csv
+from everafter.metrics.say_rules import has_anything, headline, tell
+from everafter.metrics.telling_model import TELLINGS
+from everafter.playbook.model import Playbook
+from everafter.portfolio.charts import Day, fill_days, trend
+
+AnyRequest = Request[Any, Any, State]
+
+ROWS_SHOWN = 12
+_WIDTHS = (640, 340)
+
+
+@get("/insights")
+async def show_insights(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
+    """The six metrics over the period and by the groups that the address names."""
+    now = datetime.now(UTC)
+    view = view_rules.parse_view(request.query_params, now.date())
+    question = await open_question(conn, view.period, now, state.playbook.support)
+    measured = await measure(conn, question, METRICS, view.by) if question.suppliers else {}
+    return page(
+        request,
+        "metrics/templates/insights.html",
+        viewer=viewer,
+        view=view,
+        question=question,
+        sections=[_section(metric, found, view.by, state.playbook) for metric, found in measured.items()],
+        presets=view_rules.PRESETS,
+        bys=BYS,
+        by_words=BY_WORDS,
+        horizons=HORIZONS,
+        today=now.date(),
+        view_query=view_rules.view_query,
+        say_trigger=_say_trigger,
+        cell=cell,
+        say_cell=say_cell,
+        strip=charts.strip,
+        rows_shown=ROWS_SHOWN,
+    )
+
+
+def _say_trigger(name: str) -> str:
+    return sentence(said(name))
+
+
+def _section(metric: Metric, measured: Measured, chosen: By | None, playbook: Playbook) -> dict[str, Any]:
+    """Everything the template needs of one metric."""
+    by = chosen or DEFAULT_BY[metric]
+    titles = {name: segment.title for name, segment in playbook.segments.items()}
+    triggers = measured.triggers if isinstance(measured, SuccessMetric) else []
+    return {
+        "metric": metric,
+        "by": by,
+        "measured": measured,
+        "telling": TELLINGS[metric],
+        "columns": [column for column in table_of(metric) if column.on_page],
+        "any": has_anything(measured),
+        "headline": headline(measured),
+        "told": tell(measured),
+        "rows": [(say_group(by, row.group, titles), row) for row in measured.rows],
+        "scale": charts.scale_of(measured.rows),
+        "triggers": triggers,
+        "trigger_scale": charts.scale_of(triggers),
+        "charts": [_chart(measured, playbook, width) for width in _WIDTHS],
+    }
+
+
+def _chart(measured: Measured, playbook: Playbook, width: int) -> Any:
+    match measured:
+        case HealthMetric():
+            return _health_trend(measured, playbook, width)
+        case FirstValueMetric():
+            last = max(14, min(60, int(measured.curve[-1].days) + 1)) if measured.curve else 14
+            return charts.step_curve(measured.curve, measured.all.value, last, width)
+        case AdoptionMetric():
+            return charts.strip(measured.all, charts.scale_of([measured.all]))
+        case TicketMetric():
+            return charts.ticket_columns(measured.spread, width)
+        case ChurnMetric():
+            return charts.level_columns(measured, width)
+        case SuccessMetric():
+            return None
+
+
+def _health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Any:
+    if not measured.days:
+        return None
+    known = {one.day: Day(one.day, one.value, None) for one in measured.days}
+    first, last = measured.days[0].day, measured.days[-1].day
+    return trend(
+        fill_days(known, last, (last - first).days + 1),
+        [],
+        critical_below=playbook.health.critical_below,
+        at_risk_below=playbook.health.at_risk_below,
+        off_season_below=playbook.season.off_season_below,
+        width=width,
+        height=220,
+    )
+
+
+@get("/insights.csv")
+async def get_insights_file(
+    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[bytes]:
+    """One metric's table as a file; `table=triggers`: the success of each trigger."""
+    now = datetime.now(UTC)
+    view = view_rules.parse_view(request.query_params, now.date())
+    metrics = read_metrics([request.query_params.get("metric", "")])
+    if len(metrics) != 1:
+        raise InputError(f"metric: name one of {', '.join(METRICS)}")
+    metric = metrics[0]
+    question = await open_question(conn, view.period, now, state.playbook.support)
+    measured = (await measure(conn, question, metrics, view.by))[metric]
+    days = f"{view.period.first}-{view.period.last}"
+    if request.query_params.get("table") == "triggers" and isinstance(measured, SuccessMetric):
+        return download(write_triggers_csv(measured.triggers), f"{metric}-triggers-{days}.csv")
+    by = view.by or DEFAULT_BY[metric]
+    return download(write_csv(metric, by, measured.rows, measured.all), f"{metric}-by-{by}-{days}.csv")
+
+
+handlers = [Router(path="/", route_handlers=[show_insights, get_insights_file], include_in_schema=False)]

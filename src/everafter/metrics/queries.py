@@ -1,0 +1,194 @@
+"""One statement for each metric, whatever it is grouped by. What is said of a supplier is joined on its id, so each shard can
+answer for itself; rows are bounded by days that are looked up by index (measured in docs/decisions/0025)."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import LiteralString
+
+import polars as pl
+
+from everafter.core.db import Connection, read_copy
+from everafter.metrics.churn_rules import LEADS_SCHEMA, LOOKED_BACK_DAYS, PREDICTIONS_SCHEMA
+from everafter.metrics.effect_rules import SUCCESS_SCHEMA
+from everafter.metrics.level_rules import ADOPTION_SCHEMA, HEALTH_SCHEMA
+from everafter.metrics.model import By, Period
+from everafter.metrics.time_rules import FIRST_FORM_SCHEMA, TICKETS_SCHEMA
+
+# {by} is a literal, so the planner keeps one branch of each CASE.
+_BEGAN: LiteralString = "coalesce(p.account_created_at, s.created_at)"
+_COHORT: LiteralString = "left((" + _BEGAN + " AT TIME ZONE 'UTC')::text, 7)"
+_NOW: LiteralString = (
+    "CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN coalesce(p.vendor_type, s.vendor_type)"
+    " ELSE coalesce(p.plan, s.plan) END"
+)
+# '' was written for "not known that day", null before such things were written.
+_THAT_DAY: LiteralString = (
+    "CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN coalesce(h.vendor_type, p.vendor_type, s.vendor_type)"
+    " ELSE coalesce(h.plan, p.plan, s.plan) END"
+)
+_OF_SCORES: LiteralString = " JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN pulse p ON p.supplier_id = h.supplier_id"
+
+
+async def list_runs(conn: Connection, first: date, last: date) -> list[tuple[date, datetime]]:
+    """The days from `first` to `last` whose run came to its end, with the moment each judged, in order."""
+    cursor = await conn.execute(
+        "SELECT run_on, as_of FROM runs WHERE run_on BETWEEN %s AND %s AND finished_at IS NOT NULL ORDER BY run_on", [first, last]
+    )
+    return await cursor.fetchall()
+
+
+async def find_last_run(conn: Connection) -> date | None:
+    """The last day whose run came to its end; null: none."""
+    cursor = await conn.execute("SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL", [])
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def count_suppliers(conn: Connection) -> tuple[int, int]:
+    """How many suppliers there are, and of how many the sign-up is not known."""
+    cursor = await conn.execute(
+        "SELECT count(*), count(*) FILTER (WHERE s.created_at IS NULL AND p.account_created_at IS NULL)"
+        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id",
+        [],
+    )
+    row = await cursor.fetchone()
+    assert row  # noqa: S101 an aggregate always has its row
+    return row[0], row[1]
+
+
+async def read_health(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
+    """HEALTH_SCHEMA of these days; vendor type and plan as judged that day."""
+    return await read_copy(
+        conn,
+        "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, count(*), sum(h.score),"  # noqa: S608 our own words
+        " count(*) FILTER (WHERE h.risk_level = 'healthy'), count(*) FILTER (WHERE h.risk_level = 'at_risk'),"
+        " count(*) FILTER (WHERE h.risk_level = 'critical')"
+        " FROM customer_health h" + _OF_SCORES + " WHERE h.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2",
+        HEALTH_SCHEMA,
+        {"by": by, "days": list(days)},
+    )
+
+
+async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
+    """ADOPTION_SCHEMA of these days; vendor type and plan as judged that day."""
+    return await read_copy(
+        conn,
+        "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, h.feature_adoption_score, count(*)"  # noqa: S608 our own words
+        " FROM customer_health h" + _OF_SCORES + " WHERE h.calculated_on = ANY ({days}::date[])"
+        " AND h.feature_adoption_score IS NOT NULL GROUP BY 1, 2, 3",
+        ADOPTION_SCHEMA,
+        {"by": by, "days": list(days)},
+    )
+
+
+async def read_success(conn: Connection, by: By, period: Period, judged_until: date) -> pl.DataFrame:
+    """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were when it was decided.
+
+    A replay's decisions are left out, since nothing was done; celebrations too, which name no success.
+
+    Args:
+        judged_until: the last day judged; a window that ends later is not over.
+    """
+    return await read_copy(
+        conn,
+        "SELECT f.grp, f.trigger, f.held_out, count(*), count(*) FILTER (WHERE f.turn = 1),"  # noqa: S608 our own words
+        " count(*) FILTER (WHERE f.turn = 1 AND f.succeeded)"
+        " FROM (SELECT CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN CASE WHEN i.facts ? 'vendor_type'"
+        "   THEN i.facts ->> 'vendor_type' ELSE coalesce(p.vendor_type, s.vendor_type) END"
+        "   ELSE CASE WHEN i.facts ? 'plan' THEN i.facts ->> 'plan' ELSE coalesce(p.plan, s.plan) END END AS grp,"
+        "  i.trigger, i.status = 'held_out' AS held_out, i.succeeded_on IS NOT NULL AS succeeded,"
+        "  row_number() OVER (PARTITION BY i.supplier_id, i.trigger ORDER BY i.decided_on) AS turn"
+        "  FROM interventions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN pulse p ON p.supplier_id = i.supplier_id"
+        "  WHERE i.status <> 'withheld' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
+        "  AND i.trigger NOT LIKE 'celebrate%') f GROUP BY 1, 2, 3",
+        SUCCESS_SCHEMA,
+        {"by": by, "first": period.first, "last": min(period.last, judged_until)},
+    )
+
+
+async def read_first_forms(conn: Connection, by: By, period: Period, as_of: datetime) -> pl.DataFrame:
+    """FIRST_FORM_SCHEMA of who signed up in the period, observed until `as_of`; vendor type and plan as they are now.
+
+    Who left is observed on: a leaver without a form has none, however long one waits.
+    """
+    return await read_copy(
+        conn,
+        "SELECT " + _NOW + ", greatest(0, extract(epoch FROM least(p.first_form_at, {as_of}) - " + _BEGAN + ") / 86400),"  # noqa: S608 our own words
+        " coalesce(p.first_form_at <= {as_of}, false)"
+        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
+        " WHERE " + _BEGAN + " >= {first}::date AND " + _BEGAN + " < {last}::date + 1 AND " + _BEGAN + " <= {as_of}",
+        FIRST_FORM_SCHEMA,
+        {"by": by, "first": period.first, "last": period.last, "as_of": as_of},
+    )
+
+
+async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame:
+    """TICKETS_SCHEMA of the tickets resolved, or first opened, in the period; vendor type and plan as they are now."""
+    return await read_copy(
+        conn,
+        "SELECT t.grp, t.opened_at, t.resolved_at, coalesce(t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1,"  # noqa: S608 our own words
+        " false), t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1, t.changes"
+        " FROM (SELECT " + _NOW + " AS grp, t.opened_at, CASE WHEN t.resolved_at >= t.last_opened_at THEN t.resolved_at END"
+        "  AS resolved_at, c.changes"
+        "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
+        "  LEFT JOIN (SELECT supplier_id, ticket_id,"
+        "   string_agg((extract(epoch FROM at) * 1000000)::bigint || ' ' || state, ',' ORDER BY at) AS changes"
+        "   FROM ticket_changes GROUP BY supplier_id, ticket_id"
+        "   HAVING bool_or(state = 'waiting') OR count(*) FILTER (WHERE state = 'opened') > 1) c"
+        "  ON c.supplier_id = t.supplier_id AND c.ticket_id = t.ticket_id"
+        "  WHERE t.opened_at IS NOT NULL) t"
+        " WHERE (t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1)"
+        " OR (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1)",
+        TICKETS_SCHEMA,
+        {"by": by, "first": period.first, "last": period.last},
+    )
+
+
+async def read_predictions(conn: Connection, by: By, runs: Sequence[tuple[date, datetime]], horizon: int) -> pl.DataFrame:
+    """PREDICTIONS_SCHEMA of these days; vendor type and plan as judged that day.
+
+    Args:
+        runs: days with the moments they judged; a leaving counts from after the moment up to `horizon` days on. horizon: also for
+            how many days before an intervention counts as one, the day itself not among them.
+    """
+    days = [day for day, _ in runs]
+    return await read_copy(
+        conn,
+        "SELECT nullif(" + _THAT_DAY + ", ''), c.calculated_on, c.level, round(c.risk::numeric, 4), l.day IS NOT NULL,"  # noqa: S608 our own words
+        " t.day IS NULL, count(*)"
+        " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN pulse p ON p.supplier_id = c.supplier_id"
+        " LEFT JOIN customer_health h ON h.supplier_id = c.supplier_id AND h.calculated_on = c.calculated_on"
+        "  AND h.calculated_on = ANY ({days}::date[])"
+        " LEFT JOIN (SELECT DISTINCT x.supplier_id, d.day FROM cancellations x"
+        "  JOIN unnest({days}::date[], {moments}::timestamptz[]) AS d (day, at) ON x.cancelled_at > d.at"
+        "  AND x.cancelled_at <= d.at + {horizon} * interval '1 day') l"
+        "  ON l.supplier_id = c.supplier_id AND l.day = c.calculated_on"
+        " LEFT JOIN (SELECT DISTINCT i.supplier_id, d.day FROM interventions i JOIN unnest({days}::date[]) AS d (day)"
+        "  ON i.decided_on < d.day AND i.decided_on >= d.day - {horizon}::integer"
+        "  WHERE i.status = 'decided' AND NOT i.replay AND i.decided_on >= {since} AND i.decided_on < {until}) t"
+        "  ON t.supplier_id = c.supplier_id AND t.day = c.calculated_on"
+        " WHERE c.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2, 3, 4, 5, 6",
+        PREDICTIONS_SCHEMA,
+        {
+            "by": by,
+            "days": days,
+            "moments": [moment for _, moment in runs],
+            "horizon": horizon,
+            "since": min(days) - timedelta(days=horizon) if days else None,
+            "until": max(days, default=None),
+        },
+    )
+
+
+async def read_leads(conn: Connection, by: By, period: Period, days: Sequence[date]) -> pl.DataFrame:
+    """LEADS_SCHEMA of the cancellations in the period, by the levels of these days; vendor type and plan as they are now."""
+    return await read_copy(
+        conn,
+        "SELECT " + _NOW + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at, c.calculated_on, c.level"  # noqa: S608 our own words
+        " FROM cancellations x JOIN suppliers s ON s.id = x.supplier_id LEFT JOIN pulse p ON p.supplier_id = x.supplier_id"
+        " LEFT JOIN churn_risk c ON c.supplier_id = x.supplier_id AND c.calculated_on = ANY ({days}::date[])"
+        "  AND c.calculated_at < x.cancelled_at AND c.calculated_on >= x.cancelled_at::date - {back}::integer"
+        " WHERE x.cancelled_at >= {first}::date AND x.cancelled_at < {last}::date + 1",
+        LEADS_SCHEMA,
+        {"by": by, "first": period.first, "last": period.last, "days": list(days), "back": LOOKED_BACK_DAYS},
+    )

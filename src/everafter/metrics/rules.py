@@ -1,0 +1,210 @@
+"""What is asked for, in which order groups stand, and a metric as a table. Pure."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from difflib import get_close_matches
+from functools import reduce
+from typing import Any
+
+from everafter.core.errors import InputError
+from everafter.core.words import said, sentence
+from everafter.metrics.model import (
+    BY_WORDS,
+    BYS,
+    DEFAULT_DAYS,
+    HORIZONS,
+    METRICS,
+    MOST_DAYS,
+    VERDICT_WORDS,
+    By,
+    Metric,
+    Period,
+    Row,
+    SuccessRow,
+)
+from everafter.metrics.telling_model import TELLINGS, Column, Kind
+
+EARLIEST = date(2000, 1, 1)
+
+
+# ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
+    """The metrics of these names, in the order of METRICS; all when none is named.
+
+    Raises:
+        InputError: there is no such metric; `did_you_mean` has those that are spelt nearly so.
+    """
+    wanted = {_one_of("metric", name, METRICS) for name in names if name}
+    return tuple(metric for metric in METRICS if metric in wanted) if wanted else METRICS
+
+
+def read_by(name: str | None) -> By | None:
+    """What to group by; null: each metric by what it is asked for most.
+
+    Raises:
+        InputError: there is no such grouping.
+    """
+    return _one_of("by", name, BYS) if name else None
+
+
+def _one_of(what: str, name: str, known: Sequence[Any]) -> Any:
+    if name in known:
+        return name
+    near = get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    raise InputError(f"{what}: there is no {name[:60]!r}; {hint}", did_you_mean=near)
+
+
+def read_period(first: str | None, last: str | None, today: date, horizon: int | str | None = None) -> Period:
+    """The period asked for: the last DEFAULT_DAYS days, or those up to `last`, or from `first` until today.
+
+    Raises:
+        InputError: a day that is none, lies in the future or long ago, an end before the beginning, more than MOST_DAYS days, or a
+            horizon that is not one of HORIZONS.
+    """
+    until = _day("until", last) if last else today
+    if until > today:
+        raise InputError(f"until: {until} has not come yet; today is {today} (UTC)")
+    since = _day("from", first) if first else until - timedelta(days=DEFAULT_DAYS - 1)
+    if since > until:
+        raise InputError(f"from: {since} lies after until, {until}")
+    if (until - since).days >= MOST_DAYS:
+        raise InputError(
+            f"from {since} until {until} are {(until - since).days + 1:,} days; at most {MOST_DAYS:,} can be asked for"
+        )
+    text = str(horizon or HORIZONS[0])
+    if text not in map(str, HORIZONS):
+        raise InputError(f"horizon: {text[:40]!r} is none of {', '.join(map(str, HORIZONS))} days")
+    return Period(since, until, int(text))
+
+
+def _day(what: str, text: str) -> date:
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        raise InputError(f"{what}: {text[:40]!r} is not a day such as 2026-08-01") from None
+    if day < EARLIEST:
+        raise InputError(f"{what}: {day} lies before {EARLIEST}")
+    return day
+
+
+# ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def order_groups(by: By, groups: Iterable[str | None], sizes: Mapping[str | None, int] | None = None) -> list[str | None]:
+    """The groups in which to answer: cohorts the latest first, others the largest first; not known at the end.
+
+    >>> order_groups("cohort", ["2026-01", None, "2026-03"]), order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
+    (['2026-03', '2026-01', None], ['b', 'a'])
+    """
+    known = sorted({group for group in groups if group is not None}, reverse=by == "cohort")
+    if by != "cohort" and sizes is not None:
+        known.sort(key=lambda group: -sizes.get(group, 0))
+    return [*known, None] if None in set(groups) else [*known]
+
+
+def say_group(by: By, group: str | None, titles: Mapping[str, str] | None = None) -> str:
+    """A group as people read it.
+
+    Args:
+        titles: of vendor types, from the playbook.
+
+    >>> say_group("cohort", "2026-08"), say_group("vendor_type", "dj", {"dj": "DJ"}), say_group("plan", None)
+    ('Aug 2026', 'DJ', 'Plan not known')
+    """
+    if group is None:
+        return f"{sentence(BY_WORDS[by])} not known"
+    if by == "cohort":
+        return f"{date.fromisoformat(group + '-01'):%b %Y}"
+    return (titles or {}).get(group) or sentence(said(group))
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cell(row: Row, column: Column) -> Any:
+    """The value of a row in that column."""
+    return reduce(getattr, column.field.split("."), row)
+
+
+def table_of(metric: Metric) -> Sequence[Column]:
+    """The columns of a metric's table."""
+    return TELLINGS[metric].columns
+
+
+def say_cell(value: float | str | None, column: Column) -> str:
+    """The value of a cell as people read it."""
+    return VERDICT_WORDS.get(value, value) if isinstance(value, str) else say_value(value, column.kind)
+
+
+def say_value(value: float | str | None, kind: Kind) -> str:
+    """A number as people read it; null is a dash.
+
+    >>> say_value(0.123, "share"), say_value(-0.05, "share_change"), say_value(1234, "count"), say_value(None, "hours")
+    ('12.3 %', '−5.0', '1,234', '–')
+    >>> say_value(0.4, "days"), say_value(6.25, "days"), say_value(90.0, "hours"), say_value(7.0, "hours"), say_value(0.4, "hours")
+    ('9.6 h', '6.2 days', '3.8 days', '7.0 h', '24 min')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    sign = "−" if value < 0 else "+" if value > 0 else ""
+    match kind:
+        case "count":
+            return f"{value:,.0f}"
+        case "points":
+            return f"{value:.1f}"
+        case "change":
+            return f"{sign}{abs(value):.1f}"
+        case "share":
+            return f"{value * 100:.1f} %"
+        case "share_change":
+            return f"{sign}{abs(value) * 100:.1f}"
+        case "days":
+            return f"{value:.1f} days" if value >= 1 else _say_hours(value * 24)
+        case "hours":
+            return f"{value / 24:.1f} days" if value >= 72 else _say_hours(value)
+        case _:
+            return f"{value:.2f}"
+
+
+def _say_hours(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) -> str:
+    """A metric's table as RFC 4180 text, the row of all first; text that a spreadsheet would take for a formula is marked."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    columns = TELLINGS[metric].columns
+    writer.writerow([by, *(column.field.replace(".", "_") for column in columns)])
+    for name, row in [*([("all", total)] if total else []), *((row.group or "", row) for row in rows)]:
+        writer.writerow([harmless(name), *(_plain(cell(row, column)) for column in columns)])
+    return out.getvalue()
+
+
+def write_triggers_csv(rows: Sequence[SuccessRow]) -> str:
+    """The success of each trigger as RFC 4180 text."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    columns = TELLINGS["intervention_success"].columns
+    writer.writerow(["trigger", *(column.field for column in columns)])
+    for row in rows:
+        writer.writerow([harmless(row.group or ""), *(_plain(cell(row, column)) for column in columns)])
+    return out.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def harmless(text: str) -> str:
+    """Text that begins as a formula does is marked as text."""
+    return "'" + text if text.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n", "|", "%"} else text

@@ -1,0 +1,196 @@
+"""Times: to the first form, with those who are not there yet, and from a ticket's opening to its resolution. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from everafter.metrics.model import CurvePoint, FirstValueMetric, FirstValueRow, TicketMetric, TicketRow, TicketSpread
+from everafter.pulse.model import TIME
+from everafter.tickets.hours_rules import OpenHours, from_micros, to_micros
+from everafter.tickets.model import ORDER, Change, Told
+from everafter.tickets.rules import follow
+
+Floats = npt.NDArray[np.float64]
+
+FIRST_FORM_SCHEMA = {"group": pl.String(), "days": pl.Float64(), "reached": pl.Boolean()}
+"""One row for each who signed up: days from sign-up to the first form, or so far."""
+
+TICKETS_SCHEMA = {
+    "group": pl.String(),
+    "opened_at": TIME,
+    "resolved_at": TIME,
+    "in_period": pl.Boolean(),
+    "opened_in_period": pl.Boolean(),
+    "changes": pl.String(),
+}
+"""Tickets resolved or first opened in the period. resolved_at: null unless it is resolved now; changes: "epoch-µs state" of each
+change, separated by commas, where the supplier was waited for or it was opened again; else null."""
+
+_EARLY_DAYS = 14.0
+_HOUR = 3600.0
+SPREAD_HOURS = (1.0, 4.0, 12.0, 24.0, 48.0, 96.0, 168.0)
+_MOST_POINTS = 200
+_TOLD: dict[str, Told] = {told: told for told in ORDER}
+
+
+# ── to the first form ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def kaplan_meier(days: Floats, reached: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """The share that is there by each day on which somebody got there.
+
+    Args:
+        days: time to the event, or observed without it. reached: whether it was the event.
+
+    Returns:
+        days (ascending, distinct) and shares (0–1, ascending). Who is censored on a day at which others get there counts as at
+        risk then.
+
+    >>> days, shares = kaplan_meier(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, False]))
+    >>> days.tolist(), shares.tolist()
+    ([1.0, 2.0], [0.25, 0.5])
+    """
+    ends, place = np.unique(days, return_inverse=True)
+    events = np.bincount(place, weights=reached, minlength=len(ends))
+    leaving = np.bincount(place, minlength=len(ends))
+    at_risk = len(days) - np.concatenate(([0], np.cumsum(leaving)[:-1]))
+    left = np.cumprod(1 - events / np.maximum(at_risk, 1))
+    there = events > 0
+    return ends[there], np.asarray(1 - left[there], dtype=np.float64)
+
+
+def quantile(days: Floats, shares: Floats, share: float) -> float | None:
+    """The first day by which so many are there; null when the curve ends below.
+
+    >>> quantile(np.array([1.0, 2.0]), np.array([0.25, 0.5]), 0.5), quantile(np.array([1.0]), np.array([0.25]), 0.5)
+    (2.0, None)
+    """
+    place = int(np.searchsorted(shares, share - 1e-12))
+    return float(days[place]) if place < len(days) else None
+
+
+def measure_first_value(people: pl.DataFrame, order: Sequence[str | None], unknown: int) -> FirstValueMetric:
+    """Time to the first form by group.
+
+    Args:
+        people: FIRST_FORM_SCHEMA. order: the groups in which to answer. unknown: suppliers whose sign-up is not known.
+    """
+    days, shares = _curve(people)
+    points = [CurvePoint(float(day), float(share)) for day, share in zip(days, shares, strict=True)]
+    if len(points) > _MOST_POINTS:
+        points = [points[place] for place in np.linspace(0, len(points) - 1, _MOST_POINTS).astype(int)]
+    return FirstValueMetric(
+        all=_first_value_row(None, people),
+        rows=[_first_value_row(group, of_group(people, group)) for group in order],
+        curve=points,
+        unknown=unknown,
+    )
+
+
+def of_group(frame: pl.DataFrame, group: str | None) -> pl.DataFrame:
+    """The rows of one group; null is a group too."""
+    return frame.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))
+
+
+def _curve(people: pl.DataFrame) -> tuple[Floats, Floats]:
+    return kaplan_meier(people["days"].to_numpy(), people["reached"].to_numpy())
+
+
+def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
+    days, shares = _curve(people)
+    seen_long_enough = people.height > 0 and bool((people["days"] >= _EARLY_DAYS).any())
+    everybody_there = people.height > 0 and bool(people["reached"].all())
+    early = float(shares[days <= _EARLY_DAYS].max(initial=0.0)) if seen_long_enough or everybody_there else None
+    reached = int(people["reached"].sum())
+    return FirstValueRow(
+        group=group,
+        value=quantile(days, shares, 0.5),
+        n=people.height,
+        reached=reached,
+        share=reached / people.height if people.height else None,
+        quarter=quantile(days, shares, 0.25),
+        three_quarters=quantile(days, shares, 0.75),
+        within_14_days=early,
+    )
+
+
+# ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def measure_tickets(tickets: pl.DataFrame, order: Sequence[str | None], hours: OpenHours) -> TicketMetric:
+    """Resolution times by group.
+
+    Args:
+        tickets: TICKETS_SCHEMA. order: the groups in which to answer. hours: support's open hours around all of them.
+    """
+    numbered = tickets.with_row_index("ticket")
+    resolved = numbered.filter(pl.col("in_period"))
+    timed = numbered.with_columns(
+        ((pl.col("resolved_at") - pl.col("opened_at")).dt.total_microseconds() / 1e6 / _HOUR).clip(0).alias("calendar"),
+    ).join(
+        resolved.select("ticket").with_columns(pl.Series("business", business_hours(resolved, hours), dtype=pl.Float64)),
+        on="ticket",
+        how="left",
+    )
+    return TicketMetric(
+        all=_ticket_row(None, timed),
+        rows=[_ticket_row(group, of_group(timed, group)) for group in order],
+        spread=_spread(timed.filter("in_period")["calendar"].to_numpy()),
+    )
+
+
+def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
+    """Open hours from opening to resolution, without those in which the supplier was waited for or the ticket was resolved before.
+
+    Most tickets are opened and resolved and nothing between; these are computed together, the others one by one.
+    """
+    edges = np.array([edge for pair in zip(hours.starts, hours.ends, strict=True) for edge in pair], dtype=np.float64)
+    before = np.repeat(np.array(hours.before, dtype=np.float64), 2)[1:-1]
+    spent = [
+        np.interp(tickets[name].dt.epoch("us").to_numpy().astype(np.float64), edges, before)
+        if len(edges)
+        else np.zeros(tickets.height)
+        for name in ("opened_at", "resolved_at")
+    ]
+    plain = np.maximum(spent[1] - spent[0], 0.0) / 1e6 / _HOUR
+    return [
+        float(plain[place]) if changes is None else _followed(changes, resolved_at, hours)
+        for place, (changes, resolved_at) in enumerate(tickets.select("changes", "resolved_at").iter_rows())
+    ]
+
+
+def _followed(changes: str, resolved_at: datetime, hours: OpenHours) -> float:
+    told = (text.split(" ") for text in changes.split(","))
+    course = follow([Change(from_micros(int(at)), _TOLD[state]) for at, state in told], resolved_at)
+    if course is None:
+        return 0.0
+    spent = sum(hours.open_until(to_micros(end or resolved_at)) - hours.open_until(to_micros(start)) for start, end in course.runs)
+    return max(0, spent) / 1e6 / _HOUR
+
+
+def _ticket_row(group: str | None, tickets: pl.DataFrame) -> TicketRow:
+    resolved = tickets.filter(pl.col("in_period"))
+    opened = tickets.filter(pl.col("opened_in_period"))
+    return TicketRow(
+        group=group,
+        value=_percentile(resolved["calendar"], 50),
+        n=resolved.height,
+        p90=_percentile(resolved["calendar"], 90),
+        business_median=_percentile(resolved["business"], 50),
+        business_p90=_percentile(resolved["business"], 90),
+        opened=opened.height,
+        still_open=opened["resolved_at"].null_count(),
+    )
+
+
+def _spread(hours: Floats) -> list[TicketSpread]:
+    counts = np.histogram(hours, [0.0, *SPREAD_HOURS, np.inf])[0] if len(hours) else []
+    return [TicketSpread(until, int(n)) for until, n in zip([*SPREAD_HOURS, None], counts, strict=False)]
+
+
+def _percentile(values: pl.Series, percent: float) -> float | None:
+    """With interpolation between two neighbours, as PostgreSQL's percentile_cont has it."""
+    return float(np.percentile(values.to_numpy(), percent)) if len(values) else None

@@ -1,0 +1,60 @@
+"""What a reader of the page has chosen, as an address and back. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from everafter.metrics.model import DEFAULT_DAYS, HORIZONS, By, Period
+from everafter.metrics.rules import read_by, read_period
+
+PRESETS = (30, 90, 180, 365)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """period, and by what to group; by null: each metric by its own. preset: the period's days when it ends today, else null."""
+
+    period: Period
+    by: By | None
+    preset: int | None
+
+
+def parse_view(params: Mapping[str, str], today: date) -> View:
+    """The view an address asks for; `days` is a period that ends today, `from` and `until` go before it.
+
+    Raises:
+        InputError: what `read_period` and `read_by` refuse.
+    """
+    first, last = params.get("from", "").strip(), params.get("until", "").strip()
+    days = params.get("days", "").strip()
+    if days.isascii() and days.isdigit() and int(days) in PRESETS and not first and not last:
+        first = (today - timedelta(days=int(days) - 1)).isoformat()
+    period = read_period(first or None, last or None, today, params.get("horizon") or None)
+    ends_today = period.last == today and period.days in PRESETS
+    return View(period, read_by(params.get("by", "").strip()), period.days if ends_today else None)
+
+
+def view_query(view: View, **changes: Any) -> str:
+    """The query of a view with some things changed (days, by, horizon, metric, table), without what says nothing.
+
+    >>> view_query(View(Period(date(2026, 1, 1), date(2026, 1, 31)), None, None), by="plan")
+    'from=2026-01-01&until=2026-01-31&by=plan'
+    >>> view_query(View(Period(date(2026, 1, 1), date(2026, 1, 30)), "plan", 30), days=90)
+    'by=plan'
+    """
+    days = changes.pop("days", view.preset)
+    query: dict[str, Any] = {}
+    if days is None:
+        query = {"from": view.period.first.isoformat(), "until": view.period.last.isoformat()}
+    elif days != DEFAULT_DAYS:
+        query = {"days": days}
+    horizon = changes.pop("horizon", view.period.horizon)
+    asked = {"by": changes.pop("by", view.by), "horizon": None if horizon == HORIZONS[0] else horizon, **changes}
+    return urlencode(query | {name: value for name, value in asked.items() if value})
+
+
+def with_horizon(view: View, horizon: int) -> View:
+    """The same with another horizon."""
+    return replace(view, period=Period(view.period.first, view.period.last, horizon))
