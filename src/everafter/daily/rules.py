@@ -24,11 +24,15 @@ def judge(inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids
     Returns:
         A row per supplier: all signals of the registry, the points of each dimension, the churn contributions, main_reason.
     """
-    frame = inputs.filter(pl.col("subscription").fill_null("active") != "cancelled")
-    frame = add_season_trend(add_pace(frame, playbook, as_of), playbook, as_of)
-    frame = compute_signals(frame, playbook, as_of, feature_ids)
-    frame = add_onboarding(frame, playbook, as_of, feature_ids)
+    frame = follow(inputs.filter(pl.col("subscription").fill_null("active") != "cancelled"), playbook, as_of, feature_ids)
     return score_churn(score_health(frame, playbook.segments, playbook.health), playbook.churn)
+
+
+def follow(inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]) -> pl.DataFrame:
+    """What `judge` knows before it judges: season, signals and the onboarding path, of those who cancelled too."""
+    frame = add_season_trend(add_pace(inputs, playbook, as_of), playbook, as_of)
+    frame = compute_signals(frame, playbook, as_of, feature_ids)
+    return add_onboarding(frame, playbook, as_of, feature_ids)
 
 
 def health_rows(judged: pl.DataFrame, as_of: datetime, playbook_version: int) -> pl.DataFrame:

@@ -209,11 +209,11 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
             None if row.churn_risk is None else round(row.churn_risk, 2),
             row.mrr_minor,
         )
-        writer.writerow([_harmless(value) for value in values])
+        writer.writerow([harmless(value) for value in values])
     return out.getvalue()
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay numbers."""
     if isinstance(value, str) and value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n", "|", "%"}:
         return "'" + value

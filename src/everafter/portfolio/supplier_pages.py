@@ -11,11 +11,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from everafter.accounts.model import Viewer
+from everafter.certificates.rules import certificate_url
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.pages import page
+from everafter.core.settings import Settings
 from everafter.health.live import LiveJudge
 from everafter.mail import queries as mail_queries
+from everafter.onboarding.page_model import STATE_WORDS
+from everafter.onboarding.queries import list_progress
+from everafter.onboarding.rules import answer_of
 from everafter.playbook.model import Playbook, Support
 from everafter.portfolio import charts, ledger_queries, ledger_rules, rules, supplier_queries, supplier_rules
 from everafter.portfolio.event_words import group_timeline
@@ -34,6 +39,8 @@ from everafter.portfolio.supplier_model import (
     StoredDay,
     Supplier,
 )
+from everafter.recommendations import page_rules
+from everafter.recommendations.live import recommend_live
 from everafter.tickets.hours import judge_tickets
 from everafter.tickets.model import CLOCK_WORDS
 from everafter.tickets.page_model import TicketLine
@@ -70,7 +77,8 @@ async def show_supplier(
         raise NotFoundError("there is no such supplier")
     latest = _latest_day(supplier, now.date())
     history = await supplier_queries.list_history(conn, supplier_id, latest, HISTORY_DAYS)
-    judgement = await _judge(state, conn, supplier, history)
+    row = await _live_row(state, supplier_id)
+    judgement = await _judge(state, conn, supplier, history, row)
     verdicts = await ledger_queries.list_of_supplier(conn, supplier_id, LEDGER_SHOWN)
     couples, couples_total = await supplier_queries.list_coming_weddings(conn, supplier_id, now.date())
     return page(
@@ -90,7 +98,9 @@ async def show_supplier(
         clock_words=CLOCK_WORDS,
         may_act=viewer.role != "observer",
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
+        **await _path(state, conn, row, supplier_id),
         **_judged(judgement, history),
+        steps=await _steps(state, conn, supplier, judgement),
         **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
         **_WORDS,
     )
@@ -119,6 +129,14 @@ def _judged(judgement: Judgement | None, history: list[StoredDay]) -> dict[str, 
     }
 
 
+async def _steps(state: State, conn: Connection, supplier: Supplier, judgement: Judgement | None) -> list[dict[str, Any]]:
+    """What would help most, and why; whoever has cancelled is advised nothing."""
+    if judgement is None or not judgement.live:
+        return []
+    advice = await recommend_live(state, [str(supplier.id)], most=page_rules.SHOWN, conn=conn)
+    return page_rules.shown_steps(advice, rules.say_trade(supplier.vendor_type, state.playbook), DIMENSION_WORDS)
+
+
 async def _told(conn: Connection, supplier_id: uuid.UUID, verdicts: list[Verdict], until: date, latest: date) -> dict[str, Any]:
     """The timeline's part that ends on `until`, for the template."""
     since = until - timedelta(days=TIMELINE_DAYS - 1)
@@ -145,17 +163,38 @@ def _latest_day(supplier: Supplier, today: date) -> date:
     return today if last > today - timedelta(days=TIMELINE_DAYS) else last
 
 
-async def _judge(state: State, conn: Connection, supplier: Supplier, history: list[StoredDay]) -> Judgement | None:
-    """As of now by the daily run's own rules; for one who has cancelled, the last that was stored."""
+async def _live_row(state: State, supplier_id: uuid.UUID) -> dict[str, Any] | None:
+    """As of now by the daily run's own rules; null for one who has cancelled."""
     live: LiveJudge = state.live
     try:
-        return supplier_rules.judgement_of_live(await live.judge(str(supplier.id)), state.playbook)
+        return await live.judge(str(supplier_id))
     except NotFoundError:
-        if not history:
-            return None
-        churn = await supplier_queries.find_stored_churn(conn, supplier.id, history[-1].calculated_on)
-        segment = supplier_rules.segment_of(supplier.vendor_type, state.playbook)
-        return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
+        return None
+
+
+async def _judge(
+    state: State, conn: Connection, supplier: Supplier, history: list[StoredDay], row: dict[str, Any] | None
+) -> Judgement | None:
+    """As of now; for one who has cancelled, the last that was stored."""
+    if row is not None:
+        return supplier_rules.judgement_of_live(row, state.playbook)
+    if not history:
+        return None
+    churn = await supplier_queries.find_stored_churn(conn, supplier.id, history[-1].calculated_on)
+    segment = supplier_rules.segment_of(supplier.vendor_type, state.playbook)
+    return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
+
+
+async def _path(state: State, conn: Connection, row: dict[str, Any] | None, supplier_id: uuid.UUID) -> dict[str, Any]:
+    """The onboarding path, for the template: null when it never began, its time is over, or the supplier has gone."""
+    settings: Settings = state.settings
+    if row is None or row["onboarding_state"] is None:
+        return {"onboarding": None, "state_words": STATE_WORDS, "certificate": None}
+    return {
+        "onboarding": answer_of(row, state.playbook, await list_progress(conn, supplier_id)),
+        "state_words": STATE_WORDS,
+        "certificate": certificate_url(settings.base_url, settings.secret, supplier_id) if row["activated_at"] else None,
+    }
 
 
 def _charts(history: list[StoredDay], verdicts: list[Verdict], last: date, playbook: Playbook) -> list[charts.Trend]:

@@ -52,6 +52,31 @@ def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame
     return _typed(frame)
 
 
+def read_inputs_began(
+    reader: FrameReader, since: datetime, until: datetime, *, vendor_type: str, plan: str, most: int
+) -> pl.DataFrame:
+    """The same for those whose account began in a period, the latest first, cancelled ones included. Blocks; call it in a thread.
+
+    Args:
+        since, until: the first included, the last excluded.
+        vendor_type, plan: '' stands for all.
+        most: rows at most.
+    """
+    frame = reader.read(
+        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM pulse p JOIN suppliers s ON s.id = p.supplier_id"
+        " WHERE p.account_created_at >= {since} AND p.account_created_at < {until}"
+        " AND ({vendor_type} = '' OR coalesce(p.vendor_type, s.vendor_type, '-') = {vendor_type})"
+        " AND ({plan} = '' OR coalesce(p.plan, s.plan, '-') = {plan})"
+        " ORDER BY p.account_created_at DESC LIMIT {most}",
+        since=since,
+        until=until,
+        vendor_type=vendor_type,
+        plan=plan,
+        most=most,
+    )
+    return _typed(frame)
+
+
 async def read_past_inputs(
     reader: FrameReader, feature_ids: dict[str, int], as_of: datetime, *, after: str, last: str
 ) -> pl.DataFrame:
