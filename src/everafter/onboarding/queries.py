@@ -323,3 +323,12 @@ async def keep_action(conn: Connection, supplier_id: UUID, action: str, done_at:
     if row is None:
         raise NotFoundError(f"there is no supplier {supplier_id}")
     return False, row[0]
+
+
+async def list_plans(conn: Connection) -> list[tuple[str, int]]:
+    """(plan, suppliers), '-' for those who never told theirs."""
+    cursor = await conn.execute(
+        "SELECT coalesce(p.plan, s.plan, '-') AS plan, count(*)"
+        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1"
+    )
+    return await cursor.fetchall()
