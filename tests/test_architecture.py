@@ -25,6 +25,7 @@ WEB = {
     "everafter.events.body": "reads a request's bytes within bounds",
     "everafter.events.describe": "the ingest dialect in the OpenAPI document",
     "everafter.health.live": "finds the live judge in the application's state",
+    "everafter.recommendations.live": "the same, for next steps",
 }
 FACES = ("api", "pages", "commands")
 
