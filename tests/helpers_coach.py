@@ -23,6 +23,9 @@ def sign(key: str, said: dict[str, Any], algorithm: str = "HS256", **headers: An
     return jwt.encode(said, key, algorithm=algorithm, headers={"typ": "coach+jwt", **headers})
 
 
+_KEYS: dict[str, str] = {}  # one a database, as a platform has one
+
+
 class Once:
     """A connection for each request, so that none is left open."""
 
@@ -44,7 +47,8 @@ class Browser:
 
     def __init__(self, server: Server, supplier_id: str, key: str | None = None, **changes: Any) -> None:
         self.server, self.supplier_id = server, supplier_id
-        self.key = key or server.key("coach")
+        self.key = key or _KEYS.setdefault(server.database, "") or server.key("coach")
+        _KEYS[server.database] = self.key
         self.token = sign(self.key, claims(supplier_id, **changes))
         headers = {"Authorization": f"Bearer {self.token}", "Origin": "https://platform.example"}
         self.client = Once(server.base_url, headers)

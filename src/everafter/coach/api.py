@@ -47,7 +47,7 @@ from everafter.onboarding.rules import checklist
 from everafter.playbook.model import Playbook
 from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
-from everafter.support.model import DEFAULT_DAYS, MAX_DAYS, BookedAnswer, CallRequest, SlotsAnswer
+from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, SlotsAnswer
 from everafter.support.queries import get_contact
 from everafter.support.rules import find_zone
 
@@ -143,10 +143,7 @@ async def get_coach(
     async with state.pool.connection() as conn:
         found = await queries.get_state(conn, claims.sub, judge.milestones, rules.rest_since(playbook, now))
     judged, is_new = await judge.find(found)
-    if not playbook.coach.enabled:
-        tip = None
-    else:
-        tip = await _find_tip(state, found, judged, page, now, languages)
+    tip = await _find_tip(state, found, judged, page, now, languages) if playbook.coach.enabled else None
     celebration = None
     if found.uncelebrated or is_new:
         async with state.pool.connection() as conn:
@@ -199,7 +196,7 @@ def _answer(
     words: bool,
 ) -> CoachAnswer:
     call = None
-    if judged.needs_call and not found.call_ahead:
+    if playbook.coach.enabled and judged.needs_call and not found.call_ahead:
         kind = get_call_type(playbook.coach.call_type)
         call = say_help(kind.name, kind.minutes, help_words(languages), judged.row, pick_language(languages))
     return CoachAnswer(
@@ -267,11 +264,12 @@ async def post_tip(
     responses=problems(),
 )
 async def post_celebration(
-    request: AnyRequest, conn: NamedDependency[Connection], milestone_type: FromPath[str]
+    request: AnyRequest, conn: NamedDependency[Connection], state: State, milestone_type: FromPath[str]
 ) -> CelebrateAnswer:
     """True exactly once for each milestone, however many tabs ask: who hears it shows it."""
     claims = _claims(request)
     claimed = await claim_celebration(conn, claims.sub, milestone_type.replace("\0", ""), datetime.now(UTC))
+    state.coach.forget(claims.sub)  # a celebrated activation ends the checklist
     return CelebrateAnswer(claimed)
 
 
@@ -315,11 +313,13 @@ async def get_slots(
     """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the playbook offers in the coach."""
     now = datetime.now(UTC)
     contact = await get_contact(conn, _claims(request).sub)
-    call = get_call_type(state.playbook.coach.call_type)
+    call, zone = get_call_type(state.playbook.coach.call_type), find_zone(contact.timezone)
     begin = now if start is None else _read_from(start, contact.timezone)
+    if not now - timedelta(days=MAX_DAYS) <= begin < now + timedelta(days=HORIZON_DAYS):
+        raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
-    return SlotsAnswer(contact.id, call.name, call.minutes, find_zone(contact.timezone).key, answer_slots(slots))
+    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key))
 
 
 @post(

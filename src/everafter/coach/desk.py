@@ -139,8 +139,10 @@ class TipDesk:
     def _judge(self, asks: list[tuple[Ask, list[str]]], ledger: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """The ledger's new rows: for each supplier down to the first tip that is shown, held out, or over the budget."""
         judged = pl.DataFrame([{name: ask.row.get(name) for name in _ASKED} for ask, _ in asks], schema=_ASKED)
+        # what a tip was refused today for want of room, every other would be too
+        full = ledger.filter(pl.col("judged_today") & (pl.col("last_reason") == "budget"))["supplier_id"].to_list()
         may = pl.DataFrame(
-            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names],
+            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names if ask.supplier_id not in full],
             schema={"supplier_id": pl.String(), "trigger": pl.String()},
             orient="row",
         )

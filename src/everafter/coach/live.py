@@ -1,7 +1,7 @@
 """What the coach knows of a supplier: its judgement with the tips and next steps that apply, kept while nothing has changed.
 
 A judgement costs milliseconds and every page view asks for one, but a supplier's numbers change only when its events are folded,
-when something is said of it, or as time passes. So it is kept while neither row has changed, for a minute at most; what must be
+when something is said of it, or as time passes. So it is kept while neither has happened, for a minute at most; what must be
 judged is judged together with all others that wait (docs/decisions/0005, 0020).
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 
@@ -81,6 +82,10 @@ class CoachJudge(LiveJudge):
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return judged, True
+
+    def forget(self, supplier_id: UUID) -> None:
+        """Judge this supplier anew at the next request, because something was said of it that neither row shows."""
+        self._kept.pop(str(supplier_id), None)
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         found = await super()._judge(ids)

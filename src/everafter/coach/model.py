@@ -32,9 +32,9 @@ class ShownTip(Struct, frozen=True):
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    events_total, updated_at: of the pulse and the suppliers row; a judgement holds while both stand. last_tip_at: when a tip was last
-    decided or held out, null: not lately. call_ahead: a call is booked that has not ended. uncelebrated: milestones that may wait
-    for a celebration in the coach.
+    events_total (of the pulse, null: none yet), updated_at (of the suppliers row): a judgement holds while both stand. last_tip_at:
+    when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended. uncelebrated:
+    milestones that may wait for a celebration in the coach.
     """
 
     supplier_id: UUID

@@ -26,7 +26,7 @@ class KeyRing:
     """The live coach keys. A revoked one ends within `LIVE_SECONDS`; one made just now is found within `UNKNOWN_SECONDS`."""
 
     LIVE_SECONDS = 5.0
-    UNKNOWN_SECONDS = 1.0
+    UNKNOWN_SECONDS = 0.2
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
