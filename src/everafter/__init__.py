@@ -1,3 +1,3 @@
 """Everafter: customer success for wedding suppliers, inside the platform's own PostgreSQL."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
