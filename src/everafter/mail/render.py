@@ -131,10 +131,13 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         "numbers": number_rows(context, made.get("Numbers", "").split()),
         "button": _button(made.get("Button", ""), links),
         "steps": context["next_steps"],
+        "button_in_steps": False,
         "sender": clean_text(links.sender),
         "unsubscribe": links.unsubscribe,
         "why": _WHY_NOTES if links.unsubscribe else _WHY_ACCOUNT,
     }
+    # the button of a step stands below that step, not below all of them
+    view["button_in_steps"] = view["button"] is not None and any(step["go"] == view["button"][1] for step in view["steps"])
     return Rendered(made["Subject"], _text_part(view), _html_part(view))
 
 
@@ -175,7 +178,7 @@ def _text_part(view: dict[str, Any]) -> str:
         elif part.kind == "numbers" and view["numbers"]:
             wide = max(len(figure) for figure, _ in view["numbers"])
             blocks.append("\n".join(f"  {figure:>{wide}}  {label}" for figure, label in view["numbers"]))
-        elif part.kind == "button" and view["button"]:
+        elif part.kind == "button" and view["button"] and not view["button_in_steps"]:
             blocks.append("{}:\n{}".format(*view["button"]))
         elif part.kind == "next_steps":
             blocks += [_step_text(step, view["button"]) for step in view["steps"]]
@@ -189,7 +192,8 @@ def _text_part(view: dict[str, Any]) -> str:
 
 def _step_text(step: dict[str, str], button: tuple[str, str] | None) -> str:
     said = _wrap(f"{step['title']}. {step['reason']} {step['body']}")
-    return said if button and button[1] == step["go"] else f"{said}\n{step['action_label']}: {step['go']}"
+    own = bool(button) and button[1] == step["go"]
+    return f"{said}\n\n{step['action_label']}:\n{step['go']}" if own else f"{said}\n{step['action_label']}: {step['go']}"
 
 
 def _wrap(text: str, first: str = "", rest: str = "") -> str:

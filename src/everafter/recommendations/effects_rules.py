@@ -12,7 +12,9 @@ import polars as pl
 
 from everafter.metrics.effect_rules import Arms, confidence_sequence
 from everafter.playbook.model import DIMENSIONS, Playbook
+from everafter.recommendations.couples_model import UNNAMED
 from everafter.recommendations.model import BETTER_SHARE, EFFECTS_SCHEMA, LEAST_TO_SAY, WORKED, EffectAnswer
+from everafter.signals.wording import say
 
 PRIOR = 0.10
 """The share of what is missing that advice is taken to win back before anything was seen. An assumption; the same for all, so it
@@ -182,7 +184,7 @@ def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer
         found.append(
             EffectAnswer(
                 id=row["advice_id"],
-                title=advice.title if advice else row["advice_id"],
+                title=say(advice.title, {"couple": UNNAMED["en"]}) if advice else row["advice_id"],
                 closes=advice.closes if advice else None,
                 vendor_type=row["vendor_type"] or None,
                 told=row["told"],
