@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everafter.support import feeds
-from everafter.support.calendars import MOST_TIMES, merge, read_busy_times
+from everafter.support.calendar_rules import merge_times
+from everafter.support.calendars import MOST_TIMES, read_busy_times
 from everafter.support.feeds import FeedError, work_out
 from everafter.support.model import BusyTime, FeedTask, FeedTimes
 
@@ -199,7 +200,7 @@ def test_no_bytes_at_all_raise(body: bytes) -> None:
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 60)), max_size=40))
 def test_merged_times_cover_the_same_minutes(pieces: list[tuple[int, int]]) -> None:
     times = [BusyTime(START + timedelta(minutes=a), START + timedelta(minutes=a + b)) for a, b in pieces]
-    merged = merge(times)
+    merged = merge_times(times)
     minutes = {a + n for a, b in pieces for n in range(b)}
     assert {int((one.starts_at - START).total_seconds() // 60) + n for one in merged
             for n in range(int((one.ends_at - one.starts_at).total_seconds() // 60))} == minutes  # fmt: skip

@@ -22,7 +22,10 @@ from everafter.mail import commands as mail_commands
 from everafter.mail.jobs import DUTIES, Duty
 from everafter.metrics import commands as metrics_commands
 from everafter.playbook import commands as playbook_commands
+from everafter.recommendations.jobs import settle_when_due
 from everafter.signals import commands as signals_commands
+from everafter.support import commands as support_commands
+from everafter.support.jobs import read_due_calendars
 from everafter.tickets.jobs import watch_tickets
 
 app = typer.Typer(
@@ -46,10 +49,13 @@ for module in (
     metrics_commands,
     playbook_commands,
     signals_commands,
+    support_commands,
 ):
     module.register(app)
 
 DUTIES.append(Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)))
+DUTIES.append(Duty("advice", 3600, lambda work: settle_when_due(work.pool, work.settings)))
+DUTIES.append(Duty("calendars", 60, lambda work: read_due_calendars(work.pool)))
 DUTIES.append(Duty("tickets", 60, lambda work: watch_tickets(work.url, work.settings)))
 
 

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from everafter.core.db import Connection, connection, database_url, list_migrations
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError, SettingsError
+from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings, load_settings
 from everafter.core.words import plural
 from everafter.mail.smtp import mail_server
@@ -183,6 +184,12 @@ SELECT
   (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
   (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
   (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
+  (SELECT count(*) FROM calendar_feeds) AS calendars,
+  (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f JOIN users u ON u.id = f.user_id
+   WHERE f.failure IS NOT NULL) AS calendars_failed,
+  (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds) AS calendars_read_since,
+  (SELECT count(*) FROM users WHERE takes_calls) AS advisors,
+  (SELECT array_agg(DISTINCT holidays) FROM users WHERE takes_calls AND holidays IS NOT NULL) AS holidays,
   (SELECT count(*) FROM users WHERE password_hash IS NOT NULL) AS people,
   (SELECT count(*) FROM api_keys WHERE scope = 'ingest' AND revoked_at IS NULL) AS ingest_keys
 """
@@ -195,6 +202,7 @@ def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterato
     yield _run(facts, now)
     yield from _mail(facts, now, sends=sends)
     yield _rejects(facts)
+    yield _calls(facts, now)
     yield _people(facts)
 
 
@@ -273,6 +281,23 @@ def _rejects(facts: dict[str, Any]) -> Check:
     if not found:
         return Check("rejects", "ok", "none")
     return Check("rejects", "warn", found, "GET /api/rejects lists them with their reasons")
+
+
+def _calls(facts: dict[str, Any], now: datetime) -> Check:
+    """Whether calls can be booked, and by what is known of the advisors' own calendars and holidays."""
+    if not facts["advisors"]:
+        return Check("calls", "warn", "nobody takes calls", "everafter advisor set EMAIL --takes-calls")
+    calendars = f", {plural(facts['calendars'], 'calendar')} read" if facts["calendars"] else ""
+    shown = f"{plural(facts['advisors'], 'advisor')}{calendars}"
+    if failed := facts["calendars_failed"]:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return Check("calls", "warn", f"a calendar cannot be read: {failed[0]}{more}", "everafter advisor calendar EMAIL --read")
+    if unknown := [code for code in facts["holidays"] or [] if not knows_holidays(code)]:
+        return Check("calls", "warn", f"no holidays are known for {unknown[0]}", "everafter advisor set EMAIL --holidays CODE")
+    since = facts["calendars_read_since"]
+    if facts["calendars"] and now - since > timedelta(hours=1):
+        return Check("calls", "warn", f"{shown}, but one not for an hour", "is everafter work running?")
+    return Check("calls", "ok", shown)
 
 
 def _people(facts: dict[str, Any]) -> Check:

@@ -14,6 +14,7 @@ import icalendar
 import msgspec
 import recurring_ical_events
 
+from everafter.support.calendar_rules import merge_times
 from everafter.support.model import BusyTime, FeedTask, FeedTimes
 
 MOST_TIMES = 20_000
@@ -60,19 +61,7 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
             unread += len(group)
         if len(found) > MOST_TIMES:
             return FeedTimes(failure=f"it has more than {MOST_TIMES:,} busy times in the time ahead")
-    return FeedTimes(merge(found), events, unread)
-
-
-def merge(times: Iterable[BusyTime]) -> list[BusyTime]:
-    """The same time in as few pieces as can be, by their beginning; what may be one of our own calls stays apart."""
-    merged: list[BusyTime] = []
-    for one in sorted(times, key=lambda one: (one.uid is not None, str(one.uid or ""), one.starts_at)):
-        last = merged[-1] if merged else None
-        if last and last.uid == one.uid and one.starts_at <= last.ends_at:
-            merged[-1] = BusyTime(last.starts_at, max(last.ends_at, one.ends_at), one.uid)
-        else:
-            merged.append(one)
-    return sorted(merged, key=lambda one: (one.starts_at, one.ends_at, str(one.uid or "")))
+    return FeedTimes(merge_times(found), events, unread)
 
 
 def _times_of(group: list[Any], task: FeedTask, zone: ZoneInfo) -> Iterator[BusyTime]:

@@ -7,7 +7,6 @@ import ssl
 import sys
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import urljoin
 
 import httpx
@@ -117,11 +116,6 @@ async def work_out(task: FeedTask) -> FeedTimes:
     if times.failure:
         raise FeedError(times.failure)
     return times
-
-
-def feed_task(feed: Feed, body: bytes, start: datetime, until: datetime) -> FeedTask:
-    """What the child is told."""
-    return FeedTask(body, feed.timezone, feed.email, start, until)
 
 
 def _client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:

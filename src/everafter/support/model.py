@@ -204,6 +204,28 @@ class FeedReport(Struct, frozen=True):
     failure: str | None = None
 
 
+class AdvisorLine(Struct, frozen=True):
+    """One user as `everafter advisor list` shows them. days_off: from yesterday on. failure: why the calendar could not be read
+    the last time; null: it could."""
+
+    id: UUID
+    email: str
+    name: str
+    takes_calls: bool
+    timezone: str
+    work_from: time
+    work_until: time
+    work_days: list[int]
+    buffer_minutes: int
+    holidays: str | None
+    days_off: list[date]
+    calendar_url: str | None
+    read_at: datetime | None
+    unread: int | None
+    failure: str | None
+    calls_ahead: int
+
+
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
 Topic = Annotated[str, Meta(max_length=500, description="What the call is about, in the supplier's words.")]

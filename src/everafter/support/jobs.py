@@ -1,0 +1,78 @@
+"""Advisors' own calendars are read every ten minutes, and when somebody asks."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from everafter.core.db import Connection, Pool
+from everafter.support.calendar_queries import (
+    claim_due_feeds,
+    list_own_calls,
+    mark_failed,
+    mark_read,
+    mark_unchanged,
+    replace_busy_times,
+)
+from everafter.support.calendar_rules import merge_times
+from everafter.support.model import BusyTime, Feed, FeedReport, FeedTask
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+READ_EVERY_SECONDS = 600
+REACH = timedelta(days=100)
+"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is often enough."""
+_WORK_OUT_AGAIN = timedelta(hours=20)
+_AT_ONCE = 4
+
+Connecting = Callable[[], AbstractAsyncContextManager[Connection]]
+
+
+async def read_due_calendars(pool: Pool) -> str | None:
+    """The duty: read what was not read for ten minutes. Tells of calendars that cannot be read, once for each reason."""
+    async with pool.connection() as conn:
+        due = await claim_due_feeds(conn, READ_EVERY_SECONDS)
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(feed: Feed) -> str | None:
+        async with turn:
+            report = await read_calendar(pool.connection, feed)
+        return f"the calendar of {feed.email} cannot be read: {report.failure}" if report.failure and report.changed else None
+
+    return "; ".join(filter(None, await asyncio.gather(*map(read, due)))) or None
+
+
+async def read_calendar(
+    connecting: Connecting, feed: Feed, now: datetime | None = None, tls: "SSLContext | None" = None
+) -> FeedReport:
+    """Read one calendar now and keep what it says; when it cannot be read, keep what it said before and why.
+
+    No connection is held while it is fetched.
+
+    Args:
+        now: the moment from which it is worked out; null: this one. tls: as in `fetch_calendar`.
+    """
+    from everafter.support.feeds import FeedError, fetch_calendar, work_out  # an HTTP client that few commands need
+
+    begin = now or datetime.now(UTC)
+    fresh = feed.worked_out_at is not None and begin - feed.worked_out_at < _WORK_OUT_AGAIN
+    try:
+        fetched = await fetch_calendar(feed, conditional=fresh, tls=tls)
+        if fetched.body is None:
+            async with connecting() as conn:
+                await mark_unchanged(conn, feed)
+            return FeedReport(changed=False)
+        # An hour of the past too: a meeting under way is still going on.
+        task = FeedTask(fetched.body, feed.timezone, feed.email, begin - timedelta(hours=1), begin + REACH)
+        times = await work_out(task)
+    except FeedError as error:
+        async with connecting() as conn:
+            return FeedReport(changed=await mark_failed(conn, feed, error.message), failure=error.message)
+    async with connecting() as conn:
+        own = await list_own_calls(conn, [one.uid for one in times.busy if one.uid])
+        busy = merge_times(BusyTime(one.starts_at, one.ends_at) for one in times.busy if one.uid not in own)
+        if await mark_read(conn, feed, fetched.etag, fetched.last_modified, times.unread):
+            await replace_busy_times(conn, feed.user_id, busy)
+    return FeedReport(len(busy), times.events, times.unread)
