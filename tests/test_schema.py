@@ -166,6 +166,7 @@ BIG = (
     "clients",
     "sent_items",
     "tickets",
+    "ticket_changes",
     "pulse",
     "customer_health",
     "churn_risk",

@@ -83,7 +83,7 @@ def test_the_platforms_own_events_and_ours_are_one_story(server: Server, client:
         assert ingest.post("/v1/batch", json={"batch": batch}).status_code == 200
     answer = act(client, supplier, "P-7", "reply")
     assert answer.status_code == 200
-    assert (answer.json()["subject"], answer.json()["clocks"]["first_reply"]["limit_hours"]) == ("Invoices", 8)
+    assert (answer.json()["subject"], answer.json()["clocks"]["first_reply"]["limit_hours"]) == ("Invoices", 16)
 
 
 @pytest.mark.parametrize(

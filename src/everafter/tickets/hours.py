@@ -18,7 +18,7 @@ _MOST_YEARS = 10
 def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHours:
     """The open hours from the year of `earliest` to where the longest clock of the policy, begun now, would run out.
 
-    Three years take 25 ms, with holidays 50; after that they are remembered.
+    Four years take 6 ms with their holidays, twenty-eight 64 ms; after that they are remembered.
     """
     return _hours(msgspec.json.encode(support), min(earliest, as_of).year, as_of.year + 1 + _years_of_clocks(support))
 

@@ -41,7 +41,7 @@ def parse_view(params: Mapping[str, str]) -> View:
         InputError: something that is not offered.
     """
     show, page = params.get("show", ""), params.get("page", "1")
-    wanted = next((known for known in SHOW_WORDS if known == show), None)
+    wanted: Show | None = next((known for known in SHOW_WORDS if known == show), None)
     if wanted is None:
         raise InputError(f"show: there is no {show[:40]!r}; there are {', '.join(filter(None, SHOW_WORDS))}")
     if not page.isascii() or not page.isdigit() or len(page) > 6 or int(page) < 1:
