@@ -1,8 +1,12 @@
 """Recommendations over HTTP: from events to the next step."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from helpers_pages import browser, signed_in
 from helpers_server import Server
 
 PATH = "/api/success/recommendations"
@@ -51,3 +55,149 @@ def test_a_supplier_of_whom_nothing_is_known_is_no_error(server: Server) -> None
         answer = reader.get(f"{PATH}/{supplier}")
     assert answer.status_code == 200
     assert answer.json()["supplier_id"] == supplier
+
+
+# ── couples, telling and effects ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell_a_story(server: Server, name: str = "Emma & Jonas", trade: str = "dj") -> str:
+    """A DJ with five couples; the first has waited for 9 days with a form, and marries in 24."""
+    supplier = str(uuid4())
+    server.sql("INSERT INTO suppliers (id, name, vendor_type) VALUES (%s, 'Night Shift', %s)", supplier, trade)
+    now = datetime.now(UTC)
+
+    def event(kind: str, days: float, **properties: Any) -> dict[str, Any]:
+        at = (now - timedelta(days=days)).isoformat()
+        return {
+            "type": "track",
+            "userId": supplier,
+            "messageId": str(uuid4()),
+            "timestamp": at,
+            "event": kind,
+            "properties": properties,
+        }
+
+    batch = [event("login", 1)]
+    for n in range(5):
+        wedding = (now.date() + timedelta(days=24 + 100 * n)).isoformat()
+        batch.append(event("client_added", 80, client_id=f"c{n}", wedding_date=wedding, name=name if n == 0 else f"Pair {n}"))
+        batch.append(event("client_active", 12, client_id=f"c{n}"))
+        batch.append(event("form_sent", 9.5, client_id=f"c{n}", form_id="f"))
+    batch += [event("form_completed", 8, client_id=f"c{n}", form_id="f") for n in range(2, 5)]
+    with server.client("ingest") as sender:
+        answer = sender.post("/v1/batch", json={"batch": batch})
+        assert answer.status_code == 200 and answer.json()["rejected"] == []
+    server.wait_folded()
+    return supplier
+
+
+@pytest.mark.parametrize(
+    "name", ["Emma & Jonas", "{forms_waiting} {couple}", "<img src=x onerror=alert(1)>", "👰🏽 & 🤵", "Ann\nBo"]
+)
+def test_the_next_step_names_the_couple_and_the_day(server: Server, name: str) -> None:
+    supplier = tell_a_story(server, name)
+    with server.client("read") as reader:
+        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]}
+        german = reader.get(f"{PATH}/{supplier}", params={"locale": "de-CH"}).json()["recommendations"]
+    said = " ".join(name.split())
+    step = found["form_late_before_the_day"]
+    assert step["reason"] == f"{said} have had the form for 9 days; their wedding is in 24 days."
+    assert step["action"] == {"label": "Send a reminder", "url": "/clients/c0/forms"}
+    assert step["couple"] == {"client_id": "c0", "name": said, "others": 0}
+    assert step["closes"] == "form_completion" and 0 < step["expected_points"] < step["closes_points"]
+    assert step["worked"] is None
+    assert found["form_stalled"]["couple"]["client_id"] == "c1", "the second who waits is named by the next advice"
+    [in_german] = [one for one in german if one["id"] == "form_late_before_the_day"]
+    assert in_german["reason"] == f"{said}: Das Formular wartet seit 9 Tagen, die Hochzeit ist in 24 Tagen."
+
+
+def test_what_worked_stands_beside_it(server: Server) -> None:
+    supplier = tell_a_story(server)
+    counts = [("form_late_before_the_day", "", 900, 400, 100, 20), ("form_late_before_the_day", "dj", 60, 45, 20, 5)]
+    for row in counts:
+        server.sql("INSERT INTO advice_effects (advice_id, vendor_type, told, told_better, untold, untold_better)"
+                   " VALUES (%s, %s, %s, %s, %s, %s)", *row)  # fmt: skip
+    with server.client("read") as reader:
+        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]}
+        effects = reader.get("/api/success/advice-effects").json()
+    worked = found["form_late_before_the_day"]["worked"]
+    assert worked == {"told": 60, "better": 45, "untold": 20, "untold_better": 5, "vendor_type": "dj"}
+    assert effects["measured_at"]
+    whole, dj = effects["effects"]
+    assert (whole["vendor_type"], whole["title"], whole["closes"]) == (None, "Remind a couple of the form", "form_completion")
+    assert round(whole["difference"], 3) == 0.244 and whole["low"] < whole["difference"] < whole["high"]
+    assert dj["vendor_type"] == "dj" and dj["expected_share"] > whole["expected_share"] > 0.1
+
+
+def test_a_platform_says_what_it_showed_once(server: Server) -> None:
+    supplier = tell_a_story(server)
+    with server.client("read") as reader, server.client("write") as writer:
+        shown = reader.get(f"{PATH}/{supplier}", params={"audience": "supplier", "limit": 2}).json()["recommendations"]
+        assert [one["priority"] for one in shown] == [1, 2]
+        ids = [one["id"] for one in shown]
+        for _ in range(2):
+            assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ids}).status_code == 204
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ["nonsense"]}).status_code == 422
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": []}).status_code == 400
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ["x"], "more": 1}).status_code == 400
+        assert writer.post(f"{PATH}/{uuid4()}/told", json={"ids": ids}).status_code == 404
+        assert reader.post(f"{PATH}/{supplier}/told", json={"ids": ids}).status_code == 403
+    given = server.sql(
+        "SELECT advice_id, channel, vendor_type, points_max > 0, told FROM advice_given WHERE told ORDER BY advice_id"
+    )
+    assert given == sorted((name, "api", "dj", True, True) for name in ids)
+
+
+def test_those_by_lot_not_told_are_seen_by_the_team_only(server: Server) -> None:
+    """Among so many suppliers some are held out of the one or the other."""
+    for _ in range(25):
+        supplier = tell_a_story(server)
+        with server.client("read") as reader:
+            team = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
+            told = [
+                one["id"] for one in reader.get(f"{PATH}/{supplier}", params={"audience": "supplier"}).json()["recommendations"]
+            ]
+        if team != told:
+            assert set(told) < set(team) and [one for one in team if one in told] == told
+            held = next(one for one in team if one not in told)
+            with server.client("write") as writer:
+                refused = writer.post(f"{PATH}/{supplier}/told", json={"ids": [held]})
+                assert refused.status_code == 422 and held in refused.json()["detail"]
+                assert writer.post(f"{PATH}/{supplier}/told", json={"ids": told}).status_code == 204
+            given = dict(server.sql("SELECT advice_id, told FROM advice_given WHERE supplier_id = %s", supplier))
+            assert {name for name, was in given.items() if was} == set(told)
+            last = max(team.index(name) for name in told)
+            assert {name for name, was in given.items() if not was} == {name for name in team[:last] if name not in told}
+            return
+    raise AssertionError("nobody was held out of anything")
+
+
+@pytest.mark.parametrize("query", ["audience=everybody", "limit=0", "limit=x", "locale=" + "x" * 40])
+def test_questions_that_cannot_be_read(server: Server, query: str) -> None:
+    with server.client("read") as reader:
+        assert reader.get(f"{PATH}/{uuid4()}?{query}").status_code == 400
+
+
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_team_reads_the_same_list_with_why(server: Server) -> None:
+    supplier = tell_a_story(server, "<img src=x onerror=alert(1)> & Jonas")
+    server.sql("INSERT INTO advice_effects (advice_id, vendor_type, told, told_better, untold, untold_better)"
+               " VALUES ('form_late_before_the_day', 'dj', 60, 45, 20, 5), ('form_late_before_the_day', '', 60, 45, 20, 5),"
+               " ('forgotten', '', 3, 1, 0, 0)")  # fmt: skip
+    with signed_in(server) as client:
+        page = client.get(f"/suppliers/{supplier}").text
+        assert "What would help most" in page and "<img src=x" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt; &amp; Jonas have had the form for 9 days" in page
+        assert "DJ: of 60 suppliers told 75 % were better after two weeks, of 20 not told 25 %." in page
+        helps = client.get("/advice").text
+        assert "Remind a couple of the form" in helps and "+50 (" in helps and "forgotten" in helps
+        assert "Too few to say" in helps
+        server.sql("DELETE FROM advice_effects")
+        assert "Nothing to compare yet" in client.get("/advice").text
+        server.sql("UPDATE pulse SET subscription = 'cancelled'")
+        gone = client.get(f"/suppliers/{supplier}")
+        assert gone.status_code == 200 and "What would help most" not in gone.text
+    with browser(server) as nobody:
+        assert "/sign-in" in nobody.get("/advice").headers["location"]
