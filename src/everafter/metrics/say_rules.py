@@ -142,17 +142,18 @@ def _tell_tickets(measured: TicketMetric) -> list[str]:
 
 def _tell_churn(measured: ChurnMetric) -> list[str]:
     everyone, untouched = measured.all.everyone, measured.all.untouched
-    said = [
-        f"of {plural(everyone.n, 'prediction')} {everyone.left:,} came true as a leaving within {measured.horizon} days"
-        f" ({say_value(everyone.base_rate, 'share')})"
-    ]
     if everyone.auc is None:
-        said.append("Fewer than five left: too few to say how well they were ranked")
+        first = "fewer than five left, too few to say how well they were ranked"
     else:
-        said.append(
-            f"A leaver stood above a stayer {everyone.auc * 100:.0f} times in a hundred"
-            f" (between {everyone.auc_low or 0:.2f} and {everyone.auc_high or 0:.2f}; 0.50 is chance)"
+        first = (
+            f"a leaver stood above a stayer {everyone.auc * 100:.0f} times in a hundred"
+            f" (between {(everyone.auc_low or 0) * 100:.0f} and {(everyone.auc_high or 0) * 100:.0f}; 50 is chance)"
         )
+    said = [
+        first,
+        f"Of {plural(everyone.n, 'prediction')} {everyone.left:,} came true as a leaving within {measured.horizon} days"
+        f" ({say_value(everyone.base_rate, 'share')})",
+    ]
     if everyone.left:
         said.append(
             f"{say_value(everyone.recall_warned, 'share')} of the leavings were warned of;"

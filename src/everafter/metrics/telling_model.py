@@ -22,12 +22,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What people read of a metric: its title, the unit of `value`, what it rests on, what it cannot say, its table."""
+    """What people read of a metric: its title, what it rests on, what it cannot say, how a row is drawn, its table."""
 
     title: str
     short: str
     rests_on: str
     cannot: str
+    drawn: str
     columns: Sequence[Column]
 
 
@@ -38,6 +39,7 @@ TELLINGS: dict[Metric, Telling] = {
         "Every score given in the period counts once: a supplier judged on 90 days counts 90 times. Trade and plan are those"
         " of the day.",
         "Suppliers who cancel are judged no more, so a group can rise because its worst have left.",
+        "bar: average; mark: last day",
         (
             Column("value", "Average", "points"),
             Column("latest", "Latest", "points"),
@@ -56,6 +58,7 @@ TELLINGS: dict[Metric, Telling] = {
         " is what we made; the range holds 95 % of the time however often one looks.",
         "What would have happened anyway is in the success rate, and is not in the difference. Triggers without a holdout have no"
         " difference. One supplier can stand in several triggers, which the range over all triggers takes as if they were several.",
+        "mark: difference in points; bar: its 95 % range",
         (
             Column("value", "Succeeded", "share"),
             Column("n", "of treated", "count"),
@@ -74,6 +77,7 @@ TELLINGS: dict[Metric, Telling] = {
         " (Kaplan–Meier); who left without a form counts as never.",
         "The youngest have had little time: what the curve says of later days rests on the older ones. Trade and plan are"
         " those of today, so a plan that is reached by doing well looks quick.",
+        "mark: median; bar: from a quarter to three quarters there",
         (
             Column("value", "Median", "days"),
             Column("quarter", "A quarter in", "days"),
@@ -90,6 +94,7 @@ TELLINGS: dict[Metric, Telling] = {
         "The last day judged in the period: the share of the trade's key features that a supplier used in the playbook’s window.",
         "Trades have different key features, so a share of one is not a share of the other. It says what is used,"
         " not how much nor whether it helps.",
+        "suppliers by the share they use",
         (
             Column("value", "Average", "share"),
             Column("change", "Change", "share_change"),
@@ -107,6 +112,7 @@ TELLINGS: dict[Metric, Telling] = {
         "Tickets resolved in the period and still resolved, from their first opening. Business hours are support's open hours"
         " without the time spent waiting for the supplier.",
         "Tickets that are still open are not in the times; they stand beside them. Trade and plan are those of today.",
+        "bar: median; line: nine of ten",
         (
             Column("value", "Median", "hours"),
             Column("p90", "9 of 10 within", "hours"),
@@ -123,6 +129,7 @@ TELLINGS: dict[Metric, Telling] = {
         "One prediction for each supplier every 30 days, with its whole horizon ended by now, against the cancellations that came.",
         "We act on warnings, and who stays because of it makes the warning look wrong: the untouched predictions, before which"
         " nothing was done, say what the risk itself is worth. With few leavings every figure here is rough.",
+        "mark: AUC; bar: its 95 % range",
         (
             Column("value", "AUC", "number"),
             Column("everyone.auc_low", "From", "number", on_page=False),

@@ -1,0 +1,328 @@
+"""Each metric against plain Python over the raw tables, on a simulated history, by each group and over several periods.
+
+The oracles know nothing of the program's statements: they read whole tables and go through them row by row. Plans of a day come from
+the simulator itself, not from what the program noted.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from everafter.core.db import connection
+from everafter.core.settings import load_settings
+from everafter.demo import jobs
+from everafter.demo.model import Market, World
+from everafter.demo.simulator import simulate
+from everafter.metrics.measure import answer_metrics
+from everafter.metrics.model import BYS, METRICS, By, Metrics, Period
+from everafter.playbook.loading import load_playbook
+
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+LAST = date(2026, 3, 10)
+NOW = datetime.combine(LAST, time(18), UTC)
+PERIODS = [
+    Period(LAST - timedelta(days=89), LAST, 30),
+    Period(LAST - timedelta(days=60), LAST - timedelta(days=21), 60),
+    Period(date(2025, 10, 1), LAST, 90),
+]
+Rows = list[dict[str, Any]]
+Groups = dict[Any, Any]
+
+
+class Raw:
+    """Every raw table, whole, and the world behind them."""
+
+    def __init__(self, url: str, market: Market) -> None:
+        with psycopg.connect(url, options="-c search_path=everafter -c timezone=UTC", row_factory=dict_row) as conn:
+
+            def table(name: str) -> Rows:
+                return conn.execute(f"SELECT * FROM {name}").fetchall()  # type: ignore[arg-type]
+
+            self.health, self.churn, self.interventions = table("customer_health"), table("churn_risk"), table("interventions")
+            self.runs = {row["run_on"]: row["as_of"] for row in table("runs")}
+            self.events = table("events")
+        self.world = {row["id"]: row for row in market.suppliers.iter_rows(named=True)}
+        opened = {str(event["supplier_id"]): event["occurred_at"] for event in self.named("account_created")}
+        self.began = {supplier: opened.get(supplier, row["created_at"]) for supplier, row in self.world.items()}
+
+    def of(self, by: By, supplier: Any, at: datetime | None = None) -> str | None:
+        """The supplier's group at a moment (null: as it is at the end)."""
+        row = self.world[str(supplier)]
+        if by == "cohort":
+            return f"{self.began[str(supplier)]:%Y-%m}"
+        if by == "vendor_type":
+            return row["vendor_type"]
+        return row["plan_before"] if at and row["upgraded_at"] and row["upgraded_at"] > at else row["plan"]
+
+    def named(self, *types: str) -> Iterable[dict[str, Any]]:
+        return (event for event in self.events if event["type"] in types)
+
+
+@pytest.fixture
+def told(database: str) -> tuple[str, Raw]:
+    """Nearly a year of 150 suppliers, judged weekly, the last month every other day."""
+    world = World(LAST, 150, 11, 7)
+    market = simulate(150, LAST, world.months, world.seed)
+    back = [*range(280, 30, -7), *range(29, 0, -2), 0]
+    moments = [datetime.combine(LAST - timedelta(days=days), time(6), UTC) for days in back]
+    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, moments, None, lambda _: None))
+    return database, Raw(database, market)
+
+
+def ask(url: str, period: Period, by: By) -> Metrics:
+    async def go() -> Metrics:
+        async with connection(url) as conn:
+            return (await answer_metrics(conn, period, NOW, PLAYBOOK.support, METRICS, by)).metrics
+
+    return asyncio.run(go())
+
+
+def collect(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    """Values by group, and those of all under 'all'."""
+    found: dict[Any, list[Any]] = defaultdict(list)
+    for group, value in pairs:
+        found[group].append(value)
+        found["all"].append(value)
+    return found
+
+
+def check(measured: Any, expected: dict[Any, list[Any]], tell: Callable[[list[Any]], dict[str, Any]]) -> None:
+    """Every row has what `tell` makes of the group's values, and there is no other group."""
+    assert [row.group for row in measured.rows if row.group not in expected] == []
+    assert {row.group for row in measured.rows} == expected.keys() - {"all"}
+    for row in [*measured.rows, measured.all]:
+        for name, value in tell(expected.get("all" if row is measured.all else row.group, [])).items():
+            found = row
+            for part in name.split("."):
+                found = getattr(found, part)
+            assert found == (value if value is None or isinstance(value, int) else pytest.approx(value)), (row.group, name)
+
+
+def test_each_metric_is_what_the_raw_tables_say(told: tuple[str, Raw]) -> None:
+    url, raw = told
+    for period in PERIODS:
+        for by in BYS:
+            found = ask(url, period, by)
+            health(raw, period, by, found)
+            success(raw, period, by, found)
+            first_value(raw, period, by, found)
+            adoption(raw, period, by, found)
+            tickets(raw, period, by, found)
+            churn(raw, period, by, found)
+    moved = [row for row in raw.world.values() if row["upgraded_at"] and PERIODS[2].first < row["upgraded_at"].date() < LAST]
+    assert moved, "some plans changed in the time, or the test says nothing of them"
+
+
+def mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def health(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.health_score
+    days = sorted(day for day in raw.runs if period.first <= day <= period.last)
+    scores = collect(
+        (raw.of(by, row["supplier_id"], row["calculated_at"]), row) for row in raw.health if row["calculated_on"] in days
+    )
+
+    def tell(rows: Rows) -> dict[str, Any]:
+        now = [row for row in rows if row["calculated_on"] == days[-1]]
+        then, latest = mean([row["score"] for row in rows if row["calculated_on"] == days[0]]), mean([row["score"] for row in now])
+        return {
+            "value": mean([row["score"] for row in rows]),
+            "n": len(rows),
+            "suppliers": len(now),
+            "latest": latest,
+            "change": latest - then if latest is not None and then is not None else None,
+            "critical": mean([row["risk_level"] == "critical" for row in now]),
+            "healthy": mean([row["risk_level"] == "healthy" for row in now]),
+        }
+
+    check(found.health_score, scores, tell)
+    assert [point.day for point in found.health_score.days] == days
+
+
+def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.feature_adoption
+    days = sorted(day for day in raw.runs if period.first <= day <= period.last)
+    known = [row for row in raw.health if row["calculated_on"] in (days[0], days[-1]) and row["feature_adoption_score"] is not None]
+    shares = collect((raw.of(by, row["supplier_id"], row["calculated_at"]), row) for row in known)
+
+    def tell(rows: Rows) -> dict[str, Any]:
+        now = [row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[-1]]
+        then = mean([row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[0]])
+        value = mean(now)
+        return {
+            "value": value,
+            "n": len(now),
+            "change": value - then if value is not None and then is not None else None,
+            "none": mean([share == 0 for share in now]),
+            "some": mean([0 < share < 0.5 for share in now]),
+            "half": mean([0.5 <= share < 0.75 for share in now]),
+            "most": mean([0.75 <= share < 1 for share in now]),
+            "all": mean([share == 1 for share in now]),
+        }
+
+    check(found.feature_adoption, shares, tell)
+
+
+def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.intervention_success
+    over = [
+        row
+        for row in raw.interventions
+        if row["status"] != "withheld" and row["success_by"] and period.first <= row["success_by"] <= period.last
+        and not row["trigger"].startswith("celebrate")
+    ]  # fmt: skip
+    over.sort(key=lambda row: (str(row["supplier_id"]), row["trigger"], row["decided_on"]))
+    firsts = [next(rows) for _, rows in groupby(over, key=lambda row: (row["supplier_id"], row["trigger"]))]
+    assert found.intervention_success.windows == len(over) > len(firsts) > 20
+
+    def tell(rows: Rows) -> dict[str, Any]:
+        treated = [row["succeeded_on"] is not None for row in rows if row["status"] == "decided"]
+        held_out = [row["succeeded_on"] is not None for row in rows if row["status"] == "held_out"]
+        return {"value": mean(treated), "n": len(treated), "held_out_value": mean(held_out), "held_out_n": len(held_out)}
+
+    check(found.intervention_success, collect((raw.of(by, row["supplier_id"], row["decided_at"]), row) for row in firsts), tell)
+    triggers = collect((row["trigger"], row) for row in firsts)
+    for row in found.intervention_success.triggers:
+        for name, value in tell(triggers[row.group]).items():
+            assert getattr(row, name) == value
+
+
+def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.time_to_first_value
+    forms: dict[str, datetime] = {}
+    for event in raw.named("form_created", "form_sent"):
+        supplier = str(event["supplier_id"])
+        forms[supplier] = min(event["occurred_at"], forms.get(supplier, event["occurred_at"]))
+    people = [
+        (raw.of(by, supplier), (began, forms.get(supplier)))
+        for supplier, began in raw.began.items()
+        if period.first <= began.date() <= period.last
+    ]
+
+    def tell(pairs: list[Any]) -> dict[str, Any]:
+        seconds = [(max(0.0, ((form or NOW) - began).total_seconds()), form is not None) for began, form in pairs]
+        return {
+            "n": len(pairs),
+            "reached": sum(there for _, there in seconds),
+            "share": mean([there for _, there in seconds]),
+            "value": product_limit(seconds, 0.5),
+            "three_quarters": product_limit(seconds, 0.75),
+        }
+
+    check(found.time_to_first_value, collect(people), tell)
+
+
+def product_limit(seconds: list[tuple[float, bool]], share: float) -> float | None:
+    """Kaplan and Meier, step by step: the day by which so many are there."""
+    left = 1.0
+    for at in sorted({at for at, there in seconds if there}):
+        at_risk = sum(other >= at for other, _ in seconds)
+        left *= 1 - sum(other == at and there for other, there in seconds) / at_risk
+        if 1 - left >= share - 1e-9:
+            return at / 86400
+    return None
+
+
+def tickets(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.ticket_resolution
+    courses: dict[Any, Rows] = defaultdict(list)
+    for event in raw.named("ticket_opened", "ticket_resolved"):
+        courses[event["supplier_id"], event["properties"]["ticket_id"]].append(event)
+    pairs: list[tuple[Any, Any]] = []
+    for (supplier, _), course in courses.items():
+        opened = [event["occurred_at"] for event in course if event["type"] == "ticket_opened"]
+        resolved = [event["occurred_at"] for event in course if event["type"] == "ticket_resolved"]
+        ended = max(resolved) if resolved and max(resolved) >= max(opened) else None
+        here = ended is not None and period.first <= ended.date() <= period.last
+        if here or period.first <= min(opened).date() <= period.last:
+            pairs.append((raw.of(by, supplier), (min(opened), ended, here)))
+
+    def tell(rows: list[Any]) -> dict[str, Any]:
+        hours = sorted((ended - opened).total_seconds() / 3600 for opened, ended, here in rows if here)
+        began = [ended for opened, ended, _ in rows if period.first <= opened.date() <= period.last]
+        place = 0.9 * (len(hours) - 1)
+        low = int(place)
+        p90 = hours[low] + (place - low) * (hours[min(low + 1, len(hours) - 1)] - hours[low]) if hours else None
+        return {
+            "value": median(hours) if hours else None,
+            "n": len(hours),
+            "p90": p90,
+            "opened": len(began),
+            "still_open": sum(ended is None for ended in began),
+        }
+
+    check(found.ticket_resolution, collect(pairs), tell)
+    assert sum(span.n for span in found.ticket_resolution.spread) == found.ticket_resolution.all.n
+
+
+def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
+    assert found.churn_prediction
+    horizon = timedelta(days=period.horizon)
+    days = sorted(day for day in raw.runs if period.first <= day + horizon <= min(period.last, LAST - timedelta(days=1)))
+    chosen: list[date] = []
+    for day in reversed(days):
+        if not chosen or chosen[-1] - day >= timedelta(days=30):
+            chosen.append(day)
+    assert sorted(chosen) == [one.day for one in found.churn_prediction.days]
+    gone = {event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")}
+    done = defaultdict(set)
+    for row in raw.interventions:
+        if row["status"] == "decided":
+            done[row["supplier_id"]].add(row["decided_on"])
+    predictions = [
+        (
+            raw.of(by, row["supplier_id"], row["calculated_at"]),
+            (
+                round(row["risk"], 4),
+                row["level"],
+                row["supplier_id"] in gone and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon,
+                not any(row["calculated_on"] - horizon <= day < row["calculated_on"] for day in done[row["supplier_id"]]),
+            ),
+        )
+        for row in raw.churn
+        if row["calculated_on"] in chosen
+    ]
+
+    def compare(rows: list[Any], name: str) -> dict[str, Any]:
+        left, warned = [row[2] for row in rows], [row[2] for row in rows if row[1] != "low"]
+        high = [row[2] for row in rows if row[1] == "high"]
+        values = {
+            "n": len(rows),
+            "left": sum(left),
+            "base_rate": mean(left),
+            "auc": one_by_one(rows),
+            "precision_warned": mean(warned),
+            "recall_warned": sum(warned) / sum(left) if any(left) else None,
+            "precision_high": mean(high),
+            "recall_high": sum(high) / sum(left) if any(left) else None,
+        }
+        return {f"{name}.{key}": value for key, value in values.items()}
+
+    def tell(rows: list[Any]) -> dict[str, Any]:
+        return compare(rows, "everyone") | compare([row for row in rows if row[3]], "untouched")
+
+    expected = collect(predictions)
+    for row in found.churn_prediction.rows:
+        expected.setdefault(row.group, [])  # groups in which somebody left who was not judged on the chosen days
+    check(found.churn_prediction, expected, tell)
+    left_here = [at for at in gone.values() if period.first <= at.date() <= period.last]
+    row = found.churn_prediction.all
+    assert row.lead_n + row.unwarned + row.unseen == len(left_here)
+
+
+def one_by_one(rows: list[Any]) -> float | None:
+    """The area under the curve by comparing each leaver with each who stayed."""
+    left, stayed = [row[0] for row in rows if row[2]], [row[0] for row in rows if not row[2]]
+    if len(left) < 5 or len(stayed) < 5:
+        return None
+    return sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed))
