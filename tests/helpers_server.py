@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,9 @@ class Server:
             async with connection(self.database) as conn:
                 return await create_key(conn, scope, name, secret=self.settings.secret)
 
-        return asyncio.run(make())
+        # in a thread: Playwright's synchronous API keeps a loop running in this one
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, make()).result()
 
     def client(self, scope: Scope | None = None) -> httpx.Client:
         """A client; with a scope, it sends a new key of it as Bearer."""

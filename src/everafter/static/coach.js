@@ -90,7 +90,7 @@ class EverafterCoach extends HTMLElement {
   #mode = "closed"; // peek: only the card, as it is new; open: all
   #later; // the card asks when to come again
   #away; // nobody is signed in, or the coach is not for them
-  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #keys = {};
+  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken; #keys = {};
   #button; #panel; #live;
 
   constructor() {
@@ -118,9 +118,8 @@ class EverafterCoach extends HTMLElement {
       delete this[name];
       this[name] = value;
     }
-    const { signal } = (this.#listeners = new AbortController()), on = (target, name, when) => target?.addEventListener(name, (event) => when(event) && this.refresh(), { signal });
-    on(window.navigation, "currententrychange", () => !this.hasAttribute("page"));
-    on(window, "popstate", () => !this.hasAttribute("page"));
+    const { signal } = (this.#listeners = new AbortController()), on = (target, name, when) => target.addEventListener(name, (event) => when(event) && this.refresh(), { signal });
+    on(window.navigation ?? window, window.navigation ? "currententrychange" : "popstate", () => !this.hasAttribute("page"));
     on(window, "pageshow", (event) => event.persisted);
     on(window, "online", () => true);
     on(document, "visibilitychange", () => !document.hidden && performance.now() - this.#loadedAt > 60_000);
@@ -135,13 +134,13 @@ class EverafterCoach extends HTMLElement {
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
-    if (name === "page") this.refresh();
+    if (/page|locale/.test(name)) this.refresh();
     else if (this.isConnected) this.#begin();
   }
 
   // Paint at once: the button, and what this tab saw last of a supplier whom the page names.
   #begin() {
-    this.#celebration = this.#call = this.#token = null;
+    this.#celebration = this.#call = this.#token = this.#spoken = null;
     [this.#state, this.#words] = recall(this.#whose) ?? [null, WORDS];
     if (recall("open")) this.#mode = "open";
     this.#render();
@@ -174,9 +173,11 @@ class EverafterCoach extends HTMLElement {
     clearTimeout(this.#timer);
     this.#abort?.abort();
     if (!this.isConnected || !(this.#getToken || this.hasAttribute("token-url"))) return;
-    const { signal } = (this.#abort = new AbortController());
+    const { signal } = (this.#abort = new AbortController()), locale = this.#locale;
+    await this.#told;
+    if (signal.aborted) return;
     try {
-      const { words, celebration, ...state } = await this.#ask("GET", "?" + new URLSearchParams({ page: this.page, locale: this.#locale, words: this.#words === WORDS }), { signal });
+      const { words, celebration, ...state } = await this.#ask("GET", "?" + new URLSearchParams({ page: this.page, locale, words: locale !== this.#spoken }), { signal });
       // Whoever claims it shows it; a hidden tab leaves it to one that is seen.
       const won = celebration && !document.hidden && (await this.#ask("POST", "/celebrations/" + encodeURIComponent(celebration.id)).catch((error) => this.#fail(error)))?.celebrate;
       if (won) this.#celebration = celebration;
@@ -184,6 +185,7 @@ class EverafterCoach extends HTMLElement {
         const news = words || this.#away || JSON.stringify(state) !== JSON.stringify(this.#state);
         this.#state = state;
         this.#words = words ?? this.#words;
+        this.#spoken = locale;
         this.#loadedAt = celebration && document.hidden ? -1e6 : performance.now();
         this.#failures = 0;
         this.#away = this.#calm = false;
@@ -332,20 +334,21 @@ class EverafterCoach extends HTMLElement {
   #answers(card) {
     if (card.kind === "celebration") return [this.#outside("act.main", "certificate", card.certificate_url), this.#word("celebrate_close", () => this.#drop(() => { this.#celebration = null; }))];
     if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall(card.minutes)), this.#word("later", () => this.#drop(() => this.#notice(this.#name({ kind: "no" }))), "act.plain")];
-    const { tip } = this.#state, answer = (answer, until = null) => { this.#state.tip = null; this.#keep(); return this.#send("/tips/" + encodeURIComponent(tip.id), { answer, until }); };
+    const { tip } = this.#state, answer = (answer, until = null) => { this.#state.tip = null; this.#keep(); return (this.#told = this.#send("/tips/" + encodeURIComponent(tip.id), { answer, until })); };
     const turn = (later) => { this.#later = later; this.#render(); this.#find(later ? "later_day" : "later").focus(); };
     if (this.#later) return [h("p.label", null, this.#text("remind")), ["day", "week", "season"].map((until) => this.#word("later_" + until, () => this.#drop(() => answer("later", until)))), this.#word("back", () => turn(false), "act.plain")];
-    return [this.#link("act.main", "do", tip.id, tip.action, () => { const told = answer("do"); this.#drop(); return told; }), this.#word("later", () => turn(true)), this.#word("never", () => this.#drop(() => answer("never")), "act.plain")];
+    return [this.#link("act.main", "do", tip.id, tip.action, () => this.#drop(() => answer("do"))), this.#word("later", () => turn(true)), this.#word("never", () => this.#drop(() => answer("never")), "act.plain")];
   }
 
   // The card has its answer and goes; the focus stays near, and the next one waits for the next page.
   #drop(change) {
     this.#notice();
     this.#calm = true;
-    change?.();
+    const told = change();
     this.#later = false;
     this.#render();
     (this.#panel.hidden ? this.#button : this.#panel).focus();
+    return told;
   }
 
   #checklist(list) {
