@@ -39,7 +39,7 @@ def parse_view(params: Mapping[str, str]) -> View:
     Raises:
         InputError: a period that is not offered.
     """
-    days = params.get("days", "") or str(View.days)
+    days = params.get("days", "") or str(View().days)
     if days not in {str(offered) for offered in PERIODS}:
         raise InputError(f"days: {days[:20]!r} is not one of {', '.join(map(str, PERIODS))}")
     vendor, plan = (params.get(name, "").replace("\0", "")[:100] for name in ("vendor", "plan"))
@@ -171,7 +171,7 @@ def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | N
 
 def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
     """The cohorts' times to the first form, a row each: a line from the quarter to three quarters, a dot at the half."""
-    left, right, top, row_height = 92.0, width - 20.0, 8.0, 26.0
+    left, right, top, row_height = 104.0, width - 20.0, 8.0, 26.0
     bottom = top + row_height * len(cohorts)
     marks = [
         day for c in cohorts for day in (c.first_form.quarter, c.first_form.value, c.first_form.three_quarters) if day is not None

@@ -193,7 +193,7 @@ async def record_reached(
     rows = [row for row in rows if row.get("onboarding_news", True)]
     if not rows:
         return []
-    frame = pl.concat([frame_of(row) for row in rows])
+    frame = frame_of(*rows)
     kept = find_progress(frame, playbook, as_of)
     if not kept.is_empty():
         await conn.execute(

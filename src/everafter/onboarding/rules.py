@@ -291,12 +291,12 @@ def tell_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.Da
     return frame.with_columns(news.alias("onboarding_news"))
 
 
-def frame_of(row: Mapping[str, Any]) -> pl.DataFrame:
-    """One judged row as a frame of the registered types again, with all that this slice asks for."""
+def frame_of(*rows: Mapping[str, Any]) -> pl.DataFrame:
+    """Judged rows as a frame of the registered types again, with all that this slice asks for."""
     times = dict.fromkeys([*ACTION_TIMES.values(), *MILESTONE_TIMES.values(), "activated_at", "added_at"], TIME)
     masks = dict.fromkeys(["recorded", "clients_added", "onboarding_kept", "onboarding_actions", "onboarding_asked"], pl.Int64())
     schema: dict[str, Any] = {"supplier_id": pl.String(), **SIGNAL_SCHEMA, **times, **masks}
-    return pl.DataFrame([{name: row.get(name) for name in schema}], schema=schema)
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 
 def celebration_of(playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en") -> Celebration | None:
