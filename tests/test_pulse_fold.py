@@ -45,6 +45,7 @@ def _events(draw: st.DrawFn) -> Event:
             _bare,
             st.sampled_from(["client_added", "client_active", "client_archived", "client_lost", "form_sent", "form_completed"]),
             st.sampled_from(["journey_email_sent", "journey_email_opened", "feature_used", "ticket_opened", "ticket_resolved"]),
+            st.sampled_from(["ticket_opened", "ticket_replied", "ticket_waiting", "ticket_resumed", "ticket_resolved"]),
             st.just("usage_reported"),
         )
     )
