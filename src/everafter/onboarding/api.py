@@ -8,8 +8,7 @@ from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import Meta
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
@@ -29,7 +28,7 @@ from everafter.onboarding.rules import answer_of, check_done_at, check_milestone
 from everafter.playbook.model import Playbook
 
 TAGS = ["Success"]
-LanguageTag = Annotated[str, Meta(max_length=35, description="BCP 47; default: the playbook's own.", examples=["de"])]
+LanguageTag = Annotated[str, QueryParameter(max_length=35, description="BCP 47, such as `de`; default: the playbook's own.")]
 
 
 @post(
@@ -91,7 +90,7 @@ async def get_onboarding(
     conn: NamedDependency[Connection],
     state: State,
     supplier_id: FromPath[UUID],
-    language: FromQuery[LanguageTag] = "en",
+    language: LanguageTag = "en",
 ) -> OnboardingAnswer:
     """Its steps with their days and actions, as of now. Titles and hints are in `language` where the playbook has it."""
     row = await state.live.judge(str(supplier_id))
