@@ -16,7 +16,7 @@ from everafter.recommendations.effects_rules import add_all_trades, settle
 from everafter.recommendations.mail_rules import advise_letters, choose_letters, write_steps
 from everafter.recommendations.model import ADVICE_SCHEMA, SETTLE_AFTER_DAYS, Settled
 
-_COUPLES_OF_A_LETTER = 40
+_COUPLES_OF_A_LETTER = 20  # the nearest weddings: reading them is most of the cost of a letter, 0.4 ms each
 _RUN_WITHIN_DAYS = 7  # a run missed for so long is not waited for
 _COUNTED_DAYS = 365  # what worked longer ago may work no more
 _KEPT_DAYS = 400
