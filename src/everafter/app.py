@@ -47,6 +47,7 @@ FACES = (
     "everafter.recommendations.api",
     "everafter.recommendations.pages",
     "everafter.support.api",
+    "everafter.support.manage_pages",
     "everafter.tickets.api",
     "everafter.tickets.pages",
 )

@@ -51,7 +51,7 @@ async def reschedule_call(
     if asked == before.starts_at:
         return before
     own = await list_own_quarters(conn, before)
-    kind = _type_of(before)
+    kind = type_of(before)
     slot = await take(conn, before.contact, kind, call_id, asked, now, moving=before, own=own)
     await update_call_time(conn, before, slot.starts_at, slot.ends_at, slot.advisor.id)
     kept = held_quarters(slot.advisor, slot.starts_at, kind) if slot.advisor.id == before.csm_id else []
@@ -112,7 +112,7 @@ async def record_outcome(
     await update_call_outcome(conn, call, outcome, clean_words(notes) or call.notes)
 
 
-def _type_of(call: BookedCall) -> CallType:
+def type_of(call: BookedCall) -> CallType:
     """Its kind, with the length it was booked with."""
     minutes = int((call.ends_at - call.starts_at).total_seconds() // 60)
     try:

@@ -1,0 +1,207 @@
+"""The page of one call, for its supplier: the link in the confirmation opens it, and whoever has the link may move or cancel.
+
+Looking changes nothing: mail scanners open every link. What changes something is a form.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from litestar import Response, Router, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from everafter.core.db import Connection
+from everafter.core.errors import ConflictError, EverafterError, UnprocessableError
+from everafter.core.pages import page, see_other
+from everafter.core.settings import Settings
+from everafter.core.web import AnyRequest
+from everafter.mail.rules import sender_of
+from everafter.support.booking import find_slots
+from everafter.support.changes import cancel_call, reschedule_call, type_of
+from everafter.support.ics import read_manage_token
+from everafter.support.manage_rules import list_free_days, say_span, say_state, say_zone, utc
+from everafter.support.model import CALL_TYPES, HORIZON_DAYS, BookedCall
+from everafter.support.notices import ics_link
+from everafter.support.queries import get_booked_call
+from everafter.support.rules import find_zone, unknown_zone
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+_LOOK_DAYS = 21
+_SAID = {
+    "taken": "That time has just been taken. These are free:",
+    "past": "That time is over. These are free:",
+    "too_soon": "That is too soon: your advisor has to see it two hours ahead. These are free:",
+    "too_far": f"That is too far off: calls are booked at most {HORIZON_DAYS} days ahead. These are free:",
+    "unreadable": "That time could not be read. These are free:",
+}
+
+
+@get("/calls/{token:str}")
+async def show_call(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+    """The call, and free times it could move to; with `at` the question whether it shall."""
+    call = await _find(conn, state.settings, token)
+    if call is None:
+        return _nowhere(request)
+    asked = request.query_params
+    done = asked.get("done", "")
+    return await _show(
+        request, conn, token, call, begin=_read_day(asked.get("from")), chosen=_read_time(asked.get("at")), done=done
+    )
+
+
+@post("/calls/{token:str}/move", status_code=303, request_max_body_size=16_384)
+async def move_call(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+    """Move it to `starts_at`. Sent twice it is one move."""
+    call = await _find(conn, state.settings, token)
+    if call is None:
+        return _nowhere(request)
+    starts_at = _read_time(str((await request.form()).get("starts_at", "")))
+    if starts_at is None:
+        return await _show(request, conn, token, call, trouble="unreadable", status=422)
+    try:
+        async with conn.transaction():
+            await reschedule_call(conn, state.settings, call.contact.id, call.id, starts_at, datetime.now(UTC))
+    except (ConflictError, UnprocessableError) as error:
+        return await _show(request, conn, token, call, begin=starts_at.date(), trouble=_reason(error), status=error.status)
+    return see_other(f"/calls/{token}?done=moved")
+
+
+@post("/calls/{token:str}/cancel", status_code=303, request_max_body_size=16_384)
+async def cancel(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+    """Cancel it. Sent twice it is one cancellation."""
+    call = await _find(conn, state.settings, token)
+    if call is None:
+        return _nowhere(request)
+    reason = str((await request.form()).get("reason", ""))[:500]
+    try:
+        async with conn.transaction():
+            await cancel_call(conn, state.settings, call.contact.id, call.id, datetime.now(UTC), reason=reason)
+    except ConflictError as error:
+        return await _show(request, conn, token, call, trouble=_reason(error), status=error.status)
+    return see_other(f"/calls/{token}")
+
+
+async def _find(conn: Connection, settings: Settings, token: str) -> BookedCall | None:
+    found = read_manage_token(settings.secret, token)
+    if found is None:
+        return None
+    try:
+        return await get_booked_call(conn, *found)
+    except EverafterError:  # erased since
+        return None
+
+
+async def _show(
+    request: AnyRequest,
+    conn: Connection,
+    token: str,
+    call: BookedCall,
+    *,
+    begin: date | None = None,
+    chosen: datetime | None = None,
+    done: str = "",
+    trouble: str = "",
+    status: int = 200,
+) -> Response[Any]:
+    settings: Settings = request.app.state.settings
+    now, zone = datetime.now(UTC), find_zone(call.contact.timezone)
+    standing = say_state(call, now)
+    view: dict[str, Any] = {"days": [], "later": None, "chosen": None, "begin": begin}
+    if standing == "coming":
+        view |= await _times(conn, call, begin, chosen, now)
+        if chosen and chosen != call.starts_at and not view["chosen"]:
+            trouble = trouble or "taken"
+    title = CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " ").capitalize()
+    sender = sender_of(settings.smtp_url, settings.base_url)
+    return page(
+        request,
+        "support/templates/call.html",
+        status_code=status,
+        headers=_HEADERS,
+        token=token,
+        call=call,
+        title=title,
+        when=say_span(call.starts_at, call.ends_at, zone),
+        zone=say_zone(zone, call.starts_at),
+        lost_zone=unknown_zone(call.contact.timezone) or (None if call.contact.timezone else ""),
+        standing=standing,
+        moved=done == "moved" and standing == "coming" and call.sequence > 0,
+        trouble=_SAID.get(trouble, _SAID["taken"]) if trouble and standing == "coming" else "",
+        ics=ics_link(settings, call.contact.id, call.id).removeprefix(settings.base_url),
+        sender=sender.display_name or sender.addr_spec,
+        sender_email=sender.addr_spec,
+        **view,
+    )
+
+
+async def _times(conn: Connection, call: BookedCall, begin: date | None, chosen: datetime | None, now: datetime) -> dict[str, Any]:
+    """Free times from `begin` on; where there are none for three weeks, the next that there are."""
+    zone = find_zone(call.contact.timezone)
+    start = max(datetime.combine(begin, time(), zone).astimezone(UTC), now) if begin else now
+    start = min(start, now + timedelta(days=HORIZON_DAYS - 1))
+    kind = type_of(call)
+    slots = await find_slots(conn, call.contact, kind, start, now, days=_LOOK_DAYS, moving=call)
+    if not slots:
+        slots = await find_slots(conn, call.contact, kind, start, now, days=HORIZON_DAYS, moving=call)
+    slots = [slot for slot in slots if slot.starts_at != call.starts_at]
+    days, later = list_free_days(slots, zone, call.csm_email)
+    if later is None and days:
+        later = days[-1].day + timedelta(days=1)
+        beyond = datetime.combine(later, time(), zone).astimezone(UTC)
+        if not await find_slots(conn, call.contact, kind, beyond, now, days=HORIZON_DAYS, limit=1, moving=call):
+            later = None
+    one = None
+    if chosen and chosen != call.starts_at:
+        exact = await find_slots(conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call)
+        if exact and exact[0].starts_at == chosen:
+            slot = exact[0]
+            one = {
+                "value": utc(slot.starts_at),
+                "when": say_span(slot.starts_at, slot.ends_at, zone),
+                "zone": say_zone(zone, slot.starts_at),
+                "csm": slot.advisor.name,
+                "another": slot.advisor.email != call.csm_email,
+            }
+    return {"days": days, "later": later, "chosen": one}
+
+
+def _nowhere(request: AnyRequest) -> Response[Any]:
+    sender = sender_of(request.app.state.settings.smtp_url, request.app.state.settings.base_url)
+    return page(
+        request,
+        "support/templates/no_call.html",
+        status_code=404,
+        headers=_HEADERS,
+        sender=sender.display_name or sender.addr_spec,
+        sender_email=sender.addr_spec,
+    )
+
+
+def _reason(error: EverafterError) -> str:
+    return str(error.extra.get("reason", "taken"))
+
+
+def _read_time(text: str | None) -> datetime | None:
+    """An instant, as this page's own links and forms write it."""
+    try:
+        value = datetime.fromisoformat(text or "")
+        return value.astimezone(UTC) if value.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read_day(text: str | None) -> date | None:
+    try:
+        day = date.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return day if 2000 < day.year < 2200 else None
+
+
+handlers = [Router(path="/", route_handlers=[show_call, move_call, cancel], include_in_schema=False)]

@@ -1,0 +1,88 @@
+"""What the page of one call shows: its own time, and free ones by day, on the supplier's clocks. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from everafter.support.model import BookedCall, Slot
+
+SHOWN_DAYS = 7
+MANY_TIMES = 16
+"""A day with more shows only its whole and half hours: forty times side by side are no help."""
+
+
+class FreeTime(Struct, frozen=True):
+    """One time to choose: how the clock shows it, and the instant (ISO 8601 in UTC)."""
+
+    label: str
+    value: str
+    with_whom: str
+
+
+class FreeDay(Struct, frozen=True):
+    """A day with times to choose."""
+
+    title: str
+    day: date
+    times: list[FreeTime]
+
+
+def list_free_days(slots: Sequence[Slot], zone: ZoneInfo, known: str) -> tuple[list[FreeDay], date | None]:
+    """The first days that have free times, and from which day on there are more (null: no more among `slots`).
+
+    A clock time that comes twice on a day, as the clocks go back, is told apart by the zone's abbreviation. with_whom is empty
+    for the advisor whose address is `known`.
+    """
+    days: dict[date, list[tuple[datetime, Slot]]] = {}
+    for slot in slots:
+        local = slot.starts_at.astimezone(zone)
+        days.setdefault(local.date(), []).append((local, slot))
+    shown: list[FreeDay] = []
+    for day, free in list(days.items())[:SHOWN_DAYS]:
+        found = [one for one in free if len(free) <= MANY_TIMES or one[0].minute % 30 == 0]
+        twice = Counter(f"{local:%H:%M}" for local, _ in found)
+        times = [
+            FreeTime(
+                f"{local:%H:%M}" + (f" {local:%Z}" if twice[f"{local:%H:%M}"] > 1 else ""),
+                utc(slot.starts_at),
+                "" if slot.advisor.email == known else slot.advisor.name,
+            )
+            for local, slot in found
+        ]
+        shown.append(FreeDay(say_day(day), day, times))
+    more = list(days)[SHOWN_DAYS] if len(days) > SHOWN_DAYS else None
+    return shown, more
+
+
+def say_state(call: BookedCall, now: datetime) -> str:
+    """`cancelled`, `over`, or `coming`."""
+    return "cancelled" if call.cancelled else "over" if call.starts_at <= now else "coming"
+
+
+def say_span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    """`Tuesday 24 November 2026, 14:30–14:45`."""
+    begin, until = start.astimezone(zone), end.astimezone(zone)
+    return f"{say_day(begin.date())} {begin.year}, {begin:%H:%M}–{until:%H:%M}"
+
+
+def say_day(day: date) -> str:
+    """`Tuesday 24 November`."""
+    return f"{day:%A} {day.day} {day:%B}"
+
+
+def say_zone(zone: ZoneInfo, at: datetime) -> str:
+    """`Europe/Berlin, UTC+1`; UTC alone for itself."""
+    offset = at.astimezone(zone).utcoffset() or timedelta()
+    minutes = int(offset.total_seconds() // 60)
+    if zone.key == "UTC":
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{zone.key.replace('_', ' ')}, UTC{'−' if minutes < 0 else '+'}{hours}{f':{rest:02d}' if rest else ''}"
+
+
+def utc(instant: datetime) -> str:
+    """`2026-11-24T14:30:00Z`."""
+    return instant.isoformat().replace("+00:00", "Z")
