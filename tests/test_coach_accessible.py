@@ -158,7 +158,7 @@ def test_with_the_systems_own_few_colours_all_can_be_told_apart(visit: Visit) ->
     page = bring(visit, "tip in the panel", forced_colors="active")
     borders = (
         coach(page)
-        .locator(".panel, .opener, .act:not(.plain), .did")
+        .locator(".sheet, .opener, .act:not(.plain), .did")
         .evaluate_all(
             "all => all.map((one) => [one.className, getComputedStyle(one).borderTopWidth, getComputedStyle(one).borderTopColor])"
         )

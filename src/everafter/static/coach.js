@@ -1,9 +1,8 @@
 // <everafter-coach>: a calm button, one card at a time, the checklist, a call in two clicks. See docs/coach.md.
-// Nothing inline, and what comes from outside is set as text.
 
 const HERE = new URL(import.meta.url).origin;
 // Until the server has told its words (coach/words.toml).
-const WORDS = { coach: "Your coach", close: "Close", loading: "One moment …", offline: "Your coach cannot be reached just now. It keeps trying." };
+const WORDS = { coach: "Your coach", close: "Close", offline: "Your coach cannot be reached just now. It keeps trying." };
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
@@ -23,16 +22,18 @@ button, a, input { font: inherit; color: inherit; }
 .hush { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .small, .label { font-size: .875em; color: var(--quiet); }
 .label { font-weight: 600; color: var(--accent); flex-basis: 100%; }
-.opener { position: relative; display: flex; justify-content: center; align-items: center; width: 56px; height: 56px; padding: 0; border: 1px solid var(--line); border-radius: 50%; background: var(--surface); color: var(--accent); cursor: pointer; }
+.opener { position: relative; display: flex; justify-content: center; align-items: center; width: 56px; height: 56px; padding: 0; border-radius: 50%; color: var(--accent); cursor: pointer; }
 .track { position: absolute; inset: 2px; border-radius: 50%; background: conic-gradient(var(--accent) var(--done), var(--line) 0); mask: radial-gradient(closest-side, #0000 calc(100% - 3px), #000 0); }
 .ring { width: 17px; height: 17px; border: 2px solid; border-radius: 50%; } .ring + .ring { margin-inline-start: -7px; }
 .dot { position: absolute; inset-block-start: 1px; inset-inline-end: 1px; width: 14px; height: 14px; border-radius: 50%; background: var(--new); border: 2px solid var(--surface); }
-.panel { position: absolute; inset-block-end: 68px; inset-inline-end: 0; display: flex; flex-direction: column; width: min(380px, 100vw - 2 * var(--gap)); max-height: calc(100dvh - 84px - 2 * var(--gap)); background: var(--surface); border: 1px solid var(--line); border-radius: var(--radius); }
-.opener, .panel { box-shadow: 0 2px 6px #0002, 0 10px 40px #0003; }
-.open:not(:has(.booked, .nothing)) { height: 600px; }
-.panel:focus:not(:focus-visible) { outline: none; }
-.head { display: flex; align-items: center; padding-block: 6px 2px; padding-inline: 18px 6px; }
-.head h2 { flex: 1; }
+.panel, .sheet { display: flex; flex-direction: column; justify-content: end; }
+.panel { position: absolute; inset-block-end: 68px; inset-inline-end: 0; width: min(380px, 100vw - 2 * var(--gap)); height: min(600px, 100dvh - 84px - 2 * var(--gap)); pointer-events: none; outline: none; }
+.sheet { min-height: 0; border-radius: var(--radius); pointer-events: auto; }
+.opener, .sheet { background: var(--surface); border: 1px solid var(--line); box-shadow: 0 2px 6px #0002, 0 10px 40px #0003; }
+.open .sheet:not(:has(.booked, .nothing)) { flex: 1; }
+.panel:focus-visible .sheet { outline: 2px solid var(--accent); }
+.head { display: flex; align-items: center; padding: 6px 6px 2px; }
+.head h2 { flex: 1; margin-inline-start: 12px; }
 .icon { width: 44px; height: 44px; padding: 0; border: 0; border-radius: 10px; background: none; color: var(--quiet); font-size: 1.4em; line-height: 1; cursor: pointer; }
 .scroll { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 0 18px 16px; display: grid; gap: 16px; align-content: start; grid: auto-flow max-content / minmax(0, 1fr); }
 .card, .inside { display: grid; gap: 7px; }
@@ -54,13 +55,13 @@ progress { width: 100%; accent-color: var(--accent); }
 .tick { flex: none; width: 20px; height: 20px; border: 2px solid var(--line); border-radius: 50%; font: 700 12px/16px sans-serif; text-align: center; }
 .did { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 .inside { padding-block-end: 12px; padding-inline-start: 28px; } .place { display: inline-block; padding-block: 11px; margin-block: -11px; color: var(--accent); text-underline-offset: 2px; }
-.days { display: flex; gap: 6px; overflow-x: auto; padding: 3px; } .days .act { flex: none; }
+.days { display: flex; gap: 6px; overflow-x: auto; padding: 3px; } .day { flex: none; }
 .times { display: grid; grid-template-columns: repeat(auto-fill, minmax(5em, 1fr)); gap: 6px; } .slot { padding-inline: 0; white-space: nowrap; }
 input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--quiet); border-radius: 8px; background: var(--surface); }
 .foot { border-block-start: 1px solid var(--line); padding: 4px 6px; }
 .sky { position: fixed; inset: 0; overflow: hidden; pointer-events: none; } i { position: absolute; width: 9px; height: 14px; border-radius: 2px; background: var(--accent); }
-i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e8597c; height: 9px; border-radius: 50%; }
-@media (prefers-reduced-motion: no-preference) { .panel { animation: in .16s ease-out; } @keyframes in { from { opacity: 0; transform: translateY(8px); } } }
+i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e8597c; }
+@media (prefers-reduced-motion: no-preference) { .panel { animation: in .16s ease-out; } @keyframes in { from { opacity: 0; } } }
 @media (forced-colors: active) { .dot, .did, [aria-pressed=true] { forced-color-adjust: none; background: Highlight; color: HighlightText; } }
 @media print { :host { display: none; } }
 `);
@@ -90,7 +91,7 @@ class EverafterCoach extends HTMLElement {
   #mode = "closed"; // peek: only the card, as it is new; open: all
   #later; // the card asks when to come again
   #away; // nobody is signed in, or the coach is not for them
-  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken; #keys = {};
+  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken;
   #button; #panel; #live;
 
   constructor() {
@@ -278,19 +279,19 @@ class EverafterCoach extends HTMLElement {
     this.#said = name;
   }
 
-  // Anew each time; focus, scroll and what was folded out stay.
+  // Anew each time, for old boxes would jump; focus, scroll and folds stay.
   #fill(open, card) {
     const panel = this.#panel, at = this.shadowRoot.activeElement?.dataset.k, folds = [...panel.querySelectorAll("details")].map((one) => [one.dataset.k, one.open]);
     const top = panel.querySelector(".scroll")?.scrollTop, call = this.#call;
     panel.classList.toggle("open", open);
     panel.setAttribute("role", open ? "dialog" : "region");
     panel.setAttribute("lang", this.#state?.locale ?? "en");
-    panel.replaceChildren(
+    panel.replaceChildren(h("div.sheet", null,
       h("header.head", null, call && !call.booked && this.#act("icon", "‹", "back", () => { this.#call = null; this.#render(); panel.focus(); }, { "aria-label": this.#text("back") }),
         h(open ? "h2" : "h2.label", { id: "name" }, this.#text(call ? (call.booked ? "booked_title" : "pick_time") : open ? "coach" : card.kind + "_label")),
         this.#act("icon", "×", "close", () => this.close(true), { "aria-label": this.#text("close") })),
       h("div.scroll", null, call ? this.#callView(call) : open ? this.#home(card) : this.#cardView(card)),
-      open && !call && this.#state && card?.kind !== "help" ? h("div.foot", null, this.#act("act.plain", this.#text("talk"), "talk", () => this.#startCall())) : "");
+      open && !call && this.#state && card?.kind !== "help" && h("div.foot", null, this.#act("act.plain", this.#text("talk"), "talk", () => this.#startCall()))));
     for (const [key, was] of folds) { const one = this.#find(key); if (one) one.open = was; }
     panel.querySelector(".scroll").scrollTop = top ?? 0;
     if (at && !this.#button.matches(":focus")) (this.#find(at) ?? panel).focus();
@@ -305,7 +306,7 @@ class EverafterCoach extends HTMLElement {
     const href = this.#address(url);
     return href && h("a." + kind, { href, "data-k": key, click: (event) => {
       const told = tell?.();
-      if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       if (innerWidth < 500) this.close(false);
       if (this.#emit("action", { id, url })) Promise.race([told, wait(700)]).then(() => location.assign(href));
@@ -333,7 +334,7 @@ class EverafterCoach extends HTMLElement {
 
   #answers(card) {
     if (card.kind === "celebration") return [this.#outside("act.main", "certificate", card.certificate_url), this.#word("celebrate_close", () => this.#drop(() => { this.#celebration = null; }))];
-    if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall(card.minutes)), this.#word("later", () => this.#drop(() => this.#notice(this.#name({ kind: "no" }))), "act.plain")];
+    if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall()), this.#word("later", () => this.#drop(() => this.#notice(this.#name({ kind: "no" }))), "act.plain")];
     const { tip } = this.#state, answer = (answer, until = null) => { this.#state.tip = null; this.#keep(); return (this.#told = this.#send("/tips/" + encodeURIComponent(tip.id), { answer, until })); };
     const turn = (later) => { this.#later = later; this.#render(); this.#find(later ? "later_day" : "later").focus(); };
     if (this.#later) return [h("p.label", null, this.#text("remind")), ["day", "week", "season"].map((until) => this.#word("later_" + until, () => this.#drop(() => answer("later", until)))), this.#word("back", () => turn(false), "act.plain")];
@@ -370,19 +371,11 @@ class EverafterCoach extends HTMLElement {
         h("div.inside", null, h("p", null, body), h("p.small", null, reason), h("div.acts", null, this.#link("act", "go " + id, id, action, () => this.#send("/steps/" + encodeURIComponent(id))))))))));
   }
 
-  #startCall(minutes) {
+  async #startCall() {
     this.#notice();
-    this.#call = { minutes, topic: "" };
+    const call = (this.#call = { topic: "" });
     this.open();
-    this.#listTimes(0);
-  }
-
-  async #listTimes(page) {
-    const call = Object.assign(this.#call, { page, slots: null, message: null, broken: false, day: null });
-    this.#render();
-    try {
-      Object.assign(call, await this.#ask("GET", "/slots?" + new URLSearchParams({ days: 14, ...(page && { from: new Date(Date.now() + page * 1.2096e9).toISOString() }) })));
-    } catch (error) {
+    try { Object.assign(call, await this.#ask("GET", "/slots?days=31")); } catch (error) {
       this.#fail(error);
       call.broken = true;
     }
@@ -390,20 +383,18 @@ class EverafterCoach extends HTMLElement {
   }
 
   #callView(call) {
-    if (call.booked) return this.#bookedView(call.booked, call.booked.timezone ?? call.timezone);
-    if (call.broken) return [h("p", { role: "alert" }, this.#text("error")), h("div.acts", null, this.#word("try_again", () => this.#listTimes(call.page), "act.main"))];
+    if (call.booked) return this.#bookedView(call.booked);
+    if (call.broken) return [h("p", { role: "alert" }, this.#text("error")), this.#word("try_again", () => this.#startCall())];
     if (!call.slots) return h("p.small", { role: "status" }, this.#text("loading"));
     const days = {};
     for (const slot of call.slots) (days[this.#date(slot.starts_at, { weekday: "short", day: "numeric", month: "short" }, call.timezone)] ??= []).push(slot);
     const names = Object.keys(days), shown = days[call.day] ? call.day : names[0];
-    const turn = (key, page) => this.#word(key, () => { this.#panel.focus(); this.#listTimes(page); }, "act.plain");
     return [
       h("p.small", null, this.#text("times_in", { minutes: call.minutes, zone: call.timezone.replace(/_/g, " ") })),
       h("label.small", null, this.#text("call_topic"), h("input", { maxlength: 500, "data-k": "topic", value: call.topic, input: (event) => { call.topic = event.target.value; } })),
       call.message && h("p", { role: "alert" }, call.message),
       shown ? h("div.days", { role: "group", "aria-label": this.#text("pick_time") }, names.map((day) => this.#act("act.day", day, "day " + day, () => { call.day = day; this.#render(); }, { "aria-pressed": String(day === shown) }))) : h("p", null, this.#text("no_times")),
-      shown && h("div.times", { role: "group", "aria-label": shown }, days[shown].map((slot) => this.#act("act.slot", this.#time(slot.starts_at, call.timezone), slot.starts_at, () => this.#book(call, slot.starts_at), { "aria-disabled": call.busy && "true", "aria-busy": call.busy === slot.starts_at && "true" }))),
-      h("div.acts", null, call.page > 0 && turn("earlier_times", call.page - 1), call.page < 5 && turn("more_times", call.page + 1)),
+      shown && h("div.times", { role: "group", "aria-label": shown }, days[shown].map((slot) => this.#act("act.slot", this.#date(slot.starts_at, { timeStyle: "short" }, call.timezone), slot.starts_at, () => this.#book(call, slot.starts_at), { "aria-disabled": call.busy && "true", "aria-busy": call.busy === slot.starts_at && "true" }))),
     ];
   }
 
@@ -413,7 +404,7 @@ class EverafterCoach extends HTMLElement {
     Object.assign(call, { busy: starts_at, message: null });
     this.#live.textContent = this.#text("booking");
     this.#render();
-    const body = { starts_at, topic: call.topic.trim() || null }, key = (this.#keys[JSON.stringify(body)] ??= crypto.getRandomValues(new Uint32Array(4)).join("-"));
+    const body = { starts_at, topic: call.topic.trim() || null }, key = (call[JSON.stringify(body)] ??= crypto.getRandomValues(new Uint32Array(4)).join("-"));
     try {
       for (let round = 0; !call.booked; round++) {
         call.booked = await this.#ask("POST", "/calls", { key, body }).catch((error) => { if (round > 4 || error.answer?.code !== "idempotency_in_flight") throw error; });
@@ -423,7 +414,7 @@ class EverafterCoach extends HTMLElement {
     } catch (error) {
       const slots = error.answer?.next_free;
       call.message = this.#text(!slots ? "error" : error.status === 409 ? "time_taken" : "time_impossible");
-      if (slots) Object.assign(call, { slots, day: null });
+      if (slots) call.slots = slots;
       else this.#fail(error);
     }
     call.busy = null;
@@ -433,12 +424,11 @@ class EverafterCoach extends HTMLElement {
     if (call.booked) this.#panel.focus();
   }
 
-  #bookedView({ starts_at, csm, ics_url, manage_url }, zone) {
-    return h("div.card.booked", null, h("h3", null, this.#date(starts_at, { weekday: "long", day: "numeric", month: "long" }, zone) + ", " + this.#time(starts_at, zone)),
+  #bookedView({ starts_at, timezone, csm, ics_url, manage_url }) {
+    return h("div.card.booked", null, h("h3", null, this.#date(starts_at, { dateStyle: "full", timeStyle: "short" }, timezone)),
       h("p", null, this.#text("booked_body", csm)), h("div.acts", null, this.#outside("act.main", "add_to_calendar", ics_url), this.#outside("act", "change_call", manage_url)));
   }
 
-  #time(at, zone) { return this.#date(at, { hour: "numeric", minute: "2-digit" }, zone); }
   #date(at, form, zone) {
     const spoken = this.#state?.locale ?? "en", asked = this.#locale;
     for (const locale of [asked.startsWith(spoken) ? asked : spoken, "en"]) for (const timeZone of [zone, "UTC"])
