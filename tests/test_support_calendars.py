@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -204,7 +205,7 @@ def test_merged_times_cover_the_same_minutes(pieces: list[tuple[int, int]]) -> N
     minutes = {a + n for a, b in pieces for n in range(b)}
     assert {int((one.starts_at - START).total_seconds() // 60) + n for one in merged
             for n in range(int((one.ends_at - one.starts_at).total_seconds() // 60))} == minutes  # fmt: skip
-    assert all(first.ends_at < second.starts_at for first, second in zip(merged, merged[1:], strict=False))
+    assert all(first.ends_at < second.starts_at for first, second in pairwise(merged))
 
 
 # ── in a process of its own ───────────────────────────────────────────────────────────────────────────────────────────

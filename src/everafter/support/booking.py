@@ -139,8 +139,7 @@ def answer_slots(slots: Sequence[Slot], timezone: str | None = None) -> list[Slo
     advisors = {slot.advisor.id: slot.advisor for slot in slots}
     answers = {identity: CsmAnswer(advisor.name, advisor.email) for identity, advisor in advisors.items()}
     return [
-        SlotAnswer(s.starts_at, s.ends_at, answers[s.advisor.id], s.starts_at.astimezone(zone).isoformat() if zone else None)
-        for s in slots
+        SlotAnswer(s.starts_at, s.ends_at, answers[s.advisor.id], s.starts_at.astimezone(zone) if zone else None) for s in slots
     ]
 
 

@@ -288,7 +288,7 @@ class SlotAnswer(Struct, frozen=True):
     starts_at: datetime
     ends_at: datetime
     csm: CsmAnswer
-    local: str | None = None
+    local: datetime | None = None
 
 
 class SlotsAnswer(Struct, frozen=True):

@@ -184,13 +184,14 @@ async def remind_hours(settings: Settings) -> tuple[float, ...]:
     """
     path = playbook_path(settings)
     try:
-        return await asyncio.to_thread(_read_hours, settings, path, path.stat().st_mtime_ns)
+        known = path.stat()
+        return await asyncio.to_thread(_read_hours, settings, path, (known.st_mtime_ns, known.st_size))
     except (EverafterError, OSError):
         return tuple(Support().remind_hours)
 
 
 @lru_cache(8)
-def _read_hours(settings: Settings, path: Path, changed_ns: int) -> tuple[float, ...]:
+def _read_hours(settings: Settings, path: Path, state: tuple[int, int]) -> tuple[float, ...]:
     """Kept until the file changes: reading a playbook takes longer than booking a call."""
     return tuple(load_playbook(settings).support.remind_hours)
 
