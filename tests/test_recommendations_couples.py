@@ -50,7 +50,7 @@ def test_a_couple_in_whole_days() -> None:
         "added_at": ago(200),
         "last_active_at": ago(9.9),
         "forms_sent": 3,
-        "forms_waiting": 2,
+        "forms_unanswered": 2,
         "form_sent_at": ago(9.2),
         "emails_unopened": 1,
     }
@@ -61,7 +61,7 @@ def test_a_couple_in_whole_days() -> None:
         "couple": "Emma & Jonas",
         "days_to_wedding": 24,
         "forms_sent": 3,
-        "forms_waiting": 2,
+        "forms_unanswered": 2,
         "form_waiting_days": 9,
         "emails_unopened": 1,
         "days_since_active": 9,
@@ -73,19 +73,19 @@ def test_what_is_not_known_of_a_couple_is_null() -> None:
     [nothing, added] = describe_couples(raw({}, {"added_at": ago(40), "wedding_date": AS_OF.date()}), AS_OF).to_dicts()
     assert {name: nothing[name] for name in COUPLE_SCHEMA if nothing[name] is not None} == {
         "forms_sent": 0,
-        "forms_waiting": 0,
+        "forms_unanswered": 0,
         "emails_unopened": 0,
     }
     assert (added["days_since_active"], added["portal_silent_days"], added["days_to_wedding"]) == (None, 40, 0)
     never_null = {signal.name for signal in COUPLE_SIGNALS if signal.null == "never null"}
-    assert never_null == {"forms_sent", "forms_waiting", "emails_unopened"}
+    assert never_null == {"forms_sent", "forms_unanswered", "emails_unopened"}
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("Emma & Jonas", "Emma & Jonas"),
-        ("{forms_waiting} {couple} {0}", "{forms_waiting} {couple} {0}"),
+        ("{forms_unanswered} {couple} {0}", "{forms_unanswered} {couple} {0}"),
         ("<b onclick=x>Ann</b> & Bo", "<b onclick=x>Ann</b> & Bo"),
         ("👰🏽‍♀️ & 🤵", "👰🏽 ♀️ & 🤵"),
         ("Ann\r\nBcc: all@example.com\u202e", "Ann Bcc: all@example.com"),
@@ -96,8 +96,8 @@ def test_what_is_not_known_of_a_couple_is_null() -> None:
     ],
 )
 def test_any_name_is_said_as_it_is_and_begins_nothing(name: str | None, said: str) -> None:
-    couples = describe_couples(raw({"name": name, "forms_waiting": 1, "form_sent_at": ago(9)}), AS_OF)
-    [row] = recommend(frame({}), policy(a=about("forms_waiting >= 1")), couples).to_dicts()
+    couples = describe_couples(raw({"name": name, "forms_unanswered": 1, "form_sent_at": ago(9)}), AS_OF)
+    [row] = recommend(frame({}), policy(a=about("forms_unanswered >= 1")), couples).to_dicts()
     assert row["title"] == f"Ring {said}"
     assert row["reason"] == f"{said[:1].upper()}{said[1:]} wait 9 days"
     assert row["client_id"] == "c0" and row["action_url"] == "/clients/c0"
@@ -105,13 +105,19 @@ def test_any_name_is_said_as_it_is_and_begins_nothing(name: str | None, said: st
 
 def test_an_id_is_put_into_the_address_so_that_it_stays_one_part() -> None:
     couples = describe_couples(raw({"client_id": "a/../b?c=1 #ü{client_id}"}), AS_OF)
-    [row] = recommend(frame({}), policy(a=about("forms_waiting = 0")), couples).to_dicts()
+    [row] = recommend(frame({}), policy(a=about("forms_unanswered = 0")), couples).to_dicts()
     assert row["action_url"] == "/clients/a%2F..%2Fb%3Fc%3D1%20%23%C3%BC%7Bclient_id%7D"
 
 
 def test_a_couple_without_a_name_in_german() -> None:
     german = Recommendation(
-        "forms_waiting = 0", "Ring {couple}", "Now", "{couple} wait", "Go", "/", translations={"de": {"title": "{couple} wartet"}}
+        "forms_unanswered = 0",
+        "Ring {couple}",
+        "Now",
+        "{couple} wait",
+        "Go",
+        "/",
+        translations={"de": {"title": "{couple} wartet"}},
     )
     [row] = recommend(frame({}), policy(a=german), describe_couples(raw({}), AS_OF), language="de-AT").to_dicts()
     assert (row["title"], row["reason"]) == ("Ein Paar wartet", "Ein Paar wait")
@@ -126,7 +132,7 @@ couple_rows = st.fixed_dictionaries(
         "added_at": st.none() | st.integers(0, 500).map(ago),
         "last_active_at": st.none() | st.integers(0, 300).map(ago),
         "forms_sent": st.integers(0, 4),
-        "forms_waiting": st.integers(0, 3),
+        "forms_unanswered": st.integers(0, 3),
         "form_sent_at": st.none() | st.integers(0, 150).map(ago),
         "emails_unopened": st.integers(0, 5),
         "name": st.none() | st.text(max_size=80),
@@ -137,7 +143,7 @@ couple_rows = st.fixed_dictionaries(
 def plain(couple: dict[str, Any]) -> str | None:
     """The shipped conditions in plain Python, the first that is true."""
     days, wait, silent = (couple[name] for name in ("days_to_wedding", "form_waiting_days", "portal_silent_days"))
-    if days is not None and days <= 3 and couple["forms_waiting"] >= 1:
+    if days is not None and days <= 3 and couple["forms_unanswered"] >= 1:
         return "answers_missing_on_the_eve"
     if wait is not None and days is not None and wait >= 5 and 4 <= days <= 42:
         return "form_late_before_the_day"
@@ -198,8 +204,13 @@ def test_the_neediest_couple_of_each_kind_as_plain_python_finds_it(rows: list[di
 def test_the_eve_of_a_wedding_comes_before_everything() -> None:
     couples = describe_couples(
         raw(
-            {"name": "Emma & Jonas", "wedding_date": AS_OF.date() + timedelta(days=24), "forms_waiting": 1, "form_sent_at": ago(9)},
-            {"name": "Ada & Max", "wedding_date": AS_OF.date() + timedelta(days=1), "forms_waiting": 2, "form_sent_at": ago(2)},
+            {
+                "name": "Emma & Jonas",
+                "wedding_date": AS_OF.date() + timedelta(days=24),
+                "forms_unanswered": 1,
+                "form_sent_at": ago(9),
+            },
+            {"name": "Ada & Max", "wedding_date": AS_OF.date() + timedelta(days=1), "forms_unanswered": 2, "form_sent_at": ago(2)},
         ),
         AS_OF,
     )
@@ -265,7 +276,7 @@ def test_archived_lost_and_past_couples_are_left_out(database: str) -> None:
     )
     found = {row["client_id"]: row for row in read(database, [one]).to_dicts()}
     assert found.keys() == {"open", "today", "dateless", "back"}
-    assert found["open"]["forms_sent"] == 3 and found["open"]["forms_waiting"] == 1 and found["open"]["emails_unopened"] == 1
+    assert found["open"]["forms_sent"] == 3 and found["open"]["forms_unanswered"] == 1 and found["open"]["emails_unopened"] == 1
     assert found["open"]["form_sent_at"] == ago(9) and found["open"]["last_active_at"] == ago(9)
     assert found["today"]["name"] is None and found["back"]["added_at"] == ago(1)
     assert read(database, [one, other])["supplier_id"].n_unique() == 2
@@ -295,7 +306,7 @@ def test_general_advice_stands_without_couples() -> None:
             "t",
             {"default": Segment("All", ["forms"])},
             {},
-            couples={"a": about("forms_waiting >= 1")},
+            couples={"a": about("forms_unanswered >= 1")},
             recommendations={"b": advice("clients_total = 1", "login")},
         ),
     )

@@ -12,7 +12,7 @@ RAW_SCHEMA: dict[str, Any] = {
     "added_at": pl.Datetime("us", "UTC"),
     "last_active_at": pl.Datetime("us", "UTC"),
     "forms_sent": pl.Int64(),
-    "forms_waiting": pl.Int64(),
+    "forms_unanswered": pl.Int64(),
     "form_sent_at": pl.Datetime("us", "UTC"),
     "emails_unopened": pl.Int64(),
 }

@@ -45,7 +45,7 @@ def describe_couples(raw: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         .with_columns(
             pl.Series("couple", names, dtype=pl.String),
             (pl.col("wedding_date") - pl.lit(as_of.date())).dt.total_days().cast(pl.Int64).alias("days_to_wedding"),
-            pl.col("forms_sent", "forms_waiting", "emails_unopened").fill_null(0),
+            pl.col("forms_sent", "forms_unanswered", "emails_unopened").fill_null(0),
             days("form_sent_at").alias("form_waiting_days"),
             days("last_active_at").alias("days_since_active"),
             pl.coalesce(days("last_active_at"), days("added_at")).alias("portal_silent_days"),

@@ -29,7 +29,7 @@ async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: dat
     return await read_copy(
         conn,
         "SELECT c.supplier_id::text, c.client_id, c.name, c.wedding_date, c.added_at, c.last_active_at,"
-        " w.forms_sent, w.forms_waiting, w.form_sent_at, w.emails_unopened"
+        " w.forms_sent, w.forms_unanswered, w.form_sent_at, w.emails_unopened"
         " FROM (SELECT supplier_id, client_id, left(name, 200) AS name, wedding_date,"
         " coalesce(readded_at, added_at) AS added_at, last_active_at,"
         " row_number() OVER (PARTITION BY supplier_id ORDER BY wedding_date, client_id) AS place"
@@ -38,7 +38,7 @@ async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: dat
         " AND (greatest(archived_at, lost_at) IS NULL OR readded_at > greatest(archived_at, lost_at))) c"
         # a look-up by the key for each couple: joining and grouping by couple took twice as long for 3,000 suppliers
         " CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE i.kind = 'form') AS forms_sent,"
-        " count(*) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS forms_waiting,"
+        " count(*) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS forms_unanswered,"
         " min(i.sent_at) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS form_sent_at,"
         " count(*) FILTER (WHERE i.kind = 'journey_email' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS emails_unopened"
         " FROM sent_items i WHERE i.supplier_id = c.supplier_id AND i.client_id = c.client_id"

@@ -313,7 +313,7 @@ COUPLE_SIGNALS: tuple[Signal, ...] = (
     Signal("couple", "couple", _S, "name", "its name, at most 60 characters", "not told: said as “a couple”", "client_added"),
     Signal("days_to_wedding", "couple", _I, "days", "until its wedding; 0 is today", "no date is known", "client_added"),
     Signal("forms_sent", "couple", _I, "forms", "ever sent to it", _NEVER, "form_sent"),
-    Signal("forms_waiting", "couple", _I, "forms", "sent to it in the last 180 days, not completed", _NEVER, "form_*"),
+    Signal("forms_unanswered", "couple", _I, "forms", "sent to it in the last 180 days, not completed", _NEVER, "form_*"),
     Signal("form_waiting_days", "couple", _I, "days", "how long the oldest of these has waited", "none waits", "form_*"),
     Signal(
         "emails_unopened",
