@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import daily, ingest, live
+from benchmarks import coach, coach_page, daily, ingest, live, slots
 from benchmarks.place import private_server
 from benchmarks.table import Row, print_table
 
@@ -13,7 +13,7 @@ from benchmarks.table import Row, print_table
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suppliers", type=int, default=200_000)
-    parser.add_argument("only", nargs="*", choices=["daily", "history", "ingest", "live", []], help="measure only these")
+    parser.add_argument("only", nargs="*", choices=["daily", "history", "ingest", "live", "coach", "page", "slots", []], help="measure only these")
     chosen = parser.parse_args()
     console = Console(stderr=True)
     parts = {
@@ -21,6 +21,9 @@ def main() -> int:
         "history": daily.measure_history,
         "ingest": ingest.measure,
         "live": live.measure,
+        "slots": slots.measure,
+        "coach": coach.measure,
+        "page": coach_page.measure,
     }
     rows: list[Row] = []
     for name, measure in parts.items():

@@ -19,6 +19,7 @@ from everafter.coach import queries, rules
 from everafter.coach.desk import Ask, TipDesk
 from everafter.coach.live import CoachJudge, Judged
 from everafter.coach.model import (
+    NO_MILESTONES,
     CelebrateAnswer,
     CoachAnswer,
     CoachCallRequest,
@@ -26,6 +27,7 @@ from everafter.coach.model import (
     CoachState,
     CoachSupplier,
     CoachTip,
+    Said,
     TipAnswer,
     TipRequest,
     TokenAnswer,
@@ -36,14 +38,14 @@ from everafter.coach.token_rules import Claims
 from everafter.coach.tokens import KeyRing, mint_token
 from everafter.coach.words import help_words, interface_words, pick_language
 from everafter.core.bodies import BODY_ERRORS
-from everafter.core.db import Connection
+from everafter.core.db import Connection, Pool
 from everafter.core.errors import UnauthorizedError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest, read_bearer, scope
 from everafter.onboarding.queries import claim_celebration, next_celebration
-from everafter.onboarding.rules import checklist
+from everafter.onboarding.rules import celebration_of, checklist
 from everafter.playbook.model import Playbook
 from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
@@ -140,15 +142,39 @@ async def get_coach(
     claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
     judge: CoachJudge = state.coach
     languages = tuple(rules.list_languages([locale, claims.locale], playbook.coach.language))
-    async with state.pool.connection() as conn:
+    reads: Pool = state.coach_reads
+    async with reads.connection() as conn:
         found = await queries.get_state(conn, claims.sub, judge.milestones, rules.rest_since(playbook, now))
     judged, is_new = await judge.find(found)
     tip = await _find_tip(state, found, judged, page, now, languages) if playbook.coach.enabled else None
-    celebration = None
-    if found.uncelebrated or is_new:
-        async with state.pool.connection() as conn:
-            celebration = await _find_celebration(conn, state, judged, claims.sub, now, languages)
-    return _answer(playbook, found, judged, tip, celebration, languages, now, words=words)
+    waiting = found.uncelebrated
+    if is_new and judged.row["onboarding_news"]:  # recorded since the state was read
+        async with reads.connection() as conn:
+            newest = await next_celebration(conn, claims.sub, playbook, now)
+        waiting = newest.milestone_type if newest else None
+    celebration = None if waiting is None else _say_celebration(state, judged, waiting, languages[0])
+    said = judged.said.get(languages)
+    if said is None:
+        said = judged.said[languages] = _say(playbook, judged, languages, now)
+    return CoachAnswer(
+        locale=pick_language(languages),
+        supplier=CoachSupplier(found.supplier_id, found.name),
+        tip=tip,
+        help=None if found.call_ahead else said.help,
+        checklist=said.checklist,
+        celebration=celebration,
+        next_steps=said.next_steps,
+        words=interface_words(languages) if words else None,
+    )
+
+
+def _say(playbook: Playbook, judged: Judged, languages: tuple[str, ...], now: datetime) -> Said:
+    call = None
+    if playbook.coach.enabled and judged.needs_call:
+        kind = get_call_type(playbook.coach.call_type)
+        call = say_help(kind.name, kind.minutes, help_words(languages), judged.row, pick_language(languages))
+    steps = [say_step(one, playbook, judged.row, languages[0]) for one in judged.advice]
+    return Said(call, checklist(judged.row, playbook, now, languages[0]), steps)
 
 
 async def _find_tip(
@@ -173,42 +199,13 @@ async def _find_tip(
     return None if name is None else say_tip(name, playbook, judged.row, languages)
 
 
-async def _find_celebration(
-    conn: Connection, state: State, judged: Judged, supplier_id: UUID, now: datetime, languages: tuple[str, ...]
-) -> CoachCelebration | None:
-    waiting = await next_celebration(conn, supplier_id, state.playbook, now, judged.row, languages[0])
-    if waiting is None:
-        return None
+def _say_celebration(state: State, judged: Judged, milestone: str, language: str) -> CoachCelebration | None:
     settings: Settings = state.settings
-    link = certificate_url(settings.base_url, settings.secret, supplier_id) if waiting.certificate else None
-    return CoachCelebration(waiting.milestone_type, waiting.title, waiting.body, link)
-
-
-def _answer(
-    playbook: Playbook,
-    found: CoachState,
-    judged: Judged,
-    tip: CoachTip | None,
-    celebration: CoachCelebration | None,
-    languages: tuple[str, ...],
-    now: datetime,
-    *,
-    words: bool,
-) -> CoachAnswer:
-    call = None
-    if playbook.coach.enabled and judged.needs_call and not found.call_ahead:
-        kind = get_call_type(playbook.coach.call_type)
-        call = say_help(kind.name, kind.minutes, help_words(languages), judged.row, pick_language(languages))
-    return CoachAnswer(
-        locale=pick_language(languages),
-        supplier=CoachSupplier(found.supplier_id, found.name),
-        tip=tip,
-        help=call,
-        checklist=checklist(judged.row, playbook, now, languages[0]),
-        celebration=celebration,
-        next_steps=[say_step(one, playbook, judged.row, languages[0]) for one in judged.advice],
-        words=interface_words(languages) if words else None,
-    )
+    said = celebration_of(state.playbook, milestone, judged.row, language)
+    if said is None:
+        return None
+    link = certificate_url(settings.base_url, settings.secret, UUID(judged.row["supplier_id"])) if said.certificate else None
+    return CoachCelebration(milestone, said.title, said.body, link)
 
 
 # ── what the supplier answers ─────────────────────────────────────────────────────────────────────────────────────────
@@ -230,28 +227,30 @@ def _answer(
 )
 async def post_tip(
     request: AnyRequest,
-    conn: NamedDependency[Connection],
     state: State,
     tip_id: FromPath[str],
     data: JSONBody[TipRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TipAnswer]:
     """Done, put off, or never again. The last answer counts, but "never" stays."""
-    claims, now = _claims(request), datetime.now(UTC)
+    claims, now, pool = _claims(request), datetime.now(UTC), state.pool
     if data.until is not None and data.answer != "later":
         raise UnprocessableError(f'until: goes with "later", not with "{data.answer}"')
+    until = season = None
+    if data.answer == "later":
+        # no connection is held while the judgement is waited for, since it needs some itself
+        async with pool.connection() as conn:
+            found = await queries.get_state(conn, claims.sub, NO_MILESTONES, now)
+        judged, _ = await state.coach.find(found)
+        off = bool(judged.row["off_season"])
+        until, season = rules.snooze(data.until or "day", now, found.timezone, off_season=off)
+    async with pool.connection() as conn:
 
-    async def effect() -> tuple[int, TipAnswer]:
-        until = season = None
-        if data.answer == "later":
-            found = await queries.get_state(conn, claims.sub, [], now)
-            judged, _ = await state.coach.find(found)
-            off = bool(judged.row["off_season"])
-            until, season = rules.snooze(data.until or "day", now, found.timezone, off_season=off)
-        answer, until = await queries.answer_tip(conn, claims.sub, tip_id.replace("\0", ""), data.answer, now, until, season)
-        return 200, TipAnswer(answer, until)
+        async def effect() -> tuple[int, TipAnswer]:
+            answer, stands = await queries.answer_tip(conn, claims.sub, tip_id.replace("\0", ""), data.answer, now, until, season)
+            return 200, TipAnswer(answer, stands)
 
-    return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
+        return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
 
 
 @post(

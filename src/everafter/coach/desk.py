@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from everafter.coach import queries
-from everafter.coach.model import TIP_PREFIX, CoachState
+from everafter.coach.model import NO_MILESTONES, TIP_PREFIX, CoachState
 from everafter.coach.rules import find_new_tips, find_open_tip, is_resting, rest_since, with_tips_as_triggers
 from everafter.core.db import Connection, Pool
 from everafter.daily.queries import ensure_playbook_version
@@ -57,7 +57,12 @@ class TipDesk:
         self._working: asyncio.Task[None] | None = None
 
     async def decide(self, ask: Ask) -> str | None:
-        """The tip to show, or null. What the gate kept back stands in the ledger with its reason."""
+        """The tip to show, or null. What the gate kept back stands in the ledger with its reason.
+
+        When too many wait there is none: a page must not wait for a tip, and the next view asks again.
+        """
+        if len(self._waiting) >= _MOST_AT_ONCE:
+            return None
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if self._working is None or self._working.done():
@@ -113,7 +118,7 @@ class TipDesk:
 
     async def _look_again(self, conn: Connection, ask: Ask, now: datetime) -> tuple[str | None, list[str]]:
         """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or those that may be new."""
-        state = await queries.get_state(conn, ask.state.supplier_id, [], rest_since(self._playbook, now))
+        state = await queries.get_state(conn, ask.state.supplier_id, NO_MILESTONES, rest_since(self._playbook, now))
         if found := find_open_tip(ask.here, state.tips, self._playbook.tips, now):
             return found, []
         if is_resting(state.last_tip_at, self._playbook.coach.hours_between_tips, now):

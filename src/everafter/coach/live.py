@@ -1,11 +1,12 @@
 """What the coach knows of a supplier: its judgement with the tips and next steps that apply, kept while nothing has changed.
 
 A judgement costs milliseconds and every page view asks for one, but a supplier's numbers change only when its events are folded,
-when something is said of it, or as time passes. So it is kept while neither has happened, for a minute at most; what must be
-judged is judged together with all others that wait (docs/decisions/0005, 0020).
+when something is said of it, or slowly, as time passes. So it is kept while nothing was said, and judged anew behind the reader's
+back once a minute; what must be judged is judged together with all others that wait (docs/decisions/0005, 0020).
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,12 +16,12 @@ from uuid import UUID
 
 import polars as pl
 
-from everafter.coach.model import CoachState
-from everafter.coach.rules import tip_conditions
+from everafter.coach.model import CoachState, Said
+from everafter.coach.rules import celebrated, tip_conditions
 from everafter.core.db import FrameReader, Pool
+from everafter.core.errors import NotFoundError, OverloadedError
 from everafter.health.live import LiveJudge
 from everafter.onboarding.queries import record_reached
-from everafter.onboarding.rules import find_milestones, find_progress
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_condition
 from everafter.recommendations.couples_rules import describe_couples
@@ -28,9 +29,17 @@ from everafter.recommendations.model import ADVICE_SCHEMA
 from everafter.recommendations.queries import get_effects, note_given, read_couples
 from everafter.recommendations.rules import recommend
 
-KEPT_SECONDS = 60.0
+log = logging.getLogger("everafter.coach")
+
+FRESH_SECONDS = 60.0
+"""So long a judgement is taken as it is. Older, it is given once more while it is made anew; the waiting is nobody's."""
+KEPT_SECONDS = 600.0
+"""Who comes back after longer waits for a new one."""
 MOST_KEPT = 4_000
 """About 10 KB each."""
+_MOST_WAITING = 400
+_REFRESH_GATHER_SECONDS = 2.0
+_REFRESHED_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -38,17 +47,18 @@ class Judged:
     """One supplier as judged at `at`. row: all signals and points; tips: those that apply, wherever the supplier is, the most
     important first; needs_call: a call is to be offered; advice: rows of recommendations.ADVICE_SCHEMA that may be told, in order.
 
-    refused: what the gate was asked about and let none of pass; it is asked again when the question is another.
+    refused: what the gate was asked about and let none of pass; it is asked again when the question is another. said: what follows
+    from this alone and is the same for every request, by languages.
     """
 
     row: dict[str, Any]
     tips: list[str]
     needs_call: bool
-    reached: bool
     advice: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     at: float = field(default_factory=monotonic)
     stamp: tuple[int | None, datetime] | None = None
     refused: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
+    said: dict[tuple[str, ...], Said] = field(default_factory=dict[tuple[str, ...], Said])
 
 
 class CoachJudge(LiveJudge):
@@ -62,26 +72,61 @@ class CoachJudge(LiveJudge):
         self._call = compile_condition(playbook.coach.call_when)
         self._effects: tuple[float, pl.DataFrame] | None = None
         self._noted: tuple[date | None, set[tuple[str, str]]] = (None, set())
-        self.milestones = [name for name, milestone in playbook.milestones.items() if "coach" in milestone.celebrate]
+        self._old: dict[str, tuple[int | None, datetime]] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        self.milestones = celebrated(playbook)
 
     async def find(self, state: CoachState) -> tuple[Judged, bool]:
         """The judgement of a supplier, and whether it was made for this call.
 
         Raises:
             NotFoundError: it has cancelled.
+            OverloadedError: more are waiting to be judged than can be soon.
         """
         supplier_id, stamp = str(state.supplier_id), (state.events_total, state.updated_at)
         kept = self._kept.get(supplier_id)
-        if kept is not None and kept.stamp == stamp and monotonic() - kept.at < KEPT_SECONDS:
+        if kept is not None and kept.stamp == stamp and (age := monotonic() - kept.at) < KEPT_SECONDS:
             self._kept.move_to_end(supplier_id)
+            if age > FRESH_SECONDS:
+                self._refresh(supplier_id, stamp)
             return kept, False
+        if self._count() >= _MOST_WAITING:
+            raise OverloadedError("many suppliers are being judged just now; ask again in a moment", retry_after=2)
+        return await self._renew(supplier_id, stamp), True
+
+    async def _renew(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> Judged:
         judged: Judged = (await self.judge(supplier_id))["judged"]
         judged.stamp = stamp  # of before the judgement: what changed in between is judged again at the next request
         self._kept[supplier_id] = judged
         self._kept.move_to_end(supplier_id)
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
-        return judged, True
+        return judged
+
+    def _refresh(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> None:
+        self._old[supplier_id] = stamp
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh_old())
+
+    async def _refresh_old(self) -> None:
+        """Judge again what has grown old, many in one frame."""
+        while self._old:
+            await asyncio.sleep(_REFRESH_GATHER_SECONDS)
+            some = list(self._old.items())[:_REFRESHED_AT_ONCE]
+            for supplier_id, _ in some:
+                del self._old[supplier_id]
+            done = await asyncio.gather(*(self._renew(*one) for one in some), return_exceptions=True)
+            for error in done:  # it stays old, and whoever asks after it has grown too old is told what is wrong
+                if isinstance(error, Exception) and not isinstance(error, NotFoundError):
+                    log.warning("a judgement could not be made anew: %s", error)
+                    break
+
+    async def close(self) -> None:
+        """End the work under way and the connection."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await super().close()
 
     def forget(self, supplier_id: UUID) -> None:
         """Judge this supplier anew at the next request, because something was said of it that neither row shows."""
@@ -89,17 +134,17 @@ class CoachJudge(LiveJudge):
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         found = await super()._judge(ids)
-        judged: list[Judged] = [one["judged"] for one in found.values()]
-        if not judged:
+        if not found:
             return found
+        judged: list[Judged] = [one["judged"] for one in found.values()]
         as_of: datetime = judged[0].row["as_of"]
-        frame = pl.DataFrame([one.row for one in judged], infer_schema_length=None)
         async with self._pool.connection() as conn:
-            if any(one.reached for one in judged):
-                await record_reached(conn, frame, self._playbook, as_of)
+            if news := [one.row for one in judged if one.row["onboarding_news"]]:
+                await record_reached(conn, news, self._playbook, as_of)
             couples = await read_couples(conn, list(found), as_of)
-            if self._effects is None or monotonic() - self._effects[0] > KEPT_SECONDS:
+            if self._effects is None or monotonic() - self._effects[0] > FRESH_SECONDS:
                 self._effects = (monotonic(), (await get_effects(conn))[0])
+        frame: pl.DataFrame = next(iter(found.values()))["frame"]
         advice = await asyncio.to_thread(self._advise, frame, couples, self._effects[1], as_of)
         for one in advice.iter_rows(named=True):
             if not one["held_out"]:
@@ -108,22 +153,12 @@ class CoachJudge(LiveJudge):
         return found
 
     def _judge_blocking(self, reader: FrameReader, ids: list[str], as_of: datetime) -> dict[str, dict[str, Any]]:
-        rows = super()._judge_blocking(reader, ids, as_of)
-        if not rows:
-            return {}
-        frame = pl.DataFrame(list(rows.values()), infer_schema_length=None)
-        reached = {
-            *find_progress(frame, self._playbook, as_of)["supplier_id"],
-            *find_milestones(frame, self._playbook, as_of)["supplier_id"],
-        }
-        applying = frame.select(
-            "supplier_id", self._call.alias("call"), *(holds.alias(f"tip {name}") for name, holds in self._tips.items())
-        )
+        frame = self._judge_frame(reader, ids, as_of)
+        answers = frame.select(self._call.alias("call"), *(holds.alias(f"tip {name}") for name, holds in self._tips.items()))
         found: dict[str, dict[str, Any]] = {}
-        for one in applying.iter_rows(named=True):
-            supplier_id = one["supplier_id"]
-            tips = [name for name in self._tips if one[f"tip {name}"]]
-            found[supplier_id] = {"judged": Judged(rows[supplier_id], tips, one["call"], supplier_id in reached)}
+        for row, one in zip(frame.iter_rows(named=True), answers.iter_rows(named=True), strict=True):
+            judged = Judged(row, [name for name in self._tips if one[f"tip {name}"]], one["call"])
+            found[row["supplier_id"]] = {"judged": judged, "frame": frame}
         return found
 
     def _advise(self, frame: pl.DataFrame, couples: pl.DataFrame, effects: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

@@ -29,12 +29,23 @@ class ShownTip(Struct, frozen=True):
     snoozed_in: Literal["in", "off"] | None
 
 
+class Celebrated(Struct, frozen=True):
+    """The playbook's milestones that the coach celebrates, as three columns: name, fresh_days, certificate."""
+
+    names: list[str]
+    days: list[int]
+    certificates: list[bool]
+
+
+NO_MILESTONES = Celebrated([], [], [])
+
+
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
     events_total (of the pulse, null: none yet), updated_at (of the suppliers row): a judgement holds while both stand. last_tip_at:
     when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended. uncelebrated:
-    milestones that may wait for a celebration in the coach.
+    the milestone that waits for its celebration in the coach, null: none.
     """
 
     supplier_id: UUID
@@ -45,7 +56,7 @@ class CoachState(Struct, frozen=True):
     tips: dict[str, ShownTip]
     last_tip_at: datetime | None
     call_ahead: bool
-    uncelebrated: list[str]
+    uncelebrated: str | None
 
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +112,14 @@ class CoachNextStep(Struct, frozen=True):
     body: str
     reason: str
     action: CoachAction
+
+
+class Said(Struct, frozen=True):
+    """The part of an answer that follows from the judgement alone."""
+
+    help: CoachHelp | None
+    checklist: Checklist | None
+    next_steps: list[CoachNextStep]
 
 
 class CoachAnswer(Struct, frozen=True):

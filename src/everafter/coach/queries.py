@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import polars as pl
 
-from everafter.coach.model import Answer, CoachState, ShownTip
+from everafter.coach.model import Answer, Celebrated, CoachState, ShownTip
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import NotFoundError
 from everafter.interventions.model import LEDGER_SCHEMA
@@ -16,11 +16,12 @@ from everafter.interventions.model import LEDGER_SCHEMA
 _SHOWN = msgspec.json.Decoder(list[ShownTip])
 
 
-async def get_state(conn: Connection, supplier_id: UUID, milestones: list[str], since: datetime) -> CoachState:
+async def get_state(conn: Connection, supplier_id: UUID, milestones: Celebrated, since: datetime) -> CoachState:
     """All that may have changed about a supplier since the last request; one statement, by keys alone.
 
     Args:
-        milestones: those that are celebrated in the coach.
+        milestones: those that are celebrated in the coach; the one that waits is chosen as
+            onboarding.queries.next_celebration chooses it.
         since: tips decided before then cannot matter any more.
 
     Raises:
@@ -34,10 +35,20 @@ async def get_state(conn: Connection, supplier_id: UUID, milestones: list[str], 
         " AND i.channel = 'tip' AND i.status <> 'withheld' AND NOT i.replay),"
         " EXISTS (SELECT FROM support_interactions c WHERE c.supplier_id = s.id AND c.ends_at > now()"
         " AND c.cancelled_at IS NULL AND c.outcome IS DISTINCT FROM 'cancelled'),"
-        " ARRAY(SELECT m.milestone_type FROM success_milestones m WHERE m.supplier_id = s.id AND m.fresh"
-        " AND m.celebrated_in_coach_at IS NULL AND m.milestone_type = ANY (%(milestones)s::text[]))"
+        " (SELECT m.milestone_type FROM success_milestones m"
+        " JOIN unnest(%(names)s::text[], %(days)s::integer[], %(certificates)s::boolean[]) AS kind (name, days, certificate)"
+        " ON kind.name = m.milestone_type"
+        " WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL AND m.fresh"
+        " AND m.achieved_at > now() - make_interval(days => kind.days)"
+        " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1)"
         " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id AND p.supplier_id = %(id)s WHERE s.id = %(id)s",
-        {"id": supplier_id, "since": since, "milestones": milestones},
+        {
+            "id": supplier_id,
+            "since": since,
+            "names": milestones.names,
+            "days": milestones.days,
+            "certificates": milestones.certificates,
+        },
     )
     row = await cursor.fetchone()
     if row is None:

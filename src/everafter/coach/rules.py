@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import polars as pl
 
-from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, ShownTip, Until
+from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, Celebrated, ShownTip, Until
 from everafter.playbook.model import Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
 from everafter.signals.wording import say_value
@@ -66,6 +66,12 @@ def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
             applies &= pl.col("off_season") == (tip.season == "off")
         found[name] = applies
     return found
+
+
+def celebrated(playbook: Playbook) -> Celebrated:
+    """The milestones that the coach celebrates."""
+    ours = {name: milestone for name, milestone in playbook.milestones.items() if "coach" in milestone.celebrate}
+    return Celebrated(list(ours), [one.fresh_days for one in ours.values()], [one.certificate for one in ours.values()])
 
 
 # ── where and when ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -100,13 +100,16 @@ class LiveJudge:
         return await asyncio.to_thread(self._judge_blocking, self._reader, ids, as_of)
 
     def _judge_blocking(self, reader: FrameReader, ids: list[str], as_of: datetime) -> dict[str, dict[str, Any]]:
+        return {row["supplier_id"]: row for row in self._judge_frame(reader, ids, as_of).iter_rows(named=True)}
+
+    def _judge_frame(self, reader: FrameReader, ids: list[str], as_of: datetime) -> pl.DataFrame:
         read_at, features = self._features
         if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
             features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
             self._features = (monotonic(), features)
         inputs = join_progress(read_inputs_of(reader, ids), read_progress_of(reader, self._playbook, as_of, ids))
         judged = tell_news(judge(inputs, self._playbook, as_of, features), self._playbook, as_of)
-        return {row["supplier_id"]: row for row in judged.with_columns(pl.lit(as_of).alias("as_of")).iter_rows(named=True)}
+        return judged.with_columns(pl.lit(as_of).alias("as_of"))
 
     async def _drop_reader(self) -> None:
         if self._reader is not None:

@@ -1,6 +1,6 @@
 """Milestones and the path's progress in the database. Nothing here commits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -176,7 +176,10 @@ async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
 
 
 async def record_reached(
-    conn: Connection, judged: Mapping[str, Any] | pl.DataFrame, playbook: Playbook, as_of: datetime
+    conn: Connection,
+    judged: Mapping[str, Any] | Sequence[Mapping[str, Any]] | pl.DataFrame,
+    playbook: Playbook,
+    as_of: datetime,
 ) -> list[tuple[str, str]]:
     """Record what live judged suppliers have just reached: milestones, and actions of the path that no event dates.
 
@@ -184,12 +187,13 @@ async def record_reached(
     moments the earlier stays.
 
     Args:
-        judged: a row of health.live, or a frame of such rows.
+        judged: a row of health.live, several, or a frame of them.
 
     Returns:
         (supplier id, milestone) of those recorded now, and by this call.
     """
-    rows = judged.to_dicts() if isinstance(judged, pl.DataFrame) else [judged]
+    several = judged.to_dicts() if isinstance(judged, pl.DataFrame) else judged
+    rows = [several] if isinstance(several, Mapping) else several
     rows = [row for row in rows if row.get("onboarding_news", True)]
     if not rows:
         return []
