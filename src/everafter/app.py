@@ -85,10 +85,13 @@ def create_app(settings: Settings, url: str) -> Litestar:
         app.state.fold = FoldLoop(pool, app.state.counters)
         app.state.gate = Gate()
         app.state.live = LiveJudge(url, playbook)
+        reads = make_pool(url, size=6, autocommit=True)
+        app.state.coach_reads = reads
         app.state.coach = CoachJudge(url, playbook, pool)
         app.state.coach_keys = KeyRing(settings.secret)
         app.state.tip_desk = TipDesk(pool, playbook)
         await pool.open()
+        await reads.open()
         await prepare_months(pool)
         app.state.fold.start()
         tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
@@ -101,6 +104,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
             await app.state.live.close()
             await app.state.tip_desk.close()
             await app.state.coach.close()
+            await reads.close()
             await pool.close()
 
     return Litestar(

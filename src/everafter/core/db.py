@@ -55,8 +55,12 @@ async def connection(url: str, *, autocommit: bool = False) -> AsyncGenerator[Co
         yield conn
 
 
-def make_pool(url: str, *, size: int = 8) -> Pool:
-    """A closed pool of such connections; `await pool.open()` first."""
+def make_pool(url: str, *, size: int = 8, autocommit: bool = False) -> Pool:
+    """A closed pool of such connections; `await pool.open()` first.
+
+    Args:
+        autocommit: for single statements that read: BEGIN and COMMIT are two of three round trips.
+    """
     return AsyncConnectionPool(
         url,
         min_size=1,
@@ -64,7 +68,7 @@ def make_pool(url: str, *, size: int = 8) -> Pool:
         open=False,
         timeout=5,
         reconnect_timeout=3,  # its pauses double until then: with the default a database back after a minute waits one more
-        kwargs={"options": _OPTIONS, "connect_timeout": 5},
+        kwargs={"options": _OPTIONS, "connect_timeout": 5, "autocommit": autocommit},
     )
 
 
