@@ -230,3 +230,9 @@ def test_words() -> None:
 
 def test_a_rendered_message_is_a_plain_record() -> None:
     assert isinstance(render_message("check_in", {}, LINKS), Rendered)
+
+
+def test_the_certificates_button_leads_to_the_suppliers_own() -> None:
+    links = Links(LINKS.go, LINKS.unsubscribe, LINKS.sender, "https://care.example/certificates/TOKEN")
+    rendered = render_message("success_certificate", TYPICAL, links)
+    assert "https://care.example/certificates/TOKEN" in rendered.text and "https://care.example/certificates/TOKEN" in rendered.html

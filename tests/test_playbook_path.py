@@ -1,0 +1,115 @@
+"""The checker on the onboarding path and the milestones: each mistake named, at its place, with what was meant."""
+
+import pytest
+
+from everafter.playbook.model import Mistake
+from everafter.playbook.rules import check_playbook
+from test_playbook_check import EVENTS, WEDDINGS
+
+PATH = """\
+name = "small"
+
+[segments.default]
+title = "Any"
+key_features = ["forms"]
+
+[segments.venue]
+title = "Venue"
+key_features = ["calendar"]
+
+[triggers.help]
+when = "onboarding_missed = 'day1' AND onboarding_state IN ('behind', 'stuck')"
+action = "write"
+channel = "task"
+reason = "waits"
+success = "fully_activated"
+
+[onboarding.day1]
+day = 1
+title = "Start"
+actions = ["first_login", "calendar_filled"]
+success_metric = "first_login"
+if_missed = "write"
+vendor_types = ["venue"]
+when = "clients_total >= 1"
+
+[onboarding.day14]
+day = 14
+title = "Done"
+actions = ["fully_activated"]
+milestone = "fully_activated"
+celebration = "send_it"
+
+[onboarding_actions.calendar_filled]
+title = "Fill the calendar"
+done_when = "clients_total >= 3"
+translations.de.title = "Kalender"
+
+[onboarding_pace]
+behind_after_days = 1
+stuck_after_days = 3
+
+[milestones.fully_activated]
+title = "Done"
+celebration = "Well done, {name}"
+when = "fully_activated"
+celebrate = ["coach", "email"]
+template = "cheers"
+certificate = true
+"""
+TEMPLATES, ACTIONS = frozenset(["cheers"]), frozenset(["first_login", "fully_activated"])
+
+
+def check(text: str) -> list[Mistake]:
+    return check_playbook(text, TEMPLATES, ACTIONS, EVENTS)
+
+
+def test_a_path_without_mistakes_has_none() -> None:
+    assert check(PATH) == []
+    assert [m for m in check_playbook(WEDDINGS) if m.path.startswith(("onboarding", "milestones"))] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message", "hint"),
+    [
+        ('"first_login", "calendar_filled"]', '"first_login", "calender_filled"]', "onboarding.day1.actions[1]", "no onboarding action 'calender_filled'", "calendar_filled"),
+        ('success_metric = "first_login"', 'success_metric = "dance"', "onboarding.day1.success_metric", "none of the step's actions", "add it"),
+        ('if_missed = "write"', 'if_missed = "wrote"', "onboarding.day1.if_missed", "no trigger has the action 'wrote'", "write"),
+        ('vendor_types = ["venue"]', 'vendor_types = ["venu"]', "onboarding.day1.vendor_types[0]", "no segment 'venu'", "venue"),
+        ('when = "clients_total >= 1"', 'when = "health_score < 40"', "onboarding.day1.when", "health_score is known only after", "what the supplier did"),
+        ('when = "clients_total >= 1"', 'when = "client_total >= 1"', "onboarding.day1.when", "no signal 'client_total'", "clients_total"),
+        ('done_when = "clients_total >= 3"', 'done_when = "fully_activated"', "onboarding_actions.calendar_filled.done_when", "known only after", ""),
+        ('milestone = "fully_activated"', 'milestone = "full_activated"', "onboarding.day14.milestone", "no milestone 'full_activated'", "fully_activated"),
+        ('milestone = "fully_activated"\n', "", "onboarding.day14.celebration", "no milestone to celebrate", "name it"),
+        ("stuck_after_days = 3", "stuck_after_days = 0.5", "onboarding_pace.stuck_after_days", "must be under stuck_after_days", "falls behind"),
+        ("'day1' AND", "'day2' AND", "triggers.help.when", "the path has no step 'day2'", "day1"),
+        ('template = "cheers"\n', "", "milestones.fully_activated", "has no template", "cheers"),
+        ('template = "cheers"', 'template = "chears"', "milestones.fully_activated.template", "no template 'chears'", "cheers"),
+        ("translations.de.title", "translations.de.titel", "onboarding_actions.calendar_filled.translations.de.titel", "'titel' is nothing that is said here", "title"),
+        ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own e-mail stands in the ledger", "another name"),
+        ("[milestones.fully_activated]", "[milestones.ten_clients]\ntitle = 'Ten'\ncelebration = '!'\ncertificate = true\n[milestones.fully_activated]", "milestones.ten_clients.certificate", "the certificate is for fully_activated", ""),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named_at_its_place(old: str, new: str, path: str, message: str, hint: str) -> None:
+    assert PATH.count(old) == 1, old
+    text = PATH.replace(old, new)
+    found = [mistake for mistake in check(text) if mistake.path == path]
+    assert len(found) == 1, check(text)
+    assert found[0].level == "error" and message in found[0].message and hint in found[0].hint
+    line = text.splitlines()[found[0].line - 1]
+    assert line[found[0].column - 1 :][: found[0].width].strip(), "it points at something"
+
+
+def test_what_is_surely_not_meant_is_a_warning() -> None:
+    twice = PATH + '[onboarding.again]\nday = 14\ntitle = "x"\nactions = ["first_login"]\n'
+    assert [(m.level, m.path) for m in check(twice)] == [("warning", "onboarding.again.day")]
+    trades = PATH + '[onboarding.again]\nday = 14\ntitle = "x"\nactions = ["first_login"]\nvendor_types = ["venue"]\n'
+    assert check(trades) == [], "two trades may have each their own step on one day"
+    unused = PATH + '[onboarding_actions.contract_signed]\ntitle = "Sign"\n'
+    assert [(m.level, m.path) for m in check(unused)] == [("warning", "onboarding_actions.contract_signed")]
+
+
+def test_more_than_a_run_can_carry_is_refused() -> None:
+    many = "".join(f'[milestones.m{n}]\ntitle = "x"\ncelebration = "x"\n' for n in range(60))
+    [mistake] = check(PATH + many)
+    assert "more than 60" in mistake.message and mistake.path == "milestones.m59"
