@@ -135,7 +135,7 @@ def test_the_timeline_tells_days_in_human_words(server: Server, client: httpx.Cl
     assert "“Moon phase”" in story, "a type that is not ours is told by its own name"
     assert "We decided: No login 7 days – no login for 9 days" in story
     assert story.index("We decided") < story.index("A form was completed") < story.index("Sent 2 forms")
-    assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", page)
+    assert "onerror" not in re.sub(r"&lt;[^<]*", "", page), "a name may be cut, and is never markup"
     older = re.search(r'href="\?until=([0-9-]+)#timeline"', page)
     assert older
     before = client.get(f"/suppliers/{lively}?until={older[1]}").text

@@ -95,8 +95,8 @@ async def mark_taken(conn: Connection, supplier_id: UUID | str, advice_id: str, 
     cursor = await conn.execute(
         "UPDATE advice_given SET taken_at = coalesce(taken_at, now()) WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
         " AND told AND given_on = (SELECT max(given_on) FROM advice_given WHERE supplier_id = %(supplier)s"
-        " AND advice_id = %(advice)s AND given_on BETWEEN %(day)s::date - %(days)s AND %(day)s)",
-        {"supplier": supplier_id, "advice": advice_id, "day": day, "days": SETTLE_AFTER_DAYS},
+        " AND advice_id = %(advice)s AND given_on BETWEEN %(since)s AND %(day)s)",
+        {"supplier": supplier_id, "advice": advice_id, "since": day - timedelta(days=SETTLE_AFTER_DAYS), "day": day},
     )
     return cursor.rowcount > 0
 
