@@ -89,6 +89,8 @@ CREATE TABLE everafter.calendar_feeds (
     last_modified text,
     tried_at timestamp with time zone,
     read_at timestamp with time zone,
+    worked_out_at timestamp with time zone,
+    unread integer DEFAULT 0 NOT NULL,
     failure text
 );
 

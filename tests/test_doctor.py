@@ -63,6 +63,7 @@ def test_a_healthy_installation_has_nothing_to_do(well: Settings) -> None:
         "daily run",
         "mail",
         "rejects",
+        "calls",
         "people",
     }
     assert not any(check.do for check in checks.values())
@@ -218,10 +219,38 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
         "mail_dead": 0,
         "rejected": 0,
         "waiting": 0,
+        "calendars": 1,
+        "calendars_failed": None,
+        "calendars_read_since": NOW - timedelta(minutes=55),
+        "advisors": 2,
+        "holidays": ["GB-ENG"],
         "people": 1,
         "ingest_keys": 1,
     }
     assert {check.status for check in check_facts(facts, NOW, sends=True)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("UPDATE users SET takes_calls = false", "nobody takes calls"),
+        ("UPDATE users SET holidays = 'GB-ENGLAND' WHERE takes_calls", "no holidays are known for GB-ENGLAND"),
+        (
+            "INSERT INTO calendar_feeds (user_id, url, failure) SELECT id, 'https://x.example/secret', 'x.example answered 404' FROM users"
+            " WHERE takes_calls",
+            "a calendar cannot be read: success@everafter.invalid: x.example answered 404",
+        ),
+        (
+            "INSERT INTO calendar_feeds (user_id, url) SELECT id, 'https://x.example/secret' FROM users WHERE takes_calls",
+            "1 advisor, 1 calendar read, but one not for an hour",
+        ),
+    ],
+)
+def test_what_keeps_calls_from_being_booked_is_named(well: Settings, said: str, found: str) -> None:
+    with psycopg.connect(str(well.database_url), options="-c search_path=everafter") as conn:
+        conn.execute(said)  # pyright: ignore
+    check = look(well)["calls"]
+    assert (check.status, check.found) == ("warn", found) and check.do
 
 
 def everafter(settings: Settings, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
