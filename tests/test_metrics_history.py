@@ -283,7 +283,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         (
             raw.of(by, row["supplier_id"], row["calculated_at"]),
             (
-                round(row["risk"], 4),
+                round(row["risk"], 3),
                 row["level"],
                 row["supplier_id"] in gone and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon,
                 not any(row["calculated_on"] - horizon <= day < row["calculated_on"] for day in done[row["supplier_id"]]),

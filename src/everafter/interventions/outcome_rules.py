@@ -45,10 +45,13 @@ def find_outcomes(judged: pl.DataFrame, windows: pl.DataFrame, successes: dict[s
     known = windows.filter(pl.col("trigger").is_in(list(successes)))
     if known.is_empty():
         return known
-    asked = judged.join(known, on="supplier_id", how="semi")
+    names = known["trigger"].unique().sort().to_list()
+    # of the wide frame only what is asked for
+    needed = sorted({column for name in names for column in successes[name].meta.root_names()} - {"supplier_id"})
+    asked = judged.select("supplier_id", *needed).join(known, on="supplier_id", how="semi")
     hits = [
         asked.filter(successes[name]).select("supplier_id", pl.lit(name).alias("trigger"), pl.lit(True).alias("hit"))
-        for name in known["trigger"].unique().sort()
+        for name in names
     ]
     found = known.join(pl.concat(hits), on=["supplier_id", "trigger"], how="left")
     hit = pl.col("hit").fill_null(False)

@@ -25,7 +25,7 @@ PREDICTIONS_SCHEMA = {
     "untouched": pl.Boolean(),
     "n": pl.Int64(),
 }
-"""Predictions that are alike in all of these, and how many; risk to four decimals."""
+"""Predictions that are alike in all of these, and how many; risk to three decimals."""
 
 LEADS_SCHEMA = {"group": pl.String(), "leaver": pl.Int64(), "cancelled_at": TIME, "day": pl.Date(), "level": pl.String()}
 """Of each cancellation in the period, the level on each day looked at before it; one row with null day when there is none."""

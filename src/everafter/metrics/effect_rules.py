@@ -177,7 +177,7 @@ def _row(group: str | None, arms: Iterable[Arms], evidence: float | None = None,
     )
     _, low, high = confidence_sequence(both) if enough else (None, None, None)
     verdict: Verdict = "not_yet_known" if enough else "too_few" if held_out else "no_holdout"
-    if declared and both:
+    if declared and enough:
         verdict = "helps" if both[0].succeeded * both[0].held_out > both[0].held_out_succeeded * both[0].treated else "hurts"
     elif enough and evidence is None and low is not None and high is not None and not low <= 0 <= high:
         verdict = "helps" if low > 0 else "hurts"

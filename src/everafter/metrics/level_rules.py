@@ -55,7 +55,7 @@ def measure_health(scores: pl.DataFrame, order: Sequence[str | None], days_judge
 
 def _health_row(group: str | None, scores: pl.DataFrame, first: date | None, last: date | None) -> HealthRow:
     n = int(scores["n"].sum())
-    then, now = (scores.filter(pl.col("day") == day) for day in (first, last))
+    then, now = (_on(scores, day) for day in (first, last))
     began, latest = _mean(then), _mean(now)
     suppliers = int(now["n"].sum())
     healthy, at_risk, critical = (
@@ -72,6 +72,10 @@ def _health_row(group: str | None, scores: pl.DataFrame, first: date | None, las
         at_risk=at_risk,
         critical=critical,
     )
+
+
+def _on(frame: pl.DataFrame, day: date | None) -> pl.DataFrame:
+    return frame.clear() if day is None else frame.filter(pl.col("day") == day)
 
 
 def _mean(scores: pl.DataFrame) -> float | None:
@@ -99,7 +103,7 @@ def measure_adoption(shares: pl.DataFrame, order: Sequence[str | None], days: Se
 
 
 def _adoption_row(group: str | None, shares: pl.DataFrame, first: date | None, last: date | None) -> AdoptionRow:
-    then, now = (shares.filter(pl.col("day") == day) for day in (first, last))
+    then, now = (_on(shares, day) for day in (first, last))
     n = int(now["n"].sum())
     began, value = _mean_share(then), _mean_share(now)
     percent = pl.col("percent")

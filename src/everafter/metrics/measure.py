@@ -51,6 +51,7 @@ class Question:
 
 async def open_question(conn: Connection, period: Period, now: datetime, support: Support) -> Question:
     """Look up what all metrics need."""
+    await queries.give_room(conn)
     back = max(period.horizon, LOOKED_BACK_DAYS + 7)
     runs = await queries.list_runs(conn, period.first - timedelta(days=back), period.last)
     suppliers, unknown = await queries.count_suppliers(conn)

@@ -47,7 +47,7 @@ DEFAULT_BY: dict[Metric, By] = {
 HORIZONS = (30, 60, 90)
 DEFAULT_DAYS = 90
 MOST_DAYS = 1_100
-MOST_ROWS = 3_000_000
+MOST_ROWS = 1_500_000
 """Scores read for one answer: beyond it days are left out, evenly. Measured in docs/decisions/0025."""
 
 

@@ -1,0 +1,227 @@
+"""The metrics over tables written by hand: nobody, one, plan changes, the borders of a period, replays, those who came back."""
+
+import asyncio
+import uuid
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+
+from everafter.core.db import connection
+from everafter.metrics.measure import answer_metrics
+from everafter.metrics.model import METRICS, By, Metrics, Period
+from everafter.playbook.model import Support
+from helpers_pages import DIMENSIONS, add_churn, add_day, add_pulse, add_supplier, add_verdict
+from helpers_server import Server
+
+FIRST, LAST = date(2026, 8, 1), date(2026, 8, 31)
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def ask(server: Server, by: By = "plan", period: Period | None = None) -> Metrics:
+    async def go() -> Metrics:
+        async with connection(server.database) as conn:
+            return (await answer_metrics(conn, period or Period(FIRST, LAST), NOW, Support(), METRICS, by)).metrics
+
+    return asyncio.run(go())
+
+
+def judged(server: Server, *days: date, finished: bool = True) -> None:
+    server.sql("INSERT INTO playbook_versions (sha256, source) VALUES ('x', '') ON CONFLICT DO NOTHING")
+    for day in days:
+        server.sql(
+            "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, %s, 1, %s)",
+            day, at(day, 5), at(day, 6) if finished else None,
+        )  # fmt: skip
+
+
+def at(day: date, hour: float = 0) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(hours=hour)
+
+
+def score(server: Server, supplier: uuid.UUID, day: date, value: float, **more: Any) -> None:
+    add_day(server, supplier, day, dict.fromkeys(DIMENSIONS, 0.0) | {"login": value}, **more)
+
+
+def groups(metric: Any) -> dict[str | None, tuple[Any, Any]]:
+    return {row.group: (row.value, row.n) for row in metric.rows}
+
+
+def test_nobody(server: Server) -> None:
+    found = ask(server)
+    for metric in METRICS:
+        measured = getattr(found, metric)
+        assert (measured.all.value, measured.all.n, measured.rows) == (None, 0, []), metric
+
+
+def test_one_supplier_of_whom_nothing_is_known(server: Server) -> None:
+    judged(server, LAST)
+    add_supplier(server, "Nobody", vendor_type=None, plan=None, created_at=None)
+    found = ask(server)
+    assert found.time_to_first_value and found.time_to_first_value.unknown == 1 and found.time_to_first_value.all.n == 0
+    assert found.health_score and found.health_score.all.n == 0 and found.health_score.days_judged == 1
+
+
+def test_a_score_counts_for_the_plan_it_was_given_under(server: Server) -> None:
+    judged(server, FIRST, LAST)
+    moved = add_supplier(server, "Moved", plan="pro", vendor_type="dj")
+    score(server, moved, FIRST, 20, plan="free", vendor_type="venue", feature_adoption_score=10)
+    score(server, moved, LAST, 90, plan="pro", vendor_type="dj", feature_adoption_score=80)
+    found = ask(server)
+    assert found.health_score and groups(found.health_score) == {"free": (20, 1), "pro": (90, 1)}
+    assert found.feature_adoption and groups(found.feature_adoption) == {"free": (None, 0), "pro": (pytest.approx(0.8), 1)}
+    assert found.health_score.all.change == 70
+    by_trade = ask(server, "vendor_type").health_score
+    assert by_trade and groups(by_trade) == {"venue": (20, 1), "dj": (90, 1)}
+    # not known that day stays so; a row from before the columns takes what is known now
+    score(server, add_supplier(server, "Then unknown", plan="pro"), LAST, 50, plan="", vendor_type="")
+    score(server, add_supplier(server, "Older row", plan="studio"), LAST, 60)
+    later = ask(server).health_score
+    assert later and groups(later) == {"free": (20, 1), "pro": (90, 1), None: (50, 1), "studio": (60, 1)}
+    assert [row.group for row in later.rows][-1] is None
+
+
+def test_the_borders_of_a_period_are_days_of_utc_and_both_within(server: Server) -> None:
+    days = (FIRST - timedelta(days=1), FIRST, LAST, LAST + timedelta(days=1))
+    judged(server, *days)
+    one = add_supplier(server, "One", created_at=at(FIRST))
+    add_supplier(server, "Last minute", created_at=at(LAST, 23.999), timezone="Pacific/Auckland")
+    add_supplier(server, "Next day", created_at=at(LAST, 24))
+    add_supplier(server, "Day before", created_at=at(FIRST, -0.001))
+    for place, day in enumerate(days):
+        score(server, one, day, 10.0 * (place + 1))
+        server.sql(
+            "INSERT INTO tickets (supplier_id, ticket_id, opened_at, last_opened_at, resolved_at) VALUES (%s, %s, %s, %s, %s)",
+            one, f"t{place}", at(day, -30), at(day, -30), at(day),
+        )  # fmt: skip
+        add_verdict(
+            server,
+            one,
+            f"trigger_{place}",
+            "decided",
+            "x",
+            decided_on=day - timedelta(days=7),
+            success_by=day,
+            facts='{"plan": "pro"}',
+        )
+        server.sql("INSERT INTO cancellations VALUES (%s, %s)", one, at(day))
+    found = ask(server)
+    assert found.health_score and found.health_score.all.value == 25 and found.health_score.all.n == 2
+    assert found.time_to_first_value and found.time_to_first_value.all.n == 2
+    assert found.ticket_resolution and (found.ticket_resolution.all.n, found.ticket_resolution.all.value) == (2, 30)
+    assert found.ticket_resolution.all.opened == 2, (
+        "opened 30 hours before: on the last of July's no, on the last but one of August"
+    )
+    assert found.intervention_success and found.intervention_success.all.n == 2
+    assert found.churn_prediction and found.churn_prediction.all.unseen == 2
+
+
+def test_a_run_that_did_not_end_is_not_counted(server: Server) -> None:
+    judged(server, FIRST)
+    judged(server, LAST, finished=False)
+    supplier = add_supplier(server, "Half")
+    score(server, supplier, FIRST, 40)
+    score(server, supplier, LAST, 90)
+    add_verdict(server, supplier, "open", "decided", "x", decided_on=FIRST, success_by=LAST)
+    found = ask(server)
+    assert found.health_score and found.health_score.all.value == 40 and found.health_score.days_judged == 1
+    assert found.intervention_success and found.intervention_success.all.n == 0, "its last day was not judged yet"
+
+
+def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(server: Server) -> None:
+    judged(server, NOW.date())
+    one, two = add_supplier(server, "One", plan="pro"), add_supplier(server, "Two", plan="pro")
+
+    def window(supplier: uuid.UUID, trigger: str, day: int, succeeded: bool, status: str = "decided", **more: Any) -> None:
+        decided = date(2026, 8, day)
+        values = {"decided_on": decided, "success_by": decided + timedelta(days=5), "facts": '{"plan": "free"}', **more}
+        add_verdict(
+            server, supplier, trigger, status, "x", succeeded_on=decided + timedelta(days=2) if succeeded else None, **values
+        )
+
+    window(one, "a", 1, succeeded=False)
+    window(one, "a", 10, succeeded=True)  # again: the first one counts
+    window(two, "a", 1, succeeded=True, status="held_out")
+    window(one, "b", 2, succeeded=True, replay=True)  # nothing was done
+    window(one, "celebrate_first_form", 3, succeeded=False)
+    window(two, "c", 3, succeeded=False, status="withheld", success_by=None)
+    window(two, "d", 3, succeeded=True, facts="{}")  # facts that do not know the plan
+    found = ask(server).intervention_success
+    assert found and found.windows == 4
+    assert {row.group: (row.value, row.n, row.held_out_value, row.held_out_n) for row in found.triggers} == {
+        "a": (0, 1, 1, 1),
+        "d": (1, 1, None, 0),
+    }
+    assert {row.group: row.n for row in found.rows} == {"free": 1, "pro": 1}
+
+
+def test_a_leaver_without_a_form_never_gets_there(server: Server) -> None:
+    for place in range(4):
+        supplier = add_supplier(server, f"S{place}", created_at=at(FIRST), plan=("free", "pro")[place % 2])
+        made = {0: at(FIRST, 24), 1: at(FIRST, -5)}.get(place)  # one says it was made before the account
+        add_pulse(server, supplier, first_form_at=made, subscription="cancelled" if place > 1 else None, plan=None)
+    found = ask(server).time_to_first_value
+    assert found and (found.all.n, found.all.reached, found.all.value, found.all.three_quarters) == (4, 2, 1.0, None)
+    assert found.all.quarter == 0 and {row.group: row.value for row in found.rows} == {"free": 1.0, "pro": 0.0}
+
+
+def test_a_ticket_opened_again_is_open(server: Server) -> None:
+    supplier = add_supplier(server, "One")
+    rows = (("again", 1, 20, 10), ("twice", 1, 12, 20), ("open", 1, 1, None))
+    for name, opened, again, resolved in rows:
+        server.sql(
+            "INSERT INTO tickets (supplier_id, ticket_id, opened_at, last_opened_at, resolved_at) VALUES (%s, %s, %s, %s, %s)",
+            supplier, name, at(FIRST, opened), at(FIRST, again), None if resolved is None else at(FIRST, resolved),
+        )  # fmt: skip
+    found = ask(server).ticket_resolution
+    assert found and (found.all.n, found.all.value, found.all.opened, found.all.still_open) == (1, 19, 3, 2)
+
+
+def test_predictions_against_what_came_and_what_was_done_before(server: Server) -> None:
+    day, period = date(2026, 7, 15), Period(FIRST, LAST, 30)
+    judged(server, day)
+
+    def predicted(risk: float, left_after: float | None = None, **verdict: Any) -> uuid.UUID:
+        supplier = add_supplier(server, "x", plan="pro")
+        add_churn(server, supplier, day, risk)
+        score(server, supplier, day, 50, plan="free")
+        server.sql("UPDATE churn_risk SET calculated_at = %s WHERE supplier_id = %s", at(day, 5), supplier)
+        if left_after is not None:
+            server.sql("INSERT INTO cancellations VALUES (%s, %s)", supplier, at(day, 5) + timedelta(days=left_after))
+        if verdict:
+            add_verdict(server, supplier, "t", **({"status": "decided", "reason": "x"} | verdict))
+        return supplier
+
+    for risk in (0.8, 0.75, 0.5, 0.5, 0.1):
+        predicted(risk, left_after=30)  # to the very end of the horizon
+    predicted(0.9, left_after=30.001)
+    predicted(0.9, left_after=0)  # at the moment of the judgement: it was no prediction
+    for risk in (0.5, 0.1, 0.1):
+        predicted(risk)
+    predicted(0.1, decided_on=day - timedelta(days=1))
+    predicted(0.1, decided_on=day)  # the prediction comes first
+    predicted(0.1, decided_on=day - timedelta(days=31))
+    predicted(0.1, decided_on=day - timedelta(days=3), status="held_out")
+    predicted(0.1, decided_on=day - timedelta(days=3), replay=True)
+    found = ask(server, period=period).churn_prediction
+    assert found
+    row = found.all.everyone
+    assert (row.n, row.left, row.warned, row.high) == (15, 5, 7, 4)
+    assert row.precision_high == 0.5 and row.recall_high == 0.4 and row.recall_warned == 0.8
+    assert found.all.untouched.n == 14
+    assert {one.group: one.n for one in found.rows} == {"free": 15, "pro": 0}, "the plan of that day; who cancelled, of today"
+    assert [(one.level, one.n, one.left) for one in found.levels] == [("low", 8, 1), ("medium", 3, 2), ("high", 4, 2)]
+    assert ask(server, period=Period(FIRST, LAST, 60)).churn_prediction.all.n == 0, "60 days from there lie after the period"  # type: ignore[union-attr]
+
+
+def test_who_came_back_had_left_all_the_same(server: Server) -> None:
+    judged(server, *(FIRST + timedelta(days=back) for back in (-20, -13, -6)))
+    supplier = add_supplier(server, "Back")
+    add_pulse(server, supplier, subscription="active")
+    for back, risk in ((-20, 0.1), (-13, 0.5), (-6, 0.9)):
+        day = FIRST + timedelta(days=back)
+        add_churn(server, supplier, day, risk)
+        server.sql("UPDATE churn_risk SET calculated_at = %s WHERE calculated_on = %s", at(day, 5), day)
+    server.sql("INSERT INTO cancellations VALUES (%s, %s)", supplier, at(FIRST, 3))
+    found = ask(server).churn_prediction
+    assert found and (found.all.lead_n, found.all.lead_days, found.all.unwarned, found.all.unseen) == (1, 13, 0, 0)

@@ -1,0 +1,380 @@
+"""The metrics' rules on cases made by hand, and against the values that JUDGEMENT gives."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from math import log
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.core.errors import InputError
+from everafter.metrics import charts, churn_rules, effect_rules, level_rules, rules, say_rules, time_rules, view_rules
+from everafter.metrics.effect_rules import Arms, confidence_sequence, half_width, log_evidence, tune
+from everafter.metrics.model import BYS, METRICS, Period, TicketRow
+from everafter.metrics.telling_model import TELLINGS
+from everafter.playbook.model import Support
+from everafter.tickets.hours_rules import work_out_hours
+
+TODAY = date(2026, 11, 22)
+
+
+# ── did it help ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_reference_values_of_the_confidence_sequence() -> None:
+    rho = tune(500)
+    assert rho == pytest.approx(0.1259854, abs=1e-7)
+    widths = [half_width(1, count, rho) for count in (100, 500, 1000)]
+    assert widths == pytest.approx([0.336389, 0.135739, 0.096812], abs=1e-6)
+    plain = confidence_sequence([Arms(2000, 1800, 1000, 800)], smoothed=False, tuned_for=3000)
+    assert plain == pytest.approx((0.1, 0.0565424, 0.1434576), abs=1e-7)
+    smoothed = confidence_sequence([Arms(2000, 1800, 1000, 800)], tuned_for=3000)
+    assert smoothed[0] == pytest.approx(1801 / 2002 - 801 / 1002) and smoothed[1] < plain[1] + 0.001
+
+
+def test_the_reference_values_of_the_exact_test() -> None:
+    assert log_evidence(Arms(200, 180, 100, 80)) == pytest.approx(-2.494978, abs=1e-6)
+    assert log_evidence(Arms(2000, 1800, 1000, 800)) == pytest.approx(19.917675, abs=1e-6)
+    assert log_evidence(Arms(5, 0, 5, 0)) < 0 and log_evidence(Arms(5, 5, 5, 5)) < 0, "nobody, everybody: no logarithm of nothing"
+
+
+def test_many_triggers_are_declared_together() -> None:
+    assert effect_rules.declare([log(19.9)]) == [False] and effect_rules.declare([log(20)]) == [True]
+    assert effect_rules.declare([]) == []
+    assert effect_rules.declare([log(39), log(41), 0.0, log(41)]) == [True, True, False, True], "the third needs only 4/(3·0.05)"
+
+
+def test_smoothing_keeps_rare_failures_from_being_certain() -> None:
+    """Held out without a failure: as usually coded the interval has no width from that arm."""
+    _, low, high = confidence_sequence([Arms(450, 440, 50, 50)])
+    assert low < 0 < high
+    _, _, plain_high = confidence_sequence([Arms(450, 440, 50, 50)], smoothed=False)
+    assert plain_high < 0, "this is the false alarm that smoothing is for"
+
+
+def test_triggers_of_unlike_holdouts_are_compared_each_within_itself() -> None:
+    """Together the treated look better by far only because the easy trigger holds few out."""
+    easy, hard = Arms(950, 855, 50, 45), Arms(500, 100, 500, 100)
+    pooled = (855 + 100) / 1450 - (45 + 100) / 550
+    difference, low, high = confidence_sequence([easy, hard], smoothed=False)
+    assert pooled > 0.35 and difference == pytest.approx(0) and low < 0 < high
+
+
+@pytest.mark.parametrize("rate", [0.85, 0.98])
+def test_looking_every_day_seldom_sees_what_is_not_there(rate: float) -> None:
+    """Peeking every 10 from 50 to 1,000 with no effect: under 5 % of histories are ever wrong (a plain interval: over 40 %)."""
+    random = np.random.default_rng(5)
+    wrong = plain = 0
+    for _ in range(200):
+        held, hit = random.random(1000) < 0.1, random.random(1000) < rate
+        looks = [_arms_until(held, hit, count) for count in range(50, 1001, 10)]
+        arms = [one for one in looks if one.held_out and one.treated]
+        wrong += any(not low <= 0 <= high for _, low, high in (confidence_sequence([one]) for one in arms))
+        plain += any(_z(one) > 1.96 for one in arms)
+    assert wrong <= 10 and plain > 60
+
+
+def _arms_until(held: Any, hit: Any, count: int) -> Arms:
+    held, hit = held[:count], hit[:count]
+    return Arms(int((~held).sum()), int((hit & ~held).sum()), int(held.sum()), int((hit & held).sum()))
+
+
+def _z(arms: Arms) -> float:
+    a, b = arms.succeeded / arms.treated, arms.held_out_succeeded / arms.held_out
+    spread = a * (1 - a) / arms.treated + b * (1 - b) / arms.held_out
+    return float("inf") if spread == 0 and a != b else 0.0 if spread == 0 else abs(a - b) / spread**0.5
+
+
+def success(*rows: tuple[str | None, str, bool, int, int]) -> Any:
+    counts = pl.DataFrame(
+        [(group, trigger, held, n, n, hit) for group, trigger, held, n, hit in rows],
+        schema=effect_rules.SUCCESS_SCHEMA,
+        orient="row",
+    )
+    return effect_rules.measure_success(counts, rules.order_groups("plan", counts["group"].to_list()))
+
+
+def test_success_says_no_more_than_it_may() -> None:
+    nobody = success()
+    assert (nobody.all.value, nobody.all.n, nobody.all.verdict, nobody.rows, nobody.triggers) == (None, 0, "no_holdout", [], [])
+    one = success(("pro", "a", False, 1, 1))
+    assert (one.all.value, one.all.difference, one.all.verdict) == (1.0, None, "no_holdout")
+    few = success(("pro", "a", False, 40, 30), ("pro", "a", True, 9, 1))
+    assert few.triggers[0].verdict == "too_few" and few.triggers[0].difference is None and few.triggers[0].held_out_value == 1 / 9
+    known = success(
+        ("pro", "a", False, 2000, 1800), (None, "a", True, 1000, 800), ("pro", "b", False, 60, 30), ("pro", "b", True, 20, 10)
+    )
+    verdicts = {row.group: row.verdict for row in known.triggers}
+    assert verdicts == {"a": "helps", "b": "not_yet_known"}
+    assert known.triggers[0].difference == pytest.approx(0.1) and known.triggers[0].low < 0.1 < known.triggers[0].high
+    assert known.rows[0].group == "pro" and known.rows[-1].group is None
+    assert known.rows[-1].value is None and known.rows[-1].difference is None, "held out only: nobody to compare with"
+    harm = success(("pro", "a", False, 2000, 1600), ("pro", "a", True, 1000, 900))
+    assert harm.triggers[0].verdict == "hurts" and harm.all.verdict == "hurts"
+
+
+# ── time to the first form ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def people(*rows: tuple[float, bool]) -> pl.DataFrame:
+    return pl.DataFrame([("a", days, there) for days, there in rows], schema=time_rules.FIRST_FORM_SCHEMA, orient="row")
+
+
+def test_who_is_not_there_yet_is_not_left_out() -> None:
+    done = people((1, True), (2, True), (30, False), (30, False), (30, False))
+    row = time_rules.measure_first_value(done, ["a"], 0).all
+    assert row.value is None and row.quarter == 2 and row.share == 0.4, "of those who are there the median would be 1.5 days"
+    early = time_rules.measure_first_value(people((1, True), (0.5, False), (4, True)), ["a"], 0).all
+    assert early.value == 1, "who had half a day only is not held against it: half of the two who could be seen were there in a day"
+    assert early.within_14_days is None, "nobody has been here for 14 days, and not all are there"
+    assert time_rules.measure_first_value(people((1, True)), ["a"], 0).all.within_14_days == 1
+    nobody = time_rules.measure_first_value(people(), [], 3)
+    assert (nobody.all.n, nobody.all.value, nobody.all.share, nobody.curve, nobody.unknown) == (0, None, None, [], 3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=40))
+def test_kaplan_meier_is_the_product_limit(rows: list[tuple[int, bool]]) -> None:
+    days, shares = time_rules.kaplan_meier(np.array([float(day) for day, _ in rows]), np.array([there for _, there in rows]))
+    left = 1.0
+    expected: list[tuple[float, float]] = []
+    for day in sorted({day for day, there in rows if there}):
+        left *= 1 - sum(other == day and there for other, there in rows) / sum(other >= day for other, _ in rows)
+        expected.append((day, 1 - left))
+    assert days.tolist() == [day for day, _ in expected]
+    assert shares.tolist() == pytest.approx([share for _, share in expected])
+
+
+# ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HOURS = work_out_hours(Support(), frozenset(), date(2026, 1, 1), date(2026, 12, 31))
+
+
+def ticket(opened: datetime, resolved: datetime | None, changes: str | None = None) -> tuple[Any, ...]:
+    return ("a", opened, resolved, resolved is not None, True, changes)
+
+
+def measured(*rows: tuple[Any, ...]) -> TicketRow:
+    frame = pl.DataFrame(list(rows), schema=time_rules.TICKETS_SCHEMA, orient="row")
+    return time_rules.measure_tickets(frame, ["a"], HOURS).all
+
+
+def test_open_hours_do_not_count_nights_weekends_and_waiting() -> None:
+    friday, monday = datetime(2026, 3, 6, 16, tzinfo=UTC), datetime(2026, 3, 9, 10, tzinfo=UTC)
+    row = measured(ticket(friday, monday))
+    assert row.value == 66 and row.business_median == 2, "an hour on Friday, an hour on Monday"
+
+    def at(hour: int) -> int:
+        return int(datetime(2026, 3, 9, hour, tzinfo=UTC).timestamp() * 1_000_000)
+
+    told = f"{at(9)} opened,{at(10)} waiting,{at(13)} resumed,{at(15)} resolved"
+    nine, fifteen = datetime(2026, 3, 9, 9, tzinfo=UTC), datetime(2026, 3, 9, 15, tzinfo=UTC)
+    row = measured(ticket(nine, fifteen, told))
+    assert row.value == 6 and row.business_median == 3, "three hours of six the supplier was waited for"
+    again = f"{at(9)} opened,{at(10)} resolved,{at(14)} opened,{at(15)} resolved"
+    assert measured(ticket(nine, fifteen, again)).business_median == 2, "between a resolution and the next opening no clock runs"
+
+
+def test_no_ticket_one_ticket_and_those_still_open() -> None:
+    nobody = measured()
+    assert (nobody.n, nobody.value, nobody.p90, nobody.opened) == (0, None, None, 0)
+    began = datetime(2026, 3, 9, 9, tzinfo=UTC)
+    waiting = measured(ticket(began, None))
+    assert (waiting.n, waiting.value, waiting.opened, waiting.still_open) == (0, None, 1, 1)
+    one = measured(ticket(began, began + timedelta(hours=3)))
+    assert (one.value, one.p90, one.business_median) == (3, 3, 3)
+    backwards = measured(ticket(began, began - timedelta(hours=1)))
+    assert backwards.value == 0 and backwards.business_median == 0, "told with a clock that is wrong"
+
+
+# ── health, adoption ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_averages_of_nobody_of_one_day_and_of_many() -> None:
+    nothing = level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0)
+    assert (nothing.all.value, nothing.all.n, nothing.all.latest, nothing.all.healthy, nothing.days) == (None, 0, None, None, [])
+    first, last = TODAY - timedelta(days=9), TODAY
+    rows = [("pro", first, 2, 100.0, 0, 2, 0), ("pro", last, 1, 80.0, 1, 0, 0), ("free", last, 1, 30.0, 0, 0, 1)]
+    frame = pl.DataFrame(rows, schema=level_rules.HEALTH_SCHEMA, orient="row")
+    found = level_rules.measure_health(frame, ["pro", "free"], 5)
+    pro, free = found.rows
+    assert (pro.value, pro.latest, pro.change, pro.suppliers, pro.healthy) == (60, 80, 30, 1, 1)
+    assert (free.value, free.change) == (30, None), "a group that was not there on the first day has no change"
+    assert found.all.change == 5 and found.days_read == 2 and found.days_judged == 5
+    alone = level_rules.measure_health(frame.filter(pl.col("day") == last), ["pro", "free"], 1)
+    assert alone.all.change is None, "one day has no change"
+
+
+def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
+    judged = [TODAY - timedelta(days=back) for back in range(364, -1, -1)]
+    chosen = level_rules.choose_days(judged, 200_000)
+    assert len(chosen) == 7 and chosen[0] == judged[0] and chosen[-1] == TODAY and chosen == sorted(set(chosen))
+    gaps = {(b - a).days for a, b in pairwise(chosen)}
+    assert gaps == {60, 61}
+    assert level_rules.choose_days(judged, 300) == judged
+    assert len(level_rules.choose_days(judged, 10**9)) == 2
+
+
+def test_every_share_of_features_falls_in_one_part() -> None:
+    rows = [("pro", TODAY, percent, 1) for percent in range(101)]
+    found = level_rules.measure_adoption(pl.DataFrame(rows, schema=level_rules.ADOPTION_SCHEMA, orient="row"), ["pro"], [TODAY])
+    parts = [found.all.none, found.all.some, found.all.half, found.all.most, found.all.all]
+    assert (
+        sum(part or 0 for part in parts) == pytest.approx(1) and found.all.value == pytest.approx(0.5) and found.all.change is None
+    )
+
+
+# ── churn ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 0.5001, 0.9]), st.booleans(), st.integers(1, 9)), min_size=1, max_size=30)
+)
+def test_the_area_is_that_of_comparing_each_pair(rows: list[tuple[float, bool, int]]) -> None:
+    frame = pl.DataFrame(rows, schema={"risk": pl.Float64(), "left": pl.Boolean(), "n": pl.Int64()}, orient="row")
+    left = [risk for risk, gone, n in rows if gone for _ in range(n)]
+    stayed = [risk for risk, gone, n in rows if not gone for _ in range(n)]
+    found = churn_rules.find_auc(frame)
+    if min(len(left), len(stayed)) < churn_rules.FEWEST:
+        assert found is None
+    else:
+        assert found == pytest.approx(sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed)))
+        low, high = churn_rules.auc_range(found or 0.0, len(left), len(stayed))
+        assert 0 <= low <= (found or 0.0) <= high <= 1
+
+
+def leads(*rows: tuple[int, int | None, str | None]) -> Any:
+    """(leaver, days before the cancellation, level) → lead_days by leaver."""
+    gone = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    frame = pl.DataFrame(
+        [("a", leaver, gone, None if back is None else gone.date() - timedelta(days=back), level) for leaver, back, level in rows],
+        schema=churn_rules.LEADS_SCHEMA,
+        orient="row",
+    )
+    found = churn_rules.find_leads(frame).sort("leaver")
+    return list(zip(found["lead_days"].to_list(), found["seen"].to_list(), strict=True))
+
+
+def test_the_lead_is_that_of_the_warning_which_stood_at_the_end() -> None:
+    assert leads((1, 30, "high"), (1, 23, "low"), (1, 16, "medium"), (1, 9, "high"), (1, 2, "medium")) == [(16, True)]
+    assert leads((1, 9, "high"), (1, 2, "low")) == [(None, True)], "a warning that was taken back warned of nothing"
+    assert leads((1, 2, "high")) == [(2, True)] and leads((1, None, None)) == [(None, False)]
+    assert leads((1, 9, "medium"), (2, 9, "low")) == [(9, True), (None, True)]
+
+
+def test_only_predictions_that_have_run_out_are_looked_at() -> None:
+    judged = [TODAY - timedelta(days=back) for back in range(200, -1, -1)]
+    period = Period(TODAY - timedelta(days=89), TODAY, 30)
+    chosen = churn_rules.choose_prediction_days(judged, period)
+    assert chosen == [TODAY - timedelta(days=back) for back in (90, 60, 30)]
+    long = churn_rules.choose_prediction_days(judged, Period(period.first, TODAY, 90))
+    assert long == [TODAY - timedelta(days=back) for back in (150, 120, 90)]
+    assert churn_rules.choose_prediction_days([], period) == []
+    assert churn_rules.choose_prediction_days(judged[-20:], period) == [], "judged for twenty days only: nothing has run out"
+
+
+# ── what is asked for, and how it is said ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_period_is_the_last_90_days_unless_said() -> None:
+    assert rules.read_period(None, None, TODAY) == Period(date(2026, 8, 25), TODAY, 30)
+    assert rules.read_period("2026-11-22", "2026-11-22", TODAY, "90") == Period(TODAY, TODAY, 90)
+    assert rules.read_period(None, "2026-03-31", TODAY).first == date(2026, 1, 1)
+    assert rules.read_period("2026-11-01", None, TODAY).days == 22
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "horizon", "words"),
+    [
+        ("soon", None, None, "from: 'soon' is not a day such as 2026-08-01"),
+        ("2026-02-30", None, None, "not a day"),
+        (None, "2026-11-23", None, "until: 2026-11-23 has not come yet"),
+        ("2026-05-02", "2026-05-01", None, "from: 2026-05-02 lies after until, 2026-05-01"),
+        ("1999-12-31", "2000-01-02", None, "lies before 2000-01-01"),
+        ("2020-01-01", "2026-01-01", None, "at most 1,100"),
+        (None, None, "45", "horizon: '45' is none of 30, 60, 90 days"),
+    ],
+)
+def test_a_period_that_is_none_is_named(first: str | None, last: str | None, horizon: str | None, words: str) -> None:
+    with pytest.raises(InputError) as refused:
+        rules.read_period(first, last, TODAY, horizon)
+    assert words in refused.value.message
+
+
+def test_a_metric_that_is_misspelt_finds_its_like() -> None:
+    for asked, near in (
+        ("health", "health_score"),
+        ("churn-prediction", "churn_prediction"),
+        ("Ticket resolution", "ticket_resolution"),
+    ):
+        with pytest.raises(InputError) as refused:
+            rules.read_metrics([asked])
+        assert refused.value.extra["did_you_mean"][0] == near and near in refused.value.message
+    with pytest.raises(InputError, match="there are health_score, "):
+        rules.read_metrics(["zzz"])
+    with pytest.raises(InputError, match="did you mean cohort"):
+        rules.read_by("cohorts")
+    assert rules.read_metrics(["ticket_resolution", "health_score"]) == ("health_score", "ticket_resolution")
+    assert rules.read_metrics([]) == METRICS and rules.read_by("") is None
+
+
+def test_an_address_and_its_view_are_one() -> None:
+    for params in (
+        {},
+        {"days": "365"},
+        {"from": "2026-01-01", "until": "2026-03-31", "by": "plan", "horizon": "60"},
+        {"days": "30", "by": "vendor_type"},
+    ):
+        view = view_rules.parse_view(params, TODAY)
+        again = dict(pair.split("=") for pair in view_rules.view_query(view).split("&") if pair)
+        assert view_rules.parse_view(again, TODAY) == view
+    moved = view_rules.parse_view({"from": "2026-01-01", "until": "2026-03-31"}, TODAY)
+    assert moved.preset is None and view_rules.view_query(moved, days=30) == "days=30"
+    assert view_rules.parse_view({"days": "31"}, TODAY).preset == 90, "a number that is not offered is left alone"
+
+
+def test_a_file_holds_no_formula_and_every_number() -> None:
+    frame = pl.DataFrame([("=1+1|cmd", TODAY, 2, 141.0, 1, 1, 0)], schema=level_rules.HEALTH_SCHEMA, orient="row")
+    found = level_rules.measure_health(frame, ["=1+1|cmd"], 1)
+    text = rules.write_csv("health_score", "plan", found.rows, found.all)
+    lines = text.splitlines()
+    assert lines[0] == "plan,value,latest,change,healthy,at_risk,critical,suppliers,n"
+    assert lines[1] == "all,70.5,70.5,,0.5,0.5,0.0,2,2" and lines[2].startswith("'=1+1|cmd,70.5")
+
+
+def test_every_column_is_there_and_every_metric_is_told() -> None:
+    """With nothing at all too: no sentence breaks on a null."""
+    empty = {
+        "health_score": level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0),
+        "intervention_success": success(),
+        "time_to_first_value": time_rules.measure_first_value(people(), [], 0),
+        "feature_adoption": level_rules.measure_adoption(pl.DataFrame(schema=level_rules.ADOPTION_SCHEMA), [], []),
+        "ticket_resolution": time_rules.measure_tickets(pl.DataFrame(schema=time_rules.TICKETS_SCHEMA), [], HOURS),
+        "churn_prediction": churn_rules.measure_churn(
+            pl.DataFrame(schema=churn_rules.PREDICTIONS_SCHEMA), pl.DataFrame(schema=churn_rules.LEADS_SCHEMA), [], 30
+        ),
+    }
+    assert set(empty) == set(METRICS) == set(TELLINGS)
+    for metric, found in empty.items():
+        assert not say_rules.has_anything(found) and say_rules.headline(found) == "–"
+        assert all("None" not in sentence for sentence in say_rules.tell(found))
+        for column in rules.table_of(metric):  # type: ignore[arg-type]
+            assert "None" not in rules.say_cell(rules.cell(found.all, column), column)
+        scale = charts.scale_of([found.all])
+        assert charts.strip(found.all, scale).pieces == []
+
+
+def test_groups_stand_in_their_order() -> None:
+    assert rules.order_groups("cohort", ["2025-12", "2026-01", None]) == ["2026-01", "2025-12", None]
+    assert rules.order_groups("plan", ["a", None, "b"], {"a": 1, "b": 5, None: 9}) == ["b", "a", None]
+    assert [rules.say_group(by, None) for by in BYS] == ["Cohort not known", "Trade not known", "Plan not known"]
+
+
+def test_a_strip_stays_within_its_cell() -> None:
+    found = success(("pro", "a", False, 45, 45), ("pro", "a", True, 12, 0))
+    scale = charts.scale_of(found.triggers)
+    drawn = charts.strip(found.triggers[0], scale)
+    assert all(0 <= piece.start <= piece.start + piece.size <= 100.5 for piece in drawn.pieces) and (50.0, "zero") in drawn.marks
