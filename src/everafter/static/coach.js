@@ -39,7 +39,7 @@ button, a, input { font: inherit; color: inherit; }
 .card, .inside { display: grid; gap: 7px; }
 .open .card { padding: 12px 14px; background: color-mix(in srgb, var(--accent) 9%, var(--surface)); border-radius: calc(var(--radius) - 4px); }
 .card h3 { font-size: 1.1em; }
-.acts { display: flex; flex-wrap: wrap; gap: 6px 8px; align-items: center; }
+.acts { display: flex; flex-wrap: wrap; gap: 6px 8px; align-items: center; margin-block-start: 4px; }
 .act { display: inline-flex; align-items: center; justify-content: center; min-height: 44px; min-width: 44px; padding: 6px 12px; border: 1px solid var(--line); border-radius: calc(var(--radius) - 5px); background: none; text-decoration: none; text-align: center; cursor: pointer; }
 .act:hover, .icon:hover, summary:hover { background-image: linear-gradient(#8882, #8882); }
 .main { background: var(--accent); border-color: transparent; color: var(--on-accent); font-weight: 600; padding-inline: 16px; }
@@ -58,7 +58,7 @@ progress { width: 100%; accent-color: var(--accent); }
 .days { display: flex; gap: 6px; overflow-x: auto; padding: 3px; } .day { flex: none; }
 .times { display: grid; grid-template-columns: repeat(auto-fill, minmax(5em, 1fr)); gap: 6px; } .slot { padding-inline: 0; white-space: nowrap; }
 input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--quiet); border-radius: 8px; background: var(--surface); }
-.foot { border-block-start: 1px solid var(--line); padding: 4px 6px; }
+.foot { border-block-start: 1px solid var(--line); padding: 4px 15px; }
 .sky { position: fixed; inset: 0; overflow: hidden; pointer-events: none; } i { position: absolute; width: 9px; height: 14px; border-radius: 2px; background: var(--accent); }
 i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e8597c; }
 @media (prefers-reduced-motion: no-preference) { .panel { animation: in .16s ease-out; } @keyframes in { from { opacity: 0; } } }
