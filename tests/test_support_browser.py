@@ -1,0 +1,77 @@
+"""The page of a call in a real Chromium: with the keyboard alone, on a phone, light and dark, under its own policy."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from helpers_server import Server
+from test_support_calls import add_supplier
+from test_support_changes import ada, book  # noqa: F401 ada is a fixture
+
+CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.usefixtures("ada")
+def test_a_call_is_moved_and_cancelled_with_the_keyboard_alone_on_a_phone(server: Server, chromium: Browser, scheme: str) -> None:
+    supplier = add_supplier(server)
+    with server.client("write") as client:
+        call = book(client, supplier, topic="An_endless_word_" * 12)
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text) if message.type in {"error", "warning"} else None)
+    page.goto(server.base_url + call["manage_url"].removeprefix(server.settings.base_url))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the phone"
+    sizes = page.evaluate("[...document.querySelectorAll('.times a, summary, .button')].map(e => e.getBoundingClientRect().height)")
+    assert min(size for size in sizes if size) >= 40, "a thumb can hit everything"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('.times') !== null"):
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Move the call here?")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Move the call"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("Your call has its new time")
+    page.get_by_text("Cancel this call").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("A wedding came up")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="This call is cancelled")).to_be_visible()
+    context.close()
+    assert trouble == []
+    assert server.sql("SELECT outcome, notes, sequence FROM support_interactions") == [
+        ("cancelled", "Cancelled: A wedding came up", 2)
+    ]
+
+
+@pytest.mark.usefixtures("ada")
+def test_the_page_needs_no_javascript(server: Server, chromium: Browser) -> None:
+    with server.client("write") as client:
+        call = book(client, add_supplier(server))
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(server.base_url + call["manage_url"].removeprefix(server.settings.base_url))
+    page.locator("summary").nth(3).click()
+    page.locator("details").nth(3).locator(".times a").first.click()
+    page.get_by_role("button", name="Move the call").click()
+    expect(page.get_by_role("status")).to_contain_text("Your call has its new time")
+    context.close()
+    assert server.sql("SELECT sequence FROM support_interactions") == [(1,)]
