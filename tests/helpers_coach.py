@@ -8,6 +8,8 @@ from uuid import uuid4
 import httpx
 import jwt
 
+from everafter.interventions.rules import is_held_out
+from everafter.playbook.model import Holdout
 from helpers_server import Server
 
 
@@ -70,8 +72,8 @@ class Browser:
 
 
 def add_supplier(server: Server, **columns: Any) -> str:
-    """A supplier that has been there for two months."""
-    supplier_id = str(uuid4())
+    """A supplier that has been there for two months, and is none of the few that are left alone altogether."""
+    supplier_id = next(one for one in iter(lambda: str(uuid4()), "") if not is_held_out(one, "-", 0.0, Holdout()))
     values = {"name": "Rosa Flowers", "email": "rosa@example.org", "vendor_type": "florist", "timezone": "Europe/Berlin", **columns}
     values.setdefault("created_at", datetime.now(UTC) - timedelta(days=60))
     names = ", ".join(values)

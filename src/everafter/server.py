@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -43,7 +44,11 @@ def register(app: typer.Typer) -> None:
             if settings.base_url == DEFAULT_BASE_URL and host not in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
                 settings = replace(settings, base_url=here)  # links lead to where we listen, unless told otherwise
             Console(stderr=True, highlight=False).print(f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True)
-            make_server(create_app(settings, url)).run(sockets=[listener])
+            application = create_app(settings, url)
+            # What stands from the start is never looked through again: a full collection took 54 ms of every request then in hand.
+            gc.collect()
+            gc.freeze()
+            make_server(application).run(sockets=[listener])
 
 
 def _end(*_: object) -> None:

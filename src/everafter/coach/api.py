@@ -1,5 +1,6 @@
 """The coach's JSON, for suppliers' browsers: whom it is about stands in the token, never in the address."""
 
+import contextlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from everafter.certificates.rules import certificate_url
 from everafter.coach import queries, rules
-from everafter.coach.desk import Ask, TipDesk
+from everafter.coach.desk import Ask, NotNowError, TipDesk
 from everafter.coach.live import CoachJudge, Judged
 from everafter.coach.model import (
     NO_MILESTONES,
@@ -193,9 +194,10 @@ async def _find_tip(
         question = (*new, found.last_tip_at, now.date())
         if new and question not in judged.refused:
             desk: TipDesk = state.tip_desk
-            name = await desk.decide(Ask(found, judged.row, here, page))
-            if name is None:
-                judged.refused.add(question)
+            with contextlib.suppress(NotNowError):
+                name = await desk.decide(Ask(found, judged.row, here, page))
+                if name is None:
+                    judged.refused.add(question)
     return None if name is None else say_tip(name, playbook, judged.row, languages)
 
 

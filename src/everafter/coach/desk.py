@@ -46,6 +46,10 @@ class Ask:
         return str(self.state.supplier_id)
 
 
+class NotNowError(Exception):
+    """No new tip can be decided at this moment."""
+
+
 class TipDesk:
     """Decides about new tips. One per server process."""
 
@@ -57,12 +61,13 @@ class TipDesk:
         self._working: asyncio.Task[None] | None = None
 
     async def decide(self, ask: Ask) -> str | None:
-        """The tip to show, or null. What the gate kept back stands in the ledger with its reason.
+        """The tip to show, or null: what the gate kept back stands in the ledger with its reason.
 
-        When too many wait there is none: a page must not wait for a tip, and the next view asks again.
+        Raises:
+            NotNowError: the day's run is deciding, or too many wait: the next page view may ask again.
         """
         if len(self._waiting) >= _MOST_AT_ONCE:
-            return None
+            raise NotNowError
         future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if self._working is None or self._working.done():
@@ -102,12 +107,15 @@ class TipDesk:
                 self._version = await ensure_playbook_version(conn, self._playbook)
                 await conn.commit()
             if await queries.is_run_deciding(conn, now):
-                return {}
+                raise NotNowError
             await queries.lock_tips(conn, sorted(ask.supplier_id for ask in asks))
             shown: dict[str, str] = {}
             open_: list[tuple[Ask, list[str]]] = []
+            ids = [ask.state.supplier_id for ask in asks]
+            fresh = await queries.list_states(conn, ids, NO_MILESTONES, rest_since(self._playbook, now))
+            states = {str(state.supplier_id): state for state in fresh}
             for ask in asks:
-                found, new = await self._look_again(conn, ask, now)
+                found, new = self._look_again(states[ask.supplier_id], ask, now)
                 if found is not None:
                     shown[ask.supplier_id] = found
                 elif new:
@@ -116,9 +124,8 @@ class TipDesk:
                 shown |= await self._ask_gate(conn, open_, now)
         return shown
 
-    async def _look_again(self, conn: Connection, ask: Ask, now: datetime) -> tuple[str | None, list[str]]:
+    def _look_again(self, state: CoachState, ask: Ask, now: datetime) -> tuple[str | None, list[str]]:
         """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or those that may be new."""
-        state = await queries.get_state(conn, ask.state.supplier_id, NO_MILESTONES, rest_since(self._playbook, now))
         if found := find_open_tip(ask.here, state.tips, self._playbook.tips, now):
             return found, []
         if is_resting(state.last_tip_at, self._playbook.coach.hours_between_tips, now):

@@ -47,8 +47,8 @@ class Judged:
     """One supplier as judged at `at`. row: all signals and points; tips: those that apply, wherever the supplier is, the most
     important first; needs_call: a call is to be offered; advice: rows of recommendations.ADVICE_SCHEMA that may be told, in order.
 
-    refused: what the gate was asked about and let none of pass; it is asked again when the question is another. said: what follows
-    from this alone and is the same for every request, by languages.
+    refused: what the gate was asked about and let none of pass; it is asked again when the question is another, as on the next
+    day. said: what follows from this alone and is the same for every request, by languages.
     """
 
     row: dict[str, Any]
@@ -97,6 +97,8 @@ class CoachJudge(LiveJudge):
     async def _renew(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> Judged:
         judged: Judged = (await self.judge(supplier_id))["judged"]
         judged.stamp = stamp  # of before the judgement: what changed in between is judged again at the next request
+        if before := self._kept.get(supplier_id):
+            judged.refused = before.refused
         self._kept[supplier_id] = judged
         self._kept.move_to_end(supplier_id)
         while len(self._kept) > MOST_KEPT:

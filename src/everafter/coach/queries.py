@@ -17,15 +17,24 @@ _SHOWN = msgspec.json.Decoder(list[ShownTip])
 
 
 async def get_state(conn: Connection, supplier_id: UUID, milestones: Celebrated, since: datetime) -> CoachState:
-    """All that may have changed about a supplier since the last request; one statement, by keys alone.
+    """All that may have changed about a supplier since the last request; see `list_states`.
+
+    Raises:
+        NotFoundError: no such supplier.
+    """
+    found = await list_states(conn, [supplier_id], milestones, since)
+    if not found:
+        raise NotFoundError(f"there is no supplier {supplier_id}")
+    return found[0]
+
+
+async def list_states(conn: Connection, supplier_ids: list[UUID], milestones: Celebrated, since: datetime) -> list[CoachState]:
+    """All that may have changed about these suppliers, in no order; one statement, by keys alone. Unknown ones have none.
 
     Args:
         milestones: those that are celebrated in the coach; the one that waits is chosen as
             onboarding.queries.next_celebration chooses it.
         since: tips decided before then cannot matter any more.
-
-    Raises:
-        NotFoundError: no such supplier.
     """
     cursor = await conn.execute(
         "SELECT s.id, s.name, s.timezone, p.events_total, s.updated_at,"
@@ -41,20 +50,23 @@ async def get_state(conn: Connection, supplier_id: UUID, milestones: Celebrated,
         " WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL AND m.fresh"
         " AND m.achieved_at > now() - make_interval(days => kind.days)"
         " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1)"
-        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id AND p.supplier_id = %(id)s WHERE s.id = %(id)s",
+        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id WHERE s.id = ANY (%(ids)s::uuid[])",
         {
-            "id": supplier_id,
+            "ids": supplier_ids,
             "since": since,
             "names": milestones.names,
             "days": milestones.days,
             "certificates": milestones.certificates,
         },
     )
-    row = await cursor.fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
-    shown = _SHOWN.decode(row[5]) if row[5] else []
-    return CoachState(row[0], row[1], row[2], row[3], row[4], {tip.tip_id: tip for tip in shown}, row[6], row[7], row[8])
+    return [
+        CoachState(row[0], row[1], row[2], row[3], row[4], _read_shown(row[5]), row[6], row[7], row[8])
+        for row in await cursor.fetchall()
+    ]
+
+
+def _read_shown(text: str | None) -> dict[str, ShownTip]:
+    return {tip.tip_id: tip for tip in _SHOWN.decode(text)} if text else {}
 
 
 # ── tips ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
