@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from helpers_node import need_packages
 from helpers_server import Server
 from test_support_calls import add_supplier
-from test_support_changes import ada, book  # noqa: F401 ada is a fixture
+from test_support_changes import ada, book, change  # noqa: F401 ada is a fixture
 
 CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
@@ -75,3 +76,26 @@ def test_the_page_needs_no_javascript(server: Server, chromium: Browser) -> None
     expect(page.get_by_role("status")).to_contain_text("Your call has its new time")
     context.close()
     assert server.sql("SELECT sequence FROM support_interactions") == [(1,)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.usefixtures("ada")
+def test_axe_finds_nothing_in_any_state(server: Server, chromium: Browser, scheme: str) -> None:
+    axe = need_packages() / "axe-core" / "axe.min.js"
+    with server.client("write") as client:
+        call, cancelled = book(client, add_supplier(server)), book(client, add_supplier(server, timezone="No/Where"), 12)
+        taken = book(client, add_supplier(server), 14)
+        change(client, cancelled, "cancel")
+    path = call["manage_url"].removeprefix(server.settings.base_url)
+    states = [path, f"{path}?at={taken['starts_at']}", cancelled["manage_url"].removeprefix(server.settings.base_url), path[:-3]]
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]  axe itself is inline
+    page = context.new_page()
+    page.goto(server.base_url + path)
+    states.append(page.locator(".times a").nth(3).get_attribute("href") or "")
+    for state in states:
+        page.goto(server.base_url + state)
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        page.add_script_tag(path=axe)
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert found["violations"] == [], (state, [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]])
+    context.close()
