@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from everafter.core.settings import Settings
@@ -322,6 +322,8 @@ def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: i
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
+@example("'\n")
+@example("a = '''\n")
 def test_any_text_at_all_is_answered(text: str) -> None:
     assert any(m.level == "error" for m in check(text))
     assert isinstance(check(SMALL.replace("plan = 'pro'", text.replace("\n", " "))), list)

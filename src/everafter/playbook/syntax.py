@@ -32,8 +32,9 @@ _OPENINGS: tuple[tuple[re.Pattern[str], tuple[str, ...], str], ...] = (
     (re.compile(r"=\s*\[[^\]#]*(#.*)?$"), ("Invalid value", "Unclosed array"), "list"),
     (re.compile(r'=\s*"""(?!.*""")'), ("Unterminated string", "Expected"), "text"),
     (re.compile(r"=\s*'''(?!.*''')"), ("Unterminated string", "Expected"), "text"),
+    (re.compile(r"^[^'\"#]*'[^']*$"), ("Expected \"'\"",), "single-quoted text"),
 )
-_CLOSING = {"list": "]", "text": "its three quotes"}
+_CLOSING = {"list": "]", "text": "its three quotes", "single-quoted text": "its quote"}
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def read_toml(text: str) -> Reading:
         except tomllib.TOMLDecodeError as error:
             slip = _slip(str(error), lines)
             if len(slips) >= _MOST_SLIPS or any(s.line == slip.line for s in slips):
-                return Reading({}, whole, slips or [slip])
+                return Reading({}, "", slips or [slip])  # what is left is no TOML either, so nothing in it has a place
             slips.append(slip)
             is_header = _HEADER.match(lines[slip.line - 1]) is not None
             lines[slip.line - 1 : slip.until] = [""] * (slip.until - slip.line + 1)
