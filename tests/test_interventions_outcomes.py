@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from everafter.coach.model import TIP_PREFIX
 from everafter.core.settings import load_settings
 from everafter.daily.run import run_day
 from everafter.demo import jobs
@@ -58,7 +59,7 @@ def test_what_names_no_success_is_left_alone() -> None:
 
 def test_every_trigger_and_tip_has_its_success() -> None:
     found = compile_successes(PLAYBOOK)
-    assert set(found) == {*PLAYBOOK.triggers, *(f"tip_{name}" for name in PLAYBOOK.tips)}
+    assert set(found) == {*PLAYBOOK.triggers, *(TIP_PREFIX + name for name in PLAYBOOK.tips)}, "as the coach writes them"
 
 
 # ── in the run ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -313,6 +313,8 @@ def test_a_metric_that_is_misspelt_finds_its_like() -> None:
         with pytest.raises(InputError) as refused:
             rules.read_metrics([asked])
         assert refused.value.extra["did_you_mean"][0] == near and near in refused.value.message
+    with pytest.raises(InputError, match="did you mean churn_prediction"):
+        rules.read_metrics(["churn"])
     with pytest.raises(InputError, match="there are health_score, "):
         rules.read_metrics(["zzz"])
     with pytest.raises(InputError, match="did you mean cohort"):

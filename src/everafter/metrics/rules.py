@@ -54,7 +54,9 @@ def read_by(name: str | None) -> By | None:
 def _one_of(what: str, name: str, known: Sequence[Any]) -> Any:
     if name in known:
         return name
-    near = get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), known, 3, 0.5)
+    asked = name.lower().strip().replace("-", "_").replace(" ", "_")
+    parts = [word for word in known if len(asked) > 2 and asked in word]
+    near = list(dict.fromkeys([*parts, *get_close_matches(asked, known, 3, 0.5)]))[:3]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise InputError(f"{what}: there is no {name[:60]!r}; {hint}", did_you_mean=near)
 
