@@ -243,7 +243,9 @@ def test_the_suppliers_page_shows_what_became_of_calls(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         calls = [book(client, supplier, hour) for hour in (9, 10, 11)]
-        server.sql("UPDATE support_interactions SET starts_at = now() - interval '2 days' WHERE id = %s", calls[0]["interaction_id"])
+        server.sql(
+            "UPDATE support_interactions SET starts_at = now() - interval '2 days' WHERE id = %s", calls[0]["interaction_id"]
+        )
         change(client, calls[0], "outcome", outcome="no_show", notes="Called twice.")
         change(client, calls[1], "cancel")
     with signed_in(server) as browser:
