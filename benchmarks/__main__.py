@@ -13,7 +13,9 @@ from benchmarks.table import Row, print_table
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suppliers", type=int, default=200_000)
-    parser.add_argument("only", nargs="*", choices=["daily", "history", "ingest", "live", "coach", "page", "slots", []], help="measure only these")
+    parser.add_argument(
+        "only", nargs="*", choices=["daily", "history", "ingest", "live", "coach", "page", "slots", []], help="measure only these"
+    )
     chosen = parser.parse_args()
     console = Console(stderr=True)
     parts = {

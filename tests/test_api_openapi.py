@@ -39,7 +39,7 @@ def test_every_operation_is_described_with_its_errors(schema: dict[str, Any]) ->
 def test_parameters_and_bodies_are_named_as_the_contract_has_them(schema: dict[str, Any]) -> None:
     slots = {p["name"]: p for p in schema["paths"]["/api/support/slots"]["get"]["parameters"]}
     assert {name for name, p in slots.items() if p["required"]} == {"supplier_id", "type"}
-    assert slots.keys() == {"supplier_id", "type", "from", "days"}
+    assert slots.keys() == {"supplier_id", "type", "from", "days", "timezone"}
     assert slots["type"]["schema"]["enum"] == list(CALL_TYPES)
     for path in ("/api/success/milestone", "/api/support/schedule-call"):
         [header] = [p for p in schema["paths"][path]["post"]["parameters"] if p["in"] == "header"]

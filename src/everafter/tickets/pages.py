@@ -32,7 +32,7 @@ _BACK = re.compile(r"/(support|suppliers/[0-9a-f-]{36})(\?[\x21-\x7e]{0,600})?(#
 _OUTCOMES = {"held": "Took place", "no_show": "They did not come"}
 
 
-@get("/support")
+@get("/support", include_in_schema=False)
 async def show_support(
     request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
@@ -64,7 +64,7 @@ async def show_support(
     )
 
 
-@post("/support/tickets", status_code=303, request_max_body_size=16_384)
+@post("/support/tickets", status_code=303, request_max_body_size=16_384, include_in_schema=False)
 async def act_on_ticket(
     request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
@@ -79,7 +79,7 @@ async def act_on_ticket(
     return see_other(_back(form))
 
 
-@post("/support/calls", status_code=303, request_max_body_size=65_536)
+@post("/support/calls", status_code=303, request_max_body_size=65_536, include_in_schema=False)
 async def close_call(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
     """How a call went."""
     form = await check_form(request, viewer)
