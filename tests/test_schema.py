@@ -1,6 +1,8 @@
 """schema.sql is true, migrations can be repeated and raced, every statement fits, every big table can be distributed."""
 
 import asyncio
+import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -108,8 +110,45 @@ def test_migrations_are_numbered_without_a_gap_and_hold_no_lock_for_long() -> No
     numbers = [number for number, _, _ in list_migrations()]
     assert numbers == sorted(set(numbers))
     assert numbers[0] == 1
-    for _, name, text in list_migrations():
-        assert "CONCURRENTLY" not in text.upper(), f"{name}: a migration runs in a transaction"
+    first_tables = set(re.findall(r"CREATE TABLE (\w+)", list_migrations()[0][2]))
+    for number, name, text in list_migrations():
+        if text.startswith(db.OUTSIDE_TRANSACTION):
+            for statement in db.split_statements(text):
+                assert re.search(r"INDEX CONCURRENTLY|ON CONFLICT DO NOTHING$", statement), (
+                    f"{name}: may not be repeated: {statement}"
+                )
+            continue
+        assert "CONCURRENTLY" not in text.upper(), f"{name}: it runs in a transaction"
+        indexed = set(re.findall(r"CREATE (?:UNIQUE )?INDEX \w+ ON (\w+)", text)) if number > 1 else set[str]()
+        assert not indexed & first_tables, f"{name}: builds an index on a table that holds rows, and nobody may write meanwhile"
+
+
+def test_a_build_that_was_broken_off_is_taken_up(empty: str) -> None:
+    """What a killed process leaves: the version not noted, and an index that is not valid."""
+    asyncio.run(migrate(empty))
+    number, name, _ = next(one for one in list_migrations() if one[2].startswith(db.OUTSIDE_TRANSACTION))
+    with psycopg.connect(empty, autocommit=True, options="-c search_path=everafter") as conn:
+        conn.execute("DELETE FROM migrations WHERE version >= %s", [number])
+        conn.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tickets_open'::regclass")
+        assert name in asyncio.run(migrate(empty))
+        assert conn.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone() == (0,)
+
+
+def test_indexes_are_built_while_others_write(empty: str) -> None:
+    asyncio.run(migrate(empty))
+    number = next(number for number, _, text in list_migrations() if text.startswith(db.OUTSIDE_TRANSACTION))
+    with psycopg.connect(empty, options="-c search_path=everafter -c lock_timeout=2s") as writer:
+        with psycopg.connect(empty, autocommit=True, options="-c search_path=everafter") as conn:
+            conn.execute("DELETE FROM migrations WHERE version >= %s", [number])
+        writer.execute("INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'a')")
+        with ThreadPoolExecutor(1) as thread:
+            migrating = thread.submit(asyncio.run, migrate(empty))
+            time.sleep(0.5)
+            assert not migrating.done(), "it waits for the writer, who began before it"
+            with psycopg.connect(empty, options="-c search_path=everafter -c lock_timeout=2s") as other:
+                other.execute("INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'b')")
+            writer.commit()
+            migrating.result(30)
 
 
 # ── statements ────────────────────────────────────────────────────────────────────────────────────────────────────────

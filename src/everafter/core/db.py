@@ -101,7 +101,7 @@ async def migrate(url: str) -> list[str]:
     """
     applied: list[str] = []
     async with connection(url, autocommit=True) as conn:
-        await conn.execute("SELECT pg_advisory_lock(%s)", [Lock.MIGRATE])
+        await _wait_for_turn(conn)
         await conn.execute("CREATE SCHEMA IF NOT EXISTS everafter")
         await conn.execute(
             "CREATE TABLE IF NOT EXISTS migrations"
@@ -119,12 +119,39 @@ async def migrate(url: str) -> list[str]:
                 if known[number] != sha:
                     raise EverafterError(f"migration {name} has been changed since it was applied")
                 continue
-            async with conn.transaction():
-                await conn.execute("SET LOCAL lock_timeout = '5s'")
-                await conn.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType] our own file, not user input
-                await conn.execute("INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha])
+            if text.startswith(OUTSIDE_TRANSACTION):
+                for statement in split_statements(text):
+                    await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] as below
+                await _note_applied(conn, number, name, sha)
+            else:
+                async with conn.transaction():
+                    await conn.execute("SET LOCAL lock_timeout = '5s'")
+                    await conn.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType] our own file, not user input
+                    await _note_applied(conn, number, name, sha)
             applied.append(name)
     return applied
+
+
+OUTSIDE_TRANSACTION = "-- Outside a transaction"
+"""How a migration begins whose statements run one by one, each repeatable: indexes built while others write, and what fills in."""
+
+
+def split_statements(text: str) -> list[str]:
+    """The statements of a migration outside a transaction: each ends with a semicolon at the end of its line."""
+    return [part for part in text.split(";\n") if part.strip()]
+
+
+async def _wait_for_turn(conn: Connection) -> None:
+    """One process migrates at a time. Asked again and again: a statement that waits would hold up an index that is built for it."""
+    while True:
+        cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.MIGRATE])
+        if (row := await cursor.fetchone()) and row[0]:
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _note_applied(conn: Connection, number: int, name: str, sha: str) -> None:
+    await conn.execute("INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha])
 
 
 # ── frames in, frames out ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -87,24 +87,8 @@ CREATE TABLE ticket_changes (
   state        text NOT NULL CHECK (state IN ('opened', 'replied', 'waiting', 'resumed', 'resolved')),
   PRIMARY KEY (supplier_id, ticket_id, at, state)
 );
--- Of tickets told before there was this table: what their row still knows.
-INSERT INTO ticket_changes (supplier_id, ticket_id, at, state)
-SELECT supplier_id, ticket_id, at, state
-FROM tickets CROSS JOIN LATERAL (VALUES (opened_at, 'opened'), (last_opened_at, 'opened'), (resolved_at, 'resolved')) AS told (at, state)
-WHERE at IS NOT NULL
-ON CONFLICT DO NOTHING;
 
-CREATE INDEX tickets_open ON tickets (supplier_id, ticket_id)
-  WHERE last_opened_at IS NOT NULL AND coalesce(resolved_at < last_opened_at, true);
-CREATE INDEX tickets_latest ON tickets (opened_at DESC, supplier_id, ticket_id) WHERE opened_at IS NOT NULL;
-CREATE INDEX tickets_resolved ON tickets (resolved_at);
-
--- A ticket that runs late has one open task, whichever of its clocks it is.
 ALTER TABLE tasks ADD COLUMN ticket_id text;   -- null: the task is about no ticket
-CREATE UNIQUE INDEX tasks_ticket ON tasks (supplier_id, ticket_id) WHERE kind = 'ticket_overdue' AND status = 'open';
-
--- Calls that are still to be held, or to be told how they went.
-CREATE INDEX support_interactions_calls ON support_interactions (starts_at) WHERE starts_at IS NOT NULL AND outcome IS NULL;
 
 -- ── advice, and what came of it ────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +128,6 @@ CREATE TABLE advice_effects (
 -- The trigger's success came true on that day, within its window; treated and held out alike. Open windows are found by the same
 -- index as those of a period that is measured.
 ALTER TABLE interventions ADD COLUMN succeeded_on date;
-CREATE INDEX interventions_windows ON interventions (success_by, supplier_id) WHERE status <> 'withheld';
 
 -- ── metrics ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,5 +141,4 @@ CREATE TABLE cancellations (
   cancelled_at  timestamptz NOT NULL,
   PRIMARY KEY (supplier_id, cancelled_at)
 );
-INSERT INTO cancellations SELECT DISTINCT supplier_id, occurred_at FROM events WHERE type = 'subscription_cancelled';
 CREATE INDEX cancellations_at ON cancellations (cancelled_at);
