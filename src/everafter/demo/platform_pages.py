@@ -64,7 +64,7 @@ def create_platform(url: str, wiring: Wiring) -> Litestar:
     """The platform over the demo's database at `url`, wired to the Everafter that serves it."""
     return Litestar(
         route_handlers=[show_start, be_somebody, speak, give_token, get_style, do_something, show_page],
-        state=State({"url": url, "wiring": wiring, "sessions": {}}),
+        state=State({"url": url, "wiring": wiring}),
         template_config=template_config(),
         openapi_config=None,
         logging_config=None,

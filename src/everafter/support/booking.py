@@ -20,6 +20,7 @@ from everafter.support.model import (
     HORIZON_DAYS,
     MOST_BUFFER,
     NEXT_FREE,
+    QUARTER,
     BookedAnswer,
     BookedCall,
     CallRequest,
@@ -33,6 +34,7 @@ from everafter.support.model import (
 )
 from everafter.support.notices import ics_link, manage_link, tell
 from everafter.support.queries import (
+    count_coming_calls,
     find_known_advisor,
     find_own_call,
     get_booked_call,
@@ -93,8 +95,13 @@ async def find_slots(
     return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit))
 
 
-async def book_call(conn: Connection, settings: Settings, request: CallRequest, now: datetime) -> BookedAnswer:
+async def book_call(
+    conn: Connection, settings: Settings, request: CallRequest, now: datetime, *, most_coming: int | None = None
+) -> BookedAnswer:
     """Book the requested time, or the first free one.
+
+    Args:
+        most_coming: with so many calls ahead of it a supplier gets no further one; null: as many as there is room for.
 
     Raises:
         NotFoundError: no such supplier.
@@ -104,6 +111,10 @@ async def book_call(conn: Connection, settings: Settings, request: CallRequest, 
     call = get_call_type(request.type)
     contact = await get_contact(conn, request.supplier_id)
     await lock_supplier_calls(conn, contact.id)
+    if most_coming is not None and await count_coming_calls(conn, contact.id, now) >= most_coming:
+        raise ConflictError(
+            f"{most_coming} calls are booked already; hold or cancel one before the next", reason="too_many", next_free=[]
+        )
     call_id = uuid4()
     if request.starts_at is None:
         slot = await _take_first_free(conn, contact, call, call_id, now)
@@ -199,7 +210,7 @@ async def _take_first_free(conn: Connection, contact: Contact, call: CallType, c
                 and await hold_quarters(conn, slot.advisor.id, call_id, quarters)
             ):
                 return slot
-        start = found[-1].ends_at
+        start = found[-1].starts_at + QUARTER
     raise ConflictError(f"no advisor is free for a {call.title.lower()} in the next {HORIZON_DAYS} days", next_free=[])
 
 

@@ -82,6 +82,17 @@ async def find_own_call(
     return row[0] if row else None
 
 
+async def count_coming_calls(conn: Connection, supplier_id: UUID, now: datetime) -> int:
+    """How many calls of this supplier are still ahead."""
+    cursor = await conn.execute(
+        "SELECT count(*) FROM support_interactions WHERE supplier_id = %s AND starts_at > %s"
+        " AND outcome IS DISTINCT FROM 'cancelled'",
+        [supplier_id, now],
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
 async def lock_supplier_calls(conn: Connection, supplier_id: UUID) -> None:
     """One change of a supplier's calls at a time, until the end of the transaction: a double click is not two calls."""
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"calls {supplier_id}"])
