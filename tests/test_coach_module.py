@@ -48,7 +48,7 @@ def test_the_versioned_address_may_be_kept_for_good_and_has_a_hash(server: Serve
 
 
 def test_it_needs_nothing_else() -> None:
-    code = re.sub(r"^\s*//.*$|/\*.*?\*/", "", SOURCE, flags=re.M | re.S)
+    code = re.sub(r"^\s*//[^\n]*|/\*.*?\*/", "", SOURCE, flags=re.M | re.S)
     assert len(code) > 20_000
     assert "import " not in re.sub(r"import\.meta", "", code)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://", SOURCE)
