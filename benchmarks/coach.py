@@ -28,8 +28,11 @@ from benchmarks.table import Row
 from everafter.accounts.keys import create_key
 from everafter.coach.tokens import mint_token
 from everafter.core.db import connection
+from everafter.core.settings import load_settings
+from everafter.daily.run import run_day
+from everafter.playbook.loading import load_playbook
 
-RATE, SECONDS, COLD_SECONDS, SUPPLIERS = 300, 30, 10, 1_000
+RATE, SECONDS, COLD_SECONDS, SUPPLIERS = 300, 30, 20, 1_000
 PAGES = ("/dashboard", "/forms", "/clients", "/calendar", "/journeys")
 _SECRET = "a-secret-for-benchmarks"
 
@@ -37,6 +40,7 @@ _SECRET = "a-secret-for-benchmarks"
 def measure(server: str) -> list[Row]:
     url = new_database(server, "coach")
     asyncio.run(load(url, SUPPLIERS, datetime.now(UTC) - timedelta(hours=1)))
+    asyncio.run(run_day(url, load_playbook(load_settings())))  # as every morning: scores, letters, milestones
     tokens = asyncio.run(_make_tokens(url))
     choose = random.Random(3)
 

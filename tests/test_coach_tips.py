@@ -332,6 +332,21 @@ def test_letters_use_up_the_week_and_the_ledger_says_so_once(coach: Server) -> N
     ]
 
 
+def test_a_full_week_is_no_news_on_the_next_day(coach: Server) -> None:
+    supplier = add_supplier(coach)
+    couples(coach, supplier)
+    spend(coach, supplier, 2)
+    browser = Browser(coach, supplier)
+    assert browser.tip("/") is None
+    coach.sql("UPDATE interventions SET decided_at = decided_at - interval '1 day', decided_on = decided_on - 1 WHERE channel = 'tip'")
+    rejudge(coach)
+    assert [browser.tip(page) for page in ("/", "/forms", "/clients")] == [None] * 3
+    assert coach.sql("SELECT trigger, reason, decided_on < current_date FROM interventions WHERE channel = 'tip'") == [
+        ("tip_everywhere", "budget", True)
+    ]
+    assert len(coach.app.state.coach._kept[supplier].refused) == 1, "asked once for the day"
+
+
 def test_a_task_for_our_own_people_uses_none_of_the_week(coach: Server) -> None:
     supplier = add_supplier(coach)
     couples(coach, supplier)

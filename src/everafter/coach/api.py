@@ -55,6 +55,8 @@ from everafter.support.queries import get_contact
 from everafter.support.rules import find_zone
 
 TAGS = ["Coach"]
+_MOST_CALLS = 3
+"""A supplier's browser may have so many calls ahead: one token must not fill everybody's diary."""
 NO_SUPPLIER = "there is no such supplier, or it has cancelled"
 
 # ── what every answer carries ─────────────────────────────────────────────────────────────────────────────────────────
@@ -191,13 +193,14 @@ async def _find_tip(
                 await queries.show_again(conn, found.supplier_id, name, page, now)
     elif not rules.is_resting(found.last_tip_at, playbook.coach.hours_between_tips, now):
         new = rules.find_new_tips(here, found.tips, playbook.tips, now, off_season=bool(judged.row["off_season"]))
-        question = (*new, found.last_tip_at, now.date())
-        if new and question not in judged.refused:
+        question, anything = (*new, found.last_tip_at, now.date()), (now.date(),)
+        if new and not {question, anything} & judged.refused:
             desk: TipDesk = state.tip_desk
             with contextlib.suppress(NotNowError):
-                name = await desk.decide(Ask(found, judged.row, here, page))
+                decision = await desk.decide(Ask(found, judged.row, here, page))
+                name = decision.tip
                 if name is None:
-                    judged.refused.add(question)
+                    judged.refused.add(anything if decision.is_full else question)
     return None if name is None else say_tip(name, playbook, judged.row, languages)
 
 
@@ -349,7 +352,7 @@ async def post_call(
 
     async def effect() -> tuple[int, BookedAnswer]:
         call = CallRequest(claims.sub, state.playbook.coach.call_type, data.starts_at, data.topic)
-        return 201, await book_call(conn, state.settings, call, datetime.now(UTC))
+        return 201, await book_call(conn, state.settings, call, datetime.now(UTC), most_coming=_MOST_CALLS)
 
     return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
 

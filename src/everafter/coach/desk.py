@@ -46,6 +46,14 @@ class Ask:
         return str(self.state.supplier_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """tip: to show, null: none on this page. is_full: the week's attention is used up, so there is none on any page today."""
+
+    tip: str | None = None
+    is_full: bool = False
+
+
 class NotNowError(Exception):
     """No new tip can be decided at this moment."""
 
@@ -57,18 +65,18 @@ class TipDesk:
         self._pool, self._playbook = pool, playbook
         self._policy = with_tips_as_triggers(playbook)
         self._version: int | None = None
-        self._waiting: list[tuple[Ask, asyncio.Future[str | None]]] = []
+        self._waiting: list[tuple[Ask, asyncio.Future[Decision]]] = []
         self._working: asyncio.Task[None] | None = None
 
-    async def decide(self, ask: Ask) -> str | None:
-        """The tip to show, or null: what the gate kept back stands in the ledger with its reason.
+    async def decide(self, ask: Ask) -> Decision:
+        """The tip to show, if one may be; what the gate kept back stands in the ledger with its reason.
 
         Raises:
             NotNowError: the day's run is deciding, or too many wait: the next page view may ask again.
         """
         if len(self._waiting) >= _MOST_AT_ONCE:
             raise NotNowError
-        future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, future))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
@@ -81,8 +89,8 @@ class TipDesk:
 
     async def _work(self) -> None:
         while self._waiting:
-            batch: dict[str, tuple[Ask, asyncio.Future[str | None]]] = {}
-            later: list[tuple[Ask, asyncio.Future[str | None]]] = []
+            batch: dict[str, tuple[Ask, asyncio.Future[Decision]]] = {}
+            later: list[tuple[Ask, asyncio.Future[Decision]]] = []
             for ask, future in self._waiting:
                 if ask.supplier_id in batch or len(batch) >= _MOST_AT_ONCE:
                     later.append((ask, future))
@@ -90,7 +98,7 @@ class TipDesk:
                     batch[ask.supplier_id] = (ask, future)
             self._waiting = later
             try:
-                shown = await self._decide([ask for ask, _ in batch.values()])
+                decided = await self._decide([ask for ask, _ in batch.values()])
             except Exception as error:
                 for _, future in batch.values():
                     if not future.done():
@@ -98,9 +106,9 @@ class TipDesk:
                 continue
             for supplier_id, (_, future) in batch.items():
                 if not future.done():
-                    future.set_result(shown.get(supplier_id))
+                    future.set_result(decided.get(supplier_id, Decision()))
 
-    async def _decide(self, asks: list[Ask]) -> dict[str, str]:
+    async def _decide(self, asks: list[Ask]) -> dict[str, Decision]:
         now = datetime.now(UTC)
         async with self._pool.connection() as conn:
             if self._version is None:
@@ -109,7 +117,7 @@ class TipDesk:
             if await queries.is_run_deciding(conn, now):
                 raise NotNowError
             await queries.lock_tips(conn, sorted(ask.supplier_id for ask in asks))
-            shown: dict[str, str] = {}
+            decided: dict[str, Decision] = {}
             open_: list[tuple[Ask, list[str]]] = []
             ids = [ask.state.supplier_id for ask in asks]
             fresh = await queries.list_states(conn, ids, NO_MILESTONES, rest_since(self._playbook, now))
@@ -117,12 +125,12 @@ class TipDesk:
             for ask in asks:
                 found, new = self._look_again(states[ask.supplier_id], ask, now)
                 if found is not None:
-                    shown[ask.supplier_id] = found
+                    decided[ask.supplier_id] = Decision(found)
                 elif new:
                     open_.append((ask, new))
             if open_:
-                shown |= await self._ask_gate(conn, open_, now)
-        return shown
+                decided |= await self._ask_gate(conn, open_, now)
+        return decided
 
     def _look_again(self, state: CoachState, ask: Ask, now: datetime) -> tuple[str | None, list[str]]:
         """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or those that may be new."""
@@ -132,29 +140,35 @@ class TipDesk:
             return None, []
         return None, find_new_tips(ask.here, state.tips, self._playbook.tips, now, off_season=bool(ask.row["off_season"]))
 
-    async def _ask_gate(self, conn: Connection, asks: list[tuple[Ask, list[str]]], now: datetime) -> dict[str, str]:
+    async def _ask_gate(self, conn: Connection, asks: list[tuple[Ask, list[str]]], now: datetime) -> dict[str, Decision]:
         cooldown = max(tip.cooldown_days for tip in self._playbook.tips.values())
         ledger = await queries.read_ledger_of(conn, [ask.supplier_id for ask, _ in asks], now, cooldown)
-        verdicts = await asyncio.to_thread(self._judge, asks, ledger, now)
-        if not verdicts.is_empty():
-            await queries.insert_tip_verdicts(conn, verdicts)
-        decided = verdicts.filter(pl.col("status") == "decided")
-        shown = {one["supplier_id"]: one["trigger"].removeprefix(TIP_PREFIX) for one in decided.iter_rows(named=True)}
+        # what one tip was refused today for want of room, every other would be too
+        full = set(ledger.filter(pl.col("judged_today") & (pl.col("last_reason") == "budget"))["supplier_id"])
+        asked = [(ask, names) for ask, names in asks if ask.supplier_id not in full]
+        passed, refused = await asyncio.to_thread(self._judge, asked, ledger, now)
+        if not passed.is_empty():
+            await queries.insert_tip_verdicts(conn, passed)
+        full.update(refused)
+        shown = passed.filter(pl.col("status") == "decided").select("supplier_id", "trigger", "id").rows()
         if shown:
-            ids = dict(decided.select("supplier_id", "id").iter_rows())
             pages = {ask.supplier_id: ask.page for ask, _ in asks}
             await queries.upsert_shown(
-                conn, [(supplier_id, tip, ids[supplier_id], pages[supplier_id], now) for supplier_id, tip in shown.items()]
+                conn,
+                [
+                    (supplier, trigger.removeprefix(TIP_PREFIX), identity, pages[supplier], now)
+                    for supplier, trigger, identity in shown
+                ],
             )
-        return shown
+        decided = {supplier: Decision(is_full=True) for supplier in full}
+        return decided | {supplier: Decision(trigger.removeprefix(TIP_PREFIX)) for supplier, trigger, _ in shown}
 
-    def _judge(self, asks: list[tuple[Ask, list[str]]], ledger: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """The ledger's new rows: for each supplier down to the first tip that is shown, held out, or over the budget."""
+    def _judge(self, asks: list[tuple[Ask, list[str]]], ledger: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[str]]:
+        """The ledger's new rows, for each supplier down to the first tip that is shown, held out, or over the budget; and for whom
+        the week is used up, which is no news where it was so yesterday."""
         judged = pl.DataFrame([{name: ask.row.get(name) for name in _ASKED} for ask, _ in asks], schema=_ASKED)
-        # what a tip was refused today for want of room, every other would be too
-        full = ledger.filter(pl.col("judged_today") & (pl.col("last_reason") == "budget"))["supplier_id"].to_list()
         may = pl.DataFrame(
-            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names if ask.supplier_id not in full],
+            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names],
             schema={"supplier_id": pl.String(), "trigger": pl.String()},
             orient="row",
         )
@@ -165,4 +179,6 @@ class TipDesk:
         passed = passed.sort(["supplier_id", "priority", "trigger"], descending=[False, True, False]).filter(
             ends.cast(pl.Int64).cum_sum().over("supplier_id") - ends.cast(pl.Int64) == 0
         )
-        return gate.write_verdicts(passed.filter("news"), judged, self._policy, now, self._version or 0, replay=False)
+        full = passed.filter(pl.col("reason") == "budget")["supplier_id"].to_list()
+        verdicts = passed.filter("news")
+        return gate.write_verdicts(verdicts, judged, self._policy, now, self._version or 0, replay=False), full

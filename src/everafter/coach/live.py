@@ -97,7 +97,8 @@ class CoachJudge(LiveJudge):
     async def _renew(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> Judged:
         judged: Judged = (await self.judge(supplier_id))["judged"]
         judged.stamp = stamp  # of before the judgement: what changed in between is judged again at the next request
-        if before := self._kept.get(supplier_id):
+        before = self._kept.get(supplier_id)
+        if before is not None and before.stamp == stamp:
             judged.refused = before.refused
         self._kept[supplier_id] = judged
         self._kept.move_to_end(supplier_id)
