@@ -32,7 +32,7 @@ _OPENINGS: tuple[tuple[re.Pattern[str], tuple[str, ...], str], ...] = (
     (re.compile(r"=\s*\[[^\]#]*(#.*)?$"), ("Invalid value", "Unclosed array"), "list"),
     (re.compile(r'=\s*"""(?!.*""")'), ("Unterminated string", "Expected"), "text"),
     (re.compile(r"=\s*'''(?!.*''')"), ("Unterminated string", "Expected"), "text"),
-    (re.compile(r"^[^'\"#]*'[^']*$"), ("Expected \"'\"",), "single-quoted text"),
+    (re.compile(r"^[^'\"#]*'[^']*$"), ('Expected "\'"',), "single-quoted text"),
 )
 _CLOSING = {"list": "]", "text": "its three quotes", "single-quoted text": "its quote"}
 
