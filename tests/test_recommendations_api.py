@@ -1,15 +1,19 @@
 """Recommendations over HTTP: from events to the next step."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from threading import get_ident
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from everafter.recommendations import live
 from helpers_pages import browser, signed_in
 from helpers_server import Server
 
 PATH = "/api/success/recommendations"
+TEAM = {"audience": "team"}
 
 
 def test_events_become_advice_in_the_suppliers_own_numbers(server: Server) -> None:
@@ -27,7 +31,7 @@ def test_events_become_advice_in_the_suppliers_own_numbers(server: Server) -> No
         }
         assert sender.post("/v1/batch", json=body).status_code == 200
         server.wait_folded()
-        answer = reader.get(f"{PATH}/{supplier}")
+        answer = reader.get(f"{PATH}/{supplier}", params=TEAM)
     assert answer.status_code == 200
     found = answer.json()["recommendations"]
     assert found, "forty silent days and three waiting forms call for something"
@@ -97,8 +101,8 @@ def tell_a_story(server: Server, name: str = "Emma & Jonas", trade: str = "dj") 
 def test_the_next_step_names_the_couple_and_the_day(server: Server, name: str) -> None:
     supplier = tell_a_story(server, name)
     with server.client("read") as reader:
-        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]}
-        german = reader.get(f"{PATH}/{supplier}", params={"locale": "de-CH"}).json()["recommendations"]
+        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]}
+        german = reader.get(f"{PATH}/{supplier}", params={"locale": "de-CH", **TEAM}).json()["recommendations"]
     said = " ".join(name.split())
     step = found["form_late_before_the_day"]
     assert step["reason"] == f"{said} have had the form for 9 days; their wedding is in 24 days."
@@ -118,7 +122,7 @@ def test_what_worked_stands_beside_it(server: Server) -> None:
         server.sql("INSERT INTO advice_effects (advice_id, vendor_type, told, told_better, untold, untold_better)"
                    " VALUES (%s, %s, %s, %s, %s, %s)", *row)  # fmt: skip
     with server.client("read") as reader:
-        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]}
+        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]}
         effects = reader.get("/api/success/advice-effects").json()
     worked = found["form_late_before_the_day"]["worked"]
     assert worked == {"told": 60, "better": 45, "untold": 20, "untold_better": 5, "vendor_type": "dj"}
@@ -148,15 +152,56 @@ def test_a_platform_says_what_it_showed_once(server: Server) -> None:
     assert given == sorted((name, "api", "dj", True, True) for name in ids)
 
 
+def test_what_stands_behind_a_gap_was_picked_out_and_is_not_noted(server: Server) -> None:
+    while True:
+        supplier = tell_a_story(server)
+        with server.client("read") as reader:
+            ids = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
+        if len(ids) >= 3:
+            break
+    with server.client("write") as writer:
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ids[1:]}).status_code == 204
+        assert server.sql("SELECT count(*) FROM advice_given") == [(0,)]
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": [ids[2], ids[0]]}).status_code == 204
+    assert server.sql("SELECT advice_id FROM advice_given WHERE told") == [(ids[0],)]
+
+
+def test_nothing_is_computed_on_the_loop_nor_with_a_connection_in_hand(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    supplier = tell_a_story(server)
+    seen: list[tuple[int, int]] = []
+    real = live.recommend
+
+    def watched(*terms: Any) -> Any:
+        stats = server.app.state.pool.get_stats()
+        seen.append((get_ident(), stats["pool_size"] - stats["pool_available"]))
+        return real(*terms)
+
+    monkeypatch.setattr(live, "recommend", watched)
+    loops: list[int] = []
+    read = live.read_couples
+
+    async def read_watched(*terms: Any) -> Any:
+        loops.append(get_ident())
+        return await read(*terms)
+
+    monkeypatch.setattr(live, "read_couples", read_watched)
+    with server.client("read") as reader, server.client("write") as writer:
+        [first, *_] = reader.get(f"{PATH}/{supplier}").json()["recommendations"]
+        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": [first["id"]]}).status_code == 204
+    assert len(seen) == len(loops) == 2
+    assert not {thread for thread, _ in seen} & set(loops), "others are answered meanwhile"
+    assert [lent for _, lent in seen] == [0, 0]
+
+
 def test_those_by_lot_not_told_are_seen_by_the_team_only(server: Server) -> None:
     """Among so many suppliers some are held out of the one or the other."""
     for _ in range(25):
         supplier = tell_a_story(server)
         with server.client("read") as reader:
-            team = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
-            told = [
-                one["id"] for one in reader.get(f"{PATH}/{supplier}", params={"audience": "supplier"}).json()["recommendations"]
-            ]
+            team = [one["id"] for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]]
+            told = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
+            asked = reader.get(f"{PATH}/{supplier}", params={"audience": "supplier"}).json()["recommendations"]
+        assert [one["id"] for one in asked] == told, "who does not say for whom gets what may be shown"
         if told and team != told:
             assert set(told) < set(team) and [one for one in team if one in told] == told
             held = next(one for one in team if one not in told)
@@ -190,10 +235,11 @@ def test_the_team_reads_the_same_list_with_why(server: Server) -> None:
         page = client.get(f"/suppliers/{supplier}").text
         assert "What would help most" in page and "<img src=x" not in page
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; Jonas have had the form for 9 days" in page
-        assert "DJ: of 60 suppliers told 75 % were better after two weeks, of 20 not told 25 %." in page
+        assert "DJ: of 60 suppliers offered it 75 % were better after two weeks, of 20 not offered it 25 %." in page
         helps = client.get("/advice").text
         assert "Remind a couple of the form" in helps and "+50 (" in helps and "forgotten" in helps
         assert "Too few to say" in helps
+        assert "seen or not" in helps and ">Offered</th>" in helps and not re.search(r"\b[Tt]old\b|\btelling\b", helps)
         server.sql("DELETE FROM advice_effects")
         assert "Nothing to compare yet" in client.get("/advice").text
         server.sql("UPDATE pulse SET subscription = 'cancelled'")

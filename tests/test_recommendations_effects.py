@@ -228,7 +228,11 @@ def test_settled_by_the_run_two_weeks_later_and_counted_by_trade(database: str) 
     first, again, frame, measured, worked = asyncio.run(go())
     assert (first.settled, first.oldest, again.settled) == (40, TOLD_ON, 0)
     assert first.better == 29 and worked == [(False, 11), (True, 29), (None, 1)]
-    assert frame.sort("vendor_type").rows() == [("a", "", 30, 27, 10, 2), ("a", "dj", 10, 9, 10, 2), ("a", "florist", 20, 18, 0, 0)]
+    assert frame.sort("vendor_type").rows() == [
+        ("a", "", 29, 26, 10, 2),
+        ("a", "dj", 10, 9, 10, 2),
+        ("a", "florist", 19, 17, 0, 0),
+    ], "one was told the same last year: this is not its first"
     assert measured is not None
 
 
@@ -245,6 +249,31 @@ def test_only_the_first_telling_of_a_supplier_counts(database: str) -> None:
             return (await queries.get_effects(conn))[0]
 
     assert asyncio.run(go()).filter(vendor_type="").rows() == [("a", "", 1, 0, 0, 0)]
+
+
+def test_the_first_telling_stays_the_first_however_long_ago(database: str) -> None:
+    """Its row is kept when all others of that age are forgotten, and nothing later counts in its place."""
+    one, other = str(uuid4()), str(uuid4())
+    long_ago = [TODAY - timedelta(days=days) for days in (500, 470, 430)]
+
+    async def go() -> tuple[list[Any], list[Any], list[Any]]:
+        async with connection(database, autocommit=True) as conn:
+            for day in (*long_ago, TOLD_ON):
+                await queries.note_given(conn, given_rows(one, "a"), "coach", day)
+                await ran(conn, day + timedelta(days=14))
+                await judge(conn, one, day + timedelta(days=14), 18.0)
+            await queries.note_given(conn, given_rows(other, "a"), "coach", TOLD_ON)
+            await judge(conn, other, TODAY, 18.0)
+            found: list[list[Any]] = []
+            for _ in range(2):
+                await settle_advice(conn, SHIPPED, TODAY)
+                found.append((await queries.get_effects(conn))[0].filter(vendor_type="").rows())
+            cursor = await conn.execute("SELECT given_on FROM advice_given WHERE supplier_id = %s ORDER BY 1", [one])
+            return found[0], found[1], [day for (day,) in await cursor.fetchall()]
+
+    first, again, kept = asyncio.run(go())
+    assert first == again == [("a", "", 1, 1, 0, 0)], "only the other's is a first one of this year"
+    assert kept == [long_ago[0], TOLD_ON]
 
 
 def test_a_missed_run_is_waited_for_a_week(database: str) -> None:
@@ -282,5 +311,5 @@ def test_the_workers_duty_is_done_by_one_at_a_time(database: str, settings: Sett
 
     said = asyncio.run(go())
     assert [line for line in said if line] == [
-        f"3 pieces of advice looked at again, 3 suppliers better, the oldest told on {today - timedelta(days=15)}"
+        f"3 pieces of advice looked at again, 3 suppliers better, the oldest offered on {today - timedelta(days=15)}"
     ]

@@ -10,7 +10,9 @@ import polars as pl
 import psycopg
 import pytest
 from benchmarks.population import load
+from psycopg.pq import TransactionStatus
 
+from everafter.daily import run
 from everafter.daily.run import run_day
 from everafter.mail.model import Links
 from everafter.mail.render import render_message
@@ -196,6 +198,21 @@ def test_the_run_puts_steps_into_letters_and_notes_what_was_told(database: str) 
         ids = {step["id"] for step in facts.get("next_steps", [])}
         assert not (template == "we_miss_you" and "log_in_again" in ids), "the letter says so itself"
         render_message(template, facts, LINKS)
+
+
+def test_letters_are_written_before_the_transaction_that_stores_them(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(load(database, 60, NOW - timedelta(hours=1)))
+    real, found = run.advise_by_mail, list[tuple[TransactionStatus, int]]()
+
+    async def watched(conn: Any, messages: pl.DataFrame, *terms: Any, **named: Any) -> Any:
+        found.append((conn.info.transaction_status, messages.height))
+        answer = await real(conn, messages, *terms, **named)
+        assert conn.info.transaction_status is TransactionStatus.IDLE
+        return answer
+
+    monkeypatch.setattr(run, "advise_by_mail", watched)
+    asyncio.run(run_day(database, SHIPPED, NOW, slice_size=25))
+    assert [status for status, _ in found] == [TransactionStatus.IDLE] * 3 and sum(messages for _, messages in found)
 
 
 def test_a_replay_tells_nobody(database: str) -> None:

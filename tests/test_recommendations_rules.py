@@ -155,15 +155,21 @@ def test_by_lot_some_are_not_told_and_what_was_passed_over_is_known() -> None:
     shown = told(three)
     counts = shown.group_by("supplier_id").len()["len"]
     assert counts.max() == 3 and shown.filter(supplier_id="supplier 7")["priority"].to_list() == [1, 2, 3]
-    last = shown.group_by("supplier_id").agg(pl.col("id").last())
     passed = three.filter("held_out")
     assert passed.height > 50
     everything = everything.with_columns(pl.col("held_out").not_().cast(pl.Int64).cum_sum().over("supplier_id").alias("shown"))
     expected = everything.filter(pl.col("held_out") & (pl.col("shown") < 3)).select("supplier_id", "id")
     assert_frame_equal(passed.select("supplier_id", "id"), expected)
     one = recommend(many, policy).filter(supplier_id=passed["supplier_id"][0])
-    noted = shown_as_told(one, last.filter(supplier_id=passed["supplier_id"][0])["id"].to_list())
-    assert noted.filter("held_out").height >= 1 and noted.filter(~pl.col("held_out")).height == 1
+    three_of_one = shown.filter(supplier_id=passed["supplier_id"][0])["id"].to_list()
+    noted = shown_as_told(one, three_of_one)
+    assert noted.filter("held_out").height >= 1 and noted.filter(~pl.col("held_out"))["id"].to_list() == three_of_one
+    assert_frame_equal(noted, three.filter(supplier_id=passed["supplier_id"][0])), "as the coach notes it"
+    assert noted["id"].to_list() == shown_as_told(one, three_of_one[::-1])["id"].to_list()
+    assert shown_as_told(one, three_of_one[1:]).is_empty() and shown_as_told(one, []).is_empty()
+    before_gap = shown_as_told(one, [three_of_one[0], three_of_one[2]])
+    assert before_gap.filter(~pl.col("held_out"))["id"].to_list() == three_of_one[:1]
+    assert before_gap["id"].to_list()[-1] == three_of_one[0]
     nobody = structs.replace(policy, holdout=Holdout(advice_share=0))
     assert not recommend(many, nobody)["held_out"].any()
 

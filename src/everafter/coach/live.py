@@ -45,7 +45,8 @@ _REFRESHED_AT_ONCE = 100
 @dataclass(slots=True)
 class Judged:
     """One supplier as judged at `at`. row: all signals and points; tips: those that apply, wherever the supplier is, the most
-    important first; needs_call: a call is to be offered; advice: rows of recommendations.ADVICE_SCHEMA that may be told, in order.
+    important first; needs_call: a call is to be offered; advice: rows of recommendations.ADVICE_SCHEMA that may be offered, in
+    order.
 
     refused: what the gate was asked about and let none of pass; it is asked again when the question is another, as on the next
     day. said: what follows from this alone and is the same for every request, by languages.
@@ -171,7 +172,11 @@ class CoachJudge(LiveJudge):
         return recommend(frame, self._playbook, describe_couples(couples, as_of), effects, most=most)
 
     async def _note(self, advice: pl.DataFrame, day: date) -> None:
-        """Write down what is told, once a day: a page view repeats it."""
+        """Write down what is offered, once a day: a page view repeats it.
+
+        Offered is served in the answer, seen or not: whether the panel would have been opened cannot be known of what by lot is not
+        offered, so both are noted here alike.
+        """
         if self._noted[0] != day or len(self._noted[1]) > 20 * MOST_KEPT:
             self._noted = (day, set())
         noted = self._noted[1]

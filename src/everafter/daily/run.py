@@ -268,17 +268,19 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
 
 async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, context: Context) -> None:
     day = context.as_of.date()
+    # before the transaction: reading couples and writing letters takes longer than storing them, and nothing here depends on it
+    messages, advice = await advise_by_mail(
+        conn, rows.messages, rows.judged, context.playbook, context.as_of, of_now=not context.from_events
+    )
+    celebrated = celebrated_in(rows.verdicts)
     async with conn.transaction():
         await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
         await record_outcomes(conn, rows.outcomes)
-        messages, advice = await advise_by_mail(
-            conn, rows.messages, rows.judged, context.playbook, context.as_of, of_now=not context.from_events
-        )
         await insert_verdicts(conn, rows.verdicts, messages, rows.tasks)
         if not context.replay:
             await note_given(conn, advice, "email", day)
         await record_milestones(conn, rows.milestones)
         await keep_progress(conn, rows.progress)
         if not context.replay:
-            await mark_celebrated_by_mail(conn, celebrated_in(rows.verdicts), context.as_of)
+            await mark_celebrated_by_mail(conn, celebrated, context.as_of)
         await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)

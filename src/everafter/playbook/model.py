@@ -84,7 +84,7 @@ class Attention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
-    """global_share: suppliers who get nothing that may be held out; advice_share: suppliers who are not told one given next step
+    """global_share: suppliers who get nothing that may be held out; advice_share: suppliers who are not offered one given next step
     (of those that serve a dimension of the score), for each step others; salt: change it to draw anew."""
 
     global_share: Share = 0.05

@@ -1,4 +1,4 @@
-"""Personal recommendations for one supplier, judged as it stands now; what of them was told; what telling does."""
+"""Personal recommendations for one supplier, judged as it stands now; what of them was offered; what offering does."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
-from everafter.core.db import Connection
+from everafter.core.db import Connection, Pool
 from everafter.core.errors import UnprocessableError
 from everafter.core.openapi import problems
 from everafter.core.web import scope
@@ -43,12 +43,13 @@ NO_SUPPLIER = "there is no such supplier, or it has cancelled"
 )
 async def get_recommendations(
     state: State,
-    conn: NamedDependency[Connection],
     supplier_id: FromPath[UUID],
     audience: Annotated[
         Literal["team", "supplier"],
-        QueryParameter(description="`supplier` leaves out what by lot this supplier is not told; ask so for what you show to it."),
-    ] = "team",
+        QueryParameter(
+            description="`supplier`: what may be shown to it. `team`: with what by lot it is not offered; never show that to it."
+        ),
+    ] = "supplier",
     locale: Annotated[
         str | None,
         QueryParameter(max_length=35, description="Of the words, such as `de-AT`; where there are none, the playbook's own."),
@@ -58,9 +59,9 @@ async def get_recommendations(
     """The playbook's recommendations that apply now, about the supplier and about single couples, the most useful first.
 
     What cannot wait comes first; then what can be expected to win back most of the gap in the health score: the points missing,
-    times the share of them that telling it won back at similar suppliers, less what came back by itself (`worked`).
+    times the share of them that offering it won back at similar suppliers, less what came back by itself (`worked`).
     """
-    advice = await recommend_live(state, [str(supplier_id)], locale, conn=conn)
+    advice = await recommend_live(state, [str(supplier_id)], locale)
     shown = told(advice) if audience == "supplier" else advice
     return RecommendationsAnswer(supplier_id, [_answer(row) for row in shown.head(limit).iter_rows(named=True)])
 
@@ -75,17 +76,21 @@ async def get_recommendations(
     summary="Say that recommendations were shown",
     responses=problems(not_found=NO_SUPPLIER, unprocessable_entity="one of them does not apply to this supplier now"),
 )
-async def post_told(
-    state: State, conn: NamedDependency[Connection], supplier_id: FromPath[UUID], data: JSONBody[ToldRequest]
-) -> None:
-    """For a platform that shows next steps in its own pages: note that the supplier was told these, so that what came of them is
-    looked at two weeks later. The coach and the e-mails do so by themselves. Repeating it changes nothing.
+async def post_told(state: State, supplier_id: FromPath[UUID], data: JSONBody[ToldRequest]) -> None:
+    """For a platform that shows next steps in its own pages: note that these were offered, so that what came of them is looked at
+    two weeks later. The coach and the e-mails do so by themselves. Repeating it changes nothing.
+
+    What counts is the beginning of the list for the supplier as it stands now, as far as nothing of it is missing in `ids`, with
+    what by lot was passed over on the way. What stands behind a gap is not noted: that it was picked out is no lot.
     """
-    advice = await recommend_live(state, [str(supplier_id)], conn=conn)
+    advice = await recommend_live(state, [str(supplier_id)])
     there = advice.filter(~pl.col("held_out"))["id"].to_list()
     if strange := [name for name in data.ids if name not in there]:
-        raise UnprocessableError(f"ids: {strange[0]!r} is not among what this supplier may be told now")
-    await note_given(conn, shown_as_told(advice, data.ids), "api", datetime.now(UTC).date())
+        raise UnprocessableError(f"ids: {strange[0]!r} is not among what this supplier may be offered now")
+    shown = shown_as_told(advice, data.ids)
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        await note_given(conn, shown, "api", datetime.now(UTC).date())
 
 
 @get(
@@ -93,12 +98,13 @@ async def post_told(
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listAdviceEffects",
-    summary="What telling advice does",
+    summary="What offering advice does",
     responses=problems(),
 )
 async def get_advice_effects(state: State, conn: NamedDependency[Connection]) -> EffectsAnswer:
-    """For every recommendation that was told and looked at again: how many of the told were better, and how many of those to whom
-    it applied as well and who by lot were not told. Suppliers in trouble get better by chance; only the difference counts.
+    """For every recommendation that was offered and looked at again: how many of those it was offered to (`told`) were better, and
+    how many of those to whom it applied as well and who by lot were not offered it (`untold`). Suppliers in trouble get better by
+    chance; only the difference counts. Offered is served, seen or not, so those who never looked dilute the difference.
     """
     effects, measured_at = await get_effects(conn)
     return EffectsAnswer(measured_at, list_effects(effects, state.playbook))

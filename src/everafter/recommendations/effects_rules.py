@@ -1,9 +1,12 @@
-"""What advice did: how far the told did better than the untold, shrunk to what can be believed. Pure.
+"""What advice did: how far those it was offered to did better than those it was not, shrunk to what can be believed. Pure.
 
-Suppliers are told things when they are doing badly, and who does badly today does better in a fortnight by chance alone
+Suppliers are offered things when they are doing badly, and who does badly today does better in a fortnight by chance alone
 (regression to the mean). A share of "it helped" by itself is therefore mostly noise that flatters. What counts here is the
-difference to suppliers to whom the same advice applied at the same kind of moment, and who by lot were not told
+difference to suppliers to whom the same advice applied at the same kind of moment, and who by lot were not offered it
 (docs/methods.md, docs/decisions/0024).
+
+Told, in names, is offered: served in an answer or sent in a letter, seen or not (intention to treat). Those who never look stand on
+both sides alike, so the comparison is fair, and its difference smaller than what seeing the advice does.
 """
 
 from collections.abc import Mapping
@@ -44,7 +47,7 @@ def shrink(told: float, told_better: float, untold: float, untold_better: float,
 
 
 def expected_shares(effects: pl.DataFrame | None, advice: list[str], trades: list[str | None]) -> pl.DataFrame:
-    """What telling each advice can be expected to win back, for each trade.
+    """What offering each advice can be expected to win back, for each trade.
 
     Args:
         effects: rows of `EFFECTS_SCHEMA`; vendor_type '' is all trades together. Null: none were measured.

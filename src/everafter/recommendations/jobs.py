@@ -46,7 +46,7 @@ async def advise_by_mail(
 
 
 async def settle_advice(conn: Connection, playbook: Playbook, today: date) -> Settled:
-    """Look again at what was told 14 days ago and longer, and count anew what telling does.
+    """Look again at what was offered 14 days ago and longer, and count anew what offering does.
 
     A day's advice is settled by the first finished run from the 14th day on; when there was none within a week, with nothing
     learned. Safe to repeat and to be stopped: each day is one transaction.
@@ -87,4 +87,4 @@ async def settle_when_due(pool: Pool, settings: Settings) -> str | None:
             await conn.set_autocommit(False)
     if not done.settled:
         return None
-    return f"{done.settled} pieces of advice looked at again, {done.better} suppliers better, the oldest told on {done.oldest}"
+    return f"{done.settled} pieces of advice looked at again, {done.better} suppliers better, the oldest offered on {done.oldest}"

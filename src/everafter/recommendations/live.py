@@ -1,5 +1,6 @@
-"""Recommendations for the few suppliers that are being asked about now: the coach, the API, a supplier's page."""
+"""Recommendations for the few suppliers that are being asked about now: the API, a supplier's page."""
 
+import asyncio
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -31,26 +32,31 @@ async def recommend_live(
         language: of the words ("de", "de-AT"); null: the playbook's own.
         most: see `rules.recommend`; null: all.
         judged: rows of `judge_live`, for those who have them already; null: they are judged now.
-        conn: to read on; null: one of the pool's.
+        conn: to read on, for those who hold one anyway: a second of the pool's could be waited for by all who hold a first.
+            Null: one of the pool's, given back before anything is computed.
 
     Raises:
         NotFoundError: a supplier is not known, or has cancelled.
     """
     frame = await judge_live(state, supplier_ids) if judged is None else judged
+    now = datetime.now(UTC)
     if conn is not None:
-        couples, effects = await _read(state, conn, supplier_ids)
+        raw, effects = await _read(state, conn, supplier_ids, now)
     else:
         pool: Pool = state.pool
         async with pool.connection() as own:
-            couples, effects = await _read(state, own, supplier_ids)
-    return recommend(frame, state.playbook, couples, effects, language, most)
+            raw, effects = await _read(state, own, supplier_ids, now)
+
+    def advise() -> pl.DataFrame:
+        return recommend(frame, state.playbook, describe_couples(raw, now), effects, language, most)
+
+    return await asyncio.to_thread(advise)  # 9 ms, in which others are to be answered
 
 
-async def _read(state: State, conn: Connection, supplier_ids: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    now = datetime.now(UTC)
+async def _read(state: State, conn: Connection, supplier_ids: list[str], now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
     raw = await read_couples(conn, supplier_ids, now)
     read_at, effects = state.get("advice_effects") or (0.0, None)
     if effects is None or monotonic() - read_at > _EFFECTS_KEPT_SECONDS:
         effects, _ = await get_effects(conn)
         state.advice_effects = (monotonic(), effects)
-    return describe_couples(raw, now), effects
+    return raw, effects

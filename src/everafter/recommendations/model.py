@@ -1,4 +1,4 @@
-"""Next steps for a supplier: what is known of its couples, what was told, what came of it, and the API's words for them."""
+"""Next steps for a supplier: what is known of its couples, what was offered, what came of it, and the API's words for them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +16,7 @@ MOST_COUPLES = 200
 """The nearest weddings that are looked at for one supplier."""
 
 SETTLE_AFTER_DAYS = 14
-"""How long after it was told advice is looked at again; for so long, saying it once more is the same telling."""
+"""How long after it was offered advice is looked at again; for so long, offering it once more is the same offer."""
 
 BETTER_SHARE = 0.25
 """The part of what was missing in the dimension that must have been won back to count as better."""
@@ -44,14 +44,14 @@ ADVICE_SCHEMA: dict[str, Any] = {
     "action_url": pl.String(),
     "closes": pl.String(),  # the dimension of the score it serves; null: none
     "closes_points": pl.Float64(),  # points missing there
-    "expected_points": pl.Float64(),  # of these, what telling it can be expected to win back; see `recommend`
+    "expected_points": pl.Float64(),  # of these, what offering it can be expected to win back; see `recommend`
     "priority": pl.Int64(),  # 1 is the first thing to do
     "worked": WORKED,  # what came of it so far; null: too few to say
     "couple": pl.String(),  # the couple it speaks of; null: of none, or of one without a name
     "client_id": pl.String(),  # null: it speaks of no couple
     "others": pl.Int64(),  # further couples of whom the same is true
     "about": pl.Struct(COUPLE_SCHEMA),  # what its words say of that couple; null: it speaks of no couple
-    "held_out": pl.Boolean(),  # by lot not told to this supplier, so that there is something to compare with
+    "held_out": pl.Boolean(),  # by lot not offered to this supplier, so that there is something to compare with
     "vendor_type": pl.String(),
     "points_before": pl.Float64(),  # of the dimension it serves, now; null: none, or unknown
     "points_max": pl.Float64(),
@@ -78,8 +78,9 @@ class ActionAnswer(Struct, frozen=True):
 
 
 class WorkedAnswer(Struct, frozen=True):
-    """Of suppliers who were told this, how many were clearly better two weeks later; and of those to whom it applied as well
-    and who were, by lot, not told. vendor_type: the trade it is counted over; null: all trades."""
+    """Of suppliers to whom this was offered (told: served, seen or not), how many were clearly better two weeks later; and of those
+    to whom it applied as well and who were, by lot, not offered it (untold). vendor_type: the trade it is counted over; null: all
+    trades."""
 
     told: int
     better: int
@@ -100,7 +101,7 @@ class RecommendationAnswer(Struct, frozen=True):
     """One next step, in the supplier's own numbers.
 
     closes, closes_points: the dimension of the health score it helps and how many points are missing there; null and 0 where
-    it serves something else. expected_points: of these, what telling it can be expected to win back. worked: null while there
+    it serves something else. expected_points: of these, what offering it can be expected to win back. worked: null while there
     are too few to say.
     """
 
@@ -125,7 +126,7 @@ class RecommendationsAnswer(Struct, frozen=True):
 
 
 class ToldRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """ids: the next steps that the platform showed to the supplier."""
+    """ids: the next steps that the platform showed to the supplier, from the first of the list on, without a gap."""
 
     ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)]
 
@@ -133,8 +134,9 @@ class ToldRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class EffectAnswer(Struct, frozen=True):
     """What came of one piece of advice, in one trade (null: all together).
 
-    difference: the share of the told who were better less that of the untold; null: too few to say. low, high: its 95 % confidence
-    sequence, valid however often one looks. expected_share: the share of what is missing that ranking takes it to win back.
+    difference: the share better of those it was offered to (told) less that of those it was by lot not (untold); null: too few to
+    say. low, high: its 95 % confidence sequence, valid however often one looks. expected_share: the share of what is missing that
+    ranking takes it to win back.
     """
 
     id: str

@@ -36,7 +36,7 @@ class Effect:
 
 
 def shown_steps(advice: pl.DataFrame, trade: str, dimension_words: Mapping[Dimension, str]) -> list[dict[str, Any]]:
-    """Next steps with, in words, what each can win back (`gain`) and what came of telling it (`worked`); both empty where it
+    """Next steps with, in words, what each can win back (`gain`) and what came of offering it (`worked`); both empty where it
     serves no dimension.
 
     Args:
@@ -54,16 +54,16 @@ def _say_gain(row: Mapping[str, Any], dimension: str) -> str:
     missing, expected = row["closes_points"], row["expected_points"]
     if missing < 0.05:
         return f"Nothing is missing in {dimension}."
-    return f"{missing:.1f} points are missing in {dimension}; telling can be expected to win back {expected:.1f}."
+    return f"{missing:.1f} points are missing in {dimension}; offering this can be expected to win back {expected:.1f}."
 
 
 def _say_worked(worked: Mapping[str, Any] | None, trade: str) -> str:
     if worked is None:
-        return "What telling it does: too few to say."
+        return "What offering it does: too few to say."
     whom = trade if worked["vendor_type"] else "All trades"
     told, untold = percent(worked["better"] / worked["told"]), percent(worked["untold_better"] / worked["untold"])
-    numbers = f"of {plural(worked['told'], 'supplier')} told {told} were better after two weeks, of {worked['untold']:,} not told"
-    return f"{whom}: {numbers} {untold}."
+    numbers = f"of {plural(worked['told'], 'supplier')} offered it {told} were better after two weeks"
+    return f"{whom}: {numbers}, of {worked['untold']:,} not offered it {untold}."
 
 
 def group_effects(answers: Sequence[EffectAnswer]) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""What helps: every next step that was told, and what came of it."""
+"""What helps: every next step that was offered, and what came of it."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ AnyRequest = Request[Any, Any, State]
 async def show_advice(
     request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
-    """Told and not told compared, by next step and trade."""
+    """Offered and not offered compared, by next step and trade."""
     effects, measured_at = await get_effects(conn)
 
     def trade(vendor_type: str) -> str:

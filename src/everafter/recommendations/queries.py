@@ -1,4 +1,4 @@
-"""What is read of couples, and the book of advice: what was told, what was done, what came of it."""
+"""What is read of couples, and the book of advice: what was offered, what was done, what came of it."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -56,12 +56,12 @@ async def read_couples(conn: Connection, supplier_ids: Sequence[str], as_of: dat
 
 
 async def note_given(conn: Connection, advice: pl.DataFrame, channel: Channel, day: date) -> None:
-    """Write down what a supplier was told, and what it was by lot not told in its place.
+    """Write down what a supplier was offered (served to it, seen or not), and what by lot it was not offered in its place.
 
-    What was noted within the last 14 days is the same telling and is not noted again, by whatever channel.
+    What was noted within the last 14 days is the same offer and is not noted again, by whatever channel.
 
     Args:
-        advice: rows of `ADVICE_SCHEMA` as they came with `most`: those not held out are the told ones.
+        advice: rows of `ADVICE_SCHEMA` as they came with `most`: those not held out are the offered ones (`told` in the table).
     """
     if advice.is_empty():
         return
@@ -87,10 +87,10 @@ async def note_given(conn: Connection, advice: pl.DataFrame, channel: Channel, d
 
 
 async def mark_taken(conn: Connection, supplier_id: UUID | str, advice_id: str, day: date) -> bool:
-    """Note that the button of the latest telling was pressed; the first press counts.
+    """Note that the button of the latest offer was pressed; the first press counts.
 
     Returns:
-        False when it was not told in the 14 days up to `day`, so that there is nothing to note.
+        False when it was not offered in the 14 days up to `day`, so that there is nothing to note.
     """
     cursor = await conn.execute(
         "UPDATE advice_given SET taken_at = coalesce(taken_at, now()) WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
@@ -165,9 +165,10 @@ async def save_settled(conn: Connection, settled: pl.DataFrame) -> None:
 
 
 async def count_effects(conn: Connection, since: date) -> pl.DataFrame:
-    """Told and untold suppliers and how many were better, by advice and trade, of what was told since a day.
+    """Suppliers to whom advice was offered or by lot was not (`told`, `untold`), and how many were better, by advice and trade.
 
-    Of each supplier and advice only the first telling counts: what is said again was said because it had not worked.
+    Of each supplier and advice only the first offer ever counts, and only when it was made since a day: what is offered again is
+    offered because it had not worked, and does not become the first when that one is old.
 
     Returns:
         Rows of `EFFECTS_SCHEMA`, without the sums; vendor_type '' where it was not known.
@@ -176,9 +177,9 @@ async def count_effects(conn: Connection, since: date) -> pl.DataFrame:
         conn,
         "SELECT advice_id, coalesce(vendor_type, ''), count(*) FILTER (WHERE told), count(*) FILTER (WHERE told AND worked),"
         " count(*) FILTER (WHERE NOT told), count(*) FILTER (WHERE NOT told AND worked)"
-        " FROM (SELECT DISTINCT ON (supplier_id, advice_id) supplier_id, advice_id, vendor_type, told, worked FROM advice_given"
-        " WHERE given_on >= {since} ORDER BY supplier_id, advice_id, given_on) first"
-        " WHERE worked IS NOT NULL GROUP BY advice_id, coalesce(vendor_type, '')",
+        " FROM (SELECT DISTINCT ON (supplier_id, advice_id) supplier_id, advice_id, given_on, vendor_type, told, worked"
+        " FROM advice_given ORDER BY supplier_id, advice_id, given_on) first"
+        " WHERE given_on >= {since} AND worked IS NOT NULL GROUP BY advice_id, coalesce(vendor_type, '')",
         EFFECTS_SCHEMA,
         {"since": since},
     )
@@ -202,6 +203,13 @@ async def get_effects(conn: Connection) -> tuple[pl.DataFrame, datetime | None]:
 
 
 async def delete_old_advice(conn: Connection, before: date) -> int:
-    """Forget what was told before a day, and say how many rows that were."""
-    cursor = await conn.execute("DELETE FROM advice_given WHERE given_on < %s AND settled_on IS NOT NULL", [before])
+    """Forget what was offered before a day, and say how many rows that were.
+
+    The first offer of each advice to a supplier stays: without it a later one would pass for the first (`count_effects`).
+    """
+    cursor = await conn.execute(
+        "DELETE FROM advice_given g WHERE given_on < %s AND settled_on IS NOT NULL AND EXISTS (SELECT FROM advice_given f"
+        " WHERE f.supplier_id = g.supplier_id AND f.advice_id = g.advice_id AND f.given_on < g.given_on)",
+        [before],
+    )
     return cursor.rowcount

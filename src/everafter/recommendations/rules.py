@@ -3,7 +3,7 @@
 How the other slices use it:
 - live (coach, pages, API): `await live.recommend_live(state, supplier_ids, language, most=3)` reads, judges and recommends;
 - a batch: `recommend(judged, playbook, couples, effects, language, most=3)`;
-- what the supplier may see of it: `told(advice)`; the rest is held out by lot;
+- what may be offered to the supplier of it: `told(advice)`; the rest is held out by lot;
 - one row in another language: `say_advice(row, facts, playbook, language)`;
 - whoever shows it to the supplier then writes that down, in the same transaction:
   `await queries.note_given(conn, advice, "coach", day)`; a pressed button: `await queries.mark_taken(conn, supplier_id, id, day)`.
@@ -48,17 +48,17 @@ def recommend(
 
     First stands what cannot wait: advice that closes no dimension and stands in its part of the playbook before all that do (a
     wedding tomorrow, then a failed payment). Then by expected points: the points missing in the dimension × the share of them
-    that telling wins back (`effects_rules.expected_shares`: learned from the difference between told and untold, in this trade
-    as far as it was seen there). What several pieces of advice would win back in one dimension is counted once: a later one is
-    given what those before it are expected to leave. Equal ones keep the playbook's order, couples before the rest. An unknown
-    dimension is left out of the score, so nothing is missing there.
+    that offering wins back (`effects_rules.expected_shares`: learned from the difference between those it was offered to and
+    those it was by lot not, in this trade as far as it was seen there). What several pieces of advice would win back in one
+    dimension is counted once: a later one is given what those before it are expected to leave. Equal ones keep the playbook's
+    order, couples before the rest. An unknown dimension is left out of the score, so nothing is missing there.
 
     Args:
         judged: supplier_id, the signals, `<dimension>_points` (null: unknown) and `<dimension>_max`; a row per supplier.
         couples: from `couples_rules.describe_couples`; null: nothing is said of couples.
         effects: rows of `EFFECTS_SCHEMA`; null: none measured, so the missing points decide.
         language: of the words ("de", "de-AT"); null, or one without translation: the playbook's own.
-        most: only so many that may be told to each supplier, and what is held out before the last of them; null: all.
+        most: only so many that may be offered to each supplier, and what is held out before the last of them; null: all.
 
     Returns:
         The columns of `ADVICE_SCHEMA`, sorted by supplier and priority (1 first); sentences carry the supplier's own numbers.
@@ -80,17 +80,20 @@ def recommend(
 
 
 def told(advice: pl.DataFrame) -> pl.DataFrame:
-    """What of it the supplier may be told, with priorities counted anew."""
+    """What of it may be offered to the supplier, with priorities counted anew."""
     shown = advice.filter(~pl.col("held_out"))
     return shown.with_columns((pl.int_range(pl.len()).over("supplier_id") + 1).cast(pl.Int64).alias("priority"))
 
 
 def shown_as_told(advice: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
-    """The rows to note when these were shown of one supplier's advice, in whatever way they were chosen: they themselves, and what
-    is held out before the last of them, which would have been shown too."""
-    places = advice.filter(pl.col("id").is_in(list(ids)))["priority"]
-    last = places.max()
-    return advice.filter(pl.col("id").is_in(list(ids)) | (pl.col("held_out") & (pl.col("priority") < last)))
+    """The rows to note when these were shown of one supplier's advice: the beginning of the list, up to the first that was not
+    shown though it might have been, and what is held out before the last of them, which would have been shown too.
+
+    Behind a gap somebody chose, and would have chosen otherwise of what is held out: those are not noted, on either side.
+    """
+    gap = ~pl.col("held_out") & ~pl.col("id").is_in(list(ids))
+    front = advice.sort("priority").filter(gap.cast(pl.Int64).cum_sum() == 0)
+    return front.filter((~pl.col("held_out")).cast(pl.Int64).cum_sum(reverse=True) > 0)
 
 
 @lru_cache(maxsize=512)
@@ -172,7 +175,7 @@ def _rank(found: pl.DataFrame, effects: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _draw(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """Who is not told what, by a lot that stays drawn. What serves no dimension is never held out: nothing would be learned."""
+    """Who is not offered what, by a lot that stays drawn. What serves no dimension is never held out: nothing would be learned."""
     share, holdout = playbook.holdout.advice_share, playbook.holdout
     draws = [
         closes is not None and share > 0 and is_held_out(supplier, f"advice:{advice}", share, holdout)
