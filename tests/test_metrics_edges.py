@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from everafter.core.db import connection
+from everafter.core.settings import load_settings
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import METRICS, By, Metrics, Period
+from everafter.onboarding.cohort import follow_cohort
+from everafter.onboarding.funnel_rules import measure_cohorts
+from everafter.onboarding.page_model import View
+from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Support
 from helpers_pages import DIMENSIONS, add_churn, add_day, add_pulse, add_supplier, add_verdict
 from helpers_server import Server
@@ -144,6 +149,7 @@ def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(ser
     window(two, "a", 1, succeeded=True, status="held_out")
     window(one, "b", 2, succeeded=True, replay=True)  # nothing was done
     window(one, "celebrate_first_form", 3, succeeded=False)
+    server.sql("INSERT INTO success_milestones VALUES (%s, 'first_form', %s)", one, at(FIRST, 40))
     window(two, "c", 3, succeeded=False, status="withheld", success_by=None)
     window(two, "d", 3, succeeded=True, facts="{}")  # facts that do not know the plan
     found = ask(server).intervention_success
@@ -153,6 +159,62 @@ def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(ser
         "d": (1, 1, None, 0),
     }
     assert {row.group: row.n for row in found.rows} == {"free": 1, "pro": 1}
+
+
+def test_only_the_first_window_there_ever_was_is_compared(server: Server) -> None:
+    judged(server, NOW.date())
+    early, late, replayed, refused = (add_supplier(server, name) for name in ("Early", "Late", "Replayed", "Refused"))
+
+    def window(supplier: uuid.UUID, decided: date, succeeded: bool, status: str = "decided", **more: Any) -> None:
+        values = {"success_by": decided + timedelta(days=5), "succeeded_on": decided if succeeded else None} | more
+        add_verdict(server, supplier, "t", status, "x", decided_on=decided, **values)
+
+    before, within = FIRST - timedelta(days=60), FIRST + timedelta(days=3)
+    window(early, before, succeeded=False)
+    window(early, within, succeeded=True)  # the second there was, though the first in the period
+    window(late, within, succeeded=False)
+    window(replayed, before, succeeded=True, replay=True)  # nothing was done
+    window(replayed, within, succeeded=True)
+    window(refused, before, succeeded=False, status="withheld", success_by=None)
+    window(refused, within, succeeded=True, status="held_out")
+    found = ask(server).intervention_success
+    assert found and (found.windows, found.all.n, found.all.value) == (4, 2, 0.5)
+    assert (found.all.held_out_n, found.all.held_out_value) == (1, 1)
+    again = add_supplier(server, "Again", plan="again")
+    window(again, before, succeeded=True)
+    window(again, within, succeeded=True)
+    assert "again" not in {row.group for row in ask(server).intervention_success.rows}, "nobody of that plan is compared"  # type: ignore[union-attr]
+    since = ask(server, period=Period(before, LAST)).intervention_success
+    assert since and (since.windows, since.all.n) == (7, 4), "the period that holds its first window counts the supplier"
+
+
+def test_only_the_letters_of_milestones_are_no_interventions(server: Server) -> None:
+    judged(server, NOW.date())
+    one = add_supplier(server, "One")
+    server.sql("INSERT INTO success_milestones VALUES (%s, 'first_form', %s)", one, at(FIRST))
+    for trigger in ("celebrate_first_form", "celebrate_anniversary_with_call", "celebrated_and_gone", "celebrateXfirst_form"):
+        add_verdict(server, one, trigger, "decided", "x", decided_on=FIRST, success_by=LAST)
+    found = ask(server).intervention_success
+    assert found and {row.group for row in found.triggers} == {
+        "celebrate_anniversary_with_call", "celebrated_and_gone", "celebrateXfirst_form",
+    }  # fmt: skip
+
+
+def test_the_onboarding_page_and_the_metric_say_the_same_of_leavers(server: Server) -> None:
+    began = NOW - timedelta(days=20)
+    for place, (form, left) in enumerate(((5, None), (None, 1), (None, 12), (3, 9), (None, None), (None, 19))):
+        supplier = add_supplier(server, f"S{place}")
+        state = {} if left is None else {"subscription": "cancelled", "subscription_at": began + timedelta(days=left + place)}
+        made = None if form is None else began + timedelta(days=form + place)
+        add_pulse(server, supplier, account_created_at=began + timedelta(days=place), first_form_at=made, **state)
+    found = ask(server, "cohort", Period(began.date(), NOW.date())).time_to_first_value
+    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+    standing = asyncio.run(follow_cohort(server.database, playbook, View(90, "", ""), NOW))
+    whole, months = measure_cohorts(standing, NOW)
+    assert found and whole and whole.first_form == found.all and [month.first_form for month in months] == found.rows
+    # day 1: one of six leaves; day 3 and 5: one each is there; the rest are followed for longer and never are
+    assert (found.all.n, found.all.reached, found.all.quarter, found.all.value) == (6, 2, 5, None)
+    assert found.all.within_14_days == pytest.approx(2 / 6)
 
 
 def test_a_leaver_without_a_form_never_gets_there(server: Server) -> None:
@@ -199,18 +261,25 @@ def test_predictions_against_what_came_and_what_was_done_before(server: Server) 
     for risk in (0.5, 0.1, 0.1):
         predicted(risk)
     predicted(0.1, decided_on=day - timedelta(days=1))
-    predicted(0.1, decided_on=day)  # the prediction comes first
+    predicted(0.1, decided_on=day)  # of this very warning
+    predicted(0.1, decided_on=day + timedelta(days=30))  # it may have kept the supplier
+    predicted(0.1, decided_on=day + timedelta(days=31))
+    predicted(0.1, decided_on=day - timedelta(days=30))
     predicted(0.1, decided_on=day - timedelta(days=31))
     predicted(0.1, decided_on=day - timedelta(days=3), status="held_out")
+    predicted(0.1, decided_on=day, status="held_out")
+    predicted(0.1, decided_on=day, status="withheld")
+    predicted(0.1, left_after=9, decided_on=day + timedelta(days=8), decided_at=at(day, 5) + timedelta(days=8))  # tried, and left
+    predicted(0.1, left_after=9, decided_on=day + timedelta(days=10), decided_at=at(day, 5) + timedelta(days=10))  # left by then
     predicted(0.1, decided_on=day - timedelta(days=3), replay=True)
     found = ask(server, period=period).churn_prediction
     assert found
     row = found.all.everyone
-    assert (row.n, row.left, row.warned, row.high) == (15, 5, 7, 4)
-    assert row.precision_high == 0.5 and row.recall_high == 0.4 and row.recall_warned == 0.8
-    assert found.all.untouched.n == 14
-    assert {one.group: one.n for one in found.rows} == {"free": 15, "pro": 0}, "the plan of that day; who cancelled, of today"
-    assert [(one.level, one.n, one.left) for one in found.levels] == [("low", 8, 1), ("medium", 3, 2), ("high", 4, 2)]
+    assert (row.n, row.left, row.warned, row.high) == (22, 7, 7, 4)
+    assert row.precision_high == 0.5 and row.recall_high == 2 / 7 and row.recall_warned == 4 / 7
+    assert (found.all.untouched.n, found.all.untouched.left) == (17, 6)
+    assert {one.group: one.n for one in found.rows} == {"free": 22, "pro": 0}, "the plan of that day; who cancelled, of today"
+    assert [(one.level, one.n, one.left) for one in found.levels] == [("low", 15, 3), ("medium", 3, 2), ("high", 4, 2)]
     assert ask(server, period=Period(FIRST, LAST, 60)).churn_prediction.all.n == 0, "60 days from there lie after the period"  # type: ignore[union-attr]
 
 

@@ -175,14 +175,12 @@ def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
 def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     assert found.intervention_success
-    over = [
-        row
-        for row in raw.interventions
-        if row["status"] != "withheld" and row["success_by"] and period.first <= row["success_by"] <= period.last
-        and not row["trigger"].startswith("celebrate")
-    ]  # fmt: skip
-    over.sort(key=lambda row: (str(row["supplier_id"]), row["trigger"], row["decided_on"]))
-    firsts = [next(rows) for _, rows in groupby(over, key=lambda row: (row["supplier_id"], row["trigger"]))]
+    letters = {f"celebrate_{name}" for name in PLAYBOOK.milestones}
+    ever = [row for row in raw.interventions if row["status"] != "withheld" and row["trigger"] not in letters]
+    ever.sort(key=lambda row: (str(row["supplier_id"]), row["trigger"], row["decided_on"]))
+    over = [row for row in ever if period.first <= row["success_by"] <= period.last]
+    firsts_ever = [next(rows) for _, rows in groupby(ever, key=lambda row: (row["supplier_id"], row["trigger"]))]
+    firsts = [row for row in firsts_ever if period.first <= row["success_by"] <= period.last]
     assert found.intervention_success.windows == len(over) > len(firsts) > 20
 
     def tell(rows: Rows) -> dict[str, Any]:
@@ -203,33 +201,45 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     for event in raw.named("form_created", "form_sent"):
         supplier = str(event["supplier_id"])
         forms[supplier] = min(event["occurred_at"], forms.get(supplier, event["occurred_at"]))
+    last_said: dict[str, tuple[datetime, str]] = {}
+    for event in raw.named("subscription_changed", "subscription_paused", "subscription_cancelled"):
+        said, supplier = (event["occurred_at"], event["type"]), str(event["supplier_id"])
+        last_said[supplier] = max(said, last_said.get(supplier, said))
+    left = {supplier: at for supplier, (at, state) in last_said.items() if state == "subscription_cancelled"}
     people = [
-        (raw.of(by, supplier), (began, forms.get(supplier)))
+        (raw.of(by, supplier), (began, forms.get(supplier), left.get(supplier)))
         for supplier, began in raw.began.items()
         if period.first <= began.date() <= period.last
     ]
 
-    def tell(pairs: list[Any]) -> dict[str, Any]:
-        seconds = [(max(0.0, ((form or NOW) - began).total_seconds()), form is not None) for began, form in pairs]
+    def tell(rows: list[Any]) -> dict[str, Any]:
+        ends = [
+            (max(0.0, ((form or gone or NOW) - began).total_seconds()), "form" if form else "left" if gone else "open")
+            for began, form, gone in rows
+        ]
+        there = [end == "form" for _, end in ends]
         return {
-            "n": len(pairs),
-            "reached": sum(there for _, there in seconds),
-            "share": mean([there for _, there in seconds]),
-            "value": product_limit(seconds, 0.5),
-            "three_quarters": product_limit(seconds, 0.75),
+            "n": len(rows),
+            "reached": sum(there),
+            "share": mean(there),
+            "value": day_of(ends, 0.5),
+            "three_quarters": day_of(ends, 0.75),
         }
 
     check(found.time_to_first_value, collect(people), tell)
 
 
-def product_limit(seconds: list[tuple[float, bool]], share: float) -> float | None:
-    """Kaplan and Meier, step by step: the day by which so many are there."""
-    left = 1.0
-    for at in sorted({at for at, there in seconds if there}):
-        at_risk = sum(other >= at for other, _ in seconds)
-        left *= 1 - sum(other == at and there for other, there in seconds) / at_risk
-        if 1 - left >= share - 1e-9:
-            return at / 86400
+def day_of(ends: list[tuple[float, str]], share: float) -> float | None:
+    """The day by which so many of all are there, by handing on: who is not there yet gives its weight to those seen longer."""
+    weight, there = 1 / len(ends) if ends else 0.0, 0.0
+    waiting = sorted(ends, key=lambda one: (one[0], one[1] == "open"))
+    for place, (at, end) in enumerate(waiting):
+        if end == "form":
+            there += weight
+            if there >= share - 1e-9:
+                return at / 86400
+        elif end == "open" and place + 1 < len(waiting):
+            weight += weight / (len(waiting) - place - 1)
     return None
 
 
@@ -278,15 +288,23 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     done = defaultdict(set)
     for row in raw.interventions:
         if row["status"] == "decided":
-            done[row["supplier_id"]].add(row["decided_on"])
+            done[row["supplier_id"]].add((row["decided_on"], row["decided_at"]))
+
+    def left(row: dict[str, Any]) -> bool:
+        return row["supplier_id"] in gone and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon
+
+    def is_untouched(row: dict[str, Any]) -> bool:
+        near = [at for day, at in done[row["supplier_id"]] if abs(day - row["calculated_on"]) <= horizon]
+        return all(at > gone[row["supplier_id"]] for at in near) if left(row) else not near
+
     predictions = [
         (
             raw.of(by, row["supplier_id"], row["calculated_at"]),
             (
                 round(row["risk"], 3),
                 row["level"],
-                row["supplier_id"] in gone and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon,
-                not any(row["calculated_on"] - horizon <= day < row["calculated_on"] for day in done[row["supplier_id"]]),
+                left(row),
+                is_untouched(row),
             ),
         )
         for row in raw.churn
@@ -294,17 +312,17 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     ]
 
     def compare(rows: list[Any], name: str) -> dict[str, Any]:
-        left, warned = [row[2] for row in rows], [row[2] for row in rows if row[1] != "low"]
+        gone_then, warned = [row[2] for row in rows], [row[2] for row in rows if row[1] != "low"]
         high = [row[2] for row in rows if row[1] == "high"]
         values = {
             "n": len(rows),
-            "left": sum(left),
-            "base_rate": mean(left),
+            "left": sum(gone_then),
+            "base_rate": mean(gone_then),
             "auc": one_by_one(rows),
             "precision_warned": mean(warned),
-            "recall_warned": sum(warned) / sum(left) if any(left) else None,
+            "recall_warned": sum(warned) / sum(gone_then) if any(gone_then) else None,
             "precision_high": mean(high),
-            "recall_high": sum(high) / sum(left) if any(left) else None,
+            "recall_high": sum(high) / sum(gone_then) if any(gone_then) else None,
         }
         return {f"{name}.{key}": value for key, value in values.items()}
 

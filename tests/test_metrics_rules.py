@@ -121,7 +121,7 @@ def test_success_says_no_more_than_it_may() -> None:
 
 
 def people(*rows: tuple[float, bool]) -> pl.DataFrame:
-    return pl.DataFrame([("a", days, there) for days, there in rows], schema=time_rules.FIRST_FORM_SCHEMA, orient="row")
+    return pl.DataFrame([("a", days, there, False) for days, there in rows], schema=time_rules.FIRST_FORM_SCHEMA, orient="row")
 
 
 def test_who_is_not_there_yet_is_not_left_out() -> None:
@@ -136,16 +136,52 @@ def test_who_is_not_there_yet_is_not_left_out() -> None:
     assert (nobody.all.n, nobody.all.value, nobody.all.share, nobody.curve, nobody.unknown) == (0, None, None, [], 3)
 
 
+def shares_of(rows: list[tuple[int, str]]) -> tuple[list[float], list[float]]:
+    days, shares = time_rules.share_there(
+        np.array([float(day) for day, _ in rows]),
+        np.array([end == "form" for _, end in rows]),
+        np.array([end == "left" for _, end in rows]),
+    )
+    return days.tolist(), shares.tolist()
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=40))
-def test_kaplan_meier_is_the_product_limit(rows: list[tuple[int, bool]]) -> None:
-    days, shares = time_rules.kaplan_meier(np.array([float(day) for day, _ in rows]), np.array([there for _, there in rows]))
+def test_where_nobody_leaves_the_share_is_the_product_limit(rows: list[tuple[int, bool]]) -> None:
+    days, shares = shares_of([(day, "form" if there else "open") for day, there in rows])
     left = 1.0
     expected: list[tuple[float, float]] = []
     for day in sorted({day for day, there in rows if there}):
         left *= 1 - sum(other == day and there for other, there in rows) / sum(other >= day for other, _ in rows)
         expected.append((day, 1 - left))
-    assert days.tolist() == [day for day, _ in expected]
-    assert shares.tolist() == pytest.approx([share for _, share in expected])
+    assert days == [day for day, _ in expected]
+    assert shares == pytest.approx([share for _, share in expected])
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["form", "left"])), min_size=1, max_size=40))
+def test_where_all_is_known_the_share_is_of_all_the_leavers_too(rows: list[tuple[int, str]]) -> None:
+    days, shares = shares_of(rows)
+    assert shares == pytest.approx([sum(end == "form" and other <= day for other, end in rows) / len(rows) for day in days])
+
+
+def test_leaving_ends_no_looking() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+
+    def row(ago: float, form: float | None, left: float | None = None) -> tuple[Any, ...]:
+        began = now - timedelta(days=ago)
+        form_at, told_at = (None if after is None else began + timedelta(days=after) for after in (form, left))
+        return "a", began, form_at, left is not None, told_at
+
+    rows = [row(10, 5), row(2, None, 1), row(2, None, 1), row(3, None, 4), row(20, -1), row(20, 2, 9)]
+    timed = time_rules.time_first_forms(pl.DataFrame(rows, schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now)
+    assert timed.select("days", "reached", "left").rows() == [
+        (5, True, False), (1, False, True), (1, False, True), (3, False, False), (0, True, False), (2, True, False),
+    ]  # fmt: skip
+    unknown = time_rules.time_first_forms(
+        pl.DataFrame([("a", now - timedelta(days=7), None, True, None)], schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now
+    )
+    assert unknown.rows() == [("a", 7.0, False, True)]
+    found = time_rules.measure_first_value(timed.head(3), ["a"], 0).all
+    assert (found.quarter, found.value, found.within_14_days) == (5, None, pytest.approx(1 / 3)), "two of three never get there"
 
 
 # ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,6 +27,7 @@ from everafter.onboarding.funnel_rules import (
 from everafter.onboarding.page_model import Cohort, View
 from everafter.onboarding.path_rules import add_onboarding
 from everafter.playbook.loading import load_playbook
+from everafter.pulse.model import TIME
 from helpers_pages import XSS, add_pulse, add_supplier, signed_in
 from helpers_server import Server
 from test_onboarding_path import FEATURES, NOW, TRADES, make_frame, paths, playbook_of, read_slowly, suppliers
@@ -81,13 +82,15 @@ def test_time_to_the_first_form_counts_those_who_have_none_yet() -> None:
         return {"account_created_at": began, "first_form_at": form, **more}
 
     rows = [of(60, 1), of(60, 2), of(60, 3), of(60, None), of(2, 0.5), of(1, None)]
-    standing = make_frame(rows).with_columns(pl.lit("on_track").alias("standing"))
+    standing = make_frame(rows).with_columns(
+        pl.lit(None, pl.String).alias("subscription"), pl.lit(None, TIME).alias("subscription_at")
+    )
     whole, months = measure_cohorts(standing, NOW)
     assert whole is not None and (whole.first_form.n, whole.first_form.reached) == (6, 4)
     assert [(c.month, c.first_form.n, c.first_form.reached) for c in months] == [("2026-11", 2, 1), ("2026-09", 4, 3)]
     september = months[1].first_form
     assert (september.quarter, september.value, september.three_quarters) == (1.0, 2.0, 3.0)
-    everybody_left = standing.filter(pl.col("first_form_at").is_null()).with_columns(pl.lit("left").alias("standing"))
+    everybody_left = standing.filter(pl.col("first_form_at").is_null()).with_columns(pl.lit("cancelled").alias("subscription"))
     left, _ = measure_cohorts(everybody_left, NOW)
     assert left is not None and left.first_form.value is None
     assert measure_cohorts(standing.clear(), NOW) == (None, [])

@@ -1,7 +1,7 @@
 """Was it foretold? Churn predictions against the cancellations that came. Pure.
 
 Source: JUDGEMENT, Churn (Report): AUC, precision and recall of the warnings with lead time, by month and level, on predictions made
-before anyone intervened, against the base rate.
+before anyone intervened, against the base rate. Here "untouched" asks more: nothing decided afterwards either.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Did it help? Success of the treated against the held out, in a way that may be looked at every day. Pure.
+"""Did it help? Success of the treated against the held out, in a way that lets one growing sample be looked at every day. Pure.
+
+That holds for a sample that only grows: the same first day, a later last one. Over a period that moves along, or is picked after
+looking, the range holds for one look.
 
 Source: JUDGEMENT, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv 2103.06476; exact
 two-armed e-value by universal inference; e-BH over many triggers).
@@ -51,7 +54,8 @@ def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -
 def confidence_sequence(
     arms: Sequence[Arms], *, smoothed: bool = True, tuned_for: int = TUNED_FOR, alpha: float = ALPHA
 ) -> tuple[float, float, float]:
-    """The difference treated less held out with its bounds, which hold at every moment together with chance 1 − alpha.
+    """The difference treated less held out with its bounds, which hold at every moment of one growing sample together with chance
+    1 − alpha.
 
     Several strata (triggers) are compared each within itself and averaged with the weight of their treated: their holdouts differ
     in size, so that all treated against all held out would compare triggers, not treatment.
@@ -127,7 +131,7 @@ SUCCESS_SCHEMA = {
     "n": pl.Int64(),
     "succeeded": pl.Int64(),
 }
-"""Rows of `queries.read_success`: windows that ended, the first of each supplier and trigger (n), and those of them that
+"""Rows of `queries.read_success`: windows that ended, the first ever of their supplier and trigger (n), and those of them that
 succeeded."""
 
 
@@ -137,7 +141,7 @@ def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> Succes
     Args:
         counts: SUCCESS_SCHEMA. order: the groups in which to answer.
     """
-    by_trigger = _arms(counts.group_by("trigger", "held_out").agg(pl.col("n", "succeeded").sum()))
+    by_trigger = _arms(counts.filter(pl.col("n") > 0).group_by("trigger", "held_out").agg(pl.col("n", "succeeded").sum()))
     names = sorted(by_trigger, key=lambda name: (-by_trigger[name].treated, name))
     compared = [name for name in names if _both(by_trigger[name])]
     evidence = {name: log_evidence(by_trigger[name]) for name in compared}

@@ -27,7 +27,7 @@ from everafter.metrics.model import (
     TicketMetric,
 )
 from everafter.metrics.rules import order_groups
-from everafter.metrics.time_rules import measure_first_value, measure_tickets
+from everafter.metrics.time_rules import measure_first_value, measure_tickets, time_first_forms
 from everafter.playbook.model import Support
 from everafter.tickets.hours import open_hours
 
@@ -72,11 +72,12 @@ async def _health(conn: Connection, question: Question, by: By) -> HealthMetric:
 async def _success(conn: Connection, question: Question, by: By) -> SuccessMetric:
     latest = await queries.find_last_run(conn)
     counts = await queries.read_success(conn, by, question.period, latest or date.min)
-    return measure_success(counts, _order(by, counts, "n"))
+    return measure_success(counts, _order(by, counts.filter(pl.col("n") > 0), "n"))
 
 
 async def _first_value(conn: Connection, question: Question, by: By) -> FirstValueMetric:
-    people = await queries.read_first_forms(conn, by, question.period, question.now)
+    signed_up = await queries.read_first_forms(conn, by, question.period, question.now)
+    people = time_first_forms(signed_up, question.now)
     return await asyncio.to_thread(measure_first_value, people, _order(by, people), question.unknown)
 
 

@@ -115,12 +115,13 @@ VERDICT_WORDS: dict[str, str] = {
 
 
 class SuccessRow(Struct):
-    """What became of interventions whose window ended in the period, the first of each supplier and trigger there.
+    """What became of interventions whose window ended in the period, those that were the first ever of their supplier and trigger.
 
     value: share of the treated for whom the trigger's success came true within its window; n: the treated. held_out_value,
     held_out_n: the same of the held out. difference: treated less held out; over several triggers the mean of their differences,
     weighted by the treated, of those triggers that have both. low, high: its 95 % confidence sequence, smoothed, which holds
-    however often one looks. compared: how many the difference rests on. Null, and 0, when too few (under 50, or 10 in an arm).
+    for all looks at one growing sample (the same first day, a later last one), else for one look. compared: how many the difference
+    rests on. Null, and 0, when too few (under 50, or 10 in an arm).
     verdict: of a trigger "helps" or "hurts" when the exact test declares it; of groups when the sequence leaves out nothing (0).
     evidence: the exact e-value of one trigger, as its natural logarithm; null for groups.
     """
@@ -151,9 +152,9 @@ class FirstValueRow(Struct):
     """How long suppliers who signed up in the period took to their first form.
 
     n: all who signed up; reached: those who have a first form by now; share: reached ÷ n. value (median), quarter, three_quarters:
-    days in which half, a quarter, three quarters of all who signed up get there, by Kaplan and Meier: who is not there yet counts
-    with the time it had so far; who left without a form counts as never; null: so many are not there yet. within_14_days: the share
-    there after 14 days, by the same estimate; null: nobody has been here for 14 days.
+    days in which half, a quarter, three quarters of all who signed up get there, by Aalen and Johansen: who is not there yet counts
+    with the time it had so far; who left without a form never gets there; null: so many are not there yet. within_14_days: the
+    share there after 14 days, by the same estimate; null: nobody was followed for 14 days, and not of everybody it is known.
     """
 
     group: str | None
@@ -270,8 +271,9 @@ class Accuracy(Struct):
 class ChurnRow(Struct):
     """Churn predictions whose horizon ended in the period.
 
-    value, n: AUC and predictions of all. everyone: all predictions; untouched: those before which, for as long as the horizon, no
-    intervention was decided for the supplier (held out ones are none). lead_days: median days from the first of the unbroken
+    value, n: AUC and predictions of all. everyone: all predictions; untouched: those around which nothing was decided for the
+    supplier, from as many days before as the horizon, over the prediction's own day, to the leaving or the horizon's end (held out
+    ones are nothing). lead_days: median days from the first of the unbroken
     warnings, looked at weekly, to the cancellation, of those who cancelled in the period with a warning standing; lead_n: these;
     unwarned: those who cancelled without; unseen: those never judged in the 90 days before.
     """

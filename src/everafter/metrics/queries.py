@@ -12,7 +12,7 @@ from everafter.metrics.churn_rules import LEADS_SCHEMA, LOOKED_BACK_DAYS, PREDIC
 from everafter.metrics.effect_rules import SUCCESS_SCHEMA
 from everafter.metrics.level_rules import ADOPTION_SCHEMA, HEALTH_SCHEMA
 from everafter.metrics.model import By, Period
-from everafter.metrics.time_rules import FIRST_FORM_SCHEMA, TICKETS_SCHEMA
+from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, TICKETS_SCHEMA
 
 # {by} is a literal, so the planner keeps one branch of each CASE.
 _BEGAN: LiteralString = "coalesce(p.account_created_at, s.created_at)"
@@ -89,40 +89,42 @@ async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.Da
 async def read_success(conn: Connection, by: By, period: Period, judged_until: date) -> pl.DataFrame:
     """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were when it was decided.
 
-    A replay's decisions are left out, since nothing was done; celebrations too, which name no success.
+    A replay's decisions are left out, since nothing was done; celebrations too, which name no success: the letter of a milestone
+    that is recorded of the supplier. Whether a window is the first of its supplier and trigger is asked of all there ever were: of
+    those who succeeded before the period one arm keeps more than the other, so the first in the period would compare what is left.
 
     Args:
         judged_until: the last day judged; a window that ends later is not over.
     """
     return await read_copy(
         conn,
-        "SELECT f.grp, f.trigger, f.held_out, count(*), count(*) FILTER (WHERE f.turn = 1),"  # noqa: S608 our own words
-        " count(*) FILTER (WHERE f.turn = 1 AND f.succeeded)"
+        "SELECT f.grp, f.trigger, f.held_out, count(*), count(*) FILTER (WHERE f.is_first),"  # noqa: S608 our own words
+        " count(*) FILTER (WHERE f.is_first AND f.succeeded)"
         " FROM (SELECT CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN CASE WHEN i.facts ? 'vendor_type'"
         "   THEN i.facts ->> 'vendor_type' ELSE coalesce(p.vendor_type, s.vendor_type) END"
         "   ELSE CASE WHEN i.facts ? 'plan' THEN i.facts ->> 'plan' ELSE coalesce(p.plan, s.plan) END END AS grp,"
         "  i.trigger, i.status = 'held_out' AS held_out, i.succeeded_on IS NOT NULL AS succeeded,"
-        "  row_number() OVER (PARTITION BY i.supplier_id, i.trigger ORDER BY i.decided_on) AS turn"
+        "  i.decided_on = w.first_on AS is_first"
         "  FROM interventions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN pulse p ON p.supplier_id = i.supplier_id"
+        "  JOIN (SELECT e.supplier_id, e.trigger, min(e.decided_on) AS first_on FROM interventions e"
+        "   WHERE e.status <> 'withheld' AND NOT e.replay AND e.decided_on <= {last} GROUP BY 1, 2) w"
+        "   ON w.supplier_id = i.supplier_id AND w.trigger = i.trigger"
         "  WHERE i.status <> 'withheld' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
-        "  AND i.trigger NOT LIKE 'celebrate%') f GROUP BY 1, 2, 3",
+        "  AND NOT EXISTS (SELECT FROM success_milestones m WHERE m.supplier_id = i.supplier_id"
+        "   AND i.trigger = 'celebrate_' || m.milestone_type)) f GROUP BY 1, 2, 3",
         SUCCESS_SCHEMA,
         {"by": by, "first": period.first, "last": min(period.last, judged_until)},
     )
 
 
 async def read_first_forms(conn: Connection, by: By, period: Period, as_of: datetime) -> pl.DataFrame:
-    """FIRST_FORM_SCHEMA of who signed up in the period, observed until `as_of`; vendor type and plan as they are now.
-
-    Who left is observed on: a leaver without a form has none, however long one waits.
-    """
+    """SIGNED_UP_SCHEMA of who signed up in the period and by `as_of`; vendor type and plan as they are now."""
     return await read_copy(
         conn,
-        "SELECT " + _NOW + ", greatest(0, extract(epoch FROM least(p.first_form_at, {as_of}) - " + _BEGAN + ") / 86400),"  # noqa: S608 our own words
-        " coalesce(p.first_form_at <= {as_of}, false)"
+        "SELECT " + _NOW + ", " + _BEGAN + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"  # noqa: S608 our own words
         " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
         " WHERE " + _BEGAN + " >= {first}::date AND " + _BEGAN + " < {last}::date + 1 AND " + _BEGAN + " <= {as_of}",
-        FIRST_FORM_SCHEMA,
+        SIGNED_UP_SCHEMA,
         {"by": by, "first": period.first, "last": period.last, "as_of": as_of},
     )
 
@@ -153,24 +155,25 @@ async def read_predictions(conn: Connection, by: By, runs: Sequence[tuple[date, 
     """PREDICTIONS_SCHEMA of these days; vendor type and plan as judged that day.
 
     Args:
-        runs: days with the moments they judged; a leaving counts from after the moment up to `horizon` days on. horizon: also for
-            how many days before an intervention counts as one, the day itself not among them.
+        runs: days with the moments they judged; a leaving counts from after the moment up to `horizon` days on. horizon: also
+            from how many days before until how many after a decision touches, both among them and the day itself; but none
+            that came after the leaving.
     """
     days = [day for day, _ in runs]
     found = await read_copy(
         conn,
         "SELECT nullif(" + _THAT_DAY + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"  # noqa: S608 our own words
-        " t.day IS NULL, count(*)"
+        " t.day IS NULL OR coalesce(t.decided_at > l.cancelled_at, false), count(*)"
         " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN pulse p ON p.supplier_id = c.supplier_id"
         " LEFT JOIN customer_health h ON h.supplier_id = c.supplier_id AND h.calculated_on = c.calculated_on"
         "  AND h.calculated_on = ANY ({days}::date[])"
-        " LEFT JOIN (SELECT DISTINCT x.supplier_id, d.day FROM cancellations x"
+        " LEFT JOIN (SELECT x.supplier_id, d.day, min(x.cancelled_at) AS cancelled_at FROM cancellations x"
         "  JOIN unnest({days}::date[], {moments}::timestamptz[]) AS d (day, at) ON x.cancelled_at > d.at"
-        "  AND x.cancelled_at <= d.at + {horizon} * interval '1 day') l"
+        "  AND x.cancelled_at <= d.at + {horizon} * interval '1 day' GROUP BY 1, 2) l"
         "  ON l.supplier_id = c.supplier_id AND l.day = c.calculated_on"
-        " LEFT JOIN (SELECT DISTINCT i.supplier_id, d.day FROM interventions i JOIN unnest({days}::date[]) AS d (day)"
-        "  ON i.decided_on < d.day AND i.decided_on >= d.day - {horizon}::integer"
-        "  WHERE i.status = 'decided' AND NOT i.replay AND i.decided_on >= {since} AND i.decided_on < {until}) t"
+        " LEFT JOIN (SELECT i.supplier_id, d.day, min(i.decided_at) AS decided_at FROM interventions i"
+        "  JOIN unnest({days}::date[]) AS d (day) ON i.decided_on BETWEEN d.day - {horizon}::integer AND d.day + {horizon}::integer"
+        "  WHERE i.status = 'decided' AND NOT i.replay AND i.decided_on BETWEEN {since} AND {until} GROUP BY 1, 2) t"
         "  ON t.supplier_id = c.supplier_id AND t.day = c.calculated_on"
         " WHERE c.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2, 3, 4, 5, 6",
         PREDICTIONS_SCHEMA | {"risk": pl.Int64()},
@@ -180,7 +183,7 @@ async def read_predictions(conn: Connection, by: By, runs: Sequence[tuple[date, 
             "moments": [moment for _, moment in runs],
             "horizon": horizon,
             "since": min(days) - timedelta(days=horizon) if days else None,
-            "until": max(days, default=None),
+            "until": max(days) + timedelta(days=horizon) if days else None,
         },
     )
     return found.with_columns(pl.col("risk") / 1_000)

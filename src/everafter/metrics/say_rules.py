@@ -22,7 +22,7 @@ def has_anything(measured: Measured) -> bool:
     if isinstance(measured, ChurnMetric):
         return bool(measured.all.n or measured.all.lead_n or measured.all.unwarned or measured.all.unseen)
     if isinstance(measured, SuccessMetric):
-        return measured.windows > 0
+        return measured.all.n + measured.all.held_out_n > 0
     return measured.all.n > 0
 
 
@@ -160,7 +160,7 @@ def _tell_churn(measured: ChurnMetric) -> list[str]:
             f" of those warned {say_value(everyone.precision_warned, 'share')} left"
         )
     auc = "too few left to rank" if untouched.auc is None else f"AUC {untouched.auc:.2f}"
-    said.append(f"Before anyone intervened: {plural(untouched.n, 'prediction')}, {untouched.left:,} left, {auc}")
+    said.append(f"With nothing done before or after: {plural(untouched.n, 'prediction')}, {untouched.left:,} left, {auc}")
     leaving = measured.all.lead_n + measured.all.unwarned + measured.all.unseen
     if leaving:
         lead = "" if measured.all.lead_days is None else f", for {say_value(measured.all.lead_days, 'days')} in the middle case"

@@ -54,10 +54,12 @@ TELLINGS: dict[Metric, Telling] = {
     "intervention_success": Telling(
         "Intervention success rate",
         "Succeeded when treated",
-        "Windows that ended in the period, the first of each supplier and trigger. The difference from those left alone on purpose"
-        " is what we made; the range holds 95 % of the time however often one looks.",
+        "Windows that ended in the period, where it was the supplier’s first ever for that trigger. The difference from those left"
+        " alone on purpose is what we made. Its range holds 95 % of the time: however often one looks while the period keeps its"
+        " first day and only grows; for one look at a period that moves along, such as the last 90 days.",
         "What would have happened anyway is in the success rate, and is not in the difference. Triggers without a holdout have no"
-        " difference. One supplier can stand in several triggers, which the range over all triggers takes as if they were several.",
+        " difference. One supplier can stand in several triggers, which the range over all triggers takes as if they were several."
+        " A period picked because of what it shows proves nothing.",
         "mark: difference in points; bar: its 95 % range",
         (
             Column("value", "Succeeded", "share"),
@@ -74,7 +76,7 @@ TELLINGS: dict[Metric, Telling] = {
         "Time to first value",
         "Median to the first form",
         "All who signed up in the period, with what is known of them by now. Who is not there yet counts with the time it had"
-        " (Kaplan–Meier); who left without a form counts as never.",
+        " (Aalen–Johansen); who left without a form never gets there, and stays among all.",
         "The youngest have had little time: what the curve says of later days rests on the older ones. Trade and plan are"
         " those of today, so a plan that is reached by doing well looks quick.",
         "mark: median; bar: from a quarter to three quarters there",
@@ -127,8 +129,10 @@ TELLINGS: dict[Metric, Telling] = {
         "Churn prediction accuracy",
         "Ranked rightly (AUC)",
         "One prediction for each supplier every 30 days, with its whole horizon ended by now, against the cancellations that came.",
-        "We act on warnings, and who stays because of it makes the warning look wrong: the untouched predictions, before which"
-        " nothing was done, say what the risk itself is worth. With few leavings every figure here is rough.",
+        "We act on warnings, and who stays because of it makes the warning look wrong: untouched are the predictions around which"
+        " nothing was done, from as many days before as the horizon to the leaving or the horizon’s end. They are no fair sample of"
+        " all: whoever a warning made us act for is missing, and who left soon had less time to be touched. With few"
+        " leavings every figure here is rough.",
         "mark: AUC; bar: its 95 % range",
         (
             Column("value", "AUC", "number"),

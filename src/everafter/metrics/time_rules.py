@@ -8,15 +8,18 @@ import numpy.typing as npt
 import polars as pl
 
 from everafter.metrics.model import CurvePoint, FirstValueMetric, FirstValueRow, TicketMetric, TicketRow, TicketSpread
-from everafter.pulse.model import TIME
+from everafter.pulse.model import TIME, moment
 from everafter.tickets.hours_rules import OpenHours, from_micros, to_micros
 from everafter.tickets.model import ORDER, Change, Told
 from everafter.tickets.rules import follow
 
 Floats = npt.NDArray[np.float64]
 
-FIRST_FORM_SCHEMA = {"group": pl.String(), "days": pl.Float64(), "reached": pl.Boolean()}
-"""One row for each who signed up: days from sign-up to the first form, or so far."""
+SIGNED_UP_SCHEMA = {"group": pl.String(), "began_at": TIME, "form_at": TIME, "left": pl.Boolean(), "told_at": TIME}
+"""One row for each who signed up. left: has cancelled and not come back; told_at: since when, null: not known."""
+
+FIRST_FORM_SCHEMA = {"group": pl.String(), "days": pl.Float64(), "reached": pl.Boolean(), "left": pl.Boolean()}
+"""One row for each who signed up: days from sign-up to the first form; to leaving without one; or so far, when neither came."""
 
 TICKETS_SCHEMA = {
     "group": pl.String(),
@@ -39,27 +42,51 @@ _TOLD: dict[str, Told] = {told: told for told in ORDER}
 # ── to the first form ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def kaplan_meier(days: Floats, reached: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The share that is there by each day on which somebody got there.
+def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a leaver counts as.
+
+    Who left without a form never gets there; one whose leaving has no known moment has left at `as_of`. A form that is told of
+    before the sign-up took no time.
 
     Args:
-        days: time to the event, or observed without it. reached: whether it was the event.
+        signed_up: SIGNED_UP_SCHEMA, all before `as_of`.
+    """
+    now = moment(as_of)
+    reached = (pl.col("form_at") <= now).fill_null(False)
+    left = ~reached & pl.col("left") & (pl.col("told_at").fill_null(now) <= now)
+    end = pl.when(reached).then("form_at").when(left).then(pl.col("told_at").fill_null(now)).otherwise(now)
+    days = (end - pl.col("began_at")).dt.total_microseconds() / 86_400_000_000
+    return signed_up.select("group", days.clip(lower_bound=0).alias("days"), reached.alias("reached"), left.alias("left"))
+
+
+def share_there(days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """The share of all that is there by each day on which somebody got there, when others leave and never do.
+
+    Args:
+        days: time to the event, to leaving, or observed without either. reached, left: which it was; never both.
 
     Returns:
         days (ascending, distinct) and shares (0–1, ascending). Who is censored on a day at which others get there counts as at
-        risk then.
+        risk then. Where nobody is censored a share is simply those there ÷ all; where nobody leaves it is Kaplan and Meier's.
 
-    >>> days, shares = kaplan_meier(np.array([1.0, 2.0, 2.0, 3.0]), np.array([True, True, False, False]))
+    Source: Aalen and Johansen 1978, cumulative incidence with leaving as the competing event.
+
+    >>> days, shares = share_there(np.array([1.0, 2, 2, 3]), np.array([True, True, False, False]), np.array([False] * 4))
     >>> days.tolist(), shares.tolist()
     ([1.0, 2.0], [0.25, 0.5])
+    >>> share_there(np.array([1.0, 5.0]), np.array([False, True]), np.array([True, False]))[1].tolist()
+    [0.5]
     """
     ends, place = np.unique(days, return_inverse=True)
     events = np.bincount(place, weights=reached, minlength=len(ends))
-    leaving = np.bincount(place, minlength=len(ends))
-    at_risk = len(days) - np.concatenate(([0], np.cumsum(leaving)[:-1]))
-    left = np.cumprod(1 - events / np.maximum(at_risk, 1))
+    leavers = np.bincount(place, weights=left, minlength=len(ends))
+    ended = np.bincount(place, minlength=len(ends))
+    at_risk = len(days) - np.concatenate(([0], np.cumsum(ended)[:-1]))
+    neither = np.cumprod(1 - (events + leavers) / np.maximum(at_risk, 1))
+    before = np.concatenate(([1.0], neither))[: len(ends)]
+    shares = np.cumsum(before * events / np.maximum(at_risk, 1))
     there = events > 0
-    return ends[there], np.asarray(1 - left[there], dtype=np.float64)
+    return ends[there], np.asarray(shares[there], dtype=np.float64)
 
 
 def quantile(days: Floats, shares: Floats, share: float) -> float | None:
@@ -96,14 +123,14 @@ def of_group(frame: pl.DataFrame, group: str | None) -> pl.DataFrame:
 
 
 def _curve(people: pl.DataFrame) -> tuple[Floats, Floats]:
-    return kaplan_meier(people["days"].to_numpy(), people["reached"].to_numpy())
+    return share_there(*(people[name].to_numpy() for name in ("days", "reached", "left")))
 
 
 def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
     days, shares = _curve(people)
     seen_long_enough = people.height > 0 and bool((people["days"] >= _EARLY_DAYS).any())
-    everybody_there = people.height > 0 and bool(people["reached"].all())
-    early = float(shares[days <= _EARLY_DAYS].max(initial=0.0)) if seen_long_enough or everybody_there else None
+    all_decided = people.height > 0 and bool((people["reached"] | people["left"]).all())
+    early = float(shares[days <= _EARLY_DAYS].max(initial=0.0)) if seen_long_enough or all_decided else None
     reached = int(people["reached"].sum())
     return FirstValueRow(
         group=group,

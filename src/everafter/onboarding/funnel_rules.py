@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import polars as pl
 
 from everafter.core.errors import InputError
-from everafter.metrics.time_rules import FIRST_FORM_SCHEMA, measure_first_value
+from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, measure_first_value, time_first_forms
 from everafter.onboarding.model import ACTIVATED
 from everafter.onboarding.page_model import (
     PERIODS,
@@ -29,8 +29,6 @@ from everafter.onboarding.rules import steps_of
 from everafter.playbook.model import OnboardingStep, Playbook
 from everafter.portfolio.rules import harmless
 from everafter.pulse.model import moment
-
-_NEVER_DAYS = 1e6
 
 
 def parse_view(params: Mapping[str, str]) -> View:
@@ -153,15 +151,18 @@ def _waiting(row: Mapping[str, Any], playbook: Playbook) -> Waiting:
 
 
 def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | None, list[Cohort]]:
-    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of sign-up, the latest first."""
-    began, form = pl.col("account_created_at"), pl.col("first_form_at")
-    there = (form <= moment(as_of)).fill_null(False)
-    taken = (pl.when(there).then(form).otherwise(moment(as_of)) - began).dt.total_microseconds() / 86_400_000_000
-    people = standing.select(
-        began.dt.strftime("%Y-%m").alias("group"),
-        pl.when(~there & (pl.col("standing") == "left")).then(_NEVER_DAYS).otherwise(taken.clip(lower_bound=0)).alias("days"),
-        there.alias("reached"),
-    ).cast(pl.Schema(FIRST_FORM_SCHEMA))
+    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of sign-up, the latest first.
+
+    Timed and estimated as the metric is, so that both pages say the same of the same people.
+    """
+    signed_up = standing.select(
+        pl.col("account_created_at").dt.strftime("%Y-%m").alias("group"),
+        pl.col("account_created_at").alias("began_at"),
+        pl.col("first_form_at").alias("form_at"),
+        (pl.col("subscription").fill_null("active") == "cancelled").alias("left"),
+        pl.col("subscription_at").alias("told_at"),
+    ).cast(pl.Schema(SIGNED_UP_SCHEMA))
+    people = time_first_forms(signed_up, as_of)
     if people.is_empty():
         return None, []
     months = people["group"].unique().sort(descending=True).to_list()

@@ -57,13 +57,15 @@ def read_inputs_began(
 ) -> pl.DataFrame:
     """The same for those whose account began in a period, the latest first, cancelled ones included. Blocks; call it in a thread.
 
+    `subscription_at` beside the rest: since when the subscription is what it is, null: not known.
+
     Args:
         since, until: the first included, the last excluded.
         vendor_type, plan: '' stands for all.
         most: rows at most.
     """
     frame = reader.read(
-        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM pulse p JOIN suppliers s ON s.id = p.supplier_id"
+        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + ", p.subscription_at FROM pulse p JOIN suppliers s ON s.id = p.supplier_id"
         " WHERE p.account_created_at >= {since} AND p.account_created_at < {until}"
         " AND ({vendor_type} = '' OR coalesce(p.vendor_type, s.vendor_type, '-') = {vendor_type})"
         " AND ({plan} = '' OR coalesce(p.plan, s.plan, '-') = {plan})"
