@@ -164,7 +164,7 @@ def test_by_lot_some_are_not_told_and_what_was_passed_over_is_known() -> None:
     three_of_one = shown.filter(supplier_id=passed["supplier_id"][0])["id"].to_list()
     noted = shown_as_told(one, three_of_one)
     assert noted.filter("held_out").height >= 1 and noted.filter(~pl.col("held_out"))["id"].to_list() == three_of_one
-    assert_frame_equal(noted, three.filter(supplier_id=passed["supplier_id"][0])), "as the coach notes it"
+    assert_frame_equal(noted, three.filter(supplier_id=passed["supplier_id"][0]))  # as the coach notes it
     assert noted["id"].to_list() == shown_as_told(one, three_of_one[::-1])["id"].to_list()
     assert shown_as_told(one, three_of_one[1:]).is_empty() and shown_as_told(one, []).is_empty()
     before_gap = shown_as_told(one, [three_of_one[0], three_of_one[2]])
