@@ -35,3 +35,16 @@ def test_who_cancels_one_may_book_another_and_the_team_may_always(server: Server
             done = team.post(f"/api/support/calls/{call['interaction_id']}/cancel", json={"supplier_id": supplier})
             assert done.status_code == 200, done.text
     assert browser.client.post("/api/coach/calls", json={"starts_at": slots(browser)[-1]}).status_code == 201
+
+
+def test_who_has_cancelled_books_nothing_here(server: Server) -> None:
+    supplier = add_supplier(server)
+    browser = Browser(server, supplier)
+    [first, *_] = slots(browser)
+    with server.client("ingest") as platform:
+        event = {"userId": supplier, "event": "subscription_cancelled", "messageId": "gone"}
+        assert platform.post("/v1/track", json=event).status_code == 200
+    server.wait_folded()
+    assert browser.client.get("/api/coach/slots").status_code == 404
+    assert browser.client.post("/api/coach/calls", json={"starts_at": first}).status_code == 404
+    assert server.sql("SELECT count(*) FROM support_interactions") == [(0,)]

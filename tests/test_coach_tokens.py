@@ -111,6 +111,10 @@ def test_the_database_holds_nothing_that_signs(server: Server) -> None:
         ({"exp": (int(time.time()) + 600) * 1000, "iat": int(time.time()) * 1000}, "token_lifetime"),
         ({"iat": int(time.time()) + 600, "exp": int(time.time()) + 600}, "token_lifetime"),
         ({"iat": int(time.time()) + 600, "exp": int(time.time()) + 1200}, "token_early"),
+        ({"nbf": int(time.time()) + 600}, "token_early"),
+        ({"nbf": "soon"}, "token_claims"),
+        ({"iat": 10**400, "exp": 10**400 + 5}, "token_claims"),
+        ({"iat": -(10**400), "exp": 5}, "token_claims"),
         ({"locale": ["de"]}, "token_claims"),
     ],
 )

@@ -40,7 +40,7 @@ from everafter.coach.tokens import KeyRing, mint_token
 from everafter.coach.words import help_words, interface_words, pick_language
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection, Pool
-from everafter.core.errors import UnauthorizedError, UnprocessableError
+from everafter.core.errors import NotFoundError, UnauthorizedError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.settings import Settings
@@ -50,7 +50,7 @@ from everafter.onboarding.rules import celebration_of, checklist
 from everafter.playbook.model import Playbook
 from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
-from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, SlotsAnswer
+from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, Contact, SlotsAnswer
 from everafter.support.queries import get_contact
 from everafter.support.rules import find_zone
 
@@ -252,7 +252,9 @@ async def post_tip(
     async with pool.connection() as conn:
 
         async def effect() -> tuple[int, TipAnswer]:
-            answer, stands = await queries.answer_tip(conn, claims.sub, tip_id.replace("\0", ""), data.answer, now, until, season)
+            answer, stands = await queries.answer_tip(
+                conn, claims.sub, tip_id.replace("\0", "\ufffd"), data.answer, now, until, season
+            )
             return 200, TipAnswer(answer, stands)
 
         return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
@@ -272,7 +274,7 @@ async def post_celebration(
 ) -> CelebrateAnswer:
     """True exactly once for each milestone, however many tabs ask: who hears it shows it."""
     claims = _claims(request)
-    claimed = await claim_celebration(conn, claims.sub, milestone_type.replace("\0", ""), datetime.now(UTC))
+    claimed = await claim_celebration(conn, claims.sub, milestone_type.replace("\0", "\ufffd"), datetime.now(UTC))
     state.coach.forget(claims.sub)  # a celebrated activation ends the checklist
     return CelebrateAnswer(claimed)
 
@@ -288,7 +290,15 @@ async def post_celebration(
 )
 async def post_step(request: AnyRequest, conn: NamedDependency[Connection], advice_id: FromPath[str]) -> None:
     """Noted, so that it can be seen what advice is followed. Advice that was not given is passed over."""
-    await mark_taken(conn, _claims(request).sub, advice_id.replace("\0", ""), datetime.now(UTC).date())
+    await mark_taken(conn, _claims(request).sub, advice_id.replace("\0", "\ufffd"), datetime.now(UTC).date())
+
+
+async def _contact(conn: Connection, supplier_id: UUID) -> Contact:
+    """Whom a call is with; who has cancelled gets none by the coach."""
+    contact = await get_contact(conn, supplier_id)
+    if await queries.has_cancelled(conn, supplier_id):
+        raise NotFoundError(NO_SUPPLIER)
+    return contact
 
 
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -316,7 +326,7 @@ async def get_slots(
 ) -> SlotsAnswer:
     """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the playbook offers in the coach."""
     now = datetime.now(UTC)
-    contact = await get_contact(conn, _claims(request).sub)
+    contact = await _contact(conn, _claims(request).sub)
     call, zone = get_call_type(state.playbook.coach.call_type), find_zone(contact.timezone)
     begin = now if start is None else _read_from(start, contact.timezone)
     if not now - timedelta(days=MAX_DAYS) <= begin < now + timedelta(days=HORIZON_DAYS):
@@ -349,6 +359,7 @@ async def post_call(
 ) -> Response[BookedAnswer]:
     """As `POST /api/support/schedule-call`, for the supplier of the token."""
     claims = _claims(request)
+    await _contact(conn, claims.sub)
 
     async def effect() -> tuple[int, BookedAnswer]:
         call = CallRequest(claims.sub, state.playbook.coach.call_type, data.starts_at, data.topic)

@@ -193,3 +193,12 @@ async def answer_tip(
         raise NotFoundError(f"no tip {tip_id[:100]!r} was shown to this supplier")
     found: tuple[Any, Any] = (row[0], row[1])
     return found
+
+
+async def has_cancelled(conn: Connection, supplier_id: UUID) -> bool:
+    """Whether the supplier has left."""
+    cursor = await conn.execute(
+        "SELECT EXISTS (SELECT FROM pulse WHERE supplier_id = %s AND subscription = 'cancelled')", [supplier_id]
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])

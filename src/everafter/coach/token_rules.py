@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from everafter.coach.errors import (
     TokenAlgorithmError,
@@ -25,13 +25,18 @@ LEEWAY_SECONDS = 10
 CLOCK_AHEAD_SECONDS = 60
 
 
+Moment = Annotated[float, Meta(ge=0)]
+"""Seconds since 1970."""
+
+
 class Claims(Struct, frozen=True):
     """What a verified token says. locale: of its reader, null when not said."""
 
     sub: UUID
     aud: str | list[str]
-    iat: int | float
-    exp: int | float
+    iat: Moment
+    exp: Moment
+    nbf: Moment | None = None
     locale: str | None = None
 
 
@@ -60,7 +65,7 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
         TokenClaimsError: not JSON, a claim is missing or of the wrong kind.
         TokenAudienceError: `aud` does not name the coach.
         TokenLifetimeError: it lives longer than 15 minutes, or ends before it begins.
-        TokenEarlyError: `iat` lies in the future.
+        TokenEarlyError: `iat` or `nbf` lies in the future.
         TokenExpiredError: `exp` has passed.
     """
     try:
@@ -77,6 +82,8 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
     at = now.timestamp()
     if claims.iat > at + CLOCK_AHEAD_SECONDS:
         raise TokenEarlyError(f"iat lies {claims.iat - at:.0f} s ahead: the clock of the server that signs is fast")
+    if claims.nbf is not None and claims.nbf > at + CLOCK_AHEAD_SECONDS:
+        raise TokenEarlyError(f"nbf lies {claims.nbf - at:.0f} s ahead: the token is not good before then")
     if claims.exp <= at - LEEWAY_SECONDS:
         raise TokenExpiredError(f"the token ended {at - claims.exp:.0f} s ago: fetch a new one and repeat the request")
     return claims
