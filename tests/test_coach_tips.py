@@ -338,7 +338,9 @@ def test_a_full_week_is_no_news_on_the_next_day(coach: Server) -> None:
     spend(coach, supplier, 2)
     browser = Browser(coach, supplier)
     assert browser.tip("/") is None
-    coach.sql("UPDATE interventions SET decided_at = decided_at - interval '1 day', decided_on = decided_on - 1 WHERE channel = 'tip'")
+    coach.sql(
+        "UPDATE interventions SET decided_at = decided_at - interval '1 day', decided_on = decided_on - 1 WHERE channel = 'tip'"
+    )
     rejudge(coach)
     assert [browser.tip(page) for page in ("/", "/forms", "/clients")] == [None] * 3
     assert coach.sql("SELECT trigger, reason, decided_on < current_date FROM interventions WHERE channel = 'tip'") == [
