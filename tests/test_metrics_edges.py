@@ -15,10 +15,10 @@ from everafter.onboarding.cohort import follow_cohort
 from everafter.onboarding.funnel_rules import measure_cohorts
 from everafter.onboarding.page_model import View
 from everafter.playbook.loading import load_playbook
-from everafter.playbook.model import Support
 from helpers_pages import DIMENSIONS, add_churn, add_day, add_pulse, add_supplier, add_verdict
 from helpers_server import Server
 
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
 FIRST, LAST = date(2026, 8, 1), date(2026, 8, 31)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def ask(server: Server, by: By = "plan", period: Period | None = None) -> Metrics:
     async def go() -> Metrics:
         async with connection(server.database) as conn:
-            return (await answer_metrics(conn, period or Period(FIRST, LAST), NOW, Support(), METRICS, by)).metrics
+            return (await answer_metrics(conn, period or Period(FIRST, LAST), NOW, PLAYBOOK, METRICS, by)).metrics
 
     return asyncio.run(go())
 
@@ -149,7 +149,6 @@ def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(ser
     window(two, "a", 1, succeeded=True, status="held_out")
     window(one, "b", 2, succeeded=True, replay=True)  # nothing was done
     window(one, "celebrate_first_form", 3, succeeded=False)
-    server.sql("INSERT INTO success_milestones VALUES (%s, 'first_form', %s)", one, at(FIRST, 40))
     window(two, "c", 3, succeeded=False, status="withheld", success_by=None)
     window(two, "d", 3, succeeded=True, facts="{}")  # facts that do not know the plan
     found = ask(server).intervention_success
@@ -191,12 +190,12 @@ def test_only_the_first_window_there_ever_was_is_compared(server: Server) -> Non
 def test_only_the_letters_of_milestones_are_no_interventions(server: Server) -> None:
     judged(server, NOW.date())
     one = add_supplier(server, "One")
-    server.sql("INSERT INTO success_milestones VALUES (%s, 'first_form', %s)", one, at(FIRST))
-    for trigger in ("celebrate_first_form", "celebrate_anniversary_with_call", "celebrated_and_gone", "celebrateXfirst_form"):
+    server.sql("INSERT INTO success_milestones VALUES (%s, 'first_gallery', %s)", one, at(FIRST))  # the platform's own name
+    for trigger in ("celebrate_first_form", "celebrate_first_gallery", "celebrated_and_gone", "celebrateXfirst_form"):
         add_verdict(server, one, trigger, "decided", "x", decided_on=FIRST, success_by=LAST)
     found = ask(server).intervention_success
     assert found and {row.group for row in found.triggers} == {
-        "celebrate_anniversary_with_call", "celebrated_and_gone", "celebrateXfirst_form",
+        "celebrate_first_gallery", "celebrated_and_gone", "celebrateXfirst_form",
     }  # fmt: skip
 
 
@@ -208,8 +207,7 @@ def test_the_onboarding_page_and_the_metric_say_the_same_of_leavers(server: Serv
         made = None if form is None else began + timedelta(days=form + place)
         add_pulse(server, supplier, account_created_at=began + timedelta(days=place), first_form_at=made, **state)
     found = ask(server, "cohort", Period(began.date(), NOW.date())).time_to_first_value
-    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
-    standing = asyncio.run(follow_cohort(server.database, playbook, View(90, "", ""), NOW))
+    standing = asyncio.run(follow_cohort(server.database, PLAYBOOK, View(90, "", ""), NOW))
     whole, months = measure_cohorts(standing, NOW)
     assert found and whole and whole.first_form == found.all and [month.first_form for month in months] == found.rows
     # day 1: one of six leaves; day 3 and 5: one each is there; the rest are followed for longer and never are

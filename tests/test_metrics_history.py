@@ -80,7 +80,7 @@ def told(database: str) -> tuple[str, Raw]:
 def ask(url: str, period: Period, by: By) -> Metrics:
     async def go() -> Metrics:
         async with connection(url) as conn:
-            return (await answer_metrics(conn, period, NOW, PLAYBOOK.support, METRICS, by)).metrics
+            return (await answer_metrics(conn, period, NOW, PLAYBOOK, METRICS, by)).metrics
 
     return asyncio.run(go())
 

@@ -50,7 +50,7 @@ async def get_metrics(
     """
     now = datetime.now(UTC)
     period = read_period(start, until, now.date(), horizon)
-    return await answer_metrics(conn, period, now, state.playbook.support, read_metrics(metric or []), read_by(by))
+    return await answer_metrics(conn, period, now, state.playbook, read_metrics(metric or []), read_by(by))
 
 
 handlers = [get_metrics]

@@ -57,7 +57,7 @@ async def _measure(period: Period, now: datetime, metrics: tuple[Metric, ...], b
     url = database_url(settings)
     await migrate(url)
     async with connection(url) as conn:
-        return await answer_metrics(conn, period, now, playbook.support, metrics, by)
+        return await answer_metrics(conn, period, now, playbook, metrics, by)
 
 
 def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:

@@ -28,7 +28,7 @@ from everafter.metrics.model import (
 )
 from everafter.metrics.rules import order_groups
 from everafter.metrics.time_rules import measure_first_value, measure_tickets, time_first_forms
-from everafter.playbook.model import Support
+from everafter.playbook.model import Playbook
 from everafter.tickets.hours import open_hours
 
 
@@ -41,7 +41,7 @@ class Question:
     runs: list[tuple[date, datetime]]
     suppliers: int
     unknown: int
-    support: Support
+    playbook: Playbook
 
     @property
     def days(self) -> list[date]:
@@ -49,13 +49,13 @@ class Question:
         return [day for day, _ in self.runs if self.period.first <= day]
 
 
-async def open_question(conn: Connection, period: Period, now: datetime, support: Support) -> Question:
+async def open_question(conn: Connection, period: Period, now: datetime, playbook: Playbook) -> Question:
     """Look up what all metrics need."""
     await queries.give_room(conn)
     back = max(period.horizon, LOOKED_BACK_DAYS + 7)
     runs = await queries.list_runs(conn, period.first - timedelta(days=back), period.last)
     suppliers, unknown = await queries.count_suppliers(conn)
-    return Question(period, now, runs, suppliers, unknown, support)
+    return Question(period, now, runs, suppliers, unknown, playbook)
 
 
 async def measure(conn: Connection, question: Question, metrics: tuple[Metric, ...], by: By | None) -> dict[Metric, Measured]:
@@ -71,7 +71,8 @@ async def _health(conn: Connection, question: Question, by: By) -> HealthMetric:
 
 async def _success(conn: Connection, question: Question, by: By) -> SuccessMetric:
     latest = await queries.find_last_run(conn)
-    counts = await queries.read_success(conn, by, question.period, latest or date.min)
+    letters = [f"celebrate_{name}" for name in question.playbook.milestones]
+    counts = await queries.read_success(conn, by, question.period, latest or date.min, letters)
     return measure_success(counts, _order(by, counts.filter(pl.col("n") > 0), "n"))
 
 
@@ -91,7 +92,7 @@ async def _tickets(conn: Connection, question: Question, by: By) -> TicketMetric
     tickets = await queries.read_tickets(conn, by, question.period)
     earliest = tickets["opened_at"].min()
     hours = await asyncio.to_thread(
-        open_hours, question.support, earliest if isinstance(earliest, datetime) else question.now, question.now
+        open_hours, question.playbook.support, earliest if isinstance(earliest, datetime) else question.now, question.now
     )
     return await asyncio.to_thread(measure_tickets, tickets, _order(by, tickets), hours)
 
@@ -124,10 +125,10 @@ _MEASURES = {
 
 
 async def answer_metrics(
-    conn: Connection, period: Period, now: datetime, support: Support, metrics: tuple[Metric, ...], by: By | None
+    conn: Connection, period: Period, now: datetime, playbook: Playbook, metrics: tuple[Metric, ...], by: By | None
 ) -> MetricsAnswer:
     """The whole answer, as the API and the command line give it."""
-    question = await open_question(conn, period, now, support)
+    question = await open_question(conn, period, now, playbook)
     measured = await measure(conn, question, metrics, by)
     return MetricsAnswer(
         first=period.first,

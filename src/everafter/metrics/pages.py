@@ -49,7 +49,7 @@ async def show_insights(
     """The six metrics over the period and by the groups that the address names."""
     now = datetime.now(UTC)
     view = view_rules.parse_view(request.query_params, now.date())
-    question = await open_question(conn, view.period, now, state.playbook.support)
+    question = await open_question(conn, view.period, now, state.playbook)
     measured = await measure(conn, question, METRICS, view.by) if question.suppliers else {}
     return page(
         request,
@@ -142,7 +142,7 @@ async def get_insights_file(
     if len(metrics) != 1:
         raise InputError(f"metric: name one of {', '.join(METRICS)}")
     metric = metrics[0]
-    question = await open_question(conn, view.period, now, state.playbook.support)
+    question = await open_question(conn, view.period, now, state.playbook)
     measured = (await measure(conn, question, metrics, view.by))[metric]
     days = f"{view.period.first}-{view.period.last}"
     if request.query_params.get("table") == "triggers" and isinstance(measured, SuccessMetric):

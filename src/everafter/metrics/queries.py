@@ -86,15 +86,15 @@ async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.Da
     )
 
 
-async def read_success(conn: Connection, by: By, period: Period, judged_until: date) -> pl.DataFrame:
+async def read_success(conn: Connection, by: By, period: Period, judged_until: date, letters: Sequence[str]) -> pl.DataFrame:
     """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were when it was decided.
 
-    A replay's decisions are left out, since nothing was done; celebrations too, which name no success: the letter of a milestone
-    that is recorded of the supplier. Whether a window is the first of its supplier and trigger is asked of all there ever were: of
-    those who succeeded before the period one arm keeps more than the other, so the first in the period would compare what is left.
+    A replay's decisions are left out, since nothing was done; celebrations too, which name no success. Whether a window is the
+    first of its supplier and trigger is asked of all there ever were: of those who succeeded before the period one arm keeps more
+    than the other, so the first in the period would compare what is left.
 
     Args:
-        judged_until: the last day judged; a window that ends later is not over.
+        judged_until: the last day judged; a window that ends later is not over. letters: the triggers that celebrate.
     """
     return await read_copy(
         conn,
@@ -110,10 +110,9 @@ async def read_success(conn: Connection, by: By, period: Period, judged_until: d
         "   WHERE e.status <> 'withheld' AND NOT e.replay AND e.decided_on <= {last} GROUP BY 1, 2) w"
         "   ON w.supplier_id = i.supplier_id AND w.trigger = i.trigger"
         "  WHERE i.status <> 'withheld' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
-        "  AND NOT EXISTS (SELECT FROM success_milestones m WHERE m.supplier_id = i.supplier_id"
-        "   AND i.trigger = 'celebrate_' || m.milestone_type)) f GROUP BY 1, 2, 3",
+        "  AND i.trigger <> ALL ({letters}::text[])) f GROUP BY 1, 2, 3",
         SUCCESS_SCHEMA,
-        {"by": by, "first": period.first, "last": min(period.last, judged_until)},
+        {"by": by, "first": period.first, "last": min(period.last, judged_until), "letters": list(letters)},
     )
 
 
