@@ -416,3 +416,8 @@ def test_a_strip_stays_within_its_cell() -> None:
     scale = charts.scale_of(found.triggers)
     drawn = charts.strip(found.triggers[0], scale)
     assert all(0 <= piece.start <= piece.start + piece.size <= 100.5 for piece in drawn.pieces) and (50.0, "zero") in drawn.marks
+
+
+def test_what_the_range_holds_for_is_said_where_it_is_shown() -> None:
+    said = TELLINGS["intervention_success"].rests_on
+    assert "only grows" in said and "for one look at a period that moves along" in said
