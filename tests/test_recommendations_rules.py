@@ -254,7 +254,7 @@ def oracle(row: dict[str, Any], found: list[str], policy: Playbook, measured: pl
     rest, left = [name for name in found if order.index(name) >= closing], dict.fromkeys(DIMENSIONS, 1.0)
     shares = {name: min(1.0, max(0.0, drawn(name, row["vendor_type"] or "", drawn(name, "", PRIOR)))) for name in rest}
     while rest:
-        best = max(rest, key=lambda n: (_adds(policy, n, gaps, left, shares), _gap(policy, n, gaps), shares[n], -order.index(n)))
+        best = max(rest, key=lambda n: (_adds(policy, n, gaps, left, shares), _gap(policy, n, gaps), -order.index(n)))
         chosen.append((best, _adds(policy, best, gaps, left, shares)))
         closes = policy.recommendations[best].closes
         if closes:
