@@ -1,6 +1,7 @@
 """How many calls a supplier's browser may have ahead: one token must not fill everybody's diary."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 from helpers_coach import Browser, add_supplier
 from helpers_server import Server
@@ -48,3 +49,26 @@ def test_who_has_cancelled_books_nothing_here(server: Server) -> None:
     assert browser.client.get("/api/coach/slots").status_code == 404
     assert browser.client.post("/api/coach/calls", json={"starts_at": first}).status_code == 404
     assert server.sql("SELECT count(*) FROM support_interactions") == [(0,)]
+
+
+def test_an_action_that_the_platform_reports_is_ticked_at_the_next_look(server: Server) -> None:
+    supplier = add_supplier(server, created_at=datetime.now(UTC) - timedelta(days=1))
+    began = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    with server.client("ingest") as platform:
+        for event in ("account_created", "login"):
+            said = {"userId": supplier, "event": event, "messageId": event, "timestamp": began}
+            assert platform.post("/v1/track", json=said).status_code == 200
+    server.wait_folded()
+    browser = Browser(server, supplier)
+
+    def done() -> set[str]:
+        steps = browser.look("/")["checklist"]["steps"]
+        return {action["id"] for step in steps for action in step["actions"] if action["done"]}
+
+    before = done()
+    action = "import_clients_started"
+    assert action not in before
+    with server.client("write") as team:
+        answer = team.post(f"/api/success/onboarding/{supplier}/actions", json={"action": action})
+        assert answer.status_code in {200, 201}, answer.text
+    assert done() == before | {action}

@@ -57,7 +57,7 @@ class Judged:
     needs_call: bool
     advice: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     at: float = field(default_factory=monotonic)
-    stamp: tuple[int | None, datetime] | None = None
+    stamp: tuple[int, datetime] | None = None
     refused: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
     said: dict[tuple[str, ...], Said] = field(default_factory=dict[tuple[str, ...], Said])
 
@@ -73,7 +73,7 @@ class CoachJudge(LiveJudge):
         self._call = compile_condition(playbook.coach.call_when)
         self._effects: tuple[float, pl.DataFrame] | None = None
         self._noted: tuple[date | None, set[tuple[str, str]]] = (None, set())
-        self._old: dict[str, tuple[int | None, datetime]] = {}
+        self._old: dict[str, tuple[int, datetime]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self.milestones = celebrated(playbook)
 
@@ -84,7 +84,7 @@ class CoachJudge(LiveJudge):
             NotFoundError: it has cancelled.
             OverloadedError: more are waiting to be judged than can be soon.
         """
-        supplier_id, stamp = str(state.supplier_id), (state.events_total, state.updated_at)
+        supplier_id, stamp = str(state.supplier_id), (state.told, state.updated_at)
         kept = self._kept.get(supplier_id)
         if kept is not None and kept.stamp == stamp and (age := monotonic() - kept.at) < KEPT_SECONDS:
             self._kept.move_to_end(supplier_id)
@@ -95,7 +95,7 @@ class CoachJudge(LiveJudge):
             raise OverloadedError("many suppliers are being judged just now; ask again in a moment", retry_after=2)
         return await self._renew(supplier_id, stamp), True
 
-    async def _renew(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> Judged:
+    async def _renew(self, supplier_id: str, stamp: tuple[int, datetime]) -> Judged:
         judged: Judged = (await self.judge(supplier_id))["judged"]
         judged.stamp = stamp  # of before the judgement: what changed in between is judged again at the next request
         before = self._kept.get(supplier_id)
@@ -107,7 +107,7 @@ class CoachJudge(LiveJudge):
             self._kept.popitem(last=False)
         return judged
 
-    def _refresh(self, supplier_id: str, stamp: tuple[int | None, datetime]) -> None:
+    def _refresh(self, supplier_id: str, stamp: tuple[int, datetime]) -> None:
         self._old[supplier_id] = stamp
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh_old())

@@ -43,15 +43,16 @@ NO_MILESTONES = Celebrated([], [], [])
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    events_total (of the pulse, null: none yet), updated_at (of the suppliers row): a judgement holds while both stand. last_tip_at:
-    when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended. uncelebrated:
+    told (events in the pulse and kept actions of the path), updated_at (of the suppliers row): a judgement holds while both stand.
+    last_tip_at: when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended.
+    uncelebrated:
     the milestone that waits for its celebration in the coach, null: none.
     """
 
     supplier_id: UUID
     name: str
     timezone: str | None
-    events_total: int | None
+    told: int
     updated_at: datetime
     tips: dict[str, ShownTip]
     last_tip_at: datetime | None
