@@ -45,8 +45,7 @@ class CoachState(Struct, frozen=True):
 
     told (events in the pulse and kept actions of the path), updated_at (of the suppliers row): a judgement holds while both stand.
     last_tip_at: when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended.
-    uncelebrated:
-    the milestone that waits for its celebration in the coach, null: none.
+    uncelebrated: the milestone that waits for its celebration in the coach, null: none.
     """
 
     supplier_id: UUID
