@@ -252,7 +252,8 @@ def oracle(row: dict[str, Any], found: list[str], policy: Playbook, measured: pl
         d: max(0.0, (row[f"{d}_max"] or 0.0) - row[f"{d}_points"]) if row[f"{d}_points"] is not None else 0.0 for d in DIMENSIONS
     }
     rest, left = [name for name in found if order.index(name) >= closing], dict.fromkeys(DIMENSIONS, 1.0)
-    shares = {name: min(1.0, max(0.0, drawn(name, row["vendor_type"] or "", drawn(name, "", PRIOR)))) for name in rest}
+    general, trade = {name: drawn(name, "", PRIOR) for name in rest}, row["vendor_type"]
+    shares = {name: min(1.0, max(0.0, drawn(name, trade, general[name]) if trade else general[name])) for name in rest}
     while rest:
         best = max(rest, key=lambda n: (_adds(policy, n, gaps, left, shares), _gap(policy, n, gaps), -order.index(n)))
         chosen.append((best, _adds(policy, best, gaps, left, shares)))
