@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -89,12 +88,24 @@ def is_page(page: str | None, patterns: Sequence[str]) -> bool:
         return True
     path = re.split(r"[?#]", page or "", maxsplit=1)[0]
     path = path.rstrip("/") or "/"
-    return any(_glob(pattern).fullmatch(path) for pattern in patterns)
+    return any(_fits(path, pattern) for pattern in patterns)
 
 
-@lru_cache(maxsize=1_000)
-def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+def _fits(path: str, pattern: str) -> bool:
+    """By searching for the parts between the stars from left to right; a regular expression of many stars would take for ever."""
+    first, *others = pattern.split("*")
+    if not others:
+        return path == first
+    *between, last = others
+    if not path.startswith(first) or len(path) < len(first) + len(last) or not path.endswith(last):
+        return False
+    place, end = len(first), len(path) - len(last)
+    for part in between:
+        place = path.find(part, place, end)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
 
 
 def find_open_tip(here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime) -> str | None:
