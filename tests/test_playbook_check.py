@@ -93,7 +93,7 @@ CASES = [
     # ranges
     ("at_risk_below = 70", "at_risk_below = 170", "170", "from 0 to 100", ""),
     ('action = "write"', 'action = "write"\nholdout = 5', "5", "from 0 to 1", "5 % is written 0.05"),
-    ("login = 30", "login = -1", "-1", "at least 0", ""),
+    ("login = 30", "login = -1", "-1", "from 0 to 1000", ""),
     ("[3, 7, 14]", "[0, 7, 14]", "0", "above 0", ""),
     ('channel = "email"', 'channel = "e-mail"', '"e-mail"', 'one of "call", "email"', "did you mean email?"),
     ("[health]", '[attention]\nquiet_from = "8pm"\n[health]', '"8pm"', "time of day", ""),

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
+# No number is without an end: ten years of days and a year of hours can be added to any date, and sums of them stay numbers.
+Days = Annotated[float, Meta(gt=0, le=3650)]
+Hours = Annotated[float, Meta(gt=0, le=8760)]
+Count = Annotated[float, Meta(gt=0, le=1_000_000)]
+Points = Annotated[float, Meta(ge=0, le=1000)]
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
@@ -22,11 +26,11 @@ DIMENSIONS: tuple[Dimension, ...] = (
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
     """Points of each health dimension; they are scaled to sum to 100. The defaults are the spec's."""
 
-    login: Annotated[float, Meta(ge=0)] = 30
-    feature_adoption: Annotated[float, Meta(ge=0)] = 25
-    client_activity: Annotated[float, Meta(ge=0)] = 25
-    form_completion: Annotated[float, Meta(ge=0)] = 10
-    journey_performance: Annotated[float, Meta(ge=0)] = 10
+    login: Points = 30
+    feature_adoption: Points = 25
+    client_activity: Points = 25
+    form_completion: Points = 10
+    journey_performance: Points = 10
 
 
 class Segment(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +42,7 @@ class Segment(Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     key_features: list[Name]
     weights: Weights = Weights()
-    login_days: tuple[Positive, Positive, Positive] = (3, 7, 14)
+    login_days: tuple[Days, Days, Days] = (3, 7, 14)
 
 
 class Health(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +59,7 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
     off_season_below: Share = 0.6
-    own_weddings_weight: Positive = 24
+    own_weddings_weight: Count = 24
 
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,17 +72,17 @@ class Churn(Struct, frozen=True, forbid_unknown_fields=True):
     feature_usage: Share = 0.35
     client_churn: Share = 0.05
     billing: Share = 0.15
-    login_full_days: Positive = 21
-    tickets_full: Positive = 4
+    login_full_days: Days = 21
+    tickets_full: Count = 4
     feature_drop_full: Annotated[float, Meta(gt=0, le=1)] = 0.7
     client_churn_full: Annotated[float, Meta(gt=0, le=1)] = 0.25
-    past_due_full_days: Positive = 14
+    past_due_full_days: Days = 14
 
 
 class Attention(Struct, frozen=True, forbid_unknown_fields=True):
     """What one supplier may get from us, over all channels, and when."""
 
-    messages_per_week: Annotated[int, Meta(ge=0)] = 2
+    messages_per_week: Annotated[int, Meta(ge=0, le=1000)] = 2
     quiet_from: ClockTime = "20:00"
     quiet_until: ClockTime = "08:00"
 
@@ -111,7 +115,7 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
     success_days: Annotated[int, Meta(ge=1, le=365)] = 14
     holdout: Share = 0.1
     essential: bool = False
-    expires_hours: Annotated[int, Meta(ge=1)] = 72
+    expires_hours: Annotated[int, Meta(ge=1, le=8760)] = 72
     enabled: bool = True
 
 
@@ -124,7 +128,7 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
     language.
     """
 
-    day: Annotated[int, Meta(ge=0)]
+    day: Annotated[int, Meta(ge=0, le=3650)]
     actions: list[Name]
     title: str
     if_missed: Name | None = None
@@ -156,10 +160,10 @@ class OnboardingPace(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a step may take: behind after so many days past its day, stuck after so many. In a slack month days count less,
     but no less than `least_pace`."""
 
-    behind_after_days: Annotated[float, Meta(ge=0)] = 1
-    stuck_after_days: Annotated[float, Meta(gt=0)] = 7
+    behind_after_days: Annotated[float, Meta(ge=0, le=3650)] = 1
+    stuck_after_days: Days = 7
     least_pace: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    lasts_days: Annotated[int, Meta(ge=1)] = 90
+    lasts_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 
 class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,7 +179,7 @@ class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
     celebrate: list[Literal["coach", "email"]] = field(default_factory=lambda: ["coach"])
     template: str | None = None
     certificate: bool = False
-    fresh_days: Annotated[int, Meta(ge=1)] = 14
+    fresh_days: Annotated[int, Meta(ge=1, le=3650)] = 14
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -227,7 +231,7 @@ class Coach(Struct, frozen=True, forbid_unknown_fields=True):
     signals; where it is true a call is offered, of kind call_type. next_steps: how many recommendations its panel lists."""
 
     enabled: bool = True
-    hours_between_tips: Annotated[float, Meta(ge=0)] = 20
+    hours_between_tips: Annotated[float, Meta(ge=0, le=8760)] = 20
     call_when: str = "risk_level IN ('at_risk', 'critical') OR churn_level = 'high'"
     call_type: Name = "success_call"
     next_steps: Annotated[int, Meta(ge=0, le=10)] = 3
@@ -237,8 +241,8 @@ class Coach(Struct, frozen=True, forbid_unknown_fields=True):
 class Clocks(Struct, frozen=True, forbid_unknown_fields=True):
     """Business hours within which a ticket of one priority is to be answered first, and resolved."""
 
-    reply_hours: Positive
-    resolve_hours: Positive
+    reply_hours: Hours
+    resolve_hours: Hours
 
 
 class Support(Struct, frozen=True, forbid_unknown_fields=True):
@@ -257,7 +261,7 @@ class Support(Struct, frozen=True, forbid_unknown_fields=True):
     closed_on: list[Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]] = field(default_factory=list)
     clocks: dict[Name, Clocks] = field(default_factory=lambda: {"normal": Clocks(8, 24)})
     due_soon_share: Share = 0.25
-    remind_hours: list[Positive] = field(default_factory=lambda: [24, 1])
+    remind_hours: list[Annotated[float, Meta(gt=0, le=720)]] = field(default_factory=lambda: [24, 1])
 
 
 class Mistake(Struct, frozen=True):

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from everafter.playbook.advice_rules import check_url
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.findings import Found, table
 from everafter.playbook.model import OnboardingPace
+from everafter.playbook.places import Path
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNALS
 
@@ -19,18 +21,21 @@ _MISSED = re.compile(
 _NAME = re.compile(r"'([^']*)'")
 
 
-def check_path(data: dict[str, Any], actions: frozenset[str] | None, templates: frozenset[str] | None) -> Iterator[Found]:
+def check_path(
+    data: dict[str, Any], actions: frozenset[str] | None, templates: frozenset[str] | None, bad: frozenset[Path] = frozenset()
+) -> Iterator[Found]:
     """Every mistake in the steps, their actions, their pace and the milestones.
 
     Args:
         data: the playbook's tables.
         actions: those known without being declared; null: names of actions are not checked.
         templates: of messages; null: their names are not checked.
+        bad: what is of the wrong type or out of range, which is not held against anything else.
     """
     for name in table(data, "onboarding"):
         yield from _step(data, name, actions)
-    yield from _same_day(table(data, "onboarding"))
-    yield from _pace(data)
+    yield from _same_day(table(data, "onboarding"), bad)
+    yield from _pace(data, bad)
     yield from _actions(data, actions)
     yield from _missed(data)
     for name in table(data, "milestones"):
@@ -42,8 +47,7 @@ def check_path(data: dict[str, Any], actions: frozenset[str] | None, templates: 
 
 def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> Iterator[Found]:
     path, step = ("onboarding", name), table(data, "onboarding", name)
-    asked = step.get("actions")
-    asked = asked if isinstance(asked, list) else None
+    asked = _asked(step)
     if asked == []:
         yield (*path, "actions"), None, "a step without actions is always done", "name what is expected", "error"
     known = None if actions is None else actions | set(table(data, "onboarding_actions"))
@@ -51,8 +55,8 @@ def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> It
         if isinstance(action, str) and known is not None and action not in known:
             hint = did_you_mean(action, known) or f"known: {', '.join(sorted(known))}; or declare [onboarding_actions.{action}]"
             yield (*path, "actions", index), None, f"there is no onboarding action {action!r}", hint, "error"
-    helps = {table(data, "triggers", trigger).get("action") for trigger in table(data, "triggers")}
-    helps = {action for action in helps if isinstance(action, str)}
+    done = [table(data, "triggers", trigger).get("action") for trigger in table(data, "triggers")]
+    helps = {action for action in done if isinstance(action, str)}
     help_ = step.get("if_missed")
     if isinstance(help_, str) and help_ not in helps:
         hint = did_you_mean(help_, helps) or f'a trigger must do it: action = "{help_}"'
@@ -73,6 +77,11 @@ def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> It
     yield from _translations(path, step, "title")
 
 
+def _asked(step: dict[str, Any]) -> list[Any] | None:
+    actions = step.get("actions")
+    return actions if isinstance(actions, list) else None
+
+
 def _trades(path: tuple[str, ...], trades: Any, segments: dict[str, Any]) -> Iterator[Found]:
     for index, trade in enumerate(trades if isinstance(trades, list) else []):
         if isinstance(trade, str) and trade not in segments:
@@ -89,12 +98,12 @@ def _asked_too_early(path: tuple[str, ...], sql: Any) -> Iterator[Found]:
             yield path, (start, start + len(name)), message, "ask for what the supplier did", "error"
 
 
-def _same_day(steps: dict[str, Any]) -> Iterator[Found]:
+def _same_day(steps: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
     days: dict[int, str] = {}
     for name in steps:
         step = table(steps, name)
         day = step.get("day")
-        if not isinstance(day, int) or step.get("vendor_types") or step.get("when"):
+        if not isinstance(day, int) or ("onboarding", name, "day") in bad or step.get("vendor_types") or step.get("when"):
             continue
         if day in days:
             message = f"{name!r} and {days[day]!r} are both expected by day {day}"
@@ -102,11 +111,11 @@ def _same_day(steps: dict[str, Any]) -> Iterator[Found]:
         days.setdefault(day, name)
 
 
-def _pace(data: dict[str, Any]) -> Iterator[Found]:
+def _pace(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
     written, default = table(data, "onboarding_pace"), OnboardingPace()
     behind = written.get("behind_after_days", default.behind_after_days)
     stuck = written.get("stuck_after_days", default.stuck_after_days)
-    if isinstance(behind, int | float) and isinstance(stuck, int | float) and behind >= stuck > 0:
+    if not {("onboarding_pace", "behind_after_days"), ("onboarding_pace", "stuck_after_days")} & bad and behind >= stuck:
         key = "stuck_after_days" if "stuck_after_days" in written else "behind_after_days"
         message = f"behind_after_days ({behind:g}) must be under stuck_after_days ({stuck:g})"
         yield ("onboarding_pace", key), None, message, "one falls behind before one is stuck", "error"
@@ -114,7 +123,7 @@ def _pace(data: dict[str, Any]) -> Iterator[Found]:
 
 def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[Found]:
     declared, steps = table(data, "onboarding_actions"), table(data, "onboarding")
-    asked = {action for name in steps for action in table(steps, name).get("actions") or [] if isinstance(action, str)}
+    asked = {action for name in steps for action in _asked(table(steps, name)) or [] if isinstance(action, str)}
     for name in declared:
         path, action = ("onboarding_actions", name), table(declared, name)
         if name not in asked:
@@ -123,6 +132,7 @@ def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[F
         if name == _ACTIVATED and ("done_when" in action or "feature" in action):
             key = "done_when" if "done_when" in action else "feature"
             yield (*path, key), None, f"{name} follows from all other actions", "leave it out", "error"
+        yield from check_url((*path, "url"), action.get("url"))
         yield from _asked_too_early((*path, "done_when"), action.get("done_when"))
         yield from _translations(path, action, "title", "hint")
 

@@ -66,8 +66,8 @@ def check_playbook(
         *_triggers(_table(reading.data, "triggers"), templates),
         *_said_and_asked(reading.data),
         *check_advice(reading.data, templates),
-        *check_path(reading.data, actions, templates),
-        *(one for one in check_support(_table(reading.data, "support"), knows_holidays) if one[0] not in bad),
+        *check_path(reading.data, actions, templates, bad),
+        *(one for one in check_support(_table(reading.data, "support"), knows_holidays, bad) if one[0] not in bad),
         *_tips(_table(reading.data, "tips")),
         *check_coach(reading.data, call_types),
         *_event_names(_table(reading.data, "event_names"), event_types),
@@ -98,7 +98,7 @@ def _dotted(path: Path) -> str:
 def _number(table: dict[str, Any], key: str, default: float) -> float | None:
     """The number there, the default when it is absent, null when it is something else."""
     value = table.get(key, default)
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # ── types and ranges ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -155,9 +155,12 @@ def _segments(segments: dict[str, Any], *, complete: bool) -> Iterator[_Found]:
 
 
 def _repeated(path: Path, items: list[Any]) -> Iterator[_Found]:
+    before: set[str] = set()
     for index, item in enumerate(items):
-        if isinstance(item, str) and item in items[:index]:
+        if isinstance(item, str) and item in before:
             yield (*path, index), None, f"{item!r} is named twice", "leave one out", "error"
+        elif isinstance(item, str):
+            before.add(item)
 
 
 def _weights(path: Path, weights: dict[str, Any]) -> Iterator[_Found]:
@@ -220,7 +223,7 @@ def _triggers(triggers: dict[str, Any], templates: frozenset[str] | None) -> Ite
         if channel == "email" and template is None:
             hint = f"templates: {', '.join(sorted(templates))}" if templates else 'template = "we_miss_you"'
             yield path, None, f"trigger {name!r} sends e-mail and has no template", hint, "error"
-        elif isinstance(template, str) and channel in {"task", "tip", "call"}:
+        elif isinstance(template, str) and channel in ("task", "tip", "call"):
             message = f"channel {channel!r} sends no e-mail, so the template is never used"
             yield (*path, "template"), None, message, 'channel = "email", or no template', "warning"
         elif isinstance(template, str) and templates is not None and template not in templates:

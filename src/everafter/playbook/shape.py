@@ -25,6 +25,11 @@ _PATTERN_WORDS = {
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
     "^[a-z]{2}$": 'a language such as "en"',
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LINED = frozenset("\n\t")  # what may stand in a longer text all the same
+_ONE_LINE = frozenset(["name", "title", "action_label", "salt"])
+_LONGEST_WORD = 60
+_LONG_NUMBER = 10**20
 _UNITS_IN_WORDS = {"day", "days", "hour", "hours", "week", "weeks", "percent", "%"}
 
 
@@ -40,7 +45,7 @@ def check_shape(data: dict[str, Any], incomplete: frozenset[Path] = frozenset())
 
 def did_you_mean(word: str, known: Iterable[str], near: float = 0.6) -> str:
     """A hint with the nearest known word; empty when none is as near as `near` (1 is the same word)."""
-    found = get_close_matches(word.lower(), list(known), n=1, cutoff=near)
+    found = get_close_matches(word[:_LONGEST_WORD].lower(), list(known), n=1, cutoff=near)
     return f"did you mean {found[0]}?" if found else ""
 
 
@@ -75,7 +80,7 @@ def _check_table(value: Any, wanted: inspect.StructType, path: Path, incomplete:
         if key in fields:
             yield from _check(item, fields[key].type, (*path, key), incomplete)
         elif not key.startswith("__unreadable_"):
-            near = get_close_matches(key.lower(), [name for name in fields if name not in value], n=1, cutoff=0.6)
+            near = get_close_matches(key[:_LONGEST_WORD].lower(), [name for name in fields if name not in value], n=1, cutoff=0.6)
             hinted.update(near)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(fields))}"
             yield (*path, key), f"unknown key {key!r}", hint, True
@@ -117,18 +122,20 @@ def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Findi
             whole = isinstance(wanted, inspect.IntType)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield _wrong(path, value, words, _number_hint(value))
-            elif not math.isfinite(value) or (whole and value != int(value)) or not _in_range(value, wanted):
+            elif not _is_finite(value) or (whole and value != int(value)) or not _in_range(value, wanted):
                 yield path, f"must be {words}, but is {_shown(value)}", _range_hint(value, wanted), False
         case inspect.BoolType():
             if not isinstance(value, bool):
                 yield _wrong(path, value, words, "true and false stand without quotes" if isinstance(value, str) else "")
         case inspect.LiteralType():
             if value not in wanted.values:
-                hint = did_you_mean(str(value), map(str, wanted.values))
+                hint = did_you_mean(value, map(str, wanted.values)) if isinstance(value, str) else ""
                 yield path, f"must be {words}, but is {_shown(value)}", hint, False
         case inspect.StrType():
             if not isinstance(value, str):
                 yield _wrong(path, value, words, "put it in quotes" if isinstance(value, int | float) else "")
+            elif (control := _control_in(value, path, wanted)) is not None:
+                yield path, f"a control character (U+{ord(control):04X}) stands in it", "leave it out", False
             elif wanted.pattern and not _matches(wanted.pattern, value):
                 yield path, f"must be {words}, but is {_shown(value)}", _name_hint(value), False
             elif not value.strip():
@@ -139,6 +146,16 @@ def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Findi
 
 def _wrong(path: Path, value: Any, words: str, hint: str) -> Finding:
     return path, f"must be {words}, but is {_shown(value)}", hint, False
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # an int may be too large to be asked as a float
+
+
+def _control_in(value: str, path: Path, wanted: inspect.StrType) -> str | None:
+    """The first character of a text that no page shows and no database column takes; line ends only where lines are meant."""
+    lined = frozenset[str]() if wanted.pattern or path[-1] in _ONE_LINE else _LINED
+    return next((match[0] for match in _CONTROL.finditer(value) if match[0] not in lined), None)
 
 
 def _matches(pattern: str, value: str) -> bool:
@@ -211,8 +228,10 @@ def _shown(value: Any) -> str:
             return "true" if value else "false"
         case str():
             return f"the text {value!r}" if len(value) <= 40 else "a text"
-        case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+        case int():
+            return str(value) if abs(value) < _LONG_NUMBER else "a number of many digits"
+        case float():
+            return f"{value:g}"
         case list():
             return "a list"
         case dict():

@@ -3,22 +3,24 @@
 from collections.abc import Callable, Iterator
 from datetime import date
 from difflib import get_close_matches
-from math import inf
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from everafter.playbook.findings import Found as _Found
 from everafter.playbook.model import Clocks, Support
+from everafter.playbook.places import Path
 
 _DEFAULT = Support()
-MOST_HOURS = 10_000
 
 
-def check_support(support: dict[str, Any], knows_holidays: Callable[[str], bool] | None) -> Iterator[_Found]:
+def check_support(
+    support: dict[str, Any], knows_holidays: Callable[[str], bool] | None, bad: frozenset[Path] = frozenset()
+) -> Iterator[_Found]:
     """Every mistake in the table [support]; what is of the wrong type is passed over, for `check_shape` has named it.
 
     Args:
         knows_holidays: whether holidays are known for an ISO 3166 code; null: not checked.
+        bad: what is of the wrong type or out of range, which is not held against anything else.
     """
     yield from _zone(support.get("timezone"))
     yield from _hours(support)
@@ -27,14 +29,14 @@ def check_support(support: dict[str, Any], knows_holidays: Callable[[str], bool]
         yield ("support", "work_days"), None, "work_days is empty, so support never opens", "for example [1, 2, 3, 4, 5]", "error"
     elif isinstance(days, list):
         for index, day in enumerate(days):
-            if day in days[:index]:
+            if ("support", "work_days", index) not in bad and day in days[:index]:
                 yield ("support", "work_days", index), None, f"{day!r} is named twice", "leave one out", "error"
     code = support.get("holidays")
     if isinstance(code, str) and knows_holidays is not None and not knows_holidays(code):
         hint = 'an ISO 3166 code in capitals, such as "GB" or with a subdivision "GB-ENG"; leave it out to keep none'
         yield ("support", "holidays"), None, f"no holidays are known for {code[:60]!r}", hint, "error"
     yield from _closed(support.get("closed_on"))
-    yield from _clocks(support.get("clocks"))
+    yield from _clocks(support.get("clocks"), bad)
 
 
 def _zone(name: Any) -> Iterator[_Found]:
@@ -70,7 +72,7 @@ def _closed(days: Any) -> Iterator[_Found]:
             yield path, None, f"{day} is named twice", "leave one out", "warning"
 
 
-def _clocks(clocks: Any) -> Iterator[_Found]:
+def _clocks(clocks: Any, bad: frozenset[Path]) -> Iterator[_Found]:
     if not isinstance(clocks, dict):
         return
     if "normal" not in clocks:
@@ -79,11 +81,8 @@ def _clocks(clocks: Any) -> Iterator[_Found]:
     for name, limits in clocks.items():
         path = ("support", "clocks", name)
         hours = {key: limits.get(key) for key in Clocks.__struct_fields__} if isinstance(limits, dict) else {}
-        numbers = {key: value for key, value in hours.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-        for key, value in numbers.items():
-            if MOST_HOURS < value < inf:
-                yield (*path, key), None, f"{key} is {value:g}; at most {MOST_HOURS:,} hours can be promised", "", "error"
-        if len(numbers) == 2 and numbers["reply_hours"] > numbers["resolve_hours"]:
+        numbers = {key: value for key, value in hours.items() if value is not None and (*path, key) not in bad}
+        if len(numbers) == 2 and path not in bad and numbers["reply_hours"] > numbers["resolve_hours"]:
             message = f"a solution is promised within {numbers['resolve_hours']:g} hours, an answer only within "
             message += f"{numbers['reply_hours']:g}"
             yield (*path, "reply_hours"), None, message, "the answer comes first", "warning"

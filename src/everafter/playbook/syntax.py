@@ -1,6 +1,7 @@
 """Reading TOML so that one slip of the pen does not hide the others. Pure."""
 
 import re
+import sys
 import tomllib
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"^\s*\[")
 _MOST_SLIPS = 50
+_DIGITS = re.compile(r"[0-9][0-9_]*")
 BROKEN = "__unreadable_{}__"
 
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -75,8 +77,8 @@ def read_toml(text: str) -> Reading:
                 line, 1, "not TOML that can be read: nested too deeply", "a playbook's lists and braces need two levels", line
             )
             return Reading({}, "", [*slips, deep])
-        except tomllib.TOMLDecodeError as error:
-            slip = _slip(str(error), lines)
+        except ValueError as error:
+            slip = _slip(str(error), lines) if isinstance(error, tomllib.TOMLDecodeError) else _long_number(lines)
             if len(slips) >= _MOST_SLIPS or any(s.line == slip.line for s in slips):
                 return Reading({}, "", slips or [slip])  # what is left is no TOML either, so nothing in it has a place
             slips.append(slip)
@@ -99,6 +101,27 @@ def _slip(message: str, lines: list[str]) -> Slip:
             text = f"not TOML: this {name} is not closed"
             return Slip(opened, len(lines[opened - 1].rstrip()) + 1, text, f"put {_CLOSING[name]} at its end", until)
     return Slip(line, column, f"not TOML: {words[:1].lower()}{words[1:]}", hint, line)
+
+
+def _long_number(lines: list[str]) -> Slip:
+    """Where the integer stands that has more digits than Python reads, which tomllib says without a place."""
+    most = sys.get_int_max_str_digits()
+    for number, line in enumerate(lines, 1):
+        runs = (run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > most)
+        if (run := next(runs, None)) is not None and _breaks_at(lines[:number]):
+            return Slip(number, run.start() + 1, f"a number of more than {most:,} digits", "no number here needs that many", number)
+    return Slip(1, 1, "not TOML that can be read: a value cannot be made", "", len(lines))
+
+
+def _breaks_at(lines: list[str]) -> bool:
+    """Whether it is on the last of these lines that a value cannot be made: digits in a comment or a text can."""
+    try:
+        tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def _opened_before(line: int, lines: list[str], opening: re.Pattern[str], name: str) -> int | None:
