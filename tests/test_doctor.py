@@ -13,6 +13,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from everafter.accounts.keys import create_key
+from everafter.core.db import connection
 from everafter.core.settings import Settings
 from everafter.doctor import Check, check_facts, check_schema, check_version, examine
 
@@ -268,3 +270,18 @@ def test_the_command_ends_with_one_when_something_is_bad(well: Settings) -> None
     broken = everafter(well, "doctor", EVERAFTER_PLAYBOOK="/no/such/file")
     assert broken.returncode == 1
     assert "/no/such/file" in broken.stdout.replace("\n", "")
+
+
+def test_coach_keys_of_another_secret_are_told(well: Settings) -> None:
+    assert well.database_url
+
+    async def make(secret: str) -> None:
+        async with connection(str(well.database_url)) as conn:
+            await create_key(conn, "coach", secret=secret)
+
+    asyncio.run(make("s" * 32))
+    assert "coach keys" not in look(well, EVERAFTER_SECRET="s" * 32)
+    told = look(well, EVERAFTER_SECRET="t" * 32)["coach keys"]
+    assert told.status == "warn" and told.found.startswith("1 live coach key of another EVERAFTER_SECRET")
+    tell(well.database_url, "UPDATE api_keys SET revoked_at = now()")
+    assert "coach keys" not in look(well, EVERAFTER_SECRET="t" * 32)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from everafter.accounts.keys import CoachKey, list_coach_keys
 from everafter.core.db import Connection, connection, database_url, list_migrations
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError, SettingsError
 from everafter.core.holidays import knows_holidays
@@ -143,7 +144,17 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
     async with conn.cursor(row_factory=dict_row) as facts_cursor:
         await facts_cursor.execute(_FACTS)
         facts = await facts_cursor.fetchone() or {}
-    return [version, schema, *check_facts(facts, now, sends=settings.smtp_url is not None)]
+    coach = check_coach_keys(await list_coach_keys(conn, settings.secret))
+    return [version, schema, *check_facts(facts, now, sends=settings.smtp_url is not None), *coach]
+
+
+def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
+    """Whether the live coach keys can be computed from the secret in use; nothing is said when all can."""
+    if lost := [key for key in keys if not key.is_ours]:
+        found = f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with them are refused"
+        yield Check(
+            "coach keys", "warn", found, "restore the secret, or everafter key create --scope coach, and revoke the old ones"
+        )
 
 
 def check_version(version: int, *, embedded: bool) -> Check:
