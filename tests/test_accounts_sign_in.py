@@ -254,6 +254,13 @@ def test_giant_and_broken_forms(client: httpx.Client) -> None:
     for body in (b"\xff\xfe=%zz&csrf", b"", b"email=a&email=b"):
         answer = client.post("/sign-in", content=body, headers={"content-type": "application/x-www-form-urlencoded"})
         assert answer.status_code == 403
+    try_sign_in(client, "mia@example.com")
+    for kind, value in ((b"", b"\xff"), (b"Content-Type: text/plain; charset=nobodys\r\n", b"x"),
+                        (b"Content-Type: text/plain; charset=unicode_escape\r\n", b"\\ud800")):  # fmt: skip
+        part = b'--x\r\nContent-Disposition: form-data; name="email"\r\n' + kind + b"\r\n" + value + b"\r\n--x--\r\n"
+        for path in ("/sign-in", "/sign-out"):
+            answer = client.post(path, content=part, headers={"content-type": "multipart/form-data; boundary=x"})
+            assert answer.status_code == 400 and "This form cannot be read" in answer.text
     nul = try_sign_in(client, "mia@example.com\0", "x")
     assert nul.status_code == 401
 

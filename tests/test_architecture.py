@@ -29,8 +29,8 @@ WEB = {
 }
 FACES = ("api", "pages", "commands")
 
-# What a pure module may import from elsewhere: errors to raise, words to say.
-PURE_CORE = {"everafter.core.errors", "everafter.core.words"}
+# What a pure module may import from elsewhere: errors to raise, words to say, the names of the time zones.
+PURE_CORE = {"everafter.core.errors", "everafter.core.words", "everafter.core.zones"}
 PURE_THIRD = {"polars", "numpy", "msgspec"}
 PURE_EXCEPTIONS = {
     # docs/decisions/0013: a message's template is part of the program's text, and rules.py hands it on to pages.

@@ -110,7 +110,7 @@ def test_a_move_to_a_taken_or_impossible_time_changes_nothing(server: Server) ->
             "taken": rival["starts_at"],
             "past": "2020-01-01T10:00:00Z",
             "too_soon": (datetime.now(UTC) + timedelta(minutes=5)).isoformat(),
-            "too_far": "2030-01-01T10:00:00Z",
+            "too_far": "9999-12-31T23:45:00Z",
             "off_grid": (day + timedelta(hours=10, minutes=7)).isoformat(),
             "outside_hours": (day + timedelta(hours=3)).isoformat(),
         }

@@ -200,6 +200,7 @@ def cut(site: Site) -> None:
         (broken(gzip.compress(b" " * 11_000_000), Content_Encoding="gzip"), "it is larger than 10 MB"),
         (broken(b"no", 404), "127.0.0.1 answered 404 Not Found"),
         (broken(b"no", 500), "127.0.0.1 answered 500"),
+        (broken(b"", 304), "127.0.0.1 answered 304 Not Modified though nothing was known of it"),
         (broken(b"", 302, Location="/private-abc/basic.ics"), "leads on to other addresses more than 3 times"),
         (broken(b"", 302, Location="file:///etc/passwd"), "no http or https address"),
         (broken(b"", 302, Location="gopher://127.0.0.1/"), "no http or https address"),
@@ -276,6 +277,8 @@ INSIDE = (
     *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
     *("198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1"),
     *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "2002:0a00:0001::1", "64:ff9b::7f00:1", "::127.0.0.1", "2001:db8::1"),
+    *("64:ff9b:1::7f00:1", "64:ff9b:1:a00:0:1::", "::ffff:0:127.0.0.1", "::ffff:0:1.1.1.1", "::1.1.1.1", "fec0::1", "feff::1"),
+    *("2001:0:a00:1::", "5f00::1", "64:ff9b::a9fe:a9fe"),
 )
 
 

@@ -108,6 +108,8 @@ def test_a_time_that_was_taken_meanwhile_says_so_and_shows_what_is_free(server: 
     [
         ("2020-01-01T10:00:00Z", "That time is over", 422),
         ("2031-01-01T10:00:00Z", "That is too far off", 422),
+        ("9999-12-31T23:45:00Z", "That is too far off", 422),
+        ("0001-01-01T00:00:00Z", "That time is over", 422),
         ("9999-12-31T23:59:59-23:59", "That time could not be read", 422),
         ("2026-12-01T10:00:00", "That time could not be read", 422),
         ("soon", "That time could not be read", 422),
@@ -122,6 +124,16 @@ def test_times_that_cannot_be_are_told_and_nothing_is_lost(
     assert answer.status_code == status and says in words(answer) and "Check-in with Ada" in words(answer)
     assert server.sql("SELECT sequence FROM support_interactions") == [(0,)]
     assert len(held(server)) == 2
+
+
+def test_a_form_that_is_no_text_is_refused(server: Server, call: dict[str, Any]) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="starts_at"\r\n\r\n\xff\r\n--x--\r\n'
+    address = call["manage_url"].removeprefix(server.settings.base_url)
+    with server.client() as client:
+        for what in ("move", "cancel"):
+            headers = {"content-type": "multipart/form-data; boundary=x", "accept": "text/html"}
+            answer = client.post(f"{address}/{what}", content=body, headers=headers)
+            assert answer.status_code == 400 and "This form cannot be read: it is not UTF-8 text" in words(answer)
 
 
 def test_a_cancelled_call_says_so_and_stays_so(server: Server, call: dict[str, Any]) -> None:
@@ -182,6 +194,9 @@ def test_later_times_are_a_page_further_until_there_are_none(server: Server, cal
     assert datetime.now(UTC) + timedelta(days=86) < seen[-1] < datetime.now(UTC) + timedelta(days=90)
     for odd in ("?from=x", "?from=0001-01-01", "?from=9999-12-31", "?from=2020-01-01", "?at=x&from=&done=moved"):
         assert open_page(server, call, odd).status_code == 200
+    for odd, says in (("9999-12-31T23:45:00Z", "That is too far off"), ("0001-01-01T00:00:00Z", "That time is over")):
+        page = open_page(server, call, f"?at={odd}")
+        assert page.status_code == 200 and says in words(page)
 
 
 def test_an_unknown_zone_is_told(server: Server, ada: None) -> None:  # noqa: F811

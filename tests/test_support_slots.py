@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from everafter.playbook.support_rules import check_support
+from everafter.suppliers.rules import read_traits
 from everafter.support.model import BUFFER, CALL_TYPES, HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal, Slot
 from everafter.support.rules import (
     find_zone,
@@ -23,6 +25,7 @@ from everafter.support.rules import (
     rank_diaries,
     refuse_start,
     resolve_start,
+    unknown_zone,
     works_through,
 )
 from everafter.support.slot_rules import list_slots
@@ -157,7 +160,18 @@ def test_wall_clock_time_in_a_zone_that_nobody_knows_is_not_guessed_at() -> None
     assert "'Europe/Berln' is not known; did you mean Europe/Berlin" in found.detail
 
 
-@pytest.mark.parametrize("name", ["", "../etc/passwd", "Europe", "No/Where", "\x00", "ä", "x" * 500])
+NO_PLACES = ["localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/Europe/Berlin"]
+
+
+@pytest.mark.parametrize("name", NO_PLACES)
+def test_files_beside_the_zones_are_no_zones(name: str) -> None:
+    assert unknown_zone(name) == name
+    good, bad = read_traits({"timezone": name})
+    assert not good and len(bad) == 1
+    assert [message for _, _, message, _, _ in check_support({"timezone": name}, None)] == [f"there is no time zone {name!r}"]
+
+
+@pytest.mark.parametrize("name", ["", "../etc/passwd", "Europe", "No/Where", "\x00", "ä", "x" * 500, *NO_PLACES])
 def test_an_unknown_zone_is_utc(name: str) -> None:
     assert find_zone(name).key == "UTC"
 

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 
 from everafter.accounts import queries, rules
 from everafter.accounts.model import ABSOLUTE_LIMIT, Viewer
+from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ForbiddenError, UnauthorizedError
 from everafter.core.settings import Settings
@@ -35,7 +36,7 @@ async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
     Raises:
         ForbiddenError: it came from another site, or without the session's token.
     """
-    form = await request.form()
+    form = await read_form(request)
     token = str(form.get("csrf", ""))
     if not rules.came_from_here(request.headers) or not hmac.compare_digest(token.encode(), viewer.csrf_token.encode()):
         raise ForbiddenError("this form did not come from a page of yours; go back, reload the page and try again")

@@ -13,6 +13,7 @@ from everafter.accounts import queries, rules
 from everafter.accounts.access import check_form, cookie_name, make_cookie
 from everafter.accounts.model import Viewer
 from everafter.accounts.passwords import verify_password
+from everafter.core.bodies import read_form
 from everafter.core.db import Connection, Pool
 from everafter.core.pages import page, see_other
 
@@ -32,7 +33,7 @@ async def show_sign_in(request: AnyRequest) -> Response[Any]:
 async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
     """Check the password and begin a session."""
     pool: Pool = state.pool
-    form = await request.form()
+    form = await read_form(request)
     email, password = str(form.get("email", "")).replace("\0", ""), str(form.get("password", ""))
     wanted = rules.local_path(str(form.get("next", "")))
     if not _is_own_form(request, str(form.get("csrf", ""))):

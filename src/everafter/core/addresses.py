@@ -10,7 +10,8 @@ import socket
 
 from everafter.core.errors import InputError
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def is_public(address: str) -> bool:
@@ -27,9 +28,11 @@ def is_public(address: str) -> bool:
             wrapped.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if any(one is not None and not is_public(str(one)) for one in wrapped):
             return False
-        if ip.ipv4_mapped is not None:
+        if ip.ipv4_mapped is not None or ip in _NAT64:
             return True
-        if int(ip) >> 32 == 0:  # ::a.b.c.d, of old
+        # The rest of the open internet is here. Elsewhere lie ::a.b.c.d of old, ::ffff:0:a.b.c.d (IPv4-translated), a network's own
+        # NAT64 (64:ff9b:1::/48) and site-local fec0::/10, of which `is_global` knows not all.
+        if ip not in _GLOBAL_UNICAST:
             return False
     return ip.is_global and not ip.is_multicast
 

@@ -3,7 +3,9 @@
 from typing import Any
 
 from litestar import Response
+from litestar.datastructures import FormMultiDict
 
+from everafter.core.errors import InputError
 from everafter.core.web import AnyRequest, problem
 
 
@@ -17,3 +19,18 @@ def _on_too_deep(_: AnyRequest, __: RecursionError) -> Response[bytes]:
 
 BODY_ERRORS: dict[int | type[Exception], Any] = {UnicodeDecodeError: _on_not_utf8, RecursionError: _on_too_deep}
 """For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and they would be a 500."""
+
+
+async def read_form(request: AnyRequest) -> FormMultiDict:
+    """A page's form, whichever way the browser wrote it down.
+
+    Raises:
+        InputError: it is not text, or in an encoding nobody knows.
+    """
+    try:
+        form = await request.form()
+        for name, value in form.multi_items():
+            f"{name}{value}".encode()  # a part may name its own encoding, and some give what no database or page takes
+    except (UnicodeError, LookupError) as error:
+        raise InputError("this form cannot be read: it is not UTF-8 text; go back, reload the page and try again") from error
+    return form

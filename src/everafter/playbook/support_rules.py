@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
+from everafter.core.zones import list_zones
 from everafter.playbook.findings import Found as _Found
 from everafter.playbook.model import Clocks, Support
 from everafter.playbook.places import Path
@@ -42,10 +42,8 @@ def check_support(
 def _zone(name: Any) -> Iterator[_Found]:
     if not isinstance(name, str):
         return
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of the time zone data
-        near = get_close_matches(name[:60], sorted(available_timezones()), n=1, cutoff=0.7)
+    if name not in list_zones():
+        near = get_close_matches(name[:60], sorted(list_zones()), n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else 'an IANA name such as "Europe/London"'
         yield ("support", "timezone"), None, f"there is no time zone {name[:60]!r}", hint, "error"
 

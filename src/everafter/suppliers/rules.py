@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
-from zoneinfo import available_timezones
 
 import msgspec
 
+from everafter.core.zones import list_zones
 from everafter.suppliers import model
 from everafter.suppliers.model import BadTrait, Profile, Said
 
@@ -132,7 +132,7 @@ def _read_country(value: Any) -> str | None:
 
 @lru_cache
 def _timezones() -> dict[str, str]:
-    return {name.lower(): name for name in available_timezones() if name not in {"localtime", "Factory"}}
+    return {name.lower(): name for name in list_zones()}
 
 
 def _read_timezone(value: Any) -> str | None:

@@ -51,6 +51,7 @@ from everafter.support.rules import (
     is_free,
     rank_diaries,
     refuse_start,
+    refuse_time,
     resolve_start,
     suggest,
     works_through,
@@ -183,6 +184,8 @@ async def take(
     """
     if isinstance(asked, Refusal):
         raise await _refused(conn, contact, call, asked, now, moving)
+    if refusal := refuse_time(asked, now):
+        raise await _refused(conn, contact, call, refusal, now, moving)
     diaries = await read_diaries(conn, contact, max(asked, now), 1, moving)
     if refusal := refuse_start(diaries, call, asked, now):
         raise await _refused(conn, contact, call, refusal, now, moving)

@@ -2,9 +2,13 @@
 memory and time, because what comes from elsewhere decides how much work it is."""
 
 import re
+import signal
 import sys
+import threading
+import time as clock
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,8 +22,13 @@ from everafter.support.calendar_rules import merge_times
 from everafter.support.model import BusyTime, FeedTask, FeedTimes
 
 MOST_TIMES = 20_000
+MOST_REPEATS = 5_000
+"""So many times one repeated event may come in the time ahead: twice an hour, day and night."""
 _MEMORY_BYTES = 1 << 30
 _CPU_SECONDS = 15
+_EVENT_SECONDS = 2.0
+_LOST_SECONDS = 6.0
+_LEAST_SECONDS = 0.05
 _TOO_OFTEN = {"SECONDLY", "MINUTELY"}
 _A_DAY = timedelta(days=1)
 _BEGINS = re.compile(rb"^BEGIN:(?:VEVENT|VFREEBUSY)\s*$", re.MULTILINE | re.IGNORECASE)
@@ -51,14 +60,17 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
     if events < len(_BEGINS.findall(body)):
         return FeedTimes(failure="its events are not closed: part of it is missing")
     found: list[BusyTime] = []
-    unread = 0
+    unread, left = 0, _LOST_SECONDS
     for group in series.values():
+        began = clock.process_time()
         try:
-            found += _clip(_times_of(group, task, zone), task)
-        except MemoryError:
-            raise
+            # Every event that never ends shortens what the next may take: the others' turn has to come.
+            with _at_most(max(min(_EVENT_SECONDS, left / 3), _LEAST_SECONDS)):
+                times = list(_clip(_times_of(group, task, zone), task))
+            found += times
         except Exception:
             unread += len(group)
+            left = max(left - (clock.process_time() - began), 0.0)
         if len(found) > MOST_TIMES:
             return FeedTimes(failure=f"it has more than {MOST_TIMES:,} busy times in the time ahead")
     return FeedTimes(merge_times(found), events, unread)
@@ -80,6 +92,8 @@ def _times_of(group: list[Any], task: FeedTask, zone: ZoneInfo) -> Iterator[Busy
             calendar.add_component(event)
         # A day more on either side: what has no zone of its own is only placed afterwards.
         occurrences = recurring_ical_events.of(calendar).between(task.start - _A_DAY, task.until + _A_DAY)
+        if len(occurrences) > MOST_REPEATS:
+            raise ValueError("it repeats more often than meetings do")
     for event in occurrences:
         if _is_busy(event, task.email):
             yield from _span(event, zone)
@@ -90,6 +104,8 @@ def _check_rules(event: Any) -> None:
     for rule in rules if isinstance(rules, list) else [rules]:
         if _TOO_OFTEN & {str(word).upper() for word in rule.get("FREQ", [])}:
             raise ValueError("it repeats more often than meetings do")
+        if any(step < 1 for step in rule.get("INTERVAL", [])):
+            raise ValueError("it repeats without ever going on")
 
 
 def _is_busy(event: Any, email: str) -> bool:
@@ -156,6 +172,30 @@ def _clip(times: Iterable[BusyTime], task: FeedTask) -> Iterator[BusyTime]:
 
 def _beginning(body: bytes) -> str:
     return repr(" ".join(body[:60].decode("utf-8", "replace").split())[:40])
+
+
+class _TooLongError(Exception):
+    """An event takes more time than one may."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Break off what takes more processor time than that, where the system can: a rule may be searched for ever."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def break_off(*_: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGVTALRM, break_off)
+    # Again and again: a library may take the first for an error of its own.
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _bound() -> None:

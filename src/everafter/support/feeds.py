@@ -156,13 +156,13 @@ async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditi
                 raise
             continue
         try:
-            return await _take(response, url)
+            return await _take(response, url, asked_for_changes=bool(conditional and (feed.etag or feed.last_modified)))
         finally:
             await response.aclose()
     raise FeedError(f"{url.host} has no address")
 
 
-async def _take(response: httpx.Response, url: httpx.URL) -> Fetched | httpx.URL:
+async def _take(response: httpx.Response, url: httpx.URL, *, asked_for_changes: bool) -> Fetched | httpx.URL:
     status = response.status_code
     if status in _REDIRECTS and (to := response.headers.get("location")):
         try:
@@ -170,6 +170,8 @@ async def _take(response: httpx.Response, url: httpx.URL) -> Fetched | httpx.URL
         except (httpx.InvalidURL, ValueError):
             raise FeedError("it leads on to something that is no address") from None
     etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
+    if status == 304 and not asked_for_changes:
+        raise FeedError(f"{url.host} answered 304 Not Modified though nothing was known of it")
     if status == 304:
         return Fetched(None, etag, modified)
     if status != 200:

@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, EverafterError, UnprocessableError
 from everafter.core.pages import page, see_other
@@ -24,7 +25,7 @@ from everafter.support.manage_rules import list_free_days, say_span, say_state, 
 from everafter.support.model import CALL_TYPES, HORIZON_DAYS, BookedCall
 from everafter.support.notices import ics_link
 from everafter.support.queries import get_booked_call
-from everafter.support.rules import find_zone, unknown_zone
+from everafter.support.rules import find_zone, refuse_time, unknown_zone
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action 'self';"
@@ -61,7 +62,7 @@ async def move_call(request: AnyRequest, token: FromPath[str], state: State, con
     call = await _find(conn, state.settings, token)
     if call is None:
         return _nowhere(request)
-    starts_at = _read_time(str((await request.form()).get("starts_at", "")))
+    starts_at = _read_time(str((await read_form(request)).get("starts_at", "")))
     if starts_at is None:
         return await _show(request, conn, token, call, trouble="unreadable", status=422)
     try:
@@ -78,7 +79,7 @@ async def cancel(request: AnyRequest, token: FromPath[str], state: State, conn: 
     call = await _find(conn, state.settings, token)
     if call is None:
         return _nowhere(request)
-    reason = str((await request.form()).get("reason", ""))[:500]
+    reason = str((await read_form(request)).get("reason", ""))[:500]
     try:
         async with conn.transaction():
             await cancel_call(conn, state.settings, call.contact.id, call.id, datetime.now(UTC), reason=reason)
@@ -116,7 +117,8 @@ async def _show(
     if standing == "coming":
         view |= await _times(conn, call, begin, chosen, now)
         if chosen and chosen != call.starts_at and not view["chosen"]:
-            trouble = trouble or "taken"
+            refusal = refuse_time(chosen, now)
+            trouble = trouble or (refusal.reason if refusal else "taken")
     title = CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " ").capitalize()
     sender = sender_of(settings.smtp_url, settings.base_url)
     return page(
@@ -143,7 +145,8 @@ async def _show(
 async def _times(conn: Connection, call: BookedCall, begin: date | None, chosen: datetime | None, now: datetime) -> dict[str, Any]:
     """Free times from `begin` on; where there are none for three weeks, the next that there are."""
     zone = find_zone(call.contact.timezone)
-    start = max(datetime.combine(begin, time(), zone).astimezone(UTC), now) if begin else now
+    first = min(max(begin or date.min, now.date() - timedelta(days=1)), now.date() + timedelta(days=HORIZON_DAYS))
+    start = max(datetime.combine(first, time(), zone).astimezone(UTC), now)
     start = min(start, now + timedelta(days=HORIZON_DAYS - 1))
     kind = type_of(call)
     slots = await find_slots(conn, call.contact, kind, start, now, days=_LOOK_DAYS, moving=call)
@@ -157,7 +160,7 @@ async def _times(conn: Connection, call: BookedCall, begin: date | None, chosen:
         if not await find_slots(conn, call.contact, kind, beyond, now, days=HORIZON_DAYS, limit=1, moving=call):
             later = None
     one = None
-    if chosen and chosen != call.starts_at:
+    if chosen and chosen != call.starts_at and not refuse_time(chosen, now):
         exact = await find_slots(conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call)
         if exact and exact[0].starts_at == chosen:
             slot = exact[0]

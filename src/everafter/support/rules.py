@@ -12,8 +12,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
+from everafter.core.zones import list_zones
 from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal
 
 QUARTER_SECONDS = 900
@@ -26,10 +27,7 @@ _LAST_SECOND = QUARTER - timedelta(seconds=1)
 @lru_cache(1024)
 def find_zone(name: str | None) -> ZoneInfo:
     """The time zone of that IANA name; UTC when there is none, or no such."""
-    try:
-        return ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of the time zone data
-        return ZoneInfo("UTC")
+    return ZoneInfo(name if name in list_zones() else "UTC")
 
 
 def unknown_zone(name: str | None) -> str | None:
@@ -39,7 +37,7 @@ def unknown_zone(name: str | None) -> str | None:
 
 def suggest_zones(name: str) -> str:
     """Names of time zones that may have been meant, as the end of a sentence: `; did you mean Europe/Berlin?`"""
-    return suggest(name, sorted(available_timezones()))
+    return suggest(name, sorted(list_zones()))
 
 
 def suggest(said: str, known: Sequence[str]) -> str:
@@ -116,8 +114,11 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
     return real[0]
 
 
-def refuse_start(diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime) -> Refusal | None:
-    """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in UTC."""
+def refuse_time(starts_at: datetime, now: datetime) -> Refusal | None:
+    """Why no call of any kind can begin then, whoever works when, or null. `starts_at` in UTC.
+
+    Asked before any reckoning with the time: a day later than the calendar's last there is none.
+    """
     said = starts_at.isoformat().replace("+00:00", "Z")
     if starts_at <= now:
         return Refusal("past", f"{said} is in the past")
@@ -127,7 +128,15 @@ def refuse_start(diaries: Sequence[Diary], call: CallType, starts_at: datetime, 
         return Refusal("too_far", f"{said} is too far off: book at most {HORIZON_DAYS} days ahead")
     if starts_at != next_quarter(starts_at):
         return Refusal("off_grid", f"{said} is not on the grid: calls begin at :00, :15, :30 and :45")
+    return None
+
+
+def refuse_start(diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime) -> Refusal | None:
+    """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in UTC."""
+    if refusal := refuse_time(starts_at, now):
+        return refusal
     if not any(works_through(diary, starts_at, call) for diary in diaries):
+        said = starts_at.isoformat().replace("+00:00", "Z")
         return Refusal("outside_hours", f"{said} for {call.minutes} minutes is outside everyone's working hours")
     return None
 
