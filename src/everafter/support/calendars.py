@@ -7,7 +7,7 @@ import sys
 import threading
 import time as clock
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -179,7 +179,7 @@ class _TooLongError(Exception):
 
 
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
+def _at_most(seconds: float) -> Generator[None, None, None]:
     """Break off what takes more processor time than that, where the system can: a rule may be searched for ever."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
