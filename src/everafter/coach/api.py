@@ -1,7 +1,7 @@
 """The coach's JSON, for suppliers' browsers: whom it is about stands in the token, never in the address."""
 
 import contextlib
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -52,7 +52,7 @@ from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
 from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, Contact, SlotsAnswer
 from everafter.support.queries import get_contact
-from everafter.support.rules import find_zone
+from everafter.support.rules import find_zone, read_from
 
 TAGS = ["Coach"]
 _MOST_CALLS = 3
@@ -328,7 +328,7 @@ async def get_slots(
     now = datetime.now(UTC)
     contact = await _contact(conn, _claims(request).sub)
     call, zone = get_call_type(state.playbook.coach.call_type), find_zone(contact.timezone)
-    begin = now if start is None else _read_from(start, contact.timezone)
+    begin = now if start is None else read_from(start, contact.timezone)
     if not now - timedelta(days=MAX_DAYS) <= begin < now + timedelta(days=HORIZON_DAYS):
         raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
@@ -366,16 +366,6 @@ async def post_call(
         return 201, await book_call(conn, state.settings, call, datetime.now(UTC), most_coming=_MOST_CALLS)
 
     return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
-
-
-def _read_from(text: str, timezone: str | None) -> datetime:
-    """A date or time; without an offset in the supplier's zone."""
-    text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
-    try:
-        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
-        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
 
 
 # ── tokens, from server to server ─────────────────────────────────────────────────────────────────────────────────────

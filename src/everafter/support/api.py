@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -36,7 +36,7 @@ from everafter.support.model import (
 )
 from everafter.support.notices import invitation_to
 from everafter.support.queries import get_booked_call, get_contact, get_interaction, list_interactions
-from everafter.support.rules import find_zone, suggest_zones, unknown_zone
+from everafter.support.rules import find_zone, read_from, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
 NO_SUPPLIER = "there is no such supplier"
@@ -79,7 +79,7 @@ async def list_call_slots(
     if unknown_zone(timezone):
         raise UnprocessableError(f"timezone: {timezone!r} is not known{suggest_zones(timezone or '')}", reason="unknown_zone")
     zone = find_zone(timezone or contact.timezone)
-    begin = now if start is None else _read_from(start, zone.key)
+    begin = now if start is None else read_from(start, zone.key)
     if begin >= now + timedelta(days=HORIZON_DAYS):
         raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
@@ -271,17 +271,6 @@ async def list_supplier_interactions(
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return InteractionsAnswer(found[:limit], _write_cursor(last.created_at, last.interaction_id) if last else None)
-
-
-def _read_from(text: str, timezone: str | None) -> datetime:
-    """A date or time; without an offset in the supplier's zone, where what the clocks skip or repeat is read as its first."""
-    # An offset's plus sign that was not escaped arrives as a space.
-    text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
-    try:
-        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
-        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
 
 
 def _write_cursor(created_at: datetime, interaction_id: UUID) -> str:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from everafter.core.errors import UnprocessableError
 from everafter.core.zones import list_zones
 from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal
 
@@ -225,3 +226,19 @@ def _works_at(diary: Diary, local: datetime) -> bool:
 
 def _works_on(diary: Diary, day: date) -> bool:
     return day.isoweekday() in diary.advisor.work_days and day not in diary.closed
+
+
+def read_from(text: str, timezone: str | None) -> datetime:
+    """The instant that a `from` names: a date or a time; without an offset on the zone's clocks, where what these skip or repeat is
+    read as its first.
+
+    Raises:
+        UnprocessableError: it is neither.
+    """
+    # An offset's plus sign that was not escaped arrives as a space.
+    text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
+    try:
+        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
+        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
