@@ -1,7 +1,6 @@
 """Reading TOML so that one slip of the pen does not hide the others. Pure."""
 
 import re
-import sys
 import tomllib
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"^\s*\[")
 _MOST_SLIPS = 50
+_MOST_DIGITS = 4300  # Python reads no longer whole number, unless it was started otherwise
 _DIGITS = re.compile(r"[0-9][0-9_]*")
 BROKEN = "__unreadable_{}__"
 
@@ -105,11 +105,10 @@ def _slip(message: str, lines: list[str]) -> Slip:
 
 def _long_number(lines: list[str]) -> Slip:
     """Where the integer stands that has more digits than Python reads, which tomllib says without a place."""
-    most = sys.get_int_max_str_digits()
     for number, line in enumerate(lines, 1):
-        runs = (run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > most)
+        runs = (run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS)
         if (run := next(runs, None)) is not None and _breaks_at(lines[:number]):
-            return Slip(number, run.start() + 1, f"a number of more than {most:,} digits", "no number here needs that many", number)
+            return Slip(number, run.start() + 1, f"a number of more than {_MOST_DIGITS:,} digits", "no number here needs that many", number)
     return Slip(1, 1, "not TOML that can be read: a value cannot be made", "", len(lines))
 
 
