@@ -108,7 +108,8 @@ def _long_number(lines: list[str]) -> Slip:
     for number, line in enumerate(lines, 1):
         runs = (run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS)
         if (run := next(runs, None)) is not None and _breaks_at(lines[:number]):
-            return Slip(number, run.start() + 1, f"a number of more than {_MOST_DIGITS:,} digits", "no number here needs that many", number)
+            words = f"a number of more than {_MOST_DIGITS:,} digits"
+            return Slip(number, run.start() + 1, words, "no number here needs that many", number)
     return Slip(1, 1, "not TOML that can be read: a value cannot be made", "", len(lines))
 
 
