@@ -305,6 +305,7 @@ def mutate(text: str, seed: int) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**9))
+@example(3841)
 def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: int) -> None:
     text = mutate(WEDDINGS, seed)
     mistakes = find_mistakes(text)

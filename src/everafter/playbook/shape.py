@@ -124,6 +124,8 @@ def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Findi
                 yield _wrong(path, value, words, _number_hint(value))
             elif not _is_finite(value) or (whole and value != int(value)) or not _in_range(value, wanted):
                 yield path, f"must be {words}, but is {_shown(value)}", _range_hint(value, wanted), False
+            elif whole and isinstance(value, float):
+                yield path, f"must be {words}, but is {value!r}", f"write {int(value)}", False
         case inspect.BoolType():
             if not isinstance(value, bool):
                 yield _wrong(path, value, words, "true and false stand without quotes" if isinstance(value, str) else "")
