@@ -3,7 +3,7 @@
 import fcntl
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def start_embedded(data: Path) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path) -> Generator[None]:
     """One process at a time: the library looks for its folder and its system user before it takes a lock of its own."""
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
