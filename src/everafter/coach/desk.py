@@ -114,7 +114,7 @@ class TipDesk:
             if self._version is None:
                 self._version = await ensure_playbook_version(conn, self._playbook)
                 await conn.commit()
-            if await queries.is_run_deciding(conn, now):
+            if not await queries.may_spend(conn):
                 raise NotNowError
             await queries.lock_tips(conn, sorted(ask.supplier_id for ask in asks))
             decided: dict[str, Decision] = {}

@@ -11,6 +11,7 @@ import polars as pl
 from everafter.coach.model import Answer, Celebrated, CoachState, ShownTip
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import NotFoundError
+from everafter.core.locks import Lock
 from everafter.interventions.model import LEDGER_SCHEMA
 
 _SHOWN = msgspec.json.Decoder(list[ShownTip])
@@ -84,12 +85,10 @@ async def lock_tips(conn: Connection, supplier_ids: list[str]) -> None:
     )
 
 
-async def is_run_deciding(conn: Connection, now: datetime) -> bool:
-    """Whether the day's run is at work: it reads the week's budget before it writes, so nobody else may spend of it meanwhile."""
-    cursor = await conn.execute(
-        "SELECT EXISTS (SELECT FROM runs WHERE run_on = %s AND finished_at IS NULL AND started_at > %s)",
-        [now.date(), now - timedelta(minutes=10)],
-    )
+async def may_spend(conn: Connection) -> bool:
+    """Whether this transaction may spend of the week's attention; many may side by side, and none while a daily run is at work,
+    which reads what is left before it writes. See daily.queries.lock_runs."""
+    cursor = await conn.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [Lock.SPEND_ATTENTION])
     row = await cursor.fetchone()
     return bool(row and row[0])
 

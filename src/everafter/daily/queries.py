@@ -15,10 +15,17 @@ from everafter.playbook.model import Playbook
 
 
 async def lock_runs(conn: Connection) -> bool:
-    """Whether this connection now holds the one right to run; it ends with the connection."""
+    """Whether this connection now holds the one right to run; it ends with the connection.
+
+    With it comes the right to spend of the suppliers' attention: those who spend of it elsewhere are waited for, and from then on
+    find it taken (coach.queries.may_spend).
+    """
     cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.RUN])
     row = await cursor.fetchone()
-    return bool(row and row[0])
+    if not (row and row[0]):
+        return False
+    await conn.execute("SELECT pg_advisory_lock(%s)", [Lock.SPEND_ATTENTION])
+    return True
 
 
 async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
