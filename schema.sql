@@ -346,7 +346,6 @@ CREATE TABLE everafter.pulse (
     plan_at timestamp with time zone,
     vendor_type text,
     vendor_type_at timestamp with time zone,
-    folded_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from everafter.accounts.keys import derive_coach_key, read_coach_key_id
 from everafter.core.settings import Settings
-from helpers_coach import Browser, add_supplier, claims, sign
+from helpers_coach import Browser, add_supplier, claims, send, sign
 from helpers_server import Server, serving
 
 EVERY_ROUTE = (
@@ -292,6 +292,9 @@ def test_only_a_coach_key_gets_a_token_and_only_for_a_supplier(server: Server) -
     assert ask_token(server, server.key("write"), supplier_id=supplier).status_code == 403
     assert ask_token(server, sign(key, claims(supplier)), supplier_id=supplier).status_code == 401
     assert ask_token(server, key, supplier_id=str(uuid4())).status_code == 404
+    gone = add_supplier(server)
+    send(server, gone, ("subscription_cancelled", 1.0, {}))
+    assert ask_token(server, key, supplier_id=gone).status_code == 404
     for body in ({"supplier_id": supplier, "minutes": 16}, {"supplier_id": supplier, "minutes": 0}, {"supplier_id": "x"}, {}):
         assert ask_token(server, key, **body).status_code == 400
 

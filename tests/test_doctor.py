@@ -43,7 +43,7 @@ def well(settings: Settings, database: str) -> Settings:
         " 'events_total', 1, 'first_event_at', now(), 'last_event_at', now(), 'login_days', '', 'feature_days', '',"
         " 'feature_uses_w', '', 'clients_added', 0, 'clients_total', 0, 'clients_active_d', '', 'clients_lost_w', '',"
         " 'weddings', '[]'::jsonb, 'forms_sent_w', '', 'forms_answered_w', '', 'emails_sent_w', '', 'emails_opened_w', '',"
-        " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb, 'folded_at', now()))).*",
+        " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb))).*",
         "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())",
         "UPDATE users SET password_hash = 'a hash'",
         id=str(uuid4()),

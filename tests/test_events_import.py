@@ -62,7 +62,7 @@ class Cli:
             self.sql("SELECT * FROM suppliers ORDER BY id"),
             self.sql("SELECT supplier_id, message_id, type, occurred_at, properties FROM events ORDER BY 1, 2"),
             self.sql("SELECT * FROM clients ORDER BY supplier_id, client_id"),
-            self.sql("SELECT to_jsonb(pulse) - 'folded_at' FROM pulse ORDER BY supplier_id"),
+            self.sql("SELECT to_jsonb(pulse) FROM pulse ORDER BY supplier_id"),
             self.sql("SELECT * FROM event_types ORDER BY type"),
             self.sql("SELECT count(*) FROM events_pending"),
         ]

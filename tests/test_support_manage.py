@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from everafter.core.zones import find_zone
 from everafter.support.ics import read_call_token, read_manage_token, sign_call, sign_manage
 from everafter.support.manage_rules import list_free_days, say_span, say_zone
 from everafter.support.model import Slot
-from everafter.support.rules import find_zone
 from helpers_pages import XSS
 from helpers_server import Server
 from test_support_calls import add_supplier, working_day

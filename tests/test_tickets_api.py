@@ -149,6 +149,8 @@ def test_what_is_not_there(client: httpx.Client, supplier: str, server: Server) 
         ({"subject": "x" * 501}, 400, "subject"),
         ({"subject": "x", "ticket_id": ""}, 400, "ticket_id"),
         ({"subject": "x", "ticket_id": "a/b"}, 422, "ticket_id"),
+        ({"subject": "x", "ticket_id": "."}, 422, "path"),
+        ({"subject": "x", "ticket_id": " .. "}, 422, "path"),
         ({"subject": "x", "ticket_id": "a\x00"}, 422, "ticket_id"),
         ({"subject": "x", "ticket_id": "a" * 201}, 400, "ticket_id"),
         ({"subject": "x", "priority": "p" * 61}, 400, "priority"),

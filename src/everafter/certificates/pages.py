@@ -16,8 +16,8 @@ from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
 from everafter.core.pages import page
 from everafter.core.settings import Settings
+from everafter.core.zones import find_zone
 from everafter.mail.rules import sender_of
-from everafter.support.rules import find_zone
 
 AnyRequest = Request[Any, Any, State]
 

@@ -45,6 +45,7 @@ from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest, read_bearer, scope
+from everafter.core.zones import find_zone
 from everafter.onboarding.queries import claim_celebration, next_celebration
 from everafter.onboarding.rules import celebration_of, checklist
 from everafter.playbook.model import Playbook
@@ -52,7 +53,7 @@ from everafter.recommendations.queries import mark_taken
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
 from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, Contact, SlotsAnswer
 from everafter.support.queries import get_contact
-from everafter.support.rules import find_zone, read_from
+from everafter.support.rules import read_from
 
 TAGS = ["Coach"]
 _MOST_CALLS = 3
@@ -385,7 +386,7 @@ async def post_token(
 ) -> Response[TokenAnswer]:
     """For a platform that would rather ask than sign. The coach key stays on its server: no browser may read this answer."""
     now = datetime.now(UTC)
-    contact = await get_contact(conn, data.supplier_id)
+    contact = await _contact(conn, data.supplier_id)
     key = read_bearer(request.headers["authorization"]) or ""
     token = mint_token(state.settings.secret, key, contact.id, now, minutes=data.minutes, locale=data.locale)
     expires_at = now.replace(microsecond=0) + timedelta(minutes=data.minutes)

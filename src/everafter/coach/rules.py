@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
 
 from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, Celebrated, ShownTip, Until
+from everafter.core.zones import find_zone
 from everafter.playbook.model import Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
 from everafter.signals.wording import say_value
@@ -173,15 +173,8 @@ def snooze(until: Until, now: datetime, timezone: str | None, *, off_season: boo
     """
     if until == "season":
         return now + timedelta(days=SEASON_DAYS), "off" if off_season else "in"
-    local = now.astimezone(_zone(timezone)) + timedelta(days=1 if until == "day" else 7)
+    local = now.astimezone(find_zone(timezone)) + timedelta(days=1 if until == "day" else 7)
     return local.replace(hour=4, minute=0, second=0, microsecond=0).astimezone(now.tzinfo), None
-
-
-def _zone(name: str | None) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
 
 
 # ── whose words ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,10 +4,10 @@ import hashlib
 import uuid
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from everafter.core.zones import find_zone
 from everafter.interventions.model import CONSENT_CHANNELS, SUPPLIER_CHANNELS
 from everafter.playbook.model import Attention, Holdout, Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
@@ -170,7 +170,7 @@ def next_sending_time(as_of: datetime, timezone: str, attention: Attention) -> d
     Local clock time is compared, so the answer is right on days when the clocks change: a quiet end that falls into the gap of
     spring is taken as the moment the clocks jump past it.
     """
-    zone = _zone(timezone)
+    zone = find_zone(timezone)
     local = as_of.astimezone(zone)
     start, end = time.fromisoformat(attention.quiet_from), time.fromisoformat(attention.quiet_until)
     clock = local.time().replace(tzinfo=None)
@@ -180,13 +180,6 @@ def next_sending_time(as_of: datetime, timezone: str, attention: Attention) -> d
         return as_of
     day = local.date() + timedelta(days=1 if overnight and clock >= start else 0)
     return max(as_of, datetime.combine(day, end, tzinfo=zone).astimezone(UTC))
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
 
 
 def write_verdicts(

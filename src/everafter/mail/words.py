@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
+from everafter.core.zones import find_zone
 from everafter.mail.model import RenderError
 from everafter.signals.model import SIGNAL_SCHEMA
 
@@ -180,13 +180,10 @@ def moment(value: str, timezone: str | None = None, until: str | None = None) ->
     Raises:
         RenderError: not ISO 8601.
     """
-    try:
-        zone: dt.tzinfo = ZoneInfo(timezone) if timezone else dt.UTC
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        zone = dt.UTC
+    zone = find_zone(timezone)
     start = _at(value, zone)
     end = f"–{_at(until, zone):%H:%M}" if until else ""
-    return f"{start:%A} {start.day} {start:%B}, {start:%H:%M}{end} ({timezone if zone is not dt.UTC else 'UTC'})"
+    return f"{start:%A} {start.day} {start:%B}, {start:%H:%M}{end} ({zone.key})"
 
 
 def _at(value: str, zone: dt.tzinfo) -> dt.datetime:

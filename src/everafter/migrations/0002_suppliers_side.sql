@@ -142,3 +142,6 @@ CREATE TABLE cancellations (
   PRIMARY KEY (supplier_id, cancelled_at)
 );
 CREATE INDEX cancellations_at ON cancellations (cancelled_at);
+
+-- Written with the first event and never again, and read by nobody.
+ALTER TABLE pulse DROP COLUMN folded_at;

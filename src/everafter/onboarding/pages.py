@@ -1,5 +1,6 @@
 """The team's onboarding page: how far those who signed up got, how soon, and who waits for help."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,7 +74,8 @@ async def get_onboarding_file(
     view = funnel_rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     signed_up = _in_period(await follow_cohort(state.url, state.playbook, view, now), view, now)
-    return download(funnel_rules.cohort_csv(signed_up, state.playbook), f"onboarding-{now.date()}.csv")
+    text = await asyncio.to_thread(funnel_rules.cohort_csv, signed_up, state.playbook)
+    return download(text, f"onboarding-{now.date()}.csv")
 
 
 handlers = [Router(path="/", route_handlers=[show_onboarding, get_onboarding_file], include_in_schema=False)]

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from everafter.core.errors import UnprocessableError
+from everafter.core.zones import find_zone
 from everafter.onboarding.model import (
     ACTION_TIMES,
     ACTIVATED,
@@ -67,7 +67,7 @@ def steps_of(row: Mapping[str, Any], playbook: Playbook, language: str = "en") -
     path = path_of(playbook)
     activated = bool(row["fully_activated"])
     began: datetime | None = row["account_created_at"]
-    began = began.astimezone(_zone(row.get("timezone"))) if began is not None else None
+    began = began.astimezone(find_zone(row.get("timezone"))) if began is not None else None
     steps: list[ChecklistStep] = []
     for bit, (name, step) in enumerate(path.steps):
         if not row["onboarding_asked"] & (1 << bit):
@@ -163,13 +163,6 @@ def _say_action(action: str, done: bool, playbook: Playbook, language: str) -> C
     title = translated(declared.translations, "title", language) or declared.title
     hint = translated(declared.translations, "hint", language) or declared.hint
     return ChecklistAction(action, title, hint, declared.url, done)
-
-
-def _zone(name: str | None) -> tzinfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):
-        return UTC
 
 
 def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:

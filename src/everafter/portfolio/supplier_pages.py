@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -100,7 +101,7 @@ async def show_supplier(
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **await _path(state, conn, row, supplier_id),
         **_judged(judgement, history),
-        steps=await _steps(state, conn, supplier, judgement),
+        steps=await _steps(state, conn, supplier, row),
         **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
         **_WORDS,
     )
@@ -129,11 +130,12 @@ def _judged(judgement: Judgement | None, history: list[StoredDay]) -> dict[str, 
     }
 
 
-async def _steps(state: State, conn: Connection, supplier: Supplier, judgement: Judgement | None) -> list[dict[str, Any]]:
+async def _steps(state: State, conn: Connection, supplier: Supplier, row: dict[str, Any] | None) -> list[dict[str, Any]]:
     """What would help most, and why; whoever has cancelled is advised nothing."""
-    if judgement is None or not judgement.live:
+    if row is None:
         return []
-    advice = await recommend_live(state, [str(supplier.id)], most=page_rules.SHOWN, conn=conn)
+    judged = pl.DataFrame([row], infer_schema_length=None)
+    advice = await recommend_live(state, [str(supplier.id)], most=page_rules.SHOWN, judged=judged, conn=conn)
     return page_rules.shown_steps(advice, rules.say_trade(supplier.vendor_type, state.playbook), DIMENSION_WORDS)
 
 

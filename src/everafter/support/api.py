@@ -17,6 +17,7 @@ from everafter.core.errors import InputError, NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
+from everafter.core.zones import find_zone
 from everafter.support.booking import answer_booked, answer_slots, book_call, find_slots, get_call_type
 from everafter.support.changes import cancel_call, record_outcome, reschedule_call
 from everafter.support.ics import read_call_token
@@ -36,7 +37,7 @@ from everafter.support.model import (
 )
 from everafter.support.notices import invitation_to
 from everafter.support.queries import get_booked_call, get_contact, get_interaction, list_interactions
-from everafter.support.rules import find_zone, read_from, suggest_zones, unknown_zone
+from everafter.support.rules import read_from, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
 NO_SUPPLIER = "there is no such supplier"

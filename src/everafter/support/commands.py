@@ -19,10 +19,11 @@ from everafter.core.errors import InputError, NotFoundError
 from everafter.core.holidays import knows_holidays, list_holidays
 from everafter.core.settings import load_settings
 from everafter.core.words import plural
+from everafter.core.zones import find_zone
 from everafter.support import advisor_queries, calendar_queries
 from everafter.support.jobs import read_calendar
 from everafter.support.model import MOST_BUFFER, AdvisorLine, FeedReport
-from everafter.support.rules import find_zone, read_days, read_hours, suggest, suggest_zones, unknown_zone, write_days
+from everafter.support.rules import read_days, read_hours, suggest, suggest_zones, unknown_zone, write_days
 
 T = TypeVar("T")
 _Email = Annotated[str, typer.Argument(help="The advisor's address, as `everafter user create` was told.")]

@@ -17,6 +17,7 @@ from everafter.core.errors import ConflictError, EverafterError, UnprocessableEr
 from everafter.core.pages import page, see_other
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
+from everafter.core.zones import find_zone
 from everafter.mail.rules import sender_of
 from everafter.support.booking import find_slots
 from everafter.support.changes import cancel_call, reschedule_call, type_of
@@ -25,7 +26,7 @@ from everafter.support.manage_rules import list_free_days, say_span, say_state, 
 from everafter.support.model import CALL_TYPES, HORIZON_DAYS, BookedCall
 from everafter.support.notices import ics_link
 from everafter.support.queries import get_booked_call
-from everafter.support.rules import find_zone, refuse_time, unknown_zone
+from everafter.support.rules import refuse_time, unknown_zone
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action 'self';"

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from everafter.core.db import Connection
 from everafter.core.errors import EverafterError
 from everafter.core.settings import Settings
+from everafter.core.zones import find_zone
 from everafter.mail.model import Key
 from everafter.mail.queries import enqueue, withdraw
 from everafter.mail.rules import sender_of
@@ -22,7 +23,6 @@ from everafter.playbook.loading import load_playbook, playbook_path
 from everafter.playbook.model import Support
 from everafter.support.ics import calendar_host, sign_call, sign_manage, write_advisor_invitation, write_invitation
 from everafter.support.model import CALL_TYPES, BookedCall, Call
-from everafter.support.rules import find_zone
 
 Change = Literal["booked", "moved", "cancelled"]
 _TEMPLATES = ["call_booked", "call_moved", "call_cancelled", "call_reminder", "call_for_advisor"]

@@ -10,12 +10,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
-from functools import lru_cache
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from everafter.core.errors import UnprocessableError
-from everafter.core.zones import list_zones
+from everafter.core.zones import find_zone, list_zones
 from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal
 
 QUARTER_SECONDS = 900
@@ -23,12 +21,6 @@ _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
 # ── time zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@lru_cache(1024)
-def find_zone(name: str | None) -> ZoneInfo:
-    """The time zone of that IANA name; UTC when there is none, or no such."""
-    return ZoneInfo(name if name in list_zones() else "UTC")
 
 
 def unknown_zone(name: str | None) -> str | None:

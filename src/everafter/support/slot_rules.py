@@ -7,8 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from everafter.core.zones import find_zone
 from everafter.support.model import HORIZON_DAYS, LEAD, MOST_BUFFER, QUARTER, CallType, Diary, Slot
-from everafter.support.rules import QUARTER_SECONDS, find_zone, next_quarter, number_quarter
+from everafter.support.rules import QUARTER_SECONDS, next_quarter, number_quarter
 
 Flags = NDArray[np.bool_]
 Numbers = NDArray[np.int64]

@@ -34,8 +34,11 @@ async def open_ticket(conn: Connection, support: Support, asked: TicketRequest, 
         UnprocessableError: an empty subject, an id that cannot be one, a moment that cannot be.
     """
     ticket_id = str(uuid4()) if asked.ticket_id is None else asked.ticket_id.strip()
-    if "/" in ticket_id or not is_ticket_id(ticket_id):
-        raise UnprocessableError(f"ticket_id: 1 to {ID_CHARACTERS} characters without slash or control characters")
+    if "/" in ticket_id or ticket_id in (".", "..") or not is_ticket_id(ticket_id):
+        raise UnprocessableError(
+            f"ticket_id: 1 to {ID_CHARACTERS} characters without slash or control characters, and not a dot or two:"
+            " it is to be named in a path"
+        )
     subject = clean(asked.subject)
     if subject is None:
         raise UnprocessableError("subject: it is empty")

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from everafter.core.db import connection
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
+from everafter.core.words import plural
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Support
 from everafter.tickets import queries
 from everafter.tickets.hours import judge_tickets
 from everafter.tickets.task_rules import plan_tasks
 
-# So many of the longest open; a desk with more has another trouble than a missing task.
+# A round; a desk with more that run late has another trouble than a missing task.
 MOST_TICKETS = 20_000
 
 
@@ -25,17 +26,18 @@ async def watch_tickets(url: str, settings: Settings) -> str | None:
     return await keep_tasks(url, support, datetime.now(UTC))
 
 
-async def keep_tasks(url: str, support: Support, now: datetime) -> str | None:
-    """One round of `watch_tickets`, as of now."""
+async def keep_tasks(url: str, support: Support, now: datetime, *, most: int = MOST_TICKETS) -> str | None:
+    """One round of `watch_tickets` over at most so many tickets, as of now."""
     async with connection(url) as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.TICKET_TASKS])
         if (row := await cursor.fetchone()) is None or not row[0]:
             return None
         standing = await queries.list_open_tasks(conn)
-        tickets = await queries.list_open(conn, MOST_TICKETS)
+        tickets = await queries.list_watched(conn, most)
         plan = await asyncio.to_thread(lambda: plan_tasks(judge_tickets(tickets, support, now), standing))
         closed = await queries.close_tasks(conn, plan.close)
         await queries.update_tasks(conn, plan.update)
         made = await queries.insert_tasks(conn, plan.insert)
-    said = [f"{made} tickets run late" if made else "", f"{closed} are dealt with" if closed else ""]
-    return ", ".join(filter(None, said)) or None
+    late = plural(made, "ticket runs late", "tickets run late") if made else ""
+    done = plural(closed, "is dealt with", "are dealt with") if closed else ""
+    return ", ".join(filter(None, (late, done))) or None

@@ -125,6 +125,18 @@ async def list_open(conn: Connection, limit: int) -> list[Ticket]:
     return [_ticket(row) for row in await cursor.fetchall()]
 
 
+async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
+    """Every ticket that is open or waits for its supplier, at most so many: first those that a task is open about, so that no task
+    is taken for done because its ticket was not read; then the longest open."""
+    cursor = await conn.execute(
+        _TICKETS + " WHERE " + _IS_OPEN + " ORDER BY EXISTS (SELECT FROM tasks k WHERE k.supplier_id = t.supplier_id"
+        " AND k.ticket_id = t.ticket_id AND k.kind = %s AND k.status = 'open') DESC,"
+        " t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
+        [KIND, limit],
+    )
+    return [_ticket(row) for row in await cursor.fetchall()]
+
+
 async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> list[Ticket]:
     """A supplier's tickets for its page: open ones first, then the latest."""
     cursor = await conn.execute(

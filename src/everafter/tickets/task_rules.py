@@ -44,7 +44,7 @@ def plan_tasks(tickets: Iterable[Judged], standing: Iterable[OpenTask]) -> Plan:
     answered, or resolved. A breach is said in the task that warned of it.
 
     Args:
-        tickets: every ticket that is not resolved, judged as of now.
+        tickets: those that are not resolved, judged as of now; every one that a task stands about is among them.
         standing: every open task about a ticket.
     """
     known = {(task.supplier_id, task.ticket_id): task for task in standing}
