@@ -3,10 +3,11 @@
 import asyncio
 import gzip
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,6 +176,13 @@ def test_only_a_calendar_that_changed_is_read_again_and_all_of_them_once_a_day(d
     assert "if-none-match" not in site.asked[2]
 
 
+def test_a_mark_that_cannot_be_sent_back_is_not_kept(database: str, site: Site) -> None:
+    site.body, site.headers = calendar(EVENT.format(at(10))), {"ETag": '"caf\u00e9"', "Last-Modified": "l\u00fcgt"}
+    set_feed(database, site.url)
+    assert [read(database).failure, read(database).failure] == [None, None]
+    assert "if-none-match" not in site.asked[1] and "if-modified-since" not in site.asked[1]
+
+
 def broken(body: bytes = b"", status: int = 200, **headers: str) -> Callable[[Site], None]:
     def breaks(site: Site) -> None:
         site.status, site.body = status, body
@@ -205,6 +213,8 @@ def cut(site: Site) -> None:
         (broken(b"", 302, Location="file:///etc/passwd"), "no http or https address"),
         (broken(b"", 302, Location="gopher://127.0.0.1/"), "no http or https address"),
         (broken(b"", 302, Location="http://[bad"), "no address"),
+        (broken(b"", 302, Location="http://127.0.0.1:99999/"), "no http or https address"),
+        (broken(b"", 302, Location="http://xn--a/"), "127.0.0.1: "),
         (cut, "127.0.0.1: "),
     ],
 )
@@ -348,6 +358,24 @@ def test_each_redirect_is_checked_anew(site: Site, monkeypatch: pytest.MonkeyPat
     assert len(site.asked) == 1
 
 
+def test_an_address_that_never_answers_is_passed_over_for_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    monkeypatch.setattr(feeds, "resolve_address", resolve)
+    monkeypatch.setattr(feeds, "CONNECT_SECONDS", 0.5)
+    site.body = calendar()
+    with socket.socket() as deaf, ExitStack() as waiting:
+        deaf.bind(("127.0.0.2", site.port))
+        deaf.listen(0)
+        for _ in range(3):  # the queue of those who are not yet let in is full: nobody hears of the next
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.2", site.port))
+        found = asyncio.run(fetch_calendar(feed(f"http://calendar.example:{site.port}/", allow_private=True), conditional=False))
+    assert found.body == site.body
+
+
 def test_a_certificate_must_be_of_the_name_though_the_address_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = make_certificate(tmp_path, "calendar.example")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -445,6 +473,8 @@ def test_an_advisor_is_set_and_listed(run: Callable[..., Any], database: str) ->
         (["off", ADVISOR, "2026-12-24", "2026-12-20"], "is not within a year after"),
         (["calendar", ADVISOR], "give an address"),
         (["calendar", ADVISOR, "ftp://example.org/x"], "not an http or https address"),
+        (["calendar", ADVISOR, "https://example.org:99999/x"], "not an http or https address"),
+        (["calendar", ADVISOR, "https://xn--a/x"], "is not an address"),
         (["calendar", ADVISOR, "--read"], "no calendar is set"),
     ],
 )

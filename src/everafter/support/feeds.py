@@ -18,6 +18,7 @@ from everafter.support.model import Feed, FeedTask, FeedTimes
 
 MOST_BYTES = 10_000_000
 FETCH_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
 WORK_SECONDS = 20.0
 _MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -49,9 +50,10 @@ def clean_feed_url(text: str) -> str:
         url = "https:" + url[len("webcal:") :]
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        good = parsed.scheme in {"http", "https"} and bool(parsed.host) and _port(parsed) is not None
+    except (httpx.InvalidURL, ValueError) as error:  # the second: a name in Punycode that stands for nothing
         raise InputError(f"{text!r} is not an address: {error}") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if not good:
         raise InputError(f"{text!r} is not an http or https address")
     return url
 
@@ -66,8 +68,12 @@ async def fetch_calendar(feed: Feed, *, conditional: bool, tls: ssl.SSLContext |
         FeedError: nothing came, or not what can be a calendar.
     """
     try:
+        url = httpx.URL(clean_feed_url(feed.url))
+    except InputError:
+        raise FeedError("it stands at no http or https address") from None
+    host = url.host
+    try:
         async with asyncio.timeout(FETCH_SECONDS), _client(tls) as client:
-            url = httpx.URL(clean_feed_url(feed.url))
             for _ in range(_MOST_REDIRECTS + 1):
                 answer = await _ask(client, url, feed, conditional=conditional)
                 if isinstance(answer, Fetched):
@@ -75,13 +81,13 @@ async def fetch_calendar(feed: Feed, *, conditional: bool, tls: ssl.SSLContext |
                 url = answer
             raise FeedError(f"it leads on to other addresses more than {_MOST_REDIRECTS} times")
     except TimeoutError:
-        raise FeedError(f"{httpx.URL(feed.url).host} did not give it within {FETCH_SECONDS:.0f} s") from None
-    except httpx.HTTPError as error:
-        raise FeedError(f"{httpx.URL(feed.url).host}: {str(error) or type(error).__name__}") from error
+        raise FeedError(f"{host} did not give it within {FETCH_SECONDS:.0f} s") from None
     except FeedError:
         raise
     except InputError as error:
         raise FeedError(error.message) from error
+    except Exception as error:  # what a stranger answers makes the library raise more than its own errors
+        raise FeedError(f"{host}: {str(error) or type(error).__name__}") from error
 
 
 async def work_out(task: FeedTask) -> FeedTimes:
@@ -123,16 +129,16 @@ def _client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=tls or True,
         trust_env=False,
-        timeout=httpx.Timeout(10.0),
+        timeout=httpx.Timeout(10.0, connect=CONNECT_SECONDS),
         headers={"User-Agent": "Everafter (calendar)", "Accept": "text/calendar, */*;q=0.1", "Accept-Encoding": "gzip"},
     )
 
 
 async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditional: bool) -> Fetched | httpx.URL:
     """What one address gives: the calendar, or where to look instead."""
-    if url.scheme not in {"http", "https"} or not url.host:
+    port = _port(url)
+    if url.scheme not in {"http", "https"} or not url.host or port is None:
         raise FeedError("it leads on to something that is no http or https address")
-    port = url.port or (443 if url.scheme == "https" else 80)
     headers = {"Host": url.netloc.decode("ascii").rpartition("@")[2]}
     if conditional and feed.etag:
         headers["If-None-Match"] = feed.etag
@@ -151,7 +157,7 @@ async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditi
         )
         try:
             response = await client.send(request, stream=True, auth=auth, follow_redirects=False)
-        except httpx.ConnectError:
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             if place + 1 == len(addresses[:4]):
                 raise
             continue
@@ -162,6 +168,12 @@ async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditi
     raise FeedError(f"{url.host} has no address")
 
 
+def _port(url: httpx.URL) -> int | None:
+    """Where to connect; null when there is no such port."""
+    port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
+    return port if 0 < port < 65536 else None
+
+
 async def _take(response: httpx.Response, url: httpx.URL, *, asked_for_changes: bool) -> Fetched | httpx.URL:
     status = response.status_code
     if status in _REDIRECTS and (to := response.headers.get("location")):
@@ -169,7 +181,7 @@ async def _take(response: httpx.Response, url: httpx.URL, *, asked_for_changes: 
             return httpx.URL(urljoin(str(url), to))
         except (httpx.InvalidURL, ValueError):
             raise FeedError("it leads on to something that is no address") from None
-    etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
+    etag, modified = _mark(response, "etag"), _mark(response, "last-modified")
     if status == 304 and not asked_for_changes:
         raise FeedError(f"{url.host} answered 304 Not Modified though nothing was known of it")
     if status == 304:
@@ -177,6 +189,12 @@ async def _take(response: httpx.Response, url: httpx.URL, *, asked_for_changes: 
     if status != 200:
         raise FeedError(f"{url.host} answered {status} {response.reason_phrase}".rstrip())
     return Fetched(await _read(response), etag, modified)
+
+
+def _mark(response: httpx.Response, name: str) -> str | None:
+    """What is sent back at the next look; only ASCII can be."""
+    said = response.headers.get(name)
+    return said if said and said.isascii() else None
 
 
 async def _read(response: httpx.Response) -> bytes:
