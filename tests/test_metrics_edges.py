@@ -11,6 +11,7 @@ from everafter.core.db import connection
 from everafter.core.settings import load_settings
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import METRICS, By, Metrics, Period
+from everafter.metrics.queries import read_tickets
 from everafter.onboarding.cohort import follow_cohort
 from everafter.onboarding.funnel_rules import measure_cohorts
 from everafter.onboarding.page_model import View
@@ -235,6 +236,25 @@ def test_a_ticket_opened_again_is_open(server: Server) -> None:
         )  # fmt: skip
     found = ask(server).ticket_resolution
     assert found and (found.all.n, found.all.value, found.all.opened, found.all.still_open) == (1, 19, 3, 2)
+
+
+def test_tickets_of_a_period_are_found_by_its_days(server: Server) -> None:
+    server.sql("INSERT INTO suppliers (id) SELECT gen_random_uuid() FROM generate_series(1, 100)")
+    server.sql(
+        "INSERT INTO tickets (supplier_id, ticket_id, opened_at, last_opened_at, resolved_at)"
+        " SELECT id, day::text, at, at, at + interval '1 day' FROM suppliers, generate_series(0, 399) AS day,"
+        " LATERAL (SELECT '2025-01-01'::timestamptz + day * interval '1 day') AS told (at)"
+    )
+    server.sql("ANALYZE")
+
+    async def go() -> tuple[int, int]:
+        async with connection(server.database) as conn:
+            found = await read_tickets(conn, "plan", Period(date(2025, 6, 1), date(2025, 6, 7)))
+            cursor = await conn.execute("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relid = 'tickets'::regclass")
+            row = await cursor.fetchone()
+            return found.height, row[0] if row else -1
+
+    assert asyncio.run(go()) == (800, 0), "those opened on seven days, and those resolved: of one week, not of all time"
 
 
 def test_predictions_against_what_came_and_what_was_done_before(server: Server) -> None:

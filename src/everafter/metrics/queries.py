@@ -143,7 +143,9 @@ async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame
         "  coalesce(t.resolved_at >= t.last_opened_at AND t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1,"
         "  false) AS here"
         "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
-        "  WHERE t.opened_at IS NOT NULL) t"
+        # either half by an index of its own; a ticket resolved in the period may have been opened again since
+        "  WHERE t.opened_at IS NOT NULL AND (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1"
+        "  OR t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1)) t"
         " WHERE t.here OR (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1)",
         TICKETS_SCHEMA,
         {"by": by, "first": period.first, "last": period.last},

@@ -214,8 +214,10 @@ def _ticket_row(group: str | None, tickets: pl.DataFrame) -> TicketRow:
 
 
 def _spread(hours: Floats) -> list[TicketSpread]:
-    counts = np.histogram(hours, [0.0, *SPREAD_HOURS, np.inf])[0] if len(hours) else []
-    return [TicketSpread(until, int(n)) for until, n in zip([*SPREAD_HOURS, None], counts, strict=False)]
+    if not len(hours):
+        return []
+    counts = np.bincount(np.searchsorted(SPREAD_HOURS, hours), minlength=len(SPREAD_HOURS) + 1)
+    return [TicketSpread(until, int(n)) for until, n in zip([*SPREAD_HOURS, None], counts, strict=True)]
 
 
 def _percentile(values: pl.Series, percent: float) -> float | None:
