@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everafter.core.errors import InputError
+from everafter.core.settings import load_settings
 from everafter.metrics import charts, churn_rules, effect_rules, level_rules, rules, say_rules, time_rules, view_rules
 from everafter.metrics.effect_rules import Arms, confidence_sequence, half_width, log_evidence, tune
-from everafter.metrics.model import BYS, METRICS, Period, TicketRow
+from everafter.metrics.model import BYS, METRICS, DayAverage, HealthMetric, Period, TicketRow
 from everafter.metrics.telling_model import TELLINGS
+from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Support
 from everafter.tickets.hours_rules import work_out_hours
 
@@ -226,6 +228,15 @@ def test_no_ticket_one_ticket_and_those_still_open() -> None:
     assert backwards.value == 0 and backwards.business_median == 0, "told with a clock that is wrong"
 
 
+def test_a_ticket_at_the_border_of_a_span_is_within_it() -> None:
+    began = datetime(2026, 3, 9, 9, tzinfo=UTC)
+    hours = [0.0, 1.0, 1.5, 24.0, 168.0, 168.1]
+    rows = [ticket(began, began + timedelta(hours=h)) for h in hours]
+    found = time_rules.measure_tickets(pl.DataFrame(rows, schema=time_rules.TICKETS_SCHEMA, orient="row"), ["a"], HOURS)
+    expected = {1.0: 2, 4.0: 1, 12.0: 0, 24.0: 1, 48.0: 0, 96.0: 0, 168.0: 1, None: 1}
+    assert {span.until_hours: span.n for span in found.spread} == expected
+
+
 # ── health, adoption ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -252,6 +263,20 @@ def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
     assert gaps == {60, 61}
     assert level_rules.choose_days(judged, 300) == judged
     assert len(level_rules.choose_days(judged, 10**9)) == 2
+
+
+def test_the_line_crosses_days_that_were_left_out() -> None:
+    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+
+    def lines(apart: int, *, judged: int) -> int:
+        averages = [DayAverage(TODAY - timedelta(days=apart * back), 60.0, 10) for back in range(6, -1, -1)]
+        nobody = level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0).all
+        drawn = charts.health_trend(HealthMetric(nobody, [], averages, judged, 7), playbook, 640)
+        return len(drawn.lines) if drawn else 0
+
+    assert lines(15, judged=91) == 1, "seven days read of 91"
+    assert lines(15, judged=7) == 7, "nobody judged in between"
+    assert lines(7, judged=7) == 1, "judged once a week"
 
 
 def test_every_share_of_features_falls_in_one_part() -> None:

@@ -13,13 +13,15 @@ from everafter.metrics.model import (
     ChurnRow,
     CurvePoint,
     FirstValueRow,
+    HealthMetric,
     HealthRow,
     Row,
     SuccessRow,
     TicketRow,
     TicketSpread,
 )
-from everafter.portfolio.charts import Tick
+from everafter.playbook.model import Playbook
+from everafter.portfolio.charts import BRIDGE_DAYS, Day, Tick, Trend, fill_days, trend
 
 ADOPTION_PARTS = ("none", "some", "half", "most", "all")
 
@@ -136,6 +138,26 @@ def _mark(value: float | None, scale: Scale, kind: str) -> list[tuple[float, str
 
 
 # ── charts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Trend | None:
+    """The average score day by day; null: no day was read. Where days were left out to read fewer scores, the line crosses them."""
+    if not measured.days:
+        return None
+    known = {one.day: Day(one.day, one.value, None) for one in measured.days}
+    first, last = measured.days[0].day, measured.days[-1].day
+    count = (last - first).days + 1
+    apart = 2 * count // measured.days_read if measured.days_read < measured.days_judged else 0
+    return trend(
+        fill_days(known, last, count),
+        [],
+        critical_below=playbook.health.critical_below,
+        at_risk_below=playbook.health.at_risk_below,
+        off_season_below=playbook.season.off_season_below,
+        width=width,
+        height=220,
+        bridge=max(BRIDGE_DAYS, apart),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,6 @@ from everafter.metrics.rules import cell, read_metrics, say_cell, say_group, tab
 from everafter.metrics.say_rules import has_anything, headline, tell
 from everafter.metrics.telling_model import TELLINGS
 from everafter.playbook.model import Playbook
-from everafter.portfolio.charts import Day, fill_days, trend
 
 AnyRequest = Request[Any, Any, State]
 
@@ -101,7 +100,7 @@ def _section(metric: Metric, measured: Measured, chosen: By | None, playbook: Pl
 def _chart(measured: Measured, playbook: Playbook, width: int) -> Any:
     match measured:
         case HealthMetric():
-            return _health_trend(measured, playbook, width)
+            return charts.health_trend(measured, playbook, width)
         case FirstValueMetric():
             last = max(14, min(60, int(measured.curve[-1].days) + 1)) if measured.curve else 14
             return charts.step_curve(measured.curve, measured.all.value, last, width)
@@ -113,22 +112,6 @@ def _chart(measured: Measured, playbook: Playbook, width: int) -> Any:
             return charts.level_columns(measured, width)
         case SuccessMetric():
             return None
-
-
-def _health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Any:
-    if not measured.days:
-        return None
-    known = {one.day: Day(one.day, one.value, None) for one in measured.days}
-    first, last = measured.days[0].day, measured.days[-1].day
-    return trend(
-        fill_days(known, last, (last - first).days + 1),
-        [],
-        critical_below=playbook.health.critical_below,
-        at_risk_below=playbook.health.at_risk_below,
-        off_season_below=playbook.season.off_season_below,
-        width=width,
-        height=220,
-    )
 
 
 @get("/insights.csv")

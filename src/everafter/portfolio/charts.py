@@ -111,12 +111,14 @@ def trend(
     off_season_below: float,
     width: int = 900,
     height: int = 240,
+    bridge: int = BRIDGE_DAYS,
 ) -> Trend:
-    """A supplier's score over the given days, one entry a day without gaps, oldest first.
+    """A score over the given days, one entry a day without gaps, oldest first.
 
     Args:
         marks: (day, words) of what was done; days outside are left out.
         critical_below, at_risk_below: the bands' limits, 0–100. off_season_below: the pace under which a day is shaded.
+        bridge: so many days without a score the line crosses.
     """
     left, right, top, bottom = 28.0, width - 8.0, 8.0, height - 22.0
     step = (right - left) / max(1, len(days) - 1)
@@ -135,7 +137,7 @@ def trend(
         right=right,
         top=top,
         bottom=bottom,
-        lines=_lines(points, 3, BRIDGE_DAYS),
+        lines=_lines(points, 3, bridge),
         end=known[-1] if known else None,
         levels=[Tick(y(level), f"{level:g}") for level in levels],
         months=_months(days, left, step, every=1 if width >= 700 else 2),
