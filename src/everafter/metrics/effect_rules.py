@@ -9,7 +9,7 @@ two-armed e-value by universal inference; e-BH over many triggers).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, sqrt
+from math import inf, lgamma, log, sqrt
 
 import polars as pl
 
@@ -198,12 +198,3 @@ def _row(group: str | None, arms: Iterable[Arms], evidence: float | None = None,
         verdict=verdict,
         evidence=evidence,
     )
-
-
-def e_value(evidence: float | None) -> float | None:
-    """The e-value itself, as far as it fits a float; null when there is none.
-
-    >>> e_value(None), e_value(0.0)
-    (None, 1.0)
-    """
-    return None if evidence is None else exp(min(evidence, 700.0))

@@ -25,6 +25,7 @@ from everafter.metrics.model import (
     SuccessRow,
 )
 from everafter.metrics.telling_model import TELLINGS, Column, Kind
+from everafter.portfolio.rules import harmless
 
 EARLIEST = date(2000, 1, 1)
 
@@ -205,8 +206,3 @@ def write_triggers_csv(rows: Sequence[SuccessRow]) -> str:
 
 def _plain(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def harmless(text: str) -> str:
-    """Text that begins as a formula does is marked as text."""
-    return "'" + text if text.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n", "|", "%"} else text

@@ -1,7 +1,7 @@
 """What a reader of the page has chosen, as an address and back. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -53,8 +53,3 @@ def view_query(view: View, **changes: Any) -> str:
     horizon = changes.pop("horizon", view.period.horizon)
     asked = {"by": changes.pop("by", view.by), "horizon": None if horizon == HORIZONS[0] else horizon, **changes}
     return urlencode(query | {name: value for name, value in asked.items() if value})
-
-
-def with_horizon(view: View, horizon: int) -> View:
-    """The same with another horizon."""
-    return replace(view, period=Period(view.period.first, view.period.last, horizon))
