@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
-from helpers_platform import add_supplier, book, track, wait_until
+from helpers_platform import add_supplier, book, sign, track, wait_until
 from helpers_visit import Visit, button, coach, heard, link, needs_chromium, opener, panel
 from helpers_visit import chromium as chromium
 from helpers_visit import visit as visit
@@ -223,3 +223,40 @@ def test_no_confetti_for_those_who_want_less_motion_and_the_certificate_is_there
     expect(coach(page).locator(".sky")).to_have_count(0)
     address = link(page, "See your certificate").get_attribute("href")
     assert address and page.request.get(address.replace("http://testserver", visit.server.base_url)).ok
+
+
+def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_belongs_to_it(visit: Visit) -> None:
+    visit.site.supplier = add_supplier(visit.server, form=True)
+    visit.site.attributes = "page='/'"
+    page = visit.page("/style.css")
+    page.route("**/api/coach/celebrations/*", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    with page.expect_request("**/api/coach/celebrations/*"):
+        page.goto("/")
+    page.evaluate("document.querySelector('everafter-coach').page = '/forms'")
+    expect(panel(page).get_by_role("heading", name="First form")).to_be_visible()
+    assert [one["id"] for one in heard(page, "celebrate")] == ["first_form"]
+
+
+# ── who it is for ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_token_that_comes_late_is_nobody_elses(visit: Visit) -> None:
+    """Somebody else signs in while the token of the one before is still on its way: nothing is asked with that one any more."""
+    before, after = (sign(visit.site.key, add_supplier(visit.server, name=name)) for name in ("Rosewood", "Blue Barn"))
+    page = visit.page("/")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.headers["authorization"]) if "/api/coach" in request.url else None)
+    page.evaluate(
+        """async ([before, after]) => {
+          const coach = document.querySelector("everafter-coach"), late = new Promise((done) => setTimeout(done, 500, before));
+          coach.getToken = () => late;
+          await new Promise((done) => setTimeout(done, 100));
+          coach.getToken = async () => after;
+          await late;
+          await new Promise((done) => setTimeout(done, 300));
+          coach.refresh();
+        }""",
+        [before, after],
+    )
+    page.wait_for_timeout(500)
+    assert f"Bearer {before}" not in asked and asked[-1] == f"Bearer {after}"

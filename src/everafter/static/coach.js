@@ -91,7 +91,7 @@ class EverafterCoach extends HTMLElement {
   #mode = "closed"; // peek: only the card, as it is new; open: all
   #later; // the card asks when to come again
   #away; // nobody is signed in, or the coach is not for them
-  #token; #asking; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken;
+  #token; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken;
   #button; #panel; #live;
 
   constructor() {
@@ -174,15 +174,15 @@ class EverafterCoach extends HTMLElement {
     clearTimeout(this.#timer);
     this.#abort?.abort();
     if (!this.isConnected || !(this.#getToken || this.hasAttribute("token-url"))) return;
-    const { signal } = (this.#abort = new AbortController()), locale = this.#locale;
+    const { signal } = (this.#abort = new AbortController()), locale = this.#locale, whose = this.getAttribute("supplier-id");
     await this.#told;
     if (signal.aborted) return;
     try {
       const { words, celebration, ...state } = await this.#ask("GET", "?" + new URLSearchParams({ page: this.page, locale, words: locale !== this.#spoken }), { signal });
       // Whoever claims it shows it; a hidden tab leaves it to one that is seen.
-      const won = celebration && !document.hidden && (await this.#ask("POST", "/celebrations/" + encodeURIComponent(celebration.id)).catch((error) => this.#fail(error)))?.celebrate;
+      const won = celebration && !document.hidden && (await this.#ask("POST", "/celebrations/" + encodeURIComponent(celebration.id)).catch((error) => this.#fail(error)))?.celebrate && whose === this.getAttribute("supplier-id");
       if (won) this.#celebration = celebration;
-      if (!signal.aborted) {
+      if (!signal.aborted || (won && !this.#state)) {
         const news = words || this.#away || JSON.stringify(state) !== JSON.stringify(this.#state);
         this.#state = state;
         this.#words = words ?? this.#words;
@@ -215,22 +215,21 @@ class EverafterCoach extends HTMLElement {
     }
   }
 
-  // Good for its own span, since the clock here may be wrong.
+  // Good for its own span, since the clock here may be wrong. #token is a promise: one that is late for somebody else is nobody's.
   async #identify(anew) {
-    if (!anew && performance.now() < this.#token?.until) return this.#token.text;
-    return (this.#asking ??= (async () => {
+    const old = this.#token, known = await old?.catch(() => null);
+    if (!anew && performance.now() < known?.until) return known.text;
+    if (!this.#token || this.#token === old) this.#token = (async () => {
+      const text = (await (this.#getToken ? this.#getToken() : this.#fetchToken())) || "", began = performance.now();
+      if (!text) throw failure("the platform gave no token", 401);
+      let span = 0;
       try {
-        const text = (await (this.#getToken ? this.#getToken() : this.#fetchToken())) || "", began = performance.now();
-        if (!text) throw failure("the platform gave no token", 401);
-        let span = 0;
-        try {
-          const { exp, iat } = JSON.parse(atob(text.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
-          span = exp - iat - 30;
-        } catch {}
-        this.#token = { text, until: began + 1000 * span };
-        return text;
-      } finally { this.#asking = null; }
-    })());
+        const { exp, iat } = JSON.parse(atob(text.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+        span = exp - iat - 30;
+      } catch {}
+      return { text, until: began + 1000 * span };
+    })();
+    return (await this.#token).text;
   }
 
   async #fetchToken() {
