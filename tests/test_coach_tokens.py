@@ -321,6 +321,12 @@ def test_the_examples_make_tokens_that_are_taken(server: Server, command: list[s
     assert (answer.json()["supplier"]["id"], answer.json()["locale"]) == (supplier, "de")
 
 
+def test_the_node_example_can_be_imported_where_no_script_was_named(which: Any) -> None:
+    text = "import('./coach-token.mjs').then(({ coachToken }) => console.log(coachToken('k', 's').split('.').length))"
+    done = subprocess.run([which("node"), "-e", text], cwd=EXAMPLES / "node", capture_output=True, text=True)
+    assert done.stdout == "3\n", done.stderr
+
+
 @pytest.fixture
 def which() -> Any:
     import shutil

@@ -23,6 +23,6 @@ export function coachToken(key, supplierId, { locale, minutes = 10 } = {}) {
   return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
 }
 
-if (import.meta.url === pathToFileURL(argv[1]).href) {
+if (argv[1] && import.meta.url === pathToFileURL(argv[1]).href) {
   console.log(coachToken(env.COACH_KEY, argv[2], { locale: argv[3] }));
 }
