@@ -79,7 +79,7 @@ def celebrated(playbook: Playbook) -> Celebrated:
 def is_page(page: str | None, patterns: Sequence[str]) -> bool:
     """Whether the page is one of the patterns' (`*` stands for anything); without patterns every page is.
 
-    Query, fragment and a last slash do not count.
+    Query, fragment and a last slash do not count, the slash in patterns neither.
 
     >>> is_page("/forms/12/edit?tab=2", ["/forms*"]), is_page("/forms/", ["/forms"]), is_page("/", ["/forms"]), is_page(None, [])
     (True, True, False, True)
@@ -87,8 +87,12 @@ def is_page(page: str | None, patterns: Sequence[str]) -> bool:
     if not patterns:
         return True
     path = re.split(r"[?#]", page or "", maxsplit=1)[0]
-    path = path.rstrip("/") or "/"
-    return any(_fits(path, pattern) for pattern in patterns)
+    path = _without_last_slash(path)
+    return any(_fits(path, _without_last_slash(pattern)) for pattern in patterns)
+
+
+def _without_last_slash(path: str) -> str:
+    return path.rstrip("/") or "/"
 
 
 def _fits(path: str, pattern: str) -> bool:
