@@ -7,7 +7,8 @@ import msgspec
 import polars as pl
 import pytest
 
-from everafter.coach.model import ShownTip
+from everafter.coach.live import MOST_SAID, Judged
+from everafter.coach.model import Said, ShownTip
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
@@ -55,6 +56,10 @@ def may_be_new(last: ShownTip, *, off_season: bool = False, **changes: Any) -> b
     [
         ("/forms", ["/forms"], True),
         ("/forms/", ["/forms"], True),
+        ("/forms/", ["/forms/"], True),
+        ("/forms", ["/forms/"], True),
+        ("/forms/12/", ["/forms/*/"], True),
+        ("/forms/new", ["/forms/"], False),
         ("/forms?tab=1#x", ["/forms"], True),
         ("/forms/new", ["/forms"], False),
         ("/forms/new", ["/forms*"], True),
@@ -73,6 +78,19 @@ def may_be_new(last: ShownTip, *, off_season: bool = False, **changes: Any) -> b
 )
 def test_pages(page: str | None, patterns: list[str], fits: bool) -> None:
     assert is_page(page, patterns) is fits
+
+
+def test_a_browser_that_names_a_thousand_languages_fills_no_memory() -> None:
+    judged, made = Judged({}, [], needs_call=False), 0
+
+    def make() -> Said:
+        nonlocal made
+        made += 1
+        return Said(None, None, [])
+
+    for number in range(1_000):
+        assert judged.say((f"x{number}", "en"), make) is judged.say((f"x{number}", "en"), make)
+    assert made == 1_000 and len(judged.said) <= MOST_SAID
 
 
 def test_a_glob_of_many_stars_is_answered_at_once() -> None:

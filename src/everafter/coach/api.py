@@ -157,9 +157,7 @@ async def get_coach(
             newest = await next_celebration(conn, claims.sub, playbook, now)
         waiting = newest.milestone_type if newest else None
     celebration = None if waiting is None else _say_celebration(state, judged, waiting, languages[0])
-    said = judged.said.get(languages)
-    if said is None:
-        said = judged.said[languages] = _say(playbook, judged, languages, now)
+    said = judged.say(languages, lambda: _say(playbook, judged, languages, now))
     return CoachAnswer(
         locale=pick_language(languages),
         supplier=CoachSupplier(found.supplier_id, found.name),

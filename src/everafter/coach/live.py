@@ -8,6 +8,7 @@ back once a minute; what must be judged is judged together with all others that 
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from time import monotonic
@@ -37,6 +38,8 @@ KEPT_SECONDS = 600.0
 """Who comes back after longer waits for a new one."""
 MOST_KEPT = 4_000
 """About 10 KB each."""
+MOST_SAID = 8
+"""Languages in which one supplier's answer is kept."""
 _MOST_WAITING = 400
 _REFRESH_GATHER_SECONDS = 2.0
 _REFRESHED_AT_ONCE = 100
@@ -60,6 +63,14 @@ class Judged:
     stamp: tuple[int, datetime] | None = None
     refused: set[tuple[Any, ...]] = field(default_factory=set[tuple[Any, ...]])
     said: dict[tuple[str, ...], Said] = field(default_factory=dict[tuple[str, ...], Said])
+
+    def say(self, languages: tuple[str, ...], make: Callable[[], Said]) -> Said:
+        """What is said in these languages, made when it is asked for first. A browser may name any language, so few are kept."""
+        if languages not in self.said:
+            if len(self.said) >= MOST_SAID:
+                self.said.clear()
+            self.said[languages] = make()
+        return self.said[languages]
 
 
 class CoachJudge(LiveJudge):
