@@ -1,9 +1,12 @@
 """The checker on the onboarding path and the milestones: each mistake named, at its place, with what was meant."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from everafter.onboarding.rules import add_onboarding, frame_of
 from everafter.playbook.model import Mistake
-from everafter.playbook.rules import check_playbook
+from everafter.playbook.rules import check_playbook, to_playbook
 from test_playbook_check import EVENTS, WEDDINGS
 
 PATH = """\
@@ -113,3 +116,19 @@ def test_more_than_a_run_can_carry_is_refused() -> None:
     many = "".join(f'[milestones.m{n}]\ntitle = "x"\ncelebration = "x"\n' for n in range(60))
     [mistake] = check(PATH + many)
     assert "more than 60" in mistake.message and mistake.path == "milestones.m59"
+
+
+def test_actions_are_counted_whether_declared_or_not() -> None:
+    def path(count: int) -> str:
+        names = [f"own_{n}" for n in range(count)]
+        step = f'[onboarding.own]\nday = 20\ntitle = "Own"\nactions = [{", ".join(map(repr, names))}]\n'
+        return PATH + step + "".join(f'[onboarding_actions.{name}]\ntitle = "x"\ndone_when = "true"\n' for name in names)
+
+    def errors(text: str) -> list[tuple[str, str]]:
+        return [(m.path, m.message) for m in check(text) if m.level == "error"]
+
+    fits = path(58)  # with calendar_filled and first_login, which nobody declares
+    assert errors(fits) == []
+    judged = add_onboarding(frame_of({"supplier_id": "s", "clients_total": 0}), to_playbook(fits), datetime(2026, 3, 1, tzinfo=UTC))
+    assert judged["onboarding_actions"].item() == 2**60 - 4, "all but the two of the first step"
+    assert errors(path(59)) == [("onboarding.own.actions[58]", "the path asks for more than 60 actions")]

@@ -8,6 +8,12 @@ from everafter.pulse.model import TIME
 
 Status = Literal["decided", "withheld", "held_out"]
 
+TIP_PREFIX = "tip_"
+"""A tip's trigger in the ledger is its name in the playbook behind this."""
+
+CELEBRATION_PREFIX = "celebrate_"
+"""The same for the e-mail of a milestone."""
+
 # Why the gate kept something back, in the order in which it asks, and how people are told.
 WITHHELD_REASONS: dict[str, str] = {
     "paused": "the subscription is paused: the supplier asked for rest",

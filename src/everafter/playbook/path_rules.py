@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from everafter.interventions.model import CELEBRATION_PREFIX
+from everafter.onboarding.model import ACTIVATED, MOST_BITS
 from everafter.playbook.advice_rules import check_url
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.findings import Found, table
@@ -12,8 +14,6 @@ from everafter.playbook.places import Path
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNALS
 
-_ACTIVATED = "fully_activated"
-_MOST = 60  # what a run carries of each supplier are bits of one number
 _LATER = {signal.name for signal in SIGNALS if signal.group in {"onboarding", "judgement"}}
 _MISSED = re.compile(
     r"onboarding_missed(?:\s*,\s*''\s*\))?\s*(?:=|<>|!=|(?:NOT\s+)?IN\b)\s*(?P<names>\([^)]*\)|'[^']*')", re.IGNORECASE
@@ -40,9 +40,23 @@ def check_path(
     yield from _missed(data)
     for name in table(data, "milestones"):
         yield from _milestone(data, name, templates)
-    for group in ("onboarding", "onboarding_actions", "milestones"):
-        if len(names := list(table(data, group))) > _MOST:
-            yield (group, names[_MOST]), None, f"more than {_MOST} stand in [{group}]", "leave some out", "error"
+    yield from _too_many(table(data, "onboarding"))
+    for group in ("onboarding", "milestones"):
+        if len(names := list(table(data, group))) > MOST_BITS:
+            yield (group, names[MOST_BITS]), None, f"more than {MOST_BITS} stand in [{group}]", "leave some out", "error"
+
+
+def _too_many(steps: dict[str, Any]) -> Iterator[Found]:
+    """Each action that a step asks for takes a bit, declared or not; full activation follows from the others and takes none."""
+    asked: set[str] = set()
+    for name in steps:
+        for index, action in enumerate(_asked(table(steps, name)) or []):
+            if not isinstance(action, str) or action == ACTIVATED or action in asked:
+                continue
+            asked.add(action)
+            if len(asked) == MOST_BITS + 1:
+                message = f"the path asks for more than {MOST_BITS} actions"
+                yield ("onboarding", name, "actions", index), None, message, "leave some out", "error"
 
 
 def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> Iterator[Found]:
@@ -129,7 +143,7 @@ def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[F
         if name not in asked:
             hint = did_you_mean(name, asked) or "add it to a step's actions, or leave it out"
             yield path, None, f"no step asks for {name!r}", hint, "warning"
-        if name == _ACTIVATED and ("done_when" in action or "feature" in action):
+        if name == ACTIVATED and ("done_when" in action or "feature" in action):
             key = "done_when" if "done_when" in action else "feature"
             yield (*path, key), None, f"{name} follows from all other actions", "leave it out", "error"
         yield from check_url((*path, "url"), action.get("url"))
@@ -164,12 +178,12 @@ def _milestone(data: dict[str, Any], name: str, templates: frozenset[str] | None
     elif isinstance(template, str) and templates is not None and template not in templates:
         hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
         yield (*path, "template"), None, f"there is no template {template!r}", hint, "error"
-    if milestone.get("certificate") is True and name != _ACTIVATED:
-        message = f"the certificate is for {_ACTIVATED}"
+    if milestone.get("certificate") is True and name != ACTIVATED:
+        message = f"the certificate is for {ACTIVATED}"
         yield (*path, "certificate"), None, message, "leave it out", "error"
-    if f"celebrate_{name}" in table(data, "triggers"):
-        message = f"'celebrate_{name}' is the name under which the milestone's own e-mail stands in the ledger"
-        yield ("triggers", f"celebrate_{name}"), None, message, "give the trigger another name", "error"
+    if (letter := CELEBRATION_PREFIX + name) in table(data, "triggers"):
+        message = f"{letter!r} is the name under which the milestone's own e-mail stands in the ledger"
+        yield ("triggers", letter), None, message, "give the trigger another name", "error"
     yield from _translations(path, milestone, "title", "celebration")
 
 
