@@ -6,13 +6,11 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from everafter.interventions.model import TIP_PREFIX as TIP_PREFIX  # one door for what concerns tips
 from everafter.onboarding.model import Checklist
 
 Answer = Literal["do", "later", "never"]
 Until = Literal["day", "week", "season"]
-
-TIP_PREFIX = "tip_"
-"""A tip's trigger in the ledger is its name in the playbook behind this."""
 
 SEASON_DAYS = 200
 """Who says "after the season" sees the tip again when the season turns, and at the latest after so many days: not every trade and

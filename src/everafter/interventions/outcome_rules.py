@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from everafter.interventions.model import TIP_PREFIX
 from everafter.playbook.model import Playbook
-
-TIP_PREFIX = "tip_"
+from everafter.playbook.rules import compile_condition
 
 WINDOWS_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
@@ -26,7 +26,7 @@ def compile_successes(playbook: Playbook) -> dict[str, pl.Expr]:
     """
     said = {name: trigger.success for name, trigger in playbook.triggers.items()}
     said |= {TIP_PREFIX + name: tip.success for name, tip in playbook.tips.items()}
-    return {name: pl.sql_expr(success).fill_null(False) for name, success in said.items()}
+    return {name: compile_condition(success) for name, success in said.items()}
 
 
 def find_outcomes(judged: pl.DataFrame, windows: pl.DataFrame, successes: dict[str, pl.Expr], day: date) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from everafter.core.db import Connection
+from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.metrics import queries
 from everafter.metrics.churn_rules import LOOKED_BACK_DAYS, choose_lead_days, choose_prediction_days, measure_churn
 from everafter.metrics.effect_rules import measure_success
@@ -66,12 +67,12 @@ async def measure(conn: Connection, question: Question, metrics: tuple[Metric, .
 async def _health(conn: Connection, question: Question, by: By) -> HealthMetric:
     days = choose_days(question.days, question.suppliers)
     scores = await queries.read_health(conn, by, days)
-    return measure_health(scores, _order(by, scores, "n"), len(question.days))
+    return await asyncio.to_thread(measure_health, scores, _order(by, scores, "n"), len(question.days))
 
 
 async def _success(conn: Connection, question: Question, by: By) -> SuccessMetric:
     latest = await queries.find_last_run(conn)
-    letters = [f"celebrate_{name}" for name in question.playbook.milestones]
+    letters = [CELEBRATION_PREFIX + name for name in question.playbook.milestones]
     counts = await queries.read_success(conn, by, question.period, latest or date.min, letters)
     return measure_success(counts, _order(by, counts.filter(pl.col("n") > 0), "n"))
 
@@ -85,7 +86,7 @@ async def _first_value(conn: Connection, question: Question, by: By) -> FirstVal
 async def _adoption(conn: Connection, question: Question, by: By) -> AdoptionMetric:
     days = sorted({*question.days[:1], *question.days[-1:]})
     shares = await queries.read_adoption(conn, by, days)
-    return measure_adoption(shares, _order(by, shares, "n"), days)
+    return await asyncio.to_thread(measure_adoption, shares, _order(by, shares, "n"), days)
 
 
 async def _tickets(conn: Connection, question: Question, by: By) -> TicketMetric:

@@ -5,11 +5,11 @@ from datetime import datetime
 import msgspec
 import polars as pl
 
+from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.onboarding.model import MILESTONES_SCHEMA
 from everafter.playbook.model import Milestone, Playbook, Trigger
 from everafter.pulse.model import moment
 
-_PREFIX = "celebrate_"
 _WITH_CERTIFICATE, _OTHERS = 75, 40
 _LEAST_COOLDOWN_DAYS = 30
 
@@ -27,7 +27,7 @@ def with_celebrations(playbook: Playbook) -> Playbook:
     """
     actions = {step.milestone: step.celebration for step in playbook.onboarding.values() if step.milestone and step.celebration}
     celebrations = {
-        f"{_PREFIX}{name}": Trigger(
+        f"{CELEBRATION_PREFIX}{name}": Trigger(
             when="false",
             enabled=False,
             action=actions.get(name, "send_celebration"),
@@ -58,14 +58,14 @@ def propose_celebrations(
     """
     mailed = mailed_milestones(playbook)
     days = {name: milestone.fresh_days for name, milestone in mailed.items()}
-    triggers = {f"{_PREFIX}{name}": playbook.triggers[f"{_PREFIX}{name}"] for name in mailed}
+    triggers = {f"{CELEBRATION_PREFIX}{name}": playbook.triggers[f"{CELEBRATION_PREFIX}{name}"] for name in mailed}
     names = list(MILESTONES_SCHEMA)
     due = pl.concat([waiting.select(names), found.filter("fresh").select(names)]).filter(
         pl.col("milestone_type").is_in(list(mailed))
     )
     oldest = moment(as_of) - pl.duration(days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64))
     due = due.filter((pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))).select(
-        pl.col("supplier_id"), (pl.lit(_PREFIX) + pl.col("milestone_type")).alias("trigger")
+        pl.col("supplier_id"), (pl.lit(CELEBRATION_PREFIX) + pl.col("milestone_type")).alias("trigger")
     )
     acted = ledger.filter(pl.col("last_acted_at").is_not_null())
     terms = pl.DataFrame(
@@ -92,5 +92,7 @@ def propose_celebrations(
 
 def celebrated_in(verdicts: pl.DataFrame) -> pl.DataFrame:
     """supplier_id and milestone_type of the celebrations that a run has decided."""
-    is_one = (pl.col("status") == "decided") & pl.col("trigger").str.starts_with(_PREFIX)
-    return verdicts.filter(is_one).select("supplier_id", pl.col("trigger").str.strip_prefix(_PREFIX).alias("milestone_type"))
+    is_one = (pl.col("status") == "decided") & pl.col("trigger").str.starts_with(CELEBRATION_PREFIX)
+    return verdicts.filter(is_one).select(
+        "supplier_id", pl.col("trigger").str.strip_prefix(CELEBRATION_PREFIX).alias("milestone_type")
+    )

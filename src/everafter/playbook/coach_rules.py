@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from everafter.interventions.model import TIP_PREFIX
 from everafter.playbook.advice_rules import check_translations, check_url
 from everafter.playbook.conditions import check_condition
 from everafter.playbook.findings import Found, table
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNAL_SCHEMA
 
-TIP_PREFIX = "tip_"
 _SAYABLE = frozenset([*SIGNAL_SCHEMA, "name"])
 
 
