@@ -150,12 +150,12 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_told(server: Server) -
     for _ in range(9):  # each step is by lot not told to one in ten
         supplier = add_supplier(server)
         browser = Browser(server, supplier)
-        if shown := browser.look()["next_steps"]:
+        if len(shown := browser.look()["next_steps"]) > 1:
             break
     with server.client("read") as client:
         path = f"/api/success/recommendations/{supplier}"
         listed = client.get(path, params={"audience": "supplier", "limit": 3}).json()["recommendations"]
-    assert shown and [one["id"] for one in shown] == [one["id"] for one in listed]
+    assert len(shown) > 1 and [one["id"] for one in shown] == [one["id"] for one in listed]
     assert [one["reason"] for one in shown] == [one["reason"] for one in listed]
     told = server.sql("SELECT advice_id FROM advice_given WHERE told AND channel = 'coach' AND supplier_id = %s", supplier)
     assert {name for (name,) in told} == {one["id"] for one in shown}
