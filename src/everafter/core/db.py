@@ -25,7 +25,8 @@ Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 SCHEMA = "everafter"
-_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC"
+# A process that is frozen in the midst of a transaction would keep what it locked from everybody for as long as it is frozen.
+_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
 
 
 def database_url(settings: Settings) -> str:
