@@ -16,7 +16,8 @@ import pytest
 from everafter.core.db import connection
 from everafter.core.settings import Settings
 from everafter.mail.jobs import send_due
-from everafter.mail.model import Links
+from everafter.mail.model import Key, Links, Rendered
+from everafter.mail.queries import claim, defer, mark_handing
 from everafter.mail.rules import render_message
 from everafter.playbook.loading import playbook_path, read_playbook
 from everafter.support.booking import book_call
@@ -201,6 +202,27 @@ def test_a_move_and_a_cancellation_take_their_reminders_along(settings: Settings
     rows = sql(database, "SELECT send_after FROM outbox WHERE template = 'call_reminder' AND status = 'queued' ORDER BY 1")
     assert rows == [(new - timedelta(hours=24),), (new - timedelta(hours=1),)]
     assert sql(database, "SELECT count(*) FROM outbox WHERE template = 'call_reminder' AND status = 'expired'") == [(4,)]
+
+
+def test_a_reminder_put_off_by_the_mail_server_while_its_call_is_moved_is_not_tried_again(settings: Settings) -> None:
+    database = str(settings.database_url)
+    supplier = add_people(database)
+    call = book(settings, supplier, timedelta(days=4))
+    due = sql(database, "UPDATE outbox SET send_after = now() WHERE template = 'call_reminder' RETURNING supplier_id, id")
+    key = Key(*due[0])
+
+    async def run() -> None:
+        async with connection(database, autocommit=True) as conn:
+            claimed = await claim(conn, key, "worker", 60)
+            assert claimed and await mark_handing(conn, claimed, Rendered("s", "t", "h"), 60) == "handing"
+            async with connection(database) as other:
+                new = call.starts_at + timedelta(days=10)
+                await reschedule_call(other, settings, supplier, call.interaction_id, new, datetime.now(UTC))
+            assert await defer(conn, claimed, "451 try again later", 0)
+            again = await claim(conn, key, "worker", 60)
+            assert again and again.status == "expired", "it speaks of a time that is given up"
+
+    asyncio.run(run())
 
 
 def test_the_playbook_says_how_long_before(settings: Settings, tmp_path: Path) -> None:

@@ -259,15 +259,20 @@ async def suppress(conn: Connection, email: str, topic: str, reason: str) -> int
 
 
 async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str) -> int:
-    """Stop what waits to be sent about one interaction, because it is no longer true. Returns how many messages were stopped.
+    """Stop what waits to be sent about one interaction, because it is no longer true. Returns how many messages that were.
+
+    What is being handed over at this moment cannot be stopped any more; when the server puts it off, it is not tried again.
 
     Args:
         templates: of which kinds. interaction_id: as the messages' facts name it.
     """
     cursor = await conn.execute(
         """
-        UPDATE outbox SET status = 'expired', status_reason = 'withdrawn: ' || %(reason)s::text, lease_until = NULL
-        WHERE supplier_id = %(supplier_id)s AND template = ANY (%(templates)s) AND status IN ('queued', 'claimed')
+        UPDATE outbox SET status_reason = 'withdrawn: ' || %(reason)s::text,
+          status = CASE status WHEN 'handing' THEN status ELSE 'expired' END,
+          lease_until = CASE status WHEN 'handing' THEN lease_until END,
+          expires_at = CASE status WHEN 'handing' THEN least(expires_at, now()) ELSE expires_at END
+        WHERE supplier_id = %(supplier_id)s AND template = ANY (%(templates)s) AND status IN ('queued', 'claimed', 'handing')
           AND facts ->> 'interaction_id' = %(interaction_id)s
         """,
         {"supplier_id": supplier_id, "templates": templates, "interaction_id": interaction_id, "reason": reason},
