@@ -100,10 +100,12 @@ def _times_of(group: list[Any], task: FeedTask, zone: ZoneInfo) -> Iterator[Busy
 
 
 def _check_rules(event: Any) -> None:
-    rules = event.get("RRULE") or []
+    rules = event.get("RRULE", [])
     for rule in rules if isinstance(rules, list) else [rules]:
         if _TOO_OFTEN & {str(word).upper() for word in rule.get("FREQ", [])}:
             raise ValueError("it repeats more often than meetings do")
+        if not rule.get("FREQ"):
+            raise ValueError("it repeats, but does not say how often")
         if any(step < 1 for step in rule.get("INTERVAL", [])):
             raise ValueError("it repeats without ever going on")
 
