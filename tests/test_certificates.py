@@ -101,7 +101,14 @@ def test_markup_in_a_name_is_printed_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("💍 Rosa  &\nTom 👰🏽‍♀️", "Rosa & Tom"), ("Cafe\u0301 Blanc", "Café Blanc"), ("💍", "Our supplier"), ("", "Our supplier")],
+    [
+        ("💍 Rosa  &\nTom 👰🏽‍♀️", "Rosa & Tom"),
+        ("Cafe\u0301 Blanc", "Café Blanc"),
+        ("💍", "Our supplier"),
+        ("", "Our supplier"),
+        ("ශ්\u200dරී \u200d", "ශ්\u200dරී"),
+        ("گل\u200cفروشی", "گل\u200cفروشی"),
+    ],
 )
 def test_what_no_typeface_has_is_left_out(name: str, shown: str) -> None:
     assert words_of(Certificate(name, date(2026, 3, 14), "Us"))["name"] == shown

@@ -57,8 +57,16 @@ def words_of(certificate: Certificate) -> dict[str, str]:
 
 def _without_pictographs(text: str) -> str:
     unprintable = {"So", "Sk", "Cc", "Cf", "Cs", "Co", "Cn"}
-    kept = "".join(" " if unicodedata.category(sign) in unprintable else sign for sign in text)
+    kept = "".join(
+        sign if unicodedata.category(sign) not in unprintable or _joins(text, place) else " " for place, sign in enumerate(text)
+    )
     return "".join(sign for sign in kept if not 0xFE00 <= ord(sign) <= 0xFE0F)  # they choose how a pictograph is drawn
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether this is a joiner or a non-joiner that stands between letters, as many scripts need them."""
+    around = text[place - 1 : place] + text[place + 1 : place + 2]
+    return text[place] in "\u200c\u200d" and len(around) == 2 and all(unicodedata.category(sign)[0] in "LM" for sign in around)
 
 
 def _mac(secret: str, supplier_id: UUID) -> bytes:
