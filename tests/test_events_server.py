@@ -1,5 +1,8 @@
 """The server itself: probes, errors as problem+json, keys."""
 
+from litestar import Litestar
+
+from everafter.server import make_server
 from helpers_server import Server
 
 
@@ -11,6 +14,11 @@ def test_probes(server: Server) -> None:
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "everafter_ingest_pending_events 0" in metrics.text
     assert "everafter_up 1" in metrics.text
+
+
+def test_a_connection_that_rests_outlives_what_proxies_keep() -> None:
+    """One that is closed here at the moment the other side uses it again loses a request."""
+    assert make_server(Litestar([])).config.timeout_keep_alive > 60
 
 
 def test_openapi_stands_at_its_path(server: Server) -> None:

@@ -21,6 +21,8 @@ from everafter.core.errors import InputError
 from everafter.core.settings import DEFAULT_BASE_URL, load_settings
 
 STOP_SECONDS = 15
+KEEP_ALIVE_SECONDS = 75
+"""Longer than proxies keep a connection (a minute, as a rule): of two hundred busy clients some lost an answer when it was 5."""
 
 
 def register(app: typer.Typer) -> None:
@@ -89,5 +91,6 @@ def make_server(application: Litestar) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
