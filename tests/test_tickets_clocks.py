@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from everafter.core.holidays import knows_holidays, list_holidays
 from everafter.playbook.model import Clocks, Support
 from everafter.tickets.hours import open_hours
-from everafter.tickets.hours_rules import OpenHours, business_seconds, from_micros, to_micros, work_out_hours
+from everafter.tickets.hours_rules import OpenHours, from_micros, to_micros, work_out_hours
 from everafter.tickets.model import Change, Clock, Course, Ticket, Told
 from everafter.tickets.rules import by_urgency, clock, follow, judge, why_not
 
@@ -24,6 +24,11 @@ ZONES = (
     "America/St_Johns", "Africa/Casablanca", "Pacific/Chatham", "Asia/Kathmandu", "Europe/Dublin", "America/Havana",
 )  # fmt: skip
 OFFICE = Support(timezone="Europe/London", open_from="09:00", open_until="17:00")
+
+
+def business_seconds(hours: OpenHours, start: datetime, end: datetime) -> float:
+    """As clocks count them: seconds of open hours between two moments."""
+    return max(0, hours.open_until(to_micros(end)) - hours.open_until(to_micros(start))) / 1_000_000
 
 
 def at(text: str) -> datetime:

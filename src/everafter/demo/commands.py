@@ -249,7 +249,7 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
         base = f"http://{shown}:{listener.getsockname()[1]}"
         if not (os.environ.get("EVERAFTER_BASE_URL") or os.environ.get("EVERAFTER_BASE_URL_FILE")):
             settings = replace(settings, base_url=base)
-        with _platform(settings, url, host, base, access, console) as platform:
+        with _platform(settings, url, host, base, access) as platform:
             _print_access(console, access, base, platform)
             console.print("\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]")
             with contextlib.suppress(KeyboardInterrupt):
@@ -258,7 +258,7 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
 
 
 @contextmanager
-def _platform(settings: Settings, url: str, host: str, base: str, access: Access, console: Console) -> Generator[str | None]:
+def _platform(settings: Settings, url: str, host: str, base: str, access: Access) -> Generator[str | None]:
     """A platform's pages on the next free port, in a thread of their own, until the block ends; null when its keys are gone."""
     from everafter.demo.platform_pages import Wiring, create_platform
     from everafter.server import make_server

@@ -92,7 +92,7 @@ async def find_slots(
         moving: the call that is to get another time: its own counts as free, and its advisor is the one they know.
     """
     diaries = await read_diaries(conn, contact, max(start, now), days, moving)
-    # Holidays are worked out by a library that takes a while to load, which other requests should not wait for.
+    # Three months of many advisors take long enough that other requests should not wait for them.
     return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit))
 
 

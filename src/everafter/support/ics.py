@@ -104,7 +104,7 @@ def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
 
 
 def sign_manage(secret: str, supplier_id: UUID, call_id: UUID) -> str:
-    """The token of the page where this call is moved or cancelled: who has it may do both, so it is not the invitation's."""
+    """The token of the page where this call is moved or cancelled; who has the supplier's invitation has it too."""
     return _encode(supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id))
 
 

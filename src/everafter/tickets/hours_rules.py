@@ -63,11 +63,6 @@ def work_out_hours(support: Support, holidays: Collection[date], first: date, la
     return OpenHours(sorted(found), to_micros(datetime.combine(last, time(), UTC)))
 
 
-def business_seconds(hours: OpenHours, start: datetime, end: datetime) -> float:
-    """Seconds of open hours between two moments; 0 when the end is not after the start."""
-    return max(0, hours.open_until(to_micros(end)) - hours.open_until(to_micros(start))) / _SECOND
-
-
 def to_micros(at: datetime) -> int:
     """A moment as microseconds since 1970."""
     return (at - _EPOCH) // _MICROSECOND

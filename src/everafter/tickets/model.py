@@ -28,7 +28,6 @@ CHANGES_SCHEMA: dict[str, Any] = {
 """Rows of `ticket_changes`."""
 
 State = Literal["open", "waiting", "resolved"]
-STATES: tuple[State, ...] = ("open", "waiting", "resolved")
 ClockState = Literal["breached", "due_soon", "on_time", "paused", "missed", "met"]
 """Of a running clock: breached, due_soon, on_time; of one that stands still while the supplier is waited for: paused, or breached
 when it had run out before; of one that has stopped: met or missed."""
