@@ -18,7 +18,7 @@ from everafter.core.settings import load_settings
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.health.live import LiveJudge
-from everafter.onboarding.queries import claim_celebration, next_celebration, record_milestone, record_reached
+from everafter.onboarding.queries import claim_celebration, keep_action, next_celebration, record_milestone, record_reached
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Holdout, Playbook
 from everafter.pulse.queries import fold_pending
@@ -215,6 +215,28 @@ def judge(world: World, *supplier_ids: str) -> list[dict[str, Any]]:
             await live.close()
 
     return asyncio.run(ask())
+
+
+def test_a_reported_action_and_a_run_wait_for_each_other_in_one_order(world: World) -> None:
+    """The report stands, its milestones do not yet, when the run comes to the same supplier."""
+    supplier = world.supplier(*PATH)
+    [row] = judge(world, supplier)
+
+    async def go() -> list[tuple[str, str]]:
+        async with connection(world.url) as conn, connection(world.url, autocommit=True) as watch:
+            await keep_action(conn, UUID(supplier), "multiple_clients_active", NOW)
+            running = asyncio.create_task(run_day(world.url, PLAYBOOK, NOW))
+            waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            while not await (await watch.execute(waits)).fetchone():
+                assert not running.done(), "it writes what the report has written"
+                await asyncio.sleep(0.01)
+            reached = await record_reached(conn, row, PLAYBOOK, NOW)
+            await conn.commit()
+            await running
+            return reached
+
+    reached = {name for _, name in asyncio.run(go())}
+    assert "fully_activated" in reached and reached == set(world.milestones(supplier))
 
 
 # ── milestones, whoever comes first ───────────────────────────────────────────────────────────────────────────────────

@@ -279,8 +279,9 @@ async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, con
         await insert_verdicts(conn, rows.verdicts, messages, rows.tasks)
         if not context.replay:
             await note_given(conn, advice, "email", day)
-        await record_milestones(conn, rows.milestones)
+        # in the order in which a reported action writes both, or the two would wait for each other for ever
         await keep_progress(conn, rows.progress)
+        await record_milestones(conn, rows.milestones)
         if not context.replay:
             await mark_celebrated_by_mail(conn, celebrated, context.as_of)
         await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)
