@@ -186,6 +186,30 @@ def test_told_at_the_same_moment_twice_is_one_row(database: str) -> None:
     assert asyncio.run(go()) == 2
 
 
+def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_one(database: str) -> None:
+    suppliers = sorted(str(uuid4()) for _ in range(3))
+    told = pl.concat([given_rows(supplier, "a") for supplier in suppliers])
+
+    async def tell(rows: pl.DataFrame) -> None:
+        async with connection(database) as conn:
+            await queries.note_given(conn, rows, "coach", TOLD_ON)
+
+    async def go() -> list[Any]:
+        async with connection(database, autocommit=True) as watch:
+            async with connection(database) as third:  # stands in the middle until both have begun
+                await queries.note_given(third, told[1:2], "coach", TOLD_ON)
+                both = asyncio.gather(tell(told), tell(told.reverse()))
+                waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                while len(await (await watch.execute(waits)).fetchall()) < 2:
+                    assert not both.done()
+                    await asyncio.sleep(0.01)
+                await third.rollback()
+            await both
+            return await (await watch.execute("SELECT supplier_id::text FROM advice_given ORDER BY 1")).fetchall()
+
+    assert asyncio.run(go()) == [(supplier,) for supplier in suppliers]
+
+
 def test_a_pressed_button_is_noted_once_and_only_for_what_was_told(database: str) -> None:
     one = str(uuid4())
 

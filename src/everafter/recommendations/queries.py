@@ -74,6 +74,7 @@ async def note_given(conn: Connection, advice: pl.DataFrame, channel: Channel, d
     rows = advice.filter(pl.Series([key not in noted for key in advice.select("supplier_id", "id").iter_rows()], dtype=pl.Boolean))
     if rows.is_empty():
         return
+    rows = rows.sort("supplier_id", "id")  # two that tell the same suppliers wait for each other in one direction only
     names = ("supplier_id", "id", "vendor_type", "closes", "points_before", "points_max", "held_out")
     await conn.execute(
         "INSERT INTO advice_given (supplier_id, advice_id, given_on, channel, vendor_type, closes, points_before, points_max, told)"
