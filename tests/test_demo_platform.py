@@ -115,6 +115,15 @@ def test_its_pages_hold_nothing_inline_and_say_names_as_text(
         assert "<script>" not in page.text and 'onerror="' not in page.text and "style=" not in page.text
 
 
+def test_who_falls_out_of_the_list_stays_signed_in(platform: httpx.Client, server: Server, tenants: list[uuid.UUID]) -> None:
+    assert "Quiet Films: at risk" in platform.post("/as", data={"supplier": str(tenants[0])}).text
+    server.sql("UPDATE customer_health SET risk_level = 'critical' WHERE supplier_id = %s", tenants[0])
+    assert "Quiet Films: as before" in platform.get("/dashboard").text
+    token = platform.get("/coach-token").json()["token"]
+    assert jwt.decode(token, options={"verify_signature": False})["sub"] == str(tenants[0])
+    assert platform.post("/as", data={"supplier": "no id"}).status_code == 200
+
+
 def test_a_page_sends_nobody_elsewhere(platform: httpx.Client) -> None:
     answer = platform.post(
         "/language", data={"language": "de"}, headers={"referer": "https://evil.example//x"}, follow_redirects=False

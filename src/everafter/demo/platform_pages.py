@@ -77,15 +77,15 @@ def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
     return jwt.encode(claims, coach_key, algorithm="HS256", headers={"typ": "coach+jwt"})
 
 
-async def _tenants(state: State) -> list[Tenant]:
+async def _tenants(request: PlatformRequest, state: State) -> tuple[list[Tenant], Tenant | None]:
+    """Whom one may be, and who is signed in; everybody may be anybody here, so a cookie's word is taken."""
+    try:
+        chosen = UUID(request.cookies.get("aisle_supplier", ""))
+    except ValueError:
+        chosen = None
     async with connection(state.url) as conn:
-        return await queries.list_tenants(conn)
-
-
-def _who(request: PlatformRequest, tenants: list[Tenant]) -> Tenant | None:
-    """Who is signed in; everybody may be anybody here, so a cookie's word is taken."""
-    wanted = request.cookies.get("aisle_supplier", "")
-    return next((tenant for tenant in tenants if str(tenant.id) == wanted), tenants[0] if tenants else None)
+        tenants = await queries.list_tenants(conn, chosen)
+    return tenants, next((tenant for tenant in tenants if tenant.id == chosen), tenants[0] if tenants else None)
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,8 +100,7 @@ async def show_start() -> Redirect:
 @get("/{path:path}")
 async def show_page(request: PlatformRequest, state: State, path: FromPath[str]) -> Response[Any]:
     """Any page: those of the menu have something on them, what cards lead to has its name."""
-    tenants = await _tenants(state)
-    tenant = _who(request, tenants)
+    tenants, tenant = await _tenants(request, state)
     language = request.cookies.get("aisle_language", "en")
     figures, couples = None, []
     if tenant:
@@ -167,7 +166,7 @@ def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response
 @get("/coach-token")
 async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
     """The coach's token for whoever is signed in."""
-    tenant = _who(request, await _tenants(state))
+    _, tenant = await _tenants(request, state)
     if tenant is None:
         return Response({"message": "nobody is signed in"}, status_code=401)
     token = sign_token(state.wiring.coach_key, tenant.id, int(time.time()))
@@ -177,7 +176,7 @@ async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
 @post("/do/{deed:str}", status_code=303)
 async def do_something(request: PlatformRequest, state: State, deed: FromPath[str]) -> Response[Any]:
     """Do it, and tell Everafter."""
-    tenant = _who(request, await _tenants(state))
+    _, tenant = await _tenants(request, state)
     if tenant is None or deed not in _DEEDS:
         return _back(request)
     event, properties, _ = _DEEDS[deed]

@@ -38,8 +38,8 @@ class Figures:
     plan: str
 
 
-async def list_tenants(conn: Connection) -> list[Tenant]:
-    """A handful of suppliers who see different things in their coach; each once."""
+async def list_tenants(conn: Connection, chosen: UUID | None) -> list[Tenant]:
+    """A handful of suppliers who see different things in their coach, and who was chosen before; each once."""
     cursor = await conn.execute(
         """
         WITH day AS (SELECT max(run_on) AS run_on FROM runs WHERE finished_at IS NOT NULL),
@@ -61,9 +61,12 @@ async def list_tenants(conn: Connection) -> list[Tenant]:
           (SELECT 3, id, name, vendor_type, 'something to celebrate' FROM standing
             WHERE news_at > now() - interval '14 days' ORDER BY news_at DESC LIMIT 2)
           UNION ALL
-          (SELECT 4, id, name, vendor_type, 'doing well' FROM standing WHERE risk_level = 'healthy' ORDER BY score DESC LIMIT 2))
+          (SELECT 4, id, name, vendor_type, 'doing well' FROM standing WHERE risk_level = 'healthy' ORDER BY score DESC LIMIT 2)
+          UNION ALL
+          (SELECT 5, id, name, vendor_type, 'as before' FROM standing WHERE id = %(chosen)s))
         SELECT id, name, vendor_type, why FROM (SELECT DISTINCT ON (id) * FROM picked ORDER BY id, place) once ORDER BY place, name
-        """
+        """,
+        {"chosen": chosen},
     )
     return [Tenant(*row) for row in await cursor.fetchall()]
 
