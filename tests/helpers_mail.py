@@ -283,9 +283,11 @@ async def raw_server(answer: bytes) -> AsyncIterator[int]:
     """A server that says one thing to whoever connects, and hangs up."""
 
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
+        try:
+            writer.write(answer)
+            await writer.drain()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     async with server:

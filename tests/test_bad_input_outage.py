@@ -22,19 +22,24 @@ async def forwarded(port: int, path: Path) -> AsyncGenerator[None]:
     """PostgreSQL's socket, reachable at a loopback port."""
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-        await writer.wait_closed()
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+    handled: list[asyncio.Task[object]] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            handled.append(task)
         inner_reader, inner_writer = await asyncio.open_unix_connection(path)
         await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
 
     server = await asyncio.start_server(handle, "127.0.0.1", port)
     async with server:
         yield
-        await asyncio.sleep(0.2)  # for the last of them to be closed
+        await asyncio.gather(*handled)
 
 
 def test_the_pool_finds_a_database_that_is_back(database: str) -> None:

@@ -4,6 +4,7 @@ RFC 5321 lets a client know that a message was not taken (any 4xx or 5xx) and th
 between is a gap in which nobody can know; `Session.offer` ends before it and `Session.hand_over` is it.
 """
 
+import asyncio
 import datetime as dt
 import re
 import socket
@@ -300,7 +301,10 @@ class Session:
 
     def _drop(self) -> None:
         if self._smtp is not None:
+            transport = self._smtp.transport
             self._smtp.close()
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()  # what a server that reads no more was still to get would keep the connection open
         self._smtp = None
 
 
