@@ -140,7 +140,7 @@ def trend(
         lines=_lines(points, 3, bridge),
         end=known[-1] if known else None,
         levels=[Tick(y(level), f"{level:g}") for level in levels],
-        months=_months(days, left, step, every=1 if width >= 700 else 2),
+        months=_months(days, left, step, every=1 if width >= 700 or len(days) <= 200 else 2),
         quiet=_quiet(days, off_season_below, left, step, right),
         marks=[Tick(place[on], words) for on, words in marks if on in place],
         at_risk=Zone(y(at_risk_below), y(critical_below) - y(at_risk_below)),
