@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from everafter.coach.words import help_words, interface_words, list_word_languages
+from everafter.core.settings import Settings
 from helpers_coach import Browser, add_supplier, send
-from helpers_server import Server
+from helpers_server import Server, serving
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl")
 SET_UP = ("account_created", "vendor_type_selected", "completed_wizard", "login", "import_clients_started")
@@ -141,6 +142,23 @@ def test_what_was_just_reached_is_celebrated_in_one_tab(server: Server) -> None:
     assert browser.client.post("/api/coach/celebrations/no_such").json() == {"celebrate": False}
     other = Browser(server, add_supplier(server))
     assert other.client.post(f"/api/coach/celebrations/{shown['id']}").json() == {"celebrate": False}
+
+
+def test_a_celebrated_activation_ends_the_checklist_on_every_server(settings: Settings) -> None:
+    with serving(settings) as one, serving(settings) as two:
+        supplier = start(one)
+        with one.client("write") as client:
+            path = f"/api/success/onboarding/{supplier}"
+            steps = client.get(path).json()["steps"]
+            for action in [action["id"] for step in steps for action in step["actions"] if not action["done"]]:
+                client.post(path + "/actions", json={"action": action})  # activation itself follows from the others
+        key = one.key("coach")
+        here, there = Browser(one, supplier, key), Browser(two, supplier, key)
+        assert there.look("/")["checklist"]["state"] == "done"
+        shown = here.look("/")["celebration"]
+        assert shown["id"] == "fully_activated" and shown["certificate_url"]
+        assert here.client.post("/api/coach/celebrations/fully_activated").json() == {"celebrate": True}
+        assert [tab.look("/")["checklist"] for tab in (here, there)] == [None, None]
 
 
 # ── next steps ────────────────────────────────────────────────────────────────────────────────────────────────────────

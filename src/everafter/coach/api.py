@@ -269,13 +269,11 @@ async def post_tip(
     responses=problems(),
 )
 async def post_celebration(
-    request: AnyRequest, conn: NamedDependency[Connection], state: State, milestone_type: FromPath[str]
+    request: AnyRequest, conn: NamedDependency[Connection], milestone_type: FromPath[str]
 ) -> CelebrateAnswer:
     """True exactly once for each milestone, however many tabs ask: who hears it shows it."""
     claims = _claims(request)
-    claimed = await claim_celebration(conn, claims.sub, milestone_type.replace("\0", "\ufffd"), datetime.now(UTC))
-    state.coach.forget(claims.sub)  # a celebrated activation ends the checklist
-    return CelebrateAnswer(claimed)
+    return CelebrateAnswer(await claim_celebration(conn, claims.sub, milestone_type.replace("\0", "\ufffd"), datetime.now(UTC)))
 
 
 @post(

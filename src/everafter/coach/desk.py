@@ -123,7 +123,9 @@ class TipDesk:
             fresh = await queries.list_states(conn, ids, NO_MILESTONES, rest_since(self._playbook, now))
             states = {str(state.supplier_id): state for state in fresh}
             for ask in asks:
-                found, new = self._look_again(states[ask.supplier_id], ask, now)
+                if (state := states.get(ask.supplier_id)) is None:
+                    continue  # deleted a moment ago
+                found, new = self._look_again(state, ask, now)
                 if found is not None:
                     decided[ask.supplier_id] = Decision(found)
                 elif new:

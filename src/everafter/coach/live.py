@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
@@ -142,10 +141,6 @@ class CoachJudge(LiveJudge):
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
         await super().close()
-
-    def forget(self, supplier_id: UUID) -> None:
-        """Judge this supplier anew at the next request, because something was said of it that neither row shows."""
-        self._kept.pop(str(supplier_id), None)
 
     async def _judge(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         found = await super()._judge(ids)

@@ -41,8 +41,9 @@ NO_MILESTONES = Celebrated([], [], [])
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    told (events in the pulse and kept actions of the path), updated_at (of the suppliers row): a judgement holds while both stand.
-    last_tip_at: when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has not ended.
+    told (events in the pulse, kept actions of the path, celebrations shown), updated_at (of the suppliers row): a judgement holds
+    while both stand. last_tip_at: when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has
+    not ended.
     uncelebrated: the milestone that waits for its celebration in the coach, null: none.
     """
 

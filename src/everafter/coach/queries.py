@@ -39,7 +39,9 @@ async def list_states(conn: Connection, supplier_ids: list[UUID], milestones: Ce
     """
     cursor = await conn.execute(
         "SELECT s.id, s.name, s.timezone,"
-        " coalesce(p.events_total, 0) + (SELECT count(*) FROM onboarding_progress o WHERE o.supplier_id = s.id), s.updated_at,"
+        " coalesce(p.events_total, 0) + (SELECT count(*) FROM onboarding_progress o WHERE o.supplier_id = s.id)"
+        " + (SELECT count(*) FROM success_milestones c WHERE c.supplier_id = s.id AND c.celebrated_in_coach_at IS NOT NULL),"
+        " s.updated_at,"
         " (SELECT json_agg(json_build_object('tip_id', t.tip_id, 'shown_at', t.shown_at, 'answer', t.answer,"
         " 'snoozed_until', t.snoozed_until, 'snoozed_in', t.snoozed_in))::text FROM tips_shown t WHERE t.supplier_id = s.id),"
         " (SELECT max(i.decided_at) FROM interventions i WHERE i.supplier_id = s.id AND i.decided_on >= %(since)s::date"
