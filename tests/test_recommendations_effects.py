@@ -14,7 +14,7 @@ from everafter.core.db import connection, make_pool
 from everafter.core.settings import Settings
 from everafter.playbook.model import DIMENSIONS
 from everafter.recommendations import queries
-from everafter.recommendations.effects_rules import PRIOR, add_all_trades, compare, expected_shares, settle, shrink
+from everafter.recommendations.effects_rules import PRIOR, add_all_trades, compare, expected_shares, list_effects, settle, shrink
 from everafter.recommendations.jobs import settle_advice, settle_when_due
 from everafter.recommendations.model import ADVICE_SCHEMA, EFFECTS_SCHEMA
 from test_recommendations_rules import SHIPPED, effects
@@ -64,6 +64,17 @@ def test_a_difference_is_said_with_its_confidence_sequence_or_not_at_all() -> No
     assert far and far[1] > 0.08
     assert compare(9, 9, 1000, 0) is None and compare(1000, 1000, 9, 0) is None
     assert compare(10, 0, 10, 0) is not None
+
+
+def test_what_is_declared_holds_over_all_advice_together() -> None:
+    """43 of 60 against 20 of 60 is ln E = 5.24: enough for 9 answers in which nothing else is found, not for 10."""
+    clear, null = ("a", "", 60, 43, 60, 20), (300, 150, 60, 30)
+    few = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(8))), SHIPPED)
+    many = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(9))), SHIPPED)
+    assert [one.verdict for one in few] == ["helps"] + ["not_yet_known"] * 8
+    assert {one.verdict for one in many} == {"not_yet_known"} and many[0].low and many[0].low > 0, "its own range is not enough"
+    other = list_effects(effects(("a", "", 60, 5, 60, 40), ("b", "", 9, 9, 60, 0)), SHIPPED)
+    assert [one.verdict for one in other] == ["hurts", "too_few"]
 
 
 # ── one telling, looked at again ──────────────────────────────────────────────────────────────────────────────────────

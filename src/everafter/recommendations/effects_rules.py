@@ -9,14 +9,14 @@ Told, in names, is offered: served in an answer or sent in a letter, seen or not
 both sides alike, so the comparison is fair, and its difference smaller than what seeing the advice does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from everafter.metrics.effect_rules import Arms, confidence_sequence
+from everafter.metrics.effect_rules import Arms, confidence_sequence, declare, log_evidence
 from everafter.playbook.model import DIMENSIONS, Playbook
 from everafter.recommendations.couples_model import UNNAMED
-from everafter.recommendations.model import BETTER_SHARE, EFFECTS_SCHEMA, LEAST_TO_SAY, WORKED, EffectAnswer
+from everafter.recommendations.model import BETTER_SHARE, EFFECTS_SCHEMA, LEAST_TO_SAY, WORKED, EffectAnswer, EffectVerdict
 from everafter.signals.wording import say
 
 PRIOR = 0.10
@@ -107,6 +107,19 @@ def compare(told: int, told_better: int, untold: int, untold_better: int) -> tup
     return told_better / told - untold_better / untold, max(-1.0, low), min(1.0, high)
 
 
+def _verdicts(rows: Sequence[Mapping[str, int]], compared: Sequence[tuple[float, float, float] | None]) -> Iterator[EffectVerdict]:
+    """What is declared of each row, over all that can be compared together: by the exact e-value and e-BH at 5 %."""
+    evidence = [log_evidence(Arms(*(row[name] for name in _COUNTS))) for row, one in zip(rows, compared, strict=True) if one]
+    declared = iter(declare(evidence))
+    for one in compared:
+        if one is None:
+            yield "too_few"
+        elif next(declared):
+            yield "helps" if one[0] > 0 else "hurts"
+        else:
+            yield "not_yet_known"
+
+
 def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     """Whether each supplier was clearly better when its advice was looked at again.
 
@@ -179,11 +192,11 @@ def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer
     rows = sorted(
         effects.iter_rows(named=True), key=lambda r: (place.get(r["advice_id"], len(place)), r["advice_id"], r["vendor_type"])
     )
+    compared = [compare(*(row[name] for name in _COUNTS)) for row in rows]
     found: list[EffectAnswer] = []
-    for row in rows:
+    for row, one, verdict in zip(rows, compared, _verdicts(rows, compared), strict=True):
         advice = policy.get(row["advice_id"])
-        compared = compare(*(row[name] for name in _COUNTS))
-        difference, low, high = compared or (None, None, None)
+        difference, low, high = one or (None, None, None)
         found.append(
             EffectAnswer(
                 id=row["advice_id"],
@@ -197,6 +210,7 @@ def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer
                 difference=difference,
                 low=low,
                 high=high,
+                verdict=verdict,
                 expected_share=shares[row["advice_id"], row["vendor_type"]],
             )
         )

@@ -131,12 +131,16 @@ class ToldRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)]
 
 
+EffectVerdict = Literal["helps", "hurts", "not_yet_known", "too_few"]
+
+
 class EffectAnswer(Struct, frozen=True):
     """What came of one piece of advice, in one trade (null: all together).
 
     difference: the share better of those it was offered to (told) less that of those it was by lot not (untold); null: too few to
-    say. low, high: its 95 % confidence sequence, valid however often one looks. expected_share: the share of what is missing that
-    ranking takes it to win back.
+    say. low, high: its 95 % confidence sequence, however often one looks. verdict: "helps" and "hurts" are declared over every
+    answer together, so that among many that do nothing few are called helpful by chance. expected_share: the share of what is
+    missing that ranking takes it to win back.
     """
 
     id: str
@@ -150,6 +154,7 @@ class EffectAnswer(Struct, frozen=True):
     difference: float | None
     low: float | None
     high: float | None
+    verdict: EffectVerdict
     expected_share: float
 
 

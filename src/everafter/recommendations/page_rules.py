@@ -8,10 +8,17 @@ import polars as pl
 
 from everafter.core.words import percent, plural, signed
 from everafter.playbook.model import Dimension
-from everafter.recommendations.model import LEAST_TO_SAY, EffectAnswer
+from everafter.recommendations.model import LEAST_TO_SAY, EffectAnswer, EffectVerdict
 
 SHOWN = 5
 """Next steps on a supplier's page."""
+
+_VERDICTS: dict[EffectVerdict, str] = {
+    "helps": "helps",
+    "hurts": "does harm",
+    "not_yet_known": "not yet known",
+    "too_few": f"too few to say: {LEAST_TO_SAY} are needed on either side",
+}
 
 _WIDEST = 0.5  # a difference beyond 50 points of a hundred ends at the edge
 
@@ -76,9 +83,9 @@ def group_effects(answers: Sequence[EffectAnswer]) -> list[Effect]:
 
 
 def _effect(answer: EffectAnswer, trades: list[Effect]) -> Effect:
+    verdict = _VERDICTS[answer.verdict]
     if answer.difference is None or answer.low is None or answer.high is None:
-        return Effect(answer, f"too few to say: {LEAST_TO_SAY} are needed on either side", None, trades)
-    verdict = "helps" if answer.low > 0 else "does harm" if answer.high < 0 else "not yet known"
+        return Effect(answer, verdict, None, trades)
     interval = Interval(_at(answer.low), _at(answer.high), _at(answer.difference))
     return Effect(answer, verdict, interval, trades)
 
