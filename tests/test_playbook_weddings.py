@@ -367,3 +367,11 @@ def test_the_numbers_written_are_the_models_where_the_spec_gives_them() -> None:
     weights = {key: written["churn"][key] for key in ("login", "support_tickets", "feature_usage", "client_churn", "billing")}
     assert sum(weights.values()) == pytest.approx(1)
     assert set(written) >= {"health", "season", "churn", "attention", "holdout", "onboarding", "milestones"}
+
+
+def test_no_text_sets_what_is_done_against_what_is_due() -> None:
+    """A step done before its day counts as done and not as due: "2 of 2" would be said of who is behind."""
+    reasons = [one.reason for group in (PLAYBOOK.triggers, PLAYBOOK.recommendations) for one in group.values()]
+    reasons += [words.get("reason", "") for advice in PLAYBOOK.recommendations.values() for words in advice.translations.values()]
+    assert any("{onboarding_steps_done}" in reason for reason in reasons)
+    assert not any("{onboarding_steps_due}" in reason for reason in reasons)
