@@ -7,10 +7,10 @@
 //     response.set("Cache-Control", "no-store").json({ token });
 //   });
 //
-// By hand: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID
+// By hand: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID [LOCALE]
 
 import { createHmac } from "node:crypto";
-import { argv, env } from "node:process";
+import { argv, env, exit } from "node:process";
 import { pathToFileURL } from "node:url";
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -24,5 +24,9 @@ export function coachToken(key, supplierId, { locale, minutes = 10 } = {}) {
 }
 
 if (argv[1] && import.meta.url === pathToFileURL(argv[1]).href) {
+  if (!argv[2] || !env.COACH_KEY) {
+    console.error("usage: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID [LOCALE]");
+    exit(1);
+  }
   console.log(coachToken(env.COACH_KEY, argv[2], { locale: argv[3] }));
 }

@@ -8,7 +8,7 @@ With Flask, behind your own sign-in:
         text = coach_token(os.environ["COACH_KEY"], current_user.supplier_id, locale=current_user.locale)
         return {"token": text}, {"Cache-Control": "no-store"}
 
-By hand: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID
+By hand: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID [LOCALE]
 """
 
 import base64
@@ -36,4 +36,6 @@ def _base64url(data: bytes) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or not os.environ.get("COACH_KEY"):
+        sys.exit("usage: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID [LOCALE]")
     print(coach_token(os.environ["COACH_KEY"], *sys.argv[1:3]))
