@@ -16,7 +16,7 @@ BEGIN
   END IF;
   PERFORM pg_advisory_xact_lock(7305004);
   IF to_regclass(part) IS NULL AND NOT EXISTS (
-    SELECT FROM events_other WHERE occurred_at >= month_start AND occurred_at < month_end
+    SELECT 1 FROM events_other WHERE occurred_at >= month_start AND occurred_at < month_end
   ) THEN
     EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', part);
     EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', part, month_start, month_end);

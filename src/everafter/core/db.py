@@ -127,7 +127,8 @@ async def migrate(url: str) -> list[str]:
             else:
                 async with conn.transaction():
                     await conn.execute("SET LOCAL lock_timeout = '5s'")
-                    await conn.execute(sql.SQL(text))  # pyright: ignore[reportArgumentType] our own file, not user input
+                    for statement in split_statements(text):  # one by one: Citus hands each on by itself
+                        await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] our own file, not user input
                     await _note_applied(conn, number, name, sha)
             applied.append(name)
     return applied
@@ -138,8 +139,14 @@ OUTSIDE_TRANSACTION = "-- Outside a transaction"
 
 
 def split_statements(text: str) -> list[str]:
-    """The statements of a migration outside a transaction: each ends with a semicolon at the end of its line."""
-    return [part for part in text.split(";\n") if part.strip()]
+    """The statements of a migration: each ends with a semicolon at the end of its line, outside of a body between $$."""
+    statements: list[str] = []
+    for part in text.split(";\n"):
+        if statements and statements[-1].count("$$") % 2:
+            statements[-1] += ";\n" + part
+        else:
+            statements.append(part)
+    return [statement for statement in statements if statement.strip()]
 
 
 async def _wait_for_turn(conn: Connection) -> None:

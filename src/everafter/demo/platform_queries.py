@@ -47,7 +47,7 @@ async def list_tenants(conn: Connection, chosen: UUID | None) -> list[Tenant]:
           SELECT s.id, s.name, coalesce(p.vendor_type, s.vendor_type) AS vendor_type, h.score, h.risk_level, p.account_created_at,
             (SELECT max(m.achieved_at) FROM success_milestones m
               WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL) AS news_at,
-            EXISTS (SELECT FROM success_milestones m
+            EXISTS (SELECT 1 FROM success_milestones m
               WHERE m.supplier_id = s.id AND m.milestone_type = 'fully_activated') AS activated
           FROM suppliers s JOIN pulse p ON p.supplier_id = s.id
           JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = (SELECT run_on FROM day)

@@ -144,7 +144,7 @@ async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -
         " SELECT %s, code, reason, supplier_id, message_id, payload::jsonb"
         " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
         "   AS came (code, reason, supplier_id, message_id, payload)"
-        " WHERE code <> 'unknown_supplier' OR NOT EXISTS (SELECT FROM rejects AS there"
+        " WHERE code <> 'unknown_supplier' OR NOT EXISTS (SELECT 1 FROM rejects AS there"
         "   WHERE there.code = 'unknown_supplier' AND there.supplier_id = came.supplier_id"
         "     AND there.message_id = came.message_id)",
         [source, *(rejects[name].to_list() for name in columns)],

@@ -138,7 +138,7 @@ async def list_events(conn: Connection, supplier_id: uuid.UUID, since: date, unt
         )
         events = await cursor.fetchall()
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT FROM events WHERE supplier_id = %s AND occurred_at < %s)", [supplier_id, since]
+        "SELECT EXISTS (SELECT 1 FROM events WHERE supplier_id = %s AND occurred_at < %s)", [supplier_id, since]
     )
     (older,) = await cursor.fetchone() or (False,)
     return events, older

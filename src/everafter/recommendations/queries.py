@@ -94,7 +94,7 @@ async def mark_taken(conn: Connection, supplier_id: UUID | str, advice_id: str, 
         False when it was not offered in the 14 days up to `day`, so that there is nothing to note.
     """
     cursor = await conn.execute(
-        "UPDATE advice_given SET taken_at = coalesce(taken_at, now()) WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
+        "UPDATE advice_given SET taken_at = least(taken_at, now()) WHERE supplier_id = %(supplier)s AND advice_id = %(advice)s"
         " AND told AND given_on = (SELECT max(given_on) FROM advice_given WHERE supplier_id = %(supplier)s"
         " AND advice_id = %(advice)s AND given_on BETWEEN %(since)s AND %(day)s)",
         {"supplier": supplier_id, "advice": advice_id, "since": day - timedelta(days=SETTLE_AFTER_DAYS), "day": day},
@@ -209,7 +209,7 @@ async def delete_old_advice(conn: Connection, before: date) -> int:
     The first offer of each advice to a supplier stays: without it a later one would pass for the first (`count_effects`).
     """
     cursor = await conn.execute(
-        "DELETE FROM advice_given g WHERE given_on < %s AND settled_on IS NOT NULL AND EXISTS (SELECT FROM advice_given f"
+        "DELETE FROM advice_given g WHERE given_on < %s AND settled_on IS NOT NULL AND EXISTS (SELECT 1 FROM advice_given f"
         " WHERE f.supplier_id = g.supplier_id AND f.advice_id = g.advice_id AND f.given_on < g.given_on)",
         [before],
     )

@@ -38,7 +38,7 @@ ON CONFLICT (id) DO UPDATE SET
   consent = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'consent') THEN excluded.consent ELSE s.consent END,
   traits = merge_newer(s.traits, s.trait_times, excluded.traits, excluded.trait_times),
   trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times),
-  updated_at = now()
+  updated_at = excluded.updated_at
 WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times) <> s.trait_times
 RETURNING id::text
 """

@@ -21,7 +21,7 @@ async def list_advisor_lines(conn: Connection) -> list[AdvisorLine]:
     """Everyone who takes calls, or of whom a calendar or days off are kept, by address."""
     async with conn.cursor(row_factory=class_row(AdvisorLine)) as cursor:
         await cursor.execute(
-            _LINE + " WHERE u.takes_calls OR f.user_id IS NOT NULL OR EXISTS (SELECT FROM days_off d WHERE d.user_id = u.id)"
+            _LINE + " WHERE u.takes_calls OR f.user_id IS NOT NULL OR EXISTS (SELECT 1 FROM days_off d WHERE d.user_id = u.id)"
             " ORDER BY u.email"
         )
         return await cursor.fetchall()

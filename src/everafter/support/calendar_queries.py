@@ -19,7 +19,7 @@ async def claim_due_feeds(conn: Connection, every_seconds: float) -> list[Feed]:
     cursor = await conn.execute(
         """
         UPDATE calendar_feeds f SET tried_at = now() FROM users u
-        WHERE u.id = f.user_id AND coalesce(f.tried_at < now() - %s * interval '1 second', true)
+        WHERE u.id = f.user_id AND (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second')
         RETURNING f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at
         """,
         [every_seconds],
