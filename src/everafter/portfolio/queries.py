@@ -62,19 +62,23 @@ WITH base AS MATERIALIZED (
 ), bands AS (
   SELECT jsonb_agg(jsonb_build_array(band, suppliers, mrr_minor)) AS bands
   FROM (SELECT band, count(*) AS suppliers, coalesce(sum(mrr_minor), 0) AS mrr_minor FROM base GROUP BY band) counted
-)
-SELECT bands.bands, s.id, s.name, coalesce(p.vendor_type, s.vendor_type), coalesce(p.plan, s.plan), s.mrr_minor,
-  p.subscription, coalesce(h.risk_level, 'unknown'), h.health_score, h.score - b.score, h.main_reason, h.coverage, h.pace,
-  p.last_login_at, h.client_engagement_score, coalesce(p.clients_total, 0), {weddings}, coalesce(p.tickets_open, 0), {past_due},
-  c.level, c.risk, coalesce(k.scores, '{{}}')
-FROM bands LEFT JOIN (shown JOIN suppliers s ON s.id = shown.id {joins}
+), wide AS (
+  SELECT shown.sort_key, s.id, s.name, coalesce(p.vendor_type, s.vendor_type) AS vendor_type, coalesce(p.plan, s.plan) AS plan,
+    s.mrr_minor, p.subscription, coalesce(h.risk_level, 'unknown') AS band, h.health_score, h.score - b.score AS change,
+    h.main_reason, h.coverage, h.pace, p.last_login_at, h.client_engagement_score AS engaged_percent,
+    coalesce(p.clients_total, 0) AS clients_total, {weddings} AS weddings_90d, coalesce(p.tickets_open, 0) AS tickets_open,
+    {past_due} AS past_due, c.level AS churn_level, c.risk AS churn_risk, k.scores
+  FROM shown JOIN suppliers s ON s.id = shown.id {joins}
   LEFT JOIN LATERAL (
-    SELECT array_agg(x.health_score ORDER BY x.place) AS scores FROM (
-      SELECT place, t.health_score FROM unnest(%(spark)s::date[]) WITH ORDINALITY AS asked (day, place)
-      LEFT JOIN customer_health t ON t.supplier_id = shown.id AND t.calculated_on = asked.day
-    ) x
-  ) k ON true) ON true
-ORDER BY shown.sort_key {direction} NULLS LAST, shown.id"""
+    SELECT jsonb_object_agg(t.calculated_on, t.health_score) AS scores FROM customer_health t
+    WHERE t.supplier_id = s.id AND t.calculated_on = ANY (%(spark)s::date[])
+  ) k ON true
+)
+SELECT bands.bands, wide.id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor, wide.subscription, wide.band,
+  wide.health_score, wide.change, wide.main_reason, wide.coverage, wide.pace, wide.last_login_at, wide.engaged_percent,
+  wide.clients_total, wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk, wide.scores
+FROM bands LEFT JOIN wide ON true
+ORDER BY wide.sort_key {direction} NULLS LAST, wide.id"""
 
 
 async def get_portfolio(conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS) -> Portfolio:
@@ -85,6 +89,7 @@ async def get_portfolio(conn: Connection, view: View, days: Calendar, today: dat
         today: from when coming weddings count.
         limit: rows at most; sparklines are left out for more than a page, which then is a file.
     """
+    spark = days.spark if limit <= PAGE_ROWS else []
     statement = sql.SQL(_STATEMENT).format(
         sort=sql.SQL(_SORTS[view.sort]),
         direction=sql.SQL("DESC" if view.descending else "ASC"),
@@ -94,12 +99,13 @@ async def get_portfolio(conn: Connection, view: View, days: Calendar, today: dat
         past_due=sql.SQL(_PAST_DUE),
     )
     values = {
-        "day": days.latest,
-        "day_before": days.before,
+        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out for a null
+        "day": days.latest or date.min,
+        "day_before": days.before or date.min,
         "epoch_day": (today - date(1970, 1, 1)).days,
         "limit": limit,
         "offset": (view.page - 1) * limit,
-        "spark": days.spark if limit <= PAGE_ROWS else [],
+        "spark": spark,
         "band": view.band,
         "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
         "vendor": view.vendor,
@@ -107,7 +113,7 @@ async def get_portfolio(conn: Connection, view: View, days: Calendar, today: dat
         "churn": view.churn,
     }
     cursor = await conn.execute(statement, values)
-    return _portfolio(await cursor.fetchall(), view)
+    return _portfolio(await cursor.fetchall(), view, spark)
 
 
 def _filters(view: View) -> sql.Composable:
@@ -127,20 +133,24 @@ def _filters(view: View) -> sql.Composable:
     return sql.SQL(" AND ").join(said) if said else sql.SQL("true")
 
 
-def _portfolio(rows: list[tuple[Any, ...]], view: View) -> Portfolio:
+def _portfolio(rows: list[tuple[Any, ...]], view: View, spark: list[date]) -> Portfolio:
     bands = [BandCount(band, suppliers, int(mrr)) for band, suppliers, mrr in (rows[0][0] or [])]
     matches = sum(count.suppliers for count in bands if view.band in {"", count.band})
-    return Portfolio([Row(*row[1:]) for row in rows if row[1] is not None], bands, matches)
+    return Portfolio([Row(*(*row[1:-1], _fill(row[-1], spark))) for row in rows if row[1] is not None], bands, matches)
+
+
+def _fill(scores: dict[str, int | None] | None, spark: list[date]) -> list[int | None]:
+    return [scores.get(day.isoformat()) for day in spark] if scores else [None] * len(spark)
 
 
 async def get_standing(conn: Connection) -> Standing:
     """What there is at all, and the latest day that was judged to its end (a run under way would show half a portfolio)."""
     async with conn.cursor(row_factory=class_row(Standing)) as cursor:
         await cursor.execute(
-            "SELECT (SELECT count(*) FROM suppliers) AS suppliers, latest.day AS judged_on,"
-            " (SELECT calculated_at FROM customer_health WHERE calculated_on = latest.day LIMIT 1) AS judged_at"
-            " FROM (SELECT coalesce((SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),"
-            " (SELECT max(calculated_on) FROM customer_health)) AS day) latest"
+            "WITH latest AS MATERIALIZED (SELECT coalesce((SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),"
+            " (SELECT max(calculated_on) FROM customer_health)) AS day)"
+            " SELECT (SELECT count(*) FROM suppliers) AS suppliers, (SELECT day FROM latest) AS judged_on,"
+            " (SELECT calculated_at FROM customer_health WHERE calculated_on = (SELECT day FROM latest) LIMIT 1) AS judged_at"
         )
         return await cursor.fetchone() or Standing(0, None, None)
 

@@ -142,9 +142,9 @@ async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
 async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> list[Ticket]:
     """A supplier's tickets for its page: open ones first, then the latest."""
     cursor = await conn.execute(
-        _TICKETS + " WHERE t.supplier_id = %s AND t.opened_at IS NOT NULL"
+        _TICKETS + " WHERE t.supplier_id = ANY (%s) AND t.opened_at IS NOT NULL"
         " ORDER BY (" + _IS_OPEN + ") DESC, t.opened_at DESC, t.ticket_id LIMIT %s",
-        [supplier_id, limit],
+        [[supplier_id], limit],
     )
     return [_ticket(row) for row in await cursor.fetchall()]
 
