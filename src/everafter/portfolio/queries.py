@@ -136,7 +136,8 @@ def _filters(view: View) -> sql.Composable:
 def _portfolio(rows: list[tuple[Any, ...]], view: View, spark: list[date]) -> Portfolio:
     bands = [BandCount(band, suppliers, int(mrr)) for band, suppliers, mrr in (rows[0][0] or [])]
     matches = sum(count.suppliers for count in bands if view.band in {"", count.band})
-    return Portfolio([Row(*(*row[1:-1], _fill(row[-1], spark))) for row in rows if row[1] is not None], bands, matches)
+    shown: list[list[Any]] = [[*row[1:-1], _fill(row[-1], spark)] for row in rows if row[1] is not None]
+    return Portfolio([Row(*values) for values in shown], bands, matches)
 
 
 def _fill(scores: dict[str, int | None] | None, spark: list[date]) -> list[int | None]:
