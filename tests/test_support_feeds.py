@@ -499,7 +499,7 @@ def test_a_calendar_is_set_read_shown_and_removed(run: Callable[..., Any], setti
     checks = asyncio.run(examine(datetime.now(UTC), {"EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(settings.data)}))
     [calls] = [check for check in checks if check.name == "calls"]
     assert calls.status == "warn" and "410" in calls.found and "private-abc" not in calls.found
-    assert "410" in run("list").output
+    assert f"{ADVISOR}: the calendar cannot be read: " in (listed := run("list").output) and "410" in listed
     assert len(busy(database)) == 1
     assert run("calendar", ADVISOR, "--remove").exit_code == 0
     assert busy(database) == [] and sql(database, "SELECT count(*) FROM calendar_feeds") == [(0,)]

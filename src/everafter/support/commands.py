@@ -48,9 +48,9 @@ def show(json: _Json = False) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for title in ("e-mail", "calls", "hours", "buffer", "holidays", "days off", "calendar", "booked"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "hours")
     for line in lines:
-        hours = f"{write_days(line.work_days)} {line.work_from:%H:%M}-{line.work_until:%H:%M} {line.timezone}"
+        hours = f"{write_days(line.work_days)}\n{line.work_from:%H:%M}-{line.work_until:%H:%M}\n{line.timezone}"
         off = ", ".join(f"{day:%-d %b}" for day in line.days_off[:3]) + (" …" if len(line.days_off) > 3 else "")
         table.add_row(
             escape(line.email),
@@ -62,7 +62,11 @@ def show(json: _Json = False) -> None:
             _calendar_state(line),
             str(line.calls_ahead),
         )
-    Console(soft_wrap=True).print(table)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for line in lines:
+        if line.failure:
+            console.print(f"[red]{escape(line.email)}: the calendar cannot be read: {escape(line.failure)}[/red]")
 
 
 def change(
@@ -269,7 +273,7 @@ def _calendar_state(line: AdvisorLine) -> Text:
         return Text("–")
     host = urlsplit(line.calendar_url).hostname or ""  # the whole address is a secret
     if line.failure:
-        return Text(f"{host}: {line.failure}", style="red")
+        return Text(f"{host}: not read", style="red")
     if line.read_at is None:
         return Text(f"{host}: not read yet", style="yellow")
     unread = f", {plural(line.unread, 'event')} not understood" if line.unread else ""
