@@ -177,7 +177,7 @@ def test_the_file_holds_what_the_funnel_counts(server: Server) -> None:
 def test_nobody_yet_and_nobody_signed_in(server: Server) -> None:
     with signed_in(server) as client:
         text = words(client.get("/onboarding").text)
-    assert "The path begins with it" in text and "everyone who is on the path keeps up with it" in text
+    assert "The path begins with it" in text and "Nobody on the path is behind" in text
     with server.client() as nobody:
         assert nobody.get("/onboarding", headers={"accept": "text/html"}).status_code == 303
         assert nobody.get("/onboarding.csv").status_code == 401

@@ -95,7 +95,7 @@ def test_nothing_yet(client: httpx.Client) -> None:
     html = client.get("/support").text
     for said in (
         "No ticket is open",
-        "Every call that was held is told of",
+        "No call waits for its outcome",
         "None is booked",
         "No ticket was resolved in the last twelve weeks",
     ):
