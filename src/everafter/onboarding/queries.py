@@ -147,13 +147,15 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     )
     await copy_frame(conn, "found_milestones", frame)
     cursor = await conn.execute(
-        "INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at, fresh)"
+        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the rows left out too
+        "WITH written AS (INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at, fresh)"
         " SELECT supplier_id, milestone_type, achieved_at, fresh FROM found_milestones ORDER BY supplier_id, milestone_type"
         " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at = excluded.achieved_at"
-        " WHERE excluded.achieved_at < m.achieved_at"
+        " WHERE excluded.achieved_at < m.achieved_at RETURNING 1) SELECT count(*) FROM written"
     )
+    row = await cursor.fetchone()
     await conn.execute("DROP TABLE found_milestones")
-    return cursor.rowcount
+    return row[0] if row else 0
 
 
 async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
@@ -167,12 +169,14 @@ async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
     await conn.execute("CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON COMMIT DROP")
     await copy_frame(conn, "found_progress", frame)
     cursor = await conn.execute(
-        "INSERT INTO onboarding_progress AS p (supplier_id, action, done_at)"
+        "WITH written AS (INSERT INTO onboarding_progress AS p (supplier_id, action, done_at)"
         " SELECT supplier_id, action, done_at FROM found_progress ORDER BY supplier_id, action"
         " ON CONFLICT (supplier_id, action) DO UPDATE SET done_at = excluded.done_at WHERE excluded.done_at < p.done_at"
+        " RETURNING 1) SELECT count(*) FROM written"
     )
+    row = await cursor.fetchone()
     await conn.execute("DROP TABLE found_progress")
-    return cursor.rowcount
+    return row[0] if row else 0
 
 
 async def record_reached(

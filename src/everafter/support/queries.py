@@ -123,10 +123,11 @@ async def hold_quarters(conn: Connection, advisor_id: UUID, call_id: UUID, quart
         cursor = await conn.execute(
             "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)"
             " SELECT %s, quarter, %s FROM unnest(%s::timestamptz[]) AS quarter ORDER BY quarter"
-            " ON CONFLICT (csm_id, starts_at) DO NOTHING",
+            " ON CONFLICT (csm_id, starts_at) DO NOTHING RETURNING starts_at",
             [advisor_id, call_id, quarters],
         )
-        if cursor.rowcount == len(quarters):
+        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the rows left out too
+        if len(await cursor.fetchall()) == len(quarters):
             return True
         raise Rollback(savepoint)
     return False

@@ -185,7 +185,7 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
         "INSERT INTO tasks (supplier_id, id, kind, priority, title, reason, due_at, ticket_id)"
         " SELECT supplier_id, id, %s, priority, title, reason, due_at, ticket_id"
         " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
-        " AS told (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING",
+        " AS told (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING RETURNING id",
         [
             KIND,
             *(
@@ -194,7 +194,7 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
             ),
         ],
     )
-    return cursor.rowcount
+    return len(await cursor.fetchall())  # on Citus rowcount holds those left out too
 
 
 async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
