@@ -240,6 +240,27 @@ def test_no_big_table_has_a_foreign_key_checked_for_each_row(database: str) -> N
     assert len(rows) == len(tasks_of), rows
 
 
+def test_the_script_for_citus_spreads_every_table_of_suppliers_with_its_foreign_keys(database: str) -> None:
+    script = (ROOT / "scripts" / "distribute.sql").read_text(encoding="utf-8")
+    lists = [set(re.findall(r"\w+", names)) for names in re.findall(r"'\{([^}]*)\}'", script)]
+    whole, spread = lists
+    with psycopg.connect(database) as conn:
+        tables = conn.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'supplier_id'"
+            " WHERE c.relnamespace = 'everafter'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+            " AND a.atttypid = 'uuid'::regtype"
+        ).fetchall()
+        keys = conn.execute(
+            "SELECT f.conname, t.relname FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class t ON t.oid = f.confrelid"
+            " WHERE f.contype = 'f' AND f.connamespace = 'everafter'::regnamespace AND c.relname = ANY (%s)",
+            [list(spread)],
+        ).fetchall()
+    assert spread == {name for (name,) in tables}, "name the new table in scripts/distribute.sql"
+    assert {target for _, target in keys} <= whole | {"suppliers"}, "a spread table refers only to what every machine has"
+    assert {name for name, _ in keys} == set(re.findall(r"DROP CONSTRAINT (\w+);", script))
+    assert {name for name, _ in keys} == set(re.findall(r"ADD CONSTRAINT (\w+)", script))
+
+
 def test_no_statement_locks_rows_across_a_cluster() -> None:
     wrong = [one.place for one in STATEMENTS if " FOR UPDATE" in one.text.upper() or "SKIP LOCKED" in one.text.upper()]
     assert not wrong, f"a claim is a compare-and-set: {wrong}"
