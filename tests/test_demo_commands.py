@@ -69,6 +69,11 @@ def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_anew
     assert after | {"events": 0} == before | {"events": 0}
     assert 0 <= after["events"] - before["events"] < 30, "only what has happened since"
     assert first.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+    assert settings.database_url
+    with psycopg.connect(settings.database_url, options="-c search_path=everafter") as conn:
+        conn.execute("UPDATE migrations SET sha256 = 'of a version that never was'")
+    assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 1
+    capsys.readouterr()
     assert everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "22", *SMALL[2:]) == 0
     assert count(settings, "suppliers") == 22 and count(settings, "runs") == before["runs"]
     assert "team@example.com" in capsys.readouterr().out

@@ -270,11 +270,12 @@ def test_from_and_days_bound_the_slots_in_the_suppliers_days(server: Server) -> 
     day = working_day(3).date()
     with server.client("read") as client:
         found = slots(client, supplier, **{"from": day.isoformat(), "days": 1})
-        offset = slots(client, supplier, **{"from": f"{day}T10:00:00 01:00", "days": 1})
+        offset = slots(client, supplier, **{"from": f"{day}T22:00:00 01:00", "days": 1})
         past = slots(client, supplier, **{"from": "2020-01-01", "days": 1})
     local = [datetime.fromisoformat(slot["starts_at"]).astimezone(ZoneInfo("Pacific/Auckland")) for slot in found]
-    assert {at.date() for at in local} == {day} and len(local) == 96
-    assert datetime.fromisoformat(offset[0]["starts_at"]) == datetime(day.year, day.month, day.day, 9, tzinfo=UTC)
+    assert {at.date() for at in local} == {day}
+    assert [local[n].strftime("%H:%M") for n in (0, -1)] == ["07:00", "20:45"] and len(local) == 56, "nobody is woken"
+    assert datetime.fromisoformat(offset[0]["starts_at"]) == datetime(day.year, day.month, day.day, 21, tzinfo=UTC)
     assert past == []
 
 

@@ -314,6 +314,20 @@ def a_diary(draw: st.DrawFn, origin: datetime) -> Diary:
     return Diary(who, tuple(booked), tuple(draw(st.lists(spans, max_size=3))), frozenset(closed))
 
 
+def is_day(at: datetime, zone: str) -> bool:
+    return 7 <= at.astimezone(ZoneInfo(zone)).hour < 21
+
+
+def test_the_suppliers_night_is_offered_only_where_there_is_nothing_else() -> None:
+    """London's working day is Adelaide's evening and night: 9 to 10.30 in London is before 21 there in winter."""
+    london = diary(advisor("Europe/London", "09:00", "17:00"))
+    start = datetime(2026, 12, 7, tzinfo=UTC)
+    found = list_slots([london], CALL_TYPES["check_in"], start, 1, start - timedelta(days=3), awake_in="Australia/Adelaide")
+    assert [slot.starts_at.hour * 60 + slot.starts_at.minute for slot in found] == [540, 555, 570, 585, 600, 615]
+    late = diary(advisor("Europe/London", "13:00", "17:00"))
+    assert len(list_slots([late], CALL_TYPES["check_in"], start, 1, start - timedelta(days=3), awake_in="Australia/Adelaide")) == 16
+
+
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), place=st.integers(0, len(TRANSITIONS) - 1), kind=st.sampled_from(sorted(CALL_TYPES)))
 def test_the_arrays_say_what_the_plain_definition_says(data: st.DataObject, place: int, kind: str) -> None:
@@ -324,6 +338,9 @@ def test_the_arrays_say_what_the_plain_definition_says(data: st.DataObject, plac
     expected = plain_slots(diaries, CALL_TYPES[kind], start, days, now)
     assert list_slots(diaries, CALL_TYPES[kind], start, days, now) == expected
     assert list_slots(diaries, CALL_TYPES[kind], start, days, now, limit=5) == expected[:5]
+    zone = data.draw(st.sampled_from(ZONES))
+    by_day = [slot for slot in expected if all(is_day(at, zone) for at in (slot.starts_at, slot.ends_at - timedelta(seconds=1)))]
+    assert list_slots(diaries, CALL_TYPES[kind], start, days, now, limit=9, awake_in=zone) == (by_day or expected)[:9]
 
 
 @settings(deadline=None, max_examples=60)

@@ -14,6 +14,7 @@ from rich.table import Table
 from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings, load_settings
+from everafter.core.words import plural
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.interventions.model import WITHHELD_REASONS
@@ -89,7 +90,7 @@ def print_summary(summary: RunSummary, console: Console | None = None) -> None:
     past = ", a past day: its messages are recorded and not sent" if summary.replay else ""
     average = "" if summary.average_score is None else f", average score {summary.average_score}"
     console.print(
-        f"[bold]{summary.suppliers:,}[/bold] suppliers judged as of {summary.as_of:%Y-%m-%d %H:%M} UTC"
+        f"[bold]{plural(summary.suppliers, 'supplier')}[/bold] judged as of {summary.as_of:%Y-%m-%d %H:%M} UTC"
         f" in {summary.seconds:.1f} s{average}{past}{would}"
     )
     if not summary.suppliers:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from everafter.core.db import connection
 from everafter.core.errors import ConflictError
 from everafter.core.settings import Settings
+from everafter.core.words import plural
 from everafter.daily.queries import is_run_due
 from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
@@ -28,4 +29,5 @@ async def run_when_due(url: str, settings: Settings) -> str | None:
     except ConflictError:
         return None
     verdicts = summary.interventions
-    return f"{summary.suppliers} suppliers judged, {verdicts.decided} interventions decided, in {summary.seconds:.1f} s"
+    judged, decided = plural(summary.suppliers, "supplier"), plural(verdicts.decided, "intervention")
+    return f"{judged} judged, {decided} decided, in {summary.seconds:.1f} s"

@@ -97,13 +97,10 @@ async def _prepare(
     playbook = load_playbook(settings)
     with _step(console, "Starting PostgreSQL"):
         url = await asyncio.to_thread(database_url, settings)
+        if fresh:
+            await _forget(url)
         await migrate(url)
         told = await _find(url)
-        if fresh and (told.world or told.suppliers == 0):
-            async with connection(url, autocommit=True) as conn:
-                await queries.drop_schema(conn)
-            await migrate(url)
-            told = Told(None, 0, None, None, None)
     _refuse_foreign(told)
     world = told.world or asked
     if told.world and (world.suppliers, world.months, world.seed) != (asked.suppliers, asked.months, asked.seed):
@@ -119,6 +116,13 @@ async def _prepare(
     access = await _let_in(url, settings.secret)
     await _report(console, url, world, market, summary or told.summary)
     return url, access
+
+
+async def _forget(url: str) -> None:
+    """Take a demo out with its tables, whichever version made them; what holds anybody else's suppliers stays."""
+    async with connection(url, autocommit=True) as conn:
+        if await queries.is_demo_or_empty(conn):
+            await queries.drop_schema(conn)
 
 
 async def _find(url: str) -> Told:
@@ -177,6 +181,8 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     started = datetime.now(UTC)
+    if not console.is_terminal:
+        console.print(f"Judging {total} {'day' if total == 1 else 'days'} of history; this takes a minute or two ...")
     with bar:
         task = bar.add_task("Judging the history, day after day", total=total, day="")
         yield lambda moment: bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")

@@ -54,6 +54,22 @@ async def live_the_past(conn: Connection) -> None:
     await conn.execute("UPDATE interventions SET replay = false WHERE replay")
 
 
+async def is_demo_or_empty(conn: Connection) -> bool:
+    """Whether this is a demo's database, with whatever was sent to it since, or an empty one.
+
+    Asks only for what every version has.
+    """
+    cursor = await conn.execute("SELECT to_regclass('suppliers') IS NULL")
+    row = await cursor.fetchone()
+    if row and row[0]:
+        return True
+    cursor = await conn.execute(
+        "SELECT NOT EXISTS (SELECT FROM suppliers) OR EXISTS (SELECT FROM suppliers WHERE traits ? 'demo_world')"
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def drop_schema(conn: Connection) -> None:
     """Take everything of ours out of the database."""
     await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))

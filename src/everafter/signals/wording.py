@@ -6,7 +6,7 @@ from typing import Any
 
 from everafter.signals.model import SIGNALS
 
-_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}( days\b)?")
 _UNITS = {signal.name: signal.unit for signal in SIGNALS}
 _UNKNOWN = "unknown"
 
@@ -16,8 +16,10 @@ def say(text: str, facts: Mapping[str, Any]) -> str:
 
     >>> say("{days_since_login} days, {form_completion_rate} done", {"days_since_login": 12.7, "form_completion_rate": 0.5})
     '12 days, 50 % done'
+    >>> say("{days_past_due} days ago", {"days_past_due": 1.4})
+    '1 day ago'
     """
-    return _PLACE.sub(lambda match: say_value(match[1], facts.get(match[1])), text)
+    return _PLACE.sub(lambda match: _say_place(match, facts), text)
 
 
 def placeholders(text: str) -> list[str]:
@@ -26,7 +28,12 @@ def placeholders(text: str) -> list[str]:
     >>> placeholders("{a} of {b}, {a}")
     ['a', 'b']
     """
-    return list(dict.fromkeys(_PLACE.findall(text)))
+    return list(dict.fromkeys(match[1] for match in _PLACE.finditer(text)))
+
+
+def _say_place(match: re.Match[str], facts: Mapping[str, Any]) -> str:
+    said, days = say_value(match[1], facts.get(match[1])), match[2] or ""
+    return said + (" day" if days and said == "1" else days)
 
 
 def say_value(name: str, value: Any) -> str:

@@ -13,6 +13,7 @@ from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
 from everafter.core.holidays import list_holidays
 from everafter.core.settings import Settings
+from everafter.core.zones import list_zones
 from everafter.support.model import (
     BUFFER,
     CALL_TYPES,
@@ -85,15 +86,20 @@ async def find_slots(
     days: int,
     limit: int | None = None,
     moving: BookedCall | None = None,
+    any_hour: bool = False,
 ) -> list[Slot]:
     """The free times of a supplier's call; where several advisors are free, the one they know, else the least booked.
 
+    The supplier's night is left out where its time zone is known and there is anything else.
+
     Args:
         moving: the call that is to get another time: its own counts as free, and its advisor is the one they know.
+        any_hour: the night too.
     """
     diaries = await read_diaries(conn, contact, max(start, now), days, moving)
+    awake_in = contact.timezone if contact.timezone in list_zones() and not any_hour else None
     # Three months of many advisors take long enough that other requests should not wait for them.
-    return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit))
+    return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit, awake_in=awake_in))
 
 
 async def book_call(

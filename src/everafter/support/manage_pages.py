@@ -162,7 +162,7 @@ async def _times(conn: Connection, call: BookedCall, begin: date | None, chosen:
             later = None
     one = None
     if chosen and chosen != call.starts_at and not refuse_time(chosen, now):
-        exact = await find_slots(conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call)
+        exact = await find_slots(conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call, any_hour=True)
         if exact and exact[0].starts_at == chosen:
             slot = exact[0]
             one = {

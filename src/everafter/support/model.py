@@ -12,6 +12,8 @@ BUFFER = QUARTER
 MOST_BUFFER = timedelta(hours=2)
 LEAD = timedelta(hours=2)
 """A call is booked at least this long ahead: the advisor has to see it."""
+AWAKE_FROM, AWAKE_UNTIL = time(7), time(21)
+"""Calls at other hours, on the supplier's clocks, are offered only where there is nothing else."""
 HORIZON_DAYS = 90
 MAX_DAYS = 31
 DEFAULT_DAYS = 14

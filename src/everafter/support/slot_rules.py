@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everafter.core.zones import find_zone
-from everafter.support.model import HORIZON_DAYS, LEAD, MOST_BUFFER, QUARTER, CallType, Diary, Slot
+from everafter.support.model import AWAKE_FROM, AWAKE_UNTIL, HORIZON_DAYS, LEAD, MOST_BUFFER, QUARTER, CallType, Diary, Slot
 from everafter.support.rules import QUARTER_SECONDS, next_quarter, number_quarter
 
 Flags = NDArray[np.bool_]
@@ -21,7 +21,14 @@ _MOST_BUFFER_QUARTERS = MOST_BUFFER // QUARTER
 
 
 def list_slots(
-    diaries: Sequence[Diary], call: CallType, start: datetime, days: int, now: datetime, *, limit: int | None = None
+    diaries: Sequence[Diary],
+    call: CallType,
+    start: datetime,
+    days: int,
+    now: datetime,
+    *,
+    limit: int | None = None,
+    awake_in: str | None = None,
 ) -> list[Slot]:
     """The free times that begin in [start, start + days), in order; the first free advisor in the given order has each.
 
@@ -31,6 +38,8 @@ def list_slots(
     Args:
         diaries: with what is held over at least that span and the longest call and buffer after it.
         start, now: aware; nothing begins before now + LEAD or after now + HORIZON_DAYS.
+        awake_in: the supplier's time zone. Its night is left out, unless nothing else is free in that span. Null: no hour is left
+            out.
     """
     first = next_quarter(max(start, now + LEAD).astimezone(UTC))
     last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
@@ -54,13 +63,23 @@ def list_slots(
         held = length + advisor.buffer // QUARTER
         free = opened[key] & _runs(_free_quarters(diary, quarters), held)[:count] & (taker < 0)
         taker[free] = place
-    found = np.flatnonzero(taker >= 0)[:limit]
+    free_at_all = taker >= 0
+    if awake_in is not None:
+        awake = free_at_all & _is_awake(awake_in, quarters, length)[:count]
+        free_at_all = awake if awake.any() else free_at_all
+    found = np.flatnonzero(free_at_all)[:limit]
     takers = taker[found].tolist()
     made: list[Slot] = []
     for step, place in zip(found.tolist(), takers, strict=True):
         starts_at = first + step * QUARTER
         made.append(Slot(starts_at, starts_at + span, diaries[place].advisor))
     return made
+
+
+def _is_awake(zone: str, quarters: Numbers, length: int) -> Flags:
+    _, clock = _local_clock(zone, quarters)
+    begin, end = _seconds(AWAKE_FROM), _seconds(AWAKE_UNTIL)
+    return _runs((clock >= begin) & (clock + (QUARTER_SECONDS - 1) < end), length)
 
 
 def _runs(flags: Flags, length: int) -> Flags:
