@@ -64,7 +64,7 @@ async def is_demo_or_empty(conn: Connection) -> bool:
     if row and row[0]:
         return True
     cursor = await conn.execute(
-        "SELECT NOT EXISTS (SELECT FROM suppliers) OR EXISTS (SELECT FROM suppliers WHERE traits ? 'demo_world')"
+        "SELECT NOT EXISTS (SELECT 1 FROM suppliers) OR EXISTS (SELECT 1 FROM suppliers WHERE traits ? 'demo_world')"
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
