@@ -75,7 +75,7 @@ def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.Dat
             "supplier_id": suppliers["id"],
             "events_total": (rate * 900).astype(np.int64) + 10,
             "first_event_at": created,
-            "last_event_at": pl.Series([EPOCH + timedelta(days=int(day), hours=5) for day in head_day]).cast(model.TIME),
+            "last_event_at": pl.Series([EPOCH + timedelta(days=int(day)) for day in head_day]).cast(model.TIME),
             **{name: (first if random.random() < 0.8 else created) for name in model.FIRST_TIMES},
             "last_login_at": last_login,
             "login_days": model.pack_bits(logins),

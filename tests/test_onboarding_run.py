@@ -19,6 +19,7 @@ from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.health.live import LiveJudge
 from everafter.onboarding.queries import claim_celebration, keep_action, next_celebration, record_milestone, record_reached
+from everafter.onboarding.rules import frame_of, tell_news
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Holdout, Playbook
 from everafter.pulse.queries import fold_pending
@@ -285,7 +286,8 @@ def test_recorded_once_by_run_coach_and_api_at_the_same_time(world: World) -> No
     assert found["first_form"][0] == NOW - timedelta(days=9.5)
     assert {"first_login", "first_form", "fully_activated"} <= set(found)
     assert len(told) == len(set(told)), "at most one of all who asked was the one to record it"
-    assert judge(world, supplier)[0]["onboarding_news"] is False
+    judged = frame_of(*judge(world, supplier))
+    assert not tell_news(judged, PLAYBOOK, datetime.now(UTC))["onboarding_news"].item()
 
 
 def test_the_coach_celebrates_each_once(world: World) -> None:

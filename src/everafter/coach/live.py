@@ -22,6 +22,7 @@ from everafter.core.db import FrameReader, Pool
 from everafter.core.errors import NotFoundError, OverloadedError
 from everafter.health.live import LiveJudge
 from everafter.onboarding.queries import record_reached
+from everafter.onboarding.rules import tell_news
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_condition
 from everafter.recommendations.couples_rules import describe_couples
@@ -163,7 +164,7 @@ class CoachJudge(LiveJudge):
         return found
 
     def _judge_blocking(self, reader: FrameReader, ids: list[str], as_of: datetime) -> dict[str, dict[str, Any]]:
-        frame = self._judge_frame(reader, ids, as_of)
+        frame = tell_news(self._judge_frame(reader, ids, as_of), self._playbook, as_of)
         answers = frame.select(self._call.alias("call"), *(holds.alias(f"tip {name}") for name, holds in self._tips.items()))
         found: dict[str, dict[str, Any]] = {}
         for row, one in zip(frame.iter_rows(named=True), answers.iter_rows(named=True), strict=True):

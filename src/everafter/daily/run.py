@@ -1,7 +1,8 @@
 """The daily run: for each slice of suppliers read once, judge purely, write in bulk, in one transaction.
 
-While one slice is judged the next is being read and the last is being written, on three connections. A slice is done when its
-transaction is; a run that was killed goes on behind the last slice that is done, with the moment and the policy it began with.
+While one slice is judged the next is being read and the last is being written, each on a connection of its own. A slice is done
+when its transaction is; a run that was killed goes on behind the last slice that is done, with the moment and the policy it began
+with.
 """
 
 import asyncio
@@ -128,7 +129,8 @@ async def run_day(
                 while await fold_pending(conn):
                     pass
             context, total, after = await _open_run(conn, playbook, as_of, replay=replay, dry_run=dry_run)
-            slices = await _run_slices(conn, reader, context, after, total, dry_run, progress, slice_size)
+            async with connection(url, autocommit=True) as advising:
+                slices = await _run_slices(conn, advising, reader, context, after, total, dry_run, progress, slice_size)
             if not dry_run:
                 slices = await queries.list_slices(conn, context.as_of.date())
             summary = add_slices(
@@ -181,6 +183,7 @@ async def _open_run(
 
 async def _run_slices(
     conn: Connection,
+    advising: Connection,
     reader: FrameReader,
     context: Context,
     after: str,
@@ -205,10 +208,14 @@ async def _run_slices(
             )
             verdicts = await asyncio.to_thread(judge_slice, inputs, context)
             summaries.append(verdicts.summary)
-            if writing is not None:
-                await writing
             if not dry_run:
-                writing = asyncio.create_task(_write(conn, inputs, verdicts, context))
+                # reading couples and writing letters takes longer than storing them, and nothing of the slice before depends on it
+                advised = await advise_by_mail(
+                    advising, verdicts.messages, verdicts.judged, context.playbook, context.as_of, of_now=not context.from_events
+                )
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(_write(conn, inputs, verdicts, advised, context))
             done += inputs.suppliers.height
             if progress:
                 progress(done, total)
@@ -266,12 +273,11 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
     )
 
 
-async def _write(conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, context: Context) -> None:
+async def _write(
+    conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, advised: tuple[pl.DataFrame, pl.DataFrame], context: Context
+) -> None:
     day = context.as_of.date()
-    # before the transaction: reading couples and writing letters takes longer than storing them, and nothing here depends on it
-    messages, advice = await advise_by_mail(
-        conn, rows.messages, rows.judged, context.playbook, context.as_of, of_now=not context.from_events
-    )
+    messages, advice = advised
     celebrated = celebrated_in(rows.verdicts)
     async with conn.transaction():
         await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)

@@ -17,7 +17,6 @@ from everafter.core.db import FrameReader
 from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.daily.rules import judge
 from everafter.onboarding.queries import join_progress, read_progress_of
-from everafter.onboarding.rules import tell_news
 from everafter.playbook.model import Playbook
 from everafter.signals.queries import read_inputs_of
 
@@ -108,8 +107,7 @@ class LiveJudge:
             features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
             self._features = (monotonic(), features)
         inputs = join_progress(read_inputs_of(reader, ids), read_progress_of(reader, self._playbook, as_of, ids))
-        judged = tell_news(judge(inputs, self._playbook, as_of, features), self._playbook, as_of)
-        return judged.with_columns(pl.lit(as_of).alias("as_of"))
+        return judge(inputs, self._playbook, as_of, features).with_columns(pl.lit(as_of).alias("as_of"))
 
     async def _drop_reader(self) -> None:
         if self._reader is not None:

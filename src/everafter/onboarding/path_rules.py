@@ -70,22 +70,24 @@ def add_onboarding(
     now = float((as_of - _EPOCH) // timedelta(microseconds=1))
     # what the playbook's conditions and trades say, in one pass over the wide frame; all else is arithmetic on arrays: as
     # expressions it cost the one row of a live request twice the time
+    asked = {f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)}
+    seen = {f"_did_{n}": _is_seen(action, frame, playbook, feature_ids or {}) for n, action in enumerate(path.actions)}
+    moments = dict.fromkeys(filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions))))
     said = frame.select(
-        *(_is_asked(step, frame, playbook).alias(f"_asks_{n}") for n, (_, step) in enumerate(path.steps)),
-        *(_is_seen(action, frame, playbook, feature_ids or {}).alias(f"_did_{n}") for n, action in enumerate(path.actions)),
+        *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None), *map(_micros, moments)
     )
-    times = {column: _micros(frame[column]) for column in {"account_created_at", *map(ACTION_TIMES.get, path.actions)} if column}
     kept = frame["onboarding_kept"].to_numpy()
+    never, always = np.zeros(frame.height, dtype=np.bool_), np.ones(frame.height, dtype=np.bool_)
     did = {
-        action: said[f"_did_{bit}"].to_numpy()
+        action: (never if seen[f"_did_{bit}"] is None else said[f"_did_{bit}"].to_numpy())
         | ((kept & (1 << bit)) != 0)
-        | (times[ACTION_TIMES[action]] <= now if action in ACTION_TIMES else False)
+        | (said[ACTION_TIMES[action]].to_numpy() <= now if action in ACTION_TIMES else False)
         for bit, action in enumerate(path.actions)
     }
-    asks = [said[f"_asks_{n}"].to_numpy() for n in range(len(path.steps))]
-    began = times["account_created_at"]
+    asks = [always if answer is None else said[name].to_numpy() for name, answer in asked.items()]
+    began = said["account_created_at"].to_numpy()
     age = np.where(began <= now, (now - began) / _DAY_US, np.nan)
-    did[ACTIVATED] = _activated(path, did, asks) | (_micros(frame["activated_at"]) <= now)
+    did[ACTIVATED] = _activated(path, did, asks) | (said["activated_at"].to_numpy() <= now)
     return frame.with_columns(_standing(frame, path, playbook, did, asks, age)).drop("feature_days", strict=False)
 
 
@@ -96,13 +98,13 @@ def _with_kept(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(kept.alias("onboarding_kept"), activated.alias("activated_at"))
 
 
-def _micros(times: pl.Series) -> Floats:
+def _micros(column: str) -> pl.Expr:
     """Microseconds since 1970, NaN for null; exact until the year 2255."""
-    return times.cast(pl.Datetime("us", "UTC")).to_physical().cast(pl.Float64).to_numpy()
+    return pl.col(column).cast(pl.Datetime("us", "UTC")).to_physical().cast(pl.Float64).fill_null(float("nan"))
 
 
-def _is_seen(action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]) -> pl.Expr:
-    """Whether the signals say that the action is done, its own event apart; never null."""
+def _is_seen(action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]) -> pl.Expr | None:
+    """Whether the signals say that the action is done, its own event apart; its answers are never null. Null: they never do."""
     declared = playbook.onboarding_actions.get(action)
     ways: list[pl.Expr] = []
     if action == "multiple_clients_active":
@@ -115,12 +117,16 @@ def _is_seen(action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: 
         # two bytes a feature: the day of its last use, absent or zero for never (pulse/model.py)
         slot = pl.col("feature_days").bin.slice(2 * feature_ids[declared.feature], 2)
         ways.append((slot != b"") & (slot != b"\0\0"))
+    if not ways:
+        return None
     seen = [way.fill_null(False) for way in ways]
-    return _for_each(pl.any_horizontal(seen) if len(seen) > 1 else seen[0] if seen else pl.lit(False))
+    return _for_each(pl.any_horizontal(seen) if len(seen) > 1 else seen[0])
 
 
-def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> pl.Expr:
-    """Whether this supplier's path has the step; never null."""
+def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> pl.Expr | None:
+    """Whether this supplier's path has the step; its answers are never null. Null: everybody's has."""
+    if not step.vendor_types and step.when is None:
+        return None
     asked = pl.lit(True)
     if step.vendor_types:
         trade = pl.col("vendor_type") if "vendor_type" in frame.columns else pl.lit(None, pl.String)

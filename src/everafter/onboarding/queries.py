@@ -57,7 +57,7 @@ def read_progress(reader: FrameReader, playbook: Playbook, as_of: datetime, *, a
         celebrated in the coach.
     """
     frame = reader.read(
-        "SELECT supplier_id::text, sum(recorded)::bigint AS recorded, sum(kept)::bigint AS onboarding_kept,"
+        "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
         " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
         "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
         " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
@@ -78,7 +78,7 @@ def read_progress(reader: FrameReader, playbook: Playbook, as_of: datetime, *, a
 def read_progress_of(reader: FrameReader, playbook: Playbook, as_of: datetime, supplier_ids: list[str]) -> pl.DataFrame:
     """The same for these suppliers. Blocks."""
     frame = reader.read(
-        "SELECT supplier_id::text, sum(recorded)::bigint AS recorded, sum(kept)::bigint AS onboarding_kept,"
+        "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
         " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
         "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
         " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
