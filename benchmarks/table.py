@@ -30,4 +30,5 @@ def print_table(rows: list[Row]) -> None:
             row.aim,
             "[green]reached[/green]" if row.reached else "[red]missed[/red]",
         )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=150)).print(table)  # a log has room for it

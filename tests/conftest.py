@@ -15,7 +15,9 @@ import pytest
 from everafter.core.db import migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
-from helpers_server import server as server
+
+pytest.register_assert_rewrite("helpers_pages", "helpers_visit")
+from helpers_server import server as server  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 

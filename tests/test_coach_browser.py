@@ -243,6 +243,7 @@ def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_bel
 def test_a_token_that_comes_late_is_nobody_elses(visit: Visit) -> None:
     """Somebody else signs in while the token of the one before is still on its way: nothing is asked with that one any more."""
     before, after = (sign(visit.site.key, add_supplier(visit.server, name=name)) for name in ("Rosewood", "Blue Barn"))
+    visit.site.supplier = add_supplier(visit.server)  # whom the page itself asks for, before the two
     page = visit.page("/")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.headers["authorization"]) if "/api/coach" in request.url else None)

@@ -173,12 +173,22 @@ class UnknownOutcomeError(Exception):
     """The conversation broke after the message was begun: whether it was taken cannot be known from here."""
 
 
+class _Client(aiosmtplib.SMTP):
+    """Closes at once: a server that reads no more, or does not answer the end of TLS, would keep the connection open."""
+
+    def close(self) -> None:
+        transport = self.transport
+        super().close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
 class Session:
     """One connection, used for many messages one after the other."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
-        self._smtp: aiosmtplib.SMTP | None = None
+        self._smtp: _Client | None = None
         self._used = False
 
     async def open(self) -> None:
@@ -191,7 +201,7 @@ class Session:
             return
         server = self._server
         self._used = False
-        self._smtp = aiosmtplib.SMTP(
+        self._smtp = _Client(
             hostname=server.host,
             port=server.port,
             username=server.username,
@@ -301,10 +311,7 @@ class Session:
 
     def _drop(self) -> None:
         if self._smtp is not None:
-            transport = self._smtp.transport
             self._smtp.close()
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()  # what a server that reads no more was still to get would keep the connection open
         self._smtp = None
 
 
