@@ -79,6 +79,17 @@ def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_anew
     assert "team@example.com" in capsys.readouterr().out
 
 
+def test_a_platforms_own_table_of_suppliers_is_none_of_ours(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.database_url
+    with psycopg.connect(settings.database_url) as conn:
+        conn.execute("DROP SCHEMA everafter CASCADE")
+        conn.execute("CREATE TABLE public.suppliers (name text)")
+        conn.execute("INSERT INTO public.suppliers VALUES ('A real one')")
+    assert everafter(monkeypatch, "demo", "--no-serve", "--fresh", *SMALL) == 0
+    with psycopg.connect(settings.database_url) as conn:
+        assert conn.execute("SELECT count(*) FROM public.suppliers").fetchall() == [(1,)]
+
+
 def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,7 +59,8 @@ async def is_demo_or_empty(conn: Connection) -> bool:
 
     Asks only for what every version has.
     """
-    cursor = await conn.execute("SELECT to_regclass('suppliers') IS NULL")
+    # by its whole name: the platform may have a table of that name in a schema of its own
+    cursor = await conn.execute("SELECT to_regclass(%s) IS NULL", [f"{SCHEMA}.suppliers"])
     row = await cursor.fetchone()
     if row and row[0]:
         return True
