@@ -44,6 +44,9 @@ SELECT count(*) FROM fresh
 """
 
 
+_MONTHS_BEING_MADE = 50
+
+
 async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     """Store events that were not stored before; durable when the caller commits. For batches of up to a few thousand.
 
@@ -54,14 +57,29 @@ async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     if frame.is_empty():
         return StoredCounts(0, 0)
     columns = frame.select("supplier_id", "message_id", "type", _as_text("occurred_at"), _as_text("received_at"), "properties")
-    try:
-        cursor = await conn.execute(_STORE, [column.to_list() for column in columns.iter_columns()])
-    except errors.CheckViolation as error:
-        # the row was on its way to events_other when another session attached the partition of its month
-        raise OverloadedError("the month of these events was just being set up; send them again", retry_after=1) from error
-    row = await cursor.fetchone()
-    new = int(row[0]) if row else 0
+    new = await _count_new(conn, _STORE, [column.to_list() for column in columns.iter_columns()])
     return StoredCounts(new, frame.height - new)
+
+
+async def _count_new(conn: Connection, statement: LiteralString, values: list[Any] | None = None) -> int:
+    """Run a statement that stores events: how many were new.
+
+    A row on its way to events_other is refused when another session attaches the partition of its month at that moment; it then
+    goes to that partition. Each refusal needs a month of its own, so a few tries end it.
+    """
+    refusals = 0
+    while True:
+        await conn.execute("SAVEPOINT storing")  # not conn.transaction(): where none is open yet, that would commit
+        try:
+            cursor = await conn.execute(statement, values)
+            row = await cursor.fetchone()
+            await conn.execute("RELEASE SAVEPOINT storing")
+            return int(row[0]) if row else 0
+        except errors.CheckViolation as error:
+            await conn.execute("ROLLBACK TO SAVEPOINT storing")
+            refusals += 1
+            if refusals == _MONTHS_BEING_MADE:
+                raise OverloadedError("the months of these events are just being set up; send them again", retry_after=1) from error
 
 
 def _as_text(name: str) -> pl.Expr:
@@ -81,7 +99,8 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
         " occurred_at timestamptz, received_at timestamptz, properties jsonb) ON COMMIT DELETE ROWS"
     )
     await copy_frame(conn, "incoming_events", frame.select(list(model.STORED_SCHEMA)).with_row_index("position"))
-    cursor = await conn.execute(
+    new = await _count_new(
+        conn,
         """
         WITH incoming AS MATERIALIZED (
           SELECT DISTINCT ON (supplier_id, message_hash) *
@@ -102,11 +121,9 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
           SELECT supplier_id, type, occurred_at, received_at, properties FROM new ORDER BY position
         )
         SELECT count(*) FROM fresh
-        """
+        """,
     )
-    row = await cursor.fetchone()
     await conn.execute("TRUNCATE incoming_events")
-    new = int(row[0]) if row else 0
     return StoredCounts(new, frame.height - new)
 
 
