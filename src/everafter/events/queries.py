@@ -1,10 +1,11 @@
 """Writing events exactly once, and reading them back."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, LiteralString
 
 import polars as pl
-from psycopg import errors
+from psycopg import AsyncCursor, errors
 
 from everafter.core.db import Connection, copy_frame
 from everafter.core.errors import OverloadedError
@@ -44,9 +45,6 @@ SELECT count(*) FROM fresh
 """
 
 
-_MONTHS_BEING_MADE = 50
-
-
 async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     """Store events that were not stored before; durable when the caller commits. For batches of up to a few thousand.
 
@@ -57,12 +55,16 @@ async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     if frame.is_empty():
         return StoredCounts(0, 0)
     columns = frame.select("supplier_id", "message_id", "type", _as_text("occurred_at"), _as_text("received_at"), "properties")
-    new = await _count_new(conn, _STORE, [column.to_list() for column in columns.iter_columns()])
+    values = [column.to_list() for column in columns.iter_columns()]
+    new = await _count_new(conn, lambda: conn.execute(_STORE, values))
     return StoredCounts(new, frame.height - new)
 
 
-async def _count_new(conn: Connection, statement: LiteralString, values: list[Any] | None = None) -> int:
-    """Run a statement that stores events: how many were new.
+_MONTHS_BEING_MADE = 50
+
+
+async def _count_new(conn: Connection, store: Callable[[], Awaitable[AsyncCursor[Any]]]) -> int:
+    """How many events `store` found new.
 
     A row on its way to events_other is refused when another session attaches the partition of its month at that moment; it then
     goes to that partition. Each refusal needs a month of its own, so a few tries end it.
@@ -71,8 +73,7 @@ async def _count_new(conn: Connection, statement: LiteralString, values: list[An
     while True:
         await conn.execute("SAVEPOINT storing")  # not conn.transaction(): where none is open yet, that would commit
         try:
-            cursor = await conn.execute(statement, values)
-            row = await cursor.fetchone()
+            row = await (await store()).fetchone()
             await conn.execute("RELEASE SAVEPOINT storing")
             return int(row[0]) if row else 0
         except errors.CheckViolation as error:
@@ -101,7 +102,7 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
     await copy_frame(conn, "incoming_events", frame.select(list(model.STORED_SCHEMA)).with_row_index("position"))
     new = await _count_new(
         conn,
-        """
+        lambda: conn.execute("""
         WITH incoming AS MATERIALIZED (
           SELECT DISTINCT ON (supplier_id, message_hash) *
           FROM (SELECT *, md5(message_id)::uuid AS message_hash FROM incoming_events) AS hashed
@@ -121,7 +122,7 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
           SELECT supplier_id, type, occurred_at, received_at, properties FROM new ORDER BY position
         )
         SELECT count(*) FROM fresh
-        """,
+        """),
     )
     await conn.execute("TRUNCATE incoming_events")
     return StoredCounts(new, frame.height - new)
