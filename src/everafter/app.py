@@ -21,7 +21,7 @@ from everafter.core.db import make_pool
 from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
-from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection
+from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection, refuse_unknown_parameters
 from everafter.events.body import Gate
 from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
@@ -112,6 +112,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
         lifespan=[lifespan],
         state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),
         dependencies={"conn": Provide(provide_connection), "viewer": Provide(provide_viewer)},
+        before_request=refuse_unknown_parameters,
         template_config=template_config(),
         exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,

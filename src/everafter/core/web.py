@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
@@ -16,10 +17,11 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
-from everafter.core.errors import EverafterError, ForbiddenError, UnauthorizedError
+from everafter.core.errors import EverafterError, ForbiddenError, InputError, UnauthorizedError
 
 AnyRequest = Request[Any, Any, State]
 log = logging.getLogger("everafter.web")
@@ -88,6 +90,38 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     PoolClosed: on_database_error,
     Exception: on_unexpected_error,
 }
+
+
+# ── what is asked ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FROM_MAIL = "opened_from_mail"
+"""A handler's option: mail programs put parameters of their own behind its links, and they must open all the same."""
+
+
+async def refuse_unknown_parameters(request: AnyRequest) -> None:
+    """For every request: no misspelt filter makes an API's GET answer a question that nobody asked.
+
+    Not for a POST: its body says what is meant, and clients that collect events add parameters of their own.
+
+    Raises:
+        InputError: a query parameter that this operation does not have; `did_you_mean` has the one that is spelt nearly so.
+    """
+    handler = request.scope["route_handler"]
+    if not request.scope["query_string"] or request.method != "GET" or not request.url.path.startswith("/api/"):
+        return
+    if handler.opt.get(FROM_MAIL):
+        return
+    known = _parameters_of(handler)
+    for name in request.query_params:
+        if name not in known:
+            near = get_close_matches(name[:100], known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}" if known else "it takes none"
+            raise InputError(f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near)
+
+
+def _parameters_of(handler: BaseRouteHandler) -> tuple[str, ...]:
+    declared = handler.parsed_fn_signature.parameters.items()
+    return tuple(p.kwarg_definition.name or name for name, p in declared if isinstance(p.kwarg_definition, QueryParameter))
 
 
 # ── who is calling ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.openapi import problems
-from everafter.core.web import AnyRequest, scope
+from everafter.core.web import FROM_MAIL, AnyRequest, scope
 from everafter.core.zones import find_zone
 from everafter.support.booking import answer_booked, answer_slots, book_call, find_slots, get_call_type
 from everafter.support.changes import cancel_call, record_outcome, reschedule_call
@@ -129,6 +129,7 @@ async def schedule_call(
     summary="The invitation to a call",
     media_type="text/calendar",
     responses=problems(not_found="no such call, or not the token of this call"),
+    opt={FROM_MAIL: True},
 )
 async def get_invitation(
     conn: NamedDependency[Connection],

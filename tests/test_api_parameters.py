@@ -1,0 +1,55 @@
+"""A slip in a filter's name does not answer with everything."""
+
+import uuid
+
+import pytest
+
+from helpers_server import Server
+
+SUPPLIER = str(uuid.uuid4())
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "near"),
+    [
+        (f"/api/events?suplier_id={SUPPLIER}", "no parameter 'suplier_id' here; did you mean supplier_id?", ["supplier_id"]),
+        ("/api/metrics?metric=health_score&till=2026-01-01", "no parameter 'till' here; did you mean until?", ["until"]),
+        ("/api/support/tickets?page=2", "no parameter 'page' here; it takes supplier_id, state, cursor, limit", []),
+        (f"/api/success/milestones/{SUPPLIER}?locale=de", "no parameter 'locale' here; it takes none", []),
+        ("/api/success/advice-effects?%F0%9F%92%8D=1&=2", "no parameter '💍' here; it takes none", []),
+        # what is missing is missing because of the slip, so the slip is what is told
+        (f"/api/support/slots?supplier={SUPPLIER}&type=training", "no parameter 'supplier' here; did you mean", ["supplier_id"]),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_refused_by_name(server: Server, path: str, said: str, near: list[str]) -> None:
+    with server.client("read") as client:
+        answer = client.get(path)
+    assert answer.status_code == 400, answer.text
+    problem = answer.json()
+    assert (problem["code"], problem["did_you_mean"]) == ("invalid", near)
+    assert said in problem["detail"]
+
+
+def test_a_long_name_is_not_repeated_in_full(server: Server) -> None:
+    with server.client("read") as client:
+        answer = client.get("/api/events", params={"x" * 5000: "1"})
+    assert answer.status_code == 400
+    assert len(answer.text) < 1000
+
+
+def test_who_may_not_ask_is_told_that_first(server: Server) -> None:
+    with server.client() as client:
+        assert client.get("/api/events?suplier_id=1").status_code == 401
+
+
+def test_links_that_mail_programs_lengthen_open_and_so_do_pages(server: Server) -> None:
+    with server.client() as client:
+        tried = client.get(f"/api/support/calls/{SUPPLIER}.ics?token=no&utm_source=mail")
+        assert (tried.status_code, tried.json()["code"]) == (404, "not_found"), "the token is what is wrong with it"
+        assert client.get("/sign-in?utm_source=mail").status_code == 200
+
+
+def test_clients_that_collect_events_may_add_their_own(server: Server) -> None:
+    with server.client("ingest") as client:
+        event = {"type": "track", "event": "login", "userId": SUPPLIER, "messageId": "1"}
+        assert client.post("/v1/track?_=1700000000&ver=1.2.3", json=event).status_code == 200
