@@ -93,6 +93,27 @@ def test_told_in_two_parts_is_told_once(database: str) -> None:
     assert {status for status, _ in mail} <= {"replayed", "queued"} and dict(mail)["replayed"] > 0
 
 
+def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(database: str) -> None:
+    anchor = date(2026, 3, 10)
+    world, market = world_and_market(anchor, 60)
+    days = [datetime.combine(anchor - timedelta(days=back), time(6), UTC) for back in (90, 30, 29, 16, 15, 0)]
+    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days, None, lambda _: None))
+    with psycopg.connect(database, options="-c search_path=everafter -c timezone=UTC") as conn:
+        by_coach = "SELECT supplier_id::text, given_on, told, settled_on FROM advice_given WHERE channel = 'coach'"
+        offers = conn.execute(by_coach).fetchall()
+        logins = conn.execute(
+            "SELECT DISTINCT supplier_id::text, (occurred_at + interval '18 hours')::date FROM events WHERE type = 'login'"
+        ).fetchall()
+        counted = conn.execute("SELECT sum(told), sum(untold) FROM advice_effects WHERE vendor_type <> ''").fetchone()
+        all_trades = conn.execute("SELECT sum(told), sum(untold) FROM advice_effects WHERE vendor_type = ''").fetchone()
+    # neither long ago nor today, when the suppliers of the demo's platform have a coach of their own
+    assert {given_on for _, given_on, _, _ in offers} == {day.date() for day in days[1:-1]}
+    assert {(supplier, given_on) for supplier, given_on, _, _ in offers} <= set(logins)
+    assert {told for _, _, told, _ in offers} == {True, False}, "by lot some are not offered"
+    assert all((settled_on == anchor) == (given_on <= anchor - timedelta(days=14)) for _, given_on, _, settled_on in offers)
+    assert counted is not None and counted == all_trades and counted[0] > counted[1] > 0
+
+
 def test_the_plan_judges_weeks_then_days_then_now() -> None:
     world = World(date(2026, 11, 22), 300, 16, 7)
     now = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)

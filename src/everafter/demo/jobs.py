@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import closing
+from datetime import datetime, timedelta
 
-from everafter.core.db import Connection, connection
+from everafter.core.db import Connection, FrameReader, connection
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
+from everafter.demo.coach import OFFERED_DAYS, offer_next_steps
 from everafter.demo.model import Market, World
 from everafter.demo.queries import live_the_past
 from everafter.demo.rules import events_between, month_starts, said_between
@@ -14,6 +16,7 @@ from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
 from everafter.playbook.model import Playbook
 from everafter.pulse.queries import fold_pending
+from everafter.recommendations.jobs import settle_advice
 
 _BATCH = 20_000
 
@@ -41,13 +44,18 @@ async def tell(
     """
     summary: RunSummary | None = None
     async with connection(url, autocommit=True) as conn:
-        for place, moment in enumerate(moments):
-            await load(conn, market, world, told_until, moment)
-            told_until = moment
-            if place == len(moments) - 1:
-                await live_the_past(conn)
-            summary = await run_day(url, playbook, moment, replay=place < len(moments) - 1)
-            progress(moment)
+        with closing(await asyncio.to_thread(FrameReader, url)) as reader:
+            for place, moment in enumerate(moments):
+                await load(conn, market, world, told_until, moment)
+                told_until = moment
+                if place == len(moments) - 1:
+                    await live_the_past(conn)
+                summary = await run_day(url, playbook, moment, replay=place < len(moments) - 1)
+                if timedelta() < moments[-1] - moment <= timedelta(days=OFFERED_DAYS):
+                    await offer_next_steps(conn, reader, playbook, market, moment)
+                progress(moment)
+            if moments:
+                await settle_advice(conn, playbook, moments[-1].date())
     return summary
 
 

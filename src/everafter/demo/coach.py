@@ -1,0 +1,49 @@
+"""What the coach offered on past days, so that the demo can show what came of it.
+
+The invented suppliers live their lives whatever they are told: offers make no difference here, and an honest page says so.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from everafter.core.db import Connection, FrameReader
+from everafter.daily.rules import judge
+from everafter.demo.model import Market
+from everafter.onboarding.queries import join_progress, read_progress_of
+from everafter.playbook.model import Playbook
+from everafter.recommendations.couples_rules import describe_couples
+from everafter.recommendations.queries import note_given, read_couples
+from everafter.recommendations.rules import recommend
+from everafter.signals.queries import read_inputs_of
+
+OFFERED_DAYS = 60
+"""So far back the coach was there: as many suppliers as it takes have been offered each thing by then."""
+
+
+async def offer_next_steps(conn: Connection, reader: FrameReader, playbook: Playbook, market: Market, moment: datetime) -> int:
+    """Offer next steps to those who signed in on the day up to `moment`, as their coach would have when they did.
+
+    Args:
+        conn: in autocommit; the events up to `moment` are folded, and none later.
+
+    Returns:
+        How many were offered, or by lot not.
+    """
+    here = pl.col("occurred_at").is_between(moment - timedelta(days=1), moment, closed="left") & (pl.col("type") == "login")
+    ids = market.events.filter(here)["supplier_id"].unique().sort().to_list()
+    if not ids:
+        return 0
+    raw = await read_couples(conn, ids, moment)
+
+    def advise() -> pl.DataFrame:
+        features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
+        inputs = join_progress(read_inputs_of(reader, ids), read_progress_of(reader, playbook, moment, ids))
+        judged = judge(inputs, playbook, moment, features)
+        return recommend(judged, playbook, describe_couples(raw, moment), most=playbook.coach.next_steps)
+
+    advice = await asyncio.to_thread(advise)
+    async with conn.transaction():
+        await note_given(conn, advice, "coach", moment.date())
+    return advice.height
