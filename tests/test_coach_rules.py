@@ -195,6 +195,24 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
     assert say_in(text, facts, "ja") == say_in(text, facts, "en")
 
 
+@pytest.mark.parametrize(
+    ("text", "days", "said"),
+    [
+        ("You were here {d} days ago.", 0, "You were here less than a day ago."),
+        ("You were here {d} days ago.", 1, "You were here 1 day ago."),
+        ("Silent for {d} days; it is in {d} days.", 1, "Silent for 1 day; it is in 1 day."),
+        ("The wedding is in {d} days, and", 0, "The wedding is today, and"),
+        ("in {d} daysies", 0, "in 0 daysies"),
+        ("begin {d} days", 0, "begin 0 days"),
+        ("Seit {d} Tagen still; die Hochzeit ist in {d} Tagen.", 1, "Seit einem Tag still; die Hochzeit ist in einem Tag."),
+        ("Vor {d} Tagen, in {d} Tagen", 0, "Vor weniger als einem Tag, heute"),
+        ("Vor {d} Tagen, in {d} days", 2, "Vor 2 Tagen, in 2 days"),
+    ],
+)
+def test_one_day_and_none_are_said_as_people_do(text: str, days: int, said: str) -> None:
+    assert say_in(text, {"d": days}, "en") == said
+
+
 # ── the tips that ship ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -12,7 +12,7 @@ from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, Celebrated, ShownTip,
 from everafter.core.zones import find_zone
 from everafter.playbook.model import Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
-from everafter.signals.wording import say_value
+from everafter.signals.wording import say, say_value
 
 # ── tips as the gate sees them ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,7 +214,6 @@ def translate(
     return text, default
 
 
-_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 # decimal point, what stands before a percent sign, yes, no, unknown
 _WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
     "en": (".", " ", "yes", "no", "unknown"),
@@ -232,7 +231,7 @@ def say_in(text: str, facts: Mapping[str, Any], language: str) -> str:
     >>> say_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
     '50\\xa0% von 1200'
     """
-    return _PLACE.sub(lambda match: _say_value(match[1], facts.get(match[1]), language), text)
+    return say(text, facts, lambda name, value: _say_value(name, value, language))
 
 
 def _say_value(name: str, value: Any, language: str) -> str:
