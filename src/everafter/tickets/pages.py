@@ -20,7 +20,7 @@ from everafter.playbook.model import Playbook, Support
 from everafter.tickets import desk, page_rules, queries
 from everafter.tickets.hours import judge_tickets
 from everafter.tickets.model import ACTIONS, CLOCK_WORDS, Judged, Ticket
-from everafter.tickets.page_model import CALL_DAYS, MOST_RESOLVED, NO_PRIORITY, NO_TRADE, SHOW_WORDS, Show, View, Week
+from everafter.tickets.page_model import CALL_DAYS, MOST_RESOLVED, NO_PRIORITY, NO_TRADE, SHOW_WORDS, Queue, Show, View, Week
 
 AnyRequest = Request[Any, Any, State]
 
@@ -40,8 +40,12 @@ async def show_support(
     now, view, playbook = datetime.now(UTC), page_rules.parse_view(request.query_params), state.playbook
     zone = ZoneInfo(playbook.support.timezone)
     opened = await queries.list_open(conn, MOST_OPEN)
-    tickets = await asyncio.to_thread(judge_tickets, opened, playbook.support, now)
-    queue = page_rules.make_queue(tickets, view, zone, now)
+
+    def judge() -> tuple[int, Queue, dict[str, Any]]:
+        tickets = judge_tickets(opened, playbook.support, now)
+        return len(tickets), page_rules.make_queue(tickets, view, zone, now), _offers(tickets, view, playbook)
+
+    total, queue, offers = await asyncio.to_thread(judge)  # sorting 20,000 alone takes 56 ms
     weeks = await _weeks(conn, state, zone, now)
     return page(
         request,
@@ -50,7 +54,7 @@ async def show_support(
         may_act=viewer.role != "observer",
         view=view,
         queue=queue,
-        total=len(tickets),
+        total=total,
         capped=len(opened) == MOST_OPEN,
         here=request.url.path + (f"?{page_rules.view_query(view, page=queue.page)}".rstrip("?")),
         coming=await queries.list_coming_calls(conn, now, now + timedelta(days=CALL_DAYS)),
@@ -59,7 +63,7 @@ async def show_support(
         charts=[page_rules.draw_weeks(weeks, width) for width in (640, 360)],
         weeks_said=page_rules.say_weeks(weeks),
         support=playbook.support,
-        **_offers(tickets, view, playbook),
+        **offers,
         **_words(view, zone, now),
     )
 
