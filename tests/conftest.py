@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -16,6 +17,9 @@ from everafter.core.db import migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
 
+# nothing is timed: a machine may have other things to do
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("helpers_pages", "helpers_visit")
 from helpers_server import server as server  # noqa: E402
 

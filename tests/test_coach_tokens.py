@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,6 +30,17 @@ EVERY_ROUTE = (
     ("POST", "/api/coach/celebrations/first_form", {}),
     ("POST", "/api/coach/steps/send_first_form", {}),
 )
+
+
+@dataclass(frozen=True)
+class FromNow:
+    """A moment as a claim, in seconds (or thousandths, ...) of the Unix clock when the test runs."""
+
+    seconds: int
+    times: int = 1
+
+    def said(self) -> int:
+        return (int(time.time()) + self.seconds) * self.times
 
 
 def base64url(data: bytes) -> str:
@@ -62,7 +73,12 @@ def refusal(server: Server, token: str) -> tuple[int, str]:
 def test_a_good_token_opens_the_coach_of_its_supplier_and_of_no_other(server: Server) -> None:
     mine, other = add_supplier(server), add_supplier(server, name="Somebody Else")
     browser = Browser(server, mine)
-    answer = browser.client.get("/api/coach", params={"page": "/", "supplier_id": other, "sub": other})
+    for name in ("supplier_id", "sub"):
+        refused = browser.client.get("/api/coach", params={"page": "/", name: other})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (400, "*")
+        assert refused.headers["cache-control"] == "no-store"
+        assert other not in refused.text and "Somebody" not in refused.text
+    answer = browser.client.get("/api/coach", params={"page": "/"}, headers={"X-Supplier-Id": other})
     assert answer.status_code == 200
     assert answer.json()["supplier"] == {"id": mine, "name": "Rosa Flowers"}
     assert other not in answer.text and "Somebody" not in answer.text
@@ -94,7 +110,7 @@ def test_the_database_holds_nothing_that_signs(server: Server) -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"exp": int(time.time()) - 700, "iat": int(time.time()) - 1300}, "token_expired"),
+        ({"exp": FromNow(-700), "iat": FromNow(-1300)}, "token_expired"),
         ({"aud": "somebody-else"}, "token_audience"),
         ({"aud": []}, "token_audience"),
         ({"aud": None}, "token_claims"),
@@ -107,11 +123,11 @@ def test_the_database_holds_nothing_that_signs(server: Server) -> None:
         ({"exp": "tomorrow"}, "token_claims"),
         ({"exp": True}, "token_claims"),
         ({"exp": 1e300}, "token_lifetime"),
-        ({"exp": int(time.time()) + 3600}, "token_lifetime"),
-        ({"exp": (int(time.time()) + 600) * 1000, "iat": int(time.time()) * 1000}, "token_lifetime"),
-        ({"iat": int(time.time()) + 600, "exp": int(time.time()) + 600}, "token_lifetime"),
-        ({"iat": int(time.time()) + 600, "exp": int(time.time()) + 1200}, "token_early"),
-        ({"nbf": int(time.time()) + 600}, "token_early"),
+        ({"exp": FromNow(3600)}, "token_lifetime"),
+        ({"exp": FromNow(600, 1000), "iat": FromNow(0, 1000)}, "token_lifetime"),
+        ({"iat": FromNow(600), "exp": FromNow(600)}, "token_lifetime"),
+        ({"iat": FromNow(600), "exp": FromNow(1200)}, "token_early"),
+        ({"nbf": FromNow(600)}, "token_early"),
         ({"nbf": "soon"}, "token_claims"),
         ({"iat": 10**400, "exp": 10**400 + 5}, "token_claims"),
         ({"iat": -(10**400), "exp": 5}, "token_claims"),
@@ -120,7 +136,8 @@ def test_the_database_holds_nothing_that_signs(server: Server) -> None:
 )
 def test_a_wrong_claim_is_named(server: Server, changes: dict[str, Any], code: str) -> None:
     supplier = add_supplier(server)
-    said = claims(supplier, **changes)
+    moments = {name: value.said() if isinstance(value, FromNow) else value for name, value in changes.items()}
+    said = claims(supplier, **moments)
     assert refusal(server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, said, server.key("coach"))) == (401, code)
 
 

@@ -21,6 +21,7 @@ from everafter.accounts.keys import create_key
 from everafter.core.db import connection, migrate
 from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
+from helpers_mail import wait_until
 from helpers_server import serving
 
 CRASHES = 3
@@ -96,6 +97,12 @@ def start_senders(base_url: str, key: str, supplier: str) -> list[Sender]:
     return senders
 
 
+def wait_for_more(senders: list[Sender], number: int) -> None:
+    """Until so many more events were acknowledged."""
+    before = sum(len(sender.acknowledged) for sender in senders)
+    wait_until(lambda: sum(len(sender.acknowledged) for sender in senders) >= before + number, 60)
+
+
 def stop_senders(senders: list[Sender]) -> set[str]:
     for sender in senders:
         sender.halt.set()
@@ -124,15 +131,14 @@ def test_crashes_of_the_database_lose_nothing_and_double_nothing(cluster: Cluste
         server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
         senders = start_senders(server.base_url, server.key("ingest"), supplier)
         for _ in range(CRASHES):
-            time.sleep(1.0)
+            wait_for_more(senders, 100)
             cluster.crash()
             time.sleep(0.3)
             cluster.start()
-        time.sleep(1.0)
+        wait_for_more(senders, 100)
         acknowledged = stop_senders(senders)
         server.wait_folded(30)
         found = stored(cluster.url)
-        assert len(acknowledged) > 200
         assert acknowledged <= set(found), "0 acknowledged missing"
         assert len(found) == len(set(found)), "0 twice"
         assert server.sql("SELECT events_total FROM pulse") == [(len(found),)], "and folded once"
@@ -157,16 +163,12 @@ def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
             assert said, "the server did not start"
             said = process.stderr.readline()
         senders = start_senders(said.split(" at ")[1].split()[0], key, supplier)
-        time.sleep(2)
+        wait_until(lambda: sum(len(sender.acknowledged) for sender in senders) > 500, 60)
         process.send_signal(signal.SIGTERM)
-        started = time.monotonic()
         process.wait(30)
-        seconds = time.monotonic() - started
         acknowledged = stop_senders(senders)
-    assert seconds < 20
     assert process.returncode == 0
     found = stored(database)
-    assert len(acknowledged) > 50
     assert acknowledged <= set(found)
     assert len(found) == len(set(found))
     with psycopg.connect(database, options="-c search_path=everafter") as conn:

@@ -51,7 +51,7 @@ def frame(*events: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame([{"row": row, **start, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows, st.integers(0, 30))
 def test_every_row_is_in_one_place_and_slicing_does_not_matter(events: list[dict[str, Any]], cut: int) -> None:
     raw = pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
@@ -64,7 +64,7 @@ def test_every_row_is_in_one_place_and_slicing_does_not_matter(events: list[dict
     assert pl.concat([part.rejects for part in parts]).equals(whole.rejects)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows)
 def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None:
     good = check_events(
@@ -76,7 +76,7 @@ def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None
     assert again.good.equals(good)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows)
 def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> None:
     checked = check_events(
@@ -139,7 +139,7 @@ def test_times_are_read(text: str, moment: datetime | None) -> None:
     assert parse_time(text) == moment
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60) | json_values.map(msgspec.json.encode), st.sampled_from([None, "track", "identify", "group", "page"]))
 def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
     from everafter.core.errors import InputError
@@ -162,7 +162,7 @@ traits = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), traits), max_size=8), st.randoms())
 def test_traits_end_the_same_in_any_order(messages: list[tuple[int, dict[str, Any]]], rng: random.Random) -> None:
     said = [Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day)) for day, given in messages]

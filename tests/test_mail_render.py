@@ -116,7 +116,7 @@ def test_a_hostile_name_stays_a_name() -> None:
     assert len(hostile.text.split("\n\n")) == len(calm.text.split("\n\n")), "a name cannot begin a paragraph"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.text(max_size=400),
     numbers=st.dictionaries(st.sampled_from(NUMBERS), st.none() | st.integers(0, 10**7) | st.floats(0, 10**7)),

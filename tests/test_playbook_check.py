@@ -303,7 +303,7 @@ def mutate(text: str, seed: int) -> str:
     return text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9))
 @example(3841)
 def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: int) -> None:
@@ -321,7 +321,7 @@ def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: i
         assert all(dtype == pl.Boolean for dtype in compiled.dtypes)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60))
 @example("'\n")
 @example("a = '''\n")

@@ -170,7 +170,7 @@ def test_no_value_at_any_key_is_without_an_answer(path: tuple[str, ...]) -> None
         is_followed_or_refused(with_value(path, value))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(ODD)), min_size=2, max_size=6))
 def test_nor_are_several_at_once(slips: list[tuple[tuple[str, ...], str]]) -> None:
     data = tomllib.loads(WHOLE)

@@ -77,14 +77,14 @@ def oracle(row: Row, season: Season, as_of: datetime) -> float:
     return min(1.0, max(season.floor, expected(0) / peak))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.dates(date(2024, 1, 1), date(2030, 12, 31)))
 def test_pace_is_what_the_oracle_says(row: Row, day: date) -> None:
     as_of = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     assert pace_of(row, as_of) == pytest.approx(oracle(row, PLAYBOOK.season, as_of), abs=2e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(rows, min_size=1, max_size=12), st.integers(1, 5))
 def test_slices_of_any_size_give_the_same(many: list[Row], size: int) -> None:
     frame = frame_of(many)

@@ -103,7 +103,7 @@ def _moments() -> st.SearchStrategy[datetime]:
     return st.integers(0, 60 * 24 * 25).map(lambda minutes: at("2026-03-20T00:00") + minutes * MINUTE)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(support=_supports(), one=_moments(), other=_moments(), third=_moments())
 def test_open_time_equals_a_count_of_minutes(support: Support, one: datetime, other: datetime, third: datetime) -> None:
     start, middle, end = sorted((one, other, third))
@@ -193,7 +193,7 @@ _stories = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(support=_supports(), changes=_stories, after=st.integers(0, 60 * 24 * 3), seed=st.integers())
 def test_clocks_equal_a_reading_minute_by_minute(support: Support, changes: list[Change], after: int, seed: int) -> None:
     changes = [Change(at("2026-03-26T08:00"), "opened"), *changes]

@@ -142,7 +142,7 @@ _told = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(told=st.lists(_told, max_size=14), rounds=st.lists(st.integers(0, 70), min_size=1, max_size=8))
 def test_whatever_happens_tasks_are_true(told: list[tuple[str, int, Told]], rounds: list[int]) -> None:
     """After any round: at most one open task a ticket, each for a clock still to be kept; every late ticket has or had its task."""
