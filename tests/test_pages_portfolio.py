@@ -214,13 +214,12 @@ def test_nothing_yet_tells_what_to_do(server: Server, client: httpx.Client) -> N
 
 def test_a_run_under_way_is_not_shown_in_part(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date - 14, now(), 1, now())")
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version) VALUES (current_date, now(), 1)")
+    before = TODAY - timedelta(days=14)
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())", before)
+    server.sql("INSERT INTO runs (run_on, as_of, playbook_version) VALUES (%s, now(), 1)", TODAY)
     page = client.get("/").text
     assert "the daily run is late" in page
-    day_before = server.sql(
-        "SELECT health_score FROM customer_health WHERE calculated_on = current_date - 14 ORDER BY score LIMIT 1"
-    )
+    day_before = server.sql("SELECT health_score FROM customer_health WHERE calculated_on = %s ORDER BY score LIMIT 1", before)
     assert int(file(client)[0]["health_score"]) == day_before[0][0]
 
 
