@@ -85,7 +85,7 @@ WITH day AS (SELECT max(calculated_on) AS day FROM customer_health WHERE calcula
   INSERT INTO customer_health
   SELECT gen_random_uuid(), supplier_id, health_score, risk_level, last_login, feature_adoption_score, client_engagement_score,
     calculated_at, calculated_on + 2, score, login_points, feature_adoption_points, client_activity_points, form_completion_points,
-    journey_performance_points, coverage, pace, main_reason, playbook_version
+    journey_performance_points, coverage, pace, main_reason, playbook_version, vendor_type, plan
   FROM customer_health, day WHERE calculated_on = day
 )
 INSERT INTO churn_risk
