@@ -5,7 +5,9 @@ Its server does what a real one does: it knows who is signed in, signs the coach
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any
 from urllib.parse import quote
@@ -35,16 +37,22 @@ _PAGES = {
     "/account/billing": "Billing",
 }
 
-# What one can do here, and the event it is to Everafter: its name, its properties, what the page says afterwards.
+_MADE: dict[str, Callable[[], str]] = {
+    "(new)": lambda: secrets.token_hex(6),
+    "(in seven months)": lambda: (datetime.now(UTC) + timedelta(days=210)).date().isoformat(),
+}
+
+# What one can do here, and the event it is to Everafter: its name, its properties (some made when it is done), what the page says
+# afterwards.
 _DEEDS: dict[str, tuple[str, dict[str, str], str]] = {
     "import": ("import_clients_started", {}, "Your list of couples is being read."),
     "couple": (
         "client_added",
-        {"client_id": "*", "name": "Noor & Alex", "wedding_date": "2027-06-19"},
+        {"client_id": "(new)", "name": "Noor & Alex", "wedding_date": "(in seven months)"},
         "Noor & Alex are on your books.",
     ),
     "form": ("form_created", {}, "Your form is ready to send."),
-    "invite": ("invite_sent_to_client", {"client_id": "*"}, "The invitation is on its way."),
+    "invite": ("invite_sent_to_client", {"client_id": "(new)"}, "The invitation is on its way."),
     "journey": ("customer_journey_started", {}, "Your journey is running."),
     "automation": ("automation_enabled", {}, "The automation is on."),
     "pay": ("payment_recovered", {}, "Thank you. The payment went through."),
@@ -180,7 +188,7 @@ async def do_something(request: PlatformRequest, state: State, deed: FromPath[st
     if tenant is None or deed not in _DEEDS:
         return _back(request)
     event, properties, _ = _DEEDS[deed]
-    known = {name: secrets.token_hex(6) if value == "*" else value for name, value in properties.items()}
+    known = {name: _MADE[value]() if value in _MADE else value for name, value in properties.items()}
     wiring: Wiring = state.wiring
     async with httpx.AsyncClient(timeout=10) as client:
         answer = await client.post(
