@@ -138,6 +138,41 @@ def test_months_can_be_made_while_events_arrive(database: str) -> None:
     assert count(database, "events") == whole.height
 
 
+@pytest.mark.parametrize("store", [store_events, store_events_in_bulk])
+def test_an_event_that_meets_its_month_being_made_goes_there(database: str, store: Any) -> None:
+    """It waits on its way to events_other; when the month is there it is refused, and stored at a second try, once."""
+    late = frame(10).with_columns(pl.lit(datetime(2026, 3, 10, tzinfo=UTC)).cast(model.TIME).alias("occurred_at"))
+
+    async def wait_for_lock(conn: Connection) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                cursor = await conn.execute(
+                    "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'events_other'::regclass"
+                    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                )
+                if await cursor.fetchone():
+                    return
+                await asyncio.sleep(0.02)
+
+    async def run() -> None:
+        async with (
+            connection(database, autocommit=True) as looking,
+            connection(database) as making,
+            connection(database) as writing,
+        ):
+            await writing.execute("INSERT INTO suppressions (email, topic, reason) VALUES ('a@example.org', '*', 'earlier')")
+            await making.execute("SELECT ensure_event_month('2026-03-01')")
+            storing = asyncio.create_task(store(writing, late))
+            await wait_for_lock(looking)
+            await making.commit()
+            assert (await storing).new == 10
+
+    asyncio.run(run())
+    assert count(database, "events_2026_03") == count(database, "event_ids") == count(database, "events_pending") == 10
+    assert count(database, "events_other") == 0
+    assert count(database, "suppressions") == 1, "what the transaction did before stands"
+
+
 # ── the loops ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

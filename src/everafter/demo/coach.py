@@ -13,13 +13,14 @@ from everafter.daily.rules import judge
 from everafter.demo.model import Market
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
+from everafter.pulse.queries import get_feature_ids
 from everafter.recommendations.couples_rules import describe_couples
 from everafter.recommendations.queries import note_given, read_couples
 from everafter.recommendations.rules import recommend
 from everafter.signals.queries import read_inputs_of
 
 OFFERED_DAYS = 60
-"""So far back the coach was there: as many suppliers as it takes have been offered each thing by then."""
+"""For so many days up to now the coach was there."""
 
 
 async def offer_next_steps(conn: Connection, reader: FrameReader, playbook: Playbook, market: Market, moment: datetime) -> int:
@@ -35,10 +36,9 @@ async def offer_next_steps(conn: Connection, reader: FrameReader, playbook: Play
     ids = market.events.filter(here)["supplier_id"].unique().sort().to_list()
     if not ids:
         return 0
-    raw = await read_couples(conn, ids, moment)
+    raw, features = await read_couples(conn, ids, moment), await get_feature_ids(conn)
 
     def advise() -> pl.DataFrame:
-        features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
         inputs = join_progress(read_inputs_of(reader, ids), read_progress_of(reader, playbook, moment, ids))
         judged = judge(inputs, playbook, moment, features)
         return recommend(judged, playbook, describe_couples(raw, moment), most=playbook.coach.next_steps)

@@ -102,7 +102,7 @@ REJECTS_DAYS = 90
 async def prepare_months(pool: Pool) -> None:
     """Make the partitions of this month and the next before the first event comes; without a database `tend` does it later.
 
-    A partition that is attached while a row is on its way to events_other makes that insert fail.
+    A partition that is attached while a row is on its way to events_other makes that insert be tried again.
     """
     try:
         async with pool.connection() as conn:
