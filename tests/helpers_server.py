@@ -66,7 +66,7 @@ def serving(settings: Settings) -> Generator[Server]:
     assert settings.database_url
     app = create_app(settings, settings.database_url)
     listener = socket.create_server(("127.0.0.1", 0))
-    uvicorn_server = make_server(app)
+    uvicorn_server = make_server(app, settings.limits)
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 15

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -16,10 +17,16 @@ from litestar import Litestar
 from rich.console import Console
 
 from everafter.app import create_app
+from everafter.core.connections import guard
 from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
+from everafter.core.limits import Limits
 from everafter.core.settings import DEFAULT_BASE_URL, load_settings
 
+log = logging.getLogger("everafter.server")
+
+_OTHER_FILES = 200
+"""Files besides connections: the database's, the program's own, and those of children."""
 STOP_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
 """Longer than proxies keep a connection (a minute, as a rule): of two hundred busy clients some lost an answer when it was 5."""
@@ -34,6 +41,7 @@ def register(app: typer.Typer) -> None:
         """Serve the API, the dashboard and the coach; brings the schema up to date first."""
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         logging.getLogger("everafter").setLevel(logging.INFO)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each bad request would be a flood
         # uvicorn sends itself the signal again once it has stopped; without a handler that would end the process before the
         # embedded PostgreSQL is stopped too
         signal.signal(signal.SIGTERM, _end)
@@ -50,7 +58,7 @@ def register(app: typer.Typer) -> None:
             # What stands from the start is never looked through again: a full collection took 54 ms of every request then in hand.
             gc.collect()
             gc.freeze()
-            make_server(application).run(sockets=[listener])
+            make_server(application, fitting(settings.limits)).run(sockets=[listener])
 
 
 def _end(*_: object) -> None:
@@ -78,13 +86,37 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(application: Litestar) -> uvicorn.Server:
+def fitting(limits: Limits) -> Limits:
+    """The limits, with no more connections than this process may have files open.
+
+    Raises the soft limit as far as is needed and allowed.
+    """
+    needed = limits.connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return limits
+    most = max(soft - _OTHER_FILES, soft // 2)
+    log.warning(
+        "only %d files may be open, so at most %d connections are served; raise LimitNOFILE to %d",
+        soft, most, needed,
+    )  # fmt: skip
+    return replace(limits, connections=most)
+
+
+def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.Server:
     """A uvicorn server for the application; SIGTERM lets requests in hand finish, for `STOP_SECONDS` at most."""
+    limits = limits or Limits()
     return uvicorn.Server(
         uvicorn.Config(
             application,
             loop="uvloop",
-            http="httptools",
+            http=guard(limits),
+            forwarded_allow_ips=[str(network) for network in limits.trusted_proxies],
             ws="none",
             lifespan="on",
             log_config=None,

@@ -4,11 +4,12 @@ import contextlib
 import os
 import secrets
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from everafter.core.errors import SettingsError
+from everafter.core.limits import LOOPBACK, Limits, read_count, read_networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Settings:
     smtp_url: `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays in the outbox.
     base_url: how the outside reaches this server; links in mail begin with it.
     secret: key for signed links and tokens.
+    limits: what callers may use of the server.
     """
 
     database_url: str | None
@@ -29,6 +31,7 @@ class Settings:
     smtp_url: str | None
     base_url: str
     secret: str
+    limits: Limits = field(default_factory=Limits)
 
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
@@ -39,6 +42,11 @@ SETTING_NAMES = (
     "EVERAFTER_SMTP_URL",
     "EVERAFTER_BASE_URL",
     "EVERAFTER_SECRET",
+    "EVERAFTER_TRUSTED_PROXIES",
+    "EVERAFTER_MAX_CONNECTIONS",
+    "EVERAFTER_MAX_CONNECTIONS_PER_ADDRESS",
+    "EVERAFTER_KEY_RATE",
+    "EVERAFTER_ADDRESS_RATE",
 )
 
 
@@ -64,6 +72,23 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
         smtp_url=smtp_url,
         base_url=base_url,
         secret=_value(source, "EVERAFTER_SECRET") or _generated_secret(data),
+        limits=_read_limits(source),
+    )
+
+
+def _read_limits(env: dict[str, str]) -> Limits:
+    def count(name: str, default: int, least: int) -> int:
+        text = _value(env, name)
+        return default if text is None else read_count(text, name, least)
+
+    usual = Limits()
+    proxies = _value(env, "EVERAFTER_TRUSTED_PROXIES")
+    return Limits(
+        connections=count("EVERAFTER_MAX_CONNECTIONS", usual.connections, 8),
+        connections_per_address=count("EVERAFTER_MAX_CONNECTIONS_PER_ADDRESS", usual.connections_per_address, 1),
+        key_rate=count("EVERAFTER_KEY_RATE", usual.key_rate, 0),
+        address_rate=count("EVERAFTER_ADDRESS_RATE", usual.address_rate, 0),
+        trusted_proxies=(LOOPBACK if proxies is None else read_networks(proxies, "EVERAFTER_TRUSTED_PROXIES")),
     )
 
 
