@@ -58,6 +58,16 @@ def template(server_url: str) -> str:
 @pytest.fixture
 def database(server_url: str, template: str) -> Iterator[str]:
     """The URL of a fresh, migrated, empty database."""
+    yield from _clone(server_url, template)
+
+
+@pytest.fixture(scope="module")
+def module_database(server_url: str, template: str) -> Iterator[str]:
+    """The same, for all tests of a module that only look at what its fixtures put there."""
+    yield from _clone(server_url, template)
+
+
+def _clone(server_url: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
@@ -69,9 +79,19 @@ def database(server_url: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def settings(database: str, tmp_path: Path) -> Settings:
     """Settings over that database, with no mail server."""
+    return _settings(database, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_settings(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The same over the module's database."""
+    return _settings(module_database, tmp_path_factory.mktemp("data"))
+
+
+def _settings(database: str, data: Path) -> Settings:
     return Settings(
         database_url=database,
-        data=tmp_path,
+        data=data,
         playbook=None,
         smtp_url=None,
         base_url="http://testserver",

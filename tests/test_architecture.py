@@ -30,8 +30,14 @@ WEB = {
 FACES = ("api", "pages", "commands")
 
 # What a pure module may import from elsewhere: errors to raise, words to say, the names of the time zones.
-PURE_CORE = {"everafter.core.errors", "everafter.core.words", "everafter.core.zones"}
-PURE_THIRD = {"polars", "numpy", "msgspec"}
+PURE_CORE = {
+    "everafter.core.errors",
+    "everafter.core.email_address",
+    "everafter.core.texts",
+    "everafter.core.words",
+    "everafter.core.zones",
+}
+PURE_THIRD = {"icalendar", "msgspec", "numpy", "polars"}
 PURE_EXCEPTIONS = {
     # docs/decisions/0013: a message's template is part of the program's text, and rules.py hands it on to pages.
     ("everafter.mail.rules", "everafter.mail.render"),

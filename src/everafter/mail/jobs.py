@@ -21,16 +21,18 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from everafter.core.db import Connection, Pool
+from everafter.core.email_address import read_email
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
-from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, parse_address, render_message, retry_seconds, told
+from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, render_message, retry_seconds, told
 from everafter.mail.smtp import (
     MailServer,
     MailServerError,
     NotHandedError,
+    NotOfferedError,
     RefusedError,
     Session,
     UnknownOutcomeError,
@@ -116,7 +118,7 @@ class _Sender:
             return
         try:
             rendered, message = self._compose(claimed)
-            recipient = parse_address(claimed.to_email)
+            recipient = read_email(claimed.to_email)
         except (RenderError, ValueError) as error:
             reason = f"cannot be made: {error}"
             log.error("message %s cannot be made; `everafter mail show` says why", claimed.id)
@@ -131,6 +133,11 @@ class _Sender:
                 await self._persist(lambda conn: queries.mark_accepted(conn, claimed, reply))
         except RefusedError as refused:
             await self._refused(claimed, refused)
+        except NotOfferedError as error:
+            reason = str(error)
+            log.error("message %s cannot be sent through this mail server; `everafter mail show` says why", claimed.id)
+            self.tally.dead += 1
+            await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
         except NotHandedError as error:
             await self._put_off(claimed, f"the connection was lost before the message was begun: {error}")
         except UnknownOutcomeError as error:
@@ -149,7 +156,7 @@ class _Sender:
         else:
             rendered = render_message(claimed.template, told(claimed), links)
         message = build_message(claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC))
-        return rendered, message.as_bytes()
+        return rendered, message
 
     async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
         """Commit `handing`. Whatever comes instead of it, what was offered to the server is taken back."""

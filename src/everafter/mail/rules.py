@@ -8,17 +8,15 @@ import hashlib
 import hmac
 import re
 import uuid
-from email.errors import MessageError
-from email.headerregistry import Address
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from everafter.certificates.rules import certificate_url
+from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
 from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
 from everafter.mail.render import render_message as render_message
-from everafter.mail.words import clean_text
 
 Step = Literal["sender", "recipient", "data"]
 Verdict = Literal["defer", "dead", "bad_address"]
@@ -80,25 +78,6 @@ def message_id(row: uuid.UUID, sender: str) -> str:
     return f"<{row}@{sender.rpartition('@')[2]}>"
 
 
-def parse_address(email: str, name: str = "") -> Address:
-    """An address as a header and an envelope can carry it; a domain beyond ASCII is put into its IDNA form.
-
-    Raises:
-        ValueError: not an address, or one whose local part is beyond ASCII.
-    """
-    local, _, domain = email.strip().rpartition("@")
-    if not local or not domain or clean_text(email.strip()) != email.strip():
-        raise ValueError(f"not an e-mail address: {clean_text(email)!r}")
-    try:
-        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode()
-        address = Address(display_name=clean_text(name, 100), addr_spec=f"{local}@{ascii_domain}")
-    except (MessageError, ValueError, IndexError) as error:
-        raise ValueError(f"not an e-mail address: {clean_text(email)!r} ({error})") from error
-    if address.addr_spec != f"{local}@{ascii_domain}" or " " in address.addr_spec:
-        raise ValueError(f"not an e-mail address: {clean_text(email)!r}")
-    return address
-
-
 def url_options(smtp_url: str) -> dict[str, str]:
     """What stands after the question mark of EVERAFTER_SMTP_URL.
 
@@ -113,7 +92,7 @@ def url_options(smtp_url: str) -> dict[str, str]:
     return options
 
 
-def sender_of(smtp_url: str | None, base_url: str) -> Address:
+def sender_of(smtp_url: str | None, base_url: str) -> EmailAddress:
     """Who mail is from: as EVERAFTER_SMTP_URL names it, else `success@` the host that links lead to.
 
     Raises:
@@ -122,10 +101,10 @@ def sender_of(smtp_url: str | None, base_url: str) -> Address:
     named = url_options(smtp_url).get("from") if smtp_url else None
     if not named:
         host = urlsplit(base_url).hostname or "localhost"
-        return parse_address(f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team")
+        return read_email(f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team")
     match = _NAMED_ADDRESS.fullmatch(named)
     try:
-        return parse_address(match[2], match[1].strip('"')) if match else parse_address(named)
+        return read_email(match[2], match[1].strip('"')) if match else read_email(named)
     except ValueError as error:
         raise SettingsError(f"EVERAFTER_SMTP_URL: from={named!r}: {error}") from error
 
@@ -145,7 +124,7 @@ def app_of(smtp_url: str | None) -> str | None:
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: Address) -> Links:
+def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAddress) -> Links:
     """Where a message's button and footer lead, and who signs it. Transactional mail has no way to unsubscribe."""
     unsubscribe = f"{base_url}/u/{one_click_token(secret, key)}" if topic == "success" else None
     return Links(

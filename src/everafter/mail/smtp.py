@@ -10,19 +10,26 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import EmailPolicy
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
+from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
+from everafter.mail.mime import (
+    address_header,
+    attachment,
+    check_bytes,
+    literal_header,
+    multipart,
+    text_header,
+    text_part,
+)
 from everafter.mail.model import Claim, Links, Rendered
-from everafter.mail.rules import Step, app_of, message_id, parse_address, sender_of, url_options
+from everafter.mail.rules import Step, app_of, message_id, sender_of, url_options
 from everafter.mail.words import clean_text
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
@@ -44,7 +51,7 @@ class MailServer:
     port: int
     username: str | None
     password: str | None
-    sender: Address
+    sender: EmailAddress
     app: str | None
     lease_seconds: float
     timeout_seconds: float
@@ -97,48 +104,46 @@ def _is_loopback(host: str) -> bool:
 # ── the message ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Policy(EmailPolicy):
-    """SMTP's policy, but long addresses stay as they are: folded by the library, `List-Unsubscribe` becomes an encoded word,
-    which no mail program takes for a link."""
-
-    def fold(self, name: str, value: str) -> str:
-        if name.lower() in _VERBATIM:
-            return f"{name}: {value}{self.linesep}"
-        return super().fold(name, value)
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        if name.lower() in _VERBATIM:
-            return self.fold(name, value).encode("ascii")
-        return super().fold_binary(name, value)
-
-
-_VERBATIM = {"list-unsubscribe", "message-id"}
-_POLICY = _Policy(linesep="\r\n")
-
-
-def build_message(claimed: Claim, rendered: Rendered, links: Links, sender: Address, at: dt.datetime) -> EmailMessage:
+def build_message(
+    claimed: Claim,
+    rendered: Rendered,
+    links: Links,
+    sender: EmailAddress,
+    at: dt.datetime,
+) -> bytes:
     """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`), one-click headers.
 
     Raises:
-        ValueError: the recipient is not an address.
+        ValueError: the recipient is not an address, or the bytes would be read as another message than this.
     """
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = sender
-    message["To"] = parse_address(claimed.to_email, claimed.to_name)
-    message["Subject"] = clean_text(rendered.subject)
-    message["Date"] = format_datetime(at)
-    message["Message-ID"] = message_id(claimed.id, sender.addr_spec)
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Auto-Response-Suppress"] = "All"
+    recipient = read_email(claimed.to_email, claimed.to_name)
+    headers = [
+        address_header("From", sender),
+        address_header("To", recipient),
+        text_header("Subject", clean_text(rendered.subject)),
+        text_header("Date", format_datetime(at)),
+        literal_header("Message-ID", message_id(claimed.id, sender.addr_spec)),
+        literal_header("Auto-Submitted", "auto-generated"),
+        literal_header("X-Auto-Response-Suppress", "All"),
+    ]
     if links.unsubscribe:
-        message["List-Unsubscribe"] = f"<{links.unsubscribe}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(rendered.text, cte="quoted-printable")
-    message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
-    if isinstance(ics := claimed.facts.get("ics"), str):
-        message.add_alternative(ics, subtype="calendar", params={"method": _method(ics)}, cte="quoted-printable")
-        message.add_attachment(ics.encode(), maintype="application", subtype="ics", filename="invite.ics")
-    return message
+        headers += [
+            literal_header("List-Unsubscribe", f"<{links.unsubscribe}>"),
+            literal_header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ]
+    headers.append(literal_header("MIME-Version", "1.0"))
+    parts = [text_part(rendered.text), text_part(rendered.html, "html")]
+    ics = claimed.facts.get("ics")
+    if not isinstance(ics, str):
+        whole = multipart("alternative", f"a{claimed.id.hex}", parts, *headers)
+    else:
+        parts.append(text_part(ics, "calendar", method=_method(ics)))
+        inner = multipart("alternative", f"a{claimed.id.hex}", parts)
+        file = attachment(ics.encode("utf-8", "replace"), "application/ics", "invite.ics")
+        whole = multipart("mixed", f"m{claimed.id.hex}", [inner, file], *headers)
+    raw = whole.write()
+    check_bytes(raw, whole, sender, recipient)
+    return raw
 
 
 def _method(ics: str) -> str:
@@ -163,6 +168,10 @@ class RefusedError(Exception):
         super().__init__(f"{code} {text}")
         self.step: Step = step
         self.code, self.text = code, text
+
+
+class NotOfferedError(Exception):
+    """The mail server cannot carry this message at all: it was not offered."""
 
 
 class NotHandedError(Exception):
@@ -219,29 +228,34 @@ class Session:
             self._drop()
             raise MailServerError(f"the mail server at {server.place} cannot be used: {_one_line(error)}") from error
 
-    async def offer(self, recipient: Address) -> None:
+    async def offer(self, recipient: EmailAddress) -> None:
         """MAIL and RCPT. A connection that went stale between two messages is opened anew, once.
 
         Raises:
-            MailServerError: no connection could be had. RefusedError, NotHandedError: as their names say.
+            MailServerError: no connection could be had. NotOfferedError, RefusedError, NotHandedError: as their names say.
         """
         await self.open()
+        if recipient.needs_smtputf8 and not self._offers_smtputf8():
+            raise NotOfferedError(
+                f"the mail server at {self._server.place} does not offer SMTPUTF8,"
+                f" without which nothing can be sent to {recipient.addr_spec}"
+            )
         try:
-            await self._mail()
+            await self._mail(recipient)
         except NotHandedError:
             if not self._used:
                 raise
             self._drop()
             await self.open()
-            await self._mail()
+            await self._mail(recipient)
         except RefusedError as refused:
             if refused.code != 421 or not self._used:
                 raise
             self._drop()  # 421 to a connection that had been idle or had sent its quota: a new one may do
             await self.open()
-            await self._mail()
+            await self._mail(recipient)
         self._used = True
-        await self._say("recipient", lambda smtp: smtp.rcpt(recipient.addr_spec))
+        await self._say("recipient", lambda smtp: _command(smtp, b"RCPT TO:", recipient, {250, 251}))
 
     async def hand_over(self, message: bytes) -> str:
         """DATA and the message.
@@ -293,8 +307,13 @@ class Session:
             pass
         self._drop()
 
-    async def _mail(self) -> None:
-        await self._say("sender", lambda smtp: smtp.mail(self._server.sender.addr_spec))
+    def _offers_smtputf8(self) -> bool:
+        return self._smtp is not None and self._smtp.supports_extension("smtputf8")
+
+    async def _mail(self, recipient: EmailAddress) -> None:
+        sender = self._server.sender
+        more = b" SMTPUTF8" if recipient.needs_smtputf8 or sender.needs_smtputf8 else b""
+        await self._say("sender", lambda smtp: _command(smtp, b"MAIL FROM:", sender, {250}, more))
 
     async def _say(self, step: Step, command: Callable[[aiosmtplib.SMTP], Awaitable[object]]) -> None:
         assert self._smtp is not None  # noqa: S101 open() came before
@@ -315,10 +334,17 @@ class Session:
         self._smtp = None
 
 
-def _own_name(sender: Address) -> str:
+def _own_name(sender: EmailAddress) -> str:
     """The name to greet with. Asking the resolver for one can hang where there is none, so the sender's domain stands in."""
     name = socket.gethostname()
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else sender.domain
+
+
+async def _command(smtp: aiosmtplib.SMTP, verb: bytes, address: EmailAddress, good: set[int], more: bytes = b"") -> None:
+    """MAIL or RCPT. The library would take the address apart and put it together in its own way."""
+    response = await smtp.execute_command(verb + f"<{address.addr_spec}>".encode() + more)
+    if response.code not in good:
+        raise SMTPResponseException(response.code, response.message)
 
 
 async def _begin_data(smtp: aiosmtplib.SMTP) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from everafter.core.texts import clean_line
 from everafter.core.zones import find_zone
 from everafter.mail.model import RenderError
 from everafter.signals.model import SIGNAL_SCHEMA
@@ -58,13 +58,8 @@ def trade(vendor_type: object) -> Trade:
 
 
 def clean_text(value: str, longest: int = _LONGEST_TEXT) -> str:
-    """`value` on one line: control, format (bidi overrides too) and line-breaking characters become one space, then it is cut.
-
-    What is left cannot begin a header, a paragraph or a hidden change of direction.
-    """
-    kept = "".join(" " if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char for char in value)
-    flat = " ".join(kept.split())
-    return flat if len(flat) <= longest else flat[: longest - 1].rstrip() + "…"
+    """`value` as `clean_line` makes it: what is left cannot begin a header, a paragraph or a hidden change of direction."""
+    return clean_line(value, longest)
 
 
 def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

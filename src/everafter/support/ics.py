@@ -4,14 +4,18 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
-from datetime import datetime
-from urllib.parse import quote, urlsplit
+from datetime import UTC
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from everafter.core.email_address import EmailAddress, EmailError, read_email
+from everafter.core.texts import clean_line, clean_lines
 from everafter.support.model import CALL_TYPES, Call
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+if TYPE_CHECKING:
+    from icalendar import vCalAddress
+
 _SIGNATURE_BYTES = 16
 
 
@@ -24,8 +28,9 @@ def write_invitation(call: Call, host: str) -> str:
     Args:
         host: the domain that makes the UID worldwide unique.
     """
-    method = "CANCEL" if call.cancelled else "REQUEST" if call.supplier_email else "PUBLISH"
-    attendees = [_attendee(call.supplier_name, call.supplier_email, "NEEDS-ACTION")] if call.supplier_email else []
+    invited = _find_address(call.supplier_email)
+    method = "CANCEL" if call.cancelled else "REQUEST" if invited else "PUBLISH"
+    attendees = [_attendee(call.supplier_name, invited, "NEEDS-ACTION")] if invited else []
     said = "\n\n".join(filter(None, (call.topic, call.link and f"Move or cancel this call: {call.link}")))
     summary = f"{_title(call)} with {call.advisor_name}"
     return _write(call, host, method, summary, (call.advisor_name, call.advisor_email), said, attendees)
@@ -37,9 +42,10 @@ def write_advisor_invitation(call: Call, host: str, organizer: tuple[str, str]) 
     Args:
         organizer: name and address of who sends it.
     """
-    attendees = [_attendee(call.advisor_name, call.advisor_email, "ACCEPTED")]
-    if call.supplier_email:
-        attendees.append(_attendee(call.supplier_name, call.supplier_email, "NEEDS-ACTION"))
+    own, invited = _find_address(call.advisor_email), _find_address(call.supplier_email)
+    attendees = [_attendee(call.advisor_name, own, "ACCEPTED")] if own else []
+    if invited:
+        attendees.append(_attendee(call.supplier_name, invited, "NEEDS-ACTION"))
     summary = f"{_title(call)} with {call.supplier_name or call.supplier_email or 'a supplier'}"
     return _write(call, host, "CANCEL" if call.cancelled else "REQUEST", summary, organizer, call.topic or "", attendees)
 
@@ -49,36 +55,63 @@ def _title(call: Call) -> str:
 
 
 def _write(
-    call: Call, host: str, method: str, summary: str, organizer: tuple[str, str], description: str, attendees: list[str]
+    call: Call,
+    host: str,
+    method: str,
+    summary: str,
+    organizer: tuple[str, str],
+    description: str,
+    attendees: list["vCalAddress"],
 ) -> str:
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        "PRODID:-//Everafter//Calls//EN",
-        "CALSCALE:GREGORIAN",
-        f"METHOD:{method}",
-        "BEGIN:VEVENT",
-        f"UID:{call.id}@{host}",
-        f"DTSTAMP:{_stamp(call.changed_at or call.created_at)}",
-        f"SEQUENCE:{call.sequence}",
-        f"DTSTART:{_stamp(call.starts_at)}",
-        f"DTEND:{_stamp(call.ends_at)}",
-        f"SUMMARY:{_text(summary)}",
-        f"ORGANIZER;CN={_parameter(organizer[0])}:{_mailto(organizer[1])}",
-        *([f"DESCRIPTION:{_text(description)}"] if description else []),
-        *attendees,
-        f"STATUS:{'CANCELLED' if call.cancelled else 'CONFIRMED'}",
-        f"TRANSP:{'TRANSPARENT' if call.cancelled else 'OPAQUE'}",
-        "END:VEVENT",
-        "END:VCALENDAR",
-    ]
-    return "".join(_fold(line) + "\r\n" for line in lines)
+    from icalendar import Calendar, Event  # few commands write a calendar
+
+    calendar, event = Calendar(), Event()
+    calendar.add("version", "2.0")
+    calendar.add("prodid", "-//Everafter//Calls//EN")
+    calendar.add("calscale", "GREGORIAN")
+    calendar.add("method", method)
+    event.add("uid", f"{call.id}@{host}")
+    event.add("dtstamp", (call.changed_at or call.created_at).astimezone(UTC))
+    event.add("sequence", call.sequence)
+    event.add("dtstart", call.starts_at.astimezone(UTC))
+    event.add("dtend", call.ends_at.astimezone(UTC))
+    event.add("summary", clean_line(summary))
+    if (by := _find_address(organizer[1])) is not None:
+        event.add("organizer", _person(organizer[0], by))
+    if said := clean_lines(description):
+        event.add("description", said)
+    for attendee in attendees:
+        event.add("attendee", attendee)
+    event.add("status", "CANCELLED" if call.cancelled else "CONFIRMED")
+    event.add("transp", "TRANSPARENT" if call.cancelled else "OPAQUE")
+    calendar.add_component(event)
+    return calendar.to_ical(sorted=False).decode()
 
 
-def _attendee(name: str, email: str, answer: str) -> str:
-    wish = "TRUE" if answer == "NEEDS-ACTION" else "FALSE"
-    who = f"ATTENDEE;CN={_parameter(name or email)};CUTYPE=INDIVIDUAL;ROLE=REQ-PARTICIPANT"
-    return f"{who};PARTSTAT={answer};RSVP={wish}:{_mailto(email)}"
+def _attendee(name: str, address: EmailAddress, answer: str) -> "vCalAddress":
+    person = _person(name or address.addr_spec, address)
+    person.params["CUTYPE"] = "INDIVIDUAL"
+    person.params["ROLE"] = "REQ-PARTICIPANT"
+    person.params["PARTSTAT"] = answer
+    person.params["RSVP"] = "TRUE" if answer == "NEEDS-ACTION" else "FALSE"
+    return person
+
+
+def _person(name: str, address: EmailAddress) -> "vCalAddress":
+    """A backslash means nothing in a parameter (RFC 5545, 3.2), but some calendars take it for an escape."""
+    from icalendar import vCalAddress
+
+    person = vCalAddress(address.mailto)
+    person.params["CN"] = clean_line(name).replace("\\", "/") or address.addr_spec
+    return person
+
+
+def _find_address(email: str | None) -> EmailAddress | None:
+    """The address as the envelope has it; null when there is none that mail can go to."""
+    try:
+        return read_email(email) if email else None
+    except EmailError:
+        return None
 
 
 def calendar_host(base_url: str) -> str:
@@ -132,37 +165,3 @@ def _decode(token: str) -> bytes:
 
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _stamp(instant: datetime) -> str:
-    return instant.strftime("%Y%m%dT%H%M%SZ")
-
-
-def _text(value: str) -> str:
-    value = re.sub(r"\r\n?", "\n", value)
-    value = _CONTROL.sub(" ", value).replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
-    return value.replace("\n", "\\n")
-
-
-def _parameter(value: str) -> str:
-    """A quoted parameter; what cannot stand in one is written with carets (RFC 6868)."""
-    value = _CONTROL.sub(" ", re.sub(r"\r\n?", "\n", value))
-    return '"' + value.replace("^", "^^").replace("\n", "^n").replace('"', "^'") + '"'
-
-
-def _mailto(address: str) -> str:
-    return "mailto:" + quote(address, safe="@+!#$&'*/=?_`{|}~.-")
-
-
-def _fold(line: str) -> str:
-    """At most 75 octets a line, never inside a character."""
-    parts: list[str] = []
-    room, part = 75, ""
-    for character in line:
-        size = len(character.encode())
-        if room < size:
-            parts.append(part)
-            room, part = 74, ""
-        part += character
-        room -= size
-    return "\r\n ".join([*parts, part])
