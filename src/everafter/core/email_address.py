@@ -45,6 +45,10 @@ class EmailAddress:
         """The address alone: `info@xn--bcher-kva.example`."""
         return f"{self.local}@{self.domain}"
 
+    def __str__(self) -> str:
+        """For people and logs, not for a header."""
+        return f"{self.display_name} <{self.addr_spec}>" if self.display_name else self.addr_spec
+
     @property
     def needs_smtputf8(self) -> bool:
         """Whether only a mail server with SMTPUTF8 (RFC 6531) can take it."""
