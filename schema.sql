@@ -357,7 +357,8 @@ CREATE TABLE everafter.rejects (
     reason text NOT NULL,
     supplier_id text,
     message_id text,
-    payload jsonb
+    payload jsonb,
+    external_id text
 );
 
 ALTER TABLE everafter.rejects ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -438,9 +439,12 @@ CREATE TABLE everafter.suppliers (
     trait_times jsonb DEFAULT '{}'::jsonb NOT NULL,
     added_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    external_id text,
     CONSTRAINT suppliers_client_limit_check CHECK ((client_limit >= 0)),
     CONSTRAINT suppliers_mrr_minor_check CHECK ((mrr_minor >= 0))
 );
+
+COMMENT ON COLUMN everafter.suppliers.external_id IS 'the platform''s own id, as it came; null: the platform names this supplier by its UUID';
 
 CREATE TABLE everafter.support_interactions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

@@ -33,6 +33,7 @@ FACES = ("api", "pages", "commands")
 PURE_CORE = {
     "everafter.core.errors",
     "everafter.core.email_address",
+    "everafter.core.ids",
     "everafter.core.texts",
     "everafter.core.words",
     "everafter.core.zones",

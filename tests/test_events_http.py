@@ -165,7 +165,8 @@ def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: st
         deep = [deep]
     bad: list[tuple[Any, str]] = [
         ({**track(supplier), "userId": None}, "no_supplier"),
-        (track("not-a-uuid"), "not_a_supplier_id"),
+        (track("x" * 201), "not_a_supplier_id"),
+        ({**track(supplier), "userId": True}, "not_a_supplier_id"),
         (track(str(uuid.uuid4())), "unknown_supplier"),
         ({**track(supplier), "messageId": "x" * 201}, "bad_message_id"),
         ({**track(supplier), "messageId": "a\0b"}, "bad_message_id"),
@@ -199,7 +200,7 @@ def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: st
     assert answer.json()["accepted"] == 2
     assert codes(answer) == [(index, code) for index, (_, code) in enumerate(bad, start=1)]
     assert answer.json()["rejected"][1]["messageId"] == bad[1][0]["messageId"]
-    assert "property form_id is missing" in answer.json()["rejected"][13]["message"]
+    assert "property form_id is missing" in answer.json()["rejected"][14]["message"]
     kept = server.sql("SELECT code FROM rejects ORDER BY id")
     assert sorted(code for (code,) in kept) == sorted(code for _, code in bad if code != "unreadable")
     server.wait_folded()
@@ -283,7 +284,7 @@ def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
 
 def test_reading_back(server: Server, supplier: str, key: str) -> None:
     post(server, key, {"batch": [track(supplier, timestamp=f"2026-01-{day:02}T00:00:00Z") for day in range(1, 8)]})
-    post(server, key, batch(track(supplier, "client_active"), track("nobody")))
+    post(server, key, batch(track(supplier, "client_active"), track("no\nbody")))
     server.wait_folded()
     with server.client("read") as client:
         seen, cursor = [], None

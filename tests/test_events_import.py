@@ -21,6 +21,7 @@ from everafter.core.settings import Settings
 from everafter.events.files import LINE, Source
 
 SUPPLIER, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
+NO_ID = "x" * 201
 EVENTS_HEADER = "message_id,supplier_id,type,occurred_at,properties"
 SUPPLIERS_HEADER = "id,name,email,vendor_type,plan,country,timezone,mrr_minor,client_limit,created_on"
 SUPPLIERS = f"{SUPPLIERS_HEADER}\n{SUPPLIER},Ann,ann@example.com,dj,pro,GB,Europe/London,2900,40,2025-05-11\n"
@@ -155,7 +156,7 @@ def test_bad_rows_are_named_by_line_and_the_others_kept(cli: Cli, folder: Path) 
         f'b-3,{SUPPLIER},form_sent,2026-02-01T10:00:00Z,"{{""client_id"":""c',
         f"b-4,{good}",
         f'b-5,{SUPPLIER},client_active,2026-02-01T10:00:00Z,"{{""client_id"":""c1"",\n""note"":""two lines""}}"',
-        "b-6,not-a-uuid,login,2026-02-01T10:00:00Z,",
+        f"b-6,{NO_ID},login,2026-02-01T10:00:00Z,",
         f"b-7,{OTHER},login,2026-02-01T10:00:00Z,",
         f"b-8,{SUPPLIER},login,31/01/2026,",
         f"b-9,{SUPPLIER},login,2031-01-01T00:00:00Z,",
@@ -259,7 +260,7 @@ def test_a_missing_path_is_named(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_bad_cell_of_a_supplier_is_named_and_the_row_kept(cli: Cli, folder: Path) -> None:
     (folder / "suppliers.csv").write_text(
-        f"id,name,country,timezone,mrr_minor,style\n{SUPPLIER},Ann,XX,Nowhere,-5,rustic\nx,Bob,,,,\n"
+        f"id,name,country,timezone,mrr_minor,style\n{SUPPLIER},Ann,XX,Nowhere,-5,rustic\n{NO_ID},Bob,,,,\n"
     )
     code, summary = cli.load(folder / "suppliers.csv")
     file = summary["suppliers.csv"]

@@ -7,7 +7,7 @@ import polars as pl
 
 from everafter.demo.calendar import months_before
 from everafter.demo.model import PLANS, Market, World
-from everafter.events.model import REJECT_SCHEMA, STORED_SCHEMA, Checked
+from everafter.events.model import CHECKED_SCHEMA, REJECT_SCHEMA, Checked
 from everafter.suppliers.model import Said
 
 JUDGED_AT = time(6, tzinfo=UTC)
@@ -39,10 +39,13 @@ def events_between(market: Market, after: datetime | None, until: datetime) -> C
     at = market.events["occurred_at"]
     begin = 0 if after is None else int(at.search_sorted(after, side="left"))
     end = int(at.search_sorted(until, side="left"))
-    told = market.events.slice(begin, max(0, end - begin)).with_columns(received_at=pl.col("occurred_at")).with_row_index("row")
-    return Checked(
-        told.select(pl.col("row").cast(pl.Int64), *STORED_SCHEMA).cast({"row": pl.Int64}), pl.DataFrame(schema=REJECT_SCHEMA)
+    told = market.events.slice(begin, max(0, end - begin)).with_row_index("row")
+    told = told.with_columns(
+        pl.col("row").cast(pl.Int64),
+        received_at=pl.col("occurred_at"),
+        external_id=pl.lit(None, pl.String),
     )
+    return Checked(told.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
 def said_between(market: Market, world: World, after: datetime | None, until: datetime) -> list[Said]:

@@ -121,13 +121,14 @@ def _prepare(body: bytes, decode: Decode, received_at: datetime, names: dict[str
     said: list[Said] = []
     bad_traits: list[tuple[int, BadTrait]] = []
     if received.identified:
-        rows = checked.good.select("row", "supplier_id", "occurred_at").iter_rows()
-        places = {row: (supplier_id, at) for row, supplier_id, at in rows}
+        rows = checked.good.select("row", "supplier_id", "occurred_at", "external_id").iter_rows()
+        places = {row: place for row, *place in rows}
         for one in received.identified:
             if one.row not in places:
                 continue
             traits, bad = read_traits(one.traits)
-            said.append(Said(places[one.row][0], traits, places[one.row][1]))
+            supplier_id, at, external_id = places[one.row]
+            said.append(Said(supplier_id, traits, at, external_id))
             bad_traits += [(one.row, trait) for trait in bad]
     return _Prepared(received, checked, said, bad_traits)
 
@@ -254,7 +255,8 @@ class EventPage(msgspec.Struct):
 
 
 class Reject(msgspec.Struct):
-    """Something that was refused. payload: what came, null when it was too large."""
+    """Something that was refused. payload: what came, null when it was too large. supplier_id: as it came; of an event that
+    waits for its supplier its UUID, with the platform's own id as external_id."""
 
     id: int
     received_at: datetime
@@ -262,6 +264,7 @@ class Reject(msgspec.Struct):
     code: str
     reason: str
     supplier_id: str | None
+    external_id: str | None
     message_id: str | None
     payload: Any
 

@@ -11,7 +11,7 @@ from everafter.events.segment import CALLS
 _CALL_SCHEMA = Schema(
     properties={
         "type": Schema(description=f"which call: {', '.join(CALLS)}"),
-        "userId": Schema(description="the supplier's id, a UUID"),
+        "userId": Schema(description="the supplier's id: any text of 1 to 200 characters, or a whole number"),
         "groupId": Schema(description="the supplier's id, when userId is a person in its team"),
         "messageId": Schema(description="makes a repetition harmless"),
         "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),

@@ -8,17 +8,25 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from everafter.core.errors import InputError
+from everafter.core.ids import number_text
+from everafter.events.model import NOT_AN_ID
 
 Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
 # The column of line numbers, under a name that no file's column has: one called "row" is a trait like any other.
 LINE = "line\0"
+# Columns of every kind of file that hold ids, whatever type a Parquet file gives them.
+_IDS = ("id", "supplier_id", "message_id")
+# How pandas writes a column of whole numbers with gaps.
+_WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
+_EXACT_FLOAT32 = 2**24
 # A quote left open would make one row of the rest of the file: a row may span so much and no more.
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
@@ -174,6 +182,7 @@ class Source:
         def flush() -> Chunk:
             data = {name: [row[place] for row in rows] for place, name in enumerate(columns)}
             frame = pl.DataFrame(data, schema=dict.fromkeys(columns, pl.String))
+            frame = frame.with_columns(_whole(frame[name]) for name in _IDS if name in columns)
             chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
             for part in (rows, texts, lines, broken):
                 part.clear()
@@ -201,13 +210,15 @@ class Source:
         try:
             file = pq.ParquetFile(self._file)
             yield list(file.schema_arrow.names)
+            uuids = {field.name for field in file.schema_arrow if _is_uuid(field.type)}
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array
-                text = frame.select(self._as_text(frame[name]) for name in frame.columns)
+                frame = frame.with_columns(_uuid_text(frame[name]) for name in uuids)
+                text = frame.select(self._as_text(_as_id(frame[name]) if name in _IDS else frame[name]) for name in frame.columns)
                 rows = text.with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
                 self.line += frame.height
-                yield Chunk(rows, _as_lines(text))
+                yield Chunk(rows, _as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}") from error
 
@@ -221,6 +232,42 @@ class Source:
             return column.cast(pl.String).fill_null("")
         except pl.exceptions.PolarsError as error:
             raise InputError(f"{self.path}: column {column.name} of type {column.dtype} cannot be read as text") from error
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    """A CSV's column of ids without the ".0", where each of them ends so: pandas made floats of whole numbers."""
+    filled = column.filter(column.str.strip_chars() != "")
+    if filled.is_empty() or not filled.str.contains(_WHOLE_FLOATS).all():
+        return column
+    return column.str.strip_suffix(".0")
+
+
+def _as_id(column: pl.Series) -> pl.Series:
+    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id stands behind
+    `NOT_AN_ID`, so that it costs its row alone.
+    """
+    if column.dtype.is_float():
+        exact = _EXACT_FLOAT32 if column.dtype == pl.Float32 else 2**53
+        texts = [
+            None if value is None or value != value else number_text(value, exact) or f"{NOT_AN_ID}{value}" for value in column
+        ]
+    elif column.dtype.is_decimal():
+        texts = [None if value is None else str(int(value)) if value == int(value) else f"{NOT_AN_ID}{value}" for value in column]
+    elif column.dtype == pl.Boolean:
+        texts = [None if value is None else f"{NOT_AN_ID}{str(value).lower()}" for value in column]
+    else:
+        return column
+    return pl.Series(column.name, texts, dtype=pl.String)
+
+
+def _is_uuid(kind: Any) -> bool:
+    """Whether values are a UUID's sixteen bytes, as DuckDB, Spark and pyarrow write them."""
+    return isinstance(kind, pa.UuidType) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16)
+
+
+def _uuid_text(column: pl.Series) -> pl.Series:
+    texts = [None if value is None else str(UUID(bytes=value)) for value in column]
+    return pl.Series(column.name, texts, dtype=pl.String)
 
 
 def _as_lines(text: pl.DataFrame) -> list[str]:

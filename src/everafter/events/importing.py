@@ -214,17 +214,17 @@ def _raw(
 
 def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple[list[Said], list[tuple[int, str]]]:
     """What the file says of each supplier with a good id, and the cells that cannot be used, by line."""
-    good: dict[int, str] = dict(checked.good.select("row", "supplier_id").iter_rows())
+    good = {row: place for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()}
     said: list[Said] = []
     bad: list[tuple[int, str]] = []
     for row in rows.iter_rows(named=True):
-        supplier_id = good.get(row[LINE])
-        if supplier_id is None:
+        if row[LINE] not in good:
             continue
+        supplier_id, external_id = good[row[LINE]]
         # an empty cell says nothing, so it takes nothing back
         cells = {name: value for name, value in row.items() if name not in {LINE, "id"} and value not in {None, ""}}
         traits, refused = read_traits(cells)
-        said.append(Said(supplier_id, traits, at))
+        said.append(Said(supplier_id, traits, at, external_id))
         bad += [(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
     return said, bad
 

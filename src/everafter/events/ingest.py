@@ -36,7 +36,7 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
         source: where it came from, for the rejects: 'http' or a file's name. Of a file only the events that wait for a
             supplier are kept in the database; the others go to the rejects file, with their lines.
     """
-    born = checked.good.filter(pl.col("type") == "account_created").select("supplier_id", "occurred_at")
+    born = checked.good.filter(pl.col("type") == "account_created").select("supplier_id", "external_id", "occurred_at")
     profiles = fold_said(said, born.iter_rows())
     ids = {profile.supplier_id for profile in profiles}
     known = await list_known(conn, ids.union(checked.good["supplier_id"]))

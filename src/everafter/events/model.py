@@ -52,6 +52,9 @@ WEDDING_YEARS = (1990, 2100)
 
 TIME = pl.Datetime("us", "UTC")
 
+NOT_AN_ID = "\0"
+"""Stands before the text of a value that came as an id and can be none (true, a list, 12.5), so that no check lets it pass."""
+
 RAW_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
     "supplier_id": pl.String(),
@@ -71,8 +74,11 @@ STORED_SCHEMA: dict[str, Any] = {
     "received_at": TIME,
     "properties": pl.String(),
 }
-"""Events as they are stored. supplier_id: a UUID as text; type: null for a message that is only remembered; properties: a JSON
-object as text, null when empty."""
+"""Events as they are stored. supplier_id: a UUID as text (core.ids); type: null for a message that is only remembered;
+properties: a JSON object as text, null when empty."""
+
+CHECKED_SCHEMA: dict[str, Any] = {"row": pl.Int64(), **STORED_SCHEMA, "external_id": pl.String()}
+"""Events that passed the check. external_id: the platform's own id of the supplier, null where it named it by its UUID."""
 
 REJECT_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
@@ -81,13 +87,15 @@ REJECT_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
     "message_id": pl.String(),
     "payload": pl.String(),
+    "external_id": pl.String(),
 }
-"""Events that were refused: why, and what came (JSON text; null when it is no JSON or larger than PROPERTIES_BYTES)."""
+"""Events that were refused: why, and what came (JSON text; null when it is no JSON or larger than PROPERTIES_BYTES).
+supplier_id: a UUID and external_id the platform's own id where the event waits for its supplier; else the text that came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A frame of events after the check: `good` has STORED_SCHEMA and `row`, `rejects` has REJECT_SCHEMA."""
+    """A frame of events after the check: `good` has CHECKED_SCHEMA, `rejects` has REJECT_SCHEMA."""
 
     good: pl.DataFrame
     rejects: pl.DataFrame

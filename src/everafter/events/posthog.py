@@ -56,7 +56,7 @@ def _convert(event: dict[str, Any]) -> dict[str, Any]:
         "type": _CALLS.get(name, "track") if isinstance(name, str) else "track",
         "event": name,
         "messageId": event.get("uuid") or properties.get("$insert_id"),
-        "userId": event.get("distinct_id") or properties.get("distinct_id"),
+        "userId": properties.get("distinct_id") if event.get("distinct_id") in (None, "") else event["distinct_id"],
         "groupId": groups.get(_GROUP) if isinstance(groups, dict) else None,
         "timestamp": event.get("timestamp"),
     }

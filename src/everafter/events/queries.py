@@ -156,12 +156,12 @@ async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -
     """
     if rejects.is_empty():
         return
-    columns = ("code", "reason", "supplier_id", "message_id", "payload")
+    columns = ("code", "reason", "supplier_id", "external_id", "message_id", "payload")
     await conn.execute(
-        "INSERT INTO rejects (source, code, reason, supplier_id, message_id, payload)"
-        " SELECT %s, code, reason, supplier_id, message_id, payload::jsonb"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
-        "   AS came (code, reason, supplier_id, message_id, payload)"
+        "INSERT INTO rejects (source, code, reason, supplier_id, external_id, message_id, payload)"
+        " SELECT %s, code, reason, supplier_id, external_id, message_id, payload::jsonb"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
+        "   AS came (code, reason, supplier_id, external_id, message_id, payload)"
         " WHERE code <> 'unknown_supplier' OR NOT EXISTS (SELECT 1 FROM rejects AS there"
         "   WHERE there.code = 'unknown_supplier' AND there.supplier_id = came.supplier_id"
         "     AND there.message_id = came.message_id)",
@@ -224,12 +224,12 @@ async def list_events(
 async def list_rejects(conn: Connection, code: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
     """What was refused, the latest first, from before an id on."""
     cursor = await conn.execute(
-        "SELECT id, received_at, source, code, reason, supplier_id, message_id, payload FROM rejects"
+        "SELECT id, received_at, source, code, reason, supplier_id, external_id, message_id, payload FROM rejects"
         " WHERE (%(code)s::text IS NULL OR code = %(code)s) AND (%(before)s::bigint IS NULL OR id < %(before)s)"
         " ORDER BY id DESC LIMIT %(limit)s",
         {"code": code, "before": before, "limit": limit},
     )
-    names = ("id", "received_at", "source", "code", "reason", "supplier_id", "message_id", "payload")
+    names = ("id", "received_at", "source", "code", "reason", "supplier_id", "external_id", "message_id", "payload")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 

@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from everafter.core.ids import RULE, read_id, resolve_supplier_ids
 from everafter.events import model
 from everafter.events.model import CANONICAL, Checked, Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _CONTROL = r"[\x00-\x1f\x7f]"
-_CONTROL_PATTERN = re.compile(_CONTROL)
 # A number so long is beyond every reader's range (jsonb would keep it, most JSON libraries would not read it back).
 _ENDLESS_NUMBER = re.compile(r"\d{300}")
 _DECODER = msgspec.json.Decoder()
@@ -39,7 +38,7 @@ def check_events(
         event_names: the playbook's map of the platform's own names onto canonical types.
 
     Returns:
-        good: STORED_SCHEMA with `row` in front, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each event refused,
+        good: CHECKED_SCHEMA, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each event refused,
         with the first thing found wrong. Every row of `raw` is in exactly one of them.
     """
     kinds = raw["type"].str.strip_chars()
@@ -49,21 +48,22 @@ def check_events(
     texts, faults = _read_properties(kinds.to_list(), raw["properties"].to_list())
     frame = raw.select(
         "row",
-        pl.col("supplier_id").str.strip_chars().str.to_lowercase(),
-        "message_id",
+        pl.col("supplier_id").str.strip_chars().alias("named"),
+        pl.col("message_id").str.strip_chars(),
         kinds.alias("type"),
         times,
         pl.lit(received_at).cast(model.TIME).alias("received_at"),
         pl.Series("properties", texts, dtype=pl.String),
         pl.Series("fault", faults, dtype=pl.String),
     )
+    frame = frame.with_columns(resolve_supplier_ids(raw["supplier_id"]))
     frame = frame.with_columns(fault=_first_fault(int((received_at - _EPOCH) / _MICROSECOND)))
     bad = frame["fault"].is_not_null()
     if not bad.any():
         good, rejects = frame, pl.DataFrame(schema=model.REJECT_SCHEMA)
     else:
         good, rejects = frame.filter(~bad), _rejects(raw.filter(bad), frame.filter(bad)["fault"])
-    return Checked(good.select("row", *list(model.STORED_SCHEMA)).with_columns(pl.col("occurred_at").cast(model.TIME)), rejects)
+    return Checked(good.select(list(model.CHECKED_SCHEMA)).with_columns(pl.col("occurred_at").cast(model.TIME)), rejects)
 
 
 def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
@@ -82,10 +82,13 @@ def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
     rejects = unknown.select(
         "row",
         pl.lit("unknown_supplier").alias("code"),
-        pl.format("supplier {} is not known; the event waits until it is", "supplier_id").alias("reason"),
+        pl.format("supplier {} is not known; the event waits until it is", pl.coalesce("external_id", "supplier_id")).alias(
+            "reason"
+        ),
         "supplier_id",
         "message_id",
         pl.Series("payload", [payload.decode() for payload in payloads], dtype=pl.String),
+        "external_id",
     )
     return Checked(checked.good.filter(is_known), pl.concat([checked.rejects, rejects]).sort("row"))
 
@@ -126,10 +129,10 @@ def _first_fault(received_us: int) -> pl.Expr:
     """The first thing wrong with an event as "code\\treason"; null when it is good."""
     latest = received_us + model.FUTURE_ALLOWED // _MICROSECOND
     earliest = (model.EARLIEST - _EPOCH) // _MICROSECOND
-    supplier, message, kind, at = (pl.col(name) for name in ("supplier_id", "message_id", "type", "occurred_at"))
+    named, message, kind, at = (pl.col(name) for name in ("named", "message_id", "type", "occurred_at"))
     return pl.coalesce(
-        _fault(supplier.is_null() | (supplier == ""), "no_supplier", "no supplier is named"),
-        _fault(~supplier.str.contains(_UUID), "not_a_supplier_id", "the supplier's id is not a UUID"),
+        _fault(named.is_null() | (named == ""), "no_supplier", "no supplier is named"),
+        _fault(pl.col("supplier_id").is_null(), "not_a_supplier_id", f"the supplier is not named by an id: {RULE}"),
         _fault(message.is_null() | (message == ""), "no_message_id", "the event has no message id"),
         _fault(_is_unfit(message), "bad_message_id", _UNFIT.format("the message id")),
         _fault(kind == "", "no_type", "the event has no name"),
@@ -154,6 +157,7 @@ def _is_unfit(column: pl.Expr) -> pl.Expr:
 
 def _rejects(raw: pl.DataFrame, faults: pl.Series) -> pl.DataFrame:
     parts = faults.str.splitn("\t", 2)
+    raw = raw.with_columns(pl.col("supplier_id", "message_id").str.strip_prefix(model.NOT_AN_ID))
     payloads = [_payload(row) for row in raw.drop("row").iter_rows(named=True)]
     return raw.select(
         "row",
@@ -161,6 +165,7 @@ def _rejects(raw: pl.DataFrame, faults: pl.Series) -> pl.DataFrame:
         parts.struct.field("field_1").alias("reason"),
         pl.col("supplier_id", "message_id").str.slice(0, model.ID_CHARACTERS).str.replace_all(_CONTROL, "�"),
         pl.Series("payload", payloads, dtype=pl.String),
+        pl.lit(None, pl.String).alias("external_id"),
     )
 
 
@@ -289,11 +294,6 @@ def _read_text(value: Any) -> str | None:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _read_id(value: Any) -> str | None:
-    text = value if isinstance(value, str) else str(value) if type(value) is int else ""
-    return text if 0 < len(text) <= model.ID_CHARACTERS and not _CONTROL_PATTERN.search(text) else None
-
-
 def _read_amount(value: Any) -> float | None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     return value if good else None
@@ -309,11 +309,10 @@ def _read_date(value: Any) -> str | None:
     return day.isoformat() if model.WEDDING_YEARS[0] <= day.year <= model.WEDDING_YEARS[1] else None
 
 
-_ID = f"text of 1 to {model.ID_CHARACTERS} characters without control characters"
 _DATE = f"a date between {model.WEDDING_YEARS[0]} and {model.WEDDING_YEARS[1]} (2026-06-20)"
 _READERS: dict[Kind, tuple[Callable[[Any], Any], str]] = {
-    "id": (_read_id, _ID),
-    "id?": (_read_id, _ID),
+    "id": (read_id, f"an id: {RULE}"),
+    "id?": (read_id, f"an id: {RULE}"),
     "text?": (_read_text, "text"),
     "amount": (_read_amount, "a number from 0 on"),
     "date?": (_read_date, _DATE),

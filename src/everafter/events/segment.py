@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from everafter.core.errors import InputError, TooLargeError
+from everafter.core.ids import find_supplier_id, number_text
 from everafter.events import model
 from everafter.events.rules import parse_time
 
@@ -198,8 +199,8 @@ class _Reader:
             return
         if not traits and isinstance(item.context, dict) and isinstance(item.context.get("traits"), dict):
             traits = item.context["traits"]  # where RudderStack's SDKs put them
-        supplier = self._supplier(item)
-        if supplier == _text(item.user_id):
+        supplier, user = self._supplier(item), _id(item.user_id)
+        if supplier == user or find_supplier_id(supplier) == find_supplier_id(user):
             self.identified.append(Identified(row, traits))
         self._add(row, item, message_id, None, None)
 
@@ -216,7 +217,7 @@ class _Reader:
         self.ignored += 1
 
     def _supplier(self, item: Item) -> str | None:
-        return _text(item.group_id) or _text(_group_of(item.context)) or _text(self._group_id) or _text(item.user_id)
+        return _id(item.group_id) or _id(_group_of(item.context)) or _id(self._group_id) or _id(item.user_id)
 
     def _add(self, row: int, item: Item, message_id: str, kind: str | None, properties: str | None) -> None:
         columns = self.columns
@@ -244,10 +245,23 @@ def _when(item: Item) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    """An id as text; null when it is absent. What is neither text nor a number is shown as JSON, and fails the check by itself."""
+    """A message's id as text; null when it is absent. What is neither text nor a whole number is taken as its JSON: a
+    message is as well told apart by that.
+    """
     if value is None or value == "":
         return None
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str):
+        return value
+    whole = number_text(value) if isinstance(value, int | float) else None
+    return whole or msgspec.json.encode(value).decode()
+
+
+def _id(value: Any) -> str | None:
+    """A supplier's id as text; null when it is absent. What can be none is shown behind `NOT_AN_ID`, and fails the check."""
+    text = _text(value)
+    if text is None or isinstance(value, str) or (isinstance(value, int | float) and number_text(value)):
+        return text
+    return f"{model.NOT_AN_ID}{text}"
 
 
 def _raw_text(raw: msgspec.Raw) -> str | None:

@@ -54,9 +54,13 @@ class BadTrait:
 
 @dataclass(slots=True)
 class Profile:
-    """What was said of one supplier: trait → (value, time key). Of two the one with the greater key counts."""
+    """What was said of one supplier: trait → (value, time key). Of two the one with the greater key counts.
+
+    external_id: the platform's own id, null where it named the supplier by its UUID.
+    """
 
     supplier_id: str
+    external_id: str | None = None
     said: dict[str, tuple[Any, str]] = field(default_factory=dict[str, tuple[Any, str]])
 
 
@@ -71,8 +75,9 @@ class UpsertCounts:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message's traits about one supplier."""
+    """One message's traits about one supplier. external_id: as in Profile."""
 
     supplier_id: str
     traits: dict[str, Any]
     at: datetime
+    external_id: str | None = None

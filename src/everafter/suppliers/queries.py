@@ -12,15 +12,16 @@ from everafter.suppliers.model import TRAITS, Profile, UpsertCounts
 # One statement for one or fifty thousand. A trait changes only where its time key is at least the one kept; created_at
 # without a key was loaded from elsewhere and outranks the weak word of an account_created event.
 _UPSERT: LiteralString = """
-INSERT INTO suppliers AS s (id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+INSERT INTO suppliers AS s (id, external_id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
   consent, traits, trait_times)
-SELECT id, coalesce(name, ''), email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+SELECT id, external_id, coalesce(name, ''), email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
   coalesce(consent, true), traits, trait_times
-FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, name text, email text, vendor_type text, plan text, country text,
-  timezone text, mrr_minor bigint, client_limit integer, created_at timestamptz, consent boolean, traits jsonb,
-  trait_times jsonb)
+FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, external_id text, name text, email text, vendor_type text,
+  plan text, country text, timezone text, mrr_minor bigint, client_limit integer, created_at timestamptz,
+  consent boolean, traits jsonb, trait_times jsonb)
 ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
+  external_id = coalesce(s.external_id, excluded.external_id),
   name = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'name') THEN excluded.name ELSE s.name END,
   email = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'email') THEN excluded.email ELSE s.email END,
   vendor_type = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'vendor_type')
@@ -40,6 +41,7 @@ ON CONFLICT (id) DO UPDATE SET
   trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times),
   updated_at = excluded.updated_at
 WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times) <> s.trait_times
+  OR (s.external_id IS NULL AND excluded.external_id IS NOT NULL)
 RETURNING id::text
 """
 
@@ -74,4 +76,4 @@ def _row(profile: Profile) -> dict[str, Any]:
     if isinstance(row.get("created_at"), datetime):
         row["created_at"] = row["created_at"].isoformat()
     times = {trait: key for trait, (_, key) in profile.said.items()}
-    return {"id": profile.supplier_id, **row, "traits": values, "trait_times": times}
+    return {"id": profile.supplier_id, "external_id": profile.external_id, **row, "traits": values, "trait_times": times}

@@ -56,21 +56,24 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
     return good, bad
 
 
-def fold_said(said: Iterable[Said], created: Iterable[tuple[str, datetime]] = ()) -> list[Profile]:
+def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, datetime]] = ()) -> list[Profile]:
     """What was said of each supplier, one profile a supplier, sorted by id.
 
     Args:
         said: canonical traits by message; of two words about one trait the later counts, of two at once the one whose value has
             the greater hash, so that order of arrival never matters.
-        created: suppliers whose account_created was seen, with its moment: the earliest is `created_at` until one is said.
+        created: suppliers whose account_created was seen, with the platform's own id (as in Profile) and the moment: the
+            earliest is `created_at` until one is said.
     """
     profiles: dict[str, Profile] = {}
     for one in said:
         profile = profiles.setdefault(one.supplier_id, Profile(one.supplier_id))
+        profile.external_id = profile.external_id or one.external_id
         for trait, value in one.traits.items():
             _say(profile, trait, value, time_key(one.at, value))
-    for supplier_id, at in created:
+    for supplier_id, external_id, at in created:
         profile = profiles.setdefault(supplier_id, Profile(supplier_id))
+        profile.external_id = profile.external_id or external_id
         # counted down, so that the earliest has the greatest key
         _say(profile, "created_at", at, f"{_WEAK}{10**18 - (at - _EPOCH) // timedelta(microseconds=1):019d}")
     return sorted(profiles.values(), key=lambda profile: profile.supplier_id)

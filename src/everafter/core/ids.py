@@ -1,0 +1,131 @@
+"""Ids are the platform's own: any text is one. The one rule of what a text may be, and which UUID is a supplier's.
+
+Pure: no I/O, no clock.
+"""
+
+import re
+from typing import Any
+from uuid import UUID, uuid5
+
+import polars as pl
+
+from everafter.core.errors import InputError
+
+NAMESPACE = UUID("450c6939-8980-4264-81d6-ffa431a0ace0")
+"""The namespace of suppliers' UUIDs. Part of the contract (docs/api.md): another one would make every supplier another."""
+
+MOST_CHARACTERS = 200
+
+RULE = (
+    f"an id is text of 1 to {MOST_CHARACTERS} characters without control characters, or a whole number"
+    " (beyond 9007199254740992 only as text)"
+)
+
+_UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_EXACT = 2**53  # up to here a floating-point number stands for one whole number
+_UUID = re.compile(r"(?:urn:uuid:)?(\{)?([0-9a-f]{4}(?:-?[0-9a-f]{4}){7})(?(1)\})", re.IGNORECASE | re.ASCII)
+_CANONICAL = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_REPLACEMENT = "\ufffd"
+
+
+class NotASupplierIdError(InputError):
+    """What should name a supplier is no id."""
+
+    code = "not_a_supplier_id"
+
+
+class SupplierId(UUID):
+    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`."""
+
+
+def read_id(value: object) -> str | None:
+    """The text of an id as JSON has it; null when it is none.
+
+    >>> read_id(" inv-7 "), read_id(123), read_id(123.0), read_id(12.5), read_id(True)
+    ('inv-7', '123', '123', None, None)
+    """
+    text = number_text(value) if isinstance(value, int | float) else value
+    if not isinstance(text, str):
+        return None
+    text = text.strip()
+    return text if 0 < len(text) <= MOST_CHARACTERS and not _UNFIT.search(text) else None
+
+
+def number_text(value: float, exact: int = _EXACT) -> str | None:
+    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may stand for several
+    numbers, and one without end.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) <= exact else None
+    return str(value) if value.bit_length() <= 700 else None
+
+
+def read_supplier_id(value: object) -> SupplierId:
+    """The UUID of the supplier that an id names. A UUID in any spelling is itself; of any other text it is
+    UUIDv5(`NAMESPACE`, text), with the text's case kept and surrounding whitespace removed.
+
+    >>> read_supplier_id("{F47AC10B-58CC-4372-A567-0E02B2C3D479}")
+    SupplierId('f47ac10b-58cc-4372-a567-0e02b2c3d479')
+    >>> read_supplier_id(4711) == read_supplier_id("4711") == uuid5(NAMESPACE, "4711")
+    True
+
+    Raises:
+        NotASupplierIdError: it is no id.
+    """
+    found = find_supplier_id(value)
+    if found is None:
+        raise NotASupplierIdError(f"{_shown(value)} cannot be a supplier's id: {RULE}")
+    return found
+
+
+def find_supplier_id(value: object) -> SupplierId | None:
+    """`read_supplier_id`, with null for what is no id."""
+    text = read_id(value)
+    found = _resolve(text) if text else None
+    return SupplierId(found[0]) if found else None
+
+
+def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
+    """`read_supplier_id` for a column: lower-case UUIDs pass untouched, every other text is looked at once.
+
+    Args:
+        texts: ids as text; null where there is none.
+
+    Returns:
+        supplier_id: a UUID as text, null where the text is no id; external_id: the text, null where it was a UUID.
+    """
+    frame = pl.DataFrame({"text": texts})
+    is_plain = pl.col("text").str.contains(_CANONICAL)
+    others = frame.filter(~is_plain)["text"].unique().to_list()
+    if not others:
+        return frame.select(supplier_id="text", external_id=pl.lit(None, pl.String))
+    found = [_resolve(text) if (text := read_id(given)) else None for given in others]
+    table = pl.DataFrame(
+        {
+            "text": others,
+            "supplier_id": [one[0] if one else None for one in found],
+            "external_id": [one[1] if one else None for one in found],
+        },
+        schema={"text": pl.String, "supplier_id": pl.String, "external_id": pl.String},
+    )
+    return frame.join(table, on="text", how="left", maintain_order="left").select(
+        pl.when(is_plain).then("text").otherwise("supplier_id").alias("supplier_id"), "external_id"
+    )
+
+
+def _resolve(text: str) -> tuple[str, str | None] | None:
+    """The UUID of an id's text, and the text where it was none. Null for text that was damaged on its way: what
+    stood in place of U+FFFD is not known, and two suppliers could become one.
+    """
+    if found := _UUID.fullmatch(text):
+        return str(UUID(found[2])), None
+    if _REPLACEMENT in text:
+        return None
+    return str(uuid5(NAMESPACE, text)), text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
