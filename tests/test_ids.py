@@ -35,6 +35,13 @@ def test_a_text_becomes_one_uuid_for_ever() -> None:
     assert {read_supplier_id(f"\t {text}\n") for text in TEXTS} == {read_supplier_id(text) for text in TEXTS}
 
 
+def test_the_documented_example_is_true() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^\$ python3 -c '(.+uuid5.+)'\n([0-9a-f-]{36})$", text, re.MULTILINE)
+    printed = subprocess.run([sys.executable, "-c", command[0]], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == command[1] == str(read_supplier_id("4711"))
+
+
 @pytest.mark.parametrize(
     "value", [*REFUSED, "", None, True, [], {}, 47.5, float("nan"), float("inf"), 2.0**53 + 2, 10**300, "\ud83d"]
 )
