@@ -346,6 +346,9 @@ CREATE TABLE everafter.pulse (
     plan_at timestamp with time zone,
     vendor_type text,
     vendor_type_at timestamp with time zone,
+    other_features jsonb DEFAULT '{}'::jsonb NOT NULL,
+    last_feature_at timestamp with time zone,
+    features_beyond boolean DEFAULT false NOT NULL,
     CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 
@@ -695,6 +698,8 @@ CREATE UNIQUE INDEX outbox_one_copy ON everafter.outbox USING btree (supplier_id
 CREATE INDEX outbox_open ON everafter.outbox USING btree (status) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text, 'in_doubt'::text, 'dead'::text]));
 
 CREATE INDEX outbox_recent ON everafter.outbox USING btree (created_at DESC);
+
+CREATE INDEX pulse_features_beyond ON everafter.pulse USING btree (supplier_id) WHERE features_beyond;
 
 CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
 

@@ -16,11 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from everafter.churn.score import SIGNALS
-from everafter.core.db import FrameReader, connection, database_url
+from everafter.core.db import FrameReader, database_url
 from everafter.core.settings import load_settings
 from everafter.daily.rules import judge
 from everafter.playbook.loading import load_playbook
-from everafter.pulse.queries import get_feature_ids
+from everafter.pulse.feature_rules import assign_slots
 from everafter.signals.queries import read_past_inputs
 
 FIRST, LAST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -45,8 +45,7 @@ async def replay(start: datetime, until: datetime, every: timedelta, horizon: ti
     """A row per supplier and day judged: the index, its contributions, the score, and whether the supplier left."""
     settings = load_settings()
     playbook, url = load_playbook(settings), await asyncio.to_thread(database_url, settings)
-    async with connection(url) as conn:
-        feature_ids = await get_feature_ids(conn)
+    feature_ids = assign_slots({}, playbook.features)
     reader = FrameReader(url)
     left = reader.read(
         "SELECT supplier_id::text, min(occurred_at) AS left_at, (SELECT max(occurred_at) FROM events) AS known_until"

@@ -20,6 +20,7 @@ from everafter.daily.run import run_day
 from everafter.demo.simulator import simulate
 from everafter.events.queries import store_events_in_bulk
 from everafter.playbook.loading import load_playbook
+from everafter.pulse.feature_queries import name_features
 from everafter.pulse.queries import fold_pending, get_feature_ids
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.queries import read_inputs, read_past_inputs
@@ -49,6 +50,7 @@ def test_the_pulse_the_raw_events_and_the_live_answer_agree(server: Server) -> N
 
     async def both() -> tuple[pl.DataFrame, pl.DataFrame]:
         async with connection(server.database) as conn:
+            await name_features(conn, playbook.features)
             ids = await get_feature_ids(conn)
         from_pulse = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
         from_events = await read_past_inputs(reader, ids, as_of, after=FIRST_ID, last=LAST_ID)

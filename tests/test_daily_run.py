@@ -5,10 +5,11 @@ import random
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from benchmarks.population import load
@@ -18,8 +19,10 @@ from conftest import with_database
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.core.locks import Lock
-from everafter.core.settings import load_settings
+from everafter.core.settings import Settings, load_settings
 from everafter.daily import queries
+from everafter.daily import run as daily_run
+from everafter.daily.jobs import run_when_due
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
@@ -100,16 +103,64 @@ def test_slices_do_not_matter(populated: str, server_url: str) -> None:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_running_again_decides_nothing_twice(populated: str) -> None:
-    run(populated)
+def test_running_again_decides_nothing_twice_and_reports_the_same(populated: str) -> None:
+    summary = run(populated)
     first = rows(populated)
+    assert figures(summary) == logged(populated)
     again = run(populated)
-    assert again.interventions.decided == 0
-    second = rows(populated)
-    assert second == first
-    tomorrow = run(populated, NOW + timedelta(minutes=1))
-    assert tomorrow.interventions.decided == 0
+    assert figures(again) == figures(summary) == figures(stored(populated))
+    assert rows(populated) == first
+    later = run(populated, NOW + timedelta(minutes=1))
+    assert later.interventions == summary.interventions, "a minute later the log of the day is the same"
     assert len(rows(populated)["interventions"]) == len(first["interventions"])
+
+
+def test_a_tip_of_the_same_day_is_no_decision_of_the_run(populated: str) -> None:
+    summary = run(populated)
+    with psycopg.connect(populated, options="-c search_path=everafter") as conn:
+        conn.execute(
+            "INSERT INTO interventions SELECT gen_random_uuid(), id, 'tip_anything', 'show_tip', 'tip', 'decided', 'r', 50, %s, %s,"
+            " NULL, '{}', 1, false FROM suppliers ORDER BY id LIMIT 3",
+            [NOW, NOW.date()],
+        )
+    assert run(populated).interventions == summary.interventions
+
+
+def figures(summary: RunSummary) -> dict[str, Any]:
+    """What does not depend on how long it took."""
+    return {name: value for name, value in structs.asdict(summary).items() if name != "seconds"}
+
+
+def stored(url: str, day: date | None = None) -> RunSummary:
+    """The record of that day, or of today."""
+    day = day or NOW.date()
+    with psycopg.connect(url, options="-c search_path=everafter") as conn:
+        row = conn.execute("SELECT summary::text FROM runs WHERE run_on = %s AND finished_at IS NOT NULL", [day]).fetchone()
+    assert row
+    return msgspec.json.decode(row[0], type=RunSummary)
+
+
+def logged(url: str) -> dict[str, Any]:
+    """The day's figures counted one row at a time."""
+    summary = RunSummary(as_of=NOW, playbook_version=1)
+    with psycopg.connect(url, options="-c search_path=everafter") as conn:
+        scores = conn.execute("SELECT risk_level, score FROM customer_health").fetchall()
+        levels = conn.execute("SELECT level FROM churn_risk").fetchall()
+        verdicts = conn.execute("SELECT status, reason, trigger FROM interventions").fetchall()
+    summary.suppliers, summary.unscored = len(levels), len(levels) - len(scores)
+    summary.average_score = round(sum(score for _, score in scores) / len(scores), 1)
+    for risk, _ in scores:
+        summary.by_risk[risk] += 1
+    for (level,) in levels:
+        summary.by_churn[level] += 1
+    told = summary.interventions
+    for status, reason, trigger in verdicts:
+        told.decided += status == "decided"
+        told.held_out += status == "held_out"
+        for counted, name, matches in ((told.withheld, reason, "withheld"), (told.by_trigger, trigger, "decided")):
+            if status == matches:
+                counted[name] = counted.get(name, 0) + 1
+    return figures(summary)
 
 
 def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_url: str) -> None:
@@ -126,7 +177,7 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
     )
     kills, chance = 0, random.Random(1)
     try:
-        run(clean, slice_size=15)
+        whole = run(clean, slice_size=15)
         for _ in range(12):
             process = subprocess.Popen([sys.executable, "-c", script, populated, NOW.isoformat()], stdout=subprocess.PIPE)
             assert process.stdout
@@ -142,12 +193,97 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
             finally:
                 process.stdout.close()
             _wait_for_lock(populated)
-        run(populated, slice_size=15)
+        last = run(populated, slice_size=15)
         assert kills >= 2, "the run was never caught in the middle"
         assert rows(populated) == rows(clean)
+        assert figures(last) == figures(whole) == figures(stored(populated)) == figures(stored(clean))
     finally:
         with psycopg.connect(server_url, autocommit=True) as conn:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+class Killed(BaseException):
+    """Nothing of the program catches it, as nothing catches a kill."""
+
+
+STEPS = ("insert_verdicts", "save_slice", "finish_run")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_stopped_at_each_step_of_a_slice_and_run_again(populated: str, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """At the second slice (where the day is closed: at the only time), right after the step's rows were written."""
+    place = queries if hasattr(queries, step) else daily_run
+    real, calls = getattr(place, step), 0
+    expected = run_on_a_copy(populated)
+
+    async def stop_after(*args: Any, **terms: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if step == "finish_run":
+            raise Killed
+        await real(*args, **terms)
+        if calls == 2:
+            raise Killed
+
+    monkeypatch.setattr(place, step, stop_after)
+    with pytest.raises(Killed):
+        run(populated, slice_size=200)
+    monkeypatch.setattr(place, step, real)
+    with psycopg.connect(populated, options="-c search_path=everafter") as conn:
+        assert conn.execute("SELECT count(*) FROM runs WHERE finished_at IS NULL").fetchone() == (1,)
+    taken_up = run(populated, slice_size=200)
+    assert (rows(populated), figures(taken_up)) == expected and figures(stored(populated)) == expected[1]
+
+
+def run_on_a_copy(url: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The rows and figures of one clean run of the same database."""
+    source = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    name = f"clean_{random.randrange(10**9)}"
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
+        try:
+            summary = run(with_database(url, name), slice_size=200)
+            return rows(with_database(url, name)), figures(summary)
+        finally:
+            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(populated: str, settings: Settings) -> None:
+    """Stopped after its first slice, by a policy that has changed since: it ends as of its own moment and by its own policy."""
+    yesterday = NOW - timedelta(days=1)
+    loud = structs.replace(PLAYBOOK, name="of yesterday", triggers={"t": structs.replace(PLAYBOOK.triggers["no_login_7_days"], when="true")})  # fmt: skip
+    with psycopg.connect(populated, options="-c search_path=everafter", autocommit=True) as conn:
+        # nothing of these suppliers is younger than yesterday, and so that day can be read as it was
+        conn.execute("UPDATE pulse SET last_event_at = %s", [yesterday - timedelta(hours=1)])
+
+        def stop(done: int, total: int) -> None:
+            if done > 200:
+                raise Killed
+
+        with pytest.raises(Killed):
+            asyncio.run(run_day(populated, loud, yesterday, slice_size=200, progress=stop))
+        begun = conn.execute("SELECT count(*) FROM run_slices").fetchone()
+        assert begun and begun[0] in (1, 2)
+        told = asyncio.run(run_when_due(populated, settings))
+        assert told and f"finished {yesterday:%Y-%m-%d}: 600 suppliers judged" in told
+        summary = stored(populated, yesterday.date())
+        assert summary.suppliers == 600 and summary.as_of == yesterday
+        of_day = conn.execute(
+            "SELECT DISTINCT trigger, playbook_version FROM interventions WHERE decided_on = %s AND trigger NOT LIKE 'celebrate%%'",
+            [yesterday.date()],
+        ).fetchall()
+        assert of_day == [("t", summary.playbook_version)]
+        queued = conn.execute(
+            "SELECT count(*) FROM outbox o JOIN interventions i ON i.id = o.intervention_id"
+            " WHERE i.decided_on = %s AND o.status = 'queued'",
+            [yesterday.date()],
+        ).fetchone()
+        in_time = conn.execute(
+            "SELECT count(*) FROM interventions WHERE decided_on = %s AND status = 'decided' AND NOT replay", [yesterday.date()]
+        ).fetchone()
+        after = conn.execute("SELECT count(*) FROM interventions WHERE decided_on = %s AND replay", [yesterday.date()]).fetchone()
+        assert queued == in_time and after and after[0] > 200
+        assert f"finished {yesterday:%Y-%m-%d}" not in (asyncio.run(run_when_due(populated, settings)) or "")
 
 
 def _wait_for_lock(url: str) -> None:

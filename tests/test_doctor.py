@@ -43,7 +43,7 @@ def well(settings: Settings, database: str) -> Settings:
         " 'events_total', 1, 'first_event_at', now(), 'last_event_at', now(), 'login_days', '', 'feature_days', '',"
         " 'feature_uses_w', '', 'clients_added', 0, 'clients_total', 0, 'clients_active_d', '', 'clients_lost_w', '',"
         " 'weddings', '[]'::jsonb, 'forms_sent_w', '', 'forms_answered_w', '', 'emails_sent_w', '', 'emails_opened_w', '',"
-        " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb))).*",
+        " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb, 'other_features', '{}'::jsonb, 'features_beyond', false))).*",
         "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())",
         "UPDATE users SET password_hash = 'a hash'",
         id=str(uuid4()),
@@ -154,6 +154,7 @@ def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) 
             "/api/rejects",
         ),
         ("INSERT INTO rejects (source, code, reason) VALUES ('http', 'bad_time', 'why')", "rejects", "warn", "/api/rejects"),
+        ("UPDATE pulse SET features_beyond = true", "features", "warn", "`feature`"),
         ("UPDATE users SET password_hash = NULL", "people", "warn", "user create"),
     ],
 )
@@ -221,6 +222,8 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
         "mail_dead": 0,
         "rejected": 0,
         "waiting": 0,
+        "beyond": 0,
+        "beyond_first": None,
         "calendars": 1,
         "calendars_failed": None,
         "calendars_read_since": NOW - timedelta(minutes=55),

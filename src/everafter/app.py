@@ -26,6 +26,7 @@ from everafter.events.body import Gate
 from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
 from everafter.playbook.loading import load_playbook
+from everafter.pulse.jobs import keep_features_named
 
 # Modules with `handlers`, one line each.
 FACES = (
@@ -93,13 +94,17 @@ def create_app(settings: Settings, url: str) -> Litestar:
         await pool.open()
         await reads.open()
         await prepare_months(pool)
+        named = asyncio.Event()
+        naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")
+        await named.wait()
         app.state.fold.start()
         tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
         try:
             yield
         finally:
             tending.cancel()
-            await asyncio.gather(tending, return_exceptions=True)
+            naming.cancel()
+            await asyncio.gather(tending, naming, return_exceptions=True)
             await app.state.fold.stop()
             await app.state.live.close()
             await app.state.tip_desk.close()

@@ -26,6 +26,7 @@ from everafter.core.settings import Settings, load_settings
 from everafter.core.words import plural
 from everafter.mail.smtp import mail_server
 from everafter.playbook.loading import load_playbook, playbook_path
+from everafter.pulse.model import MAX_OTHER_FEATURES
 
 Status = Literal["ok", "warn", "bad"]
 LEAST_VERSION = 16
@@ -195,6 +196,9 @@ SELECT
   (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
   (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
   (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
+  (SELECT count(*) FROM pulse WHERE features_beyond) AS beyond,
+  (SELECT array_agg(supplier_id::text) FROM
+    (SELECT supplier_id FROM pulse WHERE features_beyond ORDER BY supplier_id LIMIT 3) AS first) AS beyond_first,
   (SELECT count(*) FROM calendar_feeds) AS calendars,
   (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f JOIN users u ON u.id = f.user_id
    WHERE f.failure IS NOT NULL) AS calendars_failed,
@@ -213,6 +217,7 @@ def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterato
     yield _run(facts, now)
     yield from _mail(facts, now, sends=sends)
     yield _rejects(facts)
+    yield from _features(facts)
     yield _calls(facts, now)
     yield _people(facts)
 
@@ -292,6 +297,18 @@ def _rejects(facts: dict[str, Any]) -> Check:
     if not found:
         return Check("rejects", "ok", "none")
     return Check("rejects", "warn", found, "GET /api/rejects lists them with their reasons")
+
+
+def _features(facts: dict[str, Any]) -> Iterator[Check]:
+    """Suppliers whose events name features without end; said only where there are any."""
+    if not facts["beyond"]:
+        return
+    listed = ", ".join(facts["beyond_first"]) + (" …" if facts["beyond"] > len(facts["beyond_first"]) else "")
+    found = (
+        f"{plural(facts['beyond'], 'supplier')} used more than {MAX_OTHER_FEATURES} features that the playbook does not name"
+        f" ({listed}); the latest {MAX_OTHER_FEATURES} are kept, and no score is affected"
+    )
+    yield Check("features", "warn", found, "does the platform put ids into `feature`? Name the page or the tool, not the item")
 
 
 def _calls(facts: dict[str, Any], now: datetime) -> Check:

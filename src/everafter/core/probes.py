@@ -34,6 +34,11 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
         "SELECT format('code=\"%s\"', code), count(*) FROM rejects GROUP BY code",
     ),
     (
+        "everafter_suppliers_beyond_features",
+        "suppliers who used more features than their row keeps, of those that no playbook names",
+        "SELECT '', count(*) FROM pulse WHERE features_beyond",
+    ),
+    (
         "everafter_outbox_messages",
         "messages not yet handed over, by state, and those nobody can be sure of",
         "SELECT format('status=\"%s\"', status), count(*) FROM outbox"

@@ -1,15 +1,21 @@
 """The worker's part of the daily run: once a day, after the hour, whoever comes first."""
 
-from datetime import UTC, datetime
+import logging
+from datetime import UTC, datetime, timedelta
 
 from everafter.core.db import connection
-from everafter.core.errors import ConflictError
+from everafter.core.errors import ConflictError, InputError
 from everafter.core.settings import Settings
 from everafter.core.words import plural
-from everafter.daily.queries import is_run_due
+from everafter.daily.model import RunSummary
+from everafter.daily.queries import get_playbook, is_run_due, list_unfinished_runs
 from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
 
+log = logging.getLogger("everafter.work")
+
+FINISH_DAYS = 7
+"""An earlier day's run that stopped on the way is finished within so many days; then doctor names it."""
 RUN_FROM_HOUR = 5  # UTC; before Europe's morning, after America's evening
 
 
@@ -19,15 +25,41 @@ async def run_when_due(url: str, settings: Settings) -> str | None:
     The playbook is read each time, so that a changed policy holds from the next day on without a restart.
     """
     now = datetime.now(UTC)
-    if now.hour < RUN_FROM_HOUR:
-        return None
-    async with connection(url) as conn:
-        if not await is_run_due(conn, now.date()):
-            return None
     try:
-        summary = await run_day(url, load_playbook(settings))
-    except ConflictError:
+        told = await _finish_earlier_runs(url, settings, now)
+        if now.hour >= RUN_FROM_HOUR and await _is_due(url, now):
+            told.append(describe_run(await run_day(url, load_playbook(settings))))
+    except ConflictError:  # another process is at it
         return None
-    verdicts = summary.interventions
-    judged, decided = plural(summary.suppliers, "supplier"), plural(verdicts.decided, "intervention")
+    return "; ".join(told) or None
+
+
+async def _is_due(url: str, now: datetime) -> bool:
+    async with connection(url) as conn:
+        return await is_run_due(conn, now.date())
+
+
+async def _finish_earlier_runs(url: str, settings: Settings, now: datetime) -> list[str]:
+    """Finish the runs of earlier days that stopped on the way, as of their own moment and by the policy
+    they began with. What they still decide is recorded and not sent: today's run decides for today."""
+    async with connection(url) as conn:
+        since = now.date() - timedelta(days=FINISH_DAYS)
+        unfinished = [
+            (as_of, await get_playbook(conn, version)) for as_of, version in await list_unfinished_runs(conn, since, now.date())
+        ]
+    told: list[str] = []
+    for as_of, playbook in unfinished:
+        try:
+            summary = await run_day(url, playbook or load_playbook(settings), as_of, replay=True)
+        except InputError as error:
+            log.warning("the run of %s cannot be finished: %s", as_of.date(), error.message)
+            continue
+        told.append(f"finished {as_of:%Y-%m-%d}: {describe_run(summary)}")
+    return told
+
+
+def describe_run(summary: RunSummary) -> str:
+    """A line for the log."""
+    judged = plural(summary.suppliers, "supplier")
+    decided = plural(summary.interventions.decided, "intervention")
     return f"{judged} judged, {decided} decided, in {summary.seconds:.1f} s"

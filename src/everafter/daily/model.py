@@ -8,7 +8,9 @@ from msgspec import Struct, field
 
 
 class Verdicts(Struct):
-    """Interventions of a run: how many were decided, kept back (by reason), held out; `by_trigger` counts the decided."""
+    """Interventions of a day in the log: how many were decided, kept back (by reason), held out;
+    `by_trigger` counts the decided. What is kept back for the reason of the day before stands in the log
+    of that day and is not counted again; tips are the coach's and no run's."""
 
     decided: int = 0
     withheld: dict[str, int] = field(default_factory=dict)
@@ -33,7 +35,7 @@ class RunSummary(Struct):
 
 
 def summarize_slice(judged: pl.DataFrame, verdicts: pl.DataFrame) -> dict[str, Any]:
-    """One slice's numbers, as stored with it; `add_slice` adds them up."""
+    """What a slice adds to the day's figures. verdicts: as the log would take them."""
 
     def counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
         return dict(frame.group_by(column).len().drop_nulls().sort(column).iter_rows())
@@ -54,7 +56,7 @@ def summarize_slice(judged: pl.DataFrame, verdicts: pl.DataFrame) -> dict[str, A
 
 
 def add_slices(summary: RunSummary, slices: list[dict[str, Any]]) -> RunSummary:
-    """The run's numbers from its slices'."""
+    """The figures of a run that writes nothing, from its slices'."""
     score_sum = 0.0
     verdicts = summary.interventions
     for part in slices:

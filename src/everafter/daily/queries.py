@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ from psycopg.types.json import Jsonb
 from everafter.core.db import Connection, append_frame
 from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
+from everafter.daily.model import RunSummary
+from everafter.interventions.queries import count_verdicts
 from everafter.playbook.model import Playbook
 
 
@@ -46,6 +49,31 @@ async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
     cursor = await conn.execute("SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day])
     row = await cursor.fetchone()
     return row[0] if row else None
+
+
+async def list_unfinished_runs(conn: Connection, since: date, before: date) -> list[tuple[datetime, int]]:
+    """(as_of, playbook_version) of the runs of these days that did not come to their end, the first day
+    first; `since` is included, `before` is not."""
+    cursor = await conn.execute(
+        """
+        SELECT as_of, playbook_version
+        FROM runs
+        WHERE run_on >= %s AND run_on < %s AND finished_at IS NULL
+        ORDER BY run_on
+        """,
+        [since, before],
+    )
+    return await cursor.fetchall()
+
+
+async def get_playbook(conn: Connection, version: int) -> Playbook | None:
+    """A policy as it was in force; null when this program cannot read it any more."""
+    cursor = await conn.execute("SELECT source FROM playbook_versions WHERE version = %s", [version])
+    row = await cursor.fetchone()
+    try:
+        return msgspec.json.decode(row[0], type=Playbook) if row else None
+    except msgspec.DecodeError:
+        return None
 
 
 async def is_run_due(conn: Connection, day: date) -> bool:
@@ -116,10 +144,36 @@ async def save_slice(conn: Connection, *, day: date, last: str, summary: dict[st
     )
 
 
-async def list_slices(conn: Connection, day: date) -> list[dict[str, Any]]:
-    """The summaries of the day's slices."""
-    cursor = await conn.execute("SELECT summary FROM run_slices WHERE run_on = %s ORDER BY last_id", [day])
-    return [row[0] for row in await cursor.fetchall()]
+async def add_figures(conn: Connection, summary: RunSummary, day: date) -> None:
+    """Count the day's figures from its rows into an empty summary."""
+    cursor = await conn.execute(
+        """
+        SELECT risk_level, count(*), sum(score::numeric)
+        FROM customer_health
+        WHERE calculated_on = %s
+        GROUP BY risk_level
+        """,
+        [day],
+    )
+    score_sum, scored = Decimal(0), 0
+    for risk, count, total in await cursor.fetchall():
+        summary.by_risk[risk] = count
+        score_sum, scored = score_sum + total, scored + count
+    cursor = await conn.execute("SELECT level, count(*) FROM churn_risk WHERE calculated_on = %s GROUP BY level", [day])
+    for level, count in await cursor.fetchall():
+        summary.by_churn[level] = count
+    summary.suppliers = sum(summary.by_churn.values())
+    summary.unscored = summary.suppliers - scored
+    summary.average_score = round(float(score_sum / scored), 1) if scored else None
+    for status, name, count in await count_verdicts(conn, day):
+        match status:
+            case "decided":
+                summary.interventions.by_trigger[name] = count
+                summary.interventions.decided += count
+            case "withheld":
+                summary.interventions.withheld[name] = count
+            case _:
+                summary.interventions.held_out += count
 
 
 async def finish_run(conn: Connection, day: date, summary: bytes) -> None:

@@ -39,6 +39,8 @@ from everafter.onboarding.queries import (
 from everafter.onboarding.rules import find_milestones, find_progress, tell_fresh
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
+from everafter.pulse.feature_queries import name_features, with_features
+from everafter.pulse.feature_rules import assign_slots
 from everafter.pulse.queries import fold_pending, get_feature_ids
 from everafter.recommendations.jobs import advise_by_mail
 from everafter.recommendations.queries import note_given
@@ -115,6 +117,10 @@ async def run_day(
         dry_run: nothing is written; the summary says what would be.
         progress: called with (suppliers done, suppliers in all).
 
+    Returns:
+        The day's figures, counted from the rows that stand when the run ends: the same whether it came
+        to its end at once, was killed and taken up, or was repeated. Of a dry run: what would be added.
+
     Raises:
         ConflictError: another run is under way.
         InputError: `as_of` lies in the future, or before anything is known.
@@ -128,15 +134,20 @@ async def run_day(
             if not dry_run:
                 while await fold_pending(conn):
                     pass
+                await name_features(conn, playbook.features)
             context, total, after = await _open_run(conn, playbook, as_of, replay=replay, dry_run=dry_run)
             async with connection(url, autocommit=True) as advising:
                 slices = await _run_slices(conn, advising, reader, context, after, total, dry_run, progress, slice_size)
-            if not dry_run:
-                slices = await queries.list_slices(conn, context.as_of.date())
-            summary = add_slices(
-                RunSummary(as_of=context.as_of, playbook_version=context.playbook_version, replay=context.replay, dry_run=dry_run),
-                slices,
+            summary = RunSummary(
+                as_of=context.as_of,
+                playbook_version=context.playbook_version,
+                replay=context.replay,
+                dry_run=dry_run,
             )
+            if dry_run:
+                add_slices(summary, slices)
+            else:
+                await queries.add_figures(conn, summary, context.as_of.date())
             summary.seconds = round(perf_counter() - started, 3)
             if not dry_run:
                 await queries.finish_run(conn, context.as_of.date(), msgspec.json.encode(summary))
@@ -166,15 +177,17 @@ async def _open_run(
         version = await queries.ensure_playbook_version(conn, playbook)
         async with conn.transaction():
             after = await queries.start_run(conn, moment, version, replay=replay)
+    from_events = as_of is not None and last_event is not None and last_event >= moment
+    known = {} if from_events else await get_feature_ids(conn)
     context = Context(
         playbook=with_celebrations(playbook),
         conditions=compile_conditions(playbook),
         as_of=moment,
-        feature_ids=await get_feature_ids(conn),
+        feature_ids=assign_slots(known, playbook.features),
         suppressed=await get_suppressed(conn),
         playbook_version=version,
         replay=replay,
-        from_events=as_of is not None and last_event is not None and last_event >= moment,
+        from_events=from_events,
         watch=await get_watch(conn, playbook, moment.date()),
         successes=compile_successes(playbook),
     )
@@ -196,16 +209,17 @@ async def _run_slices(
     ends = await queries.list_slice_ends(conn, after=after, size=slice_size)
     starts = [after, *ends[:-1]]
     done, summaries = 0, list[dict[str, Any]]()
-    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0])) if ends else None
+    unnamed = conn if dry_run else None
+    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0], unnamed)) if ends else None
     writing: asyncio.Task[None] | None = None
     try:
         for number in range(len(ends)):
             assert reading is not None  # noqa: S101 set above and at the end of each turn
             inputs = await reading
             following = number + 1
-            reading = (
-                asyncio.create_task(_read(reader, context, starts[following], ends[following])) if following < len(ends) else None
-            )
+            reading = None
+            if following < len(ends):
+                reading = asyncio.create_task(_read(reader, context, starts[following], ends[following], unnamed))
             verdicts = await asyncio.to_thread(judge_slice, inputs, context)
             summaries.append(verdicts.summary)
             if not dry_run:
@@ -231,11 +245,15 @@ async def _run_slices(
     return summaries
 
 
-async def _read(reader: FrameReader, context: Context, after: str, last: str) -> SliceInputs:
+async def _read(reader: FrameReader, context: Context, after: str, last: str, unnamed: Connection | None) -> SliceInputs:
+    """What a slice is judged from. unnamed: of a dry run, which gives no feature a slot but reads the
+    rows as if it had."""
     if context.from_events:
         suppliers = await read_past_inputs(reader, context.feature_ids, context.as_of, after=after, last=last)
     else:
         suppliers = await read_inputs(reader, after=after, last=last)
+        if unnamed is not None:
+            suppliers = await with_features(unnamed, suppliers, context.feature_ids, after=after, last=last)
     progress = await asyncio.to_thread(read_progress, reader, context.playbook, context.as_of, after=after, last=last)
     return SliceInputs(
         after,
@@ -269,7 +287,7 @@ def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
         milestones=milestones,
         progress=find_progress(judged, playbook, as_of),
         outcomes=find_outcomes(judged, inputs.windows, context.successes, as_of.date()),
-        summary=summarize_slice(judged, passed),
+        summary=summarize_slice(judged, passed.filter("news")),
     )
 
 

@@ -12,7 +12,7 @@ from everafter.daily.rules import judge
 from everafter.health import queries
 from everafter.health.score import VALUES
 from everafter.playbook.model import DIMENSIONS, Playbook
-from everafter.pulse.queries import get_feature_ids
+from everafter.pulse.feature_rules import assign_slots
 from everafter.signals.queries import read_past_inputs
 
 INPUTS = ("days_since_login", "quiet_days", "features_adopted", "clients_active_30d", "clients_total", "forms_answered_13w",
@@ -56,8 +56,9 @@ async def stand_at(conn: Connection, reader: FrameReader, playbook: Playbook, su
     else:
         as_of = now if day is None else min(now, datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC))
     before = str(UUID(int=UUID(supplier_id).int - 1)) if UUID(supplier_id).int else supplier_id
-    inputs = await read_past_inputs(reader, await get_feature_ids(conn), as_of, after=before, last=supplier_id)
-    judged = judge(inputs, playbook, as_of, await get_feature_ids(conn))
+    features = assign_slots({}, playbook.features)  # read from the events, so with slots of its own
+    inputs = await read_past_inputs(reader, features, as_of, after=before, last=supplier_id)
+    judged = judge(inputs, playbook, as_of, features)
     if judged.is_empty():
         raise InputError(f"as of {as_of:%Y-%m-%d}: this supplier was not there yet, or had cancelled")
     row = judged.row(0, named=True)

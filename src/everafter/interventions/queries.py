@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from everafter.core.db import Connection, FrameReader, copy_frame
-from everafter.interventions.model import LEDGER_SCHEMA
+from everafter.interventions.model import LEDGER_SCHEMA, TIP_PREFIX
 
 
 async def read_ledger(
@@ -82,10 +82,16 @@ async def insert_verdicts(conn: Connection, verdicts: pl.DataFrame, messages: pl
 
 
 async def count_verdicts(conn: Connection, day: date) -> list[tuple[str, str, int]]:
-    """(status, reason code or '', number) of one day's verdicts."""
+    """(status, trigger or, of what was withheld, reason code, number) of one day's verdicts by the run;
+    what the coach showed that day is not among them."""
     cursor = await conn.execute(
-        "SELECT status, CASE WHEN status = 'withheld' THEN reason ELSE '' END, count(*) FROM interventions"
-        " WHERE decided_on = %s GROUP BY 1, 2 ORDER BY 1, 2",
-        [day],
+        """
+        SELECT status, CASE WHEN status = 'withheld' THEN reason ELSE trigger END, count(*)
+        FROM interventions
+        WHERE decided_on = %s AND NOT starts_with(trigger, %s::text)
+        GROUP BY 1, 2
+        ORDER BY 1, 2
+        """,
+        [day, TIP_PREFIX],
     )
     return await cursor.fetchall()

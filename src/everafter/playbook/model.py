@@ -13,6 +13,8 @@ Points = Annotated[float, Meta(ge=0, le=1000)]
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+MAX_FEATURES = 512
+"""Features that one playbook can name: each has a slot in every supplier's row."""
 Dimension = Literal["login", "feature_adoption", "client_activity", "form_completion", "journey_performance"]
 DIMENSIONS: tuple[Dimension, ...] = (
     "login",
@@ -300,3 +302,10 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     tips: dict[Name, Tip] = field(default_factory=dict)
     support: Support = Support()
     event_names: dict[str, Name] = field(default_factory=dict)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Every feature that this policy asks about by name."""
+        keys = {feature for segment in self.segments.values() for feature in segment.key_features}
+        asked = {action.feature for action in self.onboarding_actions.values() if action.feature}
+        return frozenset(keys | asked)

@@ -71,6 +71,7 @@ def check_playbook(
         *_tips(_table(reading.data, "tips")),
         *check_coach(reading.data, call_types),
         *_event_names(_table(reading.data, "event_names"), event_types),
+        *_features(reading.data),
     ]
     mistakes = [_placed(one, places) for one in dict.fromkeys(found)]
     mistakes += [Mistake(slip.line, slip.column, "", slip.message, slip.hint) for slip in reading.slips]
@@ -152,6 +153,18 @@ def _segments(segments: dict[str, Any], *, complete: bool) -> Iterator[_Found]:
         if numbers != sorted(set(numbers)):
             hint = "for example [3, 7, 14]: under 3 days all points, under 7 two thirds, under 14 a third"
             yield (*path, "login_days"), None, "login_days must rise", hint, "error"
+
+
+def _features(data: dict[str, Any]) -> Iterator[_Found]:
+    """Each feature that is named has a slot in every supplier's row."""
+    segments, actions = _table(data, "segments"), _table(data, "onboarding_actions")
+    lists = [_table(segments, name).get("key_features") for name in segments]
+    keys = {item for items in lists if isinstance(items, list) for item in items if isinstance(item, str)}
+    asked = [_table(actions, name).get("feature") for name in actions]
+    named = keys | {feature for feature in asked if isinstance(feature, str)}
+    if len(named) > model.MAX_FEATURES:
+        message = f"{len(named)} features are named; at most {model.MAX_FEATURES} can be followed"
+        yield ("segments",), None, message, "keep those that tell who is doing well", "error"
 
 
 def _repeated(path: Path, items: list[Any]) -> Iterator[_Found]:

@@ -11,8 +11,16 @@ length before the row's own `last_event_at`, which makes the row a function of t
                        16 weeks: events (losses, new tickets) of the week
     forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w
                        16 weeks, by the week of *sending*: how many went out, and how many of those were answered by now
-    feature_days       one slot a feature (features.feature_id): the last day it was used, 0 for never
+    feature_days       one slot per feature that a playbook named (features.feature_id): the last day
+                       it was used, 0 for never
     weddings           sorted epoch days of the current couples' weddings
+
+Features that no playbook names are kept beside these, each supplier's apart from all others':
+
+    other_features     JSON {feature: last day}, the MAX_OTHER_FEATURES used last
+    features_beyond    whether the supplier ever used more of these than that; once a playbook names
+                       one, `events` is asked (pulse/feature_queries.py)
+    last_feature_at    the last use of any feature, named or not; null: not known, the slots say it
 
 Slots are little-endian uint16 in a bytea: reading 200,000 rows took 0.3 s, against 1.3 s as int2[] (docs/decisions/0003).
 """
@@ -25,10 +33,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from everafter.playbook.model import MAX_FEATURES as MAX_FEATURES
+
 LOGIN_SLOTS = 192
 ACTIVE_SLOTS = 64
 WEEK_SLOTS = 16
-MAX_FEATURES = 512
+MAX_OTHER_FEATURES = 64
 
 TIME = pl.Datetime("us", "UTC")
 Matrix = npt.NDArray[np.int64]
@@ -100,6 +110,9 @@ PULSE_SCHEMA: dict[str, Any] = {
     "last_login_at": TIME,
     "login_days": pl.Binary(),
     "feature_days": pl.Binary(),
+    "other_features": pl.String(),
+    "features_beyond": pl.Boolean(),
+    "last_feature_at": TIME,
     "clients_active_d": pl.Binary(),
     **dict.fromkeys(WEEK_RINGS, pl.Binary()),
     "clients_added": pl.Int64(),

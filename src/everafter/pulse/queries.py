@@ -70,7 +70,7 @@ async def _fold(conn: Connection, events: pl.DataFrame) -> int:
     taken = events.height
     events, broken = split_foldable(events)
     await quarantine(conn, broken)
-    feature_ids = await ensure_features(conn, events)
+    feature_ids = await get_feature_ids(conn)
     before = await get_state(conn, events)
     after = await asyncio.to_thread(fold, before, events, feature_ids)
     await save_state(conn, after)
@@ -95,26 +95,31 @@ async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
     )
 
 
-async def ensure_features(conn: Connection, events: pl.DataFrame) -> dict[str, int]:
-    """The slot of every feature, new ones of these events included (first come, first slot; at most MAX_FEATURES)."""
-    used = read_facts(events)["feature"].drop_nulls().unique().sort().to_list()
-    cursor = await conn.execute("SELECT feature, feature_id FROM features")
-    known: dict[str, int] = dict(await cursor.fetchall())
-    new = [name for name in used if name not in known][: model.MAX_FEATURES - len(known)]
-    if new:
-        first = max(known.values(), default=-1) + 1
-        ids = list(range(first, first + len(new)))
-        await conn.execute(
-            "INSERT INTO features (feature, feature_id) SELECT * FROM unnest(%s::text[], %s::smallint[])", [new, ids]
-        )
-        known.update(zip(new, ids, strict=True))
-    return known
-
-
 async def get_feature_ids(conn: Connection) -> dict[str, int]:
-    """The slot of every feature seen so far."""
+    """The slot of every feature that has one (pulse.feature_queries gives them)."""
     cursor = await conn.execute("SELECT feature, feature_id FROM features")
     return dict(await cursor.fetchall())
+
+
+async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
+    """The present rows of these suppliers, in no order: PULSE_SCHEMA."""
+    return await read_copy(
+        conn,
+        """
+        SELECT supplier_id, events_total, first_event_at, last_event_at, account_created_at,
+          vendor_type_selected_at, completed_wizard_at, first_login_at, import_clients_started_at,
+          first_form_at, first_invite_at, first_journey_at, first_automation_at, last_login_at,
+          login_days, feature_days, other_features, features_beyond, last_feature_at,
+          clients_active_d, feature_uses_w, clients_lost_w, forms_sent_w, forms_answered_w,
+          emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,
+          clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage,
+          usage_ratio, subscription, subscription_at, plan, plan_at, vendor_type, vendor_type_at
+        FROM pulse
+        WHERE supplier_id = ANY ({suppliers}::uuid[])
+        """,
+        model.PULSE_SCHEMA,
+        {"suppliers": supplier_ids},
+    )
 
 
 async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
@@ -125,18 +130,7 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
     items = facts.select("supplier_id", "client_id", pl.coalesce("form_id", "message_id").alias("item_id")).drop_nulls().unique()
     tickets = facts.select("supplier_id", "ticket_id").drop_nulls().unique()
     return model.State(
-        await read_copy(
-            conn,
-            "SELECT supplier_id, events_total, first_event_at, last_event_at, account_created_at, vendor_type_selected_at,"
-            " completed_wizard_at, first_login_at, import_clients_started_at, first_form_at, first_invite_at, first_journey_at,"
-            " first_automation_at, last_login_at, login_days, feature_days, clients_active_d, feature_uses_w, clients_lost_w,"
-            " forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,"
-            " clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage, usage_ratio, subscription,"
-            " subscription_at, plan, plan_at, vendor_type, vendor_type_at"
-            " FROM pulse WHERE supplier_id = ANY ({suppliers}::uuid[])",
-            model.PULSE_SCHEMA,
-            {"suppliers": suppliers},
-        ),
+        await get_rows(conn, suppliers),
         await read_copy(
             conn,
             "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at, last_active_at,"

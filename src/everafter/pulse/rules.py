@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from everafter.pulse import model
+from everafter.pulse.feature_rules import merge_other_features
 from everafter.pulse.model import State
 from everafter.tickets.model import CHANGES_BY_TYPE
 
@@ -61,7 +62,7 @@ def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> Sta
         state: pulse rows of (at least) the suppliers in `events`, and of their clients, items and tickets at least those that
             `events` name; absent rows are taken as never seen.
         events: EVENTS_SCHEMA, any order, each event once; validated before.
-        feature_ids: the slot of each feature; a feature that is not in it is counted as a use but not as adopted.
+        feature_ids: the slot of each feature that a playbook names; the others go to `other_features`.
 
     Returns:
         The new rows of the suppliers, clients, items and tickets that `events` touch, and of no others.
@@ -228,6 +229,7 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
             for name, types in _FIRSTS.items()
         ),
         _at("login").alias("last_login_at"),
+        pl.when(pl.col("feature").is_not_null()).then(pl.col("occurred_at")).alias("last_feature_at"),
         _at("payment_failed").alias("payment_failed_at"),
         _at("payment_recovered").alias("payment_recovered_at"),
         subscription.replace(rank).alias("subscription"),
@@ -244,7 +246,13 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("events_total").sum(),
             pl.col("first_event_at", *_FIRSTS).min(),
-            pl.col("last_event_at", "last_login_at", "payment_failed_at", "payment_recovered_at").max(),
+            pl.col(
+                "last_event_at",
+                "last_login_at",
+                "last_feature_at",
+                "payment_failed_at",
+                "payment_recovered_at",
+            ).max(),
             _latest("subscription", "subscription_at").str.slice(1),
             pl.col("subscription_at").max(),
             _latest("plan", "plan_at"),
@@ -290,6 +298,7 @@ def _merge_pulse(before: State, after: State, facts: pl.DataFrame, feature_ids: 
         *rings.columns(),
         _merge_weddings(old, index, before.clients, after.clients),
         *_merge_usage(old, index, facts),
+        *merge_other_features(old, index, _other_uses(facts, feature_ids)),
     ).select(list(model.PULSE_SCHEMA))
 
 
@@ -374,6 +383,12 @@ class _Rings:
             *(model.pack_ring(ring).alias(name) for name, ring in self.weeks.items()),
             *(pl.Series(name, values, dtype=pl.Int64) for name, values in self.counts.items()),
         ]
+
+
+def _other_uses(facts: pl.DataFrame, feature_ids: dict[str, int]) -> pl.DataFrame:
+    """The uses of features that have no slot: supplier_id, feature, day."""
+    other = pl.col("feature").is_not_null() & ~pl.col("feature").is_in(list(feature_ids))
+    return facts.filter(other).select("supplier_id", "feature", _day("occurred_at").alias("day"))
 
 
 def _merge_weddings(old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:

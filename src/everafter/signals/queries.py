@@ -18,6 +18,7 @@ _PULSE_COLUMNS = """
     coalesce(p.events_total, 0) AS events_total, p.first_event_at, p.last_event_at, p.account_created_at,
     p.vendor_type_selected_at, p.completed_wizard_at, p.first_login_at, p.import_clients_started_at, p.first_form_at,
     p.first_invite_at, p.first_journey_at, p.first_automation_at, p.last_login_at, p.login_days, p.feature_days,
+    p.last_feature_at,
     p.clients_active_d, p.feature_uses_w, p.clients_lost_w, p.forms_sent_w, p.forms_answered_w, p.emails_sent_w,
     p.emails_opened_w, p.tickets_w, p.payments_failed_w, coalesce(p.clients_added, 0)::bigint AS clients_added,
     coalesce(p.clients_total, 0)::bigint AS clients_total, p.weddings, coalesce(p.tickets_open, 0)::bigint AS tickets_open,
@@ -108,7 +109,16 @@ async def read_past_inputs(
             pl.coalesce("vendor_type_said", "vendor_type").alias("vendor_type"),
             pl.coalesce("plan_said", "plan").alias("plan"),
             pl.col("events_total", "clients_added", "clients_total", "tickets_open").fill_null(0),
-        ).drop("vendor_type_said", "plan_said", "vendor_type_at", "plan_at", "usage", "subscription_at")
+        ).drop(
+            "vendor_type_said",
+            "plan_said",
+            "vendor_type_at",
+            "plan_at",
+            "usage",
+            "subscription_at",
+            "other_features",
+            "features_beyond",
+        )
     )
 
 

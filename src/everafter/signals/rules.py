@@ -73,6 +73,7 @@ def compute_signals(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, fe
             "_rhythm_logins",
             "_key_features",
             "_days_unused",
+            "last_feature_at",
             "login_days",
             "clients_active_d",
             *model.WEEK_RINGS,
@@ -179,8 +180,9 @@ def _adopted(frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_i
         ids = [feature_ids[feature] for feature in segment.key_features if feature in feature_ids]
         adopted[rows] = used[rows][:, ids].sum(axis=1)
         keys[rows] = len(segment.key_features)
+    last = np.maximum(last_used.max(axis=1), frame["last_feature_at"].dt.epoch("d").fill_null(0).to_numpy())
     return [
         pl.Series("features_adopted", adopted),
         pl.Series("_key_features", keys),
-        pl.Series("_days_unused", np.where(last_used.any(axis=1), today - last_used.max(axis=1), 0)),
+        pl.Series("_days_unused", np.where(last > 0, today - last, 0)),
     ]
