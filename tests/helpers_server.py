@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -61,11 +61,13 @@ class Server:
 
 
 @contextmanager
-def serving(settings: Settings) -> Generator[Server]:
-    """Serve the application over `settings.database_url` until the block ends."""
+def serving(settings: Settings, *, own_address: bool = False) -> Generator[Server]:
+    """Serve the application over `settings.database_url` until the block ends; with `own_address` its base URL is where it listens."""
     assert settings.database_url
-    app = create_app(settings, settings.database_url)
     listener = socket.create_server(("127.0.0.1", 0))
+    if own_address:
+        settings = replace(settings, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    app = create_app(settings, settings.database_url)
     uvicorn_server = make_server(app, settings.limits)
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -23,3 +23,21 @@ def test_nothing_is_signed_with_nothing(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(SettingsError, match="secret is empty"):
         load_settings({"EVERAFTER_DATA": str(tmp_path)})
+
+
+def origins(tmp_path: Path, text: str) -> tuple[str, ...]:
+    return load_settings({"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_INGEST_ORIGINS": text}).ingest_origins
+
+
+def test_origins_are_read_as_browsers_write_them(tmp_path: Path) -> None:
+    assert origins(tmp_path, "") == origins(tmp_path, " * ") == ("*",)
+    told = "https://App.Example:443/, http://localhost:3000\nhttp://[::1]:80"
+    assert origins(tmp_path, told) == ("https://app.example", "http://localhost:3000", "http://[::1]")
+
+
+@pytest.mark.parametrize(
+    "bad", ["app.example", "https://", "https://a.example/path", "https://u:p@a.example", "ftp://a.example", "http://a:b"]
+)
+def test_what_is_no_origin_is_named(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(SettingsError, match="EVERAFTER_INGEST_ORIGINS"):
+        origins(tmp_path, f"https://app.example {bad}")

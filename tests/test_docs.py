@@ -92,7 +92,7 @@ def test_every_page_and_every_other_address(app: Any) -> None:
     described = set(app.openapi_schema.to_schema()["paths"])
     paths = {re.sub(r":\w+}", "}", route.path) for route in app.routes} - described
     paths = {path for path in paths if not path.startswith("/openapi")}
-    text = read("dashboard.md") + read("api.md") + read("operations.md")
+    text = read("dashboard.md") + read("api.md") + read("browsers.md") + read("operations.md")
     told = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
     assert len(paths) > 8
     assert not [path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", told)]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp
 
 from everafter import __version__
 from everafter.accounts.access import provide_viewer
@@ -18,11 +20,14 @@ from everafter.coach.desk import TipDesk
 from everafter.coach.live import CoachJudge
 from everafter.coach.tokens import KeyRing
 from everafter.core.db import make_pool
+from everafter.core.http import HttpRules, OpenDoor
+from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection, refuse_unknown_parameters
 from everafter.events.body import Gate
+from everafter.events.browser_rules import is_entrance
 from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
 from everafter.playbook.loading import load_playbook
@@ -37,6 +42,7 @@ FACES = (
     "everafter.core.pages",
     "everafter.core.probes",
     "everafter.events.api",
+    "everafter.events.browser_api",
     "everafter.health.api",
     "everafter.interventions.pages",
     "everafter.mail.api",
@@ -66,6 +72,19 @@ _OPENAPI = OpenAPIConfig(
 def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
     """The API's description."""
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+
+
+class Application(Litestar):
+    """The routes, behind what HTTP asks of all of them alike."""
+
+    @cached_property
+    def _front(self) -> ASGIApp:
+        settings: Settings = self.state.settings
+        doors = OpenDoor(super().__call__, is_entrance, CrossOrigin(settings.ingest_origins))
+        return HttpRules(self, doors)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._front(scope, receive, send)
 
 
 def create_app(settings: Settings, url: str) -> Litestar:
@@ -112,7 +131,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
             await reads.close()
             await pool.close()
 
-    return Litestar(
+    return Application(
         route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
         lifespan=[lifespan],
         state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),

@@ -128,7 +128,7 @@ def see_other(path: str) -> Response[bytes]:
 
 def wants_page(request: AnyRequest) -> bool:
     """Is a person's browser asking (and not a program, which gets problem+json)?"""
-    path = request.url.path
+    path = f"{request.url.path}/"
     return "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/v1/", "/static/"))
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from everafter.core.errors import SettingsError
 from everafter.core.limits import LOOPBACK, Limits, read_count, read_networks
+from everafter.core.origins import ANY_ORIGIN, read_origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Settings:
     base_url: how the outside reaches this server; links in mail begin with it.
     secret: key for signed links and tokens.
     limits: what callers may use of the server.
+    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any.
     """
 
     database_url: str | None
@@ -32,6 +34,7 @@ class Settings:
     base_url: str
     secret: str
     limits: Limits = field(default_factory=Limits)
+    ingest_origins: tuple[str, ...] = (ANY_ORIGIN,)
 
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
@@ -47,6 +50,7 @@ SETTING_NAMES = (
     "EVERAFTER_MAX_CONNECTIONS_PER_ADDRESS",
     "EVERAFTER_KEY_RATE",
     "EVERAFTER_ADDRESS_RATE",
+    "EVERAFTER_INGEST_ORIGINS",
 )
 
 
@@ -73,6 +77,7 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
         base_url=base_url,
         secret=_value(source, "EVERAFTER_SECRET") or _generated_secret(data),
         limits=_read_limits(source),
+        ingest_origins=_origins(_value(source, "EVERAFTER_INGEST_ORIGINS")),
     )
 
 
@@ -90,6 +95,13 @@ def _read_limits(env: dict[str, str]) -> Limits:
         address_rate=count("EVERAFTER_ADDRESS_RATE", usual.address_rate, 0),
         trusted_proxies=(LOOPBACK if proxies is None else read_networks(proxies, "EVERAFTER_TRUSTED_PROXIES")),
     )
+
+
+def _origins(text: str | None) -> tuple[str, ...]:
+    try:
+        return read_origins(text or ANY_ORIGIN)
+    except ValueError as error:
+        raise SettingsError(f"EVERAFTER_INGEST_ORIGINS: {error}; separate several with spaces, * allows any") from error
 
 
 def _is_url(text: str, *schemes: str) -> bool:

@@ -36,6 +36,8 @@ async def provide_connection(state: State) -> AsyncIterator[Connection]:
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+PROBLEM = "application/problem+json"
+
 
 def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes]:
     """An RFC 9457 answer; `code` and `message` stand there too, for the SDKs that read those."""
@@ -51,7 +53,7 @@ def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes
     headers = {"Retry-After": str(extra.get("retry_after", 5))} if status in {429, 503} else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/problem+json", headers=headers)
+    return Response(msgspec.json.encode(body), status_code=status, media_type=PROBLEM, headers=headers)
 
 
 def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[bytes]:

@@ -10,10 +10,9 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from litestar import Request, Response, get, post, route
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, QueryParameter
 
@@ -31,7 +30,9 @@ from everafter.core.web import (
 )
 from everafter.events import queries
 from everafter.events.body import Gate, read_body
-from everafter.events.describe import BatchOperation, CallOperation
+from everafter.events.browser_rules import BATCH_PATHS, CALLS_BY_LETTER, KEY_PARAMETERS, POSTHOG_PATHS
+from everafter.events.describe import BatchOperation, CallOperation, PostHogOperation
+from everafter.events.forms import unwrap_form
 from everafter.events.ingest import Outcome, take_in
 from everafter.events.jobs import FoldLoop
 from everafter.events.model import CANONICAL, Checked
@@ -41,14 +42,6 @@ from everafter.events.segment import CALLS, Received, decode_request
 from everafter.suppliers.model import BadTrait, Said
 from everafter.suppliers.rules import read_traits
 
-_CORS = {"Access-Control-Allow-Origin": "*"}
-_PREFLIGHT = {
-    **_CORS,
-    "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding",
-    "Access-Control-Max-Age": "86400",
-}
-_POSTHOG_PATHS = ("/batch", "/capture", "/e", "/i/v0/e")
 # From here on reading and checking takes longer than the loop should stand still.
 _THREAD_BYTES = 256 * 1024
 
@@ -82,11 +75,12 @@ async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
     state = request.app.state
     counters: Counters = state.counters
     gate: Gate = state.gate
-    key = _header_key(request)
+    key = _sent_key(request)
     if key is not None:
         await _require_ingest(state, key)
     with gate.enter() as hold:
         body = await read_body(request.stream(), request.headers.get("content-encoding", ""), hold)
+        body = unwrap_form(body, hold)
         received_at = datetime.now(UTC)
         names: dict[str, str] = state.playbook.event_names
         if len(body) > _THREAD_BYTES:
@@ -103,7 +97,7 @@ async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
     for what in ("accepted", "duplicates"):
         counters.add("everafter_ingest_events_total", getattr(answer, what), f'result="{what}"')
     counters.add("everafter_ingest_events_total", len(answer.rejected), 'result="rejected"')
-    return Response(answer, headers=_CORS)
+    return Response(answer)
 
 
 class _Prepared(msgspec.Struct):
@@ -157,24 +151,25 @@ def _answer(prepared: _Prepared, outcome: Outcome) -> Ingested:
     return Ingested(True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index))
 
 
-def _header_key(request: AnyRequest) -> str | None:
+def _sent_key(request: AnyRequest) -> str | None:
+    """The key that a header or the address carries; null: it is in the body, if anywhere."""
     header = request.headers.get("authorization", "")
-    return read_bearer(header) or read_basic_user(header)
+    said = (request.query_params.get(name) for name in KEY_PARAMETERS) if request.scope["query_string"] else ()
+    return read_bearer(header) or read_basic_user(header) or next((key for key in said if key), None)
 
 
 async def _require_ingest(state: State, key: str | None) -> None:
     if key is None:
-        raise UnauthorizedError("send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body")
+        raise UnauthorizedError("send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address")
     cache: KeyCache = state.key_cache
     if await cache.find_scope(state.pool, key) != "ingest":
         raise UnauthorizedError("this is not a live ingest key; `everafter key create --scope ingest` makes one")
 
 
-def _with_cors(handler: Any) -> Any:
+def _counted(handler: Any) -> Any:
     def handle(request: AnyRequest, error: Any) -> Response[bytes]:
         counters: Counters = request.app.state.counters
         answer: Response[bytes] = handler(request, error)
-        answer.headers.update(_CORS)
         if isinstance(error, OverloadedError):
             answer.headers["X-RateLimit-Reset"] = answer.headers["Retry-After"]
         counters.add("everafter_ingest_refused_total", 1, f'status="{answer.status_code}"')
@@ -185,7 +180,7 @@ def _with_cors(handler: Any) -> Any:
 
 _INGEST: dict[str, Any] = {
     "status_code": 200,
-    "exception_handlers": {kind: _with_cors(handler) for kind, handler in EXCEPTION_HANDLERS.items()},
+    "exception_handlers": {kind: _counted(handler) for kind, handler in EXCEPTION_HANDLERS.items()},
     "request_max_body_size": None,  # read_body bounds it, with a reason in the answer
     "tags": ["ingest"],
     "responses": problems(request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events"),
@@ -196,13 +191,17 @@ def _decode_batch(body: bytes, received_at: datetime) -> Received:
     return decode_request(body, None, received_at)
 
 
-@post("/v1/batch", operation_id="ingestBatch", operation_class=BatchOperation, **_INGEST)
-async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
-    """Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."""
-    return await ingest(request, _decode_batch)
+def _handle_batch(path: str) -> HTTPRouteHandler:
+    async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
+        return await ingest(request, _decode_batch)
+
+    ingest_batch.__doc__ = (
+        "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."
+    )
+    return post(path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST)(ingest_batch)
 
 
-def _handle_call(call: str) -> HTTPRouteHandler:
+def _handle_call(path: str, call: str) -> HTTPRouteHandler:
     def decode(body: bytes, received_at: datetime) -> Received:
         return decode_request(body, call, received_at)
 
@@ -210,25 +209,22 @@ def _handle_call(call: str) -> HTTPRouteHandler:
         return await ingest(request, decode)
 
     ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
-    return post(f"/v1/{call}", operation_id=f"ingest{call.capitalize()}", operation_class=CallOperation, **_INGEST)(ingest_call)
+    return post(path, operation_id=_name_operation(path), operation_class=CallOperation, **_INGEST)(ingest_call)
 
 
-@post(list(_POSTHOG_PATHS), include_in_schema=False, **_INGEST)
-async def ingest_posthog(request: Request[Any, Any, State]) -> Response[Ingested]:
-    """The same for PostHog's SDKs."""
-    return await ingest(request, decode_posthog)
+def _handle_posthog(path: str) -> HTTPRouteHandler:
+    async def ingest_posthog(request: Request[Any, Any, State]) -> Response[Ingested]:
+        return await ingest(request, decode_posthog)
+
+    ingest_posthog.__doc__ = "Take in what PostHog's SDKs send: a batch, a list of events, or one event."
+    return post(path, operation_id=_name_operation(path), operation_class=PostHogOperation, **_INGEST)(ingest_posthog)
 
 
-@route(
-    ["/v1/batch", *(f"/v1/{call}" for call in CALLS), *_POSTHOG_PATHS],
-    http_method=[HttpMethod.OPTIONS],
-    status_code=204,
-    include_in_schema=False,
-    sync_to_thread=False,
-)
-def preflight() -> Response[None]:
-    """Any page may send events, without cookies."""
-    return Response(None, headers=_PREFLIGHT)
+def _name_operation(path: str) -> str:
+    """`ingestBatch` for `/v1/batch`, `ingestPostHogE` for `/e`."""
+    kind = "PostHog" if path in POSTHOG_PATHS else ""
+    words = path.removeprefix("/v1").strip("/").split("/")
+    return f"ingest{kind}{''.join(word.capitalize() for word in words)}"
 
 
 # ── reading back ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -367,10 +363,10 @@ def _read_cursor(cursor: str) -> str:
 
 
 handlers: list[Any] = [
-    preflight,  # first, or Litestar answers OPTIONS by itself
-    ingest_batch,
-    ingest_posthog,
-    *map(_handle_call, CALLS),
+    *map(_handle_batch, BATCH_PATHS),
+    *(_handle_call(f"/v1/{call}", call) for call in CALLS),
+    *(_handle_call(f"/v1/{letter}", call) for letter, call in CALLS_BY_LETTER.items()),
+    *map(_handle_posthog, POSTHOG_PATHS),
     get_events,
     get_rejects,
     get_event_types,

@@ -13,7 +13,7 @@ MOST_BYTES = 4 * 1024 * 1024
 # A client that is still writing cannot hear "too large": so much more is read and thrown away before the connection closes.
 _DISCARD_BYTES = 64 * 1024 * 1024
 _READ_SECONDS = 30
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _GZIP_MEMBERS = 100  # each is a pass over what is left: thousands of empty ones would cost seconds
 
 
@@ -95,7 +95,7 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
             body = await _read(stream, hold)
     except TimeoutError as error:
         raise HTTPException(status_code=408, detail=f"the body did not arrive within {_READ_SECONDS} s") from error
-    if not body.startswith(_GZIP):
+    if not body.startswith(GZIP):
         return body
     plain = inflate(body)
     hold.take(len(plain))

@@ -46,6 +46,25 @@ class CallOperation(Operation):
         self.request_body = _describe_body(_CALL_SCHEMA.properties or {})
 
 
+@dataclass
+class PostHogOperation(Operation):
+    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said than what may stand in it."""
+
+    def __post_init__(self) -> None:
+        self.request_body = _describe_body(
+            {
+                "api_key": Schema(description="an ingest key, when no header carries it"),
+                "batch": Schema(description="events"),
+                "event": Schema(description="the event's name"),
+                "distinct_id": Schema(description="the supplier's id; a group of kind `supplier` goes before it"),
+                "uuid": Schema(description="makes a repetition harmless"),
+                "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
+                "properties": Schema(description="of the event; `token` and `distinct_id` may stand here too"),
+                "sent_at": Schema(description="when it was sent by the sender's clock, to correct its times"),
+            },
+        )
+
+
 def _describe_body(properties: dict[str, Any], required: list[str] | None = None) -> RequestBody:
     schema = Schema(type=OpenAPIType.OBJECT, properties=properties, required=required)
     return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)

@@ -1,0 +1,95 @@
+"""What HTTP asks of many routes alike: HEAD wherever GET is, true `Allow` headers, doors open to pages of other origins."""
+
+from collections.abc import Callable
+
+from litestar import Litestar
+from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
+
+from everafter.core.origins import CrossOrigin
+from everafter.core.web import PROBLEM, problem
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class HttpRules:
+    """Stands before the application's router."""
+
+    def __init__(self, app: Litestar, next_app: ASGIApp) -> None:
+        """`app` knows the routes, `next_app` answers."""
+        self._app = app
+        self._next_app = next_app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._next_app(scope, receive, send)
+            return
+        path, method = scope["path"], scope["method"]
+
+        async def send_by_rule(message: Message) -> None:
+            if message["type"] == "http.response.start" and (method == "OPTIONS" or message["status"] == 405):
+                if methods := list_methods(self._app, path):
+                    MutableScopeHeaders.from_message(message)["Allow"] = ", ".join(methods)
+            elif message["type"] == "http.response.body" and method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        asked: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+        await self._next_app(asked, receive, send_by_rule)
+
+
+def list_methods(app: Litestar, path: str) -> list[str]:
+    """The methods that a path has, HEAD and OPTIONS among them; empty when nothing is there."""
+    found = [method for method in _METHODS if _has_route(app, path, method)]
+    if not found:
+        return []
+    return [*(["GET", "HEAD"] if "GET" in found else []), *(method for method in found if method != "GET"), "OPTIONS"]
+
+
+def _has_route(app: Litestar, path: str, method: str) -> bool:
+    try:
+        app.asgi_router.handle_routing(path=normalize_path(path), method=method)
+    except HTTPException:  # 404: nothing at the path; 405: not for this method
+        return False
+    return True
+
+
+class OpenDoor:
+    """Lets pages of other origins call some paths and read the answers, errors too; answers their preflights itself."""
+
+    def __init__(self, next_app: ASGIApp, is_open: Callable[[str], bool], cross_origin: CrossOrigin) -> None:
+        """`is_open` says of a path whether it is one of them."""
+        self._next_app = next_app
+        self._is_open = is_open
+        self._cross_origin = cross_origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._is_open(scope["path"]):
+            await self._next_app(scope, receive, send)
+            return
+        asked = Headers.from_scope(scope)
+        origin = asked.get("origin")
+        if scope["method"] == "OPTIONS" and origin is not None and "access-control-request-method" in asked:
+            headers = self._cross_origin.preflight_headers(
+                origin,
+                asked.get("access-control-request-headers", ""),
+                asked.get("access-control-request-private-network") == "true",
+            )
+            await ASGIResponse(status_code=204, headers=headers)(scope, receive, send)
+            return
+        headers = self._cross_origin.headers(origin)
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableScopeHeaders.from_message(message).update(headers)
+            await send(message)
+
+        if self._cross_origin.permits(origin):
+            await self._next_app(scope, receive, send_open)
+            return
+        detail = f"pages of {origin!r:.300} may not send events; EVERAFTER_INGEST_ORIGINS lists those that may"
+        refused = problem(403, "origin_not_allowed", detail)
+        await ASGIResponse(body=refused.content, status_code=403, media_type=PROBLEM, headers=headers)(scope, receive, send)

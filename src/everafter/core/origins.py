@@ -1,0 +1,81 @@
+"""Which pages of other origins may call: the rules of CORS, as headers."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+ANY_ORIGIN = "*"
+_EXPOSED = "Retry-After, X-RateLimit-Reset"
+_DAY = "86400"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_MOST_HEADERS = 64
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[!-~]{1,260}|null", re.IGNORECASE)
+
+
+def read_origins(text: str) -> tuple[str, ...]:
+    """Origins separated by spaces or commas, each in the form in which browsers send it; `*` is any.
+
+    Raises:
+        ValueError: names the part that is no origin.
+    """
+    return tuple(_read_origin(part) for part in re.split(r"[\s,]+", text) if part) or (ANY_ORIGIN,)
+
+
+def _read_origin(text: str) -> str:
+    if text == ANY_ORIGIN:
+        return text
+    parts = urlsplit(text)
+    port = parts.port  # raises ValueError itself when it is none
+    host = parts.hostname or ""
+    rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in text
+    if parts.scheme not in {"http", "https"} or not host or rest or not text.isascii():
+        raise ValueError(f"{text!r} is not an origin such as https://app.example.com")
+    host = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, default} else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CrossOrigin:
+    """Which pages may send events; `*` among `allowed` means all.
+
+    The origin is mirrored and credentials are permitted, because `navigator.sendBeacon` always sends in that mode and Chromium
+    drops what is answered otherwise. It gives nothing away: no entrance reads a cookie, and what they answer holds nobody's data.
+    """
+
+    allowed: tuple[str, ...]
+
+    def permits(self, origin: str | None) -> bool:
+        """May a page of this origin send? Programs that are no browser name none, and may."""
+        if origin is None or ANY_ORIGIN in self.allowed:
+            return True
+        return origin.lower() in self.allowed
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """What every answer of an entrance carries, errors too."""
+        headers = {"Vary": "Origin"}
+        if origin is None:
+            return {**headers, "Access-Control-Allow-Origin": ANY_ORIGIN} if ANY_ORIGIN in self.allowed else headers
+        if self.permits(origin) and _ORIGIN.fullmatch(origin):
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Allow-Credentials"] = "true"
+            headers["Access-Control-Expose-Headers"] = _EXPOSED
+        return headers
+
+    def preflight_headers(self, origin: str | None, asked_headers: str, asks_for_private_network: bool) -> dict[str, str]:
+        """What a preflight is answered: every header that was asked for, if its name can be one."""
+        headers = self.headers(origin)
+        headers["Vary"] = "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+        if "Access-Control-Allow-Origin" not in headers:
+            return headers
+        headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
+        headers["Access-Control-Allow-Headers"] = ", ".join(_asked(asked_headers)) or "Authorization, Content-Type"
+        headers["Access-Control-Max-Age"] = _DAY
+        if asks_for_private_network:
+            headers["Access-Control-Allow-Private-Network"] = "true"
+        return headers
+
+
+def _asked(names: str) -> list[str]:
+    found = (name.strip() for name in names.split(",", _MOST_HEADERS)[:_MOST_HEADERS])
+    return [name for name in found if _TOKEN.fullmatch(name)]
