@@ -4,10 +4,23 @@ import json
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = tuple[str, str | bytes]
-Routes = dict[str, Answer | Callable[[str], Answer]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with another status than 200, or with headers."""
+
+    status: int
+    kind: str = "text/plain"
+    body: str | bytes = ""
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+
+Routes = dict[str, Answer | Callable[[str], Answer | Reply]]
 
 
 def strict_policy(server: str) -> str:
@@ -44,11 +57,14 @@ def foreign_site(routes: Routes, policy: str) -> Generator[str]:
             if found is None:
                 self.send_error(404)
                 return
-            kind, body = found(self.path) if callable(found) else found
-            payload = body.encode() if isinstance(body, str) else body
-            self.send_response(200)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            answer = found(self.path) if callable(found) else found
+            reply = answer if isinstance(answer, Reply) else Reply(200, *answer)
+            payload = reply.body.encode() if isinstance(reply.body, str) else reply.body
+            self.send_response(reply.status)
+            self.send_header("Content-Type", f"{reply.kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(payload)))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Security-Policy", policy)
             self.end_headers()
             self.wfile.write(payload)

@@ -3,13 +3,14 @@
 import base64
 import gzip
 import hashlib
+import re
 from functools import lru_cache
 from importlib import resources
 
 from litestar import Response, get
 from msgspec import Struct
+from rjsmin import jsmin
 
-from everafter.core.pages import static_url
 from everafter.core.web import AnyRequest
 
 _NAME = "coach.js"
@@ -38,12 +39,23 @@ class _Script(Struct, frozen=True):
     module: CoachModule
 
 
+def squeeze(source: str) -> str:
+    """The module without comments, indentation and blanks that mean nothing, in its style sheet too."""
+
+    def squeeze_style(found: re.Match[str]) -> str:
+        return re.sub(r" *([{};:,>]) *", r"\1", re.sub(r"\s+", " ", found[0]))
+
+    return re.sub(r"(?<=replaceSync\(`)[^`]*", squeeze_style, str(jsmin(source)))
+
+
 @lru_cache(maxsize=1)
 def _script() -> _Script:
-    plain = resources.files("everafter").joinpath("static", _NAME).read_bytes()
+    source = resources.files("everafter").joinpath("static", _NAME).read_text(encoding="utf-8")
+    plain = squeeze(source).encode()
+    address = f"/static/{_NAME}?v={hashlib.sha256(plain).hexdigest()[:12]}"
     integrity = "sha384-" + base64.b64encode(hashlib.sha384(plain).digest()).decode()
     etag = f'"{hashlib.sha256(plain).hexdigest()[:20]}"'
-    return _Script(plain, gzip.compress(plain, 9, mtime=0), etag, CoachModule(static_url(_NAME), integrity))
+    return _Script(plain, gzip.compress(plain, 9, mtime=0), etag, CoachModule(address, integrity))
 
 
 @get("/coach.js", include_in_schema=False, sync_to_thread=False)
@@ -55,7 +67,7 @@ def get_module(request: AnyRequest) -> Response[bytes]:
 @get("/static/coach.js", include_in_schema=False, sync_to_thread=False)
 def get_versioned_module(request: AnyRequest) -> Response[bytes]:
     """The module under the address that `/coach.json` gives; under an older one the newest, which may not be kept."""
-    version = static_url(_NAME).rpartition("=")[2]
+    version = _script().module.src.rpartition("=")[2]
     kept = request.query_params.get("v") == version
     return _answer(request, f"public, max-age={_YEAR}, immutable" if kept else "no-cache")
 

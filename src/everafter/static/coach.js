@@ -1,69 +1,73 @@
 // <everafter-coach>: a calm button, one card at a time, the checklist, a call in two clicks. See docs/coach.md.
 
-const HERE = new URL(import.meta.url).origin;
+const NAME = "everafter-coach", HERE = new URL(import.meta.url).origin;
 // Until the server has told its words (coach/words.toml).
 const WORDS = { coach: "Your coach", close: "Close", offline: "Your coach cannot be reached just now. It keeps trying." };
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
-:host { --accent: var(--everafter-accent, light-dark(#0f5563, #7cc3d0)); --on-accent: var(--everafter-on-accent, light-dark(#fff, #0b1b1f));
-  --surface: var(--everafter-surface, light-dark(#fff, #191f22)); --ink: var(--everafter-ink, light-dark(#1c2326, #e4e8e7));
-  --quiet: var(--everafter-quiet, light-dark(#566165, #9fabad)); --line: var(--everafter-line, light-dark(#dfdfda, #3a4549));
-  --new: var(--everafter-new, light-dark(#c2410c, #fb923c)); --radius: var(--everafter-radius, 14px); --gap: var(--everafter-offset, clamp(12px, 2.5vw, 24px));
-  position: fixed; z-index: var(--everafter-z-index, 1000); inset-block-end: var(--gap); inset-inline-end: var(--gap); color: var(--ink);
-  font-size: max(15px, .9375rem); font-weight: 400; line-height: 1.45; letter-spacing: normal; text-align: start; text-transform: none; white-space: normal; }
+:host { display: contents !important; zoom: 1 !important; }
+:host::before, :host::after { content: none !important; }
+#layer { all: initial; font-family: inherit; color-scheme: inherit; direction: ltr; -webkit-text-size-adjust: 100%; text-size-adjust: 100%;
+  --ea-accent: var(--everafter-accent, light-dark(#0f5563, #7cc3d0)); --ea-on-accent: var(--everafter-on-accent, light-dark(#fff, #0b1b1f));
+  --ea-surface: var(--everafter-surface, light-dark(#fff, #191f22)); --ea-ink: var(--everafter-ink, light-dark(#1c2326, #e4e8e7));
+  --ea-quiet: var(--everafter-quiet, light-dark(#566165, #9fabad)); --ea-line: var(--everafter-line, light-dark(#dfdfda, #3a4549));
+  --ea-new: var(--everafter-new, light-dark(#c2410c, #fb923c)); --ea-radius: var(--everafter-radius, 14px); --ea-gap: var(--everafter-offset, clamp(12px, 2.5vw, 24px));
+  position: fixed; z-index: 2147483647; inset-block-end: var(--ea-gap); inset-inline-end: var(--ea-gap); display: block; color: var(--ea-ink); line-height: 1.45; }
+#layer:dir(rtl) { direction: rtl; }
+#layer:not(:popover-open) { display: none; }
 :host([hidden]), [hidden] { display: none !important; }
 *, ::before, ::after { box-sizing: border-box; }
 h2, h3, p, ul { margin: 0; padding: 0; list-style: none; font-size: 1em; line-height: inherit; }
 h2, h3 { font-weight: 650; line-height: 1.3; }
 h2, h3, p, .text { unicode-bidi: plaintext; overflow-wrap: anywhere; text-align: start; }
 button, a, input { font: inherit; color: inherit; }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+:focus-visible { outline: 2px solid var(--ea-accent); outline-offset: 2px; }
 .hush { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.small, .label { font-size: .875em; color: var(--quiet); }
-.label { font-weight: 600; color: var(--accent); flex-basis: 100%; }
-.opener { position: relative; display: flex; justify-content: center; align-items: center; width: 56px; height: 56px; padding: 0; border-radius: 50%; color: var(--accent); cursor: pointer; }
-.track { position: absolute; inset: 2px; border-radius: 50%; background: conic-gradient(var(--accent) var(--done), var(--line) 0); mask: radial-gradient(closest-side, #0000 calc(100% - 3px), #000 0); }
+.small, .label { font-size: .875em; color: var(--ea-quiet); }
+.label { font-weight: 600; color: var(--ea-accent); flex-basis: 100%; }
+.opener { position: relative; display: flex; justify-content: center; align-items: center; width: 56px; height: 56px; padding: 0; border-radius: 50%; color: var(--ea-accent); cursor: pointer; }
+.track { position: absolute; inset: 2px; border-radius: 50%; background: conic-gradient(var(--ea-accent) var(--ea-done), var(--ea-line) 0); mask: radial-gradient(closest-side, #0000 calc(100% - 3px), #000 0); }
 .ring { width: 17px; height: 17px; border: 2px solid; border-radius: 50%; } .ring + .ring { margin-inline-start: -7px; }
-.dot { position: absolute; inset-block-start: 1px; inset-inline-end: 1px; width: 14px; height: 14px; border-radius: 50%; background: var(--new); border: 2px solid var(--surface); }
+.dot { position: absolute; inset-block-start: 1px; inset-inline-end: 1px; width: 14px; height: 14px; border-radius: 50%; background: var(--ea-new); border: 2px solid var(--ea-surface); }
 .panel, .sheet { display: flex; flex-direction: column; justify-content: end; }
-.panel { position: absolute; inset-block-end: 68px; inset-inline-end: 0; width: min(380px, 100vw - 2 * var(--gap)); height: min(600px, 100dvh - 84px - 2 * var(--gap)); pointer-events: none; outline: none; }
-.sheet { min-height: 0; border-radius: var(--radius); pointer-events: auto; }
-.opener, .sheet { background: var(--surface); border: 1px solid var(--line); box-shadow: 0 2px 6px #0002, 0 10px 40px #0003; }
+.panel { position: absolute; font-size: max(15px, .9375em); inset-block-end: 68px; inset-inline-end: 0; width: min(380px, 100vw - 2 * var(--ea-gap)); height: min(600px, 100dvh - 84px - 2 * var(--ea-gap)); pointer-events: none; outline: none; }
+.sheet { min-height: 0; border-radius: var(--ea-radius); pointer-events: auto; }
+.opener, .sheet { background: var(--ea-surface); border: 1px solid var(--ea-line); box-shadow: 0 2px 6px #0002, 0 10px 40px #0003; }
 .open .sheet:not(:has(.booked, .nothing)) { flex: 1; }
-.panel:focus-visible .sheet { outline: 2px solid var(--accent); }
+.panel:focus-visible .sheet { outline: 2px solid var(--ea-accent); }
 .head { display: flex; align-items: center; padding: 6px 6px 2px; }
 .head h2 { flex: 1; margin-inline-start: 12px; }
-.icon { width: 44px; height: 44px; padding: 0; border: 0; border-radius: 10px; background: none; color: var(--quiet); font-size: 1.4em; line-height: 1; cursor: pointer; }
+.icon { width: 44px; height: 44px; padding: 0; border: 0; border-radius: 10px; background: none; color: var(--ea-quiet); font-size: 1.4em; line-height: 1; cursor: pointer; }
 .scroll { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 0 18px 16px; display: grid; gap: 16px; align-content: start; grid: auto-flow max-content / minmax(0, 1fr); }
 .card, .inside { display: grid; gap: 7px; }
-.open .card { padding: 12px 14px; background: color-mix(in srgb, var(--accent) 9%, var(--surface)); border-radius: calc(var(--radius) - 4px); }
+.open .card { padding: 12px 14px; background: color-mix(in srgb, var(--ea-accent) 9%, var(--ea-surface)); border-radius: calc(var(--ea-radius) - 4px); }
 .card h3 { font-size: 1.1em; }
 .acts { display: flex; flex-wrap: wrap; gap: 6px 8px; align-items: center; margin-block-start: 4px; }
-.act { display: inline-flex; align-items: center; justify-content: center; min-height: 44px; min-width: 44px; padding: 6px 12px; border: 1px solid var(--line); border-radius: calc(var(--radius) - 5px); background: none; text-decoration: none; text-align: center; cursor: pointer; }
+.act { display: inline-flex; align-items: center; justify-content: center; min-height: 44px; min-width: 44px; padding: 6px 12px; border: 1px solid var(--ea-line); border-radius: calc(var(--ea-radius) - 5px); background: none; text-decoration: none; text-align: center; cursor: pointer; }
 .act:hover, .icon:hover, summary:hover { background-image: linear-gradient(#8882, #8882); }
-.main { background: var(--accent); border-color: transparent; color: var(--on-accent); font-weight: 600; padding-inline: 16px; }
-.plain { border-color: transparent; color: var(--quiet); padding-inline: 6px; margin-inline: -3px; }
-[aria-pressed=true], [aria-busy=true] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 600; }
+.main { background: var(--ea-accent); border-color: transparent; color: var(--ea-on-accent); font-weight: 600; padding-inline: 16px; }
+.plain { border-color: transparent; color: var(--ea-quiet); padding-inline: 6px; margin-inline: -3px; }
+[aria-pressed=true], [aria-busy=true] { border-color: var(--ea-accent); box-shadow: inset 0 0 0 1px var(--ea-accent); font-weight: 600; }
 summary { display: flex; gap: 8px; align-items: center; min-height: 44px; padding: 4px 6px; margin-inline: -6px; border-radius: 8px; cursor: pointer; list-style: none; }
-summary::after { content: ""; flex: none; width: 7px; height: 7px; margin-inline: auto 4px; border: solid var(--quiet); border-width: 0 2px 2px 0; transform: translateY(-2px) rotate(45deg); }
+summary::after { content: ""; flex: none; width: 7px; height: 7px; margin-inline: auto 4px; border: solid var(--ea-quiet); border-width: 0 2px 2px 0; transform: translateY(-2px) rotate(45deg); }
 [open] > summary::after { transform: translateY(2px) rotate(225deg); }
-.why summary { color: var(--quiet); font-size: .875em; } .why summary::after { margin-inline-start: 2px; }
+.why summary { color: var(--ea-quiet); font-size: .875em; } .why summary::after { margin-inline-start: 2px; }
 .title, .step { display: flex; gap: 8px; } .title > :first-child { flex: 1; }
-progress { width: 100%; accent-color: var(--accent); }
-.item + .item { border-block-start: 1px solid var(--line); }
-.tick { flex: none; width: 20px; height: 20px; border: 2px solid var(--line); border-radius: 50%; font: 700 12px/16px sans-serif; text-align: center; }
-.did { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
-.inside { padding-block-end: 12px; padding-inline-start: 28px; } .place { display: inline-block; padding-block: 11px; margin-block: -11px; color: var(--accent); text-underline-offset: 2px; }
+progress { width: 100%; accent-color: var(--ea-accent); }
+.item + .item { border-block-start: 1px solid var(--ea-line); }
+.tick { flex: none; width: 20px; height: 20px; border: 2px solid var(--ea-line); border-radius: 50%; font: 700 12px/16px sans-serif; text-align: center; }
+.did { background: var(--ea-accent); border-color: var(--ea-accent); color: var(--ea-on-accent); }
+.inside { padding-block-end: 12px; padding-inline-start: 28px; } .place { display: inline-block; padding-block: 11px; margin-block: -11px; color: var(--ea-accent); text-underline-offset: 2px; }
 .days { display: flex; gap: 6px; overflow-x: auto; padding: 3px; } .day { flex: none; }
 .times { display: grid; grid-template-columns: repeat(auto-fill, minmax(5em, 1fr)); gap: 6px; } .slot { padding-inline: 0; white-space: nowrap; }
-input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--quiet); border-radius: 8px; background: var(--surface); }
-.foot { border-block-start: 1px solid var(--line); padding: 4px 15px; }
-.sky { position: fixed; inset: 0; overflow: hidden; pointer-events: none; } i { position: absolute; width: 9px; height: 14px; border-radius: 2px; background: var(--accent); }
+input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--ea-quiet); border-radius: 8px; background: var(--ea-surface); }
+.foot { border-block-start: 1px solid var(--ea-line); padding: 4px 15px; }
+.sky { position: fixed; inset: 0; overflow: hidden; pointer-events: none; } i { position: absolute; width: 9px; height: 14px; border-radius: 2px; background: var(--ea-accent); }
 i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e8597c; }
 @media (prefers-reduced-motion: no-preference) { .panel { animation: in .16s ease-out; } @keyframes in { from { opacity: 0; } } }
 @media (forced-colors: active) { .dot, .did, [aria-pressed=true] { forced-color-adjust: none; background: Highlight; color: HighlightText; } }
-@media print { :host { display: none; } }
+@media print { #layer { display: none; } }
 `);
 
 // h("p.small", { id: "x" }, "text", node): classes are parts too, functions listeners, strings text and never markup.
@@ -85,6 +89,12 @@ const memory = {};
 const recall = (name) => { try { return memory[name] ?? JSON.parse(sessionStorage.getItem("everafter:" + name)); } catch { return null; } };
 const remember = (name, value) => { memory[name] = value; try { sessionStorage.setItem("everafter:" + name, JSON.stringify(value)); } catch {} };
 
+// What contains what, through shadow roots.
+const inside = (outer, node) => node && (outer.contains(node) || inside(outer, node.getRootNode().host));
+const TYPED = "keydown keypress keyup beforeinput input compositionstart compositionupdate compositionend paste copy cut wheel touchmove".split(" ");
+const held = new Set(); // keys pressed in the coach: their release is not the page's either, wherever the focus went
+const coaches = new Set(); // the first that is connected speaks, the others wait
+
 class EverafterCoach extends HTMLElement {
   static observedAttributes = ["page", "locale", "server", "token-url", "supplier-id"];
   #state; #celebration; #call; #words = WORDS;
@@ -92,7 +102,26 @@ class EverafterCoach extends HTMLElement {
   #later; // the card asks when to come again
   #away; // nobody is signed in, or the coach is not for them
   #token; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken;
-  #button; #panel; #live;
+  #layer; #button; #panel; #live;
+
+  // What is typed in the coach is kept from the page's shortcuts: at the window, where capturing begins, and at the
+  // shadow root for one inside a closed one. A listener that the page set at the window before this ran is earlier:
+  // what it prevented is typed all the same.
+  static #guard = (event) => {
+    const [at, ...path] = event.composedPath(), coach = path.find((one) => one instanceof EverafterCoach), { type, key, code } = event;
+    const down = type === "keydown", used = coach && (coach.#mode !== "closed" || key === "Enter" || key === " ");
+    if (down) held[used ? "add" : "delete"](code);
+    if (!(type.startsWith("key") ? held.has(code) : coach)) return;
+    event.stopImmediatePropagation();
+    if (type === "keyup") held.delete(code);
+    if (!down) return;
+    if (key === "Escape" && !event.isComposing) {
+      event.preventDefault(); // a dialog of the page around the coach stays open
+      coach.close();
+    } else if (event.defaultPrevented && key?.length === 1 && at.localName === "input" && !event.ctrlKey && !event.metaKey)
+      at.setRangeText(key, at.selectionStart, at.selectionEnd, "end");
+  };
+  static { if (!customElements.get(NAME)) for (const type of TYPED) addEventListener(type, this.#guard, true); }
 
   constructor() {
     super();
@@ -102,10 +131,13 @@ class EverafterCoach extends HTMLElement {
       h("span.track"), h("span.ring"), h("span.ring"), h("span.dot"));
     this.#panel = h("section.panel", { id: "panel", tabindex: -1, "aria-labelledby": "name" });
     this.#live = h("p.hush", { role: "status" });
-    root.append(this.#button, this.#panel, this.#live);
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.#mode !== "closed" && (event.stopPropagation(), this.close()));
+    this.#layer = h("div", { id: "layer", popover: "manual" }, this.#button, this.#panel, this.#live);
+    root.append(this.#layer);
+    for (const type of TYPED) root.addEventListener(type, EverafterCoach.#guard, true);
   }
 
+  // Shortcuts that ask before they act see that text is being typed here.
+  get isContentEditable() { return this.shadowRoot.activeElement?.localName === "input"; }
   get page() { return this.getAttribute("page") ?? location.pathname; }
   set page(value) { this.setAttribute("page", value); }
   get #server() { return this.getAttribute("server") || HERE; }
@@ -119,24 +151,50 @@ class EverafterCoach extends HTMLElement {
       delete this[name];
       this[name] = value;
     }
+    coaches.add(this);
+    this.#start();
+  }
+
+  // Again after each move in the page, which changes nothing else.
+  #start() {
+    if ([...coaches].find((one) => one.isConnected) !== this) return console.warn(NAME + ": there is one on this page already. This one waits until it is gone.");
+    if (this.#listeners) return this.#rise();
     const { signal } = (this.#listeners = new AbortController()), on = (target, name, when) => target.addEventListener(name, (event) => when(event) && this.refresh(), { signal });
     on(window.navigation ?? window, window.navigation ? "currententrychange" : "popstate", () => !this.hasAttribute("page"));
     on(window, "pageshow", (event) => event.persisted);
     on(window, "online", () => true);
-    on(document, "visibilitychange", () => !document.hidden && performance.now() - this.#loadedAt > 60_000);
+    on(document, "visibilitychange", () => !document.hidden && (this.#away || this.#failures || performance.now() - this.#loadedAt > 60_000));
+    addEventListener("resize", () => this.#rise(), { signal });
+    for (const name of ["close", "toggle", "fullscreenchange"]) document.addEventListener(name, ({ target }) => this.#rise(name !== "close" && inside(target, this)), { signal, capture: true });
     this.#begin();
   }
 
   disconnectedCallback() {
-    this.#listeners.abort();
-    this.#abort?.abort();
-    clearTimeout(this.#timer);
+    queueMicrotask(() => {
+      if (this.isConnected) return;
+      this.#listeners?.abort();
+      this.#listeners = null;
+      this.#abort?.abort();
+      clearTimeout(this.#timer);
+      coaches.delete(this);
+      [...coaches][0]?.#start();
+    });
+  }
+
+  // Into the browser's top layer, where no style of the page reaches, at the size that it has there by itself. Not
+  // above a modal dialog that holds the rest of the page, and above one that contains it.
+  #rise(again) {
+    const layer = this.#layer, { style } = layer;
+    if (!this.#listeners) return;
+    if (again) layer.hidePopover?.();
+    if (!layer.matches(":popover-open") && ![...document.querySelectorAll(":modal")].some((one) => !inside(one, this))) layer.showPopover();
+    style.zoom = (style.zoom || 1) / layer.currentCSSZoom || 1;
   }
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
     if (/page|locale/.test(name)) this.refresh();
-    else if (this.isConnected) this.#begin();
+    else if (this.#listeners) this.#begin();
   }
 
   // Paint at once: the button, and what this tab saw last of a supplier whom the page names.
@@ -150,7 +208,7 @@ class EverafterCoach extends HTMLElement {
 
   // Several calls in one turn are one request; an overtaken one is given up.
   refresh() {
-    if (!this.#queued && this.isConnected) this.#queued = Promise.resolve().then(() => { this.#queued = null; this.#load(); });
+    if (!this.#queued && this.#listeners) this.#queued = Promise.resolve().then(() => { this.#queued = null; this.#load(); });
   }
 
   open() {
@@ -173,7 +231,7 @@ class EverafterCoach extends HTMLElement {
   async #load() {
     clearTimeout(this.#timer);
     this.#abort?.abort();
-    if (!this.isConnected || !(this.#getToken || this.hasAttribute("token-url"))) return;
+    if (!this.#listeners || !(this.#getToken || this.hasAttribute("token-url"))) return;
     const { signal } = (this.#abort = new AbortController()), locale = this.#locale, whose = this.getAttribute("supplier-id");
     await this.#told;
     if (signal.aborted) return;
@@ -198,7 +256,7 @@ class EverafterCoach extends HTMLElement {
       if (signal.aborted) return;
       this.#fail(error);
       this.#away = final(error);
-      if (!this.#away) this.#timer = setTimeout(() => this.refresh(), Math.min(60_000, 1000 * 2 ** this.#failures++) * (0.75 + Math.random() / 2));
+      if (!this.#away) this.#timer = setTimeout(() => document.hidden || this.refresh(), Math.min(60_000, 1000 * 2 ** this.#failures++) * (0.75 + Math.random() / 2));
       this.#render();
     }
   }
@@ -220,8 +278,9 @@ class EverafterCoach extends HTMLElement {
     const old = this.#token, known = await old?.catch(() => null);
     if (!anew && performance.now() < known?.until) return known.text;
     if (!this.#token || this.#token === old) this.#token = (async () => {
-      const text = (await (this.#getToken ? this.#getToken() : this.#fetchToken())) || "", began = performance.now();
-      if (!text) throw failure("the platform gave no token", 401);
+      const given = await this.#askPlatform(), text = typeof given === "string" ? given.trim() : "", began = performance.now();
+      // whatever else the platform answers, such as the page to sign in, is sent to nobody
+      if (text.length > 4096 || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) throw failure("the platform gave no token", 401);
       let span = 0;
       try {
         const { exp, iat } = JSON.parse(atob(text.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
@@ -232,11 +291,23 @@ class EverafterCoach extends HTMLElement {
     return (await this.#token).text;
   }
 
+  // Whatever getToken throws is an error with a status; without one it is tried again. An answer that is no JSON has 401.
+  async #askPlatform() {
+    try { return await (this.#getToken ? this.#getToken() : this.#fetchToken()); } catch (error) {
+      throw failure(error?.message ?? String(error), error?.status ?? error?.response?.status ?? (error instanceof SyntaxError ? 401 : undefined));
+    }
+  }
+
+  // A redirect that leads where nothing can be read, such as another origin's page to sign in, is an ended session too.
   async #fetchToken() {
-    const response = await fetch(this.getAttribute("token-url"), { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(20_000) });
-    if (!response.ok) throw failure("no token: " + response.status, response.status);
-    const text = await response.text();
-    try { return JSON.parse(text).token; } catch { return text.trim(); }
+    const ask = (redirect) => fetch(this.getAttribute("token-url"), { credentials: "same-origin", cache: "no-store", redirect, signal: AbortSignal.timeout(20_000) });
+    let response = await ask("manual"), text = "", part;
+    if (response.type === "opaqueredirect") response = await ask("follow").catch(() => Response.error());
+    if (!response.ok) throw failure("no token: " + response.status, response.status || 401);
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    while (reader && text.length < 9000 && !(part = await reader.read()).done) text += part.value;
+    reader?.cancel();
+    try { const answer = JSON.parse(text); return answer.token ?? answer; } catch { return text; }
   }
 
   // A POST that nobody waits for.
@@ -264,11 +335,12 @@ class EverafterCoach extends HTMLElement {
   #text(name, values) { return (this.#words[name] ?? WORDS[name] ?? "").replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all); }
 
   #render() {
+    this.#rise();
     const card = this.#card, list = this.#state?.checklist, name = this.#name(card), fresh = name && !this.#known(name);
     if (this.#mode !== "open") this.#mode = fresh && !this.#calm && !this.hasAttribute("quiet") ? "peek" : "closed";
     const open = this.#mode === "open", button = this.#button, dot = button.lastChild;
     dot.hidden = !fresh || this.#mode !== "closed";
-    button.style.setProperty("--done", (list ? (100 * list.done) / list.total : 0) + "%");
+    button.style.setProperty("--ea-done", (list ? (100 * list.done) / list.total : 0) + "%");
     button.setAttribute("aria-expanded", open);
     button.setAttribute("aria-label", [this.#text("coach"), list && this.#text("progress", list), !dot.hidden && this.#text("something_new")].filter(Boolean).join(", "));
     button.hidden = this.#away;
@@ -281,7 +353,8 @@ class EverafterCoach extends HTMLElement {
   // Anew each time, for old boxes would jump; focus, scroll and folds stay.
   #fill(open, card) {
     const panel = this.#panel, at = this.shadowRoot.activeElement?.dataset.k, folds = [...panel.querySelectorAll("details")].map((one) => [one.dataset.k, one.open]);
-    const top = panel.querySelector(".scroll")?.scrollTop, call = this.#call;
+    const top = panel.querySelector(".scroll")?.scrollTop, call = this.#call, topic = panel.querySelector("input");
+    if (call && topic) call.topic = topic.value;
     panel.classList.toggle("open", open);
     panel.setAttribute("role", open ? "dialog" : "region");
     panel.setAttribute("lang", this.#state?.locale ?? "en");
@@ -390,7 +463,7 @@ class EverafterCoach extends HTMLElement {
     const names = Object.keys(days), shown = days[call.day] ? call.day : names[0];
     return [
       h("p.small", null, this.#text("times_in", { minutes: call.minutes, zone: call.timezone.replace(/_/g, " ") })),
-      h("label.small", null, this.#text("call_topic"), h("input", { maxlength: 500, "data-k": "topic", value: call.topic, input: (event) => { call.topic = event.target.value; } })),
+      h("label.small", null, this.#text("call_topic"), h("input", { maxlength: 500, "data-k": "topic", value: call.topic })),
       call.message && h("p", { role: "alert" }, call.message),
       shown ? h("div.days", { role: "group", "aria-label": this.#text("pick_time") }, names.map((day) => this.#act("act.day", day, "day " + day, () => { call.day = day; this.#render(); }, { "aria-pressed": String(day === shown) }))) : h("p", null, this.#text("no_times")),
       shown && h("div.times", { role: "group", "aria-label": shown }, days[shown].map((slot) => this.#act("act.slot", this.#date(slot.starts_at, { timeStyle: "short" }, call.timezone), slot.starts_at, () => this.#book(call, slot.starts_at), { "aria-disabled": call.busy && "true", "aria-busy": call.busy === slot.starts_at && "true" }))),
@@ -437,7 +510,7 @@ class EverafterCoach extends HTMLElement {
   #celebrate() {
     if (!this.#emit("celebrate", this.#celebration) || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const sky = h("div.sky", { "aria-hidden": "true" }, Array.from({ length: 70 }, () => h("i")));
-    this.shadowRoot.append(sky);
+    this.#layer.append(sky);
     Promise.all([...sky.children].map((bit) => {
       const chance = Math.random, from = 100 * chance(), transform = [`translate(${from}vw, -6vh)`, `translate(${from + 16 * chance() - 8}vw, 104vh) rotate(${900 * chance()}deg)`];
       return bit.animate({ transform, opacity: [1, 1, 0] }, { duration: 2000 + 1800 * chance(), delay: 500 * chance(), fill: "both" }).finished;
@@ -445,4 +518,4 @@ class EverafterCoach extends HTMLElement {
   }
 }
 
-if (!customElements.get("everafter-coach")) customElements.define("everafter-coach", EverafterCoach);
+if (!customElements.get(NAME)) customElements.define(NAME, EverafterCoach);
