@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -67,7 +67,8 @@ def foreign_site(routes: Routes, policy: str) -> Generator[str]:
                 self.send_header(name, value)
             self.send_header("Content-Security-Policy", policy)
             self.end_headers()
-            self.wfile.write(payload)
+            with suppress(ConnectionError):  # the browser has read enough
+                self.wfile.write(payload)
 
         def log_message(self, *args: object) -> None:
             return

@@ -24,7 +24,8 @@ _POLICY = "default-src 'self' 'unsafe-inline' {server} data:; connect-src 'self'
 @dataclass
 class Host:
     """The site. supplier: who is signed in; token: what the address of the token answers instead of a
-    good one; asked: how many tokens were asked for; bearers: what was sent to Everafter as a token."""
+    good one; moved: what `/moved` answers; asked: how many tokens were asked for; sent: how
+    often a browser tried to; bearers: what was sent to Everafter as a token."""
 
     server: Server
     chromium: Browser
@@ -33,7 +34,9 @@ class Host:
     supplier: str = ""
     html: str = ""
     token: Reply | Answer | None = None
+    moved: Reply | Answer | None = None
     asked: int = 0
+    sent: int = 0
     bearers: list[str] = field(default_factory=list[str])
     console: list[str] = field(default_factory=list[str])
     contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
@@ -42,8 +45,11 @@ class Host:
         self.asked += 1
         return self.token or json_answer({"token": sign(self.key, self.supplier)})
 
-    def page(self, *, head: str = "", body: str = "{coach}", **more: Any) -> Page:
-        """Open a page with this head and body; `{coach}` in the body is the element."""
+    def page(self, *, head: str = "", body: str = "{coach}", clock: bool = False, broken: bool = False, **more: Any) -> Page:
+        """Open a page with this head and body; `{coach}` in the body is the element.
+
+        clock: the page's timers run when the test says so. broken: no line leads to the token.
+        """
         script = f'<script type="module" src="{self.server.base_url}/coach.js"></script>'
         element = _ELEMENT.replace("{supplier}", self.supplier)
         self.html = (
@@ -60,6 +66,10 @@ class Host:
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
         page.on("request", self._note)
+        if clock:
+            page.clock.install()
+        if broken:
+            page.route("**/token", lambda route: route.abort("connectionrefused"))
         page.goto("/")
         return page
 
@@ -69,15 +79,21 @@ class Host:
         expect(opener(page).first).to_have_attribute("aria-label", "Your coach, 1 of 5 done")
         return page
 
+    def mend(self, page: Page) -> None:
+        """The line leads to the token again."""
+        page.unroute_all(behavior="wait")
+
     def clear(self) -> None:
         """Close what the test opened, and forget what it did."""
         for context in self.contexts:
             context.close()
         for kept in (self.contexts, self.bearers, self.console):
             kept.clear()
-        self.token, self.asked = None, 0
+        self.token = self.moved = None
+        self.asked = self.sent = 0
 
     def _note(self, request: Any) -> None:
+        self.sent += request.url == self.origin + "/token"
         if "/api/coach" in request.url and request.method != "OPTIONS":
             self.bearers.append(request.headers.get("authorization", ""))
 
@@ -90,6 +106,7 @@ def serve_host(server: Server, chromium: Browser) -> Generator[Host]:
         "/token": host.answer_token,
         "/favicon.ico": ("image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg'/>"),
         "/": lambda _: ("text/html", host.html),
+        "/moved": lambda _: host.moved or ("text/plain", ""),
     }
     with foreign_site(routes, _POLICY.replace("{server}", server.base_url)) as origin:
         host.origin = origin

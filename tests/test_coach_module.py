@@ -9,11 +9,13 @@ import tomllib
 
 import httpx
 
+from everafter.coach.pages import squeeze
 from everafter.coach.words import list_word_languages
 from helpers_server import Server
 from helpers_source import SRC
 
 SOURCE = (SRC / "static" / "coach.js").read_text(encoding="utf-8")
+SERVED = squeeze(SOURCE)
 
 
 def get(server: Server, path: str, **headers: str) -> httpx.Response:
@@ -24,7 +26,7 @@ def test_it_is_small_and_open_to_every_site(server: Server) -> None:
     answer = get(server, "/coach.js", **{"Accept-Encoding": "gzip"})
     assert answer.status_code == 200 and answer.headers["content-encoding"] == "gzip"
     assert int(answer.headers["content-length"]) < 10 * 1000, "under 10 KB as it is served"
-    assert answer.text == SOURCE == get(server, "/coach.js", **{"Accept-Encoding": "identity"}).text
+    assert answer.text == SERVED == get(server, "/coach.js", **{"Accept-Encoding": "identity"}).text
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -44,7 +46,7 @@ def test_the_versioned_address_may_be_kept_for_good_and_has_a_hash(server: Serve
     assert module["integrity"] == "sha384-" + base64.b64encode(digest).decode()
     assert "immutable" in answer.headers["cache-control"] and answer.headers["access-control-allow-origin"] == "*"
     old = get(server, "/static/coach.js?v=000000000000")
-    assert old.text == SOURCE and old.headers["cache-control"] == "no-cache", "another version's address is not kept as this one"
+    assert old.text == SERVED and old.headers["cache-control"] == "no-cache", "another version's address is not kept as this one"
 
 
 def test_it_needs_nothing_else() -> None:
@@ -52,7 +54,8 @@ def test_it_needs_nothing_else() -> None:
     assert len(code) > 20_000
     assert "import " not in re.sub(r"import\.meta", "", code)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://", SOURCE)
-    assert len(gzip.compress(SOURCE.encode(), 9, mtime=0)) < 10 * 1000
+    assert len(gzip.compress(SERVED.encode(), 9, mtime=0)) < 10 * 1000
+    assert "\n//" not in SERVED and len(SERVED) > 20_000, "comments are for those who read the source"
 
 
 def test_its_words_are_those_that_the_server_tells() -> None:

@@ -239,12 +239,20 @@ def test_the_pages_own_language_is_taken_and_may_change(visit: Visit) -> None:
 def test_two_on_a_page_do_not_disturb_each_other(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server, form=True)
     visit.site.elements = 2
-    page = visit.page("/")
+    visit.may_complain = ["there is one on this page already"]
+    page = visit.page("/style.css")
+    asked = asked_pages(page)
+    page.goto("/")
     wait_until(page, lambda: len(heard(page, "celebrate")) == 1, "one of them celebrates")
-    page.wait_for_timeout(400)
-    assert len(heard(page, "celebrate")) == 1
+    expect(coach(page).first.locator(".opener")).to_be_visible()
+    expect(coach(page).last.locator(".opener")).to_be_hidden()
+    coach(page).last.evaluate("coach => { coach.refresh(); coach.setAttribute('locale', 'de'); coach.page = '/tip'; }")
+    assert len(visit.console) == 1, "and the page's developer is told"
+    assert (asked, visit.site.asked) == (["/"], 1), "only one of them asks"
     coach(page).first.evaluate("coach => coach.remove()")
     expect(coach(page).locator(".opener")).to_be_visible()
+    expect(button(page, "Später")).to_be_visible()
+    assert asked == ["/", "/tip"] and len(heard(page, "celebrate")) == 1
 
 
 def test_another_supplier_is_another_coach(visit: Visit) -> None:
