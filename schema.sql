@@ -91,7 +91,8 @@ CREATE TABLE everafter.calendar_feeds (
     read_at timestamp with time zone,
     worked_out_at timestamp with time zone,
     unread integer DEFAULT 0 NOT NULL,
-    failure text
+    failure text,
+    unread_reasons text[] DEFAULT '{}'::text[] NOT NULL
 );
 
 CREATE TABLE everafter.cancellations (

@@ -39,7 +39,7 @@ PURE_CORE = {
     "everafter.core.words",
     "everafter.core.zones",
 }
-PURE_THIRD = {"icalendar", "msgspec", "numpy", "polars"}
+PURE_THIRD = {"dateutil", "icalendar", "msgspec", "numpy", "polars"}
 PURE_EXCEPTIONS = {
     # docs/decisions/0013: a message's template is part of the program's text, and rules.py hands it on to pages.
     ("everafter.mail.rules", "everafter.mail.render"),

@@ -226,6 +226,7 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
         "beyond_first": None,
         "calendars": 1,
         "calendars_failed": None,
+        "calendars_unread": None,
         "calendars_read_since": NOW - timedelta(minutes=55),
         "advisors": 2,
         "holidays": ["GB-ENG"],

@@ -36,6 +36,39 @@ def test_busy_times_are_not_offered_nor_booked(server: Server, site: Site) -> No
     assert (taken.status_code, taken.json()["reason"]) == (409, "taken") and taken.json()["next_free"]
 
 
+def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: Site) -> None:
+    """Its zone is unknown and its end missing: the time it may be at is taken, and metrics count it."""
+    supplier = add_supplier(server)
+    site.body = calendar(f"DTSTART;TZID=Nowhere/Land:{at(10):%Y%m%dT%H%M%S}\nDTEND:", EVENT.format(at(14)))
+    set_feed(server.database, site.url)
+    report = read(server.database)
+    assert (report.busy, report.events, report.unread, len(report.reasons)) == (2, 2, 1, 1)
+    assert "'Nowhere/Land' is not known" in report.reasons[0]
+    with server.client("read") as client:
+        starts = {datetime.fromisoformat(slot["starts_at"]) for slot in slots(client, supplier)}
+        assert "everafter_calendar_unread_events 1\n" in client.get("/metrics").text
+    assert busy(server.database)[0][0] not in starts and not starts & {at(14), at(14.5)}
+    site.body = calendar(EVENT.format(at(14)))
+    read(server.database)
+    assert sql(server.database, "SELECT unread, unread_reasons FROM calendar_feeds") == [(0, [])]
+
+
+@pytest.mark.parametrize("damage", ["\r", "cut", "html", "no end of an event"])
+def test_half_a_calendar_never_frees_what_was_busy(database: str, site: Site, damage: str) -> None:
+    whole = calendar(EVENT.format(at(10)), EVENT.format(at(12)))
+    site.body = whole
+    set_feed(database, site.url)
+    assert read(database).busy == 2
+    site.body = {
+        "\r": whole.replace(b"\r\n", b"\r"),
+        "cut": whole[: len(whole) // 2],
+        "html": b"<!doctype html><p>BEGIN:VCALENDAR</p>",
+        "no end of an event": whole.replace(b"END:VEVENT\r\n", b"", 1),
+    }[damage]
+    assert bool(read(database).failure) == (damage != "\r")
+    assert busy(database) == [(at(10), at(11)), (at(12), at(13))]
+
+
 def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(server: Server, site: Site) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:

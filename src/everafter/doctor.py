@@ -202,6 +202,10 @@ SELECT
   (SELECT count(*) FROM calendar_feeds) AS calendars,
   (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f JOIN users u ON u.id = f.user_id
    WHERE f.failure IS NOT NULL) AS calendars_failed,
+  (SELECT array_agg(
+     format('%s: %s of its events, %s', u.email, f.unread, coalesce(f.unread_reasons[1], 'for no reason kept')) ORDER BY u.email
+   )
+   FROM calendar_feeds f JOIN users u ON u.id = f.user_id WHERE f.unread > 0) AS calendars_unread,
   (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds) AS calendars_read_since,
   (SELECT count(*) FROM users WHERE takes_calls) AS advisors,
   (SELECT array_agg(DISTINCT holidays) FROM users WHERE takes_calls AND holidays IS NOT NULL) AS holidays,
@@ -219,6 +223,7 @@ def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterato
     yield _rejects(facts)
     yield from _features(facts)
     yield _calls(facts, now)
+    yield from _calendars(facts)
     yield _people(facts)
 
 
@@ -326,6 +331,14 @@ def _calls(facts: dict[str, Any], now: datetime) -> Check:
     if facts["calendars"] and now - since > timedelta(hours=1):
         return Check("calls", "warn", f"{shown}, but one not for an hour", "is everafter work running?")
     return Check("calls", "ok", shown)
+
+
+def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
+    """Whether CSMs' calendars were read whole; nothing is said when they were."""
+    if unread := facts["calendars_unread"]:
+        more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
+        advice = "they count as busy as far as they can be read; correct them there. everafter advisor list shows all reasons"
+        yield Check("calendars", "warn", f"not read whole: {unread[0]}{more}", advice)
 
 
 def _people(facts: dict[str, Any]) -> Check:

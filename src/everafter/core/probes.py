@@ -50,6 +50,16 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
         "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(send_after)), 0)::float8 FROM outbox"
         " WHERE status IN ('queued', 'claimed', 'handing') AND send_after <= now()",
     ),
+    (
+        "everafter_calendar_unread_events",
+        "events in CSMs' calendars that could not be read whole",
+        "SELECT '', coalesce(sum(unread), 0) FROM calendar_feeds",
+    ),
+    (
+        "everafter_calendars_failing",
+        "CSMs' calendars that could not be read at the last try",
+        "SELECT '', count(*) FROM calendar_feeds WHERE failure IS NOT NULL",
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from everafter.support.model import AdvisorLine
 _LINE = """
   SELECT u.id, u.email, u.name, u.takes_calls, u.timezone, u.work_from, u.work_until, u.work_days, u.buffer_minutes, u.holidays,
     ARRAY(SELECT d.day FROM days_off d WHERE d.user_id = u.id AND d.day >= now()::date - 1 ORDER BY d.day) AS days_off,
-    f.url AS calendar_url, f.read_at, f.unread, f.failure,
+    f.url AS calendar_url, f.read_at, f.unread, coalesce(f.unread_reasons, '{}') AS unread_reasons, f.failure,
     (SELECT count(DISTINCT q.interaction_id) FROM booked_quarters q WHERE q.csm_id = u.id AND q.starts_at > now()) AS calls_ahead
   FROM users u LEFT JOIN calendar_feeds f ON f.user_id = u.id
 """

@@ -6,7 +6,7 @@ from psycopg.rows import TupleRow
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
-from everafter.support.model import BusyTime, Feed
+from everafter.support.model import BusyTime, Feed, FeedTimes
 
 _FEED = """
   SELECT f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at
@@ -46,8 +46,8 @@ async def upsert_feed(conn: Connection, user_id: UUID, url: str, *, allow_privat
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
         "INSERT INTO calendar_feeds (user_id, url, allow_private) VALUES (%s, %s, %s) ON CONFLICT (user_id) DO UPDATE SET"
-        " (url, allow_private, etag, last_modified, tried_at, read_at, worked_out_at, unread, failure)"
-        " = ROW (excluded.url, excluded.allow_private, NULL, NULL, NULL, NULL, NULL, 0, NULL)",
+        " (url, allow_private, etag, last_modified, tried_at, read_at, worked_out_at, unread, unread_reasons, failure)"
+        " = ROW (excluded.url, excluded.allow_private, NULL, NULL, NULL, NULL, NULL, 0, '{}', NULL)",
         [user_id, url, allow_private],
     )
 
@@ -85,12 +85,21 @@ async def mark_unchanged(conn: Connection, feed: Feed) -> None:
     )
 
 
-async def mark_read(conn: Connection, feed: Feed, etag: str | None, last_modified: str | None, unread: int) -> bool:
-    """It was read whole; false when the advisor's calendar is another by now, and this one counts no more."""
+async def mark_read(conn: Connection, feed: Feed, etag: str | None, last_modified: str | None, times: FeedTimes) -> bool:
+    """It was read; false when the CSM's calendar is another by now, and this one counts no more."""
     cursor = await conn.execute(
-        "UPDATE calendar_feeds SET etag = %s, last_modified = %s, unread = %s, read_at = now(), worked_out_at = now(),"
-        " failure = NULL WHERE user_id = %s AND url = %s",
-        [etag, last_modified, unread, feed.user_id, feed.url],
+        """
+        UPDATE calendar_feeds
+        SET etag = %s,
+          last_modified = %s,
+          unread = %s,
+          unread_reasons = %s,
+          read_at = now(),
+          worked_out_at = now(),
+          failure = NULL
+        WHERE user_id = %s AND url = %s
+        """,
+        [etag, last_modified, times.unread, times.reasons, feed.user_id, feed.url],
     )
     return cursor.rowcount > 0
 

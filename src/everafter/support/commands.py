@@ -67,6 +67,8 @@ def show(json: _Json = False) -> None:
     for line in lines:
         if line.failure:
             console.print(f"[red]{escape(line.email)}: the calendar cannot be read: {escape(line.failure)}[/red]")
+        for reason in line.unread_reasons:
+            console.print(f"[yellow]{escape(line.email)}: not read whole: {escape(reason)}[/yellow]")
 
 
 def change(
@@ -149,7 +151,7 @@ def take_off(
 
 def set_calendar(
     email: _Email,
-    url: Annotated[str | None, typer.Argument(help="Its address (iCalendar, .ics): https://…, webcal://…")] = None,
+    url: Annotated[str | None, typer.Argument(help="Its address (iCalendar, .ics): https://…, webcal://…, webcals://…")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Read it no more, and forget what it said.")] = False,
     allow_private: Annotated[bool, typer.Option("--allow-private", help="The address may lie inside your own network.")] = False,
     read: Annotated[bool, typer.Option("--read", help="Read the one that is set, now.")] = False,
@@ -263,7 +265,7 @@ def _day(text: str) -> date:
 
 
 def _found(address: str, report: FeedReport) -> str:
-    unread = f"; {plural(report.unread, 'event')} could not be understood" if report.unread else ""
+    unread = f"; {plural(report.unread, 'event')} could not be read whole: {'; '.join(report.reasons)}" if report.unread else ""
     busy = f"{plural(report.busy, 'busy time')} in the next 100 days"
     return f"The calendar of {address} has {plural(report.events, 'event')}: {busy}{unread}."
 
@@ -276,8 +278,9 @@ def _calendar_state(line: AdvisorLine) -> Text:
         return Text(f"{host}: not read", style="red")
     if line.read_at is None:
         return Text(f"{host}: not read yet", style="yellow")
-    unread = f", {plural(line.unread, 'event')} not understood" if line.unread else ""
-    return Text(f"{host}: read {line.read_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{unread}")
+    unread = f", {plural(line.unread, 'event')} not read whole" if line.unread else ""
+    read = f"{host}: read {line.read_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{unread}"
+    return Text(read, style="yellow" if unread else "")
 
 
 def _told(line: AdvisorLine) -> dict[str, object]:

@@ -73,6 +73,6 @@ async def read_calendar(
     async with connecting() as conn:
         own = await list_own_calls(conn, [one.uid for one in times.busy if one.uid])
         busy = merge_times(BusyTime(one.starts_at, one.ends_at) for one in times.busy if one.uid not in own)
-        if await mark_read(conn, feed, fetched.etag, fetched.last_modified, times.unread):
+        if await mark_read(conn, feed, fetched.etag, fetched.last_modified, times):
             await replace_busy_times(conn, feed.user_id, busy)
-    return FeedReport(len(busy), times.events, times.unread)
+    return FeedReport(len(busy), times.events, times.unread, reasons=times.reasons)

@@ -188,22 +188,26 @@ class BusyTime(Struct, frozen=True, array_like=True):
 
 
 class FeedTimes(Struct, frozen=True):
-    """What a calendar says. events: how many it has; unread: how many of them could not be understood. failure: why it is none."""
+    """What a calendar says. events: how many it has; unread: how many of them could not be understood whole. failure: why it is
+    none. reasons: why events could not be understood, the commonest first."""
 
     busy: list[BusyTime] = []
     events: int = 0
     unread: int = 0
     failure: str | None = None
+    reasons: list[str] = []
 
 
 class FeedReport(Struct, frozen=True):
-    """What one reading came to. changed: false when the calendar is as it was. failure: what was known before is kept."""
+    """What one reading came to. changed: false when the calendar is as it was. failure: what was known before is kept.
+    unread, reasons: as in `FeedTimes`."""
 
     busy: int = 0
     events: int = 0
     unread: int = 0
     changed: bool = True
     failure: str | None = None
+    reasons: list[str] = []
 
 
 class AdvisorLine(Struct, frozen=True):
@@ -224,6 +228,7 @@ class AdvisorLine(Struct, frozen=True):
     calendar_url: str | None
     read_at: datetime | None
     unread: int | None
+    unread_reasons: list[str]
     failure: str | None
     calls_ahead: int
 
