@@ -438,6 +438,7 @@ def test_however_its_lines_are_written(body: bytes) -> None:
         ('{"error": "token expired"}', "it is no calendar"),
         ("BEGIN:VCARD\nFN:Ada\nEND:VCARD", "it is no calendar"),
         (PLAIN[: len(PLAIN) // 2], "it ends in the middle"),
+        ("BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR", "more than 16 components lie inside one another"),
     ],
 )
 def test_half_a_calendar_is_a_failure_and_no_calendar_of_free_time(body: str, says: str) -> None:
@@ -468,6 +469,14 @@ def test_wherever_it_is_cut_it_is_a_failure(cut: int) -> None:
 )
 def test_the_schemes_that_calendars_are_given_with(written: str, address: str) -> None:
     assert clean_feed_url(written) == address
+
+
+@pytest.mark.parametrize(
+    "line", ["DTSTART;TZID=x:" + ":1" * 500_000 + "x", 'DTSTART;A="' + '"a' * 500_000, "DTSTART" + ';A="b"' * 200_000]
+)
+def test_a_line_of_a_megabyte_costs_one_pass(line: str) -> None:
+    times = read(event(line))
+    assert (times.busy, times.unread, times.failure) == ([], 1, None)
 
 
 # ── against a plain count of days ─────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,8 @@ _NAME = re.compile(r"\s*+([A-Za-z0-9.-]++)\s*+(?=[;:])")
 _PARAMETER = re.compile(r';\s*+([A-Za-z0-9-]++)\s*+=((?:"[^"]*+"|[^";:])*+)')
 # Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`.
 _TIME_AT_END = re.compile(r":\s*([0-9TZPWDHMS:,/+.\- ]*)$", re.IGNORECASE)
+_LONGEST_TIME = 2_000  # characters of a line in which that is looked for
+_DEEPEST = 16
 _TIMES = frozenset({"DTSTART", "DTEND", "EXDATE", "RDATE", "RECURRENCE-ID"})
 
 
@@ -123,19 +125,23 @@ def _read_line(line: str) -> Property | None:
         place = found.end()
     if line[place : place + 1] == ":":
         value = line[place + 1 :]
-        if name in _TIMES and not _TIME_AT_END.fullmatch(":" + value) and (end := _TIME_AT_END.search(line)):
+        if name in _TIMES and not _TIME_AT_END.fullmatch(":" + value) and (end := _time_at_end(line)):
             return _unquoted(name, parameters, line, end)
         return Property(name, parameters, value)
-    end = _TIME_AT_END.search(line) if name in _TIMES else None
+    end = _time_at_end(line) if name in _TIMES else None
     return _unquoted(name, parameters, line, end) if end else Property(name, parameters, line[place + 1 :])
 
 
 def _unquoted(name: str, parameters: dict[str, str], line: str, end: re.Match[str]) -> Property:
-    """A line whose zone has a colon and no quotes: the value is the time at its end."""
+    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where that stands."""
     at = line.upper().find("TZID=")
     if at >= 0:
-        parameters["TZID"] = line[at + 5 : end.start()].strip().strip('"').strip()
+        parameters["TZID"] = line[at + 5 : len(line) - len(end[0])].strip().strip('"').strip()
     return Property(name, parameters, end[1])
+
+
+def _time_at_end(line: str) -> re.Match[str] | None:
+    return _TIME_AT_END.search(line[-_LONGEST_TIME:])
 
 
 def _is_begin(line: str) -> bool:
@@ -143,6 +149,8 @@ def _is_begin(line: str) -> bool:
 
 
 def _begin(stack: list[Component], name: str) -> None:
+    if len(stack) > _DEEPEST:
+        raise CalendarTextError(f"it is no calendar that can be read: more than {_DEEPEST} components lie inside one another")
     open_names = {one.name for one in stack}
     if name in _EVENTS and open_names & _EVENTS:
         raise CalendarTextError("its events are not closed: part of it is missing")
