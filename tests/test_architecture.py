@@ -16,6 +16,8 @@ SLICES = {path.parent.name for path in SRC.glob("*/__init__.py")} - {"core", "mi
 WEB = {
     "everafter.app": "puts the handlers together",
     "everafter.server": "runs them",
+    "everafter.core.admission": "reads a request's body before its handler begins",
+    "everafter.core.gates": "answers 408 for a body that does not arrive",
     "everafter.core.bodies": "answers for bodies that cannot be read",
     "everafter.core.http": "HEAD, Allow and CORS before the router",
     "everafter.core.idempotency": "a POST's kept answer",
@@ -23,7 +25,6 @@ WEB = {
     "everafter.core.probes": "livez, readyz, metrics",
     "everafter.core.web": "transaction, errors, keys of a request",
     "everafter.accounts.access": "the session behind a request",
-    "everafter.events.body": "reads a request's bytes within bounds",
     "everafter.events.describe": "the ingest dialect in the OpenAPI document",
     "everafter.health.live": "finds the live judge in the application's state",
     "everafter.recommendations.live": "the same, for next steps",

@@ -262,7 +262,7 @@ def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: 
 
 
 def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
-    gate = server.app.state.gate
+    gate = server.app.state.admission.known
     gate.requests = gate.MOST_REQUESTS
     refused = post(server, key, batch(track(supplier)))
     gate.requests = 0

@@ -88,7 +88,7 @@ def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any)
 def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
     supplier = str(uuid.uuid4())
     server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
-    gate = server.app.state.gate
+    gate = server.app.state.admission.known
     gate.requests = gate.MOST_REQUESTS
     errors: list[Any] = []
     client = sdk(server.key("ingest"), host=server.base_url, on_error=lambda error, _: errors.append(error), upload_interval=0.05)

@@ -19,14 +19,20 @@ from everafter.accounts.access import provide_viewer
 from everafter.coach.desk import TipDesk
 from everafter.coach.live import CoachJudge
 from everafter.coach.tokens import KeyRing
+from everafter.core.admission import MOST_BODY, Admission, receive_body
 from everafter.core.db import make_pool
 from everafter.core.http import HttpRules, OpenDoor
 from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
-from everafter.core.web import EXCEPTION_HANDLERS, KeyCache, provide_connection, refuse_unknown_parameters
-from everafter.events.body import Gate
+from everafter.core.web import (
+    EXCEPTION_HANDLERS,
+    AnyRequest,
+    KeyCache,
+    provide_connection,
+    refuse_unknown_parameters,
+)
 from everafter.events.browser_rules import is_entrance
 from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
@@ -87,10 +93,16 @@ class Application(Litestar):
         await self._front(scope, receive, send)
 
 
+async def _before_request(request: AnyRequest) -> None:
+    await refuse_unknown_parameters(request)
+    await receive_body(request)
+
+
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
-    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, gate and fold
+    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, admission
+    (`core.admission.Admission`), ingest_pool and fold
     (`events.jobs.FoldLoop`).
 
     Raises:
@@ -100,10 +112,13 @@ def create_app(settings: Settings, url: str) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        pool = make_pool(url, size=10)
+        pool = make_pool(url, size=6)
         app.state.pool = pool
-        app.state.fold = FoldLoop(pool, app.state.counters)
-        app.state.gate = Gate()
+        # its own, so that a flood of anything else does not hold up events and keys
+        ingest_pool = make_pool(url, size=Admission.WORKING + 2)  # keys and the fold
+        app.state.ingest_pool = ingest_pool
+        app.state.fold = FoldLoop(ingest_pool, app.state.counters)
+        app.state.admission = Admission(settings.limits)
         app.state.live = LiveJudge(url, playbook)
         reads = make_pool(url, size=6, autocommit=True)
         app.state.coach_reads = reads
@@ -111,6 +126,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
         app.state.coach_keys = KeyRing(settings.secret)
         app.state.tip_desk = TipDesk(pool, playbook)
         await pool.open()
+        await ingest_pool.open()
         await reads.open()
         await prepare_months(pool)
         named = asyncio.Event()
@@ -129,6 +145,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
             await app.state.tip_desk.close()
             await app.state.coach.close()
             await reads.close()
+            await ingest_pool.close()
             await pool.close()
 
     return Application(
@@ -136,7 +153,8 @@ def create_app(settings: Settings, url: str) -> Litestar:
         lifespan=[lifespan],
         state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),
         dependencies={"conn": Provide(provide_connection), "viewer": Provide(provide_viewer)},
-        before_request=refuse_unknown_parameters,
+        before_request=_before_request,
+        request_max_body_size=MOST_BODY,
         template_config=template_config(),
         exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,

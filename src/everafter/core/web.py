@@ -1,5 +1,6 @@
 """The web's common ground: one transaction a request, errors as problem+json, who is calling."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -21,7 +22,13 @@ from litestar.params import QueryParameter
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
-from everafter.core.errors import EverafterError, ForbiddenError, InputError, UnauthorizedError
+from everafter.core.errors import (
+    EverafterError,
+    ForbiddenError,
+    InputError,
+    OverloadedError,
+    UnauthorizedError,
+)
 
 AnyRequest = Request[Any, Any, State]
 log = logging.getLogger("everafter.web")
@@ -130,45 +137,95 @@ def _parameters_of(handler: BaseRouteHandler) -> tuple[str, ...]:
 
 
 class KeyCache:
-    """API keys seen lately, so that 50 batches a second do not ask the database 50 times.
+    """The live API keys, read whole: what is not among them costs no look-up of its own.
 
-    A revoked key works for at most `LIVE_SECONDS` more; a key made just now is found after at most `UNKNOWN_SECONDS`.
+    The keys are few and made by the operator. They are read again when they are older than
+    `LIVE_SECONDS`, and for a key that is not among them: it may be new. All who wait for that wait
+    for one statement, and statements are `PAUSE_SECONDS` apart, so a flood of made-up keys costs a
+    few statements a second and pushes no live key out.
     """
 
     LIVE_SECONDS = 5.0
+    PAUSE_SECONDS = 0.25
     UNKNOWN_SECONDS = 1.0
-    MOST = 10_000
+    MOST_UNKNOWN = 1_000
+    MOST_WAITING = 200
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[float, str | None]] = {}
+        self._live: dict[bytes, str] = {}
+        self._read_at = float("-inf")  # when the statement began that they are from
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._unknown: dict[bytes, float] = {}  # until when nobody is asked again
+        self._noted: dict[bytes, float] = {}
+
+    def is_live(self, token: str) -> bool:
+        """Whether a key was live when the keys were last read."""
+        return _digest(token) in self._live
 
     async def find_scope(self, pool: Pool, token: str) -> str | None:
-        """The scope of a live key, or null."""
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        """The scope of a live key, or null.
+
+        Raises:
+            OverloadedError: too many unknown keys wait to be looked for.
+        """
+        digest = _digest(token)
         now = time.monotonic()
-        found = self._known.get(digest)
-        if found is not None and found[0] > now:
-            return found[1]
+        if now - self._read_at < self.LIVE_SECONDS:
+            if digest in self._live:
+                return await self._note(pool, digest, now)
+            if self._unknown.get(digest, 0) > now:
+                return None
+        await self._read_after(pool, now, is_known=digest in self._live)
+        if digest in self._live:
+            return await self._note(pool, digest, now)
+        while len(self._unknown) >= self.MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[digest] = time.monotonic() + self.UNKNOWN_SECONDS
+        return None
+
+    async def _read_after(self, pool: Pool, moment: float, *, is_known: bool) -> None:
+        """Return once the keys are from a statement that began after the moment."""
+        if self._waiting >= self.MOST_WAITING and not is_known:
+            raise OverloadedError("too many unknown keys are arriving", retry_after=1)
+        self._waiting += 1
+        try:
+            while self._read_at < moment:
+                if self._reading is None or self._reading.done():
+                    self._reading = asyncio.create_task(self._read(pool))
+                await asyncio.shield(self._reading)
+        finally:
+            self._waiting -= 1
+
+    async def _read(self, pool: Pool) -> None:
+        await asyncio.sleep(max(0.0, self._read_at + self.PAUSE_SECONDS - time.monotonic()))
         async with pool.connection() as conn:
-            scope = await _find_scope(conn, digest)
-        if len(self._known) >= self.MOST:
-            self._known.clear()
-        self._known[digest] = (now + (self.UNKNOWN_SECONDS if scope is None else self.LIVE_SECONDS), scope)
+            began = time.monotonic()
+            cursor = await conn.execute("SELECT key_hash, scope FROM api_keys WHERE revoked_at IS NULL")
+            self._live = {bytes(key_hash): scope for key_hash, scope in await cursor.fetchall()}
+        self._read_at = began
+        self._noted = {key: at for key, at in self._noted.items() if key in self._live}
+
+    async def _note(self, pool: Pool, digest: bytes, now: float) -> str:
+        """Write down, once a minute, that a live key is in use; its scope."""
+        scope = self._live[digest]
+        if now - self._noted.get(digest, float("-inf")) > 60:
+            self._noted[digest] = now
+            async with pool.connection() as conn:
+                await conn.execute(
+                    """
+                    UPDATE api_keys
+                    SET last_used_at = now()
+                    WHERE key_hash = %s
+                      AND coalesce(last_used_at < now() - interval '1 minute', true)
+                    """,
+                    [digest],
+                )
         return scope
 
 
-async def _find_scope(conn: Connection, digest: bytes) -> str | None:
-    cursor = await conn.execute(
-        "SELECT scope, coalesce(last_used_at < now() - interval '1 minute', true) FROM api_keys"
-        " WHERE key_hash = %s AND revoked_at IS NULL",
-        [digest],
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        return None
-    if row[1]:
-        await conn.execute("UPDATE api_keys SET last_used_at = now() WHERE key_hash = %s", [digest])
-    return row[0]
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def read_bearer(header: str) -> str | None:
@@ -209,7 +266,7 @@ async def require_scope(state: State, token: str, *allowed: str) -> None:
         ForbiddenError: the key's scope is another.
     """
     cache: KeyCache = state.key_cache
-    found = await cache.find_scope(state.pool, token)
+    found = await cache.find_scope(state.ingest_pool, token)
     if found is None:
         raise UnauthorizedError("this key is not known, or was revoked")
     if found not in allowed and not (found == "write" and "read" in allowed):

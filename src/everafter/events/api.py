@@ -16,6 +16,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, QueryParameter
 
+from everafter.core.admission import READS_BODY, Admission
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import InputError, OverloadedError, UnauthorizedError
 from everafter.core.openapi import problems
@@ -29,7 +30,7 @@ from everafter.core.web import (
     scope,
 )
 from everafter.events import queries
-from everafter.events.body import Gate, read_body
+from everafter.events.body import find_keys, read_body
 from everafter.events.browser_rules import BATCH_PATHS, CALLS_BY_LETTER, KEY_PARAMETERS, POSTHOG_PATHS
 from everafter.events.describe import BatchOperation, CallOperation, PostHogOperation
 from everafter.events.forms import unwrap_form
@@ -73,14 +74,29 @@ Decode = Callable[[bytes, datetime], Received]
 async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
     """Take in one request; the answer goes out after the commit."""
     state = request.app.state
-    counters: Counters = state.counters
-    gate: Gate = state.gate
     key = _sent_key(request)
+    admission: Admission = state.admission
+    admission.count_address(request)
+    if key is None or not state.key_cache.is_live(key):
+        admission.expect_proof(request)
+    try:
+        return await _ingest(request, decode, key, admission)
+    except UnauthorizedError:
+        admission.count_failure(request)
+        raise
+
+
+async def _ingest(request: AnyRequest, decode: Decode, key: str | None, admission: Admission) -> Response[Ingested]:
+    state = request.app.state
+    counters: Counters = state.counters
     if key is not None:
         await _require_ingest(state, key)
-    with gate.enter() as hold:
+        admission.count_key(key)
+    with admission.enter(request, key) as hold:
         body = await read_body(request.stream(), request.headers.get("content-encoding", ""), hold)
         body = unwrap_form(body, hold)
+        if key is None:
+            await _expect_key(state, find_keys(body))
         received_at = datetime.now(UTC)
         names: dict[str, str] = state.playbook.event_names
         if len(body) > _THREAD_BYTES:
@@ -89,8 +105,9 @@ async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
             prepared = _prepare(body, decode, received_at, names)
         if key is None:
             await _require_ingest(state, prepared.received.key)
-        async with gate.work:
-            outcome = await _store(state.pool, prepared)
+            admission.count_key(prepared.received.key or "")
+        async with admission.work:
+            outcome = await _store(state.ingest_pool, prepared)
     fold: FoldLoop = state.fold
     fold.trigger()
     answer = _answer(prepared, outcome)
@@ -162,8 +179,19 @@ async def _require_ingest(state: State, key: str | None) -> None:
     if key is None:
         raise UnauthorizedError("send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address")
     cache: KeyCache = state.key_cache
-    if await cache.find_scope(state.pool, key) != "ingest":
+    if await cache.find_scope(state.ingest_pool, key) != "ingest":
         raise UnauthorizedError("this is not a live ingest key; `everafter key create --scope ingest` makes one")
+
+
+async def _expect_key(state: State, found: list[str] | None) -> None:
+    """Refuse a large body without a live key before it is decoded."""
+    cache: KeyCache = state.key_cache
+    if found is None:
+        return
+    for key in found:
+        if await cache.find_scope(state.ingest_pool, key) == "ingest":
+            return
+    await _require_ingest(state, found[0] if found else None)
 
 
 def _counted(handler: Any) -> Any:
@@ -182,6 +210,7 @@ _INGEST: dict[str, Any] = {
     "status_code": 200,
     "exception_handlers": {kind: _counted(handler) for kind, handler in EXCEPTION_HANDLERS.items()},
     "request_max_body_size": None,  # read_body bounds it, with a reason in the answer
+    "opt": {READS_BODY: True},
     "tags": ["ingest"],
     "responses": problems(request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events"),
 }

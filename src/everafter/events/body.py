@@ -1,77 +1,18 @@
 """Reading a request's body within bounds: bytes, time, and what it inflates to."""
 
-import asyncio
+import re
 import zlib
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from itertools import islice
 
-from litestar.exceptions import HTTPException
-
-from everafter.core.errors import InputError, OverloadedError, TooLargeError
+from everafter.core.errors import InputError, TooLargeError
+from everafter.core.gates import Hold
 
 MOST_BYTES = 4 * 1024 * 1024
 # A client that is still writing cannot hear "too large": so much more is read and thrown away before the connection closes.
 _DISCARD_BYTES = 64 * 1024 * 1024
-_READ_SECONDS = 30
 GZIP = b"\x1f\x8b"
 _GZIP_MEMBERS = 100  # each is a pass over what is left: thousands of empty ones would cost seconds
-
-
-class Hold:
-    """One request in hand, and how many bytes of it."""
-
-    def __init__(self, gate: "Gate") -> None:
-        self._gate = gate
-        self._bytes = 0
-
-    def take(self, count: int) -> None:
-        """Count bytes that are kept now.
-
-        Raises:
-            OverloadedError: all requests together would keep too many.
-        """
-        if self._gate.held + count > self._gate.MOST_HELD:
-            raise _OVERLOADED
-        self._gate.held += count
-        self._bytes += count
-
-    def drop(self) -> None:
-        """Nothing of it is kept any more."""
-        self._gate.held -= self._bytes
-        self._bytes = 0
-
-
-class Gate:
-    """Bounds what is in hand at once; over it, callers are told to come again instead of the memory growing."""
-
-    MOST_REQUESTS = 64
-    MOST_HELD = 96 * 1024 * 1024
-    WORKING = 4  # database connections that ingest may hold; the pool has more, for everything else
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.held = 0
-        self.work = asyncio.Semaphore(self.WORKING)
-
-    @contextmanager
-    def enter(self) -> Generator[Hold]:
-        """One request in hand, until the block ends.
-
-        Raises:
-            OverloadedError: too many are.
-        """
-        if self.requests >= self.MOST_REQUESTS:
-            raise _OVERLOADED
-        self.requests += 1
-        hold = Hold(self)
-        try:
-            yield hold
-        finally:
-            hold.drop()
-            self.requests -= 1
-
-
-_OVERLOADED = OverloadedError("more events are arriving than can be stored; try again shortly", retry_after=1)
 
 
 async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> bytes:
@@ -86,15 +27,13 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
         TooLargeError: more than MOST_BYTES, before or after inflating; no more than that is ever inflated.
         InputError: another encoding, or broken or truncated gzip.
         HTTPException: 408, it took too long.
-        OverloadedError: too many bytes are in hand.
+        OverloadedError: it made way for others, or too many bytes are in hand.
     """
     if encoding.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
         raise InputError(f"Content-Encoding {encoding!r} is not understood; send gzip or none")
-    try:
-        async with asyncio.timeout(_READ_SECONDS):
-            body = await _read(stream, hold)
-    except TimeoutError as error:
-        raise HTTPException(status_code=408, detail=f"the body did not arrive within {_READ_SECONDS} s") from error
+    body = await hold.read(stream, MOST_BYTES, _DISCARD_BYTES)
+    if body is None:
+        raise TooLargeError(f"the body is larger than {MOST_BYTES} bytes; send smaller batches")
     if not body.startswith(GZIP):
         return body
     plain = inflate(body)
@@ -102,22 +41,19 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
     return plain
 
 
-async def _read(stream: AsyncIterator[bytes], hold: Hold) -> bytes:
-    chunks: list[bytes] = []
-    total = 0
-    async for chunk in stream:
-        total += len(chunk)
-        if total > _DISCARD_BYTES:
-            break
-        if total <= MOST_BYTES:
-            chunks.append(chunk)
-            hold.take(len(chunk))
-        else:
-            hold.drop()
-            chunks.clear()
-    if total > MOST_BYTES:
-        raise TooLargeError(f"the body is larger than {MOST_BYTES} bytes; send smaller batches")
-    return b"".join(chunks)
+_KEY = re.compile(rb"ea_ingest_[A-Za-z0-9_-]{43}")
+_UNPROVEN_BYTES = 64 * 1024
+
+
+def find_keys(body: bytes) -> list[str] | None:
+    """The texts in a body that look like ingest keys, three at most; null when none is looked for.
+
+    A large body is only decoded if one of them is live: to search it costs a hundredth of that.
+    """
+    if len(body) <= _UNPROVEN_BYTES:
+        return None
+    found = dict.fromkeys(match[0].decode() for match in islice(_KEY.finditer(body), 100))
+    return list(found)[:3]
 
 
 def inflate(body: bytes) -> bytes:
