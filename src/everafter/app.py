@@ -15,7 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from everafter import __version__
-from everafter.accounts.access import provide_viewer
+from everafter.accounts.access import provide_viewer, refuse_strangers
 from everafter.coach.desk import TipDesk
 from everafter.coach.live import CoachJudge
 from everafter.coach.tokens import KeyRing
@@ -26,6 +26,7 @@ from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
+from everafter.core.shared import Shared
 from everafter.core.web import (
     EXCEPTION_HANDLERS,
     AnyRequest,
@@ -95,6 +96,7 @@ class Application(Litestar):
 
 async def _before_request(request: AnyRequest) -> None:
     await refuse_unknown_parameters(request)
+    refuse_strangers(request)
     await receive_body(request)
 
 
@@ -151,7 +153,16 @@ def create_app(settings: Settings, url: str) -> Litestar:
     return Application(
         route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
         lifespan=[lifespan],
-        state=State({"settings": settings, "url": url, "playbook": playbook, "key_cache": KeyCache(), "counters": Counters()}),
+        state=State(
+            {
+                "settings": settings,
+                "url": url,
+                "playbook": playbook,
+                "key_cache": KeyCache(),
+                "counters": Counters(),
+                "shared": Shared(),
+            }
+        ),
         dependencies={"conn": Provide(provide_connection), "viewer": Provide(provide_viewer)},
         before_request=_before_request,
         request_max_body_size=MOST_BODY,

@@ -26,8 +26,23 @@ async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection])
     token = request.cookies.get(cookie_name(request.app.state.settings))
     viewer = await queries.find_viewer(conn, token) if token else None
     if viewer is None:
-        raise UnauthorizedError("sign in first; a program sends an API key to /api instead")
+        raise _not_signed_in()
     return viewer
+
+
+def refuse_strangers(request: AnyRequest) -> None:
+    """For every request: a page for people who are signed in costs a stranger no database connection.
+
+    Raises:
+        UnauthorizedError: the handler asks for `viewer`, and no session cookie came.
+    """
+    takes = request.scope["route_handler"].parsed_fn_signature.parameters
+    if "viewer" in takes and not request.cookies.get(cookie_name(request.app.state.settings)):
+        raise _not_signed_in()
+
+
+def _not_signed_in() -> UnauthorizedError:
+    return UnauthorizedError("sign in first; a program sends an API key to /api instead")
 
 
 async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:

@@ -11,6 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Pool, list_migrations
 from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.shared import Shared
 
 READY_SECONDS = 3.0
 
@@ -93,7 +94,11 @@ def livez() -> dict[str, str]:
 @get("/readyz")
 async def readyz(state: State) -> dict[str, Any]:
     """Whether work can be done: the database answers and has this program's schema."""
-    pool: Pool = state.pool
+    shared: Shared = state.shared
+    return await shared.run("ready", lambda: _look_ready(state.pool))
+
+
+async def _look_ready(pool: Pool) -> dict[str, Any]:
     try:
         async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
             cursor = await conn.execute("SELECT max(version) FROM migrations")
@@ -110,8 +115,14 @@ async def readyz(state: State) -> dict[str, Any]:
 async def metrics(state: State) -> Response[str]:
     """Counts and ages in the Prometheus text format."""
     counters: Counters = state.counters
-    pool: Pool = state.pool
-    lines = counters.lines()
+    shared: Shared = state.shared
+    lines = counters.lines() + await shared.run("gauges", lambda: _read_gauges(state.pool))
+    text = "\n".join(lines) + "\n"
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _read_gauges(pool: Pool) -> list[str]:
+    lines: list[str] = []
     try:
         async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
             for name, meaning, statement in GAUGES:
@@ -120,7 +131,7 @@ async def metrics(state: State) -> Response[str]:
                 lines += [_line(name, labels, float(value)) for labels, value in await cursor.fetchall()]
     except (TimeoutError, PoolTimeout, PoolClosed, psycopg.Error):
         lines += ["# TYPE everafter_up gauge", "everafter_up 0"]
-    return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8")
+    return lines
 
 
 handlers: list[Any] = [livez, readyz, metrics]
