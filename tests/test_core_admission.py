@@ -135,7 +135,7 @@ def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
         with gate.enter("b") as hold:
             assert await honest(hold) == b"y" * 100
         assert gate.held <= 500
-        while sum(task.done() for task in tasks) < 2:
+        while sum(task.done() for task in tasks) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for task in tasks:
             task.cancel()

@@ -145,7 +145,7 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
         405: httpx.get(f"{server.base_url}/v1/batch", headers=auth | origin | {"Accept": "text/html"}),
         413: httpx.post(f"{server.base_url}/v1/batch", content=b" " * 5_000_000, headers=auth | origin),
     }
-    gate = server.app.state.gate
+    gate = server.app.state.admission.known
     gate.requests, before = gate.MOST_REQUESTS, gate.requests
     answers[503] = httpx.post(f"{server.base_url}/v1/batch", content=b"{}", headers=auth | origin)
     gate.requests = before
