@@ -101,11 +101,12 @@ def test_siblings_that_are_inert_leave_it_usable_and_hidden_is_the_hosts_word(ho
     page = host.ready(body="<main inert>Host</main>{coach}<div inert style='position:fixed;inset:0;z-index:2147483647'></div>")
     opener(page).click()
     expect(panel(page)).to_be_visible()
-    coach(page).evaluate("coach => { coach.hidden = true }")
-    expect(opener(page)).to_be_hidden()
-    expect(panel(page)).to_be_hidden()
-    coach(page).evaluate("coach => { coach.hidden = false }")
-    expect(panel(page)).to_be_visible()
+    for word in ("hidden", "inert"):
+        coach(page).evaluate("(coach, word) => { coach[word] = true }", word)
+        expect(opener(page)).to_be_hidden()
+        expect(panel(page)).to_be_hidden()
+        coach(page).evaluate("(coach, word) => { coach[word] = false }", word)
+        expect(panel(page)).to_be_visible()
 
 
 def test_it_may_be_there_before_the_body_and_move_without_asking_again(host: Host) -> None:

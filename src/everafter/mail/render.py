@@ -26,6 +26,11 @@ _LONGEST_HEADER = 2500
 _ACTION = re.compile(r"[a-z_]+|https?://[^\s<>\"']+")
 _WHY_NOTES = "You get a note like this now and then because you run your weddings with us."
 _WHY_ACCOUNT = "This is about your account or your appointment, so it reaches you whatever you chose for other mail."
+# U+2068 and U+2069; `clean_text` lets no fact bring any of its own
+_OPEN, _CLOSE = "\u2068", "\u2069"
+_LETTER = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+_RIGHT_TO_LEFT = re.compile(f"[{_LETTER}]")
+_RUN = re.compile(rf"[{_LETTER}](?:[^A-Za-z\u00c0-\u024f]*[{_LETTER}])?")
 _FOLDER = resources.files("everafter.mail") / "templates"
 
 
@@ -110,16 +115,16 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         RenderError: no such template, or facts that it cannot be made of.
     """
     headers, body = _compiled(template)
-    context = clean_facts(facts)
+    context = {key: value if key.endswith("_url") else _isolate(value) for key, value in clean_facts(facts).items()}
     name = str(context.get("name") or "")
     context |= {
         "name": name,
         "greeting": f"Hi {name}," if name else "Hello,",
         "trade": trade(context["vendor_type"]),
-        "next_steps": clean_steps(facts.get("next_steps"), links.go),
+        "next_steps": [_isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)],
     }
     try:
-        made = {key: clean_text(header.render(context), _LONGEST_HEADER) for key, header in headers.items()}
+        made = {key: clean_text(_join(header.render(context)), _LONGEST_HEADER) for key, header in headers.items()}
         parts = _parts(body.render(context))
     except (TemplateError, TypeError) as error:
         raise RenderError(f"{template}.txt: {error}") from error
@@ -132,13 +137,31 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         "button": _button(made.get("Button", ""), links),
         "steps": context["next_steps"],
         "button_in_steps": False,
-        "sender": clean_text(links.sender),
+        "sender": _isolate(clean_text(links.sender)),
         "unsubscribe": links.unsubscribe,
         "why": _WHY_NOTES if links.unsubscribe else _WHY_ACCOUNT,
     }
     # the button of a step stands below that step, not below all of them
     view["button_in_steps"] = view["button"] is not None and any(step["go"] == view["button"][1] for step in view["steps"])
-    return Rendered(made["Subject"], _text_part(view), _html_part(view))
+    return Rendered(made["Subject"], _join(_text_part(view)), _html_part(view))
+
+
+def _isolate(value: Any) -> Any:
+    """A text that has right-to-left letters, between marks; any other value as it is.
+
+    In HTML the marks become a `bdi` element: the name keeps its own direction, and the sentence around it that of English.
+    """
+    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, str) and _RIGHT_TO_LEFT.search(value) else value
+
+
+def _isolate_names(step: dict[str, str]) -> dict[str, str]:
+    """A step whose sentences have each run of right-to-left letters between marks, for that is a couple's name."""
+    return {key: text if key == "go" else _RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text) for key, text in step.items()}
+
+
+def _join(text: str) -> str:
+    """Without the marks: what stands in headers and in the text part."""
+    return text.replace(_OPEN, "").replace(_CLOSE, "")
 
 
 def _button(header: str, links: Links) -> tuple[str, str] | None:
@@ -202,4 +225,4 @@ def _wrap(text: str, first: str = "", rest: str = "") -> str:
 
 def _html_part(view: dict[str, Any]) -> str:
     html = _layout().render(view | {"style": Markup(_style())})  # noqa: S704 our own file
-    return _INLINER.inline(html)
+    return _INLINER.inline(html).replace(_OPEN, "<bdi>").replace(_CLOSE, "</bdi>")

@@ -16,7 +16,7 @@ sheet.replaceSync(`
   position: fixed; z-index: 2147483647; inset-block-end: var(--ea-gap); inset-inline-end: var(--ea-gap); display: block; color: var(--ea-ink); line-height: 1.45; }
 #layer:dir(rtl) { direction: rtl; }
 #layer:not(:popover-open) { display: none; }
-:host([hidden]), [hidden] { display: none !important; }
+:host([hidden]), :host([inert]), [hidden] { display: none !important; }
 *, ::before, ::after { box-sizing: border-box; }
 h2, h3, p, ul { margin: 0; padding: 0; list-style: none; font-size: 1em; line-height: inherit; }
 h2, h3 { font-weight: 650; line-height: 1.3; }
