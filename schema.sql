@@ -246,11 +246,33 @@ CREATE TABLE everafter.interventions (
     CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['decided'::text, 'withheld'::text, 'held_out'::text])))
 );
 
+CREATE TABLE everafter.mail_events (
+    supplier_id uuid NOT NULL,
+    outbox_id uuid NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    source text NOT NULL,
+    code text,
+    reason text DEFAULT ''::text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT mail_events_source_check CHECK ((source = ANY (ARRAY['report'::text, 'provider'::text]))),
+    CONSTRAINT mail_events_type_check CHECK ((type = ANY (ARRAY['bounce'::text, 'soft_bounce'::text, 'delayed'::text, 'complaint'::text, 'delivered'::text])))
+);
+
 CREATE TABLE everafter.mail_pause (
     id integer NOT NULL,
     reason text NOT NULL,
     paused_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT mail_pause_id_check CHECK ((id = 1))
+);
+
+CREATE TABLE everafter.mail_trouble (
+    id integer NOT NULL,
+    reason text NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT mail_trouble_id_check CHECK ((id = 1))
 );
 
 CREATE TABLE everafter.migrations (
@@ -288,7 +310,7 @@ CREATE TABLE everafter.outbox (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     accepted_at timestamp with time zone,
     smtp_reply text,
-    CONSTRAINT outbox_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text, 'accepted'::text, 'dead'::text, 'in_doubt'::text, 'expired'::text, 'suppressed'::text, 'replayed'::text])))
+    CONSTRAINT outbox_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text, 'accepted'::text, 'bounced'::text, 'dead'::text, 'in_doubt'::text, 'expired'::text, 'suppressed'::text, 'replayed'::text])))
 );
 
 CREATE TABLE everafter.playbook_versions (
@@ -473,7 +495,9 @@ CREATE TABLE everafter.suppressions (
     topic text NOT NULL,
     reason text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT suppressions_email_check CHECK ((email = lower(email)))
+    source text DEFAULT 'recipient'::text NOT NULL,
+    CONSTRAINT suppressions_email_check CHECK ((email = lower(email))),
+    CONSTRAINT suppressions_source_check CHECK ((source = ANY (ARRAY['recipient'::text, 'mail server'::text, 'bounce'::text, 'complaint'::text, 'provider'::text, 'person'::text])))
 );
 
 CREATE TABLE everafter.tasks (
@@ -601,8 +625,14 @@ ALTER TABLE ONLY everafter.idempotency_keys
 ALTER TABLE ONLY everafter.interventions
     ADD CONSTRAINT interventions_pkey PRIMARY KEY (supplier_id, decided_on, trigger);
 
+ALTER TABLE ONLY everafter.mail_events
+    ADD CONSTRAINT mail_events_pkey PRIMARY KEY (supplier_id, id);
+
 ALTER TABLE ONLY everafter.mail_pause
     ADD CONSTRAINT mail_pause_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY everafter.mail_trouble
+    ADD CONSTRAINT mail_trouble_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY everafter.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
@@ -686,11 +716,17 @@ CREATE INDEX interventions_recent ON everafter.interventions USING btree (decide
 
 CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'withheld'::text);
 
+CREATE INDEX mail_events_message ON everafter.mail_events USING btree (supplier_id, outbox_id);
+
+CREATE INDEX mail_events_recent ON everafter.mail_events USING btree (received_at);
+
 CREATE INDEX outbox_address ON everafter.outbox USING btree (lower(to_email)) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text]));
 
 CREATE INDEX outbox_due ON everafter.outbox USING btree (send_after) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text]));
 
 CREATE INDEX outbox_expiry ON everafter.outbox USING btree (expires_at) WHERE (status = 'queued'::text);
+
+CREATE INDEX outbox_id ON everafter.outbox USING btree (id);
 
 CREATE INDEX outbox_next ON everafter.outbox USING btree (((topic <> 'transactional'::text)), send_after) WHERE (status = 'queued'::text);
 

@@ -26,7 +26,7 @@ WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'supplier
 SELECT create_distributed_table(name::regclass, 'supplier_id', colocate_with => 'suppliers') FROM unnest('{
   events, event_ids, events_pending,
   pulse, clients, sent_items, tickets, ticket_changes, cancellations,
-  customer_health, churn_risk, interventions, outbox, tasks,
+  customer_health, churn_risk, interventions, outbox, mail_events, tasks,
   success_milestones, onboarding_progress, tips_shown, advice_given, support_interactions
 }'::text[]) AS name
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = name::regclass AND partmethod = 'h');

@@ -3,7 +3,6 @@
 import base64
 import uuid
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +10,6 @@ from everafter.core.email_address import read_email
 from everafter.mail.model import Key
 from everafter.mail.rules import (
     MAX_ATTEMPTS,
-    Step,
-    Verdict,
-    judge_refusal,
     links_of,
     message_id,
     one_click_token,
@@ -23,33 +19,6 @@ from everafter.mail.rules import (
 )
 
 KEY = Key(uuid.UUID(int=7), uuid.UUID(int=8))
-
-
-@pytest.mark.parametrize(
-    ("step", "code", "text", "verdict"),
-    [
-        ("recipient", 451, "4.7.1 greylisted", "defer"),
-        ("recipient", 421, "too busy", "defer"),
-        ("data", 452, "4.3.1 no space", "defer"),
-        ("sender", 553, "5.7.1 not your address", "defer"),
-        ("sender", 530, "authenticate first", "defer"),
-        ("recipient", 550, "5.1.1 <x@example.com>: Recipient address rejected: User unknown", "bad_address"),
-        ("recipient", 550, "5.1.10 null MX", "bad_address"),
-        ("recipient", 550, "5.2.1 this mailbox is disabled", "bad_address"),
-        ("recipient", 550, "No such user here", "bad_address"),
-        ("recipient", 553, "mailbox does not exist", "bad_address"),
-        ("recipient", 550, "5.7.1 user unknown to our policy", "dead"),
-        ("recipient", 550, "relay access denied: unknown user", "dead"),
-        ("recipient", 554, "5.7.1 blocked by reputation", "dead"),
-        ("recipient", 552, "5.2.2 mailbox full", "dead"),
-        ("recipient", 550, "rejected", "dead"),
-        ("data", 550, "5.1.1 no such user after all", "bad_address"),
-        ("data", 550, "no such user", "dead"),
-        ("data", 554, "5.6.0 not like this", "dead"),
-    ],
-)
-def test_what_an_answer_means(step: Step, code: int, text: str, verdict: Verdict) -> None:
-    assert judge_refusal(step, code, text) == verdict
 
 
 def test_waiting_grows_and_stays_bounded() -> None:

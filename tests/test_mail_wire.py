@@ -39,7 +39,7 @@ from test_mail_send import send
 
 SENDER = read_email("nora@care.example", "Nora Lind")
 RECIPIENT = "couples@example.com"
-OWN = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress"]
+OWN = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress", "X-Everafter"]
 UNSUBSCRIBE = ["List-Unsubscribe", "List-Unsubscribe-Post"]
 MIME = ["MIME-Version", "Content-Type"]
 

@@ -193,6 +193,10 @@ SELECT
   (SELECT min(send_after) FROM outbox WHERE status = 'queued' AND send_after <= now()) AS mail_due_since,
   (SELECT count(*) FROM outbox WHERE status = 'queued') AS mail_queued,
   (SELECT count(*) FROM outbox WHERE status = 'in_doubt') AS mail_in_doubt,
+  (SELECT reason FROM mail_trouble WHERE id = 1) AS mail_trouble,
+  (SELECT since FROM mail_trouble WHERE id = 1) AS mail_trouble_since,
+  (SELECT count(*) FROM mail_events WHERE type = 'bounce' AND received_at > now() - interval '7 days') AS mail_bounced,
+  (SELECT count(*) FROM mail_events WHERE type = 'complaint' AND received_at > now() - interval '7 days') AS mail_complaints,
   (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
   (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
   (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
@@ -285,6 +289,18 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
         status: Status = "bad" if age > timedelta(hours=2) else "warn" if age > timedelta(minutes=15) else "ok"
         advice = "" if status == "ok" else "is everafter work running? Its log says what the mail server answered"
         yield Check("mail", status, f"the oldest due message waits for {_ago(age)}", advice)
+    if sends and facts["mail_trouble"] is not None:
+        found = f"since {_ago(now - facts['mail_trouble_since'])} {facts['mail_trouble']}"
+        yield Check(
+            "mail server", "bad", found, "correct EVERAFTER_SMTP_URL or the mail server; what waits is tried again by itself"
+        )
+    if facts["mail_bounced"] or facts["mail_complaints"]:
+        bounced, complaints = plural(facts["mail_bounced"], "bounce"), plural(facts["mail_complaints"], "complaint")
+        found = f"{bounced} and {complaints} in the last week"
+        status = "warn" if facts["mail_complaints"] else "ok"
+        yield Check(
+            "bounces", status, found, "everafter mail suppressed shows who gets nothing, and why" if status == "warn" else ""
+        )
     if facts["mail_in_doubt"]:
         found = f"{plural(facts['mail_in_doubt'], 'message')} may or may not have been sent"
         yield Check("mail in doubt", "warn", found, "everafter mail list --status in_doubt, then everafter mail resolve")

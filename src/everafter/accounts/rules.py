@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from everafter.accounts.model import ACCOUNT_FAILURES, ADDRESS_FAILURES, MAX_PASSWORD, MIN_PASSWORD, ROLES, Role, Throttle
+from everafter.core.email_address import EmailError, read_email
 from everafter.core.errors import InputError
-
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+")
 
 
 def clean_email(text: str) -> str:
@@ -20,8 +19,10 @@ def clean_email(text: str) -> str:
         InputError: it is not an e-mail address.
     """
     email = text.strip().lower()
-    if not _EMAIL.fullmatch(email) or len(email) > 254:
-        raise InputError(f"{text!r} is not an e-mail address")
+    try:
+        read_email(email)
+    except EmailError as error:
+        raise InputError(str(error)) from error
     return email
 
 

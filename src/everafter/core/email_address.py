@@ -84,6 +84,14 @@ def read_email(text: str, name: str = "") -> EmailAddress:
     return address
 
 
+def travelling_form(text: str) -> str:
+    """The address in the form that travels; a text that is no address stays what it is."""
+    try:
+        return read_email(text).addr_spec
+    except EmailError:
+        return text
+
+
 def _error(text: str, reason: str) -> EmailError:
     return EmailError(f"not an email address: {clean_line(text, 100)!r}: {reason}")
 

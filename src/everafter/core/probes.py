@@ -46,6 +46,21 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
         " WHERE status IN ('queued', 'claimed', 'handing', 'in_doubt', 'dead') GROUP BY status",
     ),
     (
+        "everafter_mail_refused_seconds",
+        "how long the mail server has refused our mail as a whole; 0 while it takes it",
+        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM mail_trouble",
+    ),
+    (
+        "everafter_mail_events",
+        "what was reported of messages after they were handed over, by type",
+        "SELECT format('type=\"%s\"', type), count(*) FROM mail_events GROUP BY type",
+    ),
+    (
+        "everafter_suppressed_addresses",
+        "addresses that get no mail, or none of a topic, by who says so",
+        "SELECT format('source=\"%s\"', source), count(*) FROM suppressions GROUP BY source",
+    ),
+    (
         "everafter_outbox_oldest_due_seconds",
         "age of the oldest message that could have been sent",
         "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(send_after)), 0)::float8 FROM outbox"

@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     mail.command("pause")(pause_command)
     mail.command("resume")(resume_command)
     mail.command("allow")(allow_command)
+    mail.command("suppressed")(suppressed_command)
     app.add_typer(mail, name="mail")
 
 
@@ -113,9 +114,16 @@ def list_command(
     if status is not None and status not in STATUS_MEANING:
         raise InputError(f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}")
     supplier_id = _uuid(supplier, "--supplier") if supplier else None
-    lines, counts, paused = _in_transaction(lambda conn: _read_list(conn, status, supplier_id, limit))
+    lines, counts, paused, trouble = _in_transaction(lambda conn: _read_list(conn, status, supplier_id, limit))
     if as_json:
-        _print_json({"paused": paused, "counts": counts, "messages": [asdict(line) for line in lines]})
+        _print_json(
+            {
+                "paused": paused,
+                "trouble": trouble and asdict(trouble),
+                "counts": counts,
+                "messages": [asdict(line) for line in lines],
+            }
+        )
         return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "created", "supplier", "template", "state", "why"):
@@ -130,11 +138,14 @@ def list_command(
     out.print(Text("  ".join(f"{name}: {number}" for name, number in counts.items()) or "the outbox is empty"), style="dim")
     if paused:
         out.print(Text(f"mail is paused: {paused}"), style="yellow")
+    if trouble:
+        out.print(Text(f"since {trouble.since:%Y-%m-%d %H:%M} UTC {trouble.reason}"), style="red")
 
 
 async def _read_list(conn: Connection, status: Any, supplier_id: uuid.UUID | None, limit: int) -> Any:
     lines = await queries.list_outbox(conn, status=status, supplier_id=supplier_id, limit=limit)
-    return lines, await queries.count_by_status(conn), await queries.get_pause(conn)
+    trouble = await queries.get_trouble(conn)
+    return lines, await queries.count_by_status(conn), await queries.get_pause(conn), trouble
 
 
 def show_command(
@@ -210,6 +221,24 @@ def allow_command(email: str) -> None:
     if not count:
         raise NotFoundError(f"{email} is not on the suppression list")
     typer.echo(f"{email} may get mail again")
+
+
+def suppressed_command(
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List addresses that get no mail, the latest first: who says so, and why. `everafter mail allow` takes one off."""
+    lines = _in_transaction(lambda conn: queries.list_suppressions(conn, limit))
+    if as_json:
+        _print_json([asdict(line) for line in lines])
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("since", "email", "topic", "source", "why"):
+        table.add_column(column, overflow="fold")
+    for line in lines:
+        cells = (f"{line.created_at:%Y-%m-%d}", line.email, line.topic, line.source, line.reason)
+        table.add_row(*(Text(cell) for cell in cells))
+    out.print(table)
 
 
 async def _find(conn: Connection, prefix: str) -> Message:

@@ -21,7 +21,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from everafter.core.db import Connection, Pool
-from everafter.core.email_address import read_email
+from everafter.core.email_address import read_email, travelling_form
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
@@ -43,6 +43,7 @@ from everafter.mail.smtp import (
 log = logging.getLogger("everafter.work")
 
 _BATCH = 50
+_REFUSALS_TO_HOLD = 5  # messages, one after the other, at which the server refused us: then all wait a little
 _POLL_SECONDS = 1.0
 _CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do no harm, so a crash delays a message little
 _GRACE_SECONDS = 20.0  # of the 30 a stop may take
@@ -101,12 +102,15 @@ class _Sender:
     owner: str
     tally: Tally
     session: Session = field(init=False)
+    refusal: str | None = None  # why the server refused us at the last message; null when it did not
+    accepted: bool = False  # whether the last message was taken
 
     def __post_init__(self) -> None:
         self.session = Session(self.server)
 
     async def send(self, key: Key) -> None:
         """Take one message through to its end. Raises MailServerError before anything is claimed, or with the claim given back."""
+        self.refusal, self.accepted = None, False
         await self.session.open()
         lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
         async with self.work.pool.connection() as conn:
@@ -130,9 +134,11 @@ class _Sender:
             if await self._may_hand_over(claimed, rendered):
                 reply = await self.session.hand_over(message)
                 self.tally.accepted += 1
+                self.accepted = True
                 await self._persist(lambda conn: queries.mark_accepted(conn, claimed, reply))
         except RefusedError as refused:
             await self._refused(claimed, refused)
+            return
         except NotOfferedError as error:
             reason = str(error)
             log.error("message %s cannot be sent through this mail server; `everafter mail show` says why", claimed.id)
@@ -179,18 +185,35 @@ class _Sender:
 
     async def _refused(self, claimed: Claim, refused: RefusedError) -> None:
         await self.session.reset()
-        verdict = judge_refusal(refused.step, refused.code, refused.text)
+        sender = self.server.sender.addr_spec
+        verdict = judge_refusal(refused.step, refused.code, refused.text, travelling_form(claimed.to_email), sender)
         if verdict == "defer":
             await self._put_off(claimed, str(refused))
+            return
+        if verdict == "ours":
+            await self._put_off_for_us(claimed, refused)
             return
         log.warning("message %s was refused for good by the mail server: %s", claimed.id, refused.code)
         self.tally.dead += 1
 
         async def end(conn: Connection) -> None:
             if await queries.mark_dead(conn, claimed, f"refused: {refused}", str(refused)) and verdict == "bad_address":
-                await queries.suppress(conn, claimed.to_email, "*", f"refused: {refused}")
+                await queries.suppress(conn, claimed.to_email, "*", f"refused: {refused}", "mail server")
 
         await self._persist(end)
+
+    async def _put_off_for_us(self, claimed: Claim, refused: RefusedError) -> None:
+        """The server would refuse any message of ours: it waits until that is mended, or until its own time has passed."""
+        self.tally.deferred += 1
+        self.refusal = f"the mail server refuses us: {refused}"
+        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
+        reason = self.refusal
+
+        async def put_off(conn: Connection) -> None:
+            if await queries.defer(conn, claimed, str(refused), seconds, reason):
+                await queries.note_trouble(conn, reason)
+
+        await self._persist(put_off)
 
     async def _put_off(self, claimed: Claim, reason: str) -> None:
         if claimed.attempt >= MAX_ATTEMPTS:
@@ -232,6 +255,8 @@ class _Due:
         self._lock = asyncio.Lock()
         self._look_again = 0.0
         self._troubles = 0
+        self._refusals = 0  # one after the other, since a message was last taken
+        self._cleared = False  # whether the database is known to hold no trouble
         self._held_until = 0.0
 
     async def next(self, *, now: bool) -> Key | None:
@@ -246,14 +271,30 @@ class _Due:
                     self._look_again = time.monotonic() + _POLL_SECONDS
             return self._keys.popleft() if self._keys else None
 
-    def well(self) -> None:
-        """A message went through its steps: what troubled us is over."""
+    async def well(self, sender: "_Sender") -> None:
+        """A message went through its steps. Raises MailServerError when the server refused us at each of the last few."""
+        if sender.refusal is not None:
+            self._refusals += 1
+            self._cleared = False
+            if self._refusals >= _REFUSALS_TO_HOLD:
+                raise MailServerError(sender.refusal)
+            return
         self._troubles = 0
+        if not sender.accepted:
+            return
+        self._refusals = 0
+        if not self._cleared:
+            async with self._pool.connection() as conn:
+                await queries.clear_trouble(conn)
+            self._cleared = True
 
-    def hold(self, error: Exception) -> None:
+    async def hold(self, error: Exception) -> None:
         """The server or the database is away: wait, twice as long each time, a minute at most."""
         if time.monotonic() < self._held_until:
             return
+        if isinstance(error, MailServerError):
+            self._cleared = False
+            await _keep_trouble(self._pool, error)
         self._troubles += 1
         seconds = min(60.0, 2.0 ** min(self._troubles, 6)) * (0.75 + random.random() / 4)  # noqa: S311 as above
         self._held_until = time.monotonic() + seconds
@@ -291,8 +332,18 @@ async def _drain(sender: _Sender, due: _Due) -> None:
     try:
         while key := await due.next(now=True):
             await sender.send(key)
+            await due.well(sender)
+    except MailServerError as error:
+        await _keep_trouble(sender.work.pool, error)
+        raise
     finally:
         await sender.session.close()
+
+
+async def _keep_trouble(pool: Pool, error: MailServerError) -> None:
+    with contextlib.suppress(*_DATABASE_ERRORS):
+        async with pool.connection() as conn:
+            await queries.note_trouble(conn, error.message)
 
 
 async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
@@ -302,13 +353,13 @@ async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
             try:
                 if key := await due.next(now=False):
                     await sender.send(key)
-                    due.well()
+                    await due.well(sender)
                     idle_since = time.monotonic()
                     continue
                 if time.monotonic() - idle_since > _IDLE_SECONDS:
                     await sender.session.close()
             except (MailServerError, *_DATABASE_ERRORS) as error:
-                due.hold(error)
+                await due.hold(error)
             except Exception:
                 log.exception("a message could not be worked on; it goes back to the queue when its lease ends")
                 await sender.session.close()

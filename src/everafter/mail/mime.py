@@ -265,5 +265,7 @@ def _field_name(line: bytes) -> str | None:
 
 
 def _specs(read: Message, name: str) -> list[str]:
-    values = [str(value).encode("utf-8", "surrogateescape").decode() for value in read.get_all(name, [])]
+    """The addresses that a header of this name holds, read without their display names."""
+    raw = [value for key, value in read.raw_items() if key.lower() == name.lower()]
+    values = [value.encode("ascii", "surrogateescape").decode("utf-8", "replace") for value in raw]
     return [spec for _, spec in getaddresses([re.sub(r"\r\n(?=[ \t])", "", value) for value in values])]

@@ -8,19 +8,24 @@ from typing import Any, Literal
 from everafter.core.errors import EverafterError
 
 Topic = Literal["success", "transactional"]
-Status = Literal["queued", "claimed", "handing", "accepted", "dead", "in_doubt", "expired", "suppressed", "replayed"]
+Status = Literal["queued", "claimed", "handing", "accepted", "bounced", "dead", "in_doubt", "expired", "suppressed", "replayed"]
 
 STATUS_MEANING: dict[Status, str] = {
     "queued": "waits for its time or for a worker",
     "claimed": "a worker has it; nothing was handed over yet",
     "handing": "its recipient was accepted and the message may be on its way this moment",
     "accepted": "the mail server took it, once",
+    "bounced": "the mail server took it, and reported later that it could not be delivered",
     "dead": "refused for good, or could not be made; it will not be tried again",
     "in_doubt": "the connection ended before the mail server's answer; a person decides",
     "expired": "its time had passed before it could be sent",
     "suppressed": "the recipient does not want it, or cannot get it",
     "replayed": "belongs to a past day judged afterwards; never sent",
 }
+
+
+Source = Literal["recipient", "mail server", "bounce", "complaint", "provider", "person"]
+"""Who says that no mail is to go to an address."""
 
 
 class RenderError(EverafterError):
@@ -35,13 +40,15 @@ class Links:
     """What a message points to besides its own words.
 
     go: beginning of a button's address; the button's action is appended. unsubscribe: the one-click address, null for
-    transactional mail. sender: the name that signs. certificate: the address of the supplier's certificate.
+    transactional mail. sender: the name that signs. certificate: the address of the supplier's certificate. token: what a
+    report about this message is known by.
     """
 
     go: str
     unsubscribe: str | None
     sender: str
     certificate: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,26 @@ class Message:
     created_at: dt.datetime
     accepted_at: dt.datetime | None
     smtp_reply: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the mail server takes no mail of ours, since when, and when that was last seen."""
+
+    reason: str
+    since: dt.datetime
+    seen_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An address that gets nothing of a topic ('*': nothing at all), who says so, and why."""
+
+    email: str
+    topic: str
+    source: Source
+    reason: str
+    created_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,20 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection
-from everafter.mail.model import Claim, Key, Message, OutboxLine, Rendered, Status, Swept, Topic
+from everafter.core.email_address import travelling_form
+from everafter.mail.model import (
+    Claim,
+    Key,
+    Message,
+    OutboxLine,
+    Rendered,
+    Source,
+    Status,
+    Suppression,
+    Swept,
+    Topic,
+    Trouble,
+)
 
 # What may still be sent, asked at the claim and again before the hand-over: 'status: reason'. The moment comes from a FROM beside
 # it, because Citus takes no now() inside CASE.
@@ -55,7 +68,8 @@ async def enqueue(
         ON CONFLICT DO NOTHING
         """,
         [
-            key.supplier_id, key.id, intervention_id, template, topic, to_email, to_name, Jsonb(facts), send_after, expires_at,
+            key.supplier_id, key.id, intervention_id, template, topic, travelling_form(to_email), to_name, Jsonb(facts),
+            send_after, expires_at,
         ],
     )  # fmt: skip
     return cursor.rowcount == 1
@@ -143,18 +157,45 @@ async def mark_accepted(conn: Connection, claimed: Claim, reply: str) -> bool:
     return cursor.rowcount == 1
 
 
-async def defer(conn: Connection, claimed: Claim, reply: str, seconds: float) -> bool:
-    """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed over."""
+async def defer(conn: Connection, claimed: Claim, reply: str, seconds: float, reason: str | None = None) -> bool:
+    """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed over.
+
+    Args:
+        reason: what people are shown; null: the reply, after 'put off'.
+    """
     cursor = await conn.execute(
         """
         UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL, smtp_reply = %(reply)s,
-          status_reason = 'put off: ' || %(reply)s::text, send_after = now() + %(seconds)s * interval '1 second'
+          status_reason = %(reason)s, send_after = now() + %(seconds)s * interval '1 second'
         WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
           AND status IN ('claimed', 'handing', 'in_doubt')
         """,
-        _mine(claimed) | {"reply": reply, "seconds": seconds},
-    )  # fmt: skip
+        _mine(claimed) | {"reply": reply, "seconds": seconds, "reason": reason or f"put off: {reply}"},
+    )
     return cursor.rowcount == 1
+
+
+async def note_trouble(conn: Connection, reason: str) -> None:
+    """Keep why the mail server does not take our mail, and since when, for those who look."""
+    await conn.execute(
+        """
+        INSERT INTO mail_trouble (id, reason) VALUES (1, %s)
+        ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, seen_at = excluded.seen_at
+        """,
+        [reason],
+    )
+
+
+async def clear_trouble(conn: Connection) -> None:
+    """A message was taken: whatever the trouble was, it is over."""
+    await conn.execute("DELETE FROM mail_trouble WHERE id = 1")
+
+
+async def get_trouble(conn: Connection) -> Trouble | None:
+    """Why mail does not go out at present; null when it does."""
+    async with conn.cursor(row_factory=class_row(Trouble)) as cursor:
+        await cursor.execute("SELECT reason, since, seen_at FROM mail_trouble WHERE id = 1")
+        return await cursor.fetchone()
 
 
 async def mark_dead(conn: Connection, claimed: Claim, reason: str, reply: str | None = None) -> bool:
@@ -241,15 +282,18 @@ async def resolve_resend(conn: Connection, key: Key, who: str) -> bool:
     return cursor.rowcount == 1
 
 
-async def suppress(conn: Connection, email: str, topic: str, reason: str) -> int:
+async def suppress(conn: Connection, email: str, topic: str, reason: str, source: Source = "recipient") -> int:
     """Send nothing more of `topic` ('*': nothing at all) to an address, what is queued included.
 
     Returns:
         How many messages that had been waiting are now suppressed.
     """
     await conn.execute(
-        "INSERT INTO suppressions (email, topic, reason) VALUES (lower(%s), %s, %s) ON CONFLICT (email, topic) DO NOTHING",
-        [email, topic, reason],
+        """
+        INSERT INTO suppressions (email, topic, reason, source) VALUES (lower(%s), %s, %s, %s)
+        ON CONFLICT (email, topic) DO NOTHING
+        """,
+        [email, topic, reason, source],
     )
     cursor = await conn.execute(
         """
@@ -259,6 +303,16 @@ async def suppress(conn: Connection, email: str, topic: str, reason: str) -> int
         {"email": email, "topic": topic, "reason": reason},
     )
     return cursor.rowcount
+
+
+async def list_suppressions(conn: Connection, limit: int) -> list[Suppression]:
+    """Who gets no mail and why, the latest first."""
+    async with conn.cursor(row_factory=class_row(Suppression)) as cursor:
+        await cursor.execute(
+            "SELECT email, topic, source, reason, created_at FROM suppressions ORDER BY created_at DESC, email LIMIT %s",
+            [limit],
+        )
+        return await cursor.fetchall()
 
 
 async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str) -> int:
@@ -286,7 +340,8 @@ async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str
 
 async def lift_suppressions(conn: Connection, email: str) -> int:
     """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
-    cursor = await conn.execute("DELETE FROM suppressions WHERE email = lower(%s)", [email])
+    forms = [email.lower(), travelling_form(email).lower()]
+    cursor = await conn.execute("DELETE FROM suppressions WHERE email = ANY (%s)", [forms])
     return cursor.rowcount
 
 

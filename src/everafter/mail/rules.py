@@ -8,57 +8,28 @@ import hashlib
 import hmac
 import re
 import uuid
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from everafter.certificates.rules import certificate_url
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
+from everafter.mail.answer_rules import Step as Step
+from everafter.mail.answer_rules import Verdict as Verdict
+from everafter.mail.answer_rules import judge_refusal as judge_refusal
 from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
 from everafter.mail.render import render_message as render_message
 
-Step = Literal["sender", "recipient", "data"]
-Verdict = Literal["defer", "dead", "bad_address"]
-
 MAX_ATTEMPTS = 10
+_UNSUBSCRIBING = b"everafter one-click unsubscribe 1\0"
+_BOUNCES = b"everafter message of a bounce 1\0"
 _OPTIONS = ("from", "app", "lease", "timeout")
 _NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
 _BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
-_ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-_BAD_ADDRESS_CODES = {"1.1", "1.2", "1.3", "1.6", "1.10", "2.1"}
-_BAD_ADDRESS_WORDS = re.compile(
-    r"(user|mailbox|recipient|address|account)\b.{0,40}"
-    r"(unknown|not found|no such|does not exist|doesn't exist|invalid|disabled|inactive|unavailable)"
-    r"|(unknown|no such|invalid) (user|mailbox|recipient|address|account)",
-    re.IGNORECASE,
-)
-_NOT_THE_ADDRESS = re.compile(r"relay|polic|spam|block|reputation|denied|authenticat|tls", re.IGNORECASE)
 
 
-# ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def judge_refusal(step: Step, code: int, text: str) -> Verdict:
-    """What to do after a 4xx or 5xx.
-
-    4xx is put off. 5xx to MAIL speaks of our own sender, which an operator can mend, so it is put off as well. 5xx to RCPT or
-    DATA ends the message; it condemns the address only when the answer says so (RFC 3463 codes 5.1.1 and its like, or words
-    where a server gives no such code): a relay that is set up wrongly answers 550 to everybody and must not suppress them all.
-
-    Args:
-        step: the command refused; `data` stands for DATA and for the end of the message.
-        code: the three digits. text: what followed them.
-    """
-    if step == "sender" or not 500 <= code <= 599:
-        return "defer"
-    enhanced = _ENHANCED.search(text)
-    if enhanced:
-        return "bad_address" if f"{enhanced[2]}.{enhanced[3]}" in _BAD_ADDRESS_CODES else "dead"
-    plain = step == "recipient" and code in {550, 551, 553}
-    if plain and _BAD_ADDRESS_WORDS.search(text) and not _NOT_THE_ADDRESS.search(text):
-        return "bad_address"
-    return "dead"
+# ── trying again ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def retry_seconds(attempt: int, jitter: float) -> float:
@@ -132,6 +103,7 @@ def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAd
         unsubscribe=unsubscribe,
         sender=sender.display_name or sender.addr_spec,
         certificate=certificate_url(base_url, secret, key.supplier_id),
+        token=message_token(secret, key),
     )
 
 
@@ -153,25 +125,43 @@ def told(message: Message | Claim) -> dict[str, Any]:
     return {**message.facts, "name": message.facts.get("name") or message.to_name}
 
 
+def message_token(secret: str, key: Key) -> str:
+    """64 characters that name an outbox row, for a header of its message that a later bounce gives back.
+
+    A Message-ID can be guessed by who knows a supplier's id; this cannot, and it opens nothing else.
+    """
+    body = key.supplier_id.bytes + key.id.bytes
+    return base64.urlsafe_b64encode(body + _mac(secret, body, _BOUNCES)).decode()
+
+
+def message_token_key(secret: str, token: str) -> Key | None:
+    """The row that a token of `message_token` names, or null for any other text."""
+    return _read_token(secret, token, _BOUNCES)
+
+
 def one_click_token(secret: str, key: Key) -> str:
     """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may unsubscribe its recipient.
 
     The row is named rather than the address, so that no address stands in a web server's log.
     """
     body = key.supplier_id.bytes + key.id.bytes
-    return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()
+    return base64.urlsafe_b64encode(body + _mac(secret, body, _UNSUBSCRIBING)).decode()
 
 
 def one_click_token_key(secret: str, token: str) -> Key | None:
     """The row that a token of ours names, or null for any other text."""
+    return _read_token(secret, token, _UNSUBSCRIBING)
+
+
+def _read_token(secret: str, token: str, purpose: bytes) -> Key | None:
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except ValueError:
         return None
-    if len(raw) != 48 or not hmac.compare_digest(_mac(secret, raw[:32]), raw[32:]):
+    if len(raw) != 48 or not hmac.compare_digest(_mac(secret, raw[:32], purpose), raw[32:]):
         return None
     return Key(uuid.UUID(bytes=raw[:16]), uuid.UUID(bytes=raw[16:32]))
 
 
-def _mac(secret: str, body: bytes) -> bytes:
-    return hmac.digest(secret.encode(), b"everafter one-click unsubscribe 1\0" + body, hashlib.sha256)[:16]
+def _mac(secret: str, body: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(secret.encode(), purpose + body, hashlib.sha256)[:16]

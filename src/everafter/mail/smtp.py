@@ -125,6 +125,7 @@ def build_message(
         literal_header("Message-ID", message_id(claimed.id, sender.addr_spec)),
         literal_header("Auto-Submitted", "auto-generated"),
         literal_header("X-Auto-Response-Suppress", "All"),
+        literal_header("X-Everafter", links.token),
     ]
     if links.unsubscribe:
         headers += [
@@ -226,7 +227,9 @@ class Session:
                 await self._smtp.ehlo()
         except (SMTPException, OSError, ValueError) as error:
             self._drop()
-            raise MailServerError(f"the mail server at {server.place} cannot be used: {_one_line(error)}") from error
+            refused = isinstance(error, SMTPResponseException) and 400 <= error.code <= 599
+            what = "the mail server refuses us" if refused else "the mail server cannot be used"
+            raise MailServerError(f"{what}: {_one_line(error)} ({server.place})") from error
 
     async def offer(self, recipient: EmailAddress) -> None:
         """MAIL and RCPT. A connection that went stale between two messages is opened anew, once.

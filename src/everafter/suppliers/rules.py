@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
+from everafter.core.email_address import EmailError, read_email
 from everafter.core.zones import list_zones
 from everafter.suppliers import model
 from everafter.suppliers.model import BadTrait, Profile, Said
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f<>,;\"]+@[^@\s\x00-\x1f\x7f<>,;\"]+\.[^@\s.\x00-\x1f\x7f<>,;\"]{2,}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Any moment that was said is greater: times begin with a year from 2000 on.
 _WEAK = "0"
@@ -124,7 +124,12 @@ def _read_word(value: Any) -> str | None:
 
 
 def _read_email(value: Any) -> str | None:
-    return value.strip() if isinstance(value, str) and len(value) <= 254 and _EMAIL.fullmatch(value.strip()) else None
+    """The address in the form that travels; its domain has a dot."""
+    try:
+        address = read_email(value) if isinstance(value, str) else None
+    except EmailError:
+        return None
+    return address.addr_spec if address and re.search(r"\.[^.]{2,}$", address.domain) else None
 
 
 def _read_country(value: Any) -> str | None:
@@ -172,7 +177,7 @@ def _read_consent(value: Any) -> bool | None:
 
 _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "name": (_read_text, "text of at most 200 characters"),
-    "email": (_read_email, "an e-mail address"),
+    "email": (_read_email, "an email address that mail can be sent to"),
     "vendor_type": (_read_word, "text of at most 200 characters"),
     "plan": (_read_text, "text of at most 200 characters"),
     "country": (_read_country, "an ISO 3166-1 country code (GB, NZ, US …)"),
