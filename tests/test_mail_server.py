@@ -42,7 +42,7 @@ def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: st
 
         with_pool(database, refused)
     nobody_there = replace(settings, smtp_url="smtp://127.0.0.1:1")
-    with pytest.raises(MailServerError, match=r"smtp://127\.0\.0\.1:1 refuses us: 554 go away|the mail server cannot be used"):
+    with pytest.raises(MailServerError, match=r"the mail server cannot be used: .*smtp://127\.0\.0\.1:1"):
         with_pool(database, lambda pool: send_due(pool, nobody_there))
     row = get(database, key)
     assert (row.status, row.attempt) == ("queued", 0)
