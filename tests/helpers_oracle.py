@@ -24,7 +24,7 @@ def week(at: datetime) -> int:
 
 
 def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
-    """What the pulse's signals must be at `as_of`, for one supplier's events, all of them before it."""
+    """What the pulse's signals must be at `as_of`, for one supplier's events as they arrived, all of them before it."""
     today, this_week = day(as_of), week(as_of)
 
     def times(*types: str) -> list[datetime]:
@@ -49,7 +49,7 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         ]
         active = [e["at"] for e in story if e["type"] in ("client_active", "form_completed")]
         if ended is None or (added and max(added) > ended):
-            current.append({"wedding": date.fromisoformat(max(dates)[1]) if dates else None, "active": max(active, default=None)})
+            current.append({"wedding": date.fromisoformat(_last(dates)[1]) if dates else None, "active": max(active, default=None)})
         elif gone and (not archived or max(gone) > max(archived)):
             lost.append(max(gone))
     weddings = [day(datetime.combine(c["wedding"], datetime.min.time(), tzinfo=UTC)) - today for c in current if c["wedding"]]
@@ -114,20 +114,26 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
     }
 
 
+def _last(said: list[Any]) -> Any:
+    """What was said of the latest moment, which comes first in each; of two of one moment what arrived later."""
+    return sorted(said, key=lambda one: one[0])[-1]
+
+
 def _usage(events: list[Event]) -> float | None:
-    latest: dict[str, tuple[datetime, float, float]] = {}
+    reports = defaultdict[str, list[tuple[datetime, float, float | None]]](list)
     for e in events:
         if e["type"] == "usage_reported":
-            said = (e["at"], float(e["props"]["used"]), float(e["props"]["limit"]))
-            latest[e["props"]["resource"]] = max(latest.get(e["props"]["resource"], said), said)
-    return max((used / limit for _, used, limit in latest.values() if limit > 0), default=None)
+            props = e["props"]
+            reports[props["resource"]].append((e["at"], props["used"], props.get("limit")))
+    latest = [_last(said) for said in reports.values()]
+    return max((used / limit for _, used, limit in latest if limit), default=None)
 
 
 def _subscription(events: list[Event]) -> str | None:
-    order = {
-        "subscription_changed": (0, "active"),
-        "subscription_paused": (1, "paused"),
-        "subscription_cancelled": (2, "cancelled"),
+    states = {
+        "subscription_changed": "active",
+        "subscription_paused": "paused",
+        "subscription_cancelled": "cancelled",
     }
-    said = [(e["at"], *order[e["type"]]) for e in events if e["type"] in order]
-    return max(said)[2] if said else None
+    said = [(e["at"], states[e["type"]]) for e in events if e["type"] in states]
+    return _last(said)[1] if said else None

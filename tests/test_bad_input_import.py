@@ -66,7 +66,12 @@ def test_a_line_without_end_costs_itself_and_no_memory(load: Load, tmp_path: Pat
     assert len(rejects) < 5_000
 
 
-def test_columns_without_a_name(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "suppliers.csv").write_text(f"id,,\n{SUPPLIER},a,b\n")
-    code, told = load(tmp_path / "suppliers.csv")
-    assert (code, told["error"]) == (2, f"{tmp_path / 'suppliers.csv'} line 1: 2 columns have no name")
+def test_columns_without_a_name(load: Load, database: str, tmp_path: Path) -> None:
+    file = tmp_path / "suppliers.csv"
+    file.write_text(f"id,,name,,\n{SUPPLIER},,Ann,,\n")
+    code, told = load(file)
+    assert (code, told["error"], told["new"], told["ignored_columns"]) == (0, None, 1, [])
+    file.write_text(f"id,,name,,\n{SUPPLIER},x,Ann,,y\n")
+    code, told = load(file)
+    assert told["ignored_columns"] == ["column 2 (without a name)", "column 5 (without a name)"]
+    assert traits(database)["traits"] == {}

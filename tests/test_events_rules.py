@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from everafter.core.values import read_moment
 from everafter.events import model
 from everafter.events.posthog import decode_posthog
-from everafter.events.rules import check_events, parse_time, read_waiting, split_unknown
+from everafter.events.rules import check_events, read_waiting, split_unknown
 from everafter.events.segment import decode_request
 from everafter.suppliers.model import COUNTRIES, Said
 from everafter.suppliers.rules import fold_said, read_traits
@@ -99,7 +100,7 @@ def test_properties_are_put_in_one_form() -> None:
         received_at=NOW,
     )
     assert checked.good["properties"].to_list() == [
-        '{"client_id":"7","wedding_date":"2026-08-01"}',
+        '{"client_id":"7","wedding_date":"2026-08-01T15:00:00Z"}',
         '{"resource":"seats","used":0,"limit":2.5}',
         None,
         None,
@@ -115,13 +116,17 @@ def test_the_edges_of_time() -> None:
         ("2026-03-29T02:30:00+02:00", None),
         ("2026-02-29", "bad_time"),
         ("0001-01-01T00:00:00+14:00", "bad_time"),
-        ("1767225600", "bad_time"),
+        ("1767225600", None),
+        ("176722560", "too_old"),
+        ("17672256", "bad_time"),
     ]
     checked = check_events(frame(*({"occurred_at": text} for text, _ in edges)), received_at=NOW)
     found = dict(zip(checked.rejects["row"], checked.rejects["code"], strict=True))
     assert [found.get(row) for row in range(len(edges))] == [code for _, code in edges]
-    skewed = check_events(frame({}, {"occurred_at": None}), received_at=NOW, skew=timedelta(minutes=5))
-    assert skewed.good["occurred_at"].to_list() == [datetime(2026, 1, 1, 10, 5, tzinfo=UTC), NOW]
+    sent_at = NOW - timedelta(minutes=5)
+    skewed = check_events(frame({}, {"occurred_at": None}), received_at=NOW, sent_at=sent_at, live=True)
+    after = timedelta(microseconds=1)
+    assert skewed.good["occurred_at"].to_list() == [datetime(2026, 1, 1, 10, 5, tzinfo=UTC), NOW + after]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_the_edges_of_time() -> None:
     ],
 )
 def test_times_are_read(text: str, moment: datetime | None) -> None:
-    assert parse_time(text) == moment
+    assert read_moment(text) == moment
 
 
 @settings(max_examples=200)
@@ -144,13 +149,13 @@ def test_times_are_read(text: str, moment: datetime | None) -> None:
 def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
     from everafter.core.errors import InputError
 
-    for decode in (lambda: decode_request(body, call, NOW), lambda: decode_posthog(body, NOW)):
+    for decode in (lambda: decode_request(body, call), lambda: decode_posthog(body, NOW)):
         try:
             received = decode()
         except InputError as error:
             assert error.message
         else:
-            check_events(received.raw, received_at=NOW, skew=received.skew)
+            check_events(received.raw, received_at=NOW, sent_at=received.sent_at, live=True)
 
 
 traits = st.dictionaries(
@@ -165,7 +170,7 @@ traits = st.dictionaries(
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), traits), max_size=8), st.randoms())
 def test_traits_end_the_same_in_any_order(messages: list[tuple[int, dict[str, Any]]], rng: random.Random) -> None:
-    said = [Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day)) for day, given in messages]
+    said = [Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day), row=row) for row, (day, given) in enumerate(messages)]
     shuffled = [*said]
     rng.shuffle(shuffled)
     assert fold_said(said) == fold_said(shuffled)

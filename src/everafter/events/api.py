@@ -48,7 +48,7 @@ _THREAD_BYTES = 256 * 1024
 
 
 class RejectedEvent(msgspec.Struct, rename={"message_id": "messageId"}):
-    """An event (or one trait of it) that was refused. index: its place in the batch."""
+    """An event, or one trait or value of it, that was refused. index: its place in the batch."""
 
     index: int
     message_id: str | None
@@ -128,18 +128,18 @@ class _Prepared(msgspec.Struct):
 
 def _prepare(body: bytes, decode: Decode, received_at: datetime, names: dict[str, str]) -> _Prepared:
     received = decode(body, received_at)
-    checked = check_events(received.raw, received_at=received_at, skew=received.skew, event_names=names)
+    checked = check_events(received.raw, received_at=received_at, sent_at=received.sent_at, live=True, event_names=names)
     said: list[Said] = []
     bad_traits: list[tuple[int, BadTrait]] = []
     if received.identified:
-        rows = checked.good.select("row", "supplier_id", "occurred_at", "external_id").iter_rows()
+        rows = checked.good.select("row", "supplier_id", "occurred_at", "external_id", "message_id").iter_rows()
         places = {row: place for row, *place in rows}
         for one in received.identified:
             if one.row not in places:
                 continue
             traits, bad = read_traits(one.traits)
-            supplier_id, at, external_id = places[one.row]
-            said.append(Said(supplier_id, traits, at, external_id))
+            supplier_id, at, external_id, message_id = places[one.row]
+            said.append(Said(supplier_id, traits, at, external_id, received_at, one.row, message_id))
             bad_traits += [(one.row, trait) for trait in bad]
     return _Prepared(received, checked, said, bad_traits)
 
@@ -164,6 +164,8 @@ def _answer(prepared: _Prepared, outcome: Outcome) -> Ingested:
     ]
     refused += [RejectedEvent(row, ids[row], "unreadable", why) for row, why in prepared.received.unreadable]
     refused += [RejectedEvent(row, ids[row], "bad_trait", bad.reason) for row, bad in prepared.bad_traits]
+    values = prepared.checked.bad_values
+    refused += [RejectedEvent(bad.row, ids[bad.row], "bad_value", bad.reason) for bad in values]
     accepted = outcome.stored.new + prepared.received.ignored
     return Ingested(True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index))
 
@@ -217,7 +219,7 @@ _INGEST: dict[str, Any] = {
 
 
 def _decode_batch(body: bytes, received_at: datetime) -> Received:
-    return decode_request(body, None, received_at)
+    return decode_request(body, None)
 
 
 def _handle_batch(path: str) -> HTTPRouteHandler:
@@ -232,7 +234,7 @@ def _handle_batch(path: str) -> HTTPRouteHandler:
 
 def _handle_call(path: str, call: str) -> HTTPRouteHandler:
     def decode(body: bytes, received_at: datetime) -> Received:
-        return decode_request(body, call, received_at)
+        return decode_request(body, call)
 
     async def ingest_call(request: Request[Any, Any, State]) -> Response[Ingested]:
         return await ingest(request, decode)

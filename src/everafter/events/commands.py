@@ -85,6 +85,8 @@ def _print(summary: ImportSummary) -> None:
         said: list[str] = []
         if file.ignored_columns:
             said.append(f"columns that nothing reads: {', '.join(file.ignored_columns)}")
+        if file.kept_columns:
+            said.append(f"columns kept as traits of their own: {', '.join(file.kept_columns)}")
         if file.bad_values:
             said.append(f"{file.bad_values:,} values could not be used; their rows were taken without them")
         if file.rejects_file:

@@ -4,19 +4,23 @@ import csv
 import gzip
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 from uuid import UUID
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from everafter.core.errors import InputError
 from everafter.core.ids import number_text
+from everafter.core.values import fold_name
+from everafter.events.formats import describe_format, find_delimiter, read_sep_line
 from everafter.events.model import NOT_AN_ID
+from everafter.suppliers.model import SPELLINGS
 
 Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
@@ -32,6 +36,7 @@ _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
 _LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
 _SHOWN_BYTES = 1000
+_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +88,17 @@ class Source:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         self.line = 0
-        magic = self._file.read(4)
-        self._file.seek(0)
-        self._parquet = magic == b"PAR1"
-        self._gzip = magic[:2] == b"\x1f\x8b"
-        self._rows = self._read_parquet() if self._parquet else self._read_csv()
+        self._nameless: set[int] = set()
         try:
+            head = self._file.read(_HEAD_BYTES)
+            self._file.seek(0)
+            self._gzip = head[:2] == b"\x1f\x8b"
+            head = self._unpack_head() if self._gzip else head
+            self._parquet = head[:4] == b"PAR1" and not self._gzip
+            if not self._parquet and (found := describe_format(head, path.name)):
+                raise InputError(f"{path}: this is not CSV in UTF-8 but {found}")
+            self._mac = b"\r" in head and b"\n" not in head
+            self._rows = self._read_parquet() if self._parquet else self._read_csv()
             columns = next(self._rows, None)
             if columns is None:
                 raise InputError(f"{path}: the file is empty")
@@ -110,11 +120,18 @@ class Source:
 
     @property
     def ignored(self) -> list[str]:
-        """Columns that nothing reads."""
-        return [] if self.kind == "suppliers" else [c for c in self.columns if c not in COLUMNS[self.kind].known]
+        """Columns that nothing reads; one without a name only once a row had something in it."""
+        nameless = [f"column {place + 1} (without a name)" for place in sorted(self._nameless)]
+        return nameless if self.kind == "suppliers" else [*self._strange(), *nameless]
+
+    @property
+    def kept(self) -> list[str]:
+        """Columns of suppliers that are kept as traits of their own, since no trait of Everafter's has such a name."""
+        return self._strange() if self.kind == "suppliers" else []
 
     def close(self) -> None:
-        self._rows.close()  # its gzip or Parquet reader holds the file too
+        if hasattr(self, "_rows"):
+            self._rows.close()  # its gzip or Parquet reader holds the file too
         self._file.close()
 
     def chunks(self) -> Iterator[Chunk]:
@@ -124,6 +141,11 @@ class Source:
             InputError: the file ends in the middle, or is damaged; all chunks before were given.
         """
         yield from self._rows
+
+    def _strange(self) -> list[str]:
+        known = COLUMNS[self.kind].known
+        traits = SPELLINGS if self.kind == "suppliers" else {}
+        return [name for name in self.columns if name not in known and fold_name(name) not in traits]
 
     def _kind(self) -> Kind:
         """By its name, else by its columns."""
@@ -142,22 +164,48 @@ class Source:
         missing = [column for column in COLUMNS[named[0]].required if column not in found]
         if missing:
             raise InputError(f"{self.path} line 1: column {', '.join(missing)} is missing; found: {_shown(self.columns)}")
-        twice = {column for column in self.columns if self.columns.count(column) > 1}
-        if "" in twice:
-            raise InputError(f"{self.path} line 1: {self.columns.count('')} columns have no name")
-        if twice:
-            raise InputError(f"{self.path} line 1: column {', '.join(sorted(twice))} is there twice")
         return named[0]
+
+    def _name_columns(self, header: list[str]) -> list[str]:
+        """The columns' names: a known one as it is known, however it is written; empty for one that has none.
+
+        Raises:
+            InputError: two columns have one name.
+        """
+        known = {fold_name(name): name for columns in COLUMNS.values() for name in columns.known}
+        names: dict[str, str] = {}
+        out: list[str] = []
+        for written in header:
+            folded = fold_name(written)
+            same = SPELLINGS.get(folded, folded)
+            if folded and same in names:
+                twice = f"{written.strip()} is there twice"
+                if names[same] != written:
+                    twice = f"{names[same].strip()} and {written.strip()} are the same column"
+                raise InputError(f"{self.path} line {max(1, self.line)}: column {twice}; remove or rename one")
+            names[same] = written
+            out.append(known.get(folded, written.strip(" \t\ufeff\u200b\xa0")) if folded else "")
+        return out
 
     # ── CSV ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _unpack_head(self) -> bytes:
+        """The first bytes of what is packed; none where they cannot be unpacked, which reading will say."""
+        try:
+            return gzip.GzipFile(fileobj=self._file).peek(_HEAD_BYTES)
+        except (OSError, EOFError, zlib.error):
+            return b""
+        finally:
+            self._file.seek(0)
+
     def _lines(self) -> Iterator[bytes]:
+        split = _mac_lines if self._mac else _bounded
         try:
             if not self._gzip:
-                yield from _bounded(self._file)
+                yield from split(self._file)
                 return
             with gzip.GzipFile(fileobj=self._file) as stream:
-                yield from _bounded(stream)
+                yield from split(stream)
         except EOFError as error:
             raise InputError(
                 f"{self.path}: the gzip data ends early, after line {self.line}; the lines before were taken in"
@@ -167,35 +215,38 @@ class Source:
 
     def _read_csv(self) -> Generator[Any]:
         records = _Records(self._lines())
-        first = next(records.read(None), None)
-        if first is None:
+        header = self._read_header(records)
+        if header is None:
             return
-        if isinstance(first, Broken) or any("\0" in cell for cell in first[1]):
-            raise InputError(f"{self.path} line 1: this is not CSV in UTF-8")
-        columns = [cell.strip() for cell in first[1]]
-        yield columns
+        columns = self._name_columns(header)
+        named = [place for place, name in enumerate(columns) if name]
+        yield [columns[place] for place in named]
+        width = named[-1] + 1 if named else 0
         rows: list[list[str]] = []
         texts: list[str] = []
         lines: list[int] = []
         broken: list[Broken] = []
 
         def flush() -> Chunk:
-            data = {name: [row[place] for row in rows] for place, name in enumerate(columns)}
-            frame = pl.DataFrame(data, schema=dict.fromkeys(columns, pl.String))
-            frame = frame.with_columns(_whole(frame[name]) for name in _IDS if name in columns)
+            data = {columns[place]: [row[place] for row in rows] for place in named}
+            frame = pl.DataFrame(data, schema=dict.fromkeys(data, pl.String))
+            frame = frame.with_columns(_whole(frame[name]) for name in _IDS if name in data)
             chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
             for part in (rows, texts, lines, broken):
                 part.clear()
             return chunk
 
         try:
-            for record in records.read(len(columns)):
+            for record in records.read((width, len(columns))):
                 if isinstance(record, Broken):
                     broken.append(record)
                 else:
                     lines.append(record[0])
                     rows.append(record[1])
                     texts.append(record[2])
+                    if len(columns) > len(named):
+                        filled = (place for place, cell in enumerate(record[1]) if cell.strip())
+                        self._nameless.update(place for place in filled if not columns[place])
                 self.line = records.line
                 if len(rows) + len(broken) >= CHUNK_ROWS:
                     yield flush()
@@ -204,34 +255,90 @@ class Source:
             raise
         yield flush()
 
+    def _read_header(self, records: "_Records") -> list[str] | None:
+        """The cells of the header; null for a file without rows. Finds out what separates the columns."""
+        while (line := records.peek()) is not None:
+            if line.fault is not None:
+                raise InputError(f"{self.path} line {line.number}: {line.fault[1]}")
+            if (delimiter := read_sep_line(line.text)) is not None:
+                records.delimiter = delimiter
+                records.skip()
+            elif not line.text.strip(" \t\r\n\ufeff"):
+                records.skip()
+            else:
+                break
+        if line is None:
+            return None
+        if records.delimiter is None:
+            records.delimiter = find_delimiter(line.text)
+        first = next(records.read(None), None)
+        self.line = records.line
+        if isinstance(first, Broken):
+            raise InputError(f"{self.path} line {first.line}: the header cannot be read: {first.reason}")
+        return None if first is None else first[1]
+
     # ── Parquet ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _read_parquet(self) -> Generator[Any]:
         try:
             file = pq.ParquetFile(self._file)
-            yield list(file.schema_arrow.names)
-            uuids = {field.name for field in file.schema_arrow if _is_uuid(field.type)}
+            columns = self._name_columns(list(file.schema_arrow.names))
+            yield [name for name in columns if name]
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array
-                frame = frame.with_columns(_uuid_text(frame[name]) for name in uuids)
-                text = frame.select(self._as_text(_as_id(frame[name]) if name in _IDS else frame[name]) for name in frame.columns)
+                text = pl.DataFrame([self._as_text(name, batch.column(place)) for place, name in enumerate(columns) if name])
                 rows = text.with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
-                self.line += frame.height
+                self.line += batch.num_rows
                 yield Chunk(rows, _as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}") from error
 
-    def _as_text(self, column: pl.Series) -> pl.Series:
-        if column.dtype == pl.Datetime:
-            zoned = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column  # pyright: ignore
-            return zoned.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").fill_null("")
-        if isinstance(column.dtype, pl.Struct):
-            return column.struct.json_encode().fill_null("")
+    def _as_text(self, name: str, values: Any) -> pl.Series:
+        """A column as a CSV file would hold it: whole floats without a point, moments with their offset."""
         try:
-            return column.cast(pl.String).fill_null("")
-        except pl.exceptions.PolarsError as error:
-            raise InputError(f"{self.path}: column {column.name} of type {column.dtype} cannot be read as text") from error
+            if pa.types.is_nested(values.type):
+                texts = [_as_json(value) for value in _to_plain(values)]
+                return pl.Series(name, texts, dtype=pl.String)
+            column = pl.Series(name, pl.from_arrow(values))
+            if _is_uuid(values.type):
+                text = _uuid_text(column)
+            elif isinstance(column.dtype, pl.Binary):
+                text = pl.Series(name, [_decode(value) for value in column], dtype=pl.String)
+            elif name in _IDS and (column.dtype.is_float() or column.dtype.is_decimal() or column.dtype == pl.Boolean):
+                text = _as_id(column)
+            elif isinstance(column.dtype, pl.Datetime):
+                zone = "%:z" if column.dtype.time_zone else ""
+                text = column.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.6f{zone}")
+            elif column.dtype.is_float():
+                text = _float_text(column)
+            else:
+                text = column.cast(pl.String)
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            raise InputError(f"{self.path}: column {name} of type {values.type} cannot be read as text") from error
+        return text.fill_null("")
+
+
+def _float_text(column: pl.Series) -> pl.Series:
+    """Numbers as text, whole ones without a point; null for NaN and what is infinite."""
+    finite = column.set(~column.is_finite().fill_null(False), None)
+    whole = finite.cast(pl.Int64, strict=False)
+    is_whole = whole.cast(column.dtype).eq_missing(finite)
+    return whole.cast(pl.String).zip_with(is_whole, finite.cast(pl.String))
+
+
+def _decode(value: bytes | None) -> str:
+    """Text that was written as bytes, by writers that know no text type."""
+    return "" if value is None else value.decode(errors="replace")
+
+
+def _to_plain(values: Any) -> Iterator[Any]:
+    maps = pa.types.is_map(values.type)
+    for value in values.to_pylist():
+        yield dict(value) if maps and value is not None else value
+
+
+def _as_json(value: Any) -> str:
+    """A list or struct as JSON text; empty for none."""
+    return "" if value is None else msgspec.json.encode(value, enc_hook=str).decode()
 
 
 def _whole(column: pl.Series) -> pl.Series:
@@ -286,8 +393,7 @@ class _Lines(list[str]):
 
 def _shown(columns: list[str]) -> str:
     text = ", ".join(columns)
-    hint = "" if len(columns) > 1 or not any(mark in text for mark in ";\t|") else " (the columns must be separated by commas)"
-    return (text if len(text) <= 200 else f"{text[:200]}…") + hint
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _bounded(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
@@ -298,6 +404,19 @@ def _bounded(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
             while end and not end.endswith(b"\n"):
                 end = stream.readline(_LINE_BYTES)
         yield line
+
+
+def _mac_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    """The lines of a stream that ends them with a carriage return alone, as classic Mac OS and Excel for Mac do."""
+    rest = b""
+    while block := stream.read(_HEAD_BYTES):
+        *lines, rest = (rest + block).split(b"\r")
+        for line in lines:
+            yield line + b"\n"
+        if len(rest) > _LINE_BYTES:  # no more than shows that it is too long
+            rest = rest[: _LINE_BYTES + 1]
+    if rest:
+        yield rest
 
 
 class _Line:
@@ -314,7 +433,11 @@ class _Line:
             self.text = data.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             self.text = data.decode(errors="replace")
-            self.fault = "bad_utf8", f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x})"
+            self.fault = (
+                "bad_utf8",
+                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x}); if the file is in Latin-1 or"
+                " Windows-1252, save it as UTF-8",
+            )
 
 
 class _Records:
@@ -325,15 +448,37 @@ class _Records:
         self._back: deque[_Line] = deque()
         self._taken: list[_Line] = []
         self.line = 0
+        self.delimiter: str | None = None  # null: not found out yet
 
-    def read(self, width: int | None) -> Iterator[tuple[int, list[str], str] | Broken]:
-        """(line, cells, text) of each row; `width` cells are expected (null: any)."""
-        reader = csv.reader(self._feed(), strict=True)
+    def peek(self) -> "_Line | None":
+        """The next line, which stays the next one."""
+        if not self._back:
+            line = self._next()
+            if line is None:
+                return None
+            self._back.append(line)
+        return self._back[0]
+
+    def skip(self) -> None:
+        """Pass over the line that `peek` gave."""
+        self._back.popleft()
+
+    def _reader(self, lines: Iterable[str]) -> Any:
+        return csv.reader(lines, strict=True, delimiter=self.delimiter or ",")
+
+    def read(self, width: tuple[int, int] | None) -> Iterator[tuple[int, list[str], str] | Broken]:
+        """(line, cells, text) of each row.
+
+        Args:
+            width: how many cells a row must have, and how many there are names and places for: a row gets empty ones up to
+                there, and may have more that are empty. Null: any.
+        """
+        reader = self._reader(self._feed())
         while True:
             self._taken.clear()
             try:
                 cells = next(reader)
-                fault = self._fault(cells, width)
+                cells, fault = self._fit(cells, width), self._fault(cells, width)
             except StopIteration:
                 return
             except csv.Error as error:
@@ -345,7 +490,7 @@ class _Records:
                 yield first.number, cells, "".join(line.text for line in self._taken).rstrip("\r\n")
                 continue
             self._back.extendleft(reversed(self._taken[1:]))
-            reader = csv.reader(self._feed(), strict=True)
+            reader = self._reader(self._feed())
             yield Broken(first.number, *fault, first.text.rstrip("\r\n"))
 
     def _feed(self) -> Iterator[str]:
@@ -368,23 +513,37 @@ class _Records:
             return _Line(number, data)
         return None
 
-    def _fault(self, cells: list[str], width: int | None) -> tuple[str, str] | None:
+    @staticmethod
+    def _fit(cells: list[str], width: tuple[int, int] | None) -> list[str]:
+        """The cells in their places; empty ones at the end may be missing or too many, as spreadsheets write them."""
+        if width is None or not cells or len(cells) == width[1]:
+            return cells
+        return [*cells[: width[1]], *[""] * (width[1] - len(cells))]
+
+    def _fault(self, cells: list[str], width: tuple[int, int] | None) -> tuple[str, str] | None:
         taken = self._taken
         for line in taken:
             if line.fault:
                 return line.fault if line is taken[0] else ("bad_row", "a quote is never closed")
         if width is None or not cells:
             return None
-        if len(taken) > 1 and (len(cells) != width or any(_stands_alone(line.text, width) for line in taken[1:])):
+        fits = _fits(cells, width)
+        if len(taken) > 1 and (not fits or any(self._stands_alone(line.text, width) for line in taken[1:])):
             return "bad_row", "a quote is never closed"
-        if len(cells) != width:
-            return "bad_row", f"{len(cells)} fields, but the header has {width}"
-        return None
+        return None if fits else ("bad_row", f"{len(cells)} fields, but the header has {width[1]}")
+
+    def _stands_alone(self, text: str, width: tuple[int, int]) -> bool:
+        """Whether a line that was taken for the inside of a quoted cell is a row by itself.
+
+        Then the quote before it was a mistake. Of one or two columns any text with a comma would look so.
+        """
+        if width[0] <= 2 or text.count('"') % 2:
+            return False
+        try:
+            return _fits(next(self._reader([text]), []), width)
+        except csv.Error:
+            return False
 
 
-def _stands_alone(text: str, width: int) -> bool:
-    """Whether a line that was taken for the inside of a quoted cell is a row by itself: then the quote before it was a mistake."""
-    try:
-        return len(next(csv.reader([text], strict=True), [])) == width
-    except csv.Error:
-        return False
+def _fits(cells: list[str], width: tuple[int, int]) -> bool:
+    return len(cells) >= width[0] and not any(cell.strip() for cell in cells[width[1] :])

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, LiteralString
@@ -14,8 +14,8 @@ import polars as pl
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
 from everafter.events.files import LINE, Broken, Chunk, Kind, Source
-from everafter.events.ingest import take_in, take_in_waiting
-from everafter.events.model import Checked
+from everafter.events.ingest import settle, take_in, take_in_waiting
+from everafter.events.model import BadValue, Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
 from everafter.events.rules import check_events
 from everafter.pulse.queries import fold_pending
@@ -29,7 +29,7 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 @dataclass(slots=True)
 class FileSummary:
     """What became of one file. rows = new + changed + already_there + rejected; bad_values: cells left out of rows that were
-    taken; error: why reading stopped early."""
+    taken; ignored_columns: nothing reads them; kept_columns: kept as traits of their own; error: why reading stopped early."""
 
     file: str
     kind: str | None = None
@@ -41,6 +41,7 @@ class FileSummary:
     bad_values: int = 0
     rejects_file: str | None = None
     ignored_columns: list[str] = field(default_factory=list[str])
+    kept_columns: list[str] = field(default_factory=list[str])
     error: str | None = None
 
 
@@ -99,7 +100,7 @@ class Importer:
             except InputError as error:
                 summary.error = error.message
                 continue
-            summary.kind, summary.ignored_columns = source.kind, source.ignored
+            summary.kind, summary.kept_columns = source.kind, source.kept
             sources.append((source, summary))
         for kind in _ORDER:
             for source, summary in sources:
@@ -129,6 +130,7 @@ class Importer:
                 summary.error = error.message
             finally:
                 source.close()
+            summary.ignored_columns = source.ignored
             summary.rejects_file = str(rejects.path) if rejects.count else None
 
     async def _fold(self) -> None:
@@ -144,8 +146,7 @@ class Importer:
         raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
         said, bad = await asyncio.to_thread(_read_suppliers, chunk.rows, checked, at)
-        for row, reason in bad:
-            rejects.add(row, "bad_trait", reason, chunk)
+        self._name_values("bad_trait", bad, chunk, summary, rejects)
         nothing = Checked(checked.good.clear(), checked.rejects)
         async with self._conn.transaction():
             outcome = await take_in(self._conn, nothing, said, source=source.path.name)
@@ -153,7 +154,6 @@ class Importer:
         summary.new += outcome.suppliers.new
         summary.changed += outcome.suppliers.changed
         summary.already_there += outcome.suppliers.same + repeated
-        summary.bad_values += len(bad)
         self.summary.waited += outcome.waited
         self._refuse(checked.rejects, chunk, summary, rejects)
 
@@ -169,10 +169,10 @@ class Importer:
         message_id = pl.format("client:{}", "id")
         raw = _raw(chunk.rows, "supplier_id", message_id, pl.lit("client_added"), pl.col("added_on"), properties)
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
-        told = await _list_told(self._conn, checked.good)
+        told = await _list_told(self._conn, await settle(self._conn, checked.good))
         summary.already_there += told.height
         fresh = checked.good.join(told, on="row", how="anti", maintain_order="left")
-        await self._take_events(source, Checked(fresh, checked.rejects), chunk, summary, rejects)
+        await self._take_events(source, replace(checked, good=fresh), chunk, summary, rejects)
 
     async def _take_events(
         self, source: Source, checked: Checked, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
@@ -184,8 +184,22 @@ class Importer:
         summary.new += outcome.stored.new
         summary.already_there += outcome.stored.duplicates
         self.summary.waited += outcome.waited
+        self._name_values("bad_value", checked.bad_values, chunk, summary, rejects)
         self._refuse(outcome.rejects, chunk, summary, rejects)
         await self._fold()  # chunk by chunk, so that what is pending stays bounded and the bar tells the truth
+
+    def _name_values(
+        self,
+        code: str,
+        bad: list[BadValue],
+        chunk: Chunk,
+        summary: FileSummary,
+        rejects: "RejectsFile",
+    ) -> None:
+        """Write down the values that were left out of rows that were taken."""
+        for one in bad:
+            rejects.add(one.row, code, one.reason, chunk)
+        summary.bad_values += len(bad)
 
     def _refuse(self, refused: pl.DataFrame, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
         for row, code, reason in refused.select("row", "code", "reason").iter_rows():
@@ -212,11 +226,11 @@ def _raw(
     )
 
 
-def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple[list[Said], list[tuple[int, str]]]:
+def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple[list[Said], list[BadValue]]:
     """What the file says of each supplier with a good id, and the cells that cannot be used, by line."""
     good = {row: place for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()}
     said: list[Said] = []
-    bad: list[tuple[int, str]] = []
+    bad: list[BadValue] = []
     for row in rows.iter_rows(named=True):
         if row[LINE] not in good:
             continue
@@ -224,8 +238,9 @@ def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple
         # an empty cell says nothing, so it takes nothing back
         cells = {name: value for name, value in row.items() if name not in {LINE, "id"} and value not in {None, ""}}
         traits, refused = read_traits(cells)
-        said.append(Said(supplier_id, traits, at, external_id))
-        bad += [(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
+        # a later row counts against an earlier one; a file imported again says what it said, at the same place
+        said.append(Said(supplier_id, traits, at, external_id, row=row[LINE]))
+        bad += [BadValue(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
     return said, bad
 
 

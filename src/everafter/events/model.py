@@ -1,14 +1,14 @@
 """What an event is: the canonical types, the frames they travel in, and their limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
 
-# id: text or whole number, kept as text · text: the same, may hold any character · amount: a number from 0 on · date: a day
-# "?": may be absent
-Kind = Literal["id", "id?", "text?", "amount", "date?"]
+# id: text or whole number, kept as text · text: the same, on one line · amount: a number from 0 on · date: a day
+# "?": may be absent; what cannot be read is left out then, and named
+Kind = Literal["id", "id?", "text?", "amount", "amount?", "date?"]
 
 CANONICAL: dict[str, dict[str, Kind]] = {
     "account_created": {},
@@ -34,7 +34,7 @@ CANONICAL: dict[str, dict[str, Kind]] = {
     "ticket_waiting": {"ticket_id": "id"},
     "ticket_resumed": {"ticket_id": "id"},
     "ticket_resolved": {"ticket_id": "id"},
-    "usage_reported": {"resource": "id", "used": "amount", "limit": "amount"},
+    "usage_reported": {"resource": "id", "used": "amount", "limit": "amount?"},
     "payment_failed": {},
     "payment_recovered": {},
     "subscription_changed": {"plan": "text?"},
@@ -45,6 +45,15 @@ CANONICAL: dict[str, dict[str, Kind]] = {
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE_ALLOWED = timedelta(hours=24)
+"""How far ahead of the present a file's event may lie. Over HTTP an event cannot be later than its receipt."""
+
+BELIEVED_SKEW = timedelta(hours=24)
+"""A sender's clock that is wrong by more than this is believed only for calls that it made within this time of sending
+them: then both were read off the same wrong clock."""
+
+SEND_DELAY = timedelta(minutes=1)
+"""How much later than its sending a call may seem to have been made."""
+
 ID_CHARACTERS = 200
 PROPERTIES_BYTES = 32 * 1024
 PROPERTIES_DEPTH = 32
@@ -64,7 +73,7 @@ RAW_SCHEMA: dict[str, Any] = {
     "properties": pl.String(),
 }
 """Events as they came. row: index in the batch or line of the file; type: null for a message that is no event (identify, group);
-occurred_at: ISO 8601 text, null for "when it was received"; properties: JSON text, null or empty for none."""
+occurred_at: ISO 8601 or epoch text, null for "when it was received"; properties: JSON text, null or empty for none."""
 
 STORED_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
@@ -75,7 +84,8 @@ STORED_SCHEMA: dict[str, Any] = {
     "properties": pl.String(),
 }
 """Events as they are stored. supplier_id: a UUID as text (core.ids); type: null for a message that is only remembered;
-properties: a JSON object as text, null when empty."""
+properties: a JSON object as text, null when empty. Before an event is stored, a day in it may be a moment whose day has
+yet to be found in the supplier's time zone (see `settle_days`)."""
 
 CHECKED_SCHEMA: dict[str, Any] = {"row": pl.Int64(), **STORED_SCHEMA, "external_id": pl.String()}
 """Events that passed the check. external_id: the platform's own id of the supplier, null where it named it by its UUID."""
@@ -94,11 +104,23 @@ supplier_id: a UUID and external_id the platform's own id where the event waits 
 
 
 @dataclass(frozen=True, slots=True)
+class BadValue:
+    """A value that could not be kept as it came, though its event was. row: as in RAW_SCHEMA."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """A frame of events after the check: `good` has CHECKED_SCHEMA, `rejects` has REJECT_SCHEMA."""
+    """A frame of events after the check: `good` has CHECKED_SCHEMA, `rejects` has REJECT_SCHEMA.
+
+    bad_values: what was left out of events in `good`, in the order of `row`.
+    """
 
     good: pl.DataFrame
     rejects: pl.DataFrame
+    bad_values: list[BadValue] = field(default_factory=list[BadValue])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,21 @@
 """PostHog's dialect, put into Segment's: the same events under other names."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from everafter.core import lenient
 from everafter.core.errors import InputError
+from everafter.core.values import read_moment, read_number
 from everafter.events.segment import Received, decode_request
 
 _CALLS = {"$pageview": "page", "$screen": "screen", "$create_alias": "alias", "$identify": "identify", "$set": "identify"}
 # The kind of PostHog group that is a supplier; without one the distinct id is.
 _GROUP = "supplier"
+_DECODER = msgspec.json.Decoder()
+# posthog-js sends an event that waited with its age in milliseconds instead of its time; older is no age but a mistake.
+_LONGEST_OFFSET = 90 * 86_400_000
 
 
 def decode_posthog(body: bytes, received_at: datetime) -> Received:
@@ -19,25 +24,34 @@ def decode_posthog(body: bytes, received_at: datetime) -> Received:
     Raises:
         InputError, TooLargeError: as for `decode_request`.
     """
+    text = lenient.read_text(body)
     try:
-        value = msgspec.json.decode(body)
-    except UnicodeDecodeError as error:
-        raise InputError(f"the body is not UTF-8: {error}") from error
+        value = lenient.decode(text, _DECODER)
+        try:
+            segment = msgspec.json.encode(_as_segment(value, received_at))
+        except RecursionError:
+            segment = msgspec.json.encode(_as_segment(_DECODER.decode(lenient.flatten(text)), received_at))
     except RecursionError as error:
         raise InputError("the body is nested too deeply") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except msgspec.DecodeError as error:
         raise InputError(f"the body is not JSON: {error}") from error
+    return decode_request(segment, None)
+
+
+def _as_segment(value: Any, received_at: datetime) -> dict[str, Any]:
+    """The batch that says the same in Segment's dialect."""
     envelope: dict[str, Any] = value if isinstance(value, dict) else {}
     events: Any = envelope.get("batch", [value]) if envelope else value
     if not isinstance(events, list):
         raise InputError("batch is not a list of events")
     tokens = [_token(one) for one in (envelope, *events) if isinstance(one, dict)]
-    segment = {
-        "batch": [_convert(event) if isinstance(event, dict) else event for event in events],
-        "sentAt": envelope.get("sentAt") or envelope.get("sent_at"),
+    sent_at = envelope.get("sentAt") or envelope.get("sent_at")
+    clock = read_moment(sent_at) or received_at
+    return {
+        "batch": [_convert(event, clock) if isinstance(event, dict) else event for event in events],
+        "sentAt": sent_at,
         "writeKey": next((token for token in tokens if token), None),
     }
-    return decode_request(msgspec.json.encode(segment), None, received_at)
 
 
 def _token(one: dict[str, Any]) -> str | None:
@@ -46,8 +60,13 @@ def _token(one: dict[str, Any]) -> str | None:
     return next((key for key in (one.get("api_key"), one.get("token"), inner) if isinstance(key, str) and key), None)
 
 
-def _convert(event: dict[str, Any]) -> dict[str, Any]:
-    """One PostHog event as a Segment call. What is not as expected stays, for the check to name."""
+def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
+    """One PostHog event as a Segment call. What is not as expected stays, for the check to name.
+
+    Args:
+        event: as it came.
+        clock: the sender's, when it sent; for the time of an event that gives only its age.
+    """
     given = event.get("properties")
     properties: dict[str, Any] = given if isinstance(given, dict) else {}
     name = event.get("event")
@@ -60,6 +79,9 @@ def _convert(event: dict[str, Any]) -> dict[str, Any]:
         "groupId": groups.get(_GROUP) if isinstance(groups, dict) else None,
         "timestamp": event.get("timestamp"),
     }
+    age = read_number(event.get("offset"))
+    if not call["timestamp"] and age is not None and 0 <= age <= _LONGEST_OFFSET:
+        call["timestamp"] = (clock - timedelta(milliseconds=age)).isoformat()
     if name == "$groupidentify":
         call |= {"type": "group", "groupId": properties.get("$group_key"), "traits": properties.get("$group_set") or {}}
     elif call["type"] == "identify":

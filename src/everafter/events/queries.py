@@ -60,6 +60,20 @@ async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     return StoredCounts(new, frame.height - new)
 
 
+async def list_stored(conn: Connection, messages: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Which of these messages, as (supplier id, message id), were taken in before."""
+    cursor = await conn.execute(
+        """
+        SELECT supplier_id::text, message_id
+        FROM unnest(%s::uuid[], %s::text[]) AS came (supplier_id, message_id)
+        JOIN event_ids USING (supplier_id)
+        WHERE message_hash = md5(message_id)::uuid
+        """,
+        [[supplier_id for supplier_id, _ in messages], [message_id for _, message_id in messages]],
+    )
+    return {(supplier_id, message_id) for supplier_id, message_id in await cursor.fetchall()}
+
+
 _MONTHS_BEING_MADE = 50
 
 

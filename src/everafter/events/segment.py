@@ -1,19 +1,19 @@
 """The Segment dialect (and PostHog's, which maps onto it): a request's JSON → events, traits and what can be ignored."""
 
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from everafter.core import lenient
 from everafter.core.errors import InputError, TooLargeError
 from everafter.core.ids import find_supplier_id, number_text
+from everafter.core.values import read_moment
 from everafter.events import model
-from everafter.events.rules import parse_time
 
 MOST_EVENTS = 10_000
 CALLS = ("track", "identify", "group", "page", "screen", "alias")
@@ -64,10 +64,11 @@ class Received:
     """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls stand there too, with a null type.
 
     message_ids: the id of each call by its place in the batch, as it came (null when it had none).
+    sent_at: when the sender says that it sent them, by its own clock; null when it says nothing that can be read.
     """
 
     key: str | None
-    skew: timedelta
+    sent_at: datetime | None
     raw: pl.DataFrame
     message_ids: list[str | None]
     identified: list[Identified] = field(default_factory=list[Identified])
@@ -78,39 +79,34 @@ class Received:
 _BATCH_DECODER = msgspec.json.Decoder(_BatchEnvelope)
 _SINGLE_DECODER = msgspec.json.Decoder(Envelope)
 _ITEM_DECODER = msgspec.json.Decoder(Item)
-_LONE_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\.")
+_VALUE_DECODER = msgspec.json.Decoder()
 
 
-def decode_request(body: bytes, call: str | None, received_at: datetime) -> Received:
-    """Read a request.
+def decode_request(body: bytes, call: str | None) -> Received:
+    """Read a request; a value that is no JSON costs itself alone (see core/lenient.py).
 
     Args:
         body: decompressed.
         call: which call it is, for a single one; null for a batch.
-        received_at: for the correction of the sender's clock.
 
     Raises:
-        InputError: not UTF-8, not JSON, not an object, or nested without end.
+        InputError: not JSON as a whole, or not an object.
         TooLargeError: more than MOST_EVENTS.
     """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+    text = lenient.read_text(body)
     envelope = _decode(text, call)
     if call is None and envelope.batch is msgspec.UNSET:
         raise InputError('batch is missing; the body is {"batch": [events]}')
     items: list[msgspec.Raw] = envelope.batch if call is None else [msgspec.Raw(text.encode())]
     if len(items) > MOST_EVENTS:
         raise TooLargeError(f"{len(items)} events in one request; at most {MOST_EVENTS}")
-    sent_at = parse_time(envelope.sent_at) if isinstance(envelope.sent_at, str) else None
     reader = _Reader(_group_of(envelope.context), call)
     for row, item in enumerate(items):
         reader.read(row, item)
     keys = (envelope.write_key, envelope.api_key, envelope.token)
     return Received(
         next((key for key in keys if isinstance(key, str) and key), None),
-        received_at - sent_at if sent_at else timedelta(0),
+        read_moment(envelope.sent_at),
         pl.DataFrame(reader.columns, schema=model.RAW_SCHEMA),
         reader.message_ids,
         reader.identified,
@@ -122,7 +118,7 @@ def decode_request(body: bytes, call: str | None, received_at: datetime) -> Rece
 def _decode(text: str, call: str | None) -> Envelope:
     decoder = _SINGLE_DECODER if call else _BATCH_DECODER
     try:
-        return decoder.decode(text)
+        return lenient.decode(text, decoder)
     except RecursionError as error:
         raise InputError("the body is nested too deeply") from error
     except msgspec.ValidationError as error:
@@ -130,20 +126,7 @@ def _decode(text: str, call: str | None) -> Envelope:
             raise InputError("batch is not a list of events") from error
         raise InputError(f"the body is not a JSON object of the Segment kind: {error}") from error
     except msgspec.DecodeError as error:
-        mended = _mend_surrogates(text)
-        if mended != text:
-            return _decode(mended, call)
         raise InputError(f"the body is not JSON: {error}") from error
-
-
-def _mend_surrogates(text: str) -> str:
-    """JavaScript can send half a character ("\\ud83d" alone); that half becomes U+FFFD, the rest of the batch is kept."""
-
-    def mend(found: re.Match[str]) -> str:
-        part = found[0]
-        return "\\ufffd" if len(part) == 6 and part[2] in "dD" and part[1] == "u" else part
-
-    return _LONE_SURROGATE.sub(mend, text)
 
 
 def _group_of(context: Any) -> Any:
@@ -164,7 +147,7 @@ class _Reader:
 
     def read(self, row: int, raw: msgspec.Raw) -> None:
         try:
-            item = _ITEM_DECODER.decode(raw)
+            item: Item = lenient.decode(bytes(raw).decode(), _ITEM_DECODER)
         except (msgspec.DecodeError, RecursionError) as error:
             self.message_ids.append(None)
             self.unreadable.append((row, f"the event is not a JSON object that can be read: {error}"))
@@ -240,15 +223,23 @@ _TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
 
 
 def _when(item: Item) -> str | None:
-    value = item.timestamp if item.timestamp is not None else item.original_timestamp
-    return None if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """The time of the call as text: of the two it may give, the first that can be read; null when it gives none."""
+    given = [value for value in (item.timestamp, item.original_timestamp) if not _is_absent(value)]
+    if not given:
+        return None
+    value = next((value for value in given if read_moment(value) is not None), given[0])
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value == "" or lenient.lost(value) is not None
 
 
 def _text(value: Any) -> str | None:
     """A message's id as text; null when it is absent. What is neither text nor a whole number is taken as its JSON: a
     message is as well told apart by that.
     """
-    if value is None or value == "":
+    if _is_absent(value):
         return None
     if isinstance(value, str):
         return value
@@ -273,7 +264,7 @@ def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
     if not bytes(raw):
         return {}
     try:
-        value = msgspec.json.decode(raw)
+        value = lenient.decode(bytes(raw).decode(), _VALUE_DECODER)
     except (msgspec.DecodeError, RecursionError):
         return None
     return {} if value is None else value if isinstance(value, dict) else None

@@ -31,8 +31,8 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
         events = await read_copy(
             conn,
             "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"
-            " RETURNING supplier_id, type, occurred_at, properties",
-            model.EVENTS_SCHEMA,
+            " RETURNING seq, supplier_id, type, occurred_at, properties",
+            {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
             {"limit": limit},
         )
         return await _fold(conn, events)
@@ -57,8 +57,8 @@ async def fold_supplier(conn: Connection, supplier_id: UUID) -> int:
         raise OverloadedError("many events are being folded just now; try again in a moment", retry_after=2) from error
     events = await read_copy(
         conn,
-        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING supplier_id, type, occurred_at, properties",
-        model.EVENTS_SCHEMA,
+        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING seq, supplier_id, type, occurred_at, properties",
+        {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
         {"supplier": str(supplier_id)},
     )
     return await _fold(conn, events)
@@ -68,6 +68,8 @@ async def _fold(conn: Connection, events: pl.DataFrame) -> int:
     if events.is_empty():
         return 0
     taken = events.height
+    # in the order of arrival, which decides between two values of one moment
+    events = events.sort("seq").drop("seq")
     events, broken = split_foldable(events)
     await quarantine(conn, broken)
     feature_ids = await get_feature_ids(conn)

@@ -1,8 +1,9 @@
 """Folding events into the pulse. Pure, and the same for one event or a million, in any order, in one batch or many.
 
 Each event is read as a row of the state that only knows what this event says; states are then joined column by column with the
-least, the greatest or the latest value. Such joins do not care for order or grouping, so late events converge. What is counted
-(rings, totals) is taken from what the joined rows say, minus what they said before.
+least, the greatest or the latest value. Such joins do not care for order or grouping, so late events converge. Only of two values
+said of the same moment the one that arrived later counts. What is counted (rings, totals) is taken from what the joined rows say,
+minus what they said before.
 """
 
 import json
@@ -61,7 +62,7 @@ def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> Sta
     Args:
         state: pulse rows of (at least) the suppliers in `events`, and of their clients, items and tickets at least those that
             `events` name; absent rows are taken as never seen.
-        events: EVENTS_SCHEMA, any order, each event once; validated before.
+        events: EVENTS_SCHEMA in the order of arrival, each event once, all after those in `state`; validated before.
         feature_ids: the slot of each feature that a playbook names; the others go to `other_features`.
 
     Returns:
@@ -88,10 +89,11 @@ def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     facts = read_facts(events)
     kind = pl.col("type")
-    number = [
-        pl.col("properties").str.json_path_match(f"$.{name}").cast(pl.Float64, strict=False).is_finite().fill_null(False)
-        for name in ("used", "limit")
-    ]
+    used = pl.col("properties").str.json_path_match("$.used").cast(pl.Float64, strict=False)
+    limit = pl.col("properties").str.json_path_match("$.limit")
+    numbers = used.is_finite().fill_null(False) & (
+        limit.is_null() | limit.cast(pl.Float64, strict=False).is_finite().fill_null(False)
+    )
     lacks = (
         pl.when(kind.is_in([t for t in CLIENT_TYPES if t != "invite_sent_to_client"]) & pl.col("client_id").is_null())
         .then(pl.lit("client_id"))
@@ -101,11 +103,8 @@ def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .then(pl.lit("ticket_id"))
         .when((kind == "feature_used") & pl.col("feature").is_null())
         .then(pl.lit("feature"))
-        .when(
-            (kind == "usage_reported")
-            & ~(pl.col("properties").str.json_path_match("$.resource").is_not_null() & number[0] & number[1])
-        )
-        .then(pl.lit("resource, used and limit"))
+        .when((kind == "usage_reported") & ~(pl.col("properties").str.json_path_match("$.resource").is_not_null() & numbers))
+        .then(pl.lit("resource, or numbers for used and limit"))
     )
     marked = events.with_columns(facts.select(("it lacks " + lacks).alias("reason")).to_series())
     return marked.filter(pl.col("reason").is_null()).drop("reason"), marked.filter(pl.col("reason").is_not_null())
@@ -139,9 +138,9 @@ def _at(*types: str) -> pl.Expr:
 
 
 def _latest(value: str, at: str) -> pl.Expr:
-    """The value said last; of two said at once the greater, so that order of arrival cannot matter."""
+    """The value said last; of two said of one moment the one in the later row."""
     known = pl.col(value).is_not_null()
-    return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), pl.col(value).filter(known)).last()
+    return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).last()
 
 
 def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
@@ -212,8 +211,6 @@ def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     """The pulse's columns that are a least, a greatest or a latest value."""
     subscription = pl.col("type").replace_strict(SUBSCRIPTION_STATES, default=None)
-    # of two said at once the graver: 'active' < 'cancelled' < 'paused' would not do, so the rank goes in front
-    rank = {"active": "0active", "paused": "1paused", "cancelled": "2cancelled"}
     automations = (pl.col("type") == "feature_used") & (pl.col("feature") == "automations")
     said = facts.select(
         "supplier_id",
@@ -232,15 +229,14 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("feature").is_not_null()).then(pl.col("occurred_at")).alias("last_feature_at"),
         _at("payment_failed").alias("payment_failed_at"),
         _at("payment_recovered").alias("payment_recovered_at"),
-        subscription.replace(rank).alias("subscription"),
+        subscription.alias("subscription"),
         pl.when(subscription.is_not_null()).then(pl.col("occurred_at")).alias("subscription_at"),
         "plan",
         pl.when(pl.col("plan").is_not_null()).then(pl.col("occurred_at")).alias("plan_at"),
         "vendor_type",
         pl.when(pl.col("vendor_type").is_not_null()).then(pl.col("occurred_at")).alias("vendor_type_at"),
     )
-    known = old.select(said.columns).with_columns(pl.col("subscription").replace(rank))
-    rows = pl.concat([known.join(said, on="supplier_id", how="semi"), said], how="vertical_relaxed")
+    rows = pl.concat([old.select(said.columns).join(said, on="supplier_id", how="semi"), said], how="vertical_relaxed")
     return (
         rows.group_by("supplier_id")
         .agg(
@@ -253,7 +249,7 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
                 "payment_failed_at",
                 "payment_recovered_at",
             ).max(),
-            _latest("subscription", "subscription_at").str.slice(1),
+            _latest("subscription", "subscription_at"),
             pl.col("subscription_at").max(),
             _latest("plan", "plan_at"),
             pl.col("plan_at").max(),
@@ -408,17 +404,20 @@ def _merge_weddings(old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame
 
 
 def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:
-    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys; and the fullest."""
+    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys; and the fullest.
+
+    limit: null when none was given, as for a plan without one; it is then neither full nor empty.
+    """
     usage = [value or "{}" for value in old["usage"].to_list()]
     ratios: list[float | None] = old["usage_ratio"].to_list()
-    reports = facts.filter(pl.col("type") == "usage_reported").join(index, on="supplier_id")
+    reports = facts.filter(pl.col("type") == "usage_reported").join(index, on="supplier_id", maintain_order="left")
     for row, at, text in reports.select("row", pl.col("occurred_at").dt.epoch("us"), "properties").iter_rows():
         said = json.loads(text)
         known: dict[str, Any] = json.loads(usage[row])
-        report = [float(said["used"]), float(said["limit"]), at]
+        limit = said.get("limit")
         last = known.get(said["resource"])
-        if last is None or (last[2], last[0], last[1]) < (at, report[0], report[1]):
-            known[said["resource"]] = report
+        if last is None or last[2] <= at:
+            known[said["resource"]] = [float(said["used"]), None if limit is None else float(limit), at]
         usage[row] = json.dumps(known, sort_keys=True)
-        ratios[row] = max((min(used / limit, _MOST_RATIO) for used, limit, _ in known.values() if limit > 0), default=None)
+        ratios[row] = max((min(used / limit, _MOST_RATIO) for used, limit, _ in known.values() if limit), default=None)
     return [pl.Series("usage", usage, dtype=pl.String), pl.Series("usage_ratio", ratios, dtype=pl.Float64)]

@@ -96,12 +96,13 @@ async def read_past_inputs(
         as_of=as_of,
     )
     events = await reader.fetch(
-        "SELECT supplier_id::text, type, occurred_at, properties::text FROM events"
+        "SELECT supplier_id::text, type, occurred_at, properties::text, received_at FROM events"
         " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND occurred_at < {as_of}",
         after=after,
         last=last,
         as_of=as_of,
     )
+    events = events.sort("received_at").drop("received_at")
     pulse = fold(model.empty_state(), events.cast(pl.Schema(model.EVENTS_SCHEMA)), feature_ids).pulse
     joined = suppliers.join(pulse, on="supplier_id", how="left", suffix="_said", maintain_order="left")
     return _typed(

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from everafter.core.values import fold_name
+
 TRAITS = (
     "name",
     "email",
@@ -18,15 +20,11 @@ TRAITS = (
 )
 """The traits with a column of their own; all others are kept in `suppliers.traits`."""
 
-ALIASES = {
-    "vendorType": "vendor_type",
-    "createdAt": "created_at",
-    "created_on": "created_at",
-    "mrrMinor": "mrr_minor",
-    "clientLimit": "client_limit",
-    "timeZone": "timezone",
-    "time_zone": "timezone",
-}
+SPELLINGS = {fold_name(name): name for name in TRAITS} | {"createdon": "created_at"}
+"""Folded name → trait: `Vendor Type`, `vendorType` and `time_zone` are `vendor_type` and `timezone`."""
+
+TEXT_CHARACTERS = 200
+"""How long a name, a plan, a vendor type may be; more is cut."""
 
 OTHER_TRAITS = 200
 """How many traits without a column one message may carry."""
@@ -46,7 +44,7 @@ COUNTRIES = frozenset(_CODES.split())
 
 @dataclass(frozen=True, slots=True)
 class BadTrait:
-    """A trait that was refused, and why; the others of its message are kept."""
+    """A trait that was refused, or cut, and why; the others of its message are kept."""
 
     trait: str
     reason: str
@@ -75,9 +73,16 @@ class UpsertCounts:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message's traits about one supplier. external_id: as in Profile."""
+    """One message's traits about one supplier. external_id: as in Profile.
+
+    at: the moment it speaks of. Of two that speak of one moment the one received later counts, of two received together
+    the one in the later row. received_at: null for the same as `at`. message_id: null where nothing tells a repetition.
+    """
 
     supplier_id: str
     traits: dict[str, Any]
     at: datetime
     external_id: str | None = None
+    received_at: datetime | None = None
+    row: int = 0
+    message_id: str | None = None

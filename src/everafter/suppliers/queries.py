@@ -55,6 +55,15 @@ async def list_known(conn: Connection, supplier_ids: Iterable[str]) -> set[str]:
     return {supplier_id for (supplier_id,) in await cursor.fetchall()}
 
 
+async def list_zones(conn: Connection, supplier_ids: Iterable[str]) -> dict[str, str | None]:
+    """The time zone of each of these suppliers, null where none was said; ids that are unknown are left out."""
+    cursor = await conn.execute(
+        "SELECT id::text, timezone FROM suppliers WHERE id = ANY (%s::uuid[])",
+        [sorted(set(supplier_ids))],
+    )
+    return dict(await cursor.fetchall())
+
+
 async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set[str]) -> UpsertCounts:
     """Create suppliers, or take what is newer than what was said of them before.
 

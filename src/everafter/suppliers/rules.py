@@ -1,7 +1,5 @@
 """Traits: reading them strictly, and letting the latest word count whatever the order of arrival."""
 
-import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,15 +8,17 @@ from typing import Any
 
 import msgspec
 
+from everafter.core import lenient
 from everafter.core.email_address import EmailError, read_email
+from everafter.core.values import clean_text, depth, fold_name, read_moment, read_whole
 from everafter.core.zones import list_zones
 from everafter.suppliers import model
 from everafter.suppliers.model import BadTrait, Profile, Said
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Any moment that was said is greater: times begin with a year from 2000 on.
 _WEAK = "0"
+_DEPTH = 32
 
 
 def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]:
@@ -33,26 +33,31 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
     good: dict[str, Any] = {}
     bad: list[BadTrait] = []
     others = 0
-    for given, value in traits.items():
-        trait = model.ALIASES.get(given, given)
-        reader = _READERS.get(trait)
-        if reader is None:
+    # spelt exactly comes last, so that it counts where two spellings of one trait are given
+    for given, value in sorted(traits.items(), key=lambda item: item[0] in _READERS):
+        trait = model.SPELLINGS.get(fold_name(given), given)
+        if (token := lenient.lost(value)) is not None:
+            bad.append(BadTrait(given, f"{given} is {token}, which is no JSON value"))
+        elif trait not in _READERS:
             others += 1
-            reason = _refuse_other(given, value, others)
+            name, kept, reason = _read_other(given, value, others)
             if reason is None:
-                good[trait] = value
+                good[name] = kept
+            else:
+                bad.append(BadTrait(given, reason))
         elif value is None or value == "":
-            reason = None if trait not in {"consent", "created_at"} else ""
-            if reason is None:
+            if trait not in {"consent", "created_at"}:
                 good[trait] = None
         else:
-            read, expected = reader
+            read, expected = _READERS[trait]
             canonical = read(value)
-            reason = None if canonical is not None else f"{given} {_shown(value)} is not {expected}"
-            if canonical is not None:
-                good[trait] = canonical
-        if reason:
-            bad.append(BadTrait(given, reason))
+            if canonical is None:
+                bad.append(BadTrait(given, f"{given} {_shown(value)} is not {expected}"))
+                continue
+            if trait in _TEXTS and len(canonical) > model.TEXT_CHARACTERS:
+                canonical = canonical[: model.TEXT_CHARACTERS].rstrip()
+                bad.append(BadTrait(given, f"{given} is longer than {model.TEXT_CHARACTERS} characters and was cut"))
+            good[trait] = canonical
     return good, bad
 
 
@@ -60,8 +65,7 @@ def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, dat
     """What was said of each supplier, one profile a supplier, sorted by id.
 
     Args:
-        said: canonical traits by message; of two words about one trait the later counts, of two at once the one whose value has
-            the greater hash, so that order of arrival never matters.
+        said: canonical traits by message; of two words about one trait the later counts (see `Said`).
         created: suppliers whose account_created was seen, with the platform's own id (as in Profile) and the moment: the
             earliest is `created_at` until one is said.
     """
@@ -69,8 +73,9 @@ def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, dat
     for one in said:
         profile = profiles.setdefault(one.supplier_id, Profile(one.supplier_id))
         profile.external_id = profile.external_id or one.external_id
+        key = time_key(one)
         for trait, value in one.traits.items():
-            _say(profile, trait, value, time_key(one.at, value))
+            _say(profile, trait, value, key)
     for supplier_id, external_id, at in created:
         profile = profiles.setdefault(supplier_id, Profile(supplier_id))
         profile.external_id = profile.external_id or external_id
@@ -79,10 +84,14 @@ def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, dat
     return sorted(profiles.values(), key=lambda profile: profile.supplier_id)
 
 
-def time_key(at: datetime, value: Any) -> str:
-    """A text that sorts by moment, then by the value's hash."""
-    digest = hashlib.md5(msgspec.json.encode(value, order="sorted"), usedforsecurity=False).hexdigest()[:8]
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} {digest}"
+def time_key(said: Said) -> str:
+    """A text that sorts by the moment spoken of, then by arrival.
+
+    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival stands; `r` sorts after it, so that what arrives
+    now counts against a word of the same moment that was kept then.
+    """
+    received = said.at if said.received_at is None else said.received_at
+    return f"{said.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} r{received.astimezone(UTC):%Y%m%d%H%M%S%f} {said.row:09d}"
 
 
 def _say(profile: Profile, trait: str, value: Any, key: str) -> None:
@@ -99,23 +108,27 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _refuse_other(name: str, value: Any, count: int) -> str | None:
+def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None]:
+    """A trait without a column: its name and value as they are kept, and why it cannot be (null when it can)."""
+    kept = clean_text(name)
     if count > model.OTHER_TRAITS:
-        return f"more than {model.OTHER_TRAITS} traits in one message"
-    if not name or len(name) > 200 or _CONTROL.search(name):
-        return "a trait's name must have 1 to 200 characters and no control character"
-    text = msgspec.json.encode(value)
-    if len(text) > 4096:
-        return f"{name} is larger than 4096 bytes"
-    return f"{name} holds a NUL character" if b"\\u0000" in text else None
+        return kept, None, f"more than {model.OTHER_TRAITS} traits in one message"
+    if not 0 < len(kept) <= model.TEXT_CHARACTERS:
+        return kept, None, f"a trait's name must have 1 to {model.TEXT_CHARACTERS} characters"
+    if depth(value) > _DEPTH:
+        return kept, None, f"{kept} is nested deeper than {_DEPTH} levels"
+    value, gone = lenient.clean(value)
+    if gone:
+        return kept, None, f"{kept} holds {gone[0]}, which is no JSON value"
+    size = len(msgspec.json.encode(value))
+    return kept, value, f"{kept} is larger than 4096 bytes" if size > 4096 else None
 
 
 def _read_text(value: Any) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or len(value) > 200 or _CONTROL.search(value):
-        return None
-    return value.strip() or None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        whole = read_whole(value)
+        value = str(value if whole is None else whole)
+    return clean_text(value) or None if isinstance(value, str) else None
 
 
 def _read_word(value: Any) -> str | None:
@@ -149,24 +162,15 @@ def _read_timezone(value: Any) -> str | None:
 
 def _read_whole(most: int) -> Callable[[Any], int | None]:
     def read(value: Any) -> int | None:
-        if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip()):
-            value = int(value)
-        if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-            value = int(value)
-        return value if type(value) is int and 0 <= value <= most else None
+        number = read_whole(value)
+        return number if number is not None and 0 <= number <= most else None
 
     return read
 
 
-def _read_moment(value: Any) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        at = datetime.fromisoformat(value.strip().upper())
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return at if 1990 <= at.year <= 2100 else None
+def _read_created(value: Any) -> datetime | None:
+    at = read_moment(value)
+    return at if at is not None and 1990 <= at.year <= 2100 else None
 
 
 def _read_consent(value: Any) -> bool | None:
@@ -176,14 +180,15 @@ def _read_consent(value: Any) -> bool | None:
 
 
 _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "name": (_read_text, "text of at most 200 characters"),
+    "name": (_read_text, "text"),
     "email": (_read_email, "an email address that mail can be sent to"),
-    "vendor_type": (_read_word, "text of at most 200 characters"),
-    "plan": (_read_text, "text of at most 200 characters"),
+    "vendor_type": (_read_word, "text"),
+    "plan": (_read_text, "text"),
     "country": (_read_country, "an ISO 3166-1 country code (GB, NZ, US …)"),
     "timezone": (_read_timezone, "an IANA time zone (Europe/London)"),
     "mrr_minor": (_read_whole(10**15), "a whole number of minor units from 0 on"),
     "client_limit": (_read_whole(2**31 - 1), "a whole number from 0 on"),
-    "created_at": (_read_moment, "an ISO 8601 time between 1990 and 2100"),
+    "created_at": (_read_created, "a time between 1990 and 2100 (ISO 8601, or seconds since 1970)"),
     "consent": (_read_consent, "true or false"),
 }
+_TEXTS = {"name", "vendor_type", "plan"}

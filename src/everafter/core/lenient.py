@@ -1,0 +1,172 @@
+"""JSON as senders really write it. Pure: the strict decoder first; only what it refuses is mended, value by value."""
+
+import json
+import math
+import re
+from typing import Any, Protocol
+
+import msgspec
+
+LOST = "\0!"
+"""How the text begins that stands for a value which is no JSON (NaN, a number beyond all range, endless nesting); the
+rest is what came, cut. `lost` recognises it."""
+
+MOST_MENDS = 100_000
+"""How many tokens of one text are mended at most; beyond, it is no slip of a sender but no JSON."""
+
+MOST_DEPTH = 64
+"""What is nested deeper than this is lost where the decoder gives up on it."""
+
+_SHOWN = 40
+_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_PLAIN_ESCAPE = r"\\(?:[\"\\/bfnrt]|u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2})"
+_FINE_STRING = rf'"(?:[^"\\\x00-\x1f]++|{_PLAIN_ESCAPE}|{_PAIR})*+"'
+_END = r'(?![^ \t\n\r,:\[\]{}"])'
+_FINE_WORD = rf"(?:true|false|null|-?(?:0|[1-9]\d{{0,298}}+)(?:\.\d{{1,300}}+)?+(?:[eE](?:[+]?\d\d?|-\d\d?\d?))?+){_END}"
+# All of this is matched in C: Python looks only at the token that ends such a run.
+_FINE = re.compile(rf"(?:[ \t\n\r,:\[\]{{}}]++|{_FINE_STRING}|{_FINE_WORD})*+")
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+# A word before a colon is a key without quotes: that is another language, not one bad value.
+_WORD = re.compile(r'[^ \t\n\r,:\[\]{}"]++(?![ \t\n\r]*:)')
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*+)(?:\.\d++)?+(?:[eE][+-]?\d++)?+")
+_IN_STRING = re.compile(rf"((?:{_PAIR}|{_PLAIN_ESCAPE})++)|\\u[0-9a-fA-F]{{4}}|\\|[\x00-\x1f]")
+_STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]++|[\]}]++', re.DOTALL)
+
+
+class Decoder(Protocol):
+    """A msgspec decoder for JSON."""
+
+    def decode(self, buf: str, /) -> Any: ...
+
+
+def decode(text: str, decoder: Decoder) -> Any:
+    """Decode JSON; values that are none are `lost`, the others stay.
+
+    NaN and other bare words, numbers beyond range and containers nested without end become a text that begins with LOST;
+    half a surrogate pair becomes U+FFFD; raw control characters in strings and backslashes before other letters are taken
+    as they stand. Of a key given twice the last counts.
+
+    Raises:
+        msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when there is nothing to mend.
+    """
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        first = error
+    try:
+        mended = mend(text)
+        try:
+            value = decoder.decode(mended)
+        except RecursionError:
+            value = decoder.decode(flatten(mended))
+        if lost(value) is None:
+            return value
+        raise first
+    except msgspec.ValidationError as error:
+        raise (error if isinstance(first, RecursionError | msgspec.ValidationError) else first) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise first from None
+
+
+def read_text(body: bytes) -> str:
+    """A body as text: UTF-8, with or without a byte order mark; bytes that are not UTF-8 become U+FFFD each.
+
+    UTF-16 and UTF-32 are read too, as JSON's own rule tells them from UTF-8.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = body.decode(json.detect_encoding(body), "replace")
+    return text[1:] if text[:1] == "\ufeff" else text
+
+
+def lost(value: Any) -> str | None:
+    """What stood where a value was lost ("NaN"), null for any other value."""
+    return value[len(LOST) :] if isinstance(value, str) and value.startswith(LOST) else None
+
+
+def clean(value: Any) -> tuple[Any, list[str]]:
+    """A value as it can be stored: lost parts are null, NULs in texts and keys U+FFFD.
+
+    Returns:
+        The value, and what was lost of it.
+    """
+    gone: list[str] = []
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, str):
+            if (token := lost(part)) is not None:
+                gone.append(token)
+                return None
+            return part.replace("\0", "\ufffd") if "\0" in part else part
+        if isinstance(part, dict):
+            return {key.replace("\0", "\ufffd"): walk(item) for key, item in part.items()}
+        return [walk(item) for item in part] if isinstance(part, list) else part
+
+    return walk(value), gone
+
+
+def mend(text: str) -> str:
+    """The text with every token that no JSON decoder takes replaced (see `decode`); its structure is left alone."""
+    parts: list[str] = []
+    place = 0
+    for _ in range(MOST_MENDS):
+        fine = _FINE.match(text, place)
+        assert fine is not None  # noqa: S101 it matches nothing too
+        if fine.end() == len(text):
+            break
+        if text[fine.end()] == '"':
+            found = _STRING.match(text, fine.end())
+            new = _mend_string
+        else:
+            found = _WORD.match(text, fine.end())
+            new = _mend_word
+        if found is None or (new is _mend_string and (len(found[0]) < 2 or found[0][-1] != '"')):
+            break
+        parts += (text[place : fine.end()], new(found[0]))
+        place = found.end()
+    return "".join([*parts, text[place:]])
+
+
+def _mend_string(token: str) -> str:
+    def mend_part(found: re.Match[str]) -> str:
+        part = found[0]
+        if found[1]:
+            return part
+        if part == "\\":
+            return "\\\\"
+        return "\\ufffd" if part[0] == "\\" else f"\\u{ord(part):04x}"
+
+    return _IN_STRING.sub(mend_part, token)
+
+
+def _mend_word(word: str) -> str:
+    if not word.strip():
+        return " "
+    if _NUMBER.fullmatch(word) and len(word) <= 300 and math.isfinite(float(word)):
+        return repr(float(word))
+    return lose(word)
+
+
+def lose(token: str) -> str:
+    """The JSON text that stands for a lost value."""
+    return msgspec.json.encode(LOST + (token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…")).decode()
+
+
+def flatten(text: str) -> str:
+    """The text with every container deeper than MOST_DEPTH lost."""
+    parts: list[str] = []
+    level = place = 0
+    start: int | None = None
+    for found in _STRUCTURE.finditer(text):
+        first, many = found[0][0], found.end() - found.start()
+        if first in "[{":
+            if start is None and level + many > MOST_DEPTH:
+                start = found.start() + MOST_DEPTH - level
+            level += many
+        elif first in "]}":
+            if start is not None and level - many <= MOST_DEPTH:
+                parts += (text[place:start], lose("what is nested too deep"))
+                place, start = found.start() + level - MOST_DEPTH, None
+            level -= many
+    return "".join([*parts, text[place:]])

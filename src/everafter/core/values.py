@@ -1,0 +1,119 @@
+"""Reading one value that somebody else wrote. Pure: one rule for each kind, whichever way the value came in."""
+
+import math
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Spaces around go too: "Anna \r\n and Ben" is "Anna and Ben". C1 controls, line and paragraph separators and
+# halves of surrogate pairs are as little text as tabs and NULs are.
+_CONTROLS = re.compile("\\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\\s*")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_WHOLE = re.compile(r"\+?(\d{1,40})(?:\.0*)?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
+# "2026-11-27 17:20:00 UTC" and "… +0100", as databases and Ruby write them.
+_SPACED_ZONE = re.compile(r"\s+(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?))$")
+# Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do not touch.
+_FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_133_980_800
+_SEPARATORS = re.compile("[\\s_\\-\"'`´‘’“”\u200b-\u200d\u2060\ufeff]+")
+
+
+def read_moment(value: Any) -> datetime | None:
+    """A moment in UTC: ISO 8601 text (UTC where it names no zone), or the time since 1970 as a number or its text.
+
+    Returns:
+        Null when it is neither. An epoch number counts seconds, milliseconds, microseconds or nanoseconds, by its size.
+    """
+    at = _read_time(value)
+    if at is None:
+        return None
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_day(value: Any) -> date | datetime | None:
+    """A calendar day, or a moment (in UTC) that stands for one: the day it is then has to be found in somebody's time zone.
+
+    `2027-06-20`, `20270620`, a time without a zone and a time with the writer's own offset are the day that is written.
+    So is midnight in UTC, which is how a bare date is serialised. Any other time in UTC, or since 1970, is a moment.
+    Null for what names no single day: "TBD", "2027-06", "20/06/2027", 31 February.
+    """
+    at = _read_time(value)
+    if at is None:
+        return None
+    offset = at.utcoffset()
+    if offset is None or offset or at.time() == datetime.min.time():
+        return at.date()
+    return at
+
+
+def read_number(value: Any) -> float | int | None:
+    """A finite number, or the text of one; a whole one comes back as an int. Booleans are no numbers."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            return None
+        whole = _WHOLE.fullmatch(text)
+        value = int(whole[1]) if whole else float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def read_whole(value: Any) -> int | None:
+    """A whole number: 2900, 2900.0, "2900", "2900.0"; null for anything else."""
+    number = read_number(value)
+    return number if isinstance(number, int) else None
+
+
+def clean_text(text: str) -> str:
+    """One line without control characters: tabs, line breaks and NULs become a space, ends are trimmed."""
+    return _CONTROLS.sub(" ", text).strip()
+
+
+def fold_name(name: str) -> str:
+    """What two spellings of a column's or trait's name have in common: `Vendor Type`, `vendor-type` → `vendortype`."""
+    return _SEPARATORS.sub("", name).casefold()
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects are nested; 0 for a plain value."""
+    deepest, level = 0, [value] if isinstance(value, dict | list) else []
+    while level:
+        deepest += 1
+        level = [
+            item for node in level for item in (node.values() if isinstance(node, dict) else node) if isinstance(item, dict | list)
+        ]
+    return deepest
+
+
+def _read_time(value: Any) -> datetime | None:
+    """As `read_moment`, with the zone as written: none, an offset, or UTC."""
+    whole = None if isinstance(value, str) else read_whole(value)
+    text = (value if isinstance(value, str) else "" if whole is None else str(whole)).strip().upper()
+    if text[4:5] != "-" and not _DAY.fullmatch(text):
+        number = read_number(text or value)
+        if number is not None:
+            return _from_epoch(number)
+    if "W" in text:  # a week of the year, which Python would take for its Monday
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    zoned = _SPACED_ZONE.sub(lambda found: "Z" if found[1] else found[2], text)
+    try:
+        return datetime.fromisoformat(zoned) if zoned != text else None
+    except ValueError:
+        return None
+
+
+def _from_epoch(number: float) -> datetime | None:
+    for exponent in (0, 3, 6, 9):
+        if _FIRST_SECOND * 10**exponent <= number < _LAST_SECOND * 10**exponent:
+            micros = number * 10 ** (6 - exponent) if exponent <= 6 else number // 10 ** (exponent - 6)
+            return _EPOCH + timedelta(microseconds=round(micros))
+    return None
