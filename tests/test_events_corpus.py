@@ -120,13 +120,17 @@ class Sender:
         return {"id": self.supplier, **json.loads(TRAITS)}
 
 
-def send_batch(sender: Sender) -> list[tuple[int, str]]:
+def send_batch(sender: Sender, path: str = "/v1/batch") -> list[tuple[int, str]]:
     calls = [*(sender.call(number) for number in range(len(EVENTS))), sender.identify()]
-    return sender.post(f'{{"batch": [{",".join(calls)}]}}', "/v1/batch")
+    return sender.post(f'{{"batch": [{",".join(calls)}]}}', path)
+
+
+def send_import(sender: Sender) -> list[tuple[int, str]]:
+    return send_batch(sender, "/v1/import")
 
 
 def send_calls(sender: Sender) -> list[tuple[int, str]]:
-    named = [(len(EVENTS), code) for _, code in sender.post(sender.identify(), "/v1/identify")]
+    named = [(len(EVENTS), code) for _, code in sender.post(sender.identify(), "/v1/i")]
     for number in range(len(EVENTS)):
         named += [(number, code) for _, code in sender.post(sender.call(number), "/v1/track")]
     return named
@@ -165,6 +169,7 @@ def load_parquet(sender: Sender) -> list[tuple[int, str]]:
 
 ENTRANCES = [
     Entrance("batch", send_batch),
+    Entrance("import", send_import),
     Entrance("calls", send_calls),
     Entrance("posthog", send_posthog),
     Entrance("csv", load_csv),
