@@ -20,7 +20,7 @@ from everafter.coach.desk import TipDesk
 from everafter.coach.live import CoachJudge
 from everafter.coach.tokens import KeyRing
 from everafter.core.admission import MOST_BODY, Admission, receive_body
-from everafter.core.db import make_pool
+from everafter.core.db import Pool, make_pool
 from everafter.core.http import HttpRules, OpenDoor
 from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
@@ -100,12 +100,18 @@ async def _before_request(request: AnyRequest) -> None:
     await receive_body(request)
 
 
+async def _drop_broken(*pools: Pool) -> None:
+    """Replace the connections that died with the database, so that no request is given one."""
+    for pool in pools:
+        await pool.check()
+
+
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
     `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, admission
     (`core.admission.Admission`), ingest_pool and fold
-    (`events.jobs.FoldLoop`).
+    (`events.jobs.FoldLoop`); once it runs also recheck, to be called from any thread when the database is back.
 
     Raises:
         InputError: the playbook cannot be followed.
@@ -130,6 +136,8 @@ def create_app(settings: Settings, url: str) -> Litestar:
         await pool.open()
         await ingest_pool.open()
         await reads.open()
+        loop = asyncio.get_running_loop()
+        app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(_drop_broken(pool, ingest_pool, reads), loop)
         await prepare_months(pool)
         named = asyncio.Event()
         naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")

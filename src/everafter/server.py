@@ -19,9 +19,10 @@ from rich.console import Console
 from everafter.app import create_app
 from everafter.core.connections import guard
 from everafter.core.db import database_url, migrate
-from everafter.core.errors import InputError
+from everafter.core.embedded import supervised
+from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.core.limits import Limits
-from everafter.core.settings import DEFAULT_BASE_URL, load_settings
+from everafter.core.settings import DEFAULT_BASE_URL, Settings, load_settings
 
 log = logging.getLogger("everafter.server")
 
@@ -58,7 +59,32 @@ def register(app: typer.Typer) -> None:
             # What stands from the start is never looked through again: a full collection took 54 ms of every request then in hand.
             gc.collect()
             gc.freeze()
-            make_server(application, fitting(settings.limits)).run(sockets=[listener])
+            run_server(make_server(application, fitting(settings.limits)), listener, settings, application)
+
+
+def run_server(server: uvicorn.Server, listener: socket.socket, settings: Settings, application: Litestar) -> None:
+    """Serve until told to stop, with the embedded PostgreSQL (where it is that) kept running beside.
+
+    Raises:
+        DatabaseUnavailableError: the embedded PostgreSQL is gone and cannot be started again.
+        EverafterError: the application did not start.
+    """
+    failures: list[DatabaseUnavailableError] = []
+
+    def fail(error: DatabaseUnavailableError) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    def find_again() -> None:
+        if recheck := getattr(application.state, "recheck", None):
+            recheck()
+
+    with supervised(None if settings.database_url else settings.data, fail, find_again):
+        server.run(sockets=[listener])
+    if failures:
+        raise failures[0]
+    if not server.started:
+        raise EverafterError("the application did not start; the lines above say why")
 
 
 def _end(*_: object) -> None:

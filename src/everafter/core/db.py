@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from everafter.core.binary_copy import encode
 from everafter.core.embedded import start_embedded
@@ -27,6 +27,10 @@ Pool = AsyncConnectionPool[Connection]
 SCHEMA = "everafter"
 # A process that is frozen in the midst of a transaction would keep what it locked from everybody for as long as it is frozen.
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
+
+
+DATABASE_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, DatabaseUnavailableError)
+"""How it shows that the database is away, for those who go on when it is back."""
 
 
 def database_url(settings: Settings) -> str:

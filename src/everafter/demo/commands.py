@@ -248,7 +248,7 @@ def _print_access(console: Console, access: Access, base: str | None, platform: 
 def _serve(settings: Settings, url: str, host: str, port: int, console: Console, access: Access) -> None:
     # the web application takes half a second to import, which an export or a test need not wait for
     from everafter.app import create_app
-    from everafter.server import make_server
+    from everafter.server import make_server, run_server
 
     with contextlib.closing(bind_next(host, port, console)) as listener:
         shown = f"[{host}]" if ":" in host else host
@@ -259,7 +259,8 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
             _print_access(console, access, base, platform)
             console.print("\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]")
             with contextlib.suppress(KeyboardInterrupt):
-                make_server(create_app(settings, url)).run(sockets=[listener])
+                application = create_app(settings, url)
+                run_server(make_server(application), listener, settings, application)
     console.print("Stopped.")
 
 

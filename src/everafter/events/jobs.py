@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from everafter.core.db import Connection, Pool
+from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.idempotency import delete_idempotency_keys
 from everafter.core.probes import Counters
 from everafter.events.ingest import take_in_waiting
@@ -62,11 +62,14 @@ class FoldLoop:
             try:
                 await self._drain()
                 failures = 0
-            except Exception:
+            except Exception as error:
                 self.errors += 1
                 self._counters.add("everafter_fold_errors_total")
                 failures += 1
-                log.exception("folding failed (%s in a row); the events wait in events_pending", failures)
+                if isinstance(error, DATABASE_ERRORS):
+                    log.warning("folding waits for the database: %s", _first_line(error))
+                else:
+                    log.exception("folding failed (%s in a row); the events wait in events_pending", failures)
             if last_round:
                 return
             await self._pause(started, failures)
@@ -89,6 +92,10 @@ class FoldLoop:
         if pause > 0:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 # ── from time to time ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +138,8 @@ async def tend(pool: Pool, fold: FoldLoop) -> None:
                         fold.trigger()
                 finally:
                     await conn.set_autocommit(False)
+        except DATABASE_ERRORS as error:
+            log.warning("tending the events waits for the database: %s", _first_line(error))
         except Exception:
             log.exception("tending the events failed; it is tried again in %.0f s", TEND_SECONDS)
         await asyncio.sleep(TEND_SECONDS)

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.core.db import Connection, connection, database_url, make_pool, migrate
-from everafter.core.errors import ConflictError, InputError, NotFoundError
+from everafter.core.embedded import supervised
+from everafter.core.errors import ConflictError, DatabaseUnavailableError, InputError, NotFoundError
 from everafter.core.settings import load_settings
 from everafter.mail import jobs, queries
 from everafter.mail.model import STATUS_MEANING, Key, Message, Tally
@@ -76,9 +77,33 @@ async def _work(*, once: bool, senders: int) -> Tally:
     async with make_pool(url, size=senders + 2) as pool:
         work = jobs.Work(pool, settings, url)
         if not once:
-            return await jobs.run_worker(work, _stop_on_signal(), senders=senders)
+            return await _run_watched(work, senders)
         await jobs.do_duties(work, jobs.DUTIES)
         return await jobs.send_due(pool, settings, senders=senders, url=url) if server else Tally()
+
+
+async def _run_watched(work: jobs.Work, senders: int) -> Tally:
+    """Work until told to stop, with the embedded PostgreSQL (where it is that) kept running beside.
+
+    Raises:
+        DatabaseUnavailableError: it is gone and cannot be started again.
+    """
+    stop, loop = _stop_on_signal(), asyncio.get_running_loop()
+    failures: list[DatabaseUnavailableError] = []
+
+    def fail(error: DatabaseUnavailableError) -> None:
+        failures.append(error)
+        loop.call_soon_threadsafe(stop.set)
+
+    def find_again() -> None:
+        asyncio.run_coroutine_threadsafe(work.pool.check(), loop)
+
+    watch = supervised(None if work.settings.database_url else work.settings.data, fail, find_again)
+    with watch:
+        tally = await jobs.run_worker(work, stop, senders=senders)
+    if failures:
+        raise failures[0]
+    return tally
 
 
 def _stop_on_signal() -> asyncio.Event:

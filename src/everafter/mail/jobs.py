@@ -17,10 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import psycopg
-from psycopg_pool import PoolTimeout
-
-from everafter.core.db import Connection, Pool
+from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.email_address import read_email, travelling_form
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
@@ -49,7 +46,6 @@ _CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do n
 _GRACE_SECONDS = 20.0  # of the 30 a stop may take
 _PERSIST_SECONDS = 15.0
 _IDLE_SECONDS = 10.0
-_DATABASE_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, DatabaseUnavailableError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +166,7 @@ class _Sender:
         try:
             async with self.work.pool.connection() as conn:
                 status = await queries.mark_handing(conn, claimed, rendered, self.server.lease_seconds)
-        except _DATABASE_ERRORS:
+        except DATABASE_ERRORS:
             await self.session.reset()
             await self._give_back(claimed)
             raise
@@ -236,7 +232,7 @@ class _Sender:
                 async with self.work.pool.connection() as conn:
                     await write(conn)
                 return
-            except _DATABASE_ERRORS as error:
+            except DATABASE_ERRORS as error:
                 if time.monotonic() > until:
                     log.error("an outcome could not be written down; the message will be in doubt: %s", error)
                     return
@@ -321,7 +317,7 @@ async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: as
         *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew), return_exceptions=True
     )
     for end in ends:
-        if isinstance(end, _DATABASE_ERRORS):
+        if isinstance(end, DATABASE_ERRORS):
             raise DatabaseUnavailableError(f"the database does not answer: {end}") from end
         if end is not None:
             raise end
@@ -341,7 +337,7 @@ async def _drain(sender: _Sender, due: _Due) -> None:
 
 
 async def _keep_trouble(pool: Pool, error: MailServerError) -> None:
-    with contextlib.suppress(*_DATABASE_ERRORS):
+    with contextlib.suppress(*DATABASE_ERRORS):
         async with pool.connection() as conn:
             await queries.note_trouble(conn, error.message)
 
@@ -358,7 +354,7 @@ async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
                     continue
                 if time.monotonic() - idle_since > _IDLE_SECONDS:
                     await sender.session.close()
-            except (MailServerError, *_DATABASE_ERRORS) as error:
+            except (MailServerError, *DATABASE_ERRORS) as error:
                 await due.hold(error)
             except Exception:
                 log.exception("a message could not be worked on; it goes back to the queue when its lease ends")
@@ -382,7 +378,7 @@ async def do_duties(work: Work, duties: list[Duty]) -> None:
         try:
             if said := await duty.do(work):
                 log.info("%s: %s", duty.name, said)
-        except _DATABASE_ERRORS as error:
+        except DATABASE_ERRORS as error:
             log.warning("%s: the database does not answer: %s", duty.name, error)
         except Exception:
             log.exception("%s failed; it will be tried again", duty.name)
