@@ -27,6 +27,8 @@ CREATE FUNCTION everafter.is_newer(old_at jsonb, new_at jsonb, trait text, unsai
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((((new_at ->> trait) COLLATE "C") >= (COALESCE((old_at ->> trait), unsaid) COLLATE "C")) AND (new_at ? trait));
 
+COMMENT ON FUNCTION everafter.is_newer(old_at jsonb, new_at jsonb, trait text, unsaid text) IS 'whether a trait''s new time is at least the old one: texts of the moment spoken of, then of the arrival';
+
 CREATE FUNCTION everafter.merge_newer(old jsonb, old_at jsonb, new jsonb, new_at jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (old || COALESCE((SELECT jsonb_object_agg(jsonb_each.key, jsonb_each.value) AS jsonb_object_agg FROM jsonb_each(merge_newer.new) jsonb_each(key, value) WHERE everafter.is_newer(merge_newer.old_at, merge_newer.new_at, jsonb_each.key)), '{}'::jsonb));
@@ -127,8 +129,11 @@ CREATE TABLE everafter.clients (
     wedding_date_at timestamp with time zone,
     last_active_at timestamp with time zone,
     archived_at timestamp with time zone,
-    lost_at timestamp with time zone
+    lost_at timestamp with time zone,
+    wedding_moment timestamp with time zone
 );
+
+COMMENT ON COLUMN everafter.clients.wedding_moment IS 'the moment that wedding_date was found from; null: the platform gave the day itself';
 
 CREATE TABLE everafter.customer_health (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -569,6 +574,10 @@ CREATE TABLE everafter.users (
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'lead'::text, 'member'::text, 'observer'::text])))
 );
 
+CREATE TABLE everafter.zone_changes (
+    supplier_id uuid NOT NULL
+);
+
 ALTER TABLE ONLY everafter.events ATTACH PARTITION everafter.events_other DEFAULT;
 
 ALTER TABLE ONLY everafter.advice_effects
@@ -699,6 +708,9 @@ ALTER TABLE ONLY everafter.users
 
 ALTER TABLE ONLY everafter.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY everafter.zone_changes
+    ADD CONSTRAINT zone_changes_pkey PRIMARY KEY (supplier_id);
 
 CREATE INDEX advice_unsettled ON everafter.advice_given USING btree (given_on) WHERE (settled_on IS NULL);
 

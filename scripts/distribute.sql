@@ -24,7 +24,7 @@ SELECT create_distributed_table('suppliers', 'id')
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'suppliers'::regclass AND partmethod = 'h');
 
 SELECT create_distributed_table(name::regclass, 'supplier_id', colocate_with => 'suppliers') FROM unnest('{
-  events, event_ids, events_pending,
+  events, event_ids, events_pending, zone_changes,
   pulse, clients, sent_items, tickets, ticket_changes, cancellations,
   customer_health, churn_risk, interventions, outbox, mail_events, tasks,
   success_milestones, onboarding_progress, tips_shown, advice_given, support_interactions

@@ -1,8 +1,9 @@
 """One bad value costs itself alone: whatever stands in a request, the rest of it is taken."""
 
 import json
+import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -345,6 +346,36 @@ def test_days_are_found_in_the_suppliers_zone(server: Server, key: str) -> None:
     for zone, (_, day) in zones.items():
         found = server.sql("SELECT client_id, wedding_date::text FROM clients WHERE supplier_id = %s ORDER BY 1", ids[zone])
         assert found == [("early", day), ("late", day), ("same", day)], zone
+
+
+def test_days_follow_a_zone_that_is_said_later_or_changes(server: Server, supplier: str, key: str) -> None:
+    def identify(zone: str) -> Any:
+        return post(server, key, {"userId": supplier, "traits": {"timezone": zone}}, "/v1/identify").json()["accepted"]
+
+    def days() -> Any:
+        deadline = time.monotonic() + 30
+        while server.sql("SELECT (SELECT count(*) FROM events_pending) + (SELECT count(*) FROM zone_changes)") != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        [(weddings,)] = server.sql("SELECT weddings FROM pulse WHERE supplier_id = %s", supplier)
+        found = server.sql("SELECT wedding_date FROM clients WHERE supplier_id = %s ORDER BY client_id", supplier)
+        assert weddings == sorted((day - date(1970, 1, 1)).days for (day,) in found)
+        return [day.isoformat() for (day,) in found]
+
+    def added(client: str, day: Any) -> dict[str, Any]:
+        return track(supplier, "client_added", properties={"client_id": client, "wedding_date": day})
+
+    given_days = ["2027-06-19T22:00:00Z", "2027-06-20", "2027-06-20T00:00:00Z", "2027-06-20T04:00:00.000Z"]
+    post(server, key, {"batch": [added(f"c{number}", day) for number, day in enumerate(given_days)]})
+    assert days() == ["2027-06-19", "2027-06-20", "2027-06-20", "2027-06-20"]
+    assert identify("Europe/Berlin") == 1
+    assert days() == ["2027-06-20"] * 4
+    assert identify("Pacific/Honolulu") == 1
+    assert days() == ["2027-06-19", "2027-06-20", "2027-06-20", "2027-06-19"]
+    # once the day itself is said, no zone moves it
+    post(server, key, {"batch": [added("c0", "2027-07-01")]})
+    assert identify("Europe/Berlin") == 1
+    assert days() == ["2027-07-01", "2027-06-20", "2027-06-20", "2027-06-20"]
 
 
 def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:

@@ -16,7 +16,7 @@ from everafter.events.queries import (
 )
 from everafter.events.rules import find_unsettled, settle_days, split_unknown
 from everafter.suppliers.model import Said, UpsertCounts
-from everafter.suppliers.queries import list_known, list_zones, upsert_suppliers
+from everafter.suppliers.queries import list_known, list_zones, note_zone_changes, upsert_suppliers
 from everafter.suppliers.rules import fold_said
 
 # From here on COPY into a temporary table beats arrays (figures at store_events_in_bulk).
@@ -47,7 +47,11 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
     named = {one.supplier_id for one in said}.union(born["supplier_id"])
     known = await list_known(conn, named.union(checked.good["supplier_id"]))
     profiles = fold_said(await _skip_repeated(conn, said, known), born.iter_rows())
+    zoned = [one.supplier_id for one in profiles if "timezone" in one.said and one.supplier_id in known]
+    zones = await list_zones(conn, zoned) if zoned else {}
     suppliers = await upsert_suppliers(conn, profiles, known)
+    if zones:
+        await note_zone_changes(conn, zones)
     checked = split_unknown(checked, known | named)
     waiting = await take_waiting(conn, sorted(named - known))
     events = pl.concat([waiting, checked.good.select(list(STORED_SCHEMA))])

@@ -396,7 +396,9 @@ def find_unsettled(events: pl.DataFrame) -> pl.Series:
 
 
 def settle_days(events: pl.DataFrame, zones: dict[str, str | None]) -> pl.DataFrame:
-    """The events with each moment that stands for a day replaced by that day in its supplier's time zone.
+    """The events with each moment that stands for a day (`wedding_date`) replaced by that day in its supplier's time zone.
+
+    The moment goes into a property of its own (`wedding_moment`).
 
     Args:
         events: at least supplier_id, type and properties of checked events.
@@ -419,4 +421,6 @@ def _settle(text: str, zone: str | None) -> str:
         if len(moment) > len("2027-06-20"):
             at = datetime.fromisoformat(moment)
             properties[name] = at.astimezone(find_zone(zone)).date().isoformat()
+            # kept, since the zone may be said later or change
+            properties[name.replace("_date", "_moment")] = moment
     return _ENCODER.encode(properties).decode()

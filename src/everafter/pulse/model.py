@@ -80,6 +80,7 @@ CLIENTS_SCHEMA: dict[str, Any] = {
     "readded_at": TIME,
     "wedding_date": pl.Date(),
     "wedding_date_at": TIME,
+    "wedding_moment": TIME,
     "last_active_at": TIME,
     "archived_at": TIME,
     "lost_at": TIME,

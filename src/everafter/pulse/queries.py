@@ -12,7 +12,7 @@ from everafter.core.errors import OverloadedError
 from everafter.core.locks import Lock
 from everafter.onboarding.queries import keep_earliest
 from everafter.pulse import model
-from everafter.pulse.rules import fold, read_facts, split_foldable
+from everafter.pulse.rules import fold, read_facts, settle_weddings, split_foldable
 from everafter.tickets.queries import add_changes
 from everafter.tickets.rules import find_changes
 
@@ -28,6 +28,8 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
     """
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
+        # asked first: whatever was stored before a time zone changed is among the events that follow
+        changed = await list_zone_changes(conn)
         events = await read_copy(
             conn,
             "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"
@@ -35,6 +37,8 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
             {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
             {"limit": limit},
         )
+        if events.is_empty() and changed:
+            await settle_zones(conn, changed)
         return await _fold(conn, events)
 
 
@@ -124,6 +128,43 @@ async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
     )
 
 
+async def list_zone_changes(conn: Connection) -> list[str]:
+    """The suppliers whose time zone has changed, and whose weddings are still as they were."""
+    cursor = await conn.execute("SELECT supplier_id::text FROM zone_changes")
+    return [supplier_id for (supplier_id,) in await cursor.fetchall()]
+
+
+async def settle_zones(conn: Connection, supplier_ids: list[str]) -> None:
+    """Find the days of these suppliers' weddings again where they were given as moments.
+
+    Args:
+        conn: in a transaction that holds the folder's lock, with nothing pending of these suppliers.
+    """
+    cursor = await conn.execute(
+        """
+        SELECT id::text, timezone
+        FROM suppliers
+        WHERE id = ANY (%s::uuid[])
+        """,
+        [supplier_ids],
+    )
+    zones: dict[str, str | None] = dict(await cursor.fetchall())
+    clients = await read_copy(
+        conn,
+        """
+        SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date,
+          wedding_date_at, wedding_moment, last_active_at, archived_at, lost_at
+        FROM clients
+        WHERE supplier_id = ANY ({suppliers}::uuid[]) AND wedding_moment IS NOT NULL
+        """,
+        model.CLIENTS_SCHEMA,
+        {"suppliers": supplier_ids},
+    )
+    if not clients.is_empty():
+        await save_state(conn, settle_weddings(await get_rows(conn, supplier_ids), clients, zones))
+    await conn.execute("DELETE FROM zone_changes WHERE supplier_id = ANY (%s::uuid[])", [supplier_ids])
+
+
 async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
     """The present rows of the suppliers, clients, items and tickets that these events name."""
     facts = read_facts(events)
@@ -135,8 +176,8 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         await get_rows(conn, suppliers),
         await read_copy(
             conn,
-            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at, last_active_at,"
-            " archived_at, lost_at FROM clients"
+            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at,"
+            " wedding_moment, last_active_at, archived_at, lost_at FROM clients"
             " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)",
             model.CLIENTS_SCHEMA,
             {"suppliers": clients["supplier_id"].to_list(), "clients": clients["client_id"].to_list()},

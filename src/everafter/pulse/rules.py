@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from everafter.core.zones import find_zone
 from everafter.pulse import model
 from everafter.pulse.feature_rules import merge_other_features
 from everafter.pulse.model import State
@@ -124,6 +125,7 @@ def read_facts(events: pl.DataFrame) -> pl.DataFrame:
         text("message_id", "journey_email_sent", "journey_email_opened"),
         text("name", "client_added"),
         text("wedding_date", "client_added").str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False),
+        text("wedding_moment", "client_added").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC", strict=False),
         text("ticket_id", *CHANGES_BY_TYPE),
         text("subject", "ticket_opened"),
         text("priority", "ticket_opened"),
@@ -137,9 +139,9 @@ def _at(*types: str) -> pl.Expr:
     return pl.when(pl.col("type").is_in(list(types))).then(pl.col("occurred_at"))
 
 
-def _latest(value: str, at: str) -> pl.Expr:
-    """The value said last; of two said of one moment the one in the later row."""
-    known = pl.col(value).is_not_null()
+def _latest(value: str, at: str, of: str | None = None) -> pl.Expr:
+    """The value said last, or said with the last `of`; of two said of one moment the one in the later row."""
+    known = pl.col(of or value).is_not_null()
     return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).last()
 
 
@@ -153,6 +155,7 @@ def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         _at("client_added").alias("readded_at"),
         "wedding_date",
         pl.when(pl.col("wedding_date").is_not_null()).then(pl.col("occurred_at")).alias("wedding_date_at"),
+        pl.col("wedding_moment").cast(model.TIME),
         _at("client_active", "form_completed").alias("last_active_at"),
         _at("client_archived").alias("archived_at"),
         _at("client_lost").alias("lost_at"),
@@ -166,6 +169,7 @@ def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         pl.col("readded_at").max(),
         _latest("wedding_date", "wedding_date_at"),
         pl.col("wedding_date_at").max(),
+        _latest("wedding_moment", "wedding_date_at", of="wedding_date"),
         pl.col("last_active_at").max(),
         pl.col("archived_at").max(),
         pl.col("lost_at").max(),
@@ -401,6 +405,27 @@ def _merge_weddings(old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame
     lists = counted.with_columns(pl.col("day").repeat_by("n")).explode("day").sort("row", "day").group_by("row").agg("day")
     joined = index.select("row").join(lists, on="row", how="left", maintain_order="left")["day"]
     return joined.fill_null(pl.Series([[]], dtype=pl.List(pl.Int32))).cast(pl.List(pl.Int32)).alias("weddings")
+
+
+def settle_weddings(pulse: pl.DataFrame, clients: pl.DataFrame, zones: dict[str, str | None]) -> State:
+    """The rows that change when suppliers' time zones do: clients whose wedding was given as a moment, and their pulse.
+
+    Args:
+        pulse: the rows of these suppliers.
+        clients: theirs with a `wedding_moment`.
+        zones: supplier id → IANA name; UTC where it is null or missing.
+    """
+    days = [
+        at.astimezone(find_zone(zones.get(supplier_id))).date()
+        for supplier_id, at in clients.select("supplier_id", "wedding_moment").iter_rows()
+    ]
+    settled = clients.with_columns(pl.Series("wedding_date", days, dtype=pl.Date))
+    moved = settled["wedding_date"] != clients["wedding_date"]
+    before, after = clients.filter(moved), settled.filter(moved)
+    old = pulse.join(after, on="supplier_id", how="semi")
+    weddings = _merge_weddings(old, old.select("supplier_id").with_row_index("row"), before, after)
+    empty = model.empty_state()
+    return State(old.with_columns(weddings), after, empty.items, empty.tickets)
 
 
 def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:

@@ -64,6 +64,21 @@ async def list_zones(conn: Connection, supplier_ids: Iterable[str]) -> dict[str,
     return dict(await cursor.fetchall())
 
 
+async def note_zone_changes(conn: Connection, before: dict[str, str | None]) -> None:
+    """Note for the folder which of these suppliers have another time zone than `before` (id → IANA name)."""
+    now = await list_zones(conn, before)
+    changed = sorted(supplier_id for supplier_id, zone in now.items() if zone != before[supplier_id])
+    if changed:
+        await conn.execute(
+            """
+            INSERT INTO zone_changes (supplier_id)
+            SELECT unnest(%s::uuid[])
+            ON CONFLICT DO NOTHING
+            """,
+            [changed],
+        )
+
+
 async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set[str]) -> UpsertCounts:
     """Create suppliers, or take what is newer than what was said of them before.
 

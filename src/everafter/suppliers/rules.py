@@ -1,4 +1,4 @@
-"""Traits: reading them strictly, and letting the latest word count whatever the order of arrival."""
+"""Traits: reading them, and letting what is said of the latest moment count, in whatever order it arrives."""
 
 import re
 from collections.abc import Callable, Iterable
