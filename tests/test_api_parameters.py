@@ -51,3 +51,21 @@ def test_clients_that_collect_events_may_add_their_own(server: Server) -> None:
     with server.client("ingest") as client:
         event = {"type": "track", "event": "login", "userId": SUPPLIER, "messageId": "1"}
         assert client.post("/v1/track?_=1700000000&ver=1.2.3", json=event).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("supplier_id=null", "supplier_id: null is no value"),
+        ("state=null", "state: null is no value"),
+        (f"supplier_id={SUPPLIER}&supplier_id={SUPPLIER}", "supplier_id: it is given more than once"),
+        ("limit=5&limit=6", "limit: it is given more than once"),
+    ],
+)
+def test_a_filter_is_never_passed_over(server: Server, query: str, said: str) -> None:
+    with server.client("read") as client:
+        answer = client.get(f"/api/support/tickets?{query}")
+        assert answer.status_code == 400 and said in answer.json()["detail"]
+        assert client.get("/api/metrics?metric=health_score&metric=feature_adoption").status_code == 200, "a list may be"
+        assert client.get("/api/rejects?code=null").status_code == 200, "where text is asked for, null is text"
+        assert client.get("/api/metrics?until=").status_code == 400

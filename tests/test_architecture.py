@@ -15,6 +15,7 @@ SLICES = {path.parent.name for path in SRC.glob("*/__init__.py")} - {"core", "mi
 # Modules that meet the web besides api.py and pages.py. Whoever adds one says here what for.
 WEB = {
     "everafter.app": "puts the handlers together",
+    "everafter.openapi": "describes them",
     "everafter.server": "runs them",
     "everafter.core.admission": "reads a request's body before its handler begins",
     "everafter.core.gates": "answers 408 for a body that does not arrive",

@@ -37,6 +37,7 @@ from everafter.core.web import (
 from everafter.events.browser_rules import is_entrance
 from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
+from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
 from everafter.pulse.jobs import keep_features_named
 
@@ -78,7 +79,8 @@ _OPENAPI = OpenAPIConfig(
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
     """The API's description."""
-    return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+    app: Application = request.app  # pyright: ignore[reportAssignmentType]
+    return Response(app.description, media_type="application/json")
 
 
 class Application(Litestar):
@@ -89,6 +91,11 @@ class Application(Litestar):
         settings: Settings = self.state.settings
         doors = OpenDoor(super().__call__, is_entrance, CrossOrigin(settings.ingest_origins))
         return HttpRules(self, doors)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return describe_api(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._front(scope, receive, send)

@@ -393,6 +393,7 @@ handlers = [
     Router(
         path="/api/coach",
         middleware=[AnyOrigin()],
+        security=[{"coachToken": []}],
         route_handlers=[get_coach, post_tip, post_celebration, post_step, get_slots, post_call],
     ),
     post_token,

@@ -20,15 +20,9 @@ class Problem(Struct, frozen=True):
 def problems(**said: str) -> dict[int, ResponseSpec]:
     """The errors of an operation, for a handler's `responses`: `problems(not_found="no such supplier")`.
 
-    400, 401, 403 and 503 are always among them, since each operation checks its input and its key and needs the database.
+    Only those that are the operation's own: `everafter.openapi` adds what every operation can answer.
     """
-    texts = {
-        HTTPStatus.BAD_REQUEST: "the request cannot be read, or a field is of the wrong kind; `errors` names each",
-        HTTPStatus.UNAUTHORIZED: "no key, or one that is not known",
-        HTTPStatus.FORBIDDEN: "the key's scope does not reach this",
-        HTTPStatus.SERVICE_UNAVAILABLE: "the database does not answer; `Retry-After` says when to come again",
-        **{HTTPStatus[name.upper()]: text for name, text in said.items()},
-    }
+    texts = {HTTPStatus[name.upper()]: text for name, text in said.items()}
     return {
         int(status): ResponseSpec(
             data_container=Problem,

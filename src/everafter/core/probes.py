@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
+import msgspec
 import psycopg
 from litestar import Response, get
 from litestar.datastructures import State
@@ -100,20 +101,33 @@ def _line(name: str, labels: str, value: float) -> str:
     return f"{name}{{{labels}}} {value:g}" if labels else f"{name} {value:g}"
 
 
-@get("/livez", sync_to_thread=False)
-def livez() -> dict[str, str]:
+class Alive(msgspec.Struct):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct):
+    """schema: the newest migration of the database."""
+
+    status: Literal["ready"]
+    schema: int
+
+
+@get("/livez", operation_id="isAlive", tags=["program"], sync_to_thread=False)
+def livez() -> Alive:
     """Whether the process answers; says nothing of the database."""
-    return {"status": "alive"}
+    return Alive()
 
 
-@get("/readyz")
-async def readyz(state: State) -> dict[str, Any]:
+@get("/readyz", operation_id="isReady", tags=["program"])
+async def readyz(state: State) -> Ready:
     """Whether work can be done: the database answers and has this program's schema."""
     shared: Shared = state.shared
     return await shared.run("ready", lambda: _look_ready(state.pool))
 
 
-async def _look_ready(pool: Pool) -> dict[str, Any]:
+async def _look_ready(pool: Pool) -> Ready:
     try:
         async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
             cursor = await conn.execute("SELECT max(version) FROM migrations")
@@ -123,7 +137,7 @@ async def _look_ready(pool: Pool) -> dict[str, Any]:
     version, needed = row[0] if row else None, list_migrations()[-1][0]
     if version != needed:
         raise DatabaseUnavailableError(f"the schema is at {version}, this program needs {needed}: `everafter migrate`")
-    return {"status": "ready", "schema": version}
+    return Ready("ready", needed)
 
 
 @get("/metrics", include_in_schema=False)

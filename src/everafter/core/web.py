@@ -6,7 +6,8 @@ import binascii
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
@@ -110,10 +112,12 @@ FROM_MAIL = "opened_from_mail"
 async def refuse_unknown_parameters(request: AnyRequest) -> None:
     """For every request: no misspelt filter makes an API's GET answer a question that nobody asked.
 
-    Not for a POST: its body says what is meant, and clients that collect events add parameters of their own.
+    Nor does one that is given twice, or null. Not for a POST: its body says what is meant, and clients that collect events add
+    parameters of their own.
 
     Raises:
-        InputError: a query parameter that this operation does not have; `did_you_mean` has the one that is spelt nearly so.
+        InputError: a query parameter that this operation does not have (`did_you_mean` has the one that is spelt nearly so), one
+            that is given twice, or null.
     """
     handler = request.scope["route_handler"]
     if not request.scope["query_string"] or request.method != "GET" or not request.url.path.startswith("/api/"):
@@ -126,11 +130,21 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
             near = get_close_matches(name[:100], known, 1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}" if known else "it takes none"
             raise InputError(f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near)
+        field, values = known[name], request.query_params.getall(name)
+        if field.is_non_string_sequence:
+            continue
+        if len(values) > 1:
+            raise InputError(f"{name}: it is given more than once; one value is taken")
+        # the decoder would read the text null as no value at all, and the filter would be passed over
+        if values == ["null"] and field.is_optional and str not in {one.annotation for one in field.inner_types}:
+            raise InputError(f"{name}: null is no value; leave the parameter out instead")
 
 
-def _parameters_of(handler: BaseRouteHandler) -> tuple[str, ...]:
+def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
     declared = handler.parsed_fn_signature.parameters.items()
-    return tuple(p.kwarg_definition.name or name for name, p in declared if isinstance(p.kwarg_definition, QueryParameter))
+    return {
+        field.kwarg_definition.name or name: field for name, field in declared if isinstance(field.kwarg_definition, QueryParameter)
+    }
 
 
 # ── who is calling ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,16 +260,22 @@ def read_basic_user(header: str) -> str | None:
     return text.partition(":")[0] or None
 
 
-def scope(*allowed: str) -> Callable[[ASGIConnection[Any, Any, Any, State], BaseRouteHandler], Awaitable[None]]:
+@dataclass(frozen=True, slots=True)
+class KeyScope:
     """A guard that lets an API key of one of these scopes pass (`write` may do all that `read` may)."""
 
-    async def guard(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+    allowed: tuple[str, ...]
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
         token = read_bearer(connection.headers.get("authorization", ""))
         if token is None:
             raise UnauthorizedError("send a key as Authorization: Bearer …; `everafter key create` makes one")
-        await require_scope(connection.app.state, token, *allowed)
+        await require_scope(connection.app.state, token, *self.allowed)
 
-    return guard
+
+def scope(*allowed: str) -> KeyScope:
+    """The guard of a route for keys of these scopes."""
+    return KeyScope(allowed)
 
 
 async def require_scope(state: State, token: str, *allowed: str) -> None:

@@ -214,7 +214,12 @@ _INGEST: dict[str, Any] = {
     "request_max_body_size": None,  # read_body bounds it, with a reason in the answer
     "opt": {READS_BODY: True},
     "tags": ["ingest"],
-    "responses": problems(request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events"),
+    "security": [{"ingestKey": []}, {"ingestKeyAsUser": []}, {"ingestKeyInAddress": []}],
+    "responses": problems(
+        forbidden="pages of this origin may not send events: `EVERAFTER_INGEST_ORIGINS`",
+        request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events",
+        too_many_requests="more requests of this key or from this address than are taken; `Retry-After` says when to come again",
+    ),
 }
 
 

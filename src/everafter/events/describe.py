@@ -51,18 +51,23 @@ class PostHogOperation(Operation):
     """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said than what may stand in it."""
 
     def __post_init__(self) -> None:
-        self.request_body = _describe_body(
-            {
-                "api_key": Schema(description="an ingest key, when no header carries it"),
-                "batch": Schema(description="events"),
+        event = Schema(
+            type=OpenAPIType.OBJECT,
+            properties={
                 "event": Schema(description="the event's name"),
                 "distinct_id": Schema(description="the supplier's id; a group of kind `supplier` goes before it"),
                 "uuid": Schema(description="makes a repetition harmless"),
                 "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
-                "properties": Schema(description="of the event; `token` and `distinct_id` may stand here too"),
+                "properties": Schema(description="of the event; `token` and `distinct_id` may be here too"),
+                "batch": Schema(
+                    type=OpenAPIType.ARRAY, items=Schema(), description="events; the other fields are then the envelope's"
+                ),
+                "api_key": Schema(description="an ingest key, when no header carries it"),
                 "sent_at": Schema(description="when it was sent by the sender's clock, to correct its times"),
             },
         )
+        schema = Schema(any_of=[event, Schema(type=OpenAPIType.ARRAY, items=Schema(), description="events")])
+        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
 
 
 def _describe_body(properties: dict[str, Any], required: list[str] | None = None) -> RequestBody:

@@ -41,7 +41,7 @@ def decode_posthog(body: bytes, received_at: datetime) -> Received:
 def _as_segment(value: Any, received_at: datetime) -> dict[str, Any]:
     """The batch that says the same in Segment's dialect."""
     envelope: dict[str, Any] = value if isinstance(value, dict) else {}
-    events: Any = envelope.get("batch", [value]) if envelope else value
+    events: Any = envelope.get("batch", [value]) if isinstance(value, dict) else value
     if not isinstance(events, list):
         raise InputError("batch is not a list of events")
     tokens = [_token(one) for one in (envelope, *events) if isinstance(one, dict)]

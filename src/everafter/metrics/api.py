@@ -6,6 +6,7 @@ from typing import Annotated
 from litestar import get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
 from everafter.core.db import Connection
@@ -28,20 +29,40 @@ async def get_metrics(
     conn: NamedDependency[Connection],
     state: State,
     metric: Annotated[
-        list[str] | None, QueryParameter(description=f"One or several of {', '.join(METRICS)}; default: all six.")
+        list[str] | None,
+        QueryParameter(
+            description=f"One or several of {', '.join(METRICS)}; default: all six.",
+            schema_extra={"items": Schema(type=OpenAPIType.STRING, enum=list(METRICS))},
+        ),
     ] = None,
     by: Annotated[
         str | None,
-        QueryParameter(description=f"{', '.join(BYS)}; default: each metric by what it is asked for most."),
+        QueryParameter(
+            min_length=1,
+            description=f"{', '.join(BYS)}; default: each metric by what it is asked for most.",
+            schema_extra={"enum": list(BYS)},
+        ),
     ] = None,
     start: Annotated[
         str | None,
-        QueryParameter(name="from", description="The first day, UTC; default: 90 days.", schema_extra={"examples": ["2026-08-01"]}),
+        QueryParameter(
+            name="from",
+            min_length=1,
+            description="The first day, UTC; default: 90 days.",
+            schema_extra={"format": "date", "examples": ["2026-08-01"]},
+        ),
     ] = None,
-    until: Annotated[str | None, QueryParameter(description="The last day, UTC; default: today.")] = None,
+    until: Annotated[
+        str | None,
+        QueryParameter(min_length=1, description="The last day, UTC; default: today.", schema_extra={"format": "date"}),
+    ] = None,
     horizon: Annotated[
         str | None,
-        QueryParameter(description=f"Of churn predictions, in days: {', '.join(map(str, HORIZONS))}. Default: {HORIZONS[0]}."),
+        QueryParameter(
+            min_length=1,
+            description=f"Of churn predictions, in days: {', '.join(map(str, HORIZONS))}. Default: {HORIZONS[0]}.",
+            schema_extra={"enum": [str(days) for days in HORIZONS]},
+        ),
     ] = None,
 ) -> MetricsAnswer:
     """Each metric as `all`, `rows` by group, and what its chart is drawn from; docs/methods.md defines every number.
