@@ -1,16 +1,20 @@
 """The API's description: every operation with its callers, its statuses and its examples, each of which fits its schema."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import jsonschema_rs
 import pytest
 
+from everafter.core.limits import Limits
+from everafter.core.settings import Settings
 from everafter.openapi import SECURITY_SCHEMES
 from everafter.support.model import CALL_TYPES
-from helpers_server import Server
+from helpers_server import Server, serving
 
-ALWAYS = {"400", "408", "431", "503"}
+ALWAYS = {"400", "408", "414", "431", "503"}
 KEYED = ALWAYS | {"401", "403"}
 OPERATIONS = {
     ("/api/success/milestone", "post"): KEYED | {"200", "201", "404", "409", "413", "422"},
@@ -39,6 +43,13 @@ CALLERS = {
     "getCallInvitation": [],
     "isReady": [],
 }
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[Server]:
+    """Many wrong keys come from one address here, and each is to hear 401."""
+    with serving(replace(settings, limits=Limits(address_rate=0))) as running:
+        yield running
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from conftest import with_database
+from everafter.core.limits import Limits
 from everafter.core.settings import Settings
 from helpers_server import Server, serving
 
@@ -31,7 +32,9 @@ def server(server_url: str, template: str, tmp_path_factory: pytest.TempPathFact
     name = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    settings = Settings(with_database(server_url, name), tmp_path_factory.mktemp("data"), None, None, "http://unused", "s" * 40)
+    limits = Limits(address_rate=0)  # many wrong keys come from one address here, and each is to hear 401
+    folder = tmp_path_factory.mktemp("data")
+    settings = Settings(with_database(server_url, name), folder, None, None, "http://unused", "s" * 40, limits=limits)
     with serving(settings, own_address=True) as running:
         yield running
 

@@ -263,13 +263,13 @@ def test_a_foreign_page_may_ask_everything_of_the_browsers_routes(server: Server
         asked = {
             "Origin": "https://platform.example",
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
+            "Access-Control-Request-Headers": "authorization,baggage,content-type,idempotency-key,traceparent",
         }
         answer = httpx.options(server.base_url + path, headers=asked)
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-origin"] == "*"
         allowed = answer.headers["access-control-allow-headers"].lower()
-        assert all(name in allowed for name in ("authorization", "content-type", "idempotency-key"))
+        assert all(name in allowed for name in ("authorization", "baggage", "content-type", "idempotency-key", "traceparent"))
         assert {"GET", "POST"} <= set(answer.headers["access-control-allow-methods"].replace(" ", "").split(","))
         assert "access-control-allow-credentials" not in answer.headers
 

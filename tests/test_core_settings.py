@@ -33,10 +33,11 @@ def test_origins_are_read_as_browsers_write_them(tmp_path: Path) -> None:
     assert origins(tmp_path, "") == origins(tmp_path, " * ") == ("*",)
     told = "https://App.Example:443/, http://localhost:3000\nhttp://[::1]:80"
     assert origins(tmp_path, told) == ("https://app.example", "http://localhost:3000", "http://[::1]")
+    assert origins(tmp_path, "capacitor://localhost null") == ("capacitor://localhost", "null")
 
 
 @pytest.mark.parametrize(
-    "bad", ["app.example", "https://", "https://a.example/path", "https://u:p@a.example", "ftp://a.example", "http://a:b"]
+    "bad", ["app.example", "https://", "https://a.example/path", "https://u:p@a.example", "file:///home", "http://a:b"]
 )
 def test_what_is_no_origin_is_named(tmp_path: Path, bad: str) -> None:
     with pytest.raises(SettingsError, match="EVERAFTER_INGEST_ORIGINS"):

@@ -106,6 +106,7 @@ def test_every_path_takes_the_same_event(server: Server, key: str, supplier: str
         *POSTHOG_PATHS,
         "/v1/m",
         "/v1/nothing",
+        "//v1//t",
         "/v1/projects/k/settings",
         "/sourceConfig",
         "/flags/",
@@ -155,6 +156,11 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
         assert_readable(answer)
     assert answers[405].headers["allow"] == "POST, OPTIONS"
     assert "Retry-After" in answers[503].headers["access-control-expose-headers"]
+
+
+def test_what_is_refused_before_it_is_read_can_be_read_too(server: Server) -> None:
+    answer = httpx.post(f"{server.base_url}/v1/t", content=b"{}", headers={"Origin": ELSEWHERE, "X-Long": "x" * 70_000})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (431, "*")
 
 
 def test_only_pages_that_are_named_may_send(server: Server, key: str, supplier: str) -> None:

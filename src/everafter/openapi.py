@@ -46,6 +46,7 @@ _KEYS_OF_SCOPE = {"ingest": ("ingestKey",), "read": ("readKey", "writeKey"), "wr
 _EVERY_OPERATION = {
     400: "the request cannot be read, or a parameter or field is of the wrong kind; `errors` names each",
     408: "the request did not arrive in time",
+    414: "the address is too long",
     431: "the request's headers are too large",
     503: "the database does not answer, or more is asked than can be answered; `Retry-After` says when to come again",
 }
@@ -146,6 +147,7 @@ _PROBLEM_CODES = {
     408: ("request_timeout", "the body did not arrive within 30 s"),
     409: ("conflict", "this time is taken"),
     413: ("too_large", "the body is larger than 4194304 bytes; send smaller batches"),
+    414: ("too_long", "the address is longer than 65536 bytes"),
     422: ("unprocessable", "type: there is no call type 'chat'"),
     429: ("rate_limited", "more requests come with this key than are taken; try again shortly"),
     431: ("headers_too_large", "the request's headers are more than 64 KB"),

@@ -377,6 +377,6 @@ def _raw_problem(status: int, code: str, detail: str) -> bytes:
     retry = "retry-after: 5\r\n" if status == 503 else ""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(content)}\r\n{retry}connection: close\r\n\r\n"
+        f"content-length: {len(content)}\r\n{retry}access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + content

@@ -22,16 +22,16 @@ def read_origins(text: str) -> tuple[str, ...]:
 
 
 def _read_origin(text: str) -> str:
-    if text == ANY_ORIGIN:
+    if text in {ANY_ORIGIN, "null"}:  # the second: pages out of files, and sandboxed frames
         return text
     parts = urlsplit(text)
     port = parts.port  # raises ValueError itself when it is none
     host = parts.hostname or ""
     rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in text
-    if parts.scheme not in {"http", "https"} or not host or rest or not text.isascii():
+    if not parts.scheme or not host or rest or not _ORIGIN.fullmatch(text.rstrip("/")):
         raise ValueError(f"{text!r} is not an origin such as https://app.example.com")
     host = f"[{host}]" if ":" in host else host
-    default = {"http": 80, "https": 443}[parts.scheme]
+    default = {"http": 80, "https": 443}.get(parts.scheme)
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, default} else "")
 
 
@@ -69,13 +69,14 @@ class CrossOrigin:
         if "Access-Control-Allow-Origin" not in headers:
             return headers
         headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
-        headers["Access-Control-Allow-Headers"] = ", ".join(_asked(asked_headers)) or "Authorization, Content-Type"
+        headers["Access-Control-Allow-Headers"] = permit_headers(asked_headers) or "Authorization, Content-Type"
         headers["Access-Control-Max-Age"] = _DAY
         if asks_for_private_network:
             headers["Access-Control-Allow-Private-Network"] = "true"
         return headers
 
 
-def _asked(names: str) -> list[str]:
-    found = (name.strip() for name in names.split(",", _MOST_HEADERS)[:_MOST_HEADERS])
-    return [name for name in found if _TOKEN.fullmatch(name)]
+def permit_headers(asked: str) -> str:
+    """The value of Access-Control-Allow-Headers: the names that were asked for, as far as they can be names."""
+    found = (name.strip() for name in asked.split(",", _MOST_HEADERS)[:_MOST_HEADERS])
+    return ", ".join(name for name in found if _TOKEN.fullmatch(name))

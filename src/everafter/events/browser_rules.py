@@ -1,5 +1,6 @@
 """The paths that web SDKs call, and what they ask for before they send events."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,8 @@ KEY_PARAMETERS = ("writeKey", "api_key", "token")
 
 def is_entrance(path: str) -> bool:
     """Is this a path that web SDKs call?"""
-    return path.startswith(_PREFIXES) or (path.rstrip("/") or "/") in _EXACT
+    path = re.sub("/+", "/", path)  # as the router reads it
+    return path.startswith(_PREFIXES) or path.rstrip("/") in _EXACT
 
 
 # ── what SDKs ask for before they send ────────────────────────────────────────────────────────────────────────────────
