@@ -36,10 +36,10 @@ _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]++|[\]}]++', re.DO
 class Decoder(Protocol):
     """A msgspec decoder for JSON."""
 
-    def decode(self, buf: str, /) -> Any: ...
+    def decode(self, buf: str | msgspec.Raw, /) -> Any: ...
 
 
-def decode(text: str, decoder: Decoder) -> Any:
+def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
     """Decode JSON; values that are none are `lost`, the others stay.
 
     NaN and other bare words, numbers beyond range and containers nested without end become a text that begins with LOST;
@@ -54,7 +54,7 @@ def decode(text: str, decoder: Decoder) -> Any:
     except (msgspec.DecodeError, RecursionError) as error:
         first = error
     try:
-        mended = mend(text)
+        mended = mend(text if isinstance(text, str) else bytes(text).decode())
         try:
             value = decoder.decode(mended)
         except RecursionError:

@@ -92,6 +92,11 @@ def depth(value: Any) -> int:
 
 def _read_time(value: Any) -> datetime | None:
     """As `read_moment`, with the zone as written: none, an offset, or UTC."""
+    if isinstance(value, str) and value[4:5] == "-" and value[5:6] not in {"W", "w"}:
+        try:
+            return datetime.fromisoformat(value)  # as nearly all write it
+        except ValueError:
+            pass
     whole = None if isinstance(value, str) else read_whole(value)
     text = (value if isinstance(value, str) else "" if whole is None else str(whole)).strip().upper()
     if text[4:5] != "-" and not _DAY.fullmatch(text):

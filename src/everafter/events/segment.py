@@ -147,7 +147,7 @@ class _Reader:
 
     def read(self, row: int, raw: msgspec.Raw) -> None:
         try:
-            item: Item = lenient.decode(bytes(raw).decode(), _ITEM_DECODER)
+            item: Item = lenient.decode(raw, _ITEM_DECODER)
         except (msgspec.DecodeError, RecursionError) as error:
             self.message_ids.append(None)
             self.unreadable.append((row, f"the event is not a JSON object that can be read: {error}"))
@@ -224,15 +224,16 @@ _TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
 
 def _when(item: Item) -> str | None:
     """The time of the call as text: of the two it may give, the first that can be read; null when it gives none."""
-    given = [value for value in (item.timestamp, item.original_timestamp) if not _is_absent(value)]
-    if not given:
+    value, other = item.timestamp, item.original_timestamp
+    if _is_absent(value) or (not _is_absent(other) and read_moment(value) is None and read_moment(other) is not None):
+        value = other
+    if _is_absent(value):
         return None
-    value = next((value for value in given if read_moment(value) is not None), given[0])
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or value == "" or lenient.lost(value) is not None
+    return value is None or (isinstance(value, str) and (not value or lenient.lost(value) is not None))
 
 
 def _text(value: Any) -> str | None:
@@ -264,7 +265,7 @@ def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
     if not bytes(raw):
         return {}
     try:
-        value = lenient.decode(bytes(raw).decode(), _VALUE_DECODER)
+        value = lenient.decode(raw, _VALUE_DECODER)
     except (msgspec.DecodeError, RecursionError):
         return None
     return {} if value is None else value if isinstance(value, dict) else None
