@@ -117,6 +117,8 @@ def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None
         return kept, None, f"a trait's name must have 1 to {model.TEXT_CHARACTERS} characters"
     if depth(value) > _DEPTH:
         return kept, None, f"{kept} is nested deeper than {_DEPTH} levels"
+    if isinstance(value, int) and abs(value) >= 10**299:
+        return kept, None, f"{kept} is a number of 300 digits or more"
     value, gone = lenient.clean(value)
     if gone:
         return kept, None, f"{kept} holds {gone[0]}, which is no JSON value"
