@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import re
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,13 +13,23 @@ from jinja2 import Environment, StrictUndefined
 from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Redirect
 
+from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
+from everafter.core.email_address import travelling_form
+from everafter.core.errors import InputError
+from everafter.core.openapi import problems
 from everafter.core.settings import Settings
+from everafter.core.texts import clean_line
+from everafter.core.web import scope
 from everafter.mail import queries
-from everafter.mail.rules import app_of, one_click_token_key, sender_of
+from everafter.mail.events_model import MOST_EVENTS, MailEventAnswer, MailEventRequest, MailEvents, MailEventsAnswer
+from everafter.mail.report_queries import find_sent
+from everafter.mail.report_rules import EventType
+from everafter.mail.reports import take_event
+from everafter.mail.rules import app_of, message_row, one_click_token_key, sender_of
 from everafter.mail.words import is_platform_path
 
 _ACTIONS = {
@@ -30,6 +42,15 @@ _ACTIONS = {
     "call": "booking a call",
     "video": "the introduction video",
 }
+
+
+_EVENT_TYPES: dict[str, EventType] = {
+    "bounce": "bounce",
+    "delayed": "delayed",
+    "complaint": "complaint",
+    "delivered": "delivered",
+}
+_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
 @get("/u/{token:str}", include_in_schema=False, sync_to_thread=False)
@@ -79,6 +100,45 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
     return _page(settings, "where", where=_ACTIONS[action])
 
 
+@post(
+    "/api/mail/events",
+    guards=[scope("write")],
+    tags=["Mail"],
+    status_code=200,
+    operation_id="recordMailEvents",
+    exception_handlers=BODY_ERRORS,
+    summary="Report bounces, complaints and deliveries",
+    response_description="What became of each event, in their order.",
+    responses=problems(),
+)
+async def record_events(conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]) -> MailEventsAnswer:
+    """For an email provider's events, passed on by the platform. An event sent again changes nothing; one that cannot be used
+    is answered by its reason and keeps no other from being taken. It counts only for a message that went to that address."""
+    settings: Settings = state.settings
+    sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+    now = datetime.now(UTC)
+    if len(data) > MOST_EVENTS:
+        raise InputError(f"{len(data)} events: at most {MOST_EVENTS} are taken at once")
+    return MailEventsAnswer([await _record(conn, one, sender, now) for one in data])
+
+
+async def _record(conn: Connection, one: MailEventRequest, sender: str, now: datetime) -> MailEventAnswer:
+    kind, message, problem = _EVENT_TYPES.get(one.type), message_row(one.message_id), ""
+    if kind is None:
+        problem = f"type: expected one of {', '.join(_EVENT_TYPES)}"
+    elif message is None:
+        problem = "message_id: expected the Message-ID of a message that was sent from here"
+    elif one.code and not _CODE.fullmatch(one.code):
+        problem = "code: expected an enhanced status code such as 5.1.1"
+    if kind is None or message is None or problem:
+        return MailEventAnswer("refused", problem)
+    sent = await find_sent(conn, message, travelling_form(clean_line(one.email)))
+    if sent is None:
+        return MailEventAnswer("unmatched", "no such message was sent to this address")
+    at = one.at if one.at is not None and one.at.tzinfo is not None and one.at <= now else now
+    return MailEventAnswer(await take_event(conn, sent, kind, one.code or "", one.reason, "provider", sender, at))
+
+
 def _unknown_link(settings: Settings) -> Response[str]:
     return _page(settings, "unknown", status=404)
 
@@ -107,4 +167,4 @@ def _template() -> tuple[str, Any]:
     return style, env.from_string((folder / "recipient.html").read_text(encoding="utf-8"))
 
 
-handlers: list[Any] = [show_unsubscribe, unsubscribe, follow_step, follow_button]
+handlers: list[Any] = [record_events, show_unsubscribe, unsubscribe, follow_step, follow_button]

@@ -6,10 +6,14 @@ import logging
 import signal
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -17,10 +21,18 @@ from rich.text import Text
 
 from everafter.core.db import Connection, connection, database_url, make_pool, migrate
 from everafter.core.embedded import supervised
-from everafter.core.errors import ConflictError, DatabaseUnavailableError, InputError, NotFoundError
+from everafter.core.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    EverafterError,
+    InputError,
+    NotFoundError,
+)
 from everafter.core.settings import load_settings
 from everafter.mail import jobs, queries
 from everafter.mail.model import STATUS_MEANING, Key, Message, Tally
+from everafter.mail.report_rules import MOST_BYTES
+from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, take_report
 from everafter.mail.rules import message_id, preview, sender_of
 from everafter.mail.smtp import mail_server
 
@@ -41,6 +53,8 @@ def register(app: typer.Typer) -> None:
     mail.command("resume")(resume_command)
     mail.command("allow")(allow_command)
     mail.command("suppressed")(suppressed_command)
+    mail.command("bounce")(bounce_command)
+    mail.command("bounces")(bounces_command)
     app.add_typer(mail, name="mail")
 
 
@@ -264,6 +278,53 @@ def suppressed_command(
         cells = (f"{line.created_at:%Y-%m-%d}", line.email, line.topic, line.source, line.reason)
         table.add_row(*(Text(cell) for cell in cells))
     out.print(table)
+
+
+# ── what comes back ───────────────────────────────────────────────────────────────────────────────
+
+_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the message and comes again
+_NO_DATA = 65  # EX_DATAERR
+
+
+def bounce_command() -> None:
+    """Take one bounce or complaint from stdin, as a mail server's pipe hands it over.
+
+    Ends with 0 when it was taken or is no report, with 75 when it could not be taken now, with 65 when there was nothing.
+    """
+    raw = sys.stdin.buffer.read(MOST_BYTES)
+    while sys.stdin.buffer.read(65536):
+        pass  # whoever writes into the pipe must not find it closed
+    if not raw.strip():
+        typer.echo("there is no message on stdin", err=True)
+        raise typer.Exit(_NO_DATA)
+    try:
+        settings = load_settings()
+        sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+        now = datetime.now(UTC)
+        outcome = _in_transaction(lambda conn: take_report(conn, settings.secret, raw, sender, now))
+    except (EverafterError, psycopg.Error, OSError) as error:
+        typer.echo(f"not taken, to be tried again: {error}", err=True)
+        raise typer.Exit(_TRY_AGAIN) from error
+    typer.echo(f"{outcome}: {OUTCOME_MEANING[outcome]}")
+
+
+def bounces_command(
+    path: Annotated[Path, typer.Argument(help="A Maildir (a folder with `new` in it) or an mbox file.")],
+) -> None:
+    """Take the bounces and complaints that lie unread in a mailbox, and mark them as read.
+
+    The worker does it every minute when EVERAFTER_SMTP_URL has `bounces=PATH`.
+    """
+    tally = asyncio.run(_read_mailbox(path))
+    typer.echo(", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or "nothing unread")
+
+
+async def _read_mailbox(path: Path) -> Counter[Outcome]:
+    settings = load_settings()
+    url = database_url(settings)
+    await migrate(url)
+    async with make_pool(url, size=2) as pool:
+        return await read_mailbox(pool, settings.secret, path, sender_of(settings.smtp_url, settings.base_url).addr_spec)
 
 
 async def _find(conn: Connection, prefix: str) -> Message:

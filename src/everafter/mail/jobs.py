@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.email_address import read_email, travelling_form
@@ -24,7 +25,8 @@ from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
-from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, render_message, retry_seconds, told
+from everafter.mail.reports import read_mailbox
+from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, render_message, retry_seconds, sender_of, told, url_options
 from everafter.mail.smtp import (
     MailServer,
     MailServerError,
@@ -82,7 +84,18 @@ async def sweep_outbox(work: Work) -> str | None:
     return ", ".join(filter(None, said)) or None
 
 
-DUTIES: list[Duty] = [Duty("outbox", 5, sweep_outbox)]
+async def read_bounces(work: Work) -> str | None:
+    """Take what came back to the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`); without one there is nothing to do."""
+    settings = work.settings
+    path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
+    if not path:
+        return None
+    sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+    tally = await read_mailbox(work.pool, settings.secret, Path(path), sender)
+    return ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or None
+
+
+DUTIES: list[Duty] = [Duty("outbox", 5, sweep_outbox), Duty("bounces", 60, read_bounces)]
 """What every worker does from time to time; cli.py appends other slices' duties."""
 
 

@@ -150,6 +150,31 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a message was handed over for."""
+
+    supplier_id: uuid.UUID
+    id: uuid.UUID
+    to_email: str
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class MailEvent:
+    """Something said of a message after it was handed over. code: as of RFC 3463, null when none was given. at: when it
+    happened, as far as was said."""
+
+    supplier_id: uuid.UUID
+    outbox_id: uuid.UUID
+    id: uuid.UUID
+    type: str
+    source: str
+    code: str | None
+    reason: str
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Suppression:
     """An address that gets nothing of a topic ('*': nothing at all), who says so, and why."""
 

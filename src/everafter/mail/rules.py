@@ -24,7 +24,7 @@ from everafter.mail.render import render_message as render_message
 MAX_ATTEMPTS = 10
 _UNSUBSCRIBING = b"everafter one-click unsubscribe 1\0"
 _BOUNCES = b"everafter message of a bounce 1\0"
-_OPTIONS = ("from", "app", "lease", "timeout")
+_OPTIONS = ("from", "app", "bounces", "lease", "timeout")
 _NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
 _BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
 
@@ -49,10 +49,19 @@ def message_id(row: uuid.UUID, sender: str) -> str:
     return f"<{row}@{sender.rpartition('@')[2]}>"
 
 
+def message_row(text: str) -> uuid.UUID | None:
+    """The outbox row's id that a Message-ID of ours names; null for any other text."""
+    try:
+        return uuid.UUID(text.strip().strip("<>").partition("@")[0])
+    except ValueError:
+        return None
+
+
 def url_options(smtp_url: str) -> dict[str, str]:
     """What stands after the question mark of EVERAFTER_SMTP_URL.
 
-    from: who mail is from. app: where buttons lead in the platform. lease, timeout: seconds.
+    from: who mail is from. app: where buttons lead in the platform. bounces: the Maildir or mbox file that bounces come to.
+    lease, timeout: seconds.
 
     Raises:
         SettingsError: an option of another name.
