@@ -55,7 +55,7 @@ def test_what_cannot_be_made(cli: Cli) -> None:
     cli("create", "ada@example.com", "--name", "Ada")
     with pytest.raises(ConflictError, match="everafter user password ada"):
         cli("create", "ADA@example.com", "--name", "Ada again")
-    with pytest.raises(InputError, match="not an e-mail address"):
+    with pytest.raises(InputError, match="not an email address"):
         cli("create", "ada", "--name", "Ada")
     with pytest.raises(InputError, match="no role 'boss'"):
         cli("create", "bo@example.com", "--name", "Bo", "--role", "boss")

@@ -27,15 +27,16 @@ def supplier(server: Server) -> uuid.UUID:
 
 
 def test_every_state_is_listed_counted_and_explained(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
-    for place, status in enumerate(STATUS_MEANING):
-        for copy in range(place + 1):
+    copies = {status: 1 + place % 8 for place, status in enumerate(STATUS_MEANING)}
+    for status, number in copies.items():
+        for copy in range(number):
             add_message(server, supplier, status=status, subject=f"{status} {copy}", created_at=NOW - timedelta(minutes=copy))
     page = client.get("/messages").text
-    assert page.count('class="row"') == 45
-    for place, (status, meaning) in enumerate(STATUS_MEANING.items()):
-        assert re.search(rf'<a href="\?status={status}".*?<b>{place + 1}</b></a>', page)
+    assert page.count('class="row"') == sum(copies.values()) < 50
+    for status, meaning in STATUS_MEANING.items():
+        assert re.search(rf'<a href="\?status={status}".*?<b>{copies[status]}</b></a>', page)
         shown = client.get(f"/messages?status={status}").text
-        assert shown.count('class="row"') == place + 1 and meaning in shown.replace("&#39;", "'")
+        assert shown.count('class="row"') == copies[status] and meaning in shown.replace("&#39;", "'")
     assert client.get("/messages?status=lost").status_code == 400
 
 

@@ -16,7 +16,7 @@ def clean_email(text: str) -> str:
     """The address as it is stored: trimmed and in lower case.
 
     Raises:
-        InputError: it is not an e-mail address.
+        InputError: it is not an email address.
     """
     email = text.strip().lower()
     try:
