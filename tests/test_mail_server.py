@@ -37,7 +37,9 @@ def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: st
 
         async def refused(pool: Any, answer: bytes = answer) -> None:
             async with raw_server(answer) as port:
-                with pytest.raises(MailServerError, match=r"the mail server (refuses us: (554 go away|421 not now)|cannot be used)"):
+                with pytest.raises(
+                    MailServerError, match=r"the mail server (refuses us: (554 go away|421 not now)|cannot be used)"
+                ):
                     await send_due(pool, replace(settings, smtp_url=f"smtp://127.0.0.1:{port}"))
 
         with_pool(database, refused)
