@@ -251,6 +251,13 @@ CREATE TABLE everafter.interventions (
     CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['decided'::text, 'withheld'::text, 'held_out'::text])))
 );
 
+CREATE TABLE everafter.known_browsers (
+    token_hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE everafter.mail_events (
     supplier_id uuid NOT NULL,
     outbox_id uuid NOT NULL,
@@ -443,6 +450,8 @@ CREATE TABLE everafter.sign_in_failures (
     until timestamp with time zone NOT NULL
 );
 
+COMMENT ON COLUMN everafter.sign_in_failures.bucket IS 'address:network, pair:account:network, account:account, pace:account or browser:account:token; accounts and tokens as hashes';
+
 CREATE TABLE everafter.success_milestones (
     supplier_id uuid NOT NULL,
     milestone_type text NOT NULL,
@@ -634,6 +643,9 @@ ALTER TABLE ONLY everafter.idempotency_keys
 ALTER TABLE ONLY everafter.interventions
     ADD CONSTRAINT interventions_pkey PRIMARY KEY (supplier_id, decided_on, trigger);
 
+ALTER TABLE ONLY everafter.known_browsers
+    ADD CONSTRAINT known_browsers_pkey PRIMARY KEY (token_hash, user_id);
+
 ALTER TABLE ONLY everafter.mail_events
     ADD CONSTRAINT mail_events_pkey PRIMARY KEY (supplier_id, id);
 
@@ -728,6 +740,8 @@ CREATE INDEX interventions_recent ON everafter.interventions USING btree (decide
 
 CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'withheld'::text);
 
+CREATE INDEX known_browsers_of ON everafter.known_browsers USING btree (user_id, created_at DESC);
+
 CREATE INDEX mail_events_message ON everafter.mail_events USING btree (supplier_id, outbox_id);
 
 CREATE INDEX mail_events_recent ON everafter.mail_events USING btree (received_at);
@@ -783,6 +797,9 @@ ALTER TABLE ONLY everafter.calendar_feeds
 
 ALTER TABLE ONLY everafter.days_off
     ADD CONSTRAINT days_off_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY everafter.known_browsers
+    ADD CONSTRAINT known_browsers_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY everafter.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES everafter.users(id) ON DELETE CASCADE;

@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console
 
-from benchmarks import coach, coach_page, daily, ingest, live, slots
+from benchmarks import attack, coach, coach_page, daily, ingest, live, slots
 from benchmarks.place import private_server
 from benchmarks.table import Row, print_table
 
@@ -14,7 +14,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suppliers", type=int, default=200_000)
     parser.add_argument(
-        "only", nargs="*", choices=["daily", "history", "ingest", "live", "coach", "page", "slots", []], help="measure only these"
+        "only",
+        nargs="*",
+        choices=["daily", "history", "ingest", "attack", "live", "coach", "page", "slots", []],
+        help="measure only these",
     )
     chosen = parser.parse_args()
     console = Console(stderr=True)
@@ -22,6 +25,7 @@ def main() -> int:
         "daily": lambda server: daily.measure(server, chosen.suppliers),
         "history": daily.measure_history,
         "ingest": ingest.measure,
+        "attack": attack.measure,
         "live": live.measure,
         "slots": slots.measure,
         "coach": coach.measure,

@@ -25,12 +25,12 @@ def measure(server: str) -> list[Row]:
     asyncio.run(load(url, SUPPLIERS, datetime.now(UTC) - timedelta(days=2)))
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         ids = [str(row[0]) for row in conn.execute("SELECT id FROM suppliers")]
-    bodies = _bodies(ids)
+    bodies = make_bodies(ids, BATCHES)
     with serve(url) as (port, key, _), tempfile.TemporaryDirectory() as folder:
-        _send(folder, port, key, bodies[:20])
+        send_bodies(folder, port, key, bodies[:20])
         _wait_folded(url)
         started = perf_counter()
-        sent = _send(folder, port, key, bodies[20:])
+        sent = send_bodies(folder, port, key, bodies[20:])
         _wait_folded(url)
         seconds = perf_counter() - started
     events = BATCH * (BATCHES - 20)
@@ -47,12 +47,13 @@ def measure(server: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def _bodies(ids: list[str]) -> list[bytes]:
+def make_bodies(ids: list[str], batches: int) -> list[bytes]:
+    """So many batches of calls for these suppliers."""
     choose, now = random.Random(5), datetime.now(UTC)
     kinds = [("login", {}), ("feature_used", {"feature": "forms"}), ("client_active", {"client_id": "c1"}),
              ("form_sent", {"client_id": "c2", "form_id": "f"}), ("client_added", {"client_id": "c3", "wedding_date": "2027-06-12"})]  # fmt: skip
     bodies: list[bytes] = []
-    for _ in range(BATCHES):
+    for _ in range(batches):
         batch: list[dict[str, object]] = []
         for _ in range(BATCH):
             name, properties = choose.choice(kinds)
@@ -64,7 +65,8 @@ def _bodies(ids: list[str]) -> list[bytes]:
     return bodies
 
 
-def _send(folder: str, port: int, key: str, bodies: list[bytes]) -> dict[str, object]:
+def send_bodies(folder: str, port: int, key: str, bodies: list[bytes]) -> dict[str, object]:
+    """Send them over a few connections; what `benchmarks.client` measured."""
     path = Path(folder) / "requests"
     write_requests(path, [raw_request("POST", "/v1/batch", key, body) for body in bodies])
     return in_subprocess("benchmarks.client", str(port), str(CONNECTIONS), str(path))

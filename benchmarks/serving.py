@@ -11,8 +11,11 @@ from pathlib import Path
 
 
 @contextmanager
-def serve(url: str) -> Iterator[tuple[int, str, str]]:
-    """(port, an ingest key, a read key) of a server over the database at `url`."""
+def serve(url: str, *, files: int | None = None) -> Iterator[tuple[int, str, str]]:
+    """(port, an ingest key, a read key) of a server over the database at `url`.
+
+    files: how many it may have open, connections included; null: as many as we may.
+    """
     everafter = Path(sys.executable).parent / "everafter"
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "EVERAFTER_DATABASE_URL": url, "EVERAFTER_DATA": folder}
@@ -24,7 +27,9 @@ def serve(url: str) -> Iterator[tuple[int, str, str]]:
             return done.stdout.strip()
 
         ingest, read = key("ingest"), key("read")
-        process = subprocess.Popen([everafter, "serve", "--port", "0"], env=env, stderr=subprocess.PIPE, text=True)
+        limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
+        command = [*limit, everafter, "serve", "--port", "0"]
+        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
         assert process.stderr
         try:
             for line in process.stderr:
@@ -36,3 +41,4 @@ def serve(url: str) -> Iterator[tuple[int, str, str]]:
         finally:
             process.terminate()
             process.wait(30)
+            process.stderr.close()

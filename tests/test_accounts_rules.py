@@ -1,11 +1,8 @@
 """What is checked before anything is read: addresses, passwords, where a form came from, where it leads."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from everafter.accounts import passwords, rules
-from everafter.accounts.model import ACCOUNT_FAILURES, ADDRESS_FAILURES, Throttle
 from everafter.core.errors import InputError
 
 
@@ -82,21 +79,13 @@ def test_signing_in_leads_on() -> None:
 
 
 def test_buckets() -> None:
-    assert rules.failure_buckets(" Mia@Example.com", "203.0.113.7") == rules.failure_buckets("mia@example.com", "203.0.113.7")
-    account, address = rules.failure_buckets("mia@example.com", "203.0.113.7")
-    assert "mia" not in account and address == "address:203.0.113.7"
-    # whoever has a /64 has all of its addresses
-    assert rules.failure_buckets("a", "2001:db8::1")[1] == rules.failure_buckets("a", "2001:db8::ffff:1")[1]
-    assert rules.failure_buckets("a", "2001:db8::1")[1] != rules.failure_buckets("a", "2001:db8:0:1::1")[1]
-    assert rules.failure_buckets("a", "testclient")[1] == "address:unknown"
-
-
-def test_throttle_limits() -> None:
-    now = datetime.now(UTC)
-    at_limit = [Throttle("account:x", ACCOUNT_FAILURES, now), Throttle("address:y", ADDRESS_FAILURES, now)]
-    assert rules.is_throttled(at_limit) is None
-    over = [Throttle("account:x", ACCOUNT_FAILURES + 1, now), Throttle("address:y", ADDRESS_FAILURES + 1, now + timedelta(1))]
-    assert rules.is_throttled(over) == over[1]
+    names = [bucket.name for bucket in rules.strangers_buckets(" Mia@Example.com", "203.0.113.7")]
+    assert names == [bucket.name for bucket in rules.strangers_buckets("mia@example.com", "203.0.113.7")]
+    assert names[0] == "address:203.0.113.7" and len(set(names)) == 4
+    assert not any("mia" in name for name in names)
+    assert rules.browsers_bucket("mia@example.com", "a").name != rules.browsers_bucket("mia@example.com", "b").name
+    assert "token" not in rules.browsers_bucket("mia@example.com", "token").name
+    assert len(rules.browsers_bucket("\udc80", "\udcff").name) < 100
 
 
 def test_the_hash_is_argon2id_with_the_stated_cost() -> None:

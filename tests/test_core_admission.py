@@ -177,9 +177,11 @@ def test_a_rate_remembers_a_bounded_number_of_callers() -> None:
 # ── over HTTP ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def patient(settings: Settings) -> Iterator[Server]:
-    with serving(replace(settings, limits=Limits(body_seconds=1000, address_rate=0))) as server:
+@pytest.fixture(scope="module")
+def patient(module_settings: Settings) -> Iterator[Server]:
+    """One where no body takes too long and no address sends too much."""
+    limits = Limits(body_seconds=1000, address_rate=0)
+    with serving(replace(module_settings, limits=limits)) as server:
         yield server
 
 
@@ -299,10 +301,10 @@ def use_up(rate: RateLimit, who: str) -> None:
     assert rate.charge(who, time.monotonic(), cost=LONG) == 0
 
 
-def test_rates_are_by_key_and_by_address(patient: Server) -> None:
+def test_rates_are_by_key_and_by_address(patient: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [patient.key("ingest") for _ in range(2)]
     admission = patient.app.state.admission
-    admission._addresses = RateLimit(500)
+    monkeypatch.setattr(admission, "_addresses", RateLimit(500))
     use_up(admission._keys, hashlib.sha256(keys[0].encode()).hexdigest())
     for answer in (send(patient, keys[0]), send(patient, None, writeKey=keys[0])):
         assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")

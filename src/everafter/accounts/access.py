@@ -1,6 +1,7 @@
 """Who is asking: the session behind a page, and whether a form is really theirs."""
 
 import hmac
+from datetime import timedelta
 from typing import Any
 
 from litestar import Request
@@ -64,7 +65,7 @@ def cookie_name(settings: Settings, kind: str = "session") -> str:
     return f"{prefix}everafter-{kind}"
 
 
-def make_cookie(settings: Settings, kind: str, value: str) -> Cookie:
+def make_cookie(settings: Settings, kind: str, value: str, lasts: timedelta = ABSOLUTE_LIMIT) -> Cookie:
     """A cookie no script can read and no other site's form can send; an empty value removes it."""
     return Cookie(
         key=cookie_name(settings, kind),
@@ -73,5 +74,5 @@ def make_cookie(settings: Settings, kind: str, value: str) -> Cookie:
         httponly=True,
         samesite="lax",
         secure=settings.base_url.startswith("https://"),
-        max_age=int(ABSOLUTE_LIMIT.total_seconds()) if value else 0,
+        max_age=int(lasts.total_seconds()) if value else 0,
     )

@@ -10,9 +10,21 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 IDLE_LIMIT = timedelta(hours=12)
 ABSOLUTE_LIMIT = timedelta(days=7)
+BROWSER_LIMIT = timedelta(days=90)
+"""A browser stays known to an account for so long after signing in."""
+MOST_BROWSERS = 20
+"""Known browsers of one account; the one that signed in longest ago goes."""
+
 FAILURE_WINDOW = timedelta(minutes=15)
 ACCOUNT_FAILURES = 10
+"""Of one account from one address, or from one known browser."""
 ADDRESS_FAILURES = 30
+"""From one address, over all accounts, in browsers not known to them."""
+STRANGER_FAILURES = 50
+"""Of one account in browsers not known to it, from all addresses; then they share a slow pace."""
+STRANGER_PACE = timedelta(seconds=30)
+MOST_BUCKETS = 100_000
+"""Counters that are kept; those that end first go."""
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
@@ -51,9 +63,23 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttle:
-    """How many sign-ins failed in the present window, and when it ends."""
+class Bucket:
+    """A counter of tries: up to `most` of them in a window."""
 
-    bucket: str
-    failures: int
-    until: datetime
+    name: str
+    most: int
+    window: timedelta = FAILURE_WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try to sign in that was counted.
+
+    buckets: where, by name.
+    wait_until: it is one too many, and when the window ends; null: the password may be looked at.
+    is_known: it came from a browser that this account has signed in with.
+    """
+
+    buckets: tuple[str, ...]
+    wait_until: datetime | None
+    is_known: bool

@@ -11,14 +11,16 @@ from litestar.di import NamedDependency
 
 from everafter.accounts import queries, rules
 from everafter.accounts.access import check_form, cookie_name, make_cookie
-from everafter.accounts.model import Viewer
+from everafter.accounts.model import BROWSER_LIMIT, Viewer
 from everafter.accounts.passwords import verify_password
+from everafter.core.admission import address_of
 from everafter.core.bodies import read_form
 from everafter.core.db import Connection, Pool
 from everafter.core.pages import page, see_other
 
 AnyRequest = Request[Any, Any, State]
 
+_SWEEP_EVERY = 50  # tries, one with another
 _WRONG = "That address and password do not go together."
 
 
@@ -38,24 +40,29 @@ async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
     wanted = rules.local_path(str(form.get("next", "")))
     if not _is_own_form(request, str(form.get("csrf", ""))):
         return _form(request, wanted, email, "The form had grown old. Please try once more.", status=403)
-    buckets = rules.failure_buckets(email, request.client.host if request.client else "")
+    browser = request.cookies.get(cookie_name(state.settings, "browser"))
+    name = email.strip().lower()
+    if secrets.randbelow(_SWEEP_EVERY) == 0:
+        async with pool.connection() as conn:
+            await queries.sweep_buckets(conn)
     async with pool.connection() as conn:
-        throttled = rules.is_throttled(await queries.count_attempts(conn, buckets))
-        credentials = None if throttled else await queries.find_credentials(conn, email.strip().lower())
-    if throttled:
-        seconds = max(1, int((throttled.until - datetime.now(UTC)).total_seconds()))
-        message = f"Too many tries. Please wait {-(-seconds // 60)} min and try again."
-        return _form(request, wanted, email, message, status=429, headers={"Retry-After": str(seconds)})
-    fits = await verify_password(password, credentials.password_hash if credentials else None)
+        made = await queries.count_try(conn, name, address_of(request), browser)
+        credentials = None if made.wait_until else await queries.find_credentials(conn, name)
+    if made.wait_until:
+        return _too_many(request, wanted, email, made.wait_until)
+    password_hash = credentials.password_hash if credentials else None
+    fits = await verify_password(password, password_hash, is_known=made.is_known)
     if credentials is None or not fits:
         return _form(request, wanted, email, _WRONG, status=401)
     async with pool.connection() as conn:
-        await queries.forgive_attempts(conn, buckets)
+        await queries.forgive_try(conn, made)
         if old := request.cookies.get(cookie_name(state.settings)):
             await queries.delete_session(conn, old)
         token = await queries.insert_session(conn, credentials.user_id)
+        browser = await queries.know_browser(conn, credentials.user_id, browser)
     answer = see_other(wanted)
     answer.cookies.append(make_cookie(state.settings, "session", token))
+    answer.cookies.append(make_cookie(state.settings, "browser", browser, BROWSER_LIMIT))
     answer.cookies.append(make_cookie(state.settings, "form", ""))
     return answer
 
@@ -97,6 +104,13 @@ def _form(
     if not kept:
         answer.cookies.append(make_cookie(settings, "form", nonce))
     return answer
+
+
+def _too_many(request: AnyRequest, wanted: str, email: str, until: datetime) -> Response[Any]:
+    seconds = max(1, int((until - datetime.now(UTC)).total_seconds()))
+    message = f"Too many tries. Please wait {-(-seconds // 60)} min and try again."
+    headers = {"Retry-After": str(seconds)}
+    return _form(request, wanted, email, message, status=429, headers=headers)
 
 
 def _is_own_form(request: AnyRequest, token: str) -> bool:

@@ -1,13 +1,28 @@
-"""Users, sessions, and the count of failed sign-ins."""
+"""Users, sessions, known browsers, and the count of failed sign-ins."""
 
 import hashlib
 import secrets
 import uuid
+from datetime import datetime
 
 from psycopg.rows import class_row
 
-from everafter.accounts.model import ABSOLUTE_LIMIT, FAILURE_WINDOW, IDLE_LIMIT, Credentials, Role, Throttle, User, Viewer
+from everafter.accounts import rules
+from everafter.accounts.model import (
+    ABSOLUTE_LIMIT,
+    BROWSER_LIMIT,
+    IDLE_LIMIT,
+    MOST_BROWSERS,
+    MOST_BUCKETS,
+    Bucket,
+    Credentials,
+    Role,
+    Try,
+    User,
+    Viewer,
+)
 from everafter.core.db import Connection
+from everafter.core.locks import Lock
 
 
 async def upsert_user(conn: Connection, email: str, name: str, role: Role, password_hash: str | None) -> uuid.UUID:
@@ -104,8 +119,9 @@ async def delete_session(conn: Connection, token: str) -> None:
 
 
 async def end_sessions(conn: Connection, user_id: uuid.UUID) -> None:
-    """End all sessions of a user."""
+    """End all sessions of a user; no browser is known to the account any more."""
     await conn.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
+    await conn.execute("DELETE FROM known_browsers WHERE user_id = %s", [user_id])
 
 
 def token_hash(token: str) -> bytes:
@@ -113,26 +129,135 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-# ── failed sign-ins ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── known browsers ────────────────────────────────────────────────────────────────────────────────
 
 
-async def count_attempts(conn: Connection, buckets: list[str]) -> list[Throttle]:
-    """Count one try in each bucket, before the password is looked at, so that parallel tries cannot all slip under a limit."""
-    await conn.execute("DELETE FROM sign_in_failures WHERE until < now()")
-    async with conn.cursor(row_factory=class_row(Throttle)) as cursor:
-        await cursor.execute(
-            "INSERT INTO sign_in_failures (bucket, failures, until)"
-            " SELECT unnest(%s::text[]), 1, now() + %s"
-            " ON CONFLICT (bucket) DO UPDATE SET failures = sign_in_failures.failures + 1"
-            " RETURNING bucket, failures, until",
-            [buckets, FAILURE_WINDOW],
+async def is_known(conn: Connection, email: str, browser: str) -> bool:
+    """Whether the account has signed in with the browser that holds this token, and lately."""
+    cursor = await conn.execute(
+        """
+        SELECT EXISTS (
+          SELECT FROM known_browsers b
+          JOIN users u ON u.id = b.user_id
+          WHERE b.token_hash = %s
+            AND u.email = %s
+            AND b.expires_at > now()
         )
-        return await cursor.fetchall()
-
-
-async def forgive_attempts(conn: Connection, buckets: list[str]) -> None:
-    """After a sign-in that worked: forget the account's failures, and take this try off the address."""
-    await conn.execute(
-        "DELETE FROM sign_in_failures WHERE bucket = ANY(%s) AND (bucket LIKE 'account:%%' OR failures <= 1)", [buckets]
+        """,
+        [token_hash(browser), email],
     )
-    await conn.execute("UPDATE sign_in_failures SET failures = failures - 1 WHERE bucket = ANY(%s)", [buckets])
+    row = await cursor.fetchone()
+    return row is not None and row[0]
+
+
+async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None) -> str:
+    """Make a browser known to a user; the token it keeps from now on.
+
+    Args:
+        former: the token it came with, which ends; other accounts of the browser go on with the new.
+    """
+    token = secrets.token_urlsafe(32)
+    await conn.execute("DELETE FROM known_browsers WHERE expires_at < now()")
+    if former:
+        await conn.execute(
+            "UPDATE known_browsers SET token_hash = %s WHERE token_hash = %s",
+            [token_hash(token), token_hash(former)],
+        )
+    await conn.execute(
+        """
+        INSERT INTO known_browsers (token_hash, user_id, expires_at)
+        VALUES (%s, %s, now() + %s)
+        ON CONFLICT (token_hash, user_id) DO UPDATE
+        SET created_at = now(), expires_at = excluded.expires_at
+        """,
+        [token_hash(token), user_id, BROWSER_LIMIT],
+    )
+    await conn.execute(
+        """
+        DELETE FROM known_browsers
+        WHERE user_id = %(user)s
+          AND token_hash NOT IN (
+            SELECT token_hash FROM known_browsers
+            WHERE user_id = %(user)s
+            ORDER BY created_at DESC, token_hash
+            LIMIT %(most)s
+          )
+        """,
+        {"user": user_id, "most": MOST_BROWSERS},
+    )
+    return token
+
+
+# ── failed sign-ins ───────────────────────────────────────────────────────────────────────────────
+
+
+async def count_try(conn: Connection, email: str, network: str, browser: str | None) -> Try:
+    """Count a try to sign in, before the password is looked at: parallel ones cannot all slip by.
+
+    Args:
+        email: trimmed and in lower case.
+        network: as `core.limits.network_of` gives it.
+        browser: the token that the browser came with, if any.
+    """
+    if browser and await is_known(conn, email, browser):
+        bucket = rules.browsers_bucket(email, browser)
+        return Try((bucket.name,), await _count(conn, bucket), is_known=True)
+    address, pair, account, pace = rules.strangers_buckets(email, network)
+    names = (address.name, pair.name, account.name)
+    for bucket in (address, pair):
+        if wait_until := await _count(conn, bucket):
+            return Try(names, wait_until, is_known=False)
+    crowded = await _count(conn, account)
+    return Try(names, await _count(conn, pace) if crowded else None, is_known=False)
+
+
+async def _count(conn: Connection, bucket: Bucket) -> datetime | None:
+    """Count one; the end of the window when it is one too many."""
+    cursor = await conn.execute(
+        """
+        INSERT INTO sign_in_failures AS f (bucket, failures, until)
+        VALUES (%(name)s, 1, now() + %(window)s)
+        ON CONFLICT (bucket) DO UPDATE
+        SET failures = CASE WHEN f.until < now() THEN 1 ELSE f.failures + 1 END,
+            until = CASE WHEN f.until < now() THEN excluded.until ELSE f.until END
+        RETURNING failures, until
+        """,
+        {"name": bucket.name, "window": bucket.window},
+    )
+    failures, until = await cursor.fetchone() or (0, None)
+    return until if failures > bucket.most else None
+
+
+async def sweep_buckets(conn: Connection, most: int = MOST_BUCKETS) -> None:
+    """Delete counters whose window is over, and those that end first when there are more than `most`.
+
+    Only one transaction at a time does so, and none deletes what another may be counting in: rows
+    whose window ended just now are begun again by `_count`.
+    """
+    cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_SIGN_INS])
+    if await cursor.fetchone() != (True,):
+        return
+    await conn.execute("DELETE FROM sign_in_failures WHERE until < now() - interval '1 minute'")
+    await conn.execute(
+        """
+        DELETE FROM sign_in_failures
+        WHERE until <= (SELECT until FROM sign_in_failures ORDER BY until DESC OFFSET %s LIMIT 1)
+        """,
+        [most],
+    )
+
+
+async def forgive_try(conn: Connection, made: Try) -> None:
+    """After a sign-in that worked: forget the failures here, and take this try off the others."""
+    await conn.execute(
+        """
+        DELETE FROM sign_in_failures
+        WHERE bucket = ANY(%s)
+          AND (bucket LIKE 'pair:%%' OR bucket LIKE 'browser:%%' OR failures <= 1)
+        """,
+        [list(made.buckets)],
+    )
+    await conn.execute(
+        "UPDATE sign_in_failures SET failures = failures - 1 WHERE bucket = ANY(%s)",
+        [sorted(made.buckets, reverse=True)],
+    )

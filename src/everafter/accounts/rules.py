@@ -2,12 +2,21 @@
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from everafter.accounts.model import ACCOUNT_FAILURES, ADDRESS_FAILURES, MAX_PASSWORD, MIN_PASSWORD, ROLES, Role, Throttle
+from everafter.accounts.model import (
+    ACCOUNT_FAILURES,
+    ADDRESS_FAILURES,
+    MAX_PASSWORD,
+    MIN_PASSWORD,
+    ROLES,
+    STRANGER_FAILURES,
+    STRANGER_PACE,
+    Bucket,
+    Role,
+)
 from everafter.core.email_address import EmailError, read_email
 from everafter.core.errors import InputError
 
@@ -52,29 +61,32 @@ def check_password(password: str, email: str) -> None:
         raise InputError("this password is too easy to guess")
 
 
-def failure_buckets(email: str, address: str) -> list[str]:
-    """The two counters a failed sign-in adds to, in a fixed order so that two sign-ins never wait for each other.
+def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket, Bucket]:
+    """The counters of a try in a browser not known to the account, in the order they are asked.
 
-    The account is what was typed, whether there is such a user or not: a stranger learns nothing from being throttled.
-    An IPv6 client owns its whole /64, so that is what is counted.
+    The account is what was typed, whether there is such a user or not: a stranger learns nothing
+    from being throttled. The last one is the pace of an account that is guessed from everywhere.
+
+    Args:
+        network: as `core.limits.network_of` gives it, an IPv6 client's whole /64.
     """
-    account = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
-    try:
-        ip = ipaddress.ip_address(address)
-        network = str(ipaddress.ip_network((ip, 64), strict=False)) if ip.version == 6 else str(ip)
-    except ValueError:
-        network = "unknown"
-    return [f"account:{account}", f"address:{network}"]
+    account = _hash_of(email.strip().lower())
+    return (
+        Bucket(f"address:{network}", ADDRESS_FAILURES),
+        Bucket(f"pair:{account}:{network}", ACCOUNT_FAILURES),
+        Bucket(f"account:{account}", STRANGER_FAILURES),
+        Bucket(f"pace:{account}", 1, STRANGER_PACE),
+    )
 
 
-def is_throttled(throttles: list[Throttle]) -> Throttle | None:
-    """The counter that is over its limit and ends last, or null."""
-    over = [
-        throttle
-        for throttle in throttles
-        if throttle.failures > (ACCOUNT_FAILURES if throttle.bucket.startswith("account:") else ADDRESS_FAILURES)
-    ]
-    return max(over, key=lambda throttle: throttle.until, default=None)
+def browsers_bucket(email: str, browser: str) -> Bucket:
+    """The one counter of a try in a browser known to the account: strangers add nothing to it."""
+    account = _hash_of(email.strip().lower())
+    return Bucket(f"browser:{account}:{_hash_of(browser)}", ACCOUNT_FAILURES)
+
+
+def _hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def came_from_here(headers: Mapping[str, str]) -> bool:
