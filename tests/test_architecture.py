@@ -23,6 +23,7 @@ WEB = {
     "everafter.core.http": "HEAD, Allow and CORS before the router",
     "everafter.core.idempotency": "a POST's kept answer",
     "everafter.core.openapi": "errors in the OpenAPI document",
+    "everafter.core.paths": "slashes inside the segments of a path",
     "everafter.core.probes": "livez, readyz, metrics",
     "everafter.core.web": "transaction, errors, keys of a request",
     "everafter.accounts.access": "the session behind a request",

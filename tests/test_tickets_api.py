@@ -148,10 +148,11 @@ def test_what_is_not_there(client: httpx.Client, supplier: str, server: Server) 
         ({"subject": " \x00 "}, 422, "subject"),
         ({"subject": "x" * 501}, 400, "subject"),
         ({"subject": "x", "ticket_id": ""}, 400, "ticket_id"),
-        ({"subject": "x", "ticket_id": "a/b"}, 422, "ticket_id"),
         ({"subject": "x", "ticket_id": "."}, 422, "path"),
         ({"subject": "x", "ticket_id": " .. "}, 422, "path"),
-        ({"subject": "x", "ticket_id": "a\x00"}, 422, "ticket_id"),
+        ({"subject": "x", "ticket_id": "a\x00"}, 400, "ticket_id"),
+        ({"subject": "x", "ticket_id": True}, 400, "ticket_id"),
+        ({"subject": "x", "ticket_id": 12.5}, 400, "ticket_id"),
         ({"subject": "x", "ticket_id": "a" * 201}, 400, "ticket_id"),
         ({"subject": "x", "priority": "p" * 61}, 400, "priority"),
         ({"subject": "x", "at": "2199-01-01T00:00:00Z"}, 422, "future"),
@@ -216,7 +217,7 @@ def test_a_list_page_by_page(client: httpx.Client, server: Server, supplier: str
     for bad in ("x", "AAAA", "é", "MjAyNi0xMS0yMlQwMDowMDowMCswMDowMCBhIGI"):
         assert client.get("/api/support/tickets", params={"cursor": bad}).status_code == 400
     assert client.get("/api/support/tickets", params={"state": "closed"}).status_code == 400
-    assert client.get("/api/support/tickets", params={"supplier_id": "nobody"}).status_code == 400
+    assert client.get("/api/support/tickets", params={"supplier_id": "no\nbody"}).status_code == 400
 
 
 def test_every_state_is_listed_as_it_is_judged(server: Server, client: httpx.Client, supplier: str) -> None:
@@ -331,6 +332,6 @@ def test_contacts_that_were_not_calls(client: httpx.Client, supplier: str) -> No
     assert [one["interaction_id"] for one in listed] == [said["interaction_id"]]
     for wrong, status in (
         ({"notes": ""}, 400), ({"notes": " \x01"}, 422), ({"notes": "x" * 10_001}, 400), ({"type": "Check In"}, 400), ({"type": ""}, 400),
-        ({"supplier_id": str(uuid.uuid4())}, 404), ({"supplier_id": "x"}, 400), ({"outcome": "o" * 501}, 400), ({"outcome": 5}, 400),
+        ({"supplier_id": str(uuid.uuid4())}, 404), ({"supplier_id": "x" * 201}, 400), ({"outcome": "o" * 501}, 400), ({"outcome": 5}, 400),
     ):  # fmt: skip
         assert client.post("/api/support/interactions", json={**body, **wrong}).status_code == status, wrong

@@ -154,7 +154,7 @@ def test_forms_that_cannot_be(server: Server, client: httpx.Client, supplier: uu
     call = add_call(server, supplier, -2)
     good = {"supplier_id": str(supplier), "ticket_id": "T", "action": "reply", "back": "/support"}
     for wrong, status in (
-        ({"action": "explode"}, 400), ({"action": ""}, 400), ({"supplier_id": "x"}, 400), ({"supplier_id": str(uuid.uuid4())}, 404), ({"ticket_id": ""}, 404),
+        ({"action": "explode"}, 400), ({"action": ""}, 400), ({"supplier_id": ""}, 400), ({"supplier_id": "x"}, 404), ({"supplier_id": str(uuid.uuid4())}, 404), ({"ticket_id": ""}, 404),
         ({"ticket_id": "U"}, 404), ({"ticket_id": "a\x00b"}, 404), ({"ticket_id": "x" * 5000}, 404), ({"csrf": "wrong"}, 403), ({"ticket_id": "x" * 40_000}, 413),
     ):  # fmt: skip
         answer = press(client, "/support", "/support/tickets", **{**good, **wrong})

@@ -22,13 +22,16 @@ from everafter.coach.tokens import KeyRing
 from everafter.core.admission import MOST_BODY, Admission, receive_body
 from everafter.core.db import Pool, make_pool
 from everafter.core.http import HttpRules, OpenDoor
+from everafter.core.openapi import IdSchemas
 from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
+from everafter.core.paths import GiveSlashesBack, keep_segments
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
 from everafter.core.shared import Shared
 from everafter.core.web import (
     EXCEPTION_HANDLERS,
+    ID_DECODERS,
     AnyRequest,
     KeyCache,
     provide_connection,
@@ -90,7 +93,7 @@ class Application(Litestar):
     def _front(self) -> ASGIApp:
         settings: Settings = self.state.settings
         doors = OpenDoor(super().__call__, is_entrance, CrossOrigin(settings.ingest_origins))
-        return HttpRules(self, doors)
+        return keep_segments(HttpRules(self, doors))
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -185,4 +188,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
         exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,
         openapi_config=_OPENAPI,
+        plugins=[IdSchemas()],
+        type_decoders=ID_DECODERS,
+        middleware=[GiveSlashesBack()],
     )

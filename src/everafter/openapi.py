@@ -130,7 +130,8 @@ def _describe_body(document: Document, operation: Document, handler: HTTPRouteHa
     kind = field.annotation if field else None
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
-    _, exact = msgspec.json.schema_components([kind])
+    # an id as a field is described by core.openapi; msgspec wants a word on it all the same
+    _, exact = msgspec.json.schema_components([kind], schema_hook=lambda _: {"type": "string"})
     described = _resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
     for name, schema in exact[kind.__name__]["properties"].items():
         if "items" in schema:

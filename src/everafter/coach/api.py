@@ -165,7 +165,7 @@ async def get_coach(
     said = judged.say(languages, lambda: _say(playbook, judged, languages, now))
     return CoachAnswer(
         locale=pick_language(languages),
-        supplier=CoachSupplier(found.supplier_id, found.name),
+        supplier=CoachSupplier(found.supplier_id, found.external_id, found.name),
         tip=tip,
         help=None if found.call_ahead else said.help,
         checklist=said.checklist,
@@ -335,7 +335,7 @@ async def get_slots(
         raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
-    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key))
+    return SlotsAnswer(contact.id, contact.external_id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key))
 
 
 @post(
@@ -391,7 +391,9 @@ async def post_token(
     key = read_bearer(request.headers["authorization"]) or ""
     token = mint_token(state.settings.secret, key, contact.id, now, minutes=data.minutes, locale=data.locale)
     expires_at = now.replace(microsecond=0) + timedelta(minutes=data.minutes)
-    return Response(TokenAnswer(token, contact.id, expires_at), status_code=201, headers={"Cache-Control": "no-store"})
+    return Response(
+        TokenAnswer(token, contact.id, contact.external_id, expires_at), status_code=201, headers={"Cache-Control": "no-store"}
+    )
 
 
 handlers = [

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from everafter.core.ids import SupplierId
 from everafter.interventions.model import TIP_PREFIX as TIP_PREFIX  # one door for what concerns tips
 from everafter.onboarding.model import Checklist
 
@@ -56,6 +57,7 @@ class CoachState(Struct, frozen=True):
     last_tip_at: datetime | None
     call_ahead: bool
     uncelebrated: str | None
+    external_id: str | None
 
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
@@ -65,6 +67,7 @@ class CoachSupplier(Struct, frozen=True):
     """Whom the token names."""
 
     id: UUID
+    external_id: str | None
     name: str
 
 
@@ -164,7 +167,7 @@ class CoachCallRequest(Struct, frozen=True):
 class TokenRequest(Struct, frozen=True):
     """A token to make. `locale` goes into it."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     locale: Annotated[str, Meta(max_length=35)] | None = None
     minutes: Annotated[int, Meta(ge=1, le=15, description="How long it is good.")] = 15
 
@@ -174,4 +177,5 @@ class TokenAnswer(Struct, frozen=True):
 
     token: str
     supplier_id: UUID
+    external_id: str | None
     expires_at: datetime

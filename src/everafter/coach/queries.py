@@ -11,6 +11,7 @@ import polars as pl
 from everafter.coach.model import Answer, Celebrated, CoachState, ShownTip
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import NotFoundError
+from everafter.core.ids import name_of
 from everafter.core.locks import Lock
 from everafter.interventions.model import LEDGER_SCHEMA
 
@@ -25,7 +26,7 @@ async def get_state(conn: Connection, supplier_id: UUID, milestones: Celebrated,
     """
     found = await list_states(conn, [supplier_id], milestones, since)
     if not found:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
     return found[0]
 
 
@@ -53,7 +54,7 @@ async def list_states(conn: Connection, supplier_ids: list[UUID], milestones: Ce
         " ON kind.name = m.milestone_type"
         " WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL AND m.fresh"
         " AND m.achieved_at > now() - make_interval(days => kind.days)"
-        " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1)"
+        " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1), s.external_id"
         " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id WHERE s.id = ANY (%(ids)s::uuid[])",
         {
             "ids": supplier_ids,
@@ -64,7 +65,7 @@ async def list_states(conn: Connection, supplier_ids: list[UUID], milestones: Ce
         },
     )
     return [
-        CoachState(row[0], row[1], row[2], row[3], row[4], _read_shown(row[5]), row[6], row[7], row[8])
+        CoachState(row[0], row[1], row[2], row[3], row[4], _read_shown(row[5]), row[6], row[7], row[8], row[9])
         for row in await cursor.fetchall()
     ]
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +16,7 @@ from everafter.coach.errors import (
     TokenLifetimeError,
     TokenTypeError,
 )
+from everafter.core.ids import SupplierId, read_supplier_id
 
 ALGORITHM, TYPE, AUDIENCE = "HS256", "coach+jwt", "everafter-coach"
 MOST_MINUTES = 15
@@ -32,7 +32,7 @@ Moment = Annotated[float, Meta(ge=0)]
 class Claims(Struct, frozen=True):
     """What a verified token says. locale: of its reader, null when not said."""
 
-    sub: UUID
+    sub: SupplierId
     aud: str | list[str]
     iat: Moment
     exp: Moment
@@ -69,9 +69,11 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
         TokenExpiredError: `exp` has passed.
     """
     try:
-        claims = msgspec.json.decode(payload, type=Claims)
+        claims = msgspec.json.decode(payload, type=Claims, dec_hook=lambda _, value: read_supplier_id(value))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TokenClaimsError(f"the claims cannot be used: {error}. Needed: sub (a UUID), aud, iat and exp (numbers)") from None
+        raise TokenClaimsError(
+            f"the claims cannot be used: {error}. Needed: sub (the supplier's id), aud, iat and exp (numbers)"
+        ) from None
     if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
         raise TokenAudienceError(f'aud must be "{AUDIENCE}"')
     seconds = claims.exp - claims.iat

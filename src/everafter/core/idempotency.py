@@ -11,6 +11,7 @@ from litestar.params import HeaderParameter
 
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
+from everafter.core.ids import find_supplier_id
 from everafter.core.web import AnyRequest
 
 T = TypeVar("T")
@@ -104,7 +105,15 @@ def _response(status: int, body: bytes, *, replayed: bool) -> Response[Any]:
 
 def _scope(request: AnyRequest, caller: str | None) -> str:
     caller = hashlib.sha256((caller or request.headers.get("authorization", "")).encode()).hexdigest()[:32]
-    return f"{request.method} {request.url.path} {caller}"
+    return f"{request.method} {_path(request)} {caller}"
+
+
+def _path(request: AnyRequest) -> str:
+    """The path with the supplier's UUID, whichever way the caller named it."""
+    parameters: dict[str, Any] = request.scope["path_params"]
+    if (supplier_id := find_supplier_id(parameters.get("supplier_id"))) is None:
+        return request.url.path
+    return request.scope["path_template"].replace("{supplier_id}", str(supplier_id))
 
 
 async def _body_hash(request: AnyRequest) -> bytes:

@@ -28,14 +28,32 @@ _CANONICAL = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _REPLACEMENT = "\ufffd"
 
 
-class NotASupplierIdError(InputError):
-    """What should name a supplier is no id."""
+class NotASupplierIdError(InputError, ValueError):
+    """What should name a supplier is no id. A ValueError too, so that msgspec says in which field it stood."""
 
     code = "not_a_supplier_id"
 
 
+class NotAnIdError(InputError, ValueError):
+    """What should name a client, a form or a ticket is no id."""
+
+    code = "not_an_id"
+
+
 class SupplierId(UUID):
-    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`."""
+    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`. named: as the caller wrote it."""
+
+    named: str
+
+    def __init__(self, text: str, named: str | None = None) -> None:
+        super().__init__(text)
+        object.__setattr__(self, "named", named or text)  # a UUID lets nothing be set
+
+
+class TextId(str):
+    """The type of every parameter that names a client, a form or a ticket: reading one applies `read_id`."""
+
+    __slots__ = ()
 
 
 def read_id(value: object) -> str | None:
@@ -84,7 +102,24 @@ def find_supplier_id(value: object) -> SupplierId | None:
     """`read_supplier_id`, with null for what is no id."""
     text = read_id(value)
     found = _resolve(text) if text else None
-    return SupplierId(found[0]) if found else None
+    return SupplierId(found[0], text) if found else None
+
+
+def read_text_id(value: object) -> TextId:
+    """`read_id` for a parameter.
+
+    Raises:
+        NotAnIdError: it is no id.
+    """
+    text = read_id(value)
+    if text is None:
+        raise NotAnIdError(f"{_shown(value)}: {RULE}")
+    return TextId(text)
+
+
+def name_of(supplier_id: UUID | str) -> str:
+    """How the caller named a supplier, for a message to it; the UUID, where nobody did."""
+    return supplier_id.named if isinstance(supplier_id, SupplierId) else str(supplier_id)
 
 
 def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:

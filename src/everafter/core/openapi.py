@@ -1,9 +1,15 @@
-"""How the API's errors stand in its OpenAPI document."""
+"""How the API's errors and ids stand in its OpenAPI document."""
 
 from http import HTTPStatus
+from typing import Any
 
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
 from msgspec import Struct
+
+from everafter.core.ids import MOST_CHARACTERS, SupplierId, TextId
 
 
 class Problem(Struct, frozen=True):
@@ -15,6 +21,30 @@ class Problem(Struct, frozen=True):
     code: str
     message: str
     detail: str
+
+
+class IdSchemas(OpenAPISchemaPlugin):
+    """Parameters that are ids, as `core.ids` reads them: text, in a JSON body a whole number too."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        return value in (SupplierId, TextId)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        is_supplier = field_definition.annotation is SupplierId
+        return Schema(
+            type=[OpenAPIType.STRING, OpenAPIType.INTEGER],
+            min_length=1,
+            max_length=MOST_CHARACTERS,
+            pattern=_pattern(r"\u0000-\u001f\u007f-\u009f\ufffd" if is_supplier else r"\u0000-\u001f\u007f-\u009f"),
+            description="The platform's own id of the supplier, or its UUID." if is_supplier else None,
+            examples=["4711", "0b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"] if is_supplier else ["T-1042"],
+        )
+
+
+def _pattern(refused: str) -> str:
+    """At least one sign, none of the refused ones, and whitespace around it."""
+    return rf"^\s*[^\s{refused}]([^{refused}]*[^\s{refused}])?\s*$"
 
 
 def problems(**said: str) -> dict[int, ResponseSpec]:

@@ -21,6 +21,7 @@ from litestar.static_files import create_static_files_router
 from litestar.template.config import TemplateConfig
 
 from everafter import __version__
+from everafter.core.paths import sent_path
 from everafter.core.words import FILTERS
 
 AnyRequest = Request[Any, Any, State]
@@ -135,7 +136,7 @@ def wants_page(request: AnyRequest) -> bool:
 def error_page(request: AnyRequest, status: int, detail: str) -> Response[Any]:
     """An error as a page; whoever is not signed in is asked to, and then comes back to the page they wanted."""
     if status == 401:
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        wanted = sent_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
         return see_other("/sign-in" if request.method != "GET" or wanted == "/" else sign_in_path(wanted))
     if detail == HTTPStatus(status).phrase:
         detail = _BARE_WORDS.get(status, detail)

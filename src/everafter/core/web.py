@@ -20,6 +20,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.types import TypeDecodersSequence
 from litestar.typing import FieldDefinition
 from psycopg_pool import PoolClosed, PoolTimeout
 
@@ -31,6 +32,8 @@ from everafter.core.errors import (
     OverloadedError,
     UnauthorizedError,
 )
+from everafter.core.ids import SupplierId, TextId, read_supplier_id, read_text_id
+from everafter.core.paths import sent_path
 
 AnyRequest = Request[Any, Any, State]
 log = logging.getLogger("everafter.web")
@@ -41,6 +44,13 @@ async def provide_connection(state: State) -> AsyncIterator[Connection]:
     pool: Pool = state.pool
     async with pool.connection() as conn:
         yield conn
+
+
+ID_DECODERS: TypeDecodersSequence = [
+    (lambda kind: kind is SupplierId, lambda _, value: read_supplier_id(value)),
+    (lambda kind: kind is TextId, lambda _, value: read_text_id(value)),
+]
+"""For the application: how parameters become ids, in paths, queries and bodies alike."""
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,11 +85,20 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     extra: dict[str, Any] = {}
     if isinstance(error, ValidationException) and error.extra:
         extra["errors"] = error.extra
+        if isinstance(cause := _cause(error), EverafterError):
+            found: list[Any] = [*error.extra]  # one for each field
+            return problem(error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra)
     phrase = HTTPStatus(error.status_code).phrase
     answer = problem(error.status_code, phrase.lower().replace(" ", "_").replace("-", "_"), error.detail or phrase, **extra)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
+
+
+def _cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def on_database_error(_: AnyRequest, error: Exception) -> Response[bytes]:
@@ -89,7 +108,7 @@ def on_database_error(_: AnyRequest, error: Exception) -> Response[bytes]:
 
 def on_unexpected_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A mistake of ours: the log gets all of it, the caller none of the inside."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", request.method, sent_path(request.scope), exc_info=error)
     return problem(500, "internal", "something went wrong here; it has been logged")
 
 

@@ -6,7 +6,6 @@ import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 import psycopg
@@ -19,6 +18,7 @@ from litestar.params import FromQuery, QueryParameter
 from everafter.core.admission import READS_BODY, Admission
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import InputError, OverloadedError, UnauthorizedError
+from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
 from everafter.core.probes import Counters
 from everafter.core.web import (
@@ -330,7 +330,7 @@ _READ: dict[str, Any] = {"guards": [scope("read")], "tags": ["events"], "respons
 @get("/api/events", operation_id="listEvents", **_READ)
 async def get_events(
     conn: NamedDependency[Connection],
-    supplier_id: FromQuery[UUID],
+    supplier_id: FromQuery[SupplierId],
     event_type: Annotated[str | None, QueryParameter(name="type", max_length=200)] = None,
     cursor: Cursor = None,
     limit: Limit = 100,

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from litestar import get
 from litestar.datastructures import State
@@ -10,6 +9,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from everafter.churn.score import SIGNALS
+from everafter.core.ids import SupplierId
 from everafter.core.web import scope
 from everafter.health.live import LiveJudge
 from everafter.health.model import Component
@@ -31,6 +31,7 @@ class ScoreAnswer(Struct):
     """
 
     supplier_id: str
+    external_id: str | None
     score: int | None
     risk: str | None
     components: dict[str, Component]
@@ -43,16 +44,16 @@ class ScoreAnswer(Struct):
 
 
 @get(
-    "/api/health/score/{supplier_id:uuid}",
+    "/api/health/score/{supplier_id:str}",
     guards=[scope("read")],
     tags=["health"],
     operation_id="getHealthScore",
     summary="Health score",
 )
-async def get_health_score(supplier_id: FromPath[UUID], state: State) -> ScoreAnswer:
+async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> ScoreAnswer:
     """The supplier's health as of now, by the same rules as the daily run: score, band, contributions, churn index."""
     live: LiveJudge = state.live
-    return answer(await live.judge(str(supplier_id)))
+    return answer(await live.judge(supplier_id))
 
 
 def answer(row: dict[str, Any]) -> ScoreAnswer:
@@ -60,6 +61,7 @@ def answer(row: dict[str, Any]) -> ScoreAnswer:
     score = row["health_score"]
     return ScoreAnswer(
         supplier_id=row["supplier_id"],
+        external_id=row["external_id"],
         score=None if score is None else int(score),
         risk=row["risk_level"],
         components=read_components(row, row["days_since_login"]),

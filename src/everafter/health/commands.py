@@ -74,7 +74,7 @@ async def _explain(settings: Settings, words: str, start: date | None, end: date
     reader = FrameReader(url)
     try:
         async with connection(url) as conn:
-            supplier_id, name = await queries.find_supplier(conn, words)
+            supplier_id, external_id, name = await queries.find_supplier(conn, words)
             now = await stand_at(conn, reader, playbook, supplier_id, end)
             then = await stand_at(conn, reader, playbook, supplier_id, start) if start else None
             since = start or now.as_of.date() - timedelta(days=30)
@@ -83,6 +83,7 @@ async def _explain(settings: Settings, words: str, start: date | None, end: date
         reader.close()
     return {
         "supplier_id": supplier_id,
+        "external_id": external_id,
         "name": name,
         "standing": asdict(now),
         "since": asdict(then) if then else None,
@@ -95,7 +96,8 @@ def _print(told: dict[str, Any]) -> None:
     console = Console()
     now = Standing(**told["standing"])
     then = Standing(**told["since"]) if told["since"] else None
-    console.print(f"[bold]{escape(told['name'] or told['supplier_id'])}[/bold]  [dim]{told['supplier_id']}[/dim]")
+    shown = told["external_id"] or told["supplier_id"]
+    console.print(f"[bold]{escape(told['name'] or shown)}[/bold]  [dim]{escape(shown)}[/dim]")
     console.print(_headline(now))
     if now.recorded_differs is not None:
         console.print(

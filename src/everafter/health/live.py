@@ -6,15 +6,18 @@ of a hundred, so under load the work per request falls instead of queueing (docs
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 from litestar.datastructures import State
 
 from everafter.core.db import FrameReader
 from everafter.core.errors import DatabaseUnavailableError, NotFoundError
+from everafter.core.ids import name_of
 from everafter.daily.rules import judge
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
@@ -38,12 +41,13 @@ class LiveJudge:
         self._working: asyncio.Task[None] | None = None
         self._answered, self._enough = 0, asyncio.Event()
 
-    async def judge(self, supplier_id: str) -> dict[str, Any]:
+    async def judge(self, supplier: UUID | str) -> dict[str, Any]:
         """All signals, points and contributions of one supplier, as of now.
 
         Raises:
             NotFoundError: no such supplier, or it has cancelled.
         """
+        supplier_id = str(supplier)
         future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(supplier_id, []).append(future)
         if self._count() >= self._answered:
@@ -52,7 +56,7 @@ class LiveJudge:
             self._working = asyncio.create_task(self._work())
         row = await future
         if row is None:
-            raise NotFoundError(f"supplier {supplier_id} is not known, or has cancelled")
+            raise NotFoundError(f"supplier {name_of(supplier)} is not known, or has cancelled")
         return row
 
     async def _work(self) -> None:
@@ -121,7 +125,7 @@ class LiveJudge:
         await self._drop_reader()
 
 
-async def judge_live(state: State, supplier_ids: list[str]) -> pl.DataFrame:
+async def judge_live(state: State, supplier_ids: Sequence[UUID | str]) -> pl.DataFrame:
     """The judged rows of these suppliers, as of now: everything `daily.rules.judge` gives.
 
     Raises:

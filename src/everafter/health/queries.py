@@ -1,36 +1,52 @@
 """Recorded scores, and which supplier is meant."""
 
 from datetime import date, datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
 from psycopg.rows import dict_row
 
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError
+from everafter.core.ids import find_supplier_id
 
 
-async def find_supplier(conn: Connection, words: str) -> tuple[str, str]:
-    """The id and name of the one supplier that `words` names: an id, an e-mail address, or (part of) a name.
+class Found(NamedTuple):
+    """A supplier that was looked for. external_id: the platform's own id, null where it names it by its UUID."""
+
+    supplier_id: str
+    external_id: str | None
+    name: str
+
+
+async def find_supplier(conn: Connection, words: str) -> Found:
+    """The one supplier that `words` names: its id (the platform's own, or its UUID), an e-mail address, or (part of) a name.
+
+    An id goes before everything else: whatever suppliers call themselves, an id names one.
 
     Raises:
         NotFoundError: nobody is named so.
         InputError: several are; their names are listed.
     """
-    try:
-        cursor = await conn.execute("SELECT id::text, name FROM suppliers WHERE id = %s", [UUID(words)])
-    except ValueError:
+    found: list[Found] = []
+    if (supplier_id := find_supplier_id(words)) is not None:
+        cursor = await conn.execute("SELECT id::text, external_id, name FROM suppliers WHERE id = %s", [supplier_id])
+        found = [Found(*row) for row in await cursor.fetchall()]
+    if not found:
         cursor = await conn.execute(
-            "SELECT id::text, name FROM suppliers WHERE lower(email) = lower(%(words)s) OR name ILIKE '%%' || %(like)s || '%%'"
-            " ORDER BY lower(name) = lower(%(words)s) DESC, lower(email) = lower(%(words)s) DESC, name LIMIT 6",
+            """
+            SELECT id::text, external_id, name FROM suppliers
+            WHERE lower(email) = lower(%(words)s) OR name ILIKE '%%' || %(like)s || '%%'
+            ORDER BY lower(name) = lower(%(words)s) DESC, lower(email) = lower(%(words)s) DESC, name LIMIT 6
+            """,
             {"words": words, "like": words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")},
         )
-    found = await cursor.fetchall()
+        found = [Found(*row) for row in await cursor.fetchall()]
     if not found:
         raise NotFoundError(f"no supplier is named {words!r}: give an id, an e-mail address or part of a name")
-    exact = [row for row in found if row[1].lower() == words.lower()]
+    exact = [one for one in found if one.name.lower() == words.lower()]
     if len(found) > 1 and len(exact) != 1:
-        raise InputError(f"{words!r} names several suppliers: " + "; ".join(f"{name} ({key})" for key, name in found[:5]))
+        several = "; ".join(f"{one.name} ({one.external_id or one.supplier_id})" for one in found[:5])
+        raise InputError(f"{words!r} names several suppliers: {several}")
     return (exact or found)[0]
 
 

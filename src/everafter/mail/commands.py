@@ -28,6 +28,7 @@ from everafter.core.errors import (
     InputError,
     NotFoundError,
 )
+from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
 from everafter.mail import jobs, queries
 from everafter.mail.model import STATUS_MEANING, Key, Message, Tally
@@ -152,7 +153,7 @@ def list_command(
     """List messages, newest first."""
     if status is not None and status not in STATUS_MEANING:
         raise InputError(f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}")
-    supplier_id = _uuid(supplier, "--supplier") if supplier else None
+    supplier_id = read_supplier_id(supplier) if supplier else None
     lines, counts, paused, trouble = _in_transaction(lambda conn: _read_list(conn, status, supplier_id, limit))
     if as_json:
         _print_json(
@@ -213,7 +214,7 @@ def show_command(
         "Not after": f"{message.expires_at:%Y-%m-%d %H:%M} UTC",
         "Accepted": f"{message.accepted_at:%Y-%m-%d %H:%M:%S} UTC" if message.accepted_at else None,
         "Template": f"{message.template} ({message.topic})",
-        "Supplier": f"{message.supplier or '(gone)'} ({message.supplier_id})",
+        "Supplier": f"{message.supplier or '(gone)'} ({message.external_id or message.supplier_id})",
         "Message-ID": message_id(message.id, sender_of(settings.smtp_url, settings.base_url).addr_spec),
     }
     for name, value in facts.items():
@@ -345,13 +346,6 @@ def _in_transaction(do: Callable[[Connection], Awaitable[Any]]) -> Any:
             return await do(conn)
 
     return asyncio.run(run())
-
-
-def _uuid(text: str, where: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise InputError(f"{where} {text}: not an id") from error
 
 
 def _print_json(value: Any) -> None:

@@ -94,11 +94,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class OutboxLine:
-    """One line of a list of messages. supplier: the supplier's name, null when it is gone."""
+    """One line of a list of messages. supplier: the supplier's name, null when it is gone.
+    external_id: the platform's own id of it."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
     supplier: str | None
+    external_id: str | None
     template: str
     topic: Topic
     to_email: str
@@ -119,6 +121,7 @@ class Message:
     supplier_id: uuid.UUID
     id: uuid.UUID
     supplier: str | None
+    external_id: str | None
     intervention_id: uuid.UUID | None
     template: str
     topic: Topic

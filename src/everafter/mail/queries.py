@@ -386,7 +386,7 @@ async def list_outbox(
     async with conn.cursor(row_factory=class_row(OutboxLine)) as cursor:
         await cursor.execute(
             """
-            SELECT o.supplier_id, o.id, s.name AS supplier, o.template, o.topic, o.to_email, o.subject, o.status,
+            SELECT o.supplier_id, o.id, s.name AS supplier, s.external_id, o.template, o.topic, o.to_email, o.subject, o.status,
               o.status_reason, o.attempt, o.send_after, o.expires_at, o.created_at, o.accepted_at
             FROM outbox o LEFT JOIN suppliers s ON s.id = o.supplier_id
             WHERE (%(status)s::text IS NULL OR o.status = %(status)s)
@@ -411,7 +411,8 @@ async def get_message(conn: Connection, supplier_id: uuid.UUID, id: uuid.UUID) -
     async with conn.cursor(row_factory=class_row(Message)) as cursor:
         await cursor.execute(
             """
-            SELECT o.supplier_id, o.id, s.name AS supplier, o.intervention_id, o.template, o.topic, o.to_email, o.to_name,
+            SELECT o.supplier_id, o.id, s.name AS supplier, s.external_id, o.intervention_id, o.template, o.topic,
+              o.to_email, o.to_name,
               o.facts, o.subject, o.body_text, o.body_html, o.status, o.status_reason, o.attempt, o.owner, o.lease_until,
               o.send_after, o.expires_at, o.created_at, o.accepted_at, o.smtp_reply
             FROM outbox o LEFT JOIN suppliers s ON s.id = o.supplier_id

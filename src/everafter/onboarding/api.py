@@ -13,6 +13,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
 from everafter.onboarding.model import (
@@ -26,6 +27,7 @@ from everafter.onboarding.model import (
 from everafter.onboarding.queries import keep_action, list_milestones, list_progress, record_milestone, record_reached
 from everafter.onboarding.rules import answer_of, check_done_at, check_milestone, with_action
 from everafter.playbook.model import Playbook
+from everafter.suppliers.queries import get_external_id
 
 TAGS = ["Success"]
 LanguageTag = Annotated[str, QueryParameter(max_length=35, description="BCP 47, such as `de`; default: the playbook's own.")]
@@ -58,28 +60,30 @@ async def post_milestone(
 
     async def effect() -> tuple[int, MilestoneAnswer]:
         new, at, celebrated = await record_milestone(conn, data.supplier_id, data.milestone_type, achieved_at)
-        answer = _answer(state.playbook, data.supplier_id, data.milestone_type, at, celebrated)
+        external_id = await get_external_id(conn, data.supplier_id)
+        answer = _answer(state.playbook, data.supplier_id, external_id, data.milestone_type, at, celebrated)
         return 201 if new else 200, answer
 
     return await answer_once(request, conn, idempotency_key, effect)
 
 
 @get(
-    "/api/success/milestones/{supplier_id:uuid}",
+    "/api/success/milestones/{supplier_id:str}",
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listMilestones",
     summary="A supplier's achievements",
     responses=problems(not_found="there is no such supplier"),
 )
-async def get_milestones(conn: NamedDependency[Connection], state: State, supplier_id: FromPath[UUID]) -> MilestonesAnswer:
+async def get_milestones(conn: NamedDependency[Connection], state: State, supplier_id: FromPath[SupplierId]) -> MilestonesAnswer:
     """The first one first."""
     found = await list_milestones(conn, supplier_id)
-    return MilestonesAnswer([_answer(state.playbook, supplier_id, *milestone) for milestone in found])
+    external_id = await get_external_id(conn, supplier_id)
+    return MilestonesAnswer([_answer(state.playbook, supplier_id, external_id, *milestone) for milestone in found])
 
 
 @get(
-    "/api/success/onboarding/{supplier_id:uuid}",
+    "/api/success/onboarding/{supplier_id:str}",
     guards=[scope("read")],
     tags=TAGS,
     operation_id="getOnboarding",
@@ -89,16 +93,16 @@ async def get_milestones(conn: NamedDependency[Connection], state: State, suppli
 async def get_onboarding(
     conn: NamedDependency[Connection],
     state: State,
-    supplier_id: FromPath[UUID],
+    supplier_id: FromPath[SupplierId],
     language: LanguageTag = "en",
 ) -> OnboardingAnswer:
     """Its steps with their days and actions, as of now. Titles and hints are in `language` where the playbook has it."""
-    row = await state.live.judge(str(supplier_id))
+    row = await state.live.judge(supplier_id)
     return answer_of(row, state.playbook, await list_progress(conn, supplier_id), language)
 
 
 @post(
-    "/api/success/onboarding/{supplier_id:uuid}/actions",
+    "/api/success/onboarding/{supplier_id:str}/actions",
     guards=[scope("write")],
     tags=TAGS,
     operation_id="reportOnboardingAction",
@@ -117,7 +121,7 @@ async def post_action(
     request: AnyRequest,
     conn: NamedDependency[Connection],
     state: State,
-    supplier_id: FromPath[UUID],
+    supplier_id: FromPath[SupplierId],
     data: JSONBody[ActionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[ActionAnswer]:
@@ -128,18 +132,26 @@ async def post_action(
     done_at = check_done_at(data.done_at, now)
 
     async def effect() -> tuple[int, ActionAnswer]:
-        judged = with_action(await state.live.judge(str(supplier_id)), playbook, data.action, now)
+        judged = with_action(await state.live.judge(supplier_id), playbook, data.action, now)
         new, at = await keep_action(conn, supplier_id, data.action, done_at)
         reached = [milestone for _, milestone in await record_reached(conn, judged, playbook, now)]
-        standing = judged["onboarding_state"].item()
-        return 201 if new else 200, ActionAnswer(supplier_id, data.action, at, standing, reached)
+        external_id, standing = await get_external_id(conn, supplier_id), judged["onboarding_state"].item()
+        return 201 if new else 200, ActionAnswer(supplier_id, external_id, data.action, at, standing, reached)
 
     return await answer_once(request, conn, idempotency_key, effect)
 
 
-def _answer(playbook: Playbook, supplier_id: UUID, milestone_type: str, achieved_at: datetime, celebrated: bool) -> MilestoneAnswer:
+def _answer(
+    playbook: Playbook,
+    supplier_id: UUID,
+    external_id: str | None,
+    milestone_type: str,
+    achieved_at: datetime,
+    celebrated: bool,
+) -> MilestoneAnswer:
     known = playbook.milestones.get(milestone_type)
-    return MilestoneAnswer(supplier_id, milestone_type, known.title if known else None, achieved_at, celebrated)
+    title = known.title if known else None
+    return MilestoneAnswer(supplier_id, external_id, milestone_type, title, achieved_at, celebrated)
 
 
 handlers = [post_milestone, get_milestones, get_onboarding, post_action]

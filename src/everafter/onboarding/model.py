@@ -8,6 +8,8 @@ from uuid import UUID
 import polars as pl
 from msgspec import Meta, Struct
 
+from everafter.core.ids import SupplierId
+
 TIME = pl.Datetime("us", "UTC")
 
 ACTION_TIMES = {
@@ -142,7 +144,7 @@ class Celebration(Struct, frozen=True):
 class MilestoneRequest(Struct, frozen=True):
     """An achievement to record."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     milestone_type: MilestoneType
     achieved_at: Annotated[
         datetime | None, Meta(description="When; without an offset in UTC. Default: now. Not in the future.")
@@ -153,6 +155,7 @@ class MilestoneAnswer(Struct, frozen=True):
     """An achievement. `title` is the playbook's, null for a name of your own."""
 
     supplier_id: UUID
+    external_id: str | None
     milestone_type: str
     title: str | None
     achieved_at: datetime
@@ -206,6 +209,7 @@ class OnboardingAnswer(Struct, frozen=True):
     oldest step that is due and not done; `days_behind`: since its day."""
 
     supplier_id: UUID
+    external_id: str | None
     state: PathState | None
     started_at: datetime | None
     activated_at: datetime | None
@@ -231,6 +235,7 @@ class ActionAnswer(Struct, frozen=True):
     """The action as it is kept, the state after it, and the milestones that were reached with it."""
 
     supplier_id: UUID
+    external_id: str | None
     action: str
     done_at: datetime
     state: PathState | None

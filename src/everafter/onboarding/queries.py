@@ -10,6 +10,7 @@ from psycopg.errors import ForeignKeyViolation
 
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
+from everafter.core.ids import name_of
 from everafter.onboarding.celebration_rules import mailed_milestones
 from everafter.onboarding.model import MILESTONE_TIMES, MILESTONES_SCHEMA, PROGRESS_SCHEMA, Celebration, Watch
 from everafter.onboarding.path_rules import path_of
@@ -35,7 +36,7 @@ async def record_milestone(
             [supplier_id, milestone_type, achieved_at],
         )
     except ForeignKeyViolation:
-        raise NotFoundError(f"there is no supplier {supplier_id}") from None
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}") from None
     if row := await cursor.fetchone():
         return True, row[0], row[1]
     cursor = await conn.execute(
@@ -300,7 +301,7 @@ async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str
     )
     rows = await cursor.fetchall()
     if not rows:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
     return [(row[0], row[1], row[2]) for row in rows if row[0] is not None]
 
 
@@ -329,7 +330,7 @@ async def keep_action(conn: Connection, supplier_id: UUID, action: str, done_at:
     )
     row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
     return False, row[0]
 
 

@@ -93,6 +93,7 @@ def answer_of(row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, dat
     first = next(undone, None)
     return OnboardingAnswer(
         supplier_id=UUID(row["supplier_id"]),
+        external_id=row["external_id"],
         state=row["onboarding_state"],
         started_at=row["account_created_at"],
         activated_at=row["activated_at"],

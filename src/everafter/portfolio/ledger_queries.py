@@ -10,7 +10,8 @@ from everafter.core.db import Connection
 from everafter.portfolio.ledger_model import LEDGER_ROWS, LedgerView, Verdict
 
 _COLUMNS = """
-  i.id, i.supplier_id, coalesce(s.name, '') AS supplier_name, i.trigger, i.action, i.channel, i.status, i.reason, i.priority,
+  i.id, i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, '') AS supplier_name,
+  i.trigger, i.action, i.channel, i.status, i.reason, i.priority,
   i.decided_at, i.decided_on, i.success_by, o.status AS message_status"""
 _JOINS = """
   LEFT JOIN suppliers s ON s.id = i.supplier_id

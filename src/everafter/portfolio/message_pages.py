@@ -14,6 +14,7 @@ from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from everafter.core.ids import SupplierId
 from everafter.core.pages import message_page, page, see_other
 from everafter.core.settings import Settings
 from everafter.mail import queries
@@ -61,10 +62,10 @@ async def show_messages(request: AnyRequest, conn: NamedDependency[Connection], 
     )
 
 
-@get("/messages/{supplier_id:uuid}/{message_id:uuid}")
+@get("/messages/{supplier_id:str}/{message_id:uuid}")
 async def show_message(
     request: AnyRequest,
-    supplier_id: FromPath[uuid.UUID],
+    supplier_id: FromPath[SupplierId],
     message_id: FromPath[uuid.UUID],
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
@@ -84,10 +85,10 @@ async def show_message(
     )
 
 
-@get("/messages/{supplier_id:uuid}/{message_id:uuid}/html")
+@get("/messages/{supplier_id:str}/{message_id:uuid}/html")
 async def show_message_html(
     request: AnyRequest,
-    supplier_id: FromPath[uuid.UUID],
+    supplier_id: FromPath[SupplierId],
     message_id: FromPath[uuid.UUID],
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
@@ -99,10 +100,10 @@ async def show_message_html(
     return message_page(rendered.html)
 
 
-@post("/messages/{supplier_id:uuid}/{message_id:uuid}/resolve", status_code=303, request_max_body_size=16_384)
+@post("/messages/{supplier_id:str}/{message_id:uuid}/resolve", status_code=303, request_max_body_size=16_384)
 async def resolve_message(
     request: AnyRequest,
-    supplier_id: FromPath[uuid.UUID],
+    supplier_id: FromPath[SupplierId],
     message_id: FromPath[uuid.UUID],
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],

@@ -109,6 +109,7 @@ class Row:
     """
 
     id: uuid.UUID
+    external_id: str | None
     name: str
     vendor_type: str | None
     plan: str | None

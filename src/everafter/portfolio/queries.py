@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from everafter.core.db import Connection
+from everafter.core.ids import find_supplier_id
 from everafter.portfolio.model import (
     NO_VENDOR,
     PAGE_ROWS,
@@ -63,7 +64,8 @@ WITH base AS MATERIALIZED (
   SELECT jsonb_agg(jsonb_build_array(band, suppliers, mrr_minor)) AS bands
   FROM (SELECT band, count(*) AS suppliers, coalesce(sum(mrr_minor), 0) AS mrr_minor FROM base GROUP BY band) counted
 ), wide AS (
-  SELECT shown.sort_key, s.id, s.name, coalesce(p.vendor_type, s.vendor_type) AS vendor_type, coalesce(p.plan, s.plan) AS plan,
+  SELECT shown.sort_key, s.id, s.external_id, s.name,
+    coalesce(p.vendor_type, s.vendor_type) AS vendor_type, coalesce(p.plan, s.plan) AS plan,
     s.mrr_minor, p.subscription, coalesce(h.risk_level, 'unknown') AS band, h.health_score, h.score - b.score AS change,
     h.main_reason, h.coverage, h.pace, p.last_login_at, h.client_engagement_score AS engaged_percent,
     coalesce(p.clients_total, 0) AS clients_total, {weddings} AS weddings_90d, coalesce(p.tickets_open, 0) AS tickets_open,
@@ -74,7 +76,7 @@ WITH base AS MATERIALIZED (
     WHERE t.supplier_id = s.id AND t.calculated_on = ANY (%(spark)s::date[])
   ) k ON true
 )
-SELECT bands.bands, wide.id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor, wide.subscription, wide.band,
+SELECT bands.bands, wide.id, wide.external_id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor, wide.subscription, wide.band,
   wide.health_score, wide.change, wide.main_reason, wide.coverage, wide.pace, wide.last_login_at, wide.engaged_percent,
   wide.clients_total, wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk, wide.scores
 FROM bands LEFT JOIN wide ON true
@@ -108,6 +110,7 @@ async def get_portfolio(conn: Connection, view: View, days: Calendar, today: dat
         "spark": spark,
         "band": view.band,
         "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
+        "named": find_supplier_id(view.q),
         "vendor": view.vendor,
         "reason": view.reason,
         "churn": view.churn,
@@ -121,7 +124,7 @@ def _filters(view: View) -> sql.Composable:
     if not view.departed:
         said.append(sql.SQL("p.subscription IS DISTINCT FROM 'cancelled'"))
     if view.q:
-        said.append(sql.SQL("s.name ILIKE %(like)s"))
+        said.append(sql.SQL("(s.name ILIKE %(like)s OR s.external_id ILIKE %(like)s OR s.id = %(named)s)"))
     if view.vendor == NO_VENDOR:
         said.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) IS NULL"))
     elif view.vendor:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from everafter.core.errors import InputError
+from everafter.core.ids import MOST_CHARACTERS
 from everafter.core.words import said, sentence
 from everafter.playbook.model import Playbook
 from everafter.portfolio.model import (
@@ -50,7 +51,7 @@ def parse_view(params: Mapping[str, str]) -> View:
     if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= _MOST_PAGES:
         raise InputError(f"page: {page[:20]!r} is not a page number")
     return View(
-        q=params.get("q", "").replace("\0", "").strip()[:100],
+        q=params.get("q", "").replace("\0", "").strip()[:MOST_CHARACTERS],
         band=_one_of("band", params.get("band", ""), BANDS),
         vendor=params.get("vendor", "").replace("\0", "").strip()[:100],
         reason=_one_of("reason", params.get("reason", ""), REASONS),
@@ -159,6 +160,7 @@ def all_bands(bands: list[BandCount]) -> list[BandCount]:
 
 CSV_COLUMNS = (
     "id",
+    "external_id",
     "name",
     "vendor_type",
     "plan",
@@ -189,6 +191,7 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
     for row in rows:
         values = (
             str(row.id),
+            row.external_id,
             row.name,
             row.vendor_type,
             row.plan,

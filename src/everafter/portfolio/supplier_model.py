@@ -36,6 +36,7 @@ class Supplier:
     """The head of the page. Null: the platform never told. began_at: when the account began."""
 
     id: uuid.UUID
+    external_id: str | None
     name: str
     email: str | None
     vendor_type: str | None

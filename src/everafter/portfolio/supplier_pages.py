@@ -15,6 +15,7 @@ from everafter.accounts.model import Viewer
 from everafter.certificates.rules import certificate_url
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError
+from everafter.core.ids import SupplierId
 from everafter.core.pages import page
 from everafter.core.settings import Settings
 from everafter.health.live import LiveJudge
@@ -62,10 +63,10 @@ _WORDS: dict[str, Any] = {
 }
 
 
-@get("/suppliers/{supplier_id:uuid}")
+@get("/suppliers/{supplier_id:str}")
 async def show_supplier(
     request: AnyRequest,
-    supplier_id: FromPath[uuid.UUID],
+    supplier_id: FromPath[SupplierId],
     state: State,
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],

@@ -17,7 +17,7 @@ async def find_supplier(conn: Connection, supplier_id: uuid.UUID) -> Supplier | 
     """The head of the page, or null when there is no such supplier."""
     async with conn.cursor(row_factory=class_row(Supplier)) as cursor:
         await cursor.execute(
-            "SELECT s.id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,"
+            "SELECT s.id, s.external_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,"
             " coalesce(p.plan, s.plan) AS plan, s.country, s.timezone, s.mrr_minor, s.client_limit, s.consent,"
             " coalesce(p.account_created_at, s.created_at) AS began_at, p.subscription, p.subscription_at, p.last_login_at,"
             " p.last_event_at,"

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import polars as pl
 from litestar import get, post
@@ -13,8 +12,10 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import UnprocessableError
+from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
 from everafter.core.web import scope
+from everafter.health.live import judge_live
 from everafter.recommendations.effects_rules import list_effects
 from everafter.recommendations.live import recommend_live
 from everafter.recommendations.model import (
@@ -34,7 +35,7 @@ NO_SUPPLIER = "there is no such supplier, or it has cancelled"
 
 
 @get(
-    "/api/success/recommendations/{supplier_id:uuid}",
+    "/api/success/recommendations/{supplier_id:str}",
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listRecommendations",
@@ -43,7 +44,7 @@ NO_SUPPLIER = "there is no such supplier, or it has cancelled"
 )
 async def get_recommendations(
     state: State,
-    supplier_id: FromPath[UUID],
+    supplier_id: FromPath[SupplierId],
     audience: Annotated[
         Literal["team", "supplier"],
         QueryParameter(
@@ -61,13 +62,15 @@ async def get_recommendations(
     What cannot wait comes first; then what can be expected to win back most of the gap in the health score: the points missing,
     times the share of them that offering it won back at similar suppliers, less what came back by itself (`worked`).
     """
-    advice = await recommend_live(state, [str(supplier_id)], locale)
+    judged = await judge_live(state, [supplier_id])
+    advice = await recommend_live(state, [str(supplier_id)], locale, judged=judged)
     shown = told(advice) if audience == "supplier" else advice
-    return RecommendationsAnswer(supplier_id, [_answer(row) for row in shown.head(limit).iter_rows(named=True)])
+    answers = [_answer(row) for row in shown.head(limit).iter_rows(named=True)]
+    return RecommendationsAnswer(supplier_id, judged["external_id"].item(), answers)
 
 
 @post(
-    "/api/success/recommendations/{supplier_id:uuid}/told",
+    "/api/success/recommendations/{supplier_id:str}/told",
     status_code=204,
     guards=[scope("write")],
     tags=TAGS,
@@ -76,14 +79,15 @@ async def get_recommendations(
     summary="Say that recommendations were shown",
     responses=problems(not_found=NO_SUPPLIER, unprocessable_entity="one of them does not apply to this supplier now"),
 )
-async def post_told(state: State, supplier_id: FromPath[UUID], data: JSONBody[ToldRequest]) -> None:
+async def post_told(state: State, supplier_id: FromPath[SupplierId], data: JSONBody[ToldRequest]) -> None:
     """For a platform that shows next steps in its own pages: note that these were offered, so that what came of them is looked at
     two weeks later. The coach and the e-mails do so by themselves. Repeating it changes nothing.
 
     What counts is the beginning of the list for the supplier as it stands now, as far as nothing of it is missing in `ids`, with
     what by lot was passed over on the way. What stands behind a gap is not noted: that it was picked out is no lot.
     """
-    advice = await recommend_live(state, [str(supplier_id)])
+    judged = await judge_live(state, [supplier_id])
+    advice = await recommend_live(state, [str(supplier_id)], judged=judged)
     there = advice.filter(~pl.col("held_out"))["id"].to_list()
     if strange := [name for name in data.ids if name not in there]:
         raise UnprocessableError(f"ids: {strange[0]!r} is not among what this supplier may be offered now")

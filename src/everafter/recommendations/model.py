@@ -122,6 +122,7 @@ class RecommendationsAnswer(Struct, frozen=True):
     """Next steps, the most useful first; empty when nothing of the playbook's applies."""
 
     supplier_id: UUID
+    external_id: str | None
     recommendations: list[RecommendationAnswer]
 
 

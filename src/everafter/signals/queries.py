@@ -10,7 +10,7 @@ from everafter.pulse.rules import fold
 
 # COALESCE in SQL, not in frames: a supplier without a pulse row has null there, and zero where a count is asked.
 _COLUMNS = """
-    s.id::text AS supplier_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
+    s.id::text AS supplier_id, s.external_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
     coalesce(p.plan, s.plan) AS plan, s.country, coalesce(s.timezone, 'UTC') AS timezone, s.mrr_minor, s.client_limit::bigint,
     s.created_at, s.added_at, s.consent"""
 

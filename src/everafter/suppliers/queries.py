@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, LiteralString
+from uuid import UUID
 
 import msgspec
 
@@ -77,6 +78,13 @@ async def note_zone_changes(conn: Connection, before: dict[str, str | None]) -> 
             """,
             [changed],
         )
+
+
+async def get_external_id(conn: Connection, supplier_id: UUID) -> str | None:
+    """The platform's own id of a supplier; null where it names it by its UUID, and for an unknown one."""
+    cursor = await conn.execute("SELECT external_id FROM suppliers WHERE id = %s", [supplier_id])
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set[str]) -> UpsertCounts:

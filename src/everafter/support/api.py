@@ -15,6 +15,7 @@ from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
 from everafter.core.web import FROM_MAIL, AnyRequest, scope
 from everafter.core.zones import find_zone
@@ -54,7 +55,7 @@ NO_CALL = "this supplier has no such call"
 )
 async def list_call_slots(
     conn: NamedDependency[Connection],
-    supplier_id: FromQuery[UUID],
+    supplier_id: FromQuery[SupplierId],
     type: Annotated[  # noqa: A002 the contract's name
         str, QueryParameter(description="The kind of call.", schema_extra={"enum": list(CALL_TYPES)})
     ],
@@ -86,7 +87,7 @@ async def list_call_slots(
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
     unknown = None if timezone else unknown_zone(contact.timezone)
-    return SlotsAnswer(contact.id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key), unknown)
+    return SlotsAnswer(contact.id, contact.external_id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key), unknown)
 
 
 @post(
@@ -261,7 +262,7 @@ async def say_outcome(
 )
 async def list_supplier_interactions(
     conn: NamedDependency[Connection],
-    supplier_id: FromQuery[UUID],
+    supplier_id: FromQuery[SupplierId],
     cursor: Annotated[
         str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before, as it was given.")
     ] = None,

@@ -141,6 +141,7 @@ def answer_booked(settings: Settings, call: BookedCall) -> BookedAnswer:
     return BookedAnswer(
         interaction_id=call.id,
         supplier_id=contact.id,
+        external_id=contact.external_id,
         type=call.type,
         starts_at=call.starts_at,
         ends_at=call.ends_at,

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from everafter.core.ids import SupplierId
+
 QUARTER = timedelta(minutes=15)
 BUFFER = QUARTER
 """Kept free after each call, so that one that runs over does not eat the next; an advisor may have another."""
@@ -103,6 +105,7 @@ class Contact(Struct, frozen=True):
     name: str
     email: str | None
     timezone: str | None
+    external_id: str | None = None
 
 
 class Call(Struct, frozen=True):
@@ -247,7 +250,7 @@ ZoneName = Annotated[
 class CallRequest(Struct, frozen=True):
     """A call to book. Without `starts_at` the first free time is taken."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     type: TypeName
     starts_at: Annotated[
         datetime | None,
@@ -260,7 +263,7 @@ class CallRequest(Struct, frozen=True):
 class RescheduleRequest(Struct, frozen=True):
     """Another time for a call."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     starts_at: Annotated[
         datetime, Meta(description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone.")
     ]
@@ -270,14 +273,14 @@ class RescheduleRequest(Struct, frozen=True):
 class CancelRequest(Struct, frozen=True):
     """A call that will not be."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     reason: Annotated[str, Meta(max_length=500, description="Why, for the advisor and the notes.")] | None = None
 
 
 class OutcomeRequest(Struct, frozen=True):
     """What became of a call."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     outcome: Annotated[Outcome, Meta(description="; ".join(f"{name}: {said}" for name, said in OUTCOMES.items()) + ".")]
     notes: Annotated[str, Meta(max_length=5000, description="What was said; null leaves the notes that are there.")] | None = None
 
@@ -305,6 +308,7 @@ class SlotsAnswer(Struct, frozen=True):
     """
 
     supplier_id: UUID
+    external_id: str | None
     type: str
     minutes: int
     timezone: str
@@ -320,6 +324,7 @@ class BookedAnswer(Struct, frozen=True):
 
     interaction_id: UUID
     supplier_id: UUID
+    external_id: str | None
     type: str
     starts_at: datetime
     ends_at: datetime
@@ -334,6 +339,7 @@ class Interaction(Struct, frozen=True):
 
     interaction_id: UUID
     supplier_id: UUID
+    external_id: str | None
     type: str
     topic: str | None
     notes: str | None

@@ -1,6 +1,7 @@
 """Calls and interactions in the database. Nothing here commits."""
 
 from datetime import datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Rollback
@@ -8,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
+from everafter.core.ids import name_of
 from everafter.support.model import Advisor, BookedCall, Contact, CsmAnswer, Diary, Interaction
 
 
@@ -17,10 +19,10 @@ async def get_contact(conn: Connection, supplier_id: UUID) -> Contact:
     Raises:
         NotFoundError: no such supplier.
     """
-    cursor = await conn.execute("SELECT id, name, email, timezone FROM suppliers WHERE id = %s", [supplier_id])
+    cursor = await conn.execute("SELECT id, name, email, timezone, external_id FROM suppliers WHERE id = %s", [supplier_id])
     row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
     return Contact(*row)
 
 
@@ -159,7 +161,7 @@ async def get_booked_call(conn: Connection, supplier_id: UUID, call_id: UUID) ->
     """
     cursor = await conn.execute(
         "SELECT i.id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at, i.sequence, i.changed_at,"
-        " i.cancelled_at, i.closed_at, u.id, u.name, u.email, u.timezone, s.id, s.name, s.email, s.timezone"
+        " i.cancelled_at, i.closed_at, u.id, u.name, u.email, u.timezone, s.id, s.name, s.email, s.timezone, s.external_id"
         " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id JOIN users u ON u.id = i.csm_id"
         " WHERE i.supplier_id = %s AND i.id = %s AND i.starts_at IS NOT NULL",
         [supplier_id, call_id],
@@ -214,6 +216,15 @@ async def update_call_outcome(conn: Connection, call: BookedCall, outcome: str, 
     )
 
 
+_INTERACTIONS: LiteralString = """
+SELECT i.id, i.supplier_id, s.external_id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at,
+  u.name, u.email, i.cancelled_at, i.closed_at
+FROM support_interactions i
+  LEFT JOIN suppliers s ON s.id = i.supplier_id
+  LEFT JOIN users u ON u.id = i.csm_id
+"""
+
+
 async def get_interaction(conn: Connection, supplier_id: UUID, interaction_id: UUID) -> Interaction:
     """One interaction, as the list shows it.
 
@@ -221,9 +232,7 @@ async def get_interaction(conn: Connection, supplier_id: UUID, interaction_id: U
         NotFoundError: no such interaction of this supplier.
     """
     cursor = await conn.execute(
-        "SELECT i.id, i.supplier_id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at,"
-        " u.name, u.email, i.cancelled_at, i.closed_at FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id"
-        " WHERE i.supplier_id = %s AND i.id = %s",
+        _INTERACTIONS + " WHERE i.supplier_id = %s AND i.id = %s",
         [supplier_id, interaction_id],
     )
     row = await cursor.fetchone()
@@ -237,9 +246,7 @@ async def list_interactions(
 ) -> list[Interaction]:
     """A supplier's interactions, newest first, from just after `before` (created_at, id) of an earlier page."""
     cursor = await conn.execute(
-        "SELECT i.id, i.supplier_id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at,"
-        " u.name, u.email, i.cancelled_at, i.closed_at FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id"
-        " WHERE i.supplier_id = %(supplier)s"
+        _INTERACTIONS + " WHERE i.supplier_id = %(supplier)s"
         " AND (%(at)s::timestamptz IS NULL OR (i.created_at, i.id) < (%(at)s, %(id)s::uuid))"
         " ORDER BY i.created_at DESC, i.id DESC LIMIT %(limit)s",
         {
@@ -253,5 +260,5 @@ async def list_interactions(
 
 
 def _interaction(row: TupleRow) -> Interaction:
-    csm = None if row[9] is None else CsmAnswer(row[9], row[10])
-    return Interaction(*row[:9], csm=csm, cancelled_at=row[11], closed_at=row[12])
+    csm = None if row[10] is None else CsmAnswer(row[10], row[11])
+    return Interaction(*row[:10], csm=csm, cancelled_at=row[12], closed_at=row[13])

@@ -15,6 +15,7 @@ from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
+from everafter.core.ids import SupplierId, read_id
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
 from everafter.support.model import Interaction
@@ -114,7 +115,7 @@ async def act_on_ticket(
 async def list_tickets(
     conn: NamedDependency[Connection],
     state: State,
-    supplier_id: FromQuery[UUID | None] = None,
+    supplier_id: FromQuery[SupplierId | None] = None,
     ticket_state: Annotated[
         TicketState | None, QueryParameter(name="state", description="Only those that stand so; default: all.")
     ] = None,
@@ -140,7 +141,7 @@ async def list_tickets(
     responses=problems(not_found=NO_TICKET),
 )
 async def get_ticket(
-    conn: NamedDependency[Connection], state: State, ticket_id: FromPath[str], supplier_id: FromQuery[UUID]
+    conn: NamedDependency[Connection], state: State, ticket_id: FromPath[str], supplier_id: FromQuery[SupplierId]
 ) -> TicketAnswer:
     """A ticket, everything that was told of it, and how its clocks stand now."""
     return _answer(await desk.get_ticket(conn, state.playbook.support, supplier_id, ticket_id, datetime.now(UTC)))
@@ -188,6 +189,7 @@ def _answer(one: Judged) -> TicketAnswer:
     ticket, course = one.ticket, one.course
     return TicketAnswer(
         ticket.supplier_id,
+        ticket.external_id,
         ticket.ticket_id,
         ticket.subject,
         ticket.priority,
@@ -221,7 +223,7 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID, str] | None:
     try:
         text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
         at, supplier_id, ticket_id = text.split(" ", 2)
-        if not desk.is_ticket_id(ticket_id):
+        if read_id(ticket_id) is None:
             raise ValueError
         return datetime.fromisoformat(at).astimezone(UTC), UUID(supplier_id), ticket_id
     except (binascii.Error, ValueError, OverflowError):

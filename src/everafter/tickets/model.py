@@ -7,6 +7,8 @@ from uuid import UUID
 import polars as pl
 from msgspec import Meta, Struct
 
+from everafter.core.ids import SupplierId, TextId
+
 Told = Literal["opened", "replied", "waiting", "resumed", "resolved"]
 ORDER: tuple[Told, ...] = ("opened", "replied", "waiting", "resumed", "resolved")
 """What is told at one and the same moment counts in this order, so that order of arrival cannot matter."""
@@ -97,6 +99,7 @@ class Ticket(Struct, frozen=True):
     supplier: str
     vendor_type: str | None
     changes: list[Change]
+    external_id: str | None = None
 
 
 class Judged(Struct, frozen=True):
@@ -118,9 +121,7 @@ class Judged(Struct, frozen=True):
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
-TicketId = Annotated[
-    str, Meta(min_length=1, max_length=200, description="Yours, or ours when you left it out.", examples=["T-1042"])
-]
+TicketId = Annotated[TextId, Meta(description="Yours, or ours when you left it out.", examples=["T-1042"])]
 Priority = Annotated[
     str, Meta(max_length=60, description="One of the playbook's `[support.clocks]`; others are timed as `normal`.")
 ]
@@ -133,7 +134,7 @@ Moment = Annotated[
 class TicketRequest(Struct, frozen=True):
     """A ticket to open."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     subject: Annotated[str, Meta(min_length=1, max_length=500, description="In the supplier's words.")]
     priority: Priority | None = None
     ticket_id: TicketId | None = None
@@ -143,7 +144,7 @@ class TicketRequest(Struct, frozen=True):
 class ActionRequest(Struct, frozen=True):
     """Something done to a ticket."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     at: Moment = None
 
 
@@ -175,6 +176,7 @@ class TicketAnswer(Struct, frozen=True):
     """A ticket as it stands now; times in UTC. `opened_at` is the first time; `reopened` says how often since."""
 
     supplier_id: UUID
+    external_id: str | None
     ticket_id: str
     subject: str | None
     priority: str | None
@@ -198,7 +200,7 @@ class TicketsAnswer(Struct, frozen=True):
 class InteractionRequest(Struct, frozen=True):
     """A contact that was not a booked call."""
 
-    supplier_id: UUID
+    supplier_id: SupplierId
     type: Annotated[
         str,
         Meta(

@@ -15,6 +15,7 @@ from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError
+from everafter.core.ids import read_supplier_id
 from everafter.core.pages import page, see_other
 from everafter.playbook.model import Playbook, Support
 from everafter.tickets import desk, page_rules, queries
@@ -78,7 +79,7 @@ async def act_on_ticket(
     told = ACTIONS.get(_text(form, "action"))
     if told is None:
         raise InputError(f"action: say one of {', '.join(ACTIONS)}")
-    supplier_id = _uuid(form, "supplier_id")
+    supplier_id = read_supplier_id(_text(form, "supplier_id"))
     await desk.act(conn, state.playbook.support, supplier_id, _text(form, "ticket_id"), told, None, datetime.now(UTC))
     return see_other(_back(form))
 
@@ -93,7 +94,7 @@ async def close_call(request: AnyRequest, conn: NamedDependency[Connection], vie
         raise InputError(f"outcome: say one of {', '.join(_OUTCOMES)}")
     if notes and len(notes) > _MOST_NOTES:
         raise InputError(f"notes: {len(notes):,} characters; at most {_MOST_NOTES:,}")
-    supplier_id, call_id = _uuid(form, "supplier_id"), _uuid(form, "call_id")
+    supplier_id, call_id = read_supplier_id(_text(form, "supplier_id")), _uuid(form, "call_id")
     await queries.require_supplier(conn, supplier_id)
     if not await queries.close_call(conn, supplier_id, call_id, outcome, notes, viewer.user_id, datetime.now(UTC)):
         raise ConflictError("this call is not waiting for an outcome: it has not begun, was called off, or somebody was quicker")

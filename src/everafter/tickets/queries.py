@@ -9,6 +9,8 @@ import polars as pl
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
+from everafter.core.ids import name_of
+from everafter.suppliers.queries import get_external_id
 from everafter.support.model import Interaction
 from everafter.tickets.model import Change, InteractionRequest, State, Ticket
 from everafter.tickets.page_model import MOST_CALLS, Call
@@ -18,7 +20,8 @@ from everafter.tickets.task_rules import KIND, OpenTask, Task
 # One supplier is asked for as an array of one: an equality would go over to the joined tables and leave the lateral one behind, for
 # which Citus refuses the join.
 _TICKETS: LiteralString = (
-    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, s.name, coalesce(p.vendor_type, s.vendor_type), c.ats, c.states"
+    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, s.name, coalesce(p.vendor_type, s.vendor_type), c.ats, c.states,"
+    " s.external_id"
     " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
     " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY c.at) AS states,"
     "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state = 'resumed') AS resumed"
@@ -57,7 +60,7 @@ async def require_supplier(conn: Connection, supplier_id: UUID) -> None:
     """
     cursor = await conn.execute("SELECT 1 FROM suppliers WHERE id = %s", [supplier_id])
     if await cursor.fetchone() is None:
-        raise NotFoundError(f"there is no supplier {supplier_id}")
+        raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
 
 
 async def find_ticket(conn: Connection, supplier_id: UUID, ticket_id: str) -> Ticket | None:
@@ -161,7 +164,7 @@ async def list_resolved(conn: Connection, since: datetime, limit: int) -> list[T
 
 def _ticket(row: Sequence[Any]) -> Ticket:
     changes = [Change(at, state) for at, state in zip(row[6] or (), row[7] or (), strict=True)]
-    return Ticket(*row[:6], changes=changes)
+    return Ticket(*row[:6], changes=changes, external_id=row[8])
 
 
 # ── tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,12 +232,12 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
     """Record a contact that was not a booked call."""
     cursor = await conn.execute(
         "INSERT INTO support_interactions (supplier_id, type, notes, outcome) VALUES (%s, %s, %s, %s)"
-        " RETURNING id, supplier_id, type, topic, notes, outcome, created_at, starts_at, ends_at",
+        " RETURNING id, type, topic, notes, outcome, created_at, starts_at, ends_at",
         [said.supplier_id, said.type, said.notes, said.outcome],
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 RETURNING of one inserted row
-    return Interaction(*row, csm=None)
+    return Interaction(row[0], said.supplier_id, await get_external_id(conn, said.supplier_id), *row[1:], csm=None)
 
 
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
