@@ -99,6 +99,9 @@ ANSWERS = [
     ("recipient", "550 5.2.1 receives mail at a rate that prevents more from being delivered", "defer"),
     ("recipient", "550 5.1.1 temporarily no such user", "defer"),
     ("data", "552 5.2.2 mailbox is full", "defer"),
+    # The two codes contradict each other.
+    ("recipient", "550 4.2.1 this mailbox takes no mail now", "defer"),
+    ("data", "550 4.1.1 no such user", "defer"),
     ("data", "451 4.4.2 timeout", "defer"),
     ("sender", "451 4.7.1 try again later", "defer"),
 ]  # fmt: skip

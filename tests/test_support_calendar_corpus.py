@@ -239,6 +239,7 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
     "a zone in another case, quoted, NY": (event('DTSTART;TZID="EUROPE/berlin":20261202T100000\nDURATION:PT1H'), at_ten(2), 0),
     "a blank in the zone": (event("DTSTART;TZID=America/New York:20261202T040000\nDURATION:PT1H"), at_ten(2), 0),
     "an offset as a zone, NY": (event("DTSTART;TZID=GMT+0100:20261202T100000\nDURATION:PT1H"), at_ten(2), 0),
+    "an offset with a colon and no quotes, NY": (event("DTSTART;TZID=UTC+01:00:20261202T100000\nDURATION:PT1H"), at_ten(2), 0),
     "a zone nobody knows": (event("DTSTART;TZID=Mars/Base:20261202T100000\nDURATION:PT1H"), at_ten(2), 1),
     "a zone nobody knows, long ago": (event("DTSTART;TZID=Mars/Base:20161202T100000\nDURATION:PT1H"), [], 0),
     "a zone of its own": (PERTH.format("Customized Time Zone") + "\n" + event("DTSTART;TZID=Customized Time Zone:20261202T170000\nDURATION:PT1H"), at_ten(2), 0),
@@ -418,6 +419,8 @@ PLAIN = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event('SUMMARY:Müller' + chr(10) + TEN
         b"\n\n  " + PLAIN.encode() + b"\n\n\x00\x00\n",
         PLAIN.encode() + b"<!-- served in 3 ms -->\n",
         PLAIN.encode() + PLAIN.encode(),
+        PLAIN.encode("utf-8-sig") + PLAIN.encode("utf-8-sig"),
+        b"\xef\xbb\xbf" + PLAIN.encode("utf-8-sig"),
     ],
 )
 def test_however_its_lines_are_written(body: bytes) -> None:

@@ -62,7 +62,7 @@ def judge_refusal(step: Step, code: int, text: str, recipient: str = "", sender:
         return "defer"
     if step == "sender" or code in _SESSION_CODES:
         return "ours"
-    detail = _detail(text)
+    kind, detail = _enhanced(text)
     said = _without(text, recipient)
     about_us = bool(_ABOUT_US.search(said)) or (bool(sender) and sender.lower() in said.lower())
     if detail in _OURS:
@@ -77,7 +77,8 @@ def judge_refusal(step: Step, code: int, text: str, recipient: str = "", sender:
     if about_us or _ABOUT_NOW.search(said):
         return "defer" if _ABOUT_NOW.search(said) else "dead"
     if detail:
-        return "bad_address" if detail in _BAD_ADDRESS else "dead"
+        # 550 4.2.1: the two codes contradict each other, so it is not clear that it is for good
+        return "defer" if kind == "4" else "bad_address" if detail in _BAD_ADDRESS else "dead"
     plain = step == "recipient" and code in {550, 551, 553}
     return "bad_address" if plain and _PLAIN.fullmatch(said) else "dead"
 
@@ -92,7 +93,7 @@ def judge_bounce(status: str, diagnostic: str, recipient: str = "", sender: str 
     found = re.match(r"([45]\d\d)(?:[ -]|$)(.*)", diagnostic.strip(), re.DOTALL)
     if found:
         text = found[2].strip()
-        if not _detail(text) and re.fullmatch(r"[45]\.\d{1,3}\.\d{1,3}", status) and status[2:] not in {"0.0"}:
+        if not _enhanced(text)[1] and re.fullmatch(r"[45]\.\d{1,3}\.\d{1,3}", status) and status[2:] not in {"0.0"}:
             text = f"{status} {text}"
         return judge_refusal("recipient", int(found[1]), text, recipient, sender)
     if not status.startswith("5."):
@@ -100,11 +101,12 @@ def judge_bounce(status: str, diagnostic: str, recipient: str = "", sender: str 
     return judge_refusal("recipient", 550, f"{status} {diagnostic}", recipient, sender)
 
 
-def _detail(text: str) -> str:
-    """The enhanced code without its first digit, `1.1`; empty when there is none, or only the general 0.0."""
+def _enhanced(text: str) -> tuple[str, str]:
+    """The enhanced code: its first digit, and the rest, `1.1`; both empty when there is none, or only the
+    general 0.0."""
     found = _ENHANCED.search(text)
     detail = f"{found[2]}.{found[3]}" if found else ""
-    return "" if detail == "0.0" else detail
+    return (found[1], detail) if found and detail != "0.0" else ("", "")
 
 
 def _without(text: str, recipient: str) -> str:

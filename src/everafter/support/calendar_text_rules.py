@@ -12,8 +12,8 @@ _CLOSED = _EVENTS | {"VCALENDAR"}
 # Possessive quantifiers: a line of megabytes costs one pass.
 _NAME = re.compile(r"\s*+([A-Za-z0-9.-]++)\s*+(?=[;:])")
 _PARAMETER = re.compile(r';\s*+([A-Za-z0-9-]++)\s*+=((?:"[^"]*+"|[^";:])*+)')
-# Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`.
-_TIME_AT_END = re.compile(r":\s*([0-9TZPWDHMS:,/+.\- ]*)$", re.IGNORECASE)
+# Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`, or `TZID=UTC+01:00:2026…`.
+_TIME_AT_END = re.compile(r":\s*((?:[, ]*\d{4}-?\d\d-?\d\d[0-9TZPWDHMS:,/+.\- ]*)?)$", re.IGNORECASE)
 _LONGEST_TIME = 2_000  # characters of a line in which that is looked for
 _DEEPEST = 16
 _TIMES = frozenset({"DTSTART", "DTEND", "EXDATE", "RDATE", "RECURRENCE-ID"})
@@ -92,10 +92,10 @@ def walk(component: Component, name: str) -> Iterator[Component]:
 
 
 def _decodable(body: bytes) -> bytes:
-    """The same text in UTF-8 without its mark."""
+    """The same text in UTF-8 without its marks: files that were joined have one in the middle too."""
     if body[:2] in _UTF_16_MARKS:
-        return body.decode("utf-16", "replace").encode()
-    return body.removeprefix(_BYTE_ORDER_MARK)
+        body = body.decode("utf-16", "replace").encode()
+    return body.replace(_BYTE_ORDER_MARK, b"")
 
 
 def _unfold(body: bytes) -> Iterator[str]:
