@@ -140,6 +140,15 @@ def call_api(recorder: Recorder) -> None:
     call("listEventTypes", "read")
     call("getHealthScore", "read", supplier_id=SUPPLIER)
     call("getMetrics", "read", metric=["feature_adoption"], by="plan")
+    bounce = {
+        "type": "bounce",
+        "message_id": "<0b8e7c52-0000-4000-8000-000000000001@success.example.com>",
+        "email": "hello@studio.example",
+        "code": "5.1.1",
+        "reason": "550 5.1.1 user unknown",
+        "at": "2026-11-02T10:00:00Z",
+    }
+    call("recordMailEvents", "write", [bounce])
     milestone = {"supplier_id": SUPPLIER, "milestone_type": "first_booking", "achieved_at": "2026-11-02T10:00:00Z"}
     call("recordMilestone", "write", milestone)
     call("recordMilestone", "write", milestone)

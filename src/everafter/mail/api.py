@@ -50,6 +50,7 @@ _EVENT_TYPES: dict[str, EventType] = {
     "complaint": "complaint",
     "delivered": "delivered",
 }
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
@@ -135,7 +136,7 @@ async def _record(conn: Connection, one: MailEventRequest, sender: str, now: dat
     sent = await find_sent(conn, message, travelling_form(clean_line(one.email)))
     if sent is None:
         return MailEventAnswer("unmatched", "no such message was sent to this address")
-    at = one.at if one.at is not None and one.at.tzinfo is not None and one.at <= now else now
+    at = one.at if one.at is not None and one.at.tzinfo is not None and _EARLIEST <= one.at <= now else now
     return MailEventAnswer(await take_event(conn, sent, kind, one.code or "", one.reason, "provider", sender, at))
 
 

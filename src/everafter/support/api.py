@@ -21,7 +21,7 @@ from everafter.core.web import FROM_MAIL, AnyRequest, scope
 from everafter.core.zones import find_zone
 from everafter.support.booking import answer_booked, answer_slots, book_call, find_slots, get_call_type
 from everafter.support.changes import cancel_call, record_outcome, reschedule_call
-from everafter.support.ics import read_call_token
+from everafter.support.ics import method_of, read_call_token
 from everafter.support.model import (
     CALL_TYPES,
     DEFAULT_DAYS,
@@ -149,10 +149,10 @@ async def get_invitation(
     if supplier_id is None:
         raise missing
     call = await get_booked_call(conn, supplier_id, call_id)
-    method = "CANCEL" if call.cancelled else "REQUEST" if call.contact.email else "PUBLISH"
+    invitation = invitation_to(state.settings, call)
     return Response(
-        invitation_to(state.settings, call),
-        media_type=f"text/calendar; method={method}",
+        invitation,
+        media_type=f"text/calendar; method={method_of(invitation)}",
         headers={
             "Content-Disposition": 'attachment; filename="call.ics"',
             "Cache-Control": "private, no-store",

@@ -114,6 +114,15 @@ def _find_address(email: str | None) -> EmailAddress | None:
         return None
 
 
+def method_of(invitation: str) -> str:
+    """The METHOD of what was written here: REQUEST, CANCEL or PUBLISH.
+
+    >>> method_of("BEGIN:VCALENDAR\\r\\nMETHOD:CANCEL\\r\\n")
+    'CANCEL'
+    """
+    return invitation.partition("METHOD:")[2].partition("\r\n")[0]
+
+
 def calendar_host(base_url: str) -> str:
     """The domain of every UID: one rule, or the mail and the link would be two appointments in one calendar."""
     return urlsplit(base_url).hostname or "everafter"
