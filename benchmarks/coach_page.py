@@ -27,7 +27,7 @@ from everafter.coach.tokens import mint_token
 from everafter.core.db import connection
 
 LOADS, SUPPLIERS, VISITORS = 40, 1_000, 5
-_SECRET = "a-secret-for-benchmarks"
+_SECRET = "a-secret-for-benchmarks-and-nothing-else"
 
 # A frame in which something stands for the first time is on the screen when the next one begins.
 _WATCH = """

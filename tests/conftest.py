@@ -95,7 +95,7 @@ def _settings(database: str, data: Path) -> Settings:
         playbook=None,
         smtp_url=None,
         base_url="http://testserver",
-        secret="a-secret-for-tests",
+        secret="a-secret-for-tests-and-for-nothing-else",
     )
 
 

@@ -94,7 +94,7 @@ def test_a_data_folder_that_is_a_file(run: Run, monkeypatch: pytest.MonkeyPatch,
     file.touch()
     monkeypatch.delenv("EVERAFTER_DATABASE_URL")
     monkeypatch.setenv("EVERAFTER_DATA", str(file))
-    monkeypatch.setenv("EVERAFTER_SECRET", "given")
+    monkeypatch.setenv("EVERAFTER_SECRET", "given" * 7)
     code, _, err = run("key", "list")
     assert code == 2
     assert f"EVERAFTER_DATA: {file} cannot be made a folder" in err

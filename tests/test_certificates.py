@@ -17,7 +17,7 @@ from everafter.certificates.typesetting import typeset
 from helpers_pages import HTML, XSS, add_supplier
 from helpers_server import Server
 
-SECRET = "a-secret-for-tests"
+SECRET = "a-secret-for-tests-and-for-nothing-else"
 
 
 def earned(server: Server, name: str, **more: str) -> str:

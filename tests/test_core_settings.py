@@ -21,7 +21,7 @@ def test_whoever_comes_first_makes_the_secret_of_all(tmp_path: Path) -> None:
 
 def test_nothing_is_signed_with_nothing(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
-    with pytest.raises(SettingsError, match="secret is empty"):
+    with pytest.raises(SettingsError, match="has 0 characters"):
         load_settings({"EVERAFTER_DATA": str(tmp_path)})
 
 

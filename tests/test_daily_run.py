@@ -28,7 +28,7 @@ from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 # every table a run writes, without what is drawn anew (random ids) or read from the clock
 WRITTEN = {
     "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
@@ -173,7 +173,7 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
         "import asyncio, sys; from datetime import datetime; from everafter.daily.run import run_day;"
         "from everafter.playbook.loading import load_playbook; from everafter.core.settings import load_settings;"
         "print('ready', flush=True);"
-        "asyncio.run(run_day(sys.argv[1], load_playbook(load_settings({'EVERAFTER_SECRET': 'x'})), datetime.fromisoformat(sys.argv[2]), slice_size=15))"
+        "asyncio.run(run_day(sys.argv[1], load_playbook(load_settings({'EVERAFTER_SECRET': 'x' * 32})), datetime.fromisoformat(sys.argv[2]), slice_size=15))"
     )
     kills, chance = 0, random.Random(1)
     try:

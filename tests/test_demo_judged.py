@@ -17,7 +17,7 @@ from everafter.demo.rules import events_between, plan_moments, read_world, write
 from everafter.demo.simulator import simulate
 from everafter.playbook.loading import load_playbook
 
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
 
 def world_and_market(anchor: date, suppliers: int) -> tuple[World, Market]:

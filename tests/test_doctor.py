@@ -92,7 +92,7 @@ def test_no_database_yet_is_said_and_none_is_made(tmp_path: Path) -> None:
         ({"EVERAFTER_SMTP_URL": "http://mail"}, "settings", "EVERAFTER_SMTP_URL"),
         ({"EVERAFTER_SMTP_URL": "smtps://mail.example.com?colour=red"}, "settings", "colour"),
         ({"EVERAFTER_SECRET_FILE": "/no/such/file"}, "settings", "EVERAFTER_SECRET_FILE"),
-        ({"EVERAFTER_SECRET": "short"}, "secret", "5 characters"),
+        ({"EVERAFTER_SECRET": "short"}, "settings", "5 characters"),
         ({"EVERAFTER_PLAYBOOK": "/no/such/playbook.toml"}, "playbook", "/no/such/playbook.toml"),
         ({"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "database", "127.0.0.1"),
         ({"EVERAFTER_DATABASE_URL": "mysql://x"}, "database", "EVERAFTER_DATABASE_URL"),
@@ -103,6 +103,63 @@ def test_what_is_set_wrongly_is_named(well: Settings, env: dict[str, str], name:
     assert check.status == "bad"
     assert said in check.found
     assert check.do
+
+
+def _nothing_there(well: Settings, tmp_path: Path) -> dict[str, str]:
+    return {"EVERAFTER_DATA": str(tmp_path / "not" / "there"), "EVERAFTER_SECRET": "s" * 32}
+
+
+def _a_file(well: Settings, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "file").touch()
+    return {"EVERAFTER_DATA": str(tmp_path / "file"), "EVERAFTER_DATABASE_URL": ""}
+
+
+def _a_playbook_of_bytes(well: Settings, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "bytes.toml").write_bytes(bytes(range(256)))
+    return {"EVERAFTER_PLAYBOOK": str(tmp_path / "bytes.toml")}
+
+
+def _a_table_is_gone(well: Settings, tmp_path: Path) -> dict[str, str]:
+    tell(str(well.database_url), "DROP TABLE runs")
+    return {}
+
+
+def _keys_are_gone(well: Settings, tmp_path: Path) -> dict[str, str]:
+    tell(str(well.database_url), "ALTER TABLE api_keys RENAME scope TO s")
+    return {"EVERAFTER_SECRET": "s" * 32}
+
+
+def _strange_migrations(well: Settings, tmp_path: Path) -> dict[str, str]:
+    tell(str(well.database_url), "ALTER TABLE migrations RENAME version TO v")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (_nothing_there, ""),
+        (_a_file, "disk"),
+        (_a_playbook_of_bytes, "playbook"),
+        (lambda well, tmp_path: {"EVERAFTER_PLAYBOOK": str(tmp_path)}, "playbook"),
+        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:notaport/x"}, "database"),
+        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/x"}, "database"),
+        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL_FILE": str(tmp_path / "none")}, "settings"),
+        (lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "smtp://host:99999"}, "settings"),
+        (lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "nonsense", "EVERAFTER_SECRET": "x"}, "settings"),
+        (_a_table_is_gone, "tables"),
+        (_keys_are_gone, "coach keys"),
+        (_strange_migrations, "database"),
+    ],
+)
+def test_whatever_is_broken_is_a_line_and_hides_no_other(well: Settings, tmp_path: Path, make: Any, name: str) -> None:
+    done = everafter(well, "doctor", "--json", **make(well, tmp_path))
+    assert not done.stderr and done.returncode == (1 if name else 0), done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert {"playbook", "disk"} <= set(checks) and {"database", "settings"} & set(checks)
+    if name:
+        assert checks[name]["status"] == "bad" and checks[name]["do"] and "\n" not in checks[name]["found"]
+    else:
+        assert not (tmp_path / "not").exists(), "it looks and makes nothing"
 
 
 def test_links_that_only_this_machine_can_open_are_a_warning_once_mail_leaves(well: Settings) -> None:

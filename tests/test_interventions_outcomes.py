@@ -16,7 +16,7 @@ from everafter.demo.simulator import simulate
 from everafter.interventions.outcome_rules import WINDOWS_SCHEMA, compile_successes, find_outcomes
 from everafter.playbook.loading import load_playbook
 
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 DAY = date(2026, 3, 10)
 
 

@@ -35,7 +35,7 @@ class Worker:
         environment = os.environ | {
             "EVERAFTER_DATABASE_URL": database,
             "EVERAFTER_DATA": str(log.parent),
-            "EVERAFTER_SECRET": "a-secret-for-tests",
+            "EVERAFTER_SECRET": "a-secret-for-tests-and-for-nothing-else",
             "EVERAFTER_SMTP_URL": taking.url(lease=LEASE, timeout=1),
         }
         command = [sys.executable, "-c", "from everafter.cli import main; main()", "work", "--senders", str(senders)]

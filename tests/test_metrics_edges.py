@@ -19,7 +19,7 @@ from everafter.playbook.loading import load_playbook
 from helpers_pages import DIMENSIONS, add_churn, add_day, add_pulse, add_supplier, add_verdict
 from helpers_server import Server
 
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 FIRST, LAST = date(2026, 8, 1), date(2026, 8, 31)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

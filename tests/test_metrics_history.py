@@ -25,7 +25,7 @@ from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import BYS, METRICS, By, Metrics, Period
 from everafter.playbook.loading import load_playbook
 
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 LAST = date(2026, 3, 10)
 NOW = datetime.combine(LAST, time(18), UTC)
 PERIODS = [

@@ -264,7 +264,7 @@ def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
 
 
 def test_the_line_crosses_days_that_were_left_out() -> None:
-    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+    playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
     def lines(apart: int, *, judged: int) -> int:
         averages = [DayAverage(TODAY - timedelta(days=apart * back), 60.0, 10) for back in range(6, -1, -1)]

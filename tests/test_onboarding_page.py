@@ -32,7 +32,7 @@ from helpers_pages import XSS, add_pulse, add_supplier, signed_in
 from helpers_server import Server
 from test_onboarding_path import FEATURES, NOW, TRADES, make_frame, paths, playbook_of, read_slowly, suppliers
 
-WEDDINGS = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+WEDDINGS = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
 
 # ── the counts ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,7 +25,7 @@ from everafter.playbook.model import (
 from everafter.signals.model import SIGNAL_SCHEMA
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-WEDDINGS = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+WEDDINGS = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 TRADES = {name: Segment(name.title(), ["forms"]) for name in ("default", "venue", "dj")}
 DECLARED = {
     "calendar_filled": OnboardingAction("Fill the calendar", feature="calendar"),

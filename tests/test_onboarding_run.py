@@ -26,7 +26,7 @@ from everafter.pulse.queries import fold_pending
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 # nobody is held out and the week's budget is ample, so that each test says for itself what keeps a letter back
-PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x"}))
+PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 PLAYBOOK = structs.replace(
     PLAYBOOK, holdout=Holdout(global_share=0), attention=structs.replace(PLAYBOOK.attention, messages_per_week=20)
 )

@@ -12,7 +12,7 @@ from everafter.core.settings import Settings
 from everafter.playbook.loading import load_playbook, parse_playbook, playbook_path, read_playbook
 
 # A secret of their own keeps the commands from writing one where the tests run.
-runner = CliRunner(env={"EVERAFTER_SECRET": "secret", "EVERAFTER_PLAYBOOK": ""})
+runner = CliRunner(env={"EVERAFTER_SECRET": "s" * 32, "EVERAFTER_PLAYBOOK": ""})
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def weddings(tmp_path: Path) -> str:
 
 
 def settings_for(path: Path | None, tmp_path: Path) -> Settings:
-    return Settings(None, tmp_path, path, None, "http://testserver", "a-secret-for-tests")
+    return Settings(None, tmp_path, path, None, "http://testserver", "a-secret-for-tests-and-for-nothing-else")
 
 
 def test_check_of_the_shipped_one() -> None:

@@ -20,7 +20,7 @@ from everafter.recommendations.rules import recommend, shown_as_told, told
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.wording import placeholders
 
-SHIPPED = load_playbook(Settings(None, Path(), None, None, "http://testserver", "a-secret-for-tests"))
+SHIPPED = load_playbook(Settings(None, Path(), None, None, "http://testserver", "a-secret-for-tests-and-for-nothing-else"))
 
 
 def advice(when: str, closes: Any = None, reason: str = "because") -> Recommendation:

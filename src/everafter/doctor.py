@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,17 +20,17 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.accounts.keys import CoachKey, list_coach_keys
-from everafter.core.db import Connection, connection, database_url, list_migrations
-from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError, SettingsError
+from everafter.core.db import LEAST_VERSION, Connection, connection, database_url, list_migrations
+from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
+from everafter.core.files import is_open
 from everafter.core.holidays import knows_holidays
-from everafter.core.settings import Settings, load_settings
+from everafter.core.settings import Settings, read_settings
 from everafter.core.words import plural
 from everafter.mail.smtp import mail_server
 from everafter.playbook.loading import load_playbook, playbook_path
 from everafter.pulse.model import MAX_OTHER_FEATURES
 
 Status = Literal["ok", "warn", "bad"]
-LEAST_VERSION = 16
 _WORST: tuple[Status, ...] = ("bad", "warn", "ok")
 _STYLES: dict[Status, str] = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 _GIGABYTE = 1024**3
@@ -67,29 +68,60 @@ def _print(checks: list[Check]) -> None:
 
 
 async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Check]:
-    """Everything that can be looked at; what rests on something broken is left out."""
+    """Everything that can be looked at. What cannot be is named, and hides nothing else."""
+    settings, errors = read_settings(env, make=False)
+    checks = [Check("settings", "bad", error.message, _SETTINGS_ADVICE) for error in errors]
+    checks += looked_at("settings", lambda: check_settings(settings, quiet=bool(errors)))
+    checks += looked_at("playbook", lambda: [check_playbook(settings)])
+    checks += looked_at("disk", lambda: [check_disk(settings.data)])
+    checks += looked_at("files", lambda: check_files(settings))
+    if any(error.message.startswith("EVERAFTER_DATABASE_URL") for error in errors):
+        return checks
+    return [*checks, *await _examine_server(settings, now)]
+
+
+_SETTINGS_ADVICE = "correct the environment; docs/operations.md lists every setting"
+
+
+def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    """The checks, up to one that fails in a way nobody thought of; that is a check by itself."""
+    found: list[Check] = []
     try:
-        settings = load_settings(env)
-    except SettingsError as error:
-        return [Check("settings", "bad", error.message, "mend the environment; docs/operations.md lists every setting")]
-    checks = [*check_settings(settings), check_playbook(settings), check_disk(settings.data)]
-    if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
-        found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
-        return [*checks, Check("database", "warn", found, "everafter migrate makes it, as does any command that needs it")]
+        found.extend(look())
+    except Exception as error:
+        found.append(_failed(name, error))
+    return found
+
+
+def _failed(name: str, error: Exception) -> Check:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return Check(name, "bad", f"it could not be looked at: {said}", "correct that, and look again")
+
+
+async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
     try:
+        if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
+            found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
+            return [Check("database", "warn", found, "everafter migrate makes it, as does any command that needs it")]
         url = await asyncio.to_thread(database_url, settings)
         async with connection(url) as conn:
-            return [*checks, *await _examine_database(conn, settings, now)]
+            return await _examine_database(conn, settings, now)
     except (DatabaseUnavailableError, psycopg.OperationalError) as error:
         advice = "start it, or correct EVERAFTER_DATABASE_URL" if settings.database_url else "read the log that is named"
-        return [*checks, Check("database", "bad", str(error).strip(), advice)]
+        if "or newer" in str(error):
+            advice = f"move the database to PostgreSQL {LEAST_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
+        return [Check("database", "bad", " ".join(str(error).split()), advice)]
+    except Exception as error:
+        return [_failed("database", error)]
 
 
 # ── without the database ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_settings(settings: Settings) -> Iterator[Check]:
-    """The mail server's URL, and what links and tokens are made with."""
+def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check]:
+    """The mail server's URL, and where links lead. quiet: only what is wrong is said."""
     try:
         server = mail_server(settings)
     except EverafterError as error:
@@ -97,14 +129,13 @@ def check_settings(settings: Settings) -> Iterator[Check]:
         return
     host = urlsplit(settings.base_url).hostname or ""
     if server is None:
-        yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
+        if not quiet:
+            yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
     elif host in {"localhost", "::1"} or host.startswith("127."):
         found = f"mail leaves through {server.place}, with links to {settings.base_url} that only this machine can open"
         yield Check("settings", "warn", found, "set EVERAFTER_BASE_URL to the address suppliers can reach")
     else:
         yield Check("settings", "ok", f"mail leaves through {server.place} as {server.sender}; links lead to {settings.base_url}")
-    if len(settings.secret) < 16:
-        yield Check("secret", "bad", f"EVERAFTER_SECRET has {len(settings.secret)} characters", "use 32 random ones")
 
 
 def check_playbook(settings: Settings) -> Check:
@@ -120,10 +151,27 @@ def check_playbook(settings: Settings) -> Check:
 
 
 def check_disk(data: Path) -> Check:
-    """Room under EVERAFTER_DATA: the embedded database, rejects files."""
-    free = shutil.disk_usage(data).free / _GIGABYTE
+    """Room under EVERAFTER_DATA, or where it will be made: the embedded database, rejects files."""
+    place = next(folder for folder in (data, *data.parents) if folder.exists())
+    if not place.is_dir():
+        return Check("disk", "bad", f"{place} is a file, and no folder can be made there", "name another in EVERAFTER_DATA")
+    free = shutil.disk_usage(place).free / _GIGABYTE
     status: Status = "bad" if free < 1 else "warn" if free < 5 else "ok"
-    return Check("disk", status, f"{free:,.1f} GB free under {data}", "" if status == "ok" else "make room, or move EVERAFTER_DATA")
+    shown = f"{free:,.1f} GB free under {data}"
+    if status == "ok" and not os.access(place, os.W_OK | os.X_OK):
+        return Check("disk", "bad", f"{place} cannot be written to", "let the user that runs Everafter write there")
+    return Check("disk", status, shown, "" if status == "ok" else "make room, or move EVERAFTER_DATA")
+
+
+def check_files(settings: Settings) -> Iterator[Check]:
+    """Whether what holds suppliers' data or secrets is for its owner alone; nothing is said when it is."""
+    data = settings.data
+    if not data.exists():
+        return
+    found = [path for path in (data, data / "secret", *sorted((data / "rejects").glob("*"))) if path.exists() and is_open(path)]
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        yield Check("files", "warn", f"others can read {found[0]}{more}", f"chmod -R go-rwx {data}, or a folder for it alone")
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,11 +190,23 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
     schema = check_schema(applied)
     if schema.status == "bad":
         return [version, schema]
-    async with conn.cursor(row_factory=dict_row) as facts_cursor:
-        await facts_cursor.execute(_FACTS)
-        facts = await facts_cursor.fetchone() or {}
-    coach = check_coach_keys(await list_coach_keys(conn, settings.secret))
-    return [version, schema, *check_facts(facts, now, sends=settings.smtp_url is not None), *coach]
+    checks = [version, schema]
+    try:
+        async with conn.transaction(), conn.cursor(row_factory=dict_row) as facts_cursor:
+            await facts_cursor.execute(_FACTS)
+            facts = await facts_cursor.fetchone() or {}
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        checks.append(Check("tables", "bad", f"they are not as this version made them: {said}", "restore a backup"))
+    else:
+        checks += check_facts(facts, now, sends=settings.smtp_url is not None)
+    if settings.secret:
+        try:
+            async with conn.transaction():
+                checks += check_coach_keys(await list_coach_keys(conn, settings.secret))
+        except psycopg.Error as error:
+            checks.append(_failed("coach keys", error))
+    return checks
 
 
 def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:

@@ -25,6 +25,7 @@ Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 SCHEMA = "everafter"
+LEAST_VERSION = 16
 # A process that is frozen in the midst of a transaction would keep what it locked from everybody for as long as it is frozen.
 _OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
 
@@ -42,14 +43,21 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
     """One connection with the project's schema first in its search path.
 
     Raises:
-        DatabaseUnavailableError: nothing answers there, or it refuses us.
+        DatabaseUnavailableError: nothing answers there, it refuses us, or it is too old.
     """
     try:
-        return await AsyncConnection.connect(url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5)
+        conn = await AsyncConnection.connect(url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()) from error
     except psycopg.ProgrammingError as error:
         raise DatabaseUnavailableError(f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()) from error
+    if conn.info.server_version // 10_000 < LEAST_VERSION:
+        found = conn.info.parameter_status("server_version")
+        await conn.close()
+        raise DatabaseUnavailableError(
+            f"PostgreSQL {found} answers at {_without_password(url)}, and Everafter needs PostgreSQL {LEAST_VERSION} or newer"
+        )
+    return conn
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from everafter.core.errors import DatabaseUnavailableError, SettingsError
+from everafter.core.files import make_ours
 
 log = logging.getLogger("everafter.postgres")
 
@@ -49,7 +50,7 @@ def start_embedded(data: Path) -> str:
     """
     folder = data / "postgres"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_ours(data)
     except OSError as error:
         raise SettingsError(f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}") from error
     try:

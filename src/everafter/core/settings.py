@@ -4,13 +4,18 @@ import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from everafter.core.errors import SettingsError
+from everafter.core.files import close_to_others, make_ours
 from everafter.core.limits import LOOPBACK, Limits, read_count, read_networks
 from everafter.core.origins import ANY_ORIGIN, read_origins
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Settings:
     ingest_origins: tuple[str, ...] = (ANY_ORIGIN,)
 
 
+SECRET_CHARACTERS = 32
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
 SETTING_NAMES = (
     "EVERAFTER_DATABASE_URL",
@@ -55,30 +61,60 @@ SETTING_NAMES = (
 
 
 def load_settings(env: dict[str, str] | None = None) -> Settings:
-    """Read the settings.
+    """Read the settings; makes the secret where none is given and none was made.
 
     Raises:
-        SettingsError: a `…_FILE` cannot be read, or a URL is not one.
+        SettingsError: a `…_FILE` cannot be read, a URL is not one, or the secret is too short.
+    """
+    settings, errors = read_settings(env)
+    if errors:
+        raise errors[0]
+    return settings
+
+
+def read_settings(env: dict[str, str] | None = None, *, make: bool = True) -> tuple[Settings, list[SettingsError]]:
+    """The settings and all that is wrong with them; where something is, its default stands.
+
+    Args:
+        make: whether a secret is made where there is none; else it is empty then.
     """
     source = dict(os.environ) if env is None else env
-    data = Path(_value(source, "EVERAFTER_DATA") or ".everafter").absolute()
-    playbook = _value(source, "EVERAFTER_PLAYBOOK")
-    smtp_url = _value(source, "EVERAFTER_SMTP_URL")
-    if smtp_url and not _is_url(smtp_url, "smtp", "smtps", "smtp+starttls"):
-        raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
-    base_url = (_value(source, "EVERAFTER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-    if not _is_url(base_url, "http", "https"):
-        raise SettingsError(f"EVERAFTER_BASE_URL: {base_url!r} is not an http or https URL")
-    return Settings(
-        database_url=_value(source, "EVERAFTER_DATABASE_URL"),
+    errors: list[SettingsError] = []
+
+    def read(part: Callable[[], _T], default: _T) -> _T:
+        try:
+            return part()
+        except SettingsError as error:
+            errors.append(error)
+            return default
+
+    data = Path(read(lambda: _value(source, "EVERAFTER_DATA"), None) or ".everafter").absolute()
+    playbook = read(lambda: _value(source, "EVERAFTER_PLAYBOOK"), None)
+    settings = Settings(
+        database_url=read(lambda: _value(source, "EVERAFTER_DATABASE_URL"), None),
         data=data,
         playbook=Path(playbook) if playbook else None,
-        smtp_url=smtp_url,
-        base_url=base_url,
-        secret=_value(source, "EVERAFTER_SECRET") or _generated_secret(data),
-        limits=_read_limits(source),
-        ingest_origins=_origins(_value(source, "EVERAFTER_INGEST_ORIGINS")),
+        smtp_url=read(lambda: _smtp_url(source), None),
+        base_url=read(lambda: _base_url(source), DEFAULT_BASE_URL),
+        secret=read(lambda: _secret(source, data, make=make), ""),
+        limits=read(lambda: _read_limits(source), Limits()),
+        ingest_origins=read(lambda: _origins(_value(source, "EVERAFTER_INGEST_ORIGINS")), (ANY_ORIGIN,)),
     )
+    return settings, errors
+
+
+def _smtp_url(env: dict[str, str]) -> str | None:
+    url = _value(env, "EVERAFTER_SMTP_URL")
+    if url and not _is_url(url, "smtp", "smtps", "smtp+starttls"):
+        raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
+    return url
+
+
+def _base_url(env: dict[str, str]) -> str:
+    url = (_value(env, "EVERAFTER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    if not _is_url(url, "http", "https"):
+        raise SettingsError(f"EVERAFTER_BASE_URL: {url!r} is not an http or https URL")
+    return url
 
 
 def _read_limits(env: dict[str, str]) -> Limits:
@@ -122,19 +158,39 @@ def _value(env: dict[str, str], name: str) -> str | None:
         raise SettingsError(f"{name}_FILE: cannot read {path}: {error}") from error
 
 
-def _generated_secret(data: Path) -> str:
+def _secret(env: dict[str, str], data: Path, *, make: bool) -> str:
+    """The secret that is given, else that of the data folder."""
+    name = "EVERAFTER_SECRET"
+    is_given = bool(env.get(f"{name}_FILE") or env.get(name))
+    if not is_given:
+        return _generated_secret(data, make=make)
+    place = f"{name}_FILE: the secret in {env[f'{name}_FILE']}" if env.get(f"{name}_FILE") else name
+    return _long_enough(_value(env, name) or "", place, "give 32 random ones or more: openssl rand -base64 33")
+
+
+def _long_enough(secret: str, place: str, cure: str) -> str:
+    count = len(secret.strip())
+    if count < SECRET_CHARACTERS:
+        raise SettingsError(
+            f"{place} has {count} characters, and what it signs could be guessed; at least {SECRET_CHARACTERS} are needed: {cure}"
+        )
+    return secret
+
+
+def _generated_secret(data: Path, *, make: bool) -> str:
     """The secret of this data folder, made at the first need so that links survive a restart."""
     path = data / "secret"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        if not make and not path.exists():
+            return ""
+        make_ours(data)
         if not path.exists():
             _place(path, secrets.token_urlsafe(32))
+        close_to_others(path)
         secret = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"EVERAFTER_DATA: cannot read or write {path}: {error}") from error
-    if not secret:
-        raise SettingsError(f"{path} is empty: whoever signs with nothing can be imitated; delete it, and a new one is made")
-    return secret
+    return _long_enough(secret, f"the secret in {path}", "delete that file, and a new one is made")
 
 
 def _place(path: Path, text: str) -> None:

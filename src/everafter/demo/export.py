@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from everafter.core.errors import InputError
+from everafter.core.files import make_private, open_private
 from everafter.demo.model import Market
 
 _SUPPLIER_COLUMNS = (
@@ -32,12 +33,16 @@ def write_export(market: Market, folder: Path) -> list[Path]:
     """
     paths = [folder / name for name in ("suppliers.csv", "clients.csv", "events.csv.gz")]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        suppliers_table(market).write_csv(paths[0])
-        clients_table(market).write_csv(paths[1])
-        body = events_table(market).write_csv(null_value="").encode()
-        with paths[2].open("wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as out:
-            out.write(body)
+        make_private(folder)
+        events = events_table(market).write_csv(null_value="").encode()
+        bodies = (
+            suppliers_table(market).write_csv().encode(),
+            clients_table(market).write_csv().encode(),
+            gzip.compress(events, compresslevel=6, mtime=0),
+        )
+        for path, body in zip(paths, bodies, strict=True):
+            with open_private(path, "wb") as file:
+                file.write(body)
     except OSError as error:
         raise InputError(f"--export {folder}: cannot write there: {error.strerror or error}") from error
     return paths

@@ -13,6 +13,7 @@ import polars as pl
 
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
+from everafter.core.files import make_ours, make_private, open_private
 from everafter.events.files import LINE, Broken, Chunk, Kind, Source
 from everafter.events.ingest import settle, take_in, take_in_waiting
 from everafter.events.model import BadValue, Checked
@@ -299,8 +300,9 @@ class RejectsFile:
 
     def _write(self, line: int, code: str, reason: str, text: str) -> None:
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", newline="", encoding="utf-8")
+            make_ours(self.path.parent.parent)
+            make_private(self.path.parent).chmod(0o700)
+            self._file = open_private(self.path, newline="", encoding="utf-8")
             self._writer = csv.writer(self._file)
             self._writer.writerow(["line", "code", "reason", "row"])
         self._writer.writerow([line, code, reason, text])

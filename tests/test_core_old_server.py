@@ -1,0 +1,113 @@
+"""A PostgreSQL that is too old is refused in one sentence by everything that opens the database."""
+
+import os
+import pwd
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from everafter.core.db import LEAST_VERSION
+
+EVERAFTER = str(Path(sys.executable).with_name("everafter"))
+
+
+class OldServer(threading.Thread):
+    """As much of PostgreSQL 15's end of the wire as it takes to be connected to."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"postgresql://somebody@127.0.0.1:{self.listener.getsockname()[1]}/platform"
+
+    def run(self) -> None:
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            with conn:
+                self._greet(conn)
+
+    @staticmethod
+    def _greet(conn: socket.socket) -> None:
+        def message(kind: bytes, body: bytes) -> bytes:
+            return kind + struct.pack("!i", len(body) + 4) + body
+
+        while len(head := conn.recv(8, socket.MSG_WAITALL)) == 8:
+            size, code = struct.unpack("!ii", head)
+            if code in (80877103, 80877104):  # asks for encryption, of either kind
+                conn.sendall(b"N")
+                continue
+            conn.recv(size - 8, socket.MSG_WAITALL)
+            told = {"server_version": "15.18 (Debian 15.18-0+deb12u1)", "client_encoding": "UTF8", "TimeZone": "UTC"}
+            status = b"".join(message(b"S", f"{name}\0{value}\0".encode()) for name, value in told.items())
+            conn.sendall(message(b"R", struct.pack("!i", 0)) + status + message(b"Z", b"I"))
+            conn.recv(65536)
+            return
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[str]:
+    server = OldServer()
+    server.start()
+    yield server.url
+    server.listener.close()
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[str]:
+    """A PostgreSQL 15 as Debian brings it, where it is installed."""
+    programs = Path("/usr/lib/postgresql/15/bin")
+    if not (programs / "initdb").exists():
+        pytest.skip("no PostgreSQL 15 is installed here; the one above speaks as it does")
+    folder = Path(tempfile.mkdtemp(prefix="everafter-old-"))
+    user = None
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("nobody").pw_uid
+        os.chown(folder, user, -1)
+    try:
+        command = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust"]
+        subprocess.run(command, user=user, check=True, capture_output=True, cwd=folder)
+        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+        start = [programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"]
+        subprocess.run(start, user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        yield f"postgresql://postgres@/postgres?host={folder}"
+        stop = [programs / "pg_ctl", "-D", folder / "data", "-w", "-m", "immediate", "stop"]
+        subprocess.run(stop, user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def call(url: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "EVERAFTER_DATA": str(tmp_path), "EVERAFTER_DATABASE_URL": url}
+    return subprocess.run([EVERAFTER, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", [("migrate",), ("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list")])
+def test_it_is_refused_in_one_sentence(told: str, tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = call(told, tmp_path, *words)
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: PostgreSQL 15.18 ") and f"needs PostgreSQL {LEAST_VERSION} or newer" in line
+
+
+def test_doctor_says_what_to_do(told: str, tmp_path: Path) -> None:
+    done = call(told, tmp_path, "doctor")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1 and "PostgreSQL 15.18" in said and "move the database to PostgreSQL 16 or newer" in said
+    assert "playbook" in said and not done.stderr
+
+
+def test_a_real_one_is_refused_alike(real: str, tmp_path: Path) -> None:
+    for words in (("migrate",), ("run",)):
+        done = call(real, tmp_path, *words)
+        assert done.returncode == 4 and done.stderr.count("\n") == 1 and "error: PostgreSQL 15." in done.stderr
+    assert "needs PostgreSQL 16" in " ".join(call(real, tmp_path, "doctor").stdout.split())
