@@ -214,3 +214,61 @@ def test_parquet_of_every_type_is_read_as_text(tmp_path: Path) -> None:
         "nothing": "",
     }
     assert rows[1] == {**dict.fromkeys(columns, ""), "id": "s2", "bytes": "\ufffd"}
+
+
+def test_words_for_nothing_are_empty_cells(tmp_path: Path) -> None:
+    words = ["nan", "NaN", "NaT", "<NA>", "None", "NULL", "null", r"\N", "#N/A", "#REF!", "#DIV/0!", " nan ", "N/A"]
+    lines = "".join(f"s{place},{word}\n" for place, word in enumerate(words))
+    rows, _ = read(tmp_path / "suppliers.csv", "id,name\n" + lines)
+    assert {row["name"] for row in rows} == {""}
+    table = pa.table({"id": ["a", "nan", "b"], "name": ["NaN", "Ann", "Nan Goldin"]})
+    pq.write_table(table, tmp_path / "suppliers.parquet")
+    rows, _ = read(tmp_path / "suppliers.parquet", (tmp_path / "suppliers.parquet").read_bytes())
+    assert [(row["id"], row["name"]) for row in rows] == [("a", ""), ("", "Ann"), ("b", "Nan Goldin")]
+
+
+def test_ids_that_pandas_made_floats_of_beside_a_gap(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", "id,name\n7.0,A\nnan,B\n8.0,C\n")
+    assert [row["id"] for row in rows] == ["7", "", "8"]
+
+
+def test_text_that_was_hidden_from_excel_is_itself(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", 'id,name\n"=""007""","=""Ann"""\n="008",=1+1\n')
+    assert [(row["id"], row["name"]) for row in rows] == [("007", "Ann"), ("008", "=1+1")]
+
+
+@pytest.mark.parametrize("rounded", ["1.23E+15", "1.23457E+11", "1E+20", "1,23E+15", " 4.7E+12 "])
+def test_an_id_that_excel_rounded_is_none(tmp_path: Path, rounded: str) -> None:
+    for column, kept in (("id", rounded), ("name", None)):
+        cell = f'"{rounded}"'
+        rows, _ = read(tmp_path / "suppliers.csv", f"id,name\n{cell if kept else 's'},{'x' if kept else cell}\n")
+        assert rows[0][column].startswith("\0") == bool(kept)
+
+
+def test_rows_with_nothing_in_them_are_no_rows(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", "id,name\ns1,Ann\n,\n,,,,\n \n\ns2,Ben\n\x1a")
+    assert rows == ROWS
+    rows, _ = read(tmp_path / "suppliers.csv", TEXT.encode() + b"s2,Ben\n" + bytes(4096))
+    assert rows == ROWS
+
+
+def test_a_nul_costs_no_file(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", b"id,name\ns1,An\0n\ns2,Ben\n")
+    assert [row["id"] for row in rows] == ["s1", "s2"]
+
+
+@pytest.mark.parametrize(
+    "content", ["id,name\ns1,Ann\rs2,Ben\r\n", "id,name\r\r\ns1,Ann\r\r\ns2,Ben", "id,name\ns1,Ann\r\ns2,Ben\r"]
+)
+def test_line_ends_of_every_kind_in_one_file(tmp_path: Path, content: str) -> None:
+    assert read(tmp_path / "suppliers.csv", content)[0] == ROWS
+
+
+def test_returns_within_a_quoted_cell_stay(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", 'id,name\ns1,"A\rB\r\nC"\ns2,Ben\n')
+    assert [row["name"] for row in rows] == ["A\rB\r\nC", "Ben"]
+
+
+def test_a_cell_is_as_long_as_its_line_may_be(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "suppliers.csv", f"id,name\ns1,{'x' * 1_000_000}\ns2,Ben\n")
+    assert [len(row["name"]) for row in rows] == [1_000_000, 3]

@@ -281,6 +281,23 @@ def test_an_old_export_does_not_undo_what_was_said_since(cli: Cli, folder: Path)
     assert cli.sql("SELECT plan, name FROM suppliers") == [("studio", "Ann")]
 
 
+def test_a_file_without_a_date_of_its_own_speaks_as_of_now(cli: Cli, folder: Path) -> None:
+    path = folder / "suppliers.csv"
+    for date in (0, 315_532_800):  # as archives without dates unpack
+        path.write_text(f"id,plan\n{SUPPLIER},from {date}\n")
+        os.utime(path, (date, date))
+        assert cli.load(path)[1]["suppliers.csv"]["rejected"] == 0
+        assert cli.sql("SELECT plan FROM suppliers") == [(f"from {date}",)]
+
+
+def test_ids_that_excel_rounded_are_refused_by_line(cli: Cli, folder: Path) -> None:
+    (folder / "suppliers.csv").write_text("id,name\n1.23E+15,Ann\n1.23E+16,Ben\nnan,Cy\nkept,Di\n")
+    code, summary = cli.load(folder / "suppliers.csv")
+    named = [(line, kind) for line, kind, _ in rejected(cli, summary["suppliers.csv"])]
+    assert (code, named) == (1, [(2, "not_a_supplier_id"), (3, "not_a_supplier_id"), (4, "no_supplier")])
+    assert cli.sql("SELECT external_id FROM suppliers") == [("kept",)]
+
+
 def test_the_table_for_people(cli: Cli, folder: Path) -> None:
     code, out = cli.run("import", folder)
     assert code == 0

@@ -15,6 +15,7 @@ from everafter.core import lenient
 from everafter.core.values import clean_text, fold_name, read_day, read_moment, read_number, read_whole
 from everafter.events.rules import check_events
 from everafter.events.segment import decode_request
+from everafter.suppliers.rules import read_traits
 from helpers_server import Server
 from test_events_http import codes, post, track
 from test_events_http import key as key
@@ -113,6 +114,7 @@ def test_nesting_without_end_costs_what_is_nested() -> None:
         '{"event": "café"}'.encode("utf-16"),
         '{"event": "café"}'.encode("utf-16-le"),
         '{"event": "café"}'.encode("utf-32-be"),
+        *(b'{"event": "caf\\u00e9"}'.decode().encode(wide) for wide in ("utf-16-le", "utf-16-be", "utf-32-le")),
     ],
 )
 def test_bodies_in_other_encodings(body: bytes) -> None:
@@ -130,6 +132,10 @@ NOON = datetime(2026, 11, 27, 17, 20, tzinfo=UTC)
         1795800000, 1795800000.0, 1795800000000, 1795800000000.0, 1795800000000000, 1795800000000000000,
         "1795800000", "1795800000.0", " 1795800000000 ", "1.7958e9", "1795800000000000",
         "2026-11-27T17:20:00Z", "2026-11-27 17:20:00 UTC", "2026-11-27 18:20:00 +0100", "20261127T172000Z",
+        "Fri, 27 Nov 2026 17:20:00 GMT", "Fri, 27 Nov 2026 18:20:00 +0100", "27 Nov 2026 17:20", "27-NOV-2026 17:20:00",
+        "Fri Nov 27 2026 18:20:00 GMT+0100 (Central European Standard Time)", "Fri Nov 27 2026 12:20:00 GMT-0500",
+        "2026-11-27T18:20:00+01:00[Europe/Berlin]", "2026-11-27T17:20:00Z[UTC]", "2026-11-27 17:20:00 +0000 UTC",
+        "2026-11-27 18:20:00.000000000 +0100 CET m=+12.345", "2026-11-27t17:20:00z", "2026-11-27T17:20:00,000Z",
     ],
 )  # fmt: skip
 def test_one_moment_however_it_is_written(value: Any) -> None:
@@ -143,7 +149,24 @@ def test_every_epoch_unit_is_told_by_its_size(naive: datetime, exponent: int) ->
     assert read_moment(number) == read_moment(str(number)) == at
 
 
-@pytest.mark.parametrize("value", [0, 17, -5, 1e300, float("nan"), True, None, "", "soon", "2026-W05-1", "17", [], {}])
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-12-31T23:59:60Z", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("2026-06-30T23:59:60.5+00:00", datetime(2026, 7, 1, tzinfo=UTC)),
+        ("2026-11-27T24:00:00Z", datetime(2026, 11, 28, tzinfo=UTC)),
+        ("2026-11-27 24:00", datetime(2026, 11, 28, tzinfo=UTC)),
+        *((text, None) for text in ("2026-11-27T24:00:01Z", "2026-11-27T23:58:60Z", "9999-12-31T24:00:00Z")),
+    ],
+)
+def test_the_end_of_a_minute_and_of_a_day(text: str, at: datetime | None) -> None:
+    assert read_moment(text) == at
+
+
+ODD = ("1.79E+12", "1.79580E+09", "27/11/2026 17:20", "27 Foo 2026", "Fri, 32 Nov 2026 17:20:00 GMT", "Nov 2026", "2026-11 CET")
+
+
+@pytest.mark.parametrize("value", [0, 17, -5, 1e300, float("nan"), True, None, "", "soon", "2026-W05-1", "17", [], {}, *ODD])
 def test_no_moment(value: Any) -> None:
     assert read_moment(value) is None
 
@@ -157,7 +180,9 @@ JUNE = datetime(2027, 6, 20).date()
         *((text, JUNE) for text in ("2027-06-20", " 2027-06-20 ", "20270620", "2027-06-20T00:00:00Z", "2027-06-20T00:00:00.000Z")),
         *((text, JUNE) for text in ("2027-06-20T23:59:59", "2027-06-20T00:00:00+02:00", "2027-06-20T22:00:00-07:00")),
         *((value, JUNE) for value in ("2027-06-20 00:00:00 UTC", 1813449600, 1813449600000, "1813449600", 20270620)),
+        *((text, JUNE) for text in ("20 Jun 2027", "Sun Jun 20 2027", "Sun Jun 20 2027 00:00:00 GMT+0200 (CEST)")),
         ("2027-06-19T22:00:00.000Z", datetime(2027, 6, 19, 22, tzinfo=UTC)),
+        ("Sat, 19 Jun 2027 22:00:00 GMT", datetime(2027, 6, 19, 22, tzinfo=UTC)),
         ("2027-06-19T22:00:00+00:00", datetime(2027, 6, 19, 22, tzinfo=UTC)),
         (1813442400000, datetime(2027, 6, 19, 22, tzinfo=UTC)),
         *((text, None) for text in ("TBD", "2027-06", "2027", "0000-00-00", "20/06/2027", "06/20/2027", "2027-02-31", "2027-W25")),
@@ -429,6 +454,34 @@ def test_the_later_event_counts_at_one_moment(server: Server, supplier: str, key
     assert state() == ("A", "2027-05-05", "free")
     post(server, key, {"batch": [client("M", "2027-07-07"), plan("basic")]})
     assert state() == ("M", "2027-07-07", "basic")
+
+
+def test_what_is_blank_is_not_said(server: Server, supplier: str, key: str) -> None:
+    blank = {"messageId": "  ", "timestamp": " ", "groupId": "\t"}
+    answer = post(server, key, {"batch": [{**track(supplier), **blank}, {**track(supplier), **blank}]})
+    assert (answer.json()["accepted"], answer.json()["rejected"]) == (2, [])
+    answer = post(server, key, [{"event": "login", "distinct_id": supplier, "timestamp": " ", "uuid": ""}], "/e/")
+    assert answer.json()["accepted"] == 1
+
+
+def test_an_events_name_is_one_line(server: Server, supplier: str, key: str) -> None:
+    post(server, key, {"batch": [track(supplier, "Gallery\r\nopened"), track(supplier, "\tlogin\0")]})
+    assert server.sql("SELECT type FROM events ORDER BY type") == [("Gallery opened",), ("login",)]
+
+
+@pytest.mark.parametrize(
+    ("consent", "words"),
+    [(True, ["t", "TRUE", " Yes ", "y", "on", 1, 1.0, "1"]), (False, ["f", "False", "no", "N", "off", 0, 0.0, "0", False])],
+)
+def test_consent_as_programs_write_it(consent: bool, words: list[Any]) -> None:
+    for word in words:
+        assert read_traits({"consent": word}) == ({"consent": consent}, [])
+
+
+@pytest.mark.parametrize("word", ["maybe", 2, -1, [], {}, "null", 0.5])
+def test_what_is_neither_consent_nor_its_refusal_is_named(word: Any) -> None:
+    good, bad = read_traits({"consent": word})
+    assert (good, [one.trait for one in bad]) == ({}, ["consent"])
 
 
 def test_names_are_kept_on_one_line_and_cut(server: Server, key: str) -> None:

@@ -74,7 +74,8 @@ def read_text(body: bytes) -> str:
     UTF-16 and UTF-32 are read too, as JSON's own rule tells them from UTF-8.
     """
     try:
-        text = body.decode()
+        # JSON begins with two ASCII characters, unless it is a lone digit: with a NUL there it is a wider encoding
+        text = body.decode(json.detect_encoding(body) if b"\0" in body[:4] else "utf-8")
     except UnicodeDecodeError:
         text = body.decode(json.detect_encoding(body), "replace")
     return text[1:] if text[:1] == "\ufeff" else text

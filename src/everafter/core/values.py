@@ -12,15 +12,31 @@ _CONTROLS = re.compile("\\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"\+?(\d{1,40})(?:\.0*)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
-# "2026-11-27 17:20:00 UTC" and "… +0100", as databases and Ruby write them.
-_SPACED_ZONE = re.compile(r"\s+(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?))$")
+# What follows a time instead of its bare offset: "17:20:00 UTC" and "… +0100" as databases and Ruby write them, "… +0100 CET"
+# and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The letters are upper case by then.
+_ZONE = re.compile(r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$")
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_WEEKDAY = r"(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}"
+_CLOCK = r"(?P<time>\d{2}:\d{2}(?::\d{2})?)"
+# In words the month cannot be taken for the day: mail and HTTP have "Sat, 28 Nov 2026 10:00:00 GMT", JavaScript
+# "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
+_IN_WORDS = re.compile(
+    rf"(?:{_WEEKDAY}(?:,\s*|\s+))?(?:(?P<day>\d{{1,2}})[ -](?P<month>[A-Z]{{3}})|(?P<month_>[A-Z]{{3}}) (?P<day_>\d{{1,2}}))"
+    rf"[ -](?P<year>\d{{4}})(?: {_CLOCK}(?P<zone> ?(?:UTC|GMT|Z)?(?:[+-]\d{{4}})?)(?: \(.{{1,60}}\))?)?",
+    re.ASCII,
+)
+# Times that are a second, or nothing, before the next: 23:59:60 and 24:00.
+_LAST = re.compile(r"(?<=[T ])(?:24:00(:00(?:[.,]0{1,9})?)?|23:59:60(?:[.,]\d{1,9})?)(?=$|[Z+-])", re.ASCII)
+# A long number as Excel saves it, rounded.
+_ROUNDED = re.compile(r"-?\d(?:\.\d{1,5})?E\+\d\d", re.ASCII)
 # Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do not touch.
 _FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_133_980_800
 _SEPARATORS = re.compile("[\\s_\\-\"'`´‘’“”\u200b-\u200d\u2060\ufeff]+")
 
 
 def read_moment(value: Any) -> datetime | None:
-    """A moment in UTC: ISO 8601 text (UTC where it names no zone), or the time since 1970 as a number or its text.
+    """A moment in UTC: ISO 8601 text (UTC where it names no zone), a date in words as mail and JavaScript write it, or the
+    time since 1970 as a number or its text.
 
     Returns:
         Null when it is neither. An epoch number counts seconds, milliseconds, microseconds or nanoseconds, by its size.
@@ -92,27 +108,45 @@ def depth(value: Any) -> int:
 
 def _read_time(value: Any) -> datetime | None:
     """As `read_moment`, with the zone as written: none, an offset, or UTC."""
-    if isinstance(value, str) and value[4:5] == "-" and value[5:6] not in {"W", "w"}:
-        try:
-            return datetime.fromisoformat(value)  # as nearly all write it
-        except ValueError:
-            pass
     whole = None if isinstance(value, str) else read_whole(value)
-    text = (value if isinstance(value, str) else "" if whole is None else str(whole)).strip().upper()
+    written = (value if isinstance(value, str) else "" if whole is None else str(whole)).strip()
+    text = written.upper()
     if text[4:5] != "-" and not _DAY.fullmatch(text):
-        number = read_number(text or value)
+        number = None if _ROUNDED.fullmatch(written) else read_number(text or value)
         if number is not None:
             return _from_epoch(number)
+    return _read_iso(text) or _read_odd(text)
+
+
+def _read_iso(text: str) -> datetime | None:
     if "W" in text:  # a week of the year, which Python would take for its Monday
         return None
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        pass
-    zoned = _SPACED_ZONE.sub(lambda found: "Z" if found[1] else found[2], text)
+        return None
+
+
+def _read_odd(text: str) -> datetime | None:
+    """A time that is as clear as ISO 8601 and written in another way; `text` is in upper case."""
+    if len(text) > 100:
+        return None
+    if words := _IN_WORDS.fullmatch(text):
+        month = words["month"] or words["month_"]
+        if month not in _MONTHS:
+            return None
+        day = f"{words['year']}-{_MONTHS.index(month) + 1:02d}-{int(words['day'] or words['day_']):02d}"
+        offset = (words["zone"] or "").strip().removeprefix("UTC").removeprefix("GMT")
+        zone = offset or ("Z" if (words["zone"] or "").strip() else "")
+        text = f"{day}T{words['time']}{zone}" if words["time"] else day
+    text = _ZONE.sub(lambda found: "Z" if found[1] else found[2], text)
+    later = timedelta()
+    if last := _LAST.search(text):
+        text, later = f"{text[: last.start()]}23:59:59{text[last.end() :]}", timedelta(seconds=1)
+    at = _read_iso(text)
     try:
-        return datetime.fromisoformat(zoned) if zoned != text else None
-    except ValueError:
+        return at and at + later
+    except OverflowError:
         return None
 
 

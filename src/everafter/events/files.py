@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -31,10 +32,23 @@ _IDS = ("id", "supplier_id", "message_id")
 # How pandas writes a column of whole numbers with gaps.
 _WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
 _EXACT_FLOAT32 = 2**24
+# How exporters keep Excel from making a number of a text.
+_FORMULA_TEXT = r'^\s*="([^"]*)"\s*$'
+# What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of nothing.
+_EMPTY_WORDS = (
+    *("nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", r"\N", "N/A", "n/a"),
+    *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
+)
+# A long number as Excel shows it, and saves it.
+_ROUNDED = r"^\s*-?[0-9](?:[.,][0-9]{1,5})?E\+[0-9]{2}\s*$"
 # A quote left open would make one row of the rest of the file: a row may span so much and no more.
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
 _LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
+csv.field_size_limit(_LINE_BYTES)  # a cell fits where its line does: what is too long in it is for the check to say
+_LONE_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
+# What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of DOS.
+_BLANKS = " \t\r\n\xa0\ufeff\0\x1a"
 _SHOWN_BYTES = 1000
 _HEAD_BYTES = 64 * 1024
 
@@ -229,7 +243,7 @@ class Source:
 
         def flush() -> Chunk:
             data = {columns[place]: [row[place] for row in rows] for place in named}
-            frame = pl.DataFrame(data, schema=dict.fromkeys(data, pl.String))
+            frame = _tidy(pl.DataFrame(data, schema=dict.fromkeys(data, pl.String)))
             frame = frame.with_columns(_whole(frame[name]) for name in _IDS if name in data)
             chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
             for part in (rows, texts, lines, broken):
@@ -286,7 +300,7 @@ class Source:
             yield [name for name in columns if name]
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                 text = pl.DataFrame([self._as_text(name, batch.column(place)) for place, name in enumerate(columns) if name])
-                rows = text.with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
+                rows = _tidy(text).with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
                 self.line += batch.num_rows
                 yield Chunk(rows, _as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
@@ -339,6 +353,20 @@ def _to_plain(values: Any) -> Iterator[Any]:
 def _as_json(value: Any) -> str:
     """A list or struct as JSON text; empty for none."""
     return "" if value is None else msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
+    """The cells without what spreadsheets and pandas put around and in place of a value.
+
+    `="007"` is 007; a word that only stands for an empty cell is empty; an id that Excel rounded (1.23E+15) is none,
+    since what it was is not known and two could become one.
+    """
+    bare = pl.all().str.replace(_FORMULA_TEXT, "$1")
+    frame = frame.select(pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS)).then(pl.lit("")).otherwise(bare).name.keep())
+    ids = pl.col([name for name in _IDS if name in frame.columns])
+    return frame.with_columns(
+        pl.when(ids.str.contains(_ROUNDED)).then(pl.lit(NOT_AN_ID) + ids).otherwise(ids).name.keep(),
+    )
 
 
 def _whole(column: pl.Series) -> pl.Series:
@@ -397,12 +425,15 @@ def _shown(columns: list[str]) -> str:
 
 
 def _bounded(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream; of one that is too long no more than shows that it is."""
+    """The lines of a stream, however each of them ends; of one that is too long no more than shows that it is."""
     while line := stream.readline(_LINE_BYTES + 1):
         if len(line) > _LINE_BYTES:
             end = line
             while end and not end.endswith(b"\n"):
                 end = stream.readline(_LINE_BYTES)
+        elif line.count(b"\r") > line.endswith(b"\r\n"):
+            yield from _LONE_RETURN.split(line)
+            continue
         yield line
 
 
@@ -483,7 +514,7 @@ class _Records:
                 return
             except csv.Error as error:
                 cells, fault = [], ("bad_row", f"this is not CSV: {error}")
-            if not cells and not fault:
+            if fault is None and _is_blank(cells):
                 continue
             first = self._taken[0]
             if fault is None:
@@ -525,7 +556,7 @@ class _Records:
         for line in taken:
             if line.fault:
                 return line.fault if line is taken[0] else ("bad_row", "a quote is never closed")
-        if width is None or not cells:
+        if width is None or _is_blank(cells):
             return None
         fits = _fits(cells, width)
         if len(taken) > 1 and (not fits or any(self._stands_alone(line.text, width) for line in taken[1:])):
@@ -543,6 +574,10 @@ class _Records:
             return _fits(next(self._reader([text]), []), width)
         except csv.Error:
             return False
+
+
+def _is_blank(cells: list[str]) -> bool:
+    return not any(cell.strip(_BLANKS) for cell in cells)
 
 
 def _fits(cells: list[str], width: tuple[int, int]) -> bool:

@@ -50,7 +50,8 @@ def describe_format(head: bytes, name: str) -> str | None:
         return "an HTML page, perhaps of a sign-in; download the file itself" if html else "XML; save it as CSV (UTF-8)"
     if re.match(rb'\{\s*"|\[\s*[\[{]|\[\s*"[^"]*"\s*[,\]]|[\[{]\s*[\]}]', start):
         return "JSON; send it to /v1/batch, or save it as CSV or Parquet"
-    return "binary data" if b"\0" in head else None
+    # a NUL further down is one bad cell, or the padding of a file whose end was never written
+    return "binary data" if b"\0" in re.split(rb"[\r\n]", head, maxsplit=1)[0] else None
 
 
 def read_sep_line(text: str) -> str | None:

@@ -16,7 +16,7 @@ from everafter.core.errors import InputError
 from everafter.core.files import make_ours, make_private, open_private
 from everafter.events.files import LINE, Broken, Chunk, Kind, Source
 from everafter.events.ingest import settle, take_in, take_in_waiting
-from everafter.events.model import BadValue, Checked
+from everafter.events.model import EARLIEST, BadValue, Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
 from everafter.events.rules import check_events
 from everafter.pulse.queries import fold_pending
@@ -141,8 +141,7 @@ class Importer:
     # ── the three kinds ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _suppliers(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
-        # a file speaks as of its own date, so that an old export does not undo what was said since
-        at = min(self._now, datetime.fromtimestamp(source.path.stat().st_mtime, UTC))
+        at = self._date(source)
         # suppliers pass the check of events too, as messages that are none: one rule for what an id is
         raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
@@ -157,6 +156,14 @@ class Importer:
         summary.already_there += outcome.suppliers.same + repeated
         self.summary.waited += outcome.waited
         self._refuse(checked.rejects, chunk, summary, rejects)
+
+    def _date(self, source: Source) -> datetime:
+        """A file speaks as of its own date, so that an old export does not undo what was said since.
+
+        A date before EARLIEST is none: archives that keep no dates unpack as of 1970 or 1980.
+        """
+        at = datetime.fromtimestamp(source.path.stat().st_mtime, UTC)
+        return at if EARLIEST <= at <= self._now else self._now
 
     async def _events(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
         properties = pl.col("properties") if "properties" in chunk.rows.columns else None

@@ -82,7 +82,9 @@ def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
     age = read_number(event.get("offset"))
     if not call["timestamp"] and age is not None and 0 <= age <= _LONGEST_OFFSET:
         call["timestamp"] = (clock - timedelta(milliseconds=age)).isoformat()
-    if name == "$groupidentify":
+    if name == "$groupidentify" and properties.get("$group_type", _GROUP) != _GROUP:
+        call["type"] = "alias"  # a group of another kind is no supplier: taken and ignored
+    elif name == "$groupidentify":
         call |= {"type": "group", "groupId": properties.get("$group_key"), "traits": properties.get("$group_set") or {}}
     elif call["type"] == "identify":
         once, now = (event.get(key) or properties.get(key) or {} for key in ("$set_once", "$set"))

@@ -18,6 +18,7 @@ from everafter.events.model import CANONICAL, BadValue, Checked, Kind
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTROL = r"[\x00-\x1f\x7f]"
+_CONTROLS = rf"\s*{_CONTROL}+\s*"  # as values.clean_text has them
 # A number so long is beyond every reader's range (jsonb would keep it, most JSON libraries would not read it back).
 _ENDLESS_NUMBER = re.compile(r"\d{300}")
 _DECODER = msgspec.json.Decoder()
@@ -46,7 +47,7 @@ def check_events(
         good: CHECKED_SCHEMA, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each event refused,
         with the first thing found wrong. Every row of `raw` is in exactly one of them. bad_values: what good events lost.
     """
-    kinds = raw["type"].str.strip_chars()
+    kinds = raw["type"].str.replace_all(_CONTROLS, " ").str.strip_chars()
     if event_names:
         kinds = kinds.replace(event_names)
     rows = raw["row"].to_list()

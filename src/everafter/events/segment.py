@@ -233,7 +233,8 @@ def _when(item: Item) -> str | None:
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and (not value or lenient.lost(value) is not None))
+    """Null, blank, or lost (NaN): as good as not said."""
+    return value is None or (isinstance(value, str) and (not value.strip() or lenient.lost(value) is not None))
 
 
 def _text(value: Any) -> str | None:

@@ -176,9 +176,11 @@ def _read_created(value: Any) -> datetime | None:
 
 
 def _read_consent(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
+    """Yes or no as programs write it: a refusal that was not understood would let mail through."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else str(read_whole(value))
+    return True if word in _YES else False if word in _NO else None
 
 
 _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -191,6 +193,9 @@ _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "mrr_minor": (_read_whole(10**15), "a whole number of minor units from 0 on"),
     "client_limit": (_read_whole(2**31 - 1), "a whole number from 0 on"),
     "created_at": (_read_created, "a time between 1990 and 2100 (ISO 8601, or seconds since 1970)"),
-    "consent": (_read_consent, "true or false"),
+    "consent": (_read_consent, "true or false (nor yes, no, 1, 0)"),
 }
+# true, True, TRUE from programs; t and f from PostgreSQL's COPY; 1.0 from pandas; the others from people
+_YES = {"true", "t", "yes", "y", "on", "1", "1.0"}
+_NO = {"false", "f", "no", "n", "off", "0", "0.0"}
 _TEXTS = {"name", "vendor_type", "plan"}
