@@ -30,11 +30,11 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def slow(server: Server, method: str, path: str, *headers: str) -> socket.socket:
+def slow(server: Server, method: str, path: str, *headers: str, begun: int = 0) -> socket.socket:
     """A request whose head is whole and whose body has only begun."""
     made = socket.create_connection(("127.0.0.1", int(server.base_url.rpartition(":")[2])), 30)
     lines = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Length: 100000", *headers, "", ""]
-    made.sendall("\r\n".join(lines).encode() + b'{"')
+    made.sendall("\r\n".join(lines).encode() + b'{"' + b"x" * begun)
     return made
 
 
@@ -180,7 +180,7 @@ def test_a_rate_remembers_a_bounded_number_of_callers() -> None:
 @pytest.fixture(scope="module")
 def patient(module_settings: Settings) -> Iterator[Server]:
     """One where no body takes too long and no address sends too much."""
-    limits = Limits(body_seconds=1000, address_rate=0)
+    limits = Limits(body_seconds=1000, unproven_seconds=1000, address_rate=0)
     with serving(replace(module_settings, limits=limits)) as server:
         yield server
 
@@ -207,7 +207,8 @@ def test_a_slow_body_holds_nothing_on_any_route(patient: Server) -> None:
         form = "Content-Type: application/x-www-form-urlencoded"
         for method, path in routes:
             for more in ((form,), (form, cookie), (f"Authorization: Bearer {ingest}",), (f"Authorization: Bearer {write}",)):
-                stack.enter_context(slow(patient, method, path, *more))
+                for begun in (0, 20_000):  # so much reaches the application
+                    stack.enter_context(slow(patient, method, path, *more, begun=begun))
         assert client.get("/api/rejects", headers={"Authorization": f"Bearer {read}"}).status_code == 200
         until(lambda: in_pools(patient) == 0)
         assert send(patient, ingest).status_code == 200
@@ -219,8 +220,8 @@ def test_a_slow_body_holds_nothing_on_any_route(patient: Server) -> None:
 def test_sixty_four_slow_bodies_without_a_key_keep_nobody_out(patient: Server) -> None:
     key = patient.key("ingest")
     with ExitStack() as stack:
-        for _ in range(100):
-            stack.enter_context(slow(patient, "POST", "/v1/batch"))
+        for place in range(200):
+            stack.enter_context(slow(patient, "POST", "/v1/batch", begun=place % 2 * 20_000))
         assert [send(patient, key).status_code for _ in range(20)] == [200] * 20
         assert [send(patient, None, writeKey=key).status_code for _ in range(20)] == [200] * 20
         assert httpx.get(f"{patient.base_url}/livez").status_code == 200

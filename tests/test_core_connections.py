@@ -20,8 +20,12 @@ from everafter.core.connections import MOST_HEAD, MOST_HEADERS, Door, Waiting
 from everafter.core.limits import Limits
 from everafter.server import make_server
 
-QUICK = Limits(connections=40, head_seconds=0.4, body_seconds=0.8, unsent_seconds=0.6)
+QUICK = Limits(connections=40, head_seconds=0.4, body_seconds=0.8, unproven_seconds=0.8, unsent_seconds=0.6)
 BIG = b"x" * 40_000_000
+
+
+async def count(request: Request[Any, Any, State]) -> None:
+    request.app.state.seen += 1
 
 
 @get("/alive", sync_to_thread=False)
@@ -72,7 +76,9 @@ class Bare:
 
 @contextmanager
 def bare(limits: Limits) -> Iterator[Bare]:
-    app = Litestar([alive, big, seen, echo, wait], state=State({"released": False}), openapi_config=None)
+    app = Litestar(
+        [alive, big, seen, echo, wait], state=State({"released": False, "seen": 0}), before_request=count, openapi_config=None
+    )
     server = make_server(app, limits)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -98,7 +104,7 @@ def quick() -> Iterator[Bare]:
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Bare]:
     """One where nothing happens by time."""
-    with bare(replace(QUICK, head_seconds=1000, body_seconds=1000, unsent_seconds=1000)) as server:
+    with bare(replace(QUICK, head_seconds=1000, body_seconds=1000, unproven_seconds=1000, unsent_seconds=1000)) as server:
         yield server
 
 
@@ -220,6 +226,23 @@ def test_an_upgrade_nobody_offers_is_answered_as_usual(patient: Bare) -> None:
         assert read_answer(connection) == (200, b"yes")
 
 
+def test_a_body_without_a_key_reaches_nobody_before_there_is_enough_of_it(patient: Bare) -> None:
+    seen: int = patient.state.seen
+    with ExitStack() as stack:
+        sent = head("Content-Length: 50000", path="/echo", method="POST") + b"b" * 1000
+        slow = [stack.enter_context(patient.connect(sent)) for _ in range(10)]
+        assert patient.is_alive()
+        assert patient.state.seen == seen + 1
+        slow[0].sendall(b"b" * 49_000)
+        assert json.loads(read_answer(slow[0])[1])["length"] == 50_000
+        slow[1].sendall(b"b" * 20_000)
+        wait_for(lambda: patient.state.seen == seen + 3)
+        keyed = stack.enter_context(patient.connect(head("Content-Length: 9", "Authorization: x", path="/echo", method="POST")))
+        wait_for(lambda: patient.state.seen == seen + 4)
+        keyed.sendall(b"b" * 9)
+        assert read_answer(keyed)[0] == 201
+
+
 # ── pipelining ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -281,8 +304,11 @@ SLOW: list[tuple[str, bytes, bytes, int]] = [
     ("a chunk's length", CHUNKED, b"0", 408),
     ("trailers drop by drop", CHUNKED + b"2\r\nok\r\n0\r\n", b"X-T: t\r\n", 408),
     ("waiting for 100", head("Expect: 100-continue", "Content-Length: 9", path="/echo", method="POST"), b"", 408),
-    ("a body nobody wants", head("Content-Length: 100000"), b"b", 200),
-    ("a body for nobody", head("Content-Length: 100000", path="/nowhere", method="POST"), b"b", 404),
+    ("a body nobody wants", head("Content-Length: 100000"), b"b", 408),
+    ("a body for nobody", head("Content-Length: 100000", path="/nowhere", method="POST"), b"b", 408),
+    ("one that is answered first", head("Content-Length: 100000", "Authorization: x", path="/nowhere", method="POST"), b"b", 404),
+    ("a body with a key", head("Content-Length: 9", "Authorization: x", path="/echo", method="POST"), b"", 408),
+    ("a body that is begun", head("Content-Length: 90000", path="/echo", method="POST") + b"b" * 50_000, b"b", 408),
     ("a second head", head() + b"GET /ali", b"", 200),
     ("empty lines behind a request", head() + b"\r\n", b"\r\n", 200),
 ]  # fmt: skip

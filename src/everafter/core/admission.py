@@ -22,7 +22,6 @@ READS_BODY = "reads_body"
 """A handler's option: it reads the body itself, within bounds."""
 MOST_BODY = 1024 * 1024
 """Bytes of a body on every route but ingest; forms have less."""
-_UNPROVEN_SECONDS = 10
 _BODILESS = {HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS}
 
 
@@ -38,8 +37,7 @@ class Admission:
 
     def __init__(self, limits: Limits) -> None:
         self.known = Gate(64, 96 * 1024 * 1024, 1 / 2, limits.body_seconds)
-        seconds = min(_UNPROVEN_SECONDS, limits.body_seconds)
-        self.unknown = Gate(64, 32 * 1024 * 1024, 1 / 4, seconds)
+        self.unknown = Gate(64, 32 * 1024 * 1024, 1 / 4, limits.unproven_seconds)
         self.work = asyncio.Semaphore(self.WORKING)
         self._keys = RateLimit(limits.key_rate)
         self._addresses = RateLimit(limits.address_rate)

@@ -7,12 +7,13 @@ while it waits, and those that wait for the client make way for others when ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 import msgspec
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from everafter.core.limits import Limits, network_of
@@ -21,6 +22,7 @@ MOST_HEAD = 64 * 1024
 """Bytes of a request head: its first line, its headers, and the trailers of a chunked body."""
 MOST_HEADERS = 128
 _MOST_PIPELINED = 32
+_ENOUGH_BODY = 16 * 1024
 _LEAVE_SECONDS = 2.0
 _LEAVE_BYTES = 1024 * 1024
 _SWEEP_SECONDS = 1.0
@@ -152,6 +154,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _left_bytes = 0
     _refusal: tuple[int, str, str] | None = None
     _unsent: tuple[float, int] | None = None
+    _deferred: tuple[RequestResponseCycle, ASGI3Application] | None = None
 
     # ── what the transport says ───────────────────────────────────────────────────────────────────
 
@@ -232,15 +235,19 @@ class GuardedProtocol(HttpToolsProtocol):
             raise RuntimeError("too many requests at once")
         self._in_head = False
         self._quiet_bytes = 0
-        self._deadline = self.loop.time() + self.door.limits.body_seconds
+        limits = self.door.limits
+        seconds = limits.body_seconds if _shows_proof(self.headers) else limits.unproven_seconds
+        self._deadline = self.loop.time() + seconds
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0
         super().on_body(body)
+        self._start_deferred()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._start_deferred()
         self._in_head = True
         self._head_bytes = self._quiet_bytes = 0
         self._head_is_whole = False
@@ -249,6 +256,25 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._left_at is None:
             self._settle()
+
+    # ── what reaches the application ──────────────────────────────────────────────────────────────
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Start a request, but one without proof of its sender only when there is enough of its body.
+
+        Until then it costs its connection and nothing else: no task, no place in a gate.
+        """
+        self._deferred = (cycle, app)
+        self._start_deferred()
+
+    def _start_deferred(self) -> None:
+        if self._deferred is None:
+            return
+        cycle, app = self._deferred
+        enough = not cycle.more_body or len(cycle.body) >= _ENOUGH_BODY
+        if enough or cycle.waiting_for_100_continue or _shows_proof(cycle.scope["headers"]):
+            self._deferred = None
+            super()._start_asgi_task(cycle, app)
 
     # ── refusing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -288,6 +314,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _abandon(self) -> None:
         """Let the tasks of unfinished requests see that nobody hears them any more."""
+        self._deferred = None
         for cycle, _ in self.pipeline:
             cycle.disconnected = True
         self.pipeline.clear()
@@ -336,7 +363,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _time_out(self) -> None:
         limits = self.door.limits
         if self.waiting is Waiting.BODY and not self.flow.read_paused:
-            detail = f"the body did not arrive within {limits.body_seconds:g} s"
+            shown = _shows_proof(self.headers)
+            seconds = limits.body_seconds if shown else limits.unproven_seconds
+            detail = f"the body did not arrive within {seconds:g} s"
             self._refuse(408, "request_timeout", detail)
         elif self.waiting is Waiting.HEAD and self._in_head and self._head_bytes:
             detail = f"the headers did not arrive within {limits.head_seconds:g} s"
@@ -356,6 +385,11 @@ class GuardedProtocol(HttpToolsProtocol):
                 return True
             self._unsent = (now, size)
         return False
+
+
+def _shows_proof(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request says who sends it before its body; if that is true is for others to see."""
+    return any(name == b"authorization" for name, _ in headers)
 
 
 def guard(limits: Limits) -> type[GuardedProtocol]:

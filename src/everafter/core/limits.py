@@ -19,6 +19,7 @@ class Limits:
     connections_per_address: open at once from one address (IPv6: one /64); proxies are exempt.
     head_seconds: for a whole request head, from its first byte or from the connection.
     body_seconds: for a whole body, on every route.
+    unproven_seconds: the same without a key or token in the headers.
     unsent_seconds: a client that reads next to nothing of its answer for so long is cut off.
     key_rate, address_rate: ingest requests per second of one key and of one address; 0: no limit.
     trusted_proxies: networks whose X-Forwarded-For is believed.
@@ -28,6 +29,7 @@ class Limits:
     connections_per_address: int = 256
     head_seconds: float = 10
     body_seconds: float = 30
+    unproven_seconds: float = 10
     unsent_seconds: float = 20
     key_rate: int = 1_000
     address_rate: int = 500
