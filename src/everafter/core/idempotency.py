@@ -1,6 +1,7 @@
 """POST that can be repeated: the answer is kept in the transaction of its effect and given again to the same key."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -113,7 +114,8 @@ def _path(request: AnyRequest) -> str:
     parameters: dict[str, Any] = request.scope["path_params"]
     if (supplier_id := find_supplier_id(parameters.get("supplier_id"))) is None:
         return request.url.path
-    return request.scope["path_template"].replace("{supplier_id}", str(supplier_id))
+    values = {**parameters, "supplier_id": supplier_id}
+    return re.sub(r"\{(\w+)\}", lambda name: str(values[name[1]]), request.scope["path_template"])
 
 
 async def _body_hash(request: AnyRequest) -> bytes:

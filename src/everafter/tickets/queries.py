@@ -20,8 +20,8 @@ from everafter.tickets.task_rules import KIND, OpenTask, Task
 # One supplier is asked for as an array of one: an equality would go over to the joined tables and leave the lateral one behind, for
 # which Citus refuses the join.
 _TICKETS: LiteralString = (
-    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, s.name, coalesce(p.vendor_type, s.vendor_type), c.ats, c.states,"
-    " s.external_id"
+    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''), s.external_id, ''),"
+    " coalesce(p.vendor_type, s.vendor_type), c.ats, c.states, s.external_id"
     " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
     " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY c.at) AS states,"
     "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state = 'resumed') AS resumed"
@@ -243,7 +243,8 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _CALLS: LiteralString = (
-    "SELECT i.supplier_id, s.name, i.id, i.type, i.topic, i.notes, i.starts_at, i.ends_at, u.name"
+    "SELECT i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, ''), i.id, i.type, i.topic, i.notes,"
+    " i.starts_at, i.ends_at, u.name"
     " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN users u ON u.id = i.csm_id"
     " WHERE i.starts_at IS NOT NULL AND i.outcome IS NULL"
 )
