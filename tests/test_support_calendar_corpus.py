@@ -248,6 +248,11 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
         at_ten(2),
         0,
     ),
+    "a zone of its own with a comma in its name": (
+        PERTH.format("Perth\\, alone") + "\n" + event('DTSTART;TZID="Perth, alone":20261202T170000\nDURATION:PT1H'),
+        at_ten(2),
+        0,
+    ),
     "a zone of its own that says only where": (
         "BEGIN:VTIMEZONE\nTZID:home\nX-LIC-LOCATION:America/New_York\nEND:VTIMEZONE\n"
         + event("DTSTART;TZID=home:20261202T040000\nDURATION:PT1H"),
@@ -278,6 +283,29 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
     "no start but a duration": (event("DTEND:20261202T100000Z\nDURATION:PT30M"), ["12-02T09:30/12-02T10:00"], 1),
     "an hour there is not": (event("DTSTART:20261202T990000\nDTEND:20261202T100000"), ["12-01T23:00/12-02T09:00"], 1),
     "a day there is not": (event("DTSTART:20260230T100000"), [], 1),
+    "cancelled and confirmed": (event(f"{TEN}\nSTATUS:CANCELLED\nSTATUS:CONFIRMED"), at_ten(2), 0),
+    "free and busy": (event(f"{TEN}\nX-MICROSOFT-CDO-BUSYSTATUS:FREE\nX-MICROSOFT-CDO-BUSYSTATUS:BUSY"), at_ten(2), 0),
+    "declined and accepted": (
+        event(f"{TEN}\nATTENDEE;PARTSTAT=DECLINED:mailto:ada@example.org\nATTENDEE;PARTSTAT=ACCEPTED:mailto:ada@example.org"),
+        at_ten(2),
+        0,
+    ),
+    "declined, escaped": (event(f"{TEN}\nATTENDEE;PARTSTAT=DECLINED:mailto:%61da@example.org"), [], 0),
+    "days at an hour": (
+        event("DTSTART;VALUE=DATE:20261202\nRRULE:FREQ=DAILY;COUNT=1;BYHOUR=10;BYMINUTE=30"),
+        ["12-01T23:00/12-02T23:00"],
+        0,
+    ),
+    "a busy time that ends before it begins": (
+        "BEGIN:VFREEBUSY\nFREEBUSY:20261202T100000Z/-PT1H,20261203T100000Z/20261203T090000Z\nEND:VFREEBUSY",
+        at_ten(2, 3),
+        1,
+    ),
+    "a busy time in a zone nobody knows": (
+        "BEGIN:VFREEBUSY\nFREEBUSY;TZID=Mars/Base:20261202T100000/PT1H\nEND:VFREEBUSY",
+        at_ten(2),
+        1,
+    ),
     "nothing readable, but cancelled": (event("DTSTART:never\nSTATUS:CANCELLED"), [], 0),
     "two starts": (event("DTSTART:20261202T090000Z\nDTSTART:20261203T090000Z\nDURATION:PT1H"), at_ten(2, 3), 1),
     "for ever": (event("DTSTART:00010101T000000Z\nDTEND:99991231T235959Z"), ["11-30T00:00/12-14T00:00"], 0),
@@ -395,6 +423,12 @@ def test_a_zone_that_the_calendar_defines_has_the_same_clocks(name: str) -> None
     text, start, busy = CLOCKS[name]
     times = read(OWN_BERLIN + event(text.replace("Europe/Berlin", "mitteleuropa")), start=start, days=5)
     assert (spans(times), times.unread, times.failure) == (busy, 0, None)
+
+
+def test_nobody_declines_for_an_owner_without_an_address() -> None:
+    body = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event(TEN + chr(10) + 'ATTENDEE;PARTSTAT=DECLINED:mailto:')}\nEND:VCALENDAR"
+    times = read_busy_times(FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14)))
+    assert spans(times) == at_ten(2)
 
 
 # ── the bytes ─────────────────────────────────────────────────────────────────────────────────────────────────────────

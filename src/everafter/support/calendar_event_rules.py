@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from everafter.support.calendar_text_rules import Component, Property
 from everafter.support.calendar_value_rules import (
@@ -25,6 +26,7 @@ from everafter.support.calendar_value_rules import (
     read_rule,
     read_span,
     split_values,
+    without_hours,
 )
 from everafter.support.calendar_zone_rules import Zone, add, add_wall, midnight
 
@@ -93,7 +95,8 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
     start, lengths = _place(event, starts, replaced, reading)
     if event.all("RECURRENCE-ID") and not replaced and start:
         replaced = [start]  # it changes a series, at a time that nobody knows: it stands for itself alone
-    rules = reading.rules(event.all("RRULE"))
+    of_days = start is not None and start.is_day
+    rules = reading.rules(event.all("RRULE"), of_days=of_days)
     dates = [*reading.periods(event.all("RDATE"), "RDATE"), *((one, None) for one in starts[1:] if one != start)]
     sequence = event.text("SEQUENCE") or "0"
     busy = is_busy(event, email)
@@ -105,7 +108,7 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
         lengths=lengths,
         rules=rules,
         dates=tuple(dates),
-        except_rules=reading.rules(event.all("EXRULE"), whole=True),
+        except_rules=reading.rules(event.all("EXRULE"), of_days=of_days, whole=True),
         except_dates=tuple(reading.moments(event.all("EXDATE"), "EXDATE")),
         replaces=replaced[0] if replaced else None,
         from_then_on="THISANDFUTURE" in ranges,
@@ -119,18 +122,27 @@ def is_busy(event: Component, email: str) -> bool:
     """Whether it takes its owner's time.
 
     Not when it is cancelled, or its owner declined. When it is said to be free, unless another of its properties says the contrary.
+    Where a property stands twice, it counts only if both say the same.
     """
-    if event.text("STATUS").upper() == "CANCELLED":
+    if _words(event, "STATUS") == {"CANCELLED"}:
         return False
-    for guest in event.all("ATTENDEE"):
-        declined = guest.parameters.get("PARTSTAT", "").upper() == "DECLINED"
-        if declined and guest.value.strip().lower().removeprefix("mailto:") == email:
-            return False
-    said = {one.value.strip().upper() for one in event.all("TRANSP")}
-    shown = event.text("X-MICROSOFT-CDO-BUSYSTATUS").upper()
+    own = [guest for guest in event.all("ATTENDEE") if email and _invited(guest) == email]
+    if own and all(guest.parameters.get("PARTSTAT", "").upper() == "DECLINED" for guest in own):
+        return False
+    said, shown = _words(event, "TRANSP"), _words(event, "X-MICROSOFT-CDO-BUSYSTATUS")
     if "TRANSPARENT" in said and "OPAQUE" not in said:
-        return shown not in {"", "FREE"}
-    return shown != "FREE" or "OPAQUE" in said
+        return bool(shown - {"FREE"})
+    return shown != {"FREE"} or "OPAQUE" in said
+
+
+def _words(event: Component, name: str) -> set[str]:
+    """What the properties of that name say, in upper case."""
+    return {word for one in event.all(name) if (word := one.value.strip().upper())}
+
+
+def _invited(guest: Property) -> str:
+    """The address of an attendee, in lower case."""
+    return unquote(guest.value.strip().lower().removeprefix("mailto:").strip())
 
 
 class _Reading:
@@ -179,14 +191,14 @@ class _Reading:
         until = self.moment(end, said, what)
         return length_between(start, until, self.own) if until else Length(_GUESS)
 
-    def rules(self, found: Sequence[Property], *, whole: bool = False) -> tuple[Rule, ...]:
-        """whole: only those that can be read in every part, as for exceptions."""
+    def rules(self, found: Sequence[Property], *, of_days: bool, whole: bool = False) -> tuple[Rule, ...]:
+        """of_days: what repeats are whole days. whole: only those that can be read in every part, as for exceptions."""
         rules: list[Rule] = []
         for said in found:
             before = len(self.doubts)
             rule = read_rule(said.value, self.doubts) if said.value.strip() else None
             if rule and not (whole and len(self.doubts) > before):
-                rules.append(rule)
+                rules.append(without_hours(rule) if of_days else rule)
         return tuple(rules)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
@@ -51,6 +51,7 @@ _LISTS = {
     "BYMONTH": ("bymonth", 1, 12),
     "BYSETPOS": ("bysetpos", -366, 366),
 }
+_OF_CLOCKS = frozenset({"byhour", "byminute", "bysecond"})
 _KNOWN = frozenset({*_LISTS, "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "WKST", "RSCALE", "SKIP"})
 
 
@@ -168,6 +169,11 @@ def read_rule(text: str, doubts: list[str]) -> Rule | None:
     parts |= _read_lists(said, odd)
     doubts += [f"{name} of its rule {_short(text)} cannot be read" for name in odd]
     return Rule(frequency, min(interval, _MOST_INTERVAL), count, until, parts)
+
+
+def without_hours(rule: Rule) -> Rule:
+    """The rule as it counts for whole days: hours, minutes and seconds are not heeded (RFC 5545 3.3.10)."""
+    return replace(rule, parts={name: value for name, value in rule.parts.items() if name not in _OF_CLOCKS})
 
 
 def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> Iterator[datetime]:

@@ -137,7 +137,8 @@ def _free_busy(block: Component, zones: "Zones") -> tuple[list[Taken], list[str]
     for said in block.all("FREEBUSY"):
         if said.parameters.get("FBTYPE", "").upper() == "FREE":
             continue
-        zone = zones.find(tzid)[0] if (tzid := said.parameters.get("TZID")) else None
+        zone, doubt = zones.find(tzid) if (tzid := said.parameters.get("TZID")) else (None, None)
+        odd += [doubt] if doubt else []
         for text in split_values([said.value]):
             begin, _, end = text.partition("/")
             start, until, span = read_moment(begin, zone), read_moment(end, zone), read_span(end)
@@ -147,8 +148,11 @@ def _free_busy(block: Component, zones: "Zones") -> tuple[list[Taken], list[str]
                 ends = add(add(begins, span.days), span.exact)
             if begins is None or ends is None:
                 odd.append(f"its busy time {text[:40]!r} cannot be read")
-            elif ends > begins:
-                taken.append(Taken(begins, ends))
+                continue
+            if ends < begins:
+                odd.append(f"its busy time {text[:40]!r} ends before it begins")
+            if ends != begins:
+                taken.append(Taken(min(begins, ends), max(begins, ends)))
     return taken, odd
 
 
@@ -227,7 +231,8 @@ class Zones:
 
 
 def _tidy(tzid: str) -> str:
-    return " ".join(tzid.strip().strip("\"'").split()).lower()
+    """A name as it is compared: where a zone is defined its commas are escaped, where it is used they are not."""
+    return " ".join(tzid.replace("\\", "").strip().strip("\"'").split()).lower()
 
 
 class _TooLongError(Exception):
