@@ -272,3 +272,12 @@ def test_returns_within_a_quoted_cell_stay(tmp_path: Path) -> None:
 def test_a_cell_is_as_long_as_its_line_may_be(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", f"id,name\ns1,{'x' * 1_000_000}\ns2,Ben\n")
     assert [len(row["name"]) for row in rows] == [1_000_000, 3]
+
+
+def test_the_row_numbers_of_pandas_are_no_trait(tmp_path: Path) -> None:
+    rows, source = read(tmp_path / "suppliers.csv", "Unnamed: 0,id,name,Unnamed: 3\n0,s1,Ann,\n1,s2,Ben,\n")
+    assert (rows, source.kept, source.ignored) == (ROWS, [], ["column 1 (without a name)"])
+    table = pa.table({"id": ["s1", "s2"], "name": ["Ann", "Ben"], "__index_level_0__": [0, 1]})
+    pq.write_table(table, tmp_path / "suppliers.parquet")
+    rows, source = read(tmp_path / "suppliers.parquet", (tmp_path / "suppliers.parquet").read_bytes())
+    assert (rows, source.kept) == (ROWS, [])

@@ -216,6 +216,29 @@ def test_a_report_of_absurd_numbers_stays_a_number() -> None:
     assert ratio == 1_000_000 and say_value("limit_ratio", ratio) == "100000000 %"
 
 
+def test_a_supplier_has_the_resources_reported_last_in_whatever_order_they_came() -> None:
+    def report(resource: str, minute: int, used: float) -> Event:
+        at = AS_OF - timedelta(minutes=minute)
+        return {
+            "supplier": SUPPLIERS[0],
+            "type": "usage_reported",
+            "at": at,
+            "props": {"resource": resource, "used": used, "limit": 4},
+        }
+
+    kept = model.MAX_RESOURCES
+    events = [report(f"r{minute:04}", minute, 1) for minute in range(3 * kept)]
+    events += [report("r0100", 0, 3), report("r0001", 5_000, 4)]
+    names = {f"r{minute:04}" for minute in range(kept - 1)} | {"r0100"}
+    for seed in range(4):
+        random.Random(seed).shuffle(events)
+        state = model.empty_state()
+        for start in range(0, len(events), 50):
+            state = fold(state, as_frame(events[start : start + 50]), {})
+        assert json.loads(state.pulse["usage"][0]).keys() == names
+        assert state.pulse["usage_ratio"][0] == 0.75
+
+
 def test_an_event_that_cannot_be_folded_stops_no_other(database: str) -> None:
     at = AS_OF - timedelta(days=1)
     good = [{"supplier": SUPPLIERS[0], "type": "login", "at": at, "props": {}}]

@@ -34,6 +34,8 @@ _WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
 _EXACT_FLOAT32 = 2**24
 # How exporters keep Excel from making a number of a text.
 _FORMULA_TEXT = r'^\s*="([^"]*)"\s*$'
+# The name that pandas gives a column which has none: the numbers of its rows.
+_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 # What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of nothing.
 _EMPTY_WORDS = (
     *("nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", r"\N", "N/A", "n/a"),
@@ -190,7 +192,7 @@ class Source:
         names: dict[str, str] = {}
         out: list[str] = []
         for written in header:
-            folded = fold_name(written)
+            folded = "" if _INDEX.fullmatch(written.strip()) else fold_name(written)
             same = SPELLINGS.get(folded, folded)
             if folded and same in names:
                 twice = f"{written.strip()} is there twice"

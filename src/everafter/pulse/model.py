@@ -39,6 +39,7 @@ LOGIN_SLOTS = 192
 ACTIVE_SLOTS = 64
 WEEK_SLOTS = 16
 MAX_OTHER_FEATURES = 64
+MAX_RESOURCES = 64
 
 TIME = pl.Datetime("us", "UTC")
 Matrix = npt.NDArray[np.int64]

@@ -431,18 +431,25 @@ def settle_weddings(pulse: pl.DataFrame, clients: pl.DataFrame, zones: dict[str,
 def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:
     """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys; and the fullest.
 
-    limit: null when none was given, as for a plan without one; it is then neither full nor empty.
+    limit: null when none was given, as for a plan without one; it is then neither full nor empty. A supplier has the
+    MAX_RESOURCES reported last, whatever names it sends.
     """
-    usage = [value or "{}" for value in old["usage"].to_list()]
+    usage = old["usage"].to_list()
     ratios: list[float | None] = old["usage_ratio"].to_list()
     reports = facts.filter(pl.col("type") == "usage_reported").join(index, on="supplier_id", maintain_order="left")
+    touched: dict[int, dict[str, Any]] = {}
     for row, at, text in reports.select("row", pl.col("occurred_at").dt.epoch("us"), "properties").iter_rows():
         said = json.loads(text)
-        known: dict[str, Any] = json.loads(usage[row])
+        if row not in touched:
+            touched[row] = json.loads(usage[row] or "{}")
+        known = touched[row]
         limit = said.get("limit")
         last = known.get(said["resource"])
         if last is None or last[2] <= at:
             known[said["resource"]] = [float(said["used"]), None if limit is None else float(limit), at]
-        usage[row] = json.dumps(known, sort_keys=True)
-        ratios[row] = max((min(used / limit, _MOST_RATIO) for used, limit, _ in known.values() if limit), default=None)
+    for row, known in touched.items():
+        latest = sorted(known.items(), key=lambda one: (one[1][2], one[0]))[-model.MAX_RESOURCES :]
+        usage[row] = json.dumps(dict(latest), sort_keys=True)
+        ratios[row] = max((min(used / limit, _MOST_RATIO) for _, (used, limit, _) in latest if limit), default=None)
+    usage = [value or "{}" for value in usage]
     return [pl.Series("usage", usage, dtype=pl.String), pl.Series("usage_ratio", ratios, dtype=pl.Float64)]
