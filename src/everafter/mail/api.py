@@ -136,8 +136,17 @@ async def _record(conn: Connection, one: MailEventRequest, sender: str, now: dat
     sent = await find_sent(conn, message, travelling_form(clean_line(one.email)))
     if sent is None:
         return MailEventAnswer("unmatched", "no such message was sent to this address")
-    at = one.at if one.at is not None and one.at.tzinfo is not None and _EARLIEST <= one.at <= now else now
-    return MailEventAnswer(await take_event(conn, sent, kind, one.code or "", one.reason, "provider", sender, at))
+    code, at = one.code or "", _moment(one.at, now)
+    return MailEventAnswer(await take_event(conn, sent, kind, code, one.reason, "provider", sender, at))
+
+
+def _moment(text: str | None, now: datetime) -> datetime:
+    """The time that was said, where it can be; else now."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return now
+    return at if at.tzinfo is not None and _EARLIEST <= at <= now else now
 
 
 def _unknown_link(settings: Settings) -> Response[str]:

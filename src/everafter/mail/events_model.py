@@ -1,11 +1,11 @@
 """What a provider reports over the API, and what is answered."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 _TYPE = "`bounce`, `delayed`, `complaint` or `delivered`."
+_AT = "When it happened, as an ISO 8601 time with its offset. What cannot be read counts as now."
 _CODE = "Enhanced status code (RFC 3463). Only a clear one about the recipient suppresses the address."
 
 
@@ -24,7 +24,7 @@ class MailEventRequest(Struct, frozen=True):
     email: Annotated[str, Meta(max_length=320, description="Its recipient.", examples=["hello@studio.example"])]
     code: Annotated[str, Meta(max_length=20, description=_CODE, examples=["5.1.1"])] | None = None
     reason: Annotated[str, Meta(max_length=10_000, description="The server's words.", examples=["550 5.1.1 user unknown"])] = ""
-    at: Annotated[datetime | None, Meta(description="When it happened. Default: now.")] = None
+    at: Annotated[str | None, Meta(description=_AT, examples=["2026-11-02T10:00:00Z"])] = None
 
 
 MOST_EVENTS = 1000
