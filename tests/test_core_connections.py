@@ -372,15 +372,33 @@ def test_who_waits_longest_makes_way(patient: Bare) -> None:
         assert (status, len(body)) == (200, len(BIG)), "who is served is never closed"
 
 
-def test_bodies_make_way_last(patient: Bare) -> None:
+def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> None:
     slow = head("Content-Length: 9", path="/echo", method="POST") + b"b"
+    proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
     with ExitStack() as stack:
-        for _ in range(QUICK.connections):
+        resting = stack.enter_context(patient.connect(head()))
+        read_answer(resting)
+        sender = stack.enter_context(patient.connect(proven))
+        wait_for(lambda: any(one.waiting is Waiting.BODY for one in patient.door.connections()))
+        for _ in range(QUICK.connections * 2):
             stack.enter_context(patient.connect(slow))
-        with patient.connect(slow) as honest:
-            assert patient.is_alive()
-            honest.sendall(b"b" * 8)
-            assert read_answer(honest)[0] == 201
+        honest = stack.enter_context(patient.connect(slow))
+        assert patient.is_alive()
+        for connection in (honest, sender):
+            connection.sendall(b"b" * 8)
+            assert read_answer(connection)[0] == 201
+        resting.sendall(head())
+        assert read_answer(resting) == (200, b"yes")
+
+
+def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
+    proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
+    with ExitStack() as stack:
+        sender = stack.enter_context(patient.connect(proven))
+        resting = [stack.enter_context(patient.connect(head())) for _ in range(QUICK.connections * 2)]
+        assert read_answer(resting[-1]) == (200, b"yes")
+        sender.sendall(b"b" * 8)
+        assert read_answer(sender)[0] == 201
 
 
 def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:

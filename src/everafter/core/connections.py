@@ -33,9 +33,10 @@ class Waiting(IntEnum):
     """What a connection waits for; the lower, the sooner it makes way when there are too many."""
 
     HEAD = 0  # for a request's head, or for what nobody wants: a body that was answered already
-    IDLE = 1  # for the next request
-    BODY = 2  # for the rest of a body
-    WORK = 3  # for us: never closed
+    UNPROVEN = 1  # for the rest of a body, without a key or token in the headers
+    IDLE = 2  # for the next request
+    BODY = 3  # for the rest of any other body
+    WORK = 4  # for us: never closed
 
 
 class _Group:
@@ -136,7 +137,7 @@ class Door:
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits on heads, on time, and on connections.
 
-    A connection is in one of four states (`Waiting`). Deadlines are looked at once a second by the
+    A connection is in one of five states (`Waiting`). Deadlines are looked at once a second by the
     `Door`, not by a timer for each request.
     """
 
@@ -338,7 +339,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def _settle(self) -> None:
         """Note what is waited for now."""
         if self._unfinished() is not None:
-            waiting = Waiting.WORK if self._in_head else Waiting.BODY
+            body = Waiting.BODY if _shows_proof(self.headers) else Waiting.UNPROVEN
+            waiting = Waiting.WORK if self._in_head else body
         elif not self._in_head or self._head_bytes:
             waiting = Waiting.HEAD
         else:
@@ -362,7 +364,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _time_out(self) -> None:
         limits = self.door.limits
-        if self.waiting is Waiting.BODY and not self.flow.read_paused:
+        if self.waiting in (Waiting.UNPROVEN, Waiting.BODY) and not self.flow.read_paused:
             shown = _shows_proof(self.headers)
             seconds = limits.body_seconds if shown else limits.unproven_seconds
             detail = f"the body did not arrive within {seconds:g} s"
