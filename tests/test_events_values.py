@@ -199,6 +199,17 @@ def test_whole_numbers_and_ids() -> None:
     assert [repr(read_number(value)) for value in ("1.5", 2.0, "40", ".5")] == ["1.5", "2", "40", "0.5"]
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2, "2"), (2.0, "2"), (2.5, "2.5"), (" a\nb ", "a b"), *((value, None) for value in ("\t ", True, None, [], float("inf")))],
+)
+def test_numbers_where_text_is_meant(value: Any, text: str | None) -> None:
+    properties = json.dumps({"ticket_id": 1, "priority": value})
+    good = check_events(frame({"type": "ticket_opened", "properties": properties}), received_at=NOW).good
+    kept = json.loads(good["properties"][0]).get("priority")
+    assert (kept, read_traits({"plan": value})[0].get("plan")) == (text, text)
+
+
 def test_texts_become_one_line() -> None:
     lines = [
         "Anna\tBell",

@@ -90,6 +90,14 @@ def clean_text(text: str) -> str:
     return _CONTROLS.sub(" ", text).strip()
 
 
+def read_text(value: Any) -> str | None:
+    """One line of text, or a number as text, a whole one without a point; null for what is neither, and for nothing."""
+    if isinstance(value, str):
+        return clean_text(value) or None
+    number = read_number(value)
+    return None if number is None else str(number)
+
+
 def fold_name(name: str) -> str:
     """What two spellings of a column's or trait's name have in common: `Vendor Type`, `vendor-type` → `vendortype`."""
     return _SEPARATORS.sub("", name).casefold()

@@ -10,7 +10,7 @@ import polars as pl
 
 from everafter.core import lenient
 from everafter.core.ids import RULE, read_id, resolve_supplier_ids
-from everafter.core.values import clean_text, depth, read_day, read_moment, read_number
+from everafter.core.values import clean_text, depth, read_day, read_moment, read_number, read_text
 from everafter.core.zones import find_zone
 from everafter.events import model
 from everafter.events.model import CANONICAL, BadValue, Checked, Kind
@@ -354,12 +354,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _read_text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return clean_text(value) or None
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _read_amount(value: Any) -> float | None:
     number = read_number(value)
     return number if number is not None and number >= 0 else None
@@ -377,7 +371,7 @@ _DATE = f"a date between {model.WEDDING_YEARS[0]} and {model.WEDDING_YEARS[1]} (
 _READERS: dict[Kind, tuple[Callable[[Any], Any], str]] = {
     "id": (read_id, f"an id: {RULE}"),
     "id?": (read_id, f"an id: {RULE}"),
-    "text?": (_read_text, "text"),
+    "text?": (read_text, "text"),
     "amount": (_read_amount, "a number from 0 on"),
     "amount?": (_read_amount, "a number from 0 on"),
     "date?": (_read_date, _DATE),

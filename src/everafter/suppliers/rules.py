@@ -10,7 +10,7 @@ import msgspec
 
 from everafter.core import lenient
 from everafter.core.email_address import EmailError, read_email
-from everafter.core.values import clean_text, depth, fold_name, read_moment, read_whole
+from everafter.core.values import clean_text, depth, fold_name, read_moment, read_text, read_whole
 from everafter.core.zones import list_zones
 from everafter.suppliers import model
 from everafter.suppliers.model import BadTrait, Profile, Said
@@ -126,15 +126,8 @@ def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None
     return kept, value, f"{kept} is larger than 4096 bytes" if size > 4096 else None
 
 
-def _read_text(value: Any) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        whole = read_whole(value)
-        value = str(value if whole is None else whole)
-    return clean_text(value) or None if isinstance(value, str) else None
-
-
 def _read_word(value: Any) -> str | None:
-    text = _read_text(value)
+    text = read_text(value)
     return re.sub(r"[\s-]+", "_", text.lower()) if text else None
 
 
@@ -184,10 +177,10 @@ def _read_consent(value: Any) -> bool | None:
 
 
 _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "name": (_read_text, "text"),
+    "name": (read_text, "text"),
     "email": (_read_email, "an email address that mail can be sent to"),
     "vendor_type": (_read_word, "text"),
-    "plan": (_read_text, "text"),
+    "plan": (read_text, "text"),
     "country": (_read_country, "an ISO 3166-1 country code (GB, NZ, US …)"),
     "timezone": (_read_timezone, "an IANA time zone (Europe/London)"),
     "mrr_minor": (_read_whole(10**15), "a whole number of minor units from 0 on"),
