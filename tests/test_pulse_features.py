@@ -21,7 +21,7 @@ from everafter.core import db
 from everafter.core.db import connection
 from everafter.core.errors import InputError
 from everafter.daily.run import run_day
-from everafter.events.queries import store_events_in_bulk
+from everafter.events.queries import forget_rare_types, store_events_in_bulk
 from everafter.playbook.loading import load_playbook, parse_playbook
 from everafter.playbook.model import Playbook
 from everafter.pulse import model
@@ -175,6 +175,45 @@ def test_the_bound_is_met_exactly() -> None:
     assert more and "new" not in json.loads(text) and len(json.loads(text)) == KEEPS
     text, more = keep_latest(known, {"new": 101})
     assert more and "new" in json.loads(text) and "f000" not in json.loads(text)
+
+
+@settings(max_examples=30)
+@given(
+    reports=st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 30)), min_size=1, max_size=25), seed=st.integers(0, 10**6)
+)
+def test_resources_are_bounded_alike_in_any_order(reports: list[tuple[str, int]], seed: int) -> None:
+    rows = [
+        (supplier(1), "usage_reported", NOW - timedelta(days=days), json.dumps({"resource": name, "used": days, "limit": 100}))
+        for name, days in reports
+    ]
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "MAX_RESOURCES", 3)
+        state = model.empty_state()
+        for row in shuffled:
+            state = fold(state, pl.DataFrame([row], schema=model.EVENTS_SCHEMA, orient="row"), {})
+    last = {name: min(days for other, days in reports if other == name) for name, _ in reports}
+    kept = sorted(((-days, name) for name, days in last.items()), reverse=True)[:3]
+    row = state.pulse.row(0, named=True)
+    assert {name: report[0] for name, report in json.loads(row["usage"]).items()} == {name: -days for days, name in kept}
+    assert row["usage_ratio"] == max(-days for days, _ in kept) / 100
+
+
+def test_names_of_events_are_bounded_and_those_in_use_stay(database: str) -> None:
+    who = supplier(30)
+    noise = [(who, f"=visited /album/{n}", NOW) for n in range(40)]
+    asyncio.run(
+        store(database, [*noise, *[(who, "=contract_signed", NOW)] * 3, (who, "=login", NOW), (who, "=client_lost_track", NOW)])
+    )
+
+    async def forget() -> int:
+        async with connection(database, autocommit=True) as conn:
+            return await forget_rare_types(conn, 10)
+
+    assert asyncio.run(forget()) == 32
+    with psycopg.connect(database, options="-c search_path=everafter") as conn:
+        types = {kind for (kind,) in conn.execute("SELECT type FROM event_types")}
+    assert {"contract_signed", "login"} <= types and len(types) == 11
 
 
 # ── named late ────────────────────────────────────────────────────────────────────────────────────────────────────────

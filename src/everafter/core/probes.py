@@ -36,6 +36,11 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
         "SELECT format('code=\"%s\"', code), count(*) FROM rejects GROUP BY code",
     ),
     (
+        "everafter_event_types",
+        "names of events seen; the rarest are forgotten beyond some thousand",
+        "SELECT '', count(*) FROM event_types",
+    ),
+    (
         "everafter_suppliers_beyond_features",
         "suppliers who used more features than their row keeps, of those that no playbook names",
         "SELECT '', count(*) FROM pulse WHERE features_beyond",

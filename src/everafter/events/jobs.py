@@ -11,7 +11,7 @@ from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.idempotency import delete_idempotency_keys
 from everafter.core.probes import Counters
 from everafter.events.ingest import take_in_waiting
-from everafter.events.queries import delete_old_rejects, ensure_months, list_waiting_suppliers
+from everafter.events.queries import delete_old_rejects, ensure_months, forget_rare_types, list_waiting_suppliers
 from everafter.pulse.queries import fold_pending
 
 log = logging.getLogger("everafter.fold")
@@ -104,6 +104,7 @@ TEND_SECONDS = 60.0
 IDEMPOTENCY_HOURS = 7 * 24
 MONTHS_AHEAD = 2
 REJECTS_DAYS = 90
+MOST_TYPES = 5_000
 
 
 async def prepare_months(pool: Pool) -> None:
@@ -154,5 +155,6 @@ async def tend_once(conn: Connection, now: datetime) -> int:
         async with conn.transaction():
             taken += await take_in_waiting(conn, waiting[start : start + 1000])
     await delete_old_rejects(conn, REJECTS_DAYS)
+    await forget_rare_types(conn, MOST_TYPES)
     await delete_idempotency_keys(conn, now - timedelta(hours=IDEMPOTENCY_HOURS))
     return taken

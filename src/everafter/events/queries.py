@@ -247,6 +247,23 @@ async def list_rejects(conn: Connection, code: str | None, before: int | None, l
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
+async def forget_rare_types(conn: Connection, keep: int) -> int:
+    """Forget the rarest types beyond so many, canonical ones apart; returns how many.
+
+    Names are anybody's text. By number and not by age of the row: who sends a thousand new names pushes out none that is in use.
+    """
+    cursor = await conn.execute(
+        """
+        DELETE FROM event_types
+        WHERE type IN (
+          SELECT type FROM event_types WHERE type <> ALL (%s::text[]) ORDER BY events DESC, type OFFSET %s
+        )
+        """,
+        [list(model.CANONICAL), keep],
+    )
+    return cursor.rowcount
+
+
 async def list_event_types(conn: Connection) -> list[dict[str, Any]]:
     """Every type that was ever folded, the most frequent first."""
     cursor = await conn.execute("SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT 1000")
