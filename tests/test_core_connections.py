@@ -391,6 +391,19 @@ def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> N
         assert read_answer(resting) == (200, b"yes")
 
 
+@pytest.mark.parametrize("crowd", [head(), head("Content-Length: 9", path="/echo", method="POST") + b"b", b"GET"])
+def test_a_newcomer_has_the_time_to_send_his_request(patient: Bare, crowd: bytes) -> None:
+    """Whatever the crowd waits for; it is always the crowd that makes way."""
+    with ExitStack() as stack:
+        for _ in range(QUICK.connections):
+            stack.enter_context(patient.connect(crowd))
+        wait_for(lambda: len(patient.door) == QUICK.connections)
+        newcomers = [stack.enter_context(patient.connect()) for _ in range(QUICK.connections // 8)]
+        for newcomer in newcomers:
+            newcomer.sendall(head())
+            assert read_answer(newcomer) == (200, b"yes")
+
+
 def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
     proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
     with ExitStack() as stack:

@@ -60,13 +60,16 @@ class _Group:
     def remove(self, connection: GuardedProtocol) -> None:
         self._kinds[connection.waiting].pop(connection, None)
 
-    def first_to_go(self, newcomer: GuardedProtocol) -> GuardedProtocol | None:
-        """The one that makes way; null when all of them are worked for."""
-        for kind in self._kinds[: Waiting.WORK]:
-            for connection in kind:
-                if connection is not newcomer:
-                    return connection
-        return None
+    def first_to_go(self, newcomer: GuardedProtocol, crowd: int) -> GuardedProtocol | None:
+        """The one that makes way; null when all of them are worked for.
+
+        It is the longest waiting of the first kind that is a crowd, else of the largest kind: so
+        nobody goes before `crowd` newer ones of his kind have come, not even a newcomer who has
+        not had the time to send his request.
+        """
+        kinds = self._kinds[: Waiting.WORK]
+        kind = next((kind for kind in kinds if len(kind) > crowd), max(kinds, key=len))
+        return next((connection for connection in kind if connection is not newcomer), None)
 
 
 class Door:
@@ -98,8 +101,9 @@ class Door:
             self._sweeping = connection.loop.call_later(self._sweep_seconds, self._sweep, connection.loop)
         group = self._by_address.get(connection.address or "")
         if group is not None and len(group) > self.limits.connections_per_address:
-            return self._make_room(group, connection)
-        return len(self._all) <= self.limits.connections or self._make_room(self._all, connection)
+            return self._make_room(group, connection, self.limits.connections_per_address)
+        most = self.limits.connections
+        return len(self._all) <= most or self._make_room(self._all, connection, most)
 
     def move(self, connection: GuardedProtocol, waiting: Waiting) -> None:
         """Note what a connection waits for now."""
@@ -116,8 +120,8 @@ class Door:
             if not len(group):
                 del self._by_address[connection.address or ""]
 
-    def _make_room(self, group: _Group, newcomer: GuardedProtocol) -> bool:
-        if (leaving := group.first_to_go(newcomer)) is None:
+    def _make_room(self, group: _Group, newcomer: GuardedProtocol, most: int) -> bool:
+        if (leaving := group.first_to_go(newcomer, most // 8)) is None:
             self.refused += 1
             return False
         self.dropped += 1
