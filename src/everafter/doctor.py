@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.accounts.keys import CoachKey, list_coach_keys
+from everafter.certificates.queries import list_honoured_names
 from everafter.core.db import LEAST_VERSION, Connection, connection, database_url, list_migrations
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.core.files import is_open
@@ -206,7 +207,26 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
                 checks += check_coach_keys(await list_coach_keys(conn, settings.secret))
         except psycopg.Error as error:
             checks.append(_failed("coach keys", error))
+    try:
+        async with conn.transaction():
+            names = await list_honoured_names(conn)
+    except psycopg.Error as error:
+        checks.append(_failed("certificates", error))
+    else:
+        checks += await asyncio.to_thread(check_certificates, names)
     return checks
+
+
+def check_certificates(names: list[str]) -> list[Check]:
+    """Whether the certificates of all who have earned one can be printed; nothing is said when they can. Blocks."""
+    from everafter.certificates.typefaces import why_not_for  # typst and the typefaces, where somebody has earned one
+
+    reasons = [(name, reason) for name in names if (reason := why_not_for(name))]
+    if not reasons:
+        return []
+    name, reason = reasons[0]
+    found = f"{plural(len(reasons), 'certificate')} not sent or shown; of {name[:60]!r}: {reason}"
+    return [Check("certificates", "warn", found, "install a typeface that has them, for example the package fonts-noto-cjk")]
 
 
 def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:

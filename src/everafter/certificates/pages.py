@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from everafter.certificates.model import Certificate
 from everafter.certificates.queries import find_earned
 from everafter.certificates.rules import read_certificate_token, words_of
+from everafter.certificates.typefaces import why_not
 from everafter.certificates.typesetting import Sheet, typeset
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
@@ -43,6 +44,8 @@ async def show_certificate(
     if certificate is None:
         raise NotFoundError("there is no certificate at this address; the link may not be whole")
     words = words_of(certificate)
+    if reason := await asyncio.to_thread(why_not, words):
+        raise NotFoundError(f"this certificate cannot be shown: {reason}")
     if not suffix:
         settings: Settings = state.settings
         headers = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}

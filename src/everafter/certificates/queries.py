@@ -7,6 +7,21 @@ from everafter.certificates.model import HONOURED
 from everafter.core.db import Connection
 
 
+async def list_honoured_names(conn: Connection) -> list[str]:
+    """The names of all suppliers who have earned a certificate, each once."""
+    cursor = await conn.execute(
+        """
+        SELECT DISTINCT s.name
+        FROM suppliers s
+        JOIN success_milestones m ON m.supplier_id = s.id
+        WHERE m.milestone_type = %s
+        ORDER BY s.name
+        """,
+        [HONOURED],
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def find_earned(conn: Connection, supplier_id: UUID) -> tuple[str, str | None, datetime] | None:
     """The supplier's name, time zone (null: not told) and the moment it was earned; null when it was not, or nobody is there."""
     cursor = await conn.execute(

@@ -13,28 +13,44 @@ from typing import Literal
 
 import typst
 
+from everafter.certificates.typefaces import choose_families, choose_first, fonts, why_not
+from everafter.core.errors import EverafterError
+
 Sheet = Literal["sheet", "picture"]
 _FOLDER = Path(str(resources.files("everafter.certificates") / "sheets"))
 _PICTURE_DOTS_PER_INCH = 96
 
 
+class UnprintableError(EverafterError):
+    """A certificate has signs that no typeface here has; the message names them."""
+
+
 def typeset(sheet: Sheet, words: Mapping[str, str]) -> bytes:
-    """The sheet for the wall as PDF, or the picture to share as PNG (1200 × 630); the latest few are kept. Blocks."""
+    """The sheet for the wall as PDF, or the picture to share as PNG (1200 × 630); the latest few are kept. Blocks.
+
+    Raises:
+        UnprintableError: it would show boxes in place of signs.
+    """
+    if reason := why_not(words):
+        raise UnprintableError(reason)
     return _typeset(sheet, tuple(sorted(words.items())))
 
 
-@lru_cache(maxsize=32)
-def _typeset(sheet: Sheet, words: tuple[tuple[str, str], ...]) -> bytes:
-    compiler = typst.Compiler(_source(sheet), root=_empty_folder(), font_paths=_fonts(), sys_inputs=dict(words))
-    made = compiler.compile(format="pdf" if sheet == "sheet" else "png", ppi=_PICTURE_DOTS_PER_INCH)
+def compile_sheet(
+    sheet: Sheet, words: Mapping[str, str], media: Literal["pdf", "png"], dots: int = _PICTURE_DOTS_PER_INCH
+) -> bytes:
+    """A sheet as PDF or as a picture of so many dots an inch, whatever signs the typefaces have."""
+    families = choose_families("".join(words.values()))[0]
+    inputs = {**words, "typefaces": "\n".join(families), "name_typefaces": "\n".join(choose_first(words["name"]))}
+    compiler = typst.Compiler(_source(sheet), root=_empty_folder(), font_paths=fonts(), sys_inputs=inputs)
+    made = compiler.compile(format=media, ppi=dots)
     assert isinstance(made, bytes)  # noqa: S101 one page without an output path is bytes
     return made
 
 
-@cache
-def _fonts() -> typst.Fonts:
-    """Ours, typst's own, and the machine's for scripts that neither has."""
-    return typst.Fonts(font_paths=[str(_FOLDER)])
+@lru_cache(maxsize=32)
+def _typeset(sheet: Sheet, words: tuple[tuple[str, str], ...]) -> bytes:
+    return compile_sheet(sheet, dict(words), "pdf" if sheet == "sheet" else "png")
 
 
 @cache

@@ -16,6 +16,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from everafter.certificates.rules import certificate_url
+from everafter.certificates.typefaces import why_not_for
 from everafter.coach import queries, rules
 from everafter.coach.desk import Ask, NotNowError, TipDesk
 from everafter.coach.live import CoachJudge, Judged
@@ -213,7 +214,8 @@ def _say_celebration(state: State, judged: Judged, milestone: str, language: str
     said = celebration_of(state.playbook, milestone, judged.row, language)
     if said is None:
         return None
-    link = certificate_url(settings.base_url, settings.secret, UUID(judged.row["supplier_id"])) if said.certificate else None
+    has_certificate = said.certificate and why_not_for(judged.row["name"]) is None
+    link = certificate_url(settings.base_url, settings.secret, UUID(judged.row["supplier_id"])) if has_certificate else None
     return CoachCelebration(milestone, said.title, said.body, link)
 
 

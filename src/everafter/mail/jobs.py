@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from everafter.certificates.typefaces import why_not_for
 from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.email_address import read_email, travelling_form
 from everafter.core.errors import DatabaseUnavailableError
@@ -170,6 +171,8 @@ class _Sender:
             rendered = Rendered(claimed.subject, claimed.body_text, claimed.body_html)
         else:
             rendered = render_message(claimed.template, told(claimed), links)
+        if links.certificate in rendered.html and (reason := why_not_for(told(claimed)["name"], links.sender)):
+            raise RenderError(f"the certificate it leads to cannot be printed: {reason}")
         message = build_message(claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC))
         return rendered, message
 

@@ -1,5 +1,6 @@
 """One supplier's whole story on one page."""
 
+import asyncio
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from litestar.params import FromPath
 
 from everafter.accounts.model import Viewer
 from everafter.certificates.rules import certificate_url
+from everafter.certificates.typefaces import why_not_for
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import SupplierId
@@ -100,7 +102,7 @@ async def show_supplier(
         clock_words=CLOCK_WORDS,
         may_act=viewer.role != "observer",
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
-        **await _path(state, conn, row, supplier_id),
+        **await _path(state, conn, row, supplier),
         **_judged(judgement, history),
         steps=await _steps(state, conn, supplier, row),
         **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
@@ -188,15 +190,18 @@ async def _judge(
     return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
 
 
-async def _path(state: State, conn: Connection, row: dict[str, Any] | None, supplier_id: uuid.UUID) -> dict[str, Any]:
+async def _path(state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier) -> dict[str, Any]:
     """The onboarding path, for the template: null when it never began, its time is over, or the supplier has gone."""
     settings: Settings = state.settings
     if row is None or row["onboarding_state"] is None:
-        return {"onboarding": None, "state_words": STATE_WORDS, "certificate": None}
+        return {"onboarding": None, "state_words": STATE_WORDS, "certificate": None, "no_certificate": None}
+    no_certificate = await asyncio.to_thread(why_not_for, supplier.name) if row["activated_at"] else None
+    has_certificate = row["activated_at"] and not no_certificate
     return {
-        "onboarding": answer_of(row, state.playbook, await list_progress(conn, supplier_id)),
+        "onboarding": answer_of(row, state.playbook, await list_progress(conn, supplier.id)),
         "state_words": STATE_WORDS,
-        "certificate": certificate_url(settings.base_url, settings.secret, supplier_id) if row["activated_at"] else None,
+        "certificate": certificate_url(settings.base_url, settings.secret, supplier.id) if has_certificate else None,
+        "no_certificate": no_certificate,
     }
 
 
