@@ -227,7 +227,7 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
         at_ten(2),
         0,
     ),
-    "an offset that is the owner's": (event('DTSTART;TZID="(UTC+01:00) Daheim":20261202T100000\nDURATION:PT1H'), at_ten(2), 0),
+    "an offset that is the owner's": (event('DTSTART;TZID="(UTC+01:00) Daheim":20261202T100000\nDURATION:PT1H'), at_ten(2), 1),
     "an offset that is somebody's": (event('DTSTART;TZID="(UTC+02:00) Irgendwo":20261202T110000\nDURATION:PT1H'), at_ten(2), 1),
     "a zone of Windows, NY": (event("DTSTART;TZID=W. Europe Standard Time:20261202T100000\nDURATION:PT1H"), at_ten(2), 0),
     "a zone of Windows in lower case, NY": (event("DTSTART;TZID=w. europe standard time:20261202T100000\nDURATION:PT1H"), at_ten(2), 0),

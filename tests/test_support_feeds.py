@@ -53,6 +53,28 @@ def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: S
     assert sql(server.database, "SELECT unread, unread_reasons FROM calendar_feeds") == [(0, [])]
 
 
+def test_beyond_what_is_known_of_a_calendar_nothing_is_offered(server: Server, site: Site) -> None:
+    """One that could not be read for 40 days said what it knows for 100: from the 61st day on its owner may be busy."""
+    supplier = add_supplier(server)
+    site.body = calendar(EVENT.format(at(10)))
+    set_feed(server.database, site.url)
+    read(server.database)
+
+    def last_offered() -> datetime:
+        starts: list[datetime] = []
+        with server.client("read") as client:
+            for day in range(0, 90, 30):
+                query = {"supplier_id": supplier, "type": "check_in", "days": 30, "from": (now + timedelta(days=day)).isoformat()}
+                found = client.get("/api/support/slots", params=query).json()["slots"]
+                starts += [datetime.fromisoformat(slot["starts_at"]) for slot in found]
+        return max(starts)
+
+    now = datetime.now(UTC)
+    assert last_offered() > now + timedelta(days=80)
+    sql(server.database, "UPDATE calendar_feeds SET worked_out_at = now() - interval '40 days', failure = 'gone'")
+    assert now + timedelta(days=50) < last_offered() < now + timedelta(days=60)
+
+
 @pytest.mark.parametrize("damage", ["\r", "cut", "html", "no end of an event"])
 def test_half_a_calendar_never_frees_what_was_busy(database: str, site: Site, damage: str) -> None:
     whole = calendar(EVENT.format(at(10)), EVENT.format(at(12)))

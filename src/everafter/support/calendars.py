@@ -197,7 +197,7 @@ class Zones:
         if offset is None:
             return None
         if standard_offset(self.own.clocks) == offset:
-            return self.own, None
+            return self.own, f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has that offset"
         return NamedZone(timezone(offset)), f"the time zone {tzid[:60]!r} is not known, and was read without summer time"
 
     def _write(self, component: Component) -> WrittenZone | None:

@@ -16,14 +16,12 @@ from everafter.support.calendar_queries import (
     replace_busy_times,
 )
 from everafter.support.calendar_rules import merge_times
-from everafter.support.model import BusyTime, Feed, FeedReport, FeedTask
+from everafter.support.model import CALENDAR_REACH, BusyTime, Feed, FeedReport, FeedTask
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
 READ_EVERY_SECONDS = 600
-REACH = timedelta(days=100)
-"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is often enough."""
 _WORK_OUT_AGAIN = timedelta(hours=20)
 _AT_ONCE = 4
 
@@ -65,7 +63,7 @@ async def read_calendar(
                 await mark_unchanged(conn, feed)
             return FeedReport(changed=False)
         # An hour of the past too: a meeting under way is still going on.
-        task = FeedTask(fetched.body, feed.timezone, feed.email, begin - timedelta(hours=1), begin + REACH)
+        task = FeedTask(fetched.body, feed.timezone, feed.email, begin - timedelta(hours=1), begin + CALENDAR_REACH)
         times = await work_out(task)
     except FeedError as error:
         async with connecting() as conn:

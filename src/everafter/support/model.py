@@ -159,6 +159,10 @@ class BookedCall(Struct, frozen=True):
 # ── an advisor's own calendar ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+CALENDAR_REACH = timedelta(days=100)
+"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is often enough."""
+
+
 class Feed(Struct, frozen=True):
     """Where an advisor's calendar is read, and what is known of the last reading. timezone, email: the advisor's."""
 

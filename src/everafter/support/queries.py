@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
 from everafter.core.ids import name_of
-from everafter.support.model import Advisor, BookedCall, Contact, CsmAnswer, Diary, Interaction
+from everafter.support.model import CALENDAR_REACH, Advisor, BookedCall, Contact, CsmAnswer, Diary, Interaction
 
 
 async def get_contact(conn: Connection, supplier_id: UUID) -> Contact:
@@ -42,12 +42,17 @@ async def list_diaries(conn: Connection, start: datetime, until: datetime, movin
                   AND q.interaction_id IS DISTINCT FROM %(moving)s::uuid),
           ARRAY(SELECT ARRAY[floor(extract(epoch FROM greatest(b.starts_at, %(start)s)) / 900)::integer,
                              ceil(extract(epoch FROM least(b.ends_at, %(until)s)) / 900)::integer]
-                FROM busy_times b WHERE b.user_id = u.id AND b.starts_at < %(until)s AND b.ends_at > %(start)s),
+                FROM busy_times b WHERE b.user_id = u.id AND b.starts_at < %(until)s AND b.ends_at > %(start)s
+                UNION ALL
+                -- further on nothing is known of a calendar that cannot be read any more
+                SELECT ARRAY[floor(extract(epoch FROM greatest(f.worked_out_at + %(reach)s, %(start)s)) / 900)::integer,
+                             ceil(extract(epoch FROM %(until)s::timestamptz) / 900)::integer]
+                FROM calendar_feeds f WHERE f.user_id = u.id AND f.worked_out_at + %(reach)s < %(until)s),
           ARRAY(SELECT d.day FROM days_off d WHERE d.user_id = u.id
                 AND d.day BETWEEN %(start)s::date - 2 AND %(until)s::date + 2)
         FROM users u WHERE u.takes_calls ORDER BY u.email
         """,
-        {"start": start, "until": until, "moving": moving},
+        {"start": start, "until": until, "moving": moving, "reach": CALENDAR_REACH},
     )
     return [
         Diary(
