@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := bash scripts/pip-install $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format bench lock docs clean
+.PHONY: help setup setup-dev demo test check lint format bench lock docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,15 +28,17 @@ setup-dev: $(VENV)/dev.stamp ## the environment with what tests need
 demo: setup ## a year and more of believable history, judged and served
 	@$(BIN)/everafter demo
 
-test: setup-dev check ## every check and every test
+test: lint ## every check and every test
 	@bash scripts/install-test-tools
 	@$(BIN)/python -m pytest -n 2 -q tests
 
-check: setup-dev ## format, lint, types, architecture, schema, docs
+check: lint ## format, lint, types, architecture, schema, docs
+	@$(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/test_architecture.py tests/test_schema.py tests/test_docs.py
+
+lint: setup-dev ## format, lint, types
 	@$(BIN)/ruff format --check --quiet src tests benchmarks scripts
 	@$(BIN)/ruff check --quiet src tests benchmarks scripts
 	@$(BIN)/pyright --pythonpath $(BIN)/python
-	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_architecture.py tests/test_schema.py tests/test_docs.py
 
 format: setup-dev ## put the code in its form
 	@$(BIN)/ruff check --fix-only --quiet src tests benchmarks scripts
