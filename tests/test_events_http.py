@@ -284,7 +284,7 @@ def test_reading_back(server: Server, supplier: str, key: str) -> None:
         types = client.get("/api/event-types").json()["event_types"]
         assert [(kind["type"], kind["events"], kind["canonical"]) for kind in types] == [("login", 7, True)]
         for path in (
-            "/api/events?supplier_id=7",
+            "/api/events?supplier_id=%20",
             "/api/rejects?limit=0",
             "/api/rejects?cursor=!",
             f"/api/events?supplier_id={supplier}&cursor=YQ",
