@@ -30,7 +30,6 @@ TEXTS = [
     "💐🎩",
     "שלום",
     "true",
-    "null",
     "Studio-A",
     "studio-a",
     "=1+1",
