@@ -56,8 +56,8 @@ def test_clients_that_collect_events_may_add_their_own(server: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("supplier_id=null", "supplier_id: null is no value"),
-        ("state=null", "state: null is no value"),
+        ("supplier_id=null", "supplier_id: null is not a value"),
+        ("state=null", "state: null is not a value"),
         (f"supplier_id={SUPPLIER}&supplier_id={SUPPLIER}", "supplier_id: it is given more than once"),
         ("limit=5&limit=6", "limit: it is given more than once"),
     ],

@@ -87,17 +87,20 @@ def test_a_calendar_is_set_read_shown_and_removed(run: Callable[..., Any], setti
     done = run("calendar", ADVISOR, site.url, "--allow-private")
     assert done.exit_code == 0, done.output
     assert (
-        "has 2 events: 1 busy time in the next 100 days; 1 event could not be read whole: its start 'never' cannot be read."
+        "has 2 events: 1 busy time in the next 100 days; 1 event could not be read in full: its start 'never' cannot be read."
         in done.output
     )
     shown = run("list")
-    assert f"{ADVISOR}: not read whole: its start 'never' cannot be read" in shown.output
+    assert f"{ADVISOR}: not read in full: its start 'never' cannot be read" in shown.output
     [line] = [one for one in json.loads(run("list", "--json").output) if one["email"] == ADVISOR]
     assert (line["unread"], line["unread_reasons"]) == (1, ["its start 'never' cannot be read"])
     assert "private-abc" not in run("list").output + run("list", "--json").output, "who has the address reads the calendar"
     look = asyncio.run(examine(datetime.now(UTC), {"EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(settings.data)}))
     [doubt] = [check for check in look if check.name == "calendars"]
-    assert (doubt.status, doubt.found) == ("warn", f"not read whole: {ADVISOR}: 1 of its events, its start 'never' cannot be read")
+    assert (doubt.status, doubt.found) == (
+        "warn",
+        f"not read in full: {ADVISOR}: 1 of its events, its start 'never' cannot be read",
+    )
     site.status = 410
     again = run("calendar", ADVISOR, "--read", "--json")
     assert again.exit_code == 1 and "410" in json.loads(again.output)["failure"]

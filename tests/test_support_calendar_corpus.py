@@ -471,11 +471,11 @@ def test_however_its_lines_are_written(body: bytes) -> None:
         (PLAIN.replace("END:VCALENDAR", "BEGIN:VEVENT\nDTSTART:2026"), "it ends in the middle"),
         (PLAIN.removesuffix("END:VCALENDAR\n") + PLAIN, "it ends in the middle"),
         (PLAIN.replace("BEGIN:VEVENT\n", ""), "part of it is missing"),
-        ("<html><body>Please sign in</body></html>", "it is no calendar: it begins with '<html>"),
-        ('{"error": "token expired"}', "it is no calendar"),
-        ("BEGIN:VCARD\nFN:Ada\nEND:VCARD", "it is no calendar"),
+        ("<html><body>Please sign in</body></html>", "it is not a calendar: it begins with '<html>"),
+        ('{"error": "token expired"}', "it is not a calendar"),
+        ("BEGIN:VCARD\nFN:Ada\nEND:VCARD", "it is not a calendar"),
         (PLAIN[: len(PLAIN) // 2], "it ends in the middle"),
-        ("BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR", "more than 16 components lie inside one another"),
+        ("BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR", "nested more than 16 levels"),
     ],
 )
 def test_half_a_calendar_is_a_failure_and_no_calendar_of_free_time(body: str, says: str) -> None:

@@ -170,11 +170,11 @@ def test_one_event_that_cannot_be_understood_costs_itself_only() -> None:
     [
         (b"", "it is empty"),
         (b"  \r\n", "it is empty"),
-        (b"<!doctype html><title>Sign in</title>", "it is no calendar: it begins with '<!doctype html>"),
-        (b"\x00\xff\xfe garbage", "it is no calendar"),
+        (b"<!doctype html><title>Sign in</title>", "it is not a calendar: it begins with '<!doctype html>"),
+        (b"\x00\xff\xfe garbage", "it is not a calendar"),
         (calendar("DTSTART:20261201T100000Z")[:-40], "it ends in the middle"),
         (b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n", "part of it is missing"),
-        (b"BEGIN:VCALENDAR\r\n" + b"\x00nonsense\r\n" * 3 + b"END:VCALENDAR", "no calendar that can be read"),
+        (b"BEGIN:VCALENDAR\r\n" + b"\x00nonsense\r\n" * 3 + b"END:VCALENDAR", "not a readable calendar"),
     ],
 )
 def test_what_is_no_calendar_is_said_to_be_none(body: bytes, says: str) -> None:

@@ -143,8 +143,8 @@ def cut(site: Site) -> None:
 @pytest.mark.parametrize(
     ("breaks", "says"),
     [
-        (broken(b"<html>sign in</html>"), "it is no calendar: it begins with '<html>"),
-        (broken(b"\x00\xff" * 500), "it is no calendar"),
+        (broken(b"<html>sign in</html>"), "it is not a calendar: it begins with '<html>"),
+        (broken(b"\x00\xff" * 500), "it is not a calendar"),
         (broken(), "it is empty"),
         (broken(calendar(EVENT.format(at(10)))[:-30]), "it ends in the middle"),
         (broken(gzip.compress(calendar())[:-12], Content_Encoding="gzip"), "it ends in the middle"),

@@ -85,7 +85,7 @@ _SETTINGS_ADVICE = "correct the environment; docs/operations.md lists every sett
 
 
 def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
-    """The checks, up to one that fails in a way nobody thought of; that is a check by itself."""
+    """The checks; an unexpected error of one becomes a failed check of its own."""
     found: list[Check] = []
     try:
         found.extend(look())
@@ -98,14 +98,14 @@ def _failed(name: str, error: Exception) -> Check:
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return Check(name, "bad", f"it could not be looked at: {said}", "correct that, and look again")
+    return Check(name, "bad", f"this check failed: {said}", "correct that, and run doctor again")
 
 
 async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
     try:
         if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
             found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
-            return [Check("database", "warn", found, "everafter migrate makes it, as does any command that needs it")]
+            return [Check("database", "warn", found, "everafter migrate creates it, as does any command that needs it")]
         url = await asyncio.to_thread(database_url, settings)
         async with connection(url) as conn:
             return await _examine_database(conn, settings, now)
@@ -165,7 +165,7 @@ def check_disk(data: Path) -> Check:
 
 
 def check_files(settings: Settings) -> Iterator[Check]:
-    """Whether what holds suppliers' data or secrets is for its owner alone; nothing is said when it is."""
+    """Whether only the owner can read files with suppliers' data or secrets; no line if so."""
     data = settings.data
     if not data.exists():
         return
@@ -198,7 +198,7 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
             facts = await facts_cursor.fetchone() or {}
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        checks.append(Check("tables", "bad", f"they are not as this version made them: {said}", "restore a backup"))
+        checks.append(Check("tables", "bad", f"they differ from what this version creates: {said}", "restore a backup"))
     else:
         checks += check_facts(facts, now, sends=settings.smtp_url is not None)
     if settings.secret:
@@ -372,14 +372,17 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
     if sends and facts["mail_trouble"] is not None:
         found = f"since {_ago(now - facts['mail_trouble_since'])} {facts['mail_trouble']}"
         yield Check(
-            "mail server", "bad", found, "correct EVERAFTER_SMTP_URL or the mail server; what waits is tried again by itself"
+            "mail server", "bad", found, "correct EVERAFTER_SMTP_URL or the mail server; waiting messages are retried automatically"
         )
     if facts["mail_bounced"] or facts["mail_complaints"]:
         bounced, complaints = plural(facts["mail_bounced"], "bounce"), plural(facts["mail_complaints"], "complaint")
         found = f"{bounced} and {complaints} in the last week"
         status = "warn" if facts["mail_complaints"] else "ok"
         yield Check(
-            "bounces", status, found, "everafter mail suppressed shows who gets nothing, and why" if status == "warn" else ""
+            "bounces",
+            status,
+            found,
+            "everafter mail suppressed lists the suppressed addresses with the reason" if status == "warn" else "",
         )
     if facts["mail_in_doubt"]:
         found = f"{plural(facts['mail_in_doubt'], 'message')} may or may not have been sent"
@@ -401,7 +404,7 @@ def _rejects(facts: dict[str, Any]) -> Check:
 
 
 def _features(facts: dict[str, Any]) -> Iterator[Check]:
-    """Suppliers whose events name features without end; said only where there are any."""
+    """Suppliers whose events name too many features; no line if there are none."""
     if not facts["beyond"]:
         return
     listed = ", ".join(facts["beyond_first"]) + (" …" if facts["beyond"] > len(facts["beyond_first"]) else "")
@@ -430,11 +433,11 @@ def _calls(facts: dict[str, Any], now: datetime) -> Check:
 
 
 def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
-    """Whether CSMs' calendars were read whole; nothing is said when they were."""
+    """Whether CSMs' calendars were read in full; no line if they were."""
     if unread := facts["calendars_unread"]:
         more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
         advice = "they count as busy as far as they can be read; correct them there. everafter advisor list shows all reasons"
-        yield Check("calendars", "warn", f"not read whole: {unread[0]}{more}", advice)
+        yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", advice)
 
 
 def _people(facts: dict[str, Any]) -> Check:

@@ -48,7 +48,7 @@ _EVERY_OPERATION = {
     408: "the request did not arrive in time",
     414: "the address is too long",
     431: "the request's headers are too large",
-    503: "the database does not answer, or more is asked than can be answered; `Retry-After` says when to come again",
+    503: "the database does not answer, or the server is overloaded; `Retry-After` says when to retry",
 }
 _UNAUTHORIZED = "no key or token, or one that is not known"
 _FORBIDDEN = "the key's scope does not reach this"
@@ -125,7 +125,7 @@ def _describe_parameters(operation: Document) -> None:
 
 
 def _describe_body(document: Document, operation: Document, handler: HTTPRouteHandler) -> None:
-    """What is said of a list's items stands with its decoder, and Litestar leaves it out."""
+    """The limits of a list's items are in its decoder, which Litestar does not read."""
     field = handler.parsed_data_field
     kind = field.annotation if field else None
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
@@ -150,7 +150,7 @@ _PROBLEM_CODES = {
     413: ("too_large", "the body is larger than 4194304 bytes; send smaller batches"),
     414: ("too_long", "the address is longer than 65536 bytes"),
     422: ("unprocessable", "type: there is no call type 'chat'"),
-    429: ("rate_limited", "more requests come with this key than are taken; try again shortly"),
+    429: ("rate_limited", "too many requests; retry in 2 s"),
     431: ("headers_too_large", "the request's headers are more than 64 KB"),
     503: ("database_unavailable", "the database does not answer; try again shortly"),
 }

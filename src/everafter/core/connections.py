@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from http import HTTPStatus
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from everafter.core.limits import Limits, network_of
+from everafter.core.web import PROBLEM, problem_body
 
 MOST_HEAD = 64 * 1024
 """Bytes of a request head: its first line, its headers, and the trailers of a chunked body."""
@@ -404,19 +404,11 @@ def guard(limits: Limits) -> type[GuardedProtocol]:
 
 
 def _raw_problem(status: int, code: str, detail: str) -> bytes:
-    """A whole answer for a connection that ends with it."""
-    body: dict[str, Any] = {
-        "type": f"urn:everafter:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "message": detail,
-        "detail": detail,
-    }
-    content = msgspec.json.encode(body)
+    """A complete response, after which the connection closes."""
+    content = problem_body(status, code, detail)
     retry = "retry-after: 5\r\n" if status == 503 else ""
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM}\r\n"
         f"content-length: {len(content)}\r\n{retry}access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + content

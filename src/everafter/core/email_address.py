@@ -85,7 +85,7 @@ def read_email(text: str, name: str = "") -> EmailAddress:
 
 
 def travelling_form(text: str) -> str:
-    """The address in the form that travels; a text that is no address stays what it is."""
+    """The address in the form that is sent; text that is not an address is returned unchanged."""
     try:
         return read_email(text).addr_spec
     except EmailError:
@@ -97,16 +97,16 @@ def _error(text: str, reason: str) -> EmailError:
 
 
 def _read_local(local: str) -> str:
-    """What stands before the @, quoted only where its dots or spaces demand it."""
+    """The part before the @, quoted only if its dots or spaces require it."""
     if not local:
-        raise ValueError("nothing stands before the @")
+        raise ValueError("there is nothing before the @")
     quoted = len(local) > 2 and local[0] == local[-1] == '"'
     bare = unicodedata.normalize("NFC", local[1:-1] if quoted else local)
     if not (_QUOTABLE if quoted else _DOTTED).fullmatch(bare):
         sign = next((one for one in bare if not _QUOTABLE.fullmatch(one)), " ")
         raise ValueError(f"the part before the @ cannot have {sign!r}")
     if any(sign.isspace() and sign != " " for sign in bare):
-        raise ValueError("the part before the @ cannot have such a space")
+        raise ValueError("the part before the @ has an unusual space character")
     written = bare if _DOT_ATOM.fullmatch(bare) else f'"{bare}"'
     if len(written.encode()) > _LONGEST_LOCAL:
         raise ValueError(f"the part before the @ is longer than {_LONGEST_LOCAL} octets")
@@ -116,13 +116,13 @@ def _read_local(local: str) -> str:
 def _read_domain(domain: str) -> str:
     """The domain in ASCII: IDNA 2008 with UTS 46's mapping, so that ß and ς stay what they are."""
     if domain.startswith("["):
-        raise ValueError("an IP address stands in place of the domain")
+        raise ValueError("the domain is an IP address")
     mapped = domain
     if not domain.isascii():
         try:
             mapped = idna.uts46_remap(domain, std3_rules=True, transitional=False)
         except idna.IDNAError as error:
-            raise ValueError(f"the domain is not one: {clean_line(str(error), 100)}") from error
+            raise ValueError(f"the domain is not valid: {clean_line(str(error), 100)}") from error
     labels = mapped.lower().removesuffix(".").split(".")
     if not all(labels):
         raise ValueError("a part of the domain is empty")
@@ -142,4 +142,4 @@ def _read_label(label: str) -> str:
     try:
         return idna.alabel(label).decode()
     except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"the domain is not one: {clean_line(str(error), 100)}") from error
+        raise ValueError(f"the domain is not valid: {clean_line(str(error), 100)}") from error

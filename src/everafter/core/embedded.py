@@ -77,7 +77,7 @@ def supervised(
 
     Args:
         data: null when the server is not ours to keep.
-        failed: called once, from another thread, when it cannot be had again; the caller should end.
+        failed: called once, from another thread, when it cannot be restarted; the caller should end.
         restarted: called, from another thread, each time it answers again.
     """
     if data is None:
@@ -112,7 +112,7 @@ class _Watch(threading.Thread):
                 if not self._look():
                     return
             except Exception:
-                log.exception("looking after the embedded PostgreSQL failed; it is looked at again")
+                log.exception("watching the embedded PostgreSQL failed; trying again")
 
     def _look(self) -> bool:
         """Whether to go on looking."""
@@ -151,7 +151,7 @@ class _Watch(threading.Thread):
             pause = min(BACKOFF_MOST, LOOK_SECONDS * 2**self._tries)
             self._tries += 1
             self._next_try = time.monotonic() + pause
-            log.warning("the embedded PostgreSQL did not start (%s); the next try is in %.1f s", self._why, pause)
+            log.warning("the embedded PostgreSQL did not start (%s); retrying in %.1f s", self._why, pause)
 
 
 def _restart(folder: Path) -> None:
@@ -217,8 +217,8 @@ def _conninfo(path: Path) -> str:
 
 
 def _clear_stale(folder: Path) -> None:
-    """Take away the lock files that no server stands behind: their number is another program's by now or a child's that nobody has
-    buried, or half of one was written. A new server would take it for a living one and refuse to start."""
+    """Remove lock files that belong to no running server: the process id is now another program's or a zombie's, or the file is
+    incomplete. A new server would take them for a running one and refuse to start."""
     path = folder / "postmaster.pid"
     if not path.exists() or _is_listening(folder) or _is_held(folder):
         return

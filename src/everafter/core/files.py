@@ -1,6 +1,7 @@
-"""Files that hold suppliers' data or secrets: for their owner's eyes only, whatever the umask says."""
+"""Files that hold suppliers' data or secrets: readable by their owner only, whatever the umask."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -15,7 +16,7 @@ _PASS = stat.S_IXGRP | stat.S_IXOTH
 
 
 def make_private(folder: Path) -> Path:
-    """Make the folder where it is not there, closed to others (0700). One that is there stays as it is.
+    """Make the folder, closed to others (0700), unless it exists; an existing one is left as it is.
 
     Raises:
         OSError: it cannot be made.
@@ -24,14 +25,14 @@ def make_private(folder: Path) -> Path:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     if not folder.is_dir():
-        raise NotADirectoryError(20, os.strerror(20), str(folder))
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     return folder
 
 
 def make_ours(folder: Path) -> Path:
-    """The same for a folder of our own, such as EVERAFTER_DATA: one that is open to others is closed.
+    """The same for a folder of our own, such as EVERAFTER_DATA; an existing one is closed to others.
 
-    Only where it is ours alone: what else lies in it may be meant for others, so then it stays (`doctor` names it).
+    Only if nothing else is in it, since that may be meant for others; then it is left as it is (`doctor` reports it).
 
     Raises:
         OSError: it cannot be made.
@@ -45,7 +46,7 @@ def make_ours(folder: Path) -> Path:
 
 
 def open_private(path: Path, mode: str = "w", *, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
-    """Open for writing a file that only its owner can read (0600), one that was there included.
+    """Open a file for writing that only its owner can read (0600), also if it existed before.
 
     Args:
         mode: "w" or "wb".
@@ -67,7 +68,7 @@ def open_private(path: Path, mode: str = "w", *, encoding: str | None = None, ne
 
 
 def close_to_others(path: Path) -> None:
-    """Take a file that is there away from all but its owner, where that is ours to do."""
+    """Remove the permissions of everybody but the owner from an existing file, if we may."""
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & _OTHERS:
@@ -75,13 +76,13 @@ def close_to_others(path: Path) -> None:
 
 
 def is_open(path: Path) -> bool:
-    """Whether others can read, list or change it; not when they can only pass through to what they own."""
+    """Whether others can read, list or change it; false if they can only pass through it."""
     mode = path.stat().st_mode
     return bool(mode & _OTHERS & ~_kept(path))
 
 
 def _kept(path: Path) -> int:
-    """What of the folder's mode lets the embedded server, which has an owner of its own, into its folder there."""
+    """The bits of the folder's mode that let the embedded server's own user reach its folder inside."""
     with contextlib.suppress(OSError):
         if os.geteuid() == 0 and (path / "postgres").stat().st_uid != 0:
             return path.stat().st_mode & _PASS

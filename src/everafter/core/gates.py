@@ -1,8 +1,8 @@
-"""Gates: how many request bodies are in hand at once, and how many bytes of them.
+"""Gates: how many request bodies are in memory at once, and how many bytes of them.
 
-Whoever is known gets one gate, whoever is not yet known a smaller one, and in each nobody takes more
-than a share. A body that is still on its way makes way for a newcomer, the longest waiting first, so
-that slow senders never keep others out.
+Callers with a live key share one gate, all others a smaller one, and in each a caller gets a limited share.
+When a gate is full, the body that has been arriving longest is dropped for a new one, so that slow senders
+never keep others out.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ class Hold:
         """Count bytes that are kept now.
 
         Raises:
-            OverloadedError: too many are kept, and no body on its way makes way.
+            OverloadedError: too many are kept, and no body that is still arriving can be dropped.
         """
         self._gate.take(self, count)
 
     def drop(self) -> None:
-        """Nothing of it is kept any more."""
+        """Release all its bytes."""
         self._gate.give(self, self.bytes)
 
     async def read(self, stream: AsyncIterator[bytes], most: int, discard: int) -> bytes | None:
@@ -41,8 +41,8 @@ class Hold:
 
         Args:
             stream: its chunks as they arrive.
-            discard: so many bytes are read and thrown away of one that is too large, since a
-                client that is still writing cannot hear so.
+            discard: how many bytes of a body that is too large are read and discarded, since a
+                client that is still writing cannot see the response.
 
         Raises:
             HTTPException: 408, it took too long.
@@ -87,7 +87,7 @@ class Hold:
 
 
 class Gate:
-    """Bounds what is in hand at once; beyond it callers are told to come again.
+    """Limits the requests and bytes that are in memory at once; callers beyond that get 503.
 
     Args:
         most: requests in hand.
@@ -109,7 +109,7 @@ class Gate:
         """One request of a caller in hand, until the block ends.
 
         Raises:
-            OverloadedError: too many are, and none that is only on its way.
+            OverloadedError: too many are, and none of them is still arriving.
         """
         mine = self._in_hand.get(who, [])
         if len(mine) >= self._most_each:
@@ -168,4 +168,4 @@ class Gate:
 
 
 def _overloaded() -> OverloadedError:
-    return OverloadedError("more is arriving than can be taken; try again shortly", retry_after=1)
+    return OverloadedError("more is arriving than can be accepted; try again shortly", retry_after=1)

@@ -1,4 +1,4 @@
-"""What HTTP asks of many routes alike: HEAD wherever GET is, true `Allow` headers, doors open to pages of other origins."""
+"""HTTP rules for all routes: HEAD wherever GET is, correct `Allow` headers, paths open to pages of other origins."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class HttpRules:
-    """Stands before the application's router."""
+    """Runs before the application's router."""
 
     def __init__(self, app: Litestar, next_app: ASGIApp) -> None:
         """`app` knows the routes, `next_app` answers."""

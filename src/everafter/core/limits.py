@@ -22,7 +22,7 @@ class Limits:
     unproven_seconds: the same without a key or token in the headers.
     unsent_seconds: a client that reads next to nothing of its answer for so long is cut off.
     key_rate, address_rate: ingest requests per second of one key and of one address; 0: no limit.
-    trusted_proxies: networks whose X-Forwarded-For is believed.
+    trusted_proxies: networks whose X-Forwarded-For is trusted.
     """
 
     connections: int = 2_000
@@ -54,7 +54,7 @@ def read_networks(text: str, name: str) -> tuple[Network, ...]:
         name: the setting, for the message.
 
     Raises:
-        SettingsError: one of them is no address and no network.
+        SettingsError: one of them is neither an address nor a network.
     """
     found: list[Network] = []
     for part in text.split(","):
@@ -74,7 +74,7 @@ def read_count(text: str, name: str, least: int) -> int:
     """A whole number of at least `least`.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is not one.
     """
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= least:
         return int(text)
@@ -104,7 +104,7 @@ def _plain_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Addres
 
 
 class RateLimitedError(OverloadedError):
-    """More requests than one caller may send; `retry_after` (seconds) says when to come again."""
+    """More requests than one caller may send; `retry_after` (seconds) says when to retry."""
 
     status = 429
     code = "rate_limited"
@@ -137,7 +137,7 @@ class RateLimit:
         wait = self.charge(who, now, cost)
         if wait > 0:
             seconds = max(1, int(-(-wait // 1)))
-            raise RateLimitedError(f"too many requests; come again in {seconds} s", retry_after=seconds)
+            raise RateLimitedError(f"too many requests; retry in {seconds} s", retry_after=seconds)
 
     def charge(self, who: str, now: float, cost: float = 1) -> float:
         """Count requests of a caller; the seconds to wait, 0 when they are granted."""

@@ -1,4 +1,4 @@
-"""How the API's errors and ids stand in its OpenAPI document."""
+"""How the API's errors and ids are described in its OpenAPI document."""
 
 from http import HTTPStatus
 from typing import Any

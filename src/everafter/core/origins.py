@@ -16,7 +16,7 @@ def read_origins(text: str) -> tuple[str, ...]:
     """Origins separated by spaces or commas, each in the form in which browsers send it; `*` is any.
 
     Raises:
-        ValueError: names the part that is no origin.
+        ValueError: names the part that is not an origin.
     """
     return tuple(_read_origin(part) for part in re.split(r"[\s,]+", text) if part) or (ANY_ORIGIN,)
 
@@ -39,20 +39,20 @@ def _read_origin(text: str) -> str:
 class CrossOrigin:
     """Which pages may send events; `*` among `allowed` means all.
 
-    The origin is mirrored and credentials are permitted, because `navigator.sendBeacon` always sends in that mode and Chromium
-    drops what is answered otherwise. It gives nothing away: no entrance reads a cookie, and what they answer holds nobody's data.
+    The page's origin is returned and credentials are allowed, because `navigator.sendBeacon` always sends credentials and Chromium
+    drops other responses. This reveals nothing: these paths read no cookies, and their responses contain no personal data.
     """
 
     allowed: tuple[str, ...]
 
     def permits(self, origin: str | None) -> bool:
-        """May a page of this origin send? Programs that are no browser name none, and may."""
+        """May a page of this origin send? Programs other than browsers send no origin, and may."""
         if origin is None or ANY_ORIGIN in self.allowed:
             return True
         return origin.lower() in self.allowed
 
     def headers(self, origin: str | None) -> dict[str, str]:
-        """What every answer of an entrance carries, errors too."""
+        """The headers of every response of these paths, including errors."""
         headers = {"Vary": "Origin"}
         if origin is None:
             return {**headers, "Access-Control-Allow-Origin": ANY_ORIGIN} if ANY_ORIGIN in self.allowed else headers
@@ -63,7 +63,7 @@ class CrossOrigin:
         return headers
 
     def preflight_headers(self, origin: str | None, asked_headers: str, asks_for_private_network: bool) -> dict[str, str]:
-        """What a preflight is answered: every header that was asked for, if its name can be one."""
+        """The response to a preflight: it allows every header asked for whose name is valid."""
         headers = self.headers(origin)
         headers["Vary"] = "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
         if "Access-Control-Allow-Origin" not in headers:

@@ -13,7 +13,7 @@ _SLASH, _NONE = "\x1f", "\x1e"  # control characters, which no id may hold
 def keep_segments(app: ASGIApp) -> ASGIApp:
     """An application that is given each segment of the path by itself, with `_SLASH` for a slash inside one.
 
-    `GiveSlashesBack` stands behind the router and undoes this for the parameters.
+    `GiveSlashesBack` runs after the router and undoes this for the parameters.
     """
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:

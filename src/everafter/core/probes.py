@@ -74,7 +74,7 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
     ),
     (
         "everafter_calendar_unread_events",
-        "events in CSMs' calendars that could not be read whole",
+        "events in CSMs' calendars that could not be read in full",
         "SELECT '', coalesce(sum(unread), 0) FROM calendar_feeds",
     ),
     (

@@ -73,7 +73,7 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
 
 
 def read_settings(env: dict[str, str] | None = None, *, make: bool = True) -> tuple[Settings, list[SettingsError]]:
-    """The settings and all that is wrong with them; where something is, its default stands.
+    """The settings and all that is wrong with them; where something is, its default is used.
 
     Args:
         make: whether a secret is made where there is none; else it is empty then.

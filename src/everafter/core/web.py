@@ -58,8 +58,8 @@ ID_DECODERS: TypeDecodersSequence = [
 PROBLEM = "application/problem+json"
 
 
-def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes]:
-    """An RFC 9457 answer; `code` and `message` stand there too, for the SDKs that read those."""
+def problem_body(status: int, code: str, detail: str, **extra: Any) -> bytes:
+    """An RFC 9457 document, with `code` and `message` for the SDKs that read those."""
     body = {
         "type": f"urn:everafter:{code}",
         "title": HTTPStatus(status).phrase,
@@ -69,10 +69,15 @@ def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes
         "detail": detail,
         **extra,
     }
+    return msgspec.json.encode(body)
+
+
+def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes]:
+    """The response to a request that failed."""
     headers = {"Retry-After": str(extra.get("retry_after", 5))} if status in {429, 503} else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), status_code=status, media_type=PROBLEM, headers=headers)
+    return Response(problem_body(status, code, detail, **extra), status_code=status, media_type=PROBLEM, headers=headers)
 
 
 def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[bytes]:
@@ -153,10 +158,10 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
         if field.is_non_string_sequence:
             continue
         if len(values) > 1:
-            raise InputError(f"{name}: it is given more than once; one value is taken")
+            raise InputError(f"{name}: it is given more than once; give one value")
         # the decoder would read the text null as no value at all, and the filter would be passed over
         if values == ["null"] and field.is_optional and str not in {one.annotation for one in field.inner_types}:
-            raise InputError(f"{name}: null is no value; leave the parameter out instead")
+            raise InputError(f"{name}: null is not a value; leave the parameter out instead")
 
 
 def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:

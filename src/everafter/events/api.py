@@ -218,7 +218,7 @@ _INGEST: dict[str, Any] = {
     "responses": problems(
         forbidden="pages of this origin may not send events: `EVERAFTER_INGEST_ORIGINS`",
         request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events",
-        too_many_requests="more requests of this key or from this address than are taken; `Retry-After` says when to come again",
+        too_many_requests="more requests with this key or from this address than are accepted; `Retry-After` says when to retry",
     ),
 }
 

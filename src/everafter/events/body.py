@@ -9,7 +9,7 @@ from everafter.core.errors import InputError, TooLargeError
 from everafter.core.gates import Hold
 
 MOST_BYTES = 4 * 1024 * 1024
-# A client that is still writing cannot hear "too large": so much more is read and thrown away before the connection closes.
+# A client that is still writing cannot see "too large": so many more bytes are read and discarded before the connection closes.
 _DISCARD_BYTES = 64 * 1024 * 1024
 GZIP = b"\x1f\x8b"
 _GZIP_MEMBERS = 100  # each is a pass over what is left: thousands of empty ones would cost seconds

@@ -1,4 +1,4 @@
-"""What web SDKs ask for besides sending events: settings at their start, and a place for what nobody here needs.
+"""What web SDKs ask for besides sending events: settings at their start, and routes that discard what is not needed.
 
 No key is asked for and no body is read: every answer is the same for everybody.
 """
@@ -58,7 +58,7 @@ def get_posthog_flags() -> dict[str, Any]:
 
 @post(list(IGNORED_PATHS), status_code=200, include_in_schema=False, sync_to_thread=False)
 def ignore() -> dict[str, Any]:
-    """What SDKs tell of themselves is taken and thrown away, so that they do not send it again."""
+    """The SDKs' own metrics are accepted and discarded, so that they do not send them again."""
     return {"success": True}
 
 

@@ -13,7 +13,7 @@ BATCH_PATHS = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 POSTHOG_PATHS = ("/batch", "/capture", "/e", "/i/v0/e")
 SETTINGS_PATHS = ("/sourceConfig", "/flags", "/decide")
 IGNORED_PATHS = ("/v1/m", "/s", "/rsaMetrics")
-"""SDKs' metrics about themselves, and PostHog's recordings of screens: taken, thrown away."""
+"""SDKs' metrics about themselves, and PostHog's session recordings: accepted and discarded."""
 _PREFIXES = ("/v1/", "/array/")
 _EXACT = frozenset({*BATCH_PATHS, *POSTHOG_PATHS, *SETTINGS_PATHS, *IGNORED_PATHS})
 

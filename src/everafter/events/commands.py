@@ -86,7 +86,7 @@ def _print(summary: ImportSummary) -> None:
         if file.ignored_columns:
             said.append(f"columns that nothing reads: {', '.join(file.ignored_columns)}")
         if file.kept_columns:
-            said.append(f"columns kept as traits of their own: {', '.join(file.kept_columns)}")
+            said.append(f"columns kept as traits: {', '.join(file.kept_columns)}")
         if file.bad_values:
             said.append(f"{file.bad_values:,} values could not be used; their rows were taken without them")
         if file.rejects_file:

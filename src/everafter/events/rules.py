@@ -151,7 +151,7 @@ def _first_fault(received_us: int) -> pl.Expr:
         _fault(_is_unfit(message), "bad_message_id", _UNFIT.format("the message id")),
         _fault(kind == "", "no_type", "the event has no name"),
         _fault(_is_unfit(kind), "bad_type", _UNFIT.format("the event's name")),
-        _fault(at.is_null(), "bad_time", "the time is neither ISO 8601 (2026-01-31T09:30:00Z) nor epoch seconds or milliseconds"),
+        _fault(at.is_null(), "bad_time", "the time cannot be read; send ISO 8601 (2026-01-31T09:30:00Z) or seconds since 1970"),
         _fault(at > latest, "future", "the time lies more than 24 hours in the future"),
         _fault(at < earliest, "too_old", "the time lies before 2000"),
         pl.col("fault"),
@@ -225,7 +225,7 @@ def _read_times(
         at = _correct(_micros(moment), received, sent)
         if bad is not None and at > receipt:
             if at - received > model.FUTURE_ALLOWED // _MICROSECOND:
-                bad.append(BadValue(row, f"the time {text[:40]} lies in the future; the time of receipt was taken"))
+                bad.append(BadValue(row, f"the time {text[:40]} is in the future; the time of receipt is used"))
             at = receipt
         out.append(at)
     return out
@@ -283,7 +283,7 @@ def _read_properties(
 
 
 def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
-    """The properties as they can be stored; null when they are no JSON object. `bad` gets what is wrong with them."""
+    """The properties as they can be stored; null when they are not a JSON object. `bad` collects what is wrong with them."""
     dirty = "\\u0000" in text
     try:
         value = _DECODER.decode(text)
@@ -315,7 +315,7 @@ def _clean(properties: dict[str, Any], bad: list[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, item in properties.items():
         kept[name.replace("\0", "\ufffd")], gone = lenient.clean(item)
-        bad += [f"property {_named(name)} held {token}, which is no JSON value; it is null" for token in gone[:3]]
+        bad += [f"property {_named(name)} contained {token}, which is not a JSON value; it is null" for token in gone[:3]]
     return kept
 
 

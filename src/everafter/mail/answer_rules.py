@@ -1,7 +1,7 @@
-"""What an answer of a mail server means: about whom it speaks, and what to do. Pure.
+"""What a reply of a mail server means: whom it is about, and what to do. Pure.
 
-Only a clear statement about the recipient keeps mail from an address. What speaks of our own server,
-sender or reputation is refused to every message alike: it is put off and shown until somebody mends it.
+Only a clear statement about the recipient suppresses an address. A refusal of our own server, sender or
+reputation concerns every message: messages are deferred, and the reason is shown until it is corrected.
 """
 
 import re
@@ -9,13 +9,8 @@ from typing import Literal
 
 Step = Literal["sender", "recipient", "data"]
 Verdict = Literal["defer", "ours", "dead", "bad_address"]
-
-VERDICT_MEANING: dict[Verdict, str] = {
-    "defer": "not now: try again later",
-    "ours": "the mail server refuses us, not this recipient: try again later, and show it",
-    "dead": "this message will not be taken; nothing is known of the address",
-    "bad_address": "the address takes no mail at all",
-}
+"""defer: not now, try again later. ours: the mail server refuses us, not this recipient; try again later, and show it.
+dead: this message will not be accepted, the address may be fine. bad_address: the address accepts no mail at all."""
 
 _ENHANCED = re.compile(r"(?:^|[#(\s])([245])\.(\d{1,3})\.(\d{1,3})\b(?!\.\d)")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)

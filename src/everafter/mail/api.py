@@ -23,6 +23,7 @@ from everafter.core.errors import InputError
 from everafter.core.openapi import problems
 from everafter.core.settings import Settings
 from everafter.core.texts import clean_line
+from everafter.core.values import read_moment
 from everafter.core.web import scope
 from everafter.mail import queries
 from everafter.mail.events_model import MOST_EVENTS, MailEventAnswer, MailEventRequest, MailEvents, MailEventsAnswer
@@ -114,7 +115,7 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
 )
 async def record_events(conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]) -> MailEventsAnswer:
     """For an email provider's events, passed on by the platform. An event sent again changes nothing; one that cannot be used
-    is answered by its reason and keeps no other from being taken. It counts only for a message that went to that address."""
+    is answered with the reason, and the others are still taken. It counts only for a message that was sent to that address."""
     settings: Settings = state.settings
     sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
     now = datetime.now(UTC)
@@ -141,12 +142,9 @@ async def _record(conn: Connection, one: MailEventRequest, sender: str, now: dat
 
 
 def _moment(text: str | None, now: datetime) -> datetime:
-    """The time that was said, where it can be; else now."""
-    try:
-        at = datetime.fromisoformat(text or "")
-    except ValueError:
-        return now
-    return at if at.tzinfo is not None and _EARLIEST <= at <= now else now
+    """The time given, if it can be read and is plausible; else now."""
+    at = read_moment(text)
+    return at if at is not None and _EARLIEST <= at <= now else now
 
 
 def _unknown_link(settings: Settings) -> Response[str]:

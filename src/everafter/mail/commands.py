@@ -267,7 +267,7 @@ def suppressed_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List addresses that get no mail, the latest first: who says so, and why. `everafter mail allow` takes one off."""
+    """List suppressed addresses, the latest first, with source and reason. `everafter mail allow` removes one."""
     lines = _in_transaction(lambda conn: queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
@@ -283,14 +283,14 @@ def suppressed_command(
 
 # ── what comes back ───────────────────────────────────────────────────────────────────────────────
 
-_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the message and comes again
+_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the message and retries
 _NO_DATA = 65  # EX_DATAERR
 
 
 def bounce_command() -> None:
-    """Take one bounce or complaint from stdin, as a mail server's pipe hands it over.
+    """Take one bounce or complaint from stdin, as a mail server's pipe passes it on.
 
-    Ends with 0 when it was taken or is no report, with 75 when it could not be taken now, with 65 when there was nothing.
+    Exit code 0: taken, or not a report; 75: the database is unavailable, try again later; 65: stdin is empty.
     """
     raw = sys.stdin.buffer.read(MOST_BYTES)
     while sys.stdin.buffer.read(65536):
@@ -304,7 +304,7 @@ def bounce_command() -> None:
         now = datetime.now(UTC)
         outcome = _in_transaction(lambda conn: take_report(conn, settings.secret, raw, sender, now))
     except (EverafterError, psycopg.Error, OSError) as error:
-        typer.echo(f"not taken, to be tried again: {error}", err=True)
+        typer.echo(f"not taken; try again later: {error}", err=True)
         raise typer.Exit(_TRY_AGAIN) from error
     typer.echo(f"{outcome}: {OUTCOME_MEANING[outcome]}")
 
@@ -312,7 +312,7 @@ def bounce_command() -> None:
 def bounces_command(
     path: Annotated[Path, typer.Argument(help="A Maildir (a folder with `new` in it) or an mbox file.")],
 ) -> None:
-    """Take the bounces and complaints that lie unread in a mailbox, and mark them as read.
+    """Take the unread bounces and complaints in a mailbox, and mark them as read.
 
     The worker does it every minute when EVERAFTER_SMTP_URL has `bounces=PATH`.
     """

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 _TYPE = "`bounce`, `delayed`, `complaint` or `delivered`."
-_AT = "When it happened, as an ISO 8601 time with its offset. What cannot be read counts as now."
+_AT = "When it happened: ISO 8601, UTC if it has no offset. A time that cannot be read counts as now."
 _CODE = "Enhanced status code (RFC 3463). Only a clear one about the recipient suppresses the address."
 
 

@@ -25,9 +25,10 @@ from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
+from everafter.mail.answer_rules import judge_refusal
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
 from everafter.mail.reports import read_mailbox
-from everafter.mail.rules import MAX_ATTEMPTS, judge_refusal, links_of, render_message, retry_seconds, sender_of, told, url_options
+from everafter.mail.rules import MAX_ATTEMPTS, links_of, render_message, retry_seconds, sender_of, told, url_options
 from everafter.mail.smtp import (
     MailServer,
     MailServerError,
@@ -86,7 +87,7 @@ async def sweep_outbox(work: Work) -> str | None:
 
 
 async def read_bounces(work: Work) -> str | None:
-    """Take what came back to the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`); without one there is nothing to do."""
+    """Read the bounces in the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`), if it names one."""
     settings = work.settings
     path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
     if not path:
@@ -215,7 +216,7 @@ class _Sender:
         await self._persist(end)
 
     async def _put_off_for_us(self, claimed: Claim, refused: RefusedError) -> None:
-        """The server would refuse any message of ours: it waits until that is mended, or until its own time has passed."""
+        """The server would refuse any message of ours: it waits until that is corrected, or until it expires."""
         self.tally.deferred += 1
         self.refusal = f"the mail server refuses us: {refused}"
         seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret

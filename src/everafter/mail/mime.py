@@ -116,7 +116,7 @@ def literal_header(name: str, value: str) -> Header:
         UnsafeMessageError: it has another sign than visible ASCII, or more than 900 of them.
     """
     if not _LITERAL.fullmatch(value):
-        raise UnsafeMessageError(f"{name}: {clean_line(value, 60)!r} cannot stand in a header as it is")
+        raise UnsafeMessageError(f"{name}: {clean_line(value, 60)!r} cannot be written in a header as it is")
     return Header(name, (value,))
 
 

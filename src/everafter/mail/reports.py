@@ -19,10 +19,10 @@ from everafter.mail.rules import message_token_key
 Outcome = Literal["recorded", "known", "unmatched", "ignored"]
 
 OUTCOME_MEANING: dict[Outcome, str] = {
-    "recorded": "kept, and what follows from it done",
-    "known": "said before",
-    "unmatched": "speaks of no message that was sent from here to that recipient",
-    "ignored": "no report of delivery and no complaint",
+    "recorded": "recorded, and acted on",
+    "known": "reported before",
+    "unmatched": "no message was sent from here to that recipient",
+    "ignored": "neither a delivery report nor a complaint",
 }
 
 
@@ -37,7 +37,7 @@ async def take_report(conn: Connection, secret: str, raw: bytes, sender: str, no
         return "ignored"
     keys = {key for token in report.tokens if (key := message_token_key(secret, token)) is not None}
     if len(keys) != 1:
-        return "unmatched"  # no token of ours, or several: then it cannot be said of which it speaks
+        return "unmatched"  # no token of ours, or several: then it is unclear which message it is about
     sent = await report_queries.find_recipient(conn, keys.pop())
     if sent is None:
         return "unmatched"

@@ -14,9 +14,6 @@ from urllib.parse import parse_qsl, urlsplit
 from everafter.certificates.rules import certificate_url
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
-from everafter.mail.answer_rules import Step as Step
-from everafter.mail.answer_rules import Verdict as Verdict
-from everafter.mail.answer_rules import judge_refusal as judge_refusal
 from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
 from everafter.mail.render import render_message as render_message

@@ -19,6 +19,7 @@ from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
+from everafter.mail.answer_rules import Step
 from everafter.mail.mime import (
     address_header,
     attachment,
@@ -29,7 +30,7 @@ from everafter.mail.mime import (
     text_part,
 )
 from everafter.mail.model import Claim, Links, Rendered
-from everafter.mail.rules import Step, app_of, message_id, sender_of, url_options
+from everafter.mail.rules import app_of, message_id, sender_of, url_options
 from everafter.mail.words import clean_text
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}

@@ -1,4 +1,4 @@
-"""Traits: reading them, and letting what is said of the latest moment count, in whatever order it arrives."""
+"""Traits: reading them, and keeping the value for the latest moment, in whatever order they arrive."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -37,7 +37,7 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
     for given, value in sorted(traits.items(), key=lambda item: item[0] in _READERS):
         trait = model.SPELLINGS.get(fold_name(given), given)
         if (token := lenient.lost(value)) is not None:
-            bad.append(BadTrait(given, f"{given} is {token}, which is no JSON value"))
+            bad.append(BadTrait(given, f"{given} is {token}, which is not a JSON value"))
         elif trait not in _READERS:
             others += 1
             name, kept, reason = _read_other(given, value, others)
@@ -121,7 +121,7 @@ def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None
         return kept, None, f"{kept} is a number of 300 digits or more"
     value, gone = lenient.clean(value)
     if gone:
-        return kept, None, f"{kept} holds {gone[0]}, which is no JSON value"
+        return kept, None, f"{kept} contains {gone[0]}, which is not a JSON value"
     size = len(msgspec.json.encode(value))
     return kept, value, f"{kept} is larger than 4096 bytes" if size > 4096 else None
 
@@ -186,7 +186,7 @@ _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "mrr_minor": (_read_whole(10**15), "a whole number of minor units from 0 on"),
     "client_limit": (_read_whole(2**31 - 1), "a whole number from 0 on"),
     "created_at": (_read_created, "a time between 1990 and 2100 (ISO 8601, or seconds since 1970)"),
-    "consent": (_read_consent, "true or false (nor yes, no, 1, 0)"),
+    "consent": (_read_consent, "true or false (or yes, no, 1, 0)"),
 }
 # true, True, TRUE from programs; t and f from PostgreSQL's COPY; 1.0 from pandas; the others from people
 _YES = {"true", "t", "yes", "y", "on", "1", "1.0"}

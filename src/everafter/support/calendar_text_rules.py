@@ -63,7 +63,7 @@ def parse_calendar(body: bytes) -> list[Component]:
     stack = [root]
     for line in _unfold(_decodable(body)):
         if stack[-1] is root and not root.inside and not _is_begin(line):
-            raise CalendarTextError(f"it is no calendar: it begins with {_beginning(body)}")
+            raise CalendarTextError(f"it is not a calendar: it begins with {_beginning(body)}")
         read = _read_line(line)
         if read is None:
             continue
@@ -77,9 +77,9 @@ def parse_calendar(body: bytes) -> list[Component]:
         raise CalendarTextError("it ends in the middle")
     calendars = [one for one in root.inside if one.name == "VCALENDAR"]
     if not calendars:
-        raise CalendarTextError("it is no calendar that can be read: it has no BEGIN:VCALENDAR")
+        raise CalendarTextError("it is not a readable calendar: it has no BEGIN:VCALENDAR")
     if len(calendars) == 1 and not calendars[0].properties and not calendars[0].inside:
-        raise CalendarTextError("it is no calendar that can be read: it says nothing")
+        raise CalendarTextError("it is not a readable calendar: it has no properties")
     return calendars
 
 
@@ -150,7 +150,7 @@ def _is_begin(line: str) -> bool:
 
 def _begin(stack: list[Component], name: str) -> None:
     if len(stack) > _DEEPEST:
-        raise CalendarTextError(f"it is no calendar that can be read: more than {_DEEPEST} components lie inside one another")
+        raise CalendarTextError(f"it is not a readable calendar: components are nested more than {_DEEPEST} levels deep")
     open_names = {one.name for one in stack}
     if name in _EVENTS and open_names & _EVENTS:
         raise CalendarTextError("its events are not closed: part of it is missing")

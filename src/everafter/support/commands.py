@@ -68,7 +68,7 @@ def show(json: _Json = False) -> None:
         if line.failure:
             console.print(f"[red]{escape(line.email)}: the calendar cannot be read: {escape(line.failure)}[/red]")
         for reason in line.unread_reasons:
-            console.print(f"[yellow]{escape(line.email)}: not read whole: {escape(reason)}[/yellow]")
+            console.print(f"[yellow]{escape(line.email)}: not read in full: {escape(reason)}[/yellow]")
 
 
 def change(
@@ -265,7 +265,7 @@ def _day(text: str) -> date:
 
 
 def _found(address: str, report: FeedReport) -> str:
-    unread = f"; {plural(report.unread, 'event')} could not be read whole: {'; '.join(report.reasons)}" if report.unread else ""
+    unread = f"; {plural(report.unread, 'event')} could not be read in full: {'; '.join(report.reasons)}" if report.unread else ""
     busy = f"{plural(report.busy, 'busy time')} in the next 100 days"
     return f"The calendar of {address} has {plural(report.events, 'event')}: {busy}{unread}."
 
@@ -278,7 +278,7 @@ def _calendar_state(line: AdvisorLine) -> Text:
         return Text(f"{host}: not read", style="red")
     if line.read_at is None:
         return Text(f"{host}: not read yet", style="yellow")
-    unread = f", {plural(line.unread, 'event')} not read whole" if line.unread else ""
+    unread = f", {plural(line.unread, 'event')} not read in full" if line.unread else ""
     read = f"{host}: read {line.read_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{unread}"
     return Text(read, style="yellow" if unread else "")
 
