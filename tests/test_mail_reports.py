@@ -366,3 +366,15 @@ def test_a_providers_events(settings: Settings, database: str, provider: Server)
     for scope in ("read", "ingest", None):
         with provider.client(scope) as client:  # pyright: ignore[reportArgumentType]
             assert client.post("/api/mail/events", json=events).status_code in {401, 403}
+
+
+@pytest.mark.parametrize("at", ["2026-05-04T10:00:00Z", "2026-05-04T12:00:00+02:00", "2026-05-04 10:00:00", "1777888800"])
+def test_the_time_of_a_providers_event_is_read_as_any_other_time(
+    at: str, settings: Settings, database: str, provider: Server
+) -> None:
+    key, _ = sent(settings, database)
+    event = {"type": "delivered", "message_id": f"<{key.id}@care.example>", "email": TO, "at": at}
+    with provider.client("write") as client:
+        assert client.post("/api/mail/events", json=[event]).json()["results"][0]["result"] == "recorded"
+    found = sql(database, "SELECT at FROM mail_events WHERE outbox_id = %s", key.id)
+    assert found[0][0].isoformat().startswith("2026-05-04T10:00:00"), found

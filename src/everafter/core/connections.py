@@ -155,7 +155,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_is_whole = True  # no byte of the present head came before the present piece
     _quiet_bytes = 0  # of a body, in pieces that carried nothing of it: trailers
     _deadline = 0.0
-    _left_at: float | None = None  # what comes after this moment is thrown away
+    _left_at: float | None = None  # data received after this moment is discarded
     _left_bytes = 0
     _refusal: tuple[int, str, str] | None = None
     _unsent: tuple[float, int] | None = None

@@ -30,13 +30,13 @@ _REPLACEMENT = "\ufffd"
 
 
 class NotASupplierIdError(InputError, ValueError):
-    """What should name a supplier is no id. A ValueError too, so that msgspec says in which field it stood."""
+    """The id of a supplier is not an id. Also a ValueError, so that msgspec says in which field it was."""
 
     code = "not_a_supplier_id"
 
 
 class NotAnIdError(InputError, ValueError):
-    """What should name a client, a form or a ticket is no id."""
+    """The id of a client, a form or a ticket is not an id."""
 
     code = "not_an_id"
 
@@ -91,7 +91,7 @@ def read_supplier_id(value: object) -> SupplierId:
     SupplierId('85590ce3-d2f4-507d-bbcf-d38da8c53b48')
 
     Raises:
-        NotASupplierIdError: it is no id.
+        NotASupplierIdError: it is not an id.
     """
     found = find_supplier_id(value)
     if found is None:
@@ -100,7 +100,7 @@ def read_supplier_id(value: object) -> SupplierId:
 
 
 def find_supplier_id(value: object) -> SupplierId | None:
-    """`read_supplier_id`, with null for what is no id."""
+    """`read_supplier_id`, with null for what is not an id."""
     text = read_id(value)
     found = _resolve(text) if text else None
     return SupplierId(found[0], text) if found else None
@@ -110,7 +110,7 @@ def read_text_id(value: object) -> TextId:
     """`read_id` for a parameter.
 
     Raises:
-        NotAnIdError: it is no id.
+        NotAnIdError: it is not an id.
     """
     text = read_id(value)
     if text is None:
@@ -130,7 +130,7 @@ def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
         texts: ids as text; null where there is none.
 
     Returns:
-        supplier_id: a UUID as text, null where the text is no id; external_id: the text, null where it was a UUID.
+        supplier_id: a UUID as text, null where the text is not an id; external_id: the text, null where it was a UUID.
     """
     frame = pl.DataFrame({"text": texts})
     is_plain = pl.col("text").str.contains(_CANONICAL)

@@ -1,4 +1,4 @@
-"""JSON as senders really write it. Pure: the strict decoder first; only what it refuses is mended, value by value."""
+"""JSON as senders really write it. Pure: the strict decoder runs first; only what it rejects is repaired, value by value."""
 
 import json
 import math
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import msgspec
 
 LOST = "\0!"
-"""How the text begins that stands for a value which is no JSON (NaN, a number beyond all range, endless nesting); the
-rest is what came, cut. `lost` recognises it."""
+"""The prefix of the text that replaces a value which is not JSON (NaN, a number out of range, extreme nesting); the rest
+is the original, shortened. `lost` recognises it."""
 
-MOST_MENDS = 100_000
-"""How many tokens of one text are mended at most; beyond, it is no slip of a sender but no JSON."""
+MOST_REPAIRS = 100_000
+"""How many tokens of one text are repaired at most; a text with more is not JSON."""
 
 MOST_DEPTH = 64
 """What is nested deeper than this is lost where the decoder gives up on it."""
@@ -40,25 +40,25 @@ class Decoder(Protocol):
 
 
 def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
-    """Decode JSON; values that are none are `lost`, the others stay.
+    """Decode JSON; values that are not JSON are `lost`, the others are kept.
 
-    NaN and other bare words, numbers beyond range and containers nested without end become a text that begins with LOST;
+    NaN and other bare words, numbers out of range and containers nested too deep become a text that begins with LOST;
     half a surrogate pair becomes U+FFFD; raw control characters in strings and backslashes before other letters are taken
     as they stand. Of a key given twice the last counts.
 
     Raises:
-        msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when there is nothing to mend.
+        msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when there is nothing to repair.
     """
     try:
         return decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         first = error
     try:
-        mended = mend(text if isinstance(text, str) else bytes(text).decode())
+        repaired = repair(text if isinstance(text, str) else bytes(text).decode())
         try:
-            value = decoder.decode(mended)
+            value = decoder.decode(repaired)
         except RecursionError:
-            value = decoder.decode(flatten(mended))
+            value = decoder.decode(flatten(repaired))
         if lost(value) is None:
             return value
         raise first
@@ -82,7 +82,7 @@ def read_text(body: bytes) -> str:
 
 
 def lost(value: Any) -> str | None:
-    """What stood where a value was lost ("NaN"), null for any other value."""
+    """The original of a lost value ("NaN"); null for any other value."""
     return value[len(LOST) :] if isinstance(value, str) and value.startswith(LOST) else None
 
 
@@ -107,30 +107,30 @@ def clean(value: Any) -> tuple[Any, list[str]]:
     return walk(value), gone
 
 
-def mend(text: str) -> str:
+def repair(text: str) -> str:
     """The text with every token that no JSON decoder takes replaced (see `decode`); its structure is left alone."""
     parts: list[str] = []
     place = 0
-    for _ in range(MOST_MENDS):
+    for _ in range(MOST_REPAIRS):
         fine = _FINE.match(text, place)
         assert fine is not None  # noqa: S101 it matches nothing too
         if fine.end() == len(text):
             break
         if text[fine.end()] == '"':
             found = _STRING.match(text, fine.end())
-            new = _mend_string
+            new = _repair_string
         else:
             found = _WORD.match(text, fine.end())
-            new = _mend_word
-        if found is None or (new is _mend_string and (len(found[0]) < 2 or found[0][-1] != '"')):
+            new = _repair_word
+        if found is None or (new is _repair_string and (len(found[0]) < 2 or found[0][-1] != '"')):
             break
         parts += (text[place : fine.end()], new(found[0]))
         place = found.end()
     return "".join([*parts, text[place:]])
 
 
-def _mend_string(token: str) -> str:
-    def mend_part(found: re.Match[str]) -> str:
+def _repair_string(token: str) -> str:
+    def repair_part(found: re.Match[str]) -> str:
         part = found[0]
         if found[1]:
             return part
@@ -138,10 +138,10 @@ def _mend_string(token: str) -> str:
             return "\\\\"
         return "\\ufffd" if part[0] == "\\" else f"\\u{ord(part):04x}"
 
-    return _IN_STRING.sub(mend_part, token)
+    return _IN_STRING.sub(repair_part, token)
 
 
-def _mend_word(word: str) -> str:
+def _repair_word(word: str) -> str:
     if not word.strip():
         return " "
     if _NUMBER.fullmatch(word) and len(word) <= 300 and math.isfinite(float(word)):
@@ -150,7 +150,7 @@ def _mend_word(word: str) -> str:
 
 
 def lose(token: str) -> str:
-    """The JSON text that stands for a lost value."""
+    """The JSON text that replaces a lost value."""
     return msgspec.json.encode(LOST + (token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…")).decode()
 
 

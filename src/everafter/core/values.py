@@ -51,11 +51,11 @@ def read_moment(value: Any) -> datetime | None:
 
 
 def read_day(value: Any) -> date | datetime | None:
-    """A calendar day, or a moment (in UTC) that stands for one: the day it is then has to be found in somebody's time zone.
+    """A calendar day, or a moment (in UTC) to be converted to a day in the supplier's time zone.
 
     `2027-06-20`, `20270620`, a time without a zone and a time with the writer's own offset are the day that is written.
     So is midnight in UTC, which is how a bare date is serialised. Any other time in UTC, or since 1970, is a moment.
-    Null for what names no single day: "TBD", "2027-06", "20/06/2027", 31 February.
+    Null for anything that is not a single day: "TBD", "2027-06", "20/06/2027", 31 February.
     """
     at = _read_time(value)
     if at is None:
@@ -67,7 +67,7 @@ def read_day(value: Any) -> date | datetime | None:
 
 
 def read_number(value: Any) -> float | int | None:
-    """A finite number, or the text of one; a whole one comes back as an int. Booleans are no numbers."""
+    """A finite number, or the text of one; a whole one comes back as an int. Booleans are not numbers."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):

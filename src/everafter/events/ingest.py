@@ -64,7 +64,7 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
 
 
 async def _skip_repeated(conn: Connection, said: list[Said], known: set[str]) -> list[Said]:
-    """What is said for the first time: a message that comes again has had its turn, and must not undo a later one."""
+    """Messages seen for the first time: a repeated message has had its effect and must not undo a later one."""
     there = set[tuple[str, str]]()
     asked = [(one.supplier_id, one.message_id) for one in said if one.message_id and one.supplier_id in known]
     if asked:

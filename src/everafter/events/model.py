@@ -62,7 +62,7 @@ WEDDING_YEARS = (1990, 2100)
 TIME = pl.Datetime("us", "UTC")
 
 NOT_AN_ID = "\0"
-"""Stands before the text of a value that came as an id and can be none (true, a list, 12.5), so that no check lets it pass."""
+"""Prefix of the text of a value that was sent as an id and cannot be one (true, a list, 12.5), so that every check rejects it."""
 
 RAW_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),

@@ -302,7 +302,7 @@ def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
     properties: dict[str, Any] = value
     # cheap looks first: what follows is for the few texts that could be bad
     if len(text) > 300 and _ENDLESS_NUMBER.search(text):
-        properties, dirty = _DECODER.decode(lenient.mend(text)), True
+        properties, dirty = _DECODER.decode(lenient.repair(text)), True
     if text.count("[") + text.count("{") > model.PROPERTIES_DEPTH:
         deep = [name for name, item in properties.items() if depth(item) >= model.PROPERTIES_DEPTH]
         bad += [f"property {_named(name)} is nested deeper than {model.PROPERTIES_DEPTH} levels" for name in deep]

@@ -83,7 +83,7 @@ _VALUE_DECODER = msgspec.json.Decoder()
 
 
 def decode_request(body: bytes, call: str | None) -> Received:
-    """Read a request; a value that is no JSON costs itself alone (see core/lenient.py).
+    """Read a request; a value that is not JSON is lost alone (see core/lenient.py).
 
     Args:
         body: decompressed.
