@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import contextlib
 import os
 import re
 import shutil
@@ -192,17 +193,60 @@ def _folded(url: str, events: int) -> bool:
     return row == (events,)
 
 
-def test_a_file_of_a_server_that_is_gone_is_no_server(place: Path) -> None:
+@pytest.fixture
+def innocent() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with any of this."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_file_of_a_server_that_is_gone_is_no_server(place: Path, innocent: subprocess.Popen[bytes]) -> None:
     """Its number is another program's by now, or only half of it was written."""
     folder = place / "stale"
     with everafter(folder, "migrate") as process:
         assert process.ended() == 0, process.said
-    for text in (f"{os.getpid()}\n{folder / 'postgres'}\n1700000000\n5432\n{folder / 'postgres'}\n\n  1 2\nready\n", "12"):
-        (folder / "postgres" / "postmaster.pid").write_text(text)
-        (folder / "postgres" / ".handle_pids.json").write_text("[" + str(2**22 - 7))
+    where = folder / "postgres"
+    for text in (f"{innocent.pid}\n{where}\n1700000000\n5432\n{where}\n\n  1 2\nready\n", "12"):
+        (where / "postmaster.pid").write_text(text)
+        (where / ".s.PGSQL.5432.lock").write_text(text)
+        (where / ".handle_pids.json").write_text("[" + str(2**22 - 7))
         with everafter(folder, "migrate") as process:
             assert process.ended() == 0, process.said
         assert has_stopped(folder), "the last to end stops it, whoever died without a word"
+    assert innocent.poll() is None
+
+
+def test_who_has_the_number_of_a_dead_server_is_not_stopped_in_its_place(place: Path, innocent: subprocess.Popen[bytes]) -> None:
+    """The server dies under a process that does not watch it, and its number goes to another before that process ends."""
+    folder = place / "reused"
+    script = "import sys; from pathlib import Path; from everafter.core.embedded import start_embedded as s; s(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "1\n"
+    path = folder / "postgres" / "postmaster.pid"
+    text = path.read_text()
+    dead = kill(folder)
+    wait_until(lambda: not _works_in(folder / "postgres"), PATIENCE)
+    path.write_text(text.replace(str(dead), str(innocent.pid), 1))
+    _, said = process.communicate("", timeout=PATIENCE)
+    assert process.returncode == 0 and "Traceback" not in said, said
+    assert innocent.poll() is None
+
+
+def _works_in(folder: Path) -> bool:
+    """Whether a process is at work there, buried or not."""
+    for found in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if found.readlink() == folder:
+                return True
+    return False
 
 
 def test_what_cannot_be_started_ends_serve_and_work_with_one_line(data: Path) -> None:

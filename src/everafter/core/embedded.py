@@ -287,6 +287,9 @@ def _library() -> Generator[Any]:
             stop = library.PostgresServer._cleanup
 
             def learn_and_stop(server: Any) -> None:
+                # or pg_ctl would send the signal to whatever program has the number of a server that is gone
+                with contextlib.suppress(OSError):
+                    _clear_stale(server.pgdata)
                 _learn(server)
                 stop(server)
 
