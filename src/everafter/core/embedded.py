@@ -101,6 +101,7 @@ class _Watch(threading.Thread):
         self._gone_since: float | None = None
         self._tries, self._next_try = 0, 0.0
         self._why = ""
+        self._pid = _pid_of(folder)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -117,15 +118,16 @@ class _Watch(threading.Thread):
     def _look(self) -> bool:
         """Whether to go on looking."""
         is_up = _is_listening(self._folder)
-        if is_up and self._gone_since is None:
+        if is_up and self._gone_since is None and _pid_of(self._folder) == self._pid:
             return True
         now = time.monotonic()
         if self._gone_since is None:
+            # not there, or another one: a process that looked first started it, and our connections are dead all the same
             self._gone_since, self._tries, self._next_try = now, 0, now
             log.error("the embedded PostgreSQL is gone; its log is %s", self._folder / "log")
         if is_up and _answers(self._folder):
             log.warning("the embedded PostgreSQL answers again, after %.1f s", now - self._gone_since)
-            self._gone_since = None
+            self._gone_since, self._pid = None, _pid_of(self._folder)
             self._restarted()
             return True
         if now - self._gone_since > GIVE_UP_SECONDS:
@@ -174,6 +176,11 @@ def _read_pid_file(folder: Path) -> tuple[int, Path] | None:
         return int(lines[0]), Path(lines[4]) / f".s.PGSQL.{int(lines[3])}"
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _pid_of(folder: Path) -> int | None:
+    found = _read_pid_file(folder)
+    return found[0] if found else None
 
 
 def _is_listening(folder: Path) -> bool:
