@@ -268,6 +268,73 @@ def test_no_statement_locks_rows_across_a_cluster() -> None:
     assert not wrong, f"a claim is a compare-and-set: {wrong}"
 
 
+# What gives another answer at each call: Citus wants every copy of a row to be told the same.
+VOLATILE = re.compile(r"\b(now|clock_timestamp|random|gen_random_uuid)\(\)")
+CHOICE = re.compile(r"\bCASE\b.*?\bEND\b|\bcoalesce\((?:[^()]|\([^()]*\))*\)", re.S | re.I)
+
+
+def _refused_by_citus(text: str, clustered: set[str]) -> str:
+    """Why Citus refuses this statement, as far as its form shows; empty when nothing is seen."""
+    if re.search(r"\(\s*SELECT\s+FROM\b", text):
+        return "EXISTS (SELECT FROM …): select 1"
+    target = re.match(r"\s*(?:INSERT INTO|UPDATE)\s+(\w+)", text)
+    if not target or target[1] not in clustered:
+        return ""
+    _, _, at_conflict = text.partition("DO UPDATE")
+    if VOLATILE.search(at_conflict.partition("RETURNING")[0]):
+        return "now() in DO UPDATE: put it into VALUES and take it from excluded"
+    if text.lstrip().startswith("UPDATE") and any(VOLATILE.search(choice) for choice in CHOICE.findall(text)):
+        return "now() in CASE or coalesce: take it from a FROM beside it"
+    return ""
+
+
+def test_no_statement_has_a_form_that_a_cluster_refuses(database: str) -> None:
+    script = (ROOT / "scripts" / "distribute.sql").read_text(encoding="utf-8")
+    clustered = {name for names in re.findall(r"'\{([^}]*)\}'", script) for name in re.findall(r"\w+", names)}
+    clustered |= {"suppliers"}
+    with psycopg.connect(database) as conn:
+        # a foreign key brings a table into the cluster, too
+        linked = conn.execute(
+            """
+            SELECT c.relname, t.relname
+            FROM pg_constraint f
+            JOIN pg_class c ON c.oid = f.conrelid
+            JOIN pg_class t ON t.oid = f.confrelid
+            WHERE f.contype = 'f' AND f.connamespace = 'everafter'::regnamespace
+            """
+        ).fetchall()
+    clustered |= {table for table, target in linked if target in clustered}
+    found = [(one.place, _refused_by_citus(one.text, clustered)) for one in STATEMENTS]
+    assert not [each for each in found if each[1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO pulse (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET seen_at = now()",
+        "UPDATE pulse SET seen_at = coalesce(seen_at, now())",
+        "UPDATE pulse SET seen_at = coalesce(lower(a), random()) WHERE true",
+        "UPDATE pulse SET seen_at = CASE WHEN a THEN now() END",
+        "SELECT EXISTS (\n  SELECT FROM pulse)",
+    ],
+)
+def test_a_form_that_a_cluster_refuses_is_seen(text: str) -> None:
+    assert _refused_by_citus(text, {"pulse"})
+    assert not _refused_by_citus(text.replace("pulse", "elsewhere").replace("SELECT FROM", "SELECT 1 FROM"), {"pulse"})
+
+
+def test_no_migration_adds_a_column_together_with_its_check() -> None:
+    """To a table that may be spread already; those of the first release were made before anything was."""
+    wrong = [
+        f"{name}: {statement.strip()}"
+        for number, name, text in list_migrations()
+        if number > 4
+        for statement in db.split_statements(text)
+        if re.search(r"ADD COLUMN[^;]*\b(CHECK|REFERENCES|UNIQUE|PRIMARY KEY)\b", statement)
+    ]
+    assert not wrong, f"Citus takes them as two statements, the constraint by its name: {wrong}"
+
+
 def test_the_command_prints_the_same_schema_from_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And leaves the folder of the operator's data alone."""
     from everafter.core.schema import read_fresh_schema

@@ -137,7 +137,7 @@ async def is_known(conn: Connection, email: str, browser: str) -> bool:
     cursor = await conn.execute(
         """
         SELECT EXISTS (
-          SELECT FROM known_browsers b
+          SELECT 1 FROM known_browsers b
           JOIN users u ON u.id = b.user_id
           WHERE b.token_hash = %s
             AND u.email = %s
@@ -165,10 +165,10 @@ async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None)
         )
     await conn.execute(
         """
-        INSERT INTO known_browsers (token_hash, user_id, expires_at)
-        VALUES (%s, %s, now() + %s)
+        INSERT INTO known_browsers (token_hash, user_id, created_at, expires_at)
+        VALUES (%s, %s, now(), now() + %s)
         ON CONFLICT (token_hash, user_id) DO UPDATE
-        SET created_at = now(), expires_at = excluded.expires_at
+        SET created_at = excluded.created_at, expires_at = excluded.expires_at
         """,
         [token_hash(token), user_id, BROWSER_LIMIT],
     )

@@ -55,7 +55,8 @@ async def mark_bounced(conn: Connection, key: Key, reason: str) -> bool:
     cursor = await conn.execute(
         """
         UPDATE outbox SET status = 'bounced', status_reason = %s, lease_until = NULL,
-          accepted_at = coalesce(accepted_at, now())
+          accepted_at = coalesce(accepted_at, clock.now)
+        FROM (SELECT now() AS now) AS clock
         WHERE supplier_id = %s AND id = %s AND status IN ('handing', 'accepted', 'in_doubt')
         """,
         [reason, key.supplier_id, key.id],

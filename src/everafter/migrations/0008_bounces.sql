@@ -4,8 +4,11 @@ ALTER TABLE outbox DROP CONSTRAINT IF EXISTS outbox_status_check;
 ALTER TABLE outbox ADD CONSTRAINT outbox_status_check CHECK (status IN
   ('queued', 'claimed', 'handing', 'accepted', 'bounced', 'dead', 'in_doubt', 'expired', 'suppressed', 'replayed'));
 
-ALTER TABLE suppressions ADD COLUMN IF NOT EXISTS source text NOT NULL DEFAULT 'recipient' CHECK (source IN
-  ('recipient', 'mail server', 'bounce', 'complaint', 'provider', 'person'));   -- who says that no mail is to go there
+-- Who says that no mail is to go there. The check stands by itself: Citus takes no column together with its check.
+ALTER TABLE suppressions ADD COLUMN IF NOT EXISTS source text NOT NULL DEFAULT 'recipient';
+ALTER TABLE suppressions DROP CONSTRAINT IF EXISTS suppressions_source_check;
+ALTER TABLE suppressions ADD CONSTRAINT suppressions_source_check CHECK (source IN
+  ('recipient', 'mail server', 'bounce', 'complaint', 'provider', 'person'));
 UPDATE suppressions SET source = 'mail server' WHERE reason LIKE 'refused: %';
 
 -- Each thing that was said of a message, once: by its content, so that a report read twice counts once.
