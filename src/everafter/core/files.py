@@ -82,8 +82,11 @@ def is_open(path: Path) -> bool:
 
 
 def _kept(path: Path) -> int:
-    """The bits of the folder's mode that let the embedded server's own user reach its folder inside."""
+    """The bits of the folder's mode that let the embedded server's own user reach its folder inside.
+
+    That folder is there before it belongs to that user: another process may be making it just now.
+    """
     with contextlib.suppress(OSError):
-        if os.geteuid() == 0 and (path / "postgres").stat().st_uid != 0:
+        if os.geteuid() == 0 and (path / "postgres").exists():
             return path.stat().st_mode & _PASS
     return 0
