@@ -30,7 +30,13 @@ def test_a_new_milestone_is_201_and_a_known_one_200_with_the_earlier_time(server
     assert [answer.status_code for answer in answers] == [201, 200, 200, 200]
     times = [datetime.fromisoformat(answer.json()["achieved_at"]) for answer in answers]
     assert times == [JUNE, JUNE, MAY, MAY]
-    assert answers[0].json() == {**about, "title": "First form", "achieved_at": "2026-06-01T09:00:00Z", "celebrated": False}
+    assert answers[0].json() == {
+        **about,
+        "external_id": None,
+        "title": "First form",
+        "achieved_at": "2026-06-01T09:00:00Z",
+        "celebrated": False,
+    }
     assert server.sql("SELECT milestone_type, achieved_at, celebrated FROM success_milestones") == [("first_form", MAY, False)]
 
 
@@ -45,7 +51,9 @@ def test_without_a_time_it_is_now_and_any_name_will_do(server: Server) -> None:
 
 BAD: list[tuple[dict[str, Any], int]] = [
     ({"supplier_id": str(uuid4())}, 404),
-    ({"supplier_id": "rosa"}, 400),
+    ({"supplier_id": "rosa"}, 404),
+    ({"supplier_id": "ro\tsa"}, 400),
+    ({"supplier_id": "x" * 201}, 400),
     ({"supplier_id": None}, 400),
     ({"milestone_type": ""}, 400),
     ({"milestone_type": "First Form"}, 400),
