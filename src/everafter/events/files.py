@@ -1,24 +1,33 @@
 """Reading a platform's export: CSV (gzip or not) and Parquet, in chunks, each row with its line, none lost to its neighbour."""
 
-import csv
 import gzip
 import re
 import zlib
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
-from uuid import UUID
 
-import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from everafter.core.errors import InputError
-from everafter.core.ids import number_text
 from everafter.core.values import fold_name
+from everafter.events.cells import (
+    IDS,
+    as_json,
+    as_lines,
+    decode_bytes,
+    float_text,
+    id_text,
+    is_uuid,
+    tidy,
+    to_plain,
+    uuid_text,
+    whole_ids,
+)
+from everafter.events.csv_rows import Broken, Records, split_lines, split_mac_lines
 from everafter.events.formats import describe_format, find_delimiter, read_sep_line
 from everafter.events.model import NOT_AN_ID
 from everafter.suppliers.model import SPELLINGS
@@ -27,31 +36,8 @@ Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
 # The column of line numbers, under a name that no file's column has: one called "row" is a trait like any other.
 LINE = "line\0"
-# Columns of every kind of file that hold ids, whatever type a Parquet file gives them.
-_IDS = ("id", "supplier_id", "message_id")
-# How pandas writes a column of whole numbers with gaps.
-_WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
-_EXACT_FLOAT32 = 2**24
-# How exporters keep Excel from making a number of a text.
-_FORMULA_TEXT = r'^\s*="([^"]*)"\s*$'
 # The name that pandas gives a column which has none: the numbers of its rows.
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
-# What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of nothing.
-_EMPTY_WORDS = (
-    *("nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", r"\N", "N/A", "n/a"),
-    *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
-)
-# A long number as Excel shows it, and saves it.
-_ROUNDED = r"^\s*-?[0-9](?:[.,][0-9]{1,5})?E\+[0-9]{2}\s*$"
-# A quote left open would make one row of the rest of the file: a row may span so much and no more.
-_RECORD_LINES = 100
-_RECORD_CHARACTERS = 128 * 1024
-_LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
-csv.field_size_limit(_LINE_BYTES)  # a cell fits where its line does: what is too long in it is for the check to say
-_LONE_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
-# What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of DOS.
-_BLANKS = " \t\r\n\xa0\ufeff\0\x1a"
-_SHOWN_BYTES = 1000
 _HEAD_BYTES = 64 * 1024
 
 
@@ -71,16 +57,6 @@ COLUMNS: dict[Kind, Columns] = {
         ("message_id", "supplier_id", "type", "occurred_at", "properties"),
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A row that could not even be read."""
-
-    line: int
-    code: str
-    reason: str
-    text: str
 
 
 @dataclass(slots=True)
@@ -215,7 +191,7 @@ class Source:
             self._file.seek(0)
 
     def _lines(self) -> Iterator[bytes]:
-        split = _mac_lines if self._mac else _bounded
+        split = split_mac_lines if self._mac else split_lines
         try:
             if not self._gzip:
                 yield from split(self._file)
@@ -230,7 +206,7 @@ class Source:
             raise InputError(f"{self.path}: damaged after line {self.line}: {error}") from error
 
     def _read_csv(self) -> Generator[Any]:
-        records = _Records(self._lines())
+        records = Records(self._lines())
         header = self._read_header(records)
         if header is None:
             return
@@ -245,8 +221,8 @@ class Source:
 
         def flush() -> Chunk:
             data = {columns[place]: [row[place] for row in rows] for place in named}
-            frame = _tidy(pl.DataFrame(data, schema=dict.fromkeys(data, pl.String)))
-            frame = frame.with_columns(_whole(frame[name]) for name in _IDS if name in data)
+            frame = tidy(pl.DataFrame(data, schema=dict.fromkeys(data, pl.String)))
+            frame = frame.with_columns(whole_ids(frame[name]) for name in IDS if name in data)
             chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
             for part in (rows, texts, lines, broken):
                 part.clear()
@@ -271,7 +247,7 @@ class Source:
             raise
         yield flush()
 
-    def _read_header(self, records: "_Records") -> list[str] | None:
+    def _read_header(self, records: "Records") -> list[str] | None:
         """The cells of the header; null for a file without rows. Finds out what separates the columns."""
         while (line := records.peek()) is not None:
             if line.fault is not None:
@@ -302,9 +278,9 @@ class Source:
             yield [name for name in columns if name]
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                 text = pl.DataFrame([self._as_text(name, batch.column(place)) for place, name in enumerate(columns) if name])
-                rows = _tidy(text).with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
+                rows = tidy(text).with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
                 self.line += batch.num_rows
-                yield Chunk(rows, _as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
+                yield Chunk(rows, as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}") from error
 
@@ -312,20 +288,20 @@ class Source:
         """A column as a CSV file would hold it: whole floats without a point, moments with their offset."""
         try:
             if pa.types.is_nested(values.type):
-                texts = [_as_json(value) for value in _to_plain(values)]
+                texts = [as_json(value) for value in to_plain(values)]
                 return pl.Series(name, texts, dtype=pl.String)
             column = pl.Series(name, pl.from_arrow(values))
-            if _is_uuid(values.type):
-                text = _uuid_text(column)
+            if is_uuid(values.type):
+                text = uuid_text(column)
             elif isinstance(column.dtype, pl.Binary):
-                text = pl.Series(name, [_decode(value) for value in column], dtype=pl.String)
-            elif name in _IDS and (column.dtype.is_float() or column.dtype.is_decimal() or column.dtype == pl.Boolean):
-                text = _as_id(column)
+                text = pl.Series(name, [decode_bytes(value) for value in column], dtype=pl.String)
+            elif name in IDS and (column.dtype.is_float() or column.dtype.is_decimal() or column.dtype == pl.Boolean):
+                text = id_text(column)
             elif isinstance(column.dtype, pl.Datetime):
                 zone = "%:z" if column.dtype.time_zone else ""
                 text = column.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.6f{zone}")
             elif column.dtype.is_float():
-                text = _float_text(column)
+                text = float_text(column)
             else:
                 text = column.cast(pl.String)
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
@@ -333,254 +309,6 @@ class Source:
         return text.fill_null("")
 
 
-def _float_text(column: pl.Series) -> pl.Series:
-    """Numbers as text, whole ones without a point; null for NaN and what is infinite."""
-    finite = column.set(~column.is_finite().fill_null(False), None)
-    whole = finite.cast(pl.Int64, strict=False)
-    is_whole = whole.cast(column.dtype).eq_missing(finite)
-    return whole.cast(pl.String).zip_with(is_whole, finite.cast(pl.String))
-
-
-def _decode(value: bytes | None) -> str:
-    """Text that was written as bytes, by writers that know no text type."""
-    return "" if value is None else value.decode(errors="replace")
-
-
-def _to_plain(values: Any) -> Iterator[Any]:
-    maps = pa.types.is_map(values.type)
-    for value in values.to_pylist():
-        yield dict(value) if maps and value is not None else value
-
-
-def _as_json(value: Any) -> str:
-    """A list or struct as JSON text; empty for none."""
-    return "" if value is None else msgspec.json.encode(value, enc_hook=str).decode()
-
-
-def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
-    """The cells without what spreadsheets and pandas put around and in place of a value.
-
-    `="007"` is 007; a word that only stands for an empty cell is empty; an id that Excel rounded (1.23E+15) is none,
-    since what it was is not known and two could become one.
-    """
-    bare = pl.all().str.replace(_FORMULA_TEXT, "$1")
-    frame = frame.select(pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS)).then(pl.lit("")).otherwise(bare).name.keep())
-    ids = pl.col([name for name in _IDS if name in frame.columns])
-    return frame.with_columns(
-        pl.when(ids.str.contains(_ROUNDED)).then(pl.lit(NOT_AN_ID) + ids).otherwise(ids).name.keep(),
-    )
-
-
-def _whole(column: pl.Series) -> pl.Series:
-    """A CSV's column of ids without the ".0", where each of them ends so: pandas made floats of whole numbers."""
-    filled = column.filter(column.str.strip_chars() != "")
-    if filled.is_empty() or not filled.str.contains(_WHOLE_FLOATS).all():
-        return column
-    return column.str.strip_suffix(".0")
-
-
-def _as_id(column: pl.Series) -> pl.Series:
-    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id stands behind
-    `NOT_AN_ID`, so that it costs its row alone.
-    """
-    if column.dtype.is_float():
-        exact = _EXACT_FLOAT32 if column.dtype == pl.Float32 else 2**53
-        texts = [
-            None if value is None or value != value else number_text(value, exact) or f"{NOT_AN_ID}{value}" for value in column
-        ]
-    elif column.dtype.is_decimal():
-        texts = [None if value is None else str(int(value)) if value == int(value) else f"{NOT_AN_ID}{value}" for value in column]
-    elif column.dtype == pl.Boolean:
-        texts = [None if value is None else f"{NOT_AN_ID}{str(value).lower()}" for value in column]
-    else:
-        return column
-    return pl.Series(column.name, texts, dtype=pl.String)
-
-
-def _is_uuid(kind: Any) -> bool:
-    """Whether values are a UUID's sixteen bytes, as DuckDB, Spark and pyarrow write them."""
-    return isinstance(kind, pa.UuidType) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16)
-
-
-def _uuid_text(column: pl.Series) -> pl.Series:
-    texts = [None if value is None else str(UUID(bytes=value)) for value in column]
-    return pl.Series(column.name, texts, dtype=pl.String)
-
-
-def _as_lines(text: pl.DataFrame) -> list[str]:
-    """Each row as CSV; a cell may hold line ends, so the whole cannot be split into its rows again."""
-    lines = _Lines()
-    csv.writer(lines, lineterminator="").writerows(text.iter_rows())
-    return lines
-
-
-class _Lines(list[str]):
-    """What csv.writer writes, which is once a row."""
-
-    def write(self, line: str, /) -> None:
-        self.append(line)
-
-
 def _shown(columns: list[str]) -> str:
     text = ", ".join(columns)
     return text if len(text) <= 200 else f"{text[:200]}…"
-
-
-def _bounded(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream, however each of them ends; of one that is too long no more than shows that it is."""
-    while line := stream.readline(_LINE_BYTES + 1):
-        if len(line) > _LINE_BYTES:
-            end = line
-            while end and not end.endswith(b"\n"):
-                end = stream.readline(_LINE_BYTES)
-        elif line.count(b"\r") > line.endswith(b"\r\n"):
-            yield from _LONE_RETURN.split(line)
-            continue
-        yield line
-
-
-def _mac_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream that ends them with a carriage return alone, as classic Mac OS and Excel for Mac do."""
-    rest = b""
-    while block := stream.read(_HEAD_BYTES):
-        *lines, rest = (rest + block).split(b"\r")
-        for line in lines:
-            yield line + b"\n"
-        if len(rest) > _LINE_BYTES:  # no more than shows that it is too long
-            rest = rest[: _LINE_BYTES + 1]
-    if rest:
-        yield rest
-
-
-class _Line:
-    __slots__ = ("fault", "number", "text")
-
-    def __init__(self, number: int, data: bytes) -> None:
-        self.number = number
-        self.fault: tuple[str, str] | None = None
-        if len(data) > _LINE_BYTES:
-            self.text = data[:_SHOWN_BYTES].decode(errors="replace") + "…"
-            self.fault = "row_too_large", f"the line is longer than {_LINE_BYTES} bytes"
-            return
-        try:
-            self.text = data.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            self.text = data.decode(errors="replace")
-            self.fault = (
-                "bad_utf8",
-                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x}); if the file is in Latin-1 or"
-                " Windows-1252, save it as UTF-8",
-            )
-
-
-class _Records:
-    """CSV rows over physical lines. A row that cannot be read costs its first line only: reading goes on with the line after it."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._source = enumerate(lines, start=1)
-        self._back: deque[_Line] = deque()
-        self._taken: list[_Line] = []
-        self.line = 0
-        self.delimiter: str | None = None  # null: not found out yet
-
-    def peek(self) -> "_Line | None":
-        """The next line, which stays the next one."""
-        if not self._back:
-            line = self._next()
-            if line is None:
-                return None
-            self._back.append(line)
-        return self._back[0]
-
-    def skip(self) -> None:
-        """Pass over the line that `peek` gave."""
-        self._back.popleft()
-
-    def _reader(self, lines: Iterable[str]) -> Any:
-        return csv.reader(lines, strict=True, delimiter=self.delimiter or ",")
-
-    def read(self, width: tuple[int, int] | None) -> Iterator[tuple[int, list[str], str] | Broken]:
-        """(line, cells, text) of each row.
-
-        Args:
-            width: how many cells a row must have, and how many there are names and places for: a row gets empty ones up to
-                there, and may have more that are empty. Null: any.
-        """
-        reader = self._reader(self._feed())
-        while True:
-            self._taken.clear()
-            try:
-                cells = next(reader)
-                cells, fault = self._fit(cells, width), self._fault(cells, width)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                cells, fault = [], ("bad_row", f"this is not CSV: {error}")
-            if fault is None and _is_blank(cells):
-                continue
-            first = self._taken[0]
-            if fault is None:
-                yield first.number, cells, "".join(line.text for line in self._taken).rstrip("\r\n")
-                continue
-            self._back.extendleft(reversed(self._taken[1:]))
-            reader = self._reader(self._feed())
-            yield Broken(first.number, *fault, first.text.rstrip("\r\n"))
-
-    def _feed(self) -> Iterator[str]:
-        size = 0
-        while True:
-            if not self._taken:
-                size = 0
-            if len(self._taken) >= _RECORD_LINES or size >= _RECORD_CHARACTERS:
-                return
-            line = self._back.popleft() if self._back else self._next()
-            if line is None:
-                return
-            self._taken.append(line)
-            size += len(line.text)
-            yield line.text
-
-    def _next(self) -> _Line | None:
-        for number, data in self._source:
-            self.line = number
-            return _Line(number, data)
-        return None
-
-    @staticmethod
-    def _fit(cells: list[str], width: tuple[int, int] | None) -> list[str]:
-        """The cells in their places; empty ones at the end may be missing or too many, as spreadsheets write them."""
-        if width is None or not cells or len(cells) == width[1]:
-            return cells
-        return [*cells[: width[1]], *[""] * (width[1] - len(cells))]
-
-    def _fault(self, cells: list[str], width: tuple[int, int] | None) -> tuple[str, str] | None:
-        taken = self._taken
-        for line in taken:
-            if line.fault:
-                return line.fault if line is taken[0] else ("bad_row", "a quote is never closed")
-        if width is None or _is_blank(cells):
-            return None
-        fits = _fits(cells, width)
-        if len(taken) > 1 and (not fits or any(self._stands_alone(line.text, width) for line in taken[1:])):
-            return "bad_row", "a quote is never closed"
-        return None if fits else ("bad_row", f"{len(cells)} fields, but the header has {width[1]}")
-
-    def _stands_alone(self, text: str, width: tuple[int, int]) -> bool:
-        """Whether a line that was taken for the inside of a quoted cell is a row by itself.
-
-        Then the quote before it was a mistake. Of one or two columns any text with a comma would look so.
-        """
-        if width[0] <= 2 or text.count('"') % 2:
-            return False
-        try:
-            return _fits(next(self._reader([text]), []), width)
-        except csv.Error:
-            return False
-
-
-def _is_blank(cells: list[str]) -> bool:
-    return not any(cell.strip(_BLANKS) for cell in cells)
-
-
-def _fits(cells: list[str], width: tuple[int, int]) -> bool:
-    return len(cells) >= width[0] and not any(cell.strip() for cell in cells[width[1] :])

@@ -14,7 +14,8 @@ import polars as pl
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
 from everafter.core.files import make_ours, make_private, open_private
-from everafter.events.files import LINE, Broken, Chunk, Kind, Source
+from everafter.events.csv_rows import Broken
+from everafter.events.files import LINE, Chunk, Kind, Source
 from everafter.events.ingest import settle, take_in, take_in_waiting
 from everafter.events.model import EARLIEST, BadValue, Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
