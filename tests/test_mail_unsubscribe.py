@@ -119,3 +119,24 @@ def test_many_clicks_at_once_are_one(server: Server) -> None:
 
     assert asyncio.run(click()) == [200] * 30
     assert len(suppressed(server)) == 1
+
+
+def test_an_address_unsubscribes_however_it_was_spelled_when_it_was_sent(server: Server) -> None:
+    old = add_message(server.database, "Info@Bücher-Hochzeit.example")
+    waiting = add_message(server.database, "info@xn--bcher-hochzeit-gsb.example", template="check_in", send_after="3 days")
+    with server.client() as client:
+        assert client.post(f"/u/{one_click_token(server.settings.secret, old)}").status_code == 200
+    assert suppressed(server) == [("info@xn--bcher-hochzeit-gsb.example", "success", "unsubscribed")]
+    assert [get(server.database, key).status for key in (old, waiting)] == ["suppressed", "suppressed"]
+
+
+def test_suppressions_of_before_hold_for_the_form_that_is_sent(server: Server) -> None:
+    server.sql("INSERT INTO suppressions (email, topic, reason) VALUES ('info@bücher-hochzeit.example', 'success', 'unsubscribed')")
+    new = add_message(server.database, "info@xn--bcher-hochzeit-gsb.example")
+    before = add_message(server.database, "info@bücher-hochzeit.example")
+    other = add_message(server.database, "ann@example.com")
+    with sink() as taking:
+        with_pool(server.database, lambda pool: send_due(pool, sending(server.settings, taking)))
+        assert len(taking.messages) == 1
+    assert [get(server.database, key).status for key in (new, before, other)] == ["suppressed", "suppressed", "accepted"]
+    assert suppressed(server) == [("info@xn--bcher-hochzeit-gsb.example", "success", "unsubscribed")]

@@ -327,6 +327,9 @@ async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: as
     server = mail_server(settings)
     if server is None:
         raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
+    with contextlib.suppress(*(() if stop is None else DATABASE_ERRORS)):  # a worker waits for its database
+        async with pool.connection() as conn:
+            await queries.respell_suppressions(conn)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     work, tally, due = Work(pool, settings, url), Tally(), _Due(pool)
     crew = [_Sender(work, server, owner, tally) for _ in range(senders)]

@@ -288,21 +288,59 @@ async def suppress(conn: Connection, email: str, topic: str, reason: str, source
     Returns:
         How many messages that had been waiting are now suppressed.
     """
+    forms = _spellings(email)
     await conn.execute(
         """
-        INSERT INTO suppressions (email, topic, reason, source) VALUES (lower(%s), %s, %s, %s)
+        INSERT INTO suppressions (email, topic, reason, source) VALUES (%s, %s, %s, %s)
         ON CONFLICT (email, topic) DO NOTHING
         """,
-        [email, topic, reason, source],
+        [forms[0], topic, reason, source],
     )
     cursor = await conn.execute(
         """
         UPDATE outbox SET status = 'suppressed', status_reason = %(reason)s, lease_until = NULL
-        WHERE lower(to_email) = lower(%(email)s) AND (%(topic)s = '*' OR topic = %(topic)s) AND status IN ('queued', 'claimed')
+        WHERE lower(to_email) = ANY (%(forms)s) AND (%(topic)s = '*' OR topic = %(topic)s)
+          AND status IN ('queued', 'claimed')
         """,
-        {"email": email, "topic": topic, "reason": reason},
+        {"forms": forms, "topic": topic, "reason": reason},
     )
     return cursor.rowcount
+
+
+async def respell_suppressions(conn: Connection) -> int:
+    """Rewrite suppressed addresses that were stored as people write them (in 0.2.0) into the form that
+    messages are sent to, also of messages that wait; else they would not match.
+
+    Returns:
+        How many addresses were rewritten.
+    """
+    cursor = await conn.execute("SELECT DISTINCT email FROM suppressions")
+    old = [email for (email,) in await cursor.fetchall() if _spellings(email)[0] != email]
+    for email in old:
+        await conn.execute(
+            """
+            INSERT INTO suppressions (email, topic, reason, source, created_at)
+            SELECT %(new)s, topic, reason, source, created_at
+            FROM suppressions
+            WHERE email = %(old)s
+            ON CONFLICT (email, topic) DO NOTHING
+            """,
+            {"new": _spellings(email)[0], "old": email},
+        )
+        await conn.execute("DELETE FROM suppressions WHERE email = %s", [email])
+        await conn.execute(
+            """
+            UPDATE outbox SET to_email = %(new)s
+            WHERE lower(to_email) = %(old)s AND status IN ('queued', 'claimed')
+            """,
+            {"new": _spellings(email)[0], "old": email},
+        )
+    return len(old)
+
+
+def _spellings(email: str) -> list[str]:
+    """An address in lower case as it is sent to, then as it was given."""
+    return [travelling_form(email).lower(), email.lower()]
 
 
 async def list_suppressions(conn: Connection, limit: int) -> list[Suppression]:
@@ -340,8 +378,7 @@ async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str
 
 async def lift_suppressions(conn: Connection, email: str) -> int:
     """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
-    forms = [email.lower(), travelling_form(email).lower()]
-    cursor = await conn.execute("DELETE FROM suppressions WHERE email = ANY (%s)", [forms])
+    cursor = await conn.execute("DELETE FROM suppressions WHERE email = ANY (%s)", [_spellings(email)])
     return cursor.rowcount
 
 
