@@ -42,6 +42,7 @@ from everafter.events.jobs import FoldLoop, prepare_months, tend
 from everafter.health.live import LiveJudge
 from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
+from everafter.playbook.model import Playbook
 from everafter.pulse.jobs import keep_features_named
 
 # Modules with `handlers`, one line each.
@@ -116,61 +117,66 @@ async def _drop_broken(*pools: Pool) -> None:
         await pool.check()
 
 
+@asynccontextmanager
+async def _running(app: Litestar) -> AsyncGenerator[None]:
+    """All that an application holds while it serves: connections, the fold, and what runs beside."""
+    settings: Settings = app.state.settings
+    url: str = app.state.url
+    playbook: Playbook = app.state.playbook
+    pool = make_pool(url, size=6)
+    app.state.pool = pool
+    # its own, so that a flood of anything else does not hold up events and keys
+    ingest_pool = make_pool(url, size=Admission.WORKING + 2)  # keys and the fold
+    app.state.ingest_pool = ingest_pool
+    app.state.fold = FoldLoop(ingest_pool, app.state.counters)
+    app.state.admission = Admission(settings.limits)
+    app.state.live = LiveJudge(url, playbook)
+    reads = make_pool(url, size=6, autocommit=True)
+    app.state.coach_reads = reads
+    app.state.coach = CoachJudge(url, playbook, pool)
+    app.state.coach_keys = KeyRing(settings.secret)
+    app.state.tip_desk = TipDesk(pool, playbook)
+    await pool.open()
+    await ingest_pool.open()
+    await reads.open()
+    loop = asyncio.get_running_loop()
+    app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(_drop_broken(pool, ingest_pool, reads), loop)
+    await prepare_months(pool)
+    named = asyncio.Event()
+    naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")
+    await named.wait()
+    app.state.fold.start()
+    tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
+    try:
+        yield
+    finally:
+        tending.cancel()
+        naming.cancel()
+        await asyncio.gather(tending, naming, return_exceptions=True)
+        await app.state.fold.stop()
+        await app.state.live.close()
+        await app.state.tip_desk.close()
+        await app.state.coach.close()
+        await reads.close()
+        await ingest_pool.close()
+        await pool.close()
+
+
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
     `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, admission
-    (`core.admission.Admission`), ingest_pool and fold
-    (`events.jobs.FoldLoop`); once it runs also recheck, to be called from any thread when the database is back.
+    (`core.admission.Admission`), ingest_pool and fold (`events.jobs.FoldLoop`); once it runs also
+    recheck, to be called from any thread when the database is back.
 
     Raises:
         InputError: the playbook cannot be followed.
     """
     playbook = load_playbook(settings)
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        pool = make_pool(url, size=6)
-        app.state.pool = pool
-        # its own, so that a flood of anything else does not hold up events and keys
-        ingest_pool = make_pool(url, size=Admission.WORKING + 2)  # keys and the fold
-        app.state.ingest_pool = ingest_pool
-        app.state.fold = FoldLoop(ingest_pool, app.state.counters)
-        app.state.admission = Admission(settings.limits)
-        app.state.live = LiveJudge(url, playbook)
-        reads = make_pool(url, size=6, autocommit=True)
-        app.state.coach_reads = reads
-        app.state.coach = CoachJudge(url, playbook, pool)
-        app.state.coach_keys = KeyRing(settings.secret)
-        app.state.tip_desk = TipDesk(pool, playbook)
-        await pool.open()
-        await ingest_pool.open()
-        await reads.open()
-        loop = asyncio.get_running_loop()
-        app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(_drop_broken(pool, ingest_pool, reads), loop)
-        await prepare_months(pool)
-        named = asyncio.Event()
-        naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")
-        await named.wait()
-        app.state.fold.start()
-        tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
-        try:
-            yield
-        finally:
-            tending.cancel()
-            naming.cancel()
-            await asyncio.gather(tending, naming, return_exceptions=True)
-            await app.state.fold.stop()
-            await app.state.live.close()
-            await app.state.tip_desk.close()
-            await app.state.coach.close()
-            await reads.close()
-            await ingest_pool.close()
-            await pool.close()
-
     return Application(
         route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
-        lifespan=[lifespan],
+        lifespan=[_running],
         state=State(
             {
                 "settings": settings,
