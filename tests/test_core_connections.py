@@ -18,6 +18,7 @@ from litestar.datastructures import State
 
 from everafter.core.connections import MOST_HEAD, MOST_HEADERS, Door, Waiting
 from everafter.core.limits import Limits
+from everafter.core.probes import Counters
 from everafter.server import make_server
 
 QUICK = Limits(connections=40, head_seconds=0.4, body_seconds=0.8, unproven_seconds=0.8, unsent_seconds=0.6)
@@ -77,7 +78,10 @@ class Bare:
 @contextmanager
 def bare(limits: Limits) -> Iterator[Bare]:
     app = Litestar(
-        [alive, big, seen, echo, wait], state=State({"released": False, "seen": 0}), before_request=count, openapi_config=None
+        [alive, big, seen, echo, wait],
+        state=State({"released": False, "seen": 0, "counters": Counters()}),
+        before_request=count,
+        openapi_config=None,
     )
     server = make_server(app, limits)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -447,3 +451,18 @@ def test_a_proxy_speaks_for_many() -> None:
         through = [stack.enter_context(server.connect(b"GET")) for _ in range(20)]
         through[0].sendall(b" /alive HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_answer(through[0]) == (200, b"yes")
+
+
+def test_what_is_refused_before_the_application_is_counted() -> None:
+    with bare(replace(QUICK, connections_per_address=2, trusted_proxies=())) as server:
+        with server.connect(head("X-A: " + "a" * 100_000)) as connection:
+            assert read_answer(connection)[0] == 431
+        with server.connect() as connection:
+            assert read_all(connection) == b""  # it sends nothing, so it is closed after a while
+        counted = "\n".join(server.state.counters.lines())
+        assert 'everafter_connections_refused_total{reason="headers_too_large"} 1' in counted
+        assert 'reason="no_request"' in counted
+        silent = [server.connect() for _ in range(3)]
+        wait_for(lambda: 'reason="made_room"' in "\n".join(server.state.counters.lines()))
+        for connection in silent:
+            connection.close()

@@ -22,6 +22,7 @@ from everafter.core.db import database_url, migrate
 from everafter.core.embedded import supervised
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.core.limits import Limits
+from everafter.core.probes import Counters
 from everafter.core.settings import DEFAULT_BASE_URL, Settings, load_settings
 
 log = logging.getLogger("everafter.server")
@@ -141,7 +142,7 @@ def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.
         uvicorn.Config(
             application,
             loop="uvloop",
-            http=guard(limits),
+            http=guard(limits, application.state.get("counters") or Counters()),
             forwarded_allow_ips=[str(network) for network in limits.trusted_proxies],
             ws="none",
             lifespan="on",

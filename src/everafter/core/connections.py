@@ -16,6 +16,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from everafter.core.limits import Limits, network_of
+from everafter.core.probes import Counters
 from everafter.core.web import PROBLEM, problem_body
 
 MOST_HEAD = 64 * 1024
@@ -73,12 +74,11 @@ class _Group:
 
 
 class Door:
-    """All connections of one server."""
+    """All connections of one server. It counts those that ended before a request reached the application."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, counters: Counters) -> None:
         self.limits = limits
-        self.dropped = 0
-        self.refused = 0
+        self._counters = counters
         self._all = _Group()
         self._by_address: dict[str, _Group] = {}
         quickest = min(limits.head_seconds, limits.body_seconds, limits.unsent_seconds)
@@ -105,6 +105,10 @@ class Door:
         most = self.limits.connections
         return len(self._all) <= most or self._make_room(self._all, connection, most)
 
+    def count(self, reason: str) -> None:
+        """Count a connection that was refused or closed, for `/metrics`."""
+        self._counters.add("everafter_connections_refused_total", 1, f'reason="{reason}"')
+
     def move(self, connection: GuardedProtocol, waiting: Waiting) -> None:
         """Note what a connection waits for now."""
         before, connection.waiting = connection.waiting, waiting
@@ -122,9 +126,9 @@ class Door:
 
     def _make_room(self, group: _Group, newcomer: GuardedProtocol, most: int) -> bool:
         if (leaving := group.first_to_go(newcomer, most // 8)) is None:
-            self.refused += 1
+            self.count("full")
             return False
-        self.dropped += 1
+        self.count("made_room")
         self.leave(leaving)
         leaving.drop()
         return True
@@ -302,6 +306,7 @@ class GuardedProtocol(HttpToolsProtocol):
         What the client sends until it has heard is read and thrown away, within bounds, since a
         close with unread bytes would reset the connection before the answer arrives.
         """
+        self.door.count(code)
         self._left_at = self.loop.time()
         self._deadline = self._left_at + _LEAVE_SECONDS
         self._unset_keepalive_if_required()
@@ -362,6 +367,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
             return
         if self._reads_nothing(now):
+            self.door.count("unread_response")
             self.transport.abort()
         elif now > self._deadline and not self.transport.is_closing():
             self._time_out()
@@ -377,6 +383,7 @@ class GuardedProtocol(HttpToolsProtocol):
             detail = f"the headers did not arrive within {limits.head_seconds:g} s"
             self._refuse(408, "request_timeout", detail)
         elif self.waiting is Waiting.HEAD:
+            self.door.count("no_request")
             self.transport.abort()
 
     def _reads_nothing(self, now: float) -> bool:
@@ -398,9 +405,9 @@ def _shows_proof(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(name == b"authorization" for name, _ in headers)
 
 
-def guard(limits: Limits) -> type[GuardedProtocol]:
+def guard(limits: Limits, counters: Counters) -> type[GuardedProtocol]:
     """The protocol for one server, with a door of its own."""
-    return type("BoundProtocol", (GuardedProtocol,), {"door": Door(limits)})
+    return type("BoundProtocol", (GuardedProtocol,), {"door": Door(limits, counters)})
 
 
 def _raw_problem(status: int, code: str, detail: str) -> bytes:
