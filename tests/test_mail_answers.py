@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from everafter.core.db import Pool
 from everafter.core.settings import Settings
 from everafter.doctor import examine
 from everafter.mail.answer_rules import judge_bounce, judge_refusal
-from everafter.mail.jobs import send_due
+from everafter.mail.jobs import _Due, send_due
 from everafter.mail.smtp import MailServerError
 from helpers_mail import add_message, get, sql, with_pool
 
@@ -358,3 +359,13 @@ def test_an_address_beyond_ascii_goes_where_the_server_takes_it_and_is_named_els
     assert go(set_up(settings, script, EHLO="250-here\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250 AUTH PLAIN")) is None
     assert get(database, key).status == "accepted"
     assert sql(database, "SELECT * FROM suppressions") == []
+
+
+def test_senders_that_are_refused_together_hold_the_queue_once(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def hold(pool: Pool) -> None:
+        due = _Due(pool)
+        await asyncio.gather(*(due.hold(MailServerError("the mail server refuses us: 530 5.7.0")) for _ in range(4)))
+
+    with caplog.at_level("WARNING"):
+        with_pool(database, hold)
+    assert caplog.text.count("nothing is sent for") == 1

@@ -305,13 +305,14 @@ class _Due:
         """The server or the database is away: wait, twice as long each time, a minute at most."""
         if time.monotonic() < self._held_until:
             return
-        if isinstance(error, MailServerError):
-            self._cleared = False
-            await _keep_trouble(self._pool, error)
+        # before anything is awaited: senders that fail together are one trouble
         self._troubles += 1
         seconds = min(60.0, 2.0 ** min(self._troubles, 6)) * (0.75 + random.random() / 4)  # noqa: S311 as above
         self._held_until = time.monotonic() + seconds
         log.warning("nothing is sent for %.0f s: %s", seconds, error)
+        if isinstance(error, MailServerError):
+            self._cleared = False
+            await _keep_trouble(self._pool, error)
 
 
 async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: asyncio.Event | None = None, url: str = "") -> Tally:
