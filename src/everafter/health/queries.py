@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from psycopg.rows import dict_row
 
 from everafter.core.db import Connection
+from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import find_supplier_id
 
@@ -35,10 +36,15 @@ async def find_supplier(conn: Connection, words: str) -> Found:
         cursor = await conn.execute(
             """
             SELECT id::text, external_id, name FROM suppliers
-            WHERE lower(email) = lower(%(words)s) OR name ILIKE '%%' || %(like)s || '%%'
-            ORDER BY lower(name) = lower(%(words)s) DESC, lower(email) = lower(%(words)s) DESC, name LIMIT 6
+            WHERE lower(email) = ANY (%(emails)s) OR name ILIKE '%%' || %(like)s || '%%'
+            ORDER BY lower(name) = lower(%(words)s) DESC, lower(email) = ANY (%(emails)s) DESC, name
+            LIMIT 6
             """,
-            {"words": words, "like": words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")},
+            {
+                "words": words,
+                "emails": [words.lower(), travelling_form(words).lower()],
+                "like": words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
+            },
         )
         found = [Found(*row) for row in await cursor.fetchall()]
     if not found:
