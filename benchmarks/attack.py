@@ -28,7 +28,9 @@ _ATTACKS = (("64 slow bodies without a key", "bodies", 64), ("2,000 half-sent he
 def hostile(port: int, kind: str, count: int) -> Iterator[None]:
     """A hostile client at work, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.hostile", str(port), kind, str(count)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdin and process.stdout
     try:
         assert process.stdout.readline() == "ready\n", "the hostile client did not get ready"

@@ -35,7 +35,11 @@ async def send_all(port: int, connections: int, requests: list[bytes]) -> dict[s
             started = perf_counter()
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            length = next(
+                int(line[15:])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length:")
+            )
             await reader.readexactly(length)
             latencies.append(perf_counter() - started)
             statuses[head[9:12].decode()] += 1

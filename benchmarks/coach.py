@@ -40,13 +40,18 @@ _SECRET = "a-secret-for-benchmarks-and-nothing-else"
 def measure(server: str) -> list[Row]:
     url = new_database(server, "coach")
     asyncio.run(load(url, SUPPLIERS, datetime.now(UTC) - timedelta(hours=1)))
-    asyncio.run(run_day(url, load_playbook(load_settings())))  # as every morning: scores, letters, milestones
+    asyncio.run(
+        run_day(url, load_playbook(load_settings()))
+    )  # as every morning: scores, emails, milestones
     tokens = asyncio.run(_make_tokens(url))
     choose = random.Random(3)
 
     def make(count: int) -> list[bytes]:
         return [
-            raw_request("GET", f"/api/coach?page={choose.choice(PAGES)}&locale=de-AT", choose.choice(tokens)) for _ in range(count)
+            raw_request(
+                "GET", f"/api/coach?page={choose.choice(PAGES)}&locale=de-AT", choose.choice(tokens)
+            )
+            for _ in range(count)
         ]
 
     os.environ["EVERAFTER_SECRET"] = _SECRET
@@ -55,16 +60,28 @@ def measure(server: str) -> list[Row]:
 
         def send(seconds: int) -> dict[str, float]:
             write_requests(path, make(RATE * seconds))
-            told = in_subprocess("benchmarks.coach", str(port), str(RATE), str(path))
-            assert told["statuses"] == {"200": RATE * seconds}, told
-            return told  # type: ignore[return-value]
+            reported = in_subprocess("benchmarks.coach", str(port), str(RATE), str(path))
+            assert reported["statuses"] == {"200": RATE * seconds}, reported
+            return reported  # type: ignore[return-value]
 
         cold, steady = send(COLD_SECONDS), send(SECONDS)
     on = f"{RATE}/s for {SECONDS} s, {SUPPLIERS:,} suppliers, {len(PAGES)} pages"
     return [
         Row("coach JSON, p99", on, f"{steady['p99_ms']:.1f} ms", "< 30 ms", steady["p99_ms"] < 30),
-        Row("  p50 and longest", "the same", f"{steady['p50_ms']:.1f} and {steady['longest_ms']:.0f} ms", "–", True),
-        Row("  from a cold start", f"the first {COLD_SECONDS} s, nobody judged yet: p99", f"{cold['p99_ms']:.0f} ms", "–", True),
+        Row(
+            "  p50 and longest",
+            "the same",
+            f"{steady['p50_ms']:.1f} and {steady['longest_ms']:.0f} ms",
+            "–",
+            True,
+        ),
+        Row(
+            "  from a cold start",
+            f"the first {COLD_SECONDS} s, nobody scored yet: p99",
+            f"{cold['p99_ms']:.0f} ms",
+            "–",
+            True,
+        ),
     ]
 
 
@@ -74,7 +91,9 @@ async def _make_tokens(url: str) -> list[str]:
     async with connection(url) as conn:
         key = await create_key(conn, "coach", secret=_SECRET)
     now = datetime.now(UTC)
-    return [mint_token(_SECRET, key, supplier_id, now, minutes=15, locale=None) for supplier_id in ids]
+    return [
+        mint_token(_SECRET, key, supplier_id, now, minutes=15, locale=None) for supplier_id in ids
+    ]
 
 
 # ── the client, in a process of its own ───────────────────────────────────────────────────────────────────────────────
@@ -93,10 +112,16 @@ async def _send_all(port: int, rate: float, requests: list[bytes]) -> dict[str, 
         await asyncio.sleep(max(0.0, due - perf_counter()))
         while idle and perf_counter() - idle[-1][2] > _KEPT_SECONDS:
             idle.pop()[1].close()
-        reader, writer = idle.pop()[:2] if idle else await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = (
+            idle.pop()[:2] if idle else await asyncio.open_connection("127.0.0.1", port)
+        )
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        length = next(
+            int(line[15:])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        )
         await reader.readexactly(length)
         latencies.append(perf_counter() - due)
         statuses[head[9:12].decode()] += 1

@@ -15,7 +15,7 @@ LOOP_SUPPLIERS = 400
 
 
 def measure(server: str, suppliers: int) -> list[Row]:
-    """A normal day at `suppliers`: the ledger, the histories and the milestones of the days before are there."""
+    """A normal day at `suppliers`: the intervention log, the histories and the milestones of the days before are there."""
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
     url = new_database(server, "daily")
     asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
@@ -29,16 +29,16 @@ def measure(server: str, suppliers: int) -> list[Row]:
     loop = _loop_rate(url, now)
     rate = suppliers / run["seconds"]
     return [
-        Row("daily run", f"{suppliers:,} suppliers, {run['decided']:,} decided", f"{rate:,.0f}/s", "≥ 20,000/s", rate >= 20_000),
+        Row("daily run", f"{suppliers:,} suppliers, {run['triggered']:,} decided", f"{rate:,.0f}/s", "≥ 20,000/s", rate >= 20_000),
         Row("  to the spec's loop", f"a query set per supplier: {loop:,.0f}/s", f"{rate / loop:,.0f} ×", "≥ 50 ×", rate >= 50 * loop),
         Row("  to INSERT … SELECT", f"the same history rows, nothing computed: {copied:.2f} s", f"{run['seconds'] / copied:.2f} ×", "≤ 2 ×", run["seconds"] <= 2 * copied),
-        Row("  to SQL that judges too", f"one statement that decodes the rings, scores and writes: {by_hand:.2f} s", f"{run['seconds'] / by_hand:.2f} ×", "–", True),
+        Row("  to SQL that scores too", f"one statement that decodes the rings, scores and writes: {by_hand:.2f} s", f"{run['seconds'] / by_hand:.2f} ×", "–", True),
         Row("  peak memory", "of the run's process", f"{run['peak_mb']:.0f} MB", "< 600 MB", run["peak_mb"] < 600),
     ]  # fmt: skip
 
 
 def measure_history(server: str, suppliers: int = 30_000, days: int = 60) -> list[Row]:
-    """The same run with `days` days of events, scores and ledger, and with twice as many; the best of three each."""
+    """The same run with `days` days of events, scores and intervention log, and with twice as many; the best of three each."""
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
     url = new_database(server, "history")
     asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
@@ -48,32 +48,42 @@ def measure_history(server: str, suppliers: int = 30_000, days: int = 60) -> lis
         _lengthen(url, first=1 + part * days, last=(part + 1) * days)
         settle(url)
         best = min(
-            in_subprocess("benchmarks.one_run", url, (now + timedelta(minutes=1 + 5 * part + turn)).isoformat())["seconds"]
+            in_subprocess(
+                "benchmarks.one_run",
+                url,
+                (now + timedelta(minutes=1 + 5 * part + turn)).isoformat(),
+            )["seconds"]
             for turn in range(3)
         )
         seconds.append(best)
     ratio = seconds[1] / seconds[0]
     return [
         Row(
-            "  twice the history", f"{days} and {2 * days} days, {suppliers:,} suppliers", f"{ratio:.2f} ×", "≤ 1.1 ×", ratio <= 1.1
+            "  twice the history",
+            f"{days} and {2 * days} days, {suppliers:,} suppliers",
+            f"{ratio:.2f} ×",
+            "≤ 1.1 ×",
+            ratio <= 1.1,
         )
     ]
 
 
 def _age_a_day(url: str) -> None:
-    """Move what was written a day back, and let a part of the ledger fall out of its cooldown, as on any day."""
+    """Move what was written a day back, and let a part of the intervention log fall out of its cooldown, as on any day."""
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         conn.execute("UPDATE customer_health SET calculated_on = calculated_on - 1")
         conn.execute("UPDATE churn_risk SET calculated_on = calculated_on - 1")
-        conn.execute("UPDATE interventions SET decided_on = decided_on - 8, decided_at = decided_at - interval '8 days'")
         conn.execute(
-            "UPDATE interventions SET decided_on = decided_on - 92, decided_at = decided_at - interval '92 days'"
+            "UPDATE interventions SET evaluated_on = evaluated_on - 8, evaluated_at = evaluated_at - interval '8 days'"
+        )
+        conn.execute(
+            "UPDATE interventions SET evaluated_on = evaluated_on - 92, evaluated_at = evaluated_at - interval '92 days'"
             " WHERE abs(hashtext(supplier_id::text || trigger)) % 25 = 0"
         )
         conn.execute(
-            "INSERT INTO interventions SELECT (SELECT i.id), supplier_id, trigger, action, channel, 'withheld', 'cooldown', priority,"
-            " decided_at + interval '1 day', decided_on + 1, NULL, '{}', playbook_version FROM interventions i"
-            " WHERE status <> 'withheld' AND decided_on > current_date - 30"
+            "INSERT INTO interventions SELECT (SELECT i.id), supplier_id, trigger, action, channel, 'skipped', 'cooldown', priority,"
+            " evaluated_at + interval '1 day', evaluated_on + 1, NULL, '{}', playbook_version FROM interventions i"
+            " WHERE status <> 'skipped' AND evaluated_on > current_date - 30"
         )
         conn.execute("TRUNCATE outbox, tasks")  # their ids are of the day, which comes twice here
         conn.execute("DELETE FROM run_slices")
@@ -85,7 +95,7 @@ WITH day AS (SELECT max(calculated_on) AS day FROM customer_health WHERE calcula
   INSERT INTO customer_health
   SELECT gen_random_uuid(), supplier_id, health_score, risk_level, last_login, feature_adoption_score, client_engagement_score,
     calculated_at, calculated_on + 2, score, login_points, feature_adoption_points, client_activity_points, form_completion_points,
-    journey_performance_points, coverage, pace, main_reason, playbook_version, vendor_type, plan
+    journey_performance_points, coverage, season_index, main_reason, playbook_version, vendor_type, plan
   FROM customer_health, day WHERE calculated_on = day
 )
 INSERT INTO churn_risk
@@ -105,7 +115,12 @@ def _timed(url: str, statement: str) -> float:
 def _loop_rate(url: str, now: datetime) -> float:
     """Suppliers per second of the spec's runDailyInterventions as it is written: for each supplier, a query per metric and signal."""
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
-        ids = [row[0] for row in conn.execute("SELECT id FROM suppliers ORDER BY id LIMIT %s", [LOOP_SUPPLIERS])]
+        ids = [
+            row[0]
+            for row in conn.execute(
+                "SELECT id FROM suppliers ORDER BY id LIMIT %s", [LOOP_SUPPLIERS]
+            )
+        ]
         conn.execute(
             "INSERT INTO events (supplier_id, message_id, type, occurred_at, properties)"
             " SELECT s, gen_random_uuid()::text, (array['login','feature_used','client_active','form_sent','form_completed',"
@@ -124,12 +139,12 @@ def _loop_rate(url: str, now: datetime) -> float:
         conn.execute("ANALYZE clients")
         started = perf_counter()
         for supplier in ids:
-            _judge_one(conn, supplier, now)
+            _score_one(conn, supplier, now)
             conn.commit()
         return len(ids) / (perf_counter() - started)
 
 
-def _judge_one(conn: psycopg.Connection, supplier: object, now: datetime) -> None:
+def _score_one(conn: psycopg.Connection, supplier: object, now: datetime) -> None:
     def value(statement: str, *arguments: object) -> float:
         row = conn.execute(statement, [supplier, *arguments]).fetchone()  # type: ignore[arg-type]
         return float(row[0] or 0) if row else 0.0
@@ -144,15 +159,30 @@ def _judge_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
     forms = value("SELECT count(*) FILTER (WHERE type = 'form_completed') / greatest(count(*) FILTER (WHERE type = 'form_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
     opens = value("SELECT count(*) FILTER (WHERE type = 'journey_email_opened') / greatest(count(*) FILTER (WHERE type = 'journey_email_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
     tickets = value("SELECT count(*) FROM tickets WHERE supplier_id = %s AND opened_at > %s", month)
-    uses = value("SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s", month)
+    uses = value(
+        "SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s",
+        month,
+    )
     lost = value("SELECT count(*) FROM clients WHERE supplier_id = %s AND lost_at > %s", quarter)
-    bills = value("SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'payment_failed' AND occurred_at > %s", quarter)
-    score = (30 if logins < 3 else 20 if logins < 7 else 10 if logins < 14 else 0) + 25 * min(1, adoption) + 25 * min(1, activity)
+    bills = value(
+        "SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'payment_failed' AND occurred_at > %s",
+        quarter,
+    )
+    score = (
+        (30 if logins < 3 else 20 if logins < 7 else 10 if logins < 14 else 0)
+        + 25 * min(1, adoption)
+        + 25 * min(1, activity)
+    )
     score += 10 * min(1, forms) + 10 * min(1, opens)
     conn.execute(
-        "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, pace, playbook_version)"
+        "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, season_index, playbook_version)"
         " VALUES (%s, %s, %s, '2001-01-01', %s, 1, 1, 1)",
-        [supplier, int(score), "critical" if score < 40 else "at_risk" if score < 70 else "healthy", score],
+        [
+            supplier,
+            int(score),
+            "critical" if score < 40 else "at_risk" if score < 70 else "healthy",
+            score,
+        ],
     )
     risk = min(1.0, logins / 60 + tickets / 20 + (0.2 if uses < 3 else 0) + lost / 20 + bills / 10)
     for trigger, fires in (
@@ -162,11 +192,11 @@ def _judge_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
         ("high_usage_no_upgrade", uses > 50),
         ("approaching_limits", risk > 0.9),
     ):
-        seen = conn.execute("SELECT max(decided_at) FROM interventions WHERE supplier_id = %s AND trigger = %s", [supplier, trigger]).fetchone()  # fmt: skip
+        seen = conn.execute("SELECT max(evaluated_at) FROM interventions WHERE supplier_id = %s AND trigger = %s", [supplier, trigger]).fetchone()  # fmt: skip
         if fires and not (seen and seen[0]):
             conn.execute(
-                "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, decided_at,"
-                " decided_on, facts, playbook_version) VALUES (gen_random_uuid(), %s, %s, 'x', 'email', 'decided', '', 1, %s,"
+                "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, evaluated_at,"
+                " evaluated_on, facts, playbook_version) VALUES (gen_random_uuid(), %s, %s, 'x', 'email', 'triggered', '', 1, %s,"
                 " '2001-01-01', '{}', 1) ON CONFLICT DO NOTHING",
                 [supplier, trigger, now],
             )
@@ -185,7 +215,7 @@ def _lengthen(url: str, *, first: int, last: int) -> None:
         conn.execute(
             "INSERT INTO customer_health SELECT gen_random_uuid(), h.supplier_id, health_score, risk_level, last_login,"
             " feature_adoption_score, client_engagement_score, calculated_at, calculated_on - d, score, login_points,"
-            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, pace,"
+            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, season index,"
             " main_reason, playbook_version FROM customer_health h, generate_series(%s::int, %s::int) d WHERE calculated_on = current_date",
             span,
         )
@@ -196,9 +226,9 @@ def _lengthen(url: str, *, first: int, last: int) -> None:
             span,
         )
         conn.execute(
-            "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, decided_at, decided_on,"
+            "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, evaluated_at, evaluated_on,"
             " facts, playbook_version)"
-            " SELECT gen_random_uuid(), id, 'no_login_7_days', 'x', 'email', 'decided', 'then', 50, now() - d * interval '1 day',"
+            " SELECT gen_random_uuid(), id, 'no_login_7_days', 'x', 'email', 'triggered', 'then', 50, now() - d * interval '1 day',"
             " current_date - d, '{}', 1 FROM suppliers, generate_series(%s::int, %s::int, 30) d",
             span,
         )

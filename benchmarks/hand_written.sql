@@ -1,5 +1,5 @@
--- The day's rows of both histories, computed from the pulse by one statement: the spec's score and the five churn signals, with no
--- season, no segments' weights, no gate and no messages. What someone who knows SQL would write instead of the run.
+-- The day's rows of both histories, computed from the supplier's activity by one statement: the spec's score and the five churn signals, with no
+-- season, no segments' weights, no eligibility check and no messages. What someone who knows SQL would write instead of the run.
 WITH moment AS (
   SELECT now() AS at, floor(extract(epoch FROM now()) / 86400)::int AS today, (floor(extract(epoch FROM now()) / 86400)::int + 3) / 7 AS week
 ), measured AS (
@@ -11,7 +11,7 @@ WITH moment AS (
     w.opened::float8 / nullif(w.mailed, 0) AS opens,
     w.tickets, w.failed, w.uses_now, w.uses_before,
     w.lost::float8 / nullif(p.clients_total + w.lost, 0) AS loss
-  FROM moment, pulse p
+  FROM moment, supplier_activity p
   JOIN suppliers s ON s.id = p.supplier_id
   CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM p.last_event_at) / 86400)::int AS head) h
   CROSS JOIN LATERAL (

@@ -58,7 +58,10 @@ def make_bodies(ids: list[str], batches: int) -> list[bytes]:
         for _ in range(BATCH):
             name, properties = choose.choice(kinds)
             at = now - timedelta(seconds=choose.randrange(86_400))
-            properties = {k: f"{v}{choose.randrange(40)}" if k.endswith("_id") else v for k, v in properties.items()}
+            properties = {
+                k: f"{v}{choose.randrange(40)}" if k.endswith("_id") else v
+                for k, v in properties.items()
+            }
             batch.append({"type": "track", "messageId": str(uuid.UUID(int=choose.getrandbits(128))), "userId": choose.choice(ids),
                           "event": name, "properties": properties, "timestamp": at.isoformat()})  # fmt: skip
         bodies.append(json.dumps({"batch": batch, "sentAt": now.isoformat()}).encode())

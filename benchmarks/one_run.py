@@ -25,8 +25,8 @@ def main() -> None:
             {
                 "seconds": perf_counter() - started,
                 "suppliers": summary.suppliers,
-                "decided": summary.interventions.decided,
-                "withheld": sum(summary.interventions.withheld.values()),
+                "triggered": summary.interventions.triggered,
+                "skipped": sum(summary.interventions.skipped.values()),
                 "peak_mb": _peak_kb() / 1024,
             }
         )

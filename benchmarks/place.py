@@ -33,7 +33,9 @@ def new_database(server: str, name: str, template: str | None = None) -> str:
     """The URL of a new, migrated database (or of a copy of another)."""
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
-    url = psycopg.conninfo.make_conninfo(**{**psycopg.conninfo.conninfo_to_dict(server), "dbname": name})
+    url = psycopg.conninfo.make_conninfo(
+        **{**psycopg.conninfo.conninfo_to_dict(server), "dbname": name}
+    )
     if not template:
         asyncio.run(migrate(url))
     return url
@@ -41,7 +43,13 @@ def new_database(server: str, name: str, template: str | None = None) -> str:
 
 def in_subprocess(module: str, *arguments: str) -> dict[str, Any]:
     """Run `python -m module arguments…`; its last line of output is JSON."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"{module} failed:\n{done.stderr}")
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""A population for benchmarks: suppliers with pulse rows as a year of events would leave them, made in columns, loaded by COPY."""
+"""A population for benchmarks: suppliers with activity rows as a year of events would leave them, made in columns, loaded by COPY."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,20 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from everafter.activity import model
 from everafter.core import db
-from everafter.pulse import model
 
-FEATURES = ("automations", "reviews", "client_import", "calendar", "gallery", "journeys", "invoices", "forms")
-TRADES = ("photographer", "florist", "planner", "dj", "venue", "caterer")
+FEATURES = (
+    "automations",
+    "reviews",
+    "client_import",
+    "calendar",
+    "gallery",
+    "journeys",
+    "invoices",
+    "forms",
+)
+VENDOR_TYPES = ("photographer", "florist", "planner", "dj", "venue", "caterer")
 PLACES = (
     ("GB", "Europe/London"),
     ("US", "America/New_York"),
@@ -30,10 +39,12 @@ def make_suppliers(count: int, now: datetime, seed: int = 7) -> pl.DataFrame:
     created = random.integers(3, 900, count)
     return pl.DataFrame(
         {
-            "id": [str(uuid.UUID(int=(int(value) << 64) | index)) for index, value in enumerate(ids)],
+            "id": [
+                str(uuid.UUID(int=(int(value) << 64) | index)) for index, value in enumerate(ids)
+            ],
             "name": [f"Supplier {index}" for index in range(count)],
             "email": [f"supplier{index}@example.com" for index in range(count)],
-            "vendor_type": np.array(TRADES)[random.integers(0, len(TRADES), count)],
+            "vendor_type": np.array(VENDOR_TYPES)[random.integers(0, len(VENDOR_TYPES), count)],
             "plan": np.array(("free", "pro", "studio"))[plan],
             "country": np.array([country for country, _ in PLACES])[place],
             "timezone": np.array([zone for _, zone in PLACES])[place],
@@ -44,53 +55,70 @@ def make_suppliers(count: int, now: datetime, seed: int = 7) -> pl.DataFrame:
     ).with_columns(pl.col("created_at").cast(model.TIME))
 
 
-def make_pulse(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.DataFrame:
-    """Rows of `pulse` for them: own rhythms, about 18 couples each, some fading."""
+def make_activity(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.DataFrame:
+    """Rows of `supplier_activity` for them: own rhythms, about 18 clients each, some fading."""
     random = np.random.default_rng(seed)
     count = suppliers.height
     today = int(now.timestamp() // 86_400)
     rate = random.gamma(1.5, 0.35, count)  # logins a day
     fading = random.random(count) < 0.12
-    quiet = np.minimum(random.exponential(np.where(fading, 25.0, 1.0) / np.maximum(rate, 0.05)), 180.0)
+    quiet = np.minimum(
+        random.exponential(np.where(fading, 25.0, 1.0) / np.maximum(rate, 0.05)), 180.0
+    )
     last_login = pl.Series([now - timedelta(days=float(days)) for days in quiet]).cast(model.TIME)
     head_day = today - random.integers(0, 2, count)
     days = np.arange(model.LOGIN_SLOTS)
     age = np.mod(head_day[:, None] - days[None, :], model.LOGIN_SLOTS)
-    logins = (random.random((count, model.LOGIN_SLOTS)) < np.minimum(rate, 0.95)[:, None]) & (age >= quiet[:, None])
-    couples = random.negative_binomial(3, 0.15, count)
-    spread = random.poisson(np.maximum(couples, 1)[:, None] / model.ACTIVE_SLOTS, (count, model.ACTIVE_SLOTS))
+    logins = (random.random((count, model.LOGIN_SLOTS)) < np.minimum(rate, 0.95)[:, None]) & (
+        age >= quiet[:, None]
+    )
+    clients = random.negative_binomial(3, 0.15, count)
+    spread = random.poisson(
+        np.maximum(clients, 1)[:, None] / model.ACTIVE_SLOTS, (count, model.ACTIVE_SLOTS)
+    )
 
     def weekly(mean: np.ndarray) -> np.ndarray:
         return random.poisson(mean[:, None], (count, model.WEEK_SLOTS)).astype(np.int64)
 
-    sent, mails = weekly(couples / 12), weekly(couples / 16)
+    sent, mails = weekly(clients / 12), weekly(clients / 16)
     uses = weekly(rate * 9 * np.where(fading, 0.5, 1.0))
     created = suppliers["created_at"]
-    first = created + pl.Series([timedelta(hours=int(hours)) for hours in random.integers(0, 72, count)])
-    weddings = [sorted((today + random.integers(-20, 500, int(n))).tolist()) for n in np.minimum(couples, 80)]
-    features = np.where(random.random((count, len(FEATURES))) < 0.6, today - random.integers(0, 120, (count, len(FEATURES))), 0)
+    first = created + pl.Series(
+        [timedelta(hours=int(hours)) for hours in random.integers(0, 72, count)]
+    )
+    weddings = [
+        sorted((today + random.integers(-20, 500, int(n))).tolist())
+        for n in np.minimum(clients, 80)
+    ]
+    features = np.where(
+        random.random((count, len(FEATURES))) < 0.6,
+        today - random.integers(0, 120, (count, len(FEATURES))),
+        0,
+    )
     failed = random.random(count) < 0.02
     return pl.DataFrame(
         {
             "supplier_id": suppliers["id"],
             "events_total": (rate * 900).astype(np.int64) + 10,
             "first_event_at": created,
-            "last_event_at": pl.Series([EPOCH + timedelta(days=int(day)) for day in head_day]).cast(model.TIME),
+            "last_event_at": pl.Series([EPOCH + timedelta(days=int(day)) for day in head_day]).cast(
+                model.TIME
+            ),
             **{name: (first if random.random() < 0.8 else created) for name in model.FIRST_TIMES},
             "last_login_at": last_login,
             "login_days": model.pack_bits(logins),
             "feature_days": model.pack_slots(features.astype(np.int64)),
             "clients_active_d": model.pack_ring(spread.astype(np.int64)),
             "feature_uses_w": model.pack_ring(uses),
-            "clients_lost_w": model.pack_ring(weekly(couples / 900)),
+            "clients_lost_w": model.pack_ring(weekly(clients / 900)),
             "forms_sent_w": model.pack_ring(sent),
             "forms_answered_w": model.pack_ring(random.binomial(sent, 0.6).astype(np.int64)),
             "emails_sent_w": model.pack_ring(mails),
             "emails_opened_w": model.pack_ring(random.binomial(mails, 0.5).astype(np.int64)),
             "tickets_w": model.pack_ring(weekly(np.full(count, 0.06))),
             "payments_failed_w": model.pack_ring(weekly(np.full(count, 0.01))),
-            "clients_added": (couples * 1.6).astype(np.int64),
-            "clients_total": np.maximum(couples, spread.sum(axis=1)).astype(np.int64),
+            "clients_added": (clients * 1.6).astype(np.int64),
+            "clients_total": np.maximum(clients, spread.sum(axis=1)).astype(np.int64),
             "weddings": pl.Series(weddings, dtype=pl.List(pl.Int32)),
             "tickets_open": random.binomial(1, 0.1, count).astype(np.int64),
             "payment_failed_at": [now - timedelta(days=4) if bad else None for bad in failed],
@@ -110,6 +138,6 @@ async def load(url: str, count: int, now: datetime) -> None:
         )
         for part in suppliers.iter_slices(50_000):
             await db.copy_frame(conn, "suppliers", part)
-            await db.copy_frame(conn, "pulse", make_pulse(part, now))
+            await db.copy_frame(conn, "activity", make_activity(part, now))
     async with db.connection(url, autocommit=True) as conn:
-        await conn.execute("VACUUM ANALYZE suppliers, pulse")
+        await conn.execute("VACUUM ANALYZE suppliers, activity")

@@ -22,7 +22,11 @@ def serve(url: str, *, files: int | None = None) -> Iterator[tuple[int, str, str
 
         def key(scope: str) -> str:
             done = subprocess.run(
-                [everafter, "key", "create", "--scope", scope], env=env, capture_output=True, text=True, check=True
+                [everafter, "key", "create", "--scope", scope],
+                env=env,
+                capture_output=True,
+                text=True,
+                check=True,
             )
             return done.stdout.strip()
 

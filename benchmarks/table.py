@@ -21,7 +21,11 @@ def print_table(rows: list[Row]) -> None:
     """One line a figure."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in ("", "measured on", "figure", "aim", ""):
-        table.add_column(title, justify="right" if title in {"figure", "aim"} else "left", no_wrap=title != "measured on")
+        table.add_column(
+            title,
+            justify="right" if title in {"figure", "aim"} else "left",
+            no_wrap=title != "measured on",
+        )
     for row in rows:
         table.add_row(
             row.name,

@@ -53,7 +53,11 @@ def section(name: str, command: Any) -> Iterator[str]:
     """One command: how it is written, what it does, its arguments and options."""
     context = typer.Context(command)
     arguments = [param for param in command.params if not param.opts[0].startswith("-")]
-    options = [param for param in command.params if param.opts[0].startswith("-") and param.opts[0] != "--help"]
+    options = [
+        param
+        for param in command.params
+        if param.opts[0].startswith("-") and param.opts[0] != "--help"
+    ]
     words = [name, *(_argument(param) for param in arguments), *(["[OPTIONS]"] if options else [])]
     yield f"## `{name}`\n"
     yield f"`{' '.join(words)}`\n"
@@ -62,7 +66,12 @@ def section(name: str, command: Any) -> Iterator[str]:
     rows += [param.get_help_record(context) for param in options]
     if rows:
         yield "| | |\n|---|---|"
-        yield "\n".join(f"| `{_cell(left)}` | {_cell(re.sub('  +', ' ', right))} |" for left, right in rows) + "\n"
+        yield (
+            "\n".join(
+                f"| `{_cell(left)}` | {_cell(re.sub('  +', ' ', right))} |" for left, right in rows
+            )
+            + "\n"
+        )
 
 
 def _argument(param: Any) -> str:

@@ -6,7 +6,7 @@ BEGIN;
 SET LOCAL search_path = everafter, public;
 SET LOCAL citus.multi_shard_modify_mode = 'sequential';
 
--- Both ends of a foreign key have to be spread before it may stand.
+-- Both ends of a foreign key have to be spread before it may be.
 ALTER TABLE success_milestones DROP CONSTRAINT success_milestones_supplier_id_fkey;
 ALTER TABLE support_interactions DROP CONSTRAINT support_interactions_supplier_id_fkey;
 ALTER TABLE support_interactions DROP CONSTRAINT support_interactions_csm_id_fkey;
@@ -19,15 +19,15 @@ SELECT create_reference_table(name::regclass) FROM unnest('{
 }'::text[]) AS name
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = name::regclass AND repmodel = 't');
 
--- A supplier's rows of all these stand on one machine. All others stay on the coordinator.
+-- A supplier's rows of all these are on one machine. All others stay on the coordinator.
 SELECT create_distributed_table('suppliers', 'id')
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'suppliers'::regclass AND partmethod = 'h');
 
 SELECT create_distributed_table(name::regclass, 'supplier_id', colocate_with => 'suppliers') FROM unnest('{
   events, event_ids, events_pending, zone_changes,
-  pulse, clients, sent_items, tickets, ticket_changes, cancellations,
+  supplier_activity, clients, sent_items, tickets, ticket_changes, cancellations,
   customer_health, churn_risk, interventions, outbox, mail_events, tasks,
-  success_milestones, onboarding_progress, tips_shown, advice_given, support_interactions
+  success_milestones, onboarding_progress, tips_shown, recommendation_impressions, support_interactions
 }'::text[]) AS name
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = name::regclass AND partmethod = 'h');
 

@@ -36,13 +36,17 @@ def serve(folder: Path) -> tuple[str, Any, dict[Scope, str]]:
     """A server over a new database: its address, its application, a key of each scope."""
     database = start_embedded(folder / "postgresql")
     asyncio.run(migrate(database))
-    settings = Settings(database, folder, None, None, BASE, "only-for-the-examples-of-the-description")
+    settings = Settings(
+        database, folder, None, None, BASE, "only-for-the-examples-of-the-description"
+    )
 
     async def make(scope: Scope) -> str:
         async with connection(database) as conn:
             return await create_key(conn, scope, "examples", secret=settings.secret)
 
-    keys: dict[Scope, str] = {scope: asyncio.run(make(scope)) for scope in ("ingest", "read", "write", "coach")}
+    keys: dict[Scope, str] = {
+        scope: asyncio.run(make(scope)) for scope in ("ingest", "read", "write", "coach")
+    }
     app = create_app(settings, database)
     listener = socket.create_server(("127.0.0.1", 0))
     server = make_server(app)
@@ -64,14 +68,18 @@ class Recorder:
         }
         self.examples: dict[str, Any] = {}
 
-    def call(self, name: str, scope: Scope | str | None, body: Any = None, **parameters: Any) -> Any:
+    def call(
+        self, name: str, scope: Scope | str | None, body: Any = None, **parameters: Any
+    ) -> Any:
         """One request; its answer. scope: of the key, or a token itself."""
         method, path, operation = self.operations[name]
         query = {key: value for key, value in parameters.items() if f"{{{key}}}" not in path}
         for key, value in parameters.items():
             path = path.replace(f"{{{key}}}", str(value))
         auth = {"Authorization": f"Bearer {self.keys.get(scope, scope)}"} if scope else {}  # pyright: ignore
-        answer = httpx.request(method, self.url + path, params=query, json=body, headers=auth, timeout=60)
+        answer = httpx.request(
+            method, self.url + path, params=query, json=body, headers=auth, timeout=60
+        )
         if not answer.is_success:
             raise SystemExit(f"{name} answers {answer.status_code}: {answer.text}")
         kept = self.examples.setdefault(name, {"responses": {}})
@@ -119,16 +127,46 @@ def send_events(recorder: Recorder) -> None:
     }
     for number, (call, body) in enumerate(calls.items()):
         for name in (f"ingest{call.capitalize()}", f"ingest{call[0].upper()}"):
-            recorder.call(name, "ingest", {"userId": SUPPLIER, "messageId": f"rosewood-{number}-{name[-1]}", **body})
+            recorder.call(
+                name,
+                "ingest",
+                {"userId": SUPPLIER, "messageId": f"rosewood-{number}-{name[-1]}", **body},
+            )
     for name in ("Batch", "B", "Import", "BeaconV1Batch"):
-        track = {"type": "track", "userId": SUPPLIER, "messageId": f"rosewood-{name}", "timestamp": now.isoformat()}
-        added = {"event": "client_added", "properties": {"client_id": "amy-and-tom", "wedding_date": "2027-06-12"}}
-        recorder.call(f"ingest{name}", "ingest", {"batch": [{**track, **added}], "sentAt": now.isoformat()})
+        track = {
+            "type": "track",
+            "userId": SUPPLIER,
+            "messageId": f"rosewood-{name}",
+            "timestamp": now.isoformat(),
+        }
+        added = {
+            "event": "client_added",
+            "properties": {"client_id": "amy-and-tom", "wedding_date": "2027-06-12"},
+        }
+        recorder.call(
+            f"ingest{name}", "ingest", {"batch": [{**track, **added}], "sentAt": now.isoformat()}
+        )
     for name in ("Batch", "Capture", "E", "IV0E"):
-        event = {"event": "login", "distinct_id": SUPPLIER, "uuid": f"rosewood-posthog-{name}", "timestamp": now.isoformat()}
-        recorder.call(f"ingestPostHog{name}", "ingest", {"batch": [event], "sent_at": now.isoformat()})
-    bad = {"type": "track", "userId": SUPPLIER, "messageId": "rosewood-bad", "event": "form_completed"}
-    httpx.post(f"{recorder.url}/v1/batch", json={"batch": [bad]}, headers={"Authorization": f"Bearer {recorder.keys['ingest']}"})
+        event = {
+            "event": "login",
+            "distinct_id": SUPPLIER,
+            "uuid": f"rosewood-posthog-{name}",
+            "timestamp": now.isoformat(),
+        }
+        recorder.call(
+            f"ingestPostHog{name}", "ingest", {"batch": [event], "sent_at": now.isoformat()}
+        )
+    bad = {
+        "type": "track",
+        "userId": SUPPLIER,
+        "messageId": "rosewood-bad",
+        "event": "form_completed",
+    }
+    httpx.post(
+        f"{recorder.url}/v1/batch",
+        json={"batch": [bad]},
+        headers={"Authorization": f"Bearer {recorder.keys['ingest']}"},
+    )
     time.sleep(3)  # folded by then
 
 
@@ -149,7 +187,11 @@ def call_api(recorder: Recorder) -> None:
         "at": "2026-11-02T10:00:00Z",
     }
     call("recordMailEvents", "write", [bounce])
-    milestone = {"supplier_id": SUPPLIER, "milestone_type": "first_booking", "achieved_at": "2026-11-02T10:00:00Z"}
+    milestone = {
+        "supplier_id": SUPPLIER,
+        "milestone_type": "first_booking",
+        "achieved_at": "2026-11-02T10:00:00Z",
+    }
     call("recordMilestone", "write", milestone)
     call("recordMilestone", "write", milestone)
     call("listMilestones", "read", supplier_id=SUPPLIER)
@@ -157,24 +199,45 @@ def call_api(recorder: Recorder) -> None:
     action = {"action": "completed_wizard", "done_at": "2026-11-02T10:00:00Z"}
     call("reportOnboardingAction", "write", action, supplier_id=SUPPLIER)
     call("reportOnboardingAction", "write", action, supplier_id=SUPPLIER)
-    shown = call("listRecommendations", "read", supplier_id=SUPPLIER, audience="supplier", limit=1)["recommendations"]
-    call("noteTold", "write", {"ids": [one["id"] for one in shown]}, supplier_id=SUPPLIER)
-    call("listAdviceEffects", "read")
+    shown = call("listRecommendations", "read", supplier_id=SUPPLIER, audience="supplier", limit=1)[
+        "recommendations"
+    ]
+    call("recordImpressions", "write", {"ids": [one["id"] for one in shown]}, supplier_id=SUPPLIER)
+    call("listRecommendationEffects", "read")
     call("listSlots", "read", supplier_id=SUPPLIER, type="success_call", days=7)
-    booked = call("scheduleCall", "write", {"supplier_id": SUPPLIER, "type": "success_call", "topic": "Forms"})
+    booked = call(
+        "scheduleCall", "write", {"supplier_id": SUPPLIER, "type": "success_call", "topic": "Forms"}
+    )
     link = httpx.URL(booked["ics_url"])
-    call("getCallInvitation", None, file_name=link.path.rpartition("/")[2], token=link.params["token"])
-    free = call("listSlots", "read", supplier_id=SUPPLIER, type="success_call", days=7)["slots"][2]["starts_at"]
+    call(
+        "getCallInvitation",
+        None,
+        file_name=link.path.rpartition("/")[2],
+        token=link.params["token"],
+    )
+    free = call("listSlots", "read", supplier_id=SUPPLIER, type="success_call", days=7)["slots"][2][
+        "starts_at"
+    ]
     move = {"supplier_id": SUPPLIER, "starts_at": free}
     call("rescheduleCall", "write", move, interaction_id=booked["interaction_id"])
     cancel = {"supplier_id": SUPPLIER, "reason": "A wedding came up"}
     call("cancelCall", "write", cancel, interaction_id=booked["interaction_id"])
     outcome = {"supplier_id": SUPPLIER, "outcome": "cancelled", "notes": "Called off by email."}
     call("recordCallOutcome", "write", outcome, interaction_id=booked["interaction_id"])
-    contact = {"supplier_id": SUPPLIER, "type": "check_in", "notes": "Met at the fair.", "outcome": "wants automations"}
+    contact = {
+        "supplier_id": SUPPLIER,
+        "type": "check_in",
+        "notes": "Met at the fair.",
+        "outcome": "wants automations",
+    }
     call("recordInteraction", "write", contact)
     call("listInteractions", "read", supplier_id=SUPPLIER, limit=1)
-    ticket = {"supplier_id": SUPPLIER, "ticket_id": "T-1042", "subject": "The import stops at row 200", "priority": "high"}
+    ticket = {
+        "supplier_id": SUPPLIER,
+        "ticket_id": "T-1042",
+        "subject": "The import stops at row 200",
+        "priority": "high",
+    }
     call("openTicket", "write", ticket)
     call("actOnTicket", "write", {"supplier_id": SUPPLIER}, ticket_id="T-1042", action="reply")
     call("getTicket", "read", ticket_id="T-1042", supplier_id=SUPPLIER)
@@ -189,7 +252,11 @@ def call_coach(recorder: Recorder) -> None:
     if shown["tip"]:
         call("answerTip", token, {"answer": "later", "until": "week"}, tip_id=shown["tip"]["id"])
     call("claimCelebration", token, milestone_type="first_booking")
-    call("takeStep", token, advice_id=shown["next_steps"][0]["id"] if shown["next_steps"] else "add_a_client")
+    call(
+        "takeStep",
+        token,
+        recommendation_id=shown["next_steps"][0]["id"] if shown["next_steps"] else "add_a_client",
+    )
     free = call("listCoachSlots", token, days=7)["slots"]
     call("bookCoachCall", token, {"starts_at": free[0]["starts_at"], "topic": "Forms"})
     call("isAlive", None)

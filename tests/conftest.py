@@ -18,7 +18,9 @@ from everafter.core.embedded import start_embedded
 from everafter.core.settings import Settings
 
 # nothing is timed: a machine may have other things to do
-hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("helpers_pages", "helpers_visit")
 from helpers_server import server as server  # noqa: E402
@@ -42,7 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """One PostgreSQL for all workers (EVERAFTER_TEST_DATABASE_URL names another)."""
-    return os.environ.get("EVERAFTER_TEST_DATABASE_URL") or start_embedded(Path(os.environ[_FOLDER]))
+    return os.environ.get("EVERAFTER_TEST_DATABASE_URL") or start_embedded(
+        Path(os.environ[_FOLDER])
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,11 @@ from playwright.sync_api import Browser, sync_playwright
 
 from helpers_node import need_packages, run_node
 
-CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("EVERAFTER_TEST_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 SDKS = Path(__file__).parent / "sdks"
 
@@ -20,7 +24,9 @@ SDKS = Path(__file__).parent / "sdks"
 def chromium() -> Iterator[Browser]:
     """A browser that talks to nobody by itself."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield browser
         browser.close()
 
@@ -32,5 +38,13 @@ def bundle_sdks(folder: Path) -> dict[str, bytes]:
         shutil.copy(source, folder)
     (folder / "node_modules").symlink_to(packages, target_is_directory=True)
     names = sorted(source.name for source in SDKS.glob("*.js"))
-    run_node(folder, "node_modules/.bin/esbuild", *names, "--bundle", "--format=esm", "--outdir=out", "--log-level=error")
+    run_node(
+        folder,
+        "node_modules/.bin/esbuild",
+        *names,
+        "--bundle",
+        "--format=esm",
+        "--outdir=out",
+        "--log-level=error",
+    )
     return {name.removesuffix(".js"): (folder / "out" / name).read_bytes() for name in names}

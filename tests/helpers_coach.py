@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import jwt
 
-from everafter.interventions.rules import is_held_out
+from everafter.interventions.rules import is_in_holdout
 from everafter.playbook.model import Holdout
 from helpers_server import Server
 
@@ -34,8 +34,16 @@ class Once:
     def __init__(self, base_url: str, headers: dict[str, str]) -> None:
         self.base_url, self.headers = base_url, headers
 
-    def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
-        return httpx.request(method, self.base_url + path, headers={**self.headers, **(headers or {})}, timeout=30, **more)
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
+        return httpx.request(
+            method,
+            self.base_url + path,
+            headers={**self.headers, **(headers or {})},
+            timeout=30,
+            **more,
+        )
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.request("GET", path, **more)
@@ -47,7 +55,9 @@ class Once:
 class Browser:
     """One supplier's tab."""
 
-    def __init__(self, server: Server, supplier_id: str, key: str | None = None, **changes: Any) -> None:
+    def __init__(
+        self, server: Server, supplier_id: str, key: str | None = None, **changes: Any
+    ) -> None:
         self.server, self.supplier_id = server, supplier_id
         self.key = key or _KEYS.setdefault(server.database, "") or server.key("coach")
         _KEYS[server.database] = self.key
@@ -66,19 +76,33 @@ class Browser:
         shown = self.look(page)["tip"]
         return shown["id"] if shown else None
 
-    def answer(self, tip: str, said: str, until: str | None = None, **headers: str) -> httpx.Response:
+    def answer(
+        self, tip: str, said: str, until: str | None = None, **headers: str
+    ) -> httpx.Response:
         """Say something to a tip."""
-        return self.client.post(f"/api/coach/tips/{tip}", json={"answer": said, "until": until}, headers=headers)
+        return self.client.post(
+            f"/api/coach/tips/{tip}", json={"answer": said, "until": until}, headers=headers
+        )
 
 
 def add_supplier(server: Server, **columns: Any) -> str:
     """A supplier that has been there for two months, and is none of the few that are left alone altogether."""
-    supplier_id = next(one for one in iter(lambda: str(uuid4()), "") if not is_held_out(one, "-", 0.0, Holdout()))
-    values = {"name": "Rosa Flowers", "email": "rosa@example.org", "vendor_type": "florist", "timezone": "Europe/Berlin", **columns}
+    supplier_id = next(
+        one for one in iter(lambda: str(uuid4()), "") if not is_in_holdout(one, "-", 0.0, Holdout())
+    )
+    values = {
+        "name": "Rosa Flowers",
+        "email": "rosa@example.org",
+        "vendor_type": "florist",
+        "timezone": "Europe/Berlin",
+        **columns,
+    }
     values.setdefault("created_at", datetime.now(UTC) - timedelta(days=60))
     names = ", ".join(values)
     marks = ", ".join(["%s"] * len(values))
-    server.sql(f"INSERT INTO suppliers (id, {names}) VALUES (%s, {marks})", supplier_id, *values.values())
+    server.sql(
+        f"INSERT INTO suppliers (id, {names}) VALUES (%s, {marks})", supplier_id, *values.values()
+    )
     return supplier_id
 
 

@@ -52,7 +52,9 @@ def list_commands(page: Path) -> list[Command]:
             while lines and not lines[0].startswith("$ "):
                 output.append(lines.pop(0))
                 line += 1
-            found.append(Command(command, "\n".join(output).strip(), f"{page.relative_to(ROOT)}:{start}"))
+            found.append(
+                Command(command, "\n".join(output).strip(), f"{page.relative_to(ROOT)}:{start}")
+            )
     return found
 
 
@@ -101,8 +103,12 @@ class Shell:
             assert line, f"{command.place}: the shell ended"
             lines.append(line)
         printed = "".join(lines).strip()
-        assert line.split()[1] == "0", f"{command.place}: `{text}` ended with {line.split()[1]}: {printed}"
-        self._ids.update(zip(_SHORT_ID.findall(command.output), _SHORT_ID.findall(printed), strict=False))
+        assert line.split()[1] == "0", (
+            f"{command.place}: `{text}` ended with {line.split()[1]}: {printed}"
+        )
+        self._ids.update(
+            zip(_SHORT_ID.findall(command.output), _SHORT_ID.findall(printed), strict=False)
+        )
         if "/v1/" in text:
             self._server.wait_folded()
         return printed
@@ -116,12 +122,14 @@ class Shell:
 
 
 def check_output(command: Command, printed: str) -> None:
-    """What a page shows is what comes, up to numbers, times and ids; `…` stands for anything."""
+    """What a page shows is what comes, up to numbers, times and ids; `…` means anything."""
     said = command.output
     if said.startswith(("{", "[")):
         expected = json.loads(re.sub(r",…(?=[\]}])", "", said))
         real = json.loads(printed)
-        assert _shape(expected, real), f"{command.place}: the page shows\n{said}\nand it printed\n{printed}"
+        assert _shape(expected, real), (
+            f"{command.place}: the page shows\n{said}\nand it printed\n{printed}"
+        )
         return
     if _SHORT_ID.search(said):
         said = _SHORT_ID.sub("0", said)
@@ -131,16 +139,26 @@ def check_output(command: Command, printed: str) -> None:
     for part in said.split("…"):
         pattern = r"\s*".join(re.sub(r"\d+", r"\\d+", re.escape(word)) for word in part.split())
         found = re.compile(pattern).search(printed, place)
-        assert found, f"{command.place}: the page shows\n{command.output}\nand it printed\n{printed}"
+        assert found, (
+            f"{command.place}: the page shows\n{command.output}\nand it printed\n{printed}"
+        )
         place = found.end()
 
 
 def _shape(said: Any, real: Any) -> bool:
     """The same keys all the way down; texts, numbers and nulls may differ, and a list shows its first."""
     if isinstance(said, dict):
-        return isinstance(real, dict) and said.keys() == real.keys() and all(_shape(said[key], real[key]) for key in said)
+        return (
+            isinstance(real, dict)
+            and said.keys() == real.keys()
+            and all(_shape(said[key], real[key]) for key in said)
+        )
     if isinstance(said, list):
-        return isinstance(real, list) and bool(said) == bool(real) and (not said or _shape(said[0], real[0]))
+        return (
+            isinstance(real, list)
+            and bool(said) == bool(real)
+            and (not said or _shape(said[0], real[0]))
+        )
     return not isinstance(real, dict | list)
 
 

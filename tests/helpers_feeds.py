@@ -1,4 +1,4 @@
-"""A calendar on the web that misbehaves as a test wants, and the feed of an advisor that reads it."""
+"""A calendar on the web that misbehaves as a test wants, and the feed of a CSM that reads it."""
 
 import asyncio
 import ssl
@@ -19,7 +19,7 @@ from helpers_mail import sql
 from test_support_calendars import calendar
 from test_support_calls import working_day
 
-ADVISOR = "success@everafter.invalid"
+CSM = "success@everafter.invalid"
 EVENT = "DTSTART:{:%Y%m%dT%H%M%SZ}\nDURATION:PT1H"
 
 
@@ -44,8 +44,13 @@ def serve_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            site.asked.append({name.lower(): value for name, value in self.headers.items()} | {"path": self.path})
-            if site.headers.get("ETag") and self.headers.get("If-None-Match") == site.headers["ETag"]:
+            site.asked.append(
+                {name.lower(): value for name, value in self.headers.items()} | {"path": self.path}
+            )
+            if (
+                site.headers.get("ETag")
+                and self.headers.get("If-None-Match") == site.headers["ETag"]
+            ):
                 self.send_response(304)
                 self.end_headers()
                 return
@@ -64,14 +69,18 @@ def serve_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
             """Silent."""
 
         def handle(self) -> None:
-            with suppress(ConnectionError, ssl.SSLError):  # who asks may hang up when it has heard enough
+            with suppress(
+                ConnectionError, ssl.SSLError
+            ):  # who asks may hang up when it has heard enough
                 super().handle()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     site.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield site
@@ -91,7 +100,7 @@ def site() -> Iterator[Site]:
 def set_feed(database: str, url: str, *, allow_private: bool = True) -> None:
     async def run() -> None:
         async with connection(database) as conn:
-            cursor = await conn.execute("SELECT id FROM users WHERE email = %s", [ADVISOR])
+            cursor = await conn.execute("SELECT id FROM users WHERE email = %s", [CSM])
             row = await cursor.fetchone()
             assert row
             await upsert_feed(conn, row[0], url, allow_private=allow_private)
@@ -102,14 +111,16 @@ def set_feed(database: str, url: str, *, allow_private: bool = True) -> None:
 def read(database: str, now: datetime | None = None) -> FeedReport:
     async def run() -> FeedReport:
         async with connection(database) as conn:
-            feed = await get_feed(conn, ADVISOR)
+            feed = await get_feed(conn, CSM)
         return await read_calendar(lambda: connection(database), feed, now)
 
     return asyncio.run(run())
 
 
 def busy(database: str) -> list[tuple[datetime, datetime]]:
-    return [(a, b) for a, b in sql(database, "SELECT starts_at, ends_at FROM busy_times ORDER BY 1")]
+    return [
+        (a, b) for a, b in sql(database, "SELECT starts_at, ends_at FROM busy_times ORDER BY 1")
+    ]
 
 
 def at(hour: float, days_ahead: int = 3) -> datetime:

@@ -51,7 +51,9 @@ def foreign_site(routes: Routes, policy: str) -> Generator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            found = routes.get(path) or next((r for p, r in routes.items() if p.endswith("*") and path.startswith(p[:-1])), None)
+            found = routes.get(path) or next(
+                (r for p, r in routes.items() if p.endswith("*") and path.startswith(p[:-1])), None
+            )
             if path == "/watch.js":
                 found = ("text/javascript", WATCH)
             if found is None:

@@ -45,7 +45,15 @@ class Host:
         self.asked += 1
         return self.token or json_answer({"token": sign(self.key, self.supplier)})
 
-    def page(self, *, head: str = "", body: str = "{coach}", clock: bool = False, broken: bool = False, **more: Any) -> Page:
+    def page(
+        self,
+        *,
+        head: str = "",
+        body: str = "{coach}",
+        clock: bool = False,
+        broken: bool = False,
+        **more: Any,
+    ) -> Page:
         """Open a page with this head and body; `{coach}` in the body is the element.
 
         clock: the page's timers run when the test says so. broken: no line leads to the token.
@@ -115,7 +123,9 @@ def serve_host(server: Server, chromium: Browser) -> Generator[Host]:
 
 
 @pytest.fixture(scope="module")
-def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Host]:
+def site(
+    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory, chromium: Browser
+) -> Iterator[Host]:
     """One server for a whole file of tests, and a supplier who is doing well."""
     name, folder = f"t_{uuid.uuid4().hex}", tmp_path_factory.mktemp("coach")
     parts = psycopg.conninfo.conninfo_to_dict(server_url)
@@ -125,7 +135,7 @@ def site(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactor
         playbook=None,
         smtp_url=None,
         base_url="http://testserver",
-        secret="a secret of more than thirty-two letters",
+        secret="a secret of more than thirty-two emails",
     )
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')

@@ -84,13 +84,20 @@ NAMES = (
 def need_readers() -> Path:
     """The folder of the second readers; skips where `scripts/install-test-tools` could not bring them."""
     if not shutil.which("node") or not (READERS / "node_modules" / "installed.json").exists():
-        pytest.skip("Node or the npm packages of tests/readers are not here (scripts/install-test-tools brings them)")
+        pytest.skip(
+            "Node or the npm packages of tests/readers are not here (scripts/install-test-tools brings them)"
+        )
     return READERS
 
 
-def read_elsewhere(messages: list[bytes], calendars: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_elsewhere(
+    messages: list[bytes], calendars: list[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What postal-mime makes of the messages and ical.js of the calendars."""
-    asked = {"messages": [base64.b64encode(one).decode() for one in messages], "calendars": calendars}
+    asked = {
+        "messages": [base64.b64encode(one).decode() for one in messages],
+        "calendars": calendars,
+    }
     done = subprocess.run(
         ["node", "read.mjs"], cwd=need_readers(), input=json.dumps(asked), capture_output=True, text=True, timeout=120
     )  # fmt: skip

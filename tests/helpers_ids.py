@@ -2,7 +2,9 @@
 
 import uuid
 
-NAMESPACE = uuid.UUID("450c6939-8980-4264-81d6-ffa431a0ace0")  # as docs/api.md states it; never taken from the program
+NAMESPACE = uuid.UUID(
+    "450c6939-8980-4264-81d6-ffa431a0ace0"
+)  # as docs/api.md states it; never taken from the program
 
 _UUID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 TEXTS = [

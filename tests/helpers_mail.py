@@ -34,10 +34,10 @@ TYPICAL: dict[str, Any] = {
     "tenure_days": 412.3,
     "subscription": "active",
     "days_since_login": 9.4,
-    "quiet_days": 8.1,
+    "days_inactive": 8.1,
     "login_days_28d": 11,
     "login_days_84d": 47,
-    "silence_chance": 0.02,
+    "inactivity_probability": 0.02,
     "clients_total": 14,
     "clients_active_30d": 9,
     "client_activity": 0.643,
@@ -68,7 +68,7 @@ TYPICAL: dict[str, Any] = {
     "fully_activated": False,
     "onboarding_state": "stuck",
     "onboarding_missed": "day3",
-    "pace": 0.9,
+    "season_index": 0.9,
     "off_season": False,
     "health_score": 58.2,
     "risk_level": "at_risk",
@@ -103,7 +103,9 @@ class _Controller(Controller):
 
     def _trigger_server(self) -> None:
         assert self.server is not None
-        self.port = self.server.sockets[0].getsockname()[1]  # the library would try to connect to port 0
+        self.port = self.server.sockets[0].getsockname()[
+            1
+        ]  # the library would try to connect to port 0
         super()._trigger_server()
 
 
@@ -123,7 +125,9 @@ class Sink:
     logins: list[bytes] = field(default_factory=list)
     port: int = 0
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:  # noqa: N802
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:  # noqa: N802
         answers = {
             "greylist": "451 4.7.1 come again in a minute",
             "nobody": "550 5.1.1 no such mailbox here",
@@ -147,7 +151,9 @@ class Sink:
         if who == "never":
             return "554 5.6.0 not like this"
         assert isinstance(envelope.content, bytes)
-        self.messages.append((to, email.message_from_bytes(envelope.content, policy=email.policy.default)))  # pyright: ignore
+        self.messages.append(
+            (to, email.message_from_bytes(envelope.content, policy=email.policy.default))
+        )  # pyright: ignore
         self.raw.append(envelope.content)
         if self.delay:
             await asyncio.sleep(self.delay)
@@ -157,11 +163,17 @@ class Sink:
 
     def count(self) -> Counter[str]:
         """How many copies of each outbox row arrived, by its id out of the Message-ID."""
-        return Counter(str(message["Message-ID"]).strip("<>").partition("@")[0] for _, message in list(self.messages))
+        return Counter(
+            str(message["Message-ID"]).strip("<>").partition("@")[0]
+            for _, message in list(self.messages)
+        )
 
     def url(self, scheme: str = "smtp", user: str = "", **options: Any) -> str:
         """EVERAFTER_SMTP_URL for it."""
-        query = "&".join(f"{name}={value}" for name, value in ({"from": "Nora%20Lind%20<nora@care.example>"} | options).items())
+        query = "&".join(
+            f"{name}={value}"
+            for name, value in ({"from": "Nora%20Lind%20<nora@care.example>"} | options).items()
+        )
         return f"{scheme}://{user}127.0.0.1:{self.port}?{query}"
 
 
@@ -173,9 +185,13 @@ def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SS
     options: dict[str, Any] = {"timeout": timeout}
     if users is not None:
 
-        def check(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        def check(
+            server: Any, session: Any, envelope: Any, mechanism: str, data: Any
+        ) -> AuthResult:
             taking.logins.append(data.login)
-            return AuthResult(success=users.get(data.login.decode()) == data.password.decode(), handled=False)
+            return AuthResult(
+                success=users.get(data.login.decode()) == data.password.decode(), handled=False
+            )
 
         options |= {"authenticator": check, "auth_required": True}
     if tls and starttls:
@@ -194,12 +210,14 @@ def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SS
 
 def sql(database: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """The rows of a statement, committed."""
-    with psycopg.connect(database, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+    with psycopg.connect(
+        database, options="-c search_path=everafter,public -c timezone=UTC"
+    ) as conn:
         cursor = conn.execute(statement, values)  # pyright: ignore
         return cursor.fetchall() if cursor.description is not None else []
 
 
-def add_message(database: str, to: str = "couples@example.com", *, template: str = "we_miss_you", topic: str = "success",
+def add_message(database: str, to: str = "clients@example.com", *, template: str = "we_miss_you", topic: str = "success",
                 consent: bool = True, facts: dict[str, Any] | None = None, send_after: str = "0", expires: str = "1 day",
                 status: str = "queued", name: str = "Golden Hour", intervention: uuid.UUID | None = None,
                 supplier: uuid.UUID | None = None) -> Key:  # fmt: skip
@@ -227,14 +245,14 @@ def add_messages(database: str, number: int) -> None:
     sql(
         database,
         "INSERT INTO outbox (supplier_id, id, template, topic, to_email, facts, expires_at)"
-        " SELECT %s, gen_random_uuid(), 'we_miss_you', 'success', format('couple%%s@example.com', n), %s, now() + interval '1 day'"
+        " SELECT %s, gen_random_uuid(), 'we_miss_you', 'success', format('client%%s@example.com', n), %s, now() + interval '1 day'"
         " FROM generate_series(1, %s) n",
         supplier, Jsonb(TYPICAL), number,
     )  # fmt: skip
 
 
 def get(database: str, key: Key) -> Message:
-    """The row as it stands."""
+    """The row as it is."""
 
     async def read() -> Message | None:
         async with connection(database) as conn:

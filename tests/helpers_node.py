@@ -13,7 +13,9 @@ PACKAGES = REACT / "node_modules"
 def need_packages() -> Path:
     """The folder of npm's packages; skips where `scripts/install-test-tools` could not bring them."""
     if not shutil.which("node") or not (PACKAGES / "installed.json").exists():
-        pytest.skip("Node or the npm packages of tests/react are not here (scripts/install-test-tools brings them)")
+        pytest.skip(
+            "Node or the npm packages of tests/react are not here (scripts/install-test-tools brings them)"
+        )
     return PACKAGES
 
 

@@ -24,7 +24,7 @@ def week(at: datetime) -> int:
 
 
 def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
-    """What the pulse's signals must be at `as_of`, for one supplier's events as they arrived, all of them before it."""
+    """What the supplier's activity's signals must be at `as_of`, for one supplier's events as they arrived, all of them before it."""
     today, this_week = day(as_of), week(as_of)
 
     def times(*types: str) -> list[datetime]:
@@ -45,14 +45,25 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         gone = [e["at"] for e in story if e["type"] == "client_lost"]
         ended = max(archived + gone, default=None)
         dates = [
-            (e["at"], e["props"]["wedding_date"]) for e in story if e["type"] == "client_added" and e["props"].get("wedding_date")
+            (e["at"], e["props"]["wedding_date"])
+            for e in story
+            if e["type"] == "client_added" and e["props"].get("wedding_date")
         ]
         active = [e["at"] for e in story if e["type"] in ("client_active", "form_completed")]
         if ended is None or (added and max(added) > ended):
-            current.append({"wedding": date.fromisoformat(_last(dates)[1]) if dates else None, "active": max(active, default=None)})
+            current.append(
+                {
+                    "wedding": date.fromisoformat(_last(dates)[1]) if dates else None,
+                    "active": max(active, default=None),
+                }
+            )
         elif gone and (not archived or max(gone) > max(archived)):
             lost.append(max(gone))
-    weddings = [day(datetime.combine(c["wedding"], datetime.min.time(), tzinfo=UTC)) - today for c in current if c["wedding"]]
+    weddings = [
+        day(datetime.combine(c["wedding"], datetime.min.time(), tzinfo=UTC)) - today
+        for c in current
+        if c["wedding"]
+    ]
     coming = [ahead for ahead in weddings if ahead >= 0]
 
     def items(sent_type: str, answer_type: str, key: str) -> list[tuple[datetime, bool]]:
@@ -61,23 +72,32 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
             if e["type"] == sent_type:
                 name = (e["props"]["client_id"], e["props"][key])
                 sent[name] = min(sent.get(name, e["at"]), e["at"])
-        answered = {(e["props"]["client_id"], e["props"][key]) for e in events if e["type"] == answer_type}
+        answered = {
+            (e["props"]["client_id"], e["props"][key]) for e in events if e["type"] == answer_type
+        }
         return [(at, name in answered) for name, at in sent.items()]
 
     forms = items("form_sent", "form_completed", "form_id")
     mails = items("journey_email_sent", "journey_email_opened", "message_id")
-    tickets = defaultdict[str, dict[str, list[datetime]]](lambda: {"ticket_opened": [], "ticket_resolved": []})
+    tickets = defaultdict[str, dict[str, list[datetime]]](
+        lambda: {"ticket_opened": [], "ticket_resolved": []}
+    )
     for e in events:
         if e["type"] in ("ticket_opened", "ticket_resolved"):
             tickets[e["props"]["ticket_id"]][e["type"]].append(e["at"])
     features: dict[str, int] = {}
     for e in events:
-        feature = e["props"].get("feature") if e["type"] == "feature_used" else IMPLIED.get(e["type"])
+        feature = (
+            e["props"].get("feature") if e["type"] == "feature_used" else IMPLIED.get(e["type"])
+        )
         if feature:
             features[feature] = max(features.get(feature, 0), day(e["at"]))
     logins = {day(at) for at in times("login")}
     last_login = max(times("login"), default=None)
-    failed, recovered = max(times("payment_failed"), default=None), max(times("payment_recovered"), default=None)
+    failed, recovered = (
+        max(times("payment_failed"), default=None),
+        max(times("payment_recovered"), default=None),
+    )
     past_due = failed is not None and (recovered is None or recovered < failed)
     rhythm = {d for d in logins if last_login and day(last_login) - 84 < d <= day(last_login)}
     return {
@@ -88,7 +108,9 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         "last_login_at": last_login,
         "clients_added": len(clients),
         "clients_total": len(current),
-        "clients_active_30d": sum(c["active"] is not None and today - 30 < day(c["active"]) for c in current),
+        "clients_active_30d": sum(
+            c["active"] is not None and today - 30 < day(c["active"]) for c in current
+        ),
         "clients_lost_13w": in_weeks(lost, 13),
         "weddings_90d": sum(0 <= ahead <= 90 for ahead in weddings),
         "weddings_365d": sum(0 <= ahead <= 365 for ahead in weddings),
@@ -102,10 +124,13 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         "features_90d": {name for name, last in features.items() if last > today - 90},
         "tickets_open": sum(
             bool(t["ticket_opened"])
-            and max(t["ticket_opened"]) > max(t["ticket_resolved"], default=datetime.min.replace(tzinfo=UTC))
+            and max(t["ticket_opened"])
+            > max(t["ticket_resolved"], default=datetime.min.replace(tzinfo=UTC))
             for t in tickets.values()
         ),
-        "tickets_4w": in_weeks([min(t["ticket_opened"]) for t in tickets.values() if t["ticket_opened"]], 4),
+        "tickets_4w": in_weeks(
+            [min(t["ticket_opened"]) for t in tickets.values() if t["ticket_opened"]], 4
+        ),
         "payment_past_due": past_due,
         "payments_failed_13w": in_weeks(times("payment_failed"), 13),
         "first_form_at": min(times("form_created", "form_sent"), default=None),

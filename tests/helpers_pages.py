@@ -17,11 +17,25 @@ HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 XSS = """<script>document.title='pwned'</script><img src=x onerror="document.title='pwned'">"""
 TODAY = datetime.now(UTC).date()
 _HASH = hash_password(PASSWORD)
-DIMENSIONS = ("login", "feature_adoption", "client_activity", "form_completion", "journey_performance")
+DIMENSIONS = (
+    "login",
+    "feature_adoption",
+    "client_activity",
+    "form_completion",
+    "journey_performance",
+)
 
 
-def add_user(server: Server, email: str = "mia@example.com", role: str = "member", name: str = "Mia Member") -> str:
-    server.sql("INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s)", email, name, role, _HASH)
+def add_user(
+    server: Server, email: str = "mia@example.com", role: str = "member", name: str = "Mia Member"
+) -> str:
+    server.sql(
+        "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s)",
+        email,
+        name,
+        role,
+        _HASH,
+    )
     return email
 
 
@@ -31,7 +45,9 @@ def form_token(html: str) -> str:
     return found[1]
 
 
-def try_sign_in(client: httpx.Client, email: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+def try_sign_in(
+    client: httpx.Client, email: str, password: str = PASSWORD, **more: str
+) -> httpx.Response:
     """Open the form and send it, as a browser does."""
     token = form_token(client.get("/sign-in", headers=HTML).text)
     fields = {"csrf": token, "email": email, "password": password, "next": "/", **more}
@@ -69,8 +85,10 @@ def add_supplier(server: Server, name: str, **more: Any) -> uuid.UUID:
     return row["id"]
 
 
-def add_day(server: Server, supplier: uuid.UUID, day: date, points: dict[str, float | None], **more: Any) -> None:
-    """One stored judgement; the score is the sum of the points, as it is in the product."""
+def add_day(
+    server: Server, supplier: uuid.UUID, day: date, points: dict[str, float | None], **more: Any
+) -> None:
+    """One stored score; the score is the sum of the points, as it is in the product."""
     score = sum(value or 0.0 for value in points.values())
     row = {
         "supplier_id": supplier,
@@ -81,7 +99,7 @@ def add_day(server: Server, supplier: uuid.UUID, day: date, points: dict[str, fl
         "score": score,
         **{f"{name}_points": points[name] for name in DIMENSIONS},
         "coverage": 1.0,
-        "pace": 1.0,
+        "season_index": 1.0,
         "main_reason": "login",
         "playbook_version": 1,
         "client_engagement_score": 50,
@@ -92,11 +110,17 @@ def add_day(server: Server, supplier: uuid.UUID, day: date, points: dict[str, fl
 
 def add_churn(server: Server, supplier: uuid.UUID, day: date, risk: float) -> None:
     level = "high" if risk > 0.7 else "medium" if risk > 0.4 else "low"
-    row = {"supplier_id": supplier, "calculated_on": day, "calculated_at": datetime.now(UTC), "risk": risk, "level": level}
+    row = {
+        "supplier_id": supplier,
+        "calculated_on": day,
+        "calculated_at": datetime.now(UTC),
+        "risk": risk,
+        "level": level,
+    }
     _insert(server, "churn_risk", {**row, "login": risk, "model_version": "rule-1"})
 
 
-def add_pulse(server: Server, supplier: uuid.UUID, **more: Any) -> None:
+def add_activity(server: Server, supplier: uuid.UUID, **more: Any) -> None:
     now = datetime.now(UTC)
     rings = dict.fromkeys(
         (
@@ -126,10 +150,12 @@ def add_pulse(server: Server, supplier: uuid.UUID, **more: Any) -> None:
         "tickets_open": 0,
         **more,
     }
-    _insert(server, "pulse", row)
+    _insert(server, "activity", row)
 
 
-def add_verdict(server: Server, supplier: uuid.UUID, trigger: str, status: str, reason: str, **more: Any) -> uuid.UUID:
+def add_conclusion(
+    server: Server, supplier: uuid.UUID, trigger: str, status: str, reason: str, **more: Any
+) -> uuid.UUID:
     row = {
         "id": uuid.uuid4(),
         "supplier_id": supplier,
@@ -139,8 +165,8 @@ def add_verdict(server: Server, supplier: uuid.UUID, trigger: str, status: str, 
         "status": status,
         "reason": reason,
         "priority": 50,
-        "decided_at": datetime.now(UTC),
-        "decided_on": TODAY,
+        "evaluated_at": datetime.now(UTC),
+        "evaluated_on": TODAY,
         "facts": "{}",
         "playbook_version": 1,
         **more,
@@ -167,15 +193,17 @@ def add_message(server: Server, supplier: uuid.UUID, **more: Any) -> uuid.UUID:
 
 
 def add_portfolio(server: Server, count: int = 60) -> list[uuid.UUID]:
-    """`count` suppliers, all different in every column, with 20 days of history; the last two were never judged or heard of."""
-    trades = ("photographer", "dj", "venue", "florist", None)
+    """`count` suppliers, all different in every column, with 20 days of history; the last two were never scored or heard of."""
+    vendor_types = ("photographer", "dj", "venue", "florist", None)
     ids: list[uuid.UUID] = []
     for place in range(count):
-        name = XSS if place == 3 else "=1+1|cmd" if place == 4 else f"Supplier {place:03d} 100%_sure"
+        name = (
+            XSS if place == 3 else "=1+1|cmd" if place == 4 else f"Supplier {place:03d} 100%_sure"
+        )
         supplier = add_supplier(
             server,
             name,
-            vendor_type=trades[place % len(trades)],
+            vendor_type=vendor_types[place % len(vendor_types)],
             plan=("free", "pro", None)[place % 3],
             mrr_minor=None if place % 10 == 9 else place * 137,
         )
@@ -184,27 +212,39 @@ def add_portfolio(server: Server, count: int = 60) -> list[uuid.UUID]:
             continue
         for back in (0, 3, 14, 18):
             share = ((place * 37 + back * 5) % 100) / 100
-            points = dict(zip(DIMENSIONS, (30 * share, 25 * share, 25 * share, 10 * share, 10 * share), strict=True))
+            points = dict(
+                zip(
+                    DIMENSIONS,
+                    (30 * share, 25 * share, 25 * share, 10 * share, 10 * share),
+                    strict=True,
+                )
+            )
             add_day(
                 server,
                 supplier,
                 TODAY - timedelta(days=back),
                 points,
                 coverage=0.75 if place % 4 == 0 else 1.0,
-                pace=0.3 + (place % 7) / 10,
+                season_index=0.3 + (place % 7) / 10,
                 main_reason=("login", "billing", "none", "client_activity")[place % 4],
                 client_engagement_score=None if place % 6 == 5 else (place * 13) % 101,
             )
         add_churn(server, supplier, TODAY, ((place * 29) % 100) / 100)
-        add_pulse(
+        add_activity(
             server,
             supplier,
             last_login_at=None if place % 8 == 7 else datetime.now(UTC) - timedelta(days=place),
             clients_total=place % 12,
             tickets_open=place % 3,
-            weddings=[(TODAY - date(1970, 1, 1)).days + day for day in range(-20, (place * 5) % 200, 10)],
+            weddings=[
+                (TODAY - date(1970, 1, 1)).days + day for day in range(-20, (place * 5) % 200, 10)
+            ],
             payment_failed_at=datetime.now(UTC) - timedelta(days=place) if place % 9 == 0 else None,
-            subscription="cancelled" if place % 20 == 19 else "paused" if place % 20 == 18 else None,
+            subscription="cancelled"
+            if place % 20 == 19
+            else "paused"
+            if place % 20 == 18
+            else None,
         )
     return ids
 

@@ -18,21 +18,21 @@ from everafter.playbook.loading import playbook_path, read_playbook
 from helpers_foreign import Routes, foreign_site, json_answer, strict_policy
 from helpers_server import Server
 
-# One tip for pages under /tip, for everybody; nobody is held out, or a test would hang on the lot.
+# One tip for pages under /tip, for everybody; nobody is in the holdout, or a test would hang on the lot.
 _TIP = """
-[tips.say_hello]
+[tips.greet]
 when = "clients_total >= 1"
 pages = ["/tip*"]
 title = '''Say hello to {who}'''
-body = "A line a week keeps a couple with you."
-reason = "You have {clients_total} couples."
+body = "A line a week keeps a client with you."
+reason = "You have {clients_total} clients."
 action_label = "Write to them"
-action_url = "/couples?to=all"
+action_url = "/clients?to=all"
 success = "clients_total >= 5"
 priority = 100
 holdout = 0.0
 
-[tips.say_hello.translations.de]
+[tips.greet.translations.de]
 title = "Sagen Sie Hallo"
 action_label = "Schreiben"
 """
@@ -43,21 +43,30 @@ a { color: inherit; }
 """
 
 
-def coach_settings(settings: Settings, folder: Path, who: str = "your couples") -> Settings:
-    """The shipped playbook with a tip of our own in place of its tips, and nobody held out."""
-    text = read_playbook(playbook_path(settings)).replace("global_share = 0.05", "global_share = 0.0")
+def coach_settings(settings: Settings, folder: Path, who: str = "your clients") -> Settings:
+    """The shipped playbook with a tip of our own in place of its tips, and nobody in the holdout."""
+    text = read_playbook(playbook_path(settings)).replace(
+        "global_share = 0.05", "global_share = 0.0"
+    )
     text = re.sub(r"(?ms)^\[tips\..*?(?=^\[(?!tips\.)|\Z)", "", text)
     path = folder / "coach.toml"
     path.write_text(text + _TIP.replace("{who}", who), encoding="utf-8")
     return replace(settings, playbook=path)
 
 
-def add_supplier(server: Server, *, silent_days: float = 0, form: bool = False, couple: str = "Amy & Tom", **traits: Any) -> str:
-    """A photographer of 40 days who is doing well; with `silent_days`, one who has not come for so long; with `form`, one whose
+def add_supplier(
+    server: Server,
+    *,
+    inactive_days: float = 0,
+    form: bool = False,
+    client: str = "Amy & Tom",
+    **traits: Any,
+) -> str:
+    """A photographer of 40 days who is doing well; with `inactive_days`, one who has not come for so long; with `form`, one whose
     first form was made a minute ago."""
     supplier, now = str(uuid.uuid4()), datetime.now(UTC)
     began = now - timedelta(days=40)
-    last = now - timedelta(days=silent_days, minutes=5)
+    last = now - timedelta(days=inactive_days, minutes=5)
     said = {
         "name": "Rosewood",
         "email": "hello@rosewood.example",
@@ -68,19 +77,36 @@ def add_supplier(server: Server, *, silent_days: float = 0, form: bool = False, 
         "created_at": began.isoformat(),
         **traits,
     }
-    client = {"client_id": "amy", "name": couple, "wedding_date": str((now + timedelta(days=300)).date())}
+    client = {
+        "client_id": "amy",
+        "name": client,
+        "wedding_date": str((now + timedelta(days=300)).date()),
+    }
     events: list[tuple[str, datetime, dict[str, Any]]] = [
-        *((event, began, {}) for event in ("account_created", "vendor_type_selected", "completed_wizard", "login")),
+        *(
+            (event, began, {})
+            for event in ("account_created", "vendor_type_selected", "completed_wizard", "login")
+        ),
         ("client_added", began + timedelta(days=1), client),
-        *(("feature_used", last, {"feature": feature}) for feature in ("forms", "gallery", "invoices")),
+        *(
+            ("feature_used", last, {"feature": feature})
+            for feature in ("forms", "gallery", "invoices")
+        ),
         ("client_active", last, {"client_id": "amy"}),
         ("login", last, {}),
     ]
     if form:
         events.append(("form_created", now - timedelta(minutes=1), {}))
-    batch: list[dict[str, Any]] = [{"type": "identify", "userId": supplier, "messageId": f"{supplier}-id", "traits": said}]
+    batch: list[dict[str, Any]] = [
+        {"type": "identify", "userId": supplier, "messageId": f"{supplier}-id", "traits": said}
+    ]
     for place, (event, at, properties) in enumerate(events):
-        one = {"type": "track", "event": event, "timestamp": at.isoformat(), "properties": properties}
+        one = {
+            "type": "track",
+            "event": event,
+            "timestamp": at.isoformat(),
+            "properties": properties,
+        }
         batch.append({**one, "userId": supplier, "messageId": f"{supplier}-{place}"})
     send(server, batch)
     return supplier
@@ -96,7 +122,13 @@ def send(server: Server, batch: list[dict[str, Any]]) -> None:
 
 def track(server: Server, supplier: str, event: str, **properties: Any) -> None:
     """One event, now."""
-    one = {"type": "track", "userId": supplier, "messageId": str(uuid.uuid4()), "event": event, "properties": properties}
+    one = {
+        "type": "track",
+        "userId": supplier,
+        "messageId": str(uuid.uuid4()),
+        "event": event,
+        "properties": properties,
+    }
     send(server, [one])
 
 
@@ -126,10 +158,15 @@ class Platform:
 
     def token(self, _: str) -> tuple[str, str]:
         self.asked += 1
-        return json_answer({"token": self.tokens.pop(0) if self.tokens else sign(self.key, self.supplier)})
+        return json_answer(
+            {"token": self.tokens.pop(0) if self.tokens else sign(self.key, self.supplier)}
+        )
 
     def html(self, path: str) -> tuple[str, str]:
-        element = f'<everafter-coach token-url="/coach-token" {self.attributes}></everafter-coach>' * self.elements
+        element = (
+            f'<everafter-coach token-url="/coach-token" {self.attributes}></everafter-coach>'
+            * self.elements
+        )
         script = f'<script type="module" crossorigin src="{self.server.base_url}/{self.script}"></script>'
         return "text/html", (
             f'<!doctype html><html lang="{self.lang}" dir="{self.dir}"><head><meta charset="utf-8"><title>Aisle</title>'

@@ -48,7 +48,9 @@ class Server:
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement (none for one that returns none), committed."""
-        with psycopg.connect(self.database, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+        with psycopg.connect(
+            self.database, options="-c search_path=everafter,public -c timezone=UTC"
+        ) as conn:
             cursor = conn.execute(statement, values)  # pyright: ignore
             return cursor.fetchall() if cursor.description else []
 
@@ -69,14 +71,18 @@ def serving(settings: Settings, *, own_address: bool = False) -> Generator[Serve
         settings = replace(settings, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
     app = create_app(settings, settings.database_url)
     uvicorn_server = make_server(app, settings.limits)
-    thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread = threading.Thread(
+        target=uvicorn_server.run, kwargs={"sockets": [listener]}, daemon=True
+    )
     thread.start()
     deadline = time.monotonic() + 15
     while not uvicorn_server.started:
         assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
         time.sleep(0.01)
     try:
-        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", settings.database_url, settings, app)
+        yield Server(
+            f"http://127.0.0.1:{listener.getsockname()[1]}", settings.database_url, settings, app
+        )
     finally:
         uvicorn_server.should_exit = True
         thread.join(30)

@@ -30,7 +30,7 @@ class Module:
         return ast.get_docstring(self.tree) or ""
 
     def place(self, node: ast.AST) -> str:
-        """Where a node stands, for a test's message."""
+        """Where a node is, for a test's message."""
         return f"{self.path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
 
 
@@ -44,7 +44,9 @@ def list_modules() -> dict[str, Module]:
         found[name] = (path, ast.parse(path.read_text(encoding="utf-8")))
     names = frozenset(found)
     return {
-        name: Module(name, path, tree, _imports(ast.walk(tree), names), _imports(iter(tree.body), names))
+        name: Module(
+            name, path, tree, _imports(ast.walk(tree), names), _imports(iter(tree.body), names)
+        )
         for name, (path, tree) in found.items()
     }
 

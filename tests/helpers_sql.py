@@ -34,7 +34,11 @@ def list_statements() -> tuple[list[Statement], list[str]]:
     unread: list[str] = []
     for module in list_modules().values():
         for node in ast.walk(module.tree):
-            road = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            road = (
+                node.func.attr
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                else ""
+            )
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 road = node.func.id
             if road not in ROADS or not isinstance(node, ast.Call) or len(node.args) <= ROADS[road]:
@@ -45,7 +49,11 @@ def list_statements() -> tuple[list[Statement], list[str]]:
             if text is None:
                 unread.append(module.place(node))
             else:
-                found.append(Statement(_with_nulls(text, braced=road in BRACED), module.place(node), module.name))
+                found.append(
+                    Statement(
+                        _with_nulls(text, braced=road in BRACED), module.place(node), module.name
+                    )
+                )
     found += _gauges()
     return found, unread
 
@@ -56,7 +64,7 @@ def _names_a_reader(node: ast.Call) -> bool:
 
 
 def _text_of(node: ast.expr, module: Module) -> str | None:
-    """The text of a literal, of literals put together, and of names that stand for such at the top of the module."""
+    """The text of a literal, of literals put together, and of names that mean such at the top of the module."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -79,7 +87,10 @@ def _with_nulls(text: str, *, braced: bool) -> str:
 
 
 def _gauges() -> list[Statement]:
-    """The statements of /metrics stand in a table of their own."""
+    """The statements of /metrics are in a table of their own."""
     from everafter.core.probes import GAUGES
 
-    return [Statement(statement, f"gauge {name}", "everafter.core.probes") for name, _, statement in GAUGES]
+    return [
+        Statement(statement, f"gauge {name}", "everafter.core.probes")
+        for name, _, statement in GAUGES
+    ]

@@ -13,7 +13,7 @@ from everafter.playbook.loading import playbook_path
 from helpers_coach import send
 from helpers_server import Server, serving
 
-# Three tips by priority: one of every page, one of the forms, one of the off season; nobody is held out.
+# Three tips by priority: one of every page, one of the forms, one of the off season; nobody is in the holdout.
 TIPS = """
 [coach]
 hours_between_tips = {hours}
@@ -21,8 +21,8 @@ hours_between_tips = {hours}
 [tips.everywhere]
 when = "clients_total >= 1"
 title = "Hello {{name}}"
-body = "You have {{clients_total}} couples."
-reason = "{{clients_total}} couples are on your books."
+body = "You have {{clients_total}} clients."
+reason = "{{clients_total}} clients are on your books."
 action_label = "Go"
 action_url = "/clients"
 success = "clients_total >= 100"
@@ -40,7 +40,7 @@ when = "clients_total >= 1"
 pages = ["/forms*"]
 title = "Forms"
 body = "Forms."
-reason = "{{clients_total}} couples"
+reason = "{{clients_total}} clients"
 action_label = "Go"
 action_url = "/forms"
 success = "forms_sent_13w >= 1"
@@ -52,7 +52,7 @@ when = "clients_total >= 1"
 vendor_types = ["dj"]
 title = "Music"
 body = "Music."
-reason = "{{clients_total}} couples"
+reason = "{{clients_total}} clients"
 action_label = "Go"
 action_url = "/forms"
 success = "forms_sent_13w >= 1"
@@ -63,7 +63,7 @@ holdout = {holdout}
 when = "clients_total > 5"
 title = "Five"
 body = "Five."
-reason = "{{clients_total}} couples"
+reason = "{{clients_total}} clients"
 action_label = "Go"
 action_url = "/clients"
 success = "clients_total > 50"
@@ -72,7 +72,9 @@ holdout = {holdout}
 """
 
 
-def write_playbook(settings: Settings, tmp_path: Path, *, hours: float = 0, holdout: float = 0.0, more: str = "") -> Settings:
+def write_playbook(
+    settings: Settings, tmp_path: Path, *, hours: float = 0, holdout: float = 0.0, more: str = ""
+) -> Settings:
     shipped = playbook_path(settings).read_text(encoding="utf-8")
     before, _, rest = shipped.partition("# ── The coach ─")
     after = rest[rest.index("# ── Names ─") :]
@@ -89,16 +91,18 @@ def serving_with(settings: Settings, tmp_path: Path, **changes: Any) -> Iterator
         yield running
 
 
-def add_couples(server: Server, supplier: str, number: int = 2) -> None:
+def add_clients(server: Server, supplier: str, number: int = 2) -> None:
     send(server, supplier, *[("client_added", 3.0, {"client_id": f"c{n}"}) for n in range(number)])
 
 
-def ledger(server: Server) -> list[tuple[Any, ...]]:
-    return server.sql("SELECT trigger, status, channel FROM interventions WHERE channel = 'tip' ORDER BY decided_at, trigger")
+def history(server: Server) -> list[tuple[Any, ...]]:
+    return server.sql(
+        "SELECT trigger, status, channel FROM interventions WHERE channel = 'tip' ORDER BY evaluated_at, trigger"
+    )
 
 
 def rejudge(server: Server) -> None:
-    """As a minute later: nothing that was judged is kept."""
+    """As a minute later: nothing that was scored is kept."""
     server.app.state.coach._kept.clear()
 
 

@@ -15,14 +15,20 @@ from helpers_node import PACKAGES
 from helpers_platform import WATCH, Platform, coach_settings, platform
 from helpers_server import Server, serving
 
-CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("EVERAFTER_TEST_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield browser
         browser.close()
 
@@ -38,7 +44,9 @@ class Visit:
         self.may_complain: list[str] = []
 
     def page(self, path: str = "/", **more: Any) -> Page:
-        context = self.chromium.new_context(base_url=self.site.origin, **{"viewport": {"width": 1000, "height": 800}, **more})
+        context = self.chromium.new_context(
+            base_url=self.site.origin, **{"viewport": {"width": 1000, "height": 800}, **more}
+        )
         self.contexts.append(context)
         return self.tab(context, path)
 
@@ -46,18 +54,27 @@ class Visit:
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.add_init_script(WATCH)
-        page.on("console", lambda message: self.console.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on(
+            "console",
+            lambda message: (
+                self.console.append(message.text) if message.type in {"error", "warning"} else None
+            ),
+        )
         page.on("pageerror", lambda error: self.console.append(str(error)))
         self.pages.append(page)
         page.goto(path)
         return page
 
     def check(self) -> None:
-        """No policy was broken, nothing jumped, and the console is empty but for what the test said may stand there."""
+        """No policy was broken, nothing jumped, and the console is empty but for what the test said may be there."""
         for page in self.pages:
             assert page.evaluate("troubles") == []
-            assert page.evaluate("shifts.reduce((a, b) => a + b, 0)") == 0, "nothing of the page or the coach jumped"
-        assert [text for text in self.console if not any(word in text for word in self.may_complain)] == []
+            assert page.evaluate("shifts.reduce((a, b) => a + b, 0)") == 0, (
+                "nothing of the page or the coach jumped"
+            )
+        assert [
+            text for text in self.console if not any(word in text for word in self.may_complain)
+        ] == []
 
 
 @pytest.fixture

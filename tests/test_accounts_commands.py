@@ -44,7 +44,14 @@ def test_a_made_up_password_stands_alone_on_stdout(cli: Cli, database: str) -> N
 
 
 def test_a_password_from_stdin(cli: Cli, database: str) -> None:
-    made = cli("create", "ada@example.com", "--name", "Ada", "--password-stdin", stdin="plain words will do\n")
+    made = cli(
+        "create",
+        "ada@example.com",
+        "--name",
+        "Ada",
+        "--password-stdin",
+        stdin="plain words will do\n",
+    )
     assert made.stdout == "" and made.stderr == "ada@example.com may sign in as member.\n"
     assert _fits("plain words will do", stored_hash(database, "ada@example.com"))
     with pytest.raises(InputError, match="at least 12"):
@@ -75,7 +82,9 @@ def test_a_new_password_ends_the_sessions(cli: Cli, database: str) -> None:
     assert stored_hash(database, "ada@example.com") != before
     assert _fits(changed.stdout.strip(), stored_hash(database, "ada@example.com"))
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
-        left = conn.execute("SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.name = 'Ada'").fetchone()
+        left = conn.execute(
+            "SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.name = 'Ada'"
+        ).fetchone()
     assert left == (0,)
     with pytest.raises(NotFoundError, match="everafter user list"):
         cli("password", "nobody@example.com")
@@ -86,7 +95,10 @@ def test_list(cli: Cli) -> None:
     shown = cli("list").stdout
     assert "[red]Ada[/red]" in shown and "success@everafter.invalid" in shown
     users = {user["email"]: user for user in json.loads(cli("list", "--json").stdout)}
-    assert users["ada@example.com"]["role"] == "lead" and users["ada@example.com"]["can_sign_in"] is True
+    assert (
+        users["ada@example.com"]["role"] == "lead"
+        and users["ada@example.com"]["can_sign_in"] is True
+    )
     assert users["success@everafter.invalid"]["can_sign_in"] is False
     assert "password" not in json.dumps(users)
 

@@ -7,7 +7,17 @@ from everafter.core.errors import InputError
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mia", "mia@", "@example.com", "a b@example.com", "a@b@c", "mia@exa\nmple.com", "a" * 260 + "@b.c"]
+    "text",
+    [
+        "",
+        "mia",
+        "mia@",
+        "@example.com",
+        "a b@example.com",
+        "a@b@c",
+        "mia@exa\nmple.com",
+        "a" * 260 + "@b.c",
+    ],
 )
 def test_what_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not an email address"):
@@ -25,7 +35,15 @@ def test_roles() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["short", "x" * 300, "mia.longenough@example.com", "MIA.LONGENOUGH", "aaaaaaaaaaaa", "ababababababab"]
+    "password",
+    [
+        "short",
+        "x" * 300,
+        "mia.longenough@example.com",
+        "MIA.LONGENOUGH",
+        "aaaaaaaaaaaa",
+        "ababababababab",
+    ],
 )
 def test_passwords_that_are_guessed_first(password: str) -> None:
     with pytest.raises(InputError):
@@ -43,7 +61,10 @@ def test_length_is_enough() -> None:
     [
         ({"sec-fetch-site": "same-origin"}, True),
         ({"sec-fetch-site": "same-site"}, False),
-        ({"sec-fetch-site": "cross-site", "origin": "http://here:8000", "host": "here:8000"}, False),
+        (
+            {"sec-fetch-site": "cross-site", "origin": "http://here:8000", "host": "here:8000"},
+            False,
+        ),
         ({"sec-fetch-site": "none"}, False),
         ({"origin": "http://here:8000", "host": "here:8000"}, True),
         ({"origin": "http://here:9000", "host": "here:8000"}, False),
@@ -80,10 +101,15 @@ def test_signing_in_leads_on() -> None:
 
 def test_buckets() -> None:
     names = [bucket.name for bucket in rules.strangers_buckets(" Mia@Example.com", "203.0.113.7")]
-    assert names == [bucket.name for bucket in rules.strangers_buckets("mia@example.com", "203.0.113.7")]
+    assert names == [
+        bucket.name for bucket in rules.strangers_buckets("mia@example.com", "203.0.113.7")
+    ]
     assert names[0] == "address:203.0.113.7" and len(set(names)) == 4
     assert not any("mia" in name for name in names)
-    assert rules.browsers_bucket("mia@example.com", "a").name != rules.browsers_bucket("mia@example.com", "b").name
+    assert (
+        rules.browsers_bucket("mia@example.com", "a").name
+        != rules.browsers_bucket("mia@example.com", "b").name
+    )
     assert "token" not in rules.browsers_bucket("mia@example.com", "token").name
     assert len(rules.browsers_bucket("\udc80", "\udcff").name) < 100
 

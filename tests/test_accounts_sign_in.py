@@ -63,19 +63,32 @@ def test_nobody_sees_a_page_without_signing_in(client: httpx.Client) -> None:
         assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
     assert client.get("/?band=critical").headers["location"] == "/sign-in?next=/%3Fband%3Dcritical"
     program = client.get("/", headers={"accept": "application/json"})
-    assert program.status_code == 401 and program.headers["content-type"] == "application/problem+json"
+    assert (
+        program.status_code == 401 and program.headers["content-type"] == "application/problem+json"
+    )
 
 
 def test_signing_in_and_out(server: Server, client: httpx.Client) -> None:
     answer = try_sign_in(client, " MIA@example.com ", next="/messages?status=queued")
     assert answer.status_code == 303 and answer.headers["location"] == "/messages?status=queued"
-    cookie = next(line for line in answer.headers.get_list("set-cookie") if line.startswith("everafter-session="))
-    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Path=/" in cookie and "Secure" not in cookie
+    cookie = next(
+        line
+        for line in answer.headers.get_list("set-cookie")
+        if line.startswith("everafter-session=")
+    )
+    assert (
+        "HttpOnly" in cookie
+        and "SameSite=lax" in cookie
+        and "Path=/" in cookie
+        and "Secure" not in cookie
+    )
     page = client.get("/")
     assert page.status_code == 200 and "Mia Member" in page.text
     token = client.cookies["everafter-session"]
     assert len(token) >= 43
-    assert token.encode() not in b"".join(bytes(row[0]) for row in server.sql("SELECT token_hash FROM sessions"))
+    assert token.encode() not in b"".join(
+        bytes(row[0]) for row in server.sql("SELECT token_hash FROM sessions")
+    )
     out = client.post("/sign-out", data={"csrf": form_token(page.text)})
     assert out.status_code == 303
     assert server.sql("SELECT count(*) FROM sessions") == [(0,)]
@@ -84,7 +97,11 @@ def test_signing_in_and_out(server: Server, client: httpx.Client) -> None:
 
 
 def test_any_address_can_be_come_back_to(client: httpx.Client) -> None:
-    for wanted, location in (("/☃?q=Zoë", "/%E2%98%83?q=Zo%C3%AB"), ("/?q=Zo%C3%AB&b=1#x", "/?q=Zo%C3%AB&b=1#x"), ("/a\nb", "/")):
+    for wanted, location in (
+        ("/☃?q=Zoë", "/%E2%98%83?q=Zo%C3%AB"),
+        ("/?q=Zo%C3%AB&b=1#x", "/?q=Zo%C3%AB&b=1#x"),
+        ("/a\nb", "/"),
+    ):
         answer = try_sign_in(client, "mia@example.com", next=wanted)
         assert (answer.status_code, answer.headers.get("location")) == (303, location)
 
@@ -94,7 +111,11 @@ def test_every_page_carries_its_headers(client: httpx.Client) -> None:
     for path in ("/", "/interventions", "/messages", "/nowhere", "/sign-in"):
         answer = client.get(path)
         policy = answer.headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert (
+            "default-src 'none'" in policy
+            and "unsafe" not in policy
+            and "frame-ancestors 'none'" in policy
+        )
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert not re.search(r"<script(?![^>]* src=)|\son[a-z]+=|\sstyle=|javascript:", answer.text)
@@ -107,7 +128,7 @@ def test_a_session_is_new_at_every_sign_in(server: Server, client: httpx.Client)
     assert first != "chosen-by-an-attacker"
     try_sign_in(client, "mia@example.com")
     assert client.cookies["everafter-session"] != first
-    assert server.sql("SELECT count(*) FROM sessions") == [(1,)], "the old session stands no more"
+    assert server.sql("SELECT count(*) FROM sessions") == [(1,)], "the old session is no more"
 
 
 def test_https_cookies_are_bound_to_the_host(settings: Settings) -> None:
@@ -116,28 +137,49 @@ def test_https_cookies_are_bound_to_the_host(settings: Settings) -> None:
         with browser(server) as client:
             form = client.get("/sign-in")
             assert "max-age" in form.headers["strict-transport-security"]
-            nonce = re.search(r"__Host-everafter-form=([^;]+); .*Secure", form.headers["set-cookie"])
+            nonce = re.search(
+                r"__Host-everafter-form=([^;]+); .*Secure", form.headers["set-cookie"]
+            )
             assert nonce
             # http over loopback: the client would not send back a Secure cookie, a browser over https does
             answer = client.post(
                 "/sign-in",
-                data={"csrf": form_token(form.text), "email": "mia@example.com", "password": PASSWORD},
+                data={
+                    "csrf": form_token(form.text),
+                    "email": "mia@example.com",
+                    "password": PASSWORD,
+                },
                 headers={"cookie": f"__Host-everafter-form={nonce[1]}"},
             )
             assert answer.status_code == 303
-            cookie = next(line for line in answer.headers.get_list("set-cookie") if "everafter-session" in line)
+            cookie = next(
+                line
+                for line in answer.headers.get_list("set-cookie")
+                if "everafter-session" in line
+            )
             assert cookie.startswith("__Host-everafter-session=")
             assert "Secure" in cookie and "Path=/" in cookie and "Domain" not in cookie
 
 
-def test_a_wrong_password_and_an_unknown_address_look_alike(server: Server, client: httpx.Client, hashes: dict[str, int]) -> None:
-    server.sql("INSERT INTO users (email, name, role) VALUES ('nologin@example.com', 'No Login', 'member')")
+def test_a_wrong_password_and_an_unknown_address_look_alike(
+    server: Server, client: httpx.Client, hashes: dict[str, int]
+) -> None:
+    server.sql(
+        "INSERT INTO users (email, name, role) VALUES ('nologin@example.com', 'No Login', 'member')"
+    )
     texts: set[str] = set()
-    for email in ("mia@example.com", "nobody@example.com", "nologin@example.com", "success@everafter.invalid"):
+    for email in (
+        "mia@example.com",
+        "nobody@example.com",
+        "nologin@example.com",
+        "success@everafter.invalid",
+    ):
         before = hashes["made"]
         answer = try_sign_in(client, email, "not the password")
         assert answer.status_code == 401 and "everafter-session" not in client.cookies
-        assert hashes["made"] == before + 1, "the same work is done whether there is such a user or not"
+        assert hashes["made"] == before + 1, (
+            "the same work is done whether there is such a user or not"
+        )
         texts.add(answer.text.replace(email, "…"))
     assert len(texts) == 1
 
@@ -153,8 +195,13 @@ def test_the_form_must_be_ours(server: Server, client: httpx.Client) -> None:
     ):
         assert client.post("/sign-in", data=fields, headers=headers).status_code == 403
     with browser(server) as other:
-        assert other.post("/sign-in", data=good).status_code == 403, "a token is of one browser only"
-    assert client.post("/sign-in", data=good, headers={"sec-fetch-site": "same-origin"}).status_code == 303
+        assert other.post("/sign-in", data=good).status_code == 403, (
+            "a token is of one browser only"
+        )
+    assert (
+        client.post("/sign-in", data=good, headers={"sec-fetch-site": "same-origin"}).status_code
+        == 303
+    )
 
 
 def test_nobody_is_signed_out_by_another_site(client: httpx.Client) -> None:
@@ -172,9 +219,15 @@ def test_nobody_is_signed_out_by_another_site(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "aged", ["last_seen_at = now() - interval '12 hours 1 minute'", "expires_at = now() - interval '1 second'"]
+    "aged",
+    [
+        "last_seen_at = now() - interval '12 hours 1 minute'",
+        "expires_at = now() - interval '1 second'",
+    ],
 )
-def test_sessions_end_by_idleness_and_by_age(server: Server, client: httpx.Client, aged: str) -> None:
+def test_sessions_end_by_idleness_and_by_age(
+    server: Server, client: httpx.Client, aged: str
+) -> None:
     try_sign_in(client, "mia@example.com")
     assert is_in(client)
     ((seconds,),) = server.sql("SELECT extract(epoch FROM expires_at - created_at) FROM sessions")
@@ -183,14 +236,20 @@ def test_sessions_end_by_idleness_and_by_age(server: Server, client: httpx.Clien
     assert not is_in(client)
 
 
-def test_being_used_keeps_a_session_but_not_beyond_its_age(server: Server, client: httpx.Client) -> None:
+def test_being_used_keeps_a_session_but_not_beyond_its_age(
+    server: Server, client: httpx.Client
+) -> None:
     try_sign_in(client, "mia@example.com")
     server.sql("UPDATE sessions SET last_seen_at = now() - interval '11 hours'")
     assert is_in(client)
-    assert server.sql("SELECT last_seen_at > now() - interval '1 minute' FROM sessions") == [(True,)]
+    assert server.sql("SELECT last_seen_at > now() - interval '1 minute' FROM sessions") == [
+        (True,)
+    ]
 
 
-def test_a_user_who_is_removed_or_changed_is_so_at_once(server: Server, client: httpx.Client) -> None:
+def test_a_user_who_is_removed_or_changed_is_so_at_once(
+    server: Server, client: httpx.Client
+) -> None:
     try_sign_in(client, "mia@example.com")
     server.sql("UPDATE users SET name = 'Mia Renamed'")
     assert "Mia Renamed" in client.get("/").text
@@ -198,14 +257,18 @@ def test_a_user_who_is_removed_or_changed_is_so_at_once(server: Server, client: 
     assert not is_in(client)
 
 
-def test_an_account_is_throttled_and_let_go(server: Server, client: httpx.Client, hashes: dict[str, int]) -> None:
+def test_an_account_is_throttled_and_let_go(
+    server: Server, client: httpx.Client, hashes: dict[str, int]
+) -> None:
     add_user(server, "other@example.com")
     for _ in range(ACCOUNT_FAILURES):
         assert try_sign_in(client, "mia@example.com", "wrong").status_code == 401
     made = hashes["made"]
     answer = try_sign_in(client, "mia@example.com")
     assert answer.status_code == 429 and 0 < int(answer.headers["retry-after"]) <= 900
-    assert "15 min" in answer.text and hashes["made"] == made, "nothing is hashed for one who is throttled"
+    assert "15 min" in answer.text and hashes["made"] == made, (
+        "nothing is hashed for one who is throttled"
+    )
     with browser(server) as elsewhere:
         assert try_sign_in(elsewhere, "other@example.com").status_code == 303
     server.sql("UPDATE sign_in_failures SET until = now() - interval '1 second'")
@@ -221,12 +284,17 @@ def test_success_forgives_the_account(server: Server, client: httpx.Client) -> N
 
 
 def test_an_address_is_throttled_over_all_accounts(server: Server, client: httpx.Client) -> None:
-    server.sql("INSERT INTO sign_in_failures VALUES ('address:127.0.0.1', %s, now() + interval '10 minutes')", ADDRESS_FAILURES)
+    server.sql(
+        "INSERT INTO sign_in_failures VALUES ('address:127.0.0.1', %s, now() + interval '10 minutes')",
+        ADDRESS_FAILURES,
+    )
     for email in ("mia@example.com", "stranger@example.com"):
         assert try_sign_in(client, email).status_code == 429
 
 
-def test_at_most_two_hashes_at_once(server: Server, client: httpx.Client, hashes: dict[str, int]) -> None:
+def test_at_most_two_hashes_at_once(
+    server: Server, client: httpx.Client, hashes: dict[str, int]
+) -> None:
     emails = [add_user(server, f"m{place}@example.com") for place in range(12)]
 
     def enter(email: str) -> int:
@@ -250,16 +318,28 @@ def test_parallel_guesses_cannot_slip_under_the_limit(server: Server, client: ht
 
 def test_giant_and_broken_forms(client: httpx.Client) -> None:
     token = form_token(client.get("/sign-in").text)
-    assert client.post("/sign-in", data={"csrf": token, "password": "x" * 100_000}).status_code == 413
+    assert (
+        client.post("/sign-in", data={"csrf": token, "password": "x" * 100_000}).status_code == 413
+    )
     for body in (b"\xff\xfe=%zz&csrf", b"", b"email=a&email=b"):
-        answer = client.post("/sign-in", content=body, headers={"content-type": "application/x-www-form-urlencoded"})
+        answer = client.post(
+            "/sign-in", content=body, headers={"content-type": "application/x-www-form-urlencoded"}
+        )
         assert answer.status_code == 403
     try_sign_in(client, "mia@example.com")
     for kind, value in ((b"", b"\xff"), (b"Content-Type: text/plain; charset=nobodys\r\n", b"x"),
                         (b"Content-Type: text/plain; charset=unicode_escape\r\n", b"\\ud800")):  # fmt: skip
-        part = b'--x\r\nContent-Disposition: form-data; name="email"\r\n' + kind + b"\r\n" + value + b"\r\n--x--\r\n"
+        part = (
+            b'--x\r\nContent-Disposition: form-data; name="email"\r\n'
+            + kind
+            + b"\r\n"
+            + value
+            + b"\r\n--x--\r\n"
+        )
         for path in ("/sign-in", "/sign-out"):
-            answer = client.post(path, content=part, headers={"content-type": "multipart/form-data; boundary=x"})
+            answer = client.post(
+                path, content=part, headers={"content-type": "multipart/form-data; boundary=x"}
+            )
             assert answer.status_code == 400 and "This form cannot be read" in answer.text
     nul = try_sign_in(client, "mia@example.com\0", "x")
     assert nul.status_code == 401
@@ -267,11 +347,22 @@ def test_giant_and_broken_forms(client: httpx.Client) -> None:
 
 def test_errors_are_pages_for_people_and_problems_for_programs(server: Server) -> None:
     with signed_in(server) as client:
-        for path, status in (("/nowhere", 404), ("/?sort=nonsense", 400), ("/suppliers/not-a-uuid", 404)):
+        for path, status in (
+            ("/nowhere", 404),
+            ("/?sort=nonsense", 400),
+            ("/suppliers/not-a-uuid", 404),
+        ):
             page = client.get(path)
-            assert page.status_code == status and page.headers["content-type"].startswith("text/html") and "<h1>" in page.text
+            assert (
+                page.status_code == status
+                and page.headers["content-type"].startswith("text/html")
+                and "<h1>" in page.text
+            )
             program = client.get(path, headers={"accept": "*/*"})
-            assert program.status_code == status and program.headers["content-type"] == "application/problem+json"
+            assert (
+                program.status_code == status
+                and program.headers["content-type"] == "application/problem+json"
+            )
         assert client.get("/api/nowhere").headers["content-type"] == "application/problem+json"
 
 
@@ -286,25 +377,43 @@ def test_a_mistake_of_ours_shows_nothing_of_the_inside(server: Server) -> None:
 def test_no_database_is_said_plainly(server: Server) -> None:
     with signed_in(server) as client:
         name = server.sql("SELECT current_database()")[0][0]
-        with psycopg.connect(psycopg.conninfo.make_conninfo(server.database, dbname="postgres"), autocommit=True) as conn:
+        with psycopg.connect(
+            psycopg.conninfo.make_conninfo(server.database, dbname="postgres"), autocommit=True
+        ) as conn:
             conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
             try:
                 began = time.monotonic()
                 page = client.get("/")
                 assert page.status_code == 503 and "The database does not answer" in page.text
                 assert page.headers["retry-after"] == "5" and time.monotonic() - began < 10
-                assert client.get("/", headers={"accept": "*/*"}).json()["code"] == "database_unavailable"
+                assert (
+                    client.get("/", headers={"accept": "*/*"}).json()["code"]
+                    == "database_unavailable"
+                )
             finally:
                 conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
 def test_static_files_are_kept_for_good_and_nothing_else_is_served(server: Server) -> None:
     with browser(server) as client:
-        sheet = re.search(r'href="(/static/everafter\.css\?v=[0-9a-f]{12})"', client.get("/sign-in").text)
+        sheet = re.search(
+            r'href="(/static/everafter\.css\?v=[0-9a-f]{12})"', client.get("/sign-in").text
+        )
         assert sheet
         answer = client.get(sheet[1])
         assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
-        assert client.get("/static/fonts/newsreader-latin.woff2").headers["content-type"] == "font/woff2"
-        for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/fonts", "/static/nothing"):
+        assert (
+            client.get("/static/fonts/newsreader-latin.woff2").headers["content-type"]
+            == "font/woff2"
+        )
+        for path in (
+            "/static/../app.py",
+            "/static/%2e%2e/app.py",
+            "/static/..%2fapp.py",
+            "/static/fonts",
+            "/static/nothing",
+        ):
             assert client.get(path, headers=HTML).status_code == 404

@@ -9,7 +9,12 @@ import httpx
 import pytest
 
 from everafter.accounts import passwords, queries, rules
-from everafter.accounts.model import ACCOUNT_FAILURES, ADDRESS_FAILURES, MOST_BROWSERS, STRANGER_FAILURES
+from everafter.accounts.model import (
+    ACCOUNT_FAILURES,
+    ADDRESS_FAILURES,
+    MOST_BROWSERS,
+    STRANGER_FAILURES,
+)
 from everafter.core.db import connection
 from everafter.core.errors import OverloadedError
 from everafter.core.settings import Settings
@@ -41,18 +46,31 @@ def mia(server: Server) -> str:
 
 def at(server: Server, address: str, browser: str | None = None) -> httpx.Client:
     """A browser at an address, as a trusted proxy says; `browser` is what it kept of an earlier sign-in."""
-    client = httpx.Client(base_url=server.base_url, headers={**HTML, "X-Forwarded-For": address}, timeout=30, verify=False)
+    client = httpx.Client(
+        base_url=server.base_url,
+        headers={**HTML, "X-Forwarded-For": address},
+        timeout=30,
+        verify=False,
+    )
     if browser:
         client.cookies.set(COOKIE, browser, domain="127.0.0.1", path="/")
     return client
 
 
-def enter(server: Server, address: str, email: str = MIA, password: str = PASSWORD, browser: str | None = None) -> httpx.Response:
+def enter(
+    server: Server,
+    address: str,
+    email: str = MIA,
+    password: str = PASSWORD,
+    browser: str | None = None,
+) -> httpx.Response:
     with at(server, address, browser) as client:
         return try_sign_in(client, email, password)
 
 
-def guess(server: Server, address: str, times: int, email: str = MIA, browser: str | None = None) -> list[int]:
+def guess(
+    server: Server, address: str, times: int, email: str = MIA, browser: str | None = None
+) -> list[int]:
     with at(server, address, browser) as client:
         token = form_token(client.get("/sign-in").text)
         fields = {"csrf": token, "email": email, "password": "not the password", "next": "/"}
@@ -70,13 +88,17 @@ def guess_everywhere(server: Server, email: str = MIA) -> list[int]:
     """Wrong passwords from as many addresses as it takes to reach what an account bears of strangers."""
     addresses = [f"203.0.113.{place}" for place in range(STRANGER_FAILURES // 5 + 2)]
     with ThreadPoolExecutor(8) as threads:
-        return [code for codes in threads.map(lambda one: guess(server, one, 5, email), addresses) for code in codes]
+        return [
+            code
+            for codes in threads.map(lambda one: guess(server, one, 5, email), addresses)
+            for code in codes
+        ]
 
 
 def crowd(server: Server, email: str = MIA) -> None:
     """As after that: strangers have to wait for a turn at this account."""
-    *_, account, pace = rules.strangers_buckets(email, "")
-    for bucket in (account, pace):
+    *_, account, season_index = rules.strangers_buckets(email, "")
+    for bucket in (account, season_index):
         server.sql(
             "INSERT INTO sign_in_failures VALUES (%s, %s, now() + interval '10 minutes')"
             " ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, until = excluded.until",
@@ -90,17 +112,25 @@ def test_who_guesses_is_slowed_and_nobody_else(server: Server, mia: str) -> None
     assert guess(server, "192.0.2.1", ACCOUNT_FAILURES + 2) == [401] * ACCOUNT_FAILURES + [429] * 2
     assert enter(server, "192.0.2.1").status_code == 429
     assert enter(server, "192.0.2.2").status_code == 303, "another address"
-    assert enter(server, "192.0.2.1", browser=known).status_code == 303, "a known browser, even there"
+    assert enter(server, "192.0.2.1", browser=known).status_code == 303, (
+        "a known browser, even there"
+    )
 
 
-def test_guessing_from_everywhere_is_slowed_and_a_known_browser_passes(server: Server, mia: str) -> None:
+def test_guessing_from_everywhere_is_slowed_and_a_known_browser_passes(
+    server: Server, mia: str
+) -> None:
     known = know(server)
     codes = guess_everywhere(server)
     assert codes.count(401) < len(codes) and codes.count(401) <= STRANGER_FAILURES + 2
     late = enter(server, "192.0.2.9")
-    assert late.status_code == 429 and 0 < int(late.headers["retry-after"]) <= 30, "slowed, and not for long"
+    assert late.status_code == 429 and 0 < int(late.headers["retry-after"]) <= 30, (
+        "slowed, and not for long"
+    )
     assert enter(server, "192.0.2.9", browser=known).status_code == 303
-    server.sql("UPDATE sign_in_failures SET until = now() - interval '1 second' WHERE bucket LIKE 'pace:%%'")
+    server.sql(
+        "UPDATE sign_in_failures SET until = now() - interval '1 second' WHERE bucket LIKE 'season_index:%%'"
+    )
     assert enter(server, "192.0.2.10").status_code == 303, "a stranger has a turn now and then"
 
 
@@ -124,7 +154,9 @@ def test_a_cookie_of_nobody_or_of_another_account_opens_nothing(server: Server, 
 def test_a_cookie_changes_at_every_sign_in_and_its_accounts_go_on(server: Server, mia: str) -> None:
     eve = add_user(server, "eve@example.com")
     first = know(server)
-    assert first.encode() not in b"".join(bytes(row[0]) for row in server.sql("SELECT token_hash FROM known_browsers"))
+    assert first.encode() not in b"".join(
+        bytes(row[0]) for row in server.sql("SELECT token_hash FROM known_browsers")
+    )
     second = enter(server, "192.0.2.1", eve, browser=first).cookies[COOKIE]
     planted = "p" * 43
     third = enter(server, "192.0.2.1", browser=planted).cookies[COOKIE]
@@ -160,7 +192,10 @@ def test_a_browser_is_forgotten_in_time(server: Server, mia: str) -> None:
 
 def test_an_address_that_tries_many_accounts_is_slowed(server: Server, mia: str) -> None:
     known = know(server, "192.0.2.1")
-    codes = [guess(server, "192.0.2.1", 1, f"user{place}@example.com")[0] for place in range(ADDRESS_FAILURES + 2)]
+    codes = [
+        guess(server, "192.0.2.1", 1, f"user{place}@example.com")[0]
+        for place in range(ADDRESS_FAILURES + 2)
+    ]
     assert codes == [401] * ADDRESS_FAILURES + [429] * 2
     assert enter(server, "192.0.2.1").status_code == 429
     assert enter(server, "192.0.2.1", browser=known).status_code == 303
@@ -169,7 +204,9 @@ def test_an_address_that_tries_many_accounts_is_slowed(server: Server, mia: str)
 
 
 def test_a_whole_ipv6_network_is_one_address(server: Server, mia: str) -> None:
-    codes = [guess(server, f"2001:db8::{place:x}", 1)[0] for place in range(1, ACCOUNT_FAILURES + 3)]
+    codes = [
+        guess(server, f"2001:db8::{place:x}", 1)[0] for place in range(1, ACCOUNT_FAILURES + 3)
+    ]
     assert codes == [401] * ACCOUNT_FAILURES + [429] * 2
     assert enter(server, "2001:db8:0:1::1").status_code == 303
 

@@ -29,7 +29,10 @@ def body(supplier: str, name: str = "first_form") -> dict[str, Any]:
 
 def test_the_same_key_and_body_get_the_same_answer(server: Server, supplier: str) -> None:
     with server.client("write") as client:
-        first, second = (client.post(PATH, json=body(supplier), headers={"Idempotency-Key": "k1"}) for _ in range(2))
+        first, second = (
+            client.post(PATH, json=body(supplier), headers={"Idempotency-Key": "k1"})
+            for _ in range(2)
+        )
         third = client.post(PATH, json=body(supplier))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.content == second.content
@@ -39,10 +42,14 @@ def test_the_same_key_and_body_get_the_same_answer(server: Server, supplier: str
     assert third.status_code == 200, "without a key it is a request of its own"
 
 
-def test_another_body_with_the_key_is_refused_and_has_no_effect(server: Server, supplier: str) -> None:
+def test_another_body_with_the_key_is_refused_and_has_no_effect(
+    server: Server, supplier: str
+) -> None:
     with server.client("write") as client:
         client.post(PATH, json=body(supplier), headers={"Idempotency-Key": "k1"})
-        answer = client.post(PATH, json=body(supplier, "ten_clients"), headers={"Idempotency-Key": "k1"})
+        answer = client.post(
+            PATH, json=body(supplier, "ten_clients"), headers={"Idempotency-Key": "k1"}
+        )
     assert answer.status_code == 422
     assert answer.json()["code"] == "idempotency_key_reused"
     assert server.sql("SELECT milestone_type FROM success_milestones") == [("first_form",)]
@@ -51,7 +58,9 @@ def test_another_body_with_the_key_is_refused_and_has_no_effect(server: Server, 
 def test_a_key_is_its_callers_and_its_routes_own(server: Server, supplier: str) -> None:
     with server.client("write") as one, server.client("write") as other:
         first = one.post(PATH, json=body(supplier), headers={"Idempotency-Key": "k1"})
-        second = other.post(PATH, json=body(supplier, "ten_clients"), headers={"Idempotency-Key": "k1"})
+        second = other.post(
+            PATH, json=body(supplier, "ten_clients"), headers={"Idempotency-Key": "k1"}
+        )
         elsewhere = one.post(
             "/api/support/schedule-call",
             json={"supplier_id": supplier, "type": "check_in"},
@@ -82,10 +91,18 @@ def test_a_key_in_flight_is_said_to_be(server: Server, supplier: str) -> None:
     """The first request is held up by a lock on the row that it writes."""
 
     async def race() -> tuple[httpx.Response, httpx.Response]:
-        headers = {"Authorization": f"Bearer {await asyncio.to_thread(server.key, 'write')}", "Idempotency-Key": "k1"}
-        async with httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=30) as client:
+        headers = {
+            "Authorization": f"Bearer {await asyncio.to_thread(server.key, 'write')}",
+            "Idempotency-Key": "k1",
+        }
+        async with httpx.AsyncClient(
+            base_url=server.base_url, headers=headers, timeout=30
+        ) as client:
             async with connection(server.database) as conn:
-                await conn.execute("INSERT INTO success_milestones VALUES (%s, 'first_form', '2026-01-01', false)", [supplier])
+                await conn.execute(
+                    "INSERT INTO success_milestones VALUES (%s, 'first_form', '2026-01-01', false)",
+                    [supplier],
+                )
                 first = asyncio.create_task(client.post(PATH, json=body(supplier)))
                 while True:
                     cursor = await conn.execute(
@@ -123,7 +140,9 @@ def test_fifty_at_once_for_each_key_have_one_effect_each(server: Server, supplie
         answers = set(threads.map(send, keys * 50))
     assert {status for _, status, _ in answers} == {201}
     assert len(answers) == len(keys), "each key has one answer, to the byte"
-    rows = server.sql("SELECT topic, count(*) FROM support_interactions GROUP BY topic ORDER BY topic")
+    rows = server.sql(
+        "SELECT topic, count(*) FROM support_interactions GROUP BY topic ORDER BY topic"
+    )
     assert rows == [(key, 1) for key in keys]
     assert server.sql("SELECT count(*) FROM booked_quarters") == [(2 * len(keys),)]
 

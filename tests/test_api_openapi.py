@@ -23,7 +23,8 @@ OPERATIONS = {
     ("/api/health/score/{supplier_id}", "get"): KEYED | {"200", "404"},
     ("/api/support/slots", "get"): KEYED | {"200", "404", "422"},
     ("/api/support/schedule-call", "post"): KEYED | {"201", "404", "409", "413", "422"},
-    ("/api/support/calls/{interaction_id}/cancel", "post"): KEYED | {"200", "404", "409", "413", "422"},
+    ("/api/support/calls/{interaction_id}/cancel", "post"): KEYED
+    | {"200", "404", "409", "413", "422"},
     ("/api/support/calls/{file_name}", "get"): ALWAYS | {"200", "404"},
     ("/api/support/interactions", "get"): KEYED | {"200", "404"},
     ("/api/coach", "get"): ALWAYS | {"200", "401", "404"},
@@ -59,23 +60,36 @@ def schema(server: Server) -> dict[str, Any]:
 
 
 def list_operations(schema: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(path, method, operation) for path, item in schema["paths"].items() for method, operation in item.items()]
+    return [
+        (path, method, operation)
+        for path, item in schema["paths"].items()
+        for method, operation in item.items()
+    ]
 
 
 def test_every_operation_is_described_with_its_errors(schema: dict[str, Any]) -> None:
     for (path, method), statuses in OPERATIONS.items():
         assert schema["paths"][path][method]["responses"].keys() == statuses, path
     for path, _, operation in list_operations(schema):
-        assert operation["tags"] and operation["summary"] and operation["description"] and operation["operationId"]
+        assert (
+            operation["tags"]
+            and operation["summary"]
+            and operation["description"]
+            and operation["operationId"]
+        )
         assert operation["responses"].keys() >= ALWAYS, path
         for status, response in operation["responses"].items():
             if status >= "400":
                 [(media, content)] = response["content"].items()
                 assert media == "application/problem+json"
                 assert content["schema"]["$ref"].endswith("Problem")
-                example = schema["components"]["examples"][content["examples"]["problem"]["$ref"].rpartition("/")[2]]
+                example = schema["components"]["examples"][
+                    content["examples"]["problem"]["$ref"].rpartition("/")[2]
+                ]
                 assert str(example["value"]["status"]) == status
-    assert len({operation["operationId"] for _, _, operation in list_operations(schema)}) == len(list_operations(schema))
+    assert len({operation["operationId"] for _, _, operation in list_operations(schema)}) == len(
+        list_operations(schema)
+    )
 
 
 def test_every_operation_says_who_may_call(schema: dict[str, Any]) -> None:
@@ -90,7 +104,12 @@ def test_every_operation_says_who_may_call(schema: dict[str, Any]) -> None:
 
 def test_every_operation_has_examples_that_fit(schema: dict[str, Any]) -> None:
     def check(content: dict[str, Any], value: Any, where: str) -> None:
-        jsonschema_rs.validator_for({**content["schema"], "components": schema["components"]}).validate(value), where
+        (
+            jsonschema_rs.validator_for(
+                {**content["schema"], "components": schema["components"]}
+            ).validate(value),
+            where,
+        )
 
     for path, method, operation in list_operations(schema):
         where = f"{method} {path}: scripts/openapi_examples.py records examples"
@@ -123,20 +142,26 @@ def test_parameters_and_bodies_are_named_as_the_contract_has_them(schema: dict[s
     assert {name for name, p in slots.items() if p["required"]} == {"supplier_id", "type"}
     assert slots.keys() == {"supplier_id", "type", "from", "days", "timezone"}
     assert slots["type"]["schema"]["enum"] == list(CALL_TYPES)
-    assert slots["timezone"]["schema"]["type"] == "string", "an optional parameter is absent, never null"
+    assert slots["timezone"]["schema"]["type"] == "string", (
+        "an optional parameter is absent, never null"
+    )
     for path in ("/api/success/milestone", "/api/support/schedule-call"):
         [header] = [p for p in schema["paths"][path]["post"]["parameters"] if p["in"] == "header"]
         assert (header["name"], header["required"]) == ("Idempotency-Key", False)
-    [booked] = [s for name, s in schema["components"]["schemas"].items() if name.endswith("BookedAnswer")]
+    [booked] = [
+        s for name, s in schema["components"]["schemas"].items() if name.endswith("BookedAnswer")
+    ]
     assert {"interaction_id", "starts_at", "ends_at", "csm", "ics_url"} <= set(booked["required"])
-    told = schema["components"]["schemas"]["ToldRequest"]["properties"]["ids"]
-    assert told["items"] == {"type": "string", "minLength": 1, "maxLength": 100}
+    reported = schema["components"]["schemas"]["ImpressionsRequest"]["properties"]["ids"]
+    assert reported["items"] == {"type": "string", "minLength": 1, "maxLength": 100}
 
 
 def test_only_the_callers_that_are_named_may_call(server: Server, schema: dict[str, Any]) -> None:
     """Each operation, as everybody: 401 or 403 for all but those that its description names."""
     scopes = {"ingestKey": "ingest", "readKey": "read", "writeKey": "write", "coachKey": "coach"}
-    callers = {name: {"Authorization": f"Bearer {server.key(scope)}"} for name, scope in scopes.items()}  # pyright: ignore
+    callers = {
+        name: {"Authorization": f"Bearer {server.key(scope)}"} for name, scope in scopes.items()
+    }  # pyright: ignore
     callers |= {
         "nobody": {},
         "stranger": {"Authorization": "Bearer ea_write_made-up"},
@@ -156,4 +181,9 @@ def test_only_the_callers_that_are_named_may_call(server: Server, schema: dict[s
                 refused = answer.status_code in {401, 403}
                 expected = bool(named) and name not in named - {"coachToken"}
                 assert refused is expected, (name, method, path, answer.status_code)
-                assert str(answer.status_code) in operation["responses"], (name, method, path, answer.status_code)
+                assert str(answer.status_code) in operation["responses"], (
+                    name,
+                    method,
+                    path,
+                    answer.status_code,
+                )

@@ -10,16 +10,42 @@ SUPPLIER = "00000000-0000-4000-8000-000000000001"
 @pytest.mark.parametrize(
     ("path", "said", "near"),
     [
-        (f"/api/events?suplier_id={SUPPLIER}", "no parameter 'suplier_id' here; did you mean supplier_id?", ["supplier_id"]),
-        ("/api/metrics?metric=health_score&till=2026-01-01", "no parameter 'till' here; did you mean until?", ["until"]),
-        ("/api/support/tickets?page=2", "no parameter 'page' here; it takes supplier_id, state, cursor, limit", []),
-        (f"/api/success/milestones/{SUPPLIER}?locale=de", "no parameter 'locale' here; it takes none", []),
-        ("/api/success/advice-effects?%F0%9F%92%8D=1&=2", "no parameter '💍' here; it takes none", []),
+        (
+            f"/api/events?suplier_id={SUPPLIER}",
+            "no parameter 'suplier_id' here; did you mean supplier_id?",
+            ["supplier_id"],
+        ),
+        (
+            "/api/metrics?metric=health_score&till=2026-01-01",
+            "no parameter 'till' here; did you mean until?",
+            ["until"],
+        ),
+        (
+            "/api/support/tickets?page=2",
+            "no parameter 'page' here; it takes supplier_id, state, cursor, limit",
+            [],
+        ),
+        (
+            f"/api/success/milestones/{SUPPLIER}?locale=de",
+            "no parameter 'locale' here; it takes none",
+            [],
+        ),
+        (
+            "/api/success/recommendations-effects?%F0%9F%92%8D=1&=2",
+            "no parameter '💍' here; it takes none",
+            [],
+        ),
         # what is missing is missing because of the slip, so the slip is what is told
-        (f"/api/support/slots?supplier={SUPPLIER}&type=training", "no parameter 'supplier' here; did you mean", ["supplier_id"]),
+        (
+            f"/api/support/slots?supplier={SUPPLIER}&type=training",
+            "no parameter 'supplier' here; did you mean",
+            ["supplier_id"],
+        ),
     ],
 )
-def test_a_parameter_that_is_not_there_is_refused_by_name(server: Server, path: str, said: str, near: list[str]) -> None:
+def test_a_parameter_that_is_not_there_is_refused_by_name(
+    server: Server, path: str, said: str, near: list[str]
+) -> None:
     with server.client("read") as client:
         answer = client.get(path)
     assert answer.status_code == 400, answer.text
@@ -43,7 +69,9 @@ def test_who_may_not_ask_is_told_that_first(server: Server) -> None:
 def test_links_that_mail_programs_lengthen_open_and_so_do_pages(server: Server) -> None:
     with server.client() as client:
         tried = client.get(f"/api/support/calls/{SUPPLIER}.ics?token=no&utm_source=mail")
-        assert (tried.status_code, tried.json()["code"]) == (404, "not_found"), "the token is what is wrong with it"
+        assert (tried.status_code, tried.json()["code"]) == (404, "not_found"), (
+            "the token is what is wrong with it"
+        )
         assert client.get("/sign-in?utm_source=mail").status_code == 200
 
 
@@ -58,7 +86,10 @@ def test_clients_that_collect_events_may_add_their_own(server: Server) -> None:
     [
         ("supplier_id=null", "supplier_id: null is not a value"),
         ("state=null", "state: null is not a value"),
-        (f"supplier_id={SUPPLIER}&supplier_id={SUPPLIER}", "supplier_id: it is given more than once"),
+        (
+            f"supplier_id={SUPPLIER}&supplier_id={SUPPLIER}",
+            "supplier_id: it is given more than once",
+        ),
         ("limit=5&limit=6", "limit: it is given more than once"),
     ],
 )
@@ -66,6 +97,11 @@ def test_a_filter_is_never_passed_over(server: Server, query: str, said: str) ->
     with server.client("read") as client:
         answer = client.get(f"/api/support/tickets?{query}")
         assert answer.status_code == 400 and said in answer.json()["detail"]
-        assert client.get("/api/metrics?metric=health_score&metric=feature_adoption").status_code == 200, "a list may be"
-        assert client.get("/api/rejects?code=null").status_code == 200, "where text is asked for, null is text"
+        assert (
+            client.get("/api/metrics?metric=health_score&metric=feature_adoption").status_code
+            == 200
+        ), "a list may be"
+        assert client.get("/api/rejects?code=null").status_code == 200, (
+            "where text is asked for, null is text"
+        )
         assert client.get("/api/metrics?until=").status_code == 400

@@ -1,6 +1,6 @@
 """schemathesis asks every operation as the description says, and as it does not: every answer must be one that is described.
 
-What it checks, and the few places where it is told more than the description can say, stands in schemathesis.toml.
+What it checks, and the few places where it is told more than the description can say, is in schemathesis.toml.
 """
 
 import os
@@ -28,13 +28,25 @@ SCOPES = ("ingest", "read", "write", "coach")
 
 
 @pytest.fixture(scope="module")
-def server(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     name = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    limits = Limits(address_rate=0)  # many wrong keys come from one address here, and each is to hear 401
+    limits = Limits(
+        address_rate=0
+    )  # many wrong keys come from one address here, and each is to hear 401
     folder = tmp_path_factory.mktemp("data")
-    settings = Settings(with_database(server_url, name), folder, None, None, "http://unused", "s" * 40, limits=limits)
+    settings = Settings(
+        with_database(server_url, name),
+        folder,
+        None,
+        None,
+        "http://unused",
+        "s" * 40,
+        limits=limits,
+    )
     with serving(settings, own_address=True) as running:
         yield running
 
@@ -44,17 +56,35 @@ def keys(server: Server) -> dict[str, str]:
     """A key of each scope and a coach token, for the supplier of the examples, who has a history."""
     keys: dict[str, str] = {scope: server.key(scope) for scope in SCOPES}  # pyright: ignore
     began = (datetime.now(UTC) - timedelta(days=40)).isoformat()
-    traits = {"name": "Rosewood", "email": "hello@rosewood.example", "vendor_type": "photographer", "createdAt": began}
+    traits = {
+        "name": "Rosewood",
+        "email": "hello@rosewood.example",
+        "vendor_type": "photographer",
+        "createdAt": began,
+    }
     events: list[dict[str, Any]] = [
         {"type": "identify", "traits": traits},
         {"type": "track", "event": "login"},
-        {"type": "track", "event": "client_added", "properties": {"client_id": "a", "wedding_date": "2027-06-12"}},
+        {
+            "type": "track",
+            "event": "client_added",
+            "properties": {"client_id": "a", "wedding_date": "2027-06-12"},
+        },
     ]
-    batch = [{**event, "userId": SUPPLIER, "messageId": str(number)} for number, event in enumerate(events)]
-    sent = httpx.post(f"{server.base_url}/v1/batch", json={"batch": batch}, headers=bearer(keys["ingest"]))
+    batch = [
+        {**event, "userId": SUPPLIER, "messageId": str(number)}
+        for number, event in enumerate(events)
+    ]
+    sent = httpx.post(
+        f"{server.base_url}/v1/batch", json={"batch": batch}, headers=bearer(keys["ingest"])
+    )
     assert sent.json()["rejected"] == []
     server.wait_folded()
-    asked = httpx.post(f"{server.base_url}/api/coach/tokens", json={"supplier_id": SUPPLIER}, headers=bearer(keys["coach"]))
+    asked = httpx.post(
+        f"{server.base_url}/api/coach/tokens",
+        json={"supplier_id": SUPPLIER},
+        headers=bearer(keys["coach"]),
+    )
     return {**keys, "token": asked.json()["token"]}
 
 
@@ -67,7 +97,13 @@ def run(server: Server, folder: Path, keys: dict[str, str], *options: str) -> No
     environment = {f"EVERAFTER_{name.upper()}_KEY": key for name, key in keys.items()}
     environment["EVERAFTER_COACH_TOKEN"] = keys["token"]
     config = Path(__file__).parent / "schemathesis.toml"
-    program = [str(Path(sys.executable).parent / "st"), "--config-file", str(config), "run", f"{server.base_url}/openapi.json"]
+    program = [
+        str(Path(sys.executable).parent / "st"),
+        "--config-file",
+        str(config),
+        "run",
+        f"{server.base_url}/openapi.json",
+    ]
     done = subprocess.run(
         [*program, "--seed=7", "--generation-deterministic", "--no-color", *options],
         cwd=folder,
@@ -80,10 +116,18 @@ def run(server: Server, folder: Path, keys: dict[str, str], *options: str) -> No
     assert re.search(r"Tested: [5-9]\d", done.stdout), done.stdout
 
 
-def test_everything_with_the_keys_that_are_needed(server: Server, keys: dict[str, str], tmp_path: Path) -> None:
+def test_everything_with_the_keys_that_are_needed(
+    server: Server, keys: dict[str, str], tmp_path: Path
+) -> None:
     run(server, tmp_path, keys, "--phases=examples,coverage,fuzzing,stateful", "--max-examples=2")
 
 
 def test_everything_without_a_key(server: Server, keys: dict[str, str], tmp_path: Path) -> None:
-    """What each key of another scope hears stands in test_api_openapi.py."""
-    run(server, tmp_path, dict.fromkeys(keys, "not-a-key"), "--phases=examples,fuzzing", "--max-examples=1")
+    """What each key of another scope hears is in test_api_openapi.py."""
+    run(
+        server,
+        tmp_path,
+        dict.fromkeys(keys, "not-a-key"),
+        "--phases=examples,fuzzing",
+        "--max-examples=1",
+    )

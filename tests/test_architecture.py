@@ -18,7 +18,7 @@ WEB = {
     "everafter.openapi": "describes them",
     "everafter.server": "runs them",
     "everafter.core.admission": "reads a request's body before its handler begins",
-    "everafter.core.gates": "answers 408 for a body that does not arrive",
+    "everafter.core.concurrency": "answers 408 for a body that does not arrive",
     "everafter.core.bodies": "answers for bodies that cannot be read",
     "everafter.core.http": "HEAD, Allow and CORS before the router",
     "everafter.core.idempotency": "a POST's kept answer",
@@ -28,7 +28,7 @@ WEB = {
     "everafter.core.web": "transaction, errors, keys of a request",
     "everafter.accounts.access": "the session behind a request",
     "everafter.events.describe": "the ingest dialect in the OpenAPI document",
-    "everafter.health.live": "finds the live judge in the application's state",
+    "everafter.scoring.live": "finds the live score in the application's state",
     "everafter.recommendations.live": "the same, for next steps",
 }
 FACES = ("api", "pages", "commands")
@@ -42,7 +42,7 @@ PURE_CORE = {
     "everafter.core.lenient",
     "everafter.core.texts",
     "everafter.core.values",
-    "everafter.core.words",
+    "everafter.core.formatting",
     "everafter.core.zones",
 }
 PURE_THIRD = {"dateutil", "icalendar", "msgspec", "numpy", "polars"}
@@ -53,7 +53,7 @@ PURE_EXCEPTIONS = {
     ("everafter.demo.rules", "everafter.demo.calendar"),
 }
 # Pure too, though neither its name nor its first words say so.
-PURE_ALSO = {"everafter.signals.wording"}
+PURE_ALSO = {"everafter.signals.text"}
 _IMPURE = """
     asyncio atexit concurrent http importlib logging multiprocessing os pathlib random secrets shutil signal socket sqlite3 ssl
     subprocess sys tempfile threading time urllib.request
@@ -75,11 +75,15 @@ def is_pure(module: Module) -> bool:
     """By its name, or because it says so of itself: who writes "Pure." in the first words is held to it."""
     stem = module.path.stem
     named = stem in {"model", "rules", "score"} or stem.endswith(("_model", "_rules"))
-    return module.slice in SLICES and (named or module.name in PURE_ALSO or bool(re.search(r"\bPure\b", module.doc)))
+    return module.slice in SLICES and (
+        named or module.name in PURE_ALSO or bool(re.search(r"\bPure\b", module.doc))
+    )
 
 
 def is_queries(module: Module) -> bool:
-    return module.slice in SLICES and (module.path.stem == "queries" or module.path.stem.endswith("_queries"))
+    return module.slice in SLICES and (
+        module.path.stem == "queries" or module.path.stem.endswith("_queries")
+    )
 
 
 def imported_from_us(module: Module) -> set[str]:
@@ -91,7 +95,7 @@ QUERIES = [module for module in MODULES.values() if is_queries(module)]
 
 
 def test_the_tests_below_see_the_program() -> None:
-    assert {"health", "events", "pulse", "playbook", "interventions", "mail", "daily"} <= SLICES
+    assert {"health", "events", "activity", "playbook", "interventions", "mail", "daily"} <= SLICES
     assert len(PURE) > 20 and len(QUERIES) > 8
 
 
@@ -115,31 +119,51 @@ def test_pure_modules_import_only_pure_ones(module: Module) -> None:
     for name in sorted(module.imports):
         top = name.partition(".")[0]
         if top == "everafter":
-            # a package (`from everafter.playbook import model`) stands for its modules, which are looked at by themselves
+            # a package (`from everafter.playbook import model`) means its modules, which are looked at by themselves
             is_package = name in MODULES and MODULES[name].path.name == "__init__.py"
-            assert name in pure or is_package or (module.name, name) in PURE_EXCEPTIONS, f"{module.name} imports {name}"
+            assert name in pure or is_package or (module.name, name) in PURE_EXCEPTIONS, (
+                f"{module.name} imports {name}"
+            )
         elif top in sys.stdlib_module_names:
-            assert top not in IMPURE_STDLIB and name not in IMPURE_STDLIB, f"{module.name} imports {name}"
+            assert top not in IMPURE_STDLIB and name not in IMPURE_STDLIB, (
+                f"{module.name} imports {name}"
+            )
         else:
             assert top in PURE_THIRD, f"{module.name} imports {name}"
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.name.removeprefix("everafter."))
 def test_pure_modules_do_no_io_and_ask_no_clock(module: Module) -> None:
-    wrong = [f"{module.place(node)}: {name}(…)" for name, node in calls(module.tree) if IMPURE_CALLS.search(name)]
+    wrong = [
+        f"{module.place(node)}: {name}(…)"
+        for name, node in calls(module.tree)
+        if IMPURE_CALLS.search(name)
+    ]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("module", QUERIES, ids=lambda module: module.name.removeprefix("everafter."))
+@pytest.mark.parametrize(
+    "module", QUERIES, ids=lambda module: module.name.removeprefix("everafter.")
+)
 def test_queries_know_no_face_and_never_commit(module: Module) -> None:
-    faces = [name for name in imported_from_us(module) if has_face(name) or name.rpartition(".")[2] in {"jobs", "run"}]
+    faces = [
+        name
+        for name in imported_from_us(module)
+        if has_face(name) or name.rpartition(".")[2] in {"jobs", "run"}
+    ]
     assert not faces, f"{module.name} imports {faces}"
-    commits = [module.place(node) for name, node in calls(module.tree) if re.search(r"\.(commit|rollback)$", name)]
+    commits = [
+        module.place(node)
+        for name, node in calls(module.tree)
+        if re.search(r"\.(commit|rollback)$", name)
+    ]
     assert not commits, f"the caller owns the transaction: {commits}"
     for node in module.tree.body:
         if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_"):
             first = node.args.args[0].arg if node.args.args else "nothing"
-            assert first in {"conn", "reader"}, f"{module.place(node)}: {node.name} takes {first} first, not conn"
+            assert first in {"conn", "reader"}, (
+                f"{module.place(node)}: {node.name} takes {first} first, not conn"
+            )
 
 
 def test_a_slice_shows_its_faces_to_nobody() -> None:
@@ -149,13 +173,18 @@ def test_a_slice_shows_its_faces_to_nobody() -> None:
         for module in MODULES.values()
         if module.name not in {"everafter.cli", "everafter.app"}
         for name in imported_from_us(module)
-        if has_face(name) and MODULES.get(name) and MODULES[name].slice not in {module.slice, "core"}
+        if has_face(name)
+        and MODULES.get(name)
+        and MODULES[name].slice not in {module.slice, "core"}
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_no_module_is_imported_in_a_circle() -> None:
-    graph = {name: {to for to in module.eager if to in MODULES and to != name} for name, module in MODULES.items()}
+    graph = {
+        name: {to for to in module.eager if to in MODULES and to != name}
+        for name, module in MODULES.items()
+    }
     done: set[str] = set()
     while leaves := {name for name, to in graph.items() if name not in done and not to - done}:
         done |= leaves
@@ -165,9 +194,19 @@ def test_no_module_is_imported_in_a_circle() -> None:
 
 
 def test_the_web_framework_stays_at_the_edge() -> None:
-    users = {name for name, module in MODULES.items() if any(one.partition(".")[0] == "litestar" for one in module.imports)}
-    at_the_edge = {name for name in users if name.rpartition(".")[2] == "api" or name.endswith(("_api", "pages"))}
-    assert users - at_the_edge == set(WEB), "say in WEB what a new one is for; take out what is none any more"
+    users = {
+        name
+        for name, module in MODULES.items()
+        if any(one.partition(".")[0] == "litestar" for one in module.imports)
+    }
+    at_the_edge = {
+        name
+        for name in users
+        if name.rpartition(".")[2] == "api" or name.endswith(("_api", "pages"))
+    }
+    assert users - at_the_edge == set(WEB), (
+        "say in WEB what a new one is for; take out what is none any more"
+    )
 
 
 def test_the_command_line_stays_in_commands() -> None:
@@ -185,15 +224,26 @@ def test_every_face_is_collected() -> None:
     with_commands = {
         name
         for name, module in MODULES.items()
-        if any(isinstance(node, ast.FunctionDef) and node.name == "register" for node in module.tree.body)
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name == "register"
+            for node in module.tree.body
+        )
     }
-    assert with_commands <= MODULES["everafter.cli"].imports, with_commands - MODULES["everafter.cli"].imports
+    assert with_commands <= MODULES["everafter.cli"].imports, (
+        with_commands - MODULES["everafter.cli"].imports
+    )
 
 
 def _assigns(module: Module, name: str) -> bool:
     targets: list[ast.expr] = []
     for node in module.tree.body:
-        targets += node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets += (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
     return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
@@ -201,7 +251,17 @@ def _assigns(module: Module, name: str) -> bool:
 
 
 def test_no_orm_no_pickle_no_second_driver() -> None:
-    banned = {"sqlalchemy", "sqlmodel", "peewee", "django", "tortoise", "pony", "advanced_alchemy", "asyncpg", "psycopg2"}
+    banned = {
+        "sqlalchemy",
+        "sqlmodel",
+        "peewee",
+        "django",
+        "tortoise",
+        "pony",
+        "advanced_alchemy",
+        "asyncpg",
+        "psycopg2",
+    }
     banned |= {"pickle", "dill", "cloudpickle", "joblib", "pandas", "requests"}
     for module in MODULES.values():
         assert not {name.partition(".")[0] for name in module.imports} & banned, module.name
@@ -209,14 +269,22 @@ def test_no_orm_no_pickle_no_second_driver() -> None:
 
 def test_nothing_is_printed_but_by_the_command_line() -> None:
     wrong = [
-        module.place(node) for module in MODULES.values() for name, node in calls(module.tree) if name in {"print", "eval", "exec"}
+        module.place(node)
+        for module in MODULES.values()
+        for name, node in calls(module.tree)
+        if name in {"print", "eval", "exec"}
     ]
     assert not wrong, wrong
 
 
 def test_nothing_is_left_to_do() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|\braise NotImplementedError\b")
-    files = [path for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path != _HERE]
+    files = [
+        path
+        for folder in ("src", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != _HERE
+    ]
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in files
@@ -235,7 +303,11 @@ def test_every_lock_has_a_number_of_its_own() -> None:
     for module in MODULES.values():
         if module.name != "everafter.core.locks":
             for name, node in calls(module.tree):
-                locks = name.endswith("execute") and node.args and "advisory" in ast.unparse(node.args[0])
+                locks = (
+                    name.endswith("execute")
+                    and node.args
+                    and "advisory" in ast.unparse(node.args[0])
+                )
                 assert not locks or not re.search(r"lock\w*\(\d", ast.unparse(node)), (
                     f"{module.place(node)}: name it in core/locks.py"
                 )
@@ -250,7 +322,9 @@ def test_what_others_call_says_what_it_does() -> None:
         if not module.doc:
             wrong.append(module.name)
         for node in module.tree.body:
-            public = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            public = isinstance(
+                node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            ) and not node.name.startswith("_")
             if public and not ast.get_docstring(node):
                 wrong.append(f"{module.place(node)}: {node.name}")
     assert not wrong, "\n".join(wrong)
@@ -258,10 +332,19 @@ def test_what_others_call_says_what_it_does() -> None:
 
 def test_every_decision_that_is_named_stands_written() -> None:
     """And every one that is written has a number of its own."""
-    written = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name[:4].isdigit()]
+    written = [
+        path.name[:4]
+        for path in (ROOT / "docs" / "decisions").glob("*.md")
+        if path.name[:4].isdigit()
+    ]
     assert len(written) == len(set(written)) and len(written) >= 11
     named: set[str] = set()
-    for folder, pattern in (("src", "*.py"), ("src", "*.sql"), ("tests", "*.py"), ("benchmarks", "*.py")):
+    for folder, pattern in (
+        ("src", "*.py"),
+        ("src", "*.sql"),
+        ("tests", "*.py"),
+        ("benchmarks", "*.py"),
+    ):
         for path in (ROOT / folder).rglob(pattern):
             named.update(re.findall(r"decisions?[ /](\d{4})", path.read_text(encoding="utf-8")))
     assert named <= set(written), f"named and not written: {sorted(named - set(written))}"

@@ -59,9 +59,13 @@ def test_what_is_restored_is_what_was_dumped(database: str, elsewhere: str, tmp_
         pytest.skip("the server's tools are not on this machine")
     dump = tmp_path / "everafter.dump"
     subprocess.run([tools / "pg_dump", "-Fc", "-n", "everafter", "-f", dump, database], check=True)
-    subprocess.run([tools / "pg_restore", "--no-owner", "--exit-on-error", "-d", elsewhere, dump], check=True)
+    subprocess.run(
+        [tools / "pg_restore", "--no-owner", "--exit-on-error", "-d", elsewhere, dump], check=True
+    )
 
     assert hashes(elsewhere) == before
     assert asyncio.run(migrate(elsewhere)) == []
     with psycopg.connect(elsewhere, options="-c search_path=everafter") as conn:
-        conn.execute("INSERT INTO playbook_versions (sha256, source) VALUES ('new', '{}')")  # its number goes on
+        conn.execute(
+            "INSERT INTO playbook_versions (sha256, source) VALUES ('new', '{}')"
+        )  # its number goes on

@@ -14,7 +14,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
     """Runs a command; exit code, standard output and standard error."""
     assert settings.database_url
     monkeypatch.setenv("EVERAFTER_DATABASE_URL", settings.database_url)
@@ -31,7 +33,9 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return call
 
 
-@pytest.mark.parametrize("words", [("explain", "[/red]"), ("run", "--as-of", "[/x]"), ("import", "/nowhere/[/x]")])
+@pytest.mark.parametrize(
+    "words", [("explain", "[/red]"), ("run", "--as-of", "[/x]"), ("import", "/nowhere/[/x]")]
+)
 def test_brackets_in_what_was_typed_are_shown_as_they_are(run: Run, words: tuple[str, ...]) -> None:
     code, _, err = run(*words)
     assert code in {2, 3}
@@ -49,7 +53,9 @@ def test_an_import_of_a_file_with_brackets_in_its_name(run: Run, tmp_path: Path)
 
 def test_names_with_brackets_are_names(run: Run, database: str) -> None:
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
-        conn.execute("INSERT INTO suppliers (id, name) VALUES ('aaaaaaaa-0000-0000-0000-000000000001', '[/red] [bold')")
+        conn.execute(
+            "INSERT INTO suppliers (id, name) VALUES ('aaaaaaaa-0000-0000-0000-000000000001', '[/red] [bold')"
+        )
     code, out, _ = run("explain", "aaaaaaaa-0000-0000-0000-000000000001")
     assert code == 0
     assert out.startswith("[/red] [bold")
@@ -57,7 +63,9 @@ def test_names_with_brackets_are_names(run: Run, database: str) -> None:
     assert "[/x]" in run("key", "list")[1]
 
 
-@pytest.mark.parametrize("words", [("explain", "\udcff"), ("key", "create", "--scope", "read", "--name", "\udcff")])
+@pytest.mark.parametrize(
+    "words", [("explain", "\udcff"), ("key", "create", "--scope", "read", "--name", "\udcff")]
+)
 def test_bytes_that_are_no_text_are_named(run: Run, words: tuple[str, ...]) -> None:
     code, _, err = run(*words)
     assert code == 2
@@ -82,14 +90,18 @@ def test_a_database_that_may_only_be_read_says_so(run: Run, database: str) -> No
 
 @pytest.mark.parametrize("name", ["EVERAFTER_SMTP_URL", "EVERAFTER_BASE_URL"])
 @pytest.mark.parametrize("rest", ["://[::1", "://host:99999", "://host:port"])
-def test_a_url_that_is_none_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, rest: str) -> None:
+def test_a_url_that_is_none_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, rest: str
+) -> None:
     monkeypatch.setenv(name, ("smtp" if "SMTP" in name else "http") + rest)
     code, _, err = run("key", "list")
     assert code == 2
     assert err.startswith(f"error: {name}: ")
 
 
-def test_a_data_folder_that_is_a_file(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.touch()
     monkeypatch.delenv("EVERAFTER_DATABASE_URL")

@@ -8,16 +8,21 @@ from everafter.playbook.rules import check_playbook
 
 @pytest.mark.parametrize("opening", ["(", "not("])
 def test_a_condition_nested_without_end(opening: str) -> None:
-    remarks = check_condition(opening * 390 + "quiet_days > 1" + ")" * 390)  # took longer than anyone waits
+    remarks = check_condition(
+        opening * 390 + "days_inactive > 1" + ")" * 390
+    )  # took longer than anyone waits
     assert [remark.message for remark in remarks] == ["more than 20 parentheses inside each other"]
 
 
 def test_parentheses_as_people_write_them() -> None:
-    assert check_condition("(" * 20 + "quiet_days > 1" + ")" * 20 + " AND (clients_total > 1)" * 30) == []
+    assert (
+        check_condition("(" * 20 + "days_inactive > 1" + ")" * 20 + " AND (clients_total > 1)" * 30)
+        == []
+    )
 
 
 def test_a_condition_longer_than_can_be_followed() -> None:
-    (remark,) = check_condition("quiet_days > 1 AND " * 5000 + "true")
+    (remark,) = check_condition("days_inactive > 1 AND " * 5000 + "true")
     assert "at most 2,000" in remark.message
 
 

@@ -15,7 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everafter.certificates.model import Certificate
-from everafter.certificates.rules import certificate_url, read_certificate_token, sign_certificate, words_of
+from everafter.certificates.rules import (
+    certificate_url,
+    read_certificate_token,
+    sign_certificate,
+    texts_of,
+)
 from everafter.certificates.typefaces import choose_first, why_not, why_not_for
 from everafter.certificates.typesetting import UnprintableError, compile_sheet, typeset
 from everafter.core.settings import Settings
@@ -52,15 +57,24 @@ def test_the_page_the_sheet_and_the_picture(server: Server) -> None:
     with httpx.Client(base_url=server.base_url) as anyone:
         page, sheet, picture = (anyone.get(path + suffix) for suffix in ("", ".pdf", ".png"))
     assert page.status_code == 200 and "Hartmann &amp; Söhne" in page.text
-    assert f'content="{server.settings.base_url}{path}.png"' in page.text and 'name="robots" content="noindex"' in page.text
+    assert (
+        f'content="{server.settings.base_url}{path}.png"' in page.text
+        and 'name="robots" content="noindex"' in page.text
+    )
     assert sheet.headers["content-type"] == "application/pdf"
     text = text_of(sheet.content)
     assert "Hartmann & Söhne" in text and "14 March 2026" in text, "the day is the supplier's own"
-    a4_across = [float(edge) * 25.4 / 72 for edge in pypdf.PdfReader(io.BytesIO(sheet.content)).pages[0].mediabox[2:]]
+    a4_across = [
+        float(edge) * 25.4 / 72
+        for edge in pypdf.PdfReader(io.BytesIO(sheet.content)).pages[0].mediabox[2:]
+    ]
     assert a4_across == pytest.approx([297, 210], abs=0.5)
     assert struct.unpack(">II", picture.content[16:24]) == (1200, 630)
     for answer in (page, sheet, picture):
-        assert answer.headers["x-robots-tag"] == "noindex" and answer.headers["referrer-policy"] == "no-referrer"
+        assert (
+            answer.headers["x-robots-tag"] == "noindex"
+            and answer.headers["referrer-policy"] == "no-referrer"
+        )
 
 
 def test_who_has_not_earned_it_has_none(server: Server) -> None:
@@ -75,7 +89,18 @@ def test_only_the_whole_link_shows_it(server: Server) -> None:
     token = path.rpartition("/")[2]
     turned = token[:-1] + ("A" if token[-1] != "A" else "B")
     other = sign_certificate("another secret", uuid.uuid4())
-    for name in (token[:-4], turned, token + "x", other, "x", "%00", "..%2f..%2fetc", token + ".exe", token + ".pdf.png", "é"):
+    for name in (
+        token[:-4],
+        turned,
+        token + "x",
+        other,
+        "x",
+        "%00",
+        "..%2f..%2fetc",
+        token + ".exe",
+        token + ".pdf.png",
+        "é",
+    ):
         answer = httpx.get(f"{server.base_url}/certificates/{name}", headers=HTML)
         assert answer.status_code == 404, name
     assert httpx.get(server.base_url + path).status_code == 200
@@ -97,14 +122,16 @@ def test_only_the_whole_link_shows_it(server: Server) -> None:
 )
 def test_a_name_is_never_more_than_a_name(server: Server, name: str) -> None:
     path = earned(server, name)
-    page, sheet, picture = (httpx.get(server.base_url + path + suffix) for suffix in ("", ".pdf", ".png"))
+    page, sheet, picture = (
+        httpx.get(server.base_url + path + suffix) for suffix in ("", ".pdf", ".png")
+    )
     assert page.status_code == sheet.status_code == picture.status_code == 200
     assert "<script>" not in page.text and "root:" not in text_of(sheet.content)
     assert len(pypdf.PdfReader(io.BytesIO(sheet.content)).pages) == 1
 
 
 def test_markup_in_a_name_is_printed_as_it_is() -> None:
-    words = words_of(Certificate('#read("a") *b* $c$', date(2026, 3, 14), "Us"))
+    words = texts_of(Certificate('#read("a") *b* $c$', date(2026, 3, 14), "Us"))
     assert '#read("a") *b* $c$' in text_of(typeset("sheet", words))
 
 
@@ -125,7 +152,7 @@ def test_markup_in_a_name_is_printed_as_it_is() -> None:
     ],
 )
 def test_emoji_are_left_out_and_signs_are_kept(name: str, shown: str) -> None:
-    assert words_of(Certificate(name, date(2026, 3, 14), "Us"))["name"] == shown
+    assert texts_of(Certificate(name, date(2026, 3, 14), "Us"))["name"] == shown
 
 
 @given(st.uuids(), st.uuids())
@@ -185,7 +212,7 @@ A_CERTIFICATE = date(2026, 3, 14)
 
 
 def words(name: str) -> dict[str, str]:
-    return words_of(Certificate(name, A_CERTIFICATE, "Us"))
+    return texts_of(Certificate(name, A_CERTIFICATE, "Us"))
 
 
 def glyphs(pdf: bytes) -> list[int]:
@@ -255,7 +282,7 @@ def test_glyphs_that_are_missing_would_be_seen() -> None:
     assert 0 in glyphs(compile_sheet("sheet", words("A \U0001d11e\U00010a60 B"), "pdf"))
 
 
-def test_letters_of_one_word_are_of_one_typeface() -> None:
+def test_emails_of_one_word_are_of_one_typeface() -> None:
     assert choose_first("Hartmann & S\u00f6hne \u2116 5")[0] == "Newsreader"
     assert choose_first(SCRIPTS["Vietnamese"])[0] == "Noto Serif"
 
@@ -278,11 +305,17 @@ def test_a_long_name_stays_whole_and_inside_the_frame(name: str) -> None:
         inked = np.abs(picture - picture[edge + 1, edge + 1]).sum(axis=2) > 60
         sides = inked[edge:-edge, [*range(edge, edge + 6), *range(-edge - 6, -edge)]]
         assert not sides.any(), f"{sheet}: the name comes close to the frame"
-        assert not inked[foot - 2 : foot, edge:-edge].any(), f"{sheet}: the name pushes the text into the foot"
+        assert not inked[foot - 2 : foot, edge:-edge].any(), (
+            f"{sheet}: the name pushes the text into the foot"
+        )
 
 
 # A sign that no typeface of this machine has: of the oldest cuneiform, or of one of the scripts for Vai, Bamum…
-NOWHERE = next(sign for sign in map(chr, [*range(0x12480, 0x12540), *range(0x16800, 0x16A39)]) if why_not_for(sign))
+NOWHERE = next(
+    sign
+    for sign in map(chr, [*range(0x12480, 0x12540), *range(0x16800, 0x16A39)])
+    if why_not_for(sign)
+)
 
 
 def test_a_name_that_no_typeface_has_is_not_printed() -> None:
@@ -302,7 +335,9 @@ def test_japanese_is_printed_whole_or_not_at_all() -> None:
         assert 0 not in glyphs(typeset("sheet", words(KANJI)))
 
 
-def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_is_said_why(server: Server) -> None:
+def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_is_said_why(
+    server: Server,
+) -> None:
     name = f"Rosa {NOWHERE}"
     supplier = start(server)
     with server.client("write") as client:
@@ -321,7 +356,13 @@ def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_
         page = client.get(f"/suppliers/{supplier}").text
     assert f"no certificate: no typeface here has {NOWHERE}" in page and link not in page
     checks = asyncio.run(
-        examine(datetime.now(UTC), {"EVERAFTER_DATABASE_URL": server.database, "EVERAFTER_DATA": str(server.settings.data)})
+        examine(
+            datetime.now(UTC),
+            {
+                "EVERAFTER_DATABASE_URL": server.database,
+                "EVERAFTER_DATA": str(server.settings.data),
+            },
+        )
     )
     [check] = [check for check in checks if check.name == "certificates"]
     assert check.status == "warn" and name in check.found and "no typeface here has" in check.found
@@ -329,12 +370,24 @@ def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_
     assert httpx.get(server.base_url + link + ".png", headers=HTML).status_code == 200
 
 
-def test_a_message_that_leads_to_no_certificate_is_not_sent(settings: Settings, database: str) -> None:
-    lost = add_message(database, template="success_certificate", facts={**TYPICAL, "name": f"Rosa {NOWHERE}"})
-    good = add_message(database, template="success_certificate", facts={**TYPICAL, "name": "Rosa\u2122"})
+def test_a_message_that_leads_to_no_certificate_is_not_sent(
+    settings: Settings, database: str
+) -> None:
+    lost = add_message(
+        database, template="success_certificate", facts={**TYPICAL, "name": f"Rosa {NOWHERE}"}
+    )
+    good = add_message(
+        database, template="success_certificate", facts={**TYPICAL, "name": "Rosa\u2122"}
+    )
     other = add_message(database, facts={**TYPICAL, "name": f"Rosa {NOWHERE}"})
     with sink() as taking:
         sending_to = sending(settings, taking)
         with_pool(database, lambda pool: send_due(pool, sending_to, senders=1))
-    assert [get(database, key).status for key in (lost, good, other)] == ["dead", "accepted", "accepted"]
-    assert "the certificate it leads to cannot be printed: no typeface here has" in (get(database, lost).status_reason or "")
+    assert [get(database, key).status for key in (lost, good, other)] == [
+        "dead",
+        "accepted",
+        "accepted",
+    ]
+    assert "the certificate it leads to cannot be printed: no typeface here has" in (
+        get(database, lost).status_reason or ""
+    )

@@ -1,4 +1,4 @@
-"""The coach for everybody: axe-core in every state, the keyboard alone, large letters, small screens, right to left, few colours."""
+"""The coach for everybody: axe-core in every state, the keyboard alone, large emails, small screens, right to left, few colours."""
 
 import re
 from collections.abc import Callable
@@ -55,7 +55,7 @@ STATES: dict[str, tuple[str, float, bool, Callable[[Page], None]]] = {
 
 def bring(visit: Visit, state: str, **more: object) -> Page:
     path, silent, form, act = STATES[state]
-    visit.site.supplier = add_supplier(visit.server, silent_days=silent, form=form)
+    visit.site.supplier = add_supplier(visit.server, inactive_days=silent, form=form)
     page = visit.page(path, reduced_motion="reduce", **more)
     expect(opener(page)).to_have_accessible_name(re.compile("^Your coach, 1 of 5 done"))
     if state != "closed":
@@ -70,13 +70,16 @@ def test_axe_finds_nothing(visit: Visit, state: str, scheme: str) -> None:
     need_packages()
     page = bring(visit, state, color_scheme=scheme)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    told = [(one["id"], [(node["target"], node["failureSummary"]) for node in one["nodes"]]) for one in found["violations"]]
-    assert told == []
+    reported = [
+        (one["id"], [(node["target"], node["failureSummary"]) for node in one["nodes"]])
+        for one in found["violations"]
+    ]
+    assert reported == []
     assert len(found["passes"]) > 10, "it did look"
 
 
 def test_the_keyboard_is_enough_and_never_trapped(visit: Visit) -> None:
-    visit.site.supplier = add_supplier(visit.server, silent_days=20)
+    visit.site.supplier = add_supplier(visit.server, inactive_days=20)
     page = visit.page("/", reduced_motion="reduce")
     expect(button(page, "Book 15 min call")).to_be_visible()
     active = "document.activeElement.shadowRoot?.activeElement"
@@ -91,7 +94,10 @@ def test_the_keyboard_is_enough_and_never_trapped(visit: Visit) -> None:
     expect(opener(page)).to_be_focused()
     page.keyboard.press("Enter")
     expect(panel(page)).to_be_focused()
-    assert panel(page).get_attribute("role") == "dialog" and opener(page).get_attribute("aria-expanded") == "true"
+    assert (
+        panel(page).get_attribute("role") == "dialog"
+        and opener(page).get_attribute("aria-expanded") == "true"
+    )
     seen: list[str] = []
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -126,13 +132,28 @@ def test_what_is_focused_stays_so_when_news_come(visit: Visit) -> None:
     expect(button(page, "Später")).to_be_focused()
 
 
-@pytest.mark.parametrize(("width", "height", "scale"), [(390, 700, 1), (500, 400, 2), (320, 480, 1)])
+@pytest.mark.parametrize(
+    ("width", "height", "scale"), [(390, 700, 1), (500, 400, 2), (320, 480, 1)]
+)
 @pytest.mark.parametrize("state", ["tip", "help", "times", "open", "celebration"])
-def test_it_fits_small_screens_and_large_letters(visit: Visit, state: str, width: int, height: int, scale: int) -> None:
-    page = bring(visit, state, viewport={"width": width // scale, "height": height // scale}, device_scale_factor=scale)
+def test_it_fits_small_screens_and_large_emails(
+    visit: Visit, state: str, width: int, height: int, scale: int
+) -> None:
+    page = bring(
+        visit,
+        state,
+        viewport={"width": width // scale, "height": height // scale},
+        device_scale_factor=scale,
+    )
     inner = page.evaluate("[innerWidth, innerHeight]")
     box = panel(page).bounding_box()
-    assert box and box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= inner[0] and box["y"] + box["height"] <= inner[1]
+    assert (
+        box
+        and box["x"] >= 0
+        and box["y"] >= 0
+        and box["x"] + box["width"] <= inner[0]
+        and box["y"] + box["height"] <= inner[1]
+    )
     wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide[0] <= wide[1], "the page does not scroll sideways for it"
     inside = panel(page).locator(".scroll").evaluate("one => one.scrollWidth - one.clientWidth")
@@ -149,7 +170,10 @@ def test_right_to_left_it_stands_on_the_other_side(visit: Visit) -> None:
     visit.site.dir = "rtl"
     page = visit.page("/tip")
     expect(panel(page)).to_be_visible()
-    box, wide = panel(page).bounding_box(), page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    box, wide = (
+        panel(page).bounding_box(),
+        page.evaluate("[document.documentElement.scrollWidth, innerWidth]"),
+    )
     assert box and 0 < box["x"] < 50 and wide[0] <= wide[1]
     expect(opener(page)).to_be_in_viewport(ratio=1)
 
@@ -163,7 +187,9 @@ def test_with_the_systems_own_few_colours_all_can_be_told_apart(visit: Visit) ->
             "all => all.map((one) => [one.className, getComputedStyle(one).borderTopWidth, getComputedStyle(one).borderTopColor])"
         )
     )
-    assert borders and all(width != "0px" and not re.match(r"rgba\(.*, 0\)", colour) for _, width, colour in borders), borders
+    assert borders and all(
+        width != "0px" and not re.match(r"rgba\(.*, 0\)", colour) for _, width, colour in borders
+    ), borders
 
 
 def test_printing_leaves_it_out(visit: Visit) -> None:

@@ -8,13 +8,19 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from everafter.coach.words import help_words, interface_words, list_word_languages
+from everafter.coach.messages import help_messages, interface_messages, list_languages
 from everafter.core.settings import Settings
 from helpers_coach import Browser, add_supplier, send
 from helpers_server import Server, serving
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl")
-SET_UP = ("account_created", "vendor_type_selected", "completed_wizard", "login", "import_clients_started")
+SET_UP = (
+    "account_created",
+    "vendor_type_selected",
+    "completed_wizard",
+    "login",
+    "import_clients_started",
+)
 
 
 # ── help ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -31,8 +37,14 @@ def test_who_is_at_risk_is_offered_a_call_until_one_is_booked(server: Server) ->
         "type": "success_call",
     }
     free = browser.client.get("/api/coach/slots", params={"days": 14}).json()
-    assert (free["supplier_id"], free["minutes"], free["timezone"]) == (supplier, 15, "Europe/Berlin")
-    booked = browser.client.post("/api/coach/calls", json={"starts_at": free["slots"][0]["starts_at"], "topic": "Forms"})
+    assert (free["supplier_id"], free["minutes"], free["timezone"]) == (
+        supplier,
+        15,
+        "Europe/Berlin",
+    )
+    booked = browser.client.post(
+        "/api/coach/calls", json={"starts_at": free["slots"][0]["starts_at"], "topic": "Forms"}
+    )
     assert booked.status_code == 201
     assert booked.json()["manage_url"].startswith(server.settings.base_url)
     assert browser.look()["help"] is None, "a call is ahead"
@@ -46,7 +58,10 @@ def test_a_healthy_supplier_is_offered_none(server: Server) -> None:
         server,
         supplier,
         *[("login", day + 0.1, {}) for day in range(28)],
-        *[("feature_used", 1.0, {"feature": name}) for name in ("forms", "gallery", "invoices", "calendar")],
+        *[
+            ("feature_used", 1.0, {"feature": name})
+            for name in ("forms", "gallery", "invoices", "calendar")
+        ],
         *[("client_added", 20.0, {"client_id": f"c{n}"}) for n in range(3)],
         *[("client_active", 1.0, {"client_id": f"c{n}"}) for n in range(3)],
     )
@@ -56,7 +71,11 @@ def test_a_healthy_supplier_is_offered_none(server: Server) -> None:
 def test_a_payment_that_failed_is_said_before_all_else(server: Server) -> None:
     supplier = add_supplier(server)
     send(server, supplier, ("payment_failed", 3.2, {}))
-    assert Browser(server, supplier).look(locale="de-DE")["help"]["reason"].startswith("Eine Zahlung ist vor 3 Tagen")
+    assert (
+        Browser(server, supplier)
+        .look(locale="de-DE")["help"]["reason"]
+        .startswith("Eine Zahlung ist vor 3 Tagen")
+    )
 
 
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -64,18 +83,25 @@ def test_a_payment_that_failed_is_said_before_all_else(server: Server) -> None:
 
 def test_a_call_can_be_repeated_with_its_key_under_a_new_token(server: Server) -> None:
     supplier = add_supplier(server)
-    first, second = Browser(server, supplier), Browser(server, supplier, iat=int(datetime.now(UTC).timestamp()) - 5)
+    first, second = (
+        Browser(server, supplier),
+        Browser(server, supplier, iat=int(datetime.now(UTC).timestamp()) - 5),
+    )
     assert first.token != second.token
     start = first.client.get("/api/coach/slots").json()["slots"][3]["starts_at"]
     answers = [
-        tab.client.post("/api/coach/calls", json={"starts_at": start}, headers={"Idempotency-Key": "one"})
+        tab.client.post(
+            "/api/coach/calls", json={"starts_at": start}, headers={"Idempotency-Key": "one"}
+        )
         for tab in (first, second)
     ]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].content == answers[1].content
     assert server.sql("SELECT count(*) FROM support_interactions") == [(1,)]
     other = Browser(server, add_supplier(server))
-    mine = other.client.post("/api/coach/calls", json={"starts_at": start}, headers={"Idempotency-Key": "one"})
+    mine = other.client.post(
+        "/api/coach/calls", json={"starts_at": start}, headers={"Idempotency-Key": "one"}
+    )
     assert mine.status_code == 409, "another supplier's key is another key, and the time is taken"
     assert mine.json()["next_free"]
 
@@ -88,11 +114,15 @@ def test_times_that_cannot_be_had_are_refused_with_some_that_can(server: Server)
     for query in ({"from": "soon"}, {"from": "2026-13-01"}):
         assert browser.client.get("/api/coach/slots", params=query).status_code == 422
     assert browser.client.get("/api/coach/slots", params={"days": 0}).status_code == 400
-    assert browser.client.get("/api/coach/slots", params={"from": "9999-12-31"}).status_code in {200, 422}
+    assert browser.client.get("/api/coach/slots", params={"from": "9999-12-31"}).status_code in {
+        200,
+        422,
+    }
     assert browser.client.post("/api/coach/calls", json={"starts_at": "x"}).status_code == 400
     assert (
         browser.client.post(
-            "/api/coach/calls", json={"starts_at": past.json()["next_free"][0]["starts_at"], "topic": "x" * 501}
+            "/api/coach/calls",
+            json={"starts_at": past.json()["next_free"][0]["starts_at"], "topic": "x" * 501},
         ).status_code
         == 400
     )
@@ -111,10 +141,17 @@ def test_the_checklist_follows_what_the_supplier_does(server: Server) -> None:
     supplier = start(server)
     browser = Browser(server, supplier)
     before = browser.look("/")["checklist"]
-    assert before["state"] in {"on_track", "behind"} and 0 < before["done"] < before["total"] == len(before["steps"])
+    assert before["state"] in {"on_track", "behind"} and 0 < before["done"] < before[
+        "total"
+    ] == len(before["steps"])
     assert {"id", "title", "done", "due_on", "actions"} == set(before["steps"][0])
     assert {"id", "title", "hint", "url", "done"} == set(before["steps"][0]["actions"][0])
-    send(server, supplier, ("form_created", 0.01, {}), ("invite_sent_to_client", 0.01, {"client_id": "a"}))
+    send(
+        server,
+        supplier,
+        ("form_created", 0.01, {}),
+        ("invite_sent_to_client", 0.01, {"client_id": "a"}),
+    )
     after = browser.look("/forms")["checklist"]
     assert after["done"] > before["done"], "at once, and on another page"
     german = browser.look("/", locale="de")["checklist"]
@@ -135,13 +172,17 @@ def test_what_was_just_reached_is_celebrated_in_one_tab(server: Server) -> None:
     assert again == shown, "it waits until somebody takes it"
     with ThreadPoolExecutor(12) as threads:
         path = f"/api/coach/celebrations/{shown['id']}"
-        answers = list(threads.map(lambda _: browser.client.post(path).json()["celebrate"], range(12)))
+        answers = list(
+            threads.map(lambda _: browser.client.post(path).json()["celebrate"], range(12))
+        )
     assert sorted(answers) == [False] * 11 + [True]
     following = browser.look("/")["celebration"]
     assert following is None or following["id"] != shown["id"]
     assert browser.client.post("/api/coach/celebrations/no_such").json() == {"celebrate": False}
     other = Browser(server, add_supplier(server))
-    assert other.client.post(f"/api/coach/celebrations/{shown['id']}").json() == {"celebrate": False}
+    assert other.client.post(f"/api/coach/celebrations/{shown['id']}").json() == {
+        "celebrate": False
+    }
 
 
 def test_a_celebrated_activation_ends_the_checklist_on_every_server(settings: Settings) -> None:
@@ -150,48 +191,63 @@ def test_a_celebrated_activation_ends_the_checklist_on_every_server(settings: Se
         with one.client("write") as client:
             path = f"/api/success/onboarding/{supplier}"
             steps = client.get(path).json()["steps"]
-            for action in [action["id"] for step in steps for action in step["actions"] if not action["done"]]:
-                client.post(path + "/actions", json={"action": action})  # activation itself follows from the others
+            for action in [
+                action["id"] for step in steps for action in step["actions"] if not action["done"]
+            ]:
+                client.post(
+                    path + "/actions", json={"action": action}
+                )  # activation itself follows from the others
         key = one.key("coach")
         here, there = Browser(one, supplier, key), Browser(two, supplier, key)
         assert there.look("/")["checklist"]["state"] == "done"
         shown = here.look("/")["celebration"]
         assert shown["id"] == "fully_activated" and shown["certificate_url"]
-        assert here.client.post("/api/coach/celebrations/fully_activated").json() == {"celebrate": True}
+        assert here.client.post("/api/coach/celebrations/fully_activated").json() == {
+            "celebrate": True
+        }
         assert [tab.look("/")["checklist"] for tab in (here, there)] == [None, None]
 
 
 # ── next steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_next_steps_are_those_of_the_api_and_are_noted_as_told(server: Server) -> None:
-    for _ in range(9):  # each step is by lot not told to one in ten
+def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) -> None:
+    for _ in range(9):  # each step is at random not told to one in ten
         supplier = add_supplier(server)
         browser = Browser(server, supplier)
         if len(shown := browser.look()["next_steps"]) > 1:
             break
     with server.client("read") as client:
         path = f"/api/success/recommendations/{supplier}"
-        listed = client.get(path, params={"audience": "supplier", "limit": 3}).json()["recommendations"]
+        listed = client.get(path, params={"audience": "supplier", "limit": 3}).json()[
+            "recommendations"
+        ]
     assert len(shown) > 1 and [one["id"] for one in shown] == [one["id"] for one in listed]
     assert [one["reason"] for one in shown] == [one["reason"] for one in listed]
-    told = server.sql("SELECT advice_id FROM advice_given WHERE told AND channel = 'coach' AND supplier_id = %s", supplier)
-    assert {name for (name,) in told} == {one["id"] for one in shown}
+    reported = server.sql(
+        "SELECT recommendation_id FROM recommendation_impressions WHERE reported AND channel = 'coach' AND supplier_id = %s",
+        supplier,
+    )
+    assert {name for (name,) in reported} == {one["id"] for one in shown}
     step = shown[0]["id"]
     assert browser.client.post(f"/api/coach/steps/{step}").status_code == 204
-    assert server.sql("SELECT advice_id FROM advice_given WHERE taken_at IS NOT NULL") == [(step,)]
+    assert server.sql(
+        "SELECT recommendation_id FROM recommendation_impressions WHERE clicked_at IS NOT NULL"
+    ) == [(step,)]
     assert browser.client.post("/api/coach/steps/never_given").status_code == 204
     other = Browser(server, add_supplier(server))
     other.look()
     assert other.client.post(f"/api/coach/steps/{shown[-1]['id']}").status_code == 204
-    taken = server.sql("SELECT supplier_id::text, advice_id FROM advice_given WHERE taken_at IS NOT NULL")
+    taken = server.sql(
+        "SELECT supplier_id::text, recommendation_id FROM recommendation_impressions WHERE clicked_at IS NOT NULL"
+    )
     assert (supplier, shown[-1]["id"]) not in taken, "another's press is not mine"
 
 
-# ── kept judgements ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── kept scores ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_judgement_is_kept_and_is_new_as_soon_as_something_is_said(server: Server) -> None:
+def test_a_score_details_is_kept_and_is_new_as_soon_as_something_is_said(server: Server) -> None:
     supplier = add_supplier(server)
     browser = Browser(server, supplier)
     browser.look()
@@ -203,7 +259,12 @@ def test_a_judgement_is_kept_and_is_new_as_soon_as_something_is_said(server: Ser
     assert server.app.state.coach._kept[supplier] is not kept
     kept = server.app.state.coach._kept[supplier]
     with server.client("ingest") as client:
-        body = {"type": "identify", "userId": supplier, "messageId": str(uuid4()), "traits": {"name": "Rosa & Co"}}
+        body = {
+            "type": "identify",
+            "userId": supplier,
+            "messageId": str(uuid4()),
+            "traits": {"name": "Rosa & Co"},
+        }
         assert client.post("/v1/batch", json={"batch": [body]}).status_code == 200
     assert browser.look()["supplier"]["name"] == "Rosa & Co"
     assert server.app.state.coach._kept[supplier].row["name"] == "Rosa & Co"
@@ -220,20 +281,22 @@ def test_who_has_cancelled_is_gone(server: Server) -> None:
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_words_come_when_they_are_asked_for(server: Server) -> None:
+def test_labels_come_when_they_are_asked_for(server: Server) -> None:
     browser = Browser(server, add_supplier(server))
     assert browser.look()["words"] is None
     german = browser.look(words=1, locale="de-AT")
     assert german["locale"] == "de" and german["words"]["later"] == "Später"
-    assert browser.look(words=1, locale="ja")["words"] == browser.look(words=1, locale="en")["words"]
+    assert (
+        browser.look(words=1, locale="ja")["words"] == browser.look(words=1, locale="en")["words"]
+    )
     assert browser.look(words="true")["words"] and browser.look(words=0)["words"] is None
     assert browser.client.get("/api/coach", params={"words": "perhaps"}).status_code == 400
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_every_word_with_its_places(language: str) -> None:
-    assert set(list_word_languages()) >= set(LANGUAGES)
-    for words in (interface_words, help_words):
+    assert set(list_languages()) >= set(LANGUAGES)
+    for words in (interface_messages, help_messages):
         english, theirs = words(("en",)), words((language,))
         assert theirs.keys() == english.keys()
         for key, text in theirs.items():
@@ -269,8 +332,19 @@ def test_a_foreign_page_may_ask_everything_of_the_browsers_routes(server: Server
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-origin"] == "*"
         allowed = answer.headers["access-control-allow-headers"].lower()
-        assert all(name in allowed for name in ("authorization", "baggage", "content-type", "idempotency-key", "traceparent"))
-        assert {"GET", "POST"} <= set(answer.headers["access-control-allow-methods"].replace(" ", "").split(","))
+        assert all(
+            name in allowed
+            for name in (
+                "authorization",
+                "baggage",
+                "content-type",
+                "idempotency-key",
+                "traceparent",
+            )
+        )
+        assert {"GET", "POST"} <= set(
+            answer.headers["access-control-allow-methods"].replace(" ", "").split(",")
+        )
         assert "access-control-allow-credentials" not in answer.headers
 
 

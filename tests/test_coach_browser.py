@@ -23,16 +23,18 @@ def answers(visit: Visit) -> list[tuple[Any, ...]]:
 def test_a_tip_comes_by_itself_says_why_and_leads_on(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
     page = visit.page("/tip")
-    expect(panel(page).get_by_role("heading", name="Say hello to your couples")).to_be_visible()
+    expect(panel(page).get_by_role("heading", name="Say hello to your clients")).to_be_visible()
     assert page.evaluate("document.activeElement === document.body"), "the focus stays where it was"
     assert panel(page).get_attribute("role") == "region"
-    expect(coach(page).get_by_role("status").first).to_have_text("A tip for you: Say hello to your couples")
-    expect(panel(page).get_by_text("You have 1 couples.")).to_be_hidden()
+    expect(coach(page).get_by_role("status").first).to_have_text(
+        "A tip for you: Say hello to your clients"
+    )
+    expect(panel(page).get_by_text("You have 1 clients.")).to_be_hidden()
     panel(page).get_by_text("Why you see this").click()
-    expect(panel(page).get_by_text("You have 1 couples.")).to_be_visible()
+    expect(panel(page).get_by_text("You have 1 clients.")).to_be_visible()
     link(page, "Write to them").click()
-    expect(page).to_have_url(visit.site.origin + "/couples?to=all")
-    assert answers(visit) == [("say_hello", "do", False)]
+    expect(page).to_have_url(visit.site.origin + "/clients?to=all")
+    assert answers(visit) == [("greet", "do", False)]
     page.goto("/tip")
     expect(opener(page)).to_be_visible()
     page.wait_for_timeout(400)
@@ -50,11 +52,11 @@ def test_later_and_never_are_kept(visit: Visit) -> None:
     button(page, "In a week").click()
     expect(panel(page)).to_be_hidden()
     expect(opener(page)).to_be_focused()
-    wait_until(page, lambda: answers(visit) == [("say_hello", "later", True)], "the answer is kept")
+    wait_until(page, lambda: answers(visit) == [("greet", "later", True)], "the answer is kept")
     visit.site.supplier = add_supplier(visit.server)
     page.goto("/tip")
     button(page, "Do not show again").click()
-    wait_until(page, lambda: ("say_hello", "never", False) in answers(visit), "the answer is kept")
+    wait_until(page, lambda: ("greet", "never", False) in answers(visit), "the answer is kept")
 
 
 def test_a_page_of_one_piece_goes_on_by_itself(visit: Visit) -> None:
@@ -65,8 +67,10 @@ def test_a_page_of_one_piece_goes_on_by_itself(visit: Visit) -> None:
     )
     link(page, "Write to them").click()
     expect(panel(page)).to_be_hidden()
-    assert page.url.endswith("/tip/done") and heard(page, "action") == [{"id": "say_hello", "url": "/couples?to=all"}]
-    wait_until(page, lambda: answers(visit) == [("say_hello", "do", False)], "the answer is kept")
+    assert page.url.endswith("/tip/done") and heard(page, "action") == [
+        {"id": "greet", "url": "/clients?to=all"}
+    ]
+    wait_until(page, lambda: answers(visit) == [("greet", "do", False)], "the answer is kept")
 
 
 def test_closing_is_no_answer_and_quiet_is_a_dot_only(visit: Visit) -> None:
@@ -85,7 +89,7 @@ def test_closing_is_no_answer_and_quiet_is_a_dot_only(visit: Visit) -> None:
     expect(panel(page)).to_be_hidden()
     opener(page).click()
     expect(link(page, "Write to them")).to_be_visible()
-    assert answers(visit) == [("say_hello", None, False)]
+    assert answers(visit) == [("greet", None, False)]
 
 
 # ── the checklist ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +107,9 @@ def test_the_checklist_follows_across_pages_and_ticks(visit: Visit) -> None:
     expect(form.or_(panel(page).get_by_role("link").first)).to_be_visible()
     page.goto("/forms")
     expect(panel(page)).to_be_visible()
-    assert page.evaluate("document.activeElement === document.body"), "it is open as before, and does not take the focus"
+    assert page.evaluate("document.activeElement === document.body"), (
+        "it is open as before, and does not take the focus"
+    )
     track(visit.server, supplier, "import_clients_started")
     coach(page).evaluate("coach => coach.refresh()")
     expect(panel(page).get_by_role("progressbar")).to_have_attribute("value", str(done + 1))
@@ -118,7 +124,7 @@ def test_the_checklist_follows_across_pages_and_ticks(visit: Visit) -> None:
 
 
 def start_booking(visit: Visit, **more: Any) -> Page:
-    visit.site.supplier = visit.site.supplier or add_supplier(visit.server, silent_days=20)
+    visit.site.supplier = visit.site.supplier or add_supplier(visit.server, inactive_days=20)
     page = visit.page("/", **more)
     button(page, "Book 15 min call").click()
     expect(panel(page).locator(".slot").first).to_be_visible()
@@ -140,12 +146,19 @@ def test_a_call_in_two_clicks_and_two_quick_clicks_are_one_call(visit: Visit) ->
     day, time = days.nth(1).inner_text(), panel(page).locator(".slot").nth(2).inner_text()
     panel(page).locator(".slot").nth(2).dblclick()
     expect(panel(page).get_by_role("heading", name="Your call is booked")).to_be_visible()
-    assert time in panel(page).inner_text() and day.split()[1].strip(",") in panel(page).inner_text()
+    assert (
+        time in panel(page).inner_text() and day.split()[1].strip(",") in panel(page).inner_text()
+    )
     assert calls(visit) == [(visit.site.supplier, "Forms & <b>journeys</b>")]
-    assert [call["csm"]["name"] for call in heard(page, "booked")] and len(heard(page, "booked")) == 1
+    assert [call["csm"]["name"] for call in heard(page, "booked")] and len(
+        heard(page, "booked")
+    ) == 1
     for name in ("Add to calendar", "Move or cancel"):
         address = link(page, name).get_attribute("href")
-        assert address and page.request.get(address.replace("http://testserver", visit.server.base_url)).ok, name
+        assert (
+            address
+            and page.request.get(address.replace("http://testserver", visit.server.base_url)).ok
+        ), name
     button(page, "Close").click()
     page.reload()
     page.wait_for_timeout(400)
@@ -174,9 +187,16 @@ def test_a_time_that_was_taken_meanwhile(visit: Visit) -> None:
     page = start_booking(visit)
     visit.may_complain = ["409"]
     wanted = panel(page).locator(".slot").first
-    assert book(visit.server, add_supplier(visit.server), str(wanted.get_attribute("data-k"))).status_code == 201
+    assert (
+        book(
+            visit.server, add_supplier(visit.server), str(wanted.get_attribute("data-k"))
+        ).status_code
+        == 201
+    )
     wanted.click()
-    expect(panel(page).get_by_role("alert")).to_have_text("Somebody was faster. These times are free:")
+    expect(panel(page).get_by_role("alert")).to_have_text(
+        "Somebody was faster. These times are free:"
+    )
     panel(page).locator(".slot").first.click()
     expect(panel(page).get_by_role("heading", name="Your call is booked")).to_be_visible()
 
@@ -213,23 +233,34 @@ def test_it_is_celebrated_once_over_all_tabs(visit: Visit) -> None:
     expect(panel(page)).to_be_hidden()
 
 
-def test_no_confetti_for_those_who_want_less_motion_and_the_certificate_is_there(visit: Visit) -> None:
+def test_no_confetti_for_those_who_want_less_motion_and_the_certificate_is_there(
+    visit: Visit,
+) -> None:
     supplier = visit.site.supplier = add_supplier(visit.server)
     with visit.server.client("write") as client:
-        assert client.post("/api/success/milestone", json={"supplier_id": supplier, "milestone_type": "fully_activated"}).is_success
+        assert client.post(
+            "/api/success/milestone",
+            json={"supplier_id": supplier, "milestone_type": "fully_activated"},
+        ).is_success
     page = visit.page("/", reduced_motion="reduce")
     expect(panel(page).get_by_role("heading", name="Fully activated")).to_be_visible()
     page.wait_for_timeout(200)
     expect(coach(page).locator(".sky")).to_have_count(0)
     address = link(page, "See your certificate").get_attribute("href")
-    assert address and page.request.get(address.replace("http://testserver", visit.server.base_url)).ok
+    assert (
+        address and page.request.get(address.replace("http://testserver", visit.server.base_url)).ok
+    )
 
 
-def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_belongs_to_it(visit: Visit) -> None:
+def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_belongs_to_it(
+    visit: Visit,
+) -> None:
     visit.site.supplier = add_supplier(visit.server, form=True)
     visit.site.attributes = "page='/'"
     page = visit.page("/style.css")
-    page.route("**/api/coach/celebrations/*", lambda route: (page.wait_for_timeout(400), route.continue_()))
+    page.route(
+        "**/api/coach/celebrations/*", lambda route: (page.wait_for_timeout(400), route.continue_())
+    )
     with page.expect_request("**/api/coach/celebrations/*"):
         page.goto("/")
     page.evaluate("document.querySelector('everafter-coach').page = '/forms'")
@@ -242,11 +273,21 @@ def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_bel
 
 def test_a_token_that_comes_late_is_nobody_elses(visit: Visit) -> None:
     """Somebody else signs in while the token of the one before is still on its way: nothing is asked with that one any more."""
-    before, after = (sign(visit.site.key, add_supplier(visit.server, name=name)) for name in ("Rosewood", "Blue Barn"))
-    visit.site.supplier = add_supplier(visit.server)  # whom the page itself asks for, before the two
+    before, after = (
+        sign(visit.site.key, add_supplier(visit.server, name=name))
+        for name in ("Rosewood", "Blue Barn")
+    )
+    visit.site.supplier = add_supplier(
+        visit.server
+    )  # whom the page itself asks for, before the two
     page = visit.page("/")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.headers["authorization"]) if "/api/coach" in request.url else None)
+    page.on(
+        "request",
+        lambda request: (
+            asked.append(request.headers["authorization"]) if "/api/coach" in request.url else None
+        ),
+    )
     page.evaluate(
         """async ([before, after]) => {
           const coach = document.querySelector("everafter-coach"), late = new Promise((done) => setTimeout(done, 500, before));

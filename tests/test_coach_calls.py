@@ -8,7 +8,10 @@ from helpers_server import Server
 
 
 def slots(browser: Browser) -> list[str]:
-    return [slot["starts_at"] for slot in browser.client.get("/api/coach/slots", params={"days": 7}).json()["slots"]]
+    return [
+        slot["starts_at"]
+        for slot in browser.client.get("/api/coach/slots", params={"days": 7}).json()["slots"]
+    ]
 
 
 def test_three_calls_ahead_are_enough_however_fast_one_clicks(server: Server) -> None:
@@ -28,14 +31,25 @@ def test_three_calls_ahead_are_enough_however_fast_one_clicks(server: Server) ->
 def test_who_cancels_one_may_book_another_and_the_team_may_always(server: Server) -> None:
     supplier = add_supplier(server)
     browser = Browser(server, supplier)
-    booked = [browser.client.post("/api/coach/calls", json={"starts_at": at}).json() for at in slots(browser)[::4][:3]]
+    booked = [
+        browser.client.post("/api/coach/calls", json={"starts_at": at}).json()
+        for at in slots(browser)[::4][:3]
+    ]
     with server.client("write") as team:
-        more = team.post("/api/support/schedule-call", json={"supplier_id": supplier, "type": "success_call"})
+        more = team.post(
+            "/api/support/schedule-call", json={"supplier_id": supplier, "type": "success_call"}
+        )
         assert more.status_code == 201
         for call in (booked[0], more.json()):
-            done = team.post(f"/api/support/calls/{call['interaction_id']}/cancel", json={"supplier_id": supplier})
+            done = team.post(
+                f"/api/support/calls/{call['interaction_id']}/cancel",
+                json={"supplier_id": supplier},
+            )
             assert done.status_code == 200, done.text
-    assert browser.client.post("/api/coach/calls", json={"starts_at": slots(browser)[-1]}).status_code == 201
+    assert (
+        browser.client.post("/api/coach/calls", json={"starts_at": slots(browser)[-1]}).status_code
+        == 201
+    )
 
 
 def test_who_has_cancelled_books_nothing_here(server: Server) -> None:

@@ -26,10 +26,10 @@ STYLES = {
     "filtered": "body, everafter-coach { filter: invert(1) blur(4px); backdrop-filter: blur(3px); opacity: .1 }",
     "contained": "* { contain: strict; overflow: hidden; content-visibility: auto }",
     "sized": "* { width: 3px !important; height: 3px !important; max-width: 3px !important; padding: 7px !important }",
-    "letters of no size": "* { font-size: 0 !important; line-height: 0 !important }",
-    "large root letters": "html { font-size: 40px }",
-    "small root letters": "html { font-size: 62.5% } body { font-size: 5rem; font-weight: 900 }",
-    "other letters": "* { letter-spacing: 9px; word-spacing: 40px; text-transform: uppercase; font-style: italic;"
+    "emails of no size": "* { font-size: 0 !important; line-height: 0 !important }",
+    "large root emails": "html { font-size: 40px }",
+    "small root emails": "html { font-size: 62.5% } body { font-size: 5rem; font-weight: 900 }",
+    "other emails": "* { email-spacing: 9px; word-spacing: 40px; text-transform: uppercase; font-style: italic;"
     " text-indent: 50px; text-align: right; white-space: nowrap; word-break: break-all; -webkit-text-fill-color: red;"
     " font-variant: small-caps; text-shadow: 0 0 9px red; -webkit-text-security: disc; -webkit-text-stroke: 3px red }",
     "not to be touched": "* { pointer-events: none !important; user-select: none; cursor: none; touch-action: none }",
@@ -99,13 +99,20 @@ def paint(page: Page) -> bytes:
     """The panel's pixels, without its round corners, through which the page is seen."""
     box = coach(page).locator(".sheet").bounding_box()
     assert box
-    clip = {"x": box["x"] + 8, "y": box["y"] + 8, "width": box["width"] - 16, "height": box["height"] - 16}
+    clip = {
+        "x": box["x"] + 8,
+        "y": box["y"] + 8,
+        "width": box["width"] - 16,
+        "height": box["height"] - 16,
+    }
     return page.screenshot(clip=clip, animations="disabled")
 
 
 def extent(page: Page) -> list[int]:
     """The page's own height and width, as scrolled."""
-    return page.evaluate("(({ scrollHeight, scrollWidth }) => [scrollHeight, scrollWidth])(document.scrollingElement)")
+    return page.evaluate(
+        "(({ scrollHeight, scrollWidth }) => [scrollHeight, scrollWidth])(document.scrollingElement)"
+    )
 
 
 def open_panel(page: Page) -> None:
@@ -117,7 +124,9 @@ def open_panel(page: Page) -> None:
 @pytest.fixture(scope="module", params=[1280, 390], ids=["wide", "phone"])
 def shown(request: pytest.FixtureRequest, site: Host) -> Iterator[tuple[Page, Look]]:
     """A page with the panel open, and how it looks while the page wishes it no ill."""
-    page = site.ready(head="<style id='ill'></style>", body=TALL, viewport={"width": request.param, "height": 800})
+    page = site.ready(
+        head="<style id='ill'></style>", body=TALL, viewport={"width": request.param, "height": 800}
+    )
     open_panel(page)
     context = site.contexts.pop()
     yield page, (look(page), paint(page))
@@ -146,7 +155,11 @@ def test_no_style_of_the_page_reaches_it(shown: tuple[Page, Look], style: str) -
 
 
 def test_all_of_them_from_the_beginning(host: Host, shown: tuple[Page, Look]) -> None:
-    page = host.ready(head=f"<style>{' '.join(STYLES.values())}</style>", body=TALL, viewport=shown[0].viewport_size)
+    page = host.ready(
+        head=f"<style>{' '.join(STYLES.values())}</style>",
+        body=TALL,
+        viewport=shown[0].viewport_size,
+    )
     open_panel(page)
     assert (look(page), paint(page)) == shown[1]
 
@@ -163,9 +176,13 @@ def test_no_box_of_the_page_holds_it(host: Host, shown: tuple[Page, Look], box: 
             ?? find([...root.querySelectorAll("*")].find((one) => one.shadowRoot).shadowRoot);
           find(place).replaceWith(coach);
         }""",
-        BOXES[box].replace("{inside}", "<h1>Host</h1><div style='height:3000px'></div><i id='here'></i><p>More</p>"),
+        BOXES[box].replace(
+            "{inside}", "<h1>Host</h1><div style='height:3000px'></div><i id='here'></i><p>More</p>"
+        ),
     )
     assert (look(page), paint(page)) == clean
-    assert page.evaluate("coach.parentNode !== document.body") and host.asked == asked, "moved, and nothing else"
+    assert page.evaluate("coach.parentNode !== document.body") and host.asked == asked, (
+        "moved, and nothing else"
+    )
     page.evaluate("document.body.append(coach)")
     assert (look(page), paint(page)) == clean

@@ -14,7 +14,7 @@ pytestmark = needs_chromium
 TEXT = "growing/gala fees? ½ Straße, 婚礼 #1"
 BODY = "<main><h1>Host</h1><input id=own><button id=menu>Menu</button></main><div id=root>{coach}</div>"
 
-# Shortcuts as pages have them: they look at the target's tag, act on letters, and prevent what they take. They
+# Shortcuts as pages have them: they look at the target's tag, act on emails, and prevent what they take. They
 # listen everywhere and in both phases; those at the window that capture are set when the page has loaded.
 SHORTCUTS = """
 globalThis.hits = [];
@@ -76,7 +76,10 @@ def test_what_is_typed_reaches_no_shortcut(host: Host) -> None:
     page.keyboard.press("g")
     panel(page).locator(".scroll").hover()
     page.mouse.wheel(0, 200)
-    page.wait_for_function("coach => coach.shadowRoot.querySelector('.scroll').scrollTop > 0", arg=coach(page).element_handle())
+    page.wait_for_function(
+        "coach => coach.shadowRoot.querySelector('.scroll').scrollTop > 0",
+        arg=coach(page).element_handle(),
+    )
     page.keyboard.press("Escape")
     expect(panel(page)).to_be_hidden()
     assert hits(page) == []
@@ -94,7 +97,9 @@ def test_the_hosts_own_keys_are_its_own(host: Host) -> None:
     for key in ("g", "Escape", "/"):
         page.keyboard.press(key)
         heard = set(hits(page))
-        assert {f"{kind} {key} {place}" for kind in ("keydown", "keyup") for place in places} <= heard
+        assert {
+            f"{kind} {key} {place}" for kind in ("keydown", "keyup") for place in places
+        } <= heard
         assert {f"keydown {key} window.onkeydown", f"keyup {key} body.onkeyup"} <= heard
     expect(panel(page)).to_be_visible()
 
@@ -103,7 +108,9 @@ def test_a_closed_coach_keeps_only_what_presses_its_button(host: Host) -> None:
     page = host.ready(body=BODY + f"<script>{DOCUMENT}</script>")
     opener(page).focus()
     page.keyboard.press("/")
-    assert hits(page) == ["keydown /", "keyup /"], "the page's shortcuts go on beside a closed coach"
+    assert hits(page) == ["keydown /", "keyup /"], (
+        "the page's shortcuts go on beside a closed coach"
+    )
     page.keyboard.press("Enter")
     expect(panel(page)).to_be_focused()
     page.keyboard.press("g")
@@ -112,7 +119,9 @@ def test_a_closed_coach_keeps_only_what_presses_its_button(host: Host) -> None:
     page.keyboard.press("Space")
     expect(panel(page)).to_be_focused()
     page.keyboard.press("Escape")
-    assert hits(page) == [], "neither Escape that closed it, nor the release of a key that opened it"
+    assert hits(page) == [], (
+        "neither Escape that closed it, nor the release of a key that opened it"
+    )
 
 
 def test_a_key_belongs_to_whoever_it_was_pressed_in(host: Host) -> None:
@@ -132,12 +141,12 @@ def test_a_key_belongs_to_whoever_it_was_pressed_in(host: Host) -> None:
     assert hits(page) == []
 
 
-def test_a_shortcut_set_at_the_window_before_the_module_hears_and_takes_nothing_away(host: Host) -> None:
+def test_a_shortcut_set_at_the_window_before_the_module_hears_and_takes_nothing_away(
+    host: Host,
+) -> None:
     """Nothing can run before it, so it hears; the text is whole all the same, and one that asks whether text is typed is silent."""
     early = "<script>globalThis.hits = []; globalThis.asked = [];"
-    early += (
-        "addEventListener('keydown', (event) => { hits.push(event.key); event.key.length > 1 || event.preventDefault(); }, true);"
-    )
+    early += "addEventListener('keydown', (event) => { hits.push(event.key); event.key.length > 1 || event.preventDefault(); }, true);"
     early += "addEventListener('keydown', (event) => event.target.isContentEditable || asked.push(event.key), true)</script>"
     page = host.ready(head=early, body=BODY)
     field = book(page)
@@ -151,7 +160,9 @@ def test_a_shortcut_set_at_the_window_before_the_module_hears_and_takes_nothing_
 
 
 def test_escape_in_a_coach_inside_the_hosts_dialog_closes_the_coach_alone(host: Host) -> None:
-    page = host.ready(body="<dialog id=dialog><p>Host</p>{coach}</dialog><script>dialog.showModal()</script>")
+    page = host.ready(
+        body="<dialog id=dialog><p>Host</p>{coach}</dialog><script>dialog.showModal()</script>"
+    )
     field = book(page)
     page.keyboard.type("/")
     expect(field).to_have_value("/")

@@ -9,8 +9,8 @@ import tomllib
 
 import httpx
 
+from everafter.coach.messages import list_languages
 from everafter.coach.pages import squeeze
-from everafter.coach.words import list_word_languages
 from helpers_server import Server
 from helpers_source import SRC
 
@@ -32,9 +32,15 @@ def test_it_is_small_and_open_to_every_site(server: Server) -> None:
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["vary"] == "Accept-Encoding"
-    assert re.match(r"public, max-age=\d{1,4},", answer.headers["cache-control"]), "a new version is there within the hour"
+    assert re.match(r"public, max-age=\d{1,4},", answer.headers["cache-control"]), (
+        "a new version is there within the hour"
+    )
     again = get(server, "/coach.js", **{"If-None-Match": answer.headers["etag"]})
-    assert again.status_code == 304 and again.content == b"" and again.headers["access-control-allow-origin"] == "*"
+    assert (
+        again.status_code == 304
+        and again.content == b""
+        and again.headers["access-control-allow-origin"] == "*"
+    )
     assert get(server, "/coach.js", **{"If-None-Match": '"another"'}).status_code == 200
 
 
@@ -44,36 +50,57 @@ def test_the_versioned_address_may_be_kept_for_good_and_has_a_hash(server: Serve
     answer = get(server, module["src"], **{"Accept-Encoding": "identity"})
     digest = hashlib.sha384(answer.content).digest()
     assert module["integrity"] == "sha384-" + base64.b64encode(digest).decode()
-    assert "immutable" in answer.headers["cache-control"] and answer.headers["access-control-allow-origin"] == "*"
+    assert (
+        "immutable" in answer.headers["cache-control"]
+        and answer.headers["access-control-allow-origin"] == "*"
+    )
     old = get(server, "/static/coach.js?v=000000000000")
-    assert old.text == SERVED and old.headers["cache-control"] == "no-cache", "another version's address is not kept as this one"
+    assert old.text == SERVED and old.headers["cache-control"] == "no-cache", (
+        "another version's address is not kept as this one"
+    )
 
 
 def test_it_needs_nothing_else() -> None:
     code = re.sub(r"^\s*//[^\n]*|/\*.*?\*/", "", SOURCE, flags=re.M | re.S)
     assert len(code) > 20_000
     assert "import " not in re.sub(r"import\.meta", "", code)
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://", SOURCE)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://",
+        SOURCE,
+    )
     assert len(gzip.compress(SERVED.encode(), 9, mtime=0)) < 10 * 1000
-    assert "\n//" not in SERVED and len(SERVED) > 20_000, "comments are for those who read the source"
+    assert "\n//" not in SERVED and len(SERVED) > 20_000, (
+        "comments are for those who read the source"
+    )
 
 
-def test_its_words_are_those_that_the_server_tells() -> None:
+def test_its_labels_are_those_that_the_server_tells() -> None:
     tables = tomllib.loads((SRC / "coach" / "words.toml").read_text(encoding="utf-8"))["words"]
     english = tables["en"]
     own = re.search(r"const WORDS = \{(.*?)\};", SOURCE)
     assert own
     for name, text in re.findall(r'(\w+): ("[^"]*")', own[1]):
         assert english[name] == json.loads(text)
-    named = set(re.findall(r'#(?:text|word|outside)\((?:"act[^"]*", )?"(\w+)"', SOURCE)) | set(re.findall(r'\? "(\w+)" :', SOURCE))
-    composed = {"tip_label", "help_label", "celebration_label", "later_day", "later_week", "later_season"}
+    named = set(re.findall(r'#(?:text|word|outside)\((?:"act[^"]*", )?"(\w+)"', SOURCE)) | set(
+        re.findall(r'\? "(\w+)" :', SOURCE)
+    )
+    composed = {
+        "tip_label",
+        "help_label",
+        "celebration_label",
+        "later_day",
+        "later_week",
+        "later_season",
+    }
     composed |= {f"state_{state}" for state in ("on_track", "behind", "stuck", "done")}
     said = {key for key in english if key not in composed and not re.search(rf'"{key}"', SOURCE)}
     assert not said, f"told, and never said: {said}"
-    assert {"progress", "book_call", "booked_title", "certificate"} <= named | {"progress"} and not (named & set(english)) - set(
-        english
-    )
-    for language in list_word_languages():
+    assert {"progress", "book_call", "booked_title", "certificate"} <= named | {
+        "progress"
+    } and not (named & set(english)) - set(english)
+    for language in list_languages():
         assert set(tables[language]) <= set(english), language
         for key, text in tables[language].items():
-            assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", english[key])), f"{language}: {key}"
+            assert set(re.findall(r"\{(\w+)\}", text)) == set(
+                re.findall(r"\{(\w+)\}", english[key])
+            ), f"{language}: {key}"

@@ -34,7 +34,7 @@ def asked_pages(page: Page) -> list[str]:
 def test_it_is_there_before_the_page_has_loaded(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
     page = visit.page("/", service_workers="block")
-    # no answer of the server is needed for the button: it stands there at once, and nothing moves when the rest comes
+    # no answer of the server is needed for the button: it is there at once, and nothing moves when the rest comes
     page.route("**/api/coach?*", lambda route: None)
     page.reload()
     expect(opener(page)).to_be_visible()
@@ -79,14 +79,16 @@ def test_without_the_navigation_api_a_step_back_is_seen(visit: Visit) -> None:
     assert asked == ["/elsewhere"]
 
 
-def test_the_page_may_say_itself_which_page_it_is(visit: Visit) -> None:
+def test_the_page_may_describe_itself_which_page_it_is(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
     visit.site.attributes = 'page="/tip/first"'
     page = visit.page("/whatever")
     expect(panel(page).get_by_role("heading", name="Say hello")).to_be_visible()
     asked = asked_pages(page)
     page.evaluate("history.pushState(null, '', '/elsewhere')")
-    coach(page).evaluate("coach => { coach.page = '/x'; coach.page = '/y'; coach.page = '/forms'; }")
+    coach(page).evaluate(
+        "coach => { coach.page = '/x'; coach.page = '/y'; coach.page = '/forms'; }"
+    )
     wait_until(page, lambda: asked == ["/forms"], "several changes at once are one request")
     expect(coach(page)).to_have_attribute("page", "/forms")
 
@@ -111,12 +113,16 @@ def test_one_token_serves_until_it_ends_and_a_refused_one_is_replaced_once(visit
     expect(opener(page)).to_have_accessible_name("Your coach, 1 of 5 done")
     page.wait_for_timeout(1100)
     coach(page).evaluate("coach => coach.refresh()")
-    wait_until(page, lambda: visit.site.asked == 2, "one that is about to end is replaced before it does")
+    wait_until(
+        page, lambda: visit.site.asked == 2, "one that is about to end is replaced before it does"
+    )
     assert heard(page, "error") == []
 
 
 @pytest.mark.parametrize("token", [None, "no-token-at-all", "another supplier's key"])
-def test_who_has_no_good_token_sees_nothing_and_the_page_goes_on(visit: Visit, token: str | None) -> None:
+def test_who_has_no_good_token_sees_nothing_and_the_page_goes_on(
+    visit: Visit, token: str | None
+) -> None:
     supplier = visit.site.supplier = add_supplier(visit.server)
     bad = sign("x" * 40, supplier) if token and " " in token else token
     visit.site.tokens = [bad] * 4
@@ -156,7 +162,9 @@ def test_a_server_that_is_away_breaks_nothing_and_is_found_again(visit: Visit) -
     page.goto("/tip")
     wait_until(page, lambda: len(heard(page, "error")) >= 2, "it tries again by itself")
     opener(page).click()
-    expect(panel(page).get_by_text("Your coach cannot be reached just now. It keeps trying.")).to_be_visible()
+    expect(
+        panel(page).get_by_text("Your coach cannot be reached just now. It keeps trying.")
+    ).to_be_visible()
     page.unroute_all()
     expect(panel(page).get_by_role("heading", name="Say hello")).to_be_visible()
     count = len(heard(page, "error"))
@@ -171,20 +179,29 @@ def test_an_answer_is_not_lost_when_the_line_is(visit: Visit) -> None:
     page.route("**/api/coach/tips/*", lambda route: route.abort(), times=2)
     button(page, "Do not show again").click()
     expect(panel(page)).to_be_hidden()
-    wait_until(page, lambda: visit.server.sql("SELECT answer FROM tips_shown") == [("never",)], "told at the third try")
+    wait_until(
+        page,
+        lambda: visit.server.sql("SELECT answer FROM tips_shown") == [("never",)],
+        "told at the third try",
+    )
 
 
 # ── texts and languages ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_hostile_texts_stay_texts(settings: Settings, tmp_path: Path, chromium: Browser) -> None:
-    with serving(coach_settings(settings, tmp_path, who=HOSTILE)) as server, platform(server) as site:
+    with (
+        serving(coach_settings(settings, tmp_path, who=HOSTILE)) as server,
+        platform(server) as site,
+    ):
         visit = Visit(server, site, chromium)
-        site.supplier = add_supplier(server, name=HOSTILE, couple=HOSTILE)
+        site.supplier = add_supplier(server, name=HOSTILE, client=HOSTILE)
         page = visit.page("/tip")
         expect(panel(page).get_by_role("heading", name=f"Say hello to {HOSTILE}")).to_be_visible()
         opener(page).click()
-        panel(page).locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+        panel(page).locator("details").evaluate_all(
+            "all => all.forEach((one) => { one.open = true; })"
+        )
         assert panel(page).locator("img, script, iframe").count() == 0 and page.title() == "Aisle"
         visit.check()
 
@@ -194,9 +211,19 @@ def test_addresses_that_would_run_something_are_no_links(visit: Visit) -> None:
     page = visit.page("/elsewhere")
 
     def bend(route: object) -> None:
-        answer = httpx.get(route.request.url, headers={"Authorization": route.request.headers["authorization"]})  # type: ignore[attr-defined]
-        tip = {"id": "x", "title": "T", "body": "B", "reason": "", "action": {"label": "Go", "url": "javascript:document.title=1"}}
-        route.fulfill(json={**answer.json(), "tip": tip}, headers={"Access-Control-Allow-Origin": "*"})  # type: ignore[attr-defined]
+        answer = httpx.get(
+            route.request.url, headers={"Authorization": route.request.headers["authorization"]}
+        )  # type: ignore[attr-defined]
+        tip = {
+            "id": "x",
+            "title": "T",
+            "body": "B",
+            "reason": "",
+            "action": {"label": "Go", "url": "javascript:document.title=1"},
+        }
+        route.fulfill(
+            json={**answer.json(), "tip": tip}, headers={"Access-Control-Allow-Origin": "*"}
+        )  # type: ignore[attr-defined]
 
     assert supplier
     page.route("**/api/coach?*", bend)
@@ -209,8 +236,8 @@ def test_addresses_that_would_run_something_are_no_links(visit: Visit) -> None:
     ("locale", "later", "title"),
     [
         ("de-AT", "Später", "Sagen Sie Hallo"),
-        ("xx-Unknown", "Later", "Say hello to your couples"),
-        ("not a locale!", "Later", "Say hello to your couples"),
+        ("xx-Unknown", "Later", "Say hello to your clients"),
+        ("not a locale!", "Later", "Say hello to your clients"),
     ],
 )
 def test_languages_fall_back(visit: Visit, locale: str, later: str, title: str) -> None:
@@ -221,7 +248,9 @@ def test_languages_fall_back(visit: Visit, locale: str, later: str, title: str) 
     expect(button(page, later)).to_be_visible()
     opener(page).click()
     assert panel(page).get_attribute("lang") == ("de" if locale.startswith("de") else "en")
-    assert panel(page).locator(".checklist .small").count() > 1, "dates are written in it, or in English"
+    assert panel(page).locator(".checklist .small").count() > 1, (
+        "dates are written in it, or in English"
+    )
 
 
 def test_the_pages_own_language_is_taken_and_may_change(visit: Visit) -> None:
@@ -246,7 +275,9 @@ def test_two_on_a_page_do_not_disturb_each_other(visit: Visit) -> None:
     wait_until(page, lambda: len(heard(page, "celebrate")) == 1, "one of them celebrates")
     expect(coach(page).first.locator(".opener")).to_be_visible()
     expect(coach(page).last.locator(".opener")).to_be_hidden()
-    coach(page).last.evaluate("coach => { coach.refresh(); coach.setAttribute('locale', 'de'); coach.page = '/tip'; }")
+    coach(page).last.evaluate(
+        "coach => { coach.refresh(); coach.setAttribute('locale', 'de'); coach.page = '/tip'; }"
+    )
     assert len(visit.console) == 1, "and the page's developer is told"
     assert (asked, visit.site.asked) == (["/"], 1), "only one of them asks"
     coach(page).first.evaluate("coach => coach.remove()")
@@ -256,7 +287,7 @@ def test_two_on_a_page_do_not_disturb_each_other(visit: Visit) -> None:
 
 
 def test_another_supplier_is_another_coach(visit: Visit) -> None:
-    first = visit.site.supplier = add_supplier(visit.server, silent_days=20)
+    first = visit.site.supplier = add_supplier(visit.server, inactive_days=20)
     visit.site.attributes = f'supplier-id="{first}"'
     page = visit.page("/")
     expect(button(page, "Book 15 min call")).to_be_visible()
@@ -290,4 +321,6 @@ def test_the_versioned_module_runs_with_its_hash(visit: Visit) -> None:
     visit.may_complain = ["integrity"]
     page.reload()
     page.wait_for_timeout(300)
-    assert coach(page).evaluate("coach => coach.shadowRoot") is None, "another content than the page was promised does not run"
+    assert coach(page).evaluate("coach => coach.shadowRoot") is None, (
+        "another content than the page was promised does not run"
+    )

@@ -1,4 +1,4 @@
-"""Where the coach may stand: among dialogs, popovers and full screens, before the body is there, twice, moved, taken away."""
+"""Where the coach may be: among dialogs, popovers and full screens, before the body is there, twice, moved, taken away."""
 
 from playwright.sync_api import Page, expect
 
@@ -24,11 +24,15 @@ def on_top(page: Page) -> bool:
 
 
 def test_a_modal_dialog_lies_over_it_and_leaves_it_as_it_was(host: Host) -> None:
-    page = host.ready(body="<dialog id=dialog style='width:100vw;height:100vh;max-width:none'>Host</dialog>{coach}")
+    page = host.ready(
+        body="<dialog id=dialog style='width:100vw;height:100vh;max-width:none'>Host</dialog>{coach}"
+    )
     opener(page).click()
     expect(panel(page)).to_be_focused()
     page.evaluate("dialog.showModal()")
-    coach(page).evaluate("coach => { coach.setAttribute('locale', 'de'); dispatchEvent(new Event('resize')); }")
+    coach(page).evaluate(
+        "coach => { coach.setAttribute('locale', 'de'); dispatchEvent(new Event('resize')); }"
+    )
     expect(panel(page)).to_have_attribute("lang", "de")
     assert not on_top(page), "it does not cover what makes it inert"
     page.evaluate("dialog.close()")
@@ -48,7 +52,9 @@ def test_it_waits_for_the_end_of_a_dialog_that_was_open_before(host: Host) -> No
 
 
 def test_inside_a_dialog_it_is_on_top_each_time(host: Host) -> None:
-    page = host.ready(body="<dialog id=dialog style='width:100vw;height:100vh;max-width:none'>Host{coach}</dialog>")
+    page = host.ready(
+        body="<dialog id=dialog style='width:100vw;height:100vh;max-width:none'>Host{coach}</dialog>"
+    )
     for _ in range(2):
         page.evaluate("dialog.showModal()")
         expect(opener(page)).to_be_visible()
@@ -62,7 +68,9 @@ def test_inside_a_dialog_it_is_on_top_each_time(host: Host) -> None:
 
 
 def test_inside_a_popover_and_a_shadow_root_it_is_on_top_too(host: Host) -> None:
-    page = host.ready(body="<div id=pop popover=manual style='inset:0;width:100vw;height:100vh'>{coach}</div>")
+    page = host.ready(
+        body="<div id=pop popover=manual style='inset:0;width:100vw;height:100vh'>{coach}</div>"
+    )
     page.evaluate("pop.showPopover()")
     wait_until(page, lambda: on_top(page), "above the popover that holds it")
     page.evaluate(
@@ -78,7 +86,9 @@ def test_inside_a_popover_and_a_shadow_root_it_is_on_top_too(host: Host) -> None
 
 
 def test_full_screen_of_the_page_keeps_it_and_of_a_part_covers_it(host: Host) -> None:
-    page = host.ready(body="<button id=all>All</button><div id=part><button id=some>Part</button></div>{coach}")
+    page = host.ready(
+        body="<button id=all>All</button><div id=part><button id=some>Part</button></div>{coach}"
+    )
     page.evaluate(
         """() => {
           document.querySelector("#all").onclick = () => document.documentElement.requestFullscreen();
@@ -98,7 +108,9 @@ def test_full_screen_of_the_page_keeps_it_and_of_a_part_covers_it(host: Host) ->
 
 
 def test_siblings_that_are_inert_leave_it_usable_and_hidden_is_the_hosts_word(host: Host) -> None:
-    page = host.ready(body="<main inert>Host</main>{coach}<div inert style='position:fixed;inset:0;z-index:2147483647'></div>")
+    page = host.ready(
+        body="<main inert>Host</main>{coach}<div inert style='position:fixed;inset:0;z-index:2147483647'></div>"
+    )
     opener(page).click()
     expect(panel(page)).to_be_visible()
     for word in ("hidden", "inert"):

@@ -19,7 +19,11 @@ from helpers_foreign import Answer, Routes, foreign_site, json_answer, strict_po
 from helpers_node import react_project, run_node
 from helpers_server import Server
 
-CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("EVERAFTER_TEST_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
@@ -34,7 +38,10 @@ def test_the_types_fit_and_refuse_what_they_must(project: Path) -> None:
 
 def test_on_a_server_it_is_the_bare_element(project: Path) -> None:
     html = run_node(project, "node", "ssr.mjs").strip()
-    assert html == '<everafter-coach supplier-id="7" server="https://success.example.com" page="/forms"></everafter-coach>'
+    assert (
+        html
+        == '<everafter-coach supplier-id="7" server="https://success.example.com" page="/forms"></everafter-coach>'
+    )
 
 
 @dataclass
@@ -47,8 +54,8 @@ class Platform:
     asked: list[str] = field(default_factory=list)
 
     @property
-    def told(self) -> dict[str, Any]:
-        return self.page.evaluate("told")
+    def reported(self) -> dict[str, Any]:
+        return self.page.evaluate("reported")
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name).click()
@@ -64,25 +71,45 @@ def new_supplier(server: Server, name: str) -> str:
     """Signed up two days ago, and has logged in once: the checklist has steps to do."""
     supplier, key, now = str(uuid.uuid4()), server.key("ingest"), datetime.now(UTC)
     began = (now - timedelta(days=2)).isoformat()
-    traits = {"name": name, "email": "hello@example.com", "vendor_type": "photographer", "createdAt": began}
+    traits = {
+        "name": name,
+        "email": "hello@example.com",
+        "vendor_type": "photographer",
+        "createdAt": began,
+    }
     batch: list[dict[str, Any]] = [{"type": "identify", "userId": supplier, "traits": traits}]
     done = ("account_created", "vendor_type_selected", "completed_wizard", "login")
-    batch += [{"type": "track", "event": event, "userId": supplier, "timestamp": began, "properties": {}} for event in done]
+    batch += [
+        {"type": "track", "event": event, "userId": supplier, "timestamp": began, "properties": {}}
+        for event in done
+    ]
     batch = [{**message, "messageId": uuid.uuid4().hex} for message in batch]
-    answer = httpx.post(f"{server.base_url}/v1/batch", json={"batch": batch}, headers={"Authorization": f"Bearer {key}"})
+    answer = httpx.post(
+        f"{server.base_url}/v1/batch",
+        json={"batch": batch},
+        headers={"Authorization": f"Bearer {key}"},
+    )
     assert answer.status_code == 200 and not answer.json().get("rejected"), answer.text
     server.wait_folded()
     return supplier
 
 
 @pytest.fixture
-def platform(request: pytest.FixtureRequest, server: Server, project: Path, tmp_path: Path) -> Iterator[Platform]:
+def platform(
+    request: pytest.FixtureRequest, server: Server, project: Path, tmp_path: Path
+) -> Iterator[Platform]:
     react = getattr(request, "param", "")
-    names = [f"--alias:react={'react' + react}", f"--alias:react-dom={'react-dom' + react}"] if react else []
+    names = (
+        [f"--alias:react={'react' + react}", f"--alias:react-dom={'react-dom' + react}"]
+        if react
+        else []
+    )
     form = ["--bundle", "--format=esm", "--jsx=automatic", f"--outfile={tmp_path}/app.js"]
     run_node(project, "node_modules/.bin/esbuild", "app.jsx", *form, *names)
     suppliers = [new_supplier(server, "Ada Photography"), new_supplier(server, "Grace Films")]
-    coach_key = httpx.Client(base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('coach')}"})
+    coach_key = httpx.Client(
+        base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('coach')}"}
+    )
 
     def token(path: str) -> Answer:
         answer = coach_key.post("/api/coach/tokens", json={"supplier_id": path.rpartition("/")[2]})
@@ -99,11 +126,22 @@ def platform(request: pytest.FixtureRequest, server: Server, project: Path, tmp_
         "/app.js": ("text/javascript", (tmp_path / "app.js").read_bytes()),
         "/token/*": token,
     }
-    with coach_key, foreign_site(routes, strict_policy(server.base_url)) as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+    with (
+        coach_key,
+        foreign_site(routes, strict_policy(server.base_url)) as origin,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         page = browser.new_page()
         made = Platform(page, origin, suppliers)
-        page.on("request", lambda request: made.asked.append(request.url) if "/api/coach?" in request.url else None)
+        page.on(
+            "request",
+            lambda request: (
+                made.asked.append(request.url) if "/api/coach?" in request.url else None
+            ),
+        )
         page.goto(origin)
         page.get_by_role("button", name="Your coach").wait_for()
         yield made
@@ -117,8 +155,8 @@ def platform(request: pytest.FixtureRequest, server: Server, project: Path, tmp_
 def test_it_stands_once_and_asks_for_the_suppliers_own_token(platform: Platform) -> None:
     platform.wait_asked(1)
     assert platform.page.locator("everafter-coach").count() == 1
-    told = platform.told
-    assert set(told["tokens"]) == {platform.suppliers[0]} and not told["errors"]
+    reported = platform.reported
+    assert set(reported["tokens"]) == {platform.suppliers[0]} and not reported["errors"]
 
 
 @needs_chromium
@@ -126,11 +164,11 @@ def test_it_stands_once_and_asks_for_the_suppliers_own_token(platform: Platform)
 def test_rendering_again_asks_for_nothing_new(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.wait_for_timeout(200)
-    asked, tokens = len(platform.asked), len(platform.told["tokens"])
+    asked, tokens = len(platform.asked), len(platform.reported["tokens"])
     for number in range(5):
         platform.press(f"Rendered {number}")
     platform.page.wait_for_timeout(300)
-    assert (len(platform.asked), len(platform.told["tokens"])) == (asked, tokens)
+    assert (len(platform.asked), len(platform.reported["tokens"])) == (asked, tokens)
 
 
 @needs_chromium
@@ -138,10 +176,10 @@ def test_rendering_again_asks_for_nothing_new(platform: Platform) -> None:
 def test_it_follows_the_platforms_own_router_with_the_token_it_has(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.wait_for_timeout(200)
-    tokens = len(platform.told["tokens"])
+    tokens = len(platform.reported["tokens"])
     platform.press("Forms")
     platform.wait_asked(1, "page=%2Fforms")
-    assert len(platform.told["tokens"]) == tokens
+    assert len(platform.reported["tokens"]) == tokens
 
 
 @needs_chromium
@@ -150,11 +188,15 @@ def test_a_button_goes_by_the_platforms_router_once(platform: Platform) -> None:
     platform.page.get_by_role("button", name="Your coach").click()
     panel = platform.page.get_by_role("dialog")
     panel.get_by_role("link").first.click()
-    platform.page.wait_for_function("told.actions.length > 0")
-    platform.page.wait_for_timeout(900)  # longer than the element waits before it would go by itself
-    actions = platform.told["actions"]
+    platform.page.wait_for_function("reported.actions.length > 0")
+    platform.page.wait_for_timeout(
+        900
+    )  # longer than the element waits before it would go by itself
+    actions = platform.reported["actions"]
     assert len(actions) == 1 and actions[0].startswith("/")
-    assert platform.page.get_by_role("heading", level=1).inner_text() == actions[0], "the router went there"
+    assert platform.page.get_by_role("heading", level=1).inner_text() == actions[0], (
+        "the router went there"
+    )
     assert platform.page.url == platform.origin + "/", "and the browser stayed"
 
 
@@ -164,9 +206,13 @@ def test_somebody_else_gets_a_coach_of_their_own(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.evaluate("globalThis.first = document.querySelector('everafter-coach')")
     platform.press("Somebody else")
-    platform.page.wait_for_function("told.tokens.at(-1) === document.querySelector('everafter-coach').getAttribute('supplier-id')")
-    assert platform.told["tokens"][-1] == platform.suppliers[1]
-    assert platform.page.evaluate("first !== document.querySelector('everafter-coach') && !first.isConnected")
+    platform.page.wait_for_function(
+        "reported.tokens.at(-1) === document.querySelector('everafter-coach').getAttribute('supplier-id')"
+    )
+    assert platform.reported["tokens"][-1] == platform.suppliers[1]
+    assert platform.page.evaluate(
+        "first !== document.querySelector('everafter-coach') && !first.isConnected"
+    )
 
 
 @needs_chromium

@@ -7,39 +7,51 @@ import msgspec
 import polars as pl
 import pytest
 
-from everafter.coach.live import MOST_SAID, Judged
+from everafter.coach.live import MOST_SAID, Scored
 from everafter.coach.model import Said, ShownTip
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
+    format_text_in,
     is_page,
     is_resting,
     list_languages,
-    say_in,
     snooze,
     tip_conditions,
     tip_order,
     tip_triggers,
     translate,
 )
-from everafter.coach.say_rules import say_tip
+from everafter.coach.text_rules import coach_tip
 from everafter.core.settings import load_settings
 from everafter.interventions.outcome_rules import compile_successes
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Playbook, Tip
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.wording import placeholders
+from everafter.signals.text import placeholders
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-SHIPPED = load_playbook(load_settings({"EVERAFTER_DATA": "/nowhere-needed", "EVERAFTER_SECRET": "s" * 32}))
+SHIPPED = load_playbook(
+    load_settings({"EVERAFTER_DATA": "/nowhere-needed", "EVERAFTER_SECRET": "s" * 32})
+)
 
 
 def tip(**changes: Any) -> Tip:
-    said = {"title": "t", "body": "b", "reason": "r", "action_label": "a", "action_url": "/a", "success": "true", "when": "true"}
+    said = {
+        "title": "t",
+        "body": "b",
+        "reason": "r",
+        "action_label": "a",
+        "action_url": "/a",
+        "success": "true",
+        "when": "true",
+    }
     return Tip(**{**said, **changes})
 
 
-def shown(days_ago: float, answer: Any = None, until: datetime | None = None, season: Any = None) -> ShownTip:
+def shown(
+    days_ago: float, answer: Any = None, until: datetime | None = None, season: Any = None
+) -> ShownTip:
     return ShownTip("one", NOW - timedelta(days=days_ago), answer, until, season)
 
 
@@ -48,7 +60,9 @@ def is_open(last: ShownTip, **changes: Any) -> bool:
 
 
 def may_be_new(last: ShownTip, *, off_season: bool = False, **changes: Any) -> bool:
-    return find_new_tips(["one"], {"one": last}, {"one": tip(**changes)}, NOW, off_season=off_season) == ["one"]
+    return find_new_tips(
+        ["one"], {"one": last}, {"one": tip(**changes)}, NOW, off_season=off_season
+    ) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +95,7 @@ def test_pages(page: str | None, patterns: list[str], fits: bool) -> None:
 
 
 def test_a_browser_that_names_a_thousand_languages_fills_no_memory() -> None:
-    judged, made = Judged({}, [], needs_call=False), 0
+    scored, made = Scored({}, [], needs_call=False), 0
 
     def make() -> Said:
         nonlocal made
@@ -89,8 +103,8 @@ def test_a_browser_that_names_a_thousand_languages_fills_no_memory() -> None:
         return Said(None, None, [])
 
     for number in range(1_000):
-        assert judged.say((f"x{number}", "en"), make) is judged.say((f"x{number}", "en"), make)
-    assert made == 1_000 and len(judged.said) <= MOST_SAID
+        assert scored.say((f"x{number}", "en"), make) is scored.say((f"x{number}", "en"), make)
+    assert made == 1_000 and len(scored.said) <= MOST_SAID
 
 
 def test_a_glob_of_many_stars_is_answered_at_once() -> None:
@@ -105,14 +119,18 @@ def test_an_unanswered_tip_is_open_for_its_window() -> None:
 def test_answers_close_it() -> None:
     for answer in ("do", "never", "later"):
         assert not is_open(shown(1, answer, NOW + timedelta(days=1) if answer == "later" else None))
-    assert may_be_new(shown(1, "do")), "the gate asks for the cooldown"
+    assert may_be_new(shown(1, "do")), "the eligibility check asks for the cooldown"
     assert not may_be_new(shown(900, "never"))
 
 
 def test_put_off_it_comes_again_on_its_day_and_is_new_long_after() -> None:
     at = NOW - timedelta(seconds=1)
-    assert is_open(shown(3, "later", at)) and not is_open(shown(3, "later", NOW + timedelta(seconds=1)))
-    assert not is_open(shown(40, "later", NOW - timedelta(days=20))), "it was due three weeks ago, and nobody was here"
+    assert is_open(shown(3, "later", at)) and not is_open(
+        shown(3, "later", NOW + timedelta(seconds=1))
+    )
+    assert not is_open(shown(40, "later", NOW - timedelta(days=20))), (
+        "it was due three weeks ago, and nobody was here"
+    )
     assert may_be_new(shown(40, "later", NOW - timedelta(days=20)))
 
 
@@ -123,7 +141,9 @@ def test_after_the_season_is_a_new_decision_when_it_has_turned_or_much_later() -
     assert may_be_new(shown(50, "later", far, "in"), off_season=True)
     assert may_be_new(shown(50, "later", far, "off"), off_season=False)
     assert may_be_new(shown(200, "later", NOW, "in"), off_season=False)
-    assert not is_open(shown(200, "later", NOW, "in")), "after so long the gate is asked"
+    assert not is_open(shown(200, "later", NOW, "in")), (
+        "after so long the eligibility check is asked"
+    )
 
 
 def test_only_what_applies_here_is_looked_at_and_in_its_order() -> None:
@@ -135,18 +155,26 @@ def test_only_what_applies_here_is_looked_at_and_in_its_order() -> None:
 
 def test_rest_between_tips() -> None:
     assert not is_resting(None, 20, NOW)
-    assert is_resting(NOW - timedelta(hours=19.9), 20, NOW) and not is_resting(NOW - timedelta(hours=20), 20, NOW)
+    assert is_resting(NOW - timedelta(hours=19.9), 20, NOW) and not is_resting(
+        NOW - timedelta(hours=20), 20, NOW
+    )
     assert not is_resting(NOW, 0, NOW)
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Nowhere/Land", None])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Nowhere/Land", None]
+)
 def test_tomorrow_is_after_the_night_and_within_two_days(zone: str | None) -> None:
     for hour in range(0, 24 * 400, 7):  # every clock change of a year among them
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)
         until, season = snooze("day", at, zone, off_season=False)
         assert season is None and timedelta(hours=3) < until - at <= timedelta(hours=30)
         week, _ = snooze("week", at, zone, off_season=False)
-        assert timedelta(days=6) - timedelta(hours=1) <= week - until <= timedelta(days=6) + timedelta(hours=1)
+        assert (
+            timedelta(days=6) - timedelta(hours=1)
+            <= week - until
+            <= timedelta(days=6) + timedelta(hours=1)
+        )
 
 
 def test_after_the_season_remembers_which() -> None:
@@ -174,10 +202,21 @@ def test_languages_in_order(asked: list[str | None], default: str, languages: li
 
 def test_a_sentence_falls_back_by_itself() -> None:
     translations = {"de": {"title": "Titel"}, "de-AT": {"body": "Leib"}, "en": {"title": "Never"}}
-    assert translate("Own", "title", translations, ["de-AT", "de", "fr", "en"], "fr") == ("Titel", "de")
-    assert translate("Own", "body", translations, ["de-AT", "de", "fr", "en"], "fr") == ("Leib", "de-AT")
-    assert translate("Own", "reason", translations, ["de-AT", "de", "fr", "en"], "fr") == ("Own", "fr")
-    assert translate("Own", "title", translations, ["fr", "en"], "fr") == ("Own", "fr"), "the playbook's own goes before English"
+    assert translate("Own", "title", translations, ["de-AT", "de", "fr", "en"], "fr") == (
+        "Titel",
+        "de",
+    )
+    assert translate("Own", "body", translations, ["de-AT", "de", "fr", "en"], "fr") == (
+        "Leib",
+        "de-AT",
+    )
+    assert translate("Own", "reason", translations, ["de-AT", "de", "fr", "en"], "fr") == (
+        "Own",
+        "fr",
+    )
+    assert translate("Own", "title", translations, ["fr", "en"], "fr") == ("Own", "fr"), (
+        "the playbook's own goes before English"
+    )
 
 
 def test_numbers_are_written_as_the_language_writes_them() -> None:
@@ -189,10 +228,13 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
         "plan": "pro.x",
     }
     text = "{form_completion_rate}, {churn_risk}, {payment_past_due}, {days_since_login}, {limit_ratio}, {plan}"
-    assert say_in(text, facts, "en") == "41 %, 0.73, yes, 12, unknown, pro.x"
-    assert say_in(text, facts, "de-AT") == "41\N{NO-BREAK SPACE}%, 0,73, ja, 12, unbekannt, pro.x"
-    assert say_in(text, facts, "it") == "41%, 0,73, sì, 12, sconosciuto, pro.x"
-    assert say_in(text, facts, "ja") == say_in(text, facts, "en")
+    assert format_text_in(text, facts, "en") == "41 %, 0.73, yes, 12, unknown, pro.x"
+    assert (
+        format_text_in(text, facts, "de-AT")
+        == "41\N{NO-BREAK SPACE}%, 0,73, ja, 12, unbekannt, pro.x"
+    )
+    assert format_text_in(text, facts, "it") == "41%, 0,73, sì, 12, sconosciuto, pro.x"
+    assert format_text_in(text, facts, "ja") == format_text_in(text, facts, "en")
 
 
 @pytest.mark.parametrize(
@@ -204,13 +246,17 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
         ("The wedding is in {d} days, and", 0, "The wedding is today, and"),
         ("in {d} daysies", 0, "in 0 daysies"),
         ("begin {d} days", 0, "begin 0 days"),
-        ("Seit {d} Tagen still; die Hochzeit ist in {d} Tagen.", 1, "Seit einem Tag still; die Hochzeit ist in einem Tag."),
+        (
+            "Seit {d} Tagen still; die Hochzeit ist in {d} Tagen.",
+            1,
+            "Seit einem Tag still; die Hochzeit ist in einem Tag.",
+        ),
         ("Vor {d} Tagen, in {d} Tagen", 0, "Vor weniger als einem Tag, heute"),
         ("Vor {d} Tagen, in {d} days", 2, "Vor 2 Tagen, in 2 days"),
     ],
 )
 def test_one_day_and_none_are_said_as_people_do(text: str, days: int, said: str) -> None:
-    assert say_in(text, {"d": days}, "en") == said
+    assert format_text_in(text, {"d": days}, "en") == said
 
 
 # ── the tips that ship ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,8 +266,12 @@ def test_tips_stand_among_the_triggers_by_their_own_names() -> None:
     triggers = tip_triggers(SHIPPED)
     assert set(triggers) == {f"tip_{name}" for name in SHIPPED.tips}
     assert not set(triggers) & set(SHIPPED.triggers)
-    assert {trigger.channel for trigger in triggers.values()} == {"tip"} and not any(t.essential for t in triggers.values())
-    assert set(triggers) <= set(compile_successes(SHIPPED)), "what came of them is looked at under these names"
+    assert {trigger.channel for trigger in triggers.values()} == {"tip"} and not any(
+        t.essential for t in triggers.values()
+    )
+    assert set(triggers) <= set(compile_successes(SHIPPED)), (
+        "what came of them is looked at under these names"
+    )
 
 
 def test_there_are_tips_for_every_occasion_and_all_speak_german() -> None:
@@ -229,31 +279,36 @@ def test_there_are_tips_for_every_occasion_and_all_speak_german() -> None:
     assert len(tips) >= 12
     assert {one.season for one in tips} == {"any", "in", "off"}
     assert sum(bool(one.vendor_types) for one in tips) >= 4 and all(one.pages for one in tips)
-    assert any("risk_level" in one.when for one in tips) and any("churn_level" in one.when for one in tips)
+    assert any("risk_level" in one.when for one in tips) and any(
+        "churn_level" in one.when for one in tips
+    )
     for name, one in SHIPPED.tips.items():
         german = one.translations["de"]
         for key in ("title", "body", "reason"):
-            assert placeholders(german[key]) == placeholders(getattr(one, key)) or set(placeholders(german[key])) == set(
-                placeholders(getattr(one, key))
-            ), name
+            assert placeholders(german[key]) == placeholders(getattr(one, key)) or set(
+                placeholders(german[key])
+            ) == set(placeholders(getattr(one, key))), name
         assert german["action_label"] and german["title"] != one.title
-        assert len(one.title) <= 60 and len(german["title"]) <= 70 and len(one.body) <= 220, f"{name} is read in passing"
+        assert len(one.title) <= 60 and len(german["title"]) <= 70 and len(one.body) <= 220, (
+            f"{name} is read in passing"
+        )
 
 
-def judged(**known: Any) -> pl.DataFrame:
+def scored(**known: Any) -> pl.DataFrame:
     nothing: dict[str, Any] = dict.fromkeys(SIGNAL_SCHEMA)
     return pl.DataFrame(
-        [{**nothing, "supplier_id": "s", "off_season": False, **known}], schema={"supplier_id": pl.String(), **SIGNAL_SCHEMA}
+        [{**nothing, "supplier_id": "s", "off_season": False, **known}],
+        schema={"supplier_id": pl.String(), **SIGNAL_SCHEMA},
     )
 
 
 def test_nothing_is_said_to_one_of_whom_nothing_is_known() -> None:
-    answers = judged().select(**tip_conditions(SHIPPED)).row(0, named=True)
+    answers = scored().select(**tip_conditions(SHIPPED)).row(0, named=True)
     assert list(answers) == tip_order(SHIPPED)
     assert not any(answers.values()) and None not in answers.values()
 
 
-def test_season_and_trade_choose_among_those_whose_condition_is_true() -> None:
+def test_season_and_vendor_type_choose_among_those_whose_condition_is_true() -> None:
     busy = {
         "clients_total": 9,
         "weddings_90d": 3,
@@ -262,18 +317,35 @@ def test_season_and_trade_choose_among_those_whose_condition_is_true() -> None:
         "forms_sent_13w": 1,
         "feature_adoption": 0.5,
     }
-    busy |= {"form_completion_rate": 0.2, "journey_emails_13w": 0, "tenure_days": 400.0, "days_to_next_wedding": 60}
+    busy |= {
+        "form_completion_rate": 0.2,
+        "journey_emails_13w": 0,
+        "tenure_days": 400.0,
+        "days_to_next_wedding": 60,
+    }
 
     def found(**more: Any) -> set[str]:
-        answers = judged(**busy, **more).select(**tip_conditions(SHIPPED)).row(0, named=True)
+        answers = scored(**busy, **more).select(**tip_conditions(SHIPPED)).row(0, named=True)
         return {name for name, holds in answers.items() if holds}
 
-    assert "songs_in_time" in found(vendor_type="dj") and "family_list" not in found(vendor_type="dj")
-    assert "family_list" in found(vendor_type="photographer") and "songs_in_time" not in found(vendor_type=None)
+    assert "songs_in_time" in found(vendor_type="dj") and "family_list" not in found(
+        vendor_type="dj"
+    )
+    assert "family_list" in found(vendor_type="photographer") and "songs_in_time" not in found(
+        vendor_type=None
+    )
     assert "reminders_for_busy_weeks" in found() and "forms_in_winter" not in found()
     winter = {**busy}
-    answers = judged(**{**winter, "off_season": True}).select(**tip_conditions(SHIPPED)).row(0, named=True)
-    assert answers["forms_in_winter"] and answers["prices_in_winter"] and not answers["reminders_for_busy_weeks"]
+    answers = (
+        scored(**{**winter, "off_season": True})
+        .select(**tip_conditions(SHIPPED))
+        .row(0, named=True)
+    )
+    assert (
+        answers["forms_in_winter"]
+        and answers["prices_in_winter"]
+        and not answers["reminders_for_busy_weeks"]
+    )
 
 
 def test_a_switched_off_tip_is_nowhere() -> None:
@@ -284,7 +356,10 @@ def test_a_switched_off_tip_is_nowhere() -> None:
 
 def test_a_tip_is_said_whole_in_one_language_or_the_other() -> None:
     facts = {"forms_waiting": 3, "days_to_next_wedding": 12}
-    german = say_tip("answers_before_the_day", SHIPPED, facts, ["de-AT", "de", "en"])
-    assert german.reason == "Ihre nächste Hochzeit ist in 12 Tagen. Formulare, die seit über einer Woche warten: 3."
-    english = say_tip("answers_before_the_day", SHIPPED, facts, ["ja", "en"])
+    german = coach_tip("answers_before_the_day", SHIPPED, facts, ["de-AT", "de", "en"])
+    assert (
+        german.reason
+        == "Ihre nächste Hochzeit ist in 12 Tagen. Formulare, die seit über einer Woche warten: 3."
+    )
+    english = coach_tip("answers_before_the_day", SHIPPED, facts, ["ja", "en"])
     assert english.action.label == "See waiting forms" and english.action.url == german.action.url

@@ -49,7 +49,10 @@ def base64url(data: bytes) -> str:
 
 def by_hand(header: Any, payload: Any, key: str = "", digest: str | None = "sha256") -> str:
     """A token that no library would make."""
-    parts = [base64url(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in (header, payload)]
+    parts = [
+        base64url(part if isinstance(part, bytes) else json.dumps(part).encode())
+        for part in (header, payload)
+    ]
     signature = hmac.digest(key.encode(), ".".join(parts).encode(), digest) if digest else b""
     return ".".join([*parts, base64url(signature)])
 
@@ -78,7 +81,9 @@ def test_a_good_token_opens_the_coach_of_its_supplier_and_of_no_other(server: Se
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (400, "*")
         assert refused.headers["cache-control"] == "no-store"
         assert other not in refused.text and "Somebody" not in refused.text
-    answer = browser.client.get("/api/coach", params={"page": "/"}, headers={"X-Supplier-Id": other})
+    answer = browser.client.get(
+        "/api/coach", params={"page": "/"}, headers={"X-Supplier-Id": other}
+    )
     assert answer.status_code == 200
     assert answer.json()["supplier"] == {"id": mine, "external_id": None, "name": "Rosa Flowers"}
     assert other not in answer.text and "Somebody" not in answer.text
@@ -88,9 +93,19 @@ def test_the_key_as_it_was_printed_is_the_secret_of_any_library(server: Server) 
     supplier = add_supplier(server)
     key = server.key("coach")
     assert read_coach_key_id(key) is not None
-    assert refusal_of_good(server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, claims(supplier), key)) == 200
-    assert refusal_of_good(server, sign(key, claims(supplier), kid=str(read_coach_key_id(key)))) == 200
-    assert refusal_of_good(server, sign(key, claims(supplier, aud=["other", "everafter-coach"]))) == 200
+    assert (
+        refusal_of_good(
+            server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, claims(supplier), key)
+        )
+        == 200
+    )
+    assert (
+        refusal_of_good(server, sign(key, claims(supplier), kid=str(read_coach_key_id(key)))) == 200
+    )
+    assert (
+        refusal_of_good(server, sign(key, claims(supplier, aud=["other", "everafter-coach"])))
+        == 200
+    )
 
 
 def refusal_of_good(server: Server, token: str) -> int:
@@ -137,16 +152,23 @@ def test_the_database_holds_nothing_that_signs(server: Server) -> None:
 )
 def test_a_wrong_claim_is_named(server: Server, changes: dict[str, Any], code: str) -> None:
     supplier = add_supplier(server)
-    moments = {name: value.said() if isinstance(value, FromNow) else value for name, value in changes.items()}
+    moments = {
+        name: value.said() if isinstance(value, FromNow) else value
+        for name, value in changes.items()
+    }
     said = claims(supplier, **moments)
-    assert refusal(server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, said, server.key("coach"))) == (401, code)
+    assert refusal(
+        server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, said, server.key("coach"))
+    ) == (401, code)
 
 
 def test_no_algorithm_but_hs256_is_taken(server: Server) -> None:
     supplier = add_supplier(server)
     key = server.key("coach")
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
     said = claims(supplier)
     for token in (
         jwt.encode(said, None, algorithm="none", headers={"typ": "coach+jwt"}),
@@ -179,14 +201,20 @@ def test_a_forged_or_changed_token_is_refused(server: Server) -> None:
     assert refusal(server, f"{header}.{changed}.{signature}") == (401, "token_key")
     assert refusal(server, f"{header}.{payload}.{flipped}") == (401, "token_key")
     assert refusal(server, sign("ea_coach_" + "x" * 66, claims(mine))) == (401, "token_key")
-    assert refusal(server, sign(derive_coach_key("another secret", uuid4()), claims(mine))) == (401, "token_key")
+    assert refusal(server, sign(derive_coach_key("another secret", uuid4()), claims(mine))) == (
+        401,
+        "token_key",
+    )
     assert refusal(server, sign(key, claims(mine), kid=str(uuid4()))) == (401, "token_key")
 
 
 @pytest.mark.parametrize("scope", ["ingest", "read", "write"])
 def test_another_scopes_key_signs_nothing(server: Server, scope: Any) -> None:
     server.key("coach")
-    assert refusal(server, sign(server.key(scope), claims(add_supplier(server)))) == (401, "token_key")
+    assert refusal(server, sign(server.key(scope), claims(add_supplier(server)))) == (
+        401,
+        "token_key",
+    )
 
 
 @pytest.mark.parametrize("scope", ["ingest", "read", "write", "coach"])
@@ -196,7 +224,12 @@ def test_a_key_is_no_token(server: Server, scope: Any) -> None:
 
 def test_another_kind_of_token_is_refused(server: Server) -> None:
     key, said = server.key("coach"), claims(add_supplier(server))
-    for header in ({"alg": "HS256", "typ": "JWT"}, {"alg": "HS256"}, {"alg": "HS256", "typ": 7}, {"alg": "HS256", "typ": "at+jwt"}):
+    for header in (
+        {"alg": "HS256", "typ": "JWT"},
+        {"alg": "HS256"},
+        {"alg": "HS256", "typ": 7},
+        {"alg": "HS256", "typ": "at+jwt"},
+    ):
         assert refusal(server, by_hand(header, said, key)) == (401, "token_type")
 
 
@@ -226,9 +259,13 @@ def test_what_is_no_token_at_all_is_refused(server: Server, token: str) -> None:
     assert refusal(server, token) == (401, "token_malformed")
 
 
-@pytest.mark.parametrize("payload", [b"not json", b"\xff", b"[]", b"null", b"", b"[" * 1_000, b'{"sub": 1e999}'])
+@pytest.mark.parametrize(
+    "payload", [b"not json", b"\xff", b"[]", b"null", b"", b"[" * 1_000, b'{"sub": 1e999}']
+)
 def test_signed_nonsense_is_still_nonsense(server: Server, payload: bytes) -> None:
-    assert refusal(server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, payload, server.key("coach"))) == (401, "token_claims")
+    assert refusal(
+        server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, payload, server.key("coach"))
+    ) == (401, "token_claims")
 
 
 def test_without_a_token_one_is_asked_for(server: Server) -> None:
@@ -271,7 +308,11 @@ def test_a_changed_secret_is_told(settings: Settings) -> None:
     with serving(replace(settings, secret="another-secret-than-before")) as server:
         assert refusal(server, sign(key, claims(supplier))) == (401, "token_secret")
         with server.client() as client:
-            answer = client.post("/api/coach/tokens", json={"supplier_id": supplier}, headers={"Authorization": f"Bearer {key}"})
+            answer = client.post(
+                "/api/coach/tokens",
+                json={"supplier_id": supplier},
+                headers={"Authorization": f"Bearer {key}"},
+            )
         assert (answer.status_code, answer.json()["code"]) == (401, "token_secret")
         time.sleep(0.25)  # what is not known is looked for so often at most
         assert Browser(server, supplier, server.key("coach")).look(), "a key made since then works"
@@ -281,7 +322,9 @@ def test_use_of_a_key_is_noted(server: Server) -> None:
     browser = Browser(server, add_supplier(server))
     assert server.sql("SELECT last_used_at FROM api_keys") == [(None,)]
     browser.look()
-    assert server.sql("SELECT last_used_at > now() - interval '1 minute' FROM api_keys") == [(True,)]
+    assert server.sql("SELECT last_used_at > now() - interval '1 minute' FROM api_keys") == [
+        (True,)
+    ]
 
 
 # ── tokens from the server itself ─────────────────────────────────────────────────────────────────────────────────────
@@ -289,18 +332,25 @@ def test_use_of_a_key_is_noted(server: Server) -> None:
 
 def ask_token(server: Server, key: str, **body: Any) -> Any:
     with server.client() as client:
-        return client.post("/api/coach/tokens", json=body, headers={"Authorization": f"Bearer {key}"})
+        return client.post(
+            "/api/coach/tokens", json=body, headers={"Authorization": f"Bearer {key}"}
+        )
 
 
 def test_a_token_can_be_asked_for_with_the_key(server: Server) -> None:
     supplier, key = add_supplier(server), server.key("coach")
     made = ask_token(server, key, supplier_id=supplier, locale="de-AT", minutes=5)
     assert made.status_code == 201
-    assert made.headers["cache-control"] == "no-store" and "access-control-allow-origin" not in made.headers
+    assert (
+        made.headers["cache-control"] == "no-store"
+        and "access-control-allow-origin" not in made.headers
+    )
     said = jwt.decode(made.json()["token"], key, algorithms=["HS256"], audience="everafter-coach")
     assert (said["sub"], said["locale"], said["exp"] - said["iat"]) == (supplier, "de-AT", 300)
     with server.client() as client:
-        coach = client.get("/api/coach", headers={"Authorization": f"Bearer {made.json()['token']}"})
+        coach = client.get(
+            "/api/coach", headers={"Authorization": f"Bearer {made.json()['token']}"}
+        )
     assert coach.json()["supplier"]["id"] == supplier
     assert coach.json()["locale"] == "de"
 
@@ -313,7 +363,12 @@ def test_only_a_coach_key_gets_a_token_and_only_for_a_supplier(server: Server) -
     gone = add_supplier(server)
     send(server, gone, ("subscription_cancelled", 1.0, {}))
     assert ask_token(server, key, supplier_id=gone).status_code == 404
-    for body in ({"supplier_id": supplier, "minutes": 16}, {"supplier_id": supplier, "minutes": 0}, {"supplier_id": ""}, {}):
+    for body in (
+        {"supplier_id": supplier, "minutes": 16},
+        {"supplier_id": supplier, "minutes": 0},
+        {"supplier_id": ""},
+        {},
+    ):
         assert ask_token(server, key, **body).status_code == 400
 
 
@@ -322,8 +377,14 @@ def test_only_a_coach_key_gets_a_token_and_only_for_a_supplier(server: Server) -
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-@pytest.mark.parametrize("command", [["python", "python/coach_token.py"], ["node", "node/coach-token.mjs"]], ids=["python", "node"])
-def test_the_examples_make_tokens_that_are_taken(server: Server, command: list[str], which: Any) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["python", "python/coach_token.py"], ["node", "node/coach-token.mjs"]],
+    ids=["python", "node"],
+)
+def test_the_examples_make_tokens_that_are_taken(
+    server: Server, command: list[str], which: Any
+) -> None:
     program = which(command[0])
     supplier = add_supplier(server)
     done = subprocess.run(
@@ -334,14 +395,18 @@ def test_the_examples_make_tokens_that_are_taken(server: Server, command: list[s
         check=True,
     )
     with server.client() as client:
-        answer = client.get("/api/coach", headers={"Authorization": f"Bearer {done.stdout.strip()}"})
+        answer = client.get(
+            "/api/coach", headers={"Authorization": f"Bearer {done.stdout.strip()}"}
+        )
     assert answer.status_code == 200, answer.text
     assert (answer.json()["supplier"]["id"], answer.json()["locale"]) == (supplier, "de")
 
 
 def test_the_node_example_can_be_imported_where_no_script_was_named(which: Any) -> None:
     text = "import('./coach-token.mjs').then(({ coachToken }) => console.log(coachToken('k', 's').split('.').length))"
-    done = subprocess.run([which("node"), "-e", text], cwd=EXAMPLES / "node", capture_output=True, text=True)
+    done = subprocess.run(
+        [which("node"), "-e", text], cwd=EXAMPLES / "node", capture_output=True, text=True
+    )
     assert done.stdout == "3\n", done.stderr
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from everafter.core.concurrency import ConcurrencyLimit, Hold
 from everafter.core.errors import OverloadedError
-from everafter.core.gates import Gate, Hold
 from everafter.core.limits import Limits, RateLimit, RateLimitedError
 from everafter.core.settings import Settings
 from helpers_pages import add_user, browser, form_token, try_sign_in
@@ -46,7 +46,9 @@ def send(server: Server, key: str | None, **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     address = more.pop("address", None)
     headers |= {"X-Forwarded-For": address} if address else {}
-    return httpx.post(f"{server.base_url}/v1/batch", json=batch(**more), headers=headers, timeout=30, verify=False)
+    return httpx.post(
+        f"{server.base_url}/v1/batch", json=batch(**more), headers=headers, timeout=30, verify=False
+    )
 
 
 def in_pools(server: Server) -> int:
@@ -58,7 +60,7 @@ def in_pools(server: Server) -> int:
     return total
 
 
-# ── the gate itself ───────────────────────────────────────────────────────────────────────────────
+# ── the eligibility check itself ───────────────────────────────────────────────────────────────────────────────
 
 
 async def never(first: bytes = b"") -> AsyncGenerator[bytes]:
@@ -69,60 +71,65 @@ async def never(first: bytes = b"") -> AsyncGenerator[bytes]:
 
 def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
     async def play() -> None:
-        gate = Gate(most=4, held=1000, share=1 / 2, seconds=1000)
+        eligibility = ConcurrencyLimit(most=4, held=1000, share=1 / 2, seconds=1000)
 
         async def read(who: str, stream: AsyncGenerator[bytes]) -> bytes | None:
-            with gate.enter(who) as hold:
+            with eligibility.enter(who) as hold:
                 return await hold.read(stream, 500, 1000)
 
         slow = [asyncio.create_task(read(who, never(b"x"))) for who in ("a", "a", "b", "b")]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert (gate.requests, gate.held) == (4, 4)
-        with gate.enter("c"):
-            assert gate.requests == 4, "the longest waiting of all made way"
+        assert (eligibility.requests, eligibility.held) == (4, 4)
+        with eligibility.enter("c"):
+            assert eligibility.requests == 4, "the longest waiting of all made way"
             with pytest.raises(OverloadedError):
                 await slow[0]
-            with gate.enter("b"):
+            with eligibility.enter("b"):
                 with pytest.raises(OverloadedError):
                     await slow[2]
                 assert not slow[1].done() and not slow[3].done()
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
-        assert (gate.requests, gate.held, gate.reading, gate._in_hand) == (0, 0, {}, {})
+        assert (
+            eligibility.requests,
+            eligibility.held,
+            eligibility.reading,
+            eligibility._in_hand,
+        ) == (0, 0, {}, {})
 
     asyncio.run(play())
 
 
 def test_what_is_whole_makes_no_way() -> None:
-    gate = Gate(most=4, held=1000, share=1 / 2, seconds=1000)
+    eligibility = ConcurrencyLimit(most=4, held=1000, share=1 / 2, seconds=1000)
     with ExitStack() as stack:
-        holds = [stack.enter_context(gate.enter(who)) for who in ("a", "a", "b")]
+        holds = [stack.enter_context(eligibility.enter(who)) for who in ("a", "a", "b")]
         with pytest.raises(OverloadedError):
-            stack.enter_context(gate.enter("a"))
+            stack.enter_context(eligibility.enter("a"))
         holds[0].take(300)
         with pytest.raises(OverloadedError):
             holds[1].take(201)
         holds[2].take(500)
-        stack.enter_context(gate.enter("c"))
+        stack.enter_context(eligibility.enter("c"))
         with pytest.raises(OverloadedError):
-            stack.enter_context(gate.enter("d"))
-    assert (gate.requests, gate.held) == (0, 0)
+            stack.enter_context(eligibility.enter("d"))
+    assert (eligibility.requests, eligibility.held) == (0, 0)
 
 
 def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
     async def play() -> None:
-        gate = Gate(most=100, held=1000, share=1 / 2, seconds=1000)
+        eligibility = ConcurrencyLimit(most=100, held=1000, share=1 / 2, seconds=1000)
 
         async def stall(who: str) -> None:
-            with gate.enter(who) as hold:
+            with eligibility.enter(who) as hold:
                 await hold.read(never(b"x" * 250), 500, 1000)
 
         tasks = [asyncio.create_task(stall(who)) for who in ("a", "a", "b", "b")]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert gate.held == 1000
+        assert eligibility.held == 1000
 
         async def honest(hold: Hold) -> bytes | None:
             async def stream() -> AsyncGenerator[bytes]:
@@ -130,18 +137,18 @@ def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
 
             return await hold.read(stream(), 500, 1000)
 
-        with gate.enter("c") as hold:
+        with eligibility.enter("c") as hold:
             assert await honest(hold) == b"y" * 100
-        with gate.enter("b") as hold:
+        with eligibility.enter("b") as hold:
             assert await honest(hold) == b"y" * 100
-        assert gate.held <= 500
+        assert eligibility.held <= 500
         while sum(task.done() for task in tasks) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(one, OverloadedError) for one in results) == 2
-        assert (gate.requests, gate.held) == (0, 0)
+        assert (eligibility.requests, eligibility.held) == (0, 0)
 
     asyncio.run(play())
 
@@ -192,7 +199,9 @@ def routes_with_bodies(server: Server) -> list[tuple[str, str]]:
             str(uuid.uuid4()) if "uuid" in str(part) else "x" if not isinstance(part, str) else part
             for part in route.path_components
         )
-        found |= {(method, path) for method in {"POST", "PUT", "PATCH", "DELETE"} & set(route.methods)}
+        found |= {
+            (method, path) for method in {"POST", "PUT", "PATCH", "DELETE"} & set(route.methods)
+        }
     return sorted(found)
 
 
@@ -206,10 +215,18 @@ def test_a_slow_body_holds_nothing_on_any_route(patient: Server) -> None:
         cookie = f"Cookie: everafter-session={client.cookies['everafter-session']}"
         form = "Content-Type: application/x-www-form-urlencoded"
         for method, path in routes:
-            for more in ((form,), (form, cookie), (f"Authorization: Bearer {ingest}",), (f"Authorization: Bearer {write}",)):
+            for more in (
+                (form,),
+                (form, cookie),
+                (f"Authorization: Bearer {ingest}",),
+                (f"Authorization: Bearer {write}",),
+            ):
                 for begun in (0, 20_000):  # so much reaches the application
                     stack.enter_context(slow(patient, method, path, *more, begun=begun))
-        assert client.get("/api/rejects", headers={"Authorization": f"Bearer {read}"}).status_code == 200
+        assert (
+            client.get("/api/rejects", headers={"Authorization": f"Bearer {read}"}).status_code
+            == 200
+        )
         until(lambda: in_pools(patient) == 0)
         assert send(patient, ingest).status_code == 200
         assert send(patient, None, writeKey=ingest).status_code == 200
@@ -231,14 +248,18 @@ def test_one_key_keeps_no_other_out_nor_its_own_users(patient: Server) -> None:
     public, other = patient.key("ingest"), patient.key("ingest")
     with ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(slow(patient, "POST", "/v1/batch", f"Authorization: Bearer {public}"))
+            stack.enter_context(
+                slow(patient, "POST", "/v1/batch", f"Authorization: Bearer {public}")
+            )
         assert [send(patient, other).status_code for _ in range(20)] == [200] * 20
         assert [send(patient, public).status_code for _ in range(20)] == [200] * 20
 
 
 def test_a_body_is_not_asked_for_before_the_key_is_looked_at(patient: Server) -> None:
     for key in ("ea_ingest_unknown", patient.key("read")):
-        with slow(patient, "POST", "/v1/batch", f"Authorization: Bearer {key}", "Expect: 100-continue") as made:
+        with slow(
+            patient, "POST", "/v1/batch", f"Authorization: Bearer {key}", "Expect: 100-continue"
+        ) as made:
             assert made.recv(64).startswith(b"HTTP/1.1 401")
     with slow(patient, "POST", "/api/support/tickets", "Expect: 100-continue") as made:
         assert made.recv(64).startswith(b"HTTP/1.1 401")
@@ -251,8 +272,15 @@ def test_made_up_keys_cost_few_statements_and_push_no_key_out(patient: Server) -
     cache = patient.app.state.key_cache
 
     async def flood() -> tuple[list[Any], Any]:
-        made_up = [cache.find_scope(patient.app.state.ingest_pool, f"ea_ingest_{secrets.token_urlsafe(32)}") for _ in range(5_000)]
-        return await asyncio.gather(*made_up, return_exceptions=True), await cache.find_scope(patient.app.state.ingest_pool, live)
+        made_up = [
+            cache.find_scope(
+                patient.app.state.ingest_pool, f"ea_ingest_{secrets.token_urlsafe(32)}"
+            )
+            for _ in range(5_000)
+        ]
+        return await asyncio.gather(*made_up, return_exceptions=True), await cache.find_scope(
+            patient.app.state.ingest_pool, live
+        )
 
     answers, found = in_loop_of(patient, flood)
     assert found == "ingest"
@@ -265,10 +293,14 @@ def test_made_up_keys_cost_few_statements_and_push_no_key_out(patient: Server) -
 
 def in_loop_of(server: Server, work: Callable[[], Any]) -> Any:
     """The result of a coroutine that runs in the server's loop."""
-    return asyncio.run_coroutine_threadsafe(work(), server.app.state.key_cache._reading.get_loop()).result(60)
+    return asyncio.run_coroutine_threadsafe(
+        work(), server.app.state.key_cache._reading.get_loop()
+    ).result(60)
 
 
-def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(settings: Settings) -> None:
+def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(
+    settings: Settings,
+) -> None:
     with serving(settings) as server:
         server.app.state.admission._failures = RateLimit(0.001, burst_seconds=5_000)
         live = server.key("ingest")
@@ -277,7 +309,9 @@ def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(setti
         answers.append(send(server, None, writeKey=secrets.token_urlsafe(32)))
         late = [answer for answer in answers if answer.status_code == 429]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 4
-        assert all(answer.headers["retry-after"] == answer.headers["x-ratelimit-reset"] for answer in late)
+        assert all(
+            answer.headers["retry-after"] == answer.headers["x-ratelimit-reset"] for answer in late
+        )
         assert late[0].json()["code"] == "rate_limited" and int(late[0].headers["retry-after"]) >= 1
         assert send(server, live).status_code == 200
         assert send(server, None, writeKey=live, address="192.0.2.1").status_code == 200
@@ -285,7 +319,9 @@ def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(setti
 
 def test_a_large_body_without_a_live_key_is_not_decoded(patient: Server) -> None:
     live, filler = patient.key("ingest"), "x" * 200_000
-    answer = httpx.post(f"{patient.base_url}/v1/batch", content=b'{"batch": [' + b"[" * 500_000, timeout=30)
+    answer = httpx.post(
+        f"{patient.base_url}/v1/batch", content=b'{"batch": [' + b"[" * 500_000, timeout=30
+    )
     assert answer.status_code == 401, "it is not JSON either, which nobody found out"
     for field in ("writeKey", "api_key", "token"):
         assert send(patient, None, **{field: live}, context={"note": filler}).status_code == 200

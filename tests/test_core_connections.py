@@ -21,7 +21,9 @@ from everafter.core.limits import Limits
 from everafter.core.probes import Counters
 from everafter.server import make_server
 
-QUICK = Limits(connections=40, head_seconds=0.4, body_seconds=0.8, unproven_seconds=0.8, unsent_seconds=0.6)
+QUICK = Limits(
+    connections=40, head_seconds=0.4, body_seconds=0.8, unproven_seconds=0.8, unsent_seconds=0.6
+)
 BIG = b"x" * 40_000_000
 
 
@@ -108,7 +110,11 @@ def quick() -> Iterator[Bare]:
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Bare]:
     """One where nothing happens by time."""
-    with bare(replace(QUICK, head_seconds=1000, body_seconds=1000, unproven_seconds=1000, unsent_seconds=1000)) as server:
+    with bare(
+        replace(
+            QUICK, head_seconds=1000, body_seconds=1000, unproven_seconds=1000, unsent_seconds=1000
+        )
+    ) as server:
         yield server
 
 
@@ -171,11 +177,15 @@ TOO_MUCH: list[tuple[str, bytes, int]] = [
 
 
 @pytest.mark.parametrize(("name", "sent", "status"), TOO_MUCH, ids=[case[0] for case in TOO_MUCH])
-def test_what_is_too_large_is_refused_before_it_is_read(patient: Bare, name: str, sent: bytes, status: int) -> None:
+def test_what_is_too_large_is_refused_before_it_is_read(
+    patient: Bare, name: str, sent: bytes, status: int
+) -> None:
     with patient.connect() as connection:
         taken = send_as_far_as_it_goes(connection, sent)
         answer = read_all(connection)
-    assert taken <= 16_000_000, "the rest was never taken"  # most of that waits in the kernel's buffers
+    assert taken <= 16_000_000, (
+        "the rest was never taken"
+    )  # most of that waits in the kernel's buffers
     if status:
         top, _, body = answer.partition(b"\r\n\r\n")
         assert top.startswith(b"HTTP/1.1 %d " % status) and b"connection: close" in top
@@ -195,7 +205,10 @@ def send_as_far_as_it_goes(connection: socket.socket, sent: bytes) -> int:
 
 
 def test_large_heads_within_the_limit_are_served(patient: Bare) -> None:
-    for headers in (["X-A: " + "a" * 60_000], [f"X-{place}: {'b' * 400}" for place in range(MOST_HEADERS - 1)]):
+    for headers in (
+        ["X-A: " + "a" * 60_000],
+        [f"X-{place}: {'b' * 400}" for place in range(MOST_HEADERS - 1)],
+    ):
         for step in (1 << 20, 3000):
             with patient.connect() as connection:
                 sent = head(*headers, path="/seen")
@@ -241,7 +254,11 @@ def test_a_body_without_a_key_reaches_nobody_before_there_is_enough_of_it(patien
         assert json.loads(read_answer(slow[0])[1])["length"] == 50_000
         slow[1].sendall(b"b" * 20_000)
         wait_for(lambda: patient.state.seen == seen + 3)
-        keyed = stack.enter_context(patient.connect(head("Content-Length: 9", "Authorization: x", path="/echo", method="POST")))
+        keyed = stack.enter_context(
+            patient.connect(
+                head("Content-Length: 9", "Authorization: x", path="/echo", method="POST")
+            )
+        )
         wait_for(lambda: patient.state.seen == seen + 4)
         keyed.sendall(b"b" * 9)
         assert read_answer(keyed)[0] == 201
@@ -252,7 +269,9 @@ def test_a_body_without_a_key_reaches_nobody_before_there_is_enough_of_it(patien
 
 def test_pipelined_requests_are_answered_in_turn(patient: Bare) -> None:
     bodies = [b"a" * size for size in (1, 70_000, 5, 0)]
-    sent = b"".join(head(f"Content-Length: {len(body)}", path="/echo", method="POST") + body for body in bodies)
+    sent = b"".join(
+        head(f"Content-Length: {len(body)}", path="/echo", method="POST") + body for body in bodies
+    )
     with patient.connect(sent + head("Connection: close")) as connection:
         answer = read_all(connection)
     assert [answer.find(b'"length":%d,' % len(body)) for body in bodies] == sorted(
@@ -366,7 +385,9 @@ def test_who_waits_longest_makes_way(patient: Bare) -> None:
         resting = stack.enter_context(patient.connect(head()))
         read_answer(resting)
         working = stack.enter_context(patient.connect(head(path="/big")))
-        first, *rest = [stack.enter_context(patient.connect(b"GET /half HTTP/1.1\r\nX")) for _ in range(120)]
+        first, *rest = [
+            stack.enter_context(patient.connect(b"GET /half HTTP/1.1\r\nX")) for _ in range(120)
+        ]
         assert patient.is_alive() and len(patient.door) <= QUICK.connections
         assert read_all(first) == b"", "the longest waiting went first"
         assert any(one.send(b"-") for one in rest[-1:])
@@ -395,7 +416,9 @@ def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> N
         assert read_answer(resting) == (200, b"yes")
 
 
-@pytest.mark.parametrize("crowd", [head(), head("Content-Length: 9", path="/echo", method="POST") + b"b", b"GET"])
+@pytest.mark.parametrize(
+    "crowd", [head(), head("Content-Length: 9", path="/echo", method="POST") + b"b", b"GET"]
+)
 def test_a_newcomer_has_the_time_to_send_his_request(patient: Bare, crowd: bytes) -> None:
     """Whatever the crowd waits for; it is always the crowd that makes way."""
     with ExitStack() as stack:
@@ -412,7 +435,9 @@ def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
     proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
     with ExitStack() as stack:
         sender = stack.enter_context(patient.connect(proven))
-        resting = [stack.enter_context(patient.connect(head())) for _ in range(QUICK.connections * 2)]
+        resting = [
+            stack.enter_context(patient.connect(head())) for _ in range(QUICK.connections * 2)
+        ]
         assert read_answer(resting[-1]) == (200, b"yes")
         sender.sendall(b"b" * 8)
         assert read_answer(sender)[0] == 201
@@ -420,8 +445,16 @@ def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
 
 def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:
     with ExitStack() as stack:
-        served = [stack.enter_context(patient.connect(head(path="/wait"))) for _ in range(QUICK.connections)]
-        wait_for(lambda: sum(one.waiting is Waiting.WORK for one in patient.door.connections()) == len(served))
+        served = [
+            stack.enter_context(patient.connect(head(path="/wait")))
+            for _ in range(QUICK.connections)
+        ]
+        wait_for(
+            lambda: (
+                sum(one.waiting is Waiting.WORK for one in patient.door.connections())
+                == len(served)
+            )
+        )
         for _ in range(QUICK.connections * 2):
             with patient.connect() as newcomer:
                 answer = read_all(newcomer)

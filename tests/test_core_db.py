@@ -13,8 +13,8 @@ def test_no_database_is_said_without_the_password() -> None:
             return error.message
         raise AssertionError("something answered")
 
-    told = asyncio.run(reach())
-    assert "127.0.0.1:9/none" in told and "hunter2" not in told
+    reported = asyncio.run(reach())
+    assert "127.0.0.1:9/none" in reported and "hunter2" not in reported
 
 
 def test_nobody_waits_for_a_frozen_process_for_ever(database: str) -> None:
@@ -25,7 +25,10 @@ def test_nobody_waits_for_a_frozen_process_for_ever(database: str) -> None:
         await pool.open()
         try:
             async with db.connection(database) as one, pool.connection() as another:
-                cursors = [await conn.execute("SHOW idle_in_transaction_session_timeout") for conn in (one, another)]
+                cursors = [
+                    await conn.execute("SHOW idle_in_transaction_session_timeout")
+                    for conn in (one, another)
+                ]
                 return [(await cursor.fetchone() or [None])[0] for cursor in cursors]
         finally:
             await pool.close()

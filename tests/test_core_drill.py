@@ -31,7 +31,9 @@ def served(server_url: str) -> Iterator[tuple[int, str]]:
         conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.mark.parametrize(("kind", "count"), [("bodies", 64), ("heads", 2_000), ("bodies", 2_000), ("silent", 2_000)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("bodies", 64), ("heads", 2_000), ("bodies", 2_000), ("silent", 2_000)]
+)
 def test_ingest_and_probes_go_on(served: tuple[int, str], kind: str, count: int) -> None:
     port, key = served
     here = f"http://127.0.0.1:{port}"
@@ -42,7 +44,9 @@ def test_ingest_and_probes_go_on(served: tuple[int, str], kind: str, count: int)
         assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
 
     with hostile(port, kind, count):
-        with httpx.Client(base_url=here, headers={"Authorization": f"Bearer {key}"}, timeout=20) as client:
+        with httpx.Client(
+            base_url=here, headers={"Authorization": f"Bearer {key}"}, timeout=20
+        ) as client:
             for _ in range(40):
                 send(client)
         for _ in range(10):  # each over a connection of its own

@@ -15,7 +15,7 @@ from everafter.core.email_address import EmailError, read_email
         ("hello@studio.example", "hello@studio.example"),
         ("  Hello+Weddings@Studio.Example ", "Hello+Weddings@studio.example"),
         ("hello@studio.example.", "hello@studio.example"),
-        # IDNA 2008: four letters that IDNA 2003 turned into others
+        # IDNA 2008: four emails that IDNA 2003 turned into others
         ("post@spaß.example", "post@xn--spa-7ka.example"),
         ("post@νέος.example", "post@xn--ixa5ahm.example"),
         ("post@نامه\u200cای.example", "post@xn--mgba3gch31f060k.example"),
@@ -122,9 +122,14 @@ def test_what_cannot_be_sent_to_is_named(written: str, why: str) -> None:
 
 
 def test_a_link_to_an_address_has_no_sign_that_ends_it() -> None:
-    assert read_email("hana..tanaka@docomo.example").mailto == "mailto:%22hana..tanaka%22@docomo.example"
+    assert (
+        read_email("hana..tanaka@docomo.example").mailto
+        == "mailto:%22hana..tanaka%22@docomo.example"
+    )
     assert read_email("grüße@spaß.example").mailto == "mailto:gr%C3%BC%C3%9Fe@xn--spa-7ka.example"
-    assert read_email("a%b&c#d?e@studio.example").mailto == "mailto:a%25b%26c%23d%3Fe@studio.example"
+    assert (
+        read_email("a%b&c#d?e@studio.example").mailto == "mailto:a%25b%26c%23d%3Fe@studio.example"
+    )
 
 
 @settings(deadline=None)

@@ -22,12 +22,17 @@ sys.stdin.readline()
 def test_many_processes_start_it_at_once(tmp_path: Path) -> None:
     asking = [
         subprocess.Popen(
-            [sys.executable, "-c", _ASK, str(tmp_path / "data")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _ASK, str(tmp_path / "data")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(6)
     ]
     try:
-        assert [process.stdout.readline() for process in asking if process.stdout] == ["ready\n"] * 6
+        assert [process.stdout.readline() for process in asking if process.stdout] == [
+            "ready\n"
+        ] * 6
         together = time.time() + 0.5
         for process in asking:
             assert process.stdin
@@ -41,4 +46,6 @@ def test_many_processes_start_it_at_once(tmp_path: Path) -> None:
         for process in asking:
             process.communicate("\n", timeout=60)
     assert [process.returncode for process in asking] == [0] * 6
-    assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists(), "the last to leave stops it"
+    assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists(), (
+        "the last to leave stops it"
+    )

@@ -38,7 +38,9 @@ class Process:
             "import sys, everafter.core.embedded as e; e.GIVE_UP_SECONDS = float(sys.argv.pop(1));"
             "from everafter.cli import main; main()"
         )
-        env = {name: value for name, value in os.environ.items() if not name.startswith("EVERAFTER_")}
+        env = {
+            name: value for name, value in os.environ.items() if not name.startswith("EVERAFTER_")
+        }
         env |= {"EVERAFTER_DATA": str(data), "EVERAFTER_SECRET": SECRET}
         self.process = subprocess.Popen(
             [sys.executable, "-c", script, str(give_up), *words],
@@ -62,7 +64,9 @@ class Process:
         found: list[str] = []
 
         def look() -> bool:
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.said}"
+            assert self.process.poll() is None, (
+                f"it ended with {self.process.returncode}:\n{self.said}"
+            )
             found.extend(re.findall(pattern, self.said)[:1])
             return bool(found)
 
@@ -136,7 +140,9 @@ def starts(data: Path) -> int:
 def place() -> Iterator[Path]:
     """Not pytest's own folder: another session of it takes the right to pass through away from the server's user."""
     path = Path(tempfile.mkdtemp(prefix="everafter-watched-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)  # after the server that this process joins has stopped
+    atexit.register(
+        shutil.rmtree, path, ignore_errors=True
+    )  # after the server that this process joins has stopped
     yield path
 
 
@@ -151,10 +157,17 @@ def data(place: Path) -> Path:
 
 def send(client: httpx.Client, key: str, number: int) -> int:
     events: list[dict[str, Any]] = [
-        {"type": "identify", "userId": "shop-1", "messageId": f"i{number}", "traits": {"name": "Shop"}},
+        {
+            "type": "identify",
+            "userId": "shop-1",
+            "messageId": f"i{number}",
+            "traits": {"name": "Shop"},
+        },
         {"type": "track", "event": "login", "userId": "shop-1", "messageId": f"m{number}"},
     ]
-    return client.post("/v1/batch", json={"batch": events}, headers={"Authorization": f"Bearer {key}"}).status_code
+    return client.post(
+        "/v1/batch", json={"batch": events}, headers={"Authorization": f"Bearer {key}"}
+    ).status_code
 
 
 def test_killed_it_is_started_again_by_one_and_all_go_on(data: Path) -> None:
@@ -166,7 +179,12 @@ def test_killed_it_is_started_again_by_one_and_all_go_on(data: Path) -> None:
         before = starts(data)
         for number in (1, 2):
             dead = kill(data)
-            wait_until(lambda dead=dead: not has_stopped(data) and postmaster(data) != dead and is_ready(client), PATIENCE)
+            wait_until(
+                lambda dead=dead: (
+                    not has_stopped(data) and postmaster(data) != dead and is_ready(client)
+                ),
+                PATIENCE,
+            )
             wait_until(lambda number=number: send(client, key, number) == 200, PATIENCE)
             wait_until(lambda number=number: _folded(url, number + 1), PATIENCE)
             wait_until(lambda number=number: server.said.count("answers again") == number, PATIENCE)
@@ -189,20 +207,24 @@ async def _make_key(url: str) -> str:
 
 def _folded(url: str, events: int) -> bool:
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
-        row = conn.execute("SELECT sum(events_total) FROM pulse").fetchone()
+        row = conn.execute("SELECT sum(events_total) FROM supplier_activity").fetchone()
     return row == (events,)
 
 
 @pytest.fixture
 def innocent() -> Iterator[subprocess.Popen[bytes]]:
     """A process that has nothing to do with any of this."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    )
     yield process
     process.kill()
     process.communicate()
 
 
-def test_a_file_of_a_server_that_is_gone_is_no_server(place: Path, innocent: subprocess.Popen[bytes]) -> None:
+def test_a_file_of_a_server_that_is_gone_is_no_server(
+    place: Path, innocent: subprocess.Popen[bytes]
+) -> None:
     """Its number is another program's by now, or only half of it was written."""
     folder = place / "stale"
     with everafter(folder, "migrate") as process:
@@ -218,7 +240,9 @@ def test_a_file_of_a_server_that_is_gone_is_no_server(place: Path, innocent: sub
     assert innocent.poll() is None
 
 
-def test_who_has_the_number_of_a_dead_server_is_not_stopped_in_its_place(place: Path, innocent: subprocess.Popen[bytes]) -> None:
+def test_who_has_the_number_of_a_dead_server_is_not_stopped_in_its_place(
+    place: Path, innocent: subprocess.Popen[bytes]
+) -> None:
     """The server dies under a process that does not watch it, and its number goes to another before that process ends."""
     folder = place / "reused"
     script = "import sys; from pathlib import Path; from everafter.core.embedded import start_embedded as s; s(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"  # fmt: skip
@@ -260,16 +284,20 @@ def test_what_cannot_be_started_ends_serve_and_work_with_one_line(data: Path) ->
             for process in (server, worker):
                 assert process.ended() == 4, process.said
                 errors = [line for line in process.lines if line.startswith("error:")]
-                assert len(errors) == 1 and "embedded PostgreSQL" in errors[0] and "could not be started again" in errors[0]
+                assert (
+                    len(errors) == 1
+                    and "embedded PostgreSQL" in errors[0]
+                    and "could not be started again" in errors[0]
+                )
                 assert "configuration file" in errors[0], "the server's own reason is told"
                 assert process.lines[-1] == errors[0], process.said
     finally:
         conf.write_text(good)
     with everafter(data, "migrate") as process:
-        assert process.ended() == 0, "mended, it starts: " + process.said
+        assert process.ended() == 0, "fixed, it starts: " + process.said
 
 
-def test_a_folder_that_is_emptied_is_not_made_anew(place: Path) -> None:
+def test_a_folder_that_is_emptied_is_not_made_again(place: Path) -> None:
     folder = place / "emptied"
     with serving(folder, give_up=1) as (server, _):
         (folder / "postgres" / "PG_VERSION").rename(folder / "kept")
@@ -283,7 +311,11 @@ def small_disk(place: Path) -> Iterator[Path]:
     """A file system of 128 MB."""
     disk = Path(tempfile.mkdtemp(dir=place))
     try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(disk)], capture_output=True, check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(disk)],
+            capture_output=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this machine lets us mount no file system of a bounded size")
     yield disk

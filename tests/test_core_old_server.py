@@ -47,15 +47,21 @@ class OldServer(threading.Thread):
                 conn.sendall(b"N")
                 continue
             conn.recv(size - 8, socket.MSG_WAITALL)
-            told = {"server_version": "15.18 (Debian 15.18-0+deb12u1)", "client_encoding": "UTF8", "TimeZone": "UTC"}
-            status = b"".join(message(b"S", f"{name}\0{value}\0".encode()) for name, value in told.items())
+            reported = {
+                "server_version": "15.18 (Debian 15.18-0+deb12u1)",
+                "client_encoding": "UTF8",
+                "TimeZone": "UTC",
+            }
+            status = b"".join(
+                message(b"S", f"{name}\0{value}\0".encode()) for name, value in reported.items()
+            )
             conn.sendall(message(b"R", struct.pack("!i", 0)) + status + message(b"Z", b"I"))
             conn.recv(65536)
             return
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[str]:
+def reported() -> Iterator[str]:
     server = OldServer()
     server.start()
     yield server.url
@@ -77,7 +83,17 @@ def real() -> Iterator[str]:
         command = [programs / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust"]
         subprocess.run(command, user=user, check=True, capture_output=True, cwd=folder)
         options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        start = [programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"]
+        start = [
+            programs / "pg_ctl",
+            "-D",
+            folder / "data",
+            "-w",
+            "-l",
+            folder / "log",
+            "-o",
+            options,
+            "start",
+        ]
         subprocess.run(start, user=user, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         yield f"postgresql://postgres@/postgres?host={folder}"
         stop = [programs / "pg_ctl", "-D", folder / "data", "-w", "-m", "immediate", "stop"]
@@ -87,27 +103,48 @@ def real() -> Iterator[str]:
 
 
 def call(url: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "EVERAFTER_DATA": str(tmp_path), "EVERAFTER_DATABASE_URL": url}
-    return subprocess.run([EVERAFTER, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
+    env = {
+        "PATH": os.environ["PATH"],
+        "EVERAFTER_DATA": str(tmp_path),
+        "EVERAFTER_DATABASE_URL": url,
+    }
+    return subprocess.run(
+        [EVERAFTER, *words], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-@pytest.mark.parametrize("words", [("migrate",), ("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list")])
-def test_it_is_refused_in_one_sentence(told: str, tmp_path: Path, words: tuple[str, ...]) -> None:
-    done = call(told, tmp_path, *words)
+@pytest.mark.parametrize(
+    "words", [("migrate",), ("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list")]
+)
+def test_it_is_refused_in_one_sentence(
+    reported: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = call(reported, tmp_path, *words)
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: PostgreSQL 15.18 ") and f"needs PostgreSQL {LEAST_VERSION} or newer" in line
+    assert (
+        line.startswith("error: PostgreSQL 15.18 ")
+        and f"needs PostgreSQL {LEAST_VERSION} or newer" in line
+    )
 
 
-def test_doctor_says_what_to_do(told: str, tmp_path: Path) -> None:
-    done = call(told, tmp_path, "doctor")
+def test_doctor_says_what_to_do(reported: str, tmp_path: Path) -> None:
+    done = call(reported, tmp_path, "doctor")
     said = " ".join(done.stdout.split())
-    assert done.returncode == 1 and "PostgreSQL 15.18" in said and "move the database to PostgreSQL 16 or newer" in said
+    assert (
+        done.returncode == 1
+        and "PostgreSQL 15.18" in said
+        and "move the database to PostgreSQL 16 or newer" in said
+    )
     assert "playbook" in said and not done.stderr
 
 
 def test_a_real_one_is_refused_alike(real: str, tmp_path: Path) -> None:
     for words in (("migrate",), ("run",)):
         done = call(real, tmp_path, *words)
-        assert done.returncode == 4 and done.stderr.count("\n") == 1 and "error: PostgreSQL 15." in done.stderr
+        assert (
+            done.returncode == 4
+            and done.stderr.count("\n") == 1
+            and "error: PostgreSQL 15." in done.stderr
+        )
     assert "needs PostgreSQL 16" in " ".join(call(real, tmp_path, "doctor").stdout.split())

@@ -31,32 +31,50 @@ def mode(path: Path) -> int:
 # ── the secret ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("secret", ["x", "s" * 31, "é" * 31, " " * 40, f"  {'s' * 31}\n\n", "\t", "x\n" + " " * 40])
+@pytest.mark.parametrize(
+    "secret", ["x", "s" * 31, "é" * 31, " " * 40, f"  {'s' * 31}\n\n", "\t", "x\n" + " " * 40]
+)
 @pytest.mark.parametrize("in_file", [False, True])
-def test_a_short_secret_is_refused_wherever_it_comes_from(tmp_path: Path, secret: str, in_file: bool) -> None:
+def test_a_short_secret_is_refused_wherever_it_comes_from(
+    tmp_path: Path, secret: str, in_file: bool
+) -> None:
     env = {"EVERAFTER_DATA": str(tmp_path / "data"), "EVERAFTER_SECRET": secret}
     if in_file:
         (tmp_path / "given").write_text(secret, encoding="utf-8")
-        env = {**env, "EVERAFTER_SECRET": "s" * 40, "EVERAFTER_SECRET_FILE": str(tmp_path / "given")}
+        env = {
+            **env,
+            "EVERAFTER_SECRET": "s" * 40,
+            "EVERAFTER_SECRET_FILE": str(tmp_path / "given"),
+        }
     with pytest.raises(SettingsError, match="at least 32 are needed") as refused:
         load_settings(env)
-    assert refused.value.message.startswith("EVERAFTER_SECRET_FILE" if in_file else "EVERAFTER_SECRET has")
+    assert refused.value.message.startswith(
+        "EVERAFTER_SECRET_FILE" if in_file else "EVERAFTER_SECRET has"
+    )
     assert secret.strip() not in refused.value.message or len(secret.strip()) < 2, "it is not shown"
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("secret", ["s" * 32, "é" * 32, f" {'s' * 32}\n"])
 def test_thirty_two_characters_are_enough(tmp_path: Path, secret: str) -> None:
-    assert load_settings({"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SECRET": secret}).secret == secret
+    assert (
+        load_settings({"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SECRET": secret}).secret
+        == secret
+    )
     (tmp_path / "given").write_text(secret, encoding="utf-8")
     assert (
-        load_settings({"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SECRET_FILE": str(tmp_path / "given")}).secret == secret.strip()
+        load_settings(
+            {"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SECRET_FILE": str(tmp_path / "given")}
+        ).secret
+        == secret.strip()
     )
 
 
 def test_a_stored_secret_is_held_to_the_same(tmp_path: Path) -> None:
     made = load_settings({"EVERAFTER_DATA": str(tmp_path / "data")}).secret
-    assert len(made) >= 32 and load_settings({"EVERAFTER_DATA": str(tmp_path / "data")}).secret == made
+    assert (
+        len(made) >= 32 and load_settings({"EVERAFTER_DATA": str(tmp_path / "data")}).secret == made
+    )
     path = tmp_path / "data" / "secret"
     for text in ("", "\n", "s" * 31, "\udcff"):
         path.write_bytes(text.encode(errors="surrogateescape"))
@@ -65,11 +83,21 @@ def test_a_stored_secret_is_held_to_the_same(tmp_path: Path) -> None:
         assert str(path) in refused.value.message
 
 
-@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list"), ("migrate",)])
+@pytest.mark.parametrize(
+    "words", [("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list"), ("migrate",)]
+)
 def test_every_command_that_needs_it_stops(tmp_path: Path, words: tuple[str, ...]) -> None:
-    env = {"PATH": os.environ["PATH"], "EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SECRET": "hunter2"}
-    done = subprocess.run([EVERAFTER, *words], env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2 and done.stderr.startswith("error: EVERAFTER_SECRET has 7 characters")
+    env = {
+        "PATH": os.environ["PATH"],
+        "EVERAFTER_DATA": str(tmp_path),
+        "EVERAFTER_SECRET": "hunter2",
+    }
+    done = subprocess.run(
+        [EVERAFTER, *words], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith(
+        "error: EVERAFTER_SECRET has 7 characters"
+    )
     assert done.stderr.count("\n") == 1 and "hunter2" not in done.stderr
 
 
@@ -133,8 +161,14 @@ def test_an_import_and_an_export_leave_nothing_open(tmp_path: Path, database: st
     (data / "rejects").mkdir(parents=True)
     (data / "rejects").chmod(0o755)
     data.chmod(0o755)
-    env = {"PATH": os.environ["PATH"], "EVERAFTER_DATA": str(data), "EVERAFTER_DATABASE_URL": database}
-    subprocess.run([EVERAFTER, "import", str(bad)], env=env, capture_output=True, timeout=60, check=False)
+    env = {
+        "PATH": os.environ["PATH"],
+        "EVERAFTER_DATA": str(data),
+        "EVERAFTER_DATABASE_URL": database,
+    }
+    subprocess.run(
+        [EVERAFTER, "import", str(bad)], env=env, capture_output=True, timeout=60, check=False
+    )
     out = tmp_path / "exported"
     subprocess.run(
         [EVERAFTER, "demo", "--export", str(out), "--suppliers", "20", "--months", "4"],
@@ -144,7 +178,12 @@ def test_an_import_and_an_export_leave_nothing_open(tmp_path: Path, database: st
         check=True,
     )
     files = [path for folder in (data, out) for path in folder.rglob("*") if path.is_file()]
-    assert {path.name for path in files} >= {"secret", "suppliers.csv", "clients.csv", "events.csv.gz"}
+    assert {path.name for path in files} >= {
+        "secret",
+        "suppliers.csv",
+        "clients.csv",
+        "events.csv.gz",
+    }
     assert any(path.parent.name == "rejects" for path in files)
     assert {str(path): mode(path) for path in files} == {str(path): 0o600 for path in files}
     assert {mode(folder) for folder in (data, data / "rejects", out)} == {0o700}

@@ -13,15 +13,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from everafter.activity.feature_queries import name_features
+from everafter.activity.queries import fold_pending, get_feature_ids
 from everafter.core.db import FrameReader, connection, copy_frame
 from everafter.daily.queries import FIRST_ID
-from everafter.daily.rules import judge
 from everafter.daily.run import run_day
 from everafter.demo.simulator import simulate
 from everafter.events.queries import store_events_in_bulk
 from everafter.playbook.loading import load_playbook
-from everafter.pulse.feature_queries import name_features
-from everafter.pulse.queries import fold_pending, get_feature_ids
+from everafter.scoring.rules import score
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.queries import read_inputs, read_past_inputs
 from helpers_server import Server
@@ -31,11 +31,30 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 async def load_market(url: str) -> datetime:
     """A small simulated platform, stored and folded; gives the moment after its last event."""
-    market = simulate(suppliers=30, until=datetime.now(UTC).date() - timedelta(days=1), months=8, seed=4)
-    known = ("id", "name", "email", "vendor_type", "plan", "country", "timezone", "mrr_minor", "client_limit", "created_at")
+    market = simulate(
+        suppliers=30, until=datetime.now(UTC).date() - timedelta(days=1), months=8, seed=4
+    )
+    known = (
+        "id",
+        "name",
+        "email",
+        "vendor_type",
+        "plan",
+        "country",
+        "timezone",
+        "mrr_minor",
+        "client_limit",
+        "created_at",
+    )
     async with connection(url) as conn:
-        await copy_frame(conn, "suppliers", market.suppliers.select(c for c in known if c in market.suppliers.columns))
-        await store_events_in_bulk(conn, market.events.with_columns(pl.col("occurred_at").alias("received_at")))
+        await copy_frame(
+            conn,
+            "suppliers",
+            market.suppliers.select(c for c in known if c in market.suppliers.columns),
+        )
+        await store_events_in_bulk(
+            conn, market.events.with_columns(pl.col("occurred_at").alias("received_at"))
+        )
     async with connection(url, autocommit=True) as conn:
         while await fold_pending(conn):
             pass
@@ -43,7 +62,7 @@ async def load_market(url: str) -> datetime:
     return last + timedelta(seconds=1)
 
 
-def test_the_pulse_the_raw_events_and_the_live_answer_agree(server: Server) -> None:
+def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -> None:
     playbook = load_playbook(server.settings)
     as_of = asyncio.run(load_market(server.database))
     reader = FrameReader(server.database)
@@ -52,46 +71,59 @@ def test_the_pulse_the_raw_events_and_the_live_answer_agree(server: Server) -> N
         async with connection(server.database) as conn:
             await name_features(conn, playbook.features)
             ids = await get_feature_ids(conn)
-        from_pulse = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
+        from_activity = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
         from_events = await read_past_inputs(reader, ids, as_of, after=FIRST_ID, last=LAST_ID)
-        return judge(from_pulse, playbook, as_of, ids), judge(from_events, playbook, as_of, ids)
+        return score(from_activity, playbook, as_of, ids), score(from_events, playbook, as_of, ids)
 
-    pulse, events = asyncio.run(both())
+    activity, events = asyncio.run(both())
     reader.close()
     columns = ["supplier_id", *SIGNAL_SCHEMA]
-    assert pulse.height > 20
-    assert_frame_equal(pulse.select(columns), events.select(columns))
-    assert dict(pulse.select(*SIGNAL_SCHEMA).schema) == SIGNAL_SCHEMA, "every signal is there, with its declared type"
+    assert activity.height > 20
+    assert_frame_equal(activity.select(columns), events.select(columns))
+    assert dict(activity.select(*SIGNAL_SCHEMA).schema) == SIGNAL_SCHEMA, (
+        "every signal is there, with its declared type"
+    )
 
     summary = asyncio.run(run_day(server.database, playbook))
     stored = {
-        row[0]: row[1:] for row in server.sql("SELECT supplier_id::text, health_score, risk_level, coverage FROM customer_health")
+        row[0]: row[1:]
+        for row in server.sql(
+            "SELECT supplier_id::text, health_score, risk_level, coverage FROM customer_health"
+        )
     }
-    assert summary.suppliers == pulse.height
+    assert summary.suppliers == activity.height
     with server.client("read") as client:
-        for supplier_id in pulse["supplier_id"]:
-            told = client.get(f"/api/health/score/{supplier_id}").json()
-            assert set(told["components"]) == {
+        for supplier_id in activity["supplier_id"]:
+            reported = client.get(f"/api/health/score/{supplier_id}").json()
+            assert set(reported["components"]) == {
                 "login",
                 "feature_adoption",
                 "client_activity",
                 "form_completion",
                 "journey_performance",
             }
-            points = sum(part["points"] or 0 for part in told["components"].values())
-            assert int(points + 1e-9) == told["score"] and 0 <= told["pace"] <= 1 and 0 <= told["churn"]["risk"] <= 1
+            points = sum(part["points"] or 0 for part in reported["components"].values())
+            assert (
+                int(points + 1e-9) == reported["score"]
+                and 0 <= reported["season_index"] <= 1
+                and 0 <= reported["churn"]["risk"] <= 1
+            )
             if supplier_id in stored:
                 # seconds have passed since the run: only a login band may have turned
-                assert abs(told["score"] - stored[supplier_id][0]) <= 12 and told["coverage"] == pytest.approx(
-                    stored[supplier_id][2]
-                )
+                assert abs(reported["score"] - stored[supplier_id][0]) <= 12 and reported[
+                    "coverage"
+                ] == pytest.approx(stored[supplier_id][2])
 
 
 def test_the_live_answer_refuses(server: Server) -> None:
     with server.client("read") as client:
         assert client.get(f"/api/health/score/{FIRST_ID}").status_code == 404
         assert client.get("/api/health/score/not-an-id").status_code == 404
-        assert client.get(f"/api/health/score/{FIRST_ID}").headers["content-type"].startswith("application/problem+json")
+        assert (
+            client.get(f"/api/health/score/{FIRST_ID}")
+            .headers["content-type"]
+            .startswith("application/problem+json")
+        )
     with server.client("ingest") as client:
         assert client.get(f"/api/health/score/{FIRST_ID}").status_code == 403
     with server.client() as client:
@@ -105,7 +137,9 @@ def test_explanations_add_up(database: str, tmp_path: Path) -> None:
     everafter = Path(sys.executable).parent / "everafter"
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([everafter, *words], env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            [everafter, *words], env=env, capture_output=True, text=True, timeout=120
+        )
 
     assert call("run", "--as-of", day.isoformat()).returncode == 0
     with_scores = _stored(database, day)
@@ -113,21 +147,29 @@ def test_explanations_add_up(database: str, tmp_path: Path) -> None:
     for supplier_id, score in list(with_scores.items())[:4]:
         done = call("explain", supplier_id, "--from", day.isoformat(), "--json")
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["since"]["recorded"] and told["since"]["score"] == score
-        change = told["standing"]["score"] - told["since"]["score"]
-        assert sum(told["changes"].values()) == pytest.approx(change, abs=1e-9)
-        assert told["since"]["recorded_differs"] is None, "nothing came late, so the replay must give the recorded score"
+        reported = json.loads(done.stdout)
+        assert reported["since"]["recorded"] and reported["since"]["score"] == score
+        change = reported["standing"]["score"] - reported["since"]["score"]
+        assert sum(reported["changes"].values()) == pytest.approx(change, abs=1e-9)
+        assert reported["since"]["recorded_differs"] is None, (
+            "nothing came late, so the replay must give the recorded score"
+        )
     assert call("explain", supplier_id).returncode == 0
     for words, code, says in (
         (("explain", "nobody at all"), 3, "no supplier is named"),
         (("explain", supplier_id, "--from", "soon"), 2, "expected a day"),
         (("explain", supplier_id, "--to", "2999-01-01"), 2, "has not come yet"),
-        (("explain", supplier_id, "--from", "2026-05-01", "--to", "2026-04-01"), 2, "must lie before"),
+        (
+            ("explain", supplier_id, "--from", "2026-05-01", "--to", "2026-04-01"),
+            2,
+            "must lie before",
+        ),
         (("explain", supplier_id, "--to", "2001-01-01"), 2, "was not there yet"),
     ):
         done = call(*words)
-        assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr, (
+            done.stderr
+        )
 
 
 def _stored(database: str, day: Any) -> dict[str, float]:
@@ -138,7 +180,7 @@ def _stored(database: str, day: Any) -> dict[str, float]:
             str(row[0]): row[1]
             for row in conn.execute(
                 "SELECT supplier_id, score FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id"
-                " WHERE calculated_on = %s AND NOT EXISTS (SELECT FROM pulse p WHERE p.supplier_id = s.id AND p.subscription = 'cancelled')"
+                " WHERE calculated_on = %s AND NOT EXISTS (SELECT FROM supplier_activity p WHERE p.supplier_id = s.id AND p.subscription = 'cancelled')"
                 " ORDER BY supplier_id",
                 [day],
             )

@@ -29,14 +29,14 @@ from everafter.playbook.loading import load_playbook
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
-# every table a run writes, without what is drawn anew (random ids) or read from the clock
+# every table a run writes, without what is drawn again (random ids) or read from the clock
 WRITTEN = {
     "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
     " client_engagement_score, calculated_at, score, login_points, feature_adoption_points, client_activity_points,"
-    " form_completion_points, journey_performance_points, coverage, pace, main_reason, playbook_version",
+    " form_completion_points, journey_performance_points, coverage, season index, main_reason, playbook_version",
     "churn_risk": "calculated_on, supplier_id, calculated_at, risk, level, login, support_tickets, feature_usage, client_churn,"
     " billing, model_version",
-    "interventions": "supplier_id, decided_on, trigger, id, action, channel, status, reason, priority, decided_at, success_by, facts",
+    "interventions": "supplier_id, evaluated_on, trigger, id, action, channel, status, reason, priority, evaluated_at, success_by, facts",
     "outbox": "supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, status, send_after, expires_at, created_at",
     "tasks": "supplier_id, id, kind, priority, title, reason, status, due_at, created_at",
     "success_milestones": "supplier_id, milestone_type, achieved_at",
@@ -45,7 +45,7 @@ WRITTEN = {
 
 @pytest.fixture
 def populated(database: str) -> str:
-    """600 suppliers, whose pulses end an hour ago."""
+    """600 suppliers, whose activity rows end an hour ago."""
     asyncio.run(load(database, 600, NOW - timedelta(hours=1)))
     return database
 
@@ -57,7 +57,8 @@ def run(url: str, as_of: datetime | None = NOW, **terms: Any) -> RunSummary:
 def rows(url: str) -> dict[str, list[Any]]:
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         return {
-            table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall() for table, columns in WRITTEN.items()
+            table: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table, columns in WRITTEN.items()
         }
 
 
@@ -66,26 +67,32 @@ def test_a_run_is_whole_and_adds_up(populated: str) -> None:
     found = rows(populated)
     assert summary.suppliers == 600 == len(found["customer_health"]) == len(found["churn_risk"])
     assert sum(summary.by_risk.values()) == 600 and min(summary.by_risk.values()) > 0
-    verdicts = summary.interventions
-    assert verdicts.decided + verdicts.held_out + sum(verdicts.withheld.values()) == len(found["interventions"]) > 100
+    results = summary.interventions
+    assert (
+        results.triggered + results.holdout + sum(results.skipped.values())
+        == len(found["interventions"])
+        > 100
+    )
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
         for column in ("health_score = floor(score)", "abs(score - coalesce(login_points, 0) - coalesce(feature_adoption_points, 0)"
                        " - coalesce(client_activity_points, 0) - coalesce(form_completion_points, 0)"
                        " - coalesce(journey_performance_points, 0)) < 1e-9",
                        "risk_level = CASE WHEN health_score < 40 THEN 'critical' WHEN health_score < 70 THEN 'at_risk' ELSE 'healthy' END"):  # fmt: skip
-            assert conn.execute(f"SELECT count(*) FROM customer_health WHERE NOT ({column})").fetchone() == (0,)  # type: ignore[arg-type]
+            assert conn.execute(
+                f"SELECT count(*) FROM customer_health WHERE NOT ({column})"
+            ).fetchone() == (0,)  # type: ignore[arg-type]
         assert conn.execute(
             "SELECT count(*) FROM churn_risk WHERE abs(risk - coalesce(login, 0) - coalesce(support_tickets, 0)"
             " - coalesce(feature_usage, 0) - coalesce(client_churn, 0) - coalesce(billing, 0)) > 1e-6"
         ).fetchone() == (0,)
-        # one message for each decided e-mail, one task for each decided task, and none besides
+        # one message for each decided email, one task for each decided task, and none besides
         assert conn.execute(
             "SELECT count(*) FROM interventions i FULL JOIN outbox o ON o.supplier_id = i.supplier_id AND o.intervention_id = i.id"
-            " WHERE (i.status = 'decided' AND i.channel = 'email') <> (o.id IS NOT NULL)"
+            " WHERE (i.status = 'triggered' AND i.channel = 'email') <> (o.id IS NOT NULL)"
         ).fetchone() == (0,)
         assert conn.execute(
             "SELECT count(*) FROM interventions i FULL JOIN tasks t ON t.supplier_id = i.supplier_id AND t.intervention_id = i.id"
-            " WHERE (i.status = 'decided' AND i.channel = 'task') <> (t.id IS NOT NULL)"
+            " WHERE (i.status = 'triggered' AND i.channel = 'task') <> (t.id IS NOT NULL)"
         ).fetchone() == (0,)
 
 
@@ -111,7 +118,9 @@ def test_running_again_decides_nothing_twice_and_reports_the_same(populated: str
     assert figures(again) == figures(summary) == figures(stored(populated))
     assert rows(populated) == first
     later = run(populated, NOW + timedelta(minutes=1))
-    assert later.interventions == summary.interventions, "a minute later the log of the day is the same"
+    assert later.interventions == summary.interventions, (
+        "a minute later the log of the day is the same"
+    )
     assert len(rows(populated)["interventions"]) == len(first["interventions"])
 
 
@@ -119,7 +128,7 @@ def test_a_tip_of_the_same_day_is_no_decision_of_the_run(populated: str) -> None
     summary = run(populated)
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
         conn.execute(
-            "INSERT INTO interventions SELECT gen_random_uuid(), id, 'tip_anything', 'show_tip', 'tip', 'decided', 'r', 50, %s, %s,"
+            "INSERT INTO interventions SELECT gen_random_uuid(), id, 'tip_anything', 'show_tip', 'tip', 'triggered', 'r', 50, %s, %s,"
             " NULL, '{}', 1, false FROM suppliers ORDER BY id LIMIT 3",
             [NOW, NOW.date()],
         )
@@ -135,7 +144,9 @@ def stored(url: str, day: date | None = None) -> RunSummary:
     """The record of that day, or of today."""
     day = day or NOW.date()
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
-        row = conn.execute("SELECT summary::text FROM runs WHERE run_on = %s AND finished_at IS NOT NULL", [day]).fetchone()
+        row = conn.execute(
+            "SELECT summary::text FROM runs WHERE run_on = %s AND finished_at IS NOT NULL", [day]
+        ).fetchone()
     assert row
     return msgspec.json.decode(row[0], type=RunSummary)
 
@@ -146,18 +157,21 @@ def logged(url: str) -> dict[str, Any]:
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         scores = conn.execute("SELECT risk_level, score FROM customer_health").fetchall()
         levels = conn.execute("SELECT level FROM churn_risk").fetchall()
-        verdicts = conn.execute("SELECT status, reason, trigger FROM interventions").fetchall()
+        results = conn.execute("SELECT status, reason, trigger FROM interventions").fetchall()
     summary.suppliers, summary.unscored = len(levels), len(levels) - len(scores)
     summary.average_score = round(sum(score for _, score in scores) / len(scores), 1)
     for risk, _ in scores:
         summary.by_risk[risk] += 1
     for (level,) in levels:
         summary.by_churn[level] += 1
-    told = summary.interventions
-    for status, reason, trigger in verdicts:
-        told.decided += status == "decided"
-        told.held_out += status == "held_out"
-        for counted, name, matches in ((told.withheld, reason, "withheld"), (told.by_trigger, trigger, "decided")):
+    reported = summary.interventions
+    for status, reason, trigger in results:
+        reported.triggered += status == "triggered"
+        reported.holdout += status == "holdout"
+        for counted, name, matches in (
+            (reported.skipped, reason, "skipped"),
+            (reported.by_trigger, trigger, "triggered"),
+        ):
             if status == matches:
                 counted[name] = counted.get(name, 0) + 1
     return figures(summary)
@@ -179,7 +193,9 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
     try:
         whole = run(clean, slice_size=15)
         for _ in range(12):
-            process = subprocess.Popen([sys.executable, "-c", script, populated, NOW.isoformat()], stdout=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, populated, NOW.isoformat()], stdout=subprocess.PIPE
+            )
             assert process.stdout
             process.stdout.readline()
             try:
@@ -196,7 +212,9 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
         last = run(populated, slice_size=15)
         assert kills >= 2, "the run was never caught in the middle"
         assert rows(populated) == rows(clean)
-        assert figures(last) == figures(whole) == figures(stored(populated)) == figures(stored(clean))
+        assert (
+            figures(last) == figures(whole) == figures(stored(populated)) == figures(stored(clean))
+        )
     finally:
         with psycopg.connect(server_url, autocommit=True) as conn:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -206,11 +224,13 @@ class Killed(BaseException):
     """Nothing of the program catches it, as nothing catches a kill."""
 
 
-STEPS = ("insert_verdicts", "save_slice", "finish_run")
+STEPS = ("insert_interventions", "save_slice", "finish_run")
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_stopped_at_each_step_of_a_slice_and_run_again(populated: str, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_stopped_at_each_step_of_a_slice_and_run_again(
+    populated: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     """At the second slice (where the day is closed: at the only time), right after the step's rows were written."""
     place = queries if hasattr(queries, step) else daily_run
     real, calls = getattr(place, step), 0
@@ -230,9 +250,13 @@ def test_stopped_at_each_step_of_a_slice_and_run_again(populated: str, monkeypat
         run(populated, slice_size=200)
     monkeypatch.setattr(place, step, real)
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
-        assert conn.execute("SELECT count(*) FROM runs WHERE finished_at IS NULL").fetchone() == (1,)
+        assert conn.execute("SELECT count(*) FROM runs WHERE finished_at IS NULL").fetchone() == (
+            1,
+        )
     taken_up = run(populated, slice_size=200)
-    assert (rows(populated), figures(taken_up)) == expected and figures(stored(populated)) == expected[1]
+    assert (rows(populated), figures(taken_up)) == expected and figures(
+        stored(populated)
+    ) == expected[1]
 
 
 def run_on_a_copy(url: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
@@ -248,13 +272,17 @@ def run_on_a_copy(url: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(populated: str, settings: Settings) -> None:
+def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(
+    populated: str, settings: Settings
+) -> None:
     """Stopped after its first slice, by a policy that has changed since: it ends as of its own moment and by its own policy."""
     yesterday = NOW - timedelta(days=1)
     loud = structs.replace(PLAYBOOK, name="of yesterday", triggers={"t": structs.replace(PLAYBOOK.triggers["no_login_7_days"], when="true")})  # fmt: skip
     with psycopg.connect(populated, options="-c search_path=everafter", autocommit=True) as conn:
         # nothing of these suppliers is younger than yesterday, and so that day can be read as it was
-        conn.execute("UPDATE pulse SET last_event_at = %s", [yesterday - timedelta(hours=1)])
+        conn.execute(
+            "UPDATE supplier_activity SET last_event_at = %s", [yesterday - timedelta(hours=1)]
+        )
 
         def stop(done: int, total: int) -> None:
             if done > 200:
@@ -264,26 +292,32 @@ def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(populated: s
             asyncio.run(run_day(populated, loud, yesterday, slice_size=200, progress=stop))
         begun = conn.execute("SELECT count(*) FROM run_slices").fetchone()
         assert begun and begun[0] in (1, 2)
-        told = asyncio.run(run_when_due(populated, settings))
-        assert told and f"finished {yesterday:%Y-%m-%d}: 600 suppliers judged" in told
+        reported = asyncio.run(run_when_due(populated, settings))
+        assert reported and f"finished {yesterday:%Y-%m-%d}: 600 suppliers scored" in reported
         summary = stored(populated, yesterday.date())
         assert summary.suppliers == 600 and summary.as_of == yesterday
         of_day = conn.execute(
-            "SELECT DISTINCT trigger, playbook_version FROM interventions WHERE decided_on = %s AND trigger NOT LIKE 'celebrate%%'",
+            "SELECT DISTINCT trigger, playbook_version FROM interventions WHERE evaluated_on = %s AND trigger NOT LIKE 'celebrate%%'",
             [yesterday.date()],
         ).fetchall()
         assert of_day == [("t", summary.playbook_version)]
         queued = conn.execute(
             "SELECT count(*) FROM outbox o JOIN interventions i ON i.id = o.intervention_id"
-            " WHERE i.decided_on = %s AND o.status = 'queued'",
+            " WHERE i.evaluated_on = %s AND o.status = 'queued'",
             [yesterday.date()],
         ).fetchone()
         in_time = conn.execute(
-            "SELECT count(*) FROM interventions WHERE decided_on = %s AND status = 'decided' AND NOT replay", [yesterday.date()]
+            "SELECT count(*) FROM interventions WHERE evaluated_on = %s AND status = 'triggered' AND NOT replay",
+            [yesterday.date()],
         ).fetchone()
-        after = conn.execute("SELECT count(*) FROM interventions WHERE decided_on = %s AND replay", [yesterday.date()]).fetchone()
+        after = conn.execute(
+            "SELECT count(*) FROM interventions WHERE evaluated_on = %s AND replay",
+            [yesterday.date()],
+        ).fetchone()
         assert queued == in_time and after and after[0] > 200
-        assert f"finished {yesterday:%Y-%m-%d}" not in (asyncio.run(run_when_due(populated, settings)) or "")
+        assert f"finished {yesterday:%Y-%m-%d}" not in (
+            asyncio.run(run_when_due(populated, settings)) or ""
+        )
 
 
 def _wait_for_lock(url: str) -> None:
@@ -301,18 +335,29 @@ def test_a_dry_run_touches_nothing_and_says_what_would_be(populated: str) -> Non
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
         tables = [
             row[0]
-            for row in conn.execute("SELECT relname FROM pg_class WHERE relnamespace = 'everafter'::regnamespace AND relkind = 'r'")
+            for row in conn.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'everafter'::regnamespace AND relkind = 'r'"
+            )
         ]
 
         def snapshot() -> dict[str, Any]:
-            return {t: conn.execute(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {t} t").fetchone() for t in tables}  # type: ignore[arg-type]
+            return {
+                t: conn.execute(
+                    f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {t} t"
+                ).fetchone()
+                for t in tables
+            }  # type: ignore[arg-type]
 
         before = snapshot()
         dry = run(populated, dry_run=True)
         assert snapshot() == before
         conn.rollback()
     wet = run(populated)
-    assert dry.by_risk == wet.by_risk and dry.interventions == wet.interventions and dry.interventions.decided > 50
+    assert (
+        dry.by_risk == wet.by_risk
+        and dry.interventions == wet.interventions
+        and dry.interventions.triggered > 50
+    )
 
 
 def test_two_runs_at_once_are_refused(populated: str) -> None:
@@ -322,7 +367,7 @@ def test_two_runs_at_once_are_refused(populated: str) -> None:
             run(populated)
 
 
-def test_moments_that_cannot_be_judged(database: str, populated: str) -> None:
+def test_moments_that_cannot_be_scored(database: str, populated: str) -> None:
     with pytest.raises(InputError, match="future"):
         run(populated, NOW + timedelta(days=2))
     with pytest.raises(InputError, match="nothing is known before"):
@@ -330,20 +375,28 @@ def test_moments_that_cannot_be_judged(database: str, populated: str) -> None:
 
 
 def test_a_day_is_the_utc_one(populated: str) -> None:
-    ahead = next(hours for hours in (14, -12) if NOW.astimezone(timezone(timedelta(hours=hours))).date() != NOW.date())
+    ahead = next(
+        hours
+        for hours in (14, -12)
+        if NOW.astimezone(timezone(timedelta(hours=hours))).date() != NOW.date()
+    )
     summary = run(populated, NOW.astimezone(timezone(timedelta(hours=ahead))))
     assert summary.as_of == NOW and summary.as_of.utcoffset() == timedelta(0)
     with psycopg.connect(populated, options="-c search_path=everafter -c timezone=UTC") as conn:
-        for days in ("SELECT run_on FROM runs", "SELECT DISTINCT calculated_on FROM customer_health", "SELECT DISTINCT decided_on FROM interventions"):  # fmt: skip
+        for days in ("SELECT run_on FROM runs", "SELECT DISTINCT calculated_on FROM customer_health", "SELECT DISTINCT evaluated_on FROM interventions"):  # fmt: skip
             assert conn.execute(days).fetchall() == [(NOW.date(),)]  # type: ignore[arg-type]
 
 
-def test_who_signs_up_during_a_run_pushes_nobody_out(populated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_signs_up_during_a_run_pushes_nobody_out(
+    populated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut = queries.list_slice_ends
 
     async def cut_and_sign_up(conn: Connection, *, after: str, size: int) -> list[str]:
         ends = await cut(conn, after=after, size=size)
-        await conn.execute("INSERT INTO suppliers (id, name) VALUES ('00000000-0000-4000-8000-000000000001', 'quite new')")
+        await conn.execute(
+            "INSERT INTO suppliers (id, name) VALUES ('00000000-0000-4000-8000-000000000001', 'quite new')"
+        )
         return ends
 
     monkeypatch.setattr(queries, "list_slice_ends", cut_and_sign_up)
@@ -352,11 +405,15 @@ def test_who_signs_up_during_a_run_pushes_nobody_out(populated: str, monkeypatch
         assert conn.execute("SELECT count(*) FROM churn_risk").fetchone() == (601,)
 
 
-def test_a_policy_without_triggers_still_judges(populated: str) -> None:
-    off = {name: structs.replace(trigger, enabled=False) for name, trigger in PLAYBOOK.triggers.items()}
+def test_a_policy_without_triggers_still_scores(populated: str) -> None:
+    off = {
+        name: structs.replace(trigger, enabled=False) for name, trigger in PLAYBOOK.triggers.items()
+    }
     for triggers in (off, {}):
-        summary = asyncio.run(run_day(populated, structs.replace(PLAYBOOK, triggers=triggers, milestones={}), NOW))
-        assert summary.suppliers == 600 and summary.interventions.decided == 0
+        summary = asyncio.run(
+            run_day(populated, structs.replace(PLAYBOOK, triggers=triggers, milestones={}), NOW)
+        )
+        assert summary.suppliers == 600 and summary.interventions.triggered == 0
     assert not rows(populated)["interventions"]
 
 
@@ -372,18 +429,34 @@ def test_the_command_prints_the_contract(populated: str, tmp_path: Path) -> None
 
     env = {**os.environ, "EVERAFTER_DATABASE_URL": populated, "EVERAFTER_DATA": str(tmp_path)}
     everafter = Path(sys.executable).parent / "everafter"
-    done = subprocess.run([everafter, "run", "--json"], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [everafter, "run", "--json"], env=env, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["suppliers"] == 600 and set(told["by_risk"]) == {"healthy", "at_risk", "critical"} and told["seconds"] > 0
-    assert set(told["interventions"]) >= {"decided", "withheld", "held_out"} and told["as_of"]
+    reported = json.loads(done.stdout)
+    assert (
+        reported["suppliers"] == 600
+        and set(reported["by_risk"]) == {"healthy", "at_risk", "critical"}
+        and reported["seconds"] > 0
+    )
+    assert (
+        set(reported["interventions"]) >= {"triggered", "skipped", "holdout"} and reported["as_of"]
+    )
     for words, says in (
         (["--as-of", "yesterday"], "expected a date"),
         (["--as-of", "1999-01-01"], "nothing is known before"),
         (["--as-of", "2999-01-01"], "future"),
     ):
-        refused = subprocess.run([everafter, "run", *words], env=env, capture_output=True, text=True, timeout=60)
-        assert refused.returncode == 2 and says in refused.stderr and "Traceback" not in refused.stderr
+        refused = subprocess.run(
+            [everafter, "run", *words], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert (
+            refused.returncode == 2 and says in refused.stderr and "Traceback" not in refused.stderr
+        )
     away = {**env, "EVERAFTER_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
-    refused = subprocess.run([everafter, "run"], env=away, capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 4 and "cannot reach PostgreSQL at 127.0.0.1:9/none" in refused.stderr
+    refused = subprocess.run(
+        [everafter, "run"], env=away, capture_output=True, text=True, timeout=60
+    )
+    assert (
+        refused.returncode == 4 and "cannot reach PostgreSQL at 127.0.0.1:9/none" in refused.stderr
+    )

@@ -51,16 +51,27 @@ def count(settings: Settings, table: str) -> int:
     return row[0]
 
 
-def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_anew(
+def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
     first = capsys.readouterr().out
-    assert re.search(r"^healthy +\d+ +\d+%", first, re.M) and re.search(r"^critical +\d+", first, re.M)
-    assert re.search(r"^decided +\d+", first, re.M) and re.search(r"^withheld +\d+", first, re.M)
+    assert re.search(r"^healthy +\d+ +\d+%", first, re.M) and re.search(
+        r"^critical +\d+", first, re.M
+    )
+    assert re.search(r"^decided +\d+", first, re.M) and re.search(r"^skipped +\d+", first, re.M)
     assert "team@example.com" in first and "ea_ingest_demo" in first and "ea_write_demo" in first
     assert "outbox" in first and "all of it is invented" in first
-    tables = ("suppliers", "events", "customer_health", "interventions", "outbox", "runs", "users", "api_keys")
+    tables = (
+        "suppliers",
+        "events",
+        "customer_health",
+        "interventions",
+        "outbox",
+        "runs",
+        "users",
+        "api_keys",
+    )
     before = {table: count(settings, table) for table in tables}
     assert before["suppliers"] == 25 and before["runs"] > 10 and before["outbox"] > 0
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
@@ -74,12 +85,17 @@ def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_anew
         conn.execute("UPDATE migrations SET sha256 = 'of a version that never was'")
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 1
     capsys.readouterr()
-    assert everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "22", *SMALL[2:]) == 0
+    assert (
+        everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "22", *SMALL[2:])
+        == 0
+    )
     assert count(settings, "suppliers") == 22 and count(settings, "runs") == before["runs"]
     assert "team@example.com" in capsys.readouterr().out
 
 
-def test_a_platforms_own_table_of_suppliers_is_none_of_ours(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platforms_own_table_of_suppliers_is_none_of_ours(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert settings.database_url
     with psycopg.connect(settings.database_url) as conn:
         conn.execute("DROP SCHEMA everafter CASCADE")
@@ -103,7 +119,10 @@ def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
 
 
 def test_an_export_is_the_imports_shape(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     folder = tmp_path / "export"
     assert everafter(monkeypatch, "demo", "--export", str(folder), *SMALL) == 0
@@ -136,7 +155,9 @@ def test_a_taken_port_is_said_and_the_next_one_used() -> None:
 
 def test_it_serves_and_ctrl_c_ends_it_cleanly(settings: Settings) -> None:
     command = [str(EVERAFTER), "demo", *SMALL, "--port", "8790"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
         assert demo.stdout and demo.stderr
         try:
             lines: list[str] = []

@@ -30,17 +30,21 @@ def test_the_portfolio_is_plausible_in_summer_and_in_november(database: str, anc
     world, market = world_and_market(anchor, 220)
     as_of = datetime.combine(anchor, time(18), UTC)
 
-    async def judge() -> RunSummary:
+    async def score() -> RunSummary:
         async with connection(database, autocommit=True) as conn:
             await jobs.load(conn, market, world, None, as_of)
         return await run_day(database, PLAYBOOK, as_of, dry_run=True)
 
-    summary = asyncio.run(judge())
+    summary = asyncio.run(score())
     share = {risk: count / summary.suppliers for risk, count in summary.by_risk.items()}
-    assert 0.60 <= share["healthy"] <= 0.82 and 0.12 <= share["at_risk"] <= 0.32 and 0.03 <= share["critical"] <= 0.14
+    assert (
+        0.60 <= share["healthy"] <= 0.82
+        and 0.12 <= share["at_risk"] <= 0.32
+        and 0.03 <= share["critical"] <= 0.14
+    )
     assert summary.by_churn["high"] >= 1 and summary.by_churn["medium"] >= 8
-    verdicts = summary.interventions
-    assert verdicts.held_out > 0
+    results = summary.interventions
+    assert results.holdout > 0
     expected = {
         "billing_trouble",
         "no_login_7_days",
@@ -51,7 +55,7 @@ def test_the_portfolio_is_plausible_in_summer_and_in_november(database: str, anc
         "churn_high_assign",
         "churn_medium_check_in",
     }
-    assert expected <= verdicts.by_trigger.keys()
+    assert expected <= results.by_trigger.keys()
 
 
 def test_told_in_two_parts_is_told_once(database: str) -> None:
@@ -60,14 +64,14 @@ def test_told_in_two_parts_is_told_once(database: str) -> None:
     days = [datetime.combine(anchor - timedelta(days=back), time(6), UTC) for back in (40, 20, 1)]
     done: list[datetime] = []
 
-    async def told() -> queries.Told:
+    async def reported() -> queries.Reported:
         async with connection(database) as conn:
-            return await queries.get_told(conn)
+            return await queries.get_demo_state(conn)
 
-    assert asyncio.run(told()) == queries.Told(None, 0, None, None, None)
+    assert asyncio.run(reported()) == queries.Reported(None, 0, None, None, None)
     asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days[:2], None, done.append))
-    half = asyncio.run(told())
-    assert half.world == world and half.judged_at == days[1]
+    half = asyncio.run(reported())
+    assert half.world == world and half.scored_at == days[1]
     assert half.events_until is not None and half.events_until < days[1]
 
     # a start that was killed after it had stored a part of the next batch: what is there counts once
@@ -76,19 +80,23 @@ def test_told_in_two_parts_is_told_once(database: str) -> None:
             await jobs.load(conn, market, world, half.events_until, days[1] + timedelta(days=3))
 
     asyncio.run(store_a_part())
-    again = asyncio.run(told())
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days[2:], again.events_until, done.append))
+    again = asyncio.run(reported())
+    asyncio.run(
+        jobs.tell(database, PLAYBOOK, market, world, days[2:], again.events_until, done.append)
+    )
     assert done == days
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
-        stored = conn.execute("SELECT count(*), count(DISTINCT (supplier_id, message_id)) FROM events").fetchone()
-        folded = conn.execute("SELECT sum(events_total) FROM pulse").fetchone()
+        stored = conn.execute(
+            "SELECT count(*), count(DISTINCT (supplier_id, message_id)) FROM events"
+        ).fetchone()
+        folded = conn.execute("SELECT sum(events_total) FROM supplier_activity").fetchone()
         mail = conn.execute("SELECT status, count(*) FROM outbox GROUP BY 1").fetchall()
         early = conn.execute(
             "SELECT count(*) FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id WHERE s.created_at > h.calculated_at"
         ).fetchone()
     expected = events_between(market, None, days[2]).good.height
     assert stored == (expected, expected) and folded == (expected,)
-    assert early == (0,), "nobody is judged before the account was opened"
+    assert early == (0,), "nobody is scored before the account was opened"
     # of the first two days nothing may be sent; what the last day of each telling decided may
     assert {status for status, _ in mail} <= {"replayed", "queued"} and dict(mail)["replayed"] > 0
 
@@ -96,30 +104,44 @@ def test_told_in_two_parts_is_told_once(database: str) -> None:
 def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(database: str) -> None:
     anchor = date(2026, 3, 10)
     world, market = world_and_market(anchor, 60)
-    days = [datetime.combine(anchor - timedelta(days=back), time(6), UTC) for back in (90, 30, 29, 16, 15, 0)]
+    days = [
+        datetime.combine(anchor - timedelta(days=back), time(6), UTC)
+        for back in (90, 30, 29, 16, 15, 0)
+    ]
     asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days, None, lambda _: None))
     with psycopg.connect(database, options="-c search_path=everafter -c timezone=UTC") as conn:
-        by_coach = "SELECT supplier_id::text, given_on, told, settled_on FROM advice_given WHERE channel = 'coach'"
+        by_coach = "SELECT supplier_id::text, shown_on, reported, measured_on FROM recommendation_impressions WHERE channel = 'coach'"
         offers = conn.execute(by_coach).fetchall()
         logins = conn.execute(
             "SELECT DISTINCT supplier_id::text, (occurred_at + interval '18 hours')::date FROM events WHERE type = 'login'"
         ).fetchall()
-        counted = conn.execute("SELECT sum(told), sum(untold) FROM advice_effects WHERE vendor_type <> ''").fetchone()
-        all_trades = conn.execute("SELECT sum(told), sum(untold) FROM advice_effects WHERE vendor_type = ''").fetchone()
+        counted = conn.execute(
+            "SELECT sum(reported), sum(control) FROM recommendation_effects WHERE vendor_type <> ''"
+        ).fetchone()
+        all_vendor_types = conn.execute(
+            "SELECT sum(reported), sum(control) FROM recommendation_effects WHERE vendor_type = ''"
+        ).fetchone()
     # neither long ago nor today, when the suppliers of the demo's platform have a coach of their own
-    assert {given_on for _, given_on, _, _ in offers} == {day.date() for day in days[1:-1]}
-    assert {(supplier, given_on) for supplier, given_on, _, _ in offers} <= set(logins)
-    assert {told for _, _, told, _ in offers} == {True, False}, "by lot some are not offered"
-    assert all((settled_on == anchor) == (given_on <= anchor - timedelta(days=14)) for _, given_on, _, settled_on in offers)
-    assert counted is not None and counted == all_trades and counted[0] > counted[1] > 0
+    assert {shown_on for _, shown_on, _, _ in offers} == {day.date() for day in days[1:-1]}
+    assert {(supplier, shown_on) for supplier, shown_on, _, _ in offers} <= set(logins)
+    assert {reported for _, _, reported, _ in offers} == {True, False}, (
+        "at random some are not offered"
+    )
+    assert all(
+        (measured_on == anchor) == (shown_on <= anchor - timedelta(days=14))
+        for _, shown_on, _, measured_on in offers
+    )
+    assert counted is not None and counted == all_vendor_types and counted[0] > counted[1] > 0
 
 
-def test_the_plan_judges_weeks_then_days_then_now() -> None:
+def test_the_plan_scores_weeks_then_days_then_now() -> None:
     world = World(date(2026, 11, 22), 300, 16, 7)
     now = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
     moments = plan_moments(world, None, now)
     assert moments == sorted(moments) and moments[-1] == now
-    assert moments[0].date() >= date(2025, 8, 5) and all(moment.hour == 6 for moment in moments[:-1])
+    assert moments[0].date() >= date(2025, 8, 5) and all(
+        moment.hour == 6 for moment in moments[:-1]
+    )
     gaps = [(b.date() - a.date()).days for a, b in pairwise(moments)]
     assert set(gaps) == {1, 7} or set(gaps) == {1, 7, 6}
     assert gaps.count(1) == 91

@@ -27,22 +27,35 @@ def tenants(server: Server) -> list[uuid.UUID]:
     """One who is at risk, and one who does well."""
     at_risk, well = add_supplier(server, "Quiet Films"), add_supplier(server, f"Fine {XSS}")
     now = datetime.now(UTC)
-    ingest = httpx.Client(base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('ingest')}"})
+    ingest = httpx.Client(
+        base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('ingest')}"}
+    )
     for supplier in (at_risk, well):
-        event = {"userId": str(supplier), "event": "login", "timestamp": (now - timedelta(days=9)).isoformat()}
-        assert ingest.post("/v1/track", json={**event, "messageId": uuid.uuid4().hex}).status_code == 200
+        event = {
+            "userId": str(supplier),
+            "event": "login",
+            "timestamp": (now - timedelta(days=9)).isoformat(),
+        }
+        assert (
+            ingest.post("/v1/track", json={**event, "messageId": uuid.uuid4().hex}).status_code
+            == 200
+        )
     ingest.close()
     server.wait_folded()
-    server.sql("INSERT INTO playbook_versions (sha256, source) VALUES ('x', '{}') ON CONFLICT DO NOTHING")
+    server.sql(
+        "INSERT INTO playbook_versions (sha256, source) VALUES ('x', '{}') ON CONFLICT DO NOTHING"
+    )
     server.sql("DELETE FROM customer_health")
     for supplier, score, risk in ((at_risk, 50, "at_risk"), (well, 90, "healthy")):
         server.sql(
-            "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, pace,"
+            "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, season_index,"
             " playbook_version) VALUES (%s, %s, %s, current_date, %s, 1, 1, 1)",
             supplier, score, risk, score,
         )  # fmt: skip
     server.sql("DELETE FROM runs")
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    server.sql(
+        "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())"
+    )
     return [at_risk, well]
 
 
@@ -64,7 +77,9 @@ def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]
     while not running.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", follow_redirects=True, timeout=20) as client:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", follow_redirects=True, timeout=20
+    ) as client:
         yield client
     running.should_exit = True
     thread.join(10)
@@ -77,15 +92,20 @@ def test_its_token_opens_the_coach_of_whoever_is_signed_in(
     for tenant in reversed(tenants):
         assert platform.post("/as", data={"supplier": str(tenant)}).status_code == 200
         token = platform.get("/coach-token").json()["token"]
-        answer = httpx.get(f"{server.base_url}/api/coach?page=/dashboard", headers={"Authorization": f"Bearer {token}"})
+        answer = httpx.get(
+            f"{server.base_url}/api/coach?page=/dashboard",
+            headers={"Authorization": f"Bearer {token}"},
+        )
         assert answer.status_code == 200 and answer.json()["supplier"]["id"] == str(tenant)
 
 
-def test_what_one_does_there_reaches_everafter(platform: httpx.Client, server: Server, tenants: list[uuid.UUID]) -> None:
+def test_what_one_does_there_reaches_everafter(
+    platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
+) -> None:
     platform.post("/as", data={"supplier": str(tenants[0])})
     page = platform.post("/do/form", headers={"referer": f"{platform.base_url}/forms"})
     assert page.url.path == "/forms" and "Your form is ready to send." in page.text
-    platform.post("/do/couple", headers={"referer": f"{platform.base_url}/clients"})
+    platform.post("/do/client", headers={"referer": f"{platform.base_url}/clients"})
     server.wait_folded()
     events = server.sql("SELECT supplier_id, type FROM events WHERE type <> 'login' ORDER BY type")
     assert events == [(tenants[0], "client_added"), (tenants[0], "form_created")]
@@ -94,7 +114,7 @@ def test_what_one_does_there_reaches_everafter(platform: httpx.Client, server: S
     assert server.sql("SELECT count(*) FROM events WHERE type <> 'login'") == [(2,)]
 
 
-def test_its_pages_hold_nothing_inline_and_say_names_as_text(
+def test_its_pages_hold_nothing_inline_and_describe_names_as_text(
     platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
 ) -> None:
     platform.post("/as", data={"supplier": str(tenants[1])})
@@ -112,12 +132,20 @@ def test_its_pages_hold_nothing_inline_and_say_names_as_text(
         policy = page.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "unsafe" not in policy
         assert f'src="{server.base_url}/coach.js"' in page.text
-        assert "<script>" not in page.text and 'onerror="' not in page.text and "style=" not in page.text
+        assert (
+            "<script>" not in page.text
+            and 'onerror="' not in page.text
+            and "style=" not in page.text
+        )
 
 
-def test_who_falls_out_of_the_list_stays_signed_in(platform: httpx.Client, server: Server, tenants: list[uuid.UUID]) -> None:
+def test_who_falls_out_of_the_list_stays_signed_in(
+    platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
+) -> None:
     assert "Quiet Films: at risk" in platform.post("/as", data={"supplier": str(tenants[0])}).text
-    server.sql("UPDATE customer_health SET risk_level = 'critical' WHERE supplier_id = %s", tenants[0])
+    server.sql(
+        "UPDATE customer_health SET risk_level = 'critical' WHERE supplier_id = %s", tenants[0]
+    )
     assert "Quiet Films: as before" in platform.get("/dashboard").text
     token = platform.get("/coach-token").json()["token"]
     assert jwt.decode(token, options={"verify_signature": False})["sub"] == str(tenants[0])
@@ -126,7 +154,10 @@ def test_who_falls_out_of_the_list_stays_signed_in(platform: httpx.Client, serve
 
 def test_a_page_sends_nobody_elsewhere(platform: httpx.Client) -> None:
     answer = platform.post(
-        "/language", data={"language": "de"}, headers={"referer": "https://evil.example//x"}, follow_redirects=False
+        "/language",
+        data={"language": "de"},
+        headers={"referer": "https://evil.example//x"},
+        follow_redirects=False,
     )
     assert answer.status_code == 303 and not answer.headers["location"].startswith("//")
     assert 'locale="de"' in platform.get("/dashboard").text

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from everafter.demo.model import COUNTRIES, LEAVERS, PLANS, Archetype, Market
+from everafter.demo.model import CHURNED, COUNTRIES, PLANS, Archetype, Market
 from everafter.demo.simulator import simulate
 from everafter.demo.stories import cast
 from everafter.events.model import CANONICAL, RAW_SCHEMA
@@ -46,7 +46,11 @@ def test_a_later_day_only_adds(later: int) -> None:
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:
-    for suppliers, until, months in ((0, TODAY, 16), (10, TODAY, 3), (10, TODAY - timedelta(days=1), 16)):
+    for suppliers, until, months in (
+        (0, TODAY, 16),
+        (10, TODAY, 3),
+        (10, TODAY - timedelta(days=1), 16),
+    ):
         with pytest.raises(ValueError, match="needs a supplier"):
             simulate(suppliers, until, months, SEED, anchor=TODAY)
 
@@ -58,7 +62,11 @@ def test_ids_names_and_addresses_are_unique(market: Market) -> None:
     assert market.suppliers["email"].str.ends_with("@example.com").all()
     start = TODAY.toordinal() - 480
     many = cast(5000, SEED, TODAY.toordinal(), start, TODAY.toordinal())
-    assert len({supplier.name for supplier in many}) == len({supplier.email for supplier in many}) == 5000
+    assert (
+        len({supplier.name for supplier in many})
+        == len({supplier.email for supplier in many})
+        == 5000
+    )
 
 
 def test_every_event_passes_the_check_of_the_ingest(market: Market) -> None:
@@ -73,7 +81,16 @@ def test_every_event_passes_the_check_of_the_ingest(market: Market) -> None:
 
 
 def test_every_supplier_passes_too(market: Market) -> None:
-    columns = ("name", "email", "vendor_type", "plan", "country", "timezone", "mrr_minor", "client_limit")
+    columns = (
+        "name",
+        "email",
+        "vendor_type",
+        "plan",
+        "country",
+        "timezone",
+        "mrr_minor",
+        "client_limit",
+    )
     for row in market.suppliers.select(columns).iter_rows(named=True):
         good, bad = read_traits(row)
         assert good == row and not bad
@@ -81,9 +98,13 @@ def test_every_supplier_passes_too(market: Market) -> None:
 
 def test_nothing_happens_after_the_end_or_after_leaving(market: Market) -> None:
     assert market.events["occurred_at"].max() < END
-    left = of(market, "subscription_cancelled").select("supplier_id", left_at="occurred_at")
+    left = of(market, "subscription_cancelled").select("supplier_id", churned_at="occurred_at")
     assert left["supplier_id"].is_unique().all()
-    assert market.events.join(left, on="supplier_id").filter(pl.col("occurred_at") > pl.col("left_at")).is_empty()
+    assert (
+        market.events.join(left, on="supplier_id")
+        .filter(pl.col("occurred_at") > pl.col("churned_at"))
+        .is_empty()
+    )
 
 
 def test_what_depends_on_something_comes_after_it(market: Market) -> None:
@@ -102,12 +123,14 @@ def test_what_depends_on_something_comes_after_it(market: Market) -> None:
         ("ticket_waiting", "ticket_resumed", "ticket_id"),
         ("ticket_opened", "ticket_resolved", "ticket_id"),
     ):
-        pairs = first(after, item).join(first(before, item), on=["supplier_id", "item"], how="left", suffix="_before")
+        pairs = first(after, item).join(
+            first(before, item), on=["supplier_id", "item"], how="left", suffix="_before"
+        )
         assert pairs.height and pairs["at_before"].null_count() == 0, (before, after)
         assert (pairs["at"] > pairs["at_before"]).all(), (before, after)
 
 
-def test_a_plan_never_holds_more_couples_than_it_may(market: Market) -> None:
+def test_a_plan_never_holds_more_clients_than_it_may(market: Market) -> None:
     reports = of(market, "usage_reported").select(
         "supplier_id", used=said("used").cast(pl.Int64), limit=said("limit").cast(pl.Int64)
     )
@@ -122,7 +145,10 @@ def test_there_is_something_of_everything(market: Market) -> None:
     assert set(counts) == {str(kind) for kind in Archetype}
     assert set(market.suppliers["country"]) == set(COUNTRIES)
     left = of(market, "subscription_cancelled").height
-    assert left == sum(counts[kind] for kind in LEAVERS) and 0.08 <= left / market.suppliers.height <= 0.12
+    assert (
+        left == sum(counts[kind] for kind in CHURNED)
+        and 0.08 <= left / market.suppliers.height <= 0.12
+    )
     few = simulate(25, TODAY, 6, SEED).suppliers["archetype"].n_unique()
     assert few >= 10
 
@@ -143,22 +169,34 @@ def test_rates_are_those_of_the_export_they_were_studied_from(market: Market) ->
         "client_lost": 0.042,
     }
     for kind, rate in measured.items():
-        assert window.filter(pl.col("type") == kind).height / weeks == pytest.approx(rate, rel=0.34), kind
-    assert window.filter(pl.col("type") == "client_active").height / weeks == pytest.approx(3.14, rel=0.5)
+        assert window.filter(pl.col("type") == kind).height / weeks == pytest.approx(
+            rate, rel=0.34
+        ), kind
+    assert window.filter(pl.col("type") == "client_active").height / weeks == pytest.approx(
+        3.14, rel=0.5
+    )
 
 
-def test_leavers_decline_before_they_leave(market: Market) -> None:
-    left = of(market, "subscription_cancelled").select("supplier_id", left_at="occurred_at")
-    weeks_before = (pl.col("left_at") - pl.col("occurred_at")).dt.total_days() // 7
-    near = of(market, "login", "feature_used").join(left, on="supplier_id").with_columns(weeks_before.alias("week"))
+def test_churned_decline_before_they_leave(market: Market) -> None:
+    left = of(market, "subscription_cancelled").select("supplier_id", churned_at="occurred_at")
+    weeks_before = (pl.col("churned_at") - pl.col("occurred_at")).dt.total_days() // 7
+    near = (
+        of(market, "login", "feature_used")
+        .join(left, on="supplier_id")
+        .with_columns(weeks_before.alias("week"))
+    )
     last = near.filter(pl.col("week") < 2).height / 2
     usual = near.filter(pl.col("week").is_between(10, 15)).height / 6
     assert last < 0.4 * usual
 
 
 def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:
-    weddings = of(market, "client_added").select("supplier_id", day=said("wedding_date").str.to_date())
-    joined = weddings.join(market.suppliers.select("id", "country"), left_on="supplier_id", right_on="id")
+    weddings = of(market, "client_added").select(
+        "supplier_id", day=said("wedding_date").str.to_date()
+    )
+    joined = weddings.join(
+        market.suppliers.select("id", "country"), churned_on="supplier_id", right_on="id"
+    )
     months = joined.group_by("country", month=pl.col("day").dt.month()).len()
 
     def share(country: str, *wanted: int) -> float:
@@ -173,13 +211,15 @@ def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:
 
 
 def test_people_sit_down_by_day_on_their_own_clock(market: Market) -> None:
-    logins = of(market, "login").join(market.suppliers.select("id", "timezone"), left_on="supplier_id", right_on="id")
+    logins = of(market, "login").join(
+        market.suppliers.select("id", "timezone"), churned_on="supplier_id", right_on="id"
+    )
     for (zone,), mine in logins.group_by("timezone"):
         hours = mine["occurred_at"].dt.convert_time_zone(str(zone)).dt.hour()
         assert hours.is_between(5, 23).all(), zone
 
 
-def test_couples_have_names_that_may_stand_in_a_message(market: Market) -> None:
+def test_clients_have_names_that_may_stand_in_a_message(market: Market) -> None:
     names = of(market, "client_added").select(said("name").alias("name"))["name"]
     assert names.null_count() == 0 and names.str.contains(r"^\S+ & \S+$").all()
     assert names.n_unique() > 500

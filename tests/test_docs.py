@@ -19,7 +19,7 @@ from everafter.core.errors import EverafterError
 from everafter.core.probes import GAUGES
 from everafter.core.settings import SETTING_NAMES, load_settings
 from everafter.events.model import CANONICAL
-from everafter.interventions.model import WITHHELD_REASONS
+from everafter.interventions.model import SKIP_REASONS
 from everafter.mail.model import STATUS_MEANING
 from everafter.mail.rules import url_options
 from everafter.playbook.loading import find_mistakes, playbook_path, read_playbook
@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 
 def missing(names: Any, text: str) -> list[str]:
-    """Those that do not stand there in backquotes, alone or in front of a value."""
+    """Those that do not are there in backquotes, alone or in front of a value."""
     return [name for name in names if not re.search(rf"`{re.escape(name)}[`=]", text)]
 
 
@@ -46,12 +46,23 @@ def test_every_setting() -> None:
     text = read("operations.md")
     assert not missing(SETTING_NAMES, text)
     assert "…_FILE" in text
-    named = {node.value for module in list_modules().values() for node in ast.walk(module.tree) if _is_setting(node)}
-    assert {name.removesuffix("_FILE") for name in named} == set(SETTING_NAMES), "a setting is read past core/settings.py"
+    named = {
+        node.value
+        for module in list_modules().values()
+        for node in ast.walk(module.tree)
+        if _is_setting(node)
+    }
+    assert {name.removesuffix("_FILE") for name in named} == set(SETTING_NAMES), (
+        "a setting is read past core/settings.py"
+    )
 
 
 def _is_setting(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(re.fullmatch(r"EVERAFTER_[A-Z_]+", node.value))
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and bool(re.fullmatch(r"EVERAFTER_[A-Z_]+", node.value))
+    )
 
 
 def test_every_option_of_the_mail_servers_url() -> None:
@@ -69,18 +80,25 @@ def test_every_signal() -> None:
 def test_every_command_and_option() -> None:
     import cli_page
 
-    assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.write_page(), "docs/cli.md is out of date: `make docs`"
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.write_page(), (
+        "docs/cli.md is out of date: `make docs`"
+    )
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return create_app(load_settings({"EVERAFTER_DATA": str(tmp_path_factory.mktemp("data"))}), "postgresql://nowhere/none")
+    return create_app(
+        load_settings({"EVERAFTER_DATA": str(tmp_path_factory.mktemp("data"))}),
+        "postgresql://nowhere/none",
+    )
 
 
 def test_every_route_of_the_api(app: Any) -> None:
     text = read("api.md")
     paths = app.openapi_schema.to_schema()["paths"]
-    routes = [f"{method.upper()} {path}" for path, operations in paths.items() for method in operations]
+    routes = [
+        f"{method.upper()} {path}" for path, operations in paths.items() for method in operations
+    ]
     assert len(routes) > 15
     assert not missing(routes, text)
     named = set(re.findall(r"`(GET|POST) (/(?:api|v1)/[^`?]*)`", text))
@@ -93,9 +111,11 @@ def test_every_page_and_every_other_address(app: Any) -> None:
     paths = {re.sub(r":\w+}", "}", route.path) for route in app.routes} - described
     paths = {path for path in paths if not path.startswith("/openapi")}
     text = read("dashboard.md") + read("api.md") + read("browsers.md") + read("operations.md")
-    told = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
+    reported = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
     assert len(paths) > 8
-    assert not [path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", told)]
+    assert not [
+        path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", reported)
+    ]
 
 
 def test_every_error_code() -> None:
@@ -121,7 +141,10 @@ def test_every_reason_to_refuse_an_event() -> None:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 codes.update(re.findall(r"^([a-z_]+)\t", node.value))
-                codes.update({node.value} & {"unknown_supplier", "unreadable", "bad_trait", "bad_row", "bad_utf8"})
+                codes.update(
+                    {node.value}
+                    & {"unknown_supplier", "unreadable", "bad_trait", "bad_row", "bad_utf8"}
+                )
     assert len(codes) > 15
     assert not missing(codes, read("api.md"))
 
@@ -136,13 +159,15 @@ def test_every_known_type_of_event_with_its_properties() -> None:
 def test_every_type_of_call_and_why_a_time_is_refused() -> None:
     text = read("api.md")
     assert not missing(CALL_TYPES, text)
-    refusals = re.findall(r'Refusal\(\s*"([a-z_]+)"', (SRC / "support" / "rules.py").read_text(encoding="utf-8"))
+    refusals = re.findall(
+        r'Refusal\(\s*"([a-z_]+)"', (SRC / "support" / "rules.py").read_text(encoding="utf-8")
+    )
     assert len(refusals) >= 5
     assert not missing({*refusals, "taken"}, text)
 
 
 def test_every_reason_to_keep_a_message_back() -> None:
-    assert not missing(WITHHELD_REASONS, read("methods.md"))
+    assert not missing(SKIP_REASONS, read("methods.md"))
 
 
 def test_every_state_of_a_message() -> None:
@@ -150,7 +175,12 @@ def test_every_state_of_a_message() -> None:
 
 
 def test_every_metric() -> None:
-    counters = {name for module in list_modules().values() for node in ast.walk(module.tree) for name in _counters(node)}
+    counters = {
+        name
+        for module in list_modules().values()
+        for node in ast.walk(module.tree)
+        for name in _counters(node)
+    }
     assert len(counters) >= 3
     assert not missing({name for name, _, _ in GAUGES} | counters, read("operations.md"))
 
@@ -169,7 +199,11 @@ def test_every_table(database: str) -> None:
     assert len(rows) > 25
     assert not missing([table for (table,) in rows], text)
     there = {table for (table,) in rows}
-    named = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([a-z_]+)`", row)}
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+        for name in re.findall(r"`([a-z_]+)`", row)
+    }
     assert named <= there, f"documented, and not there: {named - there}"
 
 
@@ -181,7 +215,11 @@ def test_every_part_of_a_playbook_and_key_of_a_trigger() -> None:
 
 
 def test_the_playbooks_example_can_be_followed() -> None:
-    shipped = read_playbook(playbook_path(load_settings({"EVERAFTER_DATA": "/nowhere-needed", "EVERAFTER_SECRET": "s" * 32})))
+    shipped = read_playbook(
+        playbook_path(
+            load_settings({"EVERAFTER_DATA": "/nowhere-needed", "EVERAFTER_SECRET": "s" * 32})
+        )
+    )
     blocks = re.findall(r"^```toml\n(.*?)^```", read("playbook.md"), re.MULTILINE | re.DOTALL)
     assert blocks
     for block in blocks:
@@ -219,7 +257,11 @@ def test_every_page_is_reached_from_the_first() -> None:
         page = waiting.pop()
         seen.add(page)
         links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
-        waiting += [to for link in links if (to := (page.parent / link).resolve()) not in seen and to.suffix == ".md"]
+        waiting += [
+            to
+            for link in links
+            if (to := (page.parent / link).resolve()) not in seen and to.suffix == ".md"
+        ]
     assert set(DOCS.rglob("*.md")) <= seen, set(DOCS.rglob("*.md")) - seen
 
 
@@ -234,7 +276,9 @@ def test_files_and_functions_that_are_named_exist() -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
-    defined |= set(re.findall(r"^  (?:async )?(\w+)\(", read_coach(), re.M))  # the element's methods
+    defined |= set(
+        re.findall(r"^  (?:async )?(\w+)\(", read_coach(), re.M)
+    )  # the element's methods
     for page in [*DOCS.glob("*.md"), *(DOCS / "decisions").glob("*.md")]:
         text = page.read_text(encoding="utf-8")
         for name in re.findall(r"`([a-z_][\w.]*)\(\)`", text):
@@ -257,7 +301,9 @@ def test_the_changelog_speaks_of_this_version() -> None:
     from everafter import __version__
 
     assert re.search(
-        rf"^## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+        rf"^## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)$",
+        (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        re.M,
     )
 
 
@@ -278,7 +324,9 @@ def test_commands_exist(command: Command) -> None:
 
     from everafter.cli import app as cli
 
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     for words in re.findall(r"(?:^|[|(&\n] ?|\$\()\s*(make|everafter)\b([^|)&\n]*)", command.text):
         if words[0] == "make":
             assert words[1].split()[0] in targets, command.text
@@ -290,7 +338,9 @@ def test_commands_exist(command: Command) -> None:
                 node = node.commands[word]
             elif word.startswith("--"):
                 options = {option for param in node.params for option in param.opts}
-                assert word.partition("=")[0] in options, f"{command.place}: {word} of everafter{words[1]}"
+                assert word.partition("=")[0] in options, (
+                    f"{command.place}: {word} of everafter{words[1]}"
+                )
 
 
 @pytest.fixture
@@ -334,23 +384,51 @@ def _follow(shell: Shell, commands: list[Command], *, least: int) -> None:
     assert followed >= least
 
 
-def test_the_measuring_script_tells_leavers_from_those_who_stayed(server: Server, tmp_path: Path) -> None:
+def test_the_measuring_script_tells_churned_from_those_who_stayed(
+    server: Server, tmp_path: Path
+) -> None:
     """Ten suppliers who log in all year; one of them falls silent and leaves."""
     ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(10)]
-    batch = [{"type": "identify", "userId": one, "messageId": "who", "traits": {"name": one[-2:]}} for one in ids]
+    batch = [
+        {"type": "identify", "userId": one, "messageId": "who", "traits": {"name": one[-2:]}}
+        for one in ids
+    ]
     for number, one in enumerate(ids):
         days = range(10, 300, 3) if number else range(120, 300, 3)
         for day in days:
             at = f"2026-{1 + (310 - day) // 30:02d}-{1 + (310 - day) % 28:02d}T09:00:00Z"
-            batch.append({"type": "track", "userId": one, "messageId": f"in-{day}", "event": "login", "timestamp": at})
-    left = {"messageId": "gone", "event": "subscription_cancelled", "timestamp": "2026-09-20T09:00:00Z"}
+            batch.append(
+                {
+                    "type": "track",
+                    "userId": one,
+                    "messageId": f"in-{day}",
+                    "event": "login",
+                    "timestamp": at,
+                }
+            )
+    left = {
+        "messageId": "gone",
+        "event": "subscription_cancelled",
+        "timestamp": "2026-09-20T09:00:00Z",
+    }
     batch.append({"type": "track", "userId": ids[0], **left})
     with server.client() as client:
         answer = client.post("/v1/batch", json={"batch": batch, "writeKey": server.key("ingest")})
     assert answer.json()["rejected"] == []
     server.wait_folded()
-    script = [sys.executable, str(ROOT / "scripts" / "measure_churn.py"), "--from", "2026-08-10", "--until", "2026-09-10"]
-    env = {"EVERAFTER_DATABASE_URL": server.database, "EVERAFTER_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    script = [
+        sys.executable,
+        str(ROOT / "scripts" / "measure_churn.py"),
+        "--from",
+        "2026-08-10",
+        "--until",
+        "2026-09-10",
+    ]
+    env = {
+        "EVERAFTER_DATABASE_URL": server.database,
+        "EVERAFTER_DATA": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+    }
     done = subprocess.run(script, env=env, capture_output=True, text=True, check=True)
     assert "1 suppliers left at all" in done.stdout
     assert re.search(r"^only login +1\.000", done.stdout, re.MULTILINE), done.stdout
@@ -358,7 +436,11 @@ def test_the_measuring_script_tells_leavers_from_those_who_stayed(server: Server
 
 # ── examples in the code ──────────────────────────────────────────────────────────────────────────────────────────────
 
-EXAMPLES = [name for name, module in list_modules().items() if ">>>" in module.path.read_text(encoding="utf-8")]
+EXAMPLES = [
+    name
+    for name, module in list_modules().items()
+    if ">>>" in module.path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -23,12 +23,18 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def look(settings: Settings, now: datetime | None = None, **env: str) -> dict[str, Check]:
     """The checks by name."""
-    source = {"EVERAFTER_DATABASE_URL": settings.database_url or "", "EVERAFTER_DATA": str(settings.data), **env}
+    source = {
+        "EVERAFTER_DATABASE_URL": settings.database_url or "",
+        "EVERAFTER_DATA": str(settings.data),
+        **env,
+    }
     return {check.name: check for check in asyncio.run(examine(now or datetime.now(UTC), source))}
 
 
 def tell(database: str, *statements: str, **values: Any) -> None:
-    with psycopg.connect(database, autocommit=True, options="-c search_path=everafter,public") as conn:
+    with psycopg.connect(
+        database, autocommit=True, options="-c search_path=everafter,public"
+    ) as conn:
         for statement in statements:
             conn.execute(statement, values)  # type: ignore[arg-type]
 
@@ -39,7 +45,7 @@ def well(settings: Settings, database: str) -> Settings:
     tell(
         database,
         "INSERT INTO suppliers (id, name) VALUES (%(id)s, 'Rosewood')",
-        "INSERT INTO pulse SELECT (jsonb_populate_record(NULL::pulse, jsonb_build_object('supplier_id', %(id)s::text,"
+        "INSERT INTO supplier_activity SELECT (jsonb_populate_record(NULL::supplier_activity, jsonb_build_object('supplier_id', %(id)s::text,"
         " 'events_total', 1, 'first_event_at', now(), 'last_event_at', now(), 'login_days', '', 'feature_days', '',"
         " 'feature_uses_w', '', 'clients_added', 0, 'clients_total', 0, 'clients_active_d', '', 'clients_lost_w', '',"
         " 'weddings', '[]'::jsonb, 'forms_sent_w', '', 'forms_answered_w', '', 'emails_sent_w', '', 'emails_opened_w', '',"
@@ -80,7 +86,9 @@ def test_a_fresh_installation_is_told_the_first_steps(settings: Settings) -> Non
 
 
 def test_no_database_yet_is_said_and_none_is_made(tmp_path: Path) -> None:
-    checks = {check.name: check for check in asyncio.run(examine(NOW, {"EVERAFTER_DATA": str(tmp_path)}))}
+    checks = {
+        check.name: check for check in asyncio.run(examine(NOW, {"EVERAFTER_DATA": str(tmp_path)}))
+    }
     assert checks["database"].status == "warn"
     assert "embedded" in checks["database"].found
     assert not (tmp_path / "postgres").exists()
@@ -98,7 +106,9 @@ def test_no_database_yet_is_said_and_none_is_made(tmp_path: Path) -> None:
         ({"EVERAFTER_DATABASE_URL": "mysql://x"}, "database", "EVERAFTER_DATABASE_URL"),
     ],
 )
-def test_what_is_set_wrongly_is_named(well: Settings, env: dict[str, str], name: str, said: str) -> None:
+def test_what_is_set_wrongly_is_named(
+    well: Settings, env: dict[str, str], name: str, said: str
+) -> None:
     check = look(well, **env)[name]
     assert check.status == "bad"
     assert said in check.found
@@ -141,31 +151,56 @@ def _strange_migrations(well: Settings, tmp_path: Path) -> dict[str, str]:
         (_a_file, "disk"),
         (_a_playbook_of_bytes, "playbook"),
         (lambda well, tmp_path: {"EVERAFTER_PLAYBOOK": str(tmp_path)}, "playbook"),
-        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:notaport/x"}, "database"),
-        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/x"}, "database"),
-        (lambda well, tmp_path: {"EVERAFTER_DATABASE_URL_FILE": str(tmp_path / "none")}, "settings"),
+        (
+            lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:notaport/x"},
+            "database",
+        ),
+        (
+            lambda well, tmp_path: {
+                "EVERAFTER_DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/x"
+            },
+            "database",
+        ),
+        (
+            lambda well, tmp_path: {"EVERAFTER_DATABASE_URL_FILE": str(tmp_path / "none")},
+            "settings",
+        ),
         (lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "smtp://host:99999"}, "settings"),
-        (lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "nonsense", "EVERAFTER_SECRET": "x"}, "settings"),
+        (
+            lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "nonsense", "EVERAFTER_SECRET": "x"},
+            "settings",
+        ),
         (_a_table_is_gone, "tables"),
         (_keys_are_gone, "coach keys"),
         (_strange_migrations, "database"),
     ],
 )
-def test_whatever_is_broken_is_a_line_and_hides_no_other(well: Settings, tmp_path: Path, make: Any, name: str) -> None:
+def test_whatever_is_broken_is_a_line_and_hides_no_other(
+    well: Settings, tmp_path: Path, make: Any, name: str
+) -> None:
     done = everafter(well, "doctor", "--json", **make(well, tmp_path))
     assert not done.stderr and done.returncode == (1 if name else 0), done.stderr
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert {"playbook", "disk"} <= set(checks) and {"database", "settings"} & set(checks)
     if name:
-        assert checks[name]["status"] == "bad" and checks[name]["do"] and "\n" not in checks[name]["found"]
+        assert (
+            checks[name]["status"] == "bad"
+            and checks[name]["do"]
+            and "\n" not in checks[name]["found"]
+        )
     else:
         assert not (tmp_path / "not").exists(), "it looks and makes nothing"
 
 
-def test_links_that_only_this_machine_can_open_are_a_warning_once_mail_leaves(well: Settings) -> None:
+def test_links_that_only_this_machine_can_open_are_a_warning_once_mail_leaves(
+    well: Settings,
+) -> None:
     mail = {"EVERAFTER_SMTP_URL": "smtps://mail.example.com"}
     assert look(well, **mail)["settings"].status == "warn"
-    assert look(well, **mail, EVERAFTER_BASE_URL="https://everafter.example.com")["settings"].status == "ok"
+    assert (
+        look(well, **mail, EVERAFTER_BASE_URL="https://everafter.example.com")["settings"].status
+        == "ok"
+    )
 
 
 def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) -> None:
@@ -180,12 +215,27 @@ def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("statement", "name", "status", "do"),
     [
-        ("DELETE FROM migrations WHERE version = (SELECT max(version) FROM migrations)", "schema", "bad", "everafter migrate"),
+        (
+            "DELETE FROM migrations WHERE version = (SELECT max(version) FROM migrations)",
+            "schema",
+            "bad",
+            "everafter migrate",
+        ),
         ("UPDATE migrations SET sha256 = 'x' WHERE version = 1", "schema", "bad", "reinstall"),
-        ("INSERT INTO migrations VALUES (9999, 'later', '')", "schema", "bad", "install that version"),
+        (
+            "INSERT INTO migrations VALUES (9999, 'later', '')",
+            "schema",
+            "bad",
+            "install that version",
+        ),
         ("DROP SCHEMA everafter CASCADE", "schema", "bad", "everafter migrate"),
-        ("UPDATE pulse SET last_event_at = now() - interval '3 days'", "events", "warn", "feed"),
-        ("DELETE FROM pulse", "events", "warn", "everafter key create"),
+        (
+            "UPDATE supplier_activity SET last_event_at = now() - interval '3 days'",
+            "events",
+            "warn",
+            "feed",
+        ),
+        ("DELETE FROM supplier_activity", "events", "warn", "everafter key create"),
         (
             "INSERT INTO events_pending (supplier_id, type, occurred_at, received_at)"
             " SELECT id, 'login', now(), now() - interval '1 hour' FROM suppliers",
@@ -193,10 +243,20 @@ def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) 
             "bad",
             "everafter serve",
         ),
-        ("UPDATE runs SET as_of = now() - interval '30 hours'", "daily run", "warn", "everafter work"),
+        (
+            "UPDATE runs SET as_of = now() - interval '30 hours'",
+            "daily run",
+            "warn",
+            "everafter work",
+        ),
         ("UPDATE runs SET as_of = now() - interval '3 days'", "daily run", "bad", "everafter work"),
         ("UPDATE runs SET replay = true", "daily run", "warn", "everafter run"),
-        ("UPDATE runs SET finished_at = NULL, started_at = now() - interval '2 hours'", "daily run", "bad", "everafter run"),
+        (
+            "UPDATE runs SET finished_at = NULL, started_at = now() - interval '2 hours'",
+            "daily run",
+            "bad",
+            "everafter run",
+        ),
         (
             "UPDATE runs SET finished_at = NULL, started_at = now() - interval '30 hours', as_of = '2026-11-20 05:00:00.123456+00'",
             "daily run",
@@ -210,12 +270,19 @@ def test_a_bad_playbook_is_named_with_its_place(well: Settings, tmp_path: Path) 
             "warn",
             "/api/rejects",
         ),
-        ("INSERT INTO rejects (source, code, reason) VALUES ('http', 'bad_time', 'why')", "rejects", "warn", "/api/rejects"),
-        ("UPDATE pulse SET features_beyond = true", "features", "warn", "`feature`"),
+        (
+            "INSERT INTO rejects (source, code, reason) VALUES ('http', 'bad_time', 'why')",
+            "rejects",
+            "warn",
+            "/api/rejects",
+        ),
+        ("UPDATE supplier_activity SET features_beyond = true", "features", "warn", "`feature`"),
         ("UPDATE users SET password_hash = NULL", "people", "warn", "user create"),
     ],
 )
-def test_every_trouble_is_seen_and_has_its_advice(well: Settings, statement: str, name: str, status: str, do: str) -> None:
+def test_every_trouble_is_seen_and_has_its_recommendation(
+    well: Settings, statement: str, name: str, status: str, do: str
+) -> None:
     assert well.database_url
     tell(well.database_url, statement)
     check = look(well)[name]
@@ -241,10 +308,15 @@ def _message(status: str, send_after: str = "now()", created_at: str = "now()") 
         (_message("dead"), "dead mail", "warn"),
     ],
 )
-def test_mail_that_does_not_flow_is_seen(well: Settings, statement: str, name: str, status: str) -> None:
+def test_mail_that_does_not_flow_is_seen(
+    well: Settings, statement: str, name: str, status: str
+) -> None:
     assert well.database_url
     tell(well.database_url, statement)
-    mail = {"EVERAFTER_SMTP_URL": "smtps://mail.example.com", "EVERAFTER_BASE_URL": "https://everafter.example.com"}
+    mail = {
+        "EVERAFTER_SMTP_URL": "smtps://mail.example.com",
+        "EVERAFTER_BASE_URL": "https://everafter.example.com",
+    }
     assert look(well, **mail)[name].status == status
 
 
@@ -252,7 +324,10 @@ def test_without_a_mail_server_a_full_outbox_is_as_it_should_be(well: Settings) 
     assert well.database_url
     tell(well.database_url, _message("queued", "now() - interval '3 hours'"))
     check = look(well)["mail"]
-    assert (check.status, check.found) == ("ok", "1 message in the outbox, to stay there: no mail server is set")
+    assert (check.status, check.found) == (
+        "ok",
+        "1 message in the outbox, to stay there: no mail server is set",
+    )
 
 
 def test_an_old_server_is_refused() -> None:
@@ -289,7 +364,7 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
         "calendars_failed": None,
         "calendars_unread": None,
         "calendars_read_since": NOW - timedelta(minutes=55),
-        "advisors": 2,
+        "csms": 2,
         "holidays": ["GB-ENG"],
         "people": 1,
         "ingest_keys": 1,
@@ -301,7 +376,10 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
     ("said", "found"),
     [
         ("UPDATE users SET takes_calls = false", "nobody takes calls"),
-        ("UPDATE users SET holidays = 'GB-ENGLAND' WHERE takes_calls", "no holidays are known for GB-ENGLAND"),
+        (
+            "UPDATE users SET holidays = 'GB-ENGLAND' WHERE takes_calls",
+            "no holidays are known for GB-ENGLAND",
+        ),
         (
             "INSERT INTO calendar_feeds (user_id, url, failure) SELECT id, 'https://x.example/secret', 'x.example answered 404' FROM users"
             " WHERE takes_calls",
@@ -309,7 +387,7 @@ def test_facts_that_are_just_inside_their_limits_are_well() -> None:
         ),
         (
             "INSERT INTO calendar_feeds (user_id, url) SELECT id, 'https://x.example/secret' FROM users WHERE takes_calls",
-            "1 advisor, 1 calendar read, but one not for an hour",
+            "1 CSM, 1 calendar read, but one not for an hour",
         ),
     ],
 )
@@ -321,17 +399,26 @@ def test_what_keeps_calls_from_being_booked_is_named(well: Settings, said: str, 
 
 
 def everafter(settings: Settings, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "EVERAFTER_DATABASE_URL": settings.database_url or "", "EVERAFTER_DATA": str(settings.data), **env}
+    environment = {
+        **os.environ,
+        "EVERAFTER_DATABASE_URL": settings.database_url or "",
+        "EVERAFTER_DATA": str(settings.data),
+        **env,
+    }
     return subprocess.run(
-        [str(Path(sys.executable).with_name("everafter")), *arguments], env=environment, capture_output=True, text=True, check=False
+        [str(Path(sys.executable).with_name("everafter")), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_the_command_ends_with_one_when_something_is_bad(well: Settings) -> None:
     done = everafter(well, "doctor", "--json")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["status"]) == (0, "ok")
-    assert {"name": "rejects", "status": "ok", "found": "none", "do": ""} in told["checks"]
+    reported = json.loads(done.stdout)
+    assert (done.returncode, reported["status"]) == (0, "ok")
+    assert {"name": "rejects", "status": "ok", "found": "none", "do": ""} in reported["checks"]
     broken = everafter(well, "doctor", EVERAFTER_PLAYBOOK="/no/such/file")
     assert broken.returncode == 1
     assert "/no/such/file" in broken.stdout.replace("\n", "")
@@ -346,7 +433,9 @@ def test_coach_keys_of_another_secret_are_told(well: Settings) -> None:
 
     asyncio.run(make("s" * 32))
     assert "coach keys" not in look(well, EVERAFTER_SECRET="s" * 32)
-    told = look(well, EVERAFTER_SECRET="t" * 32)["coach keys"]
-    assert told.status == "warn" and told.found.startswith("1 live coach key of another EVERAFTER_SECRET")
+    reported = look(well, EVERAFTER_SECRET="t" * 32)["coach keys"]
+    assert reported.status == "warn" and reported.found.startswith(
+        "1 live coach key of another EVERAFTER_SECRET"
+    )
     tell(well.database_url, "UPDATE api_keys SET revoked_at = now()")
     assert "coach keys" not in look(well, EVERAFTER_SECRET="t" * 32)

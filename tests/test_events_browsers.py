@@ -37,13 +37,22 @@ POSTHOG_PATHS = ["/batch", "/capture", "/e", "/i/v0/e"]
 
 
 @pytest.fixture(scope="module")
-def server(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """One server for all: every test has suppliers of its own."""
     name = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     folder = tmp_path_factory.mktemp("data")
-    settings = Settings(with_database(server_url, name), folder, None, None, "http://unused.example", "a-secret-for-tests" * 2)
+    settings = Settings(
+        with_database(server_url, name),
+        folder,
+        None,
+        None,
+        "http://unused.example",
+        "a-secret-for-tests" * 2,
+    )
     with serving(settings, own_address=True) as running:
         yield running
 
@@ -61,11 +70,22 @@ def supplier(server: Server) -> str:
 
 
 def stored(server: Server, supplier: str) -> dict[str, int]:
-    return dict(server.sql("SELECT type, count(*)::int FROM events WHERE supplier_id = %s GROUP BY type", supplier))
+    return dict(
+        server.sql(
+            "SELECT type, count(*)::int FROM events WHERE supplier_id = %s GROUP BY type", supplier
+        )
+    )
 
 
-def preflight(server: Server, path: str, asked: str = "content-type", **headers: str) -> httpx.Response:
-    more = {"Origin": ELSEWHERE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": asked, **headers}
+def preflight(
+    server: Server, path: str, asked: str = "content-type", **headers: str
+) -> httpx.Response:
+    more = {
+        "Origin": ELSEWHERE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": asked,
+        **headers,
+    }
     return httpx.options(server.base_url + path, headers=more)
 
 
@@ -80,21 +100,39 @@ def assert_readable(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_every_path_takes_the_same_event(server: Server, key: str, supplier: str, slash: str) -> None:
+def test_every_path_takes_the_same_event(
+    server: Server, key: str, supplier: str, slash: str
+) -> None:
     def send(path: str, body: dict[str, Any]) -> None:
         url = server.base_url + path + slash
-        answer = httpx.post(url, content=json.dumps(body), headers={"Origin": ELSEWHERE, "Content-Type": "text/plain"})
-        assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (200, 1, []), path
+        answer = httpx.post(
+            url,
+            content=json.dumps(body),
+            headers={"Origin": ELSEWHERE, "Content-Type": "text/plain"},
+        )
+        assert (answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) == (
+            200,
+            1,
+            [],
+        ), path
         assert_readable(answer)
 
     for path in BATCH_PATHS:
-        event = {"type": "track", "event": "login", "userId": supplier, "messageId": uuid.uuid4().hex}
+        event = {
+            "type": "track",
+            "event": "login",
+            "userId": supplier,
+            "messageId": uuid.uuid4().hex,
+        }
         send(path, {"batch": [event], "writeKey": key})
     for path, call in CALL_PATHS.items():
         filled = {name: supplier if value == "SUPPLIER" else value for name, value in call.items()}
         send(path, {"userId": supplier, "messageId": uuid.uuid4().hex, "writeKey": key, **filled})
     for path in POSTHOG_PATHS:
-        send(path, {"api_key": key, "event": "login", "distinct_id": supplier, "uuid": str(uuid.uuid4())})
+        send(
+            path,
+            {"api_key": key, "event": "login", "distinct_id": supplier, "uuid": str(uuid.uuid4())},
+        )
     assert stored(server, supplier) == {"login": 10, "page": 1, "screen": 1}
 
 
@@ -118,14 +156,20 @@ def test_a_preflight_permits_every_header_that_it_asks_for(server: Server, path:
     answer = preflight(server, path, asked)
     assert answer.status_code == 204
     assert_readable(answer)
-    permitted = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    permitted = {
+        name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")
+    }
     assert set(asked.split(",")) <= permitted
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert int(answer.headers["access-control-max-age"]) > 0
 
 
 def test_a_preflight_repeats_nothing_that_is_no_header_name(server: Server) -> None:
-    answer = preflight(server, "/v1/track", "content-type, x y, a(b), " + ", ".join(f"x-{number}" for number in range(500)))
+    answer = preflight(
+        server,
+        "/v1/track",
+        "content-type, x y, a(b), " + ", ".join(f"x-{number}" for number in range(500)),
+    )
     permitted = [name.strip() for name in answer.headers["access-control-allow-headers"].split(",")]
     assert permitted[0] == "content-type" and "x-1" in permitted
     assert len(permitted) <= 64 and not {"x y", "a(b)"} & set(permitted)
@@ -143,13 +187,17 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
         400: httpx.post(f"{server.base_url}/v1/t", content=b"{", headers=auth | origin),
         401: httpx.post(f"{server.base_url}/v1/t", content=b"{}", headers=origin),
         404: httpx.post(f"{server.base_url}/v1/nothing", content=b"{}", headers=auth | origin),
-        405: httpx.get(f"{server.base_url}/v1/batch", headers=auth | origin | {"Accept": "text/html"}),
-        413: httpx.post(f"{server.base_url}/v1/batch", content=b" " * 5_000_000, headers=auth | origin),
+        405: httpx.get(
+            f"{server.base_url}/v1/batch", headers=auth | origin | {"Accept": "text/html"}
+        ),
+        413: httpx.post(
+            f"{server.base_url}/v1/batch", content=b" " * 5_000_000, headers=auth | origin
+        ),
     }
-    gate = server.app.state.admission.known
-    gate.requests, before = gate.MOST_REQUESTS, gate.requests
+    eligibility = server.app.state.admission.known
+    eligibility.requests, before = eligibility.MOST_REQUESTS, eligibility.requests
     answers[503] = httpx.post(f"{server.base_url}/v1/batch", content=b"{}", headers=auth | origin)
-    gate.requests = before
+    eligibility.requests = before
     for status, answer in answers.items():
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
@@ -159,23 +207,41 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
 
 
 def test_what_is_refused_before_it_is_read_can_be_read_too(server: Server) -> None:
-    answer = httpx.post(f"{server.base_url}/v1/t", content=b"{}", headers={"Origin": ELSEWHERE, "X-Long": "x" * 70_000})
+    answer = httpx.post(
+        f"{server.base_url}/v1/t",
+        content=b"{}",
+        headers={"Origin": ELSEWHERE, "X-Long": "x" * 70_000},
+    )
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (431, "*")
 
 
 def test_only_pages_that_are_named_may_send(server: Server, key: str, supplier: str) -> None:
     body = json.dumps({"userId": supplier, "event": "login", "messageId": "one", "writeKey": key})
-    settings = replace(server.settings, ingest_origins=("https://app.example", "http://localhost:3000"))
+    settings = replace(
+        server.settings, ingest_origins=("https://app.example", "http://localhost:3000")
+    )
     with serving(settings) as closed:
 
         def send(origin: str | None) -> httpx.Response:
-            return httpx.post(f"{closed.base_url}/v1/t", content=body, headers={"Origin": origin} if origin else {})
+            return httpx.post(
+                f"{closed.base_url}/v1/t",
+                content=body,
+                headers={"Origin": origin} if origin else {},
+            )
 
-        for origin in ("https://evil.example", "https://app.example.evil.example", "http://app.example", "null"):
+        for origin in (
+            "https://evil.example",
+            "https://app.example.evil.example",
+            "http://app.example",
+            "null",
+        ):
             refused = send(origin)
             assert (refused.status_code, refused.json()["code"]) == (403, "origin_not_allowed")
             assert "access-control-allow-origin" not in refused.headers
-        assert "access-control-allow-origin" not in preflight(closed, "/v1/t", Origin="https://evil.example").headers
+        assert (
+            "access-control-allow-origin"
+            not in preflight(closed, "/v1/t", Origin="https://evil.example").headers
+        )
         assert stored(server, supplier) == {}
         assert_readable(send(ELSEWHERE))
         assert send(None).status_code == 200, "a server names no origin"
@@ -192,7 +258,10 @@ def test_the_key_in_the_address(server: Server, key: str, supplier: str) -> None
 
 def form_bodies(key: str, supplier: str) -> dict[str, bytes]:
     """What PostHog's SDK has sent over the years, by name."""
-    event = {"event": "login", "properties": {"token": key, "distinct_id": supplier, "note": "ä+b&c=d"}}
+    event = {
+        "event": "login",
+        "properties": {"token": key, "distinct_id": supplier, "note": "ä+b&c=d"},
+    }
 
     def text(name: str) -> bytes:
         return json.dumps({**event, "uuid": f"form-{name}"}).encode()
@@ -217,12 +286,19 @@ def test_forms_in_all_their_ages(server: Server, key: str, supplier: str) -> Non
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bodies = form_bodies(key, supplier)
     for name, body in bodies.items():
-        answer = httpx.post(f"{server.base_url}/e/?compression=base64&ip=1", content=body, headers=form)
+        answer = httpx.post(
+            f"{server.base_url}/e/?compression=base64&ip=1", content=body, headers=form
+        )
         assert (answer.status_code, answer.json()["accepted"]) == (200, 1), name
-    rows = server.sql("SELECT message_id, properties->>'note' FROM events WHERE supplier_id = %s", supplier)
+    rows = server.sql(
+        "SELECT message_id, properties->>'note' FROM events WHERE supplier_id = %s", supplier
+    )
     assert dict(rows) == {f"form-{name}": "ä+b&c=d" for name in bodies}
     for bad in (b"data=", b"data=%%%", b"data=!!!!", b"data=AAAA", b"data=" + b"a=1&" * 50):
-        assert httpx.post(f"{server.base_url}/e/", content=bad, headers=form).status_code in {400, 401}, bad
+        assert httpx.post(f"{server.base_url}/e/", content=bad, headers=form).status_code in {
+            400,
+            401,
+        }, bad
     bomb = b"data=" + quote(base64.b64encode(gzip.compress(b" " * 50_000_000)).decode()).encode()
     assert httpx.post(f"{server.base_url}/e/", content=bomb, headers=form).status_code == 413
 
@@ -239,7 +315,10 @@ def test_what_sdks_ask_for_at_their_start(server: Server) -> None:
     assert ask("/sourceConfig/?writeKey=k&v=3")["source"]["enabled"] is True
     assert ask("/array/k/config")["hasFeatureFlags"] is False
     script = httpx.get(server.base_url + "/array/k%22];alert(1)/config.js")
-    assert script.headers["content-type"].startswith("text/javascript") and '["k\\"];alert(1)"]' in script.text
+    assert (
+        script.headers["content-type"].startswith("text/javascript")
+        and '["k\\"];alert(1)"]' in script.text
+    )
     for path in ("/v1/m", "/flags/?v=2", "/decide/", "/s/"):
         assert httpx.post(server.base_url + path, content=b"anything").status_code == 200
 
@@ -262,7 +341,9 @@ class Platform:
     def open(self, context: BrowserContext, address: str) -> Page:
         """A page with its SDK loaded; what the browser refuses to let it do is noted."""
         page = context.new_page()
-        page.on("console", lambda said: self.failures.append(said.text) if "CORS" in said.text else None)
+        page.on(
+            "console", lambda said: self.failures.append(said.text) if "CORS" in said.text else None
+        )
         page.goto(address)
         page.wait_for_function("!!globalThis.send")
         return page
@@ -274,9 +355,14 @@ def platform(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     routes: Routes = {"/": ("text/html", "<!doctype html><title>Platform</title>")}
     for name, script in bundles.items():
         routes[f"/{name}.js"] = ("text/javascript", script)
-        routes[f"/{name}"] = ("text/html", f"<!doctype html><title>{name}</title><script type=module src=/{name}.js></script>")
+        routes[f"/{name}"] = (
+            "text/html",
+            f"<!doctype html><title>{name}</title><script type=module src=/{name}.js></script>",
+        )
     with ExitStack() as stack:
-        origin = stack.enter_context(foreign_site(routes, "default-src 'self'; connect-src *; script-src *"))
+        origin = stack.enter_context(
+            foreign_site(routes, "default-src 'self'; connect-src *; script-src *")
+        )
         yield Platform(server, origin, stack.enter_context(chromium()))
 
 
@@ -304,7 +390,9 @@ ALL = {"login": 1, "feature_used": 1, "page": 1}
         ("posthog", "leave"),
     ],
 )
-def test_an_sdk_delivers_everything_once(platform: Platform, server: Server, key: str, supplier: str, sdk: str, way: str) -> None:
+def test_an_sdk_delivers_everything_once(
+    platform: Platform, server: Server, key: str, supplier: str, sdk: str, way: str
+) -> None:
     context = platform.browser.new_context()
     page = platform.open(context, platform.address(sdk, way, key))
     page.evaluate("supplier => send(supplier)", supplier)
@@ -312,24 +400,31 @@ def test_an_sdk_delivers_everything_once(platform: Platform, server: Server, key
         assert stored(server, supplier) == {}, "it waits until the page is left"
         page.goto(platform.origin)
 
-    def told() -> list[tuple[Any, ...]]:
+    def reported() -> list[tuple[Any, ...]]:
         return server.sql("SELECT name, plan FROM suppliers WHERE id = %s", supplier)
 
-    wait_until(page, lambda: stored(server, supplier) == ALL and told() == [("Ann Frost", "pro")])
-    assert (stored(server, supplier), told()) == (ALL, [("Ann Frost", "pro")])
-    again = platform.open(context, platform.address(sdk, "gzip", key))  # what was kept for another try goes out now
+    wait_until(
+        page, lambda: stored(server, supplier) == ALL and reported() == [("Ann Frost", "pro")]
+    )
+    assert (stored(server, supplier), reported()) == (ALL, [("Ann Frost", "pro")])
+    again = platform.open(
+        context, platform.address(sdk, "gzip", key)
+    )  # what was kept for another try goes out now
     again.evaluate("() => fetch('/')")
     assert stored(server, supplier) == ALL
     assert platform.failures == []
-    assert server.sql("SELECT properties->>'feature' FROM events WHERE supplier_id = %s AND type = 'feature_used'", supplier) == [
-        ("forms",)
-    ]
+    assert server.sql(
+        "SELECT properties->>'feature' FROM events WHERE supplier_id = %s AND type = 'feature_used'",
+        supplier,
+    ) == [("forms",)]
     context.close()
 
 
 @needs_chromium
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/json", "application/x-www-form-urlencoded", ""]
+)
 def test_beacons_of_every_kind_arrive_while_the_page_is_left(
     platform: Platform, server: Server, key: str, supplier: str, kind: str
 ) -> None:
@@ -339,7 +434,11 @@ def test_beacons_of_every_kind_arrive_while_the_page_is_left(
         """([url, body, kind]) => addEventListener("pagehide", () => {
             navigator.sendBeacon(url, kind ? new Blob([body], { type: kind }) : body);
         })""",
-        [f"{server.base_url}/v1/t", json.dumps({"userId": supplier, "event": "login", "messageId": "b1", "writeKey": key}), kind],
+        [
+            f"{server.base_url}/v1/t",
+            json.dumps({"userId": supplier, "event": "login", "messageId": "b1", "writeKey": key}),
+            kind,
+        ],
     )
     page.goto(platform.origin + "/?next")
     wait_until(page, lambda: stored(server, supplier))
@@ -350,7 +449,9 @@ def test_beacons_of_every_kind_arrive_while_the_page_is_left(
 @needs_chromium
 @pytest.mark.browser
 @pytest.mark.parametrize("credentials", ["omit", "include"])
-def test_a_page_reads_answers_and_errors(platform: Platform, server: Server, key: str, supplier: str, credentials: str) -> None:
+def test_a_page_reads_answers_and_errors(
+    platform: Platform, server: Server, key: str, supplier: str, credentials: str
+) -> None:
     page = platform.browser.new_context().new_page()
     page.goto(platform.origin)
     statuses = page.evaluate(
@@ -362,7 +463,12 @@ def test_a_page_reads_answers_and_errors(platform: Platform, server: Server, key
                 await send("/v1/nothing", auth, "{}"), await send("/batch/", auth, "{")];
             return Promise.all(answers.map(async (answer) => [answer.status, "accepted" in await answer.json()]));
         }""",
-        [server.base_url, key, json.dumps({"userId": supplier, "event": "login", "messageId": "f1"}), credentials],
+        [
+            server.base_url,
+            key,
+            json.dumps({"userId": supplier, "event": "login", "messageId": "f1"}),
+            credentials,
+        ],
     )
     assert statuses == [[200, True], [401, False], [400, False], [404, False], [400, False]]
     page.context.close()

@@ -28,27 +28,87 @@ EVENTS: list[tuple[str, str, str]] = [
     ("login", '"2026-03-01T12:30:00.25+01:00"', "null"),
     ("login", "1772445600", '{"from": "phone"}'),
     ("login", "1772445600500", '"text"'),
-    ("login", '"1772445600000"', '{"cut": "\\ud83d", "\\udc00": "whole \\ud83d\\ude00", "nul": "a\\u0000b"}'),
-    ("price_set", '"2026-03-02 08:00:00 UTC"', '{"amount": NaN, "before": -Infinity, "note": "NaN", "n": 1e999}'),
-    ("price_set", '"2026-03-02T09:00:00"', f'{{"deep": {_DEEP}, "long": {"9" * 400}, "digits": "{"9" * 400}", "n": 2}}'),
-    ("client_added", '"2026-03-03T09:00:00Z"', '{"client_id": 17.0, "wedding_date": "2027-06-19T22:00:00.000Z"}'),
-    ("client_added", '"2026-03-03T09:01:00Z"', '{"client_id": "b", "wedding_date": "TBD", "name": "G\\t& H\\n"}'),
-    ("client_added", '"2026-03-03T09:02:00Z"', '{"client_id": "c", "wedding_date": " 2027-06-21 ", "name": null}'),
+    (
+        "login",
+        '"1772445600000"',
+        '{"cut": "\\ud83d", "\\udc00": "whole \\ud83d\\ude00", "nul": "a\\u0000b"}',
+    ),
+    (
+        "price_set",
+        '"2026-03-02 08:00:00 UTC"',
+        '{"amount": NaN, "before": -Infinity, "note": "NaN", "n": 1e999}',
+    ),
+    (
+        "price_set",
+        '"2026-03-02T09:00:00"',
+        f'{{"deep": {_DEEP}, "long": {"9" * 400}, "digits": "{"9" * 400}", "n": 2}}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:00:00Z"',
+        '{"client_id": 17.0, "wedding_date": "2027-06-19T22:00:00.000Z"}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:01:00Z"',
+        '{"client_id": "b", "wedding_date": "TBD", "name": "G\\t& H\\n"}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:02:00Z"',
+        '{"client_id": "c", "wedding_date": " 2027-06-21 ", "name": null}',
+    ),
     ("client_added", '"2026-03-03T09:03:00Z"', '{"client_id": "d", "wedding_date": 1813442400000}'),
-    ("client_added", '"2026-03-03T09:04:00Z"', '{"client_id": "e", "wedding_date": "2027-06-20T00:00:00Z"}'),
-    ("client_added", '"2026-03-03T09:05:00Z"', '{"client_id": "f", "wedding_date": "31/12/2027", "name": ["x"]}'),
-    ("client_added", '"2026-03-03T09:06:00Z"', '{"client_id": "twice", "wedding_date": "2027-09-09", "name": "Z"}'),
-    ("client_added", '"2026-03-03T09:06:00Z"', '{"client_id": "twice", "wedding_date": "2027-08-08", "name": "A"}'),
+    (
+        "client_added",
+        '"2026-03-03T09:04:00Z"',
+        '{"client_id": "e", "wedding_date": "2027-06-20T00:00:00Z"}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:05:00Z"',
+        '{"client_id": "f", "wedding_date": "31/12/2027", "name": ["x"]}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:06:00Z"',
+        '{"client_id": "twice", "wedding_date": "2027-09-09", "name": "Z"}',
+    ),
+    (
+        "client_added",
+        '"2026-03-03T09:06:00Z"',
+        '{"client_id": "twice", "wedding_date": "2027-08-08", "name": "A"}',
+    ),
     ("client_added", '"2026-03-03T09:07:00Z"', '{"wedding_date": "2027-09-09"}'),
     ("form_sent", '"2026-03-04T09:00:00Z"', '{"client_id": 17, "form_id": "contract"}'),
-    ("form_completed", '"2026-03-04T10:00:00Z"', '{"client_id": "17", "form_id": "contract", "client_id": 17.0}'),
-    ("usage_reported", '"2026-03-05T09:00:00Z"', '{"resource": "seats", "used": "3.0", "limit": null}'),
-    ("usage_reported", '"2026-03-05T09:00:00Z"', '{"resource": "forms", "used": 8.0, "limit": 10.0}'),
-    ("usage_reported", '"2026-03-05T09:00:00Z"', '{"resource": "mails", "used": 8, "limit": "unlimited"}'),
+    (
+        "form_completed",
+        '"2026-03-04T10:00:00Z"',
+        '{"client_id": "17", "form_id": "contract", "client_id": 17.0}',
+    ),
+    (
+        "usage_reported",
+        '"2026-03-05T09:00:00Z"',
+        '{"resource": "seats", "used": "3.0", "limit": null}',
+    ),
+    (
+        "usage_reported",
+        '"2026-03-05T09:00:00Z"',
+        '{"resource": "forms", "used": 8.0, "limit": 10.0}',
+    ),
+    (
+        "usage_reported",
+        '"2026-03-05T09:00:00Z"',
+        '{"resource": "mails", "used": 8, "limit": "unlimited"}',
+    ),
     ("usage_reported", '"2026-03-05T09:00:00Z"', '{"resource": "rooms", "used": NaN, "limit": 4}'),
     ("subscription_changed", '"2026-03-06T09:00:00Z"', '{"plan": "pro"}'),
     ("subscription_changed", '"2026-03-06T09:00:00Z"', '{"plan": "free"}'),
-    ("ticket_opened", '"2026-03-07T09:00:00Z"', '{"ticket_id": 4.0, "subject": "It\\nbroke", "priority": {}}'),
+    (
+        "ticket_opened",
+        '"2026-03-07T09:00:00Z"',
+        '{"ticket_id": 4.0, "subject": "It\\nbroke", "priority": {}}',
+    ),
     ("login", '"once upon a time"', "{}"),
     ("feature_used", '"2026-03-08T09:00:00Z"', '"broken'.replace('"broken', "[]")),
 ]
@@ -95,7 +155,9 @@ class Sender:
 
         async def run() -> Any:
             async with connection(self.server.database, autocommit=True) as conn:
-                return await Importer(conn, self.folder / "rejects", {}, lambda *_: None).run([path])
+                return await Importer(conn, self.folder / "rejects", {}, lambda *_: None).run(
+                    [path]
+                )
 
         [file] = asyncio.run(run()).files
         assert file.error is None
@@ -142,7 +204,9 @@ def send_posthog(sender: Sender) -> list[tuple[int, str]]:
         f' "properties": {properties}}}'
         for number, (event, at, properties) in enumerate(EVENTS)
     ]
-    events.append(f'{{"event": "$identify", "distinct_id": "{sender.supplier}", "uuid": "i", "$set": {TRAITS}}}')
+    events.append(
+        f'{{"event": "$identify", "distinct_id": "{sender.supplier}", "uuid": "i", "$set": {TRAITS}}}'
+    )
     return sender.post(f'{{"batch": [{",".join(events)}]}}', "/batch/")
 
 
@@ -199,9 +263,18 @@ def test_every_entrance_gives_the_same(server: Server, key: str, tmp_path: Path)
                 " ORDER BY substring(message_id FROM 2)::int",
                 supplier,
             ),
-            server.sql("SELECT to_jsonb(c) - 'supplier_id' FROM clients c WHERE supplier_id = %s ORDER BY client_id", supplier),
-            server.sql("SELECT to_jsonb(t) - 'supplier_id' FROM tickets t WHERE supplier_id = %s ORDER BY ticket_id", supplier),
-            server.sql("SELECT to_jsonb(p) - 'supplier_id' - 'folded_at' FROM pulse p WHERE supplier_id = %s", supplier),
+            server.sql(
+                "SELECT to_jsonb(c) - 'supplier_id' FROM clients c WHERE supplier_id = %s ORDER BY client_id",
+                supplier,
+            ),
+            server.sql(
+                "SELECT to_jsonb(t) - 'supplier_id' FROM tickets t WHERE supplier_id = %s ORDER BY ticket_id",
+                supplier,
+            ),
+            server.sql(
+                "SELECT to_jsonb(p) - 'supplier_id' - 'folded_at' FROM supplier_activity p WHERE supplier_id = %s",
+                supplier,
+            ),
             server.sql(
                 "SELECT name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at, consent, traits"
                 " FROM suppliers WHERE id = %s",
@@ -221,7 +294,7 @@ def test_every_entrance_gives_the_same(server: Server, key: str, tmp_path: Path)
     for entrance in ENTRANCES[1:]:
         for one, other in zip(seen["batch"], seen[entrance.name], strict=True):
             assert one == other, entrance.name
-    events, clients, _, [(pulse,)], [supplier] = seen["batch"]
+    events, clients, _, [(activity,)], [supplier] = seen["batch"]
     properties = {message: found for message, _, _, found in events}
     assert properties["m4"] == {"cut": "\ufffd", "\ufffd": "whole 😀", "nul": "a\ufffdb"}
     assert properties["m5"] == {"amount": None, "before": None, "note": "NaN", "n": None}
@@ -236,8 +309,8 @@ def test_every_entrance_gives_the_same(server: Server, key: str, tmp_path: Path)
         "f": (None, None),
         "twice": ("A", "2027-08-08"),
     }
-    assert pulse["plan"] == "free"
-    assert pulse["usage_ratio"] == pytest.approx(0.8)
+    assert activity["plan"] == "free"
+    assert activity["usage_ratio"] == pytest.approx(0.8)
     assert supplier[:3] == ("Rose Studio", None, "hair_&_make_up")
     assert supplier[4:8] == (None, "Europe/Berlin", 2900, 40)
     assert supplier[10] == {"Style": "rustic"}

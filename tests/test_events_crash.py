@@ -50,7 +50,19 @@ class Cluster:
         pg_ctl = Path(package.origin).parent / "pginstall/bin/pg_ctl"
         owner = self.folder.stat().st_uid
         subprocess.run(
-            [pg_ctl, "-D", self.folder, "-w", "-o", '-h ""', "-o", f"-k {self.folder}", "-l", self.folder / "log", "start"],
+            [
+                pg_ctl,
+                "-D",
+                self.folder,
+                "-w",
+                "-o",
+                '-h ""',
+                "-o",
+                f"-k {self.folder}",
+                "-l",
+                self.folder / "log",
+                "start",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             user=owner if os.geteuid() == 0 else None,
@@ -69,11 +81,16 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         number = 0
-        with httpx.Client(base_url=self._url, headers={"Authorization": f"Bearer {self._key}"}, timeout=20) as client:
+        with httpx.Client(
+            base_url=self._url, headers={"Authorization": f"Bearer {self._key}"}, timeout=20
+        ) as client:
             while not self.halt.is_set():
                 ids = [f"{self._prefix}-{number + step}" for step in range(20)]
                 number += 20
-                batch = [{"type": "track", "event": "login", "userId": self._supplier, "messageId": one} for one in ids]
+                batch = [
+                    {"type": "track", "event": "login", "userId": self._supplier, "messageId": one}
+                    for one in ids
+                ]
                 while not self.halt.is_set():
                     try:
                         answer = client.post("/v1/batch", json={"batch": batch})
@@ -114,7 +131,9 @@ def stop_senders(senders: list[Sender]) -> set[str]:
 
 def stored(url: str) -> list[str]:
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
-        return [message_id for (message_id,) in conn.execute("SELECT message_id FROM events").fetchall()]
+        return [
+            message_id for (message_id,) in conn.execute("SELECT message_id FROM events").fetchall()
+        ]
 
 
 @pytest.fixture
@@ -124,7 +143,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     own.crash()  # it was started again past the library that would stop it
 
 
-def test_crashes_of_the_database_lose_nothing_and_double_nothing(cluster: Cluster, settings: Settings, tmp_path: Path) -> None:
+def test_crashes_of_the_database_lose_nothing_and_double_nothing(
+    cluster: Cluster, settings: Settings, tmp_path: Path
+) -> None:
     own = Settings(cluster.url, tmp_path, None, None, settings.base_url, settings.secret)
     with serving(own) as server:
         supplier = str(uuid.uuid4())
@@ -142,7 +163,9 @@ def test_crashes_of_the_database_lose_nothing_and_double_nothing(cluster: Cluste
         assert len(acknowledged) > 200
         assert acknowledged <= set(found), "0 acknowledged missing"
         assert len(found) == len(set(found)), "0 twice"
-        assert server.sql("SELECT events_total FROM pulse") == [(len(found),)], "and folded once"
+        assert server.sql("SELECT events_total FROM supplier_activity") == [(len(found),)], (
+            "and folded once"
+        )
         assert sum(sender.troubles for sender in senders) > 0, "the crashes were felt"
 
 
@@ -155,7 +178,11 @@ def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
             return await create_key(conn, "ingest", secret="unused")
 
     key = asyncio.run(prepare())
-    environment: dict[str, Any] = {**os.environ, "EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(tmp_path)}
+    environment: dict[str, Any] = {
+        **os.environ,
+        "EVERAFTER_DATABASE_URL": database,
+        "EVERAFTER_DATA": str(tmp_path),
+    }
     command = [str(Path(sys.executable).parent / "everafter"), "serve", "--port", "0"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
@@ -177,4 +204,6 @@ def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
     assert acknowledged <= set(found)
     assert len(found) == len(set(found))
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
-        assert conn.execute("SELECT count(*) FROM events_pending").fetchone() == (0,), "all folded before the end"
+        assert conn.execute("SELECT count(*) FROM events_pending").fetchone() == (0,), (
+            "all folded before the end"
+        )

@@ -53,12 +53,24 @@ TEXT = "id,name\ns1,Ann\n"
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("suppliers.csv", zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook; save it as CSV"),
+        (
+            "suppliers.csv",
+            zipped("[Content_Types].xml", "xl/workbook.xml"),
+            "an Excel workbook; save it as CSV",
+        ),
         ("suppliers.xlsx", b"PK\x03\x04" + bytes(60), "an Excel workbook; save it as CSV"),
-        ("suppliers.csv", zipped("mimetype", "suppliers.csv").replace(b"id,name", b"id,name"), "a ZIP archive; unpack it"),
+        (
+            "suppliers.csv",
+            zipped("mimetype", "suppliers.csv").replace(b"id,name", b"id,name"),
+            "a ZIP archive; unpack it",
+        ),
         ("suppliers.ods", zipped("mimetype"), "an OpenDocument spreadsheet"),
         ("suppliers.csv.gz", gzip.compress(zipped("xl/workbook.xml")), "an Excel workbook"),
-        ("suppliers.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old Excel workbook (.xls)"),
+        (
+            "suppliers.csv",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99),
+            "an old Excel workbook (.xls)",
+        ),
         ("suppliers.csv", TEXT.encode("utf-16"), "text in UTF-16; save it as UTF-8"),
         ("suppliers.csv", TEXT.encode("utf-16-le"), "text in UTF-16"),
         ("suppliers.csv", TEXT.encode("utf-16-be"), "text in UTF-16"),
@@ -71,7 +83,11 @@ TEXT = "id,name\ns1,Ann\n"
         ("suppliers.csv", b"\x28\xb5\x2f\xfd" + bytes(9), "packed with Zstandard"),
         ("suppliers.csv", bytes(257) + b"ustar" + bytes(200), "a TAR archive"),
         ("suppliers.csv", b"%PDF-1.7\n", "a PDF"),
-        ("suppliers.csv", b"\n <!DOCTYPE html><html><body>Sign in</body></html>", "an HTML page, perhaps of a sign-in"),
+        (
+            "suppliers.csv",
+            b"\n <!DOCTYPE html><html><body>Sign in</body></html>",
+            "an HTML page, perhaps of a sign-in",
+        ),
         ("suppliers.csv", b"<table><tr><td>id</td></tr></table>", "an HTML page"),
         ("suppliers.csv", b'<?xml version="1.0"?><Workbook/>', "XML"),
         ("suppliers.csv", b'{"id": "s1", "name": "Ann"}\n', "JSON"),
@@ -87,8 +103,16 @@ TEXT = "id,name\ns1,Ann\n"
         ("suppliers.csv", b"", "the file is empty"),
         ("suppliers.csv", b"\xef\xbb\xbf \r\n\n", "the file is empty"),
         ("suppliers.csv.gz", gzip.compress(b""), "the file is empty"),
-        ("suppliers.csv", b"id,Name,NAME\n", "column Name and NAME are the same column; remove or rename one"),
-        ("suppliers.csv", b"id,created_at,Created On\n", "column created_at and Created On are the same column"),
+        (
+            "suppliers.csv",
+            b"id,Name,NAME\n",
+            "column Name and NAME are the same column; remove or rename one",
+        ),
+        (
+            "suppliers.csv",
+            b"id,created_at,Created On\n",
+            "column created_at and Created On are the same column",
+        ),
         ("suppliers.csv", b"id,style,style\n", "column style is there twice"),
         ("suppliers.csv", b"name,plan\n", "column id is missing; found: name, plan"),
     ],
@@ -98,7 +122,15 @@ def test_what_is_no_csv_is_named(tmp_path: Path, name: str, content: bytes, said
     assert said in refuse(tmp_path / name, content)
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8), min_size=2, max_size=4)))
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8),
+            min_size=2,
+            max_size=4,
+        )
+    )
+)
 def test_no_table_is_taken_for_something_else(rows: list[list[str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([["id", "name", "style"], *rows])
@@ -133,7 +165,10 @@ def test_no_table_is_taken_for_something_else(rows: list[list[str]]) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_one_table_in_many_forms(tmp_path: Path, content: str, packed: bool) -> None:
     data = content.encode()
-    rows, source = read(tmp_path / ("suppliers.csv.gz" if packed else "suppliers.csv"), gzip.compress(data) if packed else data)
+    rows, source = read(
+        tmp_path / ("suppliers.csv.gz" if packed else "suppliers.csv"),
+        gzip.compress(data) if packed else data,
+    )
     assert rows == ROWS
     assert (source.ignored, source.kept) == ([], [])
 
@@ -149,15 +184,31 @@ def test_a_header_alone_is_a_file_without_rows(tmp_path: Path) -> None:
 
 
 def test_known_columns_in_any_spelling(tmp_path: Path) -> None:
-    rows, source = read(tmp_path / "events.csv", "Message-ID,Supplier Id,TYPE,occurredAt,Colour,\nm,s,login,2026-01-01,red,x\n")
-    assert rows == [{"message_id": "m", "supplier_id": "s", "type": "login", "occurred_at": "2026-01-01", "Colour": "red"}]
+    rows, source = read(
+        tmp_path / "events.csv",
+        "Message-ID,Supplier Id,TYPE,occurredAt,Colour,\nm,s,login,2026-01-01,red,x\n",
+    )
+    assert rows == [
+        {
+            "message_id": "m",
+            "supplier_id": "s",
+            "type": "login",
+            "occurred_at": "2026-01-01",
+            "Colour": "red",
+        }
+    ]
     assert source.ignored == ["Colour", "column 6 (without a name)"]
-    _, source = read(tmp_path / "suppliers.csv", "ID,Vendor Type,created_on,Style,timeZone\ns,dj,2026-01-01,rustic,UTC\n")
+    _, source = read(
+        tmp_path / "suppliers.csv",
+        "ID,Vendor Type,created_on,Style,timeZone\ns,dj,2026-01-01,rustic,UTC\n",
+    )
     assert (source.ignored, source.kept) == ([], ["Style"])
 
 
 def test_a_cell_with_line_breaks_and_commas_is_one_cell(tmp_path: Path) -> None:
-    rows, _ = read(tmp_path / "suppliers.csv", 'id,name\ns1,"Ann\r\nBell, ""Studio""\nof York, UK"\ns2,Ben\n')
+    rows, _ = read(
+        tmp_path / "suppliers.csv", 'id,name\ns1,"Ann\r\nBell, ""Studio""\nof York, UK"\ns2,Ben\n'
+    )
     assert [row["name"] for row in rows] == ['Ann\r\nBell, "Studio"\nof York, UK', "Ben"]
 
 
@@ -216,15 +267,33 @@ def test_parquet_of_every_type_is_read_as_text(tmp_path: Path) -> None:
     assert rows[1] == {**dict.fromkeys(columns, ""), "id": "s2", "bytes": "\ufffd"}
 
 
-def test_words_for_nothing_are_empty_cells(tmp_path: Path) -> None:
-    words = ["nan", "NaN", "NaT", "<NA>", "None", "NULL", "null", r"\N", "#N/A", "#REF!", "#DIV/0!", " nan ", "N/A"]
+def test_labels_for_nothing_are_empty_cells(tmp_path: Path) -> None:
+    words = [
+        "nan",
+        "NaN",
+        "NaT",
+        "<NA>",
+        "None",
+        "NULL",
+        "null",
+        r"\N",
+        "#N/A",
+        "#REF!",
+        "#DIV/0!",
+        " nan ",
+        "N/A",
+    ]
     lines = "".join(f"s{place},{word}\n" for place, word in enumerate(words))
     rows, _ = read(tmp_path / "suppliers.csv", "id,name\n" + lines)
     assert {row["name"] for row in rows} == {""}
     table = pa.table({"id": ["a", "nan", "b"], "name": ["NaN", "Ann", "Nan Goldin"]})
     pq.write_table(table, tmp_path / "suppliers.parquet")
     rows, _ = read(tmp_path / "suppliers.parquet", (tmp_path / "suppliers.parquet").read_bytes())
-    assert [(row["id"], row["name"]) for row in rows] == [("a", ""), ("", "Ann"), ("b", "Nan Goldin")]
+    assert [(row["id"], row["name"]) for row in rows] == [
+        ("a", ""),
+        ("", "Ann"),
+        ("b", "Nan Goldin"),
+    ]
 
 
 def test_ids_that_pandas_made_floats_of_beside_a_gap(tmp_path: Path) -> None:
@@ -241,7 +310,10 @@ def test_text_that_was_hidden_from_excel_is_itself(tmp_path: Path) -> None:
 def test_an_id_that_excel_rounded_is_none(tmp_path: Path, rounded: str) -> None:
     for column, kept in (("id", rounded), ("name", None)):
         cell = f'"{rounded}"'
-        rows, _ = read(tmp_path / "suppliers.csv", f"id,name\n{cell if kept else 's'},{'x' if kept else cell}\n")
+        rows, _ = read(
+            tmp_path / "suppliers.csv",
+            f"id,name\n{cell if kept else 's'},{'x' if kept else cell}\n",
+        )
         assert rows[0][column].startswith("\0") == bool(kept)
 
 
@@ -258,7 +330,12 @@ def test_a_nul_costs_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["id,name\ns1,Ann\rs2,Ben\r\n", "id,name\r\r\ns1,Ann\r\r\ns2,Ben", "id,name\ns1,Ann\r\ns2,Ben\r"]
+    "content",
+    [
+        "id,name\ns1,Ann\rs2,Ben\r\n",
+        "id,name\r\r\ns1,Ann\r\r\ns2,Ben",
+        "id,name\ns1,Ann\r\ns2,Ben\r",
+    ],
 )
 def test_line_ends_of_every_kind_in_one_file(tmp_path: Path, content: str) -> None:
     assert read(tmp_path / "suppliers.csv", content)[0] == ROWS
@@ -275,9 +352,13 @@ def test_a_cell_is_as_long_as_its_line_may_be(tmp_path: Path) -> None:
 
 
 def test_the_row_numbers_of_pandas_are_no_trait(tmp_path: Path) -> None:
-    rows, source = read(tmp_path / "suppliers.csv", "Unnamed: 0,id,name,Unnamed: 3\n0,s1,Ann,\n1,s2,Ben,\n")
+    rows, source = read(
+        tmp_path / "suppliers.csv", "Unnamed: 0,id,name,Unnamed: 3\n0,s1,Ann,\n1,s2,Ben,\n"
+    )
     assert (rows, source.kept, source.ignored) == (ROWS, [], ["column 1 (without a name)"])
     table = pa.table({"id": ["s1", "s2"], "name": ["Ann", "Ben"], "__index_level_0__": [0, 1]})
     pq.write_table(table, tmp_path / "suppliers.parquet")
-    rows, source = read(tmp_path / "suppliers.parquet", (tmp_path / "suppliers.parquet").read_bytes())
+    rows, source = read(
+        tmp_path / "suppliers.parquet", (tmp_path / "suppliers.parquet").read_bytes()
+    )
     assert (rows, source.kept) == (ROWS, [])

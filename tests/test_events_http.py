@@ -32,13 +32,23 @@ def key(server: Server) -> str:
 
 
 def track(supplier_id: str, event: str = "login", **more: Any) -> dict[str, Any]:
-    return {"type": "track", "userId": supplier_id, "event": event, "messageId": str(uuid.uuid4()), **more}
+    return {
+        "type": "track",
+        "userId": supplier_id,
+        "event": event,
+        "messageId": str(uuid.uuid4()),
+        **more,
+    }
 
 
-def post(server: Server, key: str | None, body: Any, path: str = "/v1/batch", **headers: str) -> httpx.Response:
+def post(
+    server: Server, key: str | None, body: Any, path: str = "/v1/batch", **headers: str
+) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     auth = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.post(server.base_url + path, content=content, headers={**auth, **headers}, timeout=30)
+    return httpx.post(
+        server.base_url + path, content=content, headers={**auth, **headers}, timeout=30
+    )
 
 
 def batch(*events: Any) -> dict[str, Any]:
@@ -50,21 +60,25 @@ def codes(answer: httpx.Response) -> list[tuple[int, str]]:
 
 
 def test_a_batch_is_stored_once_and_folded(server: Server, supplier: str, key: str) -> None:
-    events = [track(supplier) for _ in range(5)] + [track(supplier, "feature_used", properties={"feature": "forms"})]
+    events = [track(supplier) for _ in range(5)] + [
+        track(supplier, "feature_used", properties={"feature": "forms"})
+    ]
     first, again = post(server, key, batch(*events)), post(server, key, batch(*events))
     assert first.status_code == again.status_code == 200
     assert first.json() == {"success": True, "accepted": 6, "duplicates": 0, "rejected": []}
     assert again.json() == {"success": True, "accepted": 0, "duplicates": 6, "rejected": []}
     server.wait_folded()
     assert server.sql("SELECT count(*) FROM events") == [(6,)]
-    assert server.sql("SELECT events_total FROM pulse WHERE supplier_id = %s", supplier) == [(6,)]
+    assert server.sql(
+        "SELECT events_total FROM supplier_activity WHERE supplier_id = %s", supplier
+    ) == [(6,)]
     metrics = httpx.get(f"{server.base_url}/metrics").text
     assert 'everafter_ingest_events_total{result="accepted"} 6' in metrics
     assert 'everafter_ingest_events_total{result="duplicates"} 6' in metrics
     assert "everafter_folded_events_total 6" in metrics
 
 
-def test_every_way_to_say_the_key(server: Server, supplier: str, key: str) -> None:
+def test_every_way_to_describe_the_key(server: Server, supplier: str, key: str) -> None:
     def basic(text: str) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
@@ -102,15 +116,45 @@ def test_single_calls(server: Server, supplier: str, key: str) -> None:
     answers = [
         post(server, key, track(supplier), "/v1/track"),
         post(server, key, {"userId": supplier, "name": "Clients", "messageId": "p1"}, "/v1/page"),
-        post(server, key, {"userId": supplier, "name": "Home", "properties": {"dark": True}, "messageId": "s1"}, "/v1/screen"),
-        post(server, key, {"userId": supplier, "previousId": "anonymous", "messageId": "a1"}, "/v1/alias"),
-        post(server, key, {"userId": supplier, "traits": {"plan": "pro"}, "messageId": "i1"}, "/v1/identify"),
-        post(server, key, {"userId": "someone", "groupId": supplier, "traits": {"name": "Ann"}, "messageId": "g1"}, "/v1/group"),
+        post(
+            server,
+            key,
+            {"userId": supplier, "name": "Home", "properties": {"dark": True}, "messageId": "s1"},
+            "/v1/screen",
+        ),
+        post(
+            server,
+            key,
+            {"userId": supplier, "previousId": "anonymous", "messageId": "a1"},
+            "/v1/alias",
+        ),
+        post(
+            server,
+            key,
+            {"userId": supplier, "traits": {"plan": "pro"}, "messageId": "i1"},
+            "/v1/identify",
+        ),
+        post(
+            server,
+            key,
+            {
+                "userId": "someone",
+                "groupId": supplier,
+                "traits": {"name": "Ann"},
+                "messageId": "g1",
+            },
+            "/v1/group",
+        ),
     ]
-    assert [(answer.status_code, answer.json()["accepted"], answer.json()["rejected"]) for answer in answers] == [(200, 1, [])] * 6
+    assert [
+        (answer.status_code, answer.json()["accepted"], answer.json()["rejected"])
+        for answer in answers
+    ] == [(200, 1, [])] * 6
     kinds = server.sql("SELECT type, properties->>'name' FROM events ORDER BY type")
     assert kinds == [("login", None), ("page", "Clients"), ("screen", "Home")]
-    assert server.sql("SELECT name, plan FROM suppliers WHERE id = %s", supplier) == [("Ann", "pro")]
+    assert server.sql("SELECT name, plan FROM suppliers WHERE id = %s", supplier) == [
+        ("Ann", "pro")
+    ]
 
 
 def test_gzip_said_or_only_sniffed(server: Server, supplier: str, key: str) -> None:
@@ -150,16 +194,26 @@ def test_a_giant_body_without_a_length_is_refused_too(server: Server, key: str) 
         for _ in range(100):
             yield b" " * 100_000
 
-    answer = httpx.post(f"{server.base_url}/v1/batch", content=chunks(), headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    answer = httpx.post(
+        f"{server.base_url}/v1/batch",
+        content=chunks(),
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=30,
+    )
     assert answer.status_code == 413
 
 
 def test_an_unknown_encoding_is_refused(server: Server, key: str) -> None:
     answer = post(server, key, b"x", **{"Content-Encoding": "br"})
-    assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Encoding 'br' is not understood; send gzip or none")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "Content-Encoding 'br' is not understood; send gzip or none",
+    )
 
 
-def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: str, key: str) -> None:
+def test_bad_events_are_listed_and_the_rest_is_kept(
+    server: Server, supplier: str, key: str
+) -> None:
     bad: list[tuple[Any, str]] = [
         ({**track(supplier), "userId": None}, "no_supplier"),
         (track("x" * 201), "not_a_supplier_id"),
@@ -175,17 +229,42 @@ def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: st
         (track(supplier, timestamp="1999-12-31T00:00:00Z"), "too_old"),
         (track(supplier, "client_active"), "missing_property"),
         (track(supplier, "form_sent", properties={"client_id": "c"}), "missing_property"),
-        (track(supplier, "form_sent", properties={"client_id": "c", "form_id": ["f"]}), "bad_property"),
-        (track(supplier, "journey_email_opened", properties={"client_id": "c", "message_id": None}), "missing_property"),
+        (
+            track(supplier, "form_sent", properties={"client_id": "c", "form_id": ["f"]}),
+            "bad_property",
+        ),
+        (
+            track(
+                supplier, "journey_email_opened", properties={"client_id": "c", "message_id": None}
+            ),
+            "missing_property",
+        ),
         (track(supplier, "ticket_opened", properties={}), "missing_property"),
-        (track(supplier, "usage_reported", properties={"resource": "clients", "used": -1, "limit": 5}), "bad_property"),
-        (track(supplier, "usage_reported", properties={"resource": "clients", "used": True, "limit": 5}), "bad_property"),
+        (
+            track(
+                supplier,
+                "usage_reported",
+                properties={"resource": "clients", "used": -1, "limit": 5},
+            ),
+            "bad_property",
+        ),
+        (
+            track(
+                supplier,
+                "usage_reported",
+                properties={"resource": "clients", "used": True, "limit": 5},
+            ),
+            "bad_property",
+        ),
         (track(supplier, "client_active", properties="text"), "bad_properties"),
         (track(supplier, properties={"a": "x" * 33_000}), "properties_too_large"),
         (5, "unreadable"),
         ({"type": "dance", "userId": supplier}, "unreadable"),
     ]
-    good = [track(supplier, properties={"note": "a \\u0000 that is only text"}), track(supplier, "Unheard Of", properties={"x": 1})]
+    good = [
+        track(supplier, properties={"note": "a \\u0000 that is only text"}),
+        track(supplier, "Unheard Of", properties={"x": 1}),
+    ]
     answer = post(server, key, batch(good[0], *(event for event, _ in bad), good[1]))
     assert answer.status_code == 200
     assert answer.json()["accepted"] == 2
@@ -193,13 +272,17 @@ def test_bad_events_are_listed_and_the_rest_is_kept(server: Server, supplier: st
     assert answer.json()["rejected"][1]["messageId"] == bad[1][0]["messageId"]
     assert "property form_id is missing" in answer.json()["rejected"][13]["message"]
     kept = server.sql("SELECT code FROM rejects ORDER BY id")
-    assert sorted(code for (code,) in kept) == sorted(code for _, code in bad if code != "unreadable")
+    assert sorted(code for (code,) in kept) == sorted(
+        code for _, code in bad if code != "unreadable"
+    )
     server.wait_folded()
     assert server.sql("SELECT type FROM event_types ORDER BY type") == [("Unheard Of",), ("login",)]
 
 
 def test_half_a_character_does_not_lose_a_batch(server: Server, supplier: str, key: str) -> None:
-    text = json.dumps(batch(track(supplier, properties={"name": "HALF", "path": "C:\\\\ud800", "whole": "😀"})))
+    text = json.dumps(
+        batch(track(supplier, properties={"name": "HALF", "path": "C:\\\\ud800", "whole": "😀"}))
+    )
     answer = post(server, key, text.replace("HALF", "\\ud83d").encode())
     assert answer.json()["accepted"] == 1
     [(properties,)] = server.sql("SELECT properties FROM events")
@@ -209,28 +292,53 @@ def test_half_a_character_does_not_lose_a_batch(server: Server, supplier: str, k
 def test_times(server: Server, supplier: str, key: str) -> None:
     sent = datetime.now(UTC) - timedelta(hours=2)  # the sender's clock is two hours slow
     events = [
-        track(supplier, messageId="corrected", timestamp=(sent - timedelta(minutes=10)).isoformat()),
-        track(supplier, messageId="naive", timestamp=(sent - timedelta(minutes=20)).replace(tzinfo=None).isoformat()),
-        track(supplier, messageId="original", originalTimestamp=(sent - timedelta(minutes=30)).isoformat()),
+        track(
+            supplier, messageId="corrected", timestamp=(sent - timedelta(minutes=10)).isoformat()
+        ),
+        track(
+            supplier,
+            messageId="naive",
+            timestamp=(sent - timedelta(minutes=20)).replace(tzinfo=None).isoformat(),
+        ),
+        track(
+            supplier,
+            messageId="original",
+            originalTimestamp=(sent - timedelta(minutes=30)).isoformat(),
+        ),
         track(supplier, messageId="none"),
     ]
     assert post(server, key, {"batch": events, "sentAt": sent.isoformat()}).json()["accepted"] == 4
-    found = dict(server.sql("SELECT message_id, extract(epoch FROM now() - occurred_at)::float / 60 FROM events"))
+    found = dict(
+        server.sql(
+            "SELECT message_id, extract(epoch FROM now() - occurred_at)::float / 60 FROM events"
+        )
+    )
     for name, minutes in {"corrected": 10, "naive": 20, "original": 30, "none": 0}.items():
         assert found[name] == pytest.approx(minutes, abs=0.3)
 
 
-def test_shuffled_and_repeated_batches_end_in_one_state(server: Server, supplier: str, key: str) -> None:
+def test_shuffled_and_repeated_batches_end_in_one_state(
+    server: Server, supplier: str, key: str
+) -> None:
     rng = random.Random(7)
     events = [
-        track(supplier, rng.choice(["login", "form_created"]), timestamp=f"2026-0{rng.randint(1, 9)}-11T10:00:00Z")
+        track(
+            supplier,
+            rng.choice(["login", "form_created"]),
+            timestamp=f"2026-0{rng.randint(1, 9)}-11T10:00:00Z",
+        )
         for _ in range(120)
     ]
     sent = [event for event in events for _ in range(2)]
     rng.shuffle(sent)
     chunks = [sent[start : start + 17] for start in range(0, len(sent), 17)]
     answers: list[httpx.Response] = []
-    threads = [threading.Thread(target=lambda part=part: answers.append(post(server, key, {"batch": part}))) for part in chunks]
+    threads = [
+        threading.Thread(
+            target=lambda part=part: answers.append(post(server, key, {"batch": part}))
+        )
+        for part in chunks
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -239,13 +347,16 @@ def test_shuffled_and_repeated_batches_end_in_one_state(server: Server, supplier
     assert sum(answer.json()["accepted"] for answer in answers) == 120
     assert sum(answer.json()["duplicates"] for answer in answers) == 120
     server.wait_folded()
-    assert server.sql("SELECT events_total FROM pulse") == [(120,)]
+    assert server.sql("SELECT events_total FROM supplier_activity") == [(120,)]
     assert server.sql("SELECT count(*), count(DISTINCT message_id) FROM events") == [(120, 120)]
 
 
 def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: str) -> None:
     server.app.state.playbook = type(server.app.state.playbook)(
-        name="x", segments={}, triggers={}, event_names={"Signed In": "login", "Form Sent": "form_sent"}
+        name="x",
+        segments={},
+        triggers={},
+        event_names={"Signed In": "login", "Form Sent": "form_sent"},
     )
     answer = post(server, key, batch(track(supplier, "Signed In"), track(supplier, "Form Sent")))
     assert codes(answer) == [(1, "missing_property")]
@@ -253,36 +364,58 @@ def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: 
 
 
 def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
-    gate = server.app.state.admission.known
-    gate.requests = gate.MOST_REQUESTS
+    eligibility = server.app.state.admission.known
+    eligibility.requests = eligibility.MOST_REQUESTS
     refused = post(server, key, batch(track(supplier)))
-    gate.requests = 0
+    eligibility.requests = 0
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset"] == "1"
     assert post(server, key, batch(track(supplier))).json()["accepted"] == 1
 
 
 def test_reading_back(server: Server, supplier: str, key: str) -> None:
-    post(server, key, {"batch": [track(supplier, timestamp=f"2026-01-{day:02}T00:00:00Z") for day in range(1, 8)]})
+    post(
+        server,
+        key,
+        {
+            "batch": [
+                track(supplier, timestamp=f"2026-01-{day:02}T00:00:00Z") for day in range(1, 8)
+            ]
+        },
+    )
     post(server, key, batch(track(supplier, "client_active"), track("no\nbody")))
     server.wait_folded()
     with server.client("read") as client:
         seen, cursor = [], None
         while True:
             page = client.get(
-                "/api/events", params={"supplier_id": supplier, "limit": 3, **({"cursor": cursor} if cursor else {})}
+                "/api/events",
+                params={
+                    "supplier_id": supplier,
+                    "limit": 3,
+                    **({"cursor": cursor} if cursor else {}),
+                },
             ).json()
             seen += [event["occurred_at"][:10] for event in page["events"]]
             if not (cursor := page["next_cursor"]):
                 break
         assert seen == [f"2026-01-0{day}" for day in range(7, 0, -1)]
-        assert client.get("/api/events", params={"supplier_id": supplier, "type": "page"}).json()["events"] == []
+        assert (
+            client.get("/api/events", params={"supplier_id": supplier, "type": "page"}).json()[
+                "events"
+            ]
+            == []
+        )
         rejects = client.get("/api/rejects", params={"limit": 1}).json()
         assert rejects["rejects"][0]["code"] == "not_a_supplier_id"
-        more = client.get("/api/rejects", params={"limit": 1, "cursor": rejects["next_cursor"]}).json()
+        more = client.get(
+            "/api/rejects", params={"limit": 1, "cursor": rejects["next_cursor"]}
+        ).json()
         assert more["rejects"][0]["payload"]["type"] == "client_active"
         types = client.get("/api/event-types").json()["event_types"]
-        assert [(kind["type"], kind["events"], kind["canonical"]) for kind in types] == [("login", 7, True)]
+        assert [(kind["type"], kind["events"], kind["canonical"]) for kind in types] == [
+            ("login", 7, True)
+        ]
         for path in (
             "/api/events?supplier_id=%20",
             "/api/rejects?limit=0",
@@ -311,8 +444,18 @@ def test_posthogs_sdks_are_understood(server: Server, supplier: str, key: str) -
             event("login"),
             event("$pageview", **{"$pathname": "/clients"}),
             event("$set", **{"$set": {"plan": "pro"}}),
-            event("$groupidentify", **{"$group_type": "supplier", "$group_key": supplier, "$group_set": {"name": "Ann"}}),
-            {**event("feature_used", feature="forms", **{"$groups": {"supplier": supplier}}), "distinct_id": "person-7"},
+            event(
+                "$groupidentify",
+                **{
+                    "$group_type": "supplier",
+                    "$group_key": supplier,
+                    "$group_set": {"name": "Ann"},
+                },
+            ),
+            {
+                **event("feature_used", feature="forms", **{"$groups": {"supplier": supplier}}),
+                "distinct_id": "person-7",
+            },
             event("$create_alias", alias="anonymous"),
             event("client_active"),
             7,
@@ -340,15 +483,29 @@ def test_the_description_names_the_body(server: Server) -> None:
         schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert schema["type"] == "object"
         assert {"200", "400", "401", "413", "503"} <= paths[path]["post"]["responses"].keys()
-    assert paths["/v1/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]["required"] == ["batch"]
+    assert paths["/v1/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"][
+        "required"
+    ] == ["batch"]
 
 
-def test_a_posthog_group_of_another_kind_is_no_supplier(server: Server, supplier: str, key: str) -> None:
+def test_a_posthog_group_of_another_kind_is_no_supplier(
+    server: Server, supplier: str, key: str
+) -> None:
     def group(**properties: str) -> dict[str, Any]:
         said = {"$group_key": "acme", "$group_set": {"name": "Acme"}, **properties}
-        return {"event": "$groupidentify", "distinct_id": supplier, "uuid": str(uuid.uuid4()), "properties": said}
+        return {
+            "event": "$groupidentify",
+            "distinct_id": supplier,
+            "uuid": str(uuid.uuid4()),
+            "properties": said,
+        }
 
-    answer = post(server, key, [group(**{"$group_type": "company"}), group(**{"$group_type": "team"})], "/batch/")
+    answer = post(
+        server,
+        key,
+        [group(**{"$group_type": "company"}), group(**{"$group_type": "team"})],
+        "/batch/",
+    )
     assert (answer.json()["accepted"], answer.json()["rejected"]) == (2, [])
     assert server.sql("SELECT id::text FROM suppliers") == [(supplier,)]
     post(server, key, [group(**{"$group_type": "supplier"})], "/batch/")

@@ -23,14 +23,21 @@ from everafter.events.files import LINE, Source
 SUPPLIER, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 NO_ID = "x" * 201
 EVENTS_HEADER = "message_id,supplier_id,type,occurred_at,properties"
-SUPPLIERS_HEADER = "id,name,email,vendor_type,plan,country,timezone,mrr_minor,client_limit,created_on"
+SUPPLIERS_HEADER = (
+    "id,name,email,vendor_type,plan,country,timezone,mrr_minor,client_limit,created_on"
+)
 SUPPLIERS = f"{SUPPLIERS_HEADER}\n{SUPPLIER},Ann,ann@example.com,dj,pro,GB,Europe/London,2900,40,2025-05-11\n"
 
 
 class Cli:
     """The command line over one database and data folder."""
 
-    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         assert settings.database_url
         self.database = settings.database_url
         self.data = settings.data
@@ -53,7 +60,9 @@ class Cli:
         return code, {Path(file["file"]).name: file for file in summary["files"]} | {"all": summary}
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database, options="-c search_path=everafter -c timezone=UTC") as conn:
+        with psycopg.connect(
+            self.database, options="-c search_path=everafter -c timezone=UTC"
+        ) as conn:
             cursor = conn.execute(statement, values)  # pyright: ignore
             return cursor.fetchall() if cursor.description else []
 
@@ -61,22 +70,28 @@ class Cli:
         """All that an import may change, except when and how often it was folded."""
         return [
             self.sql("SELECT * FROM suppliers ORDER BY id"),
-            self.sql("SELECT supplier_id, message_id, type, occurred_at, properties FROM events ORDER BY 1, 2"),
+            self.sql(
+                "SELECT supplier_id, message_id, type, occurred_at, properties FROM events ORDER BY 1, 2"
+            ),
             self.sql("SELECT * FROM clients ORDER BY supplier_id, client_id"),
-            self.sql("SELECT to_jsonb(pulse) FROM pulse ORDER BY supplier_id"),
+            self.sql(
+                "SELECT to_jsonb(supplier_activity) FROM supplier_activity ORDER BY supplier_id"
+            ),
             self.sql("SELECT * FROM event_types ORDER BY type"),
             self.sql("SELECT count(*) FROM events_pending"),
         ]
 
 
 @pytest.fixture
-def cli(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
     return Cli(settings, monkeypatch, capsys)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An export of one supplier, two couples and twenty events."""
+    """An export of one supplier, two clients and twenty events."""
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "suppliers.csv").write_text(SUPPLIERS)
@@ -118,9 +133,15 @@ def test_an_import_can_be_repeated(cli: Cli, folder: Path) -> None:
     assert before[0][0][1:8] == ("Ann", "ann@example.com", "dj", "pro", "GB", "Europe/London", 2900)
     code, second = cli.load(folder)
     assert code == 0
-    assert [file["new"] + file["changed"] + file["rejected"] for name, file in second.items() if name != "all"] == [0, 0, 0]
+    assert [
+        file["new"] + file["changed"] + file["rejected"]
+        for name, file in second.items()
+        if name != "all"
+    ] == [0, 0, 0]
     assert cli.state() == before
-    assert cli.sql("SELECT message_id FROM events WHERE message_id LIKE 'client:%%'") == [("client:c2",)]
+    assert cli.sql("SELECT message_id FROM events WHERE message_id LIKE 'client:%%'") == [
+        ("client:c2",)
+    ]
     months = cli.sql("SELECT DISTINCT tableoid::regclass::text FROM events")
     assert months == [("events_2026_01",)]
 
@@ -128,14 +149,19 @@ def test_an_import_can_be_repeated(cli: Cli, folder: Path) -> None:
 def test_neither_order_nor_cut_nor_format_matters(cli: Cli, folder: Path, tmp_path: Path) -> None:
     cli.load(folder)
     whole = cli.state()
-    cli.sql("TRUNCATE suppliers, events, event_ids, pulse, clients, sent_items, tickets, event_types, features CASCADE")
+    cli.sql(
+        "TRUNCATE suppliers, events, event_ids, activity, clients, sent_items, tickets, event_types, features CASCADE"
+    )
     parts = tmp_path / "parts"
     parts.mkdir()
     rows = gzip.decompress((folder / "events.csv.gz").read_bytes()).decode().splitlines()[1:]
     random.Random(3).shuffle(rows)
     late = events_file(parts, *rows[:11], name="events-late.csv")
     early = parts / "history.parquet"
-    pl.read_csv(events_file(parts, *rows[8:], name="events-early.csv"), schema_overrides={"message_id": pl.String}).with_columns(
+    pl.read_csv(
+        events_file(parts, *rows[8:], name="events-early.csv"),
+        schema_overrides={"message_id": pl.String},
+    ).with_columns(
         pl.col("occurred_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")
     ).write_parquet(early)
     shutil.copystat(folder / "suppliers.csv", folder / "suppliers.csv")
@@ -194,34 +220,53 @@ def test_bad_rows_are_named_by_line_and_the_others_kept(cli: Cli, folder: Path) 
     reasons = {line: reason for line, _, reason in found}
     assert reasons[3] == "8 fields, but the header has 5"
     assert "property used is not a number from 0 on" in reasons[12]
-    assert [row for (row,) in cli.sql("SELECT message_id FROM events ORDER BY message_id")] == ["b-1", "b-14", "b-17", "b-4", "b-5"]
+    assert [row for (row,) in cli.sql("SELECT message_id FROM events ORDER BY message_id")] == [
+        "b-1",
+        "b-14",
+        "b-17",
+        "b-4",
+        "b-5",
+    ]
     assert cli.load(folder / "events.csv")[1]["events.csv"]["new"] == 0
-    assert cli.sql("SELECT code, supplier_id FROM rejects") == [("unknown_supplier", OTHER)], "it waits once"
+    assert cli.sql("SELECT code, supplier_id FROM rejects") == [("unknown_supplier", OTHER)], (
+        "it waits once"
+    )
     (folder / "suppliers.csv").write_text(SUPPLIERS + f"{OTHER},Bob,,,,,,,,\n")
     assert cli.load(folder / "suppliers.csv")[1]["all"]["waited"] == 1
-    assert cli.sql("SELECT events_total FROM pulse WHERE supplier_id = %s", OTHER) == [(1,)]
+    assert cli.sql("SELECT events_total FROM supplier_activity WHERE supplier_id = %s", OTHER) == [
+        (1,)
+    ]
 
 
 def test_bytes_that_are_not_utf8_cost_their_row(cli: Cli, folder: Path) -> None:
     cli.load(folder / "suppliers.csv")
     line = f"%s,{SUPPLIER},login,2026-02-01T10:00:00Z,\n".encode()
     path = folder / "events.csv"
-    path.write_bytes(EVENTS_HEADER.encode() + b"\n" + line % b"u-1" + line % b"u-\xe9" + line % b"u-3")
+    path.write_bytes(
+        EVENTS_HEADER.encode() + b"\n" + line % b"u-1" + line % b"u-\xe9" + line % b"u-3"
+    )
     code, summary = cli.load(path)
     assert (code, summary["events.csv"]["new"]) == (1, 2)
     [(line, kind, reason)] = rejected(cli, summary["events.csv"])
     assert (line, kind) == (3, "bad_utf8")
-    assert reason.startswith("byte 3 of the line is not UTF-8 (0xe9); if the file is in Latin-1 or Windows-1252, save it")
+    assert reason.startswith(
+        "byte 3 of the line is not UTF-8 (0xe9); if the file is in Latin-1 or Windows-1252, save it"
+    )
 
 
 def test_a_truncated_gzip_keeps_what_came_before(cli: Cli, folder: Path) -> None:
-    rows = [f"t-{n},{SUPPLIER},login,2026-02-01T10:00:00Z,{uuid.uuid4()}".replace(",{", ",") for n in range(2000)]
+    rows = [
+        f"t-{n},{SUPPLIER},login,2026-02-01T10:00:00Z,{uuid.uuid4()}".replace(",{", ",")
+        for n in range(2000)
+    ]
     text = "\n".join([EVENTS_HEADER, *(row.rsplit(",", 1)[0] + "," for row in rows)]) + "\n"
     (folder / "events.csv.gz").write_bytes(gzip.compress(text.encode())[:-2000])
     code, summary = cli.load(folder)
     file = summary["events.csv.gz"]
     assert code == 2
-    assert file["error"].startswith(f"{folder / 'events.csv.gz'}: the gzip data ends early, after line ")
+    assert file["error"].startswith(
+        f"{folder / 'events.csv.gz'}: the gzip data ends early, after line "
+    )
     kept = cli.sql("SELECT count(*) FROM events WHERE message_id LIKE 't-%%'")[0][0]
     assert 0 < kept < 2000
     assert kept == file["new"]
@@ -231,16 +276,34 @@ def test_a_truncated_gzip_keeps_what_came_before(cli: Cli, folder: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("events.csv", b"message_id,supplier_id,type\na,b,c\n", "line 1: column occurred_at is missing; found: message_id"),
-        ("events.csv", b"message_id,message_id,supplier_id,type,occurred_at\n", "column message_id is there twice"),
+        (
+            "events.csv",
+            b"message_id,supplier_id,type\na,b,c\n",
+            "line 1: column occurred_at is missing; found: message_id",
+        ),
+        (
+            "events.csv",
+            b"message_id,message_id,supplier_id,type,occurred_at\n",
+            "column message_id is there twice",
+        ),
         ("data.csv", b"a,b\n1,2\n", "line 1: these columns are neither suppliers"),
         ("events.csv", b"", "the file is empty"),
-        ("events.csv", "message_id,typ\n".encode("utf-16"), "not CSV in UTF-8 but text in UTF-16; save it as UTF-8"),
-        ("events.csv.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + b"\xff" * 99, "damaged after line 0"),
+        (
+            "events.csv",
+            "message_id,typ\n".encode("utf-16"),
+            "not CSV in UTF-8 but text in UTF-16; save it as UTF-8",
+        ),
+        (
+            "events.csv.gz",
+            b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + b"\xff" * 99,
+            "damaged after line 0",
+        ),
         ("events.parquet", b"PAR1 and nothing else", "not a Parquet file that can be read"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(cli: Cli, folder: Path, name: str, content: bytes, said: str) -> None:
+def test_files_that_cannot_be_read_are_named(
+    cli: Cli, folder: Path, name: str, content: bytes, said: str
+) -> None:
     path = folder / name
     path.write_bytes(content)
     code, summary = cli.load(folder / "suppliers.csv", path)
@@ -266,8 +329,12 @@ def test_a_bad_cell_of_a_supplier_is_named_and_the_row_kept(cli: Cli, folder: Pa
     code, summary = cli.load(folder / "suppliers.csv")
     file = summary["suppliers.csv"]
     assert (code, file["new"], file["bad_values"], file["rejected"]) == (1, 1, 3, 1)
-    assert [(line, kind) for line, kind, _ in rejected(cli, file)] == [(2, "bad_trait")] * 3 + [(3, "not_a_supplier_id")]
-    assert cli.sql("SELECT name, country, traits FROM suppliers") == [("Ann", None, {"style": "rustic"})]
+    assert [(line, kind) for line, kind, _ in rejected(cli, file)] == [(2, "bad_trait")] * 3 + [
+        (3, "not_a_supplier_id")
+    ]
+    assert cli.sql("SELECT name, country, traits FROM suppliers") == [
+        ("Ann", None, {"style": "rustic"})
+    ]
 
 
 def test_an_old_export_does_not_undo_what_was_said_since(cli: Cli, folder: Path) -> None:
@@ -294,7 +361,10 @@ def test_ids_that_excel_rounded_are_refused_by_line(cli: Cli, folder: Path) -> N
     (folder / "suppliers.csv").write_text("id,name\n1.23E+15,Ann\n1.23E+16,Ben\nnan,Cy\nkept,Di\n")
     code, summary = cli.load(folder / "suppliers.csv")
     named = [(line, kind) for line, kind, _ in rejected(cli, summary["suppliers.csv"])]
-    assert (code, named) == (1, [(2, "not_a_supplier_id"), (3, "not_a_supplier_id"), (4, "no_supplier")])
+    assert (code, named) == (
+        1,
+        [(2, "not_a_supplier_id"), (3, "not_a_supplier_id"), (4, "no_supplier")],
+    )
     assert cli.sql("SELECT external_id FROM suppliers") == [("kept",)]
 
 
@@ -319,8 +389,14 @@ def test_quotes_left_open_cost_one_row_each(tmp_path: Path) -> None:
     with Source(path) as source:
         chunks = list(source.chunks())
     assert {one.line for chunk in chunks for one in chunk.broken} == broken
-    assert [line for chunk in chunks for line in chunk.rows[LINE]] == [line for line in range(2, 5000) if line not in broken]
-    assert all(str(row[LINE]) == row["message_id"] for chunk in chunks for row in chunk.rows.iter_rows(named=True))
+    assert [line for chunk in chunks for line in chunk.rows[LINE]] == [
+        line for line in range(2, 5000) if line not in broken
+    ]
+    assert all(
+        str(row[LINE]) == row["message_id"]
+        for chunk in chunks
+        for row in chunk.rows.iter_rows(named=True)
+    )
 
 
 def test_the_installed_command(cli: Cli, folder: Path) -> None:
@@ -342,9 +418,9 @@ def test_a_refused_row_of_parquet_is_shown_whole(cli: Cli, folder: Path) -> None
             "properties": ['{"note":\n"two lines"}', '{"note":\n"a\u2028b"}'],
         }
     ).write_parquet(odd)
-    told = cli.load(odd)[1]["events-odd.parquet"]
-    assert (told["new"], told["rejected"]) == (1, 1) and told["error"] is None
-    with Path(told["rejects_file"]).open(newline="", encoding="utf-8") as file:
+    reported = cli.load(odd)[1]["events-odd.parquet"]
+    assert (reported["new"], reported["rejected"]) == (1, 1) and reported["error"] is None
+    with Path(reported["rejects_file"]).open(newline="", encoding="utf-8") as file:
         [row] = csv.DictReader(file)
     assert (row["line"], row["code"]) == ("2", "bad_time")
     assert next(csv.reader([row["row"]]))[:4] == ["odd-2", SUPPLIER, "login", "never"]

@@ -12,7 +12,9 @@ from everafter.core.web import read_basic_user, read_bearer
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
     assert settings.database_url
     monkeypatch.setenv("EVERAFTER_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("EVERAFTER_DATA", str(settings.data))
@@ -35,7 +37,10 @@ def test_a_key_from_its_making_to_its_end(run: Any) -> None:
     run("create", "--scope", "read")
     code, out, _ = run("list", "--json")
     listed = json.loads(out)
-    assert [(one["scope"], one["name"], one["revoked_at"]) for one in listed] == [("ingest", "website", None), ("read", "", None)]
+    assert [(one["scope"], one["name"], one["revoked_at"]) for one in listed] == [
+        ("ingest", "website", None),
+        ("read", "", None),
+    ]
     assert key not in run("list")[1]
     assert run("revoke", "website")[0] == 0
     assert json.loads(run("list", "--json")[1])[0]["revoked_at"]
@@ -78,7 +83,10 @@ def test_basic_headers(header: str, user: str | None) -> None:
 
 
 def test_bearer_headers() -> None:
-    assert [read_bearer(header) for header in ("Bearer a", "bearer  a ", "Bearer ", "Bearer", "Basic a", "")] == [
+    assert [
+        read_bearer(header)
+        for header in ("Bearer a", "bearer  a ", "Bearer ", "Bearer", "Basic a", "")
+    ] == [
         "a",
         "a",
         None,

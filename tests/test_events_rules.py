@@ -23,23 +23,49 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SUPPLIER = "decbfb99-d3eb-40b6-b029-58078df1497c"
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 10**20) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 10**20)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-names = ["client_id", "form_id", "message_id", "feature", "ticket_id", "resource", "used", "limit", "wedding_date", "name", "x"]
+names = [
+    "client_id",
+    "form_id",
+    "message_id",
+    "feature",
+    "ticket_id",
+    "resource",
+    "used",
+    "limit",
+    "wedding_date",
+    "name",
+    "x",
+]
 properties = st.dictionaries(
-    st.sampled_from(names), json_values | st.sampled_from(["c1", 7, 0, "2026-08-01", "2026-13-01"]), max_size=5
+    st.sampled_from(names),
+    json_values | st.sampled_from(["c1", 7, 0, "2026-08-01", "2026-13-01"]),
+    max_size=5,
 )
 rows = st.lists(
     st.fixed_dictionaries(
         {
-            "supplier_id": st.sampled_from([SUPPLIER, SUPPLIER.upper(), f" {SUPPLIER}", "x", "", None]),
+            "supplier_id": st.sampled_from(
+                [SUPPLIER, SUPPLIER.upper(), f" {SUPPLIER}", "x", "", None]
+            ),
             "message_id": st.sampled_from(["m1", "m2", "", None, "m" * 201, "a\nb"]),
             "type": st.sampled_from([*model.CANONICAL, "page", "other", "", "Form Sent", None]),
-            "occurred_at": st.sampled_from(["2026-01-01T10:00:00Z", "2026-01-01", "x", "", "2027-01-01", "1990-01-01", None]),
+            "occurred_at": st.sampled_from(
+                ["2026-01-01T10:00:00Z", "2026-01-01", "x", "", "2027-01-01", "1990-01-01", None]
+            ),
             "properties": st.one_of(
-                st.none(), st.sampled_from(["", "null", "[]", "{", "3"]), properties.map(lambda p: msgspec.json.encode(p).decode())
+                st.none(),
+                st.sampled_from(["", "null", "[]", "{", "3"]),
+                properties.map(lambda p: msgspec.json.encode(p).decode()),
             ),
         }
     ),
@@ -48,14 +74,27 @@ rows = st.lists(
 
 
 def frame(*events: dict[str, Any]) -> pl.DataFrame:
-    start = {"supplier_id": SUPPLIER, "message_id": "m", "type": "login", "occurred_at": "2026-01-01T10:00:00Z", "properties": None}
-    return pl.DataFrame([{"row": row, **start, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
+    start = {
+        "supplier_id": SUPPLIER,
+        "message_id": "m",
+        "type": "login",
+        "occurred_at": "2026-01-01T10:00:00Z",
+        "properties": None,
+    }
+    return pl.DataFrame(
+        [{"row": row, **start, **event} for row, event in enumerate(events)],
+        schema=model.RAW_SCHEMA,
+    )
 
 
 @settings(max_examples=150)
 @given(rows, st.integers(0, 30))
-def test_every_row_is_in_one_place_and_slicing_does_not_matter(events: list[dict[str, Any]], cut: int) -> None:
-    raw = pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA)
+def test_every_row_is_in_one_place_and_slicing_does_not_matter(
+    events: list[dict[str, Any]], cut: int
+) -> None:
+    raw = pl.DataFrame(
+        [{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA
+    )
     whole = check_events(raw, received_at=NOW)
     assert sorted([*whole.good["row"], *whole.rejects["row"]]) == list(range(len(events)))
     assert whole.good.schema == pl.Schema(model.CHECKED_SCHEMA)
@@ -69,9 +108,14 @@ def test_every_row_is_in_one_place_and_slicing_does_not_matter(events: list[dict
 @given(rows)
 def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None:
     good = check_events(
-        pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA), received_at=NOW
+        pl.DataFrame(
+            [{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA
+        ),
+        received_at=NOW,
     ).good
-    raw = good.with_columns(pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).select(list(model.RAW_SCHEMA))
+    raw = good.with_columns(pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).select(
+        list(model.RAW_SCHEMA)
+    )
     again = check_events(raw, received_at=NOW)
     assert again.rejects.is_empty()
     assert again.good.drop("external_id").equals(good.drop("external_id"))
@@ -81,7 +125,10 @@ def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None
 @given(rows)
 def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> None:
     checked = check_events(
-        pl.DataFrame([{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA), received_at=NOW
+        pl.DataFrame(
+            [{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA
+        ),
+        received_at=NOW,
     )
     waiting = split_unknown(checked, [])
     assert waiting.good.is_empty()
@@ -92,8 +139,14 @@ def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> No
 def test_properties_are_put_in_one_form() -> None:
     checked = check_events(
         frame(
-            {"type": "client_added", "properties": '{ "client_id": 7, "wedding_date": "2026-08-01T15:00:00Z", "name": null }'},
-            {"type": "usage_reported", "properties": '{"resource": "seats", "used": 0, "limit": 2.5}'},
+            {
+                "type": "client_added",
+                "properties": '{ "client_id": 7, "wedding_date": "2026-08-01T15:00:00Z", "name": null }',
+            },
+            {
+                "type": "usage_reported",
+                "properties": '{"resource": "seats", "used": 0, "limit": 2.5}',
+            },
             {"type": "login", "properties": "{}"},
             {"type": "invite_sent_to_client"},
         ),
@@ -124,9 +177,14 @@ def test_the_edges_of_time() -> None:
     found = dict(zip(checked.rejects["row"], checked.rejects["code"], strict=True))
     assert [found.get(row) for row in range(len(edges))] == [code for _, code in edges]
     sent_at = NOW - timedelta(minutes=5)
-    skewed = check_events(frame({}, {"occurred_at": None}), received_at=NOW, sent_at=sent_at, live=True)
+    skewed = check_events(
+        frame({}, {"occurred_at": None}), received_at=NOW, sent_at=sent_at, live=True
+    )
     after = timedelta(microseconds=1)
-    assert skewed.good["occurred_at"].to_list() == [datetime(2026, 1, 1, 10, 5, tzinfo=UTC), NOW + after]
+    assert skewed.good["occurred_at"].to_list() == [
+        datetime(2026, 1, 1, 10, 5, tzinfo=UTC),
+        NOW + after,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +203,10 @@ def test_times_are_read(text: str, moment: datetime | None) -> None:
 
 
 @settings(max_examples=200)
-@given(st.binary(max_size=60) | json_values.map(msgspec.json.encode), st.sampled_from([None, "track", "identify", "group", "page"]))
+@given(
+    st.binary(max_size=60) | json_values.map(msgspec.json.encode),
+    st.sampled_from([None, "track", "identify", "group", "page"]),
+)
 def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
     from everafter.core.errors import InputError
 
@@ -160,7 +221,18 @@ def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
 
 traits = st.dictionaries(
     st.sampled_from(
-        ["name", "email", "vendorType", "plan", "country", "timezone", "mrr_minor", "client_limit", "createdAt", "colour"]
+        [
+            "name",
+            "email",
+            "vendorType",
+            "plan",
+            "country",
+            "timezone",
+            "mrr_minor",
+            "client_limit",
+            "createdAt",
+            "colour",
+        ]
     ),
     json_values | st.sampled_from(["a@example.com", "GB", "Europe/Paris", 5, "2026-01-01", "5"]),
     max_size=5,
@@ -169,8 +241,13 @@ traits = st.dictionaries(
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), traits), max_size=8), st.randoms())
-def test_traits_end_the_same_in_any_order(messages: list[tuple[int, dict[str, Any]]], rng: random.Random) -> None:
-    said = [Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day), row=row) for row, (day, given) in enumerate(messages)]
+def test_traits_end_the_same_in_any_order(
+    messages: list[tuple[int, dict[str, Any]]], rng: random.Random
+) -> None:
+    said = [
+        Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day), row=row)
+        for row, (day, given) in enumerate(messages)
+    ]
     shuffled = [*said]
     rng.shuffle(shuffled)
     assert fold_said(said) == fold_said(shuffled)
@@ -179,8 +256,10 @@ def test_traits_end_the_same_in_any_order(messages: list[tuple[int, dict[str, An
 @given(traits)
 def test_each_trait_is_kept_or_named(given_traits: dict[str, Any]) -> None:
     good, bad = read_traits(given_traits)
-    untold = sum(1 for name, value in given_traits.items() if name == "createdAt" and value in (None, ""))
-    assert len(good) + len(bad) + untold == len(given_traits)
+    control = sum(
+        1 for name, value in given_traits.items() if name == "createdAt" and value in (None, "")
+    )
+    assert len(good) + len(bad) + control == len(given_traits)
 
 
 def test_traits_in_their_canonical_form() -> None:
@@ -211,13 +290,20 @@ def test_the_first_account_created_counts_until_a_date_is_said() -> None:
     [profile] = fold_said([], [(SUPPLIER, None, at) for at in moments])
     assert profile.said["created_at"][0] == NOW - timedelta(days=9)
     [profile] = fold_said(
-        [Said(SUPPLIER, {"created_at": NOW}, datetime(2001, 1, 1, tzinfo=UTC))], [(SUPPLIER, None, at) for at in moments]
+        [Said(SUPPLIER, {"created_at": NOW}, datetime(2001, 1, 1, tzinfo=UTC))],
+        [(SUPPLIER, None, at) for at in moments],
     )
     assert profile.said["created_at"][0] == NOW
 
 
 def test_a_uuid_is_a_uuid() -> None:
-    ids = [str(uuid.uuid4()), uuid.uuid4().hex, "{" + str(uuid.uuid4()) + "}", str(uuid.uuid4()) + "\n", "g" * 36]
+    ids = [
+        str(uuid.uuid4()),
+        uuid.uuid4().hex,
+        "{" + str(uuid.uuid4()) + "}",
+        str(uuid.uuid4()) + "\n",
+        "g" * 36,
+    ]
     good = check_events(frame(*({"supplier_id": one} for one in ids)), received_at=NOW).good
     assert good["supplier_id"].to_list()[:4] == [str(uuid.UUID(one.strip())) for one in ids[:4]]
     assert good["external_id"].to_list() == [None] * 4 + ["g" * 36]

@@ -47,7 +47,9 @@ def test_a_platform_that_uses_the_sdk(server: Server, sdk: Any, gzip: bool) -> N
         upload_interval=0.05,
     )
     supplier, moment = str(uuid.uuid4()), datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
-    client.identify(supplier, {"name": "Ann", "vendorType": "photographer", "country": "GB", "plan": "pro"})
+    client.identify(
+        supplier, {"name": "Ann", "vendorType": "photographer", "country": "GB", "plan": "pro"}
+    )
     client.track(supplier, "login", timestamp=moment)
     client.track(supplier, "feature_used", {"feature": "forms"})
     client.track(supplier, "form_sent", {"client_id": "c1", "form_id": "f1"})
@@ -69,14 +71,24 @@ def test_a_platform_that_uses_the_sdk(server: Server, sdk: Any, gzip: bool) -> N
         "page": 1,
         "screen": 1,
     }
-    assert server.sql("SELECT events_total FROM pulse") == [(155,)]
-    [(at,)] = server.sql("SELECT occurred_at FROM events WHERE occurred_at < now() - interval '1 day'")
-    assert abs((at - moment).total_seconds()) < 5, "corrected by the skew, which is the time on the way"
+    assert server.sql("SELECT events_total FROM supplier_activity") == [(155,)]
+    [(at,)] = server.sql(
+        "SELECT occurred_at FROM events WHERE occurred_at < now() - interval '1 day'"
+    )
+    assert abs((at - moment).total_seconds()) < 5, (
+        "corrected by the skew, which is the time on the way"
+    )
 
 
 def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any) -> None:
     errors: list[Any] = []
-    client = sdk("wrong", host=server.base_url, on_error=lambda error, _: errors.append(error), max_retries=5, upload_interval=0.05)
+    client = sdk(
+        "wrong",
+        host=server.base_url,
+        on_error=lambda error, _: errors.append(error),
+        max_retries=5,
+        upload_interval=0.05,
+    )
     started = time.monotonic()
     client.track(str(uuid.uuid4()), "login")
     client.flush()
@@ -88,14 +100,19 @@ def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any)
 def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
     supplier = str(uuid.uuid4())
     server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
-    gate = server.app.state.admission.known
-    gate.requests = gate.MOST_REQUESTS
+    eligibility = server.app.state.admission.known
+    eligibility.requests = eligibility.MOST_REQUESTS
     errors: list[Any] = []
-    client = sdk(server.key("ingest"), host=server.base_url, on_error=lambda error, _: errors.append(error), upload_interval=0.05)
+    client = sdk(
+        server.key("ingest"),
+        host=server.base_url,
+        on_error=lambda error, _: errors.append(error),
+        upload_interval=0.05,
+    )
     client.track(supplier, "login")
     time.sleep(0.5)
     assert server.sql("SELECT count(*) FROM events") == [(0,)]
-    gate.requests = 0
+    eligibility.requests = 0
     flushed(client, server)
     assert errors == []
     assert server.sql("SELECT count(*) FROM events") == [(1,)]

@@ -15,7 +15,7 @@ from everafter.core.db import Connection, connection, make_pool
 from everafter.core.probes import Counters
 from everafter.events import jobs, model
 from everafter.events.ingest import take_in_waiting
-from everafter.events.jobs import FoldLoop, tend_once
+from everafter.events.jobs import FoldLoop, run_housekeeping
 from everafter.events.queries import ensure_months, store_events, store_events_in_bulk
 from helpers_server import Server
 
@@ -25,7 +25,10 @@ SUPPLIERS = [str(uuid.UUID(int=number)) for number in range(1, 6)]
 
 def frame(count: int, seed: int = 0) -> pl.DataFrame:
     rng = random.Random(seed)
-    rows = [(rng.choice(SUPPLIERS), f"m{number}", "login", NOW - timedelta(minutes=number), NOW, None) for number in range(count)]
+    rows = [
+        (rng.choice(SUPPLIERS), f"m{number}", "login", NOW - timedelta(minutes=number), NOW, None)
+        for number in range(count)
+    ]
     return pl.DataFrame(rows, schema=model.STORED_SCHEMA, orient="row")
 
 
@@ -60,7 +63,9 @@ def test_stored_once_with_every_value_as_it_came(database: str, store: Callable[
         found = conn.execute(
             "SELECT supplier_id::text, message_id, type, occurred_at, properties FROM events ORDER BY type"
         ).fetchall()
-        pending = conn.execute("SELECT type, occurred_at, received_at FROM events_pending ORDER BY seq").fetchall()
+        pending = conn.execute(
+            "SELECT type, occurred_at, received_at FROM events_pending ORDER BY seq"
+        ).fetchall()
     assert found == [
         (SUPPLIERS[0], 'q"uo,te\\', "a type", NOW, {"a": 'x,"y\n', "b": [1, 2.5, None]}),
         (SUPPLIERS[1], 'q"uo,te\\', "other supplier", NOW, None),
@@ -84,7 +89,12 @@ def test_overlapping_batches_at_the_same_time(database: str) -> None:
         return await asyncio.gather(*(write(seed) for seed in range(8)))
 
     new = asyncio.run(run())
-    assert sum(new) == count(database, "events") == count(database, "event_ids") == count(database, "events_pending")
+    assert (
+        sum(new)
+        == count(database, "events")
+        == count(database, "event_ids")
+        == count(database, "events_pending")
+    )
     assert sum(1 for part in new if part) > 1, "they did overlap"
 
 
@@ -112,19 +122,27 @@ def test_months_get_partitions_even_at_once(database: str) -> None:
 
     asyncio.run(run())
     with psycopg.connect(database) as conn:
-        found = conn.execute("SELECT relname FROM pg_class WHERE relname ~ '^events_20' AND relkind = 'r' ORDER BY 1").fetchall()
+        found = conn.execute(
+            "SELECT relname FROM pg_class WHERE relname ~ '^events_20' AND relkind = 'r' ORDER BY 1"
+        ).fetchall()
     assert [name for (name,) in found] == ["events_2026_10", "events_2026_11", "events_2026_12"]
 
 
 def test_months_can_be_made_while_events_arrive(database: str) -> None:
     months = [datetime(2026, month, 10, tzinfo=UTC) for month in range(1, 13)]
-    rows = [(SUPPLIERS[0], f"{month}-{number}", "login", at, NOW, None) for month, at in enumerate(months) for number in range(40)]
+    rows = [
+        (SUPPLIERS[0], f"{month}-{number}", "login", at, NOW, None)
+        for month, at in enumerate(months)
+        for number in range(40)
+    ]
     whole = pl.DataFrame(rows, schema=model.STORED_SCHEMA, orient="row")
 
     async def write(seed: int) -> None:
         for start in range(0, whole.height, 60):
             async with connection(database) as conn:
-                await store_events(conn, whole.sample(fraction=1, shuffle=True, seed=seed)[start : start + 60])
+                await store_events(
+                    conn, whole.sample(fraction=1, shuffle=True, seed=seed)[start : start + 60]
+                )
 
     async def ensure() -> None:
         async with connection(database, autocommit=True) as conn:
@@ -141,7 +159,9 @@ def test_months_can_be_made_while_events_arrive(database: str) -> None:
 @pytest.mark.parametrize("store", [store_events, store_events_in_bulk])
 def test_an_event_that_meets_its_month_being_made_goes_there(database: str, store: Any) -> None:
     """It waits on its way to events_other; when the month is there it is refused, and stored at a second try, once."""
-    late = frame(10).with_columns(pl.lit(datetime(2026, 3, 10, tzinfo=UTC)).cast(model.TIME).alias("occurred_at"))
+    late = frame(10).with_columns(
+        pl.lit(datetime(2026, 3, 10, tzinfo=UTC)).cast(model.TIME).alias("occurred_at")
+    )
 
     async def wait_for_lock(conn: Connection) -> None:
         async with asyncio.timeout(30):
@@ -160,7 +180,9 @@ def test_an_event_that_meets_its_month_being_made_goes_there(database: str, stor
             connection(database) as making,
             connection(database) as writing,
         ):
-            await writing.execute("INSERT INTO suppressions (email, topic, reason) VALUES ('a@example.org', '*', 'earlier')")
+            await writing.execute(
+                "INSERT INTO suppressions (email, topic, reason) VALUES ('a@example.org', '*', 'earlier')"
+            )
             await making.execute("SELECT ensure_event_month('2026-03-01')")
             storing = asyncio.create_task(store(writing, late))
             await wait_for_lock(looking)
@@ -168,15 +190,22 @@ def test_an_event_that_meets_its_month_being_made_goes_there(database: str, stor
             assert (await storing).new == 10
 
     asyncio.run(run())
-    assert count(database, "events_2026_03") == count(database, "event_ids") == count(database, "events_pending") == 10
+    assert (
+        count(database, "events_2026_03")
+        == count(database, "event_ids")
+        == count(database, "events_pending")
+        == 10
+    )
     assert count(database, "events_other") == 0
-    assert count(database, "suppressions") == 1, "what the transaction did before stands"
+    assert count(database, "suppressions") == 1, "what the transaction did before is"
 
 
 # ── the loops ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_fold_that_fails_is_tried_again(database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fold_that_fails_is_tried_again(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     real, calls = jobs.fold_pending, list[int]()
 
     async def flaky(conn: Connection) -> int:
@@ -220,10 +249,10 @@ def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
 
     asyncio.run(run())
     assert count(database, "events_pending") == 0
-    assert count(database, "pulse") == 5
+    assert count(database, "activity") == 5
 
 
-def test_tending_takes_in_what_waits_and_forgets_what_is_old(database: str) -> None:
+def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str) -> None:
     payload = (
         f'{{"supplier_id": "{SUPPLIERS[0]}", "message_id": "late", "type": "login", "occurred_at": "2026-01-01T00:00:00Z",'
         ' "received_at": "2026-01-01T00:00:00Z", "properties": {"a": 1}}'
@@ -243,8 +272,8 @@ def test_tending_takes_in_what_waits_and_forgets_what_is_old(database: str) -> N
 
     async def run() -> None:
         async with connection(database, autocommit=True) as conn:
-            assert await tend_once(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 1
-            assert await tend_once(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 0
+            assert await run_housekeeping(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 1
+            assert await run_housekeeping(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 0
         async with connection(database) as conn:
             assert await take_in_waiting(conn, SUPPLIERS) == 0
 
@@ -267,11 +296,16 @@ def test_a_database_that_is_gone(server: Server) -> None:
     admin = psycopg.conninfo.make_conninfo(server.database, dbname="postgres")
     supplier = SUPPLIERS[0]
     server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
-    body = {"batch": [{"type": "track", "event": "login", "userId": supplier, "messageId": "one"}], "writeKey": key}
+    body = {
+        "batch": [{"type": "track", "event": "login", "userId": supplier, "messageId": "one"}],
+        "writeKey": key,
+    }
     with server.client() as client, psycopg.connect(admin, autocommit=True) as conn:
         assert client.post("/v1/batch", json={**body, "batch": []}).status_code == 200
         conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # pyright: ignore
-        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
         assert client.get("/livez").status_code == 200
         ready, refused = client.get("/readyz"), client.post("/v1/batch", json=body)
         assert (ready.status_code, refused.status_code) == (503, 503)
@@ -286,10 +320,12 @@ def test_a_database_that_is_gone(server: Server) -> None:
             assert answer.status_code == 503
         assert answer.json()["accepted"] == 1
     server.wait_folded(20)
-    assert server.sql("SELECT events_total FROM pulse") == [(1,)]
+    assert server.sql("SELECT events_total FROM supplier_activity") == [(1,)]
 
 
-def test_a_mistake_of_ours_tells_nothing_of_the_inside(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_tells_nothing_of_the_inside(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from everafter.events import api
 
     async def broken(*_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""One bad value costs itself alone: whatever stands in a request, the rest of it is taken."""
+"""One bad value costs itself alone: whatever is in a request, the rest of it is taken."""
 
 import json
 import time
@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everafter.core import lenient
-from everafter.core.values import clean_text, fold_name, read_day, read_moment, read_number, read_whole
+from everafter.core.values import (
+    clean_text,
+    fold_name,
+    read_day,
+    read_moment,
+    read_number,
+    read_whole,
+)
 from everafter.events.rules import check_events
 from everafter.events.segment import decode_request
 from everafter.suppliers.rules import read_traits
@@ -27,10 +34,17 @@ DECODER = msgspec.json.Decoder()
 
 # ── JSON ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 documents = st.recursive(
     plain | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -52,7 +66,21 @@ class _Bad:
         return self.text
 
 
-LOST = ["NaN", "Infinity", "-Infinity", "nan", "-inf", "1e999", "-1E400", "9" * 5000, "01", "0x1F", "undefined", "None", "+1"]
+LOST = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "nan",
+    "-inf",
+    "1e999",
+    "-1E400",
+    "9" * 5000,
+    "01",
+    "0x1F",
+    "undefined",
+    "None",
+    "+1",
+]
 STRINGS = {
     r'"cut \ud83d"': "cut \ufffd",
     r'"\udc00 other half"': "\ufffd other half",
@@ -68,7 +96,9 @@ bad = st.sampled_from(
 )
 dirty = st.recursive(
     plain | st.text(max_size=12) | bad,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -78,8 +108,16 @@ def write(document: Any) -> str:
     if isinstance(document, _Bad):
         return document.text
     if isinstance(document, dict):
-        return "{" + ", ".join(f"{json.dumps(name)}: {write(item)}" for name, item in document.items()) + "}"
-    return f"[{','.join(map(write, document))}]" if isinstance(document, list) else json.dumps(document)
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(name)}: {write(item)}" for name, item in document.items())
+            + "}"
+        )
+    return (
+        f"[{','.join(map(write, document))}]"
+        if isinstance(document, list)
+        else json.dumps(document)
+    )
 
 
 def expected(document: Any) -> Any:
@@ -95,7 +133,21 @@ def test_each_bad_value_is_lost_alone(document: list[Any]) -> None:
     assert lenient.decode(write(document), DECODER) == expected(document)
 
 
-@pytest.mark.parametrize("text", ["", "{", "nonsense", "NaN", '{"a": "open', "{'a': 1}", "[1,]", '{"a" 1}', "{a: 1}", "[" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "nonsense",
+        "NaN",
+        '{"a": "open',
+        "{'a': 1}",
+        "[1,]",
+        '{"a" 1}',
+        "{a: 1}",
+        "[" * 9000,
+    ],
+)
 def test_what_is_no_json_as_a_whole_is_refused(text: str) -> None:
     with pytest.raises((msgspec.DecodeError, RecursionError)):
         lenient.decode(text, DECODER)
@@ -114,7 +166,10 @@ def test_nesting_without_end_costs_what_is_nested() -> None:
         '{"event": "café"}'.encode("utf-16"),
         '{"event": "café"}'.encode("utf-16-le"),
         '{"event": "café"}'.encode("utf-32-be"),
-        *(b'{"event": "caf\\u00e9"}'.decode().encode(wide) for wide in ("utf-16-le", "utf-16-be", "utf-32-le")),
+        *(
+            b'{"event": "caf\\u00e9"}'.decode().encode(wide)
+            for wide in ("utf-16-le", "utf-16-be", "utf-32-le")
+        ),
     ],
 )
 def test_bodies_in_other_encodings(body: bytes) -> None:
@@ -156,17 +211,31 @@ def test_every_epoch_unit_is_told_by_its_size(naive: datetime, exponent: int) ->
         ("2026-06-30T23:59:60.5+00:00", datetime(2026, 7, 1, tzinfo=UTC)),
         ("2026-11-27T24:00:00Z", datetime(2026, 11, 28, tzinfo=UTC)),
         ("2026-11-27 24:00", datetime(2026, 11, 28, tzinfo=UTC)),
-        *((text, None) for text in ("2026-11-27T24:00:01Z", "2026-11-27T23:58:60Z", "9999-12-31T24:00:00Z")),
+        *(
+            (text, None)
+            for text in ("2026-11-27T24:00:01Z", "2026-11-27T23:58:60Z", "9999-12-31T24:00:00Z")
+        ),
     ],
 )
 def test_the_end_of_a_minute_and_of_a_day(text: str, at: datetime | None) -> None:
     assert read_moment(text) == at
 
 
-ODD = ("1.79E+12", "1.79580E+09", "27/11/2026 17:20", "27 Foo 2026", "Fri, 32 Nov 2026 17:20:00 GMT", "Nov 2026", "2026-11 CET")
+ODD = (
+    "1.79E+12",
+    "1.79580E+09",
+    "27/11/2026 17:20",
+    "27 Foo 2026",
+    "Fri, 32 Nov 2026 17:20:00 GMT",
+    "Nov 2026",
+    "2026-11 CET",
+)
 
 
-@pytest.mark.parametrize("value", [0, 17, -5, 1e300, float("nan"), True, None, "", "soon", "2026-W05-1", "17", [], {}, *ODD])
+@pytest.mark.parametrize(
+    "value",
+    [0, 17, -5, 1e300, float("nan"), True, None, "", "soon", "2026-W05-1", "17", [], {}, *ODD],
+)
 def test_no_moment(value: Any) -> None:
     assert read_moment(value) is None
 
@@ -177,15 +246,59 @@ JUNE = datetime(2027, 6, 20).date()
 @pytest.mark.parametrize(
     ("value", "day"),
     [
-        *((text, JUNE) for text in ("2027-06-20", " 2027-06-20 ", "20270620", "2027-06-20T00:00:00Z", "2027-06-20T00:00:00.000Z")),
-        *((text, JUNE) for text in ("2027-06-20T23:59:59", "2027-06-20T00:00:00+02:00", "2027-06-20T22:00:00-07:00")),
-        *((value, JUNE) for value in ("2027-06-20 00:00:00 UTC", 1813449600, 1813449600000, "1813449600", 20270620)),
-        *((text, JUNE) for text in ("20 Jun 2027", "Sun Jun 20 2027", "Sun Jun 20 2027 00:00:00 GMT+0200 (CEST)")),
+        *(
+            (text, JUNE)
+            for text in (
+                "2027-06-20",
+                " 2027-06-20 ",
+                "20270620",
+                "2027-06-20T00:00:00Z",
+                "2027-06-20T00:00:00.000Z",
+            )
+        ),
+        *(
+            (text, JUNE)
+            for text in (
+                "2027-06-20T23:59:59",
+                "2027-06-20T00:00:00+02:00",
+                "2027-06-20T22:00:00-07:00",
+            )
+        ),
+        *(
+            (value, JUNE)
+            for value in (
+                "2027-06-20 00:00:00 UTC",
+                1813449600,
+                1813449600000,
+                "1813449600",
+                20270620,
+            )
+        ),
+        *(
+            (text, JUNE)
+            for text in (
+                "20 Jun 2027",
+                "Sun Jun 20 2027",
+                "Sun Jun 20 2027 00:00:00 GMT+0200 (CEST)",
+            )
+        ),
         ("2027-06-19T22:00:00.000Z", datetime(2027, 6, 19, 22, tzinfo=UTC)),
         ("Sat, 19 Jun 2027 22:00:00 GMT", datetime(2027, 6, 19, 22, tzinfo=UTC)),
         ("2027-06-19T22:00:00+00:00", datetime(2027, 6, 19, 22, tzinfo=UTC)),
         (1813442400000, datetime(2027, 6, 19, 22, tzinfo=UTC)),
-        *((text, None) for text in ("TBD", "2027-06", "2027", "0000-00-00", "20/06/2027", "06/20/2027", "2027-02-31", "2027-W25")),
+        *(
+            (text, None)
+            for text in (
+                "TBD",
+                "2027-06",
+                "2027",
+                "0000-00-00",
+                "20/06/2027",
+                "06/20/2027",
+                "2027-02-31",
+                "2027-W25",
+            )
+        ),
         *((value, None) for value in ("", True, None, 2027, [], "June 2027", "2027-06-20T25:00")),
     ],
 )
@@ -194,18 +307,36 @@ def test_days(value: Any, day: Any) -> None:
 
 
 def test_whole_numbers_and_ids() -> None:
-    assert [read_whole(value) for value in (2900, 2900.0, "2900", "2900.0", " 2900.00 ", "2.9e3")] == [2900] * 6
-    assert [read_whole(value) for value in (1.5, "1.5", True, None, "", "12a", "1,000", float("inf"), "٣")] == [None] * 9
-    assert [repr(read_number(value)) for value in ("1.5", 2.0, "40", ".5")] == ["1.5", "2", "40", "0.5"]
+    assert [
+        read_whole(value) for value in (2900, 2900.0, "2900", "2900.0", " 2900.00 ", "2.9e3")
+    ] == [2900] * 6
+    assert [
+        read_whole(value)
+        for value in (1.5, "1.5", True, None, "", "12a", "1,000", float("inf"), "٣")
+    ] == [None] * 9
+    assert [repr(read_number(value)) for value in ("1.5", 2.0, "40", ".5")] == [
+        "1.5",
+        "2",
+        "40",
+        "0.5",
+    ]
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(2, "2"), (2.0, "2"), (2.5, "2.5"), (" a\nb ", "a b"), *((value, None) for value in ("\t ", True, None, [], float("inf")))],
+    [
+        (2, "2"),
+        (2.0, "2"),
+        (2.5, "2.5"),
+        (" a\nb ", "a b"),
+        *((value, None) for value in ("\t ", True, None, [], float("inf"))),
+    ],
 )
 def test_numbers_where_text_is_meant(value: Any, text: str | None) -> None:
     properties = json.dumps({"ticket_id": 1, "priority": value})
-    good = check_events(frame({"type": "ticket_opened", "properties": properties}), received_at=NOW).good
+    good = check_events(
+        frame({"type": "ticket_opened", "properties": properties}), received_at=NOW
+    ).good
     kept = json.loads(good["properties"][0]).get("priority")
     assert (kept, read_traits({"plan": value})[0].get("plan")) == (text, text)
 
@@ -221,7 +352,14 @@ def test_texts_become_one_line() -> None:
         "Anna\ud800Bell",
     ]
     assert {clean_text(text) for text in lines} == {"Anna Bell"}
-    names = ["Vendor Type", "vendor_type", "vendorType", "VENDOR-TYPE", " 'vendor type' ", "\ufeffVendor\xa0Type"]
+    names = [
+        "Vendor Type",
+        "vendor_type",
+        "vendorType",
+        "VENDOR-TYPE",
+        " 'vendor type' ",
+        "\ufeffVendor\xa0Type",
+    ]
     assert {fold_name(name) for name in names} == {"vendortype"}
 
 
@@ -250,12 +388,22 @@ SENT: list[tuple[str, timedelta, timedelta, timedelta]] = [
     ("a right clock", timedelta(days=-9), timedelta(0), timedelta(days=-9)),
     ("two hours slow", timedelta(hours=-3), timedelta(hours=-2), timedelta(hours=-1)),
     ("two hours fast", timedelta(hours=1), timedelta(hours=2), timedelta(hours=-1)),
-    ("years slow", timedelta(days=-20_000, minutes=-5), timedelta(days=-20_000), timedelta(minutes=-5)),
+    (
+        "years slow",
+        timedelta(days=-20_000, minutes=-5),
+        timedelta(days=-20_000),
+        timedelta(minutes=-5),
+    ),
     ("a year fast", timedelta(days=365, minutes=-5), timedelta(days=365), timedelta(minutes=-5)),
     ("sent at 0", timedelta(hours=-4), timedelta(days=-20_000), timedelta(hours=-4)),
     ("sent next week", timedelta(hours=-4), timedelta(days=7), timedelta(hours=-4)),
     ("sent in 2100", timedelta(days=-40), timedelta(days=27_000), timedelta(days=-40)),
-    ("sent before it happened", timedelta(minutes=-1), timedelta(minutes=-10), timedelta(minutes=-1)),
+    (
+        "sent before it happened",
+        timedelta(minutes=-1),
+        timedelta(minutes=-10),
+        timedelta(minutes=-1),
+    ),
     ("sent in the same moment", timedelta(seconds=-3), timedelta(seconds=-4), timedelta(0)),
 ]
 
@@ -268,11 +416,21 @@ def test_the_senders_clock(what: str, made: timedelta, sent: timedelta, ours: ti
 
 
 def test_live_events_never_lie_in_the_future() -> None:
-    ahead = [timedelta(seconds=2), timedelta(hours=20), timedelta(hours=24), timedelta(hours=25), timedelta(days=4000)]
-    raw = frame(*({"occurred_at": (NOW + span).isoformat()} for span in ahead), {"occurred_at": None})
+    ahead = [
+        timedelta(seconds=2),
+        timedelta(hours=20),
+        timedelta(hours=24),
+        timedelta(hours=25),
+        timedelta(days=4000),
+    ]
+    raw = frame(
+        *({"occurred_at": (NOW + span).isoformat()} for span in ahead), {"occurred_at": None}
+    )
     checked = check_events(raw, received_at=NOW, live=True)
     # in the order of the calls, a microsecond apart
-    assert checked.good["occurred_at"].to_list() == [NOW + timedelta(microseconds=row) for row in range(6)]
+    assert checked.good["occurred_at"].to_list() == [
+        NOW + timedelta(microseconds=row) for row in range(6)
+    ]
     assert [one.row for one in checked.bad_values] == [3, 4]
     filed = check_events(raw[:5], received_at=NOW)
     assert filed.rejects["code"].to_list() == ["future", "future"]
@@ -280,8 +438,15 @@ def test_live_events_never_lie_in_the_future() -> None:
 
 
 def test_a_second_time_that_can_be_read_is_used() -> None:
-    body = {"userId": SUPPLIER, "event": "login", "timestamp": "broken", "originalTimestamp": 1795800000000}
-    assert decode_request(json.dumps(body).encode(), "track").raw["occurred_at"].to_list() == ["1795800000000"]
+    body = {
+        "userId": SUPPLIER,
+        "event": "login",
+        "timestamp": "broken",
+        "originalTimestamp": 1795800000000,
+    }
+    assert decode_request(json.dumps(body).encode(), "track").raw["occurred_at"].to_list() == [
+        "1795800000000"
+    ]
 
 
 # ── over HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,18 +456,38 @@ def test_bad_json_in_a_batch_costs_its_values(server: Server, supplier: str, key
     calls = [
         track(supplier, "price_set", properties={"amount": "BAD NaN", "note": "NaN, Infinity"}),
         track(supplier, "note_saved", properties={"text": "HALF", "KEY": 1}),
-        track(supplier, "size_set", properties={"size": "BAD 1e999", "of": {"deep": "DEEP"}, "n": 1}),
+        track(
+            supplier, "size_set", properties={"size": "BAD 1e999", "of": {"deep": "DEEP"}, "n": 1}
+        ),
         track(supplier, context={"screen": {"density": "BAD Infinity"}}),
         track(supplier, timestamp="BAD NaN"),
-        {"type": "identify", "userId": supplier, "traits": {"name": "HALF", "mrr_minor": "BAD NaN", "plan": "pro", "x": "a\0b"}},
+        {
+            "type": "identify",
+            "userId": supplier,
+            "traits": {"name": "HALF", "mrr_minor": "BAD NaN", "plan": "pro", "x": "a\0b"},
+        },
         track(supplier, properties={"latin": "BYTE"}),
         "BAD [[[[",
-        track(supplier, "usage_reported", properties={"resource": "seats", "used": "3.0", "limit": None}),
-        track(supplier, "usage_reported", properties={"resource": "forms", "used": 2.0, "limit": "BAD NaN"}),
-        track(supplier, "usage_reported", properties={"resource": "x", "used": "BAD NaN", "limit": 1}),
+        track(
+            supplier,
+            "usage_reported",
+            properties={"resource": "seats", "used": "3.0", "limit": None},
+        ),
+        track(
+            supplier,
+            "usage_reported",
+            properties={"resource": "forms", "used": 2.0, "limit": "BAD NaN"},
+        ),
+        track(
+            supplier, "usage_reported", properties={"resource": "x", "used": "BAD NaN", "limit": 1}
+        ),
     ]
     text = json.dumps({"batch": calls, "sentAt": "BAD NaN", "context": "HALF"})
-    text = text.replace("HALF", "cut \\ud83d").replace("KEY", "\\udfff").replace('"BAD [[[["', "[" * 5000 + "]" * 5000)
+    text = (
+        text.replace("HALF", "cut \\ud83d")
+        .replace("KEY", "\\udfff")
+        .replace('"BAD [[[["', "[" * 5000 + "]" * 5000)
+    )
     for word in ("NaN", "1e999", "Infinity"):
         text = text.replace(f'"BAD {word}"', word)
     body = text.replace('"DEEP"', "[" * 5000 + "]" * 5000).encode().replace(b"BYTE", b"caf\xe9")
@@ -311,7 +496,13 @@ def test_bad_json_in_a_batch_costs_its_values(server: Server, supplier: str, key
     assert (answer.json()["accepted"], codes(answer)) == (
         9,
         [
-            *((0, "bad_value"), (2, "bad_value"), (2, "bad_value"), (5, "bad_trait"), (7, "unreadable")),
+            *(
+                (0, "bad_value"),
+                (2, "bad_value"),
+                (2, "bad_value"),
+                (5, "bad_trait"),
+                (7, "unreadable"),
+            ),
             *((9, "bad_value"), (10, "missing_property")),
         ],
     )
@@ -326,10 +517,15 @@ def test_bad_json_in_a_batch_costs_its_values(server: Server, supplier: str, key
         ("usage_reported", {"resource": "seats", "used": 3}),
         ("usage_reported", {"resource": "forms", "used": 2}),
     ]
-    assert server.sql("SELECT name, plan, traits FROM suppliers") == [("cut \ufffd", "pro", {"x": "a\ufffdb"})]
+    assert server.sql("SELECT name, plan, traits FROM suppliers") == [
+        ("cut \ufffd", "pro", {"x": "a\ufffdb"})
+    ]
     server.wait_folded()
-    [(usage, ratio)] = server.sql("SELECT usage, usage_ratio FROM pulse")
-    assert {name: report[:2] for name, report in usage.items()} == {"seats": [3.0, None], "forms": [2.0, None]}
+    [(usage, ratio)] = server.sql("SELECT usage, usage_ratio FROM supplier_activity")
+    assert {name: report[:2] for name, report in usage.items()} == {
+        "seats": [3.0, None],
+        "forms": [2.0, None],
+    }
     assert ratio is None
 
 
@@ -349,7 +545,9 @@ def test_posthogs_bodies_are_read_as_leniently(server: Server, supplier: str, ke
     assert codes(answer) == [(0, "bad_trait"), (1, "bad_value"), (2, "bad_value")]
     stored = server.sql("SELECT properties FROM events ORDER BY received_at")
     assert stored == [({"text": "cut \ufffd", "price": None},), ({"n": 1},), (None,)]
-    [(age,)] = server.sql("SELECT extract(epoch FROM received_at - occurred_at)::float FROM events WHERE type = 'login'")
+    [(age,)] = server.sql(
+        "SELECT extract(epoch FROM received_at - occurred_at)::float FROM events WHERE type = 'login'"
+    )
     assert age == pytest.approx(60, abs=0.001)
     single = event("note_saved", r'{"text": "\udc00", "n": NaN}').encode()
     assert post(server, key, single, "/e/").json()["accepted"] == 1
@@ -369,40 +567,71 @@ def test_days_are_found_in_the_suppliers_zone(server: Server, key: str) -> None:
     ids = {zone: str(uuid.uuid4()) for zone in zones}
 
     def added(zone: Any, client: str) -> dict[str, Any]:
-        return track(ids[zone], "client_added", properties={"client_id": client, "wedding_date": zones[zone][0]})
+        return track(
+            ids[zone],
+            "client_added",
+            properties={"client_id": client, "wedding_date": zones[zone][0]},
+        )
 
     # those that come first wait for their supplier, and are settled with the zone that comes with it
     early = post(server, key, {"batch": [added(zone, "early") for zone in zones]})
     assert {code for _, code in codes(early)} == {"unknown_supplier"}
-    known = [{"type": "identify", "userId": ids[zone], "traits": {"timezone": zone}} for zone in zones]
+    known = [
+        {"type": "identify", "userId": ids[zone], "traits": {"timezone": zone}} for zone in zones
+    ]
     together = post(server, key, {"batch": [*(added(zone, "same") for zone in zones), *known]})
     assert together.json()["rejected"] == []
-    assert post(server, key, {"batch": [added(zone, "late") for zone in zones]}).json()["rejected"] == []
+    assert (
+        post(server, key, {"batch": [added(zone, "late") for zone in zones]}).json()["rejected"]
+        == []
+    )
     server.wait_folded()
     for zone, (_, day) in zones.items():
-        found = server.sql("SELECT client_id, wedding_date::text FROM clients WHERE supplier_id = %s ORDER BY 1", ids[zone])
+        found = server.sql(
+            "SELECT client_id, wedding_date::text FROM clients WHERE supplier_id = %s ORDER BY 1",
+            ids[zone],
+        )
         assert found == [("early", day), ("late", day), ("same", day)], zone
 
 
-def test_days_follow_a_zone_that_is_said_later_or_changes(server: Server, supplier: str, key: str) -> None:
+def test_days_follow_a_zone_that_is_said_later_or_changes(
+    server: Server, supplier: str, key: str
+) -> None:
     def identify(zone: str) -> Any:
-        return post(server, key, {"userId": supplier, "traits": {"timezone": zone}}, "/v1/identify").json()["accepted"]
+        return post(
+            server, key, {"userId": supplier, "traits": {"timezone": zone}}, "/v1/identify"
+        ).json()["accepted"]
 
     def days() -> Any:
         deadline = time.monotonic() + 30
-        while server.sql("SELECT (SELECT count(*) FROM events_pending) + (SELECT count(*) FROM zone_changes)") != [(0,)]:
+        while server.sql(
+            "SELECT (SELECT count(*) FROM events_pending) + (SELECT count(*) FROM zone_changes)"
+        ) != [(0,)]:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        [(weddings,)] = server.sql("SELECT weddings FROM pulse WHERE supplier_id = %s", supplier)
-        found = server.sql("SELECT wedding_date FROM clients WHERE supplier_id = %s ORDER BY client_id", supplier)
+        [(weddings,)] = server.sql(
+            "SELECT weddings FROM supplier_activity WHERE supplier_id = %s", supplier
+        )
+        found = server.sql(
+            "SELECT wedding_date FROM clients WHERE supplier_id = %s ORDER BY client_id", supplier
+        )
         assert weddings == sorted((day - date(1970, 1, 1)).days for (day,) in found)
         return [day.isoformat() for (day,) in found]
 
     def added(client: str, day: Any) -> dict[str, Any]:
-        return track(supplier, "client_added", properties={"client_id": client, "wedding_date": day})
+        return track(
+            supplier, "client_added", properties={"client_id": client, "wedding_date": day}
+        )
 
-    given_days = ["2027-06-19T22:00:00Z", "2027-06-20", "2027-06-20T00:00:00Z", "2027-06-20T04:00:00.000Z"]
-    post(server, key, {"batch": [added(f"c{number}", day) for number, day in enumerate(given_days)]})
+    given_days = [
+        "2027-06-19T22:00:00Z",
+        "2027-06-20",
+        "2027-06-20T00:00:00Z",
+        "2027-06-20T04:00:00.000Z",
+    ]
+    post(
+        server, key, {"batch": [added(f"c{number}", day) for number, day in enumerate(given_days)]}
+    )
     assert days() == ["2027-06-19", "2027-06-20", "2027-06-20", "2027-06-20"]
     assert identify("Europe/Berlin") == 1
     assert days() == ["2027-06-20"] * 4
@@ -419,11 +648,18 @@ def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:
     supplier = str(uuid.uuid4())
 
     def identify(plan: str, name: str, moment: str | None = at) -> dict[str, Any]:
-        call = {"type": "identify", "userId": supplier, "messageId": name, "traits": {"plan": plan, "colour": plan}}
+        call = {
+            "type": "identify",
+            "userId": supplier,
+            "messageId": name,
+            "traits": {"plan": plan, "colour": plan},
+        }
         return call if moment is None else {**call, "timestamp": moment}
 
     def state() -> Any:
-        return server.sql("SELECT plan, traits->>'colour', trait_times FROM suppliers WHERE id = %s", supplier)[0]
+        return server.sql(
+            "SELECT plan, traits->>'colour', trait_times FROM suppliers WHERE id = %s", supplier
+        )[0]
 
     for plans in (("pro", "free"), ("free", "pro"), ("studio", "pro", "basic")):
         batch = [identify(plan, f"{plans}{plan}", None) for plan in plans]
@@ -435,12 +671,19 @@ def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:
         assert state()[:2] == (plan, plan)
     before = state()
     # an SDK that sends again does not undo what was said after it, nor does a batch that holds a call twice
-    assert post(server, key, {"batch": [identify("a", "a"), identify("c", "c")]}).json()["duplicates"] == 2
+    assert (
+        post(server, key, {"batch": [identify("a", "a"), identify("c", "c")]}).json()["duplicates"]
+        == 2
+    )
     assert state() == before
     post(server, key, {"batch": [identify("d", "d"), identify("e", "e"), identify("d", "d")]})
     assert state()[:2] == ("e", "e")
     # a value kept by an earlier version, with its hash, gives way to what arrives now about the same moment
-    server.sql("UPDATE suppliers SET trait_times = %s WHERE id = %s", '{"plan": "2026-05-01T10:00:00.000000 ffffffff"}', supplier)
+    server.sql(
+        "UPDATE suppliers SET trait_times = %s WHERE id = %s",
+        '{"plan": "2026-05-01T10:00:00.000000 ffffffff"}',
+        supplier,
+    )
     post(server, key, {"batch": [identify("f", "f")]})
     assert state()[0] == "f"
     post(server, key, {"batch": [identify("old", "old", "2026-04-30T10:00:00Z")]})
@@ -450,18 +693,37 @@ def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:
 def test_the_later_event_counts_at_one_moment(server: Server, supplier: str, key: str) -> None:
     def client(name: str, day: str) -> dict[str, Any]:
         properties = {"client_id": "c", "name": name, "wedding_date": day}
-        return track(supplier, "client_added", timestamp="2026-05-01T10:00:00Z", properties=properties)
+        return track(
+            supplier, "client_added", timestamp="2026-05-01T10:00:00Z", properties=properties
+        )
 
     def plan(name: str) -> dict[str, Any]:
-        return track(supplier, "subscription_changed", timestamp="2026-05-01T10:00:00Z", properties={"plan": name})
+        return track(
+            supplier,
+            "subscription_changed",
+            timestamp="2026-05-01T10:00:00Z",
+            properties={"plan": name},
+        )
 
     def state() -> Any:
         server.wait_folded()
         return server.sql(
-            "SELECT name, wedding_date::text, plan FROM clients JOIN pulse USING (supplier_id) WHERE supplier_id = %s", supplier
+            "SELECT name, wedding_date::text, plan FROM clients JOIN supplier_activity USING (supplier_id) WHERE supplier_id = %s",
+            supplier,
         )[0]
 
-    post(server, key, {"batch": [client("Z", "2027-09-09"), client("A", "2027-05-05"), plan("pro"), plan("free")]})
+    post(
+        server,
+        key,
+        {
+            "batch": [
+                client("Z", "2027-09-09"),
+                client("A", "2027-05-05"),
+                plan("pro"),
+                plan("free"),
+            ]
+        },
+    )
     assert state() == ("A", "2027-05-05", "free")
     post(server, key, {"batch": [client("M", "2027-07-07"), plan("basic")]})
     assert state() == ("M", "2027-07-07", "basic")
@@ -469,20 +731,32 @@ def test_the_later_event_counts_at_one_moment(server: Server, supplier: str, key
 
 def test_what_is_blank_is_not_said(server: Server, supplier: str, key: str) -> None:
     blank = {"messageId": "  ", "timestamp": " ", "groupId": "\t"}
-    answer = post(server, key, {"batch": [{**track(supplier), **blank}, {**track(supplier), **blank}]})
+    answer = post(
+        server, key, {"batch": [{**track(supplier), **blank}, {**track(supplier), **blank}]}
+    )
     assert (answer.json()["accepted"], answer.json()["rejected"]) == (2, [])
-    answer = post(server, key, [{"event": "login", "distinct_id": supplier, "timestamp": " ", "uuid": ""}], "/e/")
+    answer = post(
+        server,
+        key,
+        [{"event": "login", "distinct_id": supplier, "timestamp": " ", "uuid": ""}],
+        "/e/",
+    )
     assert answer.json()["accepted"] == 1
 
 
 def test_an_events_name_is_one_line(server: Server, supplier: str, key: str) -> None:
-    post(server, key, {"batch": [track(supplier, "Gallery\r\nopened"), track(supplier, "\tlogin\0")]})
+    post(
+        server, key, {"batch": [track(supplier, "Gallery\r\nopened"), track(supplier, "\tlogin\0")]}
+    )
     assert server.sql("SELECT type FROM events ORDER BY type") == [("Gallery opened",), ("login",)]
 
 
 @pytest.mark.parametrize(
     ("consent", "words"),
-    [(True, ["t", "TRUE", " Yes ", "y", "on", 1, 1.0, "1"]), (False, ["f", "False", "no", "N", "off", 0, 0.0, "0", False])],
+    [
+        (True, ["t", "TRUE", " Yes ", "y", "on", 1, 1.0, "1"]),
+        (False, ["f", "False", "no", "N", "off", 0, 0.0, "0", False]),
+    ],
 )
 def test_consent_as_programs_write_it(consent: bool, words: list[Any]) -> None:
     for word in words:
@@ -508,7 +782,10 @@ def test_names_are_kept_on_one_line_and_cut(server: Server, key: str) -> None:
     answer = post(server, key, {"userId": supplier, "traits": traits}, "/v1/identify")
     assert (answer.json()["accepted"], codes(answer)) == (1, [(0, "bad_trait")] * 2)
     said = {one["message"] for one in answer.json()["rejected"]}
-    assert said == {"plan is longer than 200 characters and was cut", "big is a number of 300 digits or more"}
+    assert said == {
+        "plan is longer than 200 characters and was cut",
+        "big is a number of 300 digits or more",
+    }
     assert server.sql("SELECT name, vendor_type, plan, traits FROM suppliers") == [
         ("Anna Bell", "hair_make_up", "p" * 200, {"VendorSize": 3, "bio": "two\nlines"})
     ]

@@ -34,22 +34,32 @@ def windows(*rows: tuple[str, date, str, date | None]) -> pl.DataFrame:
 
 
 def outcomes(opened: pl.DataFrame, **logins: float | None) -> list[tuple[Any, ...]]:
-    judged = pl.DataFrame({"supplier_id": list(logins), "days_since_login": list(logins.values())})
-    successes = {"silence": pl.sql_expr("days_since_login < 7").fill_null(False)}
-    return sorted(find_outcomes(judged, opened, successes, DAY).rows())
+    scored = pl.DataFrame({"supplier_id": list(logins), "days_since_login": list(logins.values())})
+    successes = {"inactivity": pl.sql_expr("days_since_login < 7").fill_null(False)}
+    return sorted(find_outcomes(scored, opened, successes, DAY).rows())
 
 
 def test_success_is_said_once_for_the_first_day_it_was_true() -> None:
     began = DAY - timedelta(days=3)
-    opened = windows(("a", began, "silence", None), ("b", began, "silence", None), ("gone", began, "silence", None))
-    assert outcomes(opened, a=1.0, b=9.0) == [("a", began, "silence", DAY)], "who cancelled is judged no more and succeeds no more"
+    opened = windows(
+        ("a", began, "inactivity", None),
+        ("b", began, "inactivity", None),
+        ("gone", began, "inactivity", None),
+    )
+    assert outcomes(opened, a=1.0, b=9.0) == [("a", began, "inactivity", DAY)], (
+        "who cancelled is scored no more and succeeds no more"
+    )
     assert outcomes(opened, a=None, b=7.0) == [], "unknown is not yet; a bound is a bound"
-    later = windows(("a", began, "silence", DAY + timedelta(days=2)))
-    assert outcomes(later, a=1.0) == [("a", began, "silence", DAY)], "an earlier day that is judged afterwards comes first"
+    later = windows(("a", began, "inactivity", DAY + timedelta(days=2)))
+    assert outcomes(later, a=1.0) == [("a", began, "inactivity", DAY)], (
+        "an earlier day that is scored afterwards comes first"
+    )
     assert outcomes(later, a=9.0) == []
-    same = windows(("a", began, "silence", DAY))
+    same = windows(("a", began, "inactivity", DAY))
     assert outcomes(same, a=1.0) == [], "nothing new"
-    assert outcomes(same, a=9.0) == [("a", began, "silence", None)], "the same day judged again replaces what it said"
+    assert outcomes(same, a=9.0) == [("a", began, "inactivity", None)], (
+        "the same day scored again replaces what it said"
+    )
 
 
 def test_what_names_no_success_is_left_alone() -> None:
@@ -59,55 +69,98 @@ def test_what_names_no_success_is_left_alone() -> None:
 
 def test_every_trigger_and_tip_has_its_success() -> None:
     found = compile_successes(PLAYBOOK)
-    assert set(found) == {*PLAYBOOK.triggers, *(TIP_PREFIX + name for name in PLAYBOOK.tips)}, "as the coach writes them"
+    assert set(found) == {*PLAYBOOK.triggers, *(TIP_PREFIX + name for name in PLAYBOOK.tips)}, (
+        "as the coach writes them"
+    )
 
 
 # ── in the run ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_history_has_the_outcomes_that_its_events_say(database: str) -> None:
-    """Held against the logins themselves, for the treated and the held out, over a history that was judged by replays."""
+def test_a_history_has_the_outcomes_that_its_events_describe(database: str) -> None:
+    """Held against the logins themselves, for the treated and the in the holdout, over a history that was scored by replays."""
     world = World(DAY, 60, 6, 7)
     market = simulate(60, DAY, world.months, world.seed)
-    days = [datetime.combine(DAY - timedelta(days=back), time(6), UTC) for back in (*range(70, 0, -5), 0)]
+    days = [
+        datetime.combine(DAY - timedelta(days=back), time(6), UTC)
+        for back in (*range(70, 0, -5), 0)
+    ]
     asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days, None, lambda _: None))
     rows = sql(
         database,
         """SELECT i.status, i.succeeded_on, (
-             SELECT min(r.run_on) FROM runs r WHERE r.run_on > i.decided_on AND r.run_on <= i.success_by
+             SELECT min(r.run_on) FROM runs r WHERE r.run_on > i.evaluated_on AND r.run_on <= i.success_by
              AND NOT EXISTS (SELECT FROM cancellations x WHERE x.supplier_id = i.supplier_id AND x.cancelled_at < r.as_of)
              AND EXISTS (SELECT FROM events e WHERE e.supplier_id = i.supplier_id AND e.type = 'login'
                          AND e.occurred_at < r.as_of AND e.occurred_at > r.as_of - interval '7 days'))
-           FROM interventions i WHERE i.trigger = 'no_login_7_days' AND i.status <> 'withheld'""",
+           FROM interventions i WHERE i.trigger = 'no_login_7_days' AND i.status <> 'skipped'""",
     )
     assert [succeeded for _, succeeded, _ in rows] == [expected for _, _, expected in rows]
-    assert {status for status, _, _ in rows} == {"decided", "held_out"}
-    assert len({succeeded for _, succeeded, _ in rows}) > 3 and None in {succeeded for _, succeeded, _ in rows}
-    wrong = "status = 'withheld' OR succeeded_on <= decided_on OR succeeded_on > success_by"
-    assert sql(database, f"SELECT count(*) FROM interventions WHERE succeeded_on IS NOT NULL AND ({wrong})") == [(0,)]
+    assert {status for status, _, _ in rows} == {"triggered", "holdout"}
+    assert len({succeeded for _, succeeded, _ in rows}) > 3 and None in {
+        succeeded for _, succeeded, _ in rows
+    }
+    wrong = "status = 'skipped' OR succeeded_on <= evaluated_on OR succeeded_on > success_by"
+    assert sql(
+        database, f"SELECT count(*) FROM interventions WHERE succeeded_on IS NOT NULL AND ({wrong})"
+    ) == [(0,)]
 
     # the last day once more: the same; and with the logins of the last week gone, what it alone had seen is unsaid
-    before = sql(database, "SELECT supplier_id, decided_on, trigger, succeeded_on FROM interventions ORDER BY 1, 2, 3")
+    before = sql(
+        database,
+        "SELECT supplier_id, evaluated_on, trigger, succeeded_on FROM interventions ORDER BY 1, 2, 3",
+    )
     asyncio.run(run_day(database, PLAYBOOK, days[-1]))
-    assert sql(database, "SELECT supplier_id, decided_on, trigger, succeeded_on FROM interventions ORDER BY 1, 2, 3") == before
+    assert (
+        sql(
+            database,
+            "SELECT supplier_id, evaluated_on, trigger, succeeded_on FROM interventions ORDER BY 1, 2, 3",
+        )
+        == before
+    )
 
 
 def test_leavings_are_kept_whatever_comes_after(database: str) -> None:
     world = World(DAY, 120, 6, 7)
     market = simulate(120, DAY, world.months, world.seed)
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, [datetime.combine(DAY, time(6), UTC)], None, lambda _: None))
-    said = sql(database, "SELECT supplier_id, occurred_at FROM events WHERE type = 'subscription_cancelled' ORDER BY 1, 2")
+    asyncio.run(
+        jobs.tell(
+            database,
+            PLAYBOOK,
+            market,
+            world,
+            [datetime.combine(DAY, time(6), UTC)],
+            None,
+            lambda _: None,
+        )
+    )
+    said = sql(
+        database,
+        "SELECT supplier_id, occurred_at FROM events WHERE type = 'subscription_cancelled' ORDER BY 1, 2",
+    )
     assert len(said) > 3
-    assert sql(database, "SELECT supplier_id, cancelled_at FROM cancellations ORDER BY 1, 2") == said
+    assert (
+        sql(database, "SELECT supplier_id, cancelled_at FROM cancellations ORDER BY 1, 2") == said
+    )
 
 
-def test_a_score_says_as_what_it_was_judged(database: str) -> None:
+def test_a_score_says_as_what_it_was_scored(database: str) -> None:
     world = World(DAY, 60, 6, 7)
     market = simulate(60, DAY, world.months, world.seed)
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, [datetime.combine(DAY, time(6), UTC)], None, lambda _: None))
+    asyncio.run(
+        jobs.tell(
+            database,
+            PLAYBOOK,
+            market,
+            world,
+            [datetime.combine(DAY, time(6), UTC)],
+            None,
+            lambda _: None,
+        )
+    )
     assert sql(
         database,
         """SELECT count(*), count(*) FILTER (WHERE h.plan = coalesce(p.plan, s.plan, '')
            AND h.vendor_type = coalesce(p.vendor_type, s.vendor_type, '')) = count(*), count(DISTINCT h.plan) > 1
-           FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN pulse p USING (supplier_id)""",
+           FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN supplier_activity p USING (supplier_id)""",
     )[0][1:] == (True, True)

@@ -11,7 +11,7 @@ import pytest
 from everafter.core.db import Pool
 from everafter.core.settings import Settings
 from everafter.doctor import examine
-from everafter.mail.answer_rules import judge_bounce, judge_refusal
+from everafter.mail.answer_rules import classify_bounce, classify_refusal
 from everafter.mail.jobs import _Due, send_due
 from everafter.mail.smtp import MailServerError
 from helpers_mail import add_message, get, sql, with_pool
@@ -108,20 +108,33 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("step", "answer", "verdict"), ANSWERS)
-def test_what_an_answer_means(step: str, answer: str, verdict: str) -> None:
+@pytest.mark.parametrize(("step", "answer", "result"), ANSWERS)
+def test_what_an_answer_means(step: str, answer: str, result: str) -> None:
     code, _, text = answer.partition(" ")
-    assert judge_refusal(step, int(code), text, TO, FROM) == verdict  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize("to", ["spam@relay-policy.example", "sender@blocked.example", "full@rate.example", "550@5.7.1.example"])
-def test_words_in_the_recipients_own_address_mean_nothing(to: str) -> None:
-    assert judge_refusal("recipient", 550, f"5.1.1 <{to}>: Recipient address rejected: User unknown", to, FROM) == "bad_address"
-    assert judge_refusal("recipient", 550, f"<{to}>: no such user", to, FROM) == "bad_address"
+    assert classify_refusal(step, int(code), text, TO, FROM) == result  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
-    ("status", "diagnostic", "verdict"),
+    "to",
+    [
+        "spam@relay-policy.example",
+        "sender@blocked.example",
+        "full@rate.example",
+        "550@5.7.1.example",
+    ],
+)
+def test_labels_in_the_recipients_own_address_mean_nothing(to: str) -> None:
+    assert (
+        classify_refusal(
+            "recipient", 550, f"5.1.1 <{to}>: Recipient address rejected: User unknown", to, FROM
+        )
+        == "bad_address"
+    )
+    assert classify_refusal("recipient", 550, f"<{to}>: no such user", to, FROM) == "bad_address"
+
+
+@pytest.mark.parametrize(
+    ("status", "diagnostic", "result"),
     [
         ("5.1.1", f"550 5.1.1 <{TO}>: Recipient address rejected: User unknown", "bad_address"),
         (
@@ -147,8 +160,8 @@ def test_words_in_the_recipients_own_address_mean_nothing(to: str) -> None:
         ("what", "ever", "defer"),
     ],
 )
-def test_what_a_report_means(status: str, diagnostic: str, verdict: str) -> None:
-    assert judge_bounce(status, diagnostic, TO, FROM) == verdict
+def test_what_a_report_means(status: str, diagnostic: str, result: str) -> None:
+    assert classify_bounce(status, diagnostic, TO, FROM) == result
 
 
 # ── whole conversations ───────────────────────────────────────────────────────────────────────────
@@ -171,7 +184,13 @@ class Script:
             "AUTH": "235 in",
             "END": "250 taken",
         }
-        say |= {"MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go", "RSET": "250 ok", "QUIT": "221 bye"} | self.answers
+        say |= {
+            "MAIL": "250 ok",
+            "RCPT": "250 ok",
+            "DATA": "354 go",
+            "RSET": "250 ok",
+            "QUIT": "221 bye",
+        } | self.answers
 
         async def answer(command: str) -> None:
             writer.write(say.get(command, "500 what").encode() + b"\r\n")
@@ -260,12 +279,20 @@ def test_a_server_that_will_not_have_us_harms_no_message(
     refusing = set_up(settings, script, **{stage: answer}, **more)
     key = add_message(database, TO, template="call_reminder", topic="transactional")
     said = go(refusing)
-    assert said is not None and said.startswith("the mail server refuses us: ") and answer.partition(" ")[2] in said
+    assert (
+        said is not None
+        and said.startswith("the mail server refuses us: ")
+        and answer.partition(" ")[2] in said
+    )
     assert (get(database, key).status, get(database, key).attempt) == ("queued", 0)
     assert sql(database, "SELECT reason FROM mail_trouble") == [(said,)]
     assert go(set_up(settings, script)) is None
     assert get(database, key).status == "accepted" and len(script.taken) == 1
-    assert sql(database, "SELECT * FROM mail_trouble") == [] == sql(database, "SELECT * FROM suppressions")
+    assert (
+        sql(database, "SELECT * FROM mail_trouble")
+        == []
+        == sql(database, "SELECT * FROM suppressions")
+    )
 
 
 @pytest.mark.parametrize(
@@ -287,10 +314,15 @@ def test_what_speaks_of_us_is_put_off_and_shown_until_it_is_corrected(
     refusing = set_up(settings, script, **{stage: answer})
     assert go(refusing) is None
     row = get(database, key)
-    assert (row.status, row.status_reason) == ("queued", f"the mail server refuses us: {answer}"), "however often it was tried"
+    assert (row.status, row.status_reason) == ("queued", f"the mail server refuses us: {answer}"), (
+        "however often it was tried"
+    )
     assert sql(database, "SELECT * FROM suppressions") == []
     checks = {check.name: check for check in look(refusing)}
-    assert checks["mail server"].status == "bad" and f"the mail server refuses us: {answer}" in checks["mail server"].found
+    assert (
+        checks["mail server"].status == "bad"
+        and f"the mail server refuses us: {answer}" in checks["mail server"].found
+    )
     booked = add_message(database, TO, template="call_reminder", topic="transactional")
     sql(database, "UPDATE outbox SET send_after = now()")
     assert go(set_up(settings, script)) is None
@@ -310,7 +342,9 @@ def look(settings: Settings):
     return asyncio.run(examine(datetime.now(UTC), env))
 
 
-def test_a_server_that_refuses_every_message_is_not_asked_for_each(settings: Settings, database: str, script: Script) -> None:
+def test_a_server_that_refuses_every_message_is_not_asked_for_each(
+    settings: Settings, database: str, script: Script
+) -> None:
     keys = [add_message(database, f"n{number}@studio.example") for number in range(20)]
     said = go(set_up(settings, script, RCPT="550 5.7.1 relaying denied"))
     assert said == "the mail server refuses us: 550 5.7.1 relaying denied"
@@ -330,11 +364,23 @@ def test_a_server_that_refuses_every_message_is_not_asked_for_each(settings: Set
         ("RCPT", "452 4.2.2 full", "queued", False),
         ("END", "552 5.2.2 full", "queued", False),
         ("END", "554 5.6.0 not like this", "dead", False),
-        ("RCPT", "550-5.1.1 The account\r\n550-5.1.1 does not exist.\r\n550 5.1.1 Goodbye", "dead", True),
+        (
+            "RCPT",
+            "550-5.1.1 The account\r\n550-5.1.1 does not exist.\r\n550 5.1.1 Goodbye",
+            "dead",
+            True,
+        ),
     ],
 )
 def test_what_speaks_of_the_recipient(
-    settings: Settings, database: str, script: Script, stage: str, answer: str, status: str, *, suppressed: bool
+    settings: Settings,
+    database: str,
+    script: Script,
+    stage: str,
+    answer: str,
+    status: str,
+    *,
+    suppressed: bool,
 ) -> None:
     key = add_message(database, TO)
     assert go(set_up(settings, script, **{stage: answer})) is None
@@ -356,15 +402,26 @@ def test_an_address_beyond_ascii_goes_where_the_server_takes_it_and_is_named_els
     row = get(database, key)
     assert row.status == "dead" and "does not offer SMTPUTF8" in (row.status_reason or "")
     key = add_message(database, taken)
-    assert go(set_up(settings, script, EHLO="250-here\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250 AUTH PLAIN")) is None
+    assert (
+        go(
+            set_up(
+                settings, script, EHLO="250-here\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250 AUTH PLAIN"
+            )
+        )
+        is None
+    )
     assert get(database, key).status == "accepted"
     assert sql(database, "SELECT * FROM suppressions") == []
 
 
-def test_senders_that_are_refused_together_hold_the_queue_once(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_senders_that_are_refused_together_hold_the_queue_once(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def hold(pool: Pool) -> None:
         due = _Due(pool)
-        await asyncio.gather(*(due.hold(MailServerError("the mail server refuses us: 530 5.7.0")) for _ in range(4)))
+        await asyncio.gather(
+            *(due.hold(MailServerError("the mail server refuses us: 530 5.7.0")) for _ in range(4))
+        )
 
     with caplog.at_level("WARNING"):
         with_pool(database, hold)

@@ -28,7 +28,9 @@ def cli(database: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_work_once_sends_what_is_due(cli: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_once_sends_what_is_due(
+    cli: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_message(database)
     add_message(database, "nobody1@example.com")
     with sink() as taking:
@@ -62,11 +64,18 @@ def test_list(cli: Any, database: str) -> None:
 def test_show_before_and_after(cli: Any, database: str) -> None:
     key = add_message(database)
     said = cli("mail", "show", str(key.id)[:9]).stdout
-    assert "Subject:" in said and "3 forms still waiting for an answer" in said and "14  couples on your books" in said
+    assert (
+        "Subject:" in said
+        and "3 forms still waiting for an answer" in said
+        and "14  clients on your books" in said
+    )
     assert f"<{key.id}@localhost>" in said
     assert cli("mail", "show", str(key.id), "--html").stdout.startswith("<!DOCTYPE html>")
     assert json.loads(cli("mail", "show", str(key.id), "--json").stdout)["preview"] is True
-    sql(database, "UPDATE outbox SET subject = 'As sent', body_text = 'As sent.', body_html = '<p>As sent.</p>'")
+    sql(
+        database,
+        "UPDATE outbox SET subject = 'As sent', body_text = 'As sent.', body_html = '<p>As sent.</p>'",
+    )
     assert json.loads(cli("mail", "show", str(key.id), "--json").stdout)["subject"] == "As sent"
     with pytest.raises(NotFoundError, match="there is no message ffffffff"):
         cli("mail", "show", "ffffffff")
@@ -78,8 +87,15 @@ def test_resolve(cli: Any, database: str) -> None:
     sent, again, fine = (add_message(database) for _ in range(3))
     sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'gone' WHERE id <> %s", fine.id)
     assert "counts as sent" in cli("mail", "resolve", str(sent.id), "--sent").stdout
-    assert "will be sent by the next worker" in cli("mail", "resolve", str(again.id), "--resend").stdout
-    assert [get(database, key).status for key in (sent, again, fine)] == ["accepted", "queued", "queued"]
+    assert (
+        "will be sent by the next worker"
+        in cli("mail", "resolve", str(again.id), "--resend").stdout
+    )
+    assert [get(database, key).status for key in (sent, again, fine)] == [
+        "accepted",
+        "queued",
+        "queued",
+    ]
     with pytest.raises(ConflictError, match="is accepted, not in_doubt"):
         cli("mail", "resolve", str(sent.id), "--resend")
     with pytest.raises(InputError, match="either --sent or --resend"):

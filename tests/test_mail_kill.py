@@ -25,7 +25,9 @@ LEASE = 2
 # What a killed worker had claimed waits for its lease, two minutes; a test need not.
 SHORTEN = "UPDATE outbox SET lease_until = least(lease_until, now() + interval '1 s') WHERE status = 'claimed'"
 # One that was frozen in the midst of a transaction has its rows locked: who waited for them could not let it go on.
-SHORTEN_UNLOCKED = SHORTEN + " AND id IN (SELECT id FROM outbox WHERE status = 'claimed' FOR UPDATE SKIP LOCKED)"
+SHORTEN_UNLOCKED = (
+    SHORTEN + " AND id IN (SELECT id FROM outbox WHERE status = 'claimed' FOR UPDATE SKIP LOCKED)"
+)
 
 
 class Worker:
@@ -38,7 +40,14 @@ class Worker:
             "EVERAFTER_SECRET": "a-secret-for-tests-and-for-nothing-else",
             "EVERAFTER_SMTP_URL": taking.url(lease=LEASE, timeout=1),
         }
-        command = [sys.executable, "-c", "from everafter.cli import main; main()", "work", "--senders", str(senders)]
+        command = [
+            sys.executable,
+            "-c",
+            "from everafter.cli import main; main()",
+            "work",
+            "--senders",
+            str(senders),
+        ]
         with log.open("ab") as file:
             self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
@@ -68,7 +77,9 @@ def by_status(database: str) -> dict[str, int]:
 
 
 def settled(database: str) -> bool:
-    return not sql(database, "SELECT FROM outbox WHERE status IN ('queued', 'claimed', 'handing') LIMIT 1")
+    return not sql(
+        database, "SELECT FROM outbox WHERE status IN ('queued', 'claimed', 'handing') LIMIT 1"
+    )
 
 
 def account_for(database: str, taking: Sink, kills: int, senders: int) -> Counter[str]:
@@ -82,22 +93,30 @@ def account_for(database: str, taking: Sink, kills: int, senders: int) -> Counte
     assert lost == [], "a message counts as accepted and never came"
     ends = Counter(status for _, status in rows)
     assert set(ends) <= {"accepted", "in_doubt"}, ends
-    assert ends["in_doubt"] <= kills * senders, "only what a killed worker had in the air may be in doubt"
+    assert ends["in_doubt"] <= kills * senders, (
+        "only what a killed worker had in the air may be in doubt"
+    )
     came = sum(1 for row, status in rows if status == "in_doubt" and copies[row])
     assert sum(copies.values()) == ends["accepted"] + came
-    print(f"{len(rows)} messages, {kills} kills, {senders} senders: {dict(ends)}, {came} of those in doubt had come")
+    print(
+        f"{len(rows)} messages, {kills} kills, {senders} senders: {dict(ends)}, {came} of those in doubt had come"
+    )
     return ends
 
 
 @pytest.mark.parametrize("senders", [1, 4])
-def test_killed_at_random_nothing_doubles_and_nothing_is_lost(database: str, start: Any, senders: int) -> None:
+def test_killed_at_random_nothing_doubles_and_nothing_is_lost(
+    database: str, start: Any, senders: int
+) -> None:
     dice, kills = random.Random(senders), 0
     add_messages(database, MESSAGES)
     with sink(delay=0.02) as taking:
         worker = start(taking, senders)
         for kill in range(KILLS):
             target = len(taking.messages) + dice.randint(1, max(1, MESSAGES // (2 * KILLS)))
-            wait_until(lambda target=target: len(taking.messages) >= target or settled(database), 60)
+            wait_until(
+                lambda target=target: len(taking.messages) >= target or settled(database), 60
+            )
             time.sleep(dice.random() * 0.08)
             if settled(database):
                 break
@@ -124,7 +143,10 @@ def test_frozen_longer_than_its_lease_it_does_no_harm(database: str, start: Any)
 
     def through() -> bool:
         """What lost its connection before the message was begun is put off by a minute; a test need not wait for it."""
-        sql(database, "UPDATE outbox SET send_after = now() WHERE status = 'queued' AND send_after > now()")
+        sql(
+            database,
+            "UPDATE outbox SET send_after = now() WHERE status = 'queued' AND send_after > now()",
+        )
         return settled(database)
 
     with sink(delay=0.1, timeout=1) as taking:

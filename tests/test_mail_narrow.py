@@ -20,7 +20,12 @@ ADDRESS = "https://care.example/" + "path-without-an-end/" * 8 + "?" + "token=01
 RTL = "צלמי־חתונות־" * 9
 ACTION = {"action_label": WORD, "action_url": "/" + "clients" * 30}
 
-TEXTS = {"a long word": WORD, "an address": ADDRESS[:190], "right to left": RTL, "no breaks at all": "婚" * 90 + "W" * 90}
+TEXTS = {
+    "a long word": WORD,
+    "an address": ADDRESS[:190],
+    "right to left": RTL,
+    "no breaks at all": "婚" * 90 + "W" * 90,
+}
 
 
 def facts(text: str) -> dict[str, Any]:
@@ -39,9 +44,18 @@ def facts(text: str) -> dict[str, Any]:
         "ics_url": ADDRESS,
         "supplier_url": ADDRESS,
     }
-    said = dict.fromkeys(("name", "csm_name", "topic", "call_title", "reason", "supplier_name", "plan"), text)
+    said = dict.fromkeys(
+        ("name", "csm_name", "topic", "call_title", "reason", "supplier_name", "plan"), text
+    )
     step = {"title": text, "body": text, "reason": text, **ACTION}
-    return {**TYPICAL, **numbers, **call, **said, "change": "moved", "next_steps": [step, {**step, "action_url": "/x"}]}
+    return {
+        **TYPICAL,
+        **numbers,
+        **call,
+        **said,
+        "change": "moved",
+        "next_steps": [step, {**step, "action_url": "/x"}],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +91,7 @@ def test_nothing_is_wider_than_the_screen(page: Page, width: int, text: str) -> 
 
 
 def test_a_name_from_right_to_left_keeps_its_direction_and_the_sentence_its_own(page: Page) -> None:
-    """Without isolation the number after the name would stand before it."""
+    """Without isolation the number after the name would be before it."""
     page.set_viewport_size({"width": 700, "height": 700})
     name = "סטודיו Rosa צילום 2000"
     step = {
@@ -87,18 +101,32 @@ def test_a_name_from_right_to_left_keeps_its_direction_and_the_sentence_its_own(
         "action_label": "Open",
         "action_url": "https://care.example/שרה",
     }
-    rendered = render_message("call_reminder", facts(name), Links("https://care.example/go/", None, name))
+    rendered = render_message(
+        "call_reminder", facts(name), Links("https://care.example/go/", None, name)
+    )
     page.set_content(rendered.html)
     found = page.evaluate(
         """() => [...document.querySelectorAll("bdi")].map((one) => [one.textContent, getComputedStyle(one).direction])"""
     )
     assert found and {tuple(one) for one in found} == {(name, "rtl")}
-    assert {page.evaluate("one => getComputedStyle(one).direction", one) for one in page.query_selector_all("p, h1")} == {"ltr"}
-    for text in (rendered.subject, rendered.text, html.unescape(re.sub("<[^>]*>", "", rendered.html))):
+    assert {
+        page.evaluate("one => getComputedStyle(one).direction", one)
+        for one in page.query_selector_all("p, h1")
+    } == {"ltr"}
+    for text in (
+        rendered.subject,
+        rendered.text,
+        html.unescape(re.sub("<[^>]*>", "", rendered.html)),
+    ):
         assert not re.search("[\u2066-\u2069]", text), "no marks are left"
     assert f"Hi {name}," in rendered.text
     steps = render_message(
-        "boost_client_engagement", facts("Rosewood") | {"next_steps": [step]}, Links("https://care.example/go/", None, "Nora")
+        "boost_client_engagement",
+        facts("Rosewood") | {"next_steps": [step]},
+        Links("https://care.example/go/", None, "Nora"),
     )
-    assert 'href="https://care.example/שרה"' in steps.html and "https://care.example/שרה\n" in steps.text
+    assert (
+        'href="https://care.example/שרה"' in steps.html
+        and "https://care.example/שרה\n" in steps.text
+    )
     assert "Write to <bdi>שרה לוי</bdi> (2)" in steps.html and "Write to שרה לוי (2)" in steps.text

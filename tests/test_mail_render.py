@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from everafter.mail.formatting import (
+    clean_text,
+    count,
+    days,
+    moment,
+    number_rows,
+    of_clients,
+    percent,
+    soon,
+)
 from everafter.mail.model import Links, Rendered, RenderError
 from everafter.mail.rules import list_templates, render_message
-from everafter.mail.words import clean_text, count, days, moment, number_rows, of_couples, percent, soon
 from everafter.signals.model import SIGNAL_SCHEMA
 from helpers_mail import TYPICAL
 
@@ -23,7 +32,11 @@ CALL = {
     "topic": "our forms",
     "ics_url": "https://care.example/api/support/calls/1.ics?token=abc",
 }
-NUMBERS = [name for name, value in TYPICAL.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+NUMBERS = [
+    name
+    for name, value in TYPICAL.items()
+    if isinstance(value, int | float) and not isinstance(value, bool)
+]
 HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.com\n\n[button]\n\n{{ 7*7 }}{% raw %}\u202egnirts\u2028'\"&"
 FACTS: dict[str, dict[str, Any]] = {
     "typical": TYPICAL | CALL,
@@ -34,8 +47,23 @@ FACTS: dict[str, dict[str, Any]] = {
     "zeros": TYPICAL | CALL | dict.fromkeys(NUMBERS, 0),
     "ones": TYPICAL | CALL | dict.fromkeys(NUMBERS, 1),
     "float ones": TYPICAL | CALL | dict.fromkeys(NUMBERS, 1.0),
-    "full": TYPICAL | CALL | {"limit_ratio": 1.31, "clients_active_30d": 14, "forms_waiting": 1240, "payment_past_due": True},
-    "hostile": TYPICAL | CALL | {"name": HOSTILE, "plan": HOSTILE, "topic": HOSTILE, "csm_name": HOSTILE, "vendor_type": HOSTILE},
+    "full": TYPICAL
+    | CALL
+    | {
+        "limit_ratio": 1.31,
+        "clients_active_30d": 14,
+        "forms_waiting": 1240,
+        "payment_past_due": True,
+    },
+    "hostile": TYPICAL
+    | CALL
+    | {
+        "name": HOSTILE,
+        "plan": HOSTILE,
+        "topic": HOSTILE,
+        "csm_name": HOSTILE,
+        "vendor_type": HOSTILE,
+    },
 }
 
 
@@ -51,7 +79,9 @@ class _Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name in {"href", "src", "action", "background"}]
+        self.links += [
+            value or "" for name, value in attrs if name in {"href", "src", "action", "background"}
+        ]
         assert not any(name.startswith("on") for name, _ in attrs)
         self._hidden += tag in {"style", "title"}
 
@@ -82,7 +112,9 @@ def test_each_template_with_each_kind_of_facts(template: str, facts: str) -> Non
     for text in (rendered.subject, rendered.text, words):
         assert not re.search(r"\b(None|nan|NaN|null|True|False|Undefined|inf)\b", text)
         assert not re.search(r"\{\{|\{%|%\}|\[numbers\]", text) or facts == "hostile"
-        assert not re.search(r" [,.;:!?]|\.\.|,,|\b1 (couples|forms|days|weddings|steps)\b| {2}$", flat(text)), text
+        assert not re.search(
+            r" [,.;:!?]|\.\.|,,|\b1 (clients|forms|days|weddings|steps)\b| {2}$", flat(text)
+        ), text
     assert rendered.subject == flat(rendered.subject) and 8 <= len(rendered.subject) <= 300
     assert all(len(line) <= 76 or "http" in line for line in rendered.text.splitlines())
     assert "script" not in page.tags and "img" not in page.tags
@@ -91,7 +123,7 @@ def test_each_template_with_each_kind_of_facts(template: str, facts: str) -> Non
 
 
 @pytest.mark.parametrize("template", list_templates())
-def test_both_parts_say_the_same(template: str) -> None:
+def test_both_parts_describe_the_same(template: str) -> None:
     rendered = render_message(template, TYPICAL | CALL, LINKS)
     words = flat(" ".join(read(rendered.html).words))
     paragraphs = rendered.text.partition("\n\nNora Lind\n\n-- ")[0].split("\n\n")
@@ -108,22 +140,32 @@ def test_both_parts_say_the_same(template: str) -> None:
 
 
 def test_a_hostile_name_stays_a_name() -> None:
-    calm, hostile = (render_message("check_in", FACTS[kind], LINKS) for kind in ("typical", "hostile"))
+    calm, hostile = (
+        render_message("check_in", FACTS[kind], LINKS) for kind in ("typical", "hostile")
+    )
     assert "\n" not in hostile.subject and "Bcc: all@example.com" in hostile.subject
     assert "&lt;script&gt;alert(1)" in hostile.html
     assert "{{ 7*7 }}" in hostile.text, "what facts say is never a template"
-    assert hostile.text.count("https://care.example/go/") == calm.text.count("https://care.example/go/")
-    assert len(hostile.text.split("\n\n")) == len(calm.text.split("\n\n")), "a name cannot begin a paragraph"
+    assert hostile.text.count("https://care.example/go/") == calm.text.count(
+        "https://care.example/go/"
+    )
+    assert len(hostile.text.split("\n\n")) == len(calm.text.split("\n\n")), (
+        "a name cannot begin a paragraph"
+    )
 
 
 @settings(max_examples=60)
 @given(
     name=st.text(max_size=400),
-    numbers=st.dictionaries(st.sampled_from(NUMBERS), st.none() | st.integers(0, 10**7) | st.floats(0, 10**7)),
+    numbers=st.dictionaries(
+        st.sampled_from(NUMBERS), st.none() | st.integers(0, 10**7) | st.floats(0, 10**7)
+    ),
     template=st.sampled_from(list_templates()),
     off_season=st.none() | st.booleans(),
 )
-def test_any_name_and_any_numbers(name: str, numbers: dict[str, Any], template: str, off_season: bool | None) -> None:
+def test_any_name_and_any_numbers(
+    name: str, numbers: dict[str, Any], template: str, off_season: bool | None
+) -> None:
     rendered = render_message(template, {"name": name, "off_season": off_season, **numbers}, LINKS)
     assert rendered.subject == clean_text(rendered.subject, 3000)
     assert "None" not in rendered.text.replace(clean_text(name, 80), "").replace("None of your", "")
@@ -136,13 +178,15 @@ def test_the_preheader_comes_first_and_is_hidden() -> None:
     html = render_message("we_miss_you", TYPICAL | {"name": "<b>"}, LINKS).html
     first = html[html.index("<body") :].partition(">")[2].lstrip()
     assert re.match(r'<div class="preheader" style="[^"]*display: ?none', first)
-    assert "Where your 14 couples stand, at a glance." in first[:600]
+    assert "Where your 14 clients stand, at a glance." in first[:600]
 
 
 def test_styles_are_in_place_and_nothing_is_fetched() -> None:
     html = render_message("we_miss_you", TYPICAL, LINKS).html
     assert re.search(r"<h1 style=[^>]*font-size: ?27px", html)
-    assert "prefers-color-scheme" in html and "max-width: 480px" in html.replace("max-width:480px", "max-width: 480px")
+    assert "prefers-color-scheme" in html and "max-width: 480px" in html.replace(
+        "max-width:480px", "max-width: 480px"
+    )
     assert not re.search(r"@import|url\(|<link|<img", html)
     assert len(html.encode()) < 60_000, "Gmail cuts a message at 102 kB"
 
@@ -150,10 +194,17 @@ def test_styles_are_in_place_and_nothing_is_fetched() -> None:
 def test_the_numbers_are_the_suppliers_own() -> None:
     text = render_message("we_miss_you", TYPICAL, LINKS).text
     assert "It has been 9 days since we last saw you" in flat(text)
-    assert "  14  couples on your books\n   9  active in the last 30 days\n   3  forms waiting" in text
+    assert (
+        "  14  clients on your books\n   9  active in the last 30 days\n   3  forms waiting" in text
+    )
     assert "12  days until your next wedding" in text
-    assert "9 of your 14 couples were active" in flat(render_message("boost_client_engagement", TYPICAL, LINKS).text)
-    assert "song list" in render_message("form_creation_help", TYPICAL | {"vendor_type": "dj"}, LINKS).subject
+    assert "9 of your 14 clients were active" in flat(
+        render_message("boost_client_engagement", TYPICAL, LINKS).text
+    )
+    assert (
+        "song list"
+        in render_message("form_creation_help", TYPICAL | {"vendor_type": "dj"}, LINKS).subject
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +226,9 @@ def test_off_season_nobody_is_pressed(template: str, gentle: str) -> None:
 
 
 def test_transactional_mail_has_no_way_out_and_says_why() -> None:
-    rendered = render_message("payment_failed", TYPICAL, Links("https://care.example/go/", None, "Nora"))
+    rendered = render_message(
+        "payment_failed", TYPICAL, Links("https://care.example/go/", None, "Nora")
+    )
     assert "Stop these notes" not in rendered.text + rendered.html
     assert "reaches you whatever you chose" in flat(rendered.text)
 
@@ -185,10 +238,18 @@ def test_transactional_mail_has_no_way_out_and_says_why() -> None:
     [
         ("nothing_like_it", {}, "there is no mail template 'nothing_like_it'"),
         ("../model", {}, "there is no mail template"),
-        ("we_miss_you", {"clients_total": "many"}, "facts.clients_total: expected Int64, got 'many'"),
+        (
+            "we_miss_you",
+            {"clients_total": "many"},
+            "facts.clients_total: expected Int64, got 'many'",
+        ),
         ("we_miss_you", {"off_season": 3}, "facts.off_season: expected Boolean"),
         ("call_booked", {"starts_at": "tomorrow"}, "not a time: 'tomorrow'"),
-        ("call_booked", CALL | {"ics_url": "javascript:alert(1)"}, "neither an action's name nor an http address"),
+        (
+            "call_booked",
+            CALL | {"ics_url": "javascript:alert(1)"},
+            "neither an action's name nor an http address",
+        ),
     ],
 )
 def test_what_cannot_be_made_says_why(template: str, facts: dict[str, Any], what: str) -> None:
@@ -201,31 +262,52 @@ def test_the_facts_of_the_corpus_are_all_signals() -> None:
     assert set(TYPICAL) - {"name"} == set(SIGNAL_SCHEMA)
 
 
-def test_words() -> None:
-    assert [count(n, "couple") for n in (0, 1, 1.9, 2, 14000)] == [
-        "no couples",
-        "one couple",
-        "one couple",
-        "2 couples",
-        "14,000 couples",
+def test_labels() -> None:
+    assert [count(n, "client") for n in (0, 1, 1.9, 2, 14000)] == [
+        "no clients",
+        "one client",
+        "one client",
+        "2 clients",
+        "14,000 clients",
     ]
-    assert [days(n) for n in (0, 0.9, 1, 9.4)] == ["less than a day", "less than a day", "one day", "9 days"]
+    assert [days(n) for n in (0, 0.9, 1, 9.4)] == [
+        "less than a day",
+        "less than a day",
+        "one day",
+        "9 days",
+    ]
     assert [soon(n) for n in (-1, 0, 1, 2, 60, 61, 200)] == [
         "today", "today", "tomorrow", "in 2 days", "in 60 days", "in about 2 months", "in about 7 months",
     ]  # fmt: skip
-    assert [percent(n) for n in (0.29, 0.927, 0.996, 1, 1.31)] == ["29%", "92%", "99%", "100%", "131%"]
-    assert [of_couples(a, t) for a, t in ((0, 1), (1, 1), (0, 5), (1, 5), (3, 5), (5, 5))] == [
-        "your one couple was not active", "your one couple was active", "none of your 5 couples was active",
-        "one of your 5 couples was active", "3 of your 5 couples were active", "all 5 of your couples were active",
+    assert [percent(n) for n in (0.29, 0.927, 0.996, 1, 1.31)] == [
+        "29%",
+        "92%",
+        "99%",
+        "100%",
+        "131%",
+    ]
+    assert [of_clients(a, t) for a, t in ((0, 1), (1, 1), (0, 5), (1, 5), (3, 5), (5, 5))] == [
+        "your one client was not active", "your one client was active", "none of your 5 clients was active",
+        "one of your 5 clients was active", "3 of your 5 clients were active", "all 5 of your clients were active",
     ]  # fmt: skip
-    assert moment("2026-03-29T00:30:00Z", "Europe/Berlin", "2026-03-29T01:30:00Z") == "Sunday 29 March, 01:30–03:30 (Europe/Berlin)"
+    assert (
+        moment("2026-03-29T00:30:00Z", "Europe/Berlin", "2026-03-29T01:30:00Z")
+        == "Sunday 29 March, 01:30–03:30 (Europe/Berlin)"
+    )
     assert moment("2026-11-24T14:30:00", "../etc/passwd") == "Tuesday 24 November, 14:30 (UTC)"
     names = ["clients_total", "clients_active_30d", "forms_waiting"]
-    assert number_rows({"clients_total": 14, "clients_active_30d": 0, "forms_waiting": 0}, names) == [
-        ("14", "couples on your books"),
+    assert number_rows(
+        {"clients_total": 14, "clients_active_30d": 0, "forms_waiting": 0}, names
+    ) == [
+        ("14", "clients on your books"),
         ("0", "active in the last 30 days"),
     ]
-    assert number_rows({"clients_total": 0, "clients_active_30d": 0}, ["clients_total", "clients_active_30d"]) == []
+    assert (
+        number_rows(
+            {"clients_total": 0, "clients_active_30d": 0}, ["clients_total", "clients_active_30d"]
+        )
+        == []
+    )
 
 
 def test_a_rendered_message_is_a_plain_record() -> None:
@@ -233,6 +315,11 @@ def test_a_rendered_message_is_a_plain_record() -> None:
 
 
 def test_the_certificates_button_leads_to_the_suppliers_own() -> None:
-    links = Links(LINKS.go, LINKS.unsubscribe, LINKS.sender, "https://care.example/certificates/TOKEN")
+    links = Links(
+        LINKS.go, LINKS.unsubscribe, LINKS.sender, "https://care.example/certificates/TOKEN"
+    )
     rendered = render_message("success_certificate", TYPICAL, links)
-    assert "https://care.example/certificates/TOKEN" in rendered.text and "https://care.example/certificates/TOKEN" in rendered.html
+    assert (
+        "https://care.example/certificates/TOKEN" in rendered.text
+        and "https://care.example/certificates/TOKEN" in rendered.html
+    )

@@ -28,7 +28,9 @@ def test_waiting_grows_and_stays_bounded() -> None:
 
 
 def test_the_message_id_stays(settings_sender: str = "nora@care.example") -> None:
-    assert message_id(KEY.id, settings_sender) == "<00000000-0000-0000-0000-000000000008@care.example>"
+    assert (
+        message_id(KEY.id, settings_sender) == "<00000000-0000-0000-0000-000000000008@care.example>"
+    )
     assert sender_of(None, "https://care.example").addr_spec == "success@care.example"
     assert sender_of("smtp://x?from=a@b.example", "https://care.example").addr_spec == "a@b.example"
 

@@ -31,7 +31,9 @@ def send(settings: Settings, taking: Sink, *, senders: int = 2, **options: Any) 
     """Send what is due through that server."""
     with_server = sending(settings, taking, **options)
     assert settings.database_url is not None
-    return with_pool(settings.database_url, lambda pool: send_due(pool, with_server, senders=senders))
+    return with_pool(
+        settings.database_url, lambda pool: send_due(pool, with_server, senders=senders)
+    )
 
 
 def sweep(database: str) -> None:
@@ -44,9 +46,9 @@ def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
         assert send(settings, taking) == Tally(accepted=1)
         assert send(settings, taking) == Tally()
     [(to, message)] = taking.messages
-    assert to == "couples@example.com"
+    assert to == "clients@example.com"
     assert str(message["From"]) == "Nora Lind <nora@care.example>"
-    assert str(message["To"]) == "Żółw & Söhne <couples@example.com>"
+    assert str(message["To"]) == "Żółw & Söhne <clients@example.com>"
     assert message["Subject"] == "3 forms still waiting for an answer"
     assert message["Message-ID"] == f"<{key.id}@care.example>"
     assert message["Auto-Submitted"] == "auto-generated"
@@ -55,10 +57,15 @@ def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
     assert message["List-Unsubscribe"].startswith("<http://testserver/u/")
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None and html is not None
-    assert "  14  couples on your books" in text.get_content().replace("\r\n", "\n")
+    assert "  14  clients on your books" in text.get_content().replace("\r\n", "\n")
     assert ">14</td>" in html.get_content()
     row = get(database, key)
-    assert (row.status, row.attempt, row.smtp_reply, row.status_reason) == ("accepted", 1, "250 2.0.0 taken", None)
+    assert (row.status, row.attempt, row.smtp_reply, row.status_reason) == (
+        "accepted",
+        1,
+        "250 2.0.0 taken",
+        None,
+    )
     assert row.accepted_at is not None and row.lease_until is None
     assert row.subject == message["Subject"]
     assert row.body_text == text.get_content().replace("\r\n", "\n")
@@ -72,10 +79,14 @@ def test_the_bytes_are_what_mail_programs_expect(settings: Settings, database: s
         send(far, taking)
     head, _, _ = taking.raw[0].partition(b"\r\n\r\n")
     headers = dict(line.split(b": ", 1) for line in head.replace(b"\r\n ", b" ").split(b"\r\n"))
-    assert re.fullmatch(rb"<https://success\.(a-long-name\.){8}example/u/[\w-]{64}>", headers[b"List-Unsubscribe"])
+    assert re.fullmatch(
+        rb"<https://success\.(a-long-name\.){8}example/u/[\w-]{64}>", headers[b"List-Unsubscribe"]
+    )
     assert re.fullmatch(rb"<[0-9a-f-]{36}@care\.example>", headers[b"Message-ID"])
     assert taking.raw[0].isascii() and max(map(len, taking.raw[0].split(b"\r\n"))) <= 998
-    assert b"\n" not in taking.raw[0].replace(b"\r\n", b"") and b"\r" not in taking.raw[0].replace(b"\r\n", b"")
+    assert b"\n" not in taking.raw[0].replace(b"\r\n", b"") and b"\r" not in taking.raw[0].replace(
+        b"\r\n", b""
+    )
     others = [line for line in head.split(b"\r\n") if not line.startswith(b"List-Unsubscribe:")]
     assert max(map(len, others)) <= 78
 
@@ -83,7 +94,9 @@ def test_the_bytes_are_what_mail_programs_expect(settings: Settings, database: s
 def test_a_line_of_one_dot_does_not_end_the_message(settings: Settings, database: str) -> None:
     key = add_message(database)
     body = "Before.\n.\n..\nQUIT\n.hidden\nAfter.\n"
-    sql(database, "UPDATE outbox SET subject = 'Dots', body_text = %s, body_html = '<p>.</p>'", body)
+    sql(
+        database, "UPDATE outbox SET subject = 'Dots', body_text = %s, body_html = '<p>.</p>'", body
+    )
     with sink() as taking:
         assert send(settings, taking).accepted == 1
     text = taking.messages[0][1].get_body(("plain",))
@@ -91,7 +104,9 @@ def test_a_line_of_one_dot_does_not_end_the_message(settings: Settings, database
     assert get(database, key).status == "accepted"
 
 
-def test_transactional_mail_cannot_be_unsubscribed_and_needs_no_consent(settings: Settings, database: str) -> None:
+def test_transactional_mail_cannot_be_unsubscribed_and_needs_no_consent(
+    settings: Settings, database: str
+) -> None:
     add_message(database, template="payment_failed", topic="transactional", consent=False)
     with sink() as taking:
         assert send(settings, taking).accepted == 1
@@ -99,9 +114,16 @@ def test_transactional_mail_cannot_be_unsubscribed_and_needs_no_consent(settings
     assert "List-Unsubscribe" not in message and "List-Unsubscribe-Post" not in message
 
 
-def test_an_invitation_travels_as_alternative_and_attachment(settings: Settings, database: str) -> None:
+def test_an_invitation_travels_as_alternative_and_attachment(
+    settings: Settings, database: str
+) -> None:
     ics = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\nSUMMARY:Anruf über Formulare\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
-    facts = {"name": "A", "starts_at": "2026-11-24T14:30:00Z", "ends_at": "2026-11-24T14:45:00Z", "ics": ics}
+    facts = {
+        "name": "A",
+        "starts_at": "2026-11-24T14:30:00Z",
+        "ends_at": "2026-11-24T14:45:00Z",
+        "ics": ics,
+    }
     add_message(database, template="call_booked", topic="transactional", facts=facts)
     with sink() as taking:
         send(settings, taking)
@@ -130,21 +152,30 @@ def test_an_invitation_travels_as_alternative_and_attachment(settings: Settings,
         ("odd", "handing", None),
     ],
 )
-def test_what_each_answer_leads_to(settings: Settings, database: str, who: str, status: str, reply: str | None) -> None:
-    key, other = add_message(database, f"{who}1@example.com"), add_message(database, "fine@example.com")
+def test_what_each_answer_leads_to(
+    settings: Settings, database: str, who: str, status: str, reply: str | None
+) -> None:
+    key, other = (
+        add_message(database, f"{who}1@example.com"),
+        add_message(database, "fine@example.com"),
+    )
     with sink() as taking:
         tally = send(settings, taking, senders=1)
         assert send(settings, taking) == Tally(), "it must wait before it is tried again"
     row = get(database, key)
     assert row.status == status
-    assert (row.smtp_reply or "").startswith(reply or "") and (row.smtp_reply is None) == (reply is None)
+    assert (row.smtp_reply or "").startswith(reply or "") and (row.smtp_reply is None) == (
+        reply is None
+    )
     assert get(database, other).status == "accepted", "another message must not suffer"
     assert tally.accepted == 1
     assert taking.count()[str(key.id)] == (1 if status == "handing" else 0)
     suppressed = sql(database, "SELECT email, topic FROM suppressions")
     assert suppressed == ([("nobody1@example.com", "*")] if who == "nobody" else [])
     if status == "queued":
-        assert 55 < (row.send_after - row.created_at).total_seconds() < 80, "the first wait is about a minute"
+        assert 55 < (row.send_after - row.created_at).total_seconds() < 80, (
+            "the first wait is about a minute"
+        )
 
 
 def test_a_bad_address_gets_nothing_more(settings: Settings, database: str) -> None:
@@ -157,12 +188,18 @@ def test_a_bad_address_gets_nothing_more(settings: Settings, database: str) -> N
     assert get(database, later).status == "suppressed"
 
 
-def test_a_message_put_off_is_sent_later_with_the_same_words(settings: Settings, database: str) -> None:
+def test_a_message_put_off_is_sent_later_with_the_same_labels(
+    settings: Settings, database: str
+) -> None:
     key = add_message(database, "later1@example.com")
     with sink() as taking:
         send(settings, taking)
         first = get(database, key)
-        sql(database, "UPDATE outbox SET send_after = now(), to_email = 'well@example.com', facts = '{}' WHERE id = %s", key.id)
+        sql(
+            database,
+            "UPDATE outbox SET send_after = now(), to_email = 'well@example.com', facts = '{}' WHERE id = %s",
+            key.id,
+        )
         assert send(settings, taking).accepted == 1
     row = get(database, key)
     assert (row.attempt, row.body_text) == (2, first.body_text)
@@ -190,7 +227,9 @@ def test_a_message_that_cannot_be_made_ends_alone(settings: Settings, database: 
     with sink() as taking:
         assert send(settings, taking) == Tally(accepted=1, dead=len(wrong))
     assert [get(database, key).status for key in wrong] == ["dead"] * len(wrong)
-    assert all((get(database, key).status_reason or "").startswith("cannot be made: ") for key in wrong)
+    assert all(
+        (get(database, key).status_reason or "").startswith("cannot be made: ") for key in wrong
+    )
     assert get(database, good).status == "accepted"
     assert [to for to, _ in taking.messages] == ["kaethe@xn--bcher-kva.example"]
 
@@ -204,19 +243,27 @@ def test_what_happened_since_the_decision_counts(settings: Settings, database: s
         "supplier gone": add_message(database),
     }
     sql(database, "DELETE FROM suppliers WHERE id = %s", keys["supplier gone"].supplier_id)
-    sql(database, "INSERT INTO suppressions VALUES ('gone@example.com', 'success', 'x'), ('dead@example.com', '*', 'x')")
+    sql(
+        database,
+        "INSERT INTO suppressions VALUES ('gone@example.com', 'success', 'x'), ('dead@example.com', '*', 'x')",
+    )
     waiting = {
         "not yet": add_message(database, send_after="1 hour"),
         "a past day": add_message(database, status="replayed"),
     }
-    still = add_message(database, "gone@example.com", template="payment_failed", topic="transactional")
+    still = add_message(
+        database, "gone@example.com", template="payment_failed", topic="transactional"
+    )
     with sink() as taking:
-        assert send(settings, taking) == Tally(accepted=1, withheld=5)
+        assert send(settings, taking) == Tally(accepted=1, skipped=5)
     assert {name: get(database, key).status for name, key in keys.items()} == {
         "unsubscribed": "suppressed", "bounced": "suppressed", "no consent": "suppressed", "too late": "expired",
         "supplier gone": "suppressed",
     }  # fmt: skip
-    assert {name: get(database, key).status for name, key in waiting.items()} == {"not yet": "queued", "a past day": "replayed"}
+    assert {name: get(database, key).status for name, key in waiting.items()} == {
+        "not yet": "queued",
+        "a past day": "replayed",
+    }
     assert taking.count() == {str(still.id): 1}
 
 
@@ -226,7 +273,7 @@ def test_what_happens_between_claim_and_hand_over_counts(
 ) -> None:
     key = add_message(database)
     statements = {
-        "suppress": "INSERT INTO suppressions VALUES ('couples@example.com', 'success', 'unsubscribed')",
+        "suppress": "INSERT INTO suppressions VALUES ('clients@example.com', 'success', 'unsubscribed')",
         "expire": "UPDATE outbox SET expires_at = now()",
         "pause": "INSERT INTO mail_pause (id, reason) VALUES (1, 'a look first')",
         "lease over": "UPDATE outbox SET lease_until = now() - interval '1 second'",
@@ -242,29 +289,55 @@ def test_what_happens_between_claim_and_hand_over_counts(
         send(settings, taking, senders=1)
         assert taking.resets >= 1, "the recipient was offered, so it must be taken back"
     assert taking.messages == []
-    status = {"suppress": "suppressed", "expire": "expired", "another worker": "claimed"}.get(then, "queued")
+    status = {"suppress": "suppressed", "expire": "expired", "another worker": "claimed"}.get(
+        then, "queued"
+    )
     assert get(database, key).status == status
 
 
-def test_unsubscribing_waits_for_no_one_and_wins_over_the_queue(settings: Settings, database: str) -> None:
-    keys = [add_message(database, "Ann@example.com"), add_message(database, "ann@EXAMPLE.com", send_after="2 days")]
-    transactional = add_message(database, "ann@example.com", topic="transactional", template="payment_failed")
+def test_unsubscribing_waits_for_no_one_and_wins_over_the_queue(
+    settings: Settings, database: str
+) -> None:
+    keys = [
+        add_message(database, "Ann@example.com"),
+        add_message(database, "ann@EXAMPLE.com", send_after="2 days"),
+    ]
+    transactional = add_message(
+        database, "ann@example.com", topic="transactional", template="payment_failed"
+    )
     claimed = with_connection(database, lambda conn: queries.claim(conn, keys[0], "a worker", 60))
     assert claimed is not None
-    assert with_connection(database, lambda conn: queries.suppress(conn, "ann@example.com", "success", "unsubscribed")) == 2
-    assert [get(database, key).status for key in (*keys, transactional)] == ["suppressed", "suppressed", "queued"]
+    assert (
+        with_connection(
+            database,
+            lambda conn: queries.suppress(conn, "ann@example.com", "success", "unsubscribed"),
+        )
+        == 2
+    )
+    assert [get(database, key).status for key in (*keys, transactional)] == [
+        "suppressed",
+        "suppressed",
+        "queued",
+    ]
 
 
 def test_stale_mail_expires_by_itself_and_leases_end(settings: Settings, database: str) -> None:
     stale, lapsed, handed = (add_message(database) for _ in range(3))
     worn = add_message(database)
-    sql(database, "UPDATE outbox SET expires_at = now(), status_reason = 'put off: 451' WHERE id = %s", stale.id)
+    sql(
+        database,
+        "UPDATE outbox SET expires_at = now(), status_reason = 'put off: 451' WHERE id = %s",
+        stale.id,
+    )
     set_to = "UPDATE outbox SET status = %s, owner = 'gone', attempt = %s, lease_until = now() - interval '1 second' WHERE id = %s"
     sql(database, set_to, "claimed", 1, lapsed.id)
     sql(database, set_to, "claimed", MAX_ATTEMPTS, worn.id)
     sql(database, set_to, "handing", 1, handed.id)
     said = with_pool(database, lambda pool: sweep_outbox(Work(pool, settings, database)))
-    assert said == "1 expired, 1 given back to the queue, 1 in doubt (everafter mail list --status in_doubt)"
+    assert (
+        said
+        == "1 expired, 1 given back to the queue, 1 in doubt (everafter mail list --status in_doubt)"
+    )
     states = [get(database, key).status for key in (stale, lapsed, worn, handed)]
     assert states == ["expired", "queued", "dead", "in_doubt"]
     assert get(database, stale).status_reason == "its time had passed; before: put off: 451"
@@ -277,11 +350,17 @@ def test_an_answer_after_the_lease_settles_the_doubt(settings: Settings, databas
     async def late(pool: Any) -> Tally:
         async def meanwhile() -> None:
             await asyncio.to_thread(wait_until, lambda: taking.messages)
-            await asyncio.to_thread(sql, database, "UPDATE outbox SET lease_until = now() - interval '1 second'")
+            await asyncio.to_thread(
+                sql, database, "UPDATE outbox SET lease_until = now() - interval '1 second'"
+            )
             await asyncio.to_thread(sweep, database)
-            assert await asyncio.to_thread(sql, database, "SELECT status FROM outbox") == [("in_doubt",)]
+            assert await asyncio.to_thread(sql, database, "SELECT status FROM outbox") == [
+                ("in_doubt",)
+            ]
 
-        tally, _ = await asyncio.gather(send_due(pool, sending(settings, taking), senders=1), meanwhile())
+        tally, _ = await asyncio.gather(
+            send_due(pool, sending(settings, taking), senders=1), meanwhile()
+        )
         return tally
 
     with sink(delay=1) as taking:
@@ -289,7 +368,9 @@ def test_an_answer_after_the_lease_settles_the_doubt(settings: Settings, databas
     assert sql(database, "SELECT status FROM outbox") == [("accepted",)]
 
 
-def test_a_slow_server_leaves_the_message_in_doubt_and_it_is_not_sent_again(settings: Settings, database: str) -> None:
+def test_a_slow_server_leaves_the_message_in_doubt_and_it_is_not_sent_again(
+    settings: Settings, database: str
+) -> None:
     key = add_message(database)
     with sink(delay=3) as taking:
         assert send(settings, taking, timeout=0.3, lease=1) == Tally(unknown=1)
@@ -335,7 +416,9 @@ def test_two_workers_share_without_doubles(settings: Settings, database: str) ->
 
     async def both(pool: Any) -> list[Tally]:
         with_server = sending(settings, taking)
-        return list(await asyncio.gather(*(send_due(pool, with_server, senders=3) for _ in range(2))))
+        return list(
+            await asyncio.gather(*(send_due(pool, with_server, senders=3) for _ in range(2)))
+        )
 
     with sink() as taking:
         tallies = with_pool(database, both)

@@ -33,18 +33,26 @@ from test_mail_send import send
 
 def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: str) -> None:
     key = add_message(database)
-    for answer in (b"554 go away\r\n", b"421 not now\r\n", b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+    for answer in (
+        b"554 go away\r\n",
+        b"421 not now\r\n",
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ):
 
         async def refused(pool: Any, answer: bytes = answer) -> None:
             async with raw_server(answer) as port:
                 with pytest.raises(
-                    MailServerError, match=r"the mail server (refuses us: (554 go away|421 not now)|cannot be used)"
+                    MailServerError,
+                    match=r"the mail server (refuses us: (554 go away|421 not now)|cannot be used)",
                 ):
                     await send_due(pool, replace(settings, smtp_url=f"smtp://127.0.0.1:{port}"))
 
         with_pool(database, refused)
     nobody_there = replace(settings, smtp_url="smtp://127.0.0.1:1")
-    with pytest.raises(MailServerError, match=r"the mail server cannot be used: .*smtp://127\.0\.0\.1:1"):
+    with pytest.raises(
+        MailServerError, match=r"the mail server cannot be used: .*smtp://127\.0\.0\.1:1"
+    ):
         with_pool(database, lambda pool: send_due(pool, nobody_there))
     row = get(database, key)
     assert (row.status, row.attempt) == ("queued", 0)
@@ -57,22 +65,37 @@ def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now = dt.datetime.now(dt.UTC)
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now,
+            now + dt.timedelta(days=1),
+        )
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     trust, both = tmp_path / "trust.pem", tmp_path / "both.pem"
     trust.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    both.write_bytes(trust.read_bytes() + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    both.write_bytes(
+        trust.read_bytes() + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(both)
     return context, trust
 
 
 def test_starttls_and_signing_in(
-    settings: Settings, database: str, certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    database: str,
+    certificate: tuple[ssl.SSLContext, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     key = add_message(database)
     context, trust = certificate
@@ -83,7 +106,9 @@ def test_starttls_and_signing_in(
         with pytest.raises(MailServerError, match="535"):
             send(settings, taking, scheme="smtp+starttls", user="nora:wrong@")
         assert get(database, key).attempt == 0
-        assert send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@").accepted == 1
+        assert (
+            send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@").accepted == 1
+        )
     assert taking.logins[-1] == b"nora"
 
 
@@ -95,7 +120,10 @@ def test_a_server_without_starttls_gets_nothing_in_clear(settings: Settings, dat
 
 
 def test_tls_from_the_first_byte(
-    settings: Settings, database: str, certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    database: str,
+    certificate: tuple[ssl.SSLContext, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add_message(database)
     context, trust = certificate
@@ -104,7 +132,7 @@ def test_tls_from_the_first_byte(
         assert send(settings, taking, scheme="smtps").accepted == 1
 
 
-def test_a_connection_that_went_stale_is_opened_anew(settings: Settings, database: str) -> None:
+def test_a_connection_that_went_stale_is_opened_again(settings: Settings, database: str) -> None:
     add_message(database, "first@example.com")
 
     async def two(pool: Any) -> Tally:
@@ -143,12 +171,27 @@ def test_a_wrong_setting_says_so(settings: Settings, url: str, what: str) -> Non
 
 def test_where_mail_comes_from(settings: Settings) -> None:
     server = mail_server(
-        replace(settings, smtp_url="smtps://u:p%40ss@mail.example?from=care@example.com", base_url="https://x.example")
+        replace(
+            settings,
+            smtp_url="smtps://u:p%40ss@mail.example?from=care@example.com",
+            base_url="https://x.example",
+        )
     )
     assert server is not None
-    assert (server.port, server.password, server.sender.addr_spec) == (465, "p@ss", "care@example.com")
+    assert (server.port, server.password, server.sender.addr_spec) == (
+        465,
+        "p@ss",
+        "care@example.com",
+    )
     assert server.place == "smtps://mail.example:465"
-    default = mail_server(replace(settings, smtp_url="smtp://127.0.0.1", base_url="https://success.platform.example"))
-    assert default is not None and str(default.sender) == "Your success team <success@success.platform.example>"
-    bare = mail_server(replace(settings, smtp_url="smtp://127.0.0.1", base_url="http://127.0.0.1:8000"))
+    default = mail_server(
+        replace(settings, smtp_url="smtp://127.0.0.1", base_url="https://success.platform.example")
+    )
+    assert (
+        default is not None
+        and str(default.sender) == "Your success team <success@success.platform.example>"
+    )
+    bare = mail_server(
+        replace(settings, smtp_url="smtp://127.0.0.1", base_url="http://127.0.0.1:8000")
+    )
     assert bare is not None and bare.sender.addr_spec == "success@localhost"

@@ -31,15 +31,24 @@ from everafter.mail.mime import (
     text_part,
 )
 from everafter.mail.rules import list_templates
-from everafter.support.ics import write_advisor_invitation, write_invitation
+from everafter.support.ics import write_csm_invitation, write_invitation
 from everafter.support.model import Call
 from helpers_hostile import NAMES, read_elsewhere
 from helpers_mail import TYPICAL, add_message, get, sink
 from test_mail_send import send
 
 SENDER = read_email("nora@care.example", "Nora Lind")
-RECIPIENT = "couples@example.com"
-OWN = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress", "X-Everafter"]
+RECIPIENT = "clients@example.com"
+OWN = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "X-Auto-Response-Suppress",
+    "X-Everafter",
+]
 UNSUBSCRIBE = ["List-Unsubscribe", "List-Unsubscribe-Post"]
 MIME = ["MIME-Version", "Content-Type"]
 
@@ -53,8 +62,8 @@ def call_of(name: str, topic: str | None = None) -> Call:
         starts_at=datetime(2026, 12, 1, 9, 30, tzinfo=UTC),
         ends_at=datetime(2026, 12, 1, 9, 45, tzinfo=UTC),
         created_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),
-        advisor_name=name,
-        advisor_email="ada@care.example",
+        csm_name=name,
+        csm_email="ada@care.example",
         supplier_name=name,
         supplier_email=RECIPIENT,
     )
@@ -64,7 +73,13 @@ def facts_of(name: str) -> dict[str, Any]:
     """What any template can be told, each text of it hostile."""
     texts = ("csm_name", "topic", "call_title", "reason", "supplier_name", "plan", "name")
     storable = name.replace("\0", "").encode("utf-8", "replace").decode()
-    step = {"title": storable, "body": storable, "reason": storable, "action_label": storable, "action_url": "/clients/7"}
+    step = {
+        "title": storable,
+        "body": storable,
+        "reason": storable,
+        "action_label": storable,
+        "action_url": "/clients/7",
+    }
     return TYPICAL | dict.fromkeys(texts, storable) | {
         "starts_at": "2026-12-01T09:30:00Z",
         "ends_at": "2026-12-01T09:45:00Z",
@@ -102,7 +117,9 @@ def arrived(module_settings: Settings, module_database: str) -> list[Sent]:
         storable = name.replace("\0", "").encode("utf-8", "replace").decode()
         topic = "transactional" if template.startswith("call_") else "success"
         facts = facts_of(name)
-        key = add_message(module_database, RECIPIENT, template=template, topic=topic, name=storable, facts=facts)
+        key = add_message(
+            module_database, RECIPIENT, template=template, topic=topic, name=storable, facts=facts
+        )
         keys[key] = (template, storable, facts["ics"])
     with sink() as taking:
         assert send(module_settings, taking, senders=2).accepted == len(keys)
@@ -111,7 +128,9 @@ def arrived(module_settings: Settings, module_database: str) -> list[Sent]:
     for key, (template, name, ics) in keys.items():
         row = get(module_database, key)
         assert row.subject is not None and row.body_text is not None
-        sent.append(Sent(template, name, row.subject, row.body_text, by_id[f"<{key.id}@care.example>"], ics))
+        sent.append(
+            Sent(template, name, row.subject, row.body_text, by_id[f"<{key.id}@care.example>"], ics)
+        )
     return sent
 
 
@@ -132,7 +151,10 @@ def test_pythons_old_reader_finds_what_was_set(arrived: list[Sent]) -> None:
     for one in arrived:
         read = email.message_from_bytes(one.raw)
         assert read.keys() == names_of(one), one.name
-        assert [address for _, address in getaddresses([read["To"], read["From"]])] == [RECIPIENT, "nora@care.example"]
+        assert [address for _, address in getaddresses([read["To"], read["From"]])] == [
+            RECIPIENT,
+            "nora@care.example",
+        ]
         assert [part.get_content_type() for part in read.walk()] == [
             "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/calendar", "application/ics",
         ]  # fmt: skip
@@ -144,7 +166,10 @@ def test_pythons_new_reader_finds_what_was_set(arrived: list[Sent]) -> None:
         read = email.message_from_bytes(one.raw, policy=email.policy.default)
         assert read.keys() == names_of(one), one.name
         [to] = read["To"].addresses
-        assert (tight(to.display_name), to.addr_spec) == (tight(clean_line(one.name, 100)), RECIPIENT)
+        assert (tight(to.display_name), to.addr_spec) == (
+            tight(clean_line(one.name, 100)),
+            RECIPIENT,
+        )
         assert read["Subject"] == one.subject
         body = read.get_body(("plain",))
         assert body is not None and flat(body.get_content()) == flat(one.text)
@@ -156,7 +181,9 @@ def test_a_reader_of_another_kind_finds_what_was_set(arrived: list[Sent]) -> Non
     found, _ = read_elsewhere([one.raw for one in arrived], [])
     for one, read in zip(arrived, found, strict=True):
         assert read["headers"] == [name.lower() for name in names_of(one)], one.name
-        assert [(to["name"], to["address"]) for to in read["to"]] == [(clean_line(one.name, 100), RECIPIENT)]
+        assert [(to["name"], to["address"]) for to in read["to"]] == [
+            (clean_line(one.name, 100), RECIPIENT)
+        ]
         assert (read["from"]["name"], read["from"]["address"]) == ("Nora Lind", "nora@care.example")
         assert read["cc"] == read["bcc"] == []
         assert read["subject"] == one.subject
@@ -181,19 +208,39 @@ def test_two_readers_of_calendars_find_what_was_set() -> None:
     for name in NAMES:
         call = call_of(name, name)
         written.append((name, write_invitation(call, "care.example")))
-        written.append((name, write_advisor_invitation(call, "care.example", (name, "nora@care.example"))))
+        written.append(
+            (name, write_csm_invitation(call, "care.example", (name, "nora@care.example")))
+        )
     _, elsewhere = read_elsewhere([], [text for _, text in written])
     for (name, text), other in zip(written, elsewhere, strict=True):
         assert max(len(line) for line in text.encode().split(b"\r\n")) <= 75
         [event] = icalendar.Calendar.from_ical(text).walk("VEVENT")
         assert not event.errors and (other["events"], other["components"]) == (1, ["vevent"])
-        fixed = {"uid", "dtstamp", "sequence", "dtstart", "dtend", "summary", "organizer", "attendee", "status", "transp"}
+        fixed = {
+            "uid",
+            "dtstamp",
+            "sequence",
+            "dtstart",
+            "dtend",
+            "summary",
+            "organizer",
+            "attendee",
+            "status",
+            "transp",
+        }
         shown = clean_line(name)
         assert set(other["properties"]) == fixed | ({"description"} if shown else set()), name
-        attendees = event["ATTENDEE"] if isinstance(event["ATTENDEE"], list) else [event["ATTENDEE"]]
+        attendees = (
+            event["ATTENDEE"] if isinstance(event["ATTENDEE"], list) else [event["ATTENDEE"]]
+        )
         people = [(str(one.params["CN"]), str(one)) for one in [*attendees, event["ORGANIZER"]]]
         assert [tuple(pair) for pair in other["people"]] == people
-        assert {cn for cn, _ in people} <= {shown.replace("\\", "/"), RECIPIENT, "ada@care.example", "nora@care.example"}
+        assert {cn for cn, _ in people} <= {
+            shown.replace("\\", "/"),
+            RECIPIENT,
+            "ada@care.example",
+            "nora@care.example",
+        }
         assert {address for _, address in people} <= {
             f"mailto:{RECIPIENT}", "mailto:ada@care.example", "mailto:nora@care.example",
         }  # fmt: skip
@@ -218,7 +265,10 @@ def file_name(name: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_may_have_any_name(name: str) -> None:
-    made = whole(text_header("Subject", "x"), body=attachment(b"\0\xff" * 80, "application/pdf", name + ".pdf"))
+    made = whole(
+        text_header("Subject", "x"),
+        body=attachment(b"\0\xff" * 80, "application/pdf", name + ".pdf"),
+    )
     raw = made.write()
     check_bytes(raw, made, SENDER, read_email(RECIPIENT))
     [part] = email.message_from_bytes(raw, policy=email.policy.default).iter_attachments()
@@ -228,7 +278,12 @@ def test_a_file_may_have_any_name(name: str) -> None:
 
 
 def test_another_reader_finds_the_same_file_names() -> None:
-    raws = [whole(text_header("Subject", "x"), body=attachment(b"x", "application/pdf", name + ".pdf")).write() for name in NAMES]
+    raws = [
+        whole(
+            text_header("Subject", "x"), body=attachment(b"x", "application/pdf", name + ".pdf")
+        ).write()
+        for name in NAMES
+    ]
     found, _ = read_elsewhere(raws, [])
     assert [read["files"][0]["name"] for read in found] == [file_name(name) for name in NAMES]
 
@@ -236,8 +291,14 @@ def test_another_reader_finds_the_same_file_names() -> None:
 @pytest.mark.parametrize("text", [name for name in NAMES if clean_line(name)])
 def test_a_subject_and_a_sender_may_be_any_text(text: str) -> None:
     sender = read_email("nora@care.example", text)
-    headers = [address_header("From", sender), address_header("To", read_email(RECIPIENT)), text_header("Subject", text)]
-    made = multipart("mixed", "0", [text_part(text)], *headers, literal_header("MIME-Version", "1.0"))
+    headers = [
+        address_header("From", sender),
+        address_header("To", read_email(RECIPIENT)),
+        text_header("Subject", text),
+    ]
+    made = multipart(
+        "mixed", "0", [text_part(text)], *headers, literal_header("MIME-Version", "1.0")
+    )
     raw = made.write()
     check_bytes(raw, made, sender, read_email(RECIPIENT))
     read = email.message_from_bytes(raw, policy=email.policy.default)
@@ -245,7 +306,9 @@ def test_a_subject_and_a_sender_may_be_any_text(text: str) -> None:
     assert tight(read["From"].addresses[0].display_name) == tight(clean_line(text, 100))
 
 
-@pytest.mark.parametrize("value", ["<https://x/\r\nBcc: a@b>", "<https://x/ y>", "<https://ü/>", "", "x" * 1000, "a\0"])
+@pytest.mark.parametrize(
+    "value", ["<https://x/\r\nBcc: a@b>", "<https://x/ y>", "<https://ü/>", "", "x" * 1000, "a\0"]
+)
 def test_a_link_that_is_none_is_not_written(value: str) -> None:
     with pytest.raises(UnsafeMessageError, match="List-Unsubscribe"):
         literal_header("List-Unsubscribe", value)
@@ -291,7 +354,18 @@ def test_the_check_refuses_other_addresses_and_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [".", "..\n.\n", "a\r.\rb", "x" * 3000, "tail \t\n \n", "From me\n=20 =\n", "é" * 500, "\ud800", "\0"]
+    "text",
+    [
+        ".",
+        "..\n.\n",
+        "a\r.\rb",
+        "x" * 3000,
+        "tail \t\n \n",
+        "From me\n=20 =\n",
+        "é" * 500,
+        "\ud800",
+        "\0",
+    ],
 )
 def test_a_body_may_be_any_text(text: str) -> None:
     made = whole(text_header("Subject", "x"), body=text_part(text))
@@ -303,7 +377,9 @@ def test_a_body_may_be_any_text(text: str) -> None:
     assert max(map(len, raw.split(b"\r\n"))) <= 78
 
 
-def test_headers_of_a_message_that_cannot_be_made_safely_end_it(settings: Settings, database: str) -> None:
+def test_headers_of_a_message_that_cannot_be_made_safely_end_it(
+    settings: Settings, database: str
+) -> None:
     """A setting can be wrong too: what it would do to the headers keeps the message from being sent."""
     key = add_message(database)
     with sink() as taking:

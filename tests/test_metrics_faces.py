@@ -14,7 +14,17 @@ from typer.testing import CliRunner
 
 from everafter.cli import app
 from everafter.metrics.model import METRICS
-from helpers_pages import TODAY, XSS, add_portfolio, add_pulse, add_supplier, add_user, add_verdict, browser, signed_in
+from helpers_pages import (
+    TODAY,
+    XSS,
+    add_activity,
+    add_conclusion,
+    add_portfolio,
+    add_supplier,
+    add_user,
+    browser,
+    signed_in,
+)
 from helpers_server import Server
 
 
@@ -26,7 +36,9 @@ def full(server: Server) -> Server:
     for back in (60, 35, 18, 14, 3, 0):
         day = TODAY - timedelta(days=back)
         server.sql(
-            "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, %s, 1, now())", day, datetime.now(UTC)
+            "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, %s, 1, now())",
+            day,
+            datetime.now(UTC),
         )
     server.sql("UPDATE customer_health SET feature_adoption_score = health_score")
     server.sql("UPDATE runs SET as_of = run_on + interval '5 hours'")
@@ -35,23 +47,39 @@ def full(server: Server) -> Server:
         " calculated_on - 35, calculated_at - interval '35 days', risk, level, model_version FROM churn_risk"
     )
     for supplier in ids[10:20]:
-        server.sql("INSERT INTO cancellations VALUES (%s, %s)", supplier, datetime.now(UTC) - timedelta(days=15))
+        server.sql(
+            "INSERT INTO cancellations VALUES (%s, %s)",
+            supplier,
+            datetime.now(UTC) - timedelta(days=15),
+        )
     for place, supplier in enumerate(ids):
-        status = "held_out" if place % 4 == 0 else "decided"
-        decided = TODAY - timedelta(days=20)
-        succeeded = decided + timedelta(days=3) if place % 3 else None
-        add_verdict(
-            server, supplier, "no_login_7_days" if place % 2 else "early_silence", status, "x",
-            decided_on=decided, success_by=TODAY - timedelta(days=6), succeeded_on=succeeded,
+        status = "holdout" if place % 4 == 0 else "triggered"
+        triggered = TODAY - timedelta(days=20)
+        succeeded = triggered + timedelta(days=3) if place % 3 else None
+        add_conclusion(
+            server, supplier, "no_login_7_days" if place % 2 else "early_inactivity", status, "x",
+            evaluated_on=triggered, success_by=TODAY - timedelta(days=6), succeeded_on=succeeded,
         )  # fmt: skip
         opened = datetime.now(UTC) - timedelta(days=12, hours=place)
         server.sql(
             "INSERT INTO tickets (supplier_id, ticket_id, opened_at, last_opened_at, resolved_at) VALUES (%s, 't', %s, %s, %s)",
             supplier, opened, opened, opened + timedelta(hours=place + 1) if place % 5 else None,
         )  # fmt: skip
-    add_supplier(server, "Young", plan=XSS, vendor_type="dj", created_at=datetime.now(UTC) - timedelta(days=20))
-    young = add_supplier(server, "Quick", plan="pro", vendor_type=XSS, created_at=datetime.now(UTC) - timedelta(days=20))
-    add_pulse(server, young, first_form_at=datetime.now(UTC) - timedelta(days=18))
+    add_supplier(
+        server,
+        "Young",
+        plan=XSS,
+        vendor_type="dj",
+        created_at=datetime.now(UTC) - timedelta(days=20),
+    )
+    young = add_supplier(
+        server,
+        "Quick",
+        plan="pro",
+        vendor_type=XSS,
+        created_at=datetime.now(UTC) - timedelta(days=20),
+    )
+    add_activity(server, young, first_form_at=datetime.now(UTC) - timedelta(days=18))
     return server
 
 
@@ -64,8 +92,13 @@ def test_all_six_over_the_last_90_days(full: Server) -> None:
         assert answer.status_code == 200, answer.text
         body = answer.json()
         last = date.fromisoformat(body["until"])
-        assert set(body["metrics"]) == set(METRICS) and last in {TODAY, datetime.now(UTC).date()}, "it may be midnight meanwhile"
-        assert body["from"] == (last - timedelta(days=89)).isoformat() and body["judged_until"] == TODAY.isoformat()
+        assert set(body["metrics"]) == set(METRICS) and last in {TODAY, datetime.now(UTC).date()}, (
+            "it may be midnight meanwhile"
+        )
+        assert (
+            body["from"] == (last - timedelta(days=89)).isoformat()
+            and body["scored_until"] == TODAY.isoformat()
+        )
         assert body["by"]["health_score"] == "cohort" and body["by"]["feature_adoption"] == "plan"
         for measured in body["metrics"].values():
             assert {"group", "value", "n"} <= measured["all"].keys() and all(
@@ -79,10 +112,21 @@ def test_some_by_a_group_over_a_period(full: Server) -> None:
     with full.client("read") as client:
         asked = "/api/metrics?metric=health_score&metric=ticket_resolution&by=plan"
         body = client.get(f"{asked}&from={TODAY - timedelta(days=5)}&until={TODAY}").json()
-        assert set(body["metrics"]) == {"health_score", "ticket_resolution"} and set(body["by"].values()) == {"plan"}
-        assert {row["group"] for row in body["metrics"]["health_score"]["rows"]} == {"free", "pro", None}
-        assert body["metrics"]["health_score"]["days_judged"] == 2
-        assert client.get("/api/metrics?metric=churn_prediction&horizon=60").json()["metrics"]["churn_prediction"]["horizon"] == 60
+        assert set(body["metrics"]) == {"health_score", "ticket_resolution"} and set(
+            body["by"].values()
+        ) == {"plan"}
+        assert {row["group"] for row in body["metrics"]["health_score"]["rows"]} == {
+            "free",
+            "pro",
+            None,
+        }
+        assert body["metrics"]["health_score"]["days_scored"] == 2
+        assert (
+            client.get("/api/metrics?metric=churn_prediction&horizon=60").json()["metrics"][
+                "churn_prediction"
+            ]["horizon"]
+            == 60
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,10 +143,15 @@ def test_some_by_a_group_over_a_period(full: Server) -> None:
         ("from=%00", "is not a day", None),
     ],
 )
-def test_what_cannot_be_asked_is_named(server: Server, query: str, words: str, near: list[str] | None) -> None:
+def test_what_cannot_be_asked_is_named(
+    server: Server, query: str, words: str, near: list[str] | None
+) -> None:
     with server.client("read") as client:
         answer = client.get(f"/api/metrics?{query}")
-        assert answer.status_code == 400 and answer.headers["content-type"] == "application/problem+json"
+        assert (
+            answer.status_code == 400
+            and answer.headers["content-type"] == "application/problem+json"
+        )
         assert words in answer.json()["detail"]
         assert answer.json().get("did_you_mean") == near
 
@@ -125,20 +174,30 @@ def run(full: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *words: CliRunner().invoke(app, ["metrics", *words])
 
 
-def test_tables_json_and_csv_say_the_same(run: Any, full: Server) -> None:
+def test_tables_json_and_csv_describe_the_same(run: Any, full: Server) -> None:
     shown = run()
     assert shown.exit_code == 0, shown.output
-    for title in ("Health score", "Intervention success rate", "Time to first value", "Feature adoption", "Ticket resolution time"):
+    for title in (
+        "Health score",
+        "Intervention success rate",
+        "Time to first value",
+        "Feature adoption",
+        "Ticket resolution time",
+    ):
         assert title in shown.output
-    told = json.loads(run("--json", "--metric", "ticket_resolution", "--by", "plan").output)
+    reported = json.loads(run("--json", "--metric", "ticket_resolution", "--by", "plan").output)
     with full.client("read") as client:
         served = client.get("/api/metrics?metric=ticket_resolution&by=plan").json()
-    assert told["metrics"] == served["metrics"]
-    rows = list(csv.DictReader(io.StringIO(run("--csv", "--metric", "ticket_resolution", "--by", "plan").output)))
-    assert rows[0]["plan"] == "all" and float(rows[0]["value"]) == pytest.approx(
-        told["metrics"]["ticket_resolution"]["all"]["value"]
+    assert reported["metrics"] == served["metrics"]
+    rows = list(
+        csv.DictReader(
+            io.StringIO(run("--csv", "--metric", "ticket_resolution", "--by", "plan").output)
+        )
     )
-    assert len(rows) == 1 + len(told["metrics"]["ticket_resolution"]["rows"])
+    assert rows[0]["plan"] == "all" and float(rows[0]["value"]) == pytest.approx(
+        reported["metrics"]["ticket_resolution"]["all"]["value"]
+    )
+    assert len(rows) == 1 + len(reported["metrics"]["ticket_resolution"]["rows"])
 
 
 def test_the_command_line_names_what_it_cannot_do(run: Any) -> None:
@@ -181,7 +240,9 @@ def test_the_address_says_what_is_shown(client: httpx.Client) -> None:
     assert ">By plan " in page and ">By cohort" not in page
     assert re.search(r'href="\?days=30[^"]*" aria-current="true"', page)
     assert 'value="plan" selected' in page and 'value="90" selected' in page
-    free = client.get(f"/insights?from={TODAY - timedelta(days=3)}&until={TODAY - timedelta(days=1)}").text
+    free = client.get(
+        f"/insights?from={TODAY - timedelta(days=3)}&until={TODAY - timedelta(days=1)}"
+    ).text
     assert ", 3 days" in free and 'aria-current="true"' not in free.split("<main")[1]
     for nonsense in ("from=x", "by=x", "horizon=1", "until=2999-01-01"):
         refused = client.get(f"/insights?{nonsense}")
@@ -189,17 +250,27 @@ def test_the_address_says_what_is_shown(client: httpx.Client) -> None:
     assert client.get("/insights.csv").status_code == 400
     assert client.get("/insights.csv?metric=helth").status_code == 400
     nothing = client.get("/insights?from=2010-01-01&until=2010-01-31&horizon=90").text
-    assert nothing.count('class="empty"') == 6 and "No prediction’s 90 days ended in this period." in nothing
+    assert (
+        nothing.count('class="empty"') == 6
+        and "No prediction’s 90 days ended in this period." in nothing
+    )
 
 
 def test_with_nobody_there_it_says_how_to_begin(server: Server) -> None:
     with signed_in(server) as client:
         page = client.get("/insights").text
-        assert "Nothing to measure yet" in page and "everafter run" in page and '<form class="filters' not in page
+        assert (
+            "Nothing to measure yet" in page
+            and "everafter run" in page
+            and '<form class="filters' not in page
+        )
 
 
 def test_nobody_reads_it_without_signing_in(server: Server) -> None:
     add_user(server)
     with browser(server) as client:
-        assert client.get("/insights?by=plan").headers["location"] == "/sign-in?next=/insights%3Fby%3Dplan"
+        assert (
+            client.get("/insights?by=plan").headers["location"]
+            == "/sign-in?next=/insights%3Fby%3Dplan"
+        )
         assert client.get("/insights.csv").status_code == 303

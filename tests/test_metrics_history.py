@@ -41,17 +41,29 @@ class Raw:
     """Every raw table, whole, and the world behind them."""
 
     def __init__(self, url: str, market: Market) -> None:
-        with psycopg.connect(url, options="-c search_path=everafter -c timezone=UTC", row_factory=dict_row) as conn:
+        with psycopg.connect(
+            url, options="-c search_path=everafter -c timezone=UTC", row_factory=dict_row
+        ) as conn:
 
             def table(name: str) -> Rows:
                 return conn.execute(f"SELECT * FROM {name}").fetchall()  # type: ignore[arg-type]
 
-            self.health, self.churn, self.interventions = table("customer_health"), table("churn_risk"), table("interventions")
+            self.health, self.churn, self.interventions = (
+                table("customer_health"),
+                table("churn_risk"),
+                table("interventions"),
+            )
             self.runs = {row["run_on"]: row["as_of"] for row in table("runs")}
             self.events = table("events")
         self.world = {row["id"]: row for row in market.suppliers.iter_rows(named=True)}
-        opened = {str(event["supplier_id"]): event["occurred_at"] for event in self.named("account_created")}
-        self.began = {supplier: opened.get(supplier, row["created_at"]) for supplier, row in self.world.items()}
+        opened = {
+            str(event["supplier_id"]): event["occurred_at"]
+            for event in self.named("account_created")
+        }
+        self.began = {
+            supplier: opened.get(supplier, row["created_at"])
+            for supplier, row in self.world.items()
+        }
 
     def of(self, by: By, supplier: Any, at: datetime | None = None) -> str | None:
         """The supplier's group at a moment (null: as it is at the end)."""
@@ -60,15 +72,19 @@ class Raw:
             return f"{self.began[str(supplier)]:%Y-%m}"
         if by == "vendor_type":
             return row["vendor_type"]
-        return row["plan_before"] if at and row["upgraded_at"] and row["upgraded_at"] > at else row["plan"]
+        return (
+            row["plan_before"]
+            if at and row["upgraded_at"] and row["upgraded_at"] > at
+            else row["plan"]
+        )
 
     def named(self, *types: str) -> Iterable[dict[str, Any]]:
         return (event for event in self.events if event["type"] in types)
 
 
 @pytest.fixture
-def told(database: str) -> tuple[str, Raw]:
-    """Nearly a year of 150 suppliers, judged weekly, the last month every other day."""
+def reported(database: str) -> tuple[str, Raw]:
+    """Nearly a year of 150 suppliers, scored weekly, the last month every other day."""
     world = World(LAST, 150, 11, 7)
     market = simulate(150, LAST, world.months, world.seed)
     back = [*range(280, 30, -7), *range(29, 0, -2), 0]
@@ -94,20 +110,26 @@ def collect(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     return found
 
 
-def check(measured: Any, expected: dict[Any, list[Any]], tell: Callable[[list[Any]], dict[str, Any]]) -> None:
+def check(
+    measured: Any, expected: dict[Any, list[Any]], tell: Callable[[list[Any]], dict[str, Any]]
+) -> None:
     """Every row has what `tell` makes of the group's values, and there is no other group."""
     assert [row.group for row in measured.rows if row.group not in expected] == []
     assert {row.group for row in measured.rows} == expected.keys() - {"all"}
     for row in [*measured.rows, measured.all]:
-        for name, value in tell(expected.get("all" if row is measured.all else row.group, [])).items():
+        for name, value in tell(
+            expected.get("all" if row is measured.all else row.group, [])
+        ).items():
             found = row
             for part in name.split("."):
                 found = getattr(found, part)
-            assert found == (value if value is None or isinstance(value, int) else pytest.approx(value)), (row.group, name)
+            assert found == (
+                value if value is None or isinstance(value, int) else pytest.approx(value)
+            ), (row.group, name)
 
 
-def test_each_metric_is_what_the_raw_tables_say(told: tuple[str, Raw]) -> None:
-    url, raw = told
+def test_each_metric_is_what_the_raw_tables_describe(reported: tuple[str, Raw]) -> None:
+    url, raw = reported
     for period in PERIODS:
         for by in BYS:
             found = ask(url, period, by)
@@ -117,7 +139,11 @@ def test_each_metric_is_what_the_raw_tables_say(told: tuple[str, Raw]) -> None:
             adoption(raw, period, by, found)
             tickets(raw, period, by, found)
             churn(raw, period, by, found)
-    moved = [row for row in raw.world.values() if row["upgraded_at"] and PERIODS[2].first < row["upgraded_at"].date() < LAST]
+    moved = [
+        row
+        for row in raw.world.values()
+        if row["upgraded_at"] and PERIODS[2].first < row["upgraded_at"].date() < LAST
+    ]
     assert moved, "some plans changed in the time, or the test says nothing of them"
 
 
@@ -129,12 +155,17 @@ def health(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     assert found.health_score
     days = sorted(day for day in raw.runs if period.first <= day <= period.last)
     scores = collect(
-        (raw.of(by, row["supplier_id"], row["calculated_at"]), row) for row in raw.health if row["calculated_on"] in days
+        (raw.of(by, row["supplier_id"], row["calculated_at"]), row)
+        for row in raw.health
+        if row["calculated_on"] in days
     )
 
     def tell(rows: Rows) -> dict[str, Any]:
         now = [row for row in rows if row["calculated_on"] == days[-1]]
-        then, latest = mean([row["score"] for row in rows if row["calculated_on"] == days[0]]), mean([row["score"] for row in now])
+        then, latest = (
+            mean([row["score"] for row in rows if row["calculated_on"] == days[0]]),
+            mean([row["score"] for row in now]),
+        )
         return {
             "value": mean([row["score"] for row in rows]),
             "n": len(rows),
@@ -152,12 +183,20 @@ def health(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     assert found.feature_adoption
     days = sorted(day for day in raw.runs if period.first <= day <= period.last)
-    known = [row for row in raw.health if row["calculated_on"] in (days[0], days[-1]) and row["feature_adoption_score"] is not None]
+    known = [
+        row
+        for row in raw.health
+        if row["calculated_on"] in (days[0], days[-1]) and row["feature_adoption_score"] is not None
+    ]
     shares = collect((raw.of(by, row["supplier_id"], row["calculated_at"]), row) for row in known)
 
     def tell(rows: Rows) -> dict[str, Any]:
-        now = [row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[-1]]
-        then = mean([row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[0]])
+        now = [
+            row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[-1]
+        ]
+        then = mean(
+            [row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[0]]
+        )
         value = mean(now)
         return {
             "value": value,
@@ -175,20 +214,36 @@ def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
 def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     assert found.intervention_success
-    letters = {f"celebrate_{name}" for name in PLAYBOOK.milestones}
-    ever = [row for row in raw.interventions if row["status"] != "withheld" and row["trigger"] not in letters]
-    ever.sort(key=lambda row: (str(row["supplier_id"]), row["trigger"], row["decided_on"]))
+    emails = {f"celebrate_{name}" for name in PLAYBOOK.milestones}
+    ever = [
+        row
+        for row in raw.interventions
+        if row["status"] != "skipped" and row["trigger"] not in emails
+    ]
+    ever.sort(key=lambda row: (str(row["supplier_id"]), row["trigger"], row["evaluated_on"]))
     over = [row for row in ever if period.first <= row["success_by"] <= period.last]
-    firsts_ever = [next(rows) for _, rows in groupby(ever, key=lambda row: (row["supplier_id"], row["trigger"]))]
+    firsts_ever = [
+        next(rows)
+        for _, rows in groupby(ever, key=lambda row: (row["supplier_id"], row["trigger"]))
+    ]
     firsts = [row for row in firsts_ever if period.first <= row["success_by"] <= period.last]
     assert found.intervention_success.windows == len(over) > len(firsts) > 20
 
     def tell(rows: Rows) -> dict[str, Any]:
-        treated = [row["succeeded_on"] is not None for row in rows if row["status"] == "decided"]
-        held_out = [row["succeeded_on"] is not None for row in rows if row["status"] == "held_out"]
-        return {"value": mean(treated), "n": len(treated), "held_out_value": mean(held_out), "held_out_n": len(held_out)}
+        treated = [row["succeeded_on"] is not None for row in rows if row["status"] == "triggered"]
+        holdout = [row["succeeded_on"] is not None for row in rows if row["status"] == "holdout"]
+        return {
+            "value": mean(treated),
+            "n": len(treated),
+            "control_value": mean(holdout),
+            "control_n": len(holdout),
+        }
 
-    check(found.intervention_success, collect((raw.of(by, row["supplier_id"], row["decided_at"]), row) for row in firsts), tell)
+    check(
+        found.intervention_success,
+        collect((raw.of(by, row["supplier_id"], row["evaluated_at"]), row) for row in firsts),
+        tell,
+    )
     triggers = collect((row["trigger"], row) for row in firsts)
     for row in found.intervention_success.triggers:
         for name, value in tell(triggers[row.group]).items():
@@ -205,7 +260,11 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     for event in raw.named("subscription_changed", "subscription_paused", "subscription_cancelled"):
         said, supplier = (event["occurred_at"], event["type"]), str(event["supplier_id"])
         last_said[supplier] = max(said, last_said.get(supplier, said))
-    left = {supplier: at for supplier, (at, state) in last_said.items() if state == "subscription_cancelled"}
+    left = {
+        supplier: at
+        for supplier, (at, state) in last_said.items()
+        if state == "subscription_cancelled"
+    }
     people = [
         (raw.of(by, supplier), (began, forms.get(supplier), left.get(supplier)))
         for supplier, began in raw.began.items()
@@ -214,7 +273,10 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
     def tell(rows: list[Any]) -> dict[str, Any]:
         ends = [
-            (max(0.0, ((form or gone or NOW) - began).total_seconds()), "form" if form else "left" if gone else "open")
+            (
+                max(0.0, ((form or gone or NOW) - began).total_seconds()),
+                "form" if form else "left" if gone else "open",
+            )
             for began, form, gone in rows
         ]
         there = [end == "form" for _, end in ends]
@@ -258,11 +320,17 @@ def tickets(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             pairs.append((raw.of(by, supplier), (min(opened), ended, here)))
 
     def tell(rows: list[Any]) -> dict[str, Any]:
-        hours = sorted((ended - opened).total_seconds() / 3600 for opened, ended, here in rows if here)
+        hours = sorted(
+            (ended - opened).total_seconds() / 3600 for opened, ended, here in rows if here
+        )
         began = [ended for opened, ended, _ in rows if period.first <= opened.date() <= period.last]
         place = 0.9 * (len(hours) - 1)
         low = int(place)
-        p90 = hours[low] + (place - low) * (hours[min(low + 1, len(hours) - 1)] - hours[low]) if hours else None
+        p90 = (
+            hours[low] + (place - low) * (hours[min(low + 1, len(hours) - 1)] - hours[low])
+            if hours
+            else None
+        )
         return {
             "value": median(hours) if hours else None,
             "n": len(hours),
@@ -278,23 +346,34 @@ def tickets(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     assert found.churn_prediction
     horizon = timedelta(days=period.horizon)
-    days = sorted(day for day in raw.runs if period.first <= day + horizon <= min(period.last, LAST - timedelta(days=1)))
+    days = sorted(
+        day
+        for day in raw.runs
+        if period.first <= day + horizon <= min(period.last, LAST - timedelta(days=1))
+    )
     chosen: list[date] = []
     for day in reversed(days):
         if not chosen or chosen[-1] - day >= timedelta(days=30):
             chosen.append(day)
     assert sorted(chosen) == [one.day for one in found.churn_prediction.days]
-    gone = {event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")}
+    gone = {
+        event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")
+    }
     done = defaultdict(set)
     for row in raw.interventions:
-        if row["status"] == "decided":
-            done[row["supplier_id"]].add((row["decided_on"], row["decided_at"]))
+        if row["status"] == "triggered":
+            done[row["supplier_id"]].add((row["evaluated_on"], row["evaluated_at"]))
 
     def left(row: dict[str, Any]) -> bool:
-        return row["supplier_id"] in gone and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon
+        return (
+            row["supplier_id"] in gone
+            and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon
+        )
 
     def is_untouched(row: dict[str, Any]) -> bool:
-        near = [at for day, at in done[row["supplier_id"]] if abs(day - row["calculated_on"]) <= horizon]
+        near = [
+            at for day, at in done[row["supplier_id"]] if abs(day - row["calculated_on"]) <= horizon
+        ]
         return all(at > gone[row["supplier_id"]] for at in near) if left(row) else not near
 
     predictions = [
@@ -331,7 +410,9 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
     expected = collect(predictions)
     for row in found.churn_prediction.rows:
-        expected.setdefault(row.group, [])  # groups in which somebody left who was not judged on the chosen days
+        expected.setdefault(
+            row.group, []
+        )  # groups in which somebody left who was not scored on the chosen days
     check(found.churn_prediction, expected, tell)
     left_here = [at for at in gone.values() if period.first <= at.date() <= period.last]
     row = found.churn_prediction.all
@@ -339,7 +420,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
 
 def one_by_one(rows: list[Any]) -> float | None:
-    """The area under the curve by comparing each leaver with each who stayed."""
+    """The area under the curve by comparing each churned supplier with each who stayed."""
     left, stayed = [row[0] for row in rows if row[2]], [row[0] for row in rows if not row[2]]
     if len(left) < 5 or len(stayed) < 5:
         return None

@@ -1,4 +1,4 @@
-"""The metrics' rules on cases made by hand, and against the values that JUDGEMENT gives."""
+"""The metrics' rules on cases made by hand, and against the values that docs/methods.md gives."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -39,17 +39,23 @@ def test_the_reference_values_of_the_confidence_sequence() -> None:
 def test_the_reference_values_of_the_exact_test() -> None:
     assert log_evidence(Arms(200, 180, 100, 80)) == pytest.approx(-2.494978, abs=1e-6)
     assert log_evidence(Arms(2000, 1800, 1000, 800)) == pytest.approx(19.917675, abs=1e-6)
-    assert log_evidence(Arms(5, 0, 5, 0)) < 0 and log_evidence(Arms(5, 5, 5, 5)) < 0, "nobody, everybody: no logarithm of nothing"
+    assert log_evidence(Arms(5, 0, 5, 0)) < 0 and log_evidence(Arms(5, 5, 5, 5)) < 0, (
+        "nobody, everybody: no logarithm of nothing"
+    )
 
 
 def test_many_triggers_are_declared_together() -> None:
-    assert effect_rules.declare([log(19.9)]) == [False] and effect_rules.declare([log(20)]) == [True]
+    assert effect_rules.declare([log(19.9)]) == [False] and effect_rules.declare([log(20)]) == [
+        True
+    ]
     assert effect_rules.declare([]) == []
-    assert effect_rules.declare([log(39), log(41), 0.0, log(41)]) == [True, True, False, True], "the third needs only 4/(3·0.05)"
+    assert effect_rules.declare([log(39), log(41), 0.0, log(41)]) == [True, True, False, True], (
+        "the third needs only 4/(3·0.05)"
+    )
 
 
 def test_smoothing_keeps_rare_failures_from_being_certain() -> None:
-    """Held out without a failure: as usually coded the interval has no width from that arm."""
+    """Holdout without a failure: as usually coded the interval has no width from that arm."""
     _, low, high = confidence_sequence([Arms(450, 440, 50, 50)])
     assert low < 0 < high
     _, _, plain_high = confidence_sequence([Arms(450, 440, 50, 50)], smoothed=False)
@@ -72,21 +78,27 @@ def test_looking_every_day_seldom_sees_what_is_not_there(rate: float) -> None:
     for _ in range(200):
         held, hit = random.random(1000) < 0.1, random.random(1000) < rate
         looks = [_arms_until(held, hit, count) for count in range(50, 1001, 10)]
-        arms = [one for one in looks if one.held_out and one.treated]
-        wrong += any(not low <= 0 <= high for _, low, high in (confidence_sequence([one]) for one in arms))
+        arms = [one for one in looks if one.holdout and one.treated]
+        wrong += any(
+            not low <= 0 <= high for _, low, high in (confidence_sequence([one]) for one in arms)
+        )
         plain += any(_z(one) > 1.96 for one in arms)
     assert wrong <= 10 and plain > 60
 
 
 def _arms_until(held: Any, hit: Any, count: int) -> Arms:
     held, hit = held[:count], hit[:count]
-    return Arms(int((~held).sum()), int((hit & ~held).sum()), int(held.sum()), int((hit & held).sum()))
+    return Arms(
+        int((~held).sum()), int((hit & ~held).sum()), int(held.sum()), int((hit & held).sum())
+    )
 
 
 def _z(arms: Arms) -> float:
-    a, b = arms.succeeded / arms.treated, arms.held_out_succeeded / arms.held_out
-    spread = a * (1 - a) / arms.treated + b * (1 - b) / arms.held_out
-    return float("inf") if spread == 0 and a != b else 0.0 if spread == 0 else abs(a - b) / spread**0.5
+    a, b = arms.succeeded / arms.treated, arms.control_succeeded / arms.holdout
+    spread = a * (1 - a) / arms.treated + b * (1 - b) / arms.holdout
+    return (
+        float("inf") if spread == 0 and a != b else 0.0 if spread == 0 else abs(a - b) / spread**0.5
+    )
 
 
 def success(*rows: tuple[str | None, str, bool, int, int]) -> Any:
@@ -95,45 +107,79 @@ def success(*rows: tuple[str | None, str, bool, int, int]) -> Any:
         schema=effect_rules.SUCCESS_SCHEMA,
         orient="row",
     )
-    return effect_rules.measure_success(counts, rules.order_groups("plan", counts["group"].to_list()))
+    return effect_rules.measure_success(
+        counts, rules.order_groups("plan", counts["group"].to_list())
+    )
 
 
 def test_success_says_no_more_than_it_may() -> None:
     nobody = success()
-    assert (nobody.all.value, nobody.all.n, nobody.all.verdict, nobody.rows, nobody.triggers) == (None, 0, "no_holdout", [], [])
+    assert (
+        nobody.all.value,
+        nobody.all.n,
+        nobody.all.conclusion,
+        nobody.rows,
+        nobody.triggers,
+    ) == (None, 0, "no_control", [], [])
     one = success(("pro", "a", False, 1, 1))
-    assert (one.all.value, one.all.difference, one.all.verdict) == (1.0, None, "no_holdout")
+    assert (one.all.value, one.all.difference, one.all.conclusion) == (1.0, None, "no_control")
     few = success(("pro", "a", False, 40, 30), ("pro", "a", True, 9, 1))
-    assert few.triggers[0].verdict == "too_few" and few.triggers[0].difference is None and few.triggers[0].held_out_value == 1 / 9
-    known = success(
-        ("pro", "a", False, 2000, 1800), (None, "a", True, 1000, 800), ("pro", "b", False, 60, 30), ("pro", "b", True, 20, 10)
+    assert (
+        few.triggers[0].conclusion == "too_few"
+        and few.triggers[0].difference is None
+        and few.triggers[0].control_value == 1 / 9
     )
-    verdicts = {row.group: row.verdict for row in known.triggers}
-    assert verdicts == {"a": "helps", "b": "not_yet_known"}
-    assert known.triggers[0].difference == pytest.approx(0.1) and known.triggers[0].low < 0.1 < known.triggers[0].high
+    known = success(
+        ("pro", "a", False, 2000, 1800),
+        (None, "a", True, 1000, 800),
+        ("pro", "b", False, 60, 30),
+        ("pro", "b", True, 20, 10),
+    )
+    conclusions = {row.group: row.conclusion for row in known.triggers}
+    assert conclusions == {"a": "helps", "b": "not_yet_known"}
+    assert (
+        known.triggers[0].difference == pytest.approx(0.1)
+        and known.triggers[0].low < 0.1 < known.triggers[0].high
+    )
     assert known.rows[0].group == "pro" and known.rows[-1].group is None
-    assert known.rows[-1].value is None and known.rows[-1].difference is None, "held out only: nobody to compare with"
+    assert known.rows[-1].value is None and known.rows[-1].difference is None, (
+        "in the holdout only: nobody to compare with"
+    )
     harm = success(("pro", "a", False, 2000, 1600), ("pro", "a", True, 1000, 900))
-    assert harm.triggers[0].verdict == "hurts" and harm.all.verdict == "hurts"
+    assert harm.triggers[0].conclusion == "hurts" and harm.all.conclusion == "hurts"
 
 
 # ── time to the first form ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def people(*rows: tuple[float, bool]) -> pl.DataFrame:
-    return pl.DataFrame([("a", days, there, False) for days, there in rows], schema=time_rules.FIRST_FORM_SCHEMA, orient="row")
+    return pl.DataFrame(
+        [("a", days, there, False) for days, there in rows],
+        schema=time_rules.FIRST_FORM_SCHEMA,
+        orient="row",
+    )
 
 
 def test_who_is_not_there_yet_is_not_left_out() -> None:
     done = people((1, True), (2, True), (30, False), (30, False), (30, False))
     row = time_rules.measure_first_value(done, ["a"], 0).all
-    assert row.value is None and row.quarter == 2 and row.share == 0.4, "of those who are there the median would be 1.5 days"
+    assert row.value is None and row.quarter == 2 and row.share == 0.4, (
+        "of those who are there the median would be 1.5 days"
+    )
     early = time_rules.measure_first_value(people((1, True), (0.5, False), (4, True)), ["a"], 0).all
-    assert early.value == 1, "who had half a day only is not held against it: half of the two who could be seen were there in a day"
+    assert early.value == 1, (
+        "who had half a day only is not held against it: half of the two who could be seen were there in a day"
+    )
     assert early.within_14_days is None, "nobody has been here for 14 days, and not all are there"
     assert time_rules.measure_first_value(people((1, True)), ["a"], 0).all.within_14_days == 1
     nobody = time_rules.measure_first_value(people(), [], 3)
-    assert (nobody.all.n, nobody.all.value, nobody.all.share, nobody.curve, nobody.unknown) == (0, None, None, [], 3)
+    assert (nobody.all.n, nobody.all.value, nobody.all.share, nobody.curve, nobody.unknown) == (
+        0,
+        None,
+        None,
+        [],
+        3,
+    )
 
 
 def shares_of(rows: list[tuple[int, str]]) -> tuple[list[float], list[float]]:
@@ -151,16 +197,26 @@ def test_where_nobody_leaves_the_share_is_the_product_limit(rows: list[tuple[int
     left = 1.0
     expected: list[tuple[float, float]] = []
     for day in sorted({day for day, there in rows if there}):
-        left *= 1 - sum(other == day and there for other, there in rows) / sum(other >= day for other, _ in rows)
+        left *= 1 - sum(other == day and there for other, there in rows) / sum(
+            other >= day for other, _ in rows
+        )
         expected.append((day, 1 - left))
     assert days == [day for day, _ in expected]
     assert shares == pytest.approx([share for _, share in expected])
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["form", "left"])), min_size=1, max_size=40))
-def test_where_all_is_known_the_share_is_of_all_the_leavers_too(rows: list[tuple[int, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 12), st.sampled_from(["form", "left"])), min_size=1, max_size=40
+    )
+)
+def test_where_all_is_known_the_share_is_of_all_the_churned_too(
+    rows: list[tuple[int, str]],
+) -> None:
     days, shares = shares_of(rows)
-    assert shares == pytest.approx([sum(end == "form" and other <= day for other, end in rows) / len(rows) for day in days])
+    assert shares == pytest.approx(
+        [sum(end == "form" and other <= day for other, end in rows) / len(rows) for day in days]
+    )
 
 
 def test_leaving_ends_no_looking() -> None:
@@ -168,20 +224,38 @@ def test_leaving_ends_no_looking() -> None:
 
     def row(ago: float, form: float | None, left: float | None = None) -> tuple[Any, ...]:
         began = now - timedelta(days=ago)
-        form_at, told_at = (None if after is None else began + timedelta(days=after) for after in (form, left))
+        form_at, told_at = (
+            None if after is None else began + timedelta(days=after) for after in (form, left)
+        )
         return "a", began, form_at, left is not None, told_at
 
-    rows = [row(10, 5), row(2, None, 1), row(2, None, 1), row(3, None, 4), row(20, -1), row(20, 2, 9)]
-    timed = time_rules.time_first_forms(pl.DataFrame(rows, schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now)
+    rows = [
+        row(10, 5),
+        row(2, None, 1),
+        row(2, None, 1),
+        row(3, None, 4),
+        row(20, -1),
+        row(20, 2, 9),
+    ]
+    timed = time_rules.time_first_forms(
+        pl.DataFrame(rows, schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now
+    )
     assert timed.select("days", "reached", "left").rows() == [
         (5, True, False), (1, False, True), (1, False, True), (3, False, False), (0, True, False), (2, True, False),
     ]  # fmt: skip
     unknown = time_rules.time_first_forms(
-        pl.DataFrame([("a", now - timedelta(days=7), None, True, None)], schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now
+        pl.DataFrame(
+            [("a", now - timedelta(days=7), None, True, None)],
+            schema=time_rules.SIGNED_UP_SCHEMA,
+            orient="row",
+        ),
+        now,
     )
     assert unknown.rows() == [("a", 7.0, False, True)]
     found = time_rules.measure_first_value(timed.head(3), ["a"], 0).all
-    assert (found.quarter, found.value, found.within_14_days) == (5, None, pytest.approx(1 / 3)), "two of three never get there"
+    assert (found.quarter, found.value, found.within_14_days) == (5, None, pytest.approx(1 / 3)), (
+        "two of three never get there"
+    )
 
 
 # ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +263,9 @@ def test_leaving_ends_no_looking() -> None:
 HOURS = work_out_hours(Support(), frozenset(), date(2026, 1, 1), date(2026, 12, 31))
 
 
-def ticket(opened: datetime, resolved: datetime | None, changes: str | None = None) -> tuple[Any, ...]:
+def ticket(
+    opened: datetime, resolved: datetime | None, changes: str | None = None
+) -> tuple[Any, ...]:
     return ("a", opened, resolved, resolved is not None, True, changes)
 
 
@@ -206,12 +282,16 @@ def test_open_hours_do_not_count_nights_weekends_and_waiting() -> None:
     def at(hour: int) -> int:
         return int(datetime(2026, 3, 9, hour, tzinfo=UTC).timestamp() * 1_000_000)
 
-    told = f"{at(9)} opened,{at(10)} waiting,{at(13)} resumed,{at(15)} resolved"
+    reported = f"{at(9)} opened,{at(10)} waiting,{at(13)} resumed,{at(15)} resolved"
     nine, fifteen = datetime(2026, 3, 9, 9, tzinfo=UTC), datetime(2026, 3, 9, 15, tzinfo=UTC)
-    row = measured(ticket(nine, fifteen, told))
-    assert row.value == 6 and row.business_median == 3, "three hours of six the supplier was waited for"
+    row = measured(ticket(nine, fifteen, reported))
+    assert row.value == 6 and row.business_median == 3, (
+        "three hours of six the supplier was waited for"
+    )
     again = f"{at(9)} opened,{at(10)} resolved,{at(14)} opened,{at(15)} resolved"
-    assert measured(ticket(nine, fifteen, again)).business_median == 2, "between a resolution and the next opening no clock runs"
+    assert measured(ticket(nine, fifteen, again)).business_median == 2, (
+        "between a resolution and the next opening no clock runs"
+    )
 
 
 def test_no_ticket_one_ticket_and_those_still_open() -> None:
@@ -223,14 +303,18 @@ def test_no_ticket_one_ticket_and_those_still_open() -> None:
     one = measured(ticket(began, began + timedelta(hours=3)))
     assert (one.value, one.p90, one.business_median) == (3, 3, 3)
     backwards = measured(ticket(began, began - timedelta(hours=1)))
-    assert backwards.value == 0 and backwards.business_median == 0, "told with a clock that is wrong"
+    assert backwards.value == 0 and backwards.business_median == 0, (
+        "told with a clock that is wrong"
+    )
 
 
 def test_a_ticket_at_the_border_of_a_span_is_within_it() -> None:
     began = datetime(2026, 3, 9, 9, tzinfo=UTC)
     hours = [0.0, 1.0, 1.5, 24.0, 168.0, 168.1]
     rows = [ticket(began, began + timedelta(hours=h)) for h in hours]
-    found = time_rules.measure_tickets(pl.DataFrame(rows, schema=time_rules.TICKETS_SCHEMA, orient="row"), ["a"], HOURS)
+    found = time_rules.measure_tickets(
+        pl.DataFrame(rows, schema=time_rules.TICKETS_SCHEMA, orient="row"), ["a"], HOURS
+    )
     expected = {1.0: 2, 4.0: 1, 12.0: 0, 24.0: 1, 48.0: 0, 96.0: 0, 168.0: 1, None: 1}
     assert {span.until_hours: span.n for span in found.spread} == expected
 
@@ -240,49 +324,74 @@ def test_a_ticket_at_the_border_of_a_span_is_within_it() -> None:
 
 def test_averages_of_nobody_of_one_day_and_of_many() -> None:
     nothing = level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0)
-    assert (nothing.all.value, nothing.all.n, nothing.all.latest, nothing.all.healthy, nothing.days) == (None, 0, None, None, [])
+    assert (
+        nothing.all.value,
+        nothing.all.n,
+        nothing.all.latest,
+        nothing.all.healthy,
+        nothing.days,
+    ) == (None, 0, None, None, [])
     first, last = TODAY - timedelta(days=9), TODAY
-    rows = [("pro", first, 2, 100.0, 0, 2, 0), ("pro", last, 1, 80.0, 1, 0, 0), ("free", last, 1, 30.0, 0, 0, 1)]
+    rows = [
+        ("pro", first, 2, 100.0, 0, 2, 0),
+        ("pro", last, 1, 80.0, 1, 0, 0),
+        ("free", last, 1, 30.0, 0, 0, 1),
+    ]
     frame = pl.DataFrame(rows, schema=level_rules.HEALTH_SCHEMA, orient="row")
     found = level_rules.measure_health(frame, ["pro", "free"], 5)
     pro, free = found.rows
     assert (pro.value, pro.latest, pro.change, pro.suppliers, pro.healthy) == (60, 80, 30, 1, 1)
-    assert (free.value, free.change) == (30, None), "a group that was not there on the first day has no change"
-    assert found.all.change == 5 and found.days_read == 2 and found.days_judged == 5
+    assert (free.value, free.change) == (30, None), (
+        "a group that was not there on the first day has no change"
+    )
+    assert found.all.change == 5 and found.days_read == 2 and found.days_scored == 5
     alone = level_rules.measure_health(frame.filter(pl.col("day") == last), ["pro", "free"], 1)
     assert alone.all.change is None, "one day has no change"
 
 
 def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
-    judged = [TODAY - timedelta(days=back) for back in range(364, -1, -1)]
-    chosen = level_rules.choose_days(judged, 200_000)
-    assert len(chosen) == 7 and chosen[0] == judged[0] and chosen[-1] == TODAY and chosen == sorted(set(chosen))
+    scored = [TODAY - timedelta(days=back) for back in range(364, -1, -1)]
+    chosen = level_rules.choose_days(scored, 200_000)
+    assert (
+        len(chosen) == 7
+        and chosen[0] == scored[0]
+        and chosen[-1] == TODAY
+        and chosen == sorted(set(chosen))
+    )
     gaps = {(b - a).days for a, b in pairwise(chosen)}
     assert gaps == {60, 61}
-    assert level_rules.choose_days(judged, 300) == judged
-    assert len(level_rules.choose_days(judged, 10**9)) == 2
+    assert level_rules.choose_days(scored, 300) == scored
+    assert len(level_rules.choose_days(scored, 10**9)) == 2
 
 
 def test_the_line_crosses_days_that_were_left_out() -> None:
     playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
-    def lines(apart: int, *, judged: int) -> int:
-        averages = [DayAverage(TODAY - timedelta(days=apart * back), 60.0, 10) for back in range(6, -1, -1)]
-        nobody = level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0).all
-        drawn = charts.health_trend(HealthMetric(nobody, [], averages, judged, 7), playbook, 640)
+    def lines(apart: int, *, scored: int) -> int:
+        averages = [
+            DayAverage(TODAY - timedelta(days=apart * back), 60.0, 10) for back in range(6, -1, -1)
+        ]
+        nobody = level_rules.measure_health(
+            pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0
+        ).all
+        drawn = charts.health_trend(HealthMetric(nobody, [], averages, scored, 7), playbook, 640)
         return len(drawn.lines) if drawn else 0
 
-    assert lines(15, judged=91) == 1, "seven days read of 91"
-    assert lines(15, judged=7) == 7, "nobody judged in between"
-    assert lines(7, judged=7) == 1, "judged once a week"
+    assert lines(15, scored=91) == 1, "seven days read of 91"
+    assert lines(15, scored=7) == 7, "nobody scored in between"
+    assert lines(7, scored=7) == 1, "scored once a week"
 
 
 def test_every_share_of_features_falls_in_one_part() -> None:
     rows = [("pro", TODAY, percent, 1) for percent in range(101)]
-    found = level_rules.measure_adoption(pl.DataFrame(rows, schema=level_rules.ADOPTION_SCHEMA, orient="row"), ["pro"], [TODAY])
+    found = level_rules.measure_adoption(
+        pl.DataFrame(rows, schema=level_rules.ADOPTION_SCHEMA, orient="row"), ["pro"], [TODAY]
+    )
     parts = [found.all.none, found.all.some, found.all.half, found.all.most, found.all.all]
     assert (
-        sum(part or 0 for part in parts) == pytest.approx(1) and found.all.value == pytest.approx(0.5) and found.all.change is None
+        sum(part or 0 for part in parts) == pytest.approx(1)
+        and found.all.value == pytest.approx(0.5)
+        and found.all.change is None
     )
 
 
@@ -290,46 +399,69 @@ def test_every_share_of_features_falls_in_one_part() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 0.5001, 0.9]), st.booleans(), st.integers(1, 9)), min_size=1, max_size=30)
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.1, 0.5, 0.5001, 0.9]), st.booleans(), st.integers(1, 9)),
+        min_size=1,
+        max_size=30,
+    )
 )
 def test_the_area_is_that_of_comparing_each_pair(rows: list[tuple[float, bool, int]]) -> None:
-    frame = pl.DataFrame(rows, schema={"risk": pl.Float64(), "left": pl.Boolean(), "n": pl.Int64()}, orient="row")
+    frame = pl.DataFrame(
+        rows, schema={"risk": pl.Float64(), "left": pl.Boolean(), "n": pl.Int64()}, orient="row"
+    )
     left = [risk for risk, gone, n in rows if gone for _ in range(n)]
     stayed = [risk for risk, gone, n in rows if not gone for _ in range(n)]
     found = churn_rules.find_auc(frame)
     if min(len(left), len(stayed)) < churn_rules.FEWEST:
         assert found is None
     else:
-        assert found == pytest.approx(sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed)))
+        assert found == pytest.approx(
+            sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed))
+        )
         low, high = churn_rules.auc_range(found or 0.0, len(left), len(stayed))
         assert 0 <= low <= (found or 0.0) <= high <= 1
 
 
 def leads(*rows: tuple[int, int | None, str | None]) -> Any:
-    """(leaver, days before the cancellation, level) → lead_days by leaver."""
+    """(churned supplier, days before the cancellation, level) → lead_days by churned supplier."""
     gone = datetime(2026, 11, 1, 12, tzinfo=UTC)
     frame = pl.DataFrame(
-        [("a", leaver, gone, None if back is None else gone.date() - timedelta(days=back), level) for leaver, back, level in rows],
+        [
+            (
+                "a",
+                churned,
+                gone,
+                None if back is None else gone.date() - timedelta(days=back),
+                level,
+            )
+            for churned, back, level in rows
+        ],
         schema=churn_rules.LEADS_SCHEMA,
         orient="row",
     )
-    found = churn_rules.find_leads(frame).sort("leaver")
+    found = churn_rules.find_leads(frame).sort("churned")
     return list(zip(found["lead_days"].to_list(), found["seen"].to_list(), strict=True))
 
 
 def test_the_lead_is_that_of_the_warning_which_stood_at_the_end() -> None:
-    assert leads((1, 30, "high"), (1, 23, "low"), (1, 16, "medium"), (1, 9, "high"), (1, 2, "medium")) == [(16, True)]
-    assert leads((1, 9, "high"), (1, 2, "low")) == [(None, True)], "a warning that was taken back warned of nothing"
+    assert leads(
+        (1, 30, "high"), (1, 23, "low"), (1, 16, "medium"), (1, 9, "high"), (1, 2, "medium")
+    ) == [(16, True)]
+    assert leads((1, 9, "high"), (1, 2, "low")) == [(None, True)], (
+        "a warning that was taken back warned of nothing"
+    )
     assert leads((1, 2, "high")) == [(2, True)] and leads((1, None, None)) == [(None, False)]
     assert leads((1, 9, "medium"), (2, 9, "low")) == [(9, True), (None, True)]
 
 
 def test_only_predictions_that_have_run_out_are_looked_at() -> None:
-    judged = [TODAY - timedelta(days=back) for back in range(200, -1, -1)]
+    scored = [TODAY - timedelta(days=back) for back in range(200, -1, -1)]
     period = Period(TODAY - timedelta(days=89), TODAY, 30)
-    chosen = churn_rules.choose_prediction_days(judged, period)
+    chosen = churn_rules.choose_prediction_days(scored, period)
     assert chosen == [TODAY - timedelta(days=back) for back in (90, 60, 30)]
-    long = churn_rules.choose_prediction_days(judged, Period(period.first, TODAY, 90))
+    long = churn_rules.choose_prediction_days(scored, Period(period.first, TODAY, 90))
     assert long == [TODAY - timedelta(days=back) for back in (150, 120, 90)]
     assert churn_rules.choose_prediction_days([], period) == []
-    assert churn_rules.choose_prediction_days(judged[-20:], period) == [], "judged for twenty days only: nothing has run out"
+    assert churn_rules.choose_prediction_days(scored[-20:], period) == [], (
+        "scored for twenty days only: nothing has run out"
+    )

@@ -6,9 +6,17 @@ import polars as pl
 import pytest
 
 from everafter.core.errors import InputError
-from everafter.metrics import charts, churn_rules, level_rules, rules, say_rules, time_rules, view_rules
+from everafter.metrics import (
+    charts,
+    churn_rules,
+    level_rules,
+    rules,
+    text_rules,
+    time_rules,
+    view_rules,
+)
 from everafter.metrics.model import BYS, METRICS, Period
-from everafter.metrics.telling_model import TELLINGS
+from everafter.metrics.text_model import METRIC_TEXTS
 from test_metrics_rules import HOURS, TODAY, people, success
 
 
@@ -31,7 +39,9 @@ def test_a_period_is_the_last_90_days_unless_said() -> None:
         (None, None, "45", "horizon: '45' is none of 30, 60, 90 days"),
     ],
 )
-def test_a_period_that_is_none_is_named(first: str | None, last: str | None, horizon: str | None, words: str) -> None:
+def test_a_period_that_is_none_is_named(
+    first: str | None, last: str | None, horizon: str | None, words: str
+) -> None:
     with pytest.raises(InputError) as refused:
         rules.read_period(first, last, TODAY, horizon)
     assert words in refused.value.message
@@ -52,7 +62,10 @@ def test_a_metric_that_is_misspelt_finds_its_like() -> None:
         rules.read_metrics(["zzz"])
     with pytest.raises(InputError, match="did you mean cohort"):
         rules.read_by("cohorts")
-    assert rules.read_metrics(["ticket_resolution", "health_score"]) == ("health_score", "ticket_resolution")
+    assert rules.read_metrics(["ticket_resolution", "health_score"]) == (
+        "health_score",
+        "ticket_resolution",
+    )
     assert rules.read_metrics([]) == METRICS and rules.read_by("") is None
 
 
@@ -68,11 +81,15 @@ def test_an_address_and_its_view_are_one() -> None:
         assert view_rules.parse_view(again, TODAY) == view
     moved = view_rules.parse_view({"from": "2026-01-01", "until": "2026-03-31"}, TODAY)
     assert moved.preset is None and view_rules.view_query(moved, days=30) == "days=30"
-    assert view_rules.parse_view({"days": "31"}, TODAY).preset == 90, "a number that is not offered is left alone"
+    assert view_rules.parse_view({"days": "31"}, TODAY).preset == 90, (
+        "a number that is not offered is left alone"
+    )
 
 
 def test_a_file_holds_no_formula_and_every_number() -> None:
-    frame = pl.DataFrame([("=1+1|cmd", TODAY, 2, 141.0, 1, 1, 0)], schema=level_rules.HEALTH_SCHEMA, orient="row")
+    frame = pl.DataFrame(
+        [("=1+1|cmd", TODAY, 2, 141.0, 1, 1, 0)], schema=level_rules.HEALTH_SCHEMA, orient="row"
+    )
     found = level_rules.measure_health(frame, ["=1+1|cmd"], 1)
     text = rules.write_csv("health_score", "plan", found.rows, found.all)
     lines = text.splitlines()
@@ -83,38 +100,62 @@ def test_a_file_holds_no_formula_and_every_number() -> None:
 def test_every_column_is_there_and_every_metric_is_told() -> None:
     """With nothing at all too: no sentence breaks on a null."""
     empty = {
-        "health_score": level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0),
+        "health_score": level_rules.measure_health(
+            pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0
+        ),
         "intervention_success": success(),
         "time_to_first_value": time_rules.measure_first_value(people(), [], 0),
-        "feature_adoption": level_rules.measure_adoption(pl.DataFrame(schema=level_rules.ADOPTION_SCHEMA), [], []),
-        "ticket_resolution": time_rules.measure_tickets(pl.DataFrame(schema=time_rules.TICKETS_SCHEMA), [], HOURS),
+        "feature_adoption": level_rules.measure_adoption(
+            pl.DataFrame(schema=level_rules.ADOPTION_SCHEMA), [], []
+        ),
+        "ticket_resolution": time_rules.measure_tickets(
+            pl.DataFrame(schema=time_rules.TICKETS_SCHEMA), [], HOURS
+        ),
         "churn_prediction": churn_rules.measure_churn(
-            pl.DataFrame(schema=churn_rules.PREDICTIONS_SCHEMA), pl.DataFrame(schema=churn_rules.LEADS_SCHEMA), [], 30
+            pl.DataFrame(schema=churn_rules.PREDICTIONS_SCHEMA),
+            pl.DataFrame(schema=churn_rules.LEADS_SCHEMA),
+            [],
+            30,
         ),
     }
-    assert set(empty) == set(METRICS) == set(TELLINGS)
+    assert set(empty) == set(METRICS) == set(METRIC_TEXTS)
     for metric, found in empty.items():
-        assert not say_rules.has_anything(found) and say_rules.headline(found) == "–"
-        assert all("None" not in sentence for sentence in say_rules.tell(found))
+        assert not text_rules.has_anything(found) and text_rules.headline(found) == "–"
+        assert all("None" not in sentence for sentence in text_rules.tell(found))
         for column in rules.table_of(metric):  # type: ignore[arg-type]
-            assert "None" not in rules.say_cell(rules.cell(found.all, column), column)
+            assert "None" not in rules.format_cell(rules.cell(found.all, column), column)
         scale = charts.scale_of([found.all])
         assert charts.strip(found.all, scale).pieces == []
 
 
 def test_groups_stand_in_their_order() -> None:
-    assert rules.order_groups("cohort", ["2025-12", "2026-01", None]) == ["2026-01", "2025-12", None]
-    assert rules.order_groups("plan", ["a", None, "b"], {"a": 1, "b": 5, None: 9}) == ["b", "a", None]
-    assert [rules.say_group(by, None) for by in BYS] == ["Cohort not known", "Trade not known", "Plan not known"]
+    assert rules.order_groups("cohort", ["2025-12", "2026-01", None]) == [
+        "2026-01",
+        "2025-12",
+        None,
+    ]
+    assert rules.order_groups("plan", ["a", None, "b"], {"a": 1, "b": 5, None: 9}) == [
+        "b",
+        "a",
+        None,
+    ]
+    assert [rules.describe_group(by, None) for by in BYS] == [
+        "Cohort not known",
+        "Vendor type not known",
+        "Plan not known",
+    ]
 
 
 def test_a_strip_stays_within_its_cell() -> None:
     found = success(("pro", "a", False, 45, 45), ("pro", "a", True, 12, 0))
     scale = charts.scale_of(found.triggers)
     drawn = charts.strip(found.triggers[0], scale)
-    assert all(0 <= piece.start <= piece.start + piece.size <= 100.5 for piece in drawn.pieces) and (50.0, "zero") in drawn.marks
+    assert (
+        all(0 <= piece.start <= piece.start + piece.size <= 100.5 for piece in drawn.pieces)
+        and (50.0, "zero") in drawn.marks
+    )
 
 
 def test_what_the_range_holds_for_is_said_where_it_is_shown() -> None:
-    said = TELLINGS["intervention_success"].rests_on
+    said = METRIC_TEXTS["intervention_success"].rests_on
     assert "only grows" in said and "for one look at a period that moves along" in said

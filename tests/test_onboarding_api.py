@@ -1,4 +1,4 @@
-"""The path over HTTP: as it stands, and actions that a platform reports by itself."""
+"""The path over HTTP: as it is, and actions that a platform reports by itself."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,9 @@ def begin(server: Server, days: float = 4, vendor_type: str = "photographer", *t
     """A supplier that opened its account so many days ago, and what else it did an hour later."""
     supplier_id = str(uuid4())
     server.sql(
-        "INSERT INTO suppliers (id, name, vendor_type, timezone) VALUES (%s, 'Rosa', %s, 'Europe/Vienna')", supplier_id, vendor_type
+        "INSERT INTO suppliers (id, name, vendor_type, timezone) VALUES (%s, 'Rosa', %s, 'Europe/Vienna')",
+        supplier_id,
+        vendor_type,
     )
     began = NOW - timedelta(days=days)
     batch = [
@@ -50,18 +52,37 @@ def test_the_path_as_it_stands(server: Server) -> None:
     with server.client("read") as client:
         found = client.get(f"{PATH}/{supplier}").json()
         german = client.get(f"{PATH}/{supplier}", params={"language": "de"}).json()
-    assert [step["id"] for step in found["steps"]] == ["day0", "day1", "day3", "song_list", "day7", "day14"]
-    assert (found["supplier_id"], found["done"], found["total"], found["missed"]) == (supplier, 1, 6, "day1")
-    assert found["state"] in {"behind", "stuck"} and found["days_behind"] == pytest.approx(3, abs=0.1)
+    assert [step["id"] for step in found["steps"]] == [
+        "day0",
+        "day1",
+        "day3",
+        "song_list",
+        "day7",
+        "day14",
+    ]
+    assert (found["supplier_id"], found["done"], found["total"], found["missed"]) == (
+        supplier,
+        1,
+        6,
+        "day1",
+    )
+    assert found["state"] in {"behind", "stuck"} and found["days_behind"] == pytest.approx(
+        3, abs=0.1
+    )
     assert found["next"] == {
         "step": "day1",
         "action": "import_clients_started",
-        "title": "Bring your couples in",
+        "title": "Bring your clients in",
         "hint": "A spreadsheet is enough; names and dates to begin with.",
         "url": "/clients/import",
     }
     first = found["steps"][0]
-    assert (first["day"], first["done"], first["success_metric"], first["if_missed"]) == (0, True, "completed_wizard", None)
+    assert (first["day"], first["done"], first["success_metric"], first["if_missed"]) == (
+        0,
+        True,
+        "completed_wizard",
+        None,
+    )
     began = NOW - timedelta(days=4)
     assert [datetime.fromisoformat(action["done_at"]) for action in first["actions"]] == [
         began,
@@ -79,13 +100,25 @@ def test_an_action_is_reported_once_and_the_earlier_time_is_kept(server: Server)
     times = [NOW - timedelta(hours=hours) for hours in (2, 5, 1)]
     with server.client("write") as client:
         answers = [
-            client.post(f"{PATH}/{supplier}/actions", json={"action": "first_form_created", "done_at": at.isoformat()})
+            client.post(
+                f"{PATH}/{supplier}/actions",
+                json={"action": "first_form_created", "done_at": at.isoformat()},
+            )
             for at in times
         ]
         assert [answer.status_code for answer in answers] == [201, 200, 200]
-        assert [datetime.fromisoformat(answer.json()["done_at"]) for answer in answers] == [times[0], times[1], times[1]]
+        assert [datetime.fromisoformat(answer.json()["done_at"]) for answer in answers] == [
+            times[0],
+            times[1],
+            times[1],
+        ]
         steps = client.get(f"{PATH}/{supplier}").json()["steps"]
-    [form] = [action for step in steps for action in step["actions"] if action["id"] == "first_form_created"]
+    [form] = [
+        action
+        for step in steps
+        for action in step["actions"]
+        if action["id"] == "first_form_created"
+    ]
     assert form["done"] and datetime.fromisoformat(form["done_at"]) == times[1]
     # the event itself comes late and is earlier still
     with server.client("ingest") as client:
@@ -95,7 +128,12 @@ def test_an_action_is_reported_once_and_the_earlier_time_is_kept(server: Server)
     server.wait_folded()
     with server.client("read") as client:
         steps = client.get(f"{PATH}/{supplier}").json()["steps"]
-    [form] = [action for step in steps for action in step["actions"] if action["id"] == "first_form_created"]
+    [form] = [
+        action
+        for step in steps
+        for action in step["actions"]
+        if action["id"] == "first_form_created"
+    ]
     assert datetime.fromisoformat(form["done_at"]) == NOW - timedelta(days=3)
 
 
@@ -118,16 +156,22 @@ def test_the_last_reported_action_activates(server: Server) -> None:
     assert (last["state"], last["milestones"]) == ("done", ["fully_activated"])
     assert again["milestones"] == []
     assert (found["state"], found["done"], found["next"]) == ("done", found["total"], None)
-    assert server.sql("SELECT count(*) FROM success_milestones WHERE milestone_type = 'fully_activated'") == [(1,)]
+    assert server.sql(
+        "SELECT count(*) FROM success_milestones WHERE milestone_type = 'fully_activated'"
+    ) == [(1,)]
 
 
 def test_the_same_key_reports_once(server: Server) -> None:
     supplier = begin(server)
     with server.client("write") as client:
         url, headers = f"{PATH}/{supplier}/actions", {"Idempotency-Key": "k1"}
-        answers = [client.post(url, json={"action": "first_login"}, headers=headers) for _ in range(2)]
+        answers = [
+            client.post(url, json={"action": "first_login"}, headers=headers) for _ in range(2)
+        ]
         other = client.post(url, json={"action": "completed_wizard"}, headers=headers)
-    assert [answer.status_code for answer in answers] == [201, 201] and answers[0].content == answers[1].content
+    assert [answer.status_code for answer in answers] == [201, 201] and answers[
+        0
+    ].content == answers[1].content
     assert other.status_code == 422
 
 
@@ -146,10 +190,17 @@ BAD: list[tuple[Any, int, str]] = [
 
 def test_bad_input_is_named_and_nothing_is_kept(server: Server) -> None:
     supplier = begin(server)
-    with server.client("write") as client, server.client("read") as reader, server.client() as nobody:
+    with (
+        server.client("write") as client,
+        server.client("read") as reader,
+        server.client() as nobody,
+    ):
         for body, status, words in BAD:
             answer = client.post(f"{PATH}/{supplier}/actions", json=body)
-            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+            assert (answer.status_code, answer.headers["content-type"]) == (
+                status,
+                "application/problem+json",
+            ), answer.text
             assert words in answer.text
         body = {"action": "first_login"}
         assert client.post(f"{PATH}/{uuid4()}/actions", json=body).status_code == 404

@@ -26,7 +26,10 @@ def test_a_new_milestone_is_201_and_a_known_one_200_with_the_earlier_time(server
     supplier = add_supplier(server)
     about = {"supplier_id": supplier, "milestone_type": "first_form"}
     with server.client("write") as client:
-        answers = [client.post(POST, json={**about, "achieved_at": at.isoformat()}) for at in (JUNE, JUNE, MAY, JUNE)]
+        answers = [
+            client.post(POST, json={**about, "achieved_at": at.isoformat()})
+            for at in (JUNE, JUNE, MAY, JUNE)
+        ]
     assert [answer.status_code for answer in answers] == [201, 200, 200, 200]
     times = [datetime.fromisoformat(answer.json()["achieved_at"]) for answer in answers]
     assert times == [JUNE, JUNE, MAY, MAY]
@@ -37,16 +40,27 @@ def test_a_new_milestone_is_201_and_a_known_one_200_with_the_earlier_time(server
         "achieved_at": "2026-06-01T09:00:00Z",
         "celebrated": False,
     }
-    assert server.sql("SELECT milestone_type, achieved_at, celebrated FROM success_milestones") == [("first_form", MAY, False)]
+    assert server.sql("SELECT milestone_type, achieved_at, celebrated FROM success_milestones") == [
+        ("first_form", MAY, False)
+    ]
 
 
 def test_without_a_time_it_is_now_and_any_name_will_do(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
-        answer = client.post(POST, json={"supplier_id": supplier, "milestone_type": "hundredth_wedding", "achieved_at": None})
+        answer = client.post(
+            POST,
+            json={
+                "supplier_id": supplier,
+                "milestone_type": "hundredth_wedding",
+                "achieved_at": None,
+            },
+        )
     assert answer.status_code == 201
     assert answer.json()["title"] is None
-    assert abs(datetime.fromisoformat(answer.json()["achieved_at"]) - datetime.now(UTC)) < timedelta(seconds=20)
+    assert abs(
+        datetime.fromisoformat(answer.json()["achieved_at"]) - datetime.now(UTC)
+    ) < timedelta(seconds=20)
 
 
 BAD: list[tuple[dict[str, Any], int]] = [
@@ -74,7 +88,9 @@ def test_bad_input_is_named_and_nothing_is_written(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         for change, status in BAD:
-            answer = client.post(POST, json={"supplier_id": supplier, "milestone_type": "first_form", **change})
+            answer = client.post(
+                POST, json={"supplier_id": supplier, "milestone_type": "first_form", **change}
+            )
             assert answer.status_code == status, answer.text
             assert answer.headers["content-type"] == "application/problem+json"
             assert next(iter(change)).partition("_")[0] in answer.text
@@ -85,26 +101,54 @@ def test_a_suppliers_milestones_in_order(server: Server) -> None:
     supplier, other = add_supplier(server), add_supplier(server)
     with server.client("write") as client:
         for name, at in (("second", JUNE), ("first_form", MAY)):
-            client.post(POST, json={"supplier_id": supplier, "milestone_type": name, "achieved_at": at.isoformat()})
+            client.post(
+                POST,
+                json={
+                    "supplier_id": supplier,
+                    "milestone_type": name,
+                    "achieved_at": at.isoformat(),
+                },
+            )
         found = client.get(f"{LIST}/{supplier}").json()["milestones"]
-        assert [(row["milestone_type"], row["title"]) for row in found] == [("first_form", "First form"), ("second", None)]
+        assert [(row["milestone_type"], row["title"]) for row in found] == [
+            ("first_form", "First form"),
+            ("second", None),
+        ]
         assert client.get(f"{LIST}/{other}").json() == {"milestones": []}
-        assert [client.get(f"{LIST}/{name}").status_code for name in (uuid4(), "rosa")] == [404, 404]
+        assert [client.get(f"{LIST}/{name}").status_code for name in (uuid4(), "rosa")] == [
+            404,
+            404,
+        ]
 
 
 def test_scopes(server: Server) -> None:
     supplier = add_supplier(server)
     body = {"supplier_id": supplier, "milestone_type": "first_form"}
-    with server.client() as nobody, server.client("read") as reader, server.client("coach") as coach:
-        assert [nobody.post(POST, json=body).status_code, nobody.get(f"{LIST}/{supplier}").status_code] == [401, 401]
-        assert [reader.post(POST, json=body).status_code, reader.get(f"{LIST}/{supplier}").status_code] == [403, 200]
-        assert [coach.post(POST, json=body).status_code, coach.get(f"{LIST}/{supplier}").status_code] == [403, 403]
+    with (
+        server.client() as nobody,
+        server.client("read") as reader,
+        server.client("coach") as coach,
+    ):
+        assert [
+            nobody.post(POST, json=body).status_code,
+            nobody.get(f"{LIST}/{supplier}").status_code,
+        ] == [401, 401]
+        assert [
+            reader.post(POST, json=body).status_code,
+            reader.get(f"{LIST}/{supplier}").status_code,
+        ] == [403, 200]
+        assert [
+            coach.post(POST, json=body).status_code,
+            coach.get(f"{LIST}/{supplier}").status_code,
+        ] == [403, 403]
 
 
 def record(database: str, rows: list[tuple[str, str, datetime]]) -> int:
     async def write() -> int:
         async with connection(database) as conn:
-            return await record_milestones(conn, pl.DataFrame(rows, schema=MILESTONES_SCHEMA, orient="row"))
+            return await record_milestones(
+                conn, pl.DataFrame(rows, schema=MILESTONES_SCHEMA, orient="row")
+            )
 
     return asyncio.run(write())
 
@@ -118,5 +162,13 @@ def test_the_run_writes_each_once_and_keeps_the_earlier(server: Server) -> None:
     assert record(server.database, [(other, "first_form", JUNE + timedelta(days=1))]) == 0
     assert record(server.database, []) == 0
     assert sorted(
-        server.sql("SELECT supplier_id::text, milestone_type, achieved_at, celebrated FROM success_milestones")
-    ) == sorted([(one, "first_form", MAY, True), (one, "ten_clients", JUNE, False), (other, "first_form", JUNE, False)])
+        server.sql(
+            "SELECT supplier_id::text, milestone_type, achieved_at, celebrated FROM success_milestones"
+        )
+    ) == sorted(
+        [
+            (one, "first_form", MAY, True),
+            (one, "ten_clients", JUNE, False),
+            (other, "first_form", JUNE, False),
+        ]
+    )

@@ -17,7 +17,9 @@ from everafter.signals.model import SIGNAL_SCHEMA
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STEPS = {
-    "day0": OnboardingStep(0, ["account_created", "vendor_type_selected", "completed_wizard"], "Account set up"),
+    "day0": OnboardingStep(
+        0, ["account_created", "vendor_type_selected", "completed_wizard"], "Account set up"
+    ),
     "day1": OnboardingStep(1, ["first_login", "import_clients_started"], "In"),
     "day3": OnboardingStep(3, ["first_form_created", "invite_sent_to_client"], "Form"),
     "day7": OnboardingStep(7, ["customer_journey_started", "multiple_clients_active"], "Journey"),
@@ -26,13 +28,20 @@ STEPS = {
 MILESTONES = {
     "first_form": Milestone("First form", "!"),
     "first_automation": Milestone("First automation", "!"),
-    "ten_clients": Milestone("Ten couples", "!"),
+    "ten_clients": Milestone("Ten clients", "!"),
     "five_active": Milestone("Five active", "!", "clients_active_30d >= 5"),
     "fully_activated": Milestone("Activated", "!", "fully_activated"),
     "by_hand": Milestone("By the API", "!"),
 }
-PLAYBOOK = Playbook("test", {"default": Segment("All", ["forms"])}, {}, onboarding=STEPS, milestones=MILESTONES)
-NAMES = ("onboarding_steps_done", "onboarding_steps_due", "onboarding_days_behind", "fully_activated")
+PLAYBOOK = Playbook(
+    "test", {"default": Segment("All", ["forms"])}, {}, onboarding=STEPS, milestones=MILESTONES
+)
+NAMES = (
+    "onboarding_steps_done",
+    "onboarding_steps_due",
+    "onboarding_days_behind",
+    "fully_activated",
+)
 
 
 def ago(days: float) -> datetime:
@@ -50,10 +59,12 @@ def make_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     }
     blank: dict[str, Any] = dict.fromkeys(schema)
     blank |= {"clients_active_30d": 0, "clients_total": 0, "clients_added": 0}
-    return pl.DataFrame([blank | {"supplier_id": f"s{n}"} | row for n, row in enumerate(rows)], schema=schema)
+    return pl.DataFrame(
+        [blank | {"supplier_id": f"s{n}"} | row for n, row in enumerate(rows)], schema=schema
+    )
 
 
-def judge(**row: Any) -> dict[str, Any]:
+def score(**row: Any) -> dict[str, Any]:
     [found] = add_onboarding(make_frame([row]), PLAYBOOK, NOW).select(NAMES).to_dicts()
     return found
 
@@ -62,7 +73,7 @@ ALL_SEEN = dict.fromkeys(ACTION_TIMES.values(), ago(20))
 
 
 def test_a_new_account_owes_its_first_step() -> None:
-    assert judge(account_created_at=ago(0.5)) == {
+    assert score(account_created_at=ago(0.5)) == {
         "onboarding_steps_done": 0,
         "onboarding_steps_due": 1,
         "onboarding_days_behind": 0.5,
@@ -71,11 +82,24 @@ def test_a_new_account_owes_its_first_step() -> None:
 
 
 def test_behind_counts_from_the_day_of_the_oldest_open_step() -> None:
-    done = {"account_created_at": ago(5), "vendor_type_selected_at": ago(5), "completed_wizard_at": ago(5)}
-    assert judge(**done)["onboarding_days_behind"] == 4
-    assert judge(**done, first_login_at=ago(4), import_clients_started_at=ago(4))["onboarding_days_behind"] == 2
-    up_to_date = judge(
-        **done, first_login_at=ago(4), import_clients_started_at=ago(4), first_form_at=ago(2), first_invite_at=ago(2)
+    done = {
+        "account_created_at": ago(5),
+        "vendor_type_selected_at": ago(5),
+        "completed_wizard_at": ago(5),
+    }
+    assert score(**done)["onboarding_days_behind"] == 4
+    assert (
+        score(**done, first_login_at=ago(4), import_clients_started_at=ago(4))[
+            "onboarding_days_behind"
+        ]
+        == 2
+    )
+    up_to_date = score(
+        **done,
+        first_login_at=ago(4),
+        import_clients_started_at=ago(4),
+        first_form_at=ago(2),
+        first_invite_at=ago(2),
     )
     assert up_to_date == {
         "onboarding_steps_done": 3,
@@ -86,23 +110,27 @@ def test_behind_counts_from_the_day_of_the_oldest_open_step() -> None:
 
 
 def test_a_finished_path_is_fully_activated() -> None:
-    assert judge(**ALL_SEEN, clients_active_30d=3) == {
+    assert score(**ALL_SEEN, clients_active_30d=3) == {
         "onboarding_steps_done": 5,
         "onboarding_steps_due": 5,
         "onboarding_days_behind": None,
         "fully_activated": True,
     }
-    assert judge(**ALL_SEEN, clients_active_30d=2)["onboarding_days_behind"] == 13
+    assert score(**ALL_SEEN, clients_active_30d=2)["onboarding_days_behind"] == 13
 
 
-def test_who_once_finished_stays_finished_when_couples_go_quiet() -> None:
-    quiet = judge(**ALL_SEEN, clients_active_30d=0, activated_at=ago(3))
-    assert (quiet["fully_activated"], quiet["onboarding_steps_done"], quiet["onboarding_days_behind"]) == (True, 5, None)
-    assert judge(**ALL_SEEN, activated_at=NOW + timedelta(days=1))["fully_activated"] is False
+def test_who_once_finished_stays_finished_when_clients_go_quiet() -> None:
+    quiet = score(**ALL_SEEN, clients_active_30d=0, activated_at=ago(3))
+    assert (
+        quiet["fully_activated"],
+        quiet["onboarding_steps_done"],
+        quiet["onboarding_days_behind"],
+    ) == (True, 5, None)
+    assert score(**ALL_SEEN, activated_at=NOW + timedelta(days=1))["fully_activated"] is False
 
 
 def test_an_account_whose_beginning_was_never_seen_is_not_in_onboarding() -> None:
-    assert judge(first_login_at=ago(3), import_clients_started_at=ago(3)) == {
+    assert score(first_login_at=ago(3), import_clients_started_at=ago(3)) == {
         "onboarding_steps_done": 1,
         "onboarding_steps_due": None,
         "onboarding_days_behind": None,
@@ -112,13 +140,22 @@ def test_an_account_whose_beginning_was_never_seen_is_not_in_onboarding() -> Non
 
 def test_what_comes_later_is_not_seen() -> None:
     later = NOW + timedelta(seconds=1)
-    assert judge(account_created_at=later)["onboarding_steps_due"] is None
-    assert judge(account_created_at=ago(2), first_login_at=later, import_clients_started_at=ago(1))["onboarding_steps_done"] == 0
+    assert score(account_created_at=later)["onboarding_steps_due"] is None
+    assert (
+        score(account_created_at=ago(2), first_login_at=later, import_clients_started_at=ago(1))[
+            "onboarding_steps_done"
+        ]
+        == 0
+    )
 
 
 def test_a_playbook_without_a_path_activates_nobody() -> None:
     empty = Playbook("test", PLAYBOOK.segments, {})
-    [row] = add_onboarding(make_frame([{"account_created_at": ago(9)}]), empty, NOW).select(NAMES).to_dicts()
+    [row] = (
+        add_onboarding(make_frame([{"account_created_at": ago(9)}]), empty, NOW)
+        .select(NAMES)
+        .to_dicts()
+    )
     assert row == {
         "onboarding_steps_done": 0,
         "onboarding_steps_due": 0,
@@ -128,7 +165,9 @@ def test_a_playbook_without_a_path_activates_nobody() -> None:
 
 
 def test_an_action_that_nobody_knows_is_an_error() -> None:
-    odd = Playbook("test", PLAYBOOK.segments, {}, onboarding={"day0": OnboardingStep(0, ["dance"], "?")})
+    odd = Playbook(
+        "test", PLAYBOOK.segments, {}, onboarding={"day0": OnboardingStep(0, ["dance"], "?")}
+    )
     with pytest.raises(UnprocessableError, match="dance"):
         add_onboarding(make_frame([{}]), odd, NOW)
 
@@ -136,17 +175,28 @@ def test_an_action_that_nobody_knows_is_an_error() -> None:
 def test_the_columns_are_as_registered_also_for_no_rows() -> None:
     for rows in ([], [{}], [{"account_created_at": ago(1)}]):
         frame = add_onboarding(make_frame(rows), PLAYBOOK, NOW)
-        assert {name: frame.schema[name] for name in NAMES} == {name: SIGNAL_SCHEMA[name] for name in NAMES}
+        assert {name: frame.schema[name] for name in NAMES} == {
+            name: SIGNAL_SCHEMA[name] for name in NAMES
+        }
         assert frame.height == len(rows)
 
 
 moments = st.none() | st.floats(-3, 40).map(ago)
 suppliers = st.fixed_dictionaries(
-    {**dict.fromkeys(ACTION_TIMES.values(), moments), "clients_active_30d": st.integers(0, 6), "activated_at": moments}
+    {
+        **dict.fromkeys(ACTION_TIMES.values(), moments),
+        "clients_active_30d": st.integers(0, 6),
+        "activated_at": moments,
+    }
 )
 paths = st.dictionaries(
     st.sampled_from(["a", "b", "c", "d"]),
-    st.builds(OnboardingStep, st.integers(0, 30), st.lists(st.sampled_from(ACTIONS), max_size=4, unique=True), st.just("title")),
+    st.builds(
+        OnboardingStep,
+        st.integers(0, 30),
+        st.lists(st.sampled_from(ACTIONS), max_size=4, unique=True),
+        st.just("title"),
+    ),
     max_size=4,
 )
 
@@ -166,7 +216,9 @@ def read_slowly(row: dict[str, Any], steps: list[OnboardingStep]) -> dict[str, A
     done, due, behind = 0, 0, []
     age = (NOW - row["account_created_at"]) / timedelta(days=1) if seen("account_created") else None
     for step in steps:
-        is_done = activated or all(activated if a == "fully_activated" else seen(a) for a in step.actions)
+        is_done = activated or all(
+            activated if a == "fully_activated" else seen(a) for a in step.actions
+        )
         done += is_done
         if age is not None and age >= step.day:
             due += 1
@@ -182,11 +234,15 @@ def read_slowly(row: dict[str, Any], steps: list[OnboardingStep]) -> dict[str, A
 
 @settings(deadline=None, max_examples=50)
 @given(rows=st.lists(suppliers, min_size=1, max_size=8), steps=paths)
-def test_frames_agree_with_a_slow_reading(rows: list[dict[str, Any]], steps: dict[str, OnboardingStep]) -> None:
+def test_frames_agree_with_a_slow_reading(
+    rows: list[dict[str, Any]], steps: dict[str, OnboardingStep]
+) -> None:
     playbook = Playbook("test", PLAYBOOK.segments, {}, onboarding=steps)
     frame = make_frame(rows)
     found = add_onboarding(frame, playbook, NOW)
-    assert found.select(NAMES).to_dicts() == [read_slowly(row, list(steps.values())) for row in rows]
+    assert found.select(NAMES).to_dicts() == [
+        read_slowly(row, list(steps.values())) for row in rows
+    ]
     alone = pl.concat([add_onboarding(frame[n], playbook, NOW) for n in range(len(rows))])
     assert_frame_equal(found, alone)
 
@@ -262,7 +318,9 @@ def test_a_milestone_type_that_is_no_name_is_refused(name: str) -> None:
         (datetime.fromisoformat("9999-12-31T23:59:59-14:00"), None),
     ],
 )
-def test_a_milestones_time_is_in_the_past_and_in_our_days(at: datetime | None, kept: datetime | None) -> None:
+def test_a_milestones_time_is_in_the_past_and_in_our_days(
+    at: datetime | None, kept: datetime | None
+) -> None:
     if kept is None:
         with pytest.raises(UnprocessableError, match="achieved_at"):
             check_milestone("first_form", at, NOW)

@@ -13,24 +13,34 @@ import psycopg
 import pytest
 from msgspec import structs
 
+from everafter.activity.queries import fold_pending
 from everafter.core.db import connection
 from everafter.core.settings import load_settings
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
-from everafter.health.live import LiveJudge
-from everafter.onboarding.queries import claim_celebration, keep_action, next_celebration, record_milestone, record_reached
-from everafter.onboarding.rules import frame_of, tell_news
+from everafter.onboarding.queries import (
+    claim_celebration,
+    keep_action,
+    next_celebration,
+    record_milestone,
+    record_reached,
+)
+from everafter.onboarding.rules import find_news, frame_of
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Holdout, Playbook
-from everafter.pulse.queries import fold_pending
+from everafter.scoring.live import LiveScorer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-# nobody is held out and the week's budget is ample, so that each test says for itself what keeps a letter back
+# nobody is in the holdout and the week's budget is ample, so that each test says for itself what keeps an email back
 PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 PLAYBOOK = structs.replace(
-    PLAYBOOK, holdout=Holdout(global_share=0), attention=structs.replace(PLAYBOOK.attention, messages_per_week=20)
+    PLAYBOOK,
+    holdout=Holdout(global_share=0),
+    messaging=structs.replace(PLAYBOOK.messaging, messages_per_week=20),
 )
-PLAYBOOK = structs.replace(PLAYBOOK, triggers={n: structs.replace(t, holdout=0.0) for n, t in PLAYBOOK.triggers.items()})
+PLAYBOOK = structs.replace(
+    PLAYBOOK, triggers={n: structs.replace(t, holdout=0.0) for n, t in PLAYBOOK.triggers.items()}
+)
 Event = tuple[str, float, dict[str, Any]]  # type, days ago, properties
 
 PATH: list[Event] = [
@@ -54,13 +64,19 @@ class World:
         self.url = url
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+        with psycopg.connect(
+            self.url, options="-c search_path=everafter,public -c timezone=UTC"
+        ) as conn:
             cursor = conn.execute(statement, values)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
     def supplier(self, *events: Event, days: float = 10, **columns: Any) -> str:
         supplier_id = str(uuid4())
-        terms = {"email": f"{supplier_id[:8]}@example.com", "vendor_type": "photographer", "consent": True} | columns
+        terms = {
+            "email": f"{supplier_id[:8]}@example.com",
+            "vendor_type": "photographer",
+            "consent": True,
+        } | columns
         self.sql(
             "INSERT INTO suppliers (id, name, email, vendor_type, consent, created_at, added_at) VALUES (%s, 'Rosa', %s, %s, %s, %s, %s)",
             supplier_id, terms["email"], terms["vendor_type"], terms["consent"], NOW - timedelta(days=days), NOW - timedelta(days=days),
@@ -70,12 +86,15 @@ class World:
 
     def send(self, supplier_id: str, *events: Event) -> None:
         """Store and fold, as the ingest does."""
-        with psycopg.connect(self.url, options="-c search_path=everafter,public -c timezone=UTC") as conn:
+        with psycopg.connect(
+            self.url, options="-c search_path=everafter,public -c timezone=UTC"
+        ) as conn:
             for name, days, props in events:
                 at = NOW - timedelta(days=days)
                 values = [supplier_id, name, at, json.dumps(props)]
                 conn.execute(
-                    "INSERT INTO events_pending (supplier_id, type, occurred_at, properties) VALUES (%s, %s, %s, %s)", values
+                    "INSERT INTO events_pending (supplier_id, type, occurred_at, properties) VALUES (%s, %s, %s, %s)",
+                    values,
                 )
                 conn.execute(
                     "INSERT INTO events (supplier_id, message_id, type, occurred_at, properties) VALUES (%s, %s, %s, %s, %s)",
@@ -88,22 +107,27 @@ class World:
             while await fold_pending(conn):
                 pass
 
-    def run(self, as_of: datetime | None = None, playbook: Playbook = PLAYBOOK, **terms: Any) -> RunSummary:
+    def run(
+        self, as_of: datetime | None = None, playbook: Playbook = PLAYBOOK, **terms: Any
+    ) -> RunSummary:
         return asyncio.run(run_day(self.url, playbook, as_of or NOW, **terms))
 
-    def ledger(self, supplier_id: str, trigger: str = "%") -> list[tuple[str, str, str]]:
+    def history(self, supplier_id: str, trigger: str = "%") -> list[tuple[str, str, str]]:
         return self.sql(
-            "SELECT trigger, status, CASE status WHEN 'decided' THEN '' ELSE reason END FROM interventions"
-            " WHERE supplier_id = %s AND trigger LIKE %s ORDER BY decided_on, trigger",
+            "SELECT trigger, status, CASE status WHEN 'triggered' THEN '' ELSE reason END FROM interventions"
+            " WHERE supplier_id = %s AND trigger LIKE %s ORDER BY evaluated_on, trigger",
             supplier_id, trigger,
         )  # fmt: skip
 
-    def letters(self, supplier_id: str) -> list[tuple[str, str]]:
-        return self.sql("SELECT template, status FROM outbox WHERE supplier_id = %s ORDER BY template, status", supplier_id)
+    def emails(self, supplier_id: str) -> list[tuple[str, str]]:
+        return self.sql(
+            "SELECT template, status FROM outbox WHERE supplier_id = %s ORDER BY template, status",
+            supplier_id,
+        )
 
     def milestones(self, supplier_id: str) -> dict[str, tuple[datetime, bool, datetime | None]]:
         rows = self.sql(
-            "SELECT milestone_type, achieved_at, celebrated, celebrated_by_mail_at FROM success_milestones WHERE supplier_id = %s",
+            "SELECT milestone_type, achieved_at, celebrated, celebrated_by_email_at FROM success_milestones WHERE supplier_id = %s",
             supplier_id,
         )
         return {row[0]: row[1:] for row in rows}
@@ -117,27 +141,38 @@ def world(database: str) -> World:
 # ── missed steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_missed_step_goes_through_the_gate(world: World) -> None:
-    """Who opened the account 3, 5 and 9 days ago and stopped at a step gets that step's own help, unless the gate says no."""
-    began: list[Event] = [("account_created", 3, {}), ("vendor_type_selected", 3, {}), ("completed_wizard", 3, {})]
+def test_a_missed_step_goes_through_the_eligibility(world: World) -> None:
+    """Who opened the account 3, 5 and 9 days ago and stopped at a step gets that step's own help, unless the eligibility check says no."""
+    began: list[Event] = [
+        ("account_created", 3, {}),
+        ("vendor_type_selected", 3, {}),
+        ("completed_wizard", 3, {}),
+    ]
     silent = world.supplier(*began, days=3)
     refused = world.supplier(*began, days=3, consent=False)
     no_form = world.supplier(
-        *[(name, 6.0, props) for name, _, props in began], ("login", 5, {}), ("import_clients_started", 5, {}), days=6
+        *[(name, 6.0, props) for name, _, props in began],
+        ("login", 5, {}),
+        ("import_clients_started", 5, {}),
+        days=6,
     )
     fine = world.supplier(*PATH[:8], days=10)
     new = world.supplier(("account_created", 0.5, {}), days=0.5)
     world.run()
-    assert ("onboarding_day1_missed", "decided", "") in world.ledger(silent)
-    assert ("getting_started_video", "queued") in world.letters(silent)
-    assert world.ledger(refused, "onboarding_%") == [("onboarding_day1_missed", "withheld", "no_consent")]
-    assert world.letters(refused) == []
-    assert ("onboarding_day3_missed", "decided", "") in world.ledger(no_form)
-    assert ("form_creation_help", "queued") in world.letters(no_form)
-    assert world.ledger(new, "onboarding_%") == []
-    # three couples were never active: the call is a task for a person
-    assert ("onboarding_day7_missed", "decided", "") in world.ledger(fine)
-    assert world.sql("SELECT kind, status FROM tasks WHERE supplier_id = %s", fine) == [("onboarding_day7_missed", "open")]
+    assert ("onboarding_day1_missed", "triggered", "") in world.history(silent)
+    assert ("getting_started_video", "queued") in world.emails(silent)
+    assert world.history(refused, "onboarding_%") == [
+        ("onboarding_day1_missed", "skipped", "no_consent")
+    ]
+    assert world.emails(refused) == []
+    assert ("onboarding_day3_missed", "triggered", "") in world.history(no_form)
+    assert ("form_creation_help", "queued") in world.emails(no_form)
+    assert world.history(new, "onboarding_%") == []
+    # three clients were never active: the call is a task for a person
+    assert ("onboarding_day7_missed", "triggered", "") in world.history(fine)
+    assert world.sql("SELECT kind, status FROM tasks WHERE supplier_id = %s", fine) == [
+        ("onboarding_day7_missed", "open")
+    ]
     before = len(world.sql("SELECT 1 FROM interventions"))
     world.run()
     assert len(world.sql("SELECT 1 FROM interventions")) == before, "once"
@@ -145,9 +180,17 @@ def test_a_missed_step_goes_through_the_gate(world: World) -> None:
 
 def test_a_slack_month_gives_more_time(world: World) -> None:
     """The same two days of waiting, in a playbook whose season is over and in one without seasons."""
-    supplier = world.supplier(("account_created", 3.2, {}), ("vendor_type_selected", 3, {}), ("completed_wizard", 3, {}), days=3.2)
+    supplier = world.supplier(
+        ("account_created", 3.2, {}),
+        ("vendor_type_selected", 3, {}),
+        ("completed_wizard", 3, {}),
+        days=3.2,
+    )
     world.sql("UPDATE suppliers SET country = 'GB'")
-    winter = structs.replace(PLAYBOOK, onboarding_pace=structs.replace(PLAYBOOK.onboarding_pace, behind_after_days=2.0))
+    winter = structs.replace(
+        PLAYBOOK,
+        onboarding_timing=structs.replace(PLAYBOOK.onboarding_timing, behind_after_days=2.0),
+    )
     flat = structs.replace(winter, season=structs.replace(PLAYBOOK.season, enabled=False))
     january = world.run(playbook=winter, dry_run=True).interventions.by_trigger
     always = world.run(playbook=flat, dry_run=True).interventions.by_trigger
@@ -168,28 +211,42 @@ def test_order_and_lateness_of_events_do_not_matter(world: World, seed: int) -> 
     world.run()
     one, other = world.milestones(in_order), world.milestones(out_of_order)
     assert one == other
-    assert {"first_login", "first_form", "first_invite", "first_journey", "fully_activated"} <= set(one)
+    assert {"first_login", "first_form", "first_invite", "first_journey", "fully_activated"} <= set(
+        one
+    )
     kept = "SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s"
-    assert world.sql(kept, in_order) == world.sql(kept, out_of_order) == [("multiple_clients_active", NOW)]
+    assert (
+        world.sql(kept, in_order)
+        == world.sql(kept, out_of_order)
+        == [("multiple_clients_active", NOW)]
+    )
 
 
 def test_who_finished_once_stays_finished(world: World) -> None:
     supplier = world.supplier(*PATH)
     world.run()
     world.sql(
-        "UPDATE pulse SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s", supplier
-    )  # all couples have gone quiet
+        "UPDATE supplier_activity SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s",
+        supplier,
+    )  # all clients have gone quiet
     world.run(NOW + timedelta(seconds=1))
-    [row] = judge(world, supplier)
-    assert (row["clients_active_30d"], row["fully_activated"], row["onboarding_state"]) == (0, True, "done")
+    [row] = score(world, supplier)
+    assert (row["clients_active_30d"], row["fully_activated"], row["onboarding_state"]) == (
+        0,
+        True,
+        "done",
+    )
 
 
 def test_an_action_once_noticed_counts_though_it_is_over(world: World) -> None:
-    """Three couples were active before the journey was started, and are not any more."""
+    """Three clients were active before the journey was started, and are not any more."""
     supplier = world.supplier(*[event for event in PATH if event[0] != "customer_journey_started"])
     world.run()
     assert "fully_activated" not in world.milestones(supplier)
-    world.sql("UPDATE pulse SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s", supplier)
+    world.sql(
+        "UPDATE supplier_activity SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s",
+        supplier,
+    )
     world.send(supplier, ("customer_journey_started", 0.1, {}))
     world.run(NOW + timedelta(seconds=1))
     assert "fully_activated" in world.milestones(supplier)
@@ -207,11 +264,13 @@ def test_a_late_event_moves_the_milestone_back_and_nothing_else(world: World) ->
     }
 
 
-def judge(world: World, *supplier_ids: str) -> list[dict[str, Any]]:
+def score(world: World, *supplier_ids: str) -> list[dict[str, Any]]:
     async def ask() -> list[dict[str, Any]]:
-        live = LiveJudge(world.url, PLAYBOOK)
+        live = LiveScorer(world.url, PLAYBOOK)
         try:
-            return list(await asyncio.gather(*(live.judge(supplier_id) for supplier_id in supplier_ids)))
+            return list(
+                await asyncio.gather(*(live.score(supplier_id) for supplier_id in supplier_ids))
+            )
         finally:
             await live.close()
 
@@ -219,9 +278,9 @@ def judge(world: World, *supplier_ids: str) -> list[dict[str, Any]]:
 
 
 def test_a_reported_action_and_a_run_wait_for_each_other_in_one_order(world: World) -> None:
-    """The report stands, its milestones do not yet, when the run comes to the same supplier."""
+    """The report is, its milestones do not yet, when the run comes to the same supplier."""
     supplier = world.supplier(*PATH)
-    [row] = judge(world, supplier)
+    [row] = score(world, supplier)
 
     async def go() -> list[tuple[str, str]]:
         async with connection(world.url) as conn, connection(world.url, autocommit=True) as watch:
@@ -247,16 +306,18 @@ def test_recorded_once_by_run_coach_and_api_at_the_same_time(world: World) -> No
     """A run, 12 live requests and 12 POSTs at once, with late events between them: one row each, with the earliest moment."""
     supplier = world.supplier(*PATH)
     start = threading.Barrier(26)
-    told: list[str] = []
+    reported: list[str] = []
 
     def live(_: int) -> None:
         async def work() -> None:
-            judging = LiveJudge(world.url, PLAYBOOK)
-            row = await judging.judge(supplier)
+            scoring = LiveScorer(world.url, PLAYBOOK)
+            row = await scoring.score(supplier)
             start.wait()
             async with connection(world.url) as conn:
-                told.extend(name for _, name in await record_reached(conn, row, PLAYBOOK, row["as_of"]))
-            await judging.close()
+                reported.extend(
+                    name for _, name in await record_reached(conn, row, PLAYBOOK, row["as_of"])
+                )
+            await scoring.close()
 
         asyncio.run(work())
 
@@ -264,7 +325,9 @@ def test_recorded_once_by_run_coach_and_api_at_the_same_time(world: World) -> No
         async def work() -> None:
             start.wait()
             async with connection(world.url) as conn:
-                await record_milestone(conn, UUID(supplier), "first_form", NOW - timedelta(days=1, seconds=number))
+                await record_milestone(
+                    conn, UUID(supplier), "first_form", NOW - timedelta(days=1, seconds=number)
+                )
 
         asyncio.run(work())
 
@@ -282,12 +345,16 @@ def test_recorded_once_by_run_coach_and_api_at_the_same_time(world: World) -> No
         for job in jobs:
             job.result()
     found = world.milestones(supplier)
-    assert world.sql("SELECT count(*), count(DISTINCT milestone_type) FROM success_milestones") == [(len(found), len(found))]
+    assert world.sql("SELECT count(*), count(DISTINCT milestone_type) FROM success_milestones") == [
+        (len(found), len(found))
+    ]
     assert found["first_form"][0] == NOW - timedelta(days=9.5)
     assert {"first_login", "first_form", "fully_activated"} <= set(found)
-    assert len(told) == len(set(told)), "at most one of all who asked was the one to record it"
-    judged = frame_of(*judge(world, supplier))
-    assert not tell_news(judged, PLAYBOOK, datetime.now(UTC))["onboarding_news"].item()
+    assert len(reported) == len(set(reported)), (
+        "at most one of all who asked was the one to record it"
+    )
+    scored = frame_of(*score(world, supplier))
+    assert not find_news(scored, PLAYBOOK, datetime.now(UTC))["onboarding_news"].item()
 
 
 def test_the_coach_celebrates_each_once(world: World) -> None:
@@ -297,7 +364,11 @@ def test_the_coach_celebrates_each_once(world: World) -> None:
     async def celebrate() -> list[str]:
         seen: list[str] = []
         async with connection(world.url, autocommit=True) as conn:
-            while (next_one := await next_celebration(conn, UUID(supplier), PLAYBOOK, NOW, {"name": "Rosa"})) is not None:
+            while (
+                next_one := await next_celebration(
+                    conn, UUID(supplier), PLAYBOOK, NOW, {"name": "Rosa"}
+                )
+            ) is not None:
                 claims = await asyncio.gather(*(claim(next_one.milestone_type) for _ in range(8)))
                 assert sum(claims) == 1
                 seen.append(next_one.title)
@@ -311,4 +382,4 @@ def test_the_coach_celebrates_each_once(world: World) -> None:
     assert seen[0] == "Fully activated", "the one with a certificate first"
     assert len(seen) == len(set(seen)) == len(world.milestones(supplier))
     assert all(celebrated for _, celebrated, _ in world.milestones(supplier).values())
-    assert judge(world, supplier)[0]["activation_shown"] is True
+    assert score(world, supplier)[0]["activation_shown"] is True

@@ -8,17 +8,23 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from helpers_pages import PASSWORD, XSS, add_message, add_portfolio, add_user, add_verdict
+from helpers_pages import PASSWORD, XSS, add_conclusion, add_message, add_portfolio, add_user
 from helpers_server import Server
 
-CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("EVERAFTER_TEST_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield browser
         browser.close()
 
@@ -28,10 +34,10 @@ def site(server: Server) -> dict[str, str]:
     """A full site; its pages by name."""
     ids = add_portfolio(server)
     add_user(server)
-    verdict = add_verdict(server, ids[3], "no_login_7_days", "decided", XSS)
-    add_verdict(server, ids[4], "no_login_7_days", "withheld", "budget")
+    result = add_conclusion(server, ids[3], "no_login_7_days", "triggered", XSS)
+    add_conclusion(server, ids[4], "no_login_7_days", "skipped", "budget")
     body = f"<p>Hello</p>{XSS}<form action='/sign-out' method='post'><button>x</button></form><a href='https://example.com'>go</a>"
-    message = add_message(server, ids[3], id=verdict, subject=XSS, body_text=XSS, body_html=body)
+    message = add_message(server, ids[3], id=result, subject=XSS, body_text=XSS, body_html=body)
     return {
         "portfolio": "/",
         "supplier": f"/suppliers/{ids[3]}",
@@ -61,7 +67,9 @@ class Visit:
 
     def page(self, width: int = 1280, *, scripts: bool = True, signed_in: bool = True) -> Page:
         context = self.chromium.new_context(
-            viewport={"width": width, "height": 900}, java_script_enabled=scripts, base_url=self.server.base_url
+            viewport={"width": width, "height": 900},
+            java_script_enabled=scripts,
+            base_url=self.server.base_url,
         )
         self.contexts.append(context)
         page = context.new_page()
@@ -108,7 +116,7 @@ def test_sort_and_filter_with_and_without_scripts(visit: Visit, scripts: bool) -
     if not scripts:
         page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status")).to_contain_text("12 suppliers")
-    assert "vendor=dj" in page.url and "dir=desc" in page.url, "the view stands in the address"
+    assert "vendor=dj" in page.url and "dir=desc" in page.url, "the view is in the address"
     page.locator(".distribution").get_by_role("link", name="Critical").click()
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Score")
     assert scores(page) and max(scores(page)) < 40
@@ -125,7 +133,7 @@ def test_filters_apply_as_they_change_and_stay_when_one_goes_back(visit: Visit) 
     page.get_by_label("Search").press_sequentially("Supplier 01")
     expect(page.get_by_role("status")).to_contain_text("9 suppliers")
     expect(page.get_by_label("Search")).to_be_focused()
-    assert page.evaluate("window.same") is True, "the page was not loaded anew"
+    assert page.evaluate("window.same") is True, "the page was not loaded again"
     page.locator("[name=churn]").select_option("high")
     expect(page).to_have_url(re.compile("churn=high"))
     found = page.get_by_role("status").inner_text()
@@ -145,7 +153,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     page.keyboard.press("/")
     expect(page.get_by_label("Search")).to_be_focused()
     page.keyboard.type("j")
-    assert page.get_by_label("Search").input_value() == "j", "keys are letters in a field"
+    assert page.get_by_label("Search").input_value() == "j", "keys are emails in a field"
     page.get_by_label("Search").fill("")
     page.get_by_label("Search").blur()
     page.keyboard.press("j")
@@ -153,7 +161,9 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     page.keyboard.press("k")
     row = page.locator("a.row").first
     expect(row).to_be_focused()
-    style = row.evaluate("e => [getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]")
+    style = row.evaluate(
+        "e => [getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]"
+    )
     assert style[0] == "solid" and style[1] >= 2, "focus can be seen"
     name = row.inner_text()
     page.keyboard.press("Enter")
@@ -173,9 +183,13 @@ def test_a_phone_sees_cards_with_labels(visit: Visit) -> None:
     page = visit.page(390)
     page.goto("/")
     card = page.locator("tbody tr").nth(5)
-    inside = card.evaluate("e => [...e.children].every(c => c.getBoundingClientRect().right <= innerWidth)")
+    inside = card.evaluate(
+        "e => [...e.children].every(c => c.getBoundingClientRect().right <= innerWidth)"
+    )
     assert inside, "nothing of a card is cut off"
-    label = card.locator("td[data-label='Last login']").evaluate("e => getComputedStyle(e, '::before').content")
+    label = card.locator("td[data-label='Last login']").evaluate(
+        "e => getComputedStyle(e, '::before').content"
+    )
     assert label == '"Last login"'
     page.locator("[name=sort]").select_option("mrr")
     expect(page).to_have_url(re.compile("sort=mrr"))
@@ -192,21 +206,25 @@ def test_names_and_messages_stay_text(visit: Visit, site: dict[str, str]) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text(XSS)
 
 
-def test_the_letters_frame_can_do_nothing(visit: Visit, site: dict[str, str]) -> None:
+def test_the_emails_frame_can_do_nothing(visit: Visit, site: dict[str, str]) -> None:
     page = visit.page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(site["message"])
-    frame = page.frame_locator("iframe.letter")
+    frame = page.frame_locator("iframe.email")
     expect(frame.get_by_text("Hello")).to_be_visible()
     frame.get_by_role("button", name="x").click()
     page.goto(site["messages"])
     expect(page.get_by_role("heading", name="Messages")).to_be_visible()
-    assert not [url for url in asked if "sign-out" in url], "a form in a letter is not sent"
-    assert not [url for url in asked if not url.startswith(visit.server.base_url)], "nothing comes from elsewhere"
+    assert not [url for url in asked if "sign-out" in url], "a form in an email is not sent"
+    assert not [url for url in asked if not url.startswith(visit.server.base_url)], (
+        "nothing comes from elsewhere"
+    )
 
 
-def test_the_letter_opened_by_itself_can_do_nothing_either(visit: Visit, site: dict[str, str]) -> None:
+def test_the_email_opened_by_itself_can_do_nothing_either(
+    visit: Visit, site: dict[str, str]
+) -> None:
     page = visit.page()
     page.goto(site["message"] + "/html")
     page.wait_for_load_state("networkidle")
@@ -215,7 +233,9 @@ def test_the_letter_opened_by_itself_can_do_nothing_either(visit: Visit, site: d
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_from_what_is_behind_them(visit: Visit, site: dict[str, str], scheme: str) -> None:
+def test_labels_stand_out_from_what_is_behind_them(
+    visit: Visit, site: dict[str, str], scheme: str
+) -> None:
     page = visit.page()
     page.emulate_media(color_scheme=scheme)  # pyright: ignore[reportArgumentType]
     for path in site.values():

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everafter.core import words
-from everafter.portfolio import charts, ledger_rules, rules
-from everafter.portfolio.event_words import group_timeline
+from everafter.portfolio import charts, log_rules, rules
+from everafter.portfolio.event_labels import group_timeline
 from everafter.portfolio.supplier_model import Event
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=80)
 
 
-@pytest.mark.parametrize("module", [words, charts, rules, ledger_rules])
+@pytest.mark.parametrize("module", [words, charts, rules, log_rules])
 def test_the_examples_are_true(module: ModuleType) -> None:
     tried = doctest.testmod(module)
     assert tried.failed == 0 and tried.attempted > 0
@@ -25,13 +25,23 @@ def test_the_examples_are_true(module: ModuleType) -> None:
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.integers(0, 2))
 def test_rounded_parts_add_up_and_stay_near(parts: list[float], decimals: int) -> None:
     shown = charts.round_to_sum(parts, sum(parts), decimals)
-    assert round(sum(shown), decimals) == round(sum(parts), decimals) or abs(sum(shown) - sum(parts)) <= 0.5 * 10**-decimals + 1e-9
-    assert all(abs(after - before) <= 10**-decimals + 1e-9 for before, after in zip(parts, shown, strict=True))
+    assert (
+        round(sum(shown), decimals) == round(sum(parts), decimals)
+        or abs(sum(shown) - sum(parts)) <= 0.5 * 10**-decimals + 1e-9
+    )
+    assert all(
+        abs(after - before) <= 10**-decimals + 1e-9
+        for before, after in zip(parts, shown, strict=True)
+    )
 
 
 @given(SCORES)
-def test_a_sparkline_stays_inside_and_breaks_where_nothing_is_known(scores: list[float | None]) -> None:
-    spark = charts.sparkline(scores, [place / max(1, len(scores) - 1) for place in range(len(scores))])
+def test_a_sparkline_stays_inside_and_breaks_where_nothing_is_known(
+    scores: list[float | None],
+) -> None:
+    spark = charts.sparkline(
+        scores, [place / max(1, len(scores) - 1) for place in range(len(scores))]
+    )
     for line in spark.lines:
         for point in line.split():
             x, y = map(float, point.split(","))
@@ -44,12 +54,20 @@ def test_a_sparkline_stays_inside_and_breaks_where_nothing_is_known(scores: list
 @given(SCORES, st.integers(0, 400))
 def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
     days = [
-        charts.Day(date(2025, 1, 1) + timedelta(days=start + place), score, 0.3 if place % 9 < 4 else 1.0)
+        charts.Day(
+            date(2025, 1, 1) + timedelta(days=start + place), score, 0.3 if place % 9 < 4 else 1.0
+        )
         for place, score in enumerate(scores)
     ]
-    drawn = charts.trend(days, [(date(2025, 1, 5), "x")], critical_below=40, at_risk_below=70, off_season_below=0.5)
+    drawn = charts.trend(
+        days, [(date(2025, 1, 5), "x")], critical_below=40, at_risk_below=70, off_season_below=0.5
+    )
     for zone in drawn.quiet:
-        assert zone.size > 0 and drawn.left <= zone.start and zone.start + zone.size <= drawn.right + 1e-6
+        assert (
+            zone.size > 0
+            and drawn.left <= zone.start
+            and zone.start + zone.size <= drawn.right + 1e-6
+        )
     for tick in [*drawn.months, *drawn.marks]:
         assert drawn.left <= tick.at <= drawn.right
     assert drawn.at_risk.start + drawn.at_risk.size == pytest.approx(drawn.critical.start)
@@ -58,14 +76,21 @@ def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
 
 def test_one_type_on_one_day_is_one_line() -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
-    events = [Event("form_sent", noon - timedelta(hours=hour), {"form_id": f"f{hour % 2}"}, f"Couple {hour}") for hour in range(6)]
+    events = [
+        Event(
+            "form_sent", noon - timedelta(hours=hour), {"form_id": f"f{hour % 2}"}, f"Client {hour}"
+        )
+        for hour in range(6)
+    ]
     events.append(Event("form_sent", noon - timedelta(days=1), {"form_id": "song-list"}, None))
     today, yesterday = group_timeline(events)
     assert [(entry.words, entry.detail) for entry in today.entries] == [
-        ("Sent 6 forms", "Couple 0, Couple 1, Couple 2 and 3 others")
+        ("Sent 6 forms", "Client 0, Client 1, Client 2 and 3 others")
     ]
     assert today.entries[0].at == noon
-    assert [(entry.words, entry.detail) for entry in yesterday.entries] == [("Sent a form", "song list")]
+    assert [(entry.words, entry.detail) for entry in yesterday.entries] == [
+        ("Sent a form", "song list")
+    ]
 
 
 def test_a_number_is_no_name() -> None:
@@ -109,7 +134,7 @@ CANONICAL = [
 
 
 @pytest.mark.parametrize("kind", CANONICAL)
-def test_every_canonical_event_has_words(kind: str) -> None:
+def test_every_canonical_event_has_labels(kind: str) -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     for count in (1, 3):
         (day,) = group_timeline([Event(kind, noon, {}, None)] * count)

@@ -26,22 +26,35 @@ def supplier(server: Server) -> uuid.UUID:
     return add_supplier(server, "Golden Hour")
 
 
-def test_every_state_is_listed_counted_and_explained(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
+def test_every_state_is_listed_counted_and_explained(
+    server: Server, client: httpx.Client, supplier: uuid.UUID
+) -> None:
     copies = {status: 1 + place % 8 for place, status in enumerate(STATUS_MEANING)}
     for status, number in copies.items():
         for copy in range(number):
-            add_message(server, supplier, status=status, subject=f"{status} {copy}", created_at=NOW - timedelta(minutes=copy))
+            add_message(
+                server,
+                supplier,
+                status=status,
+                subject=f"{status} {copy}",
+                created_at=NOW - timedelta(minutes=copy),
+            )
     page = client.get("/messages").text
     assert page.count('class="row"') == sum(copies.values()) < 50
     for status, meaning in STATUS_MEANING.items():
         assert re.search(rf'<a href="\?status={status}".*?<b>{copies[status]}</b></a>', page)
         shown = client.get(f"/messages?status={status}").text
-        assert shown.count('class="row"') == copies[status] and meaning in shown.replace("&#39;", "'")
+        assert shown.count('class="row"') == copies[status] and meaning in shown.replace(
+            "&#39;", "'"
+        )
     assert client.get("/messages?status=lost").status_code == 400
 
 
 def test_older_ones_by_cursor(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
-    made = {str(add_message(server, supplier, created_at=NOW - timedelta(seconds=place // 2))) for place in range(120)}
+    made = {
+        str(add_message(server, supplier, created_at=NOW - timedelta(seconds=place // 2)))
+        for place in range(120)
+    }
     seen: list[str] = []
     path: str | None = "/messages"
     while path:
@@ -59,12 +72,22 @@ def test_a_queued_message_is_previewed_with_the_suppliers_numbers(
 ) -> None:
     message = add_message(server, supplier)
     page = client.get(f"/messages/{supplier}/{message}").text
-    assert "a preview with today’s links" in page and "Golden Hour" in page and "waits for its time" in page
+    assert (
+        "a preview with today’s links" in page
+        and "Golden Hour" in page
+        and "waits for its time" in page
+    )
     frame = re.search(r"<iframe [^>]*>", page)
-    assert frame and 'sandbox=""' in frame[0] and f'src="/messages/{supplier}/{message}/html"' in frame[0]
+    assert (
+        frame
+        and 'sandbox=""' in frame[0]
+        and f'src="/messages/{supplier}/{message}/html"' in frame[0]
+    )
 
 
-def test_what_was_sent_is_shown_as_it_was_sent(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
+def test_what_was_sent_is_shown_as_it_was_sent(
+    server: Server, client: httpx.Client, supplier: uuid.UUID
+) -> None:
     message = add_message(
         server,
         supplier,
@@ -80,17 +103,25 @@ def test_what_was_sent_is_shown_as_it_was_sent(server: Server, client: httpx.Cli
     inner = client.get(f"/messages/{supplier}/{message}/html")
     assert XSS in inner.text, "it is shown as it is, in a frame that may do nothing with it"
     policy = inner.headers["content-security-policy"]
-    assert policy.startswith("sandbox;") and "default-src 'none'" in policy and "script-src" not in policy
+    assert (
+        policy.startswith("sandbox;")
+        and "default-src 'none'" in policy
+        and "script-src" not in policy
+    )
     assert "http" not in policy, "nothing is fetched, so a sender does not learn that we looked"
 
 
 def test_the_html_part_is_for_those_who_are_signed_in(server: Server, supplier: uuid.UUID) -> None:
     message = add_message(server, supplier)
-    answer = httpx.get(f"{server.base_url}/messages/{supplier}/{message}/html", headers={"accept": "text/html"})
+    answer = httpx.get(
+        f"{server.base_url}/messages/{supplier}/{message}/html", headers={"accept": "text/html"}
+    )
     assert answer.status_code == 303
 
 
-def test_one_that_cannot_be_made_says_why(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
+def test_one_that_cannot_be_made_says_why(
+    server: Server, client: httpx.Client, supplier: uuid.UUID
+) -> None:
     message = add_message(server, supplier, template="never_written")
     page = client.get(f"/messages/{supplier}/{message}").text
     assert "It cannot be made" in page and "never_written" in page
@@ -101,22 +132,32 @@ def test_one_that_cannot_be_made_says_why(server: Server, client: httpx.Client, 
 def test_a_person_decides_what_is_in_doubt(
     server: Server, client: httpx.Client, supplier: uuid.UUID, outcome: str, status: str
 ) -> None:
-    message = add_message(server, supplier, status="in_doubt", subject="Hm", body_text="Hm", body_html="Hm")
+    message = add_message(
+        server, supplier, status="in_doubt", subject="Hm", body_text="Hm", body_html="Hm"
+    )
     path = f"/messages/{supplier}/{message}"
     token = form_token(client.get(path).text)
     assert client.post(f"{path}/resolve", data={"outcome": outcome}).status_code == 403
-    assert client.post(f"{path}/resolve", data={"outcome": "burn", "csrf": token}).status_code == 400
+    assert (
+        client.post(f"{path}/resolve", data={"outcome": "burn", "csrf": token}).status_code == 400
+    )
     assert (
         client.post(
-            f"{path}/resolve", data={"outcome": outcome, "csrf": token}, headers={"sec-fetch-site": "cross-site"}
+            f"{path}/resolve",
+            data={"outcome": outcome, "csrf": token},
+            headers={"sec-fetch-site": "cross-site"},
         ).status_code
         == 403
     )
     assert server.sql("SELECT status FROM outbox") == [("in_doubt",)]
-    assert client.post(f"{path}/resolve", data={"outcome": outcome, "csrf": token}).status_code == 303
+    assert (
+        client.post(f"{path}/resolve", data={"outcome": outcome, "csrf": token}).status_code == 303
+    )
     assert server.sql("SELECT status, status_reason FROM outbox")[0][0] == status
     assert "Mr member" in server.sql("SELECT status_reason FROM outbox")[0][0]
-    assert client.post(f"{path}/resolve", data={"outcome": outcome, "csrf": token}).status_code == 409
+    assert (
+        client.post(f"{path}/resolve", data={"outcome": outcome, "csrf": token}).status_code == 409
+    )
 
 
 def test_observers_only_look(server: Server, supplier: uuid.UUID) -> None:

@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 
 from everafter.core.errors import InputError
 from everafter.portfolio.model import BANDS, LEVELS, REASONS, SORTS, View
-from everafter.portfolio.rules import CSV_COLUMNS, choose_days, parse_view, shares, sort_query, spark_places, view_query
+from everafter.portfolio.rules import (
+    CSV_COLUMNS,
+    choose_days,
+    parse_view,
+    shares,
+    sort_query,
+    spark_places,
+    view_query,
+)
 from helpers_pages import DIMENSIONS, TODAY, XSS, add_day, add_portfolio, add_supplier, signed_in
 from helpers_server import Server
 
@@ -28,15 +36,25 @@ COLUMN = {
     "score": "health_score",
     "change": "change_14d",
     "reason": "main_reason",
-    "season": "pace",
-    "couples": "clients_total",
+    "season": "season_index",
+    "clients": "clients_total",
     "weddings": "weddings_90d",
     "tickets": "tickets_open",
     "churn": "churn_risk",
     "mrr": "mrr_minor",
     "login": "last_login_at",
 }
-NUMBERS = {"score", "change", "coverage", "season", "couples", "weddings", "tickets", "churn", "mrr"}
+NUMBERS = {
+    "score",
+    "change",
+    "coverage",
+    "season",
+    "clients",
+    "weddings",
+    "tickets",
+    "churn",
+    "mrr",
+}
 
 
 @pytest.fixture
@@ -54,7 +72,9 @@ def file(client: httpx.Client, query: str = "") -> list[dict[str, str]]:
 def names(client: httpx.Client, query: str = "") -> list[str]:
     answer = client.get(f"/?{query}")
     assert answer.status_code == 200, answer.text
-    return [html.unescape(name) for name in re.findall(r'<a class="row"[^>]*>([^<]*)</a>', answer.text)]
+    return [
+        html.unescape(name) for name in re.findall(r'<a class="row"[^>]*>([^<]*)</a>', answer.text)
+    ]
 
 
 VIEWS = st.builds(
@@ -80,12 +100,23 @@ def test_an_address_holds_the_whole_view(view: View) -> None:
 def test_a_second_click_turns_the_order(view: View, sort: Any) -> None:
     once = parse_view(dict(parse_qsl(sort_query(view, sort))))
     twice = parse_view(dict(parse_qsl(sort_query(once, sort))))
-    assert once.sort == twice.sort == sort and once.descending != twice.descending and once.page == 1
+    assert (
+        once.sort == twice.sort == sort and once.descending != twice.descending and once.page == 1
+    )
     assert (once.q, once.band, once.vendor) == (view.q, view.band, view.vendor)
 
 
 @pytest.mark.parametrize(
-    "params", [{"sort": "x"}, {"dir": "up"}, {"band": "bad"}, {"churn": "1"}, {"page": "0"}, {"page": "²"}, {"page": "9" * 30}]
+    "params",
+    [
+        {"sort": "x"},
+        {"dir": "up"},
+        {"band": "bad"},
+        {"churn": "1"},
+        {"page": "0"},
+        {"page": "²"},
+        {"page": "9" * 30},
+    ],
 )
 def test_an_address_that_says_nonsense_names_it(params: dict[str, str]) -> None:
     ((name, _),) = params.items()
@@ -93,13 +124,18 @@ def test_an_address_that_says_nonsense_names_it(params: dict[str, str]) -> None:
         parse_view(params)
 
 
-def test_every_column_sorts_both_ways_with_the_unknown_last(server: Server, client: httpx.Client) -> None:
+def test_every_column_sorts_both_ways_with_the_unknown_last(
+    server: Server, client: httpx.Client
+) -> None:
     ids = {str(supplier) for supplier in add_portfolio(server)}
     for sort in SORTS:
         for direction in ("asc", "desc"):
             rows = file(client, f"sort={sort}&dir={direction}&departed=1")
             assert {row["id"] for row in rows} == ids
-            if sort not in {"active", "billing"}:  # sorted by what the file does not say: see the next test
+            if sort not in {
+                "active",
+                "billing",
+            }:  # sorted by what the file does not say: see the next test
                 check_order(sort, direction, rows)
 
 
@@ -111,20 +147,20 @@ def check_order(sort: str, direction: str, rows: list[dict[str, str]]) -> None:
     if sort == "login":  # never is the longest ago of all
         assert values == sorted(values, reverse=direction == "desc")
         return
-    assert values[: len(known)] == known, "what is not known stands last, whatever the direction"
+    assert values[: len(known)] == known, "what is not known is last, whatever the direction"
     keys: list[Any] = [float(value) if sort in NUMBERS else value.lower() for value in known]
     if sort == "name":  # where signs stand is the database's; that of the numbered names is seen
         keys = [key for key in keys if key.startswith("supplier")]
     assert len(keys) > 30 and keys == sorted(keys, reverse=direction == "desc")
 
 
-def test_billing_and_active_couples_sort(server: Server, client: httpx.Client) -> None:
+def test_billing_and_active_clients_sort(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     rows = file(client, "sort=billing")
     flags = [row["payment_past_due"] for row in rows]
     assert flags == sorted(flags, reverse=True) and flags.count("yes") == 7
     past = server.sql(
-        "SELECT p.supplier_id::text FROM pulse p WHERE payment_failed_at IS NOT NULL"
+        "SELECT p.supplier_id::text FROM supplier_activity p WHERE payment_failed_at IS NOT NULL"
         " AND subscription IS DISTINCT FROM 'cancelled' ORDER BY payment_failed_at"
     )
     assert [row["id"] for row in rows[:7]] == [row[0] for row in past], "the longest past due first"
@@ -141,20 +177,32 @@ def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
     rows = file(client)
     assert len(rows) == 60 - 2, "those who cancelled are left out"
     assert len(file(client, "departed=1")) == 60
-    words = {"critical": "Critical", "at_risk": "At risk", "healthy": "Healthy", "unknown": "Not judged"}
+    words = {
+        "critical": "Critical",
+        "at_risk": "At risk",
+        "healthy": "Healthy",
+        "unknown": "Not scored",
+    }
     by_band = Counter(row["band"] for row in rows)
     page = client.get("/?churn=&q=").text
     for band, word in words.items():
         assert len(file(client, f"band={band}")) == by_band[word]
-        assert re.search(rf'band={band}".*?</svg>{word}</span></span> <b>{by_band[word]}</b>', page, re.S)
+        assert re.search(
+            rf'band={band}".*?</svg>{word}</span></span> <b>{by_band[word]}</b>', page, re.S
+        )
     for reason in REASONS:
-        assert len(file(client, f"reason={reason}")) == sum(row["main_reason"] == reason for row in rows)
+        assert len(file(client, f"reason={reason}")) == sum(
+            row["main_reason"] == reason for row in rows
+        )
     for level in LEVELS:
-        assert len(file(client, f"churn={level}")) == sum(row["churn_level"] == level for row in rows)
+        assert len(file(client, f"churn={level}")) == sum(
+            row["churn_level"] == level for row in rows
+        )
     assert len(file(client, "vendor=dj")) == sum(row["vendor_type"] == "dj" for row in rows)
     assert len(file(client, "vendor=none")) == sum(row["vendor_type"] == "" for row in rows)
     assert len(file(client, "vendor=none&band=critical&churn=high")) == sum(
-        (row["vendor_type"], row["band"], row["churn_level"]) == ("", "Critical", "high") for row in rows
+        (row["vendor_type"], row["band"], row["churn_level"]) == ("", "Critical", "high")
+        for row in rows
     )
     # the distribution counts what all other filters let through, so that one can step from band to band
     narrowed = client.get("/?vendor=dj&band=critical").text
@@ -174,10 +222,14 @@ def test_search_takes_signs_as_signs(server: Server, client: httpx.Client) -> No
 def test_pages_hold_everyone_once(server: Server, client: httpx.Client) -> None:
     for place in range(130):
         add_supplier(server, f"Supplier {place:03d}")
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    server.sql(
+        "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())"
+    )
     pages = [names(client, f"sort=mrr&page={page}") for page in (1, 2, 3, 4)]
     assert [len(page) for page in pages] == [50, 50, 30, 0]
-    assert len({name for page in pages for name in page}) == 130, "equal values keep one order over the pages"
+    assert len({name for page in pages for name in page}) == 130, (
+        "equal values keep one order over the pages"
+    )
     first = client.get("/?sort=mrr").text
     assert "Page 1 of 3" in first and 'rel="next" href="?sort=mrr&amp;page=2"' in first
 
@@ -196,7 +248,9 @@ def test_the_file_escapes_formulas_in_every_text(server: Server, client: httpx.C
     evil = ["=1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", '"=1', "%00", "|calc"]
     for text in evil:
         add_supplier(server, text, vendor_type=text, plan=text)
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())")
+    server.sql(
+        "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())"
+    )
     for row in file(client):
         for column in ("name", "vendor_type", "plan"):
             assert row[column][:1] in {"'", '"'}, row
@@ -209,17 +263,23 @@ def test_nothing_yet_tells_what_to_do(server: Server, client: httpx.Client) -> N
     assert file(client) == []
     add_supplier(server, "Alone")
     page = client.get("/").text
-    assert "1 supplier, none judged yet" in page and "everafter run" in page
+    assert "1 supplier, none scored yet" in page and "everafter run" in page
 
 
 def test_a_run_under_way_is_not_shown_in_part(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     before = TODAY - timedelta(days=14)
-    server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())", before)
+    server.sql(
+        "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())",
+        before,
+    )
     server.sql("INSERT INTO runs (run_on, as_of, playbook_version) VALUES (%s, now(), 1)", TODAY)
     page = client.get("/").text
     assert "the daily run is late" in page
-    day_before = server.sql("SELECT health_score FROM customer_health WHERE calculated_on = %s ORDER BY score LIMIT 1", before)
+    day_before = server.sql(
+        "SELECT health_score FROM customer_health WHERE calculated_on = %s ORDER BY score LIMIT 1",
+        before,
+    )
     assert int(file(client)[0]["health_score"]) == day_before[0][0]
 
 
@@ -230,36 +290,49 @@ def test_the_distribution_fills_its_bar(counts: list[int]) -> None:
     drawn = shares([BandCount(band, count, 0) for band, count in zip(BANDS, counts, strict=True)])
     if any(counts):
         assert sum(share.size for share in drawn) == pytest.approx(1000)
-        assert all((share.size >= 5) == (count > 0) for share, count in zip(drawn, counts, strict=True))
+        assert all(
+            (share.size >= 5) == (count > 0) for share, count in zip(drawn, counts, strict=True)
+        )
     for before, after in pairwise(drawn):
         assert after.start == pytest.approx(before.start + before.size)
 
 
 @given(st.sets(st.integers(0, 140)), st.integers(0, 3))
-def test_the_days_looked_at_were_judged(back: set[int], later: int) -> None:
+def test_the_days_looked_at_were_scored(back: set[int], later: int) -> None:
     latest = date(2026, 6, 1)
-    judged = {latest - timedelta(days=days) for days in back}
-    chosen = choose_days(latest, [*judged, *(latest + timedelta(days=day) for day in range(1, later))])
-    if judged:
-        assert set(chosen.spark) <= judged | {latest}
-    assert chosen.spark == sorted(set(chosen.spark)) and chosen.spark[-1] == latest and len(chosen.spark) <= 31
+    scored = {latest - timedelta(days=days) for days in back}
+    chosen = choose_days(
+        latest, [*scored, *(latest + timedelta(days=day) for day in range(1, later))]
+    )
+    if scored:
+        assert set(chosen.spark) <= scored | {latest}
+    assert (
+        chosen.spark == sorted(set(chosen.spark))
+        and chosen.spark[-1] == latest
+        and len(chosen.spark) <= 31
+    )
     assert all(0 <= place <= 1 for place in spark_places(chosen))
-    near = [day for day in judged if 14 <= (latest - day).days <= 21]
-    if judged or later > 1:
+    near = [day for day in scored if 14 <= (latest - day).days <= 21]
+    if scored or later > 1:
         assert chosen.before == max(near, default=None)
     else:
         assert chosen.before == latest - timedelta(days=14)
 
 
-def test_a_day_that_was_missed_is_stood_for_by_the_one_before(server: Server, client: httpx.Client) -> None:
+def test_a_day_that_was_missed_is_stood_for_by_the_one_before(
+    server: Server, client: httpx.Client
+) -> None:
     supplier = add_supplier(server, "Weekly")
     for back, share in ((0, 0.8), (7, 0.7), (16, 0.5)):
         day = TODAY - timedelta(days=back)
         add_day(server, supplier, day, dict.fromkeys(DIMENSIONS, 20 * share))
-        server.sql("INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())", day)
+        server.sql(
+            "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (%s, now(), 1, now())",
+            day,
+        )
     assert file(client)[0]["change_14d"] == "30.0"
     drawn = re.search(r'<svg class="spark".*?</svg>', client.get("/").text, re.S)
-    assert drawn and drawn[0].count("<polyline") == 1, "one line through the judged days"
+    assert drawn and drawn[0].count("<polyline") == 1, "one line through the scored days"
 
 
 def test_ids_are_what_rows_lead_to(server: Server, client: httpx.Client) -> None:

@@ -14,12 +14,12 @@ from helpers_pages import (
     DIMENSIONS,
     TODAY,
     XSS,
+    add_activity,
     add_churn,
+    add_conclusion,
     add_day,
     add_message,
-    add_pulse,
     add_supplier,
-    add_verdict,
     signed_in,
 )
 from helpers_server import Server
@@ -62,15 +62,27 @@ def number(words: str) -> float:
 
 @pytest.fixture
 def lively(server: Server) -> uuid.UUID:
-    """A photographer with couples, forms and features, of whom no journey is known."""
+    """A photographer with clients, forms and features, of whom no journey is known."""
     supplier = add_supplier(server, "Golden Hour", country=None)
     send(
         server,
         supplier,
         ("login", 5, {}),
         ("login", 9.5, {}),
-        ("client_added", 30, {"client_id": "c1", "name": "Anna & Ben", "wedding_date": str(TODAY + timedelta(days=20))}),
-        ("client_added", 30, {"client_id": "c2", "name": XSS, "wedding_date": str(TODAY + timedelta(days=90))}),
+        (
+            "client_added",
+            30,
+            {
+                "client_id": "c1",
+                "name": "Anna & Ben",
+                "wedding_date": str(TODAY + timedelta(days=20)),
+            },
+        ),
+        (
+            "client_added",
+            30,
+            {"client_id": "c2", "name": XSS, "wedding_date": str(TODAY + timedelta(days=90))},
+        ),
         ("client_added", 30, {"client_id": "c3", "wedding_date": str(TODAY - timedelta(days=2))}),
         ("client_active", 3, {"client_id": "c1"}),
         ("form_sent", 10, {"client_id": "c1", "form_id": "final-timeline"}),
@@ -84,18 +96,20 @@ def lively(server: Server) -> uuid.UUID:
     return supplier
 
 
-def test_the_live_judgement_is_told_in_words(client: httpx.Client, lively: uuid.UUID) -> None:
+def test_the_live_score_details_is_told_in_labels(client: httpx.Client, lively: uuid.UUID) -> None:
     page = text(client.get(f"/suppliers/{lively}").text)
     assert "last login 5 days ago" in page
     assert "2 of 5 key features used" in page  # gallery, and forms by sending one
-    assert "1 of 3 couples active in the last 30 days" in page
+    assert "1 of 3 clients active in the last 30 days" in page
     assert "1 of 2 forms sent in 13 weeks completed" in page
-    assert "no journey e-mail was sent in the last 13 weeks: left out, not counted as bad" in page
+    assert "no journey email was sent in the last 13 weeks: left out, not counted as bad" in page
     assert "% known : what is missing is left out" in page
     assert "There was no score 14 days ago to compare with" in page
 
 
-def test_the_page_says_what_the_api_says(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
+def test_the_page_says_what_the_api_says(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
     with server.client("read") as api:
         said = api.get(f"/api/health/score/{lively}").json()
     page = client.get(f"/suppliers/{lively}").text
@@ -107,7 +121,9 @@ def test_the_page_says_what_the_api_says(server: Server, client: httpx.Client, l
     assert len(points) == 4 and abs(sum(float(most) for _, most in points) - 100) <= 2
 
 
-def test_the_change_adds_up_to_the_last_decimal(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
+def test_the_change_adds_up_to_the_last_decimal(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
     then = dict(zip(DIMENSIONS, (30.0, 23.456, None, 7.777, 3.333), strict=True))
     add_day(server, lively, TODAY - timedelta(days=16), then)
     add_day(server, lively, TODAY - timedelta(days=3), dict.fromkeys(DIMENSIONS, 1.0))
@@ -125,8 +141,17 @@ def test_the_change_adds_up_to_the_last_decimal(server: Server, client: httpx.Cl
     assert "new</span>" in table[0] and "no longer known" in table[0]
 
 
-def test_the_timeline_tells_days_in_human_words(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
-    add_verdict(server, lively, "no_login_7_days", "decided", "no login for 9 days", decided_at=NOW - timedelta(days=1))
+def test_the_timeline_tells_days_in_human_labels(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
+    add_conclusion(
+        server,
+        lively,
+        "no_login_7_days",
+        "triggered",
+        "no login for 9 days",
+        evaluated_at=NOW - timedelta(days=1),
+    )
     page = client.get(f"/suppliers/{lively}").text
     story = text(page[page.index('id="timeline"') :])
     sent = re.search(r"Sent 2 forms – final timeline · (.*?) \d", story)
@@ -134,15 +159,23 @@ def test_the_timeline_tells_days_in_human_words(server: Server, client: httpx.Cl
     assert "A form was completed – final timeline · Anna & Ben" in story
     assert "“Moon phase”" in story, "a type that is not ours is told by its own name"
     assert "We decided: No login 7 days – no login for 9 days" in story
-    assert story.index("We decided") < story.index("A form was completed") < story.index("Sent 2 forms")
+    assert (
+        story.index("We decided")
+        < story.index("A form was completed")
+        < story.index("Sent 2 forms")
+    )
     assert "onerror" not in re.sub(r"&lt;[^<]*", "", page), "a name may be cut, and is never markup"
     older = re.search(r'href="\?until=([0-9-]+)#timeline"', page)
     assert older
     before = client.get(f"/suppliers/{lively}?until={older[1]}").text
-    assert "Signed in" in before and "Nothing older is known" in before and "The latest days" in before
+    assert (
+        "Signed in" in before and "Nothing older is known" in before and "The latest days" in before
+    )
 
 
-def test_couples_tickets_tasks_calls(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
+def test_clients_tickets_tasks_calls(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
     server.sql(
         "INSERT INTO tasks (supplier_id, kind, priority, title, reason, due_at)"
         " VALUES (%s, 'churn_high_assign', 'high', 'Call them', 'it is late', now() - interval '1 day')",
@@ -166,58 +199,98 @@ def test_couples_tickets_tasks_calls(server: Server, client: httpx.Client, livel
     assert "Open <script>document" in page
 
 
-def test_interventions_and_messages_of_this_supplier_alone(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
+def test_interventions_and_messages_of_this_supplier_alone(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
     other = add_supplier(server, "Other")
-    add_verdict(server, other, "early_silence", "decided", "of another")
-    acted = add_verdict(server, lively, "low_client_adoption", "decided", "1 of 3 couples were active")
-    add_verdict(server, lively, "no_login_7_days", "withheld", "budget")
-    add_verdict(server, lively, "churn_medium_check_in", "held_out", "held_out", decided_on=TODAY - timedelta(days=1))
-    add_message(server, lively, id=acted, intervention_id=acted, subject="Your couples wait")
+    add_conclusion(server, other, "early_inactivity", "triggered", "of another")
+    acted = add_conclusion(
+        server, lively, "low_client_adoption", "triggered", "1 of 3 clients were active"
+    )
+    add_conclusion(server, lively, "no_login_7_days", "skipped", "budget")
+    add_conclusion(
+        server,
+        lively,
+        "churn_medium_check_in",
+        "holdout",
+        "holdout",
+        evaluated_on=TODAY - timedelta(days=1),
+    )
+    add_message(server, lively, id=acted, intervention_id=acted, subject="Your clients wait")
     page = text(client.get(f"/suppliers/{lively}").text)
     assert "the week's messages are used up" in page.lower() and "Left alone on purpose" in page
-    assert "Your couples wait" in page and "of another" not in page
+    assert "Your clients wait" in page and "of another" not in page
     assert f'href="/messages/{lively}/{acted}"' in client.get(f"/suppliers/{lively}").text
 
 
 def test_one_who_left_shows_the_last_that_was_stored(server: Server, client: httpx.Client) -> None:
     supplier = add_supplier(server, "Gone")
-    add_pulse(server, supplier, subscription="cancelled", subscription_at=NOW - timedelta(days=20))
+    add_activity(
+        server, supplier, subscription="cancelled", subscription_at=NOW - timedelta(days=20)
+    )
     for back, share in ((34, 0.9), (20, 0.4)):
-        points = dict(zip(DIMENSIONS, (30 * share, 25 * share, None, 10 * share, 10 * share), strict=True))
+        points = dict(
+            zip(DIMENSIONS, (30 * share, 25 * share, None, 10 * share, 10 * share), strict=True)
+        )
         add_day(server, supplier, TODAY - timedelta(days=back), points)
         add_churn(server, supplier, TODAY - timedelta(days=back), 0.8)
     page = text(client.get(f"/suppliers/{supplier}").text)
-    assert "Cancelled since" in page and "Left since; last judged" in page and "Critical" in page
+    assert "Cancelled since" in page and "Left since; last scored" in page and "Critical" in page
     assert "not known: left out" in page and "0.80" in page and "−37.5" in page
 
 
 def test_one_of_whom_nothing_is_known(server: Server, client: httpx.Client) -> None:
     supplier = add_supplier(
-        server, "", email=None, vendor_type=None, plan=None, country=None, timezone=None, mrr_minor=None, created_at=None
+        server,
+        "",
+        email=None,
+        vendor_type=None,
+        plan=None,
+        country=None,
+        timezone=None,
+        mrr_minor=None,
+        created_at=None,
     )
     page = text(client.get(f"/suppliers/{supplier}").text)
-    assert "Unnamed" in page and "Trade not told" in page and "no plan told" in page
-    assert "Not judged" in page and "Nothing in these days" in page and "No wedding ahead is known" in page
+    assert "Unnamed" in page and "Vendor type not told" in page and "no plan told" in page
+    assert (
+        "Not scored" in page
+        and "Nothing in these days" in page
+        and "No wedding ahead is known" in page
+    )
 
 
-def test_the_chart_can_be_read_without_eyes(server: Server, client: httpx.Client, lively: uuid.UUID) -> None:
+def test_the_chart_can_be_read_without_eyes(
+    server: Server, client: httpx.Client, lively: uuid.UUID
+) -> None:
     for back in range(0, 200, 2):
         add_day(
             server,
             lively,
             TODAY - timedelta(days=back),
             dict.fromkeys(DIMENSIONS, 5.0 + back / 25),
-            pace=0.3 if 100 < back < 150 else 1.0,
+            season_index=0.3 if 100 < back < 150 else 1.0,
         )
     page = client.get(f"/suppliers/{lively}").text
-    assert '<svg class="trend-chart wide"' in page and 'role="img"' in page and "Health score over time" in page
-    assert "lowest 25 on" in page and "off season" in page and "<summary>The same as a table</summary>" in page
+    assert (
+        '<svg class="trend-chart wide"' in page
+        and 'role="img"' in page
+        and "Health score over time" in page
+    )
+    assert (
+        "lowest 25 on" in page
+        and "off season" in page
+        and "<summary>The same as a table</summary>" in page
+    )
 
 
-@pytest.mark.parametrize(("path", "status"), [("/suppliers/0b7f3c1e-0000-4000-8000-000000000000", 404), ("/suppliers/1", 404)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/suppliers/0b7f3c1e-0000-4000-8000-000000000000", 404), ("/suppliers/1", 404)],
+)
 def test_no_such_supplier(client: httpx.Client, path: str, status: int) -> None:
     answer = client.get(path)
-    assert answer.status_code == status and "Nothing stands here" in answer.text
+    assert answer.status_code == status and "Nothing is here" in answer.text
 
 
 def test_a_date_that_is_none(client: httpx.Client, lively: uuid.UUID) -> None:

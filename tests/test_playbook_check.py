@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from everafter.core.settings import Settings
 from everafter.playbook.loading import find_mistakes, playbook_path, read_playbook
 from everafter.playbook.model import Mistake
-from everafter.playbook.rules import check_playbook, compile_condition, compile_conditions, to_playbook
+from everafter.playbook.rules import (
+    check_playbook,
+    compile_condition,
+    compile_conditions,
+    to_playbook,
+)
 from everafter.signals.model import SIGNAL_SCHEMA
 
-WEDDINGS = read_playbook(playbook_path(Settings(None, Path(), None, None, "http://testserver", "secret")))
+WEDDINGS = read_playbook(
+    playbook_path(Settings(None, Path(), None, None, "http://testserver", "secret"))
+)
 
 SMALL = """\
 name = "small"
@@ -31,7 +38,7 @@ critical_below = 40
 at_risk_below = 70
 
 [triggers.quiet]
-when = "quiet_days >= 7 AND plan = 'pro'"
+when = "days_inactive >= 7 AND plan = 'pro'"
 action = "write"
 channel = "email"
 template = "we_miss_you"
@@ -77,8 +84,8 @@ CASES = [
     ("[segments.default]", "[segmnts.default]", "segmnts", "unknown key", "did you mean segments?"),
     ("login = 30", "logins = 30", "logins", "unknown key", "did you mean login?"),
     ("[segments.default]", "[segments.defalt]", "[segments.defalt]", "no segment 'default'", "is this the one?"),
-    ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "small letters", "write quiet"),
-    ('"calendar"]', '"Calendar view"]', '"Calendar view"', "small letters", "write calendar_view"),
+    ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "small emails", "write quiet"),
+    ('"calendar"]', '"Calendar view"]', '"Calendar view"', "small emails", "write calendar_view"),
     # types
     ('title = "Any"', "title = 3", "3", "must be a text", "put it in quotes"),
     ("critical_below = 40", 'critical_below = "40"', '"40"', "must be a number from 0 to 100", "write 40 without quotes"),
@@ -95,8 +102,8 @@ CASES = [
     ('action = "write"', 'action = "write"\nholdout = 5', "5", "from 0 to 1", "5 % is written 0.05"),
     ("login = 30", "login = -1", "-1", "from 0 to 1000", ""),
     ("[3, 7, 14]", "[0, 7, 14]", "0", "above 0", ""),
-    ('channel = "email"', 'channel = "e-mail"', '"e-mail"', 'one of "call", "email"', "did you mean email?"),
-    ("[health]", '[attention]\nquiet_from = "8pm"\n[health]', '"8pm"', "time of day", ""),
+    ('channel = "email"', 'channel = "e-mail"', '"email"', 'one of "call", "email"', "did you mean email?"),
+    ("[health]", '[messaging]\nquiet_from = "8pm"\n[health]', '"8pm"', "time of day", ""),
     ('title = "Any"', 'title = " "', '" "', "is empty", ""),
     # what must fit
     ("critical_below = 40", "critical_below = 70", "70", "must be under at_risk_below", ""),
@@ -113,29 +120,29 @@ CASES = [
         "",
     ),
     # conditions
-    ("quiet_days >= 7 AND", "qiet_days >= 7 AND", "qiet_days", "no signal 'qiet_days'", "did you mean quiet_days?"),
+    ("days_inactive >= 7 AND", "qiet_days >= 7 AND", "qiet_days", "no signal 'qiet_days'", "did you mean days_inactive?"),
     ("plan = 'pro'", "plan = pro", "pro", "no signal 'pro'", "'pro'"),
     ("plan = 'pro'", r"plan = \"pro\"", r"\"pro\"", "no signal 'pro'", "single quotes"),
-    ("quiet_days >= 7 AND plan = 'pro'", "quiet_days", "quiet_days", "a number, not yes or no", "compare"),
-    ("quiet_days >= 7 AND plan = 'pro'", "vendor_type", "vendor_type", "a text, not yes or no", "compare"),
-    ("quiet_days >= 7 AND plan", "sum(quiet_days) >= 7 AND plan", "sum", "several suppliers", "each supplier alone"),
-    ("quiet_days >= 7 AND", "abbs(quiet_days) >= 7 AND", "abbs", "no function 'abbs'", "did you mean abs?"),
-    ("quiet_days >= 7", "quiet_days >= '7'", "quiet_days >= '7' AND plan = 'pro'", "text is compared with a number", ""),
-    ("quiet_days >= 7", "quiet_days == 7", "==", "no meaning", "one ="),
-    ("quiet_days >= 7", "(quiet_days >= 7", "(", "never closed", ""),
-    ("plan = 'pro'", "plan =", "quiet_days >= 7 AND plan =", "cannot be read", "last ="),
+    ("days_inactive >= 7 AND plan = 'pro'", "days_inactive", "days_inactive", "a number, not yes or no", "compare"),
+    ("days_inactive >= 7 AND plan = 'pro'", "vendor_type", "vendor_type", "a text, not yes or no", "compare"),
+    ("days_inactive >= 7 AND plan", "sum(days_inactive) >= 7 AND plan", "sum", "several suppliers", "each supplier alone"),
+    ("days_inactive >= 7 AND", "abbs(days_inactive) >= 7 AND", "abbs", "no function 'abbs'", "did you mean abs?"),
+    ("days_inactive >= 7", "days_inactive >= '7'", "days_inactive >= '7' AND plan = 'pro'", "text is compared with a number", ""),
+    ("days_inactive >= 7", "days_inactive == 7", "==", "no meaning", "one ="),
+    ("days_inactive >= 7", "(days_inactive >= 7", "(", "never closed", ""),
+    ("plan = 'pro'", "plan =", "days_inactive >= 7 AND plan =", "cannot be read", "last ="),
     ("plan = 'pro'", "plan = 'pro", "'", "no meaning", "single quotes"),
     ("plan = 'pro'", "subscription = 'canceled'", "'canceled'", "never 'canceled'", "did you mean cancelled?"),
     ("plan = 'pro'", "client_activity < 30", "30", "never above 1", "30 % is written 0.3"),
     ("plan = 'pro'", "payment_past_due = 1", "1", "yes or no", "NOT payment_past_due"),
-    ("plan = 'pro'", "quiet_days > 0,5", "quiet_days >= 7 AND quiet_days > 0,5", "cannot be read", "0.5"),
+    ("plan = 'pro'", "days_inactive > 0,5", "days_inactive >= 7 AND days_inactive > 0,5", "cannot be read", "0.5"),
     ("plan = 'pro'", "plan IN (SELECT 1)", "SELECT", "cannot stand", ""),
-    ("plan = 'pro'", "cast(plan AS int) = 1", "quiet_days >= 7 AND cast(plan AS int) = 1", "cannot be made a number", ""),
-    ("days_since_login < 7", "days_since_login < 7 dayz", "dayz", "no signal 'dayz'", "a number stands alone"),
+    ("plan = 'pro'", "cast(plan AS int) = 1", "days_inactive >= 7 AND cast(plan AS int) = 1", "cannot be made a number", ""),
+    ("days_since_login < 7", "days_since_login < 7 dayz", "dayz", "no signal 'dayz'", "a number is alone"),
     # sentences
     ("{days_since_login}", "{days_since_logn}", "{days_since_logn}", "is no signal", "did you mean days_since_login?"),
     ("{days_since_login}", "{days_since_login:.0f}", "{days_since_login:.0f}", "is no signal", "write {days_since_login}"),
-    ("{days_since_login} days", "{days_since_login days", '"no login for {days_since_login days"', "brace stands alone", ""),
+    ("{days_since_login} days", "{days_since_login days", '"no login for {days_since_login days"', "brace is alone", ""),
     # names of other things
     ('template = "we_miss_you"', 'template = "we_mis_you"', '"we_mis_you"', "no template", "did you mean we_miss_you?"),
     ('template = "we_miss_you"\n', "", "[triggers.quiet]", "has no template", "templates: check_in, we_miss_you"),
@@ -145,7 +152,7 @@ CASES = [
     ("[health]", '[event_names]\nsigned_in = "logn"\n[health]', '"logn"', "no event type", "did you mean login?"),
     # missing
     ('name = "small"', "", 'n', "has no 'name'", "a text"),
-    ('action = "write"', "", "quiet", "has no 'action'", "a name of small letters"),
+    ('action = "write"', "", "quiet", "has no 'action'", "a name of small emails"),
     # TOML
     ('title = "Any"', "title = Any", "A", "not TOML", "quotes"),
     ('title = "Any"', 'title = "Any"\ntitle = "Other"', '"', "not TOML", "written twice"),
@@ -153,8 +160,12 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("right", "wrong", "at", "says", "means"), CASES, ids=[f"{c[1][:40]!r}" for c in CASES])
-def test_a_mistake_is_named_where_it_stands(right: str, wrong: str, at: str, says: str, means: str) -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong", "at", "says", "means"), CASES, ids=[f"{c[1][:40]!r}" for c in CASES]
+)
+def test_a_mistake_is_named_where_it_stands(
+    right: str, wrong: str, at: str, says: str, means: str
+) -> None:
     assert SMALL.count(right) == 1 or right in {"[health]", "login = 30"}
     text = SMALL.replace(right, wrong, 1)
     mistakes = [m for m in check(text) if m.level == "error"]
@@ -166,7 +177,11 @@ def test_a_mistake_is_named_where_it_stands(right: str, wrong: str, at: str, say
     if says.startswith("has no 'name'"):
         assert mistake.line == 1
     elif says == "not TOML":
-        changed = next(i for i, (a, b) in enumerate(zip(SMALL.split("\n"), text.split("\n"), strict=False), 1) if a != b)
+        changed = next(
+            i
+            for i, (a, b) in enumerate(zip(SMALL.split("\n"), text.split("\n"), strict=False), 1)
+            if a != b
+        )
         assert mistake.line - changed in {0, 1}
     else:
         assert shown == at
@@ -181,8 +196,8 @@ def test_every_mistake_is_named_not_only_the_first() -> None:
         ('title = "Any"', "titel = 3"),
         ("login = 30", "login = -30"),
         ("critical_below = 40", "critical_below = 90"),
-        ("quiet_days >= 7 AND plan", "qiet_days >= 7 AND plann"),
-        ('channel = "email"', 'channel = "letter"'),
+        ("days_inactive >= 7 AND plan", "qiet_days >= 7 AND plann"),
+        ('channel = "email"', 'channel = "email"'),
         ("{days_since_login}", "{x} and {y}"),
         ('["first_login"]', '["first_logout", "nothing"]'),
     ):
@@ -222,8 +237,8 @@ def test_an_empty_text_says_what_a_playbook_needs() -> None:
     ("addition", "says"),
     [
         ("holdout = 0", "never be told"),
-        ("holdout = 1", "everybody is held out"),
-        ("essential = true\nholdout = 0.1", "never held out"),
+        ("holdout = 1", "everybody is in the holdout"),
+        ("essential = true\nholdout = 0.1", "never in the holdout"),
     ],
 )
 def test_what_is_surely_not_meant_is_a_warning(addition: str, says: str) -> None:
@@ -235,15 +250,15 @@ def test_what_is_surely_not_meant_is_a_warning(addition: str, says: str) -> None
 @pytest.mark.parametrize(
     ("right", "wrong", "says"),
     [
-        ("success = \"days_since_login < 7\"", "success = \"quiet_days >= 7 AND  plan = 'pro'\"", "reached at once"),
-        ("quiet_days >= 7 AND plan = 'pro'", "clients_total = 0", "nothing is known"),
-        ("quiet_days >= 7 AND plan = 'pro'", "plan IS NULL", "nothing is known"),
-        ("quiet_days >= 7 AND plan = 'pro'", "1 = 2", "same for every supplier"),
+        ("success = \"days_since_login < 7\"", "success = \"days_inactive >= 7 AND  plan = 'pro'\"", "reached at once"),
+        ("days_inactive >= 7 AND plan = 'pro'", "clients_total = 0", "nothing is known"),
+        ("days_inactive >= 7 AND plan = 'pro'", "plan IS NULL", "nothing is known"),
+        ("days_inactive >= 7 AND plan = 'pro'", "1 = 2", "same for every supplier"),
         ("plan = 'pro'", "plan = NULL", "equal or unequal to NULL"),
         ("plan = 'pro'", "clients_total IS NOT NULL", "never NULL"),
         ('channel = "email"', 'channel = "task"', "never used"),
         ("[health]", "[season]\noff_season_below = 0.2\n[health]", "nobody is ever off season"),
-        ("[health]", '[attention]\nquiet_from = "08:00"\n[health]', "there are none"),
+        ("[health]", '[messaging]\nquiet_from = "08:00"\n[health]', "there are none"),
         ("[onboarding.day1]", '[onboarding.also]\nday = 1\ntitle = "B"\nactions = ["first_login"]\n[onboarding.day1]', "both"),
     ],
 )  # fmt: skip
@@ -262,9 +277,9 @@ def test_without_the_lists_their_names_are_not_checked() -> None:
 
 def test_an_unknown_answer_is_no() -> None:
     nothing = pl.DataFrame({name: [None] for name in SIGNAL_SCHEMA}, schema=SIGNAL_SCHEMA)
-    assert nothing.select(compile_condition("quiet_days >= 7")).item() is False
-    assert nothing.select(compile_condition("NOT quiet_days >= 7")).item() is False
-    assert nothing.select(compile_condition("quiet_days IS NULL")).item() is True
+    assert nothing.select(compile_condition("days_inactive >= 7")).item() is False
+    assert nothing.select(compile_condition("NOT days_inactive >= 7")).item() is False
+    assert nothing.select(compile_condition("days_inactive IS NULL")).item() is True
 
 
 def test_only_enabled_triggers_are_compiled() -> None:
@@ -299,7 +314,11 @@ def mutate(text: str, seed: int) -> str:
         else:
             words = list(re.finditer(r"\b(AND|OR|>=|<|[a-z]+_[a-z_]+)", text))
             match = chance.choice(words)
-            text = text[: match.start()] + chance.choice(["AND", "quiet_days", "'x'", "", "("]) + text[match.end() :]
+            text = (
+                text[: match.start()]
+                + chance.choice(["AND", "days_inactive", "'x'", "", "("])
+                + text[match.end() :]
+            )
     return text
 
 

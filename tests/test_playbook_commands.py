@@ -21,18 +21,20 @@ def weddings(tmp_path: Path) -> str:
 
 
 def settings_for(path: Path | None, tmp_path: Path) -> Settings:
-    return Settings(None, tmp_path, path, None, "http://testserver", "a-secret-for-tests-and-for-nothing-else")
+    return Settings(
+        None, tmp_path, path, None, "http://testserver", "a-secret-for-tests-and-for-nothing-else"
+    )
 
 
 def test_check_of_the_shipped_one() -> None:
     result = runner.invoke(app, ["playbook", "check"])
     assert result.exit_code == 0
-    assert "nothing to mend" in result.output
+    assert "nothing to fix" in result.output
 
 
 def test_check_points_at_each_mistake(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
-    text = weddings.replace("quiet_days >= 7 AND days", "\tqiet_days >= 7 AND days", 1).replace(
+    text = weddings.replace("days_inactive >= 7 AND days", "\tqiet_days >= 7 AND days", 1).replace(
         "cooldown_days = 7\n", "cooldown = 7\n", 1
     )
     file.write_text(text)
@@ -41,18 +43,24 @@ def test_check_points_at_each_mistake(tmp_path: Path, weddings: str) -> None:
     lines = result.output.splitlines()
     line = 1 + next(i for i, line in enumerate(text.splitlines()) if "qiet_days" in line)
     column = text.splitlines()[line - 1].index("qiet_days") + 1
-    at = next(i for i, shown in enumerate(lines) if shown.startswith(f"{file}:{line}:{column}: error: "))
+    at = next(
+        i for i, shown in enumerate(lines) if shown.startswith(f"{file}:{line}:{column}: error: ")
+    )
     source, caret = lines[at + 1], lines[at + 2]
     assert caret.rstrip().endswith("^" * len("qiet_days"))
     assert source[caret.index("^") : caret.index("^") + 9] == "qiet_days"
-    assert "did you mean quiet_days?" in lines[at + 3]
+    assert "did you mean days_inactive?" in lines[at + 3]
     assert "did you mean cooldown_days?" in result.output
     assert lines[-1] == f"{file}: 2 mistakes"
 
 
 def test_check_as_json(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text(weddings.replace("holdout = 0.05", "holdout = 0", 1).replace("floor = 0.25", "floor = 25", 1))
+    file.write_text(
+        weddings.replace("holdout = 0.05", "holdout = 0", 1).replace(
+            "floor = 0.25", "floor = 25", 1
+        )
+    )
     result = runner.invoke(app, ["playbook", "check", str(file), "--json"])
     assert result.exit_code == 2
     answer = json.loads(result.output)
@@ -78,7 +86,14 @@ def test_show_and_path(weddings: str) -> None:
     environment = {"COLUMNS": "200"}
     shown = runner.invoke(app, ["playbook", "show"], env=environment)
     assert shown.exit_code == 0
-    for word in ("photographer", "no_login_7_days", "we_miss_you", "Fully activated", "ten_clients", "critical_below"):
+    for word in (
+        "photographer",
+        "no_login_7_days",
+        "we_miss_you",
+        "Fully activated",
+        "ten_clients",
+        "critical_below",
+    ):
         assert word in shown.output
     as_json = json.loads(runner.invoke(app, ["playbook", "show", "--json"], env=environment).output)
     assert as_json["triggers"]["no_login_7_days"]["template"] == "we_miss_you"
@@ -89,12 +104,19 @@ def test_show_and_path(weddings: str) -> None:
 def test_loading_lists_all_mistakes(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
-        weddings.replace("at_risk_below = 70", "at_risk_below = 20", 1).replace('template = "check_in"', 'template = "chek_in"', 1)
+        weddings.replace("at_risk_below = 70", "at_risk_below = 20", 1).replace(
+            'template = "check_in"', 'template = "chek_in"', 1
+        )
     )
     with pytest.raises(InputError) as raised:
         load_playbook(settings_for(file, tmp_path))
-    line = 1 + weddings.splitlines().index(next(w for w in weddings.splitlines() if w.startswith("critical_below")))
-    assert f"{file}:{line}:18: critical_below (40) must be under at_risk_below (20)" in raised.value.message
+    line = 1 + weddings.splitlines().index(
+        next(w for w in weddings.splitlines() if w.startswith("critical_below"))
+    )
+    assert (
+        f"{file}:{line}:18: critical_below (40) must be under at_risk_below (20)"
+        in raised.value.message
+    )
     assert "there is no template 'chek_in' (did you mean check_in?)" in raised.value.message
     assert raised.value.exit_code == 2
 

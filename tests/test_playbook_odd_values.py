@@ -17,7 +17,9 @@ from everafter.playbook.model import Playbook
 from everafter.playbook.rules import to_playbook
 from everafter.playbook.syntax import read_toml
 
-SHIPPED = read_playbook(playbook_path(Settings(None, Path(), None, None, "http://testserver", "secret")))
+SHIPPED = read_playbook(
+    playbook_path(Settings(None, Path(), None, None, "http://testserver", "secret"))
+)
 HUGE = "1" + "0" * 400
 HEX = "0x1" + "0" * 5000  # read without a limit, but never written in decimals
 ODD = [
@@ -33,11 +35,11 @@ name = "whole"
 title = "Any"
 key_features = ["forms"]
 [triggers.quiet]
-when = "quiet_days >= 7"
+when = "days_inactive >= 7"
 action = "write"
 channel = "task"
 reason = "quiet"
-success = "quiet_days < 7"
+success = "days_inactive < 7"
 [onboarding.day1]
 day = 1
 title = "Start"
@@ -60,9 +62,9 @@ body = "b"
 reason = "r"
 action_label = "a"
 action_url = "/a"
-[couples.song]
+[client_recommendations.song]
 when = "form_waiting_days >= 12"
-title = "Ask {couple}"
+title = "Ask {client}"
 body = "b"
 reason = "r"
 action_label = "a"
@@ -83,11 +85,13 @@ signed_in = "login"
 """
 ENTRIES = {
     "segments": "default", "triggers": "quiet", "onboarding": "day1", "onboarding_actions": "own", "milestones": "ten",
-    "recommendations": "ask", "couples": "song", "tips": "try_it", "event_names": "signed_in",
+    "recommendations": "ask", "clients": "song", "tips": "try_it", "event_names": "signed_in",
 }  # fmt: skip
 
 
-def numbers_in(type_: inspect.Type, path: str) -> Iterator[tuple[str, inspect.IntType | inspect.FloatType]]:
+def numbers_in(
+    type_: inspect.Type, path: str
+) -> Iterator[tuple[str, inspect.IntType | inspect.FloatType]]:
     match type_:
         case inspect.IntType() | inspect.FloatType():
             yield path, type_
@@ -113,7 +117,9 @@ def keys_of(type_: inspect.Type, path: tuple[str, ...] = ()) -> Iterator[tuple[s
         for field in type_.fields:
             yield from keys_of(field.type, (*path, field.encode_name))
     elif isinstance(type_, inspect.DictType):
-        name = {"clocks": "normal", "translations": "de"}.get(path[-1]) or ENTRIES.get(path[-1], "title")
+        name = {"clocks": "normal", "translations": "de"}.get(path[-1]) or ENTRIES.get(
+            path[-1], "title"
+        )
         yield from keys_of(type_.value_type, (*path, name))
 
 
@@ -131,7 +137,7 @@ def with_value(path: tuple[str, ...], value: str) -> str:
 
 
 class Raw(str):
-    """Text that stands for itself."""
+    """Text that means itself."""
 
 
 def written(value: Any) -> str:
@@ -140,7 +146,9 @@ def written(value: Any) -> str:
             return value
         case dict():
             inner: dict[str, Any] = value
-            return "{ " + ", ".join(f"{key} = {written(item)}" for key, item in inner.items()) + " }"
+            return (
+                "{ " + ", ".join(f"{key} = {written(item)}" for key, item in inner.items()) + " }"
+            )
         case list():
             items: list[Any] = value
             return "[" + ", ".join(map(written, items)) + "]"
@@ -186,8 +194,11 @@ def test_nor_are_several_at_once(slips: list[tuple[tuple[str, ...], str]]) -> No
 @pytest.mark.parametrize(
     "lines",
     [
-        [f"[onboarding.a]\nday = {HEX}\ntitle = 'a'\nactions = ['first_login']\n", f"[onboarding.b]\nday = {HEX}\ntitle = 'b'\n"],
-        [f"[onboarding_pace]\nbehind_after_days = {HUGE}\nstuck_after_days = {HUGE}\n"],
+        [
+            f"[onboarding.a]\nday = {HEX}\ntitle = 'a'\nactions = ['first_login']\n",
+            f"[onboarding.b]\nday = {HEX}\ntitle = 'b'\n",
+        ],
+        [f"[onboarding_timing]\nbehind_after_days = {HUGE}\nstuck_after_days = {HUGE}\n"],
         [f"[support]\nwork_days = [{HEX}, {HEX}]\n"],
         [f"[support.clocks.normal]\nreply_hours = {HUGE}1\nresolve_hours = {HUGE}\n"],
         [f"[health]\ncritical_below = {HUGE}\nat_risk_below = {HUGE}\n"],
@@ -209,9 +220,14 @@ def test_every_number_has_two_ends() -> None:
 def test_every_length_of_time_can_be_added_to_any_date_we_meet() -> None:
     units = {"days": timedelta(days=1), "day": timedelta(days=1), "hours": timedelta(hours=1)}
     for path, number in numbers_in(inspect.type_info(Playbook), ""):
-        unit = next((step for word, step in units.items() if word in path.rpartition(".")[2].split("_")), None)
+        unit = next(
+            (step for word, step in units.items() if word in path.rpartition(".")[2].split("_")),
+            None,
+        )
         if unit is not None and number.le is not None:
-            assert datetime(2999, 1, 1, tzinfo=UTC) + float(number.le) * unit > datetime(1970, 1, 1, tzinfo=UTC), path
+            assert datetime(2999, 1, 1, tzinfo=UTC) + float(number.le) * unit > datetime(
+                1970, 1, 1, tzinfo=UTC
+            ), path
             assert number.le <= (8760 if unit == units["hours"] else 3650), path
 
 
@@ -219,11 +235,11 @@ def test_every_length_of_time_can_be_added_to_any_date_we_meet() -> None:
     ("table", "key", "value", "said"),
     [
         ("onboarding.day14", "day", "4000000", "from 0 to 3650"),
-        ("onboarding_pace", "lasts_days", "4000000", "from 1 to 3650"),
-        ("onboarding_pace", "stuck_after_days", "1e300", "at most 3650"),
+        ("onboarding_timing", "lasts_days", "4000000", "from 1 to 3650"),
+        ("onboarding_timing", "stuck_after_days", "1e300", "at most 3650"),
         ("coach", "hours_between_tips", "99999999999", "from 0 to 8760"),
         ("support", "remind_hours", "[99999999999]", "at most 720"),
-        ("attention", "messages_per_week", "99999999999999999999", "from 0 to 1000"),
+        ("messaging", "messages_per_week", "99999999999999999999", "from 0 to 1000"),
     ],
 )
 def test_too_much_is_said_with_the_range(table: str, key: str, value: str, said: str) -> None:
@@ -241,7 +257,10 @@ def test_too_much_is_said_with_the_range(table: str, key: str, value: str, said:
 @pytest.mark.parametrize("value", ["5", "true", "nan", "2026-11-22"])
 def test_actions_that_are_no_list_are_named(value: str) -> None:
     mistakes = find_mistakes(with_value(("onboarding", "day1", "actions"), value))
-    assert any(one.path == "onboarding.day1.actions" and "must be a list" in one.message for one in mistakes)
+    assert any(
+        one.path == "onboarding.day1.actions" and "must be a list" in one.message
+        for one in mistakes
+    )
 
 
 DIGITS = "1" * 5000
@@ -256,16 +275,30 @@ def test_a_number_of_5000_digits_has_its_line_and_hides_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "before", [f"# {DIGITS}\n", f"a = '{DIGITS}'\n", f'a = """\n{DIGITS}\n"""\n', f"a = ['{DIGITS}', # {DIGITS}\n]\n", ""]
+    "before",
+    [
+        f"# {DIGITS}\n",
+        f"a = '{DIGITS}'\n",
+        f'a = """\n{DIGITS}\n"""\n',
+        f"a = ['{DIGITS}', # {DIGITS}\n]\n",
+        "",
+    ],
 )
-@pytest.mark.parametrize("number", [f"b = {DIGITS}", f"b = -{'1_' * 5000}1", f"b = [\n1,\n{DIGITS}\n]", f"b = {{ c = {DIGITS} }}"])
+@pytest.mark.parametrize(
+    "number",
+    [f"b = {DIGITS}", f"b = -{'1_' * 5000}1", f"b = [\n1,\n{DIGITS}\n]", f"b = {{ c = {DIGITS} }}"],
+)
 def test_digits_in_a_text_or_a_comment_are_not_the_number(before: str, number: str) -> None:
     [slip] = read_toml(f"{before}{number}\nc = 1\n").slips
     place = (before + number).split("\n")
-    assert slip.line == next(n for n in range(len(place), 0, -1) if "1" * 3000 in place[n - 1].replace("_", ""))
+    assert slip.line == next(
+        n for n in range(len(place), 0, -1) if "1" * 3000 in place[n - 1].replace("_", "")
+    )
 
 
-@pytest.mark.parametrize("character", ["\\u0000", "\\u0007", "\\u001b", "\\u007f", "\\u0085", "\\r"])
+@pytest.mark.parametrize(
+    "character", ["\\u0000", "\\u0007", "\\u001b", "\\u007f", "\\u0085", "\\r"]
+)
 @pytest.mark.parametrize(
     "path",
     [
@@ -289,16 +322,23 @@ def test_a_control_character_is_refused(path: tuple[str, ...], character: str) -
 
 def test_lines_are_for_longer_texts_only() -> None:
     def errors(*path: str) -> list[str]:
-        return [one.path for one in find_mistakes(with_value(path, '"one\\n\\ttwo"')) if one.level == "error"]
+        return [
+            one.path
+            for one in find_mistakes(with_value(path, '"one\\n\\ttwo"'))
+            if one.level == "error"
+        ]
 
     assert errors("tips", "try_it", "body") == errors("recommendations", "ask", "reason") == []
     assert errors("tips", "try_it", "title") == ["tips.try_it.title"]
-    assert errors("tips", "try_it", "translations", "de", "action_label") == ["tips.try_it.translations.de.action_label"]
+    assert errors("tips", "try_it", "translations", "de", "action_label") == [
+        "tips.try_it.translations.de.action_label"
+    ]
 
 
 def test_a_name_does_not_end_in_a_line_end() -> None:
     assert any(
-        "control character" in one.message for one in find_mistakes(with_value(("triggers", "quiet", "action"), '"write\\n"'))
+        "control character" in one.message
+        for one in find_mistakes(with_value(("triggers", "quiet", "action"), '"write\\n"'))
     )
 
 
@@ -307,10 +347,18 @@ def test_a_name_does_not_end_in_a_line_end() -> None:
             "/forms/{clients_total}", "/a b", "/\\\\a.example"],
 )  # fmt: skip
 def test_where_an_action_is_done_is_a_path_or_a_web_address(url: str) -> None:
-    errors = [one for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"')) if one.level == "error"]
+    errors = [
+        one
+        for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"'))
+        if one.level == "error"
+    ]
     assert errors and {one.path for one in errors} == {"onboarding_actions.own.url"}
 
 
 @pytest.mark.parametrize("url", ["/forms/new?template=song-list", "https://help.example/first"])
 def test_such_an_address_passes(url: str) -> None:
-    assert not [one for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"')) if one.level == "error"]
+    assert not [
+        one
+        for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"'))
+        if one.level == "error"
+    ]

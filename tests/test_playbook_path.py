@@ -48,7 +48,7 @@ title = "Fill the calendar"
 done_when = "clients_total >= 3"
 translations.de.title = "Kalender"
 
-[onboarding_pace]
+[onboarding_timing]
 behind_after_days = 1
 stuck_after_days = 3
 
@@ -69,7 +69,9 @@ def check(text: str) -> list[Mistake]:
 
 def test_a_path_without_mistakes_has_none() -> None:
     assert check(PATH) == []
-    assert [m for m in check_playbook(WEDDINGS) if m.path.startswith(("onboarding", "milestones"))] == []
+    assert [
+        m for m in check_playbook(WEDDINGS) if m.path.startswith(("onboarding", "milestones"))
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -84,16 +86,18 @@ def test_a_path_without_mistakes_has_none() -> None:
         ('done_when = "clients_total >= 3"', 'done_when = "fully_activated"', "onboarding_actions.calendar_filled.done_when", "known only after", ""),
         ('milestone = "fully_activated"', 'milestone = "full_activated"', "onboarding.day14.milestone", "no milestone 'full_activated'", "fully_activated"),
         ('milestone = "fully_activated"\n', "", "onboarding.day14.celebration", "no milestone to celebrate", "name it"),
-        ("stuck_after_days = 3", "stuck_after_days = 0.5", "onboarding_pace.stuck_after_days", "must be under stuck_after_days", "falls behind"),
+        ("stuck_after_days = 3", "stuck_after_days = 0.5", "onboarding_timing.stuck_after_days", "must be under stuck_after_days", "falls behind"),
         ("'day1' AND", "'day2' AND", "triggers.help.when", "the path has no step 'day2'", "day1"),
         ('template = "cheers"\n', "", "milestones.fully_activated", "has no template", "cheers"),
         ('template = "cheers"', 'template = "chears"', "milestones.fully_activated.template", "no template 'chears'", "cheers"),
         ("translations.de.title", "translations.de.titel", "onboarding_actions.calendar_filled.translations.de.titel", "'titel' is nothing that is said here", "title"),
-        ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own e-mail stands in the ledger", "another name"),
+        ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own email is in the intervention log", "another name"),
         ("[milestones.fully_activated]", "[milestones.ten_clients]\ntitle = 'Ten'\ncelebration = '!'\ncertificate = true\n[milestones.fully_activated]", "milestones.ten_clients.certificate", "the certificate is for fully_activated", ""),
     ],
 )  # fmt: skip
-def test_each_mistake_is_named_at_its_place(old: str, new: str, path: str, message: str, hint: str) -> None:
+def test_each_mistake_is_named_at_its_place(
+    old: str, new: str, path: str, message: str, hint: str
+) -> None:
     assert PATH.count(old) == 1, old
     text = PATH.replace(old, new)
     found = [mistake for mistake in check(text) if mistake.path == path]
@@ -106,10 +110,15 @@ def test_each_mistake_is_named_at_its_place(old: str, new: str, path: str, messa
 def test_what_is_surely_not_meant_is_a_warning() -> None:
     twice = PATH + '[onboarding.again]\nday = 14\ntitle = "x"\nactions = ["first_login"]\n'
     assert [(m.level, m.path) for m in check(twice)] == [("warning", "onboarding.again.day")]
-    trades = PATH + '[onboarding.again]\nday = 14\ntitle = "x"\nactions = ["first_login"]\nvendor_types = ["venue"]\n'
-    assert check(trades) == [], "two trades may have each their own step on one day"
+    vendor_types = (
+        PATH
+        + '[onboarding.again]\nday = 14\ntitle = "x"\nactions = ["first_login"]\nvendor_types = ["venue"]\n'
+    )
+    assert check(vendor_types) == [], "two vendor types may have each their own step on one day"
     unused = PATH + '[onboarding_actions.contract_signed]\ntitle = "Sign"\n'
-    assert [(m.level, m.path) for m in check(unused)] == [("warning", "onboarding_actions.contract_signed")]
+    assert [(m.level, m.path) for m in check(unused)] == [
+        ("warning", "onboarding_actions.contract_signed")
+    ]
 
 
 def test_more_than_a_run_can_carry_is_refused() -> None:
@@ -122,13 +131,25 @@ def test_actions_are_counted_whether_declared_or_not() -> None:
     def path(count: int) -> str:
         names = [f"own_{n}" for n in range(count)]
         step = f'[onboarding.own]\nday = 20\ntitle = "Own"\nactions = [{", ".join(map(repr, names))}]\n'
-        return PATH + step + "".join(f'[onboarding_actions.{name}]\ntitle = "x"\ndone_when = "true"\n' for name in names)
+        return (
+            PATH
+            + step
+            + "".join(
+                f'[onboarding_actions.{name}]\ntitle = "x"\ndone_when = "true"\n' for name in names
+            )
+        )
 
     def errors(text: str) -> list[tuple[str, str]]:
         return [(m.path, m.message) for m in check(text) if m.level == "error"]
 
     fits = path(58)  # with calendar_filled and first_login, which nobody declares
     assert errors(fits) == []
-    judged = add_onboarding(frame_of({"supplier_id": "s", "clients_total": 0}), to_playbook(fits), datetime(2026, 3, 1, tzinfo=UTC))
-    assert judged["onboarding_actions"].item() == 2**60 - 4, "all but the two of the first step"
-    assert errors(path(59)) == [("onboarding.own.actions[58]", "the path asks for more than 60 actions")]
+    scored = add_onboarding(
+        frame_of({"supplier_id": "s", "clients_total": 0}),
+        to_playbook(fits),
+        datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    assert scored["onboarding_actions"].item() == 2**60 - 4, "all but the two of the first step"
+    assert errors(path(59)) == [
+        ("onboarding.own.actions[58]", "the path asks for more than 60 actions")
+    ]

@@ -1,4 +1,4 @@
-"""Where things stand in a TOML text, and how one slip does not hide the others."""
+"""Where things are in a TOML text, and how one slip does not hide the others."""
 
 import tomllib
 from pathlib import Path as FilePath
@@ -83,7 +83,9 @@ def leaves(value: Any, path: Path = ()) -> list[tuple[Path, Any]]:
 def test_every_value_reads_the_same_where_it_is_said_to_stand(text: str | None) -> None:
     """Also for the whole playbook that ships."""
     if text is None:
-        text = read_playbook(playbook_path(Settings(None, FilePath(), None, None, "http://testserver", "secret")))
+        text = read_playbook(
+            playbook_path(Settings(None, FilePath(), None, None, "http://testserver", "secret"))
+        )
     reading = read_toml(text)
     assert not reading.slips
     assert reading.data == tomllib.loads(text.replace("\r\n", "\n"))
@@ -142,17 +144,23 @@ def test_what_is_no_text_has_no_characters(raw: str) -> None:
         ("\ufeffa = 1\nb =", 2, "invalid value", {"a": 1}),
     ],
 )
-def test_a_slip_is_placed_and_the_rest_is_read(text: str, line: int, says: str, rest: dict[str, Any]) -> None:
+def test_a_slip_is_placed_and_the_rest_is_read(
+    text: str, line: int, says: str, rest: dict[str, Any]
+) -> None:
     reading = read_toml(text)
     assert [(slip.line, says in slip.message.lower()) for slip in reading.slips] == [(line, True)]
     assert reading.slips[0].hint
-    known = {key: value for key, value in reading.data.items() if not key.startswith("__unreadable")}
+    known = {
+        key: value for key, value in reading.data.items() if not key.startswith("__unreadable")
+    }
     assert known == rest
 
 
 def test_several_slips_are_all_found() -> None:
     reading = read_toml('a = yes\nb = 1\nc = "x\nd = [1\n[e\nf = 2\n')
-    assert [slip.line for slip in reading.slips] == [1, 3, 4, 5] or {1, 3, 4, 5} == {slip.line for slip in reading.slips}
+    assert [slip.line for slip in reading.slips] == [1, 3, 4, 5] or {1, 3, 4, 5} == {
+        slip.line for slip in reading.slips
+    }
     assert reading.data["b"] == 1
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from everafter.core.settings import Settings
 from everafter.onboarding.model import ACTIONS
-from everafter.playbook.advice_rules import PLACEHOLDER
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.loading import find_mistakes, load_playbook, playbook_path, read_playbook
 from everafter.playbook.model import DIMENSIONS, Playbook, Weights
+from everafter.playbook.recommendation_rules import PLACEHOLDER
 from everafter.playbook.rules import compile_condition, compile_conditions
-from everafter.season.model import TRADES
+from everafter.scoring.season_model import VENDOR_TYPES
 from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
 
 SETTINGS = Settings(None, Path(), None, None, "http://testserver", "secret")
@@ -30,10 +30,10 @@ WELL: dict[str, Any] = {
     "tenure_days": 400.0,
     "subscription": "active",
     "days_since_login": 0.6,
-    "quiet_days": 0.6,
+    "days_inactive": 0.6,
     "login_days_28d": 18,
     "login_days_84d": 55,
-    "silence_chance": 0.7,
+    "inactivity_probability": 0.7,
     "clients_total": 20,
     "clients_active_30d": 15,
     "client_activity": 0.75,
@@ -64,7 +64,7 @@ WELL: dict[str, Any] = {
     "fully_activated": True,
     "onboarding_state": "done",
     "onboarding_missed": None,
-    "pace": 1.0,
+    "season_index": 1.0,
     "off_season": False,
     "health_score": 95.0,
     "risk_level": "healthy",
@@ -95,9 +95,13 @@ def test_the_default_segment_is_the_spec() -> None:
     assert (PLAYBOOK.churn.medium_above, PLAYBOOK.churn.high_above) == (0.4, 0.7)
 
 
-def test_each_trade_of_the_field_has_its_own_segment() -> None:
-    assert {"default", "photographer", "dj", "venue", "florist", "caterer", "planner"} <= set(PLAYBOOK.segments)
-    assert set(PLAYBOOK.segments) == set(TRADES), "season and segments know the same trades"
+def test_each_vendor_type_of_the_field_has_its_own_segment() -> None:
+    assert {"default", "photographer", "dj", "venue", "florist", "caterer", "planner"} <= set(
+        PLAYBOOK.segments
+    )
+    assert set(PLAYBOOK.segments) == set(VENDOR_TYPES), (
+        "season and segments know the same vendor types"
+    )
     photographer, dj = PLAYBOOK.segments["photographer"], PLAYBOOK.segments["dj"]
     assert photographer.key_features != dj.key_features
     assert photographer.weights != dj.weights
@@ -106,7 +110,16 @@ def test_each_trade_of_the_field_has_its_own_segment() -> None:
 
 
 def test_key_features_are_features_that_the_platform_has() -> None:
-    known = {"automations", "reviews", "client_import", "calendar", "gallery", "journeys", "invoices", "forms"}
+    known = {
+        "automations",
+        "reviews",
+        "client_import",
+        "calendar",
+        "gallery",
+        "journeys",
+        "invoices",
+        "forms",
+    }
     for name, segment in PLAYBOOK.segments.items():
         assert set(segment.key_features) <= known, name
 
@@ -122,7 +135,10 @@ def test_key_features_are_features_that_the_platform_has() -> None:
     ],
 )
 def test_the_specs_triggers_under_their_own_names(trigger: str, action: str, template: str) -> None:
-    assert (PLAYBOOK.triggers[trigger].action, PLAYBOOK.triggers[trigger].template) == (action, template)
+    assert (PLAYBOOK.triggers[trigger].action, PLAYBOOK.triggers[trigger].template) == (
+        action,
+        template,
+    )
     assert PLAYBOOK.triggers[trigger].enabled
 
 
@@ -134,7 +150,9 @@ def test_the_specs_onboarding_path() -> None:
         7: ({"customer_journey_started", "multiple_clients_active"}, "schedule_onboarding_call"),
         14: ({"fully_activated"}, None),
     }
-    everyones = [step for step in PLAYBOOK.onboarding.values() if not step.vendor_types and not step.when]
+    everyones = [
+        step for step in PLAYBOOK.onboarding.values() if not step.vendor_types and not step.when
+    ]
     assert {step.day: (set(step.actions), step.if_missed) for step in everyones} == spec
     assert {action for step in everyones for action in step.actions} <= set(ACTIONS)
     assert PLAYBOOK.onboarding["day0"].success_metric == "completed_wizard"
@@ -143,10 +161,10 @@ def test_the_specs_onboarding_path() -> None:
     assert PLAYBOOK.milestones["fully_activated"].template == "success_certificate"
 
 
-def test_trades_have_steps_of_their_own_and_some_depend_on_a_condition() -> None:
+def test_vendor_types_have_steps_of_their_own_and_some_depend_on_a_condition() -> None:
     steps = PLAYBOOK.onboarding.values()
-    trades = {trade for step in steps for trade in step.vendor_types}
-    assert {"venue", "dj", "florist"} <= trades <= set(PLAYBOOK.segments)
+    vendor_types = {vendor_type for step in steps for vendor_type in step.vendor_types}
+    assert {"venue", "dj", "florist"} <= vendor_types <= set(PLAYBOOK.segments)
     assert sum(step.when is not None for step in steps) >= 2
     declared = PLAYBOOK.onboarding_actions
     for action in {action for step in steps for action in step.actions}:
@@ -155,22 +173,24 @@ def test_trades_have_steps_of_their_own_and_some_depend_on_a_condition() -> None
 
 
 def test_the_specs_milestones_are_there() -> None:
-    assert {"first_form", "ten_clients", "first_automation", "fully_activated"} <= set(PLAYBOOK.milestones)
+    assert {"first_form", "ten_clients", "first_automation", "fully_activated"} <= set(
+        PLAYBOOK.milestones
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, set()),
-        ({"days_since_login": 8.0, "quiet_days": 8.0}, {"no_login_7_days"}),
-        ({"days_since_login": 8.0, "quiet_days": 4.0, "pace": 0.5}, set()),  # a slow month
-        ({"days_since_login": 400.0, "quiet_days": 400.0}, set()),
-        ({"days_since_login": None, "quiet_days": None}, set()),
-        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.002}, {"early_silence"}),
-        ({"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": None}, set()),
-        ({"days_since_login": 2.0, "quiet_days": 2.0, "silence_chance": 0.002}, set()),
+        ({"days_since_login": 8.0, "days_inactive": 8.0}, {"no_login_7_days"}),
+        ({"days_since_login": 8.0, "days_inactive": 4.0, "season_index": 0.5}, set()),  # a slow month
+        ({"days_since_login": 400.0, "days_inactive": 400.0}, set()),
+        ({"days_since_login": None, "days_inactive": None}, set()),
+        ({"days_since_login": 4.0, "days_inactive": 4.0, "inactivity_probability": 0.002}, {"early_inactivity"}),
+        ({"days_since_login": 4.0, "days_inactive": 4.0, "inactivity_probability": None}, set()),
+        ({"days_since_login": 2.0, "days_inactive": 2.0, "inactivity_probability": 0.002}, set()),
         ({"clients_active_30d": 4, "client_activity": 0.2}, {"low_client_adoption"}),
-        ({"clients_active_30d": 4, "client_activity": 0.2, "pace": 0.4, "off_season": True}, set()),
+        ({"clients_active_30d": 4, "client_activity": 0.2, "season_index": 0.4, "off_season": True}, set()),
         ({"clients_active_30d": 4, "client_activity": 0.2, "tenure_days": None}, {"low_client_adoption"}),
         ({"clients_active_30d": 4, "client_activity": 0.2, "tenure_days": 5.0}, set()),
         ({"clients_total": 2, "clients_active_30d": 0, "client_activity": 0.0}, set()),
@@ -180,7 +200,7 @@ def test_the_specs_milestones_are_there() -> None:
         ({"plan": "free", "mrr_minor": 0}, {"high_usage_no_upgrade"}),
         ({"plan": "free", "health_score": 60.0, "risk_level": "at_risk"}, set()),
         ({"plan": "free", "feature_uses_4w": 5}, set()),
-        ({"plan": "free", "feature_uses_4w": 7, "pace": 0.5}, {"high_usage_no_upgrade"}),
+        ({"plan": "free", "feature_uses_4w": 7, "season_index": 0.5}, {"high_usage_no_upgrade"}),
         ({"plan": None}, set()),
         ({"payment_past_due": True, "days_past_due": 3.0}, {"billing_trouble"}),
         ({"payment_past_due": True, "days_past_due": 3.0, "subscription": "paused"}, {"billing_trouble"}),
@@ -196,13 +216,19 @@ def test_what_fires(changes: dict[str, Any], expected: set[str]) -> None:
 
 
 def waiting(step: str, days: float, tenure: float) -> dict[str, Any]:
-    """A supplier whose oldest open step has waited so long in a month at full pace."""
-    pace = PLAYBOOK.onboarding_pace
-    state = "stuck" if days >= pace.stuck_after_days else "behind" if days >= pace.behind_after_days else "on_track"
+    """A supplier whose oldest open step has waited so long in a month at full season index."""
+    season_index = PLAYBOOK.onboarding_timing
+    state = (
+        "stuck"
+        if days >= season_index.stuck_after_days
+        else "behind"
+        if days >= season_index.behind_after_days
+        else "on_track"
+    )
     return {
         "onboarding_days_behind": days,
         "onboarding_missed": step,
-        "onboarding_state": state if tenure <= pace.lasts_days else None,
+        "onboarding_state": state if tenure <= season_index.lasts_days else None,
         "fully_activated": False,
         "tenure_days": tenure,
     }
@@ -224,7 +250,9 @@ def waiting(step: str, days: float, tenure: float) -> dict[str, Any]:
         (120.0, 3, set()),
     ],
 )
-def test_a_missed_step_is_met_with_its_own_help(age: float, oldest_open: int, expected: set[str], hours_before: float) -> None:
+def test_a_missed_step_is_met_with_its_own_help(
+    age: float, oldest_open: int, expected: set[str], hours_before: float
+) -> None:
     """tenure counts from the day the platform names, the path from the first event, up to a day later."""
     assert fired(**waiting(f"day{oldest_open}", age - oldest_open, age + hours_before)) == expected
 
@@ -233,15 +261,15 @@ def test_nothing_is_done_on_a_guess() -> None:
     """With every signal unknown, no condition of the playbook is true."""
     nothing = pl.DataFrame({name: [None] for name in SIGNAL_SCHEMA}, schema=SIGNAL_SCHEMA)
     assert not any(nothing.select(**compile_conditions(PLAYBOOK)).row(0))
-    for name, advice in PLAYBOOK.recommendations.items():
-        assert not nothing.select(compile_condition(advice.when)).item(), name
+    for name, recommendations in PLAYBOOK.recommendations.items():
+        assert not nothing.select(compile_condition(recommendations.when)).item(), name
 
 
 @pytest.mark.parametrize("subscription", ["cancelled"])
 def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
     worst = {
         "days_since_login": 40.0,
-        "quiet_days": 40.0,
+        "days_inactive": 40.0,
         "client_activity": 0.0,
         "limit_ratio": 1.0,
         "churn_level": "high",
@@ -255,13 +283,13 @@ def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
 def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
     """Otherwise every intervention would look like a success."""
     firing: list[dict[str, Any]] = [
-        {"days_since_login": 8.0, "quiet_days": 8.0},
-        {"days_since_login": 4.0, "quiet_days": 4.0, "silence_chance": 0.002},
+        {"days_since_login": 8.0, "days_inactive": 8.0},
+        {"days_since_login": 4.0, "days_inactive": 4.0, "inactivity_probability": 0.002},
         {"clients_active_30d": 4, "client_activity": 0.2},
         {"limit_ratio": 0.8},
         {"plan": "free"},
         {"payment_past_due": True},
-        {"churn_level": "high", "days_since_login": 20.0, "quiet_days": 20.0},
+        {"churn_level": "high", "days_since_login": 20.0, "days_inactive": 20.0},
         {"churn_level": "medium"},
         waiting("day1", 5.0, 6.0),
         waiting("day3", 5.0, 8.0),
@@ -271,16 +299,23 @@ def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
     for changes in firing:
         for name in fired(**changes):
             seen.add(name)
-            success = frame(**changes).select(compile_condition(PLAYBOOK.triggers[name].success)).item()
+            success = (
+                frame(**changes).select(compile_condition(PLAYBOOK.triggers[name].success)).item()
+            )
             assert not success, (name, changes)
     assert seen == set(PLAYBOOK.triggers)
     for name, trigger in PLAYBOOK.triggers.items():
         if name != "high_usage_no_upgrade":
-            assert frame().select(compile_condition(trigger.success)).item(), f"{name}: the healthy are a success"
+            assert frame().select(compile_condition(trigger.success)).item(), (
+                f"{name}: the healthy are a success"
+            )
 
 
 def test_only_billing_and_a_persons_task_are_essential() -> None:
-    assert {name for name, t in PLAYBOOK.triggers.items() if t.essential} == {"billing_trouble", "churn_high_assign"}
+    assert {name for name, t in PLAYBOOK.triggers.items() if t.essential} == {
+        "billing_trouble",
+        "churn_high_assign",
+    }
 
 
 # Signals that cannot be unknown when another one says what the condition asks.
@@ -288,7 +323,7 @@ IMPLIED = {
     "days_past_due": "payment_past_due",
     "onboarding_days_behind": "onboarding_state",
     "onboarding_steps_due": "onboarding_state",
-    "days_since_login": "quiet_days",
+    "days_since_login": "days_inactive",
 }
 
 
@@ -302,7 +337,9 @@ def sentences(playbook: Playbook) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "when", "sentence"), sentences(PLAYBOOK))
-def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(name: str, when: str, sentence: str) -> None:
+def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(
+    name: str, when: str, sentence: str
+) -> None:
     if name == "churn_high_assign":
         return  # a person reads it, and may read that a login was never seen
     unknowable = {signal.name for signal in SIGNALS if signal.null != "never null"}
@@ -312,16 +349,20 @@ def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(name: str,
 
 
 def test_there_are_enough_next_steps_and_each_dimension_has_some() -> None:
-    advice = PLAYBOOK.recommendations
-    assert 15 <= len(advice) <= 25
-    closed = [r.closes for r in advice.values()]
+    recommendations = PLAYBOOK.recommendations
+    assert 15 <= len(recommendations) <= 25
+    closed = [r.closes for r in recommendations.values()]
     assert all(closed.count(dimension) >= 2 for dimension in DIMENSIONS)
-    assert len({r.title for r in advice.values()}) == len(advice)
-    assert all(r.action_url.startswith("/") for r in advice.values())
+    assert len({r.title for r in recommendations.values()}) == len(recommendations)
+    assert all(r.action_url.startswith("/") for r in recommendations.values())
 
 
 def test_a_healthy_supplier_is_not_nagged() -> None:
-    offered = [n for n, r in PLAYBOOK.recommendations.items() if frame().select(compile_condition(r.when)).item()]
+    offered = [
+        n
+        for n, r in PLAYBOOK.recommendations.items()
+        if frame().select(compile_condition(r.when)).item()
+    ]
     assert offered == []
 
 
@@ -330,7 +371,7 @@ def test_every_recommendation_can_be_reached() -> None:
     troubles: list[dict[str, Any]] = [
         {"payment_past_due": True, "days_past_due": 2.0},
         {"onboarding_days_behind": 2.0, "fully_activated": False, "tenure_days": 5.0},
-        {"quiet_days": 9.0, "days_since_login": 9.0},
+        {"days_inactive": 9.0, "days_since_login": 9.0},
         {"login_days_28d": 4},
         {"clients_total": 1},
         {"client_activity": 0.1, "clients_active_30d": 2},
@@ -349,14 +390,14 @@ def test_every_recommendation_can_be_reached() -> None:
         {"feature_use_ratio": 0.3},
         {"tickets_open": 3},
         {"limit_ratio": 0.9},
-        {"off_season": True, "pace": 0.4},
-        {"off_season": True, "pace": 0.4, "churn_level": "high"},
+        {"off_season": True, "season_index": 0.4},
+        {"off_season": True, "season_index": 0.4, "churn_level": "high"},
     ]
     reached = {
         name
         for changes in troubles
-        for name, advice in PLAYBOOK.recommendations.items()
-        if frame(**changes).select(compile_condition(advice.when)).item()
+        for name, recommendations in PLAYBOOK.recommendations.items()
+        if frame(**changes).select(compile_condition(recommendations.when)).item()
     }
     assert reached == set(PLAYBOOK.recommendations)
 
@@ -364,14 +405,33 @@ def test_every_recommendation_can_be_reached() -> None:
 def test_the_numbers_written_are_the_models_where_the_spec_gives_them() -> None:
     """The file says them again so that a success lead can see and change them."""
     written = tomllib.loads(TEXT)
-    weights = {key: written["churn"][key] for key in ("login", "support_tickets", "feature_usage", "client_churn", "billing")}
+    weights = {
+        key: written["churn"][key]
+        for key in ("login", "support_tickets", "feature_usage", "client_churn", "billing")
+    }
     assert sum(weights.values()) == pytest.approx(1)
-    assert set(written) >= {"health", "season", "churn", "attention", "holdout", "onboarding", "milestones"}
+    assert set(written) >= {
+        "health",
+        "season",
+        "churn",
+        "messaging",
+        "holdout",
+        "onboarding",
+        "milestones",
+    }
 
 
 def test_no_text_sets_what_is_done_against_what_is_due() -> None:
     """A step done before its day counts as done and not as due: "2 of 2" would be said of who is behind."""
-    reasons = [one.reason for group in (PLAYBOOK.triggers, PLAYBOOK.recommendations) for one in group.values()]
-    reasons += [words.get("reason", "") for advice in PLAYBOOK.recommendations.values() for words in advice.translations.values()]
+    reasons = [
+        one.reason
+        for group in (PLAYBOOK.triggers, PLAYBOOK.recommendations)
+        for one in group.values()
+    ]
+    reasons += [
+        words.get("reason", "")
+        for recommendations in PLAYBOOK.recommendations.values()
+        for words in recommendations.translations.values()
+    ]
     assert any("{onboarding_steps_done}" in reason for reason in reasons)
     assert not any("{onboarding_steps_due}" in reason for reason in reasons)

@@ -16,17 +16,24 @@ PATH = "/api/success/recommendations"
 TEAM = {"audience": "team"}
 
 
-def test_events_become_advice_in_the_suppliers_own_numbers(server: Server) -> None:
+def test_events_become_recommendation_in_the_suppliers_own_numbers(server: Server) -> None:
     supplier = str(uuid4())
-    server.sql("INSERT INTO suppliers (id, name, vendor_type) VALUES (%s, 'Rosa Flowers', 'florist')", supplier)
+    server.sql(
+        "INSERT INTO suppliers (id, name, vendor_type) VALUES (%s, 'Rosa Flowers', 'florist')",
+        supplier,
+    )
     at = (datetime.now(UTC) - timedelta(days=40)).isoformat()
     events = [{"event": "account_created", "properties": {}}, {"event": "login", "properties": {}}]
     events += [{"event": "client_added", "properties": {"client_id": f"c{n}"}} for n in range(4)]
-    events += [{"event": "form_sent", "properties": {"client_id": f"c{n}", "form_id": "f"}} for n in range(3)]
+    events += [
+        {"event": "form_sent", "properties": {"client_id": f"c{n}", "form_id": "f"}}
+        for n in range(3)
+    ]
     with server.client("ingest") as sender, server.client("read") as reader:
         body = {
             "batch": [
-                {"type": "track", "userId": supplier, "messageId": f"m{n}", "timestamp": at, **e} for n, e in enumerate(events)
+                {"type": "track", "userId": supplier, "messageId": f"m{n}", "timestamp": at, **e}
+                for n, e in enumerate(events)
             ]
         }
         assert sender.post("/v1/batch", json=body).status_code == 200
@@ -35,17 +42,28 @@ def test_events_become_advice_in_the_suppliers_own_numbers(server: Server) -> No
     assert answer.status_code == 200
     found = answer.json()["recommendations"]
     assert found, "forty silent days and three waiting forms call for something"
-    assert [advice["priority"] for advice in found] == list(range(1, len(found) + 1))
-    assert all({"id", "title", "body", "reason", "action", "priority"} <= advice.keys() for advice in found)
-    by_id = {advice["id"]: advice for advice in found}
+    assert [recommendations["priority"] for recommendations in found] == list(
+        range(1, len(found) + 1)
+    )
+    assert all(
+        {"id", "title", "body", "reason", "action", "priority"} <= recommendations.keys()
+        for recommendations in found
+    )
+    by_id = {recommendations["id"]: recommendations for recommendations in found}
     assert "40 days ago" in by_id["log_in_again"]["reason"]
     assert by_id["log_in_again"]["action"]["url"].startswith("/")
-    points = [advice["expected_points"] for advice in found if advice["closes"]]
+    points = [
+        recommendations["expected_points"] for recommendations in found if recommendations["closes"]
+    ]
     assert points == sorted(points, reverse=True) and points[0] > 0
 
 
 def test_unknown_suppliers_and_keys_of_another_scope(server: Server) -> None:
-    with server.client("read") as reader, server.client("ingest") as sender, server.client() as nobody:
+    with (
+        server.client("read") as reader,
+        server.client("ingest") as sender,
+        server.client() as nobody,
+    ):
         assert reader.get(f"{PATH}/{uuid4()}").status_code == 404
         assert reader.get(f"{PATH}/rosa").status_code == 404
         assert sender.get(f"{PATH}/{uuid4()}").status_code == 403
@@ -61,13 +79,17 @@ def test_a_supplier_of_whom_nothing_is_known_is_no_error(server: Server) -> None
     assert answer.json()["supplier_id"] == supplier
 
 
-# ── couples, telling and effects ──────────────────────────────────────────────────────────────────────────────────────
+# ── clients, telling and effects ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def tell_a_story(server: Server, name: str = "Emma & Jonas", trade: str = "dj") -> str:
-    """A DJ with five couples; the first has waited for 9 days with a form, and marries in 24."""
+def send_history(server: Server, name: str = "Emma & Jonas", vendor_type: str = "dj") -> str:
+    """A DJ with five clients; the first has waited for 9 days with a form, and marries in 24."""
     supplier = str(uuid4())
-    server.sql("INSERT INTO suppliers (id, name, vendor_type) VALUES (%s, 'Night Shift', %s)", supplier, trade)
+    server.sql(
+        "INSERT INTO suppliers (id, name, vendor_type) VALUES (%s, 'Night Shift', %s)",
+        supplier,
+        vendor_type,
+    )
     now = datetime.now(UTC)
 
     def event(kind: str, days: float, **properties: Any) -> dict[str, Any]:
@@ -84,7 +106,15 @@ def tell_a_story(server: Server, name: str = "Emma & Jonas", trade: str = "dj") 
     batch = [event("login", 1)]
     for n in range(5):
         wedding = (now.date() + timedelta(days=24 + 100 * n)).isoformat()
-        batch.append(event("client_added", 80, client_id=f"c{n}", wedding_date=wedding, name=name if n == 0 else f"Pair {n}"))
+        batch.append(
+            event(
+                "client_added",
+                80,
+                client_id=f"c{n}",
+                wedding_date=wedding,
+                name=name if n == 0 else f"Pair {n}",
+            )
+        )
         batch.append(event("client_active", 12, client_id=f"c{n}"))
         batch.append(event("form_sent", 9.5, client_id=f"c{n}", form_id="f"))
     batch += [event("form_completed", 8, client_id=f"c{n}", form_id="f") for n in range(2, 5)]
@@ -96,78 +126,130 @@ def tell_a_story(server: Server, name: str = "Emma & Jonas", trade: str = "dj") 
 
 
 @pytest.mark.parametrize(
-    "name", ["Emma & Jonas", "{forms_waiting} {couple}", "<img src=x onerror=alert(1)>", "👰🏽 & 🤵", "Ann\nBo"]
+    "name",
+    [
+        "Emma & Jonas",
+        "{forms_waiting} {client}",
+        "<img src=x onerror=alert(1)>",
+        "👰🏽 & 🤵",
+        "Ann\nBo",
+    ],
 )
-def test_the_next_step_names_the_couple_and_the_day(server: Server, name: str) -> None:
-    supplier = tell_a_story(server, name)
+def test_the_next_step_names_the_client_and_the_day(server: Server, name: str) -> None:
+    supplier = send_history(server, name)
     with server.client("read") as reader:
-        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]}
-        german = reader.get(f"{PATH}/{supplier}", params={"locale": "de-CH", **TEAM}).json()["recommendations"]
+        found = {
+            one["id"]: one
+            for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]
+        }
+        german = reader.get(f"{PATH}/{supplier}", params={"locale": "de-CH", **TEAM}).json()[
+            "recommendations"
+        ]
     said = " ".join(name.split())
     step = found["form_late_before_the_day"]
     assert step["reason"] == f"{said} have had the form for 9 days; their wedding is in 24 days."
     assert step["action"] == {"label": "Send a reminder", "url": "/clients/c0/forms"}
-    assert step["couple"] == {"client_id": "c0", "name": said, "others": 0}
-    assert step["closes"] == "form_completion" and 0 < step["expected_points"] < step["closes_points"]
+    assert step["client"] == {"client_id": "c0", "name": said, "others": 0}
+    assert (
+        step["closes"] == "form_completion" and 0 < step["expected_points"] < step["closes_points"]
+    )
     assert step["worked"] is None
-    assert found["form_stalled"]["couple"]["client_id"] == "c1", "the second who waits is named by the next advice"
+    assert found["form_stalled"]["client"]["client_id"] == "c1", (
+        "the second who waits is named by the next recommendations"
+    )
     [in_german] = [one for one in german if one["id"] == "form_late_before_the_day"]
-    assert in_german["reason"] == f"{said}: Das Formular wartet seit 9 Tagen, die Hochzeit ist in 24 Tagen."
+    assert (
+        in_german["reason"]
+        == f"{said}: Das Formular wartet seit 9 Tagen, die Hochzeit ist in 24 Tagen."
+    )
 
 
 def test_what_worked_stands_beside_it(server: Server) -> None:
-    supplier = tell_a_story(server)
-    counts = [("form_late_before_the_day", "", 900, 400, 100, 20), ("form_late_before_the_day", "dj", 60, 45, 20, 5)]
+    supplier = send_history(server)
+    counts = [
+        ("form_late_before_the_day", "", 900, 400, 100, 20),
+        ("form_late_before_the_day", "dj", 60, 45, 20, 5),
+    ]
     for row in counts:
-        server.sql("INSERT INTO advice_effects (advice_id, vendor_type, told, told_better, untold, untold_better)"
+        server.sql("INSERT INTO recommendation_effects (recommendation_id, vendor_type, treated, treated_improved, control, control_improved)"
                    " VALUES (%s, %s, %s, %s, %s, %s)", *row)  # fmt: skip
     with server.client("read") as reader:
-        found = {one["id"]: one for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]}
-        effects = reader.get("/api/success/advice-effects").json()
+        found = {
+            one["id"]: one
+            for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]
+        }
+        effects = reader.get("/api/success/recommendations-effects").json()
     worked = found["form_late_before_the_day"]["worked"]
-    assert worked == {"told": 60, "better": 45, "untold": 20, "untold_better": 5, "vendor_type": "dj"}
+    assert worked == {
+        "treated": 60,
+        "better": 45,
+        "control": 20,
+        "control_improved": 5,
+        "vendor_type": "dj",
+    }
     assert effects["measured_at"]
     whole, dj = effects["effects"]
-    assert (whole["vendor_type"], whole["title"], whole["closes"]) == (None, "Remind a couple of the form", "form_completion")
-    assert round(whole["difference"], 3) == 0.244 and whole["low"] < whole["difference"] < whole["high"]
+    assert (whole["vendor_type"], whole["title"], whole["closes"]) == (
+        None,
+        "Remind a few the form",
+        "form_completion",
+    )
+    assert (
+        round(whole["difference"], 3) == 0.244
+        and whole["low"] < whole["difference"] < whole["high"]
+    )
     assert dj["vendor_type"] == "dj" and dj["expected_share"] > whole["expected_share"] > 0.1
 
 
 def test_a_platform_says_what_it_showed_once(server: Server) -> None:
-    supplier = tell_a_story(server)
+    supplier = send_history(server)
     with server.client("read") as reader, server.client("write") as writer:
-        shown = reader.get(f"{PATH}/{supplier}", params={"audience": "supplier", "limit": 2}).json()["recommendations"]
+        shown = reader.get(
+            f"{PATH}/{supplier}", params={"audience": "supplier", "limit": 2}
+        ).json()["recommendations"]
         assert [one["priority"] for one in shown] == [1, 2]
         ids = [one["id"] for one in shown]
         for _ in range(2):
-            assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ids}).status_code == 204
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ["nonsense"]}).status_code == 422
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": []}).status_code == 400
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ["x"], "more": 1}).status_code == 400
+            assert writer.post(f"{PATH}/{supplier}/treated", json={"ids": ids}).status_code == 204
+        assert (
+            writer.post(f"{PATH}/{supplier}/treated", json={"ids": ["nonsense"]}).status_code == 422
+        )
+        assert writer.post(f"{PATH}/{supplier}/treated", json={"ids": []}).status_code == 400
+        assert (
+            writer.post(f"{PATH}/{supplier}/treated", json={"ids": ["x"], "more": 1}).status_code
+            == 400
+        )
         assert writer.post(f"{PATH}/{uuid4()}/told", json={"ids": ids}).status_code == 404
-        assert reader.post(f"{PATH}/{supplier}/told", json={"ids": ids}).status_code == 403
+        assert reader.post(f"{PATH}/{supplier}/treated", json={"ids": ids}).status_code == 403
     given = server.sql(
-        "SELECT advice_id, channel, vendor_type, points_max > 0, told FROM advice_given WHERE told ORDER BY advice_id"
+        "SELECT recommendation_id, channel, vendor_type, points_max > 0, treated FROM recommendation_impressions WHERE treated ORDER BY recommendation_id"
     )
     assert given == sorted((name, "api", "dj", True, True) for name in ids)
 
 
 def test_what_stands_behind_a_gap_was_picked_out_and_is_not_noted(server: Server) -> None:
     while True:
-        supplier = tell_a_story(server)
+        supplier = send_history(server)
         with server.client("read") as reader:
             ids = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
         if len(ids) >= 3:
             break
     with server.client("write") as writer:
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": ids[1:]}).status_code == 204
-        assert server.sql("SELECT count(*) FROM advice_given") == [(0,)]
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": [ids[2], ids[0]]}).status_code == 204
-    assert server.sql("SELECT advice_id FROM advice_given WHERE told") == [(ids[0],)]
+        assert writer.post(f"{PATH}/{supplier}/treated", json={"ids": ids[1:]}).status_code == 204
+        assert server.sql("SELECT count(*) FROM recommendation_impressions") == [(0,)]
+        assert (
+            writer.post(f"{PATH}/{supplier}/treated", json={"ids": [ids[2], ids[0]]}).status_code
+            == 204
+        )
+    assert server.sql("SELECT recommendation_id FROM recommendation_impressions WHERE treated") == [
+        (ids[0],)
+    ]
 
 
-def test_nothing_is_computed_on_the_loop_nor_with_a_connection_in_hand(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    supplier = tell_a_story(server)
+def test_nothing_is_computed_on_the_loop_nor_with_a_connection_in_hand(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = send_history(server)
     seen: list[tuple[int, int]] = []
     real = live.recommend
 
@@ -178,46 +260,70 @@ def test_nothing_is_computed_on_the_loop_nor_with_a_connection_in_hand(server: S
 
     monkeypatch.setattr(live, "recommend", watched)
     loops: list[int] = []
-    read = live.read_couples
+    read = live.read_clients
 
     async def read_watched(*terms: Any) -> Any:
         loops.append(get_ident())
         return await read(*terms)
 
-    monkeypatch.setattr(live, "read_couples", read_watched)
+    monkeypatch.setattr(live, "read_clients", read_watched)
     with server.client("read") as reader, server.client("write") as writer:
         [first, *_] = reader.get(f"{PATH}/{supplier}").json()["recommendations"]
-        assert writer.post(f"{PATH}/{supplier}/told", json={"ids": [first["id"]]}).status_code == 204
+        assert (
+            writer.post(f"{PATH}/{supplier}/treated", json={"ids": [first["id"]]}).status_code
+            == 204
+        )
     assert len(seen) == len(loops) == 2
     assert not {thread for thread, _ in seen} & set(loops), "others are answered meanwhile"
     assert [lent for _, lent in seen] == [0, 0]
 
 
-def test_those_by_lot_not_told_are_seen_by_the_team_only(server: Server) -> None:
-    """Among so many suppliers some are held out of the one or the other."""
+def test_those_at_random_not_told_are_seen_by_the_team_only(server: Server) -> None:
+    """Among so many suppliers some are in the holdout of the one or the other."""
     for _ in range(25):
-        supplier = tell_a_story(server)
+        supplier = send_history(server)
         with server.client("read") as reader:
-            team = [one["id"] for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]]
-            told = [one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]]
-            asked = reader.get(f"{PATH}/{supplier}", params={"audience": "supplier"}).json()["recommendations"]
-        assert [one["id"] for one in asked] == told, "who does not say for whom gets what may be shown"
-        if told and team != told:
-            assert set(told) < set(team) and [one for one in team if one in told] == told
-            held = next(one for one in team if one not in told)
+            team = [
+                one["id"]
+                for one in reader.get(f"{PATH}/{supplier}", params=TEAM).json()["recommendations"]
+            ]
+            treated = [
+                one["id"] for one in reader.get(f"{PATH}/{supplier}").json()["recommendations"]
+            ]
+            asked = reader.get(f"{PATH}/{supplier}", params={"audience": "supplier"}).json()[
+                "recommendations"
+            ]
+        assert [one["id"] for one in asked] == treated, (
+            "who does not say for whom gets what may be shown"
+        )
+        if treated and team != treated:
+            assert set(treated) < set(team) and [one for one in team if one in treated] == treated
+            held = next(one for one in team if one not in treated)
             with server.client("write") as writer:
-                refused = writer.post(f"{PATH}/{supplier}/told", json={"ids": [held]})
+                refused = writer.post(f"{PATH}/{supplier}/treated", json={"ids": [held]})
                 assert refused.status_code == 422 and held in refused.json()["detail"]
-                assert writer.post(f"{PATH}/{supplier}/told", json={"ids": told}).status_code == 204
-            given = dict(server.sql("SELECT advice_id, told FROM advice_given WHERE supplier_id = %s", supplier))
-            assert {name for name, was in given.items() if was} == set(told)
-            last = max(team.index(name) for name in told)
-            assert {name for name, was in given.items() if not was} == {name for name in team[:last] if name not in told}
+                assert (
+                    writer.post(f"{PATH}/{supplier}/treated", json={"ids": treated}).status_code
+                    == 204
+                )
+            given = dict(
+                server.sql(
+                    "SELECT recommendation_id, treated FROM recommendation_impressions WHERE supplier_id = %s",
+                    supplier,
+                )
+            )
+            assert {name for name, was in given.items() if was} == set(treated)
+            last = max(team.index(name) for name in treated)
+            assert {name for name, was in given.items() if not was} == {
+                name for name in team[:last] if name not in treated
+            }
             return
-    raise AssertionError("nobody was held out of anything")
+    raise AssertionError("nobody was in the holdout of anything")
 
 
-@pytest.mark.parametrize("query", ["audience=everybody", "limit=0", "limit=x", "locale=" + "x" * 40])
+@pytest.mark.parametrize(
+    "query", ["audience=everybody", "limit=0", "limit=x", "locale=" + "x" * 40]
+)
 def test_questions_that_cannot_be_read(server: Server, query: str) -> None:
     with server.client("read") as reader:
         assert reader.get(f"{PATH}/{uuid4()}?{query}").status_code == 400
@@ -227,23 +333,30 @@ def test_questions_that_cannot_be_read(server: Server, query: str) -> None:
 
 
 def test_the_team_reads_the_same_list_with_why(server: Server) -> None:
-    supplier = tell_a_story(server, "<img src=x onerror=alert(1)> & Jonas")
-    server.sql("INSERT INTO advice_effects (advice_id, vendor_type, told, told_better, untold, untold_better)"
+    supplier = send_history(server, "<img src=x onerror=alert(1)> & Jonas")
+    server.sql("INSERT INTO recommendation_effects (recommendation_id, vendor_type, treated, treated_improved, control, control_improved)"
                " VALUES ('form_late_before_the_day', 'dj', 60, 45, 20, 5), ('form_late_before_the_day', '', 60, 45, 20, 5),"
                " ('forgotten', '', 3, 1, 0, 0)")  # fmt: skip
     with signed_in(server) as client:
         page = client.get(f"/suppliers/{supplier}").text
         assert "What would help most" in page and "<img src=x" not in page
         assert "&lt;img src=x onerror=alert(1)&gt; &amp; Jonas have had the form for 9 days" in page
-        assert "DJ: of 60 suppliers offered it 75 % were better after two weeks, of 20 not offered it 25 %." in page
-        helps = client.get("/advice").text
-        assert "Remind a couple of the form" in helps and "+50 (" in helps and "forgotten" in helps
+        assert (
+            "DJ: of 60 suppliers offered it 75 % were better after two weeks, of 20 not offered it 25 %."
+            in page
+        )
+        helps = client.get("/recommendations").text
+        assert "Remind a few the form" in helps and "+50 (" in helps and "forgotten" in helps
         assert "Too few to say" in helps
-        assert "seen or not" in helps and ">Offered</th>" in helps and not re.search(r"\b[Tt]old\b|\btelling\b", helps)
-        server.sql("DELETE FROM advice_effects")
-        assert "Nothing to compare yet" in client.get("/advice").text
-        server.sql("UPDATE pulse SET subscription = 'cancelled'")
+        assert (
+            "seen or not" in helps
+            and ">Offered</th>" in helps
+            and not re.search(r"\b[Tt]old\b|\btelling\b", helps)
+        )
+        server.sql("DELETE FROM recommendation_effects")
+        assert "Nothing to compare yet" in client.get("/recommendations").text
+        server.sql("UPDATE supplier_activity SET subscription = 'cancelled'")
         gone = client.get(f"/suppliers/{supplier}")
         assert gone.status_code == 200 and "What would help most" not in gone.text
     with browser(server) as nobody:
-        assert "/sign-in" in nobody.get("/advice").headers["location"]
+        assert "/sign-in" in nobody.get("/recommendations").headers["location"]

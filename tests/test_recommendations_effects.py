@@ -1,4 +1,4 @@
-"""What advice did: the comparison, its shrinking, and the settlement in the database two weeks later."""
+"""What recommendations did: the comparison, its shrinking, and the settlement in the database two weeks later."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -14,9 +14,17 @@ from everafter.core.db import connection, make_pool
 from everafter.core.settings import Settings
 from everafter.playbook.model import DIMENSIONS
 from everafter.recommendations import queries
-from everafter.recommendations.effects_rules import PRIOR, add_all_trades, compare, expected_shares, list_effects, settle, shrink
-from everafter.recommendations.jobs import settle_advice, settle_when_due
-from everafter.recommendations.model import ADVICE_SCHEMA, EFFECTS_SCHEMA
+from everafter.recommendations.effects_rules import (
+    PRIOR,
+    add_all_vendor_types,
+    compare,
+    expected_shares,
+    list_effects,
+    settle,
+    shrink,
+)
+from everafter.recommendations.jobs import measure_impressions, measure_when_due
+from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEMA
 from test_recommendations_rules import SHIPPED, effects
 
 TODAY = date(2026, 6, 30)
@@ -28,31 +36,45 @@ sizes = st.integers(0, 10_000)
 # ── the estimate ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(told=sizes, untold=sizes, better=st.floats(0, 1), other=st.floats(0, 1), parent=st.floats(0, 1))
+@given(
+    treated=sizes,
+    control=sizes,
+    better=st.floats(0, 1),
+    other=st.floats(0, 1),
+    parent=st.floats(0, 1),
+)
 def test_the_estimate_lies_between_what_was_seen_and_its_parent(
-    told: int, untold: int, better: float, other: float, parent: float
+    treated: int, control: int, better: float, other: float, parent: float
 ) -> None:
-    told_better, untold_better = int(told * better), int(untold * other)
-    found = shrink(told, told_better, untold, untold_better, parent)
-    if not told or not untold:
+    treated_improved, control_improved = int(treated * better), int(control * other)
+    found = shrink(treated, treated_improved, control, control_improved, parent)
+    if not treated or not control:
         assert found == pytest.approx(parent)
         return
-    seen = told_better / told - untold_better / untold
+    seen = treated_improved / treated - control_improved / control
     assert min(seen, parent) - 1e-12 <= found <= max(seen, parent) + 1e-12
-    if told_better < told:
-        assert shrink(told, told_better + 1, untold, untold_better, parent) > found
+    if treated_improved < treated:
+        assert shrink(treated, treated_improved + 1, control, control_improved, parent) > found
 
 
 def test_regression_to_the_mean_earns_nothing() -> None:
-    """Two of three of the worst recover by themselves (JUDGEMENT): telling them gets no credit for it."""
-    shares = expected_shares(effects(("a", "", 3000, 2000, 3000, 2000), ("b", "", 3000, 2000, 0, 0)), ["a", "b"], [None])
+    """Two of three of the worst recover by themselves (docs/methods.md): telling them gets no credit for it."""
+    shares = expected_shares(
+        effects(("a", "", 3000, 2000, 3000, 2000), ("b", "", 3000, 2000, 0, 0)), ["a", "b"], [None]
+    )
     assert shares["share"].to_list() == pytest.approx([PRIOR * 25 / 1525, PRIOR])
     assert shares["worked"].to_list()[1] is None, "nobody to compare with"
 
 
-def test_few_of_a_trade_lean_on_all_trades_and_many_stand_alone() -> None:
-    seen = effects(("a", "", 2000, 900, 2000, 500), ("a", "dj", 10, 0, 10, 5), ("a", "venue", 4000, 400, 4000, 400))
-    dj, venue, cake, unknown = expected_shares(seen, ["a"], ["dj", "venue", "cake", None])["share"].to_list()
+def test_few_of_a_vendor_type_lean_on_all_vendor_types_and_many_stand_alone() -> None:
+    seen = effects(
+        ("a", "", 2000, 900, 2000, 500),
+        ("a", "dj", 10, 0, 10, 5),
+        ("a", "venue", 4000, 400, 4000, 400),
+    )
+    dj, venue, cake, unknown = expected_shares(seen, ["a"], ["dj", "venue", "cake", None])[
+        "share"
+    ].to_list()
     assert cake == unknown == pytest.approx(0.2, abs=0.01)
     assert venue < 0.01 < dj < cake
 
@@ -66,15 +88,17 @@ def test_a_difference_is_said_with_its_confidence_sequence_or_not_at_all() -> No
     assert compare(10, 0, 10, 0) is not None
 
 
-def test_what_is_declared_holds_over_all_advice_together() -> None:
+def test_what_is_declared_holds_over_all_recommendation_together() -> None:
     """43 of 60 against 20 of 60 is ln E = 5.24: enough for 9 answers in which nothing else is found, not for 10."""
     clear, null = ("a", "", 60, 43, 60, 20), (300, 150, 60, 30)
     few = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(8))), SHIPPED)
     many = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(9))), SHIPPED)
-    assert [one.verdict for one in few] == ["helps"] + ["not_yet_known"] * 8
-    assert {one.verdict for one in many} == {"not_yet_known"} and many[0].low and many[0].low > 0, "its own range is not enough"
+    assert [one.conclusion for one in few] == ["helps"] + ["not_yet_known"] * 8
+    assert (
+        {one.conclusion for one in many} == {"not_yet_known"} and many[0].low and many[0].low > 0
+    ), "its own range is not enough"
     other = list_effects(effects(("a", "", 60, 5, 60, 40), ("b", "", 9, 9, 60, 0)), SHIPPED)
-    assert [one.verdict for one in other] == ["hurts", "too_few"]
+    assert [one.conclusion for one in other] == ["hurts", "too_few"]
 
 
 # ── one telling, looked at again ──────────────────────────────────────────────────────────────────────────────────────
@@ -84,26 +108,29 @@ def due(**changes: Any) -> pl.DataFrame:
     """A DJ's forms: 4.5 of 18 then; 18 × 0.5 = 9 now, with everything known."""
     row = {
         "supplier_id": "s",
-        "advice_id": "a",
-        "given_on": TOLD_ON,
+        "recommendation_id": "a",
+        "shown_on": TOLD_ON,
         "channel": "coach",
-        "told": True,
+        "treated": True,
         "vendor_type": "dj",
         "closes": "form_completion",
         "points_before": 4.5,
         "points_max": 18.0,
         **{f"{d}_points": 1.0 for d in DIMENSIONS},
         "form_completion_points": 9.0,
-        "judged": True,
+        "scored": True,
     }
-    return pl.DataFrame([row | changes], schema={**queries.DUE_SCHEMA, "judged": pl.Boolean()})
+    return pl.DataFrame([row | changes], schema={**queries.DUE_SCHEMA, "scored": pl.Boolean()})
 
 
 @pytest.mark.parametrize(
     ("changes", "worked"),
     [
         ({}, True),
-        ({"form_completion_points": 18 * (0.25 + 0.75 * 0.25)}, True),  # exactly a quarter of what was missing
+        (
+            {"form_completion_points": 18 * (0.25 + 0.75 * 0.25)},
+            True,
+        ),  # exactly a quarter of what was missing
         ({"form_completion_points": 18 * (0.25 + 0.75 * 0.24)}, False),
         ({"form_completion_points": 2.0}, False),
         ({"form_completion_points": None}, None),
@@ -113,36 +140,77 @@ def due(**changes: Any) -> pl.DataFrame:
         ({"points_before": 18.0}, None),  # nothing was missing
         ({"points_max": 0.0}, None),
         ({"closes": None, "points_before": None, "points_max": None}, None),
-        ({"vendor_type": "juggler", "points_max": 10.0, "points_before": 2.5, "form_completion_points": 5.0}, True),
-        ({"vendor_type": None, "points_max": 10.0, "points_before": 2.5, "form_completion_points": 5.0}, True),
-        ({f"{d}_points": None for d in DIMENSIONS}, False),  # the run took place and did not judge it: it has left
-        ({**{f"{d}_points": None for d in DIMENSIONS}, "judged": False}, None),
+        (
+            {
+                "vendor_type": "juggler",
+                "points_max": 10.0,
+                "points_before": 2.5,
+                "form_completion_points": 5.0,
+            },
+            True,
+        ),
+        (
+            {
+                "vendor_type": None,
+                "points_max": 10.0,
+                "points_before": 2.5,
+                "form_completion_points": 5.0,
+            },
+            True,
+        ),
+        (
+            {f"{d}_points": None for d in DIMENSIONS},
+            False,
+        ),  # the run took place and did not score it: it has left
+        ({**{f"{d}_points": None for d in DIMENSIONS}, "scored": False}, None),
     ],
 )
-def test_better_is_a_quarter_of_what_was_missing(changes: dict[str, Any], worked: bool | None) -> None:
+def test_better_is_a_quarter_of_what_was_missing(
+    changes: dict[str, Any], worked: bool | None
+) -> None:
     assert settle(due(**changes), SHIPPED)["worked"].to_list() == [worked]
 
 
-def test_sums_over_trades_hold_those_without_a_trade_too() -> None:
-    found = add_all_trades(effects(("a", "dj", 5, 2, 3, 1), ("a", "", 2, 1, 2, 0), ("b", "dj", 1, 0, 0, 0)))
-    assert found.rows() == [("a", "", 7, 3, 5, 1), ("a", "dj", 5, 2, 3, 1), ("b", "", 1, 0, 0, 0), ("b", "dj", 1, 0, 0, 0)]
-    assert add_all_trades(pl.DataFrame(schema=EFFECTS_SCHEMA)).is_empty()
+def test_sums_over_vendor_types_hold_those_without_a_vendor_type_too() -> None:
+    found = add_all_vendor_types(
+        effects(("a", "dj", 5, 2, 3, 1), ("a", "", 2, 1, 2, 0), ("b", "dj", 1, 0, 0, 0))
+    )
+    assert found.rows() == [
+        ("a", "", 7, 3, 5, 1),
+        ("a", "dj", 5, 2, 3, 1),
+        ("b", "", 1, 0, 0, 0),
+        ("b", "dj", 1, 0, 0, 0),
+    ]
+    assert add_all_vendor_types(pl.DataFrame(schema=EFFECTS_SCHEMA)).is_empty()
 
 
 # ── in the database ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def given_rows(
-    supplier: str, *ids: str, held_out: bool = False, trade: str | None = "dj", points: float | None = 4.5
+    supplier: str,
+    *ids: str,
+    holdout: bool = False,
+    vendor_type: str | None = "dj",
+    points: float | None = 4.5,
 ) -> pl.DataFrame:
-    blank = dict.fromkeys(ADVICE_SCHEMA)
-    row = {"supplier_id": supplier, "vendor_type": trade, "closes": "form_completion", "points_before": points, "points_max": 18.0}
-    return pl.DataFrame([{**blank, **row, "id": name, "held_out": held_out} for name in ids], schema=ADVICE_SCHEMA)
+    blank = dict.fromkeys(RECOMMENDATION_SCHEMA)
+    row = {
+        "supplier_id": supplier,
+        "vendor_type": vendor_type,
+        "closes": "form_completion",
+        "points_before": points,
+        "points_max": 18.0,
+    }
+    return pl.DataFrame(
+        [{**blank, **row, "id": name, "holdout": holdout} for name in ids],
+        schema=RECOMMENDATION_SCHEMA,
+    )
 
 
-async def judge(conn: Any, supplier: str, day: date, points: float | None) -> None:
+async def score(conn: Any, supplier: str, day: date, points: float | None) -> None:
     await conn.execute(
-        "INSERT INTO customer_health (supplier_id, calculated_on, score, coverage, pace, playbook_version, login_points,"
+        "INSERT INTO customer_health (supplier_id, calculated_on, score, coverage, season_index, playbook_version, login_points,"
         " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points)"
         " VALUES (%s, %s, 50, 1, 1, 1, 10, 10, 10, %s, 2)",
         [supplier, day, points],
@@ -164,11 +232,20 @@ def test_told_once_a_fortnight_by_whatever_channel(database: str) -> None:
         async with connection(database) as conn:
             await queries.note_given(conn, given_rows(one, "a", "b"), "coach", TOLD_ON)
             await queries.note_given(conn, given_rows(one, "a", "b", "c"), "email", TOLD_ON)
-            await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=13))
-            await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=14))
-            await queries.note_given(conn, given_rows(one, "d", held_out=True), "coach", TOLD_ON)
-            await queries.note_given(conn, pl.DataFrame(schema=ADVICE_SCHEMA), "coach", TOLD_ON)
-            cursor = await conn.execute("SELECT advice_id, given_on - %s, channel, told FROM advice_given ORDER BY 1, 2", [TOLD_ON])
+            await queries.note_given(
+                conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=13)
+            )
+            await queries.note_given(
+                conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=14)
+            )
+            await queries.note_given(conn, given_rows(one, "d", holdout=True), "coach", TOLD_ON)
+            await queries.note_given(
+                conn, pl.DataFrame(schema=RECOMMENDATION_SCHEMA), "coach", TOLD_ON
+            )
+            cursor = await conn.execute(
+                "SELECT recommendation_id, shown_on - %s, channel, treated FROM recommendation_impressions ORDER BY 1, 2",
+                [TOLD_ON],
+            )
             return await cursor.fetchall()
 
     assert asyncio.run(go()) == [
@@ -190,16 +267,18 @@ def test_told_at_the_same_moment_twice_is_one_row(database: str) -> None:
     async def go() -> int:
         await asyncio.gather(*(tell() for _ in range(20)))
         async with connection(database) as conn:
-            cursor = await conn.execute("SELECT count(*) FROM advice_given")
+            cursor = await conn.execute("SELECT count(*) FROM recommendation_impressions")
             row = await cursor.fetchone()
             return row[0] if row else -1
 
     assert asyncio.run(go()) == 2
 
 
-def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_one(database: str) -> None:
+def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_one(
+    database: str,
+) -> None:
     suppliers = sorted(str(uuid4()) for _ in range(3))
-    told = pl.concat([given_rows(supplier, "a") for supplier in suppliers])
+    treated = pl.concat([given_rows(supplier, "a") for supplier in suppliers])
 
     async def tell(rows: pl.DataFrame) -> None:
         async with connection(database) as conn:
@@ -207,16 +286,20 @@ def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_on
 
     async def go() -> list[Any]:
         async with connection(database, autocommit=True) as watch:
-            async with connection(database) as third:  # stands in the middle until both have begun
-                await queries.note_given(third, told[1:2], "coach", TOLD_ON)
-                both = asyncio.gather(tell(told), tell(told.reverse()))
+            async with connection(database) as third:  # is in the middle until both have begun
+                await queries.note_given(third, treated[1:2], "coach", TOLD_ON)
+                both = asyncio.gather(tell(treated), tell(treated.reverse()))
                 waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
                 while len(await (await watch.execute(waits)).fetchall()) < 2:
                     assert not both.done()
                     await asyncio.sleep(0.01)
                 await third.rollback()
             await both
-            return await (await watch.execute("SELECT supplier_id::text FROM advice_given ORDER BY 1")).fetchall()
+            return await (
+                await watch.execute(
+                    "SELECT supplier_id::text FROM recommendation_impressions ORDER BY 1"
+                )
+            ).fetchall()
 
     assert asyncio.run(go()) == [(supplier,) for supplier in suppliers]
 
@@ -227,37 +310,52 @@ def test_a_pressed_button_is_noted_once_and_only_for_what_was_told(database: str
     async def go() -> None:
         async with connection(database) as conn:
             await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON)
-            await queries.note_given(conn, given_rows(one, "b", held_out=True), "coach", TOLD_ON)
-            assert await queries.mark_taken(conn, one, "a", TOLD_ON)
-            cursor = await conn.execute("SELECT taken_at FROM advice_given WHERE advice_id = 'a'")
+            await queries.note_given(conn, given_rows(one, "b", holdout=True), "coach", TOLD_ON)
+            assert await queries.mark_clicked(conn, one, "a", TOLD_ON)
+            cursor = await conn.execute(
+                "SELECT clicked_at FROM recommendation_impressions WHERE recommendation_id = 'a'"
+            )
             first = await cursor.fetchone()
-            assert await queries.mark_taken(conn, one, "a", TOLD_ON + timedelta(days=3))
-            cursor = await conn.execute("SELECT taken_at FROM advice_given WHERE advice_id = 'a'")
+            assert await queries.mark_clicked(conn, one, "a", TOLD_ON + timedelta(days=3))
+            cursor = await conn.execute(
+                "SELECT clicked_at FROM recommendation_impressions WHERE recommendation_id = 'a'"
+            )
             assert await cursor.fetchone() == first
-            assert not await queries.mark_taken(conn, one, "b", TOLD_ON), "it was not told"
-            assert not await queries.mark_taken(conn, one, "zz", TOLD_ON)
-            assert not await queries.mark_taken(conn, str(uuid4()), "a", TOLD_ON)
-            assert not await queries.mark_taken(conn, one, "a", TOLD_ON + timedelta(days=40))
+            assert not await queries.mark_clicked(conn, one, "b", TOLD_ON), "it was not told"
+            assert not await queries.mark_clicked(conn, one, "zz", TOLD_ON)
+            assert not await queries.mark_clicked(conn, str(uuid4()), "a", TOLD_ON)
+            assert not await queries.mark_clicked(conn, one, "a", TOLD_ON + timedelta(days=40))
 
     asyncio.run(go())
 
 
-def test_settled_by_the_run_two_weeks_later_and_counted_by_trade(database: str) -> None:
+def test_settled_by_the_run_two_weeks_later_and_counted_by_vendor_type(database: str) -> None:
     people = [(str(uuid4()), n % 4 == 3, "dj" if n % 2 else "florist") for n in range(40)]
 
     async def go() -> Any:
         async with connection(database, autocommit=True) as conn:
-            for number, (supplier, held, trade) in enumerate(people):
-                await queries.note_given(conn, given_rows(supplier, "a", held_out=held, trade=trade), "coach", TOLD_ON)
+            for number, (supplier, held, vendor_type) in enumerate(people):
+                await queries.note_given(
+                    conn,
+                    given_rows(supplier, "a", holdout=held, vendor_type=vendor_type),
+                    "coach",
+                    TOLD_ON,
+                )
                 if number < 36:  # the last four have left: not better
-                    await judge(conn, supplier, TODAY, 17.0 if not held or number < 8 else 4.0)
-            await queries.note_given(conn, given_rows(people[0][0], "a"), "coach", TODAY - timedelta(days=400 - 1))
+                    await score(conn, supplier, TODAY, 17.0 if not held or number < 8 else 4.0)
+            await queries.note_given(
+                conn, given_rows(people[0][0], "a"), "coach", TODAY - timedelta(days=400 - 1)
+            )
             await ran(conn, TODAY)
-            assert (await settle_advice(conn, SHIPPED, TODAY - timedelta(days=1))).settled == 1, "only the one of last year"
-            first = await settle_advice(conn, SHIPPED, TODAY)
-            again = await settle_advice(conn, SHIPPED, TODAY)
+            assert (
+                await measure_impressions(conn, SHIPPED, TODAY - timedelta(days=1))
+            ).settled == 1, "only the one of last year"
+            first = await measure_impressions(conn, SHIPPED, TODAY)
+            again = await measure_impressions(conn, SHIPPED, TODAY)
             frame, measured = await queries.get_effects(conn)
-            cursor = await conn.execute("SELECT worked, count(*) FROM advice_given GROUP BY 1 ORDER BY 1")
+            cursor = await conn.execute(
+                "SELECT worked, count(*) FROM recommendation_impressions GROUP BY 1 ORDER BY 1"
+            )
             return first, again, frame, measured, await cursor.fetchall()
 
     first, again, frame, measured, worked = asyncio.run(go())
@@ -279,8 +377,8 @@ def test_only_the_first_telling_of_a_supplier_counts(database: str) -> None:
             for week in weeks:
                 await queries.note_given(conn, given_rows(one, "a"), "coach", week)
                 await ran(conn, week + timedelta(days=14))
-                await judge(conn, one, week + timedelta(days=14), 4.5 if week is weeks[0] else 18.0)
-            await settle_advice(conn, SHIPPED, TODAY)
+                await score(conn, one, week + timedelta(days=14), 4.5 if week is weeks[0] else 18.0)
+            await measure_impressions(conn, SHIPPED, TODAY)
             return (await queries.get_effects(conn))[0]
 
     assert asyncio.run(go()).filter(vendor_type="").rows() == [("a", "", 1, 0, 0, 0)]
@@ -296,14 +394,17 @@ def test_the_first_telling_stays_the_first_however_long_ago(database: str) -> No
             for day in (*long_ago, TOLD_ON):
                 await queries.note_given(conn, given_rows(one, "a"), "coach", day)
                 await ran(conn, day + timedelta(days=14))
-                await judge(conn, one, day + timedelta(days=14), 18.0)
+                await score(conn, one, day + timedelta(days=14), 18.0)
             await queries.note_given(conn, given_rows(other, "a"), "coach", TOLD_ON)
-            await judge(conn, other, TODAY, 18.0)
+            await score(conn, other, TODAY, 18.0)
             found: list[list[Any]] = []
             for _ in range(2):
-                await settle_advice(conn, SHIPPED, TODAY)
+                await measure_impressions(conn, SHIPPED, TODAY)
                 found.append((await queries.get_effects(conn))[0].filter(vendor_type="").rows())
-            cursor = await conn.execute("SELECT given_on FROM advice_given WHERE supplier_id = %s ORDER BY 1", [one])
+            cursor = await conn.execute(
+                "SELECT shown_on FROM recommendation_impressions WHERE supplier_id = %s ORDER BY 1",
+                [one],
+            )
             return found[0], found[1], [day for (day,) in await cursor.fetchall()]
 
     first, again, kept = asyncio.run(go())
@@ -319,7 +420,7 @@ def test_a_missed_run_is_waited_for_a_week(database: str) -> None:
             await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON)
             found: list[tuple[int, int]] = []
             for days in (0, 6, 7, 8):
-                done = await settle_advice(conn, SHIPPED, TODAY + timedelta(days=days))
+                done = await measure_impressions(conn, SHIPPED, TODAY + timedelta(days=days))
                 found.append((done.settled, done.better))
             return found
 
@@ -336,15 +437,17 @@ def test_the_workers_duty_is_done_by_one_at_a_time(database: str, settings: Sett
             async with pool.connection() as conn:
                 for _ in range(3):
                     supplier = str(uuid4())
-                    await queries.note_given(conn, given_rows(supplier, "a"), "coach", today - timedelta(days=15))
-                    await judge(conn, supplier, today - timedelta(days=1), 18.0)
+                    await queries.note_given(
+                        conn, given_rows(supplier, "a"), "coach", today - timedelta(days=15)
+                    )
+                    await score(conn, supplier, today - timedelta(days=1), 18.0)
                 await ran(conn, today - timedelta(days=1))
-            said = list(await asyncio.gather(*(settle_when_due(pool, settings) for _ in range(4))))
-            return [*said, await settle_when_due(pool, settings)]
+            said = list(await asyncio.gather(*(measure_when_due(pool, settings) for _ in range(4))))
+            return [*said, await measure_when_due(pool, settings)]
         finally:
             await pool.close()
 
     said = asyncio.run(go())
     assert [line for line in said if line] == [
-        f"3 pieces of advice looked at again, 3 suppliers better, the oldest offered on {today - timedelta(days=15)}"
+        f"3 recommendations looked at again, 3 suppliers better, the oldest offered on {today - timedelta(days=15)}"
     ]

@@ -25,7 +25,7 @@ COMPOSED = {
     "src/everafter/core/db.py": "the ways of any statement; every test goes through them",
     "src/everafter/core/probes.py": "GAUGES, which are prepared below",
     "src/everafter/demo/queries.py": "DROP SCHEMA",
-    "src/everafter/portfolio/ledger_queries.py": "filters; tests/test_pages_interventions.py asks for each",
+    "src/everafter/interventions/log_queries.py": "filters; tests/test_pages_interventions.py asks for each",
     "src/everafter/portfolio/queries.py": "sorts and filters; tests/test_pages_portfolio.py asks for each",
     "src/everafter/events/segment.py": "no SQL: its reader reads calls",
 }
@@ -41,13 +41,20 @@ def test_schema_sql_is_what_the_migrations_make(database: str) -> None:
         ).fetchone()
     assert row
     if not (Path(row[0]) / "pg_dump").exists() or row[1] // 10_000 != 18:
-        pytest.skip("the server under test is not the one that comes with the package; its dump differs in form")
+        pytest.skip(
+            "the server under test is not the one that comes with the package; its dump differs in form"
+        )
     written = (ROOT / "schema.sql").read_text(encoding="utf-8")
-    assert asyncio.run(dump_schema(database)) == written, "schema.sql is out of date: `make docs` writes it"
+    assert asyncio.run(dump_schema(database)) == written, (
+        "schema.sql is out of date: `make docs` writes it"
+    )
 
 
 def test_the_dump_has_no_trace_of_machine_or_moment() -> None:
-    noise = r"\restrict 5x7token" + "\n-- Dumped from database version 18.6\nSET statement_timeout = 0;\n"
+    noise = (
+        r"\restrict 5x7token"
+        + "\n-- Dumped from database version 18.6\nSET statement_timeout = 0;\n"
+    )
     assert normalize(noise + "CREATE TABLE a ();\n") == normalize("CREATE TABLE a ();\n\n\n\n\n")
     assert "5x7" not in normalize(noise)
 
@@ -74,34 +81,46 @@ def test_migrating_twice_does_nothing_the_second_time(empty: str) -> None:
 def test_several_processes_may_migrate_at_once(empty: str) -> None:
     with ThreadPoolExecutor(6) as threads:
         applied = list(threads.map(lambda _: asyncio.run(migrate(empty)), range(6)))
-    assert sorted(name for names in applied for name in names) == [name for _, name, _ in list_migrations()], (
-        "each was applied exactly once"
-    )
+    assert sorted(name for names in applied for name in names) == [
+        name for _, name, _ in list_migrations()
+    ], "each was applied exactly once"
 
 
 def test_a_migration_that_fails_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     good = list_migrations()
-    broken = (good[-1][0] + 1, f"{good[-1][0] + 1:04d}_broken.sql", "CREATE TABLE half (id int); CREATE TABLE half (id int);")
+    broken = (
+        good[-1][0] + 1,
+        f"{good[-1][0] + 1:04d}_broken.sql",
+        "CREATE TABLE half (id int); CREATE TABLE half (id int);",
+    )
     monkeypatch.setattr(db, "list_migrations", lambda: [*good, broken])
     with pytest.raises(psycopg.errors.DuplicateTable):
         asyncio.run(migrate(empty))
     with psycopg.connect(empty) as conn:
         assert conn.execute("SELECT to_regclass('everafter.half')").fetchone() == (None,)
-        assert conn.execute("SELECT max(version) FROM everafter.migrations").fetchone() == (good[-1][0],)
+        assert conn.execute("SELECT max(version) FROM everafter.migrations").fetchone() == (
+            good[-1][0],
+        )
     monkeypatch.setattr(db, "list_migrations", lambda: good)
     assert asyncio.run(migrate(empty)) == []
 
 
-def test_a_migration_changed_after_the_fact_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_changed_after_the_fact_is_refused(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number, name, text = list_migrations()[0]
-    monkeypatch.setattr(db, "list_migrations", lambda: [(number, name, text + "\n"), *list_migrations()[1:]])
+    monkeypatch.setattr(
+        db, "list_migrations", lambda: [(number, name, text + "\n"), *list_migrations()[1:]]
+    )
     with pytest.raises(EverafterError, match=f"{name} has been changed"):
         asyncio.run(migrate(database))
 
 
 def test_a_database_of_a_newer_program_is_refused(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute("INSERT INTO everafter.migrations (version, name, sha256) VALUES (9999, '9999_later.sql', '')")
+        conn.execute(
+            "INSERT INTO everafter.migrations (version, name, sha256) VALUES (9999, '9999_later.sql', '')"
+        )
     with pytest.raises(EverafterError, match="newer Everafter"):
         asyncio.run(migrate(database))
 
@@ -121,34 +140,52 @@ def test_migrations_are_numbered_without_a_gap_and_hold_no_lock_for_long() -> No
                 ), f"{name}: may not be repeated: {statement}"
             continue
         assert "CONCURRENTLY" not in text.upper(), f"{name}: it runs in a transaction"
-        indexed = set(re.findall(r"CREATE (?:UNIQUE )?INDEX \w+ ON (\w+)", text)) if number > 1 else set[str]()
-        assert not indexed & first_tables, f"{name}: builds an index on a table that holds rows, and nobody may write meanwhile"
+        indexed = (
+            set(re.findall(r"CREATE (?:UNIQUE )?INDEX \w+ ON (\w+)", text))
+            if number > 1
+            else set[str]()
+        )
+        assert not indexed & first_tables, (
+            f"{name}: builds an index on a table that holds rows, and nobody may write meanwhile"
+        )
 
 
 def test_a_build_that_was_broken_off_is_taken_up(empty: str) -> None:
     """What a killed process leaves: the version not noted, and an index that is not valid."""
     asyncio.run(migrate(empty))
-    number, name, _ = next(one for one in list_migrations() if one[2].startswith(db.OUTSIDE_TRANSACTION))
+    number, name, _ = next(
+        one for one in list_migrations() if one[2].startswith(db.OUTSIDE_TRANSACTION)
+    )
     with psycopg.connect(empty, autocommit=True, options="-c search_path=everafter") as conn:
         conn.execute("DELETE FROM migrations WHERE version >= %s", [number])
-        conn.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tickets_open'::regclass")
+        conn.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tickets_open'::regclass"
+        )
         assert name in asyncio.run(migrate(empty))
         assert conn.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone() == (0,)
 
 
 def test_indexes_are_built_while_others_write(empty: str) -> None:
     asyncio.run(migrate(empty))
-    number = next(number for number, _, text in list_migrations() if text.startswith(db.OUTSIDE_TRANSACTION))
+    number = next(
+        number for number, _, text in list_migrations() if text.startswith(db.OUTSIDE_TRANSACTION)
+    )
     with psycopg.connect(empty, options="-c search_path=everafter -c lock_timeout=2s") as writer:
         with psycopg.connect(empty, autocommit=True, options="-c search_path=everafter") as conn:
             conn.execute("DELETE FROM migrations WHERE version >= %s", [number])
-        writer.execute("INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'a')")
+        writer.execute(
+            "INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'a')"
+        )
         with ThreadPoolExecutor(1) as thread:
             migrating = thread.submit(asyncio.run, migrate(empty))
             time.sleep(0.5)
             assert not migrating.done(), "it waits for the writer, who began before it"
-            with psycopg.connect(empty, options="-c search_path=everafter -c lock_timeout=2s") as other:
-                other.execute("INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'b')")
+            with psycopg.connect(
+                empty, options="-c search_path=everafter -c lock_timeout=2s"
+            ) as other:
+                other.execute(
+                    "INSERT INTO tickets (supplier_id, ticket_id) VALUES (gen_random_uuid(), 'b')"
+                )
             writer.commit()
             migrating.result(30)
 
@@ -161,7 +198,9 @@ STATEMENTS, UNREAD = list_statements()
 def test_every_statement_stands_in_the_source_to_be_read() -> None:
     assert len(STATEMENTS) > 100
     unknown = [place for place in UNREAD if place.rpartition(":")[0] not in COMPOSED]
-    assert not unknown, f"write the statement as a literal, or say in COMPOSED how it is tried: {unknown}"
+    assert not unknown, (
+        f"write the statement as a literal, or say in COMPOSED how it is tried: {unknown}"
+    )
     gone = set(COMPOSED) - {place.rpartition(":")[0] for place in UNREAD}
     assert not gone, f"take out of COMPOSED: {gone}"
 
@@ -192,9 +231,17 @@ def _prepare(conn: psycopg.Connection[Any], statement: Statement) -> list[str]:
 
 def test_a_wrong_statement_would_be_seen(database: str) -> None:
     with psycopg.connect(database, options="-c search_path=everafter,public") as conn:
-        assert _prepare(conn, Statement("SELECT no_such_column FROM pulse", "here", ""))
-        assert _prepare(conn, Statement("SELECT 1 FROM pulse WHERE events_total = 'many'", "here", ""))
-        assert not _prepare(conn, Statement("SELECT events_total FROM pulse WHERE supplier_id = NULL", "here", ""))
+        assert _prepare(conn, Statement("SELECT no_such_column FROM supplier_activity", "here", ""))
+        assert _prepare(
+            conn,
+            Statement("SELECT 1 FROM supplier_activity WHERE events_total = 'many'", "here", ""),
+        )
+        assert not _prepare(
+            conn,
+            Statement(
+                "SELECT events_total FROM supplier_activity WHERE supplier_id = NULL", "here", ""
+            ),
+        )
 
 
 # ── what a cluster needs ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +255,7 @@ BIG = (
     "sent_items",
     "tickets",
     "ticket_changes",
-    "pulse",
+    "activity",
     "customer_health",
     "churn_risk",
     "interventions",
@@ -235,14 +282,19 @@ def test_no_big_table_has_a_foreign_key_checked_for_each_row(database: str) -> N
             [[f"everafter.{table}" for table in BIG]],
         ).fetchall()
         there = conn.execute(
-            "SELECT count(*) FROM unnest(%s::text[]) AS t WHERE to_regclass('everafter.' || t) IS NOT NULL", [list(BIG)]
+            "SELECT count(*) FROM unnest(%s::text[]) AS t WHERE to_regclass('everafter.' || t) IS NOT NULL",
+            [list(BIG)],
         )
         assert there.fetchone() == (len(BIG),)
-    tasks_of = [row for row in rows if row[1] == "tasks_assignee_id_fkey"]  # few rows, and to a small table
+    tasks_of = [
+        row for row in rows if row[1] == "tasks_assignee_id_fkey"
+    ]  # few rows, and to a small table
     assert len(rows) == len(tasks_of), rows
 
 
-def test_the_script_for_citus_spreads_every_table_of_suppliers_with_its_foreign_keys(database: str) -> None:
+def test_the_script_for_citus_spreads_every_table_of_suppliers_with_its_foreign_keys(
+    database: str,
+) -> None:
     script = (ROOT / "scripts" / "distribute.sql").read_text(encoding="utf-8")
     lists = [set(re.findall(r"\w+", names)) for names in re.findall(r"'\{([^}]*)\}'", script)]
     whole, spread = lists
@@ -258,13 +310,19 @@ def test_the_script_for_citus_spreads_every_table_of_suppliers_with_its_foreign_
             [list(spread)],
         ).fetchall()
     assert spread == {name for (name,) in tables}, "name the new table in scripts/distribute.sql"
-    assert {target for _, target in keys} <= whole | {"suppliers"}, "a spread table refers only to what every machine has"
+    assert {target for _, target in keys} <= whole | {"suppliers"}, (
+        "a spread table refers only to what every machine has"
+    )
     assert {name for name, _ in keys} == set(re.findall(r"DROP CONSTRAINT (\w+);", script))
     assert {name for name, _ in keys} == set(re.findall(r"ADD CONSTRAINT (\w+)", script))
 
 
 def test_no_statement_locks_rows_across_a_cluster() -> None:
-    wrong = [one.place for one in STATEMENTS if " FOR UPDATE" in one.text.upper() or "SKIP LOCKED" in one.text.upper()]
+    wrong = [
+        one.place
+        for one in STATEMENTS
+        if " FOR UPDATE" in one.text.upper() or "SKIP LOCKED" in one.text.upper()
+    ]
     assert not wrong, f"a claim is a compare-and-set: {wrong}"
 
 
@@ -283,14 +341,18 @@ def _refused_by_citus(text: str, clustered: set[str]) -> str:
     _, _, at_conflict = text.partition("DO UPDATE")
     if VOLATILE.search(at_conflict.partition("RETURNING")[0]):
         return "now() in DO UPDATE: put it into VALUES and take it from excluded"
-    if text.lstrip().startswith("UPDATE") and any(VOLATILE.search(choice) for choice in CHOICE.findall(text)):
+    if text.lstrip().startswith("UPDATE") and any(
+        VOLATILE.search(choice) for choice in CHOICE.findall(text)
+    ):
         return "now() in CASE or coalesce: take it from a FROM beside it"
     return ""
 
 
 def test_no_statement_has_a_form_that_a_cluster_refuses(database: str) -> None:
     script = (ROOT / "scripts" / "distribute.sql").read_text(encoding="utf-8")
-    clustered = {name for names in re.findall(r"'\{([^}]*)\}'", script) for name in re.findall(r"\w+", names)}
+    clustered = {
+        name for names in re.findall(r"'\{([^}]*)\}'", script) for name in re.findall(r"\w+", names)
+    }
     clustered |= {"suppliers"}
     with psycopg.connect(database) as conn:
         # a foreign key brings a table into the cluster, too
@@ -311,16 +373,18 @@ def test_no_statement_has_a_form_that_a_cluster_refuses(database: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "INSERT INTO pulse (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET seen_at = now()",
-        "UPDATE pulse SET seen_at = coalesce(seen_at, now())",
-        "UPDATE pulse SET seen_at = coalesce(lower(a), random()) WHERE true",
-        "UPDATE pulse SET seen_at = CASE WHEN a THEN now() END",
-        "SELECT EXISTS (\n  SELECT FROM pulse)",
+        "INSERT INTO supplier_activity (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET seen_at = now()",
+        "UPDATE supplier_activity SET seen_at = coalesce(seen_at, now())",
+        "UPDATE supplier_activity SET seen_at = coalesce(lower(a), random()) WHERE true",
+        "UPDATE supplier_activity SET seen_at = CASE WHEN a THEN now() END",
+        "SELECT EXISTS (\n  SELECT FROM supplier_activity)",
     ],
 )
 def test_a_form_that_a_cluster_refuses_is_seen(text: str) -> None:
-    assert _refused_by_citus(text, {"pulse"})
-    assert not _refused_by_citus(text.replace("pulse", "elsewhere").replace("SELECT FROM", "SELECT 1 FROM"), {"pulse"})
+    assert _refused_by_citus(text, {"activity"})
+    assert not _refused_by_citus(
+        text.replace("activity", "elsewhere").replace("SELECT FROM", "SELECT 1 FROM"), {"activity"}
+    )
 
 
 def test_no_migration_adds_a_column_together_with_its_check() -> None:
@@ -335,7 +399,9 @@ def test_no_migration_adds_a_column_together_with_its_check() -> None:
     assert not wrong, f"Citus takes them as two statements, the constraint by its name: {wrong}"
 
 
-def test_the_command_prints_the_same_schema_from_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_same_schema_from_a_server_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And leaves the folder of the operator's data alone."""
     from everafter.core.schema import read_fresh_schema
 

@@ -22,7 +22,13 @@ def test_every_signal_has_its_line_in_full() -> None:
         lines = [line for line in page if line.startswith(f"| `{signal.name}` |")]
         assert len(lines) == 1, signal.name
         cells = [cell.strip() for cell in lines[0].strip("|").split("|")]
-        assert cells[1:] == [type(signal.dtype).__name__, signal.unit, signal.meaning, signal.null, signal.source]
+        assert cells[1:] == [
+            type(signal.dtype).__name__,
+            signal.unit,
+            signal.meaning,
+            signal.null,
+            signal.source,
+        ]
         assert all(cells), signal.name
 
 

@@ -13,15 +13,50 @@ from everafter.core.addresses import is_public
 from everafter.support import feeds
 from everafter.support.feeds import FeedError, fetch_calendar
 from everafter.support.model import Feed
-from helpers_feeds import ADVISOR, Site, read, serve_site, set_feed
+from helpers_feeds import CSM, Site, read, serve_site, set_feed
 from helpers_feeds import site as site
 from test_support_calendars import calendar
 
 INSIDE = (
-    *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
-    *("198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1"),
-    *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "2002:0a00:0001::1", "64:ff9b::7f00:1", "::127.0.0.1", "2001:db8::1"),
-    *("64:ff9b:1::7f00:1", "64:ff9b:1:a00:0:1::", "::ffff:0:127.0.0.1", "::ffff:0:1.1.1.1", "::1.1.1.1", "fec0::1", "feff::1"),
+    *(
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+    ),
+    *(
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+    ),
+    *(
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "2002:0a00:0001::1",
+        "64:ff9b::7f00:1",
+        "::127.0.0.1",
+        "2001:db8::1",
+    ),
+    *(
+        "64:ff9b:1::7f00:1",
+        "64:ff9b:1:a00:0:1::",
+        "::ffff:0:127.0.0.1",
+        "::ffff:0:1.1.1.1",
+        "::1.1.1.1",
+        "fec0::1",
+        "feff::1",
+    ),
     *("2001:0:a00:1::", "5f00::1", "64:ff9b::a9fe:a9fe"),
 )
 
@@ -31,7 +66,9 @@ def test_addresses_inside_a_network_are_known(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_addresses_of_the_internet_are_known(address: str) -> None:
     assert is_public(address)
 
@@ -49,7 +86,9 @@ def test_addresses_of_the_internet_are_known(address: str) -> None:
         "http://user:password@127.0.0.1:{port}/",
     ],
 )
-def test_no_request_goes_into_the_own_network_unless_allowed(database: str, site: Site, url: str) -> None:
+def test_no_request_goes_into_the_own_network_unless_allowed(
+    database: str, site: Site, url: str
+) -> None:
     set_feed(database, url.format(port=site.port), allow_private=False)
     failure = read(database).failure or ""
     assert "an address inside a network" in failure or "no address" in failure
@@ -58,10 +97,12 @@ def test_no_request_goes_into_the_own_network_unless_allowed(database: str, site
 
 
 def feed(url: str, *, allow_private: bool) -> Feed:
-    return Feed(None, ADVISOR, "UTC", url, allow_private)  # type: ignore[arg-type]
+    return Feed(None, CSM, "UTC", url, allow_private)  # type: ignore[arg-type]
 
 
-def test_a_name_is_looked_up_once_and_that_very_address_is_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_looked_up_once_and_that_very_address_is_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A name that is public when it is checked and private when it is connected to (DNS rebinding) is connected to as checked."""
     looked_up: list[str] = []
 
@@ -78,21 +119,30 @@ def test_a_name_is_looked_up_once_and_that_very_address_is_asked(site: Site, mon
     assert asked["authorization"] == "Basic dXNlcjpwYXNz"
 
 
-def test_each_redirect_is_checked_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_redirect_is_checked_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     real = feeds.resolve_address
 
     async def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
-        return ["127.0.0.1"] if host == "calendar.example" else await real(host, port, allow_private=allow_private)
+        return (
+            ["127.0.0.1"]
+            if host == "calendar.example"
+            else await real(host, port, allow_private=allow_private)
+        )
 
     monkeypatch.setattr(feeds, "resolve_address", resolve)
-    site.status, site.headers = 302, {"Location": f"http://169.254.169.254:{site.port}/latest/meta-data"}
+    site.status, site.headers = (
+        302,
+        {"Location": f"http://169.254.169.254:{site.port}/latest/meta-data"},
+    )
     with pytest.raises(FeedError, match=r"169\.254\.169\.254, an address inside a network"):
         url = f"http://user:pass@calendar.example:{site.port}/"
         asyncio.run(fetch_calendar(feed(url, allow_private=False), conditional=False))
     assert len(site.asked) == 1
 
 
-def test_an_address_that_never_answers_is_passed_over_for_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_never_answers_is_passed_over_for_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
@@ -102,15 +152,23 @@ def test_an_address_that_never_answers_is_passed_over_for_the_next(site: Site, m
     with socket.socket() as deaf, ExitStack() as waiting:
         deaf.bind(("127.0.0.2", site.port))
         deaf.listen(0)
-        for _ in range(3):  # the queue of those who are not yet let in is full: nobody hears of the next
+        for _ in range(
+            3
+        ):  # the queue of those who are not yet let in is full: nobody hears of the next
             one = waiting.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(("127.0.0.2", site.port))
-        found = asyncio.run(fetch_calendar(feed(f"http://calendar.example:{site.port}/", allow_private=True), conditional=False))
+        found = asyncio.run(
+            fetch_calendar(
+                feed(f"http://calendar.example:{site.port}/", allow_private=True), conditional=False
+            )
+        )
     assert found.body == site.body
 
 
-def test_a_certificate_must_be_of_the_name_though_the_address_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_must_be_of_the_name_though_the_address_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, certificate = make_certificate(tmp_path, "calendar.example")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate, key)
@@ -152,6 +210,8 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     )
     key_file, certificate_file = folder / "key.pem", folder / "certificate.pem"
     plain = serialization.NoEncryption()
-    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
     certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return key_file, certificate_file

@@ -12,31 +12,48 @@ from helpers_server import Server
 from test_support_calls import add_supplier
 from test_support_changes import ada, book, change  # noqa: F401 ada is a fixture
 
-CHROMIUM = os.environ.get("EVERAFTER_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = (
+    os.environ.get("EVERAFTER_TEST_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield browser
         browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("ada")
-def test_a_call_is_moved_and_cancelled_with_the_keyboard_alone_on_a_phone(server: Server, chromium: Browser, scheme: str) -> None:
+def test_a_call_is_moved_and_cancelled_with_the_keyboard_alone_on_a_phone(
+    server: Server, chromium: Browser, scheme: str
+) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         call = book(client, supplier, topic="An_endless_word_" * 12)
     context = chromium.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on(
+        "console",
+        lambda message: (
+            trouble.append(message.text) if message.type in {"error", "warning"} else None
+        ),
+    )
     page.goto(server.base_url + call["manage_url"].removeprefix(server.settings.base_url))
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the phone"
-    sizes = page.evaluate("[...document.querySelectorAll('.times a, summary, .button')].map(e => e.getBoundingClientRect().height)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+        "nothing is wider than the phone"
+    )
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.times a, summary, .button')].map(e => e.getBoundingClientRect().height)"
+    )
     assert min(size for size in sizes if size) >= 40, "a thumb can hit everything"
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -83,11 +100,19 @@ def test_the_page_needs_no_javascript(server: Server, chromium: Browser) -> None
 def test_axe_finds_nothing_in_any_state(server: Server, chromium: Browser, scheme: str) -> None:
     axe = need_packages() / "axe-core" / "axe.min.js"
     with server.client("write") as client:
-        call, cancelled = book(client, add_supplier(server)), book(client, add_supplier(server, timezone="No/Where"), 12)
+        call, cancelled = (
+            book(client, add_supplier(server)),
+            book(client, add_supplier(server, timezone="No/Where"), 12),
+        )
         taken = book(client, add_supplier(server), 14)
         change(client, cancelled, "cancel")
     path = call["manage_url"].removeprefix(server.settings.base_url)
-    states = [path, f"{path}?at={taken['starts_at']}", cancelled["manage_url"].removeprefix(server.settings.base_url), path[:-3]]
+    states = [
+        path,
+        f"{path}?at={taken['starts_at']}",
+        cancelled["manage_url"].removeprefix(server.settings.base_url),
+        path[:-3],
+    ]
     context = chromium.new_context(color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]  axe itself is inline
     page = context.new_page()
     page.goto(server.base_url + path)
@@ -97,5 +122,8 @@ def test_axe_finds_nothing_in_any_state(server: Server, chromium: Browser, schem
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         page.add_script_tag(path=axe)
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert found["violations"] == [], (state, [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]])
+        assert found["violations"] == [], (
+            state,
+            [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]],
+        )
     context.close()

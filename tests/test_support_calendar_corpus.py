@@ -21,8 +21,14 @@ AUTUMN = datetime(2027, 10, 29, tzinfo=UTC)
 
 
 def read(text: str, zone: str = BERLIN, start: datetime = WINTER, days: int = 14) -> FeedTimes:
-    body = text if text.startswith("BEGIN:VCALENDAR") else f"BEGIN:VCALENDAR\nVERSION:2.0\n{text}\nEND:VCALENDAR\n"
-    return read_busy_times(FeedTask(body.encode(), zone, "ada@example.org", start, start + timedelta(days=days)))
+    body = (
+        text
+        if text.startswith("BEGIN:VCALENDAR")
+        else f"BEGIN:VCALENDAR\nVERSION:2.0\n{text}\nEND:VCALENDAR\n"
+    )
+    return read_busy_times(
+        FeedTask(body.encode(), zone, "ada@example.org", start, start + timedelta(days=days))
+    )
 
 
 def event(text: str) -> str:
@@ -321,7 +327,7 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
         at_ten(2, 3),
         1,
     ),
-    # ── what stands around
+    # ── what is around
     "an alarm with times of its own": (
         event(f"BEGIN:VALARM\nTRIGGER:-PT15M\nDTSTART:20261209T090000Z\nDURATION:PT9H\nBEGIN:X-DEEP\nEND:X-DEEP\nEND:VALARM\n{TEN}"),
         at_ten(2),
@@ -358,16 +364,32 @@ CLOCKS: dict[str, tuple[str, datetime, list[str]]] = {
         SPRING,
         ["03-27T01:30/03-27T02:00", "03-28T01:30/03-28T02:00", "03-29T00:30/03-29T01:00"],
     ),
-    "24 hours": ("DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:PT24H", SPRING, ["03-27T11:00/03-28T11:00"]),
-    "a day": ("DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:P1D", SPRING, ["03-27T11:00/03-28T10:00"]),
-    "a day and an hour": ("DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:P1DT1H", SPRING, ["03-27T11:00/03-28T11:00"]),
+    "24 hours": (
+        "DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:PT24H",
+        SPRING,
+        ["03-27T11:00/03-28T11:00"],
+    ),
+    "a day": (
+        "DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:P1D",
+        SPRING,
+        ["03-27T11:00/03-28T10:00"],
+    ),
+    "a day and an hour": (
+        "DTSTART;TZID=Europe/Berlin:20270327T120000\nDURATION:P1DT1H",
+        SPRING,
+        ["03-27T11:00/03-28T11:00"],
+    ),
     "a whole day of 23 hours": ("DTSTART;VALUE=DATE:20270328", SPRING, ["03-27T23:00/03-28T22:00"]),
     "whole days, from one of 25 hours on": (
         "DTSTART;VALUE=DATE:20261025\nDTEND;VALUE=DATE:20261026\nRRULE:FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=28",
         SPRING,
         ["03-27T23:00/03-28T22:00"],
     ),
-    "24 hours in autumn": ("DTSTART;TZID=Europe/Berlin:20271030T120000\nDURATION:PT24H", AUTUMN, ["10-30T10:00/10-31T10:00"]),
+    "24 hours in autumn": (
+        "DTSTART;TZID=Europe/Berlin:20271030T120000\nDURATION:PT24H",
+        AUTUMN,
+        ["10-30T10:00/10-31T10:00"],
+    ),
     "in the hour that comes twice: the first": (
         "DTSTART;TZID=Europe/Berlin:20271031T023000\nDURATION:PT15M",
         AUTUMN,
@@ -381,7 +403,12 @@ CLOCKS: dict[str, tuple[str, datetime, list[str]]] = {
     "every hour, the one that comes twice too": (
         "DTSTART;TZID=Europe/Berlin:20271031T010000\nDURATION:PT10M\nRRULE:FREQ=HOURLY;COUNT=3",
         AUTUMN,
-        ["10-30T23:00/10-30T23:10", "10-31T00:00/10-31T00:10", "10-31T01:00/10-31T01:10", "10-31T02:00/10-31T02:10"],
+        [
+            "10-30T23:00/10-30T23:10",
+            "10-31T00:00/10-31T00:10",
+            "10-31T01:00/10-31T01:10",
+            "10-31T02:00/10-31T02:10",
+        ],
     ),
     # exactly eight hours by RFC 5545, until six by the clock as most programs show it: busy until the later
     "a night shift, in autumn": (
@@ -421,13 +448,17 @@ END:VTIMEZONE
 @pytest.mark.parametrize("name", CLOCKS)
 def test_a_zone_that_the_calendar_defines_has_the_same_clocks(name: str) -> None:
     text, start, busy = CLOCKS[name]
-    times = read(OWN_BERLIN + event(text.replace("Europe/Berlin", "mitteleuropa")), start=start, days=5)
+    times = read(
+        OWN_BERLIN + event(text.replace("Europe/Berlin", "mitteleuropa")), start=start, days=5
+    )
     assert (spans(times), times.unread, times.failure) == (busy, 0, None)
 
 
 def test_nobody_declines_for_an_owner_without_an_address() -> None:
     body = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event(TEN + chr(10) + 'ATTENDEE;PARTSTAT=DECLINED:mailto:')}\nEND:VCALENDAR"
-    times = read_busy_times(FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14)))
+    times = read_busy_times(
+        FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14))
+    )
     assert spans(times) == at_ten(2)
 
 
@@ -458,7 +489,9 @@ PLAIN = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event('SUMMARY:Müller' + chr(10) + TEN
     ],
 )
 def test_however_its_lines_are_written(body: bytes) -> None:
-    times = read_busy_times(FeedTask(body, NEW_YORK, "ada@example.org", WINTER, WINTER + timedelta(days=14)))
+    times = read_busy_times(
+        FeedTask(body, NEW_YORK, "ada@example.org", WINTER, WINTER + timedelta(days=14))
+    )
     assert (times.failure, spans(times), times.unread) == (None, at_ten(2), 0)
 
 
@@ -467,19 +500,30 @@ def test_however_its_lines_are_written(body: bytes) -> None:
     [
         (PLAIN.removesuffix("END:VCALENDAR\n"), "it ends in the middle"),
         (PLAIN.replace("END:VEVENT\n", ""), "part of it is missing"),
-        (PLAIN.replace("END:VEVENT\nEND:VCALENDAR", event(TEN) + "\nEND:VCALENDAR"), "part of it is missing"),
+        (
+            PLAIN.replace("END:VEVENT\nEND:VCALENDAR", event(TEN) + "\nEND:VCALENDAR"),
+            "part of it is missing",
+        ),
         (PLAIN.replace("END:VCALENDAR", "BEGIN:VEVENT\nDTSTART:2026"), "it ends in the middle"),
         (PLAIN.removesuffix("END:VCALENDAR\n") + PLAIN, "it ends in the middle"),
         (PLAIN.replace("BEGIN:VEVENT\n", ""), "part of it is missing"),
-        ("<html><body>Please sign in</body></html>", "it is not a calendar: it begins with '<html>"),
+        (
+            "<html><body>Please sign in</body></html>",
+            "it is not a calendar: it begins with '<html>",
+        ),
         ('{"error": "token expired"}', "it is not a calendar"),
         ("BEGIN:VCARD\nFN:Ada\nEND:VCARD", "it is not a calendar"),
         (PLAIN[: len(PLAIN) // 2], "it ends in the middle"),
-        ("BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR", "nested more than 16 levels"),
+        (
+            "BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR",
+            "nested more than 16 levels",
+        ),
     ],
 )
 def test_half_a_calendar_is_a_failure_and_no_calendar_of_free_time(body: str, says: str) -> None:
-    times = read_busy_times(FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14)))
+    times = read_busy_times(
+        FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14))
+    )
     assert says in (times.failure or "") and not times.busy
 
 
@@ -509,7 +553,12 @@ def test_the_schemes_that_calendars_are_given_with(written: str, address: str) -
 
 
 @pytest.mark.parametrize(
-    "line", ["DTSTART;TZID=x:" + ":1" * 500_000 + "x", 'DTSTART;A="' + '"a' * 500_000, "DTSTART" + ';A="b"' * 200_000]
+    "line",
+    [
+        "DTSTART;TZID=x:" + ":1" * 500_000 + "x",
+        'DTSTART;A="' + '"a' * 500_000,
+        "DTSTART" + ';A="b"' * 200_000,
+    ],
 )
 def test_a_line_of_a_megabyte_costs_one_pass(line: str) -> None:
     times = read(event(line))
@@ -521,15 +570,21 @@ def test_a_line_of_a_megabyte_costs_one_pass(line: str) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(
-    zone=st.sampled_from([BERLIN, NEW_YORK, "Asia/Tokyo", "Pacific/Auckland", "Asia/Kathmandu", "Atlantic/Azores"]),
+    zone=st.sampled_from(
+        [BERLIN, NEW_YORK, "Asia/Tokyo", "Pacific/Auckland", "Asia/Kathmandu", "Atlantic/Azores"]
+    ),
     owner=st.sampled_from([BERLIN, NEW_YORK, "Pacific/Kiritimati"]),
     first=st.dates(date(2026, 9, 1), date(2026, 12, 10)),
     minute=st.integers(0, 1439),
     step=st.integers(1, 9),
-    last=st.datetimes(datetime(2026, 9, 1), datetime(2027, 1, 1)).map(lambda at: at.replace(second=0, microsecond=0)),
+    last=st.datetimes(datetime(2026, 9, 1), datetime(2027, 1, 1)).map(
+        lambda at: at.replace(second=0, microsecond=0)
+    ),
     kind=st.sampled_from(["local", "utc", "offset", "day"]),
 )
-def test_until_in_any_zone(zone: str, owner: str, first: date, minute: int, step: int, last: datetime, kind: str) -> None:
+def test_until_in_any_zone(
+    zone: str, owner: str, first: date, minute: int, step: int, last: datetime, kind: str
+) -> None:
     """Every `step` days at one time by the clock, until a moment written in one of four ways."""
     clocks = ZoneInfo(zone)
     start = datetime(first.year, first.month, first.day) + timedelta(minutes=minute)
@@ -559,13 +614,19 @@ def test_until_in_any_zone(zone: str, owner: str, first: date, minute: int, step
     interval=st.integers(1, 40),
     days=st.lists(st.sampled_from(["MO", "WE", "SU"]), max_size=2, unique=True),
     week=st.sampled_from(["MO", "SU", "TH"]),
-    start=st.datetimes(datetime(2023, 1, 1), datetime(2026, 12, 1)).map(lambda at: at.replace(microsecond=0)),
+    start=st.datetimes(datetime(2023, 1, 1), datetime(2026, 12, 1)).map(
+        lambda at: at.replace(microsecond=0)
+    ),
 )
 def test_a_series_of_years_is_not_counted_through_but_comes_to_the_same(
     frequency: str, interval: int, days: list[str], week: str, start: datetime
 ) -> None:
-    text = f"FREQ={frequency};INTERVAL={interval};WKST={week}" + (f";BYDAY={','.join(days)}" if days else "")
+    text = f"FREQ={frequency};INTERVAL={interval};WKST={week}" + (
+        f";BYDAY={','.join(days)}" if days else ""
+    )
     rule = read_rule(text, [])
     assert rule
     low, high = datetime(2026, 11, 30), datetime(2026, 12, 20)
-    assert list(list_times(rule, start, low, high)) == rrulestr(text, dtstart=start).between(low, high, inc=True)
+    assert list(list_times(rule, start, low, high)) == rrulestr(text, dtstart=start).between(
+        low, high, inc=True
+    )

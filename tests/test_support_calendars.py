@@ -1,4 +1,4 @@
-"""What an advisor's calendar says, for every oddity that calendars have; and that none of them can hang or fell the reader."""
+"""What a CSM's calendar says, for every oddity that calendars have; and that none of them can hang or fell the reader."""
 
 import asyncio
 import time
@@ -63,10 +63,19 @@ def spans(times: FeedTimes) -> list[str]:
     [
         ("DTSTART:20261201T100000Z\nDTEND:20261201T110000Z", "12-01 10:00/12-01 11:00"),
         ("DTSTART:20261201T100000Z\nDURATION:PT45M", "12-01 10:00/12-01 10:45"),
-        ("DTSTART;TZID=America/New_York:20261201T100000\nDTEND;TZID=America/New_York:20261201T110000", "12-01 15:00/12-01 16:00"),
+        (
+            "DTSTART;TZID=America/New_York:20261201T100000\nDTEND;TZID=America/New_York:20261201T110000",
+            "12-01 15:00/12-01 16:00",
+        ),
         # as Outlook names zones; a zone the calendar brings itself; no zone: the owner's own
-        ("DTSTART;TZID=Eastern Standard Time:20261201T100000\nDURATION:PT1H", "12-01 15:00/12-01 16:00"),
-        ("DTSTART;TZID=Somewhere of ours:20261201T100000\nDURATION:PT1H", "12-01 09:00/12-01 10:00"),
+        (
+            "DTSTART;TZID=Eastern Standard Time:20261201T100000\nDURATION:PT1H",
+            "12-01 15:00/12-01 16:00",
+        ),
+        (
+            "DTSTART;TZID=Somewhere of ours:20261201T100000\nDURATION:PT1H",
+            "12-01 09:00/12-01 10:00",
+        ),
         ("DTSTART:20261201T100000\nDURATION:PT1H", "12-01 09:00/12-01 10:00"),
         # whole days are the owner's days
         ("DTSTART;VALUE=DATE:20261201\nDTEND;VALUE=DATE:20261203", "11-30 23:00/12-02 23:00"),
@@ -75,8 +84,14 @@ def spans(times: FeedTimes) -> list[str]:
         # what is under way already, and what goes on beyond
         ("DTSTART:20261101T000000Z\nDTEND:20261124T000000Z", "11-23 00:00/11-24 00:00"),
         ("DTSTART;TZID=Europe/Berlin:20261201T230000\nDURATION:PT2H", "12-01 22:00/12-02 00:00"),
-        ("DTSTART:20261201T100000Z\nDTEND:20261201T110000Z\nSTATUS:TENTATIVE", "12-01 10:00/12-01 11:00"),
-        ("DTSTART:20261201T100000Z\nDURATION:PT1H\nATTENDEE;PARTSTAT=DECLINED:mailto:bob@example.org", "12-01 10:00/12-01 11:00"),
+        (
+            "DTSTART:20261201T100000Z\nDTEND:20261201T110000Z\nSTATUS:TENTATIVE",
+            "12-01 10:00/12-01 11:00",
+        ),
+        (
+            "DTSTART:20261201T100000Z\nDURATION:PT1H\nATTENDEE;PARTSTAT=DECLINED:mailto:bob@example.org",
+            "12-01 10:00/12-01 11:00",
+        ),
     ],
 )
 def test_a_single_event(event: str, busy: str) -> None:
@@ -106,9 +121,7 @@ def test_a_series_keeps_the_wall_clock_over_a_change_of_clocks_and_has_its_excep
         "UID:standup\nDTSTART;TZID=Europe/Berlin:20260907T090000\nDTEND;TZID=Europe/Berlin:20260907T093000\n"
         "RRULE:FREQ=WEEKLY;BYDAY=MO\nEXDATE;TZID=Europe/Berlin:20261130T090000,20261207T090000\nRDATE;TZID=Europe/Berlin:20261209T090000"
     )
-    moved = (
-        "UID:standup\nRECURRENCE-ID;TZID=Europe/Berlin:20261214T090000\nDTSTART;TZID=Europe/Berlin:20261215T140000\nDURATION:PT1H"
-    )
+    moved = "UID:standup\nRECURRENCE-ID;TZID=Europe/Berlin:20261214T090000\nDTSTART;TZID=Europe/Berlin:20261215T140000\nDURATION:PT1H"
     dropped = "UID:standup\nRECURRENCE-ID;TZID=Europe/Berlin:20261221T090000\nDTSTART;TZID=Europe/Berlin:20261221T090000\nDURATION:PT1H\nSTATUS:CANCELLED"
     found = spans(read(weekly, moved, dropped, days=130))
     assert found[:5] == [
@@ -147,7 +160,11 @@ def test_a_calendar_that_tells_no_events_but_free_and_busy() -> None:
         b"FREEBUSY;FBTYPE=BUSY:20261201T100000Z/20261201T110000Z,20261202T100000Z/PT1H\r\n"
         b"FREEBUSY;FBTYPE=FREE:20261203T100000Z/PT1H\r\nFREEBUSY:20261204T100000Z/PT1H\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"
     )
-    assert [one[:11] for one in spans(read_busy_times(task(body)))] == ["12-01 10:00", "12-02 10:00", "12-04 10:00"]
+    assert [one[:11] for one in spans(read_busy_times(task(body)))] == [
+        "12-01 10:00",
+        "12-02 10:00",
+        "12-04 10:00",
+    ]
 
 
 def test_one_event_that_cannot_be_understood_costs_itself_only() -> None:
@@ -170,11 +187,17 @@ def test_one_event_that_cannot_be_understood_costs_itself_only() -> None:
     [
         (b"", "it is empty"),
         (b"  \r\n", "it is empty"),
-        (b"<!doctype html><title>Sign in</title>", "it is not a calendar: it begins with '<!doctype html>"),
+        (
+            b"<!doctype html><title>Sign in</title>",
+            "it is not a calendar: it begins with '<!doctype html>",
+        ),
         (b"\x00\xff\xfe garbage", "it is not a calendar"),
         (calendar("DTSTART:20261201T100000Z")[:-40], "it ends in the middle"),
         (b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n", "part of it is missing"),
-        (b"BEGIN:VCALENDAR\r\n" + b"\x00nonsense\r\n" * 3 + b"END:VCALENDAR", "not a readable calendar"),
+        (
+            b"BEGIN:VCALENDAR\r\n" + b"\x00nonsense\r\n" * 3 + b"END:VCALENDAR",
+            "not a readable calendar",
+        ),
     ],
 )
 def test_what_is_no_calendar_is_said_to_be_none(body: bytes, says: str) -> None:
@@ -186,7 +209,10 @@ def test_what_is_no_calendar_is_said_to_be_none(body: bytes, says: str) -> None:
     body=st.one_of(
         st.binary(max_size=300),
         st.builds(
-            lambda at, junk: calendar("DTSTART:20261201T100000Z\nRRULE:FREQ=DAILY;COUNT=3\nDURATION:PT1H")[:at] + junk,
+            lambda at, junk: (
+                calendar("DTSTART:20261201T100000Z\nRRULE:FREQ=DAILY;COUNT=3\nDURATION:PT1H")[:at]
+                + junk
+            ),
             st.integers(0, 300),
             st.binary(max_size=40),
         ).map(lambda body: body + b"\r\nEND:VCALENDAR\r\n"),
@@ -199,7 +225,9 @@ def test_no_bytes_at_all_raise(body: bytes) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 60)), max_size=40))
 def test_merged_times_cover_the_same_minutes(pieces: list[tuple[int, int]]) -> None:
-    times = [BusyTime(START + timedelta(minutes=a), START + timedelta(minutes=a + b)) for a, b in pieces]
+    times = [
+        BusyTime(START + timedelta(minutes=a), START + timedelta(minutes=a + b)) for a, b in pieces
+    ]
     merged = merge_times(times)
     minutes = {a + n for a, b in pieces for n in range(b)}
     assert {int((one.starts_at - START).total_seconds() // 60) + n for one in merged
@@ -211,7 +239,9 @@ def test_merged_times_cover_the_same_minutes(pieces: list[tuple[int, int]]) -> N
 
 
 def test_the_process_gives_what_the_function_gives() -> None:
-    body = calendar("DTSTART:20261201T100000Z\nDURATION:PT1H", "DTSTART;VALUE=DATE:20261224\nRRULE:FREQ=YEARLY")
+    body = calendar(
+        "DTSTART:20261201T100000Z\nDURATION:PT1H", "DTSTART;VALUE=DATE:20261224\nRRULE:FREQ=YEARLY"
+    )
     assert asyncio.run(work_out(task(body))) == read_busy_times(task(body))
     with pytest.raises(FeedError, match="it ends in the middle"):
         asyncio.run(work_out(task(body[:-20])))
@@ -220,8 +250,14 @@ def test_the_process_gives_what_the_function_gives() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        "FREQ=DAILY;BYHOUR=" + ",".join(map(str, range(24))) + ";BYMINUTE=" + ",".join(map(str, range(60))),
-        "FREQ=HOURLY;BYMINUTE=" + ",".join(map(str, range(60))) + ";BYSECOND=" + ",".join(map(str, range(60))),
+        "FREQ=DAILY;BYHOUR="
+        + ",".join(map(str, range(24)))
+        + ";BYMINUTE="
+        + ",".join(map(str, range(60))),
+        "FREQ=HOURLY;BYMINUTE="
+        + ",".join(map(str, range(60)))
+        + ";BYSECOND="
+        + ",".join(map(str, range(60))),
         "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30",
         "FREQ=SECONDLY",
         "FREQ=MINUTELY;BYSECOND=0,30",
@@ -229,15 +265,32 @@ def test_the_process_gives_what_the_function_gives() -> None:
 )
 def test_a_rule_without_end_costs_its_own_event_only(rule: str) -> None:
     """Every second, every minute, over and over, or never but searched for ever."""
-    body = calendar(f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:{rule}", "DTSTART:20261201T100000Z\nDURATION:PT1H")
+    body = calendar(
+        f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:{rule}",
+        "DTSTART:20261201T100000Z\nDURATION:PT1H",
+    )
     times = asyncio.run(work_out(task(body)))
     assert (spans(times), times.events, times.unread) == (["12-01 10:00/12-01 11:00"], 2, 1)
 
 
 def test_many_rules_without_end_leave_the_others_their_turn() -> None:
-    endless = [f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30;INTERVAL={n}" for n in range(9)]
-    times = asyncio.run(work_out(task(calendar(*endless, "DTSTART:20261201T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=2"))))
-    assert (spans(times), times.unread) == (["12-01 10:00/12-01 11:00", "12-02 10:00/12-02 11:00"], 9)
+    endless = [
+        f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30;INTERVAL={n}"
+        for n in range(9)
+    ]
+    times = asyncio.run(
+        work_out(
+            task(
+                calendar(
+                    *endless, "DTSTART:20261201T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=2"
+                )
+            )
+        )
+    )
+    assert (spans(times), times.unread) == (
+        ["12-01 10:00/12-01 11:00", "12-02 10:00/12-02 11:00"],
+        9,
+    )
 
 
 def test_what_takes_too_long_as_a_whole_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +300,10 @@ def test_what_takes_too_long_as_a_whole_is_ended(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_large_calendar_is_read_in_time() -> None:
-    events = [f"DTSTART:2026{1 + n % 12:02d}{1 + n % 28:02d}T{n % 24:02d}0000Z\nDURATION:PT30M" for n in range(10_000)]
+    events = [
+        f"DTSTART:2026{1 + n % 12:02d}{1 + n % 28:02d}T{n % 24:02d}0000Z\nDURATION:PT30M"
+        for n in range(10_000)
+    ]
     began = time.monotonic()
     times = asyncio.run(work_out(task(calendar(*events))))
     assert times.events == 10_000 and times.unread == 0 and times.busy

@@ -1,4 +1,4 @@
-"""An advisor's calendar over HTTP: what is fetched, what is refused, what stays when it breaks."""
+"""A CSM's calendar over HTTP: what is fetched, what is refused, what stays when it breaks."""
 
 import asyncio
 import gzip
@@ -13,7 +13,7 @@ from everafter.support import feeds
 from everafter.support.calendar_queries import get_feed
 from everafter.support.jobs import read_calendar, read_due_calendars
 from everafter.support.model import FeedReport
-from helpers_feeds import ADVISOR, EVENT, Site, at, busy, read, set_feed
+from helpers_feeds import CSM, EVENT, Site, at, busy, read, set_feed
 from helpers_feeds import site as site
 from helpers_mail import sql, with_pool
 from helpers_server import Server
@@ -33,13 +33,17 @@ def test_busy_times_are_not_offered_nor_booked(server: Server, site: Site) -> No
         taken = client.post("/api/support/schedule-call", json=body)
     assert {at(9.5), at(11)} <= starts and not starts & {at(9.75), at(10), at(10.75)}
     assert not any(at(0, 4) <= start < at(24, 4) for start in starts)
-    assert (taken.status_code, taken.json()["reason"]) == (409, "taken") and taken.json()["next_free"]
+    assert (taken.status_code, taken.json()["reason"]) == (409, "taken") and taken.json()[
+        "next_free"
+    ]
 
 
 def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: Site) -> None:
     """Its zone is unknown and its end missing: the time it may be at is taken, and metrics count it."""
     supplier = add_supplier(server)
-    site.body = calendar(f"DTSTART;TZID=Nowhere/Land:{at(10):%Y%m%dT%H%M%S}\nDTEND:", EVENT.format(at(14)))
+    site.body = calendar(
+        f"DTSTART;TZID=Nowhere/Land:{at(10):%Y%m%dT%H%M%S}\nDTEND:", EVENT.format(at(14))
+    )
     set_feed(server.database, site.url)
     report = read(server.database)
     assert (report.busy, report.events, report.unread, len(report.reasons)) == (2, 2, 1, 1)
@@ -64,14 +68,22 @@ def test_beyond_what_is_known_of_a_calendar_nothing_is_offered(server: Server, s
         starts: list[datetime] = []
         with server.client("read") as client:
             for day in range(0, 90, 30):
-                query = {"supplier_id": supplier, "type": "check_in", "days": 30, "from": (now + timedelta(days=day)).isoformat()}
+                query = {
+                    "supplier_id": supplier,
+                    "type": "check_in",
+                    "days": 30,
+                    "from": (now + timedelta(days=day)).isoformat(),
+                }
                 found = client.get("/api/support/slots", params=query).json()["slots"]
                 starts += [datetime.fromisoformat(slot["starts_at"]) for slot in found]
         return max(starts)
 
     now = datetime.now(UTC)
     assert last_offered() > now + timedelta(days=80)
-    sql(server.database, "UPDATE calendar_feeds SET worked_out_at = now() - interval '40 days', failure = 'gone'")
+    sql(
+        server.database,
+        "UPDATE calendar_feeds SET worked_out_at = now() - interval '40 days', failure = 'gone'",
+    )
     assert now + timedelta(days=50) < last_offered() < now + timedelta(days=60)
 
 
@@ -91,7 +103,9 @@ def test_half_a_calendar_never_frees_what_was_busy(database: str, site: Site, da
     assert busy(database) == [(at(10), at(11)), (at(12), at(13))]
 
 
-def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(server: Server, site: Site) -> None:
+def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(
+    server: Server, site: Site
+) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         body = {"supplier_id": supplier, "type": "check_in", "starts_at": at(10).isoformat()}
@@ -102,27 +116,42 @@ def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(server: Serv
         set_feed(server.database, site.url)
         assert (read(server.database).busy, busy(server.database)) == (1, [(at(14), at(15))])
         address = f"/api/support/calls/{call['interaction_id']}"
-        moved = client.post(f"{address}/reschedule", json={"supplier_id": supplier, "starts_at": at(10.25).isoformat()})
+        moved = client.post(
+            f"{address}/reschedule",
+            json={"supplier_id": supplier, "starts_at": at(10.25).isoformat()},
+        )
         client.post(f"{address}/cancel", json={"supplier_id": supplier})
-        read(server.database)  # the advisor's calendar shows the cancelled call still
+        read(server.database)  # the CSM's calendar shows the cancelled call still
         again = client.post("/api/support/schedule-call", json=body)
     assert moved.status_code == 200, moved.text
     assert again.status_code == 201
 
 
-def test_only_a_calendar_that_changed_is_read_again_and_all_of_them_once_a_day(database: str, site: Site) -> None:
-    site.body, site.headers = calendar(EVENT.format(at(10))), {"ETag": '"one"', "Last-Modified": "Sun, 22 Nov 2026 10:00:00 GMT"}
+def test_only_a_calendar_that_changed_is_read_again_and_all_of_them_once_a_day(
+    database: str, site: Site
+) -> None:
+    site.body, site.headers = (
+        calendar(EVENT.format(at(10))),
+        {"ETag": '"one"', "Last-Modified": "Sun, 22 Nov 2026 10:00:00 GMT"},
+    )
     set_feed(database, site.url)
     assert read(database).changed
     assert not read(database).changed
-    assert site.asked[1]["if-none-match"] == '"one"' and site.asked[1]["if-modified-since"].startswith("Sun")
+    assert site.asked[1]["if-none-match"] == '"one"' and site.asked[1][
+        "if-modified-since"
+    ].startswith("Sun")
     assert len(busy(database)) == 1
-    assert read(database, datetime.now(UTC) + timedelta(hours=21)).changed, "its repeated events reach further every day"
+    assert read(database, datetime.now(UTC) + timedelta(hours=21)).changed, (
+        "its repeated events reach further every day"
+    )
     assert "if-none-match" not in site.asked[2]
 
 
 def test_a_mark_that_cannot_be_sent_back_is_not_kept(database: str, site: Site) -> None:
-    site.body, site.headers = calendar(EVENT.format(at(10))), {"ETag": '"caf\u00e9"', "Last-Modified": "l\u00fcgt"}
+    site.body, site.headers = (
+        calendar(EVENT.format(at(10))),
+        {"ETag": '"caf\u00e9"', "Last-Modified": "l\u00fcgt"},
+    )
     set_feed(database, site.url)
     assert [read(database).failure, read(database).failure] == [None, None]
     assert "if-none-match" not in site.asked[1] and "if-modified-since" not in site.asked[1]
@@ -150,11 +179,17 @@ def cut(site: Site) -> None:
         (broken(gzip.compress(calendar())[:-12], Content_Encoding="gzip"), "it ends in the middle"),
         (broken(b"not gzip", Content_Encoding="gzip"), "cannot be unpacked"),
         (broken(b"x", Content_Encoding="br"), "it comes packed as br"),
-        (broken(gzip.compress(b" " * 11_000_000), Content_Encoding="gzip"), "it is larger than 10 MB"),
+        (
+            broken(gzip.compress(b" " * 11_000_000), Content_Encoding="gzip"),
+            "it is larger than 10 MB",
+        ),
         (broken(b"no", 404), "127.0.0.1 answered 404 Not Found"),
         (broken(b"no", 500), "127.0.0.1 answered 500"),
         (broken(b"", 304), "127.0.0.1 answered 304 Not Modified though nothing was known of it"),
-        (broken(b"", 302, Location="/private-abc/basic.ics"), "leads on to other addresses more than 3 times"),
+        (
+            broken(b"", 302, Location="/private-abc/basic.ics"),
+            "leads on to other addresses more than 3 times",
+        ),
         (broken(b"", 302, Location="file:///etc/passwd"), "no http or https address"),
         (broken(b"", 302, Location="gopher://127.0.0.1/"), "no http or https address"),
         (broken(b"", 302, Location="http://[bad"), "no address"),
@@ -163,7 +198,9 @@ def cut(site: Site) -> None:
         (cut, "127.0.0.1: "),
     ],
 )
-def test_a_broken_calendar_keeps_what_was_known(database: str, site: Site, breaks: Callable[[Site], None], says: str) -> None:
+def test_a_broken_calendar_keeps_what_was_known(
+    database: str, site: Site, breaks: Callable[[Site], None], says: str
+) -> None:
     site.body = calendar(EVENT.format(at(10)))
     set_feed(database, site.url)
     read(database)
@@ -173,14 +210,18 @@ def test_a_broken_calendar_keeps_what_was_known(database: str, site: Site, break
     assert says in (report.failure or ""), report
     assert "private-abc" not in (report.failure or ""), "the address is a secret"
     assert busy(database) == [(at(10), at(11))]
-    assert sql(database, "SELECT failure, read_at IS NOT NULL FROM calendar_feeds") == [(report.failure, True)]
+    assert sql(database, "SELECT failure, read_at IS NOT NULL FROM calendar_feeds") == [
+        (report.failure, True)
+    ]
     site.status, site.headers, site.body, site.cut = 200, {}, calendar(EVENT.format(at(12))), False
     assert read(database).failure is None
     assert busy(database) == [(at(12), at(13))]
     assert sql(database, "SELECT failure FROM calendar_feeds") == [(None,)]
 
 
-def test_a_calendar_that_never_comes_is_given_up(database: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calendar_that_never_comes_is_given_up(
+    database: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feeds, "FETCH_SECONDS", 0.5)
     site.slow = True
     set_feed(database, site.url)
@@ -192,7 +233,9 @@ def test_nobody_there(database: str) -> None:
     assert (read(database).failure or "").startswith("127.0.0.1: ")
 
 
-def test_the_worker_reads_each_calendar_once_in_ten_minutes_and_tells_of_trouble_once(database: str, site: Site) -> None:
+def test_the_worker_reads_each_calendar_once_in_ten_minutes_and_tells_of_trouble_once(
+    database: str, site: Site
+) -> None:
     site.body = calendar(EVENT.format(at(10)))
     set_feed(database, site.url)
 
@@ -203,12 +246,16 @@ def test_the_worker_reads_each_calendar_once_in_ten_minutes_and_tells_of_trouble
     assert len(site.asked) == 1 and len(busy(database)) == 1
     assert with_pool(database, read_due_calendars) is None and len(site.asked) == 1
     site.status = 500
-    told: list[str | None] = []
+    reported: list[str | None] = []
     for _ in range(2):
         sql(database, "UPDATE calendar_feeds SET tried_at = now() - interval '11 minutes'")
-        told.append(with_pool(database, read_due_calendars))
-    assert told[0] and "the calendar of success@everafter.invalid cannot be read: 127.0.0.1 answered 500" in told[0]
-    assert told[1] is None
+        reported.append(with_pool(database, read_due_calendars))
+    assert (
+        reported[0]
+        and "the calendar of success@everafter.invalid cannot be read: 127.0.0.1 answered 500"
+        in reported[0]
+    )
+    assert reported[1] is None
     assert len(busy(database)) == 1
 
 
@@ -218,7 +265,7 @@ def test_a_calendar_that_was_replaced_meanwhile_does_not_count(database: str, si
 
     async def late() -> FeedReport:
         async with connection(database) as conn:
-            feed = await get_feed(conn, ADVISOR)
+            feed = await get_feed(conn, CSM)
             await conn.execute("UPDATE calendar_feeds SET url = 'https://elsewhere.example/x.ics'")
         return await read_calendar(lambda: connection(database), feed)
 

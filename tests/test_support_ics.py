@@ -16,12 +16,12 @@ from everafter.support.model import Call
 CALL = Call(
     id=UUID("0b8e7c52-0000-4000-8000-000000000001"),
     type="success_call",
-    topic="Forms; couples, and the\ncalendar \\ gallery",
+    topic="Forms; clients, and the\ncalendar \\ gallery",
     starts_at=datetime(2026, 12, 1, 9, 30, tzinfo=UTC),
     ends_at=datetime(2026, 12, 1, 9, 45, tzinfo=UTC),
     created_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),
-    advisor_name='Ada "Countess" Lovelace',
-    advisor_email="ada@example.org",
+    csm_name='Ada "Countess" Lovelace',
+    csm_email="ada@example.org",
     supplier_name="Blumen Müller; Söhne, Köln",
     supplier_email="mueller+wedding@example.org",
 )
@@ -39,7 +39,11 @@ def test_the_invitation_is_a_request_with_all_its_fields() -> None:
     calendar, event = icalendar.Calendar.from_ical(text), read(text)
     assert (calendar["VERSION"], calendar["METHOD"]) == ("2.0", "REQUEST")
     assert event["UID"] == f"{CALL.id}@success.example.org"
-    assert (event["DTSTAMP"].dt, event["DTSTART"].dt, event["DTEND"].dt) == (CALL.created_at, CALL.starts_at, CALL.ends_at)
+    assert (event["DTSTAMP"].dt, event["DTSTART"].dt, event["DTEND"].dt) == (
+        CALL.created_at,
+        CALL.starts_at,
+        CALL.ends_at,
+    )
     assert (event["SEQUENCE"], event["STATUS"]) == (0, "CONFIRMED")
     assert event["SUMMARY"] == 'Success call with Ada "Countess" Lovelace'
     assert event["DESCRIPTION"] == CALL.topic
@@ -51,7 +55,9 @@ def test_the_invitation_is_a_request_with_all_its_fields() -> None:
 
 
 def test_a_supplier_without_an_address_gets_a_calendar_entry_not_a_request() -> None:
-    call = Call(**{**{name: getattr(CALL, name) for name in CALL.__struct_fields__}, "supplier_email": None})
+    call = Call(
+        **{**{name: getattr(CALL, name) for name in CALL.__struct_fields__}, "supplier_email": None}
+    )
     text = write_invitation(call, "success.example.org")
     assert icalendar.Calendar.from_ical(text)["METHOD"] == "PUBLISH"
     assert "ATTENDEE" not in read(text)
@@ -61,8 +67,8 @@ anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
 @settings(deadline=None)
-@given(topic=anything, advisor=anything, supplier=anything)
-def test_no_text_breaks_out_of_its_line(topic: str, advisor: str, supplier: str) -> None:
+@given(topic=anything, csm=anything, supplier=anything)
+def test_no_text_breaks_out_of_its_line(topic: str, csm: str, supplier: str) -> None:
     call = Call(
         CALL.id,
         "check_in",
@@ -70,7 +76,7 @@ def test_no_text_breaks_out_of_its_line(topic: str, advisor: str, supplier: str)
         CALL.starts_at,
         CALL.ends_at,
         CALL.created_at,
-        advisor,
+        csm,
         "a@example.org",
         supplier,
         "s@example.org",
@@ -81,10 +87,33 @@ def test_no_text_breaks_out_of_its_line(topic: str, advisor: str, supplier: str)
     assert all(len(line) <= 75 for line in lines)
     assert all(line.decode() for line in lines), "no line is cut inside a character"
     assert not any(control in line for line in lines for control in (b"\r", b"\n", b"\0"))
-    names = [line.split(b":")[0].split(b";")[0].decode() for line in lines if not line.startswith(b" ")]
+    names = [
+        line.split(b":")[0].split(b";")[0].decode() for line in lines if not line.startswith(b" ")
+    ]
     assert names == [
-        *("BEGIN", "VERSION", "PRODID", "CALSCALE", "METHOD", "BEGIN", "UID", "DTSTAMP", "SEQUENCE", "DTSTART", "DTEND"),
-        *("SUMMARY", "ORGANIZER", *(["DESCRIPTION"] if clean_line(topic) else []), "ATTENDEE", "STATUS", "TRANSP", "END", "END"),
+        *(
+            "BEGIN",
+            "VERSION",
+            "PRODID",
+            "CALSCALE",
+            "METHOD",
+            "BEGIN",
+            "UID",
+            "DTSTAMP",
+            "SEQUENCE",
+            "DTSTART",
+            "DTEND",
+        ),
+        *(
+            "SUMMARY",
+            "ORGANIZER",
+            *(["DESCRIPTION"] if clean_line(topic) else []),
+            "ATTENDEE",
+            "STATUS",
+            "TRANSP",
+            "END",
+            "END",
+        ),
     ]
     assert read(raw.decode())["ATTENDEE"] == "mailto:s@example.org"
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from everafter.core.zones import find_zone
 from everafter.support.ics import read_call_token, read_manage_token, sign_call, sign_manage
-from everafter.support.manage_rules import list_free_days, say_span, say_zone
+from everafter.support.manage_rules import format_span, format_zone, list_free_days
 from everafter.support.model import Slot
 from helpers_pages import XSS
 from helpers_server import Server
 from test_support_calls import add_supplier, working_day
 from test_support_changes import ada, book, change, held, mails  # noqa: F401 ada is a fixture
-from test_support_slots import advisor
+from test_support_slots import csm
 
 
 def open_page(server: Server, call: dict[str, Any], query: str = "") -> httpx.Response:
@@ -32,7 +32,9 @@ def open_page(server: Server, call: dict[str, Any], query: str = "") -> httpx.Re
 
 def send(server: Server, call: dict[str, Any], what: str, **fields: str) -> httpx.Response:
     with server.client() as client:
-        return client.post(call["manage_url"].removeprefix(server.settings.base_url) + f"/{what}", data=fields)
+        return client.post(
+            call["manage_url"].removeprefix(server.settings.base_url) + f"/{what}", data=fields
+        )
 
 
 def offered(page: str) -> list[datetime]:
@@ -52,8 +54,13 @@ def call(server: Server, ada: None) -> dict[str, Any]:  # noqa: F811
         return book(client, supplier, topic=f"Forms {XSS}")
 
 
-def test_the_page_shows_the_call_in_the_suppliers_time_and_looking_changes_nothing(server: Server, call: dict[str, Any]) -> None:
-    before = server.sql("SELECT * FROM support_interactions"), server.sql("SELECT count(*) FROM outbox")
+def test_the_page_shows_the_call_in_the_suppliers_time_and_looking_changes_nothing(
+    server: Server, call: dict[str, Any]
+) -> None:
+    before = (
+        server.sql("SELECT * FROM support_interactions"),
+        server.sql("SELECT count(*) FROM outbox"),
+    )
     page = open_page(server, call)
     assert page.status_code == 200
     start = datetime.fromisoformat(call["starts_at"]).astimezone(find_zone("Europe/Berlin"))
@@ -73,24 +80,40 @@ def test_the_page_shows_the_call_in_the_suppliers_time_and_looking_changes_nothi
     assert "set-cookie" not in page.headers
     times = offered(page.text)
     assert times == sorted(times) and datetime.fromisoformat(call["starts_at"]) not in times
-    assert open_page(server, call, f"?at={times[3].isoformat().replace('+00:00', 'Z')}").status_code == 200
-    assert (server.sql("SELECT * FROM support_interactions"), server.sql("SELECT count(*) FROM outbox")) == before
+    assert (
+        open_page(server, call, f"?at={times[3].isoformat().replace('+00:00', 'Z')}").status_code
+        == 200
+    )
+    assert (
+        server.sql("SELECT * FROM support_interactions"),
+        server.sql("SELECT count(*) FROM outbox"),
+    ) == before
 
 
-def test_a_time_is_chosen_asked_about_and_moved_to_once(server: Server, call: dict[str, Any]) -> None:
+def test_a_time_is_chosen_asked_about_and_moved_to_once(
+    server: Server, call: dict[str, Any]
+) -> None:
     wanted = offered(open_page(server, call).text)[5].isoformat().replace("+00:00", "Z")
     asked = open_page(server, call, f"?at={wanted}")
-    assert "Move the call here?" in asked.text and f'name="starts_at" value="{wanted}"' in asked.text
+    assert (
+        "Move the call here?" in asked.text and f'name="starts_at" value="{wanted}"' in asked.text
+    )
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: send(server, call, "move", starts_at=wanted), range(6)))
+        answers = list(
+            threads.map(lambda _: send(server, call, "move", starts_at=wanted), range(6))
+        )
     assert {answer.status_code for answer in answers} == {303}
-    assert server.sql("SELECT sequence, starts_at FROM support_interactions") == [(1, datetime.fromisoformat(wanted))]
+    assert server.sql("SELECT sequence, starts_at FROM support_interactions") == [
+        (1, datetime.fromisoformat(wanted))
+    ]
     assert len(mails(server, "call_moved")) == 1
     with server.client() as client:
         assert "Your call has its new time" in client.get(answers[0].headers["location"]).text
 
 
-def test_a_time_that_was_taken_meanwhile_says_so_and_shows_what_is_free(server: Server, call: dict[str, Any]) -> None:
+def test_a_time_that_was_taken_meanwhile_says_so_and_shows_what_is_free(
+    server: Server, call: dict[str, Any]
+) -> None:
     wanted = datetime.fromisoformat(call["starts_at"]) + timedelta(hours=2)
     with server.client("write") as client:
         book(client, add_supplier(server), 12)
@@ -100,7 +123,9 @@ def test_a_time_that_was_taken_meanwhile_says_so_and_shows_what_is_free(server: 
         assert "That time has just been taken. These are free:" in words(page)
         assert len(offered(page.text)) > 20 and wanted not in offered(page.text)
     assert (asked.status_code, answer.status_code) == (200, 409)
-    assert server.sql("SELECT sequence FROM support_interactions WHERE id = %s", call["interaction_id"]) == [(0,)]
+    assert server.sql(
+        "SELECT sequence FROM support_interactions WHERE id = %s", call["interaction_id"]
+    ) == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +146,11 @@ def test_times_that_cannot_be_are_told_and_nothing_is_lost(
     server: Server, call: dict[str, Any], at: str, says: str, status: int
 ) -> None:
     answer = send(server, call, "move", starts_at=at)
-    assert answer.status_code == status and says in words(answer) and "Check-in with Ada" in words(answer)
+    assert (
+        answer.status_code == status
+        and says in words(answer)
+        and "Check-in with Ada" in words(answer)
+    )
     assert server.sql("SELECT sequence FROM support_interactions") == [(0,)]
     assert len(held(server)) == 2
 
@@ -133,12 +162,19 @@ def test_a_form_that_is_no_text_is_refused(server: Server, call: dict[str, Any])
         for what in ("move", "cancel"):
             headers = {"content-type": "multipart/form-data; boundary=x", "accept": "text/html"}
             answer = client.post(f"{address}/{what}", content=body, headers=headers)
-            assert answer.status_code == 400 and "This form cannot be read: it is not UTF-8 text" in words(answer)
+            assert (
+                answer.status_code == 400
+                and "This form cannot be read: it is not UTF-8 text" in words(answer)
+            )
 
 
 def test_a_cancelled_call_says_so_and_stays_so(server: Server, call: dict[str, Any]) -> None:
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: send(server, call, "cancel", reason="A wedding\x00 " + XSS), range(6)))
+        answers = list(
+            threads.map(
+                lambda _: send(server, call, "cancel", reason="A wedding\x00 " + XSS), range(6)
+            )
+        )
     assert {answer.status_code for answer in answers} == {303}
     page = open_page(server, call)
     assert "This call is cancelled" in words(page) and offered(page.text) == []
@@ -147,28 +183,49 @@ def test_a_cancelled_call_says_so_and_stays_so(server: Server, call: dict[str, A
     assert late.status_code == 409 and "This call is cancelled" in words(late)
     assert len(mails(server, "call_cancelled")) == 1
     assert held(server) == []
-    assert server.sql("SELECT notes FROM support_interactions")[0][0].startswith("Cancelled: A wedding")
+    assert server.sql("SELECT notes FROM support_interactions")[0][0].startswith(
+        "Cancelled: A wedding"
+    )
 
 
 def test_a_call_that_is_over_can_no_longer_be_changed(server: Server, call: dict[str, Any]) -> None:
-    server.sql("UPDATE support_interactions SET starts_at = now() - interval '1 hour', ends_at = now() - interval '45 minutes'")
+    server.sql(
+        "UPDATE support_interactions SET starts_at = now() - interval '1 hour', ends_at = now() - interval '45 minutes'"
+    )
     page = open_page(server, call)
     assert "This call is over" in words(page) and "<form" not in page.text
     for what in ("move", "cancel"):
-        answer = send(server, call, what, starts_at=(working_day(5) + timedelta(hours=10)).isoformat())
-        assert answer.status_code == 409 and "It can no longer be moved or cancelled here" in words(answer)
+        answer = send(
+            server, call, what, starts_at=(working_day(5) + timedelta(hours=10)).isoformat()
+        )
+        assert answer.status_code == 409 and "It can no longer be moved or cancelled here" in words(
+            answer
+        )
     with server.client("write") as client:
         change(client, call, "outcome", outcome="held")
     assert "This call has taken place" in words(open_page(server, call))
 
 
-def test_links_that_are_not_whole_or_not_ours_lead_nowhere(server: Server, call: dict[str, Any]) -> None:
+def test_links_that_are_not_whole_or_not_ours_lead_nowhere(
+    server: Server, call: dict[str, Any]
+) -> None:
     token = call["manage_url"].rpartition("/")[2]
     ics_token = urlsplit(call["ics_url"]).query.removeprefix("token=")
     foreign = sign_manage("another secret", uuid4(), UUID(call["interaction_id"]))
     gone = sign_manage(server.settings.secret, uuid4(), UUID(call["interaction_id"]))
     with server.client() as client:
-        for wrong in (token[:-1], token[:-2] + "AA", token.swapcase(), ics_token, foreign, gone, "x", "%00", "a" * 5000, "é"):
+        for wrong in (
+            token[:-1],
+            token[:-2] + "AA",
+            token.swapcase(),
+            ics_token,
+            foreign,
+            gone,
+            "x",
+            "%00",
+            "a" * 5000,
+            "é",
+        ):
             for answer in (
                 client.get(f"/calls/{wrong}"),
                 client.post(f"/calls/{wrong}/cancel"),
@@ -179,7 +236,9 @@ def test_links_that_are_not_whole_or_not_ours_lead_nowhere(server: Server, call:
     assert server.sql("SELECT sequence, outcome FROM support_interactions") == [(0, None)]
 
 
-def test_later_times_are_a_page_further_until_there_are_none(server: Server, call: dict[str, Any]) -> None:
+def test_later_times_are_a_page_further_until_there_are_none(
+    server: Server, call: dict[str, Any]
+) -> None:
     seen: list[datetime] = []
     page = open_page(server, call)
     for _ in range(30):
@@ -191,20 +250,38 @@ def test_later_times_are_a_page_further_until_there_are_none(server: Server, cal
             break
         with server.client() as client:
             page = client.get(html.unescape(later[1]))
-    assert datetime.now(UTC) + timedelta(days=86) < seen[-1] < datetime.now(UTC) + timedelta(days=90)
-    for odd in ("?from=x", "?from=0001-01-01", "?from=9999-12-31", "?from=2020-01-01", "?at=x&from=&done=moved"):
+    assert (
+        datetime.now(UTC) + timedelta(days=86) < seen[-1] < datetime.now(UTC) + timedelta(days=90)
+    )
+    for odd in (
+        "?from=x",
+        "?from=0001-01-01",
+        "?from=9999-12-31",
+        "?from=2020-01-01",
+        "?at=x&from=&done=moved",
+    ):
         assert open_page(server, call, odd).status_code == 200
-    for odd, says in (("9999-12-31T23:45:00Z", "That is too far off"), ("0001-01-01T00:00:00Z", "That time is over")):
+    for odd, says in (
+        ("9999-12-31T23:45:00Z", "That is too far off"),
+        ("0001-01-01T00:00:00Z", "That time is over"),
+    ):
         page = open_page(server, call, f"?at={odd}")
         assert page.status_code == 200 and says in words(page)
 
 
 def test_an_unknown_zone_is_told(server: Server, ada: None) -> None:  # noqa: F811
-    for zone, says in (("Mars/Olympus", "we do not know the time zone “Mars/Olympus”"), (None, "we do not know your time zone")):
+    for zone, says in (
+        ("Mars/Olympus", "we do not know the time zone “Mars/Olympus”"),
+        (None, "we do not know your time zone"),
+    ):
         supplier = add_supplier(server, timezone=zone)
         with server.client("write") as client:
-            call = client.post("/api/support/schedule-call", json={"supplier_id": supplier, "type": "check_in"}).json()
-            answer = client.get("/api/support/slots", params={"supplier_id": supplier, "type": "check_in"}).json()
+            call = client.post(
+                "/api/support/schedule-call", json={"supplier_id": supplier, "type": "check_in"}
+            ).json()
+            answer = client.get(
+                "/api/support/slots", params={"supplier_id": supplier, "type": "check_in"}
+            ).json()
         assert says in words(open_page(server, call))
         assert (answer["timezone"], answer["unknown_timezone"]) == ("UTC", zone)
 
@@ -213,20 +290,26 @@ def test_an_unknown_zone_is_told(server: Server, ada: None) -> None:  # noqa: F8
 
 
 def test_a_clock_time_that_comes_twice_is_told_apart() -> None:
-    who, zone = advisor(), find_zone("Europe/Berlin")
+    who, zone = csm(), find_zone("Europe/Berlin")
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # the clocks go back at 01:00 UTC
-    slots = [Slot(first + timedelta(minutes=30 * n), first + timedelta(minutes=30 * n + 15), who) for n in range(4)]
+    slots = [
+        Slot(first + timedelta(minutes=30 * n), first + timedelta(minutes=30 * n + 15), who)
+        for n in range(4)
+    ]
     [day], more = list_free_days(slots, zone, who.email)
     assert [time.label for time in day.times] == ["02:30 CEST", "02:00", "02:30 CET", "03:00"]
     assert more is None
 
 
-def test_words_of_zones_and_spans() -> None:
+def test_labels_of_zones_and_spans() -> None:
     at = datetime(2026, 11, 24, 9, tzinfo=UTC)
-    assert say_zone(find_zone("Asia/Kathmandu"), at) == "Asia/Kathmandu, UTC+5:45"
-    assert say_zone(find_zone("America/New_York"), at) == "America/New York, UTC−5"
-    assert say_zone(find_zone(None), at) == "UTC"
-    assert say_span(at, at + timedelta(minutes=15), find_zone("UTC")) == "Tuesday 24 November 2026, 09:00–09:15"
+    assert format_zone(find_zone("Asia/Kathmandu"), at) == "Asia/Kathmandu, UTC+5:45"
+    assert format_zone(find_zone("America/New_York"), at) == "America/New York, UTC−5"
+    assert format_zone(find_zone(None), at) == "UTC"
+    assert (
+        format_span(at, at + timedelta(minutes=15), find_zone("UTC"))
+        == "Tuesday 24 November 2026, 09:00–09:15"
+    )
 
 
 @settings(deadline=None)
@@ -236,8 +319,12 @@ def test_no_bit_of_the_link_can_be_changed(bit: int) -> None:
     token = sign_manage("secret", supplier, call)
     assert read_manage_token("secret", token) == (supplier, call)
     assert (
-        read_call_token("secret", call, token) is None and read_manage_token("secret", sign_call("secret", supplier, call)) is None
+        read_call_token("secret", call, token) is None
+        and read_manage_token("secret", sign_call("secret", supplier, call)) is None
     )
     raw = bytearray(base64.urlsafe_b64decode(token))
     raw[bit // 8] ^= 1 << bit % 8
-    assert read_manage_token("secret", base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("=")) is None
+    assert (
+        read_manage_token("secret", base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("="))
+        is None
+    )

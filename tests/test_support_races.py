@@ -26,15 +26,15 @@ from test_support_calls import BOOK, working_day
 CLIENTS = 200
 
 
-def add_people(database: str, suppliers: int, advisors: int = 2) -> list[uuid.UUID]:
-    """Advisors who work round the clock, and suppliers."""
+def add_people(database: str, suppliers: int, csms: int = 2) -> list[uuid.UUID]:
+    """CSMs who work round the clock, and suppliers."""
     sql(database, "UPDATE users SET takes_calls = false")
     sql(
         database,
         "INSERT INTO users (email, name, role, takes_calls, work_from, work_until, work_days)"
-        " SELECT format('advisor%%s@example.org', n), 'Ada', 'member', true, '00:00', '00:00', '{1,2,3,4,5,6,7}'"
+        " SELECT format('csm%%s@example.org', n), 'Ada', 'member', true, '00:00', '00:00', '{1,2,3,4,5,6,7}'"
         " FROM generate_series(1, %s) n",
-        advisors,
+        csms,
     )
     rows = sql(
         database,
@@ -44,7 +44,9 @@ def add_people(database: str, suppliers: int, advisors: int = 2) -> list[uuid.UU
     return [row[0] for row in rows]
 
 
-def run_all(settings: Settings, work: list[Callable[[Connection], Awaitable[Any]]], connections: int = 40) -> list[Any]:
+def run_all(
+    settings: Settings, work: list[Callable[[Connection], Awaitable[Any]]], connections: int = 40
+) -> list[Any]:
     """Each in a transaction of its own, all at once over so many connections; what came, or the refusal."""
 
     async def run() -> list[Any]:
@@ -62,8 +64,12 @@ def run_all(settings: Settings, work: list[Callable[[Connection], Awaitable[Any]
     return asyncio.run(run())
 
 
-def booking(settings: Settings, supplier: uuid.UUID, at: datetime | None) -> Callable[[Connection], Awaitable[BookedAnswer]]:
-    return lambda conn: book_call(conn, settings, CallRequest(supplier, "check_in", at), datetime.now(UTC))
+def booking(
+    settings: Settings, supplier: uuid.UUID, at: datetime | None
+) -> Callable[[Connection], Awaitable[BookedAnswer]]:
+    return lambda conn: book_call(
+        conn, settings, CallRequest(supplier, "check_in", at), datetime.now(UTC)
+    )
 
 
 def check_diary(database: str) -> None:
@@ -88,7 +94,7 @@ def check_diary(database: str) -> None:
 
 
 def test_two_hundred_clients_for_the_same_times(settings: Settings) -> None:
-    """Each of 200 goes for 20 of 100 times that two advisors have, in an order of its own."""
+    """Each of 200 goes for 20 of 100 times that two CSMs have, in an order of its own."""
     database = str(settings.database_url)
     suppliers = add_people(database, CLIENTS)
     times = [working_day(3) + timedelta(minutes=30 * n) for n in range(100)]
@@ -100,7 +106,9 @@ def test_two_hundred_clients_for_the_same_times(settings: Settings) -> None:
     seconds = time.monotonic() - began
     won = [answer for answer in answers if isinstance(answer, BookedAnswer)]
     lost = [answer for answer in answers if not isinstance(answer, BookedAnswer)]
-    assert Counter(answer.starts_at for answer in won) == dict.fromkeys(times, 2), "each time once for each advisor"
+    assert Counter(answer.starts_at for answer in won) == dict.fromkeys(times, 2), (
+        "each time once for each CSM"
+    )
     assert len({(answer.starts_at, answer.csm.email) for answer in won}) == len(won)
     assert all(answer.extra["reason"] == "taken" for answer in lost)
     assert all(slot.starts_at for answer in lost[:50] for slot in answer.extra["next_free"])
@@ -110,15 +118,20 @@ def test_two_hundred_clients_for_the_same_times(settings: Settings) -> None:
 
 
 def test_two_hundred_clients_over_http_for_one_time(server: Server) -> None:
-    suppliers = add_people(server.database, CLIENTS, advisors=1)
+    suppliers = add_people(server.database, CLIENTS, csms=1)
     at = (working_day(3) + timedelta(hours=10)).isoformat()
     key = server.key("write")
 
     async def run() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=CLIENTS)
         headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=server.base_url, headers=headers, limits=limits, timeout=60) as client:
-            bodies = [{"supplier_id": str(supplier), "type": "check_in", "starts_at": at} for supplier in suppliers]
+        async with httpx.AsyncClient(
+            base_url=server.base_url, headers=headers, limits=limits, timeout=60
+        ) as client:
+            bodies = [
+                {"supplier_id": str(supplier), "type": "check_in", "starts_at": at}
+                for supplier in suppliers
+            ]
             return list(await asyncio.gather(*(client.post(BOOK, json=body) for body in bodies)))
 
     answers = asyncio.run(run())
@@ -133,7 +146,7 @@ def test_two_hundred_clients_over_http_for_one_time(server: Server) -> None:
 def test_two_hundred_for_the_first_free_time_do_not_queue_up(settings: Settings) -> None:
     """Each gets another time; together they get the earliest, but for what was passed over because somebody reached for it."""
     database = str(settings.database_url)
-    suppliers = add_people(database, CLIENTS, advisors=4)
+    suppliers = add_people(database, CLIENTS, csms=4)
     answers = run_all(settings, [booking(settings, supplier, None) for supplier in suppliers])
     assert all(isinstance(answer, BookedAnswer) for answer in answers)
     assert len({(answer.starts_at, answer.csm.email) for answer in answers}) == CLIENTS
@@ -142,16 +155,25 @@ def test_two_hundred_for_the_first_free_time_do_not_queue_up(settings: Settings)
     assert last < datetime.now(UTC) + timedelta(hours=2) + 3 * timedelta(minutes=30) * (CLIENTS / 4)
 
 
-def test_who_wants_the_first_free_time_does_not_wait_for_who_is_taking_it(settings: Settings) -> None:
+def test_who_wants_the_first_free_time_does_not_wait_for_who_is_taking_it(
+    settings: Settings,
+) -> None:
     database = str(settings.database_url)
-    first, second = add_people(database, 2, advisors=1)
+    first, second = add_people(database, 2, csms=1)
 
     async def run() -> tuple[BookedAnswer, BookedAnswer]:
-        async with make_pool(database, size=2) as pool, pool.connection() as one, pool.connection() as other:
-            taken = await book_call(one, settings, CallRequest(first, "check_in"), datetime.now(UTC))
+        async with (
+            make_pool(database, size=2) as pool,
+            pool.connection() as one,
+            pool.connection() as other,
+        ):
+            taken = await book_call(
+                one, settings, CallRequest(first, "check_in"), datetime.now(UTC)
+            )
             # the first has not committed, and will not until the second is done
             return taken, await asyncio.wait_for(
-                book_call(other, settings, CallRequest(second, "check_in"), datetime.now(UTC)), timeout=5
+                book_call(other, settings, CallRequest(second, "check_in"), datetime.now(UTC)),
+                timeout=5,
             )
 
     taken, next_one = asyncio.run(run())
@@ -162,21 +184,35 @@ def test_who_wants_the_first_free_time_does_not_wait_for_who_is_taking_it(settin
 def test_moves_and_bookings_and_cancellations_race(settings: Settings) -> None:
     """Sixty calls go for one another's times and back, while others book and cancel there: no time is lost, none held twice."""
     database = str(settings.database_url)
-    suppliers = add_people(database, 120, advisors=2)
+    suppliers = add_people(database, 120, csms=2)
     times = [working_day(3) + timedelta(minutes=30 * n) for n in range(40)]
-    booked = run_all(settings, [booking(settings, supplier, times[n // 2]) for n, supplier in enumerate(suppliers[:60])])
+    booked = run_all(
+        settings,
+        [booking(settings, supplier, times[n // 2]) for n, supplier in enumerate(suppliers[:60])],
+    )
     calls = [answer for answer in booked if isinstance(answer, BookedAnswer)]
     assert len(calls) == 60
     draw = random.Random(7)
 
     def moving(call: BookedAnswer, at: datetime) -> Callable[[Connection], Awaitable[Any]]:
-        return lambda conn: reschedule_call(conn, settings, call.supplier_id, call.interaction_id, at, datetime.now(UTC))
+        return lambda conn: reschedule_call(
+            conn, settings, call.supplier_id, call.interaction_id, at, datetime.now(UTC)
+        )
 
     def dropping(call: BookedAnswer) -> Callable[[Connection], Awaitable[Any]]:
-        return lambda conn: cancel_call(conn, settings, call.supplier_id, call.interaction_id, datetime.now(UTC))
+        return lambda conn: cancel_call(
+            conn, settings, call.supplier_id, call.interaction_id, datetime.now(UTC)
+        )
 
-    work = [moving(draw.choice(calls), draw.choice(times) + timedelta(minutes=draw.choice((0, 15)))) for _ in range(400)]
-    work += [booking(settings, supplier, draw.choice(times)) for supplier in suppliers[60:] for _ in range(3)]
+    work = [
+        moving(draw.choice(calls), draw.choice(times) + timedelta(minutes=draw.choice((0, 15))))
+        for _ in range(400)
+    ]
+    work += [
+        booking(settings, supplier, draw.choice(times))
+        for supplier in suppliers[60:]
+        for _ in range(3)
+    ]
     work += [dropping(call) for call in calls[:10]]
     draw.shuffle(work)
     try:

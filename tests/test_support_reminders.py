@@ -28,7 +28,7 @@ from helpers_mail import Sink, sending, sink, sql, with_pool
 
 
 def add_people(database: str) -> uuid.UUID:
-    """An advisor who works round the clock, and a supplier."""
+    """A CSM who works round the clock, and a supplier."""
     sql(
         database,
         "UPDATE users SET email = 'ada@example.org', name = 'Ada', work_from = '00:00', work_until = '00:00',"
@@ -50,7 +50,9 @@ def book(settings: Settings, supplier: uuid.UUID, ahead: timedelta) -> BookedAns
 
     async def run() -> BookedAnswer:
         async with connection(str(settings.database_url)) as conn:
-            return await book_call(conn, settings, CallRequest(supplier, "check_in", at, "Forms"), datetime.now(UTC))
+            return await book_call(
+                conn, settings, CallRequest(supplier, "check_in", at, "Forms"), datetime.now(UTC)
+            )
 
     return asyncio.run(run())
 
@@ -62,11 +64,21 @@ def send(settings: Settings, taking: Sink) -> None:
 
 def pass_time(database: str, by: timedelta) -> None:
     """As if so much time had passed: everything that is dated lies so much earlier."""
-    sql(database, "UPDATE outbox SET send_after = send_after - %s, expires_at = expires_at - %s", by, by)
+    sql(
+        database,
+        "UPDATE outbox SET send_after = send_after - %s, expires_at = expires_at - %s",
+        by,
+        by,
+    )
 
 
 def by_template(database: str) -> list[tuple[str, str]]:
-    return [(a, b) for a, b in sql(database, "SELECT template, status FROM outbox ORDER BY send_after, template, to_email")]
+    return [
+        (a, b)
+        for a, b in sql(
+            database, "SELECT template, status FROM outbox ORDER BY send_after, template, to_email"
+        )
+    ]
 
 
 def parts(message: EmailMessage) -> dict[str, Any]:
@@ -98,10 +110,14 @@ def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> No
     local = booked.starts_at.astimezone(ZoneInfo("Europe/Berlin"))
     when = f"{local:%A} {local.day} {local:%B}, {local:%H:%M}"
     assert [message["Subject"] for message in hers] == [f"Your call on {when} (Europe/Berlin)"] * 3
-    assert all(booked.manage_url in str(parts(message)["text/plain"].get_content()) for message in hers)
+    assert all(
+        booked.manage_url in str(parts(message)["text/plain"].get_content()) for message in hers
+    )
     assert "A reminder of your call" in str(parts(hers[1])["text/html"].get_content())
     assert set(taking.count().values()) == {1}, "each row of the outbox once"
-    assert to(taking, "ada@example.org")[0]["Subject"].startswith("Booked: Check-in with Rosa Flowers")
+    assert to(taking, "ada@example.org")[0]["Subject"].startswith(
+        "Booked: Check-in with Rosa Flowers"
+    )
 
 
 def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None:
@@ -114,11 +130,15 @@ def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None
         async def change() -> None:
             async with connection(database) as conn:
                 later = booked.starts_at + timedelta(hours=3)
-                await reschedule_call(conn, settings, supplier, booked.interaction_id, later, datetime.now(UTC))
+                await reschedule_call(
+                    conn, settings, supplier, booked.interaction_id, later, datetime.now(UTC)
+                )
 
         async def drop() -> None:
             async with connection(database) as conn:
-                await cancel_call(conn, settings, supplier, booked.interaction_id, datetime.now(UTC), reason="Ill")
+                await cancel_call(
+                    conn, settings, supplier, booked.interaction_id, datetime.now(UTC), reason="Ill"
+                )
 
         asyncio.run(change())
         send(settings, taking)
@@ -129,13 +149,22 @@ def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None
         for message in to(taking, address):
             assert message.get_content_type() == "multipart/mixed"
             alternative, attachment = list(message.iter_parts())
-            assert [part.get_content_type() for part in alternative.iter_parts()] == ["text/plain", "text/html", "text/calendar"]
+            assert [part.get_content_type() for part in alternative.iter_parts()] == [
+                "text/plain",
+                "text/html",
+                "text/calendar",
+            ]
             inline = list(alternative.iter_parts())[2]
             method = inline.get_param("method")
             assert inline.get_content_charset() == "utf-8"
-            assert (attachment.get_content_type(), attachment.get_filename()) == ("application/ics", "invite.ics")
+            assert (attachment.get_content_type(), attachment.get_filename()) == (
+                "application/ics",
+                "invite.ics",
+            )
             raw = attachment.get_payload(decode=True)
-            assert isinstance(raw, bytes) and raw.decode().replace("\r\n", "\n") == inline.get_content().replace("\r\n", "\n")
+            assert isinstance(raw, bytes) and raw.decode().replace(
+                "\r\n", "\n"
+            ) == inline.get_content().replace("\r\n", "\n")
             assert check_calendar(raw) == method
             [event] = icalendar.Calendar.from_ical(raw).walk("VEVENT")
             seen.append((str(method), int(event["SEQUENCE"]), str(event["UID"])))
@@ -148,15 +177,31 @@ def check_calendar(raw: bytes) -> str:
     assert raw.endswith(b"END:VCALENDAR\r\n") and b"\n" not in raw.replace(b"\r\n", b"")
     assert all(len(line) <= 75 for line in raw.split(b"\r\n"))
     calendar = icalendar.Calendar.from_ical(raw)
-    assert (calendar["VERSION"], calendar["CALSCALE"]) == ("2.0", "GREGORIAN") and calendar["PRODID"]
+    assert (calendar["VERSION"], calendar["CALSCALE"]) == ("2.0", "GREGORIAN") and calendar[
+        "PRODID"
+    ]
     [event] = calendar.subcomponents
     assert event.name == "VEVENT" and not event.errors and not calendar.errors
-    for name in ("UID", "DTSTAMP", "DTSTART", "DTEND", "ORGANIZER", "ATTENDEE", "SUMMARY", "SEQUENCE", "STATUS", "TRANSP"):
+    for name in (
+        "UID",
+        "DTSTAMP",
+        "DTSTART",
+        "DTEND",
+        "ORGANIZER",
+        "ATTENDEE",
+        "SUMMARY",
+        "SEQUENCE",
+        "STATUS",
+        "TRANSP",
+    ):
         assert name in event, name
         assert not isinstance(event[name], list) or name == "ATTENDEE", f"{name} once"
     assert event["DTSTAMP"].dt.tzinfo and event["DTSTART"].dt < event["DTEND"].dt
     attendees = event["ATTENDEE"] if isinstance(event["ATTENDEE"], list) else [event["ATTENDEE"]]
-    assert all(re.fullmatch(r"mailto:[^@\s]+@[^@\s]+", str(one)) for one in (*attendees, event["ORGANIZER"]))
+    assert all(
+        re.fullmatch(r"mailto:[^@\s]+@[^@\s]+", str(one))
+        for one in (*attendees, event["ORGANIZER"])
+    )
     assert event["STATUS"] == ("CANCELLED" if calendar["METHOD"] == "CANCEL" else "CONFIRMED")
     return str(calendar["METHOD"])
 
@@ -165,7 +210,9 @@ def test_no_reminder_is_due_when_its_time_is_past_already(settings: Settings) ->
     database = str(settings.database_url)
     supplier = add_people(database)
     booked = book(settings, supplier, timedelta(hours=5))
-    due = sql(database, "SELECT send_after, expires_at FROM outbox WHERE template = 'call_reminder'")
+    due = sql(
+        database, "SELECT send_after, expires_at FROM outbox WHERE template = 'call_reminder'"
+    )
     assert due == [(booked.starts_at - timedelta(hours=1), booked.starts_at)]
 
 
@@ -176,10 +223,18 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
     with sink() as taking:
         pass_time(database, timedelta(hours=29.5))
         send(settings, taking)
-        reminders = [m for m in to(taking, "rosa@example.com") if "A reminder" in str(parts(m)["text/html"].get_content())]
+        reminders = [
+            m
+            for m in to(taking, "rosa@example.com")
+            if "A reminder" in str(parts(m)["text/html"].get_content())
+        ]
         assert len(reminders) == 1
     other = uuid.uuid4()
-    sql(database, "INSERT INTO suppliers (id, name, email) VALUES (%s, 'Late', 'late@example.com')", other)
+    sql(
+        database,
+        "INSERT INTO suppliers (id, name, email) VALUES (%s, 'Late', 'late@example.com')",
+        other,
+    )
     book(settings, other, timedelta(hours=33))
     with sink() as taking:
         pass_time(database, timedelta(hours=34))
@@ -190,34 +245,55 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
 def test_a_move_and_a_cancellation_take_their_reminders_along(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
-    moved, dropped = book(settings, supplier, timedelta(days=4)), book(settings, supplier, timedelta(days=5))
+    moved, dropped = (
+        book(settings, supplier, timedelta(days=4)),
+        book(settings, supplier, timedelta(days=5)),
+    )
     new = moved.starts_at + timedelta(days=10)
 
     async def run() -> None:
         async with connection(database) as conn:
-            await reschedule_call(conn, settings, supplier, moved.interaction_id, new, datetime.now(UTC))
+            await reschedule_call(
+                conn, settings, supplier, moved.interaction_id, new, datetime.now(UTC)
+            )
             await cancel_call(conn, settings, supplier, dropped.interaction_id, datetime.now(UTC))
 
     asyncio.run(run())
-    rows = sql(database, "SELECT send_after FROM outbox WHERE template = 'call_reminder' AND status = 'queued' ORDER BY 1")
+    rows = sql(
+        database,
+        "SELECT send_after FROM outbox WHERE template = 'call_reminder' AND status = 'queued' ORDER BY 1",
+    )
     assert rows == [(new - timedelta(hours=24),), (new - timedelta(hours=1),)]
-    assert sql(database, "SELECT count(*) FROM outbox WHERE template = 'call_reminder' AND status = 'expired'") == [(4,)]
+    assert sql(
+        database,
+        "SELECT count(*) FROM outbox WHERE template = 'call_reminder' AND status = 'expired'",
+    ) == [(4,)]
 
 
-def test_a_reminder_put_off_by_the_mail_server_while_its_call_is_moved_is_not_tried_again(settings: Settings) -> None:
+def test_a_reminder_put_off_by_the_mail_server_while_its_call_is_moved_is_not_tried_again(
+    settings: Settings,
+) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     call = book(settings, supplier, timedelta(days=4))
-    due = sql(database, "UPDATE outbox SET send_after = now() WHERE template = 'call_reminder' RETURNING supplier_id, id")
+    due = sql(
+        database,
+        "UPDATE outbox SET send_after = now() WHERE template = 'call_reminder' RETURNING supplier_id, id",
+    )
     key = Key(*due[0])
 
     async def run() -> None:
         async with connection(database, autocommit=True) as conn:
             claimed = await claim(conn, key, "worker", 60)
-            assert claimed and await mark_handing(conn, claimed, Rendered("s", "t", "h"), 60) == "handing"
+            assert (
+                claimed
+                and await mark_handing(conn, claimed, Rendered("s", "t", "h"), 60) == "handing"
+            )
             async with connection(database) as other:
                 new = call.starts_at + timedelta(days=10)
-                await reschedule_call(other, settings, supplier, call.interaction_id, new, datetime.now(UTC))
+                await reschedule_call(
+                    other, settings, supplier, call.interaction_id, new, datetime.now(UTC)
+                )
             assert await defer(conn, claimed, "451 try again later", 0)
             again = await claim(conn, key, "worker", 60)
             assert again and again.status == "expired", "it speaks of a time that is given up"
@@ -234,7 +310,9 @@ def test_the_playbook_says_how_long_before(settings: Settings, tmp_path: Path) -
     line = "remind_hours = [48, 2.5, 0.5]\n"
     stripped = path.read_text(encoding="utf-8")
     path.write_text(
-        stripped.replace("[support]\n", "[support]\n" + line, 1) if "[support]\n" in stripped else f"{stripped}\n[support]\n{line}",
+        stripped.replace("[support]\n", "[support]\n" + line, 1)
+        if "[support]\n" in stripped
+        else f"{stripped}\n[support]\n{line}",
         encoding="utf-8",
     )
     assert asyncio.run(remind_hours(own)) == (48, 2.5, 0.5)
@@ -243,10 +321,14 @@ def test_the_playbook_says_how_long_before(settings: Settings, tmp_path: Path) -
     supplier = add_people(str(settings.database_url))
     path.write_text(stripped, encoding="utf-8")
     book(own, supplier, timedelta(days=3))
-    assert sql(str(settings.database_url), "SELECT count(*) FROM outbox WHERE template = 'call_reminder'") == [(2,)]
+    assert sql(
+        str(settings.database_url), "SELECT count(*) FROM outbox WHERE template = 'call_reminder'"
+    ) == [(2,)]
 
 
-def test_an_advisor_that_is_nobody_gets_no_mail_and_answers_go_to_the_sender(settings: Settings) -> None:
+def test_an_csm_that_is_nobody_gets_no_mail_and_answers_go_to_the_sender(
+    settings: Settings,
+) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     sql(database, "UPDATE users SET email = 'success@everafter.invalid'")
@@ -276,21 +358,35 @@ FACTS = {
     ("template", "more", "says"),
     [
         ("call_booked", {}, "If the time no longer suits you, take another one"),
-        ("call_moved", {}, "It was to be on Monday 23 November, 09:00 (Europe/London); that time is given up."),
+        (
+            "call_moved",
+            {},
+            "It was to be on Monday 23 November, 09:00 (Europe/London); that time is given up.",
+        ),
         ("call_cancelled", {}, "is cancelled."),
         ("call_reminder", {}, "is on Tuesday 24 November, 14:30–14:45 (Europe/London)."),
-        ("call_for_advisor", {"change": "booked"}, "Rosa Flowers has booked a call with you on Tuesday 24 November, 14:30–14:45"),
         (
-            "call_for_advisor",
+            "call_for_csm",
+            {"change": "booked"},
+            "Rosa Flowers has booked a call with you on Tuesday 24 November, 14:30–14:45",
+        ),
+        (
+            "call_for_csm",
             {"change": "moved"},
             "has moved the call to Tuesday 24 November, 14:30–14:45 (Europe/London). It was to be",
         ),
-        ("call_for_advisor", {"change": "cancelled", "reason": "Ill"}, "They said: Ill"),
-        ("call_for_advisor", {"change": "passed_on"}, "a time that a colleague had free. What you had on Tuesday 24 November"),
+        ("call_for_csm", {"change": "cancelled", "reason": "Ill"}, "They said: Ill"),
+        (
+            "call_for_csm",
+            {"change": "passed_on"},
+            "a time that a colleague had free. What you had on Tuesday 24 November",
+        ),
     ],
 )
-def test_the_words(template: str, more: dict[str, str], says: str) -> None:
-    rendered = render_message(template, FACTS | more, Links("https://care.example/go/", None, "Nora Lind"))
+def test_the_labels(template: str, more: dict[str, str], says: str) -> None:
+    rendered = render_message(
+        template, FACTS | more, Links("https://care.example/go/", None, "Nora Lind")
+    )
     assert says in " ".join(rendered.text.split())
     assert not re.search(r"None|\.\.|[{}]", rendered.text + rendered.subject)
     assert "https://care.example/" in rendered.text

@@ -13,7 +13,18 @@ from msgspec.structs import replace
 
 from everafter.playbook.support_rules import check_support
 from everafter.suppliers.rules import read_traits
-from everafter.support.model import BUFFER, CALL_TYPES, HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal, Slot
+from everafter.support.model import (
+    BUFFER,
+    CALL_TYPES,
+    HORIZON_DAYS,
+    LEAD,
+    QUARTER,
+    CallType,
+    Csm,
+    Diary,
+    Refusal,
+    Slot,
+)
 from everafter.support.rules import (
     find_zone,
     held_quarters,
@@ -48,12 +59,22 @@ CHECK_IN, HALF_HOUR = CALL_TYPES["check_in"], CALL_TYPES["technical_support"]
 EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
 
 
-def advisor(zone: str = "UTC", start: str = "09:00", end: str = "17:00", days: tuple[int, ...] = EVERY_DAY) -> Advisor:
-    return Advisor(uuid4(), "Ada", "ada@example.org", zone, time.fromisoformat(start), time.fromisoformat(end), days)
+def csm(
+    zone: str = "UTC", start: str = "09:00", end: str = "17:00", days: tuple[int, ...] = EVERY_DAY
+) -> Csm:
+    return Csm(
+        uuid4(),
+        "Ada",
+        "ada@example.org",
+        zone,
+        time.fromisoformat(start),
+        time.fromisoformat(end),
+        days,
+    )
 
 
-def diary(of: Advisor, *held: datetime) -> Diary:
-    """The advisor's diary with those quarters held."""
+def diary(of: Csm, *held: datetime) -> Diary:
+    """The CSM's diary with those quarters held."""
     return Diary(of, tuple(number_quarter(at) for at in held))
 
 
@@ -93,18 +114,24 @@ def minutes_of_day(name: str, day: datetime) -> int:
 @pytest.mark.parametrize(("name", "change"), TRANSITIONS)
 def test_slots_around_a_change_of_clocks(name: str, change: datetime) -> None:
     zone = ZoneInfo(name)
-    night = advisor(name, "00:30", "04:30")
+    night = csm(name, "00:30", "04:30")
     now = change - timedelta(days=3)
     slots = list_slots([diary(night)], CHECK_IN, change - timedelta(days=2), 4, now)
     starts = [slot.starts_at for slot in slots]
     assert starts == sorted(set(starts))
     for slot in slots:
-        local, last = slot.starts_at.astimezone(zone), (slot.ends_at - timedelta(seconds=1)).astimezone(zone)
+        local, last = (
+            slot.starts_at.astimezone(zone),
+            (slot.ends_at - timedelta(seconds=1)).astimezone(zone),
+        )
         assert slot.ends_at - slot.starts_at == CHECK_IN.length
         assert local.minute % 15 == 0 and local.second == 0
         assert time(0, 30) <= local.time() < time(4, 30) and last.time() < time(4, 30)
         # an hour that the clocks skip is never offered: the wall-clock time said must be the one that comes
-        assert resolve_start(local.replace(tzinfo=None), name) in (slot.starts_at, *repeated(name, local))
+        assert resolve_start(local.replace(tzinfo=None), name) in (
+            slot.starts_at,
+            *repeated(name, local),
+        )
     # a slot for each quarter of real time with such a wall clock, and no other: walked through in UTC, minute by minute
     at, expected = change - timedelta(days=2), list[datetime]()
     while at < change + timedelta(days=2):
@@ -116,7 +143,7 @@ def test_slots_around_a_change_of_clocks(name: str, change: datetime) -> None:
 
 
 def repeated(name: str, local: datetime) -> list[object]:
-    """The refusal that stands for a wall-clock time that comes twice."""
+    """The refusal that means a wall-clock time that comes twice."""
     found = resolve_start(local.replace(tzinfo=None), name)
     return [found] if isinstance(found, Refusal) and found.reason == "dst_overlap" else []
 
@@ -124,18 +151,32 @@ def repeated(name: str, local: datetime) -> list[object]:
 @pytest.mark.parametrize(("name", "change"), TRANSITIONS)
 def test_a_day_of_23_or_25_hours_has_as_many_slots(name: str, change: datetime) -> None:
     day = (change + timedelta(hours=1)).astimezone(ZoneInfo(name))
-    around_the_clock = advisor(name, "00:00", "00:00")
-    slots = list_slots([diary(around_the_clock)], CHECK_IN, change - timedelta(days=2), 4, change - timedelta(days=3))
-    of_day = [slot for slot in slots if slot.starts_at.astimezone(ZoneInfo(name)).date() == day.date()]
+    around_the_clock = csm(name, "00:00", "00:00")
+    slots = list_slots(
+        [diary(around_the_clock)],
+        CHECK_IN,
+        change - timedelta(days=2),
+        4,
+        change - timedelta(days=3),
+    )
+    of_day = [
+        slot for slot in slots if slot.starts_at.astimezone(ZoneInfo(name)).date() == day.date()
+    ]
     assert len(of_day) * 15 == minutes_of_day(name, day)
 
 
 @pytest.mark.parametrize(("name", "change"), TRANSITIONS)
-def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(name: str, change: datetime) -> None:
+def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(
+    name: str, change: datetime
+) -> None:
     zone = ZoneInfo(name)
     at = change + timedelta(hours=1)
     offset = at.astimezone(zone).utcoffset()
-    last = max(at - QUARTER * n for n in range(5) if (at - QUARTER * n).astimezone(zone).utcoffset() != offset)
+    last = max(
+        at - QUARTER * n
+        for n in range(5)
+        if (at - QUARTER * n).astimezone(zone).utcoffset() != offset
+    )
     # forward: what the clock would show next, were it not changed, never comes; back: what it shows last comes again
     forward = offset > last.astimezone(zone).utcoffset()  # pyright: ignore
     wall = last.astimezone(zone).replace(tzinfo=None)
@@ -147,11 +188,15 @@ def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(name:
 
 
 def test_a_time_with_an_offset_is_that_moment() -> None:
-    assert resolve_start(datetime.fromisoformat("2026-03-29T02:30:00+01:00"), "Europe/Berlin") == datetime(
-        2026, 3, 29, 1, 30, tzinfo=UTC
+    assert resolve_start(
+        datetime.fromisoformat("2026-03-29T02:30:00+01:00"), "Europe/Berlin"
+    ) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert resolve_start(datetime.fromisoformat("2026-12-01T09:00"), None) == datetime(
+        2026, 12, 1, 9, tzinfo=UTC
     )
-    assert resolve_start(datetime.fromisoformat("2026-12-01T09:00"), None) == datetime(2026, 12, 1, 9, tzinfo=UTC)
-    assert resolve_start(datetime.fromisoformat("2026-12-01T09:00Z"), "Not/AZone") == datetime(2026, 12, 1, 9, tzinfo=UTC)
+    assert resolve_start(datetime.fromisoformat("2026-12-01T09:00Z"), "Not/AZone") == datetime(
+        2026, 12, 1, 9, tzinfo=UTC
+    )
 
 
 def test_wall_clock_time_in_a_zone_that_nobody_knows_is_not_guessed_at() -> None:
@@ -168,10 +213,14 @@ def test_files_beside_the_zones_are_no_zones(name: str) -> None:
     assert unknown_zone(name) == name
     good, bad = read_traits({"timezone": name})
     assert not good and len(bad) == 1
-    assert [message for _, _, message, _, _ in check_support({"timezone": name}, None)] == [f"there is no time zone {name!r}"]
+    assert [message for _, _, message, _, _ in check_support({"timezone": name}, None)] == [
+        f"there is no time zone {name!r}"
+    ]
 
 
-@pytest.mark.parametrize("name", ["", "../etc/passwd", "Europe", "No/Where", "\x00", "ä", "x" * 500, *NO_PLACES])
+@pytest.mark.parametrize(
+    "name", ["", "../etc/passwd", "Europe", "No/Where", "\x00", "ä", "x" * 500, *NO_PLACES]
+)
 def test_an_unknown_zone_is_utc(name: str) -> None:
     assert find_zone(name).key == "UTC"
 
@@ -180,7 +229,7 @@ NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # a Monday
 
 
 def test_lead_time_days_and_horizon_bound_the_slots() -> None:
-    ada = advisor(days=(1, 2, 3, 4, 5))
+    ada = csm(days=(1, 2, 3, 4, 5))
     slots = list_slots([diary(ada)], HALF_HOUR, NOW, 7, NOW)
     assert slots[0].starts_at == NOW + LEAD
     assert slots[-1].ends_at == datetime(2026, 11, 27, 17, 0, tzinfo=UTC)
@@ -191,18 +240,20 @@ def test_lead_time_days_and_horizon_bound_the_slots() -> None:
 
 
 def test_a_held_quarter_takes_the_calls_that_touch_it_and_their_pause() -> None:
-    ada = advisor()
+    ada = csm()
     booked = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     held = held_quarters(ada, booked, CHECK_IN)
     assert held == [booked, booked + BUFFER]
     free = {slot.starts_at for slot in list_slots([diary(ada, *held)], HALF_HOUR, NOW, 1, NOW)}
-    taken = {booked + QUARTER * n for n in range(-2, 2)}  # half an hour and the pause before; the call and its pause
+    taken = {
+        booked + QUARTER * n for n in range(-2, 2)
+    }  # half an hour and the pause before; the call and its pause
     assert not free & taken
     assert {booked + QUARTER * -3, booked + QUARTER * 2} <= free
 
 
 def test_past_midnight_belongs_to_the_evening_it_begins_on() -> None:
-    night = advisor("UTC", "22:00", "02:00", days=(7,))  # Sunday night
+    night = csm("UTC", "22:00", "02:00", days=(7,))  # Sunday night
     slots = [s.starts_at for s in list_slots([diary(night)], CHECK_IN, NOW, 10, NOW)]
     assert slots[0] == datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
     assert slots[-1] == datetime(2026, 11, 30, 1, 45, tzinfo=UTC)
@@ -210,18 +261,20 @@ def test_past_midnight_belongs_to_the_evening_it_begins_on() -> None:
 
 
 def test_working_hours_off_the_grid_offer_only_whole_quarters() -> None:
-    odd = advisor("UTC", "09:10", "10:05")
+    odd = csm("UTC", "09:10", "10:05")
     slots = list_slots([diary(odd)], CHECK_IN, NOW + timedelta(days=1), 1, NOW)
     assert [f"{slot.starts_at:%H:%M}" for slot in slots] == ["09:15", "09:30", "09:45"]
 
 
-def test_the_known_advisor_comes_first_then_the_least_booked() -> None:
-    ada, bob, cem = (Advisor(uuid4(), n, f"{n}@example.org", "UTC", time(9), time(17), EVERY_DAY) for n in "abc")
+def test_the_known_csm_comes_first_then_the_least_booked() -> None:
+    ada, bob, cem = (
+        Csm(uuid4(), n, f"{n}@example.org", "UTC", time(9), time(17), EVERY_DAY) for n in "abc"
+    )
     diaries = [diary(ada, NOW, NOW + QUARTER), diary(bob, NOW), diary(cem)]
-    assert [one.advisor for one in rank_diaries(diaries, None)] == [cem, bob, ada]
-    assert [one.advisor for one in rank_diaries(diaries, ada.id)] == [ada, cem, bob]
+    assert [one.csm for one in rank_diaries(diaries, None)] == [cem, bob, ada]
+    assert [one.csm for one in rank_diaries(diaries, ada.id)] == [ada, cem, bob]
     slots = list_slots([diary(cem, NOW + LEAD), diary(bob)], CHECK_IN, NOW, 1, NOW, limit=2)
-    assert [slot.advisor for slot in slots] == [bob, cem]
+    assert [slot.csm for slot in slots] == [bob, cem]
 
 
 @pytest.mark.parametrize(
@@ -233,45 +286,62 @@ def test_the_known_advisor_comes_first_then_the_least_booked() -> None:
         (NOW + timedelta(hours=3, minutes=7), "off_grid"),
         (NOW + timedelta(hours=3, microseconds=1), "off_grid"),
         (NOW + timedelta(hours=12), "outside_hours"),
-        (datetime(2026, 11, 23, 16, 45, tzinfo=UTC), "outside_hours"),  # half an hour would end at 17:15
+        (
+            datetime(2026, 11, 23, 16, 45, tzinfo=UTC),
+            "outside_hours",
+        ),  # half an hour would end at 17:15
         (NOW + LEAD, None),
     ],
 )
-def test_a_time_that_cannot_be_had_is_refused_with_the_reason(at: datetime, reason: str | None) -> None:
-    refusal = refuse_start([diary(advisor())], HALF_HOUR, at, NOW)
+def test_a_time_that_cannot_be_had_is_refused_with_the_reason(
+    at: datetime, reason: str | None
+) -> None:
+    refusal = refuse_start([diary(csm())], HALF_HOUR, at, NOW)
     assert (refusal.reason if refusal else None) == reason
 
 
-# ── buffers, holidays, the advisor's own calendar ─────────────────────────────────────────────────────────────────────
+# ── buffers, holidays, the CSM's own calendar ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("minutes", [0, 15, 30, 120])
-def test_each_advisor_has_a_buffer_of_their_own(minutes: int) -> None:
-    ada = replace(advisor(), buffer=timedelta(minutes=minutes))
+def test_each_csm_has_a_buffer_of_their_own(minutes: int) -> None:
+    ada = replace(csm(), buffer=timedelta(minutes=minutes))
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     held = held_quarters(ada, noon, CHECK_IN)
     assert len(held) == 1 + minutes // 15
-    free = {slot.starts_at for slot in list_slots([diary(ada, *held)], CHECK_IN, noon - timedelta(hours=3), 1, NOW)}
+    free = {
+        slot.starts_at
+        for slot in list_slots([diary(ada, *held)], CHECK_IN, noon - timedelta(hours=3), 1, NOW)
+    }
     # before the call its own length and buffer must fit, after it the buffer must have passed
     assert max(at for at in free if at < noon) == noon - QUARTER - ada.buffer
     assert min(at for at in free if at >= noon) == noon + QUARTER + ada.buffer
 
 
-def test_closed_days_are_the_advisors_local_days() -> None:
-    sydney = advisor("Australia/Sydney", "08:00", "18:00")
+def test_closed_days_are_the_csms_local_days() -> None:
+    sydney = csm("Australia/Sydney", "08:00", "18:00")
     closed = Diary(sydney, closed=frozenset({date(2026, 11, 25)}))
-    days = {slot.starts_at.astimezone(ZoneInfo("Australia/Sydney")).date() for slot in list_slots([closed], CHECK_IN, NOW, 5, NOW)}
+    days = {
+        slot.starts_at.astimezone(ZoneInfo("Australia/Sydney")).date()
+        for slot in list_slots([closed], CHECK_IN, NOW, 5, NOW)
+    }
     assert days == {date(2026, 11, 24), date(2026, 11, 26), date(2026, 11, 27), date(2026, 11, 28)}
     # a night belongs to the day it begins on, work and holiday alike
-    night = Diary(advisor("UTC", "22:00", "02:00"), closed=frozenset({date(2026, 11, 25)}))
+    night = Diary(csm("UTC", "22:00", "02:00"), closed=frozenset({date(2026, 11, 25)}))
     hours = {f"{slot.starts_at:%d %H}" for slot in list_slots([night], CHECK_IN, NOW, 4, NOW)}
     assert {"24 22", "25 01", "26 22", "27 00"} <= hours and not {"25 22", "26 01"} & hours
 
 
 def test_what_the_own_calendar_says_is_busy_to_the_minute() -> None:
-    ada = advisor()
-    away = (number_quarter(datetime(2026, 11, 24, 10, tzinfo=UTC)), number_quarter(datetime(2026, 11, 24, 11, tzinfo=UTC)))
-    starts = {f"{s.starts_at:%H:%M}" for s in list_slots([Diary(ada, away=(away,))], CHECK_IN, NOW + timedelta(days=1), 1, NOW)}
+    ada = csm()
+    away = (
+        number_quarter(datetime(2026, 11, 24, 10, tzinfo=UTC)),
+        number_quarter(datetime(2026, 11, 24, 11, tzinfo=UTC)),
+    )
+    starts = {
+        f"{s.starts_at:%H:%M}"
+        for s in list_slots([Diary(ada, away=(away,))], CHECK_IN, NOW + timedelta(days=1), 1, NOW)
+    }
     assert {"09:30", "11:00"} <= starts
     assert not {"09:45", "10:00", "10:45"} & starts, "09:45 would leave no pause before what comes"
 
@@ -279,27 +349,33 @@ def test_what_the_own_calendar_says_is_busy_to_the_minute() -> None:
 # ── the arrays against the plain definition ───────────────────────────────────────────────────────────────────────────
 
 
-def plain_slots(diaries: list[Diary], call: CallType, start: datetime, days: int, now: datetime) -> list[Slot]:
-    """Each quarter of the grid, asked of each advisor in turn."""
+def plain_slots(
+    diaries: list[Diary], call: CallType, start: datetime, days: int, now: datetime
+) -> list[Slot]:
+    """Each quarter of the grid, asked of each CSM in turn."""
     first = next_quarter(max(start, now + LEAD).astimezone(UTC))
     last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
     found: list[Slot] = []
     for at in list_quarters(first, last):
         for one in diaries:
             if works_through(one, at, call) and is_free(one, at, call):
-                found.append(Slot(at, at + call.length, one.advisor))
+                found.append(Slot(at, at + call.length, one.csm))
                 break
     return found
 
 
-clocks = st.builds(time, st.integers(0, 23), st.sampled_from([0, 10, 15, 30, 45, 59]), st.sampled_from([0, 1]))
+clocks = st.builds(
+    time, st.integers(0, 23), st.sampled_from([0, 10, 15, 30, 45, 59]), st.sampled_from([0, 1])
+)
 
 
 @st.composite
 def a_diary(draw: st.DrawFn, origin: datetime) -> Diary:
     begin = number_quarter(origin)
-    spans = st.tuples(st.integers(begin - 50, begin + 500), st.integers(1, 120)).map(lambda span: (span[0], span[0] + span[1]))
-    who = Advisor(
+    spans = st.tuples(st.integers(begin - 50, begin + 500), st.integers(1, 120)).map(
+        lambda span: (span[0], span[0] + span[1])
+    )
+    who = Csm(
         uuid4(),
         "Ada",
         "ada@example.org",
@@ -309,7 +385,9 @@ def a_diary(draw: st.DrawFn, origin: datetime) -> Diary:
         tuple(sorted(draw(st.sets(st.integers(1, 7), max_size=7)))),
         timedelta(minutes=15 * draw(st.integers(0, 8))),
     )
-    closed = draw(st.sets(st.integers(-2, 6).map(lambda n: origin.date() + timedelta(days=n)), max_size=3))
+    closed = draw(
+        st.sets(st.integers(-2, 6).map(lambda n: origin.date() + timedelta(days=n)), max_size=3)
+    )
     booked = draw(st.sets(st.integers(begin - 20, begin + 500), max_size=30))
     return Diary(who, tuple(booked), tuple(draw(st.lists(spans, max_size=3))), frozenset(closed))
 
@@ -320,18 +398,52 @@ def is_day(at: datetime, zone: str) -> bool:
 
 def test_the_suppliers_night_is_offered_only_where_there_is_nothing_else() -> None:
     """London's working day is Adelaide's evening and night: 9 to 10.30 in London is before 21 there in winter."""
-    london = diary(advisor("Europe/London", "09:00", "17:00"))
+    london = diary(csm("Europe/London", "09:00", "17:00"))
     start = datetime(2026, 12, 7, tzinfo=UTC)
-    found = list_slots([london], CALL_TYPES["check_in"], start, 1, start - timedelta(days=3), awake_in="Australia/Adelaide")
-    assert [slot.starts_at.hour * 60 + slot.starts_at.minute for slot in found] == [540, 555, 570, 585, 600, 615]
-    late = diary(advisor("Europe/London", "13:00", "17:00"))
-    assert len(list_slots([late], CALL_TYPES["check_in"], start, 1, start - timedelta(days=3), awake_in="Australia/Adelaide")) == 16
+    found = list_slots(
+        [london],
+        CALL_TYPES["check_in"],
+        start,
+        1,
+        start - timedelta(days=3),
+        awake_in="Australia/Adelaide",
+    )
+    assert [slot.starts_at.hour * 60 + slot.starts_at.minute for slot in found] == [
+        540,
+        555,
+        570,
+        585,
+        600,
+        615,
+    ]
+    late = diary(csm("Europe/London", "13:00", "17:00"))
+    assert (
+        len(
+            list_slots(
+                [late],
+                CALL_TYPES["check_in"],
+                start,
+                1,
+                start - timedelta(days=3),
+                awake_in="Australia/Adelaide",
+            )
+        )
+        == 16
+    )
 
 
 @settings(deadline=None, max_examples=150)
-@given(data=st.data(), place=st.integers(0, len(TRANSITIONS) - 1), kind=st.sampled_from(sorted(CALL_TYPES)))
-def test_the_arrays_say_what_the_plain_definition_says(data: st.DataObject, place: int, kind: str) -> None:
-    start = TRANSITIONS[place][1] - timedelta(hours=data.draw(st.integers(0, 40)), minutes=data.draw(st.integers(0, 59)))
+@given(
+    data=st.data(),
+    place=st.integers(0, len(TRANSITIONS) - 1),
+    kind=st.sampled_from(sorted(CALL_TYPES)),
+)
+def test_the_arrays_describe_what_the_plain_definition_says(
+    data: st.DataObject, place: int, kind: str
+) -> None:
+    start = TRANSITIONS[place][1] - timedelta(
+        hours=data.draw(st.integers(0, 40)), minutes=data.draw(st.integers(0, 59))
+    )
     now = start - timedelta(hours=data.draw(st.integers(-30, 24 * 89)))
     diaries = data.draw(st.lists(a_diary(start), max_size=4))
     days = data.draw(st.integers(1, 3))
@@ -339,8 +451,15 @@ def test_the_arrays_say_what_the_plain_definition_says(data: st.DataObject, plac
     assert list_slots(diaries, CALL_TYPES[kind], start, days, now) == expected
     assert list_slots(diaries, CALL_TYPES[kind], start, days, now, limit=5) == expected[:5]
     zone = data.draw(st.sampled_from(ZONES))
-    by_day = [slot for slot in expected if all(is_day(at, zone) for at in (slot.starts_at, slot.ends_at - timedelta(seconds=1)))]
-    assert list_slots(diaries, CALL_TYPES[kind], start, days, now, limit=9, awake_in=zone) == (by_day or expected)[:9]
+    by_day = [
+        slot
+        for slot in expected
+        if all(is_day(at, zone) for at in (slot.starts_at, slot.ends_at - timedelta(seconds=1)))
+    ]
+    assert (
+        list_slots(diaries, CALL_TYPES[kind], start, days, now, limit=9, awake_in=zone)
+        == (by_day or expected)[:9]
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -350,16 +469,20 @@ def test_the_arrays_say_what_the_plain_definition_says(data: st.DataObject, plac
     minutes=st.sampled_from(sorted(CALL_TYPES)),
     zone=st.sampled_from(ZONES),
 )
-def test_every_slot_can_be_booked_and_no_bookable_time_is_missing(held: set[int], start: int, minutes: str, zone: str) -> None:
+def test_every_slot_can_be_booked_and_no_bookable_time_is_missing(
+    held: set[int], start: int, minutes: str, zone: str
+) -> None:
     call = CALL_TYPES[minutes]
     begin = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=start)
     now = begin - timedelta(days=1)
-    ada = advisor(zone, "08:00", "12:00")
+    ada = csm(zone, "08:00", "12:00")
     busy = {begin + QUARTER * n for n in held}
     hers = diary(ada, *busy)
     offered = {slot.starts_at for slot in list_slots([hers], call, begin, 1, now)}
     for n in range(96):
         at = begin + QUARTER * n
-        possible = refuse_start([hers], call, at, now) is None and not busy & set(held_quarters(ada, at, call))
+        possible = refuse_start([hers], call, at, now) is None and not busy & set(
+            held_quarters(ada, at, call)
+        )
         assert (at in offered) == possible
         assert is_open(hers, at) or at not in offered

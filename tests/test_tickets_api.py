@@ -1,4 +1,4 @@
-"""Tickets through the API: each deed is an event, its answer is true at once, and what cannot be is said."""
+"""Tickets through the API: each action is an event, its answer is true at once, and what cannot be is said."""
 
 import asyncio
 import random
@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
+from everafter.activity.queries import fold_pending
 from everafter.core.db import connection
 from everafter.core.locks import Lock
-from everafter.pulse.queries import fold_pending
 from everafter.tickets.model import Change
 from everafter.tickets.queries import find_ticket
 from everafter.tickets.rules import follow
@@ -37,16 +37,25 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def opened(client: httpx.Client, supplier: str, **more: Any) -> dict[str, Any]:
-    answer = client.post("/api/support/tickets", json={"supplier_id": supplier, "subject": "The import stops", **more})
+    answer = client.post(
+        "/api/support/tickets",
+        json={"supplier_id": supplier, "subject": "The import stops", **more},
+    )
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-def act(client: httpx.Client, supplier: str, ticket: str, action: str, **more: Any) -> httpx.Response:
-    return client.post(f"/api/support/tickets/{ticket}/{action}", json={"supplier_id": supplier, **more})
+def act(
+    client: httpx.Client, supplier: str, ticket: str, action: str, **more: Any
+) -> httpx.Response:
+    return client.post(
+        f"/api/support/tickets/{ticket}/{action}", json={"supplier_id": supplier, **more}
+    )
 
 
-def test_a_ticket_from_opening_to_resolution(server: Server, client: httpx.Client, supplier: str) -> None:
+def test_a_ticket_from_opening_to_resolution(
+    server: Server, client: httpx.Client, supplier: str
+) -> None:
     ticket = opened(client, supplier, priority="high", ticket_id="T-1")
     assert (ticket["state"], ticket["priority"], ticket["answered_at"]) == ("open", "high", None)
     assert ticket["clocks"]["first_reply"]["state"] in ("on_time", "due_soon")
@@ -59,31 +68,56 @@ def test_a_ticket_from_opening_to_resolution(server: Server, client: httpx.Clien
     resolved = act(client, supplier, "T-1", "resolve").json()
     assert (resolved["state"], resolved["clocks"]["resolution"]["state"]) == ("resolved", "met")
     again = opened(client, supplier, ticket_id="T-1", subject="It stops again")
-    assert (again["state"], again["reopened"], again["subject"], again["resolved_at"]) == ("open", 1, "It stops again", None)
-    assert [change["told"] for change in again["changes"]] == ["opened", "replied", "waiting", "resumed", "resolved", "opened"]
+    assert (again["state"], again["reopened"], again["subject"], again["resolved_at"]) == (
+        "open",
+        1,
+        "It stops again",
+        None,
+    )
+    assert [change["transition"] for change in again["changes"]] == [
+        "opened",
+        "replied",
+        "waiting",
+        "resumed",
+        "resolved",
+        "opened",
+    ]
     assert client.get("/api/support/tickets/T-1", params={"supplier_id": supplier}).json() == again
 
-    kinds = server.sql("SELECT type FROM events WHERE supplier_id = %s ORDER BY occurred_at", supplier)
+    kinds = server.sql(
+        "SELECT type FROM events WHERE supplier_id = %s ORDER BY occurred_at", supplier
+    )
     assert [kind for (kind,) in kinds] == [
         "ticket_opened", "ticket_replied", "ticket_waiting", "ticket_resumed", "ticket_resolved", "ticket_opened",
     ]  # fmt: skip
-    assert server.sql("SELECT tickets_open, events_total FROM pulse WHERE supplier_id = %s", supplier) == [(1, 6)]
-    assert server.sql("SELECT count(*) FROM events_pending") == [(0,)], "the answer was folded before it went out"
+    assert server.sql(
+        "SELECT tickets_open, events_total FROM supplier_activity WHERE supplier_id = %s", supplier
+    ) == [(1, 6)]
+    assert server.sql("SELECT count(*) FROM events_pending") == [(0,)], (
+        "the answer was folded before it went out"
+    )
 
 
 def test_without_an_id_it_gets_one(client: httpx.Client, supplier: str) -> None:
-    assert uuid.UUID(opened(client, supplier)["ticket_id"]) != uuid.UUID(opened(client, supplier)["ticket_id"])
+    assert uuid.UUID(opened(client, supplier)["ticket_id"]) != uuid.UUID(
+        opened(client, supplier)["ticket_id"]
+    )
 
 
-def test_the_platforms_own_events_and_ours_are_one_story(server: Server, client: httpx.Client, supplier: str) -> None:
-    """Sent over the ingest and not folded yet: what is done next is judged with it all the same."""
+def test_the_platforms_own_events_and_ours_are_one_story(
+    server: Server, client: httpx.Client, supplier: str
+) -> None:
+    """Sent over the ingest and not folded yet: what is done next is scored with it all the same."""
     with server.client("ingest") as ingest:
         batch = [{"type": "track", "userId": supplier, "messageId": "m1", "event": "ticket_opened",
                   "properties": {"ticket_id": "P-7", "subject": "Invoices", "priority": "low"}}]  # fmt: skip
         assert ingest.post("/v1/batch", json={"batch": batch}).status_code == 200
     answer = act(client, supplier, "P-7", "reply")
     assert answer.status_code == 200
-    assert (answer.json()["subject"], answer.json()["clocks"]["first_reply"]["limit_hours"]) == ("Invoices", 16)
+    assert (answer.json()["subject"], answer.json()["clocks"]["first_reply"]["limit_hours"]) == (
+        "Invoices",
+        16,
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +133,9 @@ def test_the_platforms_own_events_and_ours_are_one_story(server: Server, client:
         ([], "delete", 422, "reply, wait, resume, resolve"),
     ],
 )
-def test_what_may_be_done(client: httpx.Client, supplier: str, before: list[str], action: str, status: int, said: str) -> None:
+def test_what_may_be_done(
+    client: httpx.Client, supplier: str, before: list[str], action: str, status: int, said: str
+) -> None:
     opened(client, supplier, ticket_id="T")
     for step in before:
         assert act(client, supplier, "T", step).status_code == 200
@@ -123,8 +159,16 @@ def test_what_is_not_there(client: httpx.Client, supplier: str, server: Server) 
     ):
         for action in ("reply", "wait", "resume", "resolve"):
             assert act(client, who, ticket, action).status_code == 404, (who, ticket, action)
-        assert client.get(f"/api/support/tickets/{ticket}", params={"supplier_id": who}).status_code == 404
-    assert client.post("/api/support/tickets", json={"supplier_id": stranger, "subject": "x"}).status_code == 404
+        assert (
+            client.get(f"/api/support/tickets/{ticket}", params={"supplier_id": who}).status_code
+            == 404
+        )
+    assert (
+        client.post(
+            "/api/support/tickets", json={"supplier_id": stranger, "subject": "x"}
+        ).status_code
+        == 404
+    )
     assert client.get("/api/support/tickets", params={"supplier_id": stranger}).status_code == 404
     # resolved, and never told to be opened: not a ticket yet
     with server.client("ingest") as ingest:
@@ -137,7 +181,10 @@ def test_what_is_not_there(client: httpx.Client, supplier: str, server: Server) 
         }
         assert ingest.post("/v1/batch", json={"batch": [early]}).status_code == 200
     assert act(client, supplier, "E", "reply").status_code == 404
-    assert opened(client, supplier, ticket_id="E", at=(NOW - timedelta(hours=1)).isoformat())["state"] == "resolved"
+    assert (
+        opened(client, supplier, ticket_id="E", at=(NOW - timedelta(hours=1)).isoformat())["state"]
+        == "resolved"
+    )
     assert opened(client, supplier, ticket_id="E")["state"] == "open"
 
 
@@ -163,9 +210,14 @@ def test_what_is_not_there(client: httpx.Client, supplier: str, server: Server) 
         ({}, 400, "subject"),
     ],
 )
-def test_bodies_that_cannot_be(client: httpx.Client, supplier: str, body: dict[str, Any], status: int, said: str) -> None:
+def test_bodies_that_cannot_be(
+    client: httpx.Client, supplier: str, body: dict[str, Any], status: int, said: str
+) -> None:
     answer = client.post("/api/support/tickets", json={"supplier_id": supplier, **body})
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     assert said in answer.text
 
 
@@ -200,7 +252,10 @@ def test_a_list_page_by_page(client: httpx.Client, server: Server, supplier: str
         found: list[dict[str, Any]] = []
         cursor = None
         while True:
-            answer = client.get("/api/support/tickets", params={**params, "limit": 4, **({"cursor": cursor} if cursor else {})})
+            answer = client.get(
+                "/api/support/tickets",
+                params={**params, "limit": 4, **({"cursor": cursor} if cursor else {})},
+            )
             assert answer.status_code == 200, answer.text
             found += answer.json()["tickets"]
             cursor = answer.json()["next_cursor"]
@@ -210,22 +265,29 @@ def test_a_list_page_by_page(client: httpx.Client, server: Server, supplier: str
     everything = listed()
     assert {(one["supplier_id"], one["ticket_id"]): one["state"] for one in everything} == states
     assert len(everything) == len(states)
-    assert [one["opened_at"] for one in everything] == sorted((one["opened_at"] for one in everything), reverse=True)
+    assert [one["opened_at"] for one in everything] == sorted(
+        (one["opened_at"] for one in everything), reverse=True
+    )
     for state in ("open", "waiting", "resolved"):
         wanted = {key for key, stands in states.items() if stands == state and key[0] == supplier}
-        assert {(one["supplier_id"], one["ticket_id"]) for one in listed(supplier_id=supplier, state=state)} == wanted
+        assert {
+            (one["supplier_id"], one["ticket_id"])
+            for one in listed(supplier_id=supplier, state=state)
+        } == wanted
     for bad in ("x", "AAAA", "é", "MjAyNi0xMS0yMlQwMDowMDowMCswMDowMCBhIGI"):
         assert client.get("/api/support/tickets", params={"cursor": bad}).status_code == 400
     assert client.get("/api/support/tickets", params={"state": "closed"}).status_code == 400
     assert client.get("/api/support/tickets", params={"supplier_id": "no\nbody"}).status_code == 400
 
 
-def test_every_state_is_listed_as_it_is_judged(server: Server, client: httpx.Client, supplier: str) -> None:
+def test_every_state_is_listed_as_it_is_scored(
+    server: Server, client: httpx.Client, supplier: str
+) -> None:
     """The statement's own reading of the states agrees with the rules, also for what is told at one and the same moment."""
     source = random.Random(11)
-    told = ("opened", "replied", "waiting", "resumed", "resolved")
+    transition = ("opened", "replied", "waiting", "resumed", "resolved")
     batch = [
-        {"type": "track", "userId": supplier, "messageId": f"m{number}", "event": f"ticket_{source.choice(told)}",
+        {"type": "track", "userId": supplier, "messageId": f"m{number}", "event": f"ticket_{source.choice(transition)}",
          "timestamp": (NOW - timedelta(hours=source.randrange(1, 5))).isoformat(), "properties": {"ticket_id": f"T{number % 60}"}}
         for number in range(300)
     ]  # fmt: skip
@@ -234,13 +296,18 @@ def test_every_state_is_listed_as_it_is_judged(server: Server, client: httpx.Cli
     server.wait_folded()
     counted = 0
     for state in ("open", "waiting", "resolved"):
-        found = client.get("/api/support/tickets", params={"state": state, "limit": 200}).json()["tickets"]
+        found = client.get("/api/support/tickets", params={"state": state, "limit": 200}).json()[
+            "tickets"
+        ]
         assert {one["state"] for one in found} <= {state}
         counted += len(found)
     assert counted == server.sql("SELECT count(*) FROM tickets WHERE opened_at IS NOT NULL")[0][0]
-    (open_,) = server.sql("SELECT tickets_open FROM pulse WHERE supplier_id = %s", supplier)[0]
+    (open_,) = server.sql(
+        "SELECT tickets_open FROM supplier_activity WHERE supplier_id = %s", supplier
+    )[0]
     assert open_ == sum(
-        len(client.get("/api/support/tickets", params={"state": s, "limit": 200}).json()["tickets"]) for s in ("open", "waiting")
+        len(client.get("/api/support/tickets", params={"state": s, "limit": 200}).json()["tickets"])
+        for s in ("open", "waiting")
     )
 
 
@@ -248,15 +315,24 @@ def test_two_who_resolve_at_once(client: httpx.Client, server: Server, supplier:
     """One of them did; the others are told so."""
     opened(client, supplier, ticket_id="T")
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: act(client, supplier, "T", "resolve").status_code, range(8)))
+        answers = list(
+            threads.map(lambda _: act(client, supplier, "T", "resolve").status_code, range(8))
+        )
     assert sorted(answers) == [200, *[409] * 7]
     assert server.sql("SELECT count(*) FROM events WHERE type = 'ticket_resolved'") == [(1,)]
 
 
-def test_a_repeated_post_opens_one_ticket(client: httpx.Client, server: Server, supplier: str) -> None:
+def test_a_repeated_post_opens_one_ticket(
+    client: httpx.Client, server: Server, supplier: str
+) -> None:
     body = {"supplier_id": supplier, "subject": "Once"}
-    answers = [client.post("/api/support/tickets", json=body, headers={"Idempotency-Key": "k"}) for _ in range(3)]
-    assert {answer.status_code for answer in answers} == {201} and len({answer.content for answer in answers}) == 1
+    answers = [
+        client.post("/api/support/tickets", json=body, headers={"Idempotency-Key": "k"})
+        for _ in range(3)
+    ]
+    assert {answer.status_code for answer in answers} == {201} and len(
+        {answer.content for answer in answers}
+    ) == 1
     assert server.sql("SELECT count(*) FROM tickets") == [(1,)]
 
 
@@ -264,12 +340,15 @@ def test_while_a_great_fold_is_at_work(
     client: httpx.Client, server: Server, supplier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits a little, then says when to come again; nothing is half done."""
-    monkeypatch.setattr("everafter.pulse.queries.FOLD_PATIENCE", "200ms")
+    monkeypatch.setattr("everafter.activity.queries.FOLD_PATIENCE", "200ms")
     with psycopg.connect(server.database) as folder:
         folder.execute("SELECT pg_advisory_xact_lock(%s)", [int(Lock.FOLD)])
         started = time.monotonic()
         answer = client.post("/api/support/tickets", json={"supplier_id": supplier, "subject": "x"})
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2") and time.monotonic() - started < 3
+        assert (answer.status_code, answer.headers["retry-after"]) == (
+            503,
+            "2",
+        ) and time.monotonic() - started < 3
         assert answer.json()["code"] == "overloaded"
     assert server.sql("SELECT count(*) FROM events") == [(0,)]
     opened(client, supplier)
@@ -278,20 +357,28 @@ def test_while_a_great_fold_is_at_work(
 def test_late_and_repeated_events_end_in_the_same_rows(server: Server, supplier: str) -> None:
     """Through the ingest in any order and in any batches: the changes stored are the set of what was told, and so is the course."""
     source = random.Random(2)
-    told = [source.choice(("opened", "replied", "waiting", "resumed", "resolved")) for _ in range(40)]
+    transition = [
+        source.choice(("opened", "replied", "waiting", "resumed", "resolved")) for _ in range(40)
+    ]
     events = [
         {"type": "track", "userId": supplier, "messageId": f"m{n}", "event": f"ticket_{kind}",
          "timestamp": (NOW - timedelta(minutes=source.randrange(1, 400))).isoformat(), "properties": {"ticket_id": "T"}}
-        for n, kind in enumerate(told)
+        for n, kind in enumerate(transition)
     ]  # fmt: skip
     twice = events + source.sample(events, 15)
     source.shuffle(twice)
     with server.client("ingest") as ingest:
         for start in range(0, len(twice), 7):
-            assert ingest.post("/v1/batch", json={"batch": twice[start : start + 7]}).status_code == 200
+            assert (
+                ingest.post("/v1/batch", json={"batch": twice[start : start + 7]}).status_code
+                == 200
+            )
             time.sleep(0.02)
     server.wait_folded()
-    expected = {Change(datetime.fromisoformat(e["timestamp"]), e["event"].removeprefix("ticket_")) for e in events}  # type: ignore[arg-type]
+    expected = {
+        Change(datetime.fromisoformat(e["timestamp"]), e["event"].removeprefix("ticket_"))
+        for e in events
+    }  # type: ignore[arg-type]
 
     async def stored() -> list[Change]:
         async with connection(server.database) as conn:
@@ -308,7 +395,11 @@ def test_late_and_repeated_events_end_in_the_same_rows(server: Server, supplier:
 
 def test_who_may(server: Server, supplier: str) -> None:
     body = {"supplier_id": supplier, "subject": "x"}
-    with server.client("read") as reader, server.client() as nobody, server.client("ingest") as ingest:
+    with (
+        server.client("read") as reader,
+        server.client() as nobody,
+        server.client("ingest") as ingest,
+    ):
         assert reader.post("/api/support/tickets", json=body).status_code == 403
         assert reader.get("/api/support/tickets").status_code == 200
         assert nobody.get("/api/support/tickets").status_code == 401
@@ -317,7 +408,12 @@ def test_who_may(server: Server, supplier: str) -> None:
 
 
 def test_contacts_that_were_not_calls(client: httpx.Client, supplier: str) -> None:
-    body = {"supplier_id": supplier, "type": "check_in", "notes": "Met at the\nfair.\x00", "outcome": "wants a demo"}
+    body = {
+        "supplier_id": supplier,
+        "type": "check_in",
+        "notes": "Met at the\nfair.\x00",
+        "outcome": "wants a demo",
+    }
     answer = client.post("/api/support/interactions", json=body)
     assert answer.status_code == 201
     said = answer.json()
@@ -328,10 +424,14 @@ def test_contacts_that_were_not_calls(client: httpx.Client, supplier: str) -> No
         None,
         None,
     )
-    listed = client.get("/api/support/interactions", params={"supplier_id": supplier}).json()["interactions"]
+    listed = client.get("/api/support/interactions", params={"supplier_id": supplier}).json()[
+        "interactions"
+    ]
     assert [one["interaction_id"] for one in listed] == [said["interaction_id"]]
     for wrong, status in (
         ({"notes": ""}, 400), ({"notes": " \x01"}, 422), ({"notes": "x" * 10_001}, 400), ({"type": "Check In"}, 400), ({"type": ""}, 400),
         ({"supplier_id": str(uuid.uuid4())}, 404), ({"supplier_id": "x" * 201}, 400), ({"outcome": "o" * 501}, 400), ({"outcome": 5}, 400),
     ):  # fmt: skip
-        assert client.post("/api/support/interactions", json={**body, **wrong}).status_code == status, wrong
+        assert (
+            client.post("/api/support/interactions", json={**body, **wrong}).status_code == status
+        ), wrong

@@ -45,14 +45,16 @@ CASES = [
 ]  # fmt: skip
 
 
-def test_the_shipped_one_has_nothing_to_mend() -> None:
+def test_the_shipped_one_has_nothing_to_fix() -> None:
     assert [one for one in find_mistakes(WEDDINGS) if one.path.startswith("support")] == []
     support = load_playbook(SHIPPED).support
     assert support.clocks["high"].reply_hours == 2 and support.holidays == "GB-ENG"
 
 
 @pytest.mark.parametrize(("was", "written", "said", "hint", "at"), CASES)
-def test_each_mistake_is_named_at_its_place(was: str, written: str, said: str, hint: str, at: str) -> None:
+def test_each_mistake_is_named_at_its_place(
+    was: str, written: str, said: str, hint: str, at: str
+) -> None:
     assert WEDDINGS.count(was) == 1
     text = WEDDINGS.replace(was, written)
     found = [one for one in find_mistakes(text) if one.path.startswith("support")]
@@ -67,13 +69,21 @@ def test_the_holidays_library_is_not_loaded_before_it_is_asked() -> None:
     """The command line must start fast; nobody pays for holidays who does not ask for them."""
     script = "import sys, everafter.cli, everafter.app; print([m for m in sys.modules if m.partition('.')[0] == 'holidays'])"
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]" and time.monotonic() - started < 20
 
 
 def test_a_playbook_without_support_has_hours_all_the_same(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    own.write_text('name = "t"\n[segments.default]\ntitle = "x"\nkey_features = ["forms"]\n[triggers]\n')
+    own.write_text(
+        'name = "t"\n[segments.default]\ntitle = "x"\nkey_features = ["forms"]\n[triggers]\n'
+    )
     values: dict[str, Any] = {name: getattr(SHIPPED, name) for name in SHIPPED.__dataclass_fields__}
     support = load_playbook(Settings(**{**values, "playbook": own})).support
-    assert (support.timezone, support.open_from, support.clocks["normal"].reply_hours) == ("UTC", "09:00", 8)
+    assert (support.timezone, support.open_from, support.clocks["normal"].reply_hours) == (
+        "UTC",
+        "09:00",
+        8,
+    )

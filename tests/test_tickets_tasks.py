@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 
 from everafter.cli import DUTIES
 from everafter.playbook.model import Clocks, Support
-from everafter.tickets.hours import judge_tickets
+from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.jobs import keep_tasks, watch_tickets
-from everafter.tickets.model import Change, Ticket, Told
+from everafter.tickets.model import Change, Ticket, Transition
 from everafter.tickets.task_rules import OpenTask, plan_tasks
 from helpers_pages import XSS, add_supplier
 from helpers_server import Server
 
 # open round the clock: here it is about tasks, not about hours
-DESK = Support(open_from="00:00", open_until="24:00", work_days=[1, 2, 3, 4, 5, 6, 7], clocks={"normal": Clocks(4, 24)})
+DESK = Support(
+    open_from="00:00",
+    open_until="24:00",
+    work_days=[1, 2, 3, 4, 5, 6, 7],
+    clocks={"normal": Clocks(4, 24)},
+)
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
@@ -30,9 +35,15 @@ class Desk:
     def __init__(self, server: Server) -> None:
         self.server, self.supplier = server, add_supplier(server, "Golden Hour")
 
-    def tell(self, told: Told, hours: float, ticket: str = "T", supplier: uuid.UUID | None = None) -> None:
+    def tell(
+        self,
+        transition: Transition,
+        hours: float,
+        ticket: str = "T",
+        supplier: uuid.UUID | None = None,
+    ) -> None:
         at, key = START + timedelta(hours=hours), (supplier or self.supplier, ticket)
-        self.server.sql("INSERT INTO ticket_changes VALUES (%s, %s, %s, %s)", *key, at, told)
+        self.server.sql("INSERT INTO ticket_changes VALUES (%s, %s, %s, %s)", *key, at, transition)
         self.server.sql(
             "INSERT INTO tickets (supplier_id, ticket_id, subject, opened_at, last_opened_at, resolved_at)"
             " SELECT %s, %s, 'The import stops', min(at) FILTER (WHERE state = 'opened'), max(at) FILTER (WHERE state = 'opened'),"
@@ -43,7 +54,9 @@ class Desk:
         )  # fmt: skip
 
     def round(self, hours: float, most: int = 1_000) -> str | None:
-        return asyncio.run(keep_tasks(self.server.database, DESK, START + timedelta(hours=hours), most=most))
+        return asyncio.run(
+            keep_tasks(self.server.database, DESK, START + timedelta(hours=hours), most=most)
+        )
 
     def tasks(self) -> list[tuple[Any, ...]]:
         return self.server.sql(
@@ -52,116 +65,147 @@ class Desk:
 
 
 @pytest.fixture
-def desk(server: Server) -> Desk:
+def changes(server: Server) -> Desk:
     return Desk(server)
 
 
-def test_from_nearly_late_to_resolved(desk: Desk) -> None:
-    desk.tell("opened", 0)
-    assert desk.round(2.9) is None and desk.tasks() == []
-    assert desk.round(3.1) == "1 ticket runs late"
+def test_from_nearly_late_to_resolved(changes: Desk) -> None:
+    changes.tell("opened", 0)
+    assert changes.round(2.9) is None and changes.tasks() == []
+    assert changes.round(3.1) == "1 ticket runs late"
     due = START + timedelta(hours=4)
     said = "normal priority, opened 23 Nov 2026, 09:00 UTC: an answer was promised within 4 open hours, by 23 Nov 2026, 13:00 UTC"
-    assert desk.tasks() == [("open", "normal", "Answer the ticket “The import stops”", said, due)]
-    assert desk.round(3.5) is None, "the words do not depend on when it is looked at"
-    assert desk.round(4.1) is None
-    assert desk.tasks() == [("open", "high", "Answer the ticket “The import stops”", said.replace(", by", ", which ran out"), due)]
-    desk.tell("replied", 5)
-    assert desk.round(5.1) == "1 is dealt with"
-    assert [task[0] for task in desk.tasks()] == ["done"]
-    assert desk.round(17.9) is None
-    assert desk.round(18.1) == "1 ticket runs late"
-    assert [(task[0], task[2]) for task in desk.tasks()][-1] == ("open", "Resolve the ticket “The import stops”")
-    desk.tell("resolved", 19)
-    assert desk.round(19.1) == "1 is dealt with"
-    assert [task[0] for task in desk.tasks()] == ["done", "done"]
-    assert desk.round(90) is None and len(desk.tasks()) == 2
+    assert changes.tasks() == [
+        ("open", "normal", "Answer the ticket “The import stops”", said, due)
+    ]
+    assert changes.round(3.5) is None, "the words do not depend on when it is looked at"
+    assert changes.round(4.1) is None
+    assert changes.tasks() == [
+        (
+            "open",
+            "high",
+            "Answer the ticket “The import stops”",
+            said.replace(", by", ", which ran out"),
+            due,
+        )
+    ]
+    changes.tell("replied", 5)
+    assert changes.round(5.1) == "1 is dealt with"
+    assert [task[0] for task in changes.tasks()] == ["done"]
+    assert changes.round(17.9) is None
+    assert changes.round(18.1) == "1 ticket runs late"
+    assert [(task[0], task[2]) for task in changes.tasks()][-1] == (
+        "open",
+        "Resolve the ticket “The import stops”",
+    )
+    changes.tell("resolved", 19)
+    assert changes.round(19.1) == "1 is dealt with"
+    assert [task[0] for task in changes.tasks()] == ["done", "done"]
+    assert changes.round(90) is None and len(changes.tasks()) == 2
 
 
-def test_a_desk_too_full_for_one_round_closes_nothing_that_was_not_read(desk: Desk) -> None:
-    desk.tell("opened", 0, "A")
-    assert desk.round(5, most=1) == "1 ticket runs late"
-    desk.tell("opened", -2, "B")  # told late: by its age it would now be read in the place of the other
-    assert desk.round(6, most=1) is None
-    assert [task[0] for task in desk.tasks()] == ["open"]
-    desk.tell("resolved", 6, "A")
-    assert desk.round(7, most=1) == "1 ticket runs late, 1 is dealt with"
+def test_a_queue_too_full_for_one_round_closes_nothing_that_was_not_read(changes: Desk) -> None:
+    changes.tell("opened", 0, "A")
+    assert changes.round(5, most=1) == "1 ticket runs late"
+    changes.tell(
+        "opened", -2, "B"
+    )  # told late: by its age it would now be read in the place of the other
+    assert changes.round(6, most=1) is None
+    assert [task[0] for task in changes.tasks()] == ["open"]
+    changes.tell("resolved", 6, "A")
+    assert changes.round(7, most=1) == "1 ticket runs late, 1 is dealt with"
 
 
-def test_what_a_person_closed_stays_closed(desk: Desk) -> None:
-    desk.tell("opened", 0)
-    desk.round(5)
-    desk.server.sql("UPDATE tasks SET status = 'dropped', closed_at = now()")
-    assert desk.round(6) is None and [task[0] for task in desk.tasks()] == ["dropped"]
-    desk.tell("resolved", 7)
-    desk.tell("opened", 8)
-    desk.round(8.1)
-    assert len(desk.tasks()) == 1, "the answer's clock has stopped for good"
-    assert desk.round(35) == "1 ticket runs late", "opened again, it is another matter"
+def test_what_a_person_closed_stays_closed(changes: Desk) -> None:
+    changes.tell("opened", 0)
+    changes.round(5)
+    changes.server.sql("UPDATE tasks SET status = 'dropped', closed_at = now()")
+    assert changes.round(6) is None and [task[0] for task in changes.tasks()] == ["dropped"]
+    changes.tell("resolved", 7)
+    changes.tell("opened", 8)
+    changes.round(8.1)
+    assert len(changes.tasks()) == 1, "the answer's clock has stopped for good"
+    assert changes.round(35) == "1 ticket runs late", "opened again, it is another matter"
 
 
-def test_while_the_supplier_is_waited_for(desk: Desk) -> None:
-    """A task that stands stays, and says so; none is made for a clock that stands still."""
-    desk.tell("opened", 0)
-    desk.round(3.5)
-    desk.tell("waiting", 3.5)
-    desk.round(30)
-    (task,) = desk.tasks()
+def test_while_the_supplier_is_waited_for(changes: Desk) -> None:
+    """A task that is stays, and says so; none is made for a clock that is still."""
+    changes.tell("opened", 0)
+    changes.round(3.5)
+    changes.tell("waiting", 3.5)
+    changes.round(30)
+    (task,) = changes.tasks()
     assert (task[0], task[1], task[4]) == ("open", "normal", None)
-    assert task[3].endswith("within 4 open hours; 0.5 of them are left when the supplier has answered")
-    desk.tell("resumed", 40)
-    desk.round(41)
-    assert desk.tasks()[0][1] == "high" and desk.tasks()[0][4] == START + timedelta(hours=40.5)
-    desk.tell("opened", 0, "Q")
-    desk.tell("waiting", 1, "Q")
-    assert desk.round(50) is None
+    assert task[3].endswith(
+        "within 4 open hours; 0.5 of them are left when the supplier has answered"
+    )
+    changes.tell("resumed", 40)
+    changes.round(41)
+    assert changes.tasks()[0][1] == "high" and changes.tasks()[0][4] == START + timedelta(
+        hours=40.5
+    )
+    changes.tell("opened", 0, "Q")
+    changes.tell("waiting", 1, "Q")
+    assert changes.round(50) is None
 
 
-def test_two_workers_at_once_make_one_task(desk: Desk) -> None:
-    other = add_supplier(desk.server, XSS)
+def test_two_workers_at_once_make_one_task(changes: Desk) -> None:
+    other = add_supplier(changes.server, XSS)
     for ticket in range(20):
-        desk.tell("opened", 0, f"T{ticket}")
-        desk.tell("opened", 0, f"T{ticket}", other)
+        changes.tell("opened", 0, f"T{ticket}")
+        changes.tell("opened", 0, f"T{ticket}", other)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: desk.round(5), range(8)))
-    assert len(desk.tasks()) == 40 and {task[0] for task in desk.tasks()} == {"open"}
+        list(threads.map(lambda _: changes.round(5), range(8)))
+    assert len(changes.tasks()) == 40 and {task[0] for task in changes.tasks()} == {"open"}
 
 
 def test_the_worker_does_it(server: Server) -> None:
     """As a duty, with the shipped playbook's hours; a ticket of last year is late by any."""
-    desk = Desk(server)
-    desk.tell("opened", -8000)
+    changes = Desk(server)
+    changes.tell("opened", -8000)
     (duty,) = [duty for duty in DUTIES if duty.name == "tickets"]
     assert duty.seconds <= 60
     assert asyncio.run(watch_tickets(server.database, server.settings)) == "1 ticket runs late"
     assert asyncio.run(watch_tickets(server.database, server.settings)) is None
 
 
-_told = st.tuples(
-    st.sampled_from(["a", "b"]), st.integers(0, 60), st.sampled_from(["opened", "replied", "waiting", "resumed", "resolved"])
+_transition = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 60),
+    st.sampled_from(["opened", "replied", "waiting", "resumed", "resolved"]),
 )
 
 
 @settings(max_examples=200)
-@given(told=st.lists(_told, max_size=14), rounds=st.lists(st.integers(0, 70), min_size=1, max_size=8))
-def test_whatever_happens_tasks_are_true(told: list[tuple[str, int, Told]], rounds: list[int]) -> None:
+@given(
+    transition=st.lists(_transition, max_size=14),
+    rounds=st.lists(st.integers(0, 70), min_size=1, max_size=8),
+)
+def test_whatever_happens_tasks_are_true(
+    transition: list[tuple[str, int, Transition]], rounds: list[int]
+) -> None:
     """After any round: at most one open task a ticket, each for a clock still to be kept; every late ticket has or had its task."""
     supplier = uuid.UUID(int=1)
     tasks: dict[uuid.UUID, tuple[str, Any]] = {}
     for hour in sorted(rounds):
         now = START + timedelta(hours=hour)
         stories: dict[str, list[Change]] = {}
-        for ticket, at, what in told:
+        for ticket, at, what in transition:
             if at <= hour:
                 stories.setdefault(ticket, []).append(Change(START + timedelta(hours=at), what))
-        tickets = [Ticket(supplier, name, None, None, "", None, sorted(story)) for name, story in stories.items()]
-        judged = [one for one in judge_tickets(tickets, DESK, now) if one.course.state != "resolved"]
+        tickets = [
+            Ticket(supplier, name, None, None, "", None, sorted(story))
+            for name, story in stories.items()
+        ]
+        evaluated = [
+            one for one in evaluate_tickets(tickets, DESK, now) if one.course.state != "resolved"
+        ]
         standing = [
             OpenTask(**{name: getattr(task, name) for name in task.__struct_fields__})
             for status, task in tasks.values()
             if status == "open"
         ]
-        plan = plan_tasks(judged, standing)
+        plan = plan_tasks(evaluated, standing)
         for task in plan.close:
             tasks[task.id] = ("done", task)
         for task in plan.update:
@@ -170,8 +214,12 @@ def test_whatever_happens_tasks_are_true(told: list[tuple[str, int, Told]], roun
             tasks.setdefault(task.id, ("open", task))
         open_of = [task.ticket_id for status, task in tasks.values() if status == "open"]
         assert len(open_of) == len(set(open_of))
-        alive = {one.ticket.ticket_id: one for one in judged}
+        alive = {one.ticket.ticket_id: one for one in evaluated}
         assert set(open_of) <= set(alive)
         for name, one in alive.items():
             late = one.pressing.state in ("breached", "due_soon")
-            assert not late or name in open_of or any(task.ticket_id == name for _, task in tasks.values())
+            assert (
+                not late
+                or name in open_of
+                or any(task.ticket_id == name for _, task in tasks.values())
+            )

@@ -16,8 +16,9 @@ from litestar.types import ASGIApp
 
 from everafter import __version__
 from everafter.accounts.access import provide_viewer, refuse_strangers
-from everafter.coach.desk import TipDesk
-from everafter.coach.live import CoachJudge
+from everafter.activity.jobs import keep_features_named
+from everafter.coach.live import CoachScorer
+from everafter.coach.tip_batches import TipBatcher
 from everafter.coach.tokens import KeyRing
 from everafter.core.admission import MOST_BODY, Admission, receive_body
 from everafter.core.db import Pool, make_pool
@@ -38,12 +39,11 @@ from everafter.core.web import (
     refuse_unknown_parameters,
 )
 from everafter.events.browser_rules import is_entrance
-from everafter.events.jobs import FoldLoop, prepare_months, tend
-from everafter.health.live import LiveJudge
+from everafter.events.jobs import FoldLoop, housekeep, prepare_months
 from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Playbook
-from everafter.pulse.jobs import keep_features_named
+from everafter.scoring.live import LiveScorer
 
 # Modules with `handlers`, one line each.
 FACES = (
@@ -55,13 +55,13 @@ FACES = (
     "everafter.core.probes",
     "everafter.events.api",
     "everafter.events.browser_api",
-    "everafter.health.api",
+    "everafter.scoring.api",
     "everafter.interventions.pages",
     "everafter.mail.api",
     "everafter.metrics.api",
     "everafter.metrics.pages",
     "everafter.onboarding.api",
-    "everafter.onboarding.pages",
+    "everafter.funnel.pages",
     "everafter.portfolio.pages",
     "everafter.recommendations.api",
     "everafter.recommendations.pages",
@@ -130,23 +130,25 @@ async def _running(app: Litestar) -> AsyncGenerator[None]:
     app.state.ingest_pool = ingest_pool
     app.state.fold = FoldLoop(ingest_pool, app.state.counters)
     app.state.admission = Admission(settings.limits)
-    app.state.live = LiveJudge(url, playbook)
+    app.state.live = LiveScorer(url, playbook)
     reads = make_pool(url, size=6, autocommit=True)
     app.state.coach_reads = reads
-    app.state.coach = CoachJudge(url, playbook, pool)
+    app.state.coach = CoachScorer(url, playbook, pool)
     app.state.coach_keys = KeyRing(settings.secret)
-    app.state.tip_desk = TipDesk(pool, playbook)
+    app.state.tip_batcher = TipBatcher(pool, playbook)
     await pool.open()
     await ingest_pool.open()
     await reads.open()
     loop = asyncio.get_running_loop()
-    app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(_drop_broken(pool, ingest_pool, reads), loop)
+    app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(
+        _drop_broken(pool, ingest_pool, reads), loop
+    )
     await prepare_months(pool)
     named = asyncio.Event()
     naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")
     await named.wait()
     app.state.fold.start()
-    tending = asyncio.create_task(tend(pool, app.state.fold), name="tend")
+    tending = asyncio.create_task(housekeep(pool, app.state.fold), name="housekeep")
     try:
         yield
     finally:
@@ -155,7 +157,7 @@ async def _running(app: Litestar) -> AsyncGenerator[None]:
         await asyncio.gather(tending, naming, return_exceptions=True)
         await app.state.fold.stop()
         await app.state.live.close()
-        await app.state.tip_desk.close()
+        await app.state.tip_batcher.close()
         await app.state.coach.close()
         await reads.close()
         await ingest_pool.close()
@@ -175,7 +177,10 @@ def create_app(settings: Settings, url: str) -> Litestar:
     playbook = load_playbook(settings)
 
     return Application(
-        route_handlers=[openapi, *(handler for name in FACES for handler in import_module(name).handlers)],
+        route_handlers=[
+            openapi,
+            *(handler for name in FACES for handler in import_module(name).handlers),
+        ],
         lifespan=[_running],
         state=State(
             {

@@ -22,7 +22,7 @@ from everafter.mail import commands as mail_commands
 from everafter.mail.jobs import DUTIES, Duty
 from everafter.metrics import commands as metrics_commands
 from everafter.playbook import commands as playbook_commands
-from everafter.recommendations.jobs import settle_when_due
+from everafter.recommendations.jobs import measure_when_due
 from everafter.signals import commands as signals_commands
 from everafter.support import commands as support_commands
 from everafter.support.jobs import read_due_calendars
@@ -54,7 +54,9 @@ for module in (
     module.register(app)
 
 DUTIES.append(Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)))
-DUTIES.append(Duty("advice", 3600, lambda work: settle_when_due(work.pool, work.settings)))
+DUTIES.append(
+    Duty("recommendations", 3600, lambda work: measure_when_due(work.pool, work.settings))
+)
 DUTIES.append(Duty("calendars", 60, lambda work: read_due_calendars(work.pool)))
 DUTIES.append(Duty("tickets", 60, lambda work: watch_tickets(work.url, work.settings)))
 
@@ -75,14 +77,16 @@ def main() -> None:
         sys.exit(130)
 
 
-# What a database says that answers but may not, or cannot, write: its place and its reason are the operator's to mend.
+# What a database says that answers but may not, or cannot, write: its place and its reason are the operator's to fix.
 _REFUSALS = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.ReadOnlySqlTransaction,
     psycopg.errors.InvalidSchemaName,
     psycopg.InterfaceError,
 )
-_SURROGATES = "surrogates not allowed"  # how Python carries bytes of the command line that are not UTF-8
+_SURROGATES = (
+    "surrogates not allowed"  # how Python carries bytes of the command line that are not UTF-8
+)
 
 
 def _end(error: EverafterError) -> NoReturn:

@@ -20,16 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.accounts.keys import CoachKey, list_coach_keys
+from everafter.activity.model import MAX_OTHER_FEATURES
 from everafter.certificates.queries import list_honoured_names
 from everafter.core.db import LEAST_VERSION, Connection, connection, database_url, list_migrations
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.core.files import is_open
+from everafter.core.formatting import plural
 from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings, read_settings
-from everafter.core.words import plural
 from everafter.mail.smtp import mail_server
 from everafter.playbook.loading import load_playbook, playbook_path
-from everafter.pulse.model import MAX_OTHER_FEATURES
 
 Status = Literal["ok", "warn", "bad"]
 _WORST: tuple[Status, ...] = ("bad", "warn", "ok")
@@ -49,12 +49,22 @@ class Check:
 
 def register(app: typer.Typer) -> None:
     @app.command("doctor")
-    def doctor_command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    def doctor_command(
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
         """Check the installation and say what to do. Exit code 1 when something is bad, else 0."""
         checks = asyncio.run(examine(datetime.now(UTC)))
-        worst = next(status for status in _WORST if status == "ok" or any(check.status == status for check in checks))
+        worst = next(
+            status
+            for status in _WORST
+            if status == "ok" or any(check.status == status for check in checks)
+        )
         if as_json:
-            typer.echo(msgspec.json.encode({"status": worst, "checks": [asdict(check) for check in checks]}).decode())
+            typer.echo(
+                msgspec.json.encode(
+                    {"status": worst, "checks": [asdict(check) for check in checks]}
+                ).decode()
+            )
         else:
             _print(checks)
         raise typer.Exit(1 if worst == "bad" else 0)
@@ -71,7 +81,7 @@ def _print(checks: list[Check]) -> None:
 async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Check]:
     """Everything that can be looked at. What cannot be is named, and hides nothing else."""
     settings, errors = read_settings(env, make=False)
-    checks = [Check("settings", "bad", error.message, _SETTINGS_ADVICE) for error in errors]
+    checks = [Check("settings", "bad", error.message, _SETTINGS_RECOMMENDATION) for error in errors]
     checks += looked_at("settings", lambda: check_settings(settings, quiet=bool(errors)))
     checks += looked_at("playbook", lambda: [check_playbook(settings)])
     checks += looked_at("disk", lambda: [check_disk(settings.data)])
@@ -81,7 +91,7 @@ async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Chec
     return [*checks, *await _examine_server(settings, now)]
 
 
-_SETTINGS_ADVICE = "correct the environment; docs/operations.md lists every setting"
+_SETTINGS_RECOMMENDATION = "correct the environment; docs/operations.md lists every setting"
 
 
 def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -103,17 +113,31 @@ def _failed(name: str, error: Exception) -> Check:
 
 async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
     try:
-        if settings.database_url is None and not (settings.data / "postgres" / "PG_VERSION").exists():
+        if (
+            settings.database_url is None
+            and not (settings.data / "postgres" / "PG_VERSION").exists()
+        ):
             found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
-            return [Check("database", "warn", found, "everafter migrate creates it, as does any command that needs it")]
+            return [
+                Check(
+                    "database",
+                    "warn",
+                    found,
+                    "everafter migrate creates it, as does any command that needs it",
+                )
+            ]
         url = await asyncio.to_thread(database_url, settings)
         async with connection(url) as conn:
             return await _examine_database(conn, settings, now)
     except (DatabaseUnavailableError, psycopg.OperationalError) as error:
-        advice = "start it, or correct EVERAFTER_DATABASE_URL" if settings.database_url else "read the log that is named"
+        recommendations = (
+            "start it, or correct EVERAFTER_DATABASE_URL"
+            if settings.database_url
+            else "read the log that is named"
+        )
         if "or newer" in str(error):
-            advice = f"move the database to PostgreSQL {LEAST_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
-        return [Check("database", "bad", " ".join(str(error).split()), advice)]
+            recommendations = f"move the database to PostgreSQL {LEAST_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
+        return [Check("database", "bad", " ".join(str(error).split()), recommendations)]
     except Exception as error:
         return [_failed("database", error)]
 
@@ -126,7 +150,7 @@ def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check
     try:
         server = mail_server(settings)
     except EverafterError as error:
-        yield Check("settings", "bad", error.message, "mend EVERAFTER_SMTP_URL")
+        yield Check("settings", "bad", error.message, "fix EVERAFTER_SMTP_URL")
         return
     host = urlsplit(settings.base_url).hostname or ""
     if server is None:
@@ -134,9 +158,15 @@ def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check
             yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
     elif host in {"localhost", "::1"} or host.startswith("127."):
         found = f"mail leaves through {server.place}, with links to {settings.base_url} that only this machine can open"
-        yield Check("settings", "warn", found, "set EVERAFTER_BASE_URL to the address suppliers can reach")
+        yield Check(
+            "settings", "warn", found, "set EVERAFTER_BASE_URL to the address suppliers can reach"
+        )
     else:
-        yield Check("settings", "ok", f"mail leaves through {server.place} as {server.sender}; links lead to {settings.base_url}")
+        yield Check(
+            "settings",
+            "ok",
+            f"mail leaves through {server.place} as {server.sender}; links lead to {settings.base_url}",
+        )
 
 
 def check_playbook(settings: Settings) -> Check:
@@ -146,22 +176,41 @@ def check_playbook(settings: Settings) -> Check:
     except InputError as error:
         lines = error.message.splitlines()
         more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
-        return Check("playbook", "bad", " ".join(lines[:2]) + more, f"everafter playbook check {playbook_path(settings)}")
+        return Check(
+            "playbook",
+            "bad",
+            " ".join(lines[:2]) + more,
+            f"everafter playbook check {playbook_path(settings)}",
+        )
     enabled = sum(trigger.enabled for trigger in playbook.triggers.values())
-    return Check("playbook", "ok", f"{playbook.name}: {len(playbook.segments)} segments, {enabled} triggers")
+    return Check(
+        "playbook", "ok", f"{playbook.name}: {len(playbook.segments)} segments, {enabled} triggers"
+    )
 
 
 def check_disk(data: Path) -> Check:
     """Room under EVERAFTER_DATA, or where it will be made: the embedded database, rejects files."""
     place = next(folder for folder in (data, *data.parents) if folder.exists())
     if not place.is_dir():
-        return Check("disk", "bad", f"{place} is a file, and no folder can be made there", "name another in EVERAFTER_DATA")
+        return Check(
+            "disk",
+            "bad",
+            f"{place} is a file, and no folder can be made there",
+            "name another in EVERAFTER_DATA",
+        )
     free = shutil.disk_usage(place).free / _GIGABYTE
     status: Status = "bad" if free < 1 else "warn" if free < 5 else "ok"
     shown = f"{free:,.1f} GB free under {data}"
     if status == "ok" and not os.access(place, os.W_OK | os.X_OK):
-        return Check("disk", "bad", f"{place} cannot be written to", "let the user that runs Everafter write there")
-    return Check("disk", status, shown, "" if status == "ok" else "make room, or move EVERAFTER_DATA")
+        return Check(
+            "disk",
+            "bad",
+            f"{place} cannot be written to",
+            "let the user that runs Everafter write there",
+        )
+    return Check(
+        "disk", status, shown, "" if status == "ok" else "make room, or move EVERAFTER_DATA"
+    )
 
 
 def check_files(settings: Settings) -> Iterator[Check]:
@@ -169,10 +218,19 @@ def check_files(settings: Settings) -> Iterator[Check]:
     data = settings.data
     if not data.exists():
         return
-    found = [path for path in (data, data / "secret", *sorted((data / "rejects").glob("*"))) if path.exists() and is_open(path)]
+    found = [
+        path
+        for path in (data, data / "secret", *sorted((data / "rejects").glob("*")))
+        if path.exists() and is_open(path)
+    ]
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        yield Check("files", "warn", f"others can read {found[0]}{more}", f"chmod -R go-rwx {data}, or a folder for it alone")
+        yield Check(
+            "files",
+            "warn",
+            f"others can read {found[0]}{more}",
+            f"chmod -R go-rwx {data}, or a folder for it alone",
+        )
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,7 +256,14 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
             facts = await facts_cursor.fetchone() or {}
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        checks.append(Check("tables", "bad", f"they differ from what this version creates: {said}", "restore a backup"))
+        checks.append(
+            Check(
+                "tables",
+                "bad",
+                f"they differ from what this version creates: {said}",
+                "restore a backup",
+            )
+        )
     else:
         checks += check_facts(facts, now, sends=settings.smtp_url is not None)
     if settings.secret:
@@ -219,14 +284,23 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
 
 def check_certificates(names: list[str]) -> list[Check]:
     """Whether the certificates of all who have earned one can be printed; nothing is said when they can. Blocks."""
-    from everafter.certificates.typefaces import why_not_for  # typst and the typefaces, where somebody has earned one
+    from everafter.certificates.typefaces import (
+        why_not_for,  # typst and the typefaces, where somebody has earned one
+    )
 
     reasons = [(name, reason) for name in names if (reason := why_not_for(name))]
     if not reasons:
         return []
     name, reason = reasons[0]
     found = f"{plural(len(reasons), 'certificate')} not sent or shown; of {name[:60]!r}: {reason}"
-    return [Check("certificates", "warn", found, "install a typeface that has them, for example the package fonts-noto-cjk")]
+    return [
+        Check(
+            "certificates",
+            "warn",
+            found,
+            "install a typeface that has them, for example the package fonts-noto-cjk",
+        )
+    ]
 
 
 def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
@@ -234,7 +308,10 @@ def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
     if lost := [key for key in keys if not key.is_ours]:
         found = f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with them are refused"
         yield Check(
-            "coach keys", "warn", found, "restore the secret, or everafter key create --scope coach, and revoke the old ones"
+            "coach keys",
+            "warn",
+            found,
+            "restore the secret, or everafter key create --scope coach, and revoke the old ones",
         )
 
 
@@ -242,21 +319,41 @@ def check_version(version: int, *, embedded: bool) -> Check:
     """`version` as libpq numbers it: 160004 is 16.4."""
     shown = f"PostgreSQL {version // 10_000}.{version % 10_000}{' (embedded)' if embedded else ''}"
     if version // 10_000 < LEAST_VERSION:
-        return Check("database", "bad", shown, f"Everafter needs PostgreSQL {LEAST_VERSION} or newer")
+        return Check(
+            "database", "bad", shown, f"Everafter needs PostgreSQL {LEAST_VERSION} or newer"
+        )
     return Check("database", "ok", f"{shown} answers")
 
 
 def check_schema(applied: dict[int, str]) -> Check:
     """Compare what was applied (version → sha256) with what this program brings."""
-    known = {number: (name, hashlib.sha256(text.encode()).hexdigest()) for number, name, text in list_migrations()}
+    known = {
+        number: (name, hashlib.sha256(text.encode()).hexdigest())
+        for number, name, text in list_migrations()
+    }
     if applied.keys() - known.keys():
-        return Check("schema", "bad", "the database was migrated by a newer Everafter", "install that version")
+        return Check(
+            "schema",
+            "bad",
+            "the database was migrated by a newer Everafter",
+            "install that version",
+        )
     changed = [known[number][0] for number, sha in applied.items() if known[number][1] != sha]
     if changed:
-        return Check("schema", "bad", f"{changed[0]} is not what was applied", "reinstall the version the database was made with")
+        return Check(
+            "schema",
+            "bad",
+            f"{changed[0]} is not what was applied",
+            "reinstall the version the database was made with",
+        )
     missing = [name for number, (name, _) in known.items() if number not in applied]
     if missing:
-        return Check("schema", "bad", f"{plural(len(missing), 'migration')} behind, {missing[0]} first", "everafter migrate")
+        return Check(
+            "schema",
+            "bad",
+            f"{plural(len(missing), 'migration')} behind, {missing[0]} first",
+            "everafter migrate",
+        )
     return Check("schema", "ok", f"at {max(known)}, as this program needs it")
 
 
@@ -265,7 +362,7 @@ SELECT
   (SELECT count(*) FROM suppliers) AS suppliers,
   (SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM events_pending) AS pending,
   (SELECT received_at FROM events_pending ORDER BY seq LIMIT 1) AS pending_since,
-  (SELECT max(last_event_at) FROM pulse) AS last_event_at,
+  (SELECT max(last_event_at) FROM supplier_activity) AS last_event_at,
   (SELECT max(as_of) FROM runs WHERE finished_at IS NOT NULL AND NOT replay) AS last_run,
   (SELECT min(started_at) FROM runs WHERE finished_at IS NULL) AS unfinished_since,
   (SELECT as_of FROM runs WHERE finished_at IS NULL ORDER BY started_at LIMIT 1) AS unfinished_as_of,
@@ -280,9 +377,9 @@ SELECT
   (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
   (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
   (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
-  (SELECT count(*) FROM pulse WHERE features_beyond) AS beyond,
+  (SELECT count(*) FROM supplier_activity WHERE features_beyond) AS beyond,
   (SELECT array_agg(supplier_id::text) FROM
-    (SELECT supplier_id FROM pulse WHERE features_beyond ORDER BY supplier_id LIMIT 3) AS first) AS beyond_first,
+    (SELECT supplier_id FROM supplier_activity WHERE features_beyond ORDER BY supplier_id LIMIT 3) AS first) AS beyond_first,
   (SELECT count(*) FROM calendar_feeds) AS calendars,
   (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f JOIN users u ON u.id = f.user_id
    WHERE f.failure IS NOT NULL) AS calendars_failed,
@@ -291,7 +388,7 @@ SELECT
    )
    FROM calendar_feeds f JOIN users u ON u.id = f.user_id WHERE f.unread > 0) AS calendars_unread,
   (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds) AS calendars_read_since,
-  (SELECT count(*) FROM users WHERE takes_calls) AS advisors,
+  (SELECT count(*) FROM users WHERE takes_calls) AS csms,
   (SELECT array_agg(DISTINCT holidays) FROM users WHERE takes_calls AND holidays IS NOT NULL) AS holidays,
   (SELECT count(*) FROM users WHERE password_hash IS NOT NULL) AS people,
   (SELECT count(*) FROM api_keys WHERE scope = 'ingest' AND revoked_at IS NULL) AS ingest_keys
@@ -313,17 +410,32 @@ def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterato
 
 def _events(facts: dict[str, Any], now: datetime) -> Check:
     if not facts["suppliers"]:
-        return Check("events", "warn", "no suppliers yet", "everafter import, or send identify calls: docs/quickstart.md")
-    if facts["last_event_at"] is None:
-        advice = "everafter key create --scope ingest, and point the platform's SDK here" if not facts["ingest_keys"] else ""
         return Check(
-            "events", "warn", f"{plural(facts['suppliers'], 'supplier')} and no event of theirs", advice or "is the feed connected?"
+            "events",
+            "warn",
+            "no suppliers yet",
+            "everafter import, or send identify calls: docs/quickstart.md",
+        )
+    if facts["last_event_at"] is None:
+        recommendations = (
+            "everafter key create --scope ingest, and point the platform's SDK here"
+            if not facts["ingest_keys"]
+            else ""
+        )
+        return Check(
+            "events",
+            "warn",
+            f"{plural(facts['suppliers'], 'supplier')} and no event of theirs",
+            recommendations or "is the feed connected?",
         )
     age = now - facts["last_event_at"]
     shown = f"{plural(facts['suppliers'], 'supplier')}; the last event is {_ago(age)} old"
     if age > timedelta(days=1):
         return Check(
-            "events", "warn", shown, "is the feed connected? Until it is, silence may be the feed's and not the suppliers'"
+            "events",
+            "warn",
+            shown,
+            "is the feed connected? Until it is, silence may be the feed's and not the suppliers'",
         )
     return Check("events", "ok", shown)
 
@@ -334,7 +446,12 @@ def _fold(facts: dict[str, Any], now: datetime) -> Check:
     age = now - facts["pending_since"]
     shown = f"{plural(facts['pending'], 'event')} not yet folded, the oldest {_ago(age)} old"
     if age > timedelta(minutes=10):
-        return Check("folding", "bad", shown, "a server or a run folds them: is everafter serve up? Its log says why not")
+        return Check(
+            "folding",
+            "bad",
+            shown,
+            "a server or a run folds them: is everafter serve up? Its log says why not",
+        )
     return Check("folding", "warn" if age > timedelta(minutes=1) else "ok", shown)
 
 
@@ -342,51 +459,96 @@ def _run(facts: dict[str, Any], now: datetime) -> Check:
     stuck = facts["unfinished_since"]
     if stuck is not None and now - stuck > timedelta(hours=1):
         as_of: datetime = facts["unfinished_as_of"]
-        # without --as-of a run judges today
-        command = "everafter run" if as_of.date() == now.date() else f"everafter run --as-of {as_of.isoformat()}"
+        # without --as-of a run scores today
+        command = (
+            "everafter run"
+            if as_of.date() == now.date()
+            else f"everafter run --as-of {as_of.isoformat()}"
+        )
         return Check(
-            "daily run", "bad", f"one began {_ago(now - stuck)} ago and did not end", f"{command} takes it up where it stopped"
+            "daily run",
+            "bad",
+            f"one began {_ago(now - stuck)} ago and did not end",
+            f"{command} takes it up where it stopped",
         )
     if facts["last_run"] is None:
         status: Status = "warn" if facts["suppliers"] else "ok"
-        return Check("daily run", status, "none yet", "everafter run, or keep everafter work running" if facts["suppliers"] else "")
+        return Check(
+            "daily run",
+            status,
+            "none yet",
+            "everafter run, or keep everafter work running" if facts["suppliers"] else "",
+        )
     age = now - facts["last_run"]
     status = "bad" if age > timedelta(hours=50) else "warn" if age > timedelta(hours=26) else "ok"
     return Check(
-        "daily run", status, f"the last was {_ago(age)} ago", "" if status == "ok" else "is everafter work running, or cron?"
+        "daily run",
+        status,
+        f"the last was {_ago(age)} ago",
+        "" if status == "ok" else "is everafter work running, or cron?",
     )
 
 
 def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Check]:
     if facts["mail_paused"] is not None:
-        yield Check("mail", "warn", f"paused: {facts['mail_paused']}", "everafter mail resume, when it may flow again")
+        yield Check(
+            "mail",
+            "warn",
+            f"paused: {facts['mail_paused']}",
+            "everafter mail resume, when it may flow again",
+        )
     elif not sends:
-        yield Check("mail", "ok", f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail server is set")
+        yield Check(
+            "mail",
+            "ok",
+            f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail server is set",
+        )
     elif facts["mail_due_since"] is None:
         yield Check("mail", "ok", "nothing is overdue")
     else:
         age = now - facts["mail_due_since"]
-        status: Status = "bad" if age > timedelta(hours=2) else "warn" if age > timedelta(minutes=15) else "ok"
-        advice = "" if status == "ok" else "is everafter work running? Its log says what the mail server answered"
-        yield Check("mail", status, f"the oldest due message waits for {_ago(age)}", advice)
+        status: Status = (
+            "bad" if age > timedelta(hours=2) else "warn" if age > timedelta(minutes=15) else "ok"
+        )
+        recommendations = (
+            ""
+            if status == "ok"
+            else "is everafter work running? Its log says what the mail server answered"
+        )
+        yield Check(
+            "mail", status, f"the oldest due message waits for {_ago(age)}", recommendations
+        )
     if sends and facts["mail_trouble"] is not None:
         found = f"since {_ago(now - facts['mail_trouble_since'])} {facts['mail_trouble']}"
         yield Check(
-            "mail server", "bad", found, "correct EVERAFTER_SMTP_URL or the mail server; waiting messages are retried automatically"
+            "mail server",
+            "bad",
+            found,
+            "correct EVERAFTER_SMTP_URL or the mail server; waiting messages are retried automatically",
         )
     if facts["mail_bounced"] or facts["mail_complaints"]:
-        bounced, complaints = plural(facts["mail_bounced"], "bounce"), plural(facts["mail_complaints"], "complaint")
+        bounced, complaints = (
+            plural(facts["mail_bounced"], "bounce"),
+            plural(facts["mail_complaints"], "complaint"),
+        )
         found = f"{bounced} and {complaints} in the last week"
         status = "warn" if facts["mail_complaints"] else "ok"
         yield Check(
             "bounces",
             status,
             found,
-            "everafter mail suppressed lists the suppressed addresses with the reason" if status == "warn" else "",
+            "everafter mail suppressed lists the suppressed addresses with the reason"
+            if status == "warn"
+            else "",
         )
     if facts["mail_in_doubt"]:
         found = f"{plural(facts['mail_in_doubt'], 'message')} may or may not have been sent"
-        yield Check("mail in doubt", "warn", found, "everafter mail list --status in_doubt, then everafter mail resolve")
+        yield Check(
+            "mail in doubt",
+            "warn",
+            found,
+            "everafter mail list --status in_doubt, then everafter mail resolve",
+        )
     if facts["mail_dead"]:
         found = f"{plural(facts['mail_dead'], 'message')} of the last week refused for good"
         yield Check("dead mail", "warn", found, "everafter mail list --status dead shows why")
@@ -395,7 +557,9 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
 def _rejects(facts: dict[str, Any]) -> Check:
     parts = [
         f"{facts['rejected']:,} refused in the last week" if facts["rejected"] else "",
-        f"{plural(facts['waiting'], 'event')} waiting for suppliers nobody has told of" if facts["waiting"] else "",
+        f"{plural(facts['waiting'], 'event')} waiting for suppliers nobody has told of"
+        if facts["waiting"]
+        else "",
     ]
     found = "; ".join(part for part in parts if part)
     if not found:
@@ -407,28 +571,47 @@ def _features(facts: dict[str, Any]) -> Iterator[Check]:
     """Suppliers whose events name too many features; no line if there are none."""
     if not facts["beyond"]:
         return
-    listed = ", ".join(facts["beyond_first"]) + (" …" if facts["beyond"] > len(facts["beyond_first"]) else "")
+    listed = ", ".join(facts["beyond_first"]) + (
+        " …" if facts["beyond"] > len(facts["beyond_first"]) else ""
+    )
     found = (
         f"{plural(facts['beyond'], 'supplier')} used more than {MAX_OTHER_FEATURES} features that the playbook does not name"
         f" ({listed}); the latest {MAX_OTHER_FEATURES} are kept, and no score is affected"
     )
-    yield Check("features", "warn", found, "does the platform put ids into `feature`? Name the page or the tool, not the item")
+    yield Check(
+        "features",
+        "warn",
+        found,
+        "does the platform put ids into `feature`? Name the page or the tool, not the item",
+    )
 
 
 def _calls(facts: dict[str, Any], now: datetime) -> Check:
-    """Whether calls can be booked, and by what is known of the advisors' own calendars and holidays."""
-    if not facts["advisors"]:
-        return Check("calls", "warn", "nobody takes calls", "everafter advisor set EMAIL --takes-calls")
+    """Whether calls can be booked, and by what is known of the CSMs' own calendars and holidays."""
+    if not facts["csms"]:
+        return Check("calls", "warn", "nobody takes calls", "everafter CSM set EMAIL --takes-calls")
     calendars = f", {plural(facts['calendars'], 'calendar')} read" if facts["calendars"] else ""
-    shown = f"{plural(facts['advisors'], 'advisor')}{calendars}"
+    shown = f"{plural(facts['csms'], 'csm')}{calendars}"
     if failed := facts["calendars_failed"]:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return Check("calls", "warn", f"a calendar cannot be read: {failed[0]}{more}", "everafter advisor calendar EMAIL --read")
+        return Check(
+            "calls",
+            "warn",
+            f"a calendar cannot be read: {failed[0]}{more}",
+            "everafter CSM calendar EMAIL --read",
+        )
     if unknown := [code for code in facts["holidays"] or [] if not knows_holidays(code)]:
-        return Check("calls", "warn", f"no holidays are known for {unknown[0]}", "everafter advisor set EMAIL --holidays CODE")
+        return Check(
+            "calls",
+            "warn",
+            f"no holidays are known for {unknown[0]}",
+            "everafter CSM set EMAIL --holidays CODE",
+        )
     since = facts["calendars_read_since"]
     if facts["calendars"] and now - since > timedelta(hours=1):
-        return Check("calls", "warn", f"{shown}, but one not for an hour", "is everafter work running?")
+        return Check(
+            "calls", "warn", f"{shown}, but one not for an hour", "is everafter work running?"
+        )
     return Check("calls", "ok", shown)
 
 
@@ -436,14 +619,17 @@ def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
     """Whether CSMs' calendars were read in full; no line if they were."""
     if unread := facts["calendars_unread"]:
         more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
-        advice = "they count as busy as far as they can be read; correct them there. everafter advisor list shows all reasons"
-        yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", advice)
+        recommendations = "they count as busy as far as they can be read; correct them there. everafter CSM list shows all reasons"
+        yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", recommendations)
 
 
 def _people(facts: dict[str, Any]) -> Check:
     if not facts["people"]:
         return Check(
-            "people", "warn", "nobody can sign in to the dashboard", "everafter user create EMAIL --name NAME --role admin"
+            "people",
+            "warn",
+            "nobody can sign in to the dashboard",
+            "everafter user create EMAIL --name NAME --role admin",
         )
     return Check("people", "ok", f"{facts['people']:,} can sign in")
 

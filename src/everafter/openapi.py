@@ -24,7 +24,11 @@ SECURITY_SCHEMES: Document = {
         "scheme": "bearer",
         "description": "A key of scope `ingest`. A body may carry it too, as `writeKey`, `api_key` or `token`.",
     },
-    "ingestKeyAsUser": {"type": "http", "scheme": "basic", "description": "The ingest key as user name; no password."},
+    "ingestKeyAsUser": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The ingest key as user name; no password.",
+    },
     "ingestKeyInAddress": {
         "type": "apiKey",
         "in": "query",
@@ -32,8 +36,16 @@ SECURITY_SCHEMES: Document = {
         "description": "The ingest key in the address, for `navigator.sendBeacon`; `api_key` and `token` are read too.",
     },
     "readKey": {"type": "http", "scheme": "bearer", "description": "A key of scope `read`."},
-    "writeKey": {"type": "http", "scheme": "bearer", "description": "A key of scope `write`; it may read, too."},
-    "coachKey": {"type": "http", "scheme": "bearer", "description": "A key of scope `coach`, from server to server."},
+    "writeKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of scope `write`; it may read, too.",
+    },
+    "coachKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of scope `coach`, from server to server.",
+    },
     "coachToken": {
         "type": "http",
         "scheme": "bearer",
@@ -41,7 +53,12 @@ SECURITY_SCHEMES: Document = {
         "description": "A token for one supplier's browser, of at most 15 minutes, signed with a coach key.",
     },
 }
-_KEYS_OF_SCOPE = {"ingest": ("ingestKey",), "read": ("readKey", "writeKey"), "write": ("writeKey",), "coach": ("coachKey",)}
+_KEYS_OF_SCOPE = {
+    "ingest": ("ingestKey",),
+    "read": ("readKey", "writeKey"),
+    "write": ("writeKey",),
+    "coach": ("coachKey",),
+}
 
 _EVERY_OPERATION = {
     400: "the request cannot be read, or a parameter or field is of the wrong kind; `errors` names each",
@@ -57,7 +74,12 @@ _IN_FLIGHT = "a request with this Idempotency-Key is being answered"
 _KEY_REUSED = "this Idempotency-Key came before with another body"
 _TOO_LARGE = "the body is too large"
 _HEADERS = {
-    401: {"WWW-Authenticate": {"description": "how to say who is calling", "schema": {"type": "string"}}},
+    401: {
+        "WWW-Authenticate": {
+            "description": "how to say who is calling",
+            "schema": {"type": "string"},
+        }
+    },
     429: {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
 }
@@ -89,7 +111,9 @@ def describe_api(app: Litestar) -> Document:
     for (name, status), targets in LINKS.items():
         answer = operations[name]["responses"][str(status)]
         fields = _fields_of(document, answer["content"]["application/json"])
-        answer["links"] = {target: _link(document, operations[target], fields) for target in targets}
+        answer["links"] = {
+            target: _link(document, operations[target], fields) for target in targets
+        }
     return document
 
 
@@ -132,7 +156,9 @@ def _describe_body(document: Document, operation: Document, handler: HTTPRouteHa
         return
     # an id as a field is described by core.openapi; msgspec wants a word on it all the same
     _, exact = msgspec.json.schema_components([kind], schema_hook=lambda _: {"type": "string"})
-    described = _resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    described = _resolve(
+        document, operation["requestBody"]["content"]["application/json"]["schema"]
+    )
     for name, schema in exact[kind.__name__]["properties"].items():
         if "items" in schema:
             described["properties"][name]["items"] = schema["items"]
@@ -188,8 +214,13 @@ def _add_errors(operation: Document) -> None:
     responses = operation["responses"]
     for status, text in texts.items():
         said = responses.get(str(status), {})
-        if PROBLEM not in said.get("content", {}):  # Litestar's own description of a 400 is not what is answered here
-            responses[str(status)] = {"description": text, "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}}}
+        if PROBLEM not in said.get(
+            "content", {}
+        ):  # Litestar's own description of a 400 is not what is answered here
+            responses[str(status)] = {
+                "description": text,
+                "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}},
+            }
     for status, response in responses.items():
         if content := response.get("content", {}).get(PROBLEM):
             content["examples"] = {"problem": {"$ref": f"#/components/examples/problem_{status}"}}
@@ -204,7 +235,9 @@ _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 def _read_examples() -> Document:
     """By operation: `parameters`, `request`, and `responses` by status, as scripts/openapi_examples.py recorded them."""
-    return msgspec.json.decode((resources.files("everafter") / "openapi_examples.json").read_bytes())
+    return msgspec.json.decode(
+        (resources.files("everafter") / "openapi_examples.json").read_bytes()
+    )
 
 
 def _add_examples(operation: Document, examples: Document) -> None:
@@ -233,7 +266,11 @@ def _link(document: Document, target: Document, fields: set[str]) -> Document:
     """A link that carries over every id of the answer that the target takes."""
 
     def carry(names: set[str]) -> dict[str, str]:
-        return {name: f"$response.body#/{name}" for name in sorted(names & fields) if name.endswith("_id")}
+        return {
+            name: f"$response.body#/{name}"
+            for name in sorted(names & fields)
+            if name.endswith("_id")
+        }
 
     link: Document = {"operationId": target["operationId"]}
     if parameters := carry({parameter["name"] for parameter in target.get("parameters", ())}):

@@ -41,9 +41,13 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8000,
     ) -> None:
         """Serve the API, the dashboard and the coach; brings the schema up to date first."""
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.basicConfig(
+            level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        )
         logging.getLogger("everafter").setLevel(logging.INFO)
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each bad request would be a flood
+        logging.getLogger("uvicorn.error").setLevel(
+            logging.ERROR
+        )  # a line for each bad request would be a flood
         # uvicorn sends itself the signal again once it has stopped; without a handler that would end the process before the
         # embedded PostgreSQL is stopped too
         signal.signal(signal.SIGTERM, _end)
@@ -54,16 +58,24 @@ def register(app: typer.Typer) -> None:
             shown = f"[{host}]" if ":" in host else host
             here = f"http://{shown}:{listener.getsockname()[1]}"
             if settings.base_url == DEFAULT_BASE_URL and host not in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
-                settings = replace(settings, base_url=here)  # links lead to where we listen, unless told otherwise
-            Console(stderr=True, highlight=False).print(f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True)
+                settings = replace(
+                    settings, base_url=here
+                )  # links lead to where we listen, unless told otherwise
+            Console(stderr=True, highlight=False).print(
+                f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True
+            )
             application = create_app(settings, url)
-            # What stands from the start is never looked through again: a full collection took 54 ms of every request then in hand.
+            # What is from the start is never looked through again: a full collection took 54 ms of every request then in hand.
             gc.collect()
             gc.freeze()
-            run_server(make_server(application, fitting(settings.limits)), listener, settings, application)
+            run_server(
+                make_server(application, fitting(settings.limits)), listener, settings, application
+            )
 
 
-def run_server(server: uvicorn.Server, listener: socket.socket, settings: Settings, application: Litestar) -> None:
+def run_server(
+    server: uvicorn.Server, listener: socket.socket, settings: Settings, application: Litestar
+) -> None:
     """Serve until told to stop, with the embedded PostgreSQL (where it is that) kept running beside.
 
     Raises:

@@ -54,8 +54,12 @@ async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
     """
     form = await read_form(request)
     token = str(form.get("csrf", ""))
-    if not rules.came_from_here(request.headers) or not hmac.compare_digest(token.encode(), viewer.csrf_token.encode()):
-        raise ForbiddenError("this form did not come from a page of yours; go back, reload the page and try again")
+    if not rules.came_from_here(request.headers) or not hmac.compare_digest(
+        token.encode(), viewer.csrf_token.encode()
+    ):
+        raise ForbiddenError(
+            "this form did not come from a page of yours; go back, reload the page and try again"
+        )
     return form
 
 
@@ -65,7 +69,9 @@ def cookie_name(settings: Settings, kind: str = "session") -> str:
     return f"{prefix}everafter-{kind}"
 
 
-def make_cookie(settings: Settings, kind: str, value: str, lasts: timedelta = ABSOLUTE_LIMIT) -> Cookie:
+def make_cookie(
+    settings: Settings, kind: str, value: str, lasts: timedelta = ABSOLUTE_LIMIT
+) -> Cookie:
     """A cookie no script can read and no other site's form can send; an empty value removes it."""
     return Cookie(
         key=cookie_name(settings, kind),

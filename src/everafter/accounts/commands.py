@@ -41,11 +41,20 @@ def register(app: typer.Typer) -> None:
         if json:
             typer.echo(msgspec.json.encode(found))
             return
-        table = Table(Column("id", no_wrap=True), "scope", "name", "made", "last used", "revoked", box=None)
+        table = Table(
+            Column("id", no_wrap=True), "scope", "name", "made", "last used", "revoked", box=None
+        )
         for key in found:
             times = (key.created_at, key.last_used_at, key.revoked_at)
-            table.add_row(str(key.id), key.scope, escape(key.name), *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times))
-        Console().print(table if found else "no keys yet; `everafter key create --scope ingest` makes one")
+            table.add_row(
+                str(key.id),
+                key.scope,
+                escape(key.name),
+                *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times),
+            )
+        Console().print(
+            table if found else "no keys yet; `everafter key create --scope ingest` makes one"
+        )
 
     @group.command("revoke")
     def revoke_command(which: Annotated[str, typer.Argument(help="its id, or its name")]) -> None:

@@ -1,6 +1,6 @@
 """API keys: only a hash is kept, so a key is shown once.
 
-A coach key signs and is not only compared, so the server must know it whole when a token comes. It is computed anew from the
+A coach key signs and is not only compared, so the server must know it whole when a token comes. It is computed again from the
 installation's secret and the row's id: a copy of the database signs nothing (docs/decisions/0020).
 """
 
@@ -39,9 +39,14 @@ async def create_key(conn: Connection, scope: Scope, name: str = "", *, secret: 
     """
     key_id = uuid4()
     # no colon and no character that a URL, a header or a shell would change: it also travels as a Basic user name
-    key = derive_coach_key(secret, key_id) if scope == "coach" else f"ea_{scope}_{secrets.token_urlsafe(32)}"
+    key = (
+        derive_coach_key(secret, key_id)
+        if scope == "coach"
+        else f"ea_{scope}_{secrets.token_urlsafe(32)}"
+    )
     await conn.execute(
-        "INSERT INTO api_keys (id, key_hash, scope, name) VALUES (%s, %s, %s, %s)", [key_id, hash_key(key), scope, name]
+        "INSERT INTO api_keys (id, key_hash, scope, name) VALUES (%s, %s, %s, %s)",
+        [key_id, hash_key(key), scope, name],
     )
     return key
 
@@ -124,10 +129,18 @@ async def revoke_key(conn: Connection, which: str) -> ApiKey:
     Raises:
         NotFoundError: there is no such live key, or several have the name.
     """
-    found = [key for key in await list_keys(conn) if which in {str(key.id), key.name} and key.revoked_at is None]
+    found = [
+        key
+        for key in await list_keys(conn)
+        if which in {str(key.id), key.name} and key.revoked_at is None
+    ]
     if not found:
-        raise NotFoundError(f"no live key has the id or name {which!r}; `everafter key list` shows them")
+        raise NotFoundError(
+            f"no live key has the id or name {which!r}; `everafter key list` shows them"
+        )
     if len(found) > 1:
-        raise NotFoundError(f"{len(found)} live keys are named {which!r}; give the id that `everafter key list` shows")
+        raise NotFoundError(
+            f"{len(found)} live keys are named {which!r}; give the id that `everafter key list` shows"
+        )
     await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", [found[0].id])
     return found[0]

@@ -39,7 +39,9 @@ async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
     email, password = str(form.get("email", "")).replace("\0", ""), str(form.get("password", ""))
     wanted = rules.local_path(str(form.get("next", "")))
     if not _is_own_form(request, str(form.get("csrf", ""))):
-        return _form(request, wanted, email, "The form had grown old. Please try once more.", status=403)
+        return _form(
+            request, wanted, email, "The form had grown old. Please try once more.", status=403
+        )
     browser = request.cookies.get(cookie_name(state.settings, "browser"))
     name = email.strip().lower()
     if secrets.randbelow(_SWEEP_EVERY) == 0:
@@ -69,7 +71,10 @@ async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
 
 @post("/sign-out", status_code=303, request_max_body_size=16_384)
 async def sign_out(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """End this session."""
     await check_form(request, viewer)
@@ -121,4 +126,6 @@ def _is_own_form(request: AnyRequest, token: str) -> bool:
     return hmac.compare_digest(token.encode(), rules.form_token(settings.secret, nonce).encode())
 
 
-handlers = [Router(path="/", route_handlers=[show_sign_in, sign_in, sign_out], include_in_schema=False)]
+handlers = [
+    Router(path="/", route_handlers=[show_sign_in, sign_in, sign_out], include_in_schema=False)
+]

@@ -19,7 +19,9 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
 _LINE = 40
 _STRANGERS_LINE = 30
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without the letters and digits that look like each other
+_ALPHABET = (
+    "abcdefghijkmnpqrstuvwxyz23456789"  # without the letters and digits that look like each other
+)
 
 
 def hash_password(password: str) -> str:
@@ -32,7 +34,9 @@ def generate_password() -> str:
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(4))
 
 
-async def verify_password(password: str, password_hash: str | None, *, is_known: bool = False) -> bool:
+async def verify_password(
+    password: str, password_hash: str | None, *, is_known: bool = False
+) -> bool:
     """Does the password fit? With no hash (no such user, or one who cannot sign in) the same work is done, and the answer is no.
 
     Args:
@@ -42,8 +46,12 @@ async def verify_password(password: str, password_hash: str | None, *, is_known:
         OverloadedError: too many sign-ins are waiting.
     """
     if _THREADS._work_queue.qsize() >= (_LINE if is_known else _STRANGERS_LINE):  # pyright: ignore[reportPrivateUsage] the executor has no public count
-        raise OverloadedError("too many people are signing in; try again in a moment", retry_after=5)
-    fits = await asyncio.get_running_loop().run_in_executor(_THREADS, _fits, password, password_hash or _hash_of_nobody())
+        raise OverloadedError(
+            "too many people are signing in; try again in a moment", retry_after=5
+        )
+    fits = await asyncio.get_running_loop().run_in_executor(
+        _THREADS, _fits, password, password_hash or _hash_of_nobody()
+    )
     return fits and password_hash is not None
 
 

@@ -25,7 +25,9 @@ from everafter.core.db import Connection
 from everafter.core.locks import Lock
 
 
-async def upsert_user(conn: Connection, email: str, name: str, role: Role, password_hash: str | None) -> uuid.UUID:
+async def upsert_user(
+    conn: Connection, email: str, name: str, role: Role, password_hash: str | None
+) -> uuid.UUID:
     """Add a user, or change the one with this address; a new password ends their sessions.
 
     Args:
@@ -45,7 +47,9 @@ async def upsert_user(conn: Connection, email: str, name: str, role: Role, passw
     return user_id
 
 
-async def insert_user(conn: Connection, email: str, name: str, role: Role, password_hash: str) -> uuid.UUID | None:
+async def insert_user(
+    conn: Connection, email: str, name: str, role: Role, password_hash: str
+) -> uuid.UUID | None:
     """Add a user; null when the address is taken."""
     cursor = await conn.execute(
         "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s) ON CONFLICT (email) DO NOTHING RETURNING id",
@@ -57,7 +61,9 @@ async def insert_user(conn: Connection, email: str, name: str, role: Role, passw
 
 async def update_password(conn: Connection, email: str, password_hash: str) -> bool:
     """Set a password and end the user's sessions; false when there is no such user."""
-    cursor = await conn.execute("UPDATE users SET password_hash = %s WHERE email = %s RETURNING id", [password_hash, email])
+    cursor = await conn.execute(
+        "UPDATE users SET password_hash = %s WHERE email = %s RETURNING id", [password_hash, email]
+    )
     row = await cursor.fetchone()
     if row:
         await end_sessions(conn, row[0])
@@ -65,7 +71,7 @@ async def update_password(conn: Connection, email: str, password_hash: str) -> b
 
 
 async def list_users(conn: Connection) -> list[User]:
-    """Everyone, by address; last_seen_at is of a session that still stands."""
+    """Everyone, by address; last_seen_at is of a session that still is."""
     async with conn.cursor(row_factory=class_row(User)) as cursor:
         await cursor.execute(
             "SELECT u.id, u.email, u.name, u.role, u.password_hash IS NOT NULL AS can_sign_in,"
@@ -78,7 +84,9 @@ async def list_users(conn: Connection) -> list[User]:
 async def find_credentials(conn: Connection, email: str) -> Credentials | None:
     """The hash to check a password against, or null when there is no such user."""
     async with conn.cursor(row_factory=class_row(Credentials)) as cursor:
-        await cursor.execute("SELECT id AS user_id, password_hash FROM users WHERE email = %s", [email])
+        await cursor.execute(
+            "SELECT id AS user_id, password_hash FROM users WHERE email = %s", [email]
+        )
         return await cursor.fetchone()
 
 
@@ -88,7 +96,9 @@ async def find_credentials(conn: Connection, email: str) -> Credentials | None:
 async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
     """Begin a session and return its token, which is stored only as a hash; sessions that are over are swept away."""
     token = secrets.token_urlsafe(32)
-    await conn.execute("DELETE FROM sessions WHERE expires_at < now() OR last_seen_at < now() - %s", [IDLE_LIMIT])
+    await conn.execute(
+        "DELETE FROM sessions WHERE expires_at < now() OR last_seen_at < now() - %s", [IDLE_LIMIT]
+    )
     await conn.execute(
         "INSERT INTO sessions (token_hash, user_id, csrf_token, expires_at) VALUES (%s, %s, %s, now() + %s)",
         [token_hash(token), user_id, secrets.token_urlsafe(32), ABSOLUTE_LIMIT],
@@ -125,7 +135,7 @@ async def end_sessions(conn: Connection, user_id: uuid.UUID) -> None:
 
 
 def token_hash(token: str) -> bytes:
-    """How a session's token stands in the database; it has 256 random bits, so a plain hash is enough."""
+    """How a session's token is in the database; it has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -202,13 +212,13 @@ async def count_try(conn: Connection, email: str, network: str, browser: str | N
     if browser and await is_known(conn, email, browser):
         bucket = rules.browsers_bucket(email, browser)
         return Try((bucket.name,), await _count(conn, bucket), is_known=True)
-    address, pair, account, pace = rules.strangers_buckets(email, network)
+    address, pair, account, season_index = rules.strangers_buckets(email, network)
     names = (address.name, pair.name, account.name)
     for bucket in (address, pair):
         if wait_until := await _count(conn, bucket):
             return Try(names, wait_until, is_known=False)
     crowded = await _count(conn, account)
-    return Try(names, await _count(conn, pace) if crowded else None, is_known=False)
+    return Try(names, await _count(conn, season_index) if crowded else None, is_known=False)
 
 
 async def _count(conn: Connection, bucket: Bucket) -> datetime | None:

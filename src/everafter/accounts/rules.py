@@ -13,7 +13,7 @@ from everafter.accounts.model import (
     MIN_PASSWORD,
     ROLES,
     STRANGER_FAILURES,
-    STRANGER_PACE,
+    UNKNOWN_SEASON_INDEX,
     Bucket,
     Role,
 )
@@ -54,9 +54,13 @@ def check_password(password: str, email: str) -> None:
         InputError: too short, too long, or the address itself.
     """
     if len(password) < MIN_PASSWORD:
-        raise InputError(f"a password needs at least {MIN_PASSWORD} characters; this one has {len(password)}")
+        raise InputError(
+            f"a password needs at least {MIN_PASSWORD} characters; this one has {len(password)}"
+        )
     if len(password) > MAX_PASSWORD:
-        raise InputError(f"a password may have at most {MAX_PASSWORD} characters; this one has {len(password)}")
+        raise InputError(
+            f"a password may have at most {MAX_PASSWORD} characters; this one has {len(password)}"
+        )
     if password.lower() in {email, email.partition("@")[0]} or len(set(password)) < 4:
         raise InputError("this password is too easy to guess")
 
@@ -65,7 +69,7 @@ def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket,
     """The counters of a try in a browser not known to the account, in the order they are asked.
 
     The account is what was typed, whether there is such a user or not: a stranger learns nothing
-    from being throttled. The last one is the pace of an account that is guessed from everywhere.
+    from being throttled. The last one is the season index of an account that is guessed from everywhere.
 
     Args:
         network: as `core.limits.network_of` gives it, an IPv6 client's whole /64.
@@ -75,7 +79,7 @@ def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket,
         Bucket(f"address:{network}", ADDRESS_FAILURES),
         Bucket(f"pair:{account}:{network}", ACCOUNT_FAILURES),
         Bucket(f"account:{account}", STRANGER_FAILURES),
-        Bucket(f"pace:{account}", 1, STRANGER_PACE),
+        Bucket(f"season_index:{account}", 1, UNKNOWN_SEASON_INDEX),
     )
 
 
@@ -109,6 +113,11 @@ def form_token(secret: str, nonce: str) -> str:
 
 def local_path(wanted: str | None) -> str:
     """Where to go after signing in: a path of this server, else the first page."""
-    if not wanted or not wanted.startswith("/") or wanted.startswith(("//", "/\\")) or re.search(r"[\x00-\x1f\\]", wanted):
+    if (
+        not wanted
+        or not wanted.startswith("/")
+        or wanted.startswith(("//", "/\\"))
+        or re.search(r"[\x00-\x1f\\]", wanted)
+    ):
         return "/"
     return wanted

@@ -18,7 +18,9 @@ from everafter.core.settings import load_settings
 
 T = TypeVar("T")
 
-_Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+_Stdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,13 +43,19 @@ def create(
         raise InputError("--name: say what they are called")
     password = _password(address, password_stdin)
     password_hash = passwords.hash_password(password)
-    made = _with_connection(lambda conn: queries.insert_user(conn, address, name.strip(), checked_role, password_hash))
+    made = _with_connection(
+        lambda conn: queries.insert_user(conn, address, name.strip(), checked_role, password_hash)
+    )
     if made is None:
-        raise ConflictError(f"{address} is a user already; `everafter user password {address}` sets a new password")
+        raise ConflictError(
+            f"{address} is a user already; `everafter user password {address}` sets a new password"
+        )
     _tell(f"{address} may sign in as {checked_role}", password, password_stdin)
 
 
-def change_password(email: Annotated[str, typer.Argument(help="Whose password.")], password_stdin: _Stdin = False) -> None:
+def change_password(
+    email: Annotated[str, typer.Argument(help="Whose password.")], password_stdin: _Stdin = False
+) -> None:
     """Set a new password and end the user's sessions."""
     address = rules.clean_email(email)
     password = _password(address, password_stdin)
@@ -66,7 +74,13 @@ def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] =
     table = Table("e-mail", "name", "role", "signs in", "last seen (UTC)", box=None, pad_edge=False)
     for user in users:
         seen = f"{user.last_seen_at:%Y-%m-%d %H:%M}" if user.last_seen_at else "–"
-        table.add_row(escape(user.email), escape(user.name), user.role, "yes" if user.can_sign_in else "no", seen)
+        table.add_row(
+            escape(user.email),
+            escape(user.name),
+            user.role,
+            "yes" if user.can_sign_in else "no",
+            seen,
+        )
     Console(soft_wrap=True).print(table)
 
 

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from everafter.certificates.model import Certificate
 from everafter.certificates.queries import find_earned
-from everafter.certificates.rules import read_certificate_token, words_of
+from everafter.certificates.rules import read_certificate_token, texts_of
 from everafter.certificates.typefaces import why_not
 from everafter.certificates.typesetting import Sheet, typeset
 from everafter.core.db import Connection
@@ -38,22 +38,32 @@ _HEADERS = {
 async def show_certificate(
     request: AnyRequest, name: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[Any]:
-    """The page; or, where the address ends in .pdf or .png, the sheet or the picture. The token in it stands for a sign-in."""
+    """The page; or, where the address ends in .pdf or .png, the sheet or the picture. The token in it means a sign-in."""
     token, _, suffix = name.partition(".")
     certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
     if certificate is None:
         raise NotFoundError("there is no certificate at this address; the link may not be whole")
-    words = words_of(certificate)
+    words = texts_of(certificate)
     if reason := await asyncio.to_thread(why_not, words):
         raise NotFoundError(f"this certificate cannot be shown: {reason}")
     if not suffix:
         settings: Settings = state.settings
         headers = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}
         address = f"{settings.base_url}/certificates/{token}"
-        return page(request, "certificates/templates/certificate.html", headers=headers, words=words, address=address)
+        return page(
+            request,
+            "certificates/templates/certificate.html",
+            headers=headers,
+            words=words,
+            address=address,
+        )
     sheet, media_type, file_name = _MEDIA[suffix]
     body = await asyncio.to_thread(typeset, sheet, words)
-    return Response(body, media_type=media_type, headers={**_HEADERS, "Content-Disposition": f'inline; filename="{file_name}"'})
+    return Response(
+        body,
+        media_type=media_type,
+        headers={**_HEADERS, "Content-Disposition": f'inline; filename="{file_name}"'},
+    )
 
 
 async def _find(conn: Connection, settings: Settings, token: str) -> Certificate | None:
@@ -63,7 +73,11 @@ async def _find(conn: Connection, settings: Settings, token: str) -> Certificate
         return None
     name, timezone, earned_at = found
     sender = sender_of(settings.smtp_url, settings.base_url)
-    return Certificate(name, earned_at.astimezone(find_zone(timezone)).date(), sender.display_name or sender.addr_spec)
+    return Certificate(
+        name,
+        earned_at.astimezone(find_zone(timezone)).date(),
+        sender.display_name or sender.addr_spec,
+    )
 
 
 handlers = [Router(path="/", route_handlers=[show_certificate], include_in_schema=False)]

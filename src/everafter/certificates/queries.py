@@ -22,7 +22,9 @@ async def list_honoured_names(conn: Connection) -> list[str]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def find_earned(conn: Connection, supplier_id: UUID) -> tuple[str, str | None, datetime] | None:
+async def find_earned(
+    conn: Connection, supplier_id: UUID
+) -> tuple[str, str | None, datetime] | None:
     """The supplier's name, time zone (null: not told) and the moment it was earned; null when it was not, or nobody is there."""
     cursor = await conn.execute(
         "SELECT s.name, s.timezone, m.achieved_at FROM suppliers s JOIN success_milestones m ON m.supplier_id = s.id"

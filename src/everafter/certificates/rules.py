@@ -13,7 +13,10 @@ from everafter.certificates.model import Certificate
 _SIGNATURE_BYTES = 16
 LONGEST_NAME = 200
 # Pictures with a colour of their own, and what is joined to them. Signs such as ™, ° and ♥ are none.
-_EMOJI = re.compile("[\U0001f000-\U0001faff](?:[\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d.)*", re.DOTALL)
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001faff](?:[\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d.)*",
+    re.DOTALL,
+)
 _LONG_WORD = 14
 """Letters from which on a word may be broken over two lines, where it is too long for one."""
 _LEAST_PART = 3
@@ -26,13 +29,17 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 def sign_certificate(secret: str, supplier_id: UUID) -> str:
     """The token that shows this supplier's certificate to whoever holds it: the id and 128 bits that only the secret can make."""
-    return base64.urlsafe_b64encode(supplier_id.bytes + _mac(secret, supplier_id)).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(supplier_id.bytes + _mac(secret, supplier_id)).decode().rstrip("=")
+    )
 
 
 def read_certificate_token(secret: str, token: str) -> UUID | None:
     """Whose certificate it shows, or null for any text that `sign_certificate` did not make."""
     try:
-        raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(
+            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
+        )
     except ValueError:
         return None
     if len(raw) != 16 + _SIGNATURE_BYTES:
@@ -48,7 +55,7 @@ def certificate_url(base_url: str, secret: str, supplier_id: UUID) -> str:
     return f"{base_url}/certificates/{sign_certificate(secret, supplier_id)}"
 
 
-def words_of(certificate: Certificate) -> dict[str, str]:
+def texts_of(certificate: Certificate) -> dict[str, str]:
     """What the sheets print, each a plain text.
 
     Emoji are left out of names; all other signs stay. name_broken: the name with marks where long words may be broken. direction:
@@ -63,7 +70,7 @@ def words_of(certificate: Certificate) -> dict[str, str]:
         "name": name,
         "name_broken": " ".join(map(_breakable, name.split(" "))),
         "direction": _direction(name),
-        "body": "has set up everything that happy couples need: a first form, couples invited and active,"
+        "body": "has set up everything that happy clients need: a first form, clients invited and active,"
         " and journeys that write by themselves.",
         "date": f"{day.day} {day:%B %Y}",
         "date_label": "fully activated",
@@ -100,7 +107,11 @@ def _breakable(word: str) -> str:
     """A long word with marks where it may be broken: with a hyphen where the script has one, never before a mark of its letter."""
     if len(word) < _LONG_WORD:
         return word
-    places = [place for place in range(_LEAST_PART, len(word) - _LEAST_PART + 1) if _may_break(word[place - 1], word[place])]
+    places = [
+        place
+        for place in range(_LEAST_PART, len(word) - _LEAST_PART + 1)
+        if _may_break(word[place - 1], word[place])
+    ]
     syllables = [place for place in places if _begins_syllable(word, place)]
     if len(syllables) * _LONG_WORD > len(word):
         places = syllables
@@ -127,21 +138,32 @@ def _is_vowel(letter: str) -> bool:
 
 def _mark(before: str, after: str) -> str:
     scripts = {unicodedata.name(sign, "").partition(" ")[0] for sign in (before[-1], after[0])}
-    letters = unicodedata.category(before[-1])[0] in "LM" and unicodedata.category(after[0])[0] == "L"
+    letters = (
+        unicodedata.category(before[-1])[0] in "LM" and unicodedata.category(after[0])[0] == "L"
+    )
     return _SOFT_HYPHEN if letters and scripts <= _HYPHENATED else _BREAK
 
 
 def _direction(name: str) -> str:
     """That of its first letter."""
-    first = next((kind for kind in map(unicodedata.bidirectional, name) if kind in {"L", *_RIGHT_TO_LEFT}), "L")
+    first = next(
+        (kind for kind in map(unicodedata.bidirectional, name) if kind in {"L", *_RIGHT_TO_LEFT}),
+        "L",
+    )
     return "rtl" if first in _RIGHT_TO_LEFT else "ltr"
 
 
 def _joins(text: str, place: int) -> bool:
-    """Whether this is a joiner or a non-joiner that stands between letters, as many scripts need them."""
+    """Whether this is a joiner or a non-joiner that is between letters, as many scripts need them."""
     around = text[place - 1 : place] + text[place + 1 : place + 2]
-    return text[place] in "\u200c\u200d" and len(around) == 2 and all(unicodedata.category(sign)[0] in "LM" for sign in around)
+    return (
+        text[place] in "\u200c\u200d"
+        and len(around) == 2
+        and all(unicodedata.category(sign)[0] in "LM" for sign in around)
+    )
 
 
 def _mac(secret: str, supplier_id: UUID) -> bytes:
-    return hmac.digest(secret.encode(), b"everafter certificate 1\0" + supplier_id.bytes, hashlib.sha256)[:_SIGNATURE_BYTES]
+    return hmac.digest(
+        secret.encode(), b"everafter certificate 1\0" + supplier_id.bytes, hashlib.sha256
+    )[:_SIGNATURE_BYTES]

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from everafter.certificates.rules import clean_name
-from everafter.core.words import plural
+from everafter.core.formatting import plural
 
 if TYPE_CHECKING:
     import typst
@@ -82,9 +82,20 @@ def _ours() -> dict[str, frozenset[int]]:
 @cache
 def _others() -> dict[str, frozenset[int]]:
     """The same of the machine's upright text faces; serifs first, as ours have them."""
-    faces = [font for font in fonts().fonts() if not _ships(font) and font.path and font.style == "normal" and font.weight == 400]
-    faces.sort(key=lambda font: ("serif" not in font.family.lower() or "sans" in font.family.lower(), font.family))
-    return {font.family: _signs(font.path, font.index) for font in faces if font.family not in _ours()}
+    faces = [
+        font
+        for font in fonts().fonts()
+        if not _ships(font) and font.path and font.style == "normal" and font.weight == 400
+    ]
+    faces.sort(
+        key=lambda font: (
+            "serif" not in font.family.lower() or "sans" in font.family.lower(),
+            font.family,
+        )
+    )
+    return {
+        font.family: _signs(font.path, font.index) for font in faces if font.family not in _ours()
+    }
 
 
 def _ships(font: "typst.FontInfo") -> bool:
@@ -105,6 +116,11 @@ def _signs(path: str | None, index: int) -> frozenset[int]:
 
 def _list_signs(signs: Iterable[str]) -> str:
     shown = list(signs)
-    names = [f"{sign} ({unicodedata.name(sign, f'U+{ord(sign):04X}').lower()})" for sign in shown[:_MOST_SHOWN]]
-    more = f" and {plural(len(shown) - _MOST_SHOWN, 'more sign')}" if len(shown) > _MOST_SHOWN else ""
+    names = [
+        f"{sign} ({unicodedata.name(sign, f'U+{ord(sign):04X}').lower()})"
+        for sign in shown[:_MOST_SHOWN]
+    ]
+    more = (
+        f" and {plural(len(shown) - _MOST_SHOWN, 'more sign')}" if len(shown) > _MOST_SHOWN else ""
+    )
     return ", ".join(names) + more

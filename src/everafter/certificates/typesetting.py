@@ -37,12 +37,21 @@ def typeset(sheet: Sheet, words: Mapping[str, str]) -> bytes:
 
 
 def compile_sheet(
-    sheet: Sheet, words: Mapping[str, str], media: Literal["pdf", "png"], dots: int = _PICTURE_DOTS_PER_INCH
+    sheet: Sheet,
+    words: Mapping[str, str],
+    media: Literal["pdf", "png"],
+    dots: int = _PICTURE_DOTS_PER_INCH,
 ) -> bytes:
     """A sheet as PDF or as a picture of so many dots an inch, whatever signs the typefaces have."""
     families = choose_families("".join(words.values()))[0]
-    inputs = {**words, "typefaces": "\n".join(families), "name_typefaces": "\n".join(choose_first(words["name"]))}
-    compiler = typst.Compiler(_source(sheet), root=_empty_folder(), font_paths=fonts(), sys_inputs=inputs)
+    inputs = {
+        **words,
+        "typefaces": "\n".join(families),
+        "name_typefaces": "\n".join(choose_first(words["name"])),
+    }
+    compiler = typst.Compiler(
+        _source(sheet), root=_empty_folder(), font_paths=fonts(), sys_inputs=inputs
+    )
     made = compiler.compile(format=media, ppi=dots)
     assert isinstance(made, bytes)  # noqa: S101 one page without an output path is bytes
     return made

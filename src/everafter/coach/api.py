@@ -1,4 +1,4 @@
-"""The coach's JSON, for suppliers' browsers: whom it is about stands in the token, never in the address."""
+"""The coach's JSON, for suppliers' browsers: whom it is about is in the token, never in the address."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta
@@ -18,8 +18,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from everafter.certificates.rules import certificate_url
 from everafter.certificates.typefaces import why_not_for
 from everafter.coach import queries, rules
-from everafter.coach.desk import Ask, NotNowError, TipDesk
-from everafter.coach.live import CoachJudge, Judged
+from everafter.coach.live import CoachScorer, Scored
+from everafter.coach.messages import help_messages, interface_messages, pick_language
 from everafter.coach.model import (
     NO_MILESTONES,
     CelebrateAnswer,
@@ -35,10 +35,10 @@ from everafter.coach.model import (
     TokenAnswer,
     TokenRequest,
 )
-from everafter.coach.say_rules import say_help, say_step, say_tip
+from everafter.coach.text_rules import coach_help, coach_step, coach_tip
+from everafter.coach.tip_batches import Ask, NotNowError, TipBatcher
 from everafter.coach.token_rules import Claims
 from everafter.coach.tokens import KeyRing, mint_token
-from everafter.coach.words import help_words, interface_words, pick_language
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import NotFoundError, UnauthorizedError, UnprocessableError
@@ -51,9 +51,17 @@ from everafter.core.zones import find_zone
 from everafter.onboarding.queries import claim_celebration, next_celebration
 from everafter.onboarding.rules import celebration_of, checklist
 from everafter.playbook.model import Playbook
-from everafter.recommendations.queries import mark_taken
+from everafter.recommendations.queries import mark_clicked
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
-from everafter.support.model import DEFAULT_DAYS, HORIZON_DAYS, MAX_DAYS, BookedAnswer, CallRequest, Contact, SlotsAnswer
+from everafter.support.model import (
+    DEFAULT_DAYS,
+    HORIZON_DAYS,
+    MAX_DAYS,
+    BookedAnswer,
+    CallRequest,
+    Contact,
+    SlotsAnswer,
+)
 from everafter.support.queries import get_contact
 from everafter.support.rules import read_from
 
@@ -99,7 +107,9 @@ class AnyOrigin(ASGIMiddleware):
         await next_app(scope, receive, send_open)
 
 
-async def _know_supplier(connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+async def _know_supplier(
+    connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler
+) -> None:
     """The guard of the browser's routes: puts the token's claims where `_claims` finds them."""
     token = read_bearer(connection.headers.get("authorization", ""))
     if token is None:
@@ -107,7 +117,9 @@ async def _know_supplier(connection: ASGIConnection[Any, Any, Any, State], _: Ba
             "send the coach token of the supplier as Authorization: Bearer …; docs/coach.md says how it is made"
         )
     ring: KeyRing = connection.app.state.coach_keys
-    connection.state.claims = await ring.read_token(connection.app.state.pool, token, datetime.now(UTC))
+    connection.state.claims = await ring.read_token(
+        connection.app.state.pool, token, datetime.now(UTC)
+    )
 
 
 def _claims(request: AnyRequest) -> Claims:
@@ -139,31 +151,44 @@ async def get_coach(
     state: State,
     page: Annotated[
         str | None,
-        QueryParameter(max_length=500, description="The path of the page that the supplier is on; tips are chosen by it."),
+        QueryParameter(
+            max_length=500,
+            description="The path of the page that the supplier is on; tips are chosen by it.",
+        ),
     ] = None,
     locale: Locale = None,
-    words: Annotated[bool, QueryParameter(description="Whether the interface's words are wanted too.")] = False,
+    words: Annotated[
+        bool, QueryParameter(description="Whether the interface's words are wanted too.")
+    ] = False,
 ) -> CoachAnswer:
     """A tip that fits the page, a call where it is needed, the set-up's checklist, a celebration, and what pays off next.
 
-    The same tip stays until it is answered, no longer true, or the page is not its own. A new one passes the gate of all
-    interventions; what is kept back stands in the ledger.
+    The same tip stays until it is answered, no longer true, or the page is not its own. A new one passes the eligibility check of all
+    interventions; what is kept back is in the intervention log.
     """
     claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
-    judge: CoachJudge = state.coach
+    score: CoachScorer = state.coach
     languages = tuple(rules.list_languages([locale, claims.locale], playbook.coach.language))
     reads: Pool = state.coach_reads
     async with reads.connection() as conn:
-        found = await queries.get_state(conn, claims.sub, judge.milestones, rules.rest_since(playbook, now))
-    judged, is_new = await judge.find(found)
-    tip = await _find_tip(state, found, judged, page, now, languages) if playbook.coach.enabled else None
+        found = await queries.get_state(
+            conn, claims.sub, score.milestones, rules.rest_since(playbook, now)
+        )
+    scored, is_new = await score.find(found)
+    tip = (
+        await _find_tip(state, found, scored, page, now, languages)
+        if playbook.coach.enabled
+        else None
+    )
     waiting = found.uncelebrated
-    if is_new and judged.row["onboarding_news"]:  # recorded since the state was read
+    if is_new and scored.row["onboarding_news"]:  # recorded since the state was read
         async with reads.connection() as conn:
             newest = await next_celebration(conn, claims.sub, playbook, now)
         waiting = newest.milestone_type if newest else None
-    celebration = None if waiting is None else _say_celebration(state, judged, waiting, languages[0])
-    said = judged.say(languages, lambda: _say(playbook, judged, languages, now))
+    celebration = (
+        None if waiting is None else _describe_celebration(state, scored, waiting, languages[0])
+    )
+    said = scored.say(languages, lambda: _say(playbook, scored, languages, now))
     return CoachAnswer(
         locale=pick_language(languages),
         supplier=CoachSupplier(found.supplier_id, found.external_id, found.name),
@@ -172,50 +197,65 @@ async def get_coach(
         checklist=said.checklist,
         celebration=celebration,
         next_steps=said.next_steps,
-        words=interface_words(languages) if words else None,
+        words=interface_messages(languages) if words else None,
     )
 
 
-def _say(playbook: Playbook, judged: Judged, languages: tuple[str, ...], now: datetime) -> Said:
+def _say(playbook: Playbook, scored: Scored, languages: tuple[str, ...], now: datetime) -> Said:
     call = None
-    if playbook.coach.enabled and judged.needs_call:
+    if playbook.coach.enabled and scored.needs_call:
         kind = get_call_type(playbook.coach.call_type)
-        call = say_help(kind.name, kind.minutes, help_words(languages), judged.row, pick_language(languages))
-    steps = [say_step(one, playbook, judged.row, languages[0]) for one in judged.advice]
-    return Said(call, checklist(judged.row, playbook, now, languages[0]), steps)
+        call = coach_help(
+            kind.name, kind.minutes, help_messages(languages), scored.row, pick_language(languages)
+        )
+    steps = [coach_step(one, playbook, scored.row, languages[0]) for one in scored.recommendations]
+    return Said(call, checklist(scored.row, playbook, now, languages[0]), steps)
 
 
 async def _find_tip(
-    state: State, found: CoachState, judged: Judged, page: str | None, now: datetime, languages: tuple[str, ...]
+    state: State,
+    found: CoachState,
+    scored: Scored,
+    page: str | None,
+    now: datetime,
+    languages: tuple[str, ...],
 ) -> CoachTip | None:
-    """The tip to show on this page: the open one, one that has come again, or a new one that the gate lets pass."""
+    """The tip to show on this page: the open one, one that has come again, or a new one that the eligibility check lets pass."""
     playbook: Playbook = state.playbook
-    here = tuple(name for name in judged.tips if rules.is_page(page, playbook.tips[name].pages))
+    here = tuple(name for name in scored.tips if rules.is_page(page, playbook.tips[name].pages))
     name = rules.find_open_tip(here, found.tips, playbook.tips, now)
     if name is not None:
         if found.tips[name].answer is not None:
             async with state.pool.connection() as conn:
                 await queries.show_again(conn, found.supplier_id, name, page, now)
     elif not rules.is_resting(found.last_tip_at, playbook.coach.hours_between_tips, now):
-        new = rules.find_new_tips(here, found.tips, playbook.tips, now, off_season=bool(judged.row["off_season"]))
+        new = rules.find_new_tips(
+            here, found.tips, playbook.tips, now, off_season=bool(scored.row["off_season"])
+        )
         question, anything = (*new, found.last_tip_at, now.date()), (now.date(),)
-        if new and not {question, anything} & judged.refused:
-            desk: TipDesk = state.tip_desk
+        if new and not {question, anything} & scored.refused:
+            desk: TipBatcher = state.tip_batcher
             with contextlib.suppress(NotNowError):
-                decision = await desk.decide(Ask(found, judged.row, here, page))
+                decision = await desk.decide(Ask(found, scored.row, here, page))
                 name = decision.tip
                 if name is None:
-                    judged.refused.add(anything if decision.is_full else question)
-    return None if name is None else say_tip(name, playbook, judged.row, languages)
+                    scored.refused.add(anything if decision.is_full else question)
+    return None if name is None else coach_tip(name, playbook, scored.row, languages)
 
 
-def _say_celebration(state: State, judged: Judged, milestone: str, language: str) -> CoachCelebration | None:
+def _describe_celebration(
+    state: State, scored: Scored, milestone: str, language: str
+) -> CoachCelebration | None:
     settings: Settings = state.settings
-    said = celebration_of(state.playbook, milestone, judged.row, language)
+    said = celebration_of(state.playbook, milestone, scored.row, language)
     if said is None:
         return None
-    has_certificate = said.certificate and why_not_for(judged.row["name"]) is None
-    link = certificate_url(settings.base_url, settings.secret, UUID(judged.row["supplier_id"])) if has_certificate else None
+    has_certificate = said.certificate and why_not_for(scored.row["name"]) is None
+    link = (
+        certificate_url(settings.base_url, settings.secret, UUID(scored.row["supplier_id"]))
+        if has_certificate
+        else None
+    )
     return CoachCelebration(milestone, said.title, said.body, link)
 
 
@@ -249,11 +289,11 @@ async def post_tip(
         raise UnprocessableError(f'until: goes with "later", not with "{data.answer}"')
     until = season = None
     if data.answer == "later":
-        # no connection is held while the judgement is waited for, since it needs some itself
+        # no connection is held while the score is waited for, since it needs some itself
         async with pool.connection() as conn:
             found = await queries.get_state(conn, claims.sub, NO_MILESTONES, now)
-        judged, _ = await state.coach.find(found)
-        off = bool(judged.row["off_season"])
+        scored, _ = await state.coach.find(found)
+        off = bool(scored.row["off_season"])
         until, season = rules.snooze(data.until or "day", now, found.timezone, off_season=off)
     async with pool.connection() as conn:
 
@@ -263,7 +303,9 @@ async def post_tip(
             )
             return 200, TipAnswer(answer, stands)
 
-        return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
+        return await answer_once(
+            request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}"
+        )
 
 
 @post(
@@ -280,11 +322,15 @@ async def post_celebration(
 ) -> CelebrateAnswer:
     """True exactly once for each milestone, however many tabs ask: who hears it shows it."""
     claims = _claims(request)
-    return CelebrateAnswer(await claim_celebration(conn, claims.sub, milestone_type.replace("\0", "\ufffd"), datetime.now(UTC)))
+    return CelebrateAnswer(
+        await claim_celebration(
+            conn, claims.sub, milestone_type.replace("\0", "\ufffd"), datetime.now(UTC)
+        )
+    )
 
 
 @post(
-    "/steps/{advice_id:str}",
+    "/steps/{recommendation_id:str}",
     guards=[_know_supplier],
     status_code=204,
     tags=TAGS,
@@ -292,9 +338,16 @@ async def post_celebration(
     summary="A next step's button was pressed",
     responses=problems(),
 )
-async def post_step(request: AnyRequest, conn: NamedDependency[Connection], advice_id: FromPath[str]) -> None:
-    """Noted, so that it can be seen what advice is followed. Advice that was not given is passed over."""
-    await mark_taken(conn, _claims(request).sub, advice_id.replace("\0", "\ufffd"), datetime.now(UTC).date())
+async def post_step(
+    request: AnyRequest, conn: NamedDependency[Connection], recommendation_id: FromPath[str]
+) -> None:
+    """Noted, so that it can be seen what recommendations is followed. Recommendations that was not given is passed over."""
+    await mark_clicked(
+        conn,
+        _claims(request).sub,
+        recommendation_id.replace("\0", "\ufffd"),
+        datetime.now(UTC).date(),
+    )
 
 
 async def _contact(conn: Connection, supplier_id: UUID) -> Contact:
@@ -323,10 +376,14 @@ async def get_slots(
     start: Annotated[
         str | None,
         QueryParameter(
-            name="from", max_length=40, description="A date or a time; a date begins at the supplier's midnight. Default: now."
+            name="from",
+            max_length=40,
+            description="A date or a time; a date begins at the supplier's midnight. Default: now.",
         ),
     ] = None,
-    days: Annotated[int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")] = DEFAULT_DAYS,
+    days: Annotated[
+        int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")
+    ] = DEFAULT_DAYS,
 ) -> SlotsAnswer:
     """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the playbook offers in the coach."""
     now = datetime.now(UTC)
@@ -334,10 +391,19 @@ async def get_slots(
     call, zone = get_call_type(state.playbook.coach.call_type), find_zone(contact.timezone)
     begin = now if start is None else read_from(start, contact.timezone)
     if not now - timedelta(days=MAX_DAYS) <= begin < now + timedelta(days=HORIZON_DAYS):
-        raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
+        raise UnprocessableError(
+            f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead"
+        )
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
-    return SlotsAnswer(contact.id, contact.external_id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key))
+    return SlotsAnswer(
+        contact.id,
+        contact.external_id,
+        call.name,
+        call.minutes,
+        zone.key,
+        answer_slots(slots, zone.key),
+    )
 
 
 @post(
@@ -367,9 +433,13 @@ async def post_call(
 
     async def effect() -> tuple[int, BookedAnswer]:
         call = CallRequest(claims.sub, state.playbook.coach.call_type, data.starts_at, data.topic)
-        return 201, await book_call(conn, state.settings, call, datetime.now(UTC), most_coming=_MOST_CALLS)
+        return 201, await book_call(
+            conn, state.settings, call, datetime.now(UTC), most_coming=_MOST_CALLS
+        )
 
-    return await answer_once(request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}")
+    return await answer_once(
+        request, conn, idempotency_key, effect, caller=f"supplier {claims.sub}"
+    )
 
 
 # ── tokens, from server to server ─────────────────────────────────────────────────────────────────────────────────────
@@ -385,16 +455,23 @@ async def post_call(
     responses=problems(not_found=NO_SUPPLIER),
 )
 async def post_token(
-    request: AnyRequest, conn: NamedDependency[Connection], state: State, data: JSONBody[TokenRequest]
+    request: AnyRequest,
+    conn: NamedDependency[Connection],
+    state: State,
+    data: JSONBody[TokenRequest],
 ) -> Response[TokenAnswer]:
     """For a platform that would rather ask than sign. The coach key stays on its server: no browser may read this answer."""
     now = datetime.now(UTC)
     contact = await _contact(conn, data.supplier_id)
     key = read_bearer(request.headers["authorization"]) or ""
-    token = mint_token(state.settings.secret, key, contact.id, now, minutes=data.minutes, locale=data.locale)
+    token = mint_token(
+        state.settings.secret, key, contact.id, now, minutes=data.minutes, locale=data.locale
+    )
     expires_at = now.replace(microsecond=0) + timedelta(minutes=data.minutes)
     return Response(
-        TokenAnswer(token, contact.id, contact.external_id, expires_at), status_code=201, headers={"Cache-Control": "no-store"}
+        TokenAnswer(token, contact.id, contact.external_id, expires_at),
+        status_code=201,
+        headers={"Cache-Control": "no-store"},
     )
 
 

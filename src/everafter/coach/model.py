@@ -7,14 +7,16 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from everafter.core.ids import SupplierId
-from everafter.interventions.model import TIP_PREFIX as TIP_PREFIX  # one door for what concerns tips
+from everafter.interventions.model import (
+    TIP_PREFIX as TIP_PREFIX,  # one door for what concerns tips
+)
 from everafter.onboarding.model import Checklist
 
 Answer = Literal["do", "later", "never"]
 Until = Literal["day", "week", "season"]
 
 SEASON_DAYS = 200
-"""Who says "after the season" sees the tip again when the season turns, and at the latest after so many days: not every trade and
+"""Who says "after the season" sees the tip again when the season turns, and at the latest after so many days: not every vendor type and
 place has a season that turns."""
 
 
@@ -42,8 +44,8 @@ NO_MILESTONES = Celebrated([], [], [])
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    told (events in the pulse, kept actions of the path, celebrations shown), updated_at (of the suppliers row): a judgement holds
-    while both stand. last_tip_at: when a tip was last decided or held out, null: not lately. call_ahead: a call is booked that has
+    told (events in the supplier's activity, kept actions of the path, celebrations shown), updated_at (of the suppliers row): a score holds
+    while both stand. last_tip_at: when a tip was last decided or in the holdout, null: not lately. call_ahead: a call is booked that has
     not ended.
     uncelebrated: the milestone that waits for its celebration in the coach, null: none.
     """
@@ -51,7 +53,7 @@ class CoachState(Struct, frozen=True):
     supplier_id: UUID
     name: str
     timezone: str | None
-    told: int
+    reported: int
     updated_at: datetime
     tips: dict[str, ShownTip]
     last_tip_at: datetime | None
@@ -107,7 +109,7 @@ class CoachCelebration(Struct, frozen=True):
 
 
 class CoachNextStep(Struct, frozen=True):
-    """One piece of advice, in the supplier's own numbers."""
+    """One recommendation, in the supplier's own numbers."""
 
     id: str
     title: str
@@ -117,7 +119,7 @@ class CoachNextStep(Struct, frozen=True):
 
 
 class Said(Struct, frozen=True):
-    """The part of an answer that follows from the judgement alone."""
+    """The part of an answer that follows from the score alone."""
 
     help: CoachHelp | None
     checklist: Checklist | None
@@ -141,11 +143,14 @@ class TipRequest(Struct, frozen=True):
     """What the supplier says to a tip."""
 
     answer: Answer
-    until: Annotated[Until | None, Meta(description='With "later": a day (the default), a week, or after the season.')] = None
+    until: Annotated[
+        Until | None,
+        Meta(description='With "later": a day (the default), a week, or after the season.'),
+    ] = None
 
 
 class TipAnswer(Struct, frozen=True):
-    """What stands now. `snoozed_until`: not shown before then; after `season` at the latest then, since the season may turn."""
+    """What is now. `snoozed_until`: not shown before then; after `season` at the latest then, since the season may turn."""
 
     answer: Answer
     snoozed_until: datetime | None
@@ -160,8 +165,18 @@ class CelebrateAnswer(Struct, frozen=True):
 class CoachCallRequest(Struct, frozen=True):
     """A call to book, of the kind that the coach offers."""
 
-    starts_at: Annotated[datetime, Meta(description="One of the free times; without an offset, wall-clock time of the supplier.")]
-    topic: Annotated[str, Meta(max_length=500, description="What it is about, in the supplier's words.")] | None = None
+    starts_at: Annotated[
+        datetime,
+        Meta(
+            description="One of the free times; without an offset, wall-clock time of the supplier."
+        ),
+    ]
+    topic: (
+        Annotated[
+            str, Meta(max_length=500, description="What it is about, in the supplier's words.")
+        ]
+        | None
+    ) = None
 
 
 class TokenRequest(Struct, frozen=True):

@@ -20,7 +20,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept-Encoding",
 }
-# `/coach.js` is asked for anew after so long; what is there then is answered with 304 in most cases.
+# `/coach.js` is asked for again after so long; what is there then is answered with 304 in most cases.
 _FRESH_SECONDS = 300
 _YEAR = 31_536_000
 
@@ -75,7 +75,9 @@ def get_versioned_module(request: AnyRequest) -> Response[bytes]:
 @get("/coach.json", include_in_schema=False, sync_to_thread=False)
 def get_module_hash() -> Response[CoachModule]:
     """Where the module is and its hash, for pages that insist on `integrity`."""
-    return Response(_script().module, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"})
+    return Response(
+        _script().module, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
+    )
 
 
 def _answer(request: AnyRequest, cache_control: str) -> Response[bytes]:
@@ -86,7 +88,9 @@ def _answer(request: AnyRequest, cache_control: str) -> Response[bytes]:
     zipped = "gzip" in request.headers.get("accept-encoding", "")
     if zipped:
         headers["Content-Encoding"] = "gzip"
-    return Response(script.gzipped if zipped else script.plain, media_type="text/javascript", headers=headers)
+    return Response(
+        script.gzipped if zipped else script.plain, media_type="text/javascript", headers=headers
+    )
 
 
 handlers = [get_module, get_versioned_module, get_module_hash]

@@ -12,15 +12,15 @@ from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, Celebrated, ShownTip,
 from everafter.core.zones import find_zone
 from everafter.playbook.model import Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
-from everafter.signals.wording import say, say_value
+from everafter.signals.text import format_value, say
 
-# ── tips as the gate sees them ────────────────────────────────────────────────────────────────────────────────────────
+# ── tips as the eligibility check sees them ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
-    """The enabled tips as triggers of channel "tip", by the names they have in the ledger: `tip_<name>`.
+    """The enabled tips as triggers of channel "tip", by the names they have in the intervention log: `tip_<name>`.
 
-    So one gate serves both, and whoever asks what a trigger's success is finds a tip's as well.
+    So one eligibility check serves both, and whoever asks what a trigger's success is finds a tip's as well.
     """
     return {
         TIP_PREFIX + name: Trigger(
@@ -40,18 +40,18 @@ def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
 
 
 def with_tips_as_triggers(playbook: Playbook) -> Playbook:
-    """The playbook with its tips in place of its triggers, to be handed to the gate."""
+    """The playbook with its tips in place of its triggers, to be handed to the eligibility check."""
     return msgspec.structs.replace(playbook, triggers=tip_triggers(playbook))
 
 
 def tip_order(playbook: Playbook) -> list[str]:
-    """The enabled tips, the most important first; equal ones by name, as the gate has them."""
+    """The enabled tips, the most important first; equal ones by name, as the eligibility check has them."""
     enabled = [name for name, tip in playbook.tips.items() if tip.enabled]
     return sorted(enabled, key=lambda name: (-playbook.tips[name].priority, name))
 
 
 def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
-    """For each enabled tip whether it applies, wherever the supplier is: its condition, its trades, its season. Never null.
+    """For each enabled tip whether it applies, wherever the supplier is: its condition, its vendor types, its season. Never null.
 
     The frame must hold all signals.
     """
@@ -69,15 +69,23 @@ def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
 
 def celebrated(playbook: Playbook) -> Celebrated:
     """The milestones that the coach celebrates."""
-    ours = {name: milestone for name, milestone in playbook.milestones.items() if "coach" in milestone.celebrate}
-    return Celebrated(list(ours), [one.fresh_days for one in ours.values()], [one.certificate for one in ours.values()])
+    ours = {
+        name: milestone
+        for name, milestone in playbook.milestones.items()
+        if "coach" in milestone.celebrate
+    }
+    return Celebrated(
+        list(ours),
+        [one.fresh_days for one in ours.values()],
+        [one.certificate for one in ours.values()],
+    )
 
 
 # ── where and when ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def is_page(page: str | None, patterns: Sequence[str]) -> bool:
-    """Whether the page is one of the patterns' (`*` stands for anything); without patterns every page is.
+    """Whether the page is one of the patterns' (`*` means anything); without patterns every page is.
 
     Query, fragment and a last slash do not count, the slash in patterns neither.
 
@@ -112,7 +120,9 @@ def _fits(path: str, pattern: str) -> bool:
     return True
 
 
-def find_open_tip(here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime) -> str | None:
+def find_open_tip(
+    here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime
+) -> str | None:
     """The tip that is to be shown because it was shown already and waits for its answer, or because its day has come again.
 
     After its `success_days` without an answer a tip is not repeated any more: what it may have done has been measured by then.
@@ -140,13 +150,22 @@ def has_come_again(last: ShownTip, tip: Tip, now: datetime) -> bool:
 
 
 def find_new_tips(
-    here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime, *, off_season: bool
+    here: Sequence[str],
+    shown: Mapping[str, ShownTip],
+    tips: Mapping[str, Tip],
+    now: datetime,
+    *,
+    off_season: bool,
 ) -> list[str]:
-    """The tips that may be proposed to the gate, the most important first.
+    """The tips that may be proposed to the eligibility check, the most important first.
 
-    Never what was answered "never"; what was put off when its time has come; the rest, where the gate asks for its cooldown.
+    Never what was answered "never"; what was put off when its time has come; the rest, where the eligibility check asks for its cooldown.
     """
-    return [name for name in here if name not in shown or _may_be_new(shown[name], tips[name], now, off_season=off_season)]
+    return [
+        name
+        for name in here
+        if name not in shown or _may_be_new(shown[name], tips[name], now, off_season=off_season)
+    ]
 
 
 def _may_be_new(last: ShownTip, tip: Tip, now: datetime, *, off_season: bool) -> bool:
@@ -161,7 +180,7 @@ def _may_be_new(last: ShownTip, tip: Tip, now: datetime, *, off_season: bool) ->
 
 
 def is_resting(last_tip_at: datetime | None, hours: float, now: datetime) -> bool:
-    """Whether the last new tip is too fresh for another; one that was held out rests as one that was shown, to stay comparable."""
+    """Whether the last new tip is too fresh for another; one that was in the holdout rests as one that was shown, to stay comparable."""
     return last_tip_at is not None and now < last_tip_at + timedelta(hours=hours)
 
 
@@ -170,7 +189,9 @@ def rest_since(playbook: Playbook, now: datetime) -> datetime:
     return now - timedelta(hours=playbook.coach.hours_between_tips)
 
 
-def snooze(until: Until, now: datetime, timezone: str | None, *, off_season: bool) -> tuple[datetime, Literal["in", "off"] | None]:
+def snooze(
+    until: Until, now: datetime, timezone: str | None, *, off_season: bool
+) -> tuple[datetime, Literal["in", "off"] | None]:
     """Until when a tip is put off, and for "season" the season it must outlast.
 
     A day and a week end with the night, in the supplier's zone: who says "tomorrow" in the evening means the next morning.
@@ -203,7 +224,11 @@ def list_languages(asked: Sequence[str | None], default: str) -> list[str]:
 
 
 def translate(
-    text: str, field: str, translations: Mapping[str, Mapping[str, str]], languages: Sequence[str], default: str
+    text: str,
+    field: str,
+    translations: Mapping[str, Mapping[str, str]],
+    languages: Sequence[str],
+    default: str,
 ) -> tuple[str, str]:
     """A sentence of the playbook in the first of these languages that has it, and which one that is; its own is `default`."""
     for language in languages:
@@ -214,7 +239,7 @@ def translate(
     return text, default
 
 
-# decimal point, what stands before a percent sign, yes, no, unknown
+# decimal point, what is before a percent sign, yes, no, unknown
 _WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
     "en": (".", " ", "yes", "no", "unknown"),
     "de": (",", "\N{NO-BREAK SPACE}", "ja", "nein", "unbekannt"),
@@ -225,22 +250,22 @@ _WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
 }
 
 
-def say_in(text: str, facts: Mapping[str, Any], language: str) -> str:
+def format_text_in(text: str, facts: Mapping[str, Any], language: str) -> str:
     """`text` with every `{signal}` replaced by the supplier's number, as that language writes numbers.
 
-    >>> say_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
+    >>> format_text_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
     '50\\xa0% von 1200'
     """
-    return say(text, facts, lambda name, value: _say_value(name, value, language))
+    return say(text, facts, lambda name, value: _format_value(name, value, language))
 
 
-def _say_value(name: str, value: Any, language: str) -> str:
+def _format_value(name: str, value: Any, language: str) -> str:
     point, space, yes, no, unknown = _WRITTEN.get(language.partition("-")[0], _WRITTEN["en"])
     if value is None:
         return unknown
     if isinstance(value, bool):
         return yes if value else no
-    said = say_value(name, value)
+    said = format_value(name, value)
     if isinstance(value, str):
         return said
     return said.replace(" %", f"{space}%").replace(".", point)

@@ -48,10 +48,14 @@ def check_header(header: Mapping[str, Any]) -> None:
         TokenTypeError: `typ` is not coach+jwt: a token made for something else.
     """
     if header.get("alg") != ALGORITHM:
-        raise TokenAlgorithmError(f"alg is {_shown(header.get('alg'))}: sign with {ALGORITHM}; nothing else is taken")
+        raise TokenAlgorithmError(
+            f"alg is {_shown(header.get('alg'))}: sign with {ALGORITHM}; nothing else is taken"
+        )
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") != TYPE:
-        raise TokenTypeError(f'typ is {_shown(kind)}: set the header "typ": "{TYPE}", so that no other token is taken for one')
+        raise TokenTypeError(
+            f'typ is {_shown(kind)}: set the header "typ": "{TYPE}", so that no other token is taken for one'
+        )
 
 
 def check_claims(payload: bytes, now: datetime) -> Claims:
@@ -69,7 +73,9 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
         TokenExpiredError: `exp` has passed.
     """
     try:
-        claims = msgspec.json.decode(payload, type=Claims, dec_hook=lambda _, value: read_supplier_id(value))
+        claims = msgspec.json.decode(
+            payload, type=Claims, dec_hook=lambda _, value: read_supplier_id(value)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TokenClaimsError(
             f"the claims cannot be used: {error}. Needed: sub (the supplier's id), aud, iat and exp (numbers)"
@@ -83,11 +89,17 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
         )
     at = now.timestamp()
     if claims.iat > at + CLOCK_AHEAD_SECONDS:
-        raise TokenEarlyError(f"iat lies {claims.iat - at:.0f} s ahead: the clock of the server that signs is fast")
+        raise TokenEarlyError(
+            f"iat lies {claims.iat - at:.0f} s ahead: the clock of the server that signs is fast"
+        )
     if claims.nbf is not None and claims.nbf > at + CLOCK_AHEAD_SECONDS:
-        raise TokenEarlyError(f"nbf lies {claims.nbf - at:.0f} s ahead: the token is not good before then")
+        raise TokenEarlyError(
+            f"nbf lies {claims.nbf - at:.0f} s ahead: the token is not good before then"
+        )
     if claims.exp <= at - LEEWAY_SECONDS:
-        raise TokenExpiredError(f"the token ended {at - claims.exp:.0f} s ago: fetch a new one and repeat the request")
+        raise TokenExpiredError(
+            f"the token ended {at - claims.exp:.0f} s ago: fetch a new one and repeat the request"
+        )
     return claims
 
 

@@ -11,9 +11,22 @@ from uuid import UUID
 import jwt
 from jwt.api_jws import PyJWS
 
-from everafter.accounts.keys import CoachKey, derive_coach_key, list_coach_keys, note_use, read_coach_key_id
+from everafter.accounts.keys import (
+    CoachKey,
+    derive_coach_key,
+    list_coach_keys,
+    note_use,
+    read_coach_key_id,
+)
 from everafter.coach.errors import TokenError, TokenIsKeyError, TokenKeyError, TokenSecretError
-from everafter.coach.token_rules import ALGORITHM, AUDIENCE, TYPE, Claims, check_claims, check_header
+from everafter.coach.token_rules import (
+    ALGORITHM,
+    AUDIENCE,
+    TYPE,
+    Claims,
+    check_claims,
+    check_header,
+)
 from everafter.core.db import Pool
 
 MOST_CHARACTERS = 4_096
@@ -34,7 +47,9 @@ class KeyRing:
         self._keys: list[CoachKey] = []
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
-        self._verified: dict[str, tuple[CoachKey, bytes]] = {}  # tokens whose signature is good; a tab sends one for minutes
+        self._verified: dict[
+            str, tuple[CoachKey, bytes]
+        ] = {}  # tokens whose signature is good; a tab sends one for minutes
         self._noted: dict[UUID, float] = {}
         self._complained = float("-inf")
 
@@ -51,7 +66,9 @@ class KeyRing:
         header = _read_header(token)
         found = self._find(token, header)
         if found is None:
-            await self._refresh(pool, self.UNKNOWN_SECONDS)  # the key may be newer than what we know
+            await self._refresh(
+                pool, self.UNKNOWN_SECONDS
+            )  # the key may be newer than what we know
             found = self._find(token, header)
         if found is None:
             raise self._refusal(header)
@@ -92,17 +109,23 @@ class KeyRing:
 
     def _refusal(self, header: dict[str, Any]) -> TokenError:
         if not self._keys:
-            return TokenKeyError("there is no live coach key; `everafter key create --scope coach` makes one")
+            return TokenKeyError(
+                "there is no live coach key; `everafter key create --scope coach` makes one"
+            )
         if not any(key.is_ours for key in self._keys):
             if monotonic() - self._complained > 60:
                 self._complained = monotonic()
-                log.error("no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones")
+                log.error(
+                    "no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones"
+                )
             return TokenSecretError(
                 "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth nothing without it;"
                 " restore it, or make a new one: `everafter key create --scope coach`"
             )
         if header.get("kid") is not None:
-            return TokenKeyError("no live coach key fits this kid and signature; kid is the id that `everafter key list` shows")
+            return TokenKeyError(
+                "no live coach key fits this kid and signature; kid is the id that `everafter key list` shows"
+            )
         return TokenKeyError(
             "no live coach key has made this signature: sign with the whole text that `everafter key create` printed, as it is;"
             " it is not base64 to be decoded, and a revoked key signs nothing"
@@ -127,16 +150,28 @@ def _read_header(token: str) -> dict[str, Any]:
             "this is a key, and keys stay on servers: sign a token with it, or fetch one by POST /api/coach/tokens (docs/coach.md)"
         )
     if len(token) > MOST_CHARACTERS:
-        raise TokenError(f"the token has {len(token):,} characters; at most {MOST_CHARACTERS:,} are read")
+        raise TokenError(
+            f"the token has {len(token):,} characters; at most {MOST_CHARACTERS:,} are read"
+        )
     try:
         header = _JWS.get_unverified_header(token)
     except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError, ValueError) as error:
-        raise TokenError(f"this is no token (header.claims.signature, each in base64url): {error}") from None
+        raise TokenError(
+            f"this is no token (header.claims.signature, each in base64url): {error}"
+        ) from None
     check_header(header)
     return header
 
 
-def mint_token(secret: str, coach_key: str, supplier_id: UUID, now: datetime, *, minutes: int, locale: str | None) -> str:
+def mint_token(
+    secret: str,
+    coach_key: str,
+    supplier_id: UUID,
+    now: datetime,
+    *,
+    minutes: int,
+    locale: str | None,
+) -> str:
     """A token for one supplier, signed with a coach key.
 
     Raises:
@@ -154,4 +189,6 @@ def mint_token(secret: str, coach_key: str, supplier_id: UUID, now: datetime, *,
         "exp": int((now + timedelta(minutes=minutes)).timestamp()),
         **({"locale": locale} if locale else {}),
     }
-    return jwt.encode(claims, coach_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": str(key_id)})
+    return jwt.encode(
+        claims, coach_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": str(key_id)}
+    )

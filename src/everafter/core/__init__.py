@@ -1,1 +1,1 @@
-"""What every slice stands on: settings, the database, errors, frames, the web. Imports no slice."""
+"""What every slice is on: settings, the database, errors, frames, the web. Imports no slice."""

@@ -46,9 +46,13 @@ async def resolve_address(host: str, port: int, *, allow_private: bool) -> list[
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise InputError(f"{host} has no address: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(
+            f"{host} has no address: {getattr(error, 'strerror', None) or error}"
+        ) from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     allowed = [address for address in addresses if allow_private or is_public(address)]
     if not allowed:
-        raise InputError(f"{host} is {addresses[0]}, an address inside a network, not on the internet")
+        raise InputError(
+            f"{host} is {addresses[0]}, an address inside a network, not on the internet"
+        )
     return allowed

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from litestar.enums import HttpMethod
 from litestar.utils.scope.state import ScopeState
 
+from everafter.core.concurrency import ConcurrencyLimit, Hold
 from everafter.core.errors import TooLargeError
-from everafter.core.gates import Gate, Hold
 from everafter.core.limits import Limits, RateLimit, network_of
 from everafter.core.web import AnyRequest
 
@@ -36,8 +36,8 @@ class Admission:
     WORKING = 4
 
     def __init__(self, limits: Limits) -> None:
-        self.known = Gate(64, 96 * 1024 * 1024, 1 / 2, limits.body_seconds)
-        self.unknown = Gate(64, 32 * 1024 * 1024, 1 / 4, limits.unproven_seconds)
+        self.known = ConcurrencyLimit(64, 96 * 1024 * 1024, 1 / 2, limits.body_seconds)
+        self.unknown = ConcurrencyLimit(64, 32 * 1024 * 1024, 1 / 4, limits.unproven_seconds)
         self.work = asyncio.Semaphore(self.WORKING)
         self._keys = RateLimit(limits.key_rate)
         self._addresses = RateLimit(limits.address_rate)
@@ -81,8 +81,8 @@ class Admission:
         Raises:
             OverloadedError: too many are.
         """
-        gate, who = (self.unknown, address_of(request)) if key is None else (self.known, key)
-        with gate.enter(who if key is None else _name_of(key)) as hold:
+        eligibility, who = (self.unknown, address_of(request)) if key is None else (self.known, key)
+        with eligibility.enter(who if key is None else _name_of(key)) as hold:
             yield hold
 
 

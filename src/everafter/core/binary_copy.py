@@ -51,11 +51,19 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
     """
     rows = frame.height
     fields = [_field(frame[name], types[name]) for name in frame.columns]
-    sizes = 2 + 4 * len(fields) + sum((field.lengths for field in fields), start=np.zeros(rows, dtype=np.int64))
+    sizes = (
+        2
+        + 4 * len(fields)
+        + sum((field.lengths for field in fields), start=np.zeros(rows, dtype=np.int64))
+    )
     ends = np.cumsum(sizes)
     out = np.empty(int(ends[-1]) if rows else 0, dtype=np.uint8)
     place = ends - sizes
-    _scatter(out, place, np.tile(np.frombuffer(len(fields).to_bytes(2, "big"), dtype=np.uint8), (rows, 1)))
+    _scatter(
+        out,
+        place,
+        np.tile(np.frombuffer(len(fields).to_bytes(2, "big"), dtype=np.uint8), (rows, 1)),
+    )
     place = place + 2
     for field in fields:
         place = _write(out, place, field)
@@ -84,7 +92,9 @@ def _field(column: pl.Series, type_name: str) -> _Field:
     if type_name in _TEXTS:
         raw = _TEXTS[type_name](column)
         lengths = raw.bin.size().fill_null(0).to_numpy().astype(np.int64)
-        return _Field(np.frombuffer(b"".join(raw.drop_nulls().to_list()), dtype=np.uint8), lengths, null)
+        return _Field(
+            np.frombuffer(b"".join(raw.drop_nulls().to_list()), dtype=np.uint8), lengths, null
+        )
     numbers = _NUMBERS[type_name](column)
     width = numbers.dtype.itemsize
     lengths = np.where(null, 0, width).astype(np.int64)
@@ -106,11 +116,15 @@ def _boolean(column: pl.Series) -> Numbers:
 
 
 def _date(column: pl.Series) -> Numbers:
-    return (column.dt.epoch("d").fill_null(0).to_numpy().astype(np.int64) - _DAYS_TO_2000).astype(">i4")
+    return (column.dt.epoch("d").fill_null(0).to_numpy().astype(np.int64) - _DAYS_TO_2000).astype(
+        ">i4"
+    )
 
 
 def _time(column: pl.Series) -> Numbers:
-    return (column.dt.epoch("us").fill_null(0).to_numpy().astype(np.int64) - _MICROSECONDS_TO_2000).astype(">i8")
+    return (
+        column.dt.epoch("us").fill_null(0).to_numpy().astype(np.int64) - _MICROSECONDS_TO_2000
+    ).astype(">i8")
 
 
 def _text(column: pl.Series) -> pl.Series:
@@ -135,4 +149,8 @@ _NUMBERS: dict[str, Callable[[pl.Series], Numbers]] = {
     "date": _date,
     "timestamp with time zone": _time,
 }
-_TEXTS: dict[str, Callable[[pl.Series], pl.Series]] = {"text": _text, "uuid": _uuid, "bytea": _bytes}
+_TEXTS: dict[str, Callable[[pl.Series], pl.Series]] = {
+    "text": _text,
+    "uuid": _uuid,
+    "bytea": _bytes,
+}

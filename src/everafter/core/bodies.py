@@ -17,7 +17,10 @@ def _on_too_deep(_: AnyRequest, __: RecursionError) -> Response[bytes]:
     return problem(400, "bad_request", "the body is nested too deeply")
 
 
-BODY_ERRORS: dict[int | type[Exception], Any] = {UnicodeDecodeError: _on_not_utf8, RecursionError: _on_too_deep}
+BODY_ERRORS: dict[int | type[Exception], Any] = {
+    UnicodeDecodeError: _on_not_utf8,
+    RecursionError: _on_too_deep,
+}
 """For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and they would be a 500."""
 
 
@@ -32,5 +35,7 @@ async def read_form(request: AnyRequest) -> FormMultiDict:
         for name, value in form.multi_items():
             f"{name}{value}".encode()  # a part may name its own encoding, and some give what no database or page takes
     except (UnicodeError, LookupError) as error:
-        raise InputError("this form cannot be read: it is not UTF-8 text; go back, reload the page and try again") from error
+        raise InputError(
+            "this form cannot be read: it is not UTF-8 text; go back, reload the page and try again"
+        ) from error
     return form

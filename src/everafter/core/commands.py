@@ -14,7 +14,11 @@ def register(app: typer.Typer) -> None:
     @app.command("migrate")
     def migrate_command(
         print_schema: Annotated[
-            bool, typer.Option("--print-schema", help="Print the schema that all migrations make, and touch no database of yours.")
+            bool,
+            typer.Option(
+                "--print-schema",
+                help="Print the schema that all migrations make, and touch no database of yours.",
+            ),
         ] = False,
     ) -> None:
         """Bring the database's schema to this version."""
@@ -22,4 +26,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(asyncio.run(read_fresh_schema()), nl=False)
             return
         applied = asyncio.run(migrate(database_url(load_settings())))
-        typer.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the schema is up to date")
+        typer.echo(
+            "\n".join(f"applied {name}" for name in applied)
+            or "nothing to do: the schema is up to date"
+        )

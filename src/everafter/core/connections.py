@@ -98,7 +98,9 @@ class Door:
         if connection.address is not None:
             self._by_address.setdefault(connection.address, _Group()).put(connection, None)
         if self._sweeping is None:
-            self._sweeping = connection.loop.call_later(self._sweep_seconds, self._sweep, connection.loop)
+            self._sweeping = connection.loop.call_later(
+                self._sweep_seconds, self._sweep, connection.loop
+            )
         group = self._by_address.get(connection.address or "")
         if group is not None and len(group) > self.limits.connections_per_address:
             return self._make_room(group, connection, self.limits.connections_per_address)
@@ -159,7 +161,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_is_whole = True  # no byte of the present head came before the present piece
     _quiet_bytes = 0  # of a body, in pieces that carried nothing of it: trailers
     _deadline = 0.0
-    _left_at: float | None = None  # data received after this moment is discarded
+    _churned_at: float | None = None  # data received after this moment is discarded
     _left_bytes = 0
     _refusal: tuple[int, str, str] | None = None
     _unsent: tuple[float, int] | None = None
@@ -175,7 +177,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = self.loop.time() + limits.head_seconds
         if not self.door.enter(self):
             self.door.leave(self)
-            self._left_at = self.loop.time()
+            self._churned_at = self.loop.time()
             transport.write(_raw_problem(503, "overloaded", "too many connections are open"))
             transport.close()
 
@@ -185,7 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # uvicorn leaves it after an error
 
     def data_received(self, data: bytes) -> None:
-        if self._left_at is not None:
+        if self._churned_at is not None:
             self._left_bytes += len(data)
             if self._left_bytes > _LEAVE_BYTES:
                 self.transport.abort()
@@ -193,11 +195,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.waiting is Waiting.IDLE:
             self._deadline = self.loop.time() + self.door.limits.head_seconds
             self.door.move(self, Waiting.HEAD)
-        while data and self._left_at is None and not self.transport.is_closing():
+        while data and self._churned_at is None and not self.transport.is_closing():
             room = max(1, MOST_HEAD + 1 - self._head_bytes) if self._in_head else len(data)
             piece, data = data[:room], data[room:]
             self._feed(piece)
-        if self._left_at is None:
+        if self._churned_at is None:
             self._settle()
 
     def _feed(self, piece: bytes) -> None:
@@ -224,7 +226,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = self._head_bytes or 1  # a head has begun, though where in the piece is not known
+        self._head_bytes = (
+            self._head_bytes or 1
+        )  # a head has begun, though where in the piece is not known
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
@@ -263,7 +267,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._left_at is None:
+        if self._churned_at is None:
             self._settle()
 
     # ── what reaches the application ──────────────────────────────────────────────────────────────
@@ -271,7 +275,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Start a request, but one without proof of its sender only when there is enough of its body.
 
-        Until then it costs its connection and nothing else: no task, no place in a gate.
+        Until then it costs its connection and nothing else: no task, no place in a eligibility check.
         """
         self._deferred = (cycle, app)
         self._start_deferred()
@@ -288,11 +292,13 @@ class GuardedProtocol(HttpToolsProtocol):
     # ── refusing ──────────────────────────────────────────────────────────────────────────────────
 
     def send_400_response(self, msg: str) -> None:
-        if self._left_at is None:
-            self._refuse(*(self._refusal or (400, "bad_request", "this is not a valid HTTP request")))
+        if self._churned_at is None:
+            self._refuse(
+                *(self._refusal or (400, "bad_request", "this is not a valid HTTP request"))
+            )
 
     def _refuse_head(self) -> None:
-        if self._left_at is not None:
+        if self._churned_at is not None:
             return
         if len(self.url) > MOST_HEAD // 2:
             self._refuse(414, "too_long", f"the address is longer than {MOST_HEAD} bytes")
@@ -307,8 +313,8 @@ class GuardedProtocol(HttpToolsProtocol):
         close with unread bytes would reset the connection before the answer arrives.
         """
         self.door.count(code)
-        self._left_at = self.loop.time()
-        self._deadline = self._left_at + _LEAVE_SECONDS
+        self._churned_at = self.loop.time()
+        self._deadline = self._churned_at + _LEAVE_SECONDS
         self._unset_keepalive_if_required()
         cycle = self._unfinished()
         out_of_turn = cycle is not None and (self._in_head or cycle.response_started)
@@ -340,7 +346,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def drop(self) -> None:
         """Close at once: others need the place."""
-        self._left_at = self.loop.time()
+        self._churned_at = self.loop.time()
         self.transport.abort()
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────
@@ -362,7 +368,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def check_time(self, now: float) -> None:
         """Close what takes too long. Called by the door about once a second."""
-        if self._left_at is not None:
+        if self._churned_at is not None:
             if now > self._deadline:
                 self.transport.abort()
             return

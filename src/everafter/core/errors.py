@@ -4,7 +4,7 @@ from typing import Any
 
 
 class EverafterError(Exception):
-    """Something the user can mend; the message says what and where.
+    """Something the user can fix; the message says what and where.
 
     `status` is the HTTP status, `code` a stable word for programs, `exit_code` what the command line returns.
     """
@@ -49,7 +49,7 @@ class ForbiddenError(EverafterError):
 
 
 class NotFoundError(EverafterError):
-    """Nothing stands at that name."""
+    """Nothing is at that name."""
 
     status = 404
     code = "not_found"

@@ -45,7 +45,9 @@ def make_ours(folder: Path) -> Path:
     return folder
 
 
-def open_private(path: Path, mode: str = "w", *, encoding: str | None = None, newline: str | None = None) -> IO[Any]:
+def open_private(
+    path: Path, mode: str = "w", *, encoding: str | None = None, newline: str | None = None
+) -> IO[Any]:
     """Open a file for writing that only its owner can read (0600), also if it existed before.
 
     Args:

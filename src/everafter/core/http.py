@@ -30,7 +30,9 @@ class HttpRules:
         path, method = scope["path"], scope["method"]
 
         async def send_by_rule(message: Message) -> None:
-            if message["type"] == "http.response.start" and (method == "OPTIONS" or message["status"] == 405):
+            if message["type"] == "http.response.start" and (
+                method == "OPTIONS" or message["status"] == 405
+            ):
                 if methods := list_methods(self._app, path):
                     MutableScopeHeaders.from_message(message)["Allow"] = ", ".join(methods)
             elif message["type"] == "http.response.body" and method == "HEAD":
@@ -46,7 +48,11 @@ def list_methods(app: Litestar, path: str) -> list[str]:
     found = [method for method in _METHODS if _has_route(app, path, method)]
     if not found:
         return []
-    return [*(["GET", "HEAD"] if "GET" in found else []), *(method for method in found if method != "GET"), "OPTIONS"]
+    return [
+        *(["GET", "HEAD"] if "GET" in found else []),
+        *(method for method in found if method != "GET"),
+        "OPTIONS",
+    ]
 
 
 def _has_route(app: Litestar, path: str, method: str) -> bool:
@@ -60,7 +66,9 @@ def _has_route(app: Litestar, path: str, method: str) -> bool:
 class OpenDoor:
     """Lets pages of other origins call some paths and read the answers, errors too; answers their preflights itself."""
 
-    def __init__(self, next_app: ASGIApp, is_open: Callable[[str], bool], cross_origin: CrossOrigin) -> None:
+    def __init__(
+        self, next_app: ASGIApp, is_open: Callable[[str], bool], cross_origin: CrossOrigin
+    ) -> None:
         """`is_open` says of a path whether it is one of them."""
         self._next_app = next_app
         self._is_open = is_open
@@ -72,7 +80,11 @@ class OpenDoor:
             return
         asked = Headers.from_scope(scope)
         origin = asked.get("origin")
-        if scope["method"] == "OPTIONS" and origin is not None and "access-control-request-method" in asked:
+        if (
+            scope["method"] == "OPTIONS"
+            and origin is not None
+            and "access-control-request-method" in asked
+        ):
             headers = self._cross_origin.preflight_headers(
                 origin,
                 asked.get("access-control-request-headers", ""),
@@ -92,4 +104,6 @@ class OpenDoor:
             return
         detail = f"pages of {origin!r:.300} may not send events; EVERAFTER_INGEST_ORIGINS lists those that may"
         refused = problem(403, "origin_not_allowed", detail)
-        await ASGIResponse(body=refused.content, status_code=403, media_type=PROBLEM, headers=headers)(scope, receive, send)
+        await ASGIResponse(
+            body=refused.content, status_code=403, media_type=PROBLEM, headers=headers
+        )(scope, receive, send)

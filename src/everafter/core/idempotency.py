@@ -70,14 +70,19 @@ async def answer_once(
         return Response(answer, status_code=status)
     scope, body_hash = _scope(request, caller), await _body_hash(request)
     if not await _lock(conn, scope, key):
-        raise InFlightError("a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1)
+        raise InFlightError(
+            "a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1
+        )
     # A statement of its own: its snapshot must be younger than the lock, or the row of the one before us stays unseen.
     cursor = await conn.execute(
-        "SELECT body_hash, status, response FROM idempotency_keys WHERE scope = %s AND key = %s", [scope, key]
+        "SELECT body_hash, status, response FROM idempotency_keys WHERE scope = %s AND key = %s",
+        [scope, key],
     )
     if row := await cursor.fetchone():
         if row[0] != body_hash:
-            raise KeyReusedError("this Idempotency-Key was used with another body; take a new key for a new request")
+            raise KeyReusedError(
+                "this Idempotency-Key was used with another body; take a new key for a new request"
+            )
         return _response(row[1], row[2], replayed=True)
     status, answer = await effect()
     body = msgspec.json.encode(answer)
@@ -105,7 +110,9 @@ def _response(status: int, body: bytes, *, replayed: bool) -> Response[Any]:
 
 
 def _scope(request: AnyRequest, caller: str | None) -> str:
-    caller = hashlib.sha256((caller or request.headers.get("authorization", "")).encode()).hexdigest()[:32]
+    caller = hashlib.sha256(
+        (caller or request.headers.get("authorization", "")).encode()
+    ).hexdigest()[:32]
     return f"{request.method} {_path(request)} {caller}"
 
 

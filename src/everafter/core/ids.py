@@ -23,8 +23,10 @@ RULE = (
 )
 
 _UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_EXACT = 2**53  # up to here a floating-point number stands for one whole number
-_UUID = re.compile(r"(?:urn:uuid:)?(\{)?([0-9a-f]{4}(?:-?[0-9a-f]{4}){7})(?(1)\})", re.IGNORECASE | re.ASCII)
+_EXACT = 2**53  # up to here a floating-point number means one whole number
+_UUID = re.compile(
+    r"(?:urn:uuid:)?(\{)?([0-9a-f]{4}(?:-?[0-9a-f]{4}){7})(?(1)\})", re.IGNORECASE | re.ASCII
+)
 _CANONICAL = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _REPLACEMENT = "\ufffd"
 
@@ -71,7 +73,7 @@ def read_id(value: object) -> str | None:
 
 
 def number_text(value: float, exact: int = _EXACT) -> str | None:
-    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may stand for several
+    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may be for several
     numbers, and one without end.
     """
     if isinstance(value, bool):

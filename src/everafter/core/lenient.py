@@ -63,7 +63,9 @@ def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
             return value
         raise first
     except msgspec.ValidationError as error:
-        raise (error if isinstance(first, RecursionError | msgspec.ValidationError) else first) from None
+        raise (
+            error if isinstance(first, RecursionError | msgspec.ValidationError) else first
+        ) from None
     except (msgspec.DecodeError, RecursionError):
         raise first from None
 
@@ -151,7 +153,9 @@ def _repair_word(word: str) -> str:
 
 def lose(token: str) -> str:
     """The JSON text that replaces a lost value."""
-    return msgspec.json.encode(LOST + (token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…")).decode()
+    return msgspec.json.encode(
+        LOST + (token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…")
+    ).decode()
 
 
 def flatten(text: str) -> str:

@@ -13,7 +13,7 @@ from everafter.core.ids import MOST_CHARACTERS, SupplierId, TextId
 
 
 class Problem(Struct, frozen=True):
-    """An RFC 9457 problem: what is wrong and where. More members may stand beside these; the operation names them."""
+    """An RFC 9457 problem: what is wrong and where. More members may be beside these; the operation names them."""
 
     type: str
     title: str
@@ -36,9 +36,17 @@ class IdSchemas(OpenAPISchemaPlugin):
             type=[OpenAPIType.STRING, OpenAPIType.INTEGER],
             min_length=1,
             max_length=MOST_CHARACTERS,
-            pattern=_pattern(r"\u0000-\u001f\u007f-\u009f\ufffd" if is_supplier else r"\u0000-\u001f\u007f-\u009f"),
-            description="The platform's own id of the supplier, or its UUID." if is_supplier else None,
-            examples=["4711", "0b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"] if is_supplier else ["T-1042"],
+            pattern=_pattern(
+                r"\u0000-\u001f\u007f-\u009f\ufffd"
+                if is_supplier
+                else r"\u0000-\u001f\u007f-\u009f"
+            ),
+            description="The platform's own id of the supplier, or its UUID."
+            if is_supplier
+            else None,
+            examples=["4711", "0b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"]
+            if is_supplier
+            else ["T-1042"],
         )
 
 

@@ -55,21 +55,31 @@ class CrossOrigin:
         """The headers of every response of these paths, including errors."""
         headers = {"Vary": "Origin"}
         if origin is None:
-            return {**headers, "Access-Control-Allow-Origin": ANY_ORIGIN} if ANY_ORIGIN in self.allowed else headers
+            return (
+                {**headers, "Access-Control-Allow-Origin": ANY_ORIGIN}
+                if ANY_ORIGIN in self.allowed
+                else headers
+            )
         if self.permits(origin) and _ORIGIN.fullmatch(origin):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
             headers["Access-Control-Expose-Headers"] = _EXPOSED
         return headers
 
-    def preflight_headers(self, origin: str | None, asked_headers: str, asks_for_private_network: bool) -> dict[str, str]:
+    def preflight_headers(
+        self, origin: str | None, asked_headers: str, asks_for_private_network: bool
+    ) -> dict[str, str]:
         """The response to a preflight: it allows every header asked for whose name is valid."""
         headers = self.headers(origin)
-        headers["Vary"] = "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+        headers["Vary"] = (
+            "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+        )
         if "Access-Control-Allow-Origin" not in headers:
             return headers
         headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
-        headers["Access-Control-Allow-Headers"] = permit_headers(asked_headers) or "Authorization, Content-Type"
+        headers["Access-Control-Allow-Headers"] = (
+            permit_headers(asked_headers) or "Authorization, Content-Type"
+        )
         headers["Access-Control-Max-Age"] = _DAY
         if asks_for_private_network:
             headers["Access-Control-Allow-Private-Network"] = "true"

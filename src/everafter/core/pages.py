@@ -21,8 +21,8 @@ from litestar.static_files import create_static_files_router
 from litestar.template.config import TemplateConfig
 
 from everafter import __version__
+from everafter.core.formatting import FILTERS
 from everafter.core.paths import sent_path
-from everafter.core.words import FILTERS
 
 AnyRequest = Request[Any, Any, State]
 Handlers = dict[int | type[Exception], Any]
@@ -36,9 +36,7 @@ _CONTENT_SECURITY_POLICY = (
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 # A message's HTML is shown in a frame that may do nothing but paint; remote pictures would tell the sender that we looked.
-_MESSAGE_SECURITY_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
-)
+_MESSAGE_SECURITY_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -49,7 +47,7 @@ _HEADERS = {
 _ERROR_TITLES = {
     400: "That could not be read",
     403: "Not allowed",
-    404: "Nothing stands here",
+    404: "Nothing is here",
     405: "Not this way",
     413: "Too much at once",
     429: "Too many tries",
@@ -95,7 +93,12 @@ def static_url(name: str) -> str:
 
 
 def page(
-    request: AnyRequest, template: str, *, status_code: int = 200, headers: dict[str, str] | None = None, **context: Any
+    request: AnyRequest,
+    template: str,
+    *,
+    status_code: int = 200,
+    headers: dict[str, str] | None = None,
+    **context: Any,
 ) -> Template:
     """An HTML answer with the headers that every page carries; `context` must hold `viewer` for pages inside."""
     security = {**_HEADERS, "Content-Security-Policy": _CONTENT_SECURITY_POLICY}
@@ -112,7 +115,11 @@ def page(
 
 def message_page(html: str) -> Response[str]:
     """A message's own HTML, for a sandboxed frame: no script, no form, nothing fetched."""
-    return Response(html, media_type="text/html", headers={**_HEADERS, "Content-Security-Policy": _MESSAGE_SECURITY_POLICY})
+    return Response(
+        html,
+        media_type="text/html",
+        headers={**_HEADERS, "Content-Security-Policy": _MESSAGE_SECURITY_POLICY},
+    )
 
 
 def download(body: str, name: str, media_type: str = "text/csv") -> Response[bytes]:
@@ -123,26 +130,43 @@ def download(body: str, name: str, media_type: str = "text/csv") -> Response[byt
 
 def see_other(path: str) -> Response[bytes]:
     """On to another page of ours, by GET."""
-    location = quote(path, safe=string.punctuation)  # a header holds ASCII only; what is escaped already stays as it is
-    return Response(b"", status_code=303, media_type="text/plain", headers={**_HEADERS, "Location": location})
+    location = quote(
+        path, safe=string.punctuation
+    )  # a header holds ASCII only; what is escaped already stays as it is
+    return Response(
+        b"", status_code=303, media_type="text/plain", headers={**_HEADERS, "Location": location}
+    )
 
 
 def wants_page(request: AnyRequest) -> bool:
     """Is a person's browser asking (and not a program, which gets problem+json)?"""
     path = f"{request.url.path}/"
-    return "text/html" in request.headers.get("accept", "") and not path.startswith(("/api/", "/v1/", "/static/"))
+    return "text/html" in request.headers.get("accept", "") and not path.startswith(
+        ("/api/", "/v1/", "/static/")
+    )
 
 
 def error_page(request: AnyRequest, status: int, detail: str) -> Response[Any]:
     """An error as a page; whoever is not signed in is asked to, and then comes back to the page they wanted."""
     if status == 401:
         wanted = sent_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
-        return see_other("/sign-in" if request.method != "GET" or wanted == "/" else sign_in_path(wanted))
+        return see_other(
+            "/sign-in" if request.method != "GET" or wanted == "/" else sign_in_path(wanted)
+        )
     if detail == HTTPStatus(status).phrase:
         detail = _BARE_WORDS.get(status, detail)
-    title = _ERROR_TITLES.get(status, "Something went wrong here" if status >= 500 else "That did not work")
+    title = _ERROR_TITLES.get(
+        status, "Something went wrong here" if status >= 500 else "That did not work"
+    )
     headers = {"Retry-After": "5"} if status in {429, 503} else {}
-    return page(request, "templates/error.html", status_code=status, headers=headers, title=title, detail=detail)
+    return page(
+        request,
+        "templates/error.html",
+        status_code=status,
+        headers=headers,
+        title=title,
+        detail=detail,
+    )
 
 
 def with_pages(handlers: Handlers) -> Handlers:
@@ -150,7 +174,9 @@ def with_pages(handlers: Handlers) -> Handlers:
     return {error: _as_page(handler) for error, handler in handlers.items()}
 
 
-def _as_page(handler: Callable[[AnyRequest, Any], Response[Any]]) -> Callable[[AnyRequest, Any], Response[Any]]:
+def _as_page(
+    handler: Callable[[AnyRequest, Any], Response[Any]],
+) -> Callable[[AnyRequest, Any], Response[Any]]:
     def answer(request: AnyRequest, error: Exception) -> Response[Any]:
         problem = handler(request, error)
         if not wants_page(request):

@@ -20,7 +20,9 @@ def keep_segments(app: ASGIApp) -> ASGIApp:
         raw = scope.get("raw_path") if scope["type"] == ScopeType.HTTP else None
         if raw and b"%2f" in raw.lower():
             segments = raw.decode("latin-1").split("/")
-            scope["path"] = "/".join(unquote(one).replace(_SLASH, _NONE).replace("/", _SLASH) for one in segments)
+            scope["path"] = "/".join(
+                unquote(one).replace(_SLASH, _NONE).replace("/", _SLASH) for one in segments
+            )
         elif _SLASH in scope.get("path", ""):
             scope["path"] = scope["path"].replace(_SLASH, _NONE)
         await app(scope, receive, send)
@@ -35,9 +37,12 @@ class GiveSlashesBack(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if _SLASH in scope["path"]:
-            given: dict[str, Any] = scope["path_params"]  # the router keeps this very object for later requests
+            given: dict[str, Any] = scope[
+                "path_params"
+            ]  # the router keeps this very object for later requests
             scope["path_params"] = {
-                name: value.replace(_SLASH, "/") if isinstance(value, str) else value for name, value in given.items()
+                name: value.replace(_SLASH, "/") if isinstance(value, str) else value
+                for name, value in given.items()
             }
         await next_app(scope, receive, send)
 

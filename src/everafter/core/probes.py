@@ -43,7 +43,7 @@ GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
     (
         "everafter_suppliers_beyond_features",
         "suppliers who used more features than their row keeps, of those that no playbook names",
-        "SELECT '', count(*) FROM pulse WHERE features_beyond",
+        "SELECT '', count(*) FROM supplier_activity WHERE features_beyond",
     ),
     (
         "everafter_outbox_messages",
@@ -98,7 +98,11 @@ class Counters:
         out: list[str] = []
         for name in sorted({name for name, _ in self._values}):
             out.append(f"# TYPE {name} counter")
-            out += [_line(name, labels, value) for (key, labels), value in sorted(self._values.items()) if key == name]
+            out += [
+                _line(name, labels, value)
+                for (key, labels), value in sorted(self._values.items())
+                if key == name
+            ]
         return out
 
 
@@ -141,7 +145,9 @@ async def _look_ready(pool: Pool) -> Ready:
         raise DatabaseUnavailableError("the database does not answer") from error
     version, needed = row[0] if row else None, list_migrations()[-1][0]
     if version != needed:
-        raise DatabaseUnavailableError(f"the schema is at {version}, this program needs {needed}: `everafter migrate`")
+        raise DatabaseUnavailableError(
+            f"the schema is at {version}, this program needs {needed}: `everafter migrate`"
+        )
     return Ready("ready", needed)
 
 
@@ -162,7 +168,9 @@ async def _read_gauges(pool: Pool) -> list[str]:
             for name, meaning, statement in GAUGES:
                 cursor = await conn.execute(statement)
                 lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-                lines += [_line(name, labels, float(value)) for labels, value in await cursor.fetchall()]
+                lines += [
+                    _line(name, labels, float(value)) for labels, value in await cursor.fetchall()
+                ]
     except (TimeoutError, PoolTimeout, PoolClosed, psycopg.Error):
         lines += ["# TYPE everafter_up gauge", "everafter_up 0"]
     return lines

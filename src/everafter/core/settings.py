@@ -72,7 +72,9 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
     return settings
 
 
-def read_settings(env: dict[str, str] | None = None, *, make: bool = True) -> tuple[Settings, list[SettingsError]]:
+def read_settings(
+    env: dict[str, str] | None = None, *, make: bool = True
+) -> tuple[Settings, list[SettingsError]]:
     """The settings and all that is wrong with them; where something is, its default is used.
 
     Args:
@@ -98,7 +100,9 @@ def read_settings(env: dict[str, str] | None = None, *, make: bool = True) -> tu
         base_url=read(lambda: _base_url(source), DEFAULT_BASE_URL),
         secret=read(lambda: _secret(source, data, make=make), ""),
         limits=read(lambda: _read_limits(source), Limits()),
-        ingest_origins=read(lambda: _origins(_value(source, "EVERAFTER_INGEST_ORIGINS")), (ANY_ORIGIN,)),
+        ingest_origins=read(
+            lambda: _origins(_value(source, "EVERAFTER_INGEST_ORIGINS")), (ANY_ORIGIN,)
+        ),
     )
     return settings, errors
 
@@ -106,7 +110,9 @@ def read_settings(env: dict[str, str] | None = None, *, make: bool = True) -> tu
 def _smtp_url(env: dict[str, str]) -> str | None:
     url = _value(env, "EVERAFTER_SMTP_URL")
     if url and not _is_url(url, "smtp", "smtps", "smtp+starttls"):
-        raise SettingsError("EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…")
+        raise SettingsError(
+            "EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…"
+        )
     return url
 
 
@@ -126,10 +132,14 @@ def _read_limits(env: dict[str, str]) -> Limits:
     proxies = _value(env, "EVERAFTER_TRUSTED_PROXIES")
     return Limits(
         connections=count("EVERAFTER_MAX_CONNECTIONS", usual.connections, 8),
-        connections_per_address=count("EVERAFTER_MAX_CONNECTIONS_PER_ADDRESS", usual.connections_per_address, 1),
+        connections_per_address=count(
+            "EVERAFTER_MAX_CONNECTIONS_PER_ADDRESS", usual.connections_per_address, 1
+        ),
         key_rate=count("EVERAFTER_KEY_RATE", usual.key_rate, 0),
         address_rate=count("EVERAFTER_ADDRESS_RATE", usual.address_rate, 0),
-        trusted_proxies=(LOOPBACK if proxies is None else read_networks(proxies, "EVERAFTER_TRUSTED_PROXIES")),
+        trusted_proxies=(
+            LOOPBACK if proxies is None else read_networks(proxies, "EVERAFTER_TRUSTED_PROXIES")
+        ),
     )
 
 
@@ -137,13 +147,20 @@ def _origins(text: str | None) -> tuple[str, ...]:
     try:
         return read_origins(text or ANY_ORIGIN)
     except ValueError as error:
-        raise SettingsError(f"EVERAFTER_INGEST_ORIGINS: {error}; separate several with spaces, * allows any") from error
+        raise SettingsError(
+            f"EVERAFTER_INGEST_ORIGINS: {error}; separate several with spaces, * allows any"
+        ) from error
 
 
 def _is_url(text: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, text))
+        return (
+            parts.scheme in schemes
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not any(map(str.isspace, text))
+        )
     except ValueError:  # a port that is no number or too high, a bracket left open
         return False
 
@@ -165,7 +182,9 @@ def _secret(env: dict[str, str], data: Path, *, make: bool) -> str:
     if not is_given:
         return _generated_secret(data, make=make)
     place = f"{name}_FILE: the secret in {env[f'{name}_FILE']}" if env.get(f"{name}_FILE") else name
-    return _long_enough(_value(env, name) or "", place, "give 32 random ones or more: openssl rand -base64 33")
+    return _long_enough(
+        _value(env, name) or "", place, "give 32 random ones or more: openssl rand -base64 33"
+    )
 
 
 def _long_enough(secret: str, place: str, cure: str) -> str:
@@ -195,7 +214,9 @@ def _generated_secret(data: Path, *, make: bool) -> str:
 
 def _place(path: Path, text: str) -> None:
     """Write a private file that is whole from the moment it has its name; whoever comes second leaves the first one's."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # readable by its owner only
+    handle, draft = tempfile.mkstemp(
+        dir=path.parent, prefix=".secret-"
+    )  # readable by its owner only
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     try:

@@ -11,13 +11,14 @@ def clean_line(text: str, longest: int | None = None) -> str:
     """`text` on one line: control, format (bidi overrides too) and line-breaking characters become one
     space, then it is cut at `longest` characters (null: not at all).
 
-    Joiners between letters or pictographs stay, as Persian, Hindi and family emoji are made with them.
+    Joiners between emails or pictographs stay, as Persian, Hindi and family emoji are made with them.
 
     >>> clean_line("Rosewood\\r\\nBcc: x"), clean_line("a\\u202eb"), clean_line("Golden Hour", 8)
     ('Rosewood Bcc: x', 'a b', 'Golden…')
     """
     kept = "".join(
-        " " if unicodedata.category(sign) in _STEERING and not _joins(text, place) else sign for place, sign in enumerate(text)
+        " " if unicodedata.category(sign) in _STEERING and not _joins(text, place) else sign
+        for place, sign in enumerate(text)
     )
     flat = " ".join(kept.split())
     if longest is None or len(flat) <= longest:

@@ -13,20 +13,24 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d
 _WHOLE = re.compile(r"\+?(\d{1,40})(?:\.0*)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
 # What follows a time instead of its bare offset: "17:20:00 UTC" and "… +0100" as databases and Ruby write them, "… +0100 CET"
-# and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The letters are upper case by then.
-_ZONE = re.compile(r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$")
+# and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The emails are upper case by then.
+_ZONE = re.compile(
+    r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$"
+)
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _WEEKDAY = r"(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}"
 _CLOCK = r"(?P<time>\d{2}:\d{2}(?::\d{2})?)"
 # In words the month cannot be taken for the day: mail and HTTP have "Sat, 28 Nov 2026 10:00:00 GMT", JavaScript
 # "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
-_IN_WORDS = re.compile(
+_AS_TEXT = re.compile(
     rf"(?:{_WEEKDAY}(?:,\s*|\s+))?(?:(?P<day>\d{{1,2}})[ -](?P<month>[A-Z]{{3}})|(?P<month_>[A-Z]{{3}}) (?P<day_>\d{{1,2}}))"
     rf"[ -](?P<year>\d{{4}})(?: {_CLOCK}(?P<zone> ?(?:UTC|GMT|Z)?(?:[+-]\d{{4}})?)(?: \(.{{1,60}}\))?)?",
     re.ASCII,
 )
 # Times that are a second, or nothing, before the next: 23:59:60 and 24:00.
-_LAST = re.compile(r"(?<=[T ])(?:24:00(:00(?:[.,]0{1,9})?)?|23:59:60(?:[.,]\d{1,9})?)(?=$|[Z+-])", re.ASCII)
+_LAST = re.compile(
+    r"(?<=[T ])(?:24:00(:00(?:[.,]0{1,9})?)?|23:59:60(?:[.,]\d{1,9})?)(?=$|[Z+-])", re.ASCII
+)
 # A long number as Excel saves it, rounded.
 _ROUNDED = re.compile(r"-?\d(?:\.\d{1,5})?E\+\d\d", re.ASCII)
 # Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do not touch.
@@ -109,7 +113,10 @@ def depth(value: Any) -> int:
     while level:
         deepest += 1
         level = [
-            item for node in level for item in (node.values() if isinstance(node, dict) else node) if isinstance(item, dict | list)
+            item
+            for node in level
+            for item in (node.values() if isinstance(node, dict) else node)
+            if isinstance(item, dict | list)
         ]
     return deepest
 
@@ -139,7 +146,7 @@ def _read_odd(text: str) -> datetime | None:
     """A time that is as clear as ISO 8601 and written in another way; `text` is in upper case."""
     if len(text) > 100:
         return None
-    if words := _IN_WORDS.fullmatch(text):
+    if words := _AS_TEXT.fullmatch(text):
         month = words["month"] or words["month_"]
         if month not in _MONTHS:
             return None
@@ -161,6 +168,8 @@ def _read_odd(text: str) -> datetime | None:
 def _from_epoch(number: float) -> datetime | None:
     for exponent in (0, 3, 6, 9):
         if _FIRST_SECOND * 10**exponent <= number < _LAST_SECOND * 10**exponent:
-            micros = number * 10 ** (6 - exponent) if exponent <= 6 else number // 10 ** (exponent - 6)
+            micros = (
+                number * 10 ** (6 - exponent) if exponent <= 6 else number // 10 ** (exponent - 6)
+            )
             return _EPOCH + timedelta(microseconds=round(micros))
     return None

@@ -77,7 +77,12 @@ def problem(status: int, code: str, detail: str, **extra: Any) -> Response[bytes
     headers = {"Retry-After": str(extra.get("retry_after", 5))} if status in {429, 503} else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(problem_body(status, code, detail, **extra), status_code=status, media_type=PROBLEM, headers=headers)
+    return Response(
+        problem_body(status, code, detail, **extra),
+        status_code=status,
+        media_type=PROBLEM,
+        headers=headers,
+    )
 
 
 def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[bytes]:
@@ -92,9 +97,16 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
         extra["errors"] = error.extra
         if isinstance(cause := _cause(error), EverafterError):
             found: list[Any] = [*error.extra]  # one for each field
-            return problem(error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra)
+            return problem(
+                error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra
+            )
     phrase = HTTPStatus(error.status_code).phrase
-    answer = problem(error.status_code, phrase.lower().replace(" ", "_").replace("-", "_"), error.detail or phrase, **extra)
+    answer = problem(
+        error.status_code,
+        phrase.lower().replace(" ", "_").replace("-", "_"),
+        error.detail or phrase,
+        **extra,
+    )
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
@@ -144,7 +156,11 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
             that is given twice, or null.
     """
     handler = request.scope["route_handler"]
-    if not request.scope["query_string"] or request.method != "GET" or not request.url.path.startswith("/api/"):
+    if (
+        not request.scope["query_string"]
+        or request.method != "GET"
+        or not request.url.path.startswith("/api/")
+    ):
         return
     if handler.opt.get(FROM_MAIL):
         return
@@ -152,22 +168,36 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
     for name in request.query_params:
         if name not in known:
             near = get_close_matches(name[:100], known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}" if known else "it takes none"
-            raise InputError(f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near)
+            hint = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"it takes {', '.join(known)}"
+                if known
+                else "it takes none"
+            )
+            raise InputError(
+                f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near
+            )
         field, values = known[name], request.query_params.getall(name)
         if field.is_non_string_sequence:
             continue
         if len(values) > 1:
             raise InputError(f"{name}: it is given more than once; give one value")
         # the decoder would read the text null as no value at all, and the filter would be passed over
-        if values == ["null"] and field.is_optional and str not in {one.annotation for one in field.inner_types}:
+        if (
+            values == ["null"]
+            and field.is_optional
+            and str not in {one.annotation for one in field.inner_types}
+        ):
             raise InputError(f"{name}: null is not a value; leave the parameter out instead")
 
 
 def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
     declared = handler.parsed_fn_signature.parameters.items()
     return {
-        field.kwarg_definition.name or name: field for name, field in declared if isinstance(field.kwarg_definition, QueryParameter)
+        field.kwarg_definition.name or name: field
+        for name, field in declared
+        if isinstance(field.kwarg_definition, QueryParameter)
     }
 
 
@@ -239,7 +269,9 @@ class KeyCache:
         await asyncio.sleep(max(0.0, self._read_at + self.PAUSE_SECONDS - time.monotonic()))
         async with pool.connection() as conn:
             began = time.monotonic()
-            cursor = await conn.execute("SELECT key_hash, scope FROM api_keys WHERE revoked_at IS NULL")
+            cursor = await conn.execute(
+                "SELECT key_hash, scope FROM api_keys WHERE revoked_at IS NULL"
+            )
             self._live = {bytes(key_hash): scope for key_hash, scope in await cursor.fetchall()}
         self._read_at = began
         self._noted = {key: at for key, at in self._noted.items() if key in self._live}
@@ -278,7 +310,9 @@ def read_basic_user(header: str) -> str | None:
     if kind.lower() != "basic":
         return None
     try:
-        text = base64.b64decode(token.strip() + "=" * (-len(token.strip()) % 4), validate=True).decode()
+        text = base64.b64decode(
+            token.strip() + "=" * (-len(token.strip()) % 4), validate=True
+        ).decode()
     except (binascii.Error, ValueError):
         return None
     return text.partition(":")[0] or None
@@ -290,10 +324,14 @@ class KeyScope:
 
     allowed: tuple[str, ...]
 
-    async def __call__(self, connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler) -> None:
+    async def __call__(
+        self, connection: ASGIConnection[Any, Any, Any, State], _: BaseRouteHandler
+    ) -> None:
         token = read_bearer(connection.headers.get("authorization", ""))
         if token is None:
-            raise UnauthorizedError("send a key as Authorization: Bearer …; `everafter key create` makes one")
+            raise UnauthorizedError(
+                "send a key as Authorization: Bearer …; `everafter key create` makes one"
+            )
         await require_scope(connection.app.state, token, *self.allowed)
 
 

@@ -3,14 +3,18 @@
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-# Files beside the zones: this machine's own clocks, a default for rules, a zone that stands for none.
+# Files beside the zones: this machine's own clocks, a default for rules, a zone that means none.
 _NO_PLACE = frozenset({"localtime", "posixrules", "Factory"})
 
 
 @lru_cache(1)
 def list_zones() -> frozenset[str]:
     """The IANA names that may be used; without `posix/…` and `right/…`, which count seconds of their own."""
-    return frozenset(name for name in available_timezones() if name not in _NO_PLACE and not name.startswith(("posix/", "right/")))
+    return frozenset(
+        name
+        for name in available_timezones()
+        if name not in _NO_PLACE and not name.startswith(("posix/", "right/"))
+    )
 
 
 @lru_cache(1024)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from everafter.core.db import connection
 from everafter.core.errors import ConflictError, InputError
+from everafter.core.formatting import plural
 from everafter.core.settings import Settings
-from everafter.core.words import plural
 from everafter.daily.model import RunSummary
 from everafter.daily.queries import get_playbook, is_run_due, list_unfinished_runs
 from everafter.daily.run import run_day
@@ -26,12 +26,12 @@ async def run_when_due(url: str, settings: Settings) -> str | None:
     """
     now = datetime.now(UTC)
     try:
-        told = await _finish_earlier_runs(url, settings, now)
+        reported = await _finish_earlier_runs(url, settings, now)
         if now.hour >= RUN_FROM_HOUR and await _is_due(url, now):
-            told.append(describe_run(await run_day(url, load_playbook(settings))))
+            reported.append(describe_run(await run_day(url, load_playbook(settings))))
     except ConflictError:  # another process is at it
         return None
-    return "; ".join(told) or None
+    return "; ".join(reported) or None
 
 
 async def _is_due(url: str, now: datetime) -> bool:
@@ -45,21 +45,22 @@ async def _finish_earlier_runs(url: str, settings: Settings, now: datetime) -> l
     async with connection(url) as conn:
         since = now.date() - timedelta(days=FINISH_DAYS)
         unfinished = [
-            (as_of, await get_playbook(conn, version)) for as_of, version in await list_unfinished_runs(conn, since, now.date())
+            (as_of, await get_playbook(conn, version))
+            for as_of, version in await list_unfinished_runs(conn, since, now.date())
         ]
-    told: list[str] = []
+    reported: list[str] = []
     for as_of, playbook in unfinished:
         try:
             summary = await run_day(url, playbook or load_playbook(settings), as_of, replay=True)
         except InputError as error:
             log.warning("the run of %s cannot be finished: %s", as_of.date(), error.message)
             continue
-        told.append(f"finished {as_of:%Y-%m-%d}: {describe_run(summary)}")
-    return told
+        reported.append(f"finished {as_of:%Y-%m-%d}: {describe_run(summary)}")
+    return reported
 
 
 def describe_run(summary: RunSummary) -> str:
     """A line for the log."""
-    judged = plural(summary.suppliers, "supplier")
-    decided = plural(summary.interventions.decided, "intervention")
-    return f"{judged} judged, {decided} decided, in {summary.seconds:.1f} s"
+    scored = plural(summary.suppliers, "supplier")
+    triggered = plural(summary.interventions.triggered, "intervention")
+    return f"{scored} scored, {triggered} decided, in {summary.seconds:.1f} s"

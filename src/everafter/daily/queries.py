@@ -13,7 +13,7 @@ from everafter.core.db import Connection, append_frame
 from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
 from everafter.daily.model import RunSummary
-from everafter.interventions.queries import count_verdicts
+from everafter.interventions.queries import count_interventions
 from everafter.playbook.model import Playbook
 
 
@@ -27,7 +27,7 @@ async def lock_runs(conn: Connection) -> bool:
     row = await cursor.fetchone()
     if not (row and row[0]):
         return False
-    await conn.execute("SELECT pg_advisory_lock(%s)", [Lock.SPEND_ATTENTION])
+    await conn.execute("SELECT pg_advisory_lock(%s)", [Lock.FREQUENCY_CAP])
     return True
 
 
@@ -36,7 +36,8 @@ async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
     source = msgspec.json.encode(playbook, order="sorted").decode()
     sha = hashlib.sha256(source.encode()).hexdigest()
     await conn.execute(
-        "INSERT INTO playbook_versions (sha256, source) VALUES (%s, %s) ON CONFLICT (sha256) DO NOTHING", [sha, source]
+        "INSERT INTO playbook_versions (sha256, source) VALUES (%s, %s) ON CONFLICT (sha256) DO NOTHING",
+        [sha, source],
     )
     cursor = await conn.execute("SELECT version FROM playbook_versions WHERE sha256 = %s", [sha])
     row = await cursor.fetchone()
@@ -45,13 +46,17 @@ async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
 
 
 async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
-    """The moment judged by a run of that day that did not come to its end, or null."""
-    cursor = await conn.execute("SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day])
+    """The moment scored by a run of that day that did not come to its end, or null."""
+    cursor = await conn.execute(
+        "SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day]
+    )
     row = await cursor.fetchone()
     return row[0] if row else None
 
 
-async def list_unfinished_runs(conn: Connection, since: date, before: date) -> list[tuple[datetime, int]]:
+async def list_unfinished_runs(
+    conn: Connection, since: date, before: date
+) -> list[tuple[datetime, int]]:
     """(as_of, playbook_version) of the runs of these days that did not come to their end, the first day
     first; `since` is included, `before` is not."""
     cursor = await conn.execute(
@@ -68,7 +73,9 @@ async def list_unfinished_runs(conn: Connection, since: date, before: date) -> l
 
 async def get_playbook(conn: Connection, version: int) -> Playbook | None:
     """A policy as it was in force; null when this program cannot read it any more."""
-    cursor = await conn.execute("SELECT source FROM playbook_versions WHERE version = %s", [version])
+    cursor = await conn.execute(
+        "SELECT source FROM playbook_versions WHERE version = %s", [version]
+    )
     row = await cursor.fetchone()
     try:
         return msgspec.json.decode(row[0], type=Playbook) if row else None
@@ -77,7 +84,7 @@ async def get_playbook(conn: Connection, version: int) -> Playbook | None:
 
 
 async def is_run_due(conn: Connection, day: date) -> bool:
-    """Whether there is somebody to judge and that day's run has not come to its end."""
+    """Whether there is somebody to score and that day's run has not come to its end."""
     cursor = await conn.execute(
         "SELECT EXISTS (SELECT 1 FROM suppliers) AND NOT EXISTS (SELECT 1 FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)",
         [day],
@@ -86,14 +93,16 @@ async def is_run_due(conn: Connection, day: date) -> bool:
     return bool(row and row[0])
 
 
-async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *, replay: bool) -> str:
+async def start_run(
+    conn: Connection, as_of: datetime, playbook_version: int, *, replay: bool
+) -> str:
     """Open the day's run, or take up the one that stopped on the way.
 
     Returns:
-        The last supplier id that is done already: the same moment and policy go on behind it, anything else begins anew.
+        The last supplier id that is done already: the same moment and policy go on behind it, anything else begins again.
 
     Raises:
-        ConflictError: a replay of a day that was judged live.
+        ConflictError: a replay of a day that was scored live.
     """
     day = as_of.date()
     cursor = await conn.execute(
@@ -101,13 +110,18 @@ async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *,
         [day, as_of, playbook_version],
     )
     if await cursor.fetchone():
-        cursor = await conn.execute("SELECT coalesce(max(last_id::text), %s) FROM run_slices WHERE run_on = %s", [FIRST_ID, day])
+        cursor = await conn.execute(
+            "SELECT coalesce(max(last_id::text), %s) FROM run_slices WHERE run_on = %s",
+            [FIRST_ID, day],
+        )
         row = await cursor.fetchone()
         return row[0] if row else FIRST_ID
-    cursor = await conn.execute("SELECT 1 FROM runs WHERE run_on = %s AND NOT replay AND finished_at IS NOT NULL", [day])
+    cursor = await conn.execute(
+        "SELECT 1 FROM runs WHERE run_on = %s AND NOT replay AND finished_at IS NOT NULL", [day]
+    )
     if replay and await cursor.fetchone():
         raise ConflictError(
-            f"{day} was judged when it was there; a replay would write over what was decided then."
+            f"{day} was scored when it was there; a replay would write over what was decided then."
             " `everafter explain SUPPLIER --to DAY` shows that day, `--dry-run` what the present rules would say of it"
         )
     await conn.execute("DELETE FROM run_slices WHERE run_on = %s", [day])
@@ -123,14 +137,18 @@ async def start_run(conn: Connection, as_of: datetime, playbook_version: int, *,
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
-async def save_judgement(conn: Connection, health: pl.DataFrame, churn: pl.DataFrame, *, day: date, after: str, last: str) -> None:
+async def save_scores(
+    conn: Connection, health: pl.DataFrame, churn: pl.DataFrame, *, day: date, after: str, last: str
+) -> None:
     """Write a slice's scores, in place of any of the same day and suppliers."""
     bounds: dict[str, Any] = {"day": day, "after": after, "last": last}
     await conn.execute(
-        "DELETE FROM customer_health WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s", bounds
+        "DELETE FROM customer_health WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s",
+        bounds,
     )
     await conn.execute(
-        "DELETE FROM churn_risk WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s", bounds
+        "DELETE FROM churn_risk WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s",
+        bounds,
     )
     await append_frame(conn, "customer_health", health)
     await append_frame(conn, "churn_risk", churn)
@@ -159,34 +177,37 @@ async def add_figures(conn: Connection, summary: RunSummary, day: date) -> None:
     for risk, count, total in await cursor.fetchall():
         summary.by_risk[risk] = count
         score_sum, scored = score_sum + total, scored + count
-    cursor = await conn.execute("SELECT level, count(*) FROM churn_risk WHERE calculated_on = %s GROUP BY level", [day])
+    cursor = await conn.execute(
+        "SELECT level, count(*) FROM churn_risk WHERE calculated_on = %s GROUP BY level", [day]
+    )
     for level, count in await cursor.fetchall():
         summary.by_churn[level] = count
     summary.suppliers = sum(summary.by_churn.values())
     summary.unscored = summary.suppliers - scored
     summary.average_score = round(float(score_sum / scored), 1) if scored else None
-    for status, name, count in await count_verdicts(conn, day):
+    for status, name, count in await count_interventions(conn, day):
         match status:
-            case "decided":
+            case "triggered":
                 summary.interventions.by_trigger[name] = count
-                summary.interventions.decided += count
-            case "withheld":
-                summary.interventions.withheld[name] = count
+                summary.interventions.triggered += count
+            case "skipped":
+                summary.interventions.skipped[name] = count
             case _:
-                summary.interventions.held_out += count
+                summary.interventions.holdout += count
 
 
 async def finish_run(conn: Connection, day: date, summary: bytes) -> None:
     """Close the day's run."""
     await conn.execute(
-        "UPDATE runs SET finished_at = clock_timestamp(), summary = %s::jsonb WHERE run_on = %s", [summary.decode(), day]
+        "UPDATE runs SET finished_at = clock_timestamp(), summary = %s::jsonb WHERE run_on = %s",
+        [summary.decode(), day],
     )
 
 
 async def get_bounds(conn: Connection) -> tuple[int, datetime | None, datetime | None]:
     """How many suppliers there are, and the first and last event folded (null: none)."""
     cursor = await conn.execute(
-        "SELECT (SELECT count(*) FROM suppliers), (SELECT min(first_event_at) FROM pulse), (SELECT max(last_event_at) FROM pulse)"
+        "SELECT (SELECT count(*) FROM suppliers), (SELECT min(first_event_at) FROM supplier_activity), (SELECT max(last_event_at) FROM supplier_activity)"
     )
     row = await cursor.fetchone()
     assert row  # noqa: S101 a select without FROM always has its row

@@ -1,6 +1,6 @@
-"""The daily run: for each slice of suppliers read once, judge purely, write in bulk, in one transaction.
+"""The daily run: for each slice of suppliers read once, score purely, write in bulk, in one transaction.
 
-While one slice is judged the next is being read and the last is being written, each on a connection of its own. A slice is done
+While one slice is scored the next is being read and the last is being written, each on a connection of its own. A slice is done
 when its transaction is; a run that was killed goes on behind the last slice that is done, with the moment and the policy it began
 with.
 """
@@ -16,34 +16,43 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from everafter.activity.feature_queries import name_features, with_features
+from everafter.activity.feature_rules import assign_slots
+from everafter.activity.queries import fold_pending, get_feature_ids
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.daily import queries
 from everafter.daily.model import RunSummary, add_slices, summarize_slice
-from everafter.daily.rules import churn_rows, health_rows, judge
-from everafter.interventions import rules as gate
+from everafter.interventions import rules as eligibility
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
 from everafter.interventions.outcome_rules import compile_successes, find_outcomes
-from everafter.interventions.queries import get_suppressed, insert_verdicts, read_ledger, read_open_tasks
-from everafter.onboarding.celebration_rules import celebrated_in, propose_celebrations, with_celebrations
+from everafter.interventions.queries import (
+    get_suppressed,
+    insert_interventions,
+    read_history,
+    read_open_tasks,
+)
+from everafter.onboarding.celebration_rules import (
+    celebrated_in,
+    propose_celebrations,
+    with_celebrations,
+)
 from everafter.onboarding.model import Watch
 from everafter.onboarding.queries import (
     get_watch,
     join_progress,
     keep_progress,
-    mark_celebrated_by_mail,
+    mark_celebrated_by_email,
     read_progress,
     read_waiting,
     record_milestones,
 )
-from everafter.onboarding.rules import find_milestones, find_progress, tell_fresh
+from everafter.onboarding.rules import find_fresh, find_milestones, find_progress
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
-from everafter.pulse.feature_queries import name_features, with_features
-from everafter.pulse.feature_rules import assign_slots
-from everafter.pulse.queries import fold_pending, get_feature_ids
-from everafter.recommendations.jobs import advise_by_mail
+from everafter.recommendations.jobs import recommend_by_email
 from everafter.recommendations.queries import note_given
+from everafter.scoring.rules import churn_rows, health_rows, score
 from everafter.signals.queries import read_inputs, read_past_inputs
 
 SLICE = 20_000
@@ -52,7 +61,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every slice of a run is judged with."""
+    """What every slice of a run is scored with."""
 
     playbook: Playbook
     conditions: dict[str, pl.Expr]
@@ -68,7 +77,9 @@ class Context:
     @property
     def cooldown_days(self) -> int:
         """The playbook's longest cooldown."""
-        return max((trigger.cooldown_days for trigger in self.playbook.triggers.values()), default=0)
+        return max(
+            (trigger.cooldown_days for trigger in self.playbook.triggers.values()), default=0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +87,20 @@ class SliceInputs:
     after: str
     last: str
     suppliers: pl.DataFrame
-    ledger: pl.DataFrame
+    history: pl.DataFrame
     open_tasks: pl.DataFrame
     waiting: pl.DataFrame
     windows: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
-class SliceVerdicts:
+class SliceResults:
     """A slice's rows, ready to be written."""
 
-    judged: pl.DataFrame
+    scored: pl.DataFrame
     health: pl.DataFrame
     churn: pl.DataFrame
-    verdicts: pl.DataFrame
+    results: pl.DataFrame
     messages: pl.DataFrame
     tasks: pl.DataFrame
     milestones: pl.DataFrame
@@ -108,11 +119,11 @@ async def run_day(
     progress: Progress | None = None,
     slice_size: int = SLICE,
 ) -> RunSummary:
-    """Judge every supplier as of a moment, decide, and record.
+    """Score every supplier as of a moment, decide, and record.
 
     Args:
         as_of: null means now, or the moment of today's run that did not come to its end. A moment before the last event is
-            judged from the events before it.
+            scored from the events before it.
         replay: the day is past: messages are recorded as decided then, and never sent.
         dry_run: nothing is written; the summary says what would be.
         progress: called with (suppliers done, suppliers in all).
@@ -135,9 +146,13 @@ async def run_day(
                 while await fold_pending(conn):
                     pass
                 await name_features(conn, playbook.features)
-            context, total, after = await _open_run(conn, playbook, as_of, replay=replay, dry_run=dry_run)
+            context, total, after = await _open_run(
+                conn, playbook, as_of, replay=replay, dry_run=dry_run
+            )
             async with connection(url, autocommit=True) as advising:
-                slices = await _run_slices(conn, advising, reader, context, after, total, dry_run, progress, slice_size)
+                slices = await _run_slices(
+                    conn, advising, reader, context, after, total, dry_run, progress, slice_size
+                )
             summary = RunSummary(
                 as_of=context.as_of,
                 playbook_version=context.playbook_version,
@@ -168,11 +183,15 @@ async def _open_run(
     elif moment > now + timedelta(minutes=5):
         raise InputError(f"as of {moment:%Y-%m-%d %H:%M}: that is in the future")
     elif first_event is not None and moment < first_event:
-        raise InputError(f"as of {moment:%Y-%m-%d}: nothing is known before {first_event:%Y-%m-%d %H:%M} UTC, the first event")
+        raise InputError(
+            f"as of {moment:%Y-%m-%d}: nothing is known before {first_event:%Y-%m-%d %H:%M} UTC, the first event"
+        )
     elif first_event is None and total == 0:
-        raise InputError(f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send some first")
+        raise InputError(
+            f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send some first"
+        )
     version, after = 0, queries.FIRST_ID
-    moment = moment.astimezone(UTC)  # its date is the day that is judged, wherever the caller lives
+    moment = moment.astimezone(UTC)  # its date is the day that is scored, wherever the caller lives
     if not dry_run:
         version = await queries.ensure_playbook_version(conn, playbook)
         async with conn.transaction():
@@ -205,12 +224,14 @@ async def _run_slices(
     progress: Progress | None,
     slice_size: int,
 ) -> list[dict[str, Any]]:
-    """Read ahead, judge, write behind."""
+    """Read ahead, score, write behind."""
     ends = await queries.list_slice_ends(conn, after=after, size=slice_size)
     starts = [after, *ends[:-1]]
     done, summaries = 0, list[dict[str, Any]]()
     unnamed = conn if dry_run else None
-    reading = asyncio.create_task(_read(reader, context, starts[0], ends[0], unnamed)) if ends else None
+    reading = (
+        asyncio.create_task(_read(reader, context, starts[0], ends[0], unnamed)) if ends else None
+    )
     writing: asyncio.Task[None] | None = None
     try:
         for number in range(len(ends)):
@@ -219,17 +240,24 @@ async def _run_slices(
             following = number + 1
             reading = None
             if following < len(ends):
-                reading = asyncio.create_task(_read(reader, context, starts[following], ends[following], unnamed))
-            verdicts = await asyncio.to_thread(judge_slice, inputs, context)
-            summaries.append(verdicts.summary)
+                reading = asyncio.create_task(
+                    _read(reader, context, starts[following], ends[following], unnamed)
+                )
+            results = await asyncio.to_thread(score_slice, inputs, context)
+            summaries.append(results.summary)
             if not dry_run:
-                # reading couples and writing letters takes longer than storing them, and nothing of the slice before depends on it
-                advised = await advise_by_mail(
-                    advising, verdicts.messages, verdicts.judged, context.playbook, context.as_of, of_now=not context.from_events
+                # reading clients and writing emails takes longer than storing them, and nothing of the slice before depends on it
+                advised = await recommend_by_email(
+                    advising,
+                    results.messages,
+                    results.scored,
+                    context.playbook,
+                    context.as_of,
+                    of_now=not context.from_events,
                 )
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(_write(conn, inputs, verdicts, advised, context))
+                writing = asyncio.create_task(_write(conn, inputs, results, advised, context))
             done += inputs.suppliers.height
             if progress:
                 progress(done, total)
@@ -245,22 +273,35 @@ async def _run_slices(
     return summaries
 
 
-async def _read(reader: FrameReader, context: Context, after: str, last: str, unnamed: Connection | None) -> SliceInputs:
-    """What a slice is judged from. unnamed: of a dry run, which gives no feature a slot but reads the
+async def _read(
+    reader: FrameReader, context: Context, after: str, last: str, unnamed: Connection | None
+) -> SliceInputs:
+    """What a slice is scored from. unnamed: of a dry run, which gives no feature a slot but reads the
     rows as if it had."""
     if context.from_events:
-        suppliers = await read_past_inputs(reader, context.feature_ids, context.as_of, after=after, last=last)
+        suppliers = await read_past_inputs(
+            reader, context.feature_ids, context.as_of, after=after, last=last
+        )
     else:
         suppliers = await read_inputs(reader, after=after, last=last)
         if unnamed is not None:
-            suppliers = await with_features(unnamed, suppliers, context.feature_ids, after=after, last=last)
-    progress = await asyncio.to_thread(read_progress, reader, context.playbook, context.as_of, after=after, last=last)
+            suppliers = await with_features(
+                unnamed, suppliers, context.feature_ids, after=after, last=last
+            )
+    progress = await asyncio.to_thread(
+        read_progress, reader, context.playbook, context.as_of, after=after, last=last
+    )
     return SliceInputs(
         after,
         last,
         join_progress(suppliers, progress),
-        await read_ledger(
-            reader, after=after, last=last, as_of=context.as_of, cooldown_days=context.cooldown_days, replay=context.replay
+        await read_history(
+            reader,
+            after=after,
+            last=last,
+            as_of=context.as_of,
+            cooldown_days=context.cooldown_days,
+            replay=context.replay,
         ),
         await read_open_tasks(reader, after=after, last=last),
         await read_waiting(reader, context.playbook, context.as_of, after=after, last=last),
@@ -268,44 +309,63 @@ async def _read(reader: FrameReader, context: Context, after: str, last: str, un
     )
 
 
-def judge_slice(inputs: SliceInputs, context: Context) -> SliceVerdicts:
+def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the context."""
     playbook, as_of = context.playbook, context.as_of
-    judged = judge(inputs.suppliers, playbook, as_of, context.feature_ids)
-    milestones = tell_fresh(find_milestones(judged, playbook, as_of), judged, playbook, context.watch, as_of)
-    celebrations = propose_celebrations(judged, inputs.waiting, milestones, inputs.ledger, playbook, as_of)
-    proposed = pl.concat([gate.propose(judged, playbook, context.conditions), celebrations])
-    passed = gate.pass_gate(proposed, inputs.ledger, inputs.open_tasks, context.suppressed, playbook, as_of)
-    verdicts = gate.write_verdicts(passed.filter("news"), judged, playbook, as_of, context.playbook_version, replay=context.replay)
-    return SliceVerdicts(
-        judged=judged,
-        health=health_rows(judged, as_of, context.playbook_version),
-        churn=churn_rows(judged, as_of),
-        verdicts=verdicts,
-        messages=gate.messages_of(verdicts, judged, playbook, as_of, replay=context.replay),
-        tasks=gate.tasks_of(verdicts, judged, replay=context.replay),
+    scored = score(inputs.suppliers, playbook, as_of, context.feature_ids)
+    milestones = find_fresh(
+        find_milestones(scored, playbook, as_of), scored, playbook, context.watch, as_of
+    )
+    celebrations = propose_celebrations(
+        scored, inputs.waiting, milestones, inputs.history, playbook, as_of
+    )
+    proposed = pl.concat([eligibility.propose(scored, playbook, context.conditions), celebrations])
+    passed = eligibility.check_eligibility(
+        proposed, inputs.history, inputs.open_tasks, context.suppressed, playbook, as_of
+    )
+    results = eligibility.make_interventions(
+        passed.filter("news"),
+        scored,
+        playbook,
+        as_of,
+        context.playbook_version,
+        replay=context.replay,
+    )
+    return SliceResults(
+        scored=scored,
+        health=health_rows(scored, as_of, context.playbook_version),
+        churn=churn_rows(scored, as_of),
+        results=results,
+        messages=eligibility.messages_of(results, scored, playbook, as_of, replay=context.replay),
+        tasks=eligibility.tasks_of(results, scored, replay=context.replay),
         milestones=milestones,
-        progress=find_progress(judged, playbook, as_of),
-        outcomes=find_outcomes(judged, inputs.windows, context.successes, as_of.date()),
-        summary=summarize_slice(judged, passed.filter("news")),
+        progress=find_progress(scored, playbook, as_of),
+        outcomes=find_outcomes(scored, inputs.windows, context.successes, as_of.date()),
+        summary=summarize_slice(scored, passed.filter("news")),
     )
 
 
 async def _write(
-    conn: Connection, inputs: SliceInputs, rows: SliceVerdicts, advised: tuple[pl.DataFrame, pl.DataFrame], context: Context
+    conn: Connection,
+    inputs: SliceInputs,
+    rows: SliceResults,
+    advised: tuple[pl.DataFrame, pl.DataFrame],
+    context: Context,
 ) -> None:
     day = context.as_of.date()
-    messages, advice = advised
-    celebrated = celebrated_in(rows.verdicts)
+    messages, recommendations = advised
+    celebrated = celebrated_in(rows.results)
     async with conn.transaction():
-        await queries.save_judgement(conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last)
+        await queries.save_scores(
+            conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last
+        )
         await record_outcomes(conn, rows.outcomes)
-        await insert_verdicts(conn, rows.verdicts, messages, rows.tasks)
+        await insert_interventions(conn, rows.results, messages, rows.tasks)
         if not context.replay:
-            await note_given(conn, advice, "email", day)
+            await note_given(conn, recommendations, "email", day)
         # in the order in which a reported action writes both, or the two would wait for each other for ever
         await keep_progress(conn, rows.progress)
         await record_milestones(conn, rows.milestones)
         if not context.replay:
-            await mark_celebrated_by_mail(conn, celebrated, context.as_of)
+            await mark_celebrated_by_email(conn, celebrated, context.as_of)
         await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)

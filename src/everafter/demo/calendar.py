@@ -1,4 +1,4 @@
-"""Days and hours of the demo: local clocks, wedding seasons, and what of a trade's work follows them. Days are ordinals."""
+"""Days and hours of the demo: local clocks, wedding seasons, and what of a vendor type's work follows them. Days are ordinals."""
 
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -9,18 +9,18 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from everafter.demo.model import COUNTRIES, DAY_SECONDS, EPOCH, TRADES, Archetype, Supplier
+from everafter.demo.model import COUNTRIES, DAY_SECONDS, EPOCH, VENDOR_TYPES, Archetype, Supplier
 
 Floats = npt.NDArray[np.float64]
 _FIRST_DAY = (0.0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _WEEKDAY_OF_WEDDING = (0.03, 0.03, 0.04, 0.08, 0.19, 0.50, 0.13)
 _NORTHERN_BOOKING = (1.45, 1.35, 1.20, 1.0, 0.9, 0.8, 0.75, 0.85, 1.0, 1.0, 0.95, 0.75)
-"""By which month couples book: engagements peak between November and February everywhere; the rest is assumed."""
+"""By which month clients book: engagements peak between November and February everywhere; the rest is assumed."""
 
 
 @lru_cache(maxsize=65_536)
 def midnight(timezone: str, day: int) -> int:
-    """Unix seconds of the day's beginning on the clock that stands there at noon."""
+    """Unix seconds of the day's beginning on the clock that is there at noon."""
     noon = datetime.fromordinal(day).replace(hour=12, tzinfo=ZoneInfo(timezone))
     return int(noon.astimezone(UTC).timestamp()) - DAY_SECONDS // 2
 
@@ -57,17 +57,17 @@ def season(supplier: Supplier, days: npt.NDArray[np.int64]) -> Floats:
     weddings = _year_curve(COUNTRIES[supplier.country].weddings)
     year = 0.45 * weddings + 0.55 * np.roll(weddings, -30)
     special = {Archetype.SLEEPER: 0.92, Archetype.SUDDEN: 0.15}
-    share = special.get(supplier.archetype, TRADES[supplier.vendor_type].seasonal)
+    share = special.get(supplier.archetype, VENDOR_TYPES[supplier.vendor_type].seasonal)
     return (1 - share) + share * (year / year.max())[_day_of_year(days)]
 
 
 def booking_wave(day: int) -> float:
-    """How many couples book about this day, 1 on average."""
+    """How many clients book about this day, 1 on average."""
     return _NORTHERN_BOOKING[date.fromordinal(day).month - 1]
 
 
 def wedding_day(rng: Random, country: str, booked: int, lead_days: int) -> int:
-    """A couple's day: about the trade's lead ahead, in the country's season, mostly on a Saturday."""
+    """A client's day: about the vendor type's lead ahead, in the country's season, mostly on a Saturday."""
     curve = _year_curve(COUNTRIES[country].weddings)
     day = booked
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""`everafter demo`: a believable platform, its history judged day by day, served."""
+"""`everafter demo`: a believable platform, its history scored day by day, served."""
 
 import asyncio
 import base64
@@ -32,10 +32,10 @@ from everafter.daily.model import RunSummary
 from everafter.demo import jobs, platform_queries, queries
 from everafter.demo.export import write_export
 from everafter.demo.model import Market, World
-from everafter.demo.queries import Told
+from everafter.demo.queries import DemoState
 from everafter.demo.rules import plan_moments
 from everafter.demo.simulator import simulate
-from everafter.interventions.model import WITHHELD_REASONS
+from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import load_playbook
 
 SIGN_IN = "team@example.com"
@@ -58,19 +58,37 @@ class Access:
 def register(app: typer.Typer) -> None:
     @app.command("demo")
     def demo_command(
-        suppliers: Annotated[int, typer.Option(min=20, max=20_000, help="how many suppliers the platform has")] = 300,
-        months: Annotated[int, typer.Option(min=4, max=36, help="how far its history goes back")] = 16,
+        suppliers: Annotated[
+            int, typer.Option(min=20, max=20_000, help="how many suppliers the platform has")
+        ] = 300,
+        months: Annotated[
+            int, typer.Option(min=4, max=36, help="how far its history goes back")
+        ] = 16,
         host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-        port: Annotated[int, typer.Option(min=0, max=65535, help="the next free one is taken when it is busy")] = 8000,
-        daily: Annotated[int, typer.Option(min=1, max=400, help="how many of the last days are judged each; older: weekly")] = 90,
+        port: Annotated[
+            int, typer.Option(min=0, max=65535, help="the next free one is taken when it is busy")
+        ] = 8000,
+        daily: Annotated[
+            int,
+            typer.Option(
+                min=1, max=400, help="how many of the last days are scored each; older: weekly"
+            ),
+        ] = 90,
         seed: Annotated[int, typer.Option(min=0, help="another seed is another platform")] = 7,
-        fresh: Annotated[bool, typer.Option("--fresh", help="Forget the demo that is there and begin anew.")] = False,
-        no_serve: Annotated[bool, typer.Option("--no-serve", help="Do not serve at the end.")] = False,
+        fresh: Annotated[
+            bool, typer.Option("--fresh", help="Forget the demo that is there and begin again.")
+        ] = False,
+        no_serve: Annotated[
+            bool, typer.Option("--no-serve", help="Do not serve at the end.")
+        ] = False,
         export: Annotated[
-            Path | None, typer.Option(metavar="FOLDER", help="Only write the platform's export, for `everafter import`.")
+            Path | None,
+            typer.Option(
+                metavar="FOLDER", help="Only write the platform's export, for `everafter import`."
+            ),
         ] = None,
     ) -> None:
-        """Show Everafter on a believable platform: months of history, judged day by day, with a dashboard."""
+        """Show Everafter on a believable platform: months of history, scored day by day, with a dashboard."""
         console = Console(highlight=False)
         now = datetime.now(UTC)
         world = World(now.date(), suppliers, months, seed)
@@ -87,7 +105,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate_world(world: World, now: datetime) -> Market:
-    """The world as it stands at `now`, its day told to the end."""
+    """The world as it is at `now`, its day told to the end."""
     return simulate(world.suppliers, now.date(), world.months, world.seed, anchor=world.anchor)
 
 
@@ -100,21 +118,29 @@ async def _prepare(
         if fresh:
             await _forget(url)
         await migrate(url)
-        told = await _find(url)
-    _refuse_foreign(told)
-    world = told.world or asked
-    if told.world and (world.suppliers, world.months, world.seed) != (asked.suppliers, asked.months, asked.seed):
-        console.print(f"[dim]The demo that is there has {world.suppliers} suppliers; --fresh begins anew.[/dim]")
+        state = await _find(url)
+    _refuse_foreign(state)
+    world = state.world or asked
+    if state.world and (world.suppliers, world.months, world.seed) != (
+        asked.suppliers,
+        asked.months,
+        asked.seed,
+    ):
+        console.print(
+            f"[dim]The demo that is there has {world.suppliers} suppliers; --fresh begins again.[/dim]"
+        )
     with _step(console, "Simulating the platform"):
         market = await asyncio.to_thread(simulate_world, world, now)
-    moments = plan_moments(world, told.judged_at, now, daily)
+    moments = plan_moments(world, state.scored_at, now, daily)
     with _history_bar(console, len(moments)) as done:
-        summary = await jobs.tell(url, playbook, market, world, moments, told.events_until, done)
+        summary = await jobs.generate(
+            url, playbook, market, world, moments, state.events_until, done
+        )
     if summary is None:
         async with connection(url, autocommit=True) as conn:
-            await jobs.load(conn, market, world, told.events_until, now)
+            await jobs.load(conn, market, world, state.events_until, now)
     access = await _let_in(url, settings.secret)
-    await _report(console, url, world, market, summary or told.summary)
+    await _report(console, url, world, market, summary or state.summary)
     return url, access
 
 
@@ -125,37 +151,43 @@ async def _forget(url: str) -> None:
             await queries.drop_schema(conn)
 
 
-async def _find(url: str) -> Told:
+async def _find(url: str) -> DemoState:
     async with connection(url) as conn:
-        return await queries.get_told(conn)
+        return await queries.get_demo_state(conn)
 
 
-def _refuse_foreign(told: Told) -> None:
+def _refuse_foreign(state: DemoState) -> None:
     """Never mix invented suppliers with real ones."""
-    if told.suppliers and told.world is None:
+    if state.suppliers and state.world is None:
         raise ConflictError(
-            f"this database holds {told.suppliers:,} suppliers that are not the demo's, and the demo must not mix with them;"
+            f"this database holds {state.suppliers:,} suppliers that are not the demo's, and the demo must not mix with them;"
             " give it a place of its own: EVERAFTER_DATA=.everafter-demo (and no EVERAFTER_DATABASE_URL) everafter demo"
         )
 
 
 async def _let_in(url: str, secret: str) -> Access:
     """A sign-in and keys that are the same at every start of this installation, and kept nowhere in clear."""
-    password = "-".join(_derived(secret, "password", 16)[place : place + 4] for place in range(0, 16, 4))
+    password = "-".join(
+        _derived(secret, "password", 16)[place : place + 4] for place in range(0, 16, 4)
+    )
     keys = {scope: f"ea_{scope}_demo{_derived(secret, scope, 32)}" for scope in ("ingest", "write")}
     async with connection(url) as conn:
         there = await find_credentials(conn, SIGN_IN)
         if there is None or not await verify_password(password, there.password_hash):
             hashed = await asyncio.to_thread(hash_password, password)
             await upsert_user(conn, SIGN_IN, "Robin Hale", "admin", hashed)
-        live = {scope: key for scope, key in keys.items() if await queries.ensure_key(conn, key, scope)}
-        await platform_queries.ensure_advisors(conn)
+        live = {
+            scope: key for scope, key in keys.items() if await queries.ensure_key(conn, key, scope)
+        }
+        await platform_queries.ensure_csms(conn)
         coach_key = await platform_queries.ensure_coach_key(conn, secret, _COACH_KEY_ID)
     return Access(password, live, coach_key)
 
 
 def _derived(secret: str, purpose: str, length: int) -> str:
-    digest = hmac.new(secret.encode(), f"everafter demo {purpose}".encode(), hashlib.sha256).digest()
+    digest = hmac.new(
+        secret.encode(), f"everafter demo {purpose}".encode(), hashlib.sha256
+    ).digest()
     return base64.b32encode(digest).decode().lower()[:length]
 
 
@@ -182,15 +214,21 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
     )  # fmt: skip
     started = datetime.now(UTC)
     if not console.is_terminal:
-        console.print(f"Judging {total} {'day' if total == 1 else 'days'} of history; this takes a minute or two ...")
+        console.print(
+            f"Scoring {total} {'day' if total == 1 else 'days'} of history; this takes a minute or two ..."
+        )
     with bar:
-        task = bar.add_task("Judging the history, day after day", total=total, day="")
+        task = bar.add_task("Scoring the history, day after day", total=total, day="")
         yield lambda moment: bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")
     seconds = (datetime.now(UTC) - started).total_seconds()
-    console.print(f"Judged {total} {'day' if total == 1 else 'days'} of history [dim]{seconds:.1f} s[/dim]")
+    console.print(
+        f"Scored {total} {'day' if total == 1 else 'days'} of history [dim]{seconds:.1f} s[/dim]"
+    )
 
 
-async def _report(console: Console, url: str, world: World, market: Market, summary: RunSummary | None) -> None:
+async def _report(
+    console: Console, url: str, world: World, market: Market, summary: RunSummary | None
+) -> None:
     console.print(
         f"\n[bold]{market.suppliers.height:,}[/bold] suppliers, {market.events.height:,} events, {world.months} months of history"
         " up to now; all of it is invented."
@@ -214,13 +252,23 @@ def _summary_table(summary: RunSummary) -> Table:
     for risk, colour in colours.items():
         count = summary.by_risk.get(risk, 0)
         share = count / max(1, summary.suppliers)
-        table.add_row(risk.replace("_", " "), f"{count:,}", f"{share:.0%}", f"[{colour}]{'█' * round(40 * share)}[/]")
-    verdicts = summary.interventions
+        table.add_row(
+            risk.replace("_", " "),
+            f"{count:,}",
+            f"{share:.0%}",
+            f"[{colour}]{'█' * round(40 * share)}[/]",
+        )
+    results = summary.interventions
     table.add_row("", "", "", "")
-    table.add_row("decided", f"{verdicts.decided:,}", "", _counts(verdicts.by_trigger))
-    table.add_row("held out", f"{verdicts.held_out:,}", "", "[dim]left alone on purpose, to see what helps[/dim]")
-    withheld = {WITHHELD_REASONS.get(reason, reason): count for reason, count in verdicts.withheld.items()}
-    table.add_row("withheld", f"{sum(withheld.values()):,}", "", f"[dim]{_counts(withheld)}[/dim]")
+    table.add_row("triggered", f"{results.triggered:,}", "", _counts(results.by_trigger))
+    table.add_row(
+        "in the holdout",
+        f"{results.holdout:,}",
+        "",
+        "[dim]left alone on purpose, to see what helps[/dim]",
+    )
+    skipped = {SKIP_REASONS.get(reason, reason): count for reason, count in results.skipped.items()}
+    table.add_row("skipped", f"{sum(skipped.values()):,}", "", f"[dim]{_counts(skipped)}[/dim]")
     return table
 
 
@@ -229,7 +277,9 @@ def _counts(counts: dict[str, int]) -> str:
     return "\n".join(f"{count:,} {name.replace('_', ' ')}" for name, count in ordered)
 
 
-def _print_access(console: Console, access: Access, base: str | None, platform: str | None = None) -> None:
+def _print_access(
+    console: Console, access: Access, base: str | None, platform: str | None = None
+) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     if base:
         table.add_row("dashboard", f"[bold]{base}[/bold]")
@@ -237,7 +287,10 @@ def _print_access(console: Console, access: Access, base: str | None, platform: 
     for scope, key in access.keys.items():
         table.add_row(f"{scope} key", key)
     if platform:
-        table.add_row("the coach", f"[bold]{platform}[/bold]  on a platform's own pages, as its suppliers see it")
+        table.add_row(
+            "the coach",
+            f"[bold]{platform}[/bold]  on a platform's own pages, as its suppliers see it",
+        )
     console.print()
     console.print(table, soft_wrap=True)
 
@@ -245,7 +298,9 @@ def _print_access(console: Console, access: Access, base: str | None, platform: 
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _serve(settings: Settings, url: str, host: str, port: int, console: Console, access: Access) -> None:
+def _serve(
+    settings: Settings, url: str, host: str, port: int, console: Console, access: Access
+) -> None:
     # the web application takes half a second to import, which an export or a test need not wait for
     from everafter.app import create_app
     from everafter.server import make_server, run_server
@@ -257,7 +312,9 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
             settings = replace(settings, base_url=base)
         with _platform(settings, url, host, base, access) as platform:
             _print_access(console, access, base, platform)
-            console.print("\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]")
+            console.print(
+                "\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]"
+            )
             with contextlib.suppress(KeyboardInterrupt):
                 application = create_app(settings, url)
                 run_server(make_server(application), listener, settings, application)
@@ -265,7 +322,9 @@ def _serve(settings: Settings, url: str, host: str, port: int, console: Console,
 
 
 @contextmanager
-def _platform(settings: Settings, url: str, host: str, base: str, access: Access) -> Generator[str | None]:
+def _platform(
+    settings: Settings, url: str, host: str, base: str, access: Access
+) -> Generator[str | None]:
     """A platform's pages on the next free port, in a thread of their own, until the block ends; null when its keys are gone."""
     from everafter.demo.platform_pages import Wiring, create_platform
     from everafter.server import make_server
@@ -275,8 +334,12 @@ def _platform(settings: Settings, url: str, host: str, base: str, access: Access
         return
     port = int(base.rpartition(":")[2])
     with contextlib.closing(bind_next(host, port + 1, Console(quiet=True))) as listener:
-        server = make_server(create_platform(url, Wiring(settings.base_url, access.keys["ingest"], access.coach_key)))
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="platform", daemon=True)
+        server = make_server(
+            create_platform(url, Wiring(settings.base_url, access.keys["ingest"], access.coach_key))
+        )
+        thread = Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="platform", daemon=True
+        )
         thread.start()
         try:
             yield f"{base.rpartition(':')[0]}:{listener.getsockname()[1]}"
@@ -299,7 +362,9 @@ def bind_next(host: str, port: int, console: Console) -> socket.socket:
         if candidate != port:
             console.print(f"[yellow]Port {port} is taken; using {candidate}.[/yellow]")
         return bind(host, candidate)
-    raise InputError(f"cannot listen on {host}: the ports {port} to {port + _PORTS_TRIED - 1} are all taken; name one with --port")
+    raise InputError(
+        f"cannot listen on {host}: the ports {port} to {port + _PORTS_TRIED - 1} are all taken; name one with --port"
+    )
 
 
 def _is_taken(host: str, port: int) -> bool:
@@ -311,5 +376,7 @@ def _is_taken(host: str, port: int) -> bool:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return True
-        raise InputError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from error
     return False

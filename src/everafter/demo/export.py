@@ -44,17 +44,21 @@ def write_export(market: Market, folder: Path) -> list[Path]:
             with open_private(path, "wb") as file:
                 file.write(body)
     except OSError as error:
-        raise InputError(f"--export {folder}: cannot write there: {error.strerror or error}") from error
+        raise InputError(
+            f"--export {folder}: cannot write there: {error.strerror or error}"
+        ) from error
     return paths
 
 
 def suppliers_table(market: Market) -> pl.DataFrame:
-    """The suppliers as they stand on the last day."""
-    return market.suppliers.select(*_SUPPLIER_COLUMNS, pl.col("created_at").dt.date().alias("created_on"))
+    """The suppliers as they are on the last day."""
+    return market.suppliers.select(
+        *_SUPPLIER_COLUMNS, pl.col("created_at").dt.date().alias("created_on")
+    )
 
 
 def clients_table(market: Market) -> pl.DataFrame:
-    """Every couple ever added."""
+    """Every client ever added."""
 
     def said(name: str) -> pl.Expr:
         return pl.col("properties").str.json_path_match(f"$.{name}")
@@ -71,5 +75,9 @@ def clients_table(market: Market) -> pl.DataFrame:
 def events_table(market: Market) -> pl.DataFrame:
     """The events with their times as text."""
     return market.events.select(
-        "message_id", "supplier_id", "type", pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), "properties"
+        "message_id",
+        "supplier_id",
+        "type",
+        pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "properties",
     )

@@ -1,10 +1,11 @@
-"""Telling a simulated history to the product by its own roads: take in, fold, judge, one moment after the other."""
+"""MetricText a simulated history to the product by its own roads: take in, fold, score, one moment after the other."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 
+from everafter.activity.queries import fold_pending
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
@@ -15,13 +16,12 @@ from everafter.demo.rules import events_between, month_starts, said_between
 from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
 from everafter.playbook.model import Playbook
-from everafter.pulse.queries import fold_pending
-from everafter.recommendations.jobs import settle_advice
+from everafter.recommendations.jobs import measure_impressions
 
 _BATCH = 20_000
 
 
-async def tell(
+async def generate(
     url: str,
     playbook: Playbook,
     market: Market,
@@ -30,7 +30,7 @@ async def tell(
     told_until: datetime | None,
     progress: Callable[[datetime], None],
 ) -> RunSummary | None:
-    """Bring the database to each moment in turn and judge it there; only the last one's messages may be sent.
+    """Bring the database to each moment in turn and score it there; only the last one's messages may be sent.
 
     Stopped anywhere and told again, it goes on: batches are whole, and a message counts once.
 
@@ -55,11 +55,13 @@ async def tell(
                     await offer_next_steps(conn, reader, playbook, market, moment)
                 progress(moment)
             if moments:
-                await settle_advice(conn, playbook, moments[-1].date())
+                await measure_impressions(conn, playbook, moments[-1].date())
     return summary
 
 
-async def load(conn: Connection, market: Market, world: World, after: datetime | None, until: datetime) -> int:
+async def load(
+    conn: Connection, market: Market, world: World, after: datetime | None, until: datetime
+) -> int:
     """Store what happens between two moments, and fold it.
 
     Returns:

@@ -39,7 +39,9 @@ class Life:
     All chance is drawn from streams of its own, day by day from `base`, so that a later end only adds. Moments are Unix seconds.
     """
 
-    def __init__(self, supplier: Supplier, seed: int, start: int, until: int, events: Events) -> None:
+    def __init__(
+        self, supplier: Supplier, seed: int, start: int, until: int, events: Events
+    ) -> None:
         self.supplier, self.seed, self.events = supplier, seed, events
         self.prefix = f"demo-{supplier.index:04d}"
         self.start = (start - EPOCH) * DAY_SECONDS
@@ -58,10 +60,12 @@ class Life:
         self.journeys_from: int | None = None
         self.days: npt.NDArray[np.int64] = np.arange(self.base, max(self.base, self.last_day + 1))
         self._activity = self._levels()
-        self._couples = _curve(supplier.story.couples, self.days)
+        self._clients = _curve(supplier.story.clients, self.days)
         self.logins: list[int] = []
 
-    def emit(self, kind: str, at: int, key: str, properties: str | None = None, *, early: bool = False) -> None:
+    def emit(
+        self, kind: str, at: int, key: str, properties: str | None = None, *, early: bool = False
+    ) -> None:
         """Add an event, unless it lies outside the told time; `early` ones may lie before it."""
         if at >= self.end or (at < self.start and not early):
             return
@@ -72,8 +76,8 @@ class Life:
         events.seconds.append(at)
         events.properties.append(properties)
 
-    def couple_id(self, number: int, rng: Random | None = None) -> str:
-        """The id of the supplier's couple of that number: the first that the couple's own stream gives."""
+    def client_id(self, number: int, rng: Random | None = None) -> str:
+        """The id of the supplier's client of that number: the first that the client's own stream gives."""
         rng = rng or Random(f"{self.seed}:{self.supplier.index}:{number}")
         return f"{self.prefix}c{number:03d}-{rng.getrandbits(32):08x}"
 
@@ -81,9 +85,9 @@ class Life:
         """What the supplier does itself that day against its own usual, season and holidays left out."""
         return self._at(self._activity, day)
 
-    def couples_level(self, day: int) -> float:
-        """How its couples answer that day against their usual."""
-        return self._at(self._couples, day)
+    def clients_level(self, day: int) -> float:
+        """How its clients answer that day against their usual."""
+        return self._at(self._clients, day)
 
     def is_paused(self, day: int) -> bool:
         return any(begins <= day < ends for begins, ends in self.supplier.story.paused)
@@ -127,7 +131,9 @@ class Life:
             hours = earliest + (latest - earliest) * rng.random()
             day, seconds = divmod(hours * 3600, DAY_SECONDS)
             day += supplier.story.slow_days if place > 1 else 0
-            at = round(began + day * DAY_SECONDS + (seconds if place < 2 and hours < 8 else seconds / 6))
+            at = round(
+                began + day * DAY_SECONDS + (seconds if place < 2 and hours < 8 else seconds / 6)
+            )
             if place >= supplier.story.onboarded or (
                 not supplier.journeys and kind in ("customer_journey_started", "automation_enabled")
             ):
@@ -136,7 +142,11 @@ class Life:
                 self.imported_at = at
             if kind == "customer_journey_started":
                 self.journeys_from = at
-            client = f'{{"client_id":"{self.couple_id(0)}"}}' if kind == "invite_sent_to_client" else None
+            client = (
+                f'{{"client_id":"{self.client_id(0)}"}}'
+                if kind == "invite_sent_to_client"
+                else None
+            )
             self.emit("login", at - 420, f"l-{kind}", early=True)
             self.emit(kind, at, kind.replace("_", "-"), client, early=True)
             self.logins.append(at - 420)
@@ -151,7 +161,10 @@ class Life:
         hours = np.clip(hours, 6.2, 22.8)
         uses = self._stream(3).poisson(1.5, len(days))
         rng = Random(f"{self.seed}:{supplier.index}:features")
-        features, weights = supplier.features, [1.0 / (1 + place * 0.35) for place in range(len(supplier.features))]
+        features, weights = (
+            supplier.features,
+            [1.0 / (1 + place * 0.35) for place in range(len(supplier.features))],
+        )
         for place in np.flatnonzero(came).tolist():
             day = self.base + place
             at = midnight(supplier.timezone, day) + int(hours[place] * 3600)
@@ -161,7 +174,9 @@ class Life:
             self.emit("login", at, f"l{day}")
             for n in range(int(uses[place])):
                 feature = rng.choices(features, weights)[0]
-                self.emit("feature_used", at + 90 + 240 * n, f"u{day}-{n}", f'{{"feature":"{feature}"}}')
+                self.emit(
+                    "feature_used", at + 90 + 240 * n, f"u{day}-{n}", f'{{"feature":"{feature}"}}'
+                )
         self.logins.sort()
 
     def _holidays(self) -> Floats:

@@ -1,7 +1,7 @@
 """What the demo platform is made of: its suppliers, how each one's story goes, and the figures it is drawn from.
 
 Rates are those of a real platform's export (160 suppliers, 16 months, 711 events a supplier): by the week and supplier about 3
-days with a login, 4 features used, 3 couples active, 1.4 forms sent of which half come back, half a new couple, one ticket in
+days with a login, 4 features used, 3 clients active, 1.4 forms sent of which half come back, half a new client, one ticket in
 three months; a third of the suppliers pay nothing; one in eight leaves within the time.
 """
 
@@ -58,7 +58,7 @@ class World:
 class Market:
     """A simulated platform.
 
-    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it stands then; plan_before and upgraded_at
+    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it is then; plan_before and upgraded_at
         where the plan has changed; `archetype` is how its story was drawn, which no rule may read.
     events: EVENT_SCHEMA by time; properties are JSON objects or null.
     """
@@ -68,7 +68,7 @@ class Market:
 
 
 class Archetype(StrEnum):
-    """How a supplier stands on the day the stories are arranged for."""
+    """How a supplier is on the day the stories are arranged for."""
 
     THRIVING = "thriving"
     STEADY = "steady"
@@ -84,10 +84,10 @@ class Archetype(StrEnum):
     OVERWHELMED = "overwhelmed"
     DABBLER = "dabbler"
     DORMANT = "dormant"
-    LEFT_FADED = "faded and left"
-    LEFT_SUDDENLY = "left suddenly"
-    LEFT_UNPAID = "left over a payment"
-    LEFT_STUCK = "never got going"
+    CHURNED_FADED = "faded and left"
+    CHURNED_SUDDENLY = "left suddenly"
+    CHURNED_UNPAID = "left over a payment"
+    CHURNED_STUCK = "never got going"
 
 
 SHARES: dict[Archetype, float] = {
@@ -105,17 +105,22 @@ SHARES: dict[Archetype, float] = {
     Archetype.OVERWHELMED: 0.025,
     Archetype.DABBLER: 0.025,
     Archetype.DORMANT: 0.04,
-    Archetype.LEFT_FADED: 0.05,
-    Archetype.LEFT_SUDDENLY: 0.025,
-    Archetype.LEFT_UNPAID: 0.01,
-    Archetype.LEFT_STUCK: 0.015,
+    Archetype.CHURNED_FADED: 0.05,
+    Archetype.CHURNED_SUDDENLY: 0.025,
+    Archetype.CHURNED_UNPAID: 0.01,
+    Archetype.CHURNED_STUCK: 0.015,
 }
-LEAVERS = (Archetype.LEFT_FADED, Archetype.LEFT_SUDDENLY, Archetype.LEFT_UNPAID, Archetype.LEFT_STUCK)
+CHURNED = (
+    Archetype.CHURNED_FADED,
+    Archetype.CHURNED_SUDDENLY,
+    Archetype.CHURNED_UNPAID,
+    Archetype.CHURNED_STUCK,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """A vendor type: its share of the platform, how far ahead couples book it (days; Australian figures where published, the
+class VendorType:
+    """A vendor type: its share of the platform, how far ahead clients book it (days; Australian figures where published, the
     planner's and the caterer's are assumed), how much of its work follows the season (0–1), and what it uses, most used first.
     """
 
@@ -125,25 +130,48 @@ class Trade:
     features: tuple[str, ...]
 
 
-TRADES: dict[str, Trade] = {
-    "photographer": Trade(0.27, 280, 0.50, ("client_import", "journeys", "forms", "gallery", "invoices", "reviews", "calendar")),
-    "florist": Trade(0.15, 231, 0.60, ("forms", "gallery", "invoices", "calendar", "client_import", "reviews")),
-    "planner": Trade(0.13, 330, 0.35, ("client_import", "journeys", "calendar", "automations", "forms", "invoices", "gallery")),
-    "dj": Trade(0.12, 242, 0.55, ("forms", "calendar", "client_import", "reviews", "invoices")),
-    "venue": Trade(0.11, 387, 0.30, ("calendar", "client_import", "journeys", "automations", "invoices", "reviews", "gallery")),
-    "caterer": Trade(0.09, 240, 0.55, ("forms", "invoices", "calendar", "client_import", "reviews")),
-    "videographer": Trade(0.07, 262, 0.50, ("gallery", "client_import", "forms", "journeys", "invoices", "calendar")),
-    "celebrant": Trade(0.06, 255, 0.55, ("forms", "calendar", "client_import", "reviews")),
+VENDOR_TYPES: dict[str, VendorType] = {
+    "photographer": VendorType(
+        0.27,
+        280,
+        0.50,
+        ("client_import", "journeys", "forms", "gallery", "invoices", "reviews", "calendar"),
+    ),
+    "florist": VendorType(
+        0.15, 231, 0.60, ("forms", "gallery", "invoices", "calendar", "client_import", "reviews")
+    ),
+    "planner": VendorType(
+        0.13,
+        330,
+        0.35,
+        ("client_import", "journeys", "calendar", "automations", "forms", "invoices", "gallery"),
+    ),
+    "dj": VendorType(
+        0.12, 242, 0.55, ("forms", "calendar", "client_import", "reviews", "invoices")
+    ),
+    "venue": VendorType(
+        0.11,
+        387,
+        0.30,
+        ("calendar", "client_import", "journeys", "automations", "invoices", "reviews", "gallery"),
+    ),
+    "caterer": VendorType(
+        0.09, 240, 0.55, ("forms", "invoices", "calendar", "client_import", "reviews")
+    ),
+    "videographer": VendorType(
+        0.07, 262, 0.50, ("gallery", "client_import", "forms", "journeys", "invoices", "calendar")
+    ),
+    "celebrant": VendorType(0.06, 255, 0.55, ("forms", "calendar", "client_import", "reviews")),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan costs a month, how many couples it holds, and how many a supplier on it usually has (from, to)."""
+    """What a plan costs a month, how many clients it holds, and how many a supplier on it usually has (from, to)."""
 
     mrr_minor: int
     client_limit: int
-    couples: tuple[float, float]
+    clients: tuple[float, float]
 
 
 PLANS: dict[str, Plan] = {
@@ -173,7 +201,16 @@ COUNTRIES: dict[str, Country] = {
         0.30,
         tuple(
             (town, "Europe/London")
-            for town in ("Bath", "York", "Ludlow", "Hebden Bridge", "Falmouth", "Norwich", "Stirling", "Abergavenny")
+            for town in (
+                "Bath",
+                "York",
+                "Ludlow",
+                "Hebden Bridge",
+                "Falmouth",
+                "Norwich",
+                "Stirling",
+                "Abergavenny",
+            )
         ),
         (2.6, 3.3, 4.4, 7.2, 9.3, 11.4, 13.0, 14.3, 12.8, 10.2, 6.0, 5.5),
     ),
@@ -193,7 +230,10 @@ COUNTRIES: dict[str, Country] = {
     ),
     "IE": Country(
         0.10,
-        tuple((town, "Europe/Dublin") for town in ("Kinsale", "Westport", "Kilkenny", "Dingle", "Carlingford")),
+        tuple(
+            (town, "Europe/Dublin")
+            for town in ("Kinsale", "Westport", "Kilkenny", "Dingle", "Carlingford")
+        ),
         (3.0, 3.8, 5.2, 6.8, 9.2, 11.3, 12.8, 13.8, 11.7, 9.0, 5.6, 7.8),
     ),
     "CA": Country(
@@ -220,12 +260,18 @@ COUNTRIES: dict[str, Country] = {
     ),
     "NZ": Country(
         0.07,
-        tuple((town, "Pacific/Auckland") for town in ("Wānaka", "Martinborough", "Matakana", "Nelson Bays", "Akaroa")),
+        tuple(
+            (town, "Pacific/Auckland")
+            for town in ("Wānaka", "Martinborough", "Matakana", "Nelson Bays", "Akaroa")
+        ),
         (14.6, 15.0, 13.4, 9.0, 5.4, 4.2, 3.8, 5.0, 6.0, 7.2, 7.6, 8.8),
     ),
     "ZA": Country(
         0.07,
-        tuple((town, "Africa/Johannesburg") for town in ("Franschhoek", "Stellenbosch", "Clarens", "Magaliesburg", "Howick")),
+        tuple(
+            (town, "Africa/Johannesburg")
+            for town in ("Franschhoek", "Stellenbosch", "Clarens", "Magaliesburg", "Howick")
+        ),
         (6.5, 8.0, 11.0, 11.5, 7.0, 4.5, 4.5, 6.5, 11.0, 11.5, 9.5, 8.5),
     ),
 }
@@ -238,15 +284,15 @@ Knots = list[tuple[int, float]]
 class Story:
     """How one supplier's time goes. Days are proleptic ordinals; knots are joined by straight lines and are flat outside.
 
-    activity: what the supplier does itself, 1 is its own usual; couples: how its couples answer; tickets: opened a week.
+    activity: what the supplier does itself, 1 is its own usual; clients: how its clients answer; tickets: opened a week.
     onboarded: how many of the six steps are ever done; slow_days: how long the later ones let wait; angry: its tickets are.
     cancels: the last day; paused: seasons of rest, each (from, until).
-    losing: times of trouble in which couples leave as well, each (from, until, chance that a couple does).
+    losing: times of trouble in which clients leave as well, each (from, until, chance that a client does).
     unpaid: failures of payment that are not chance, each (day, days until it is made good or null for never).
     """
 
     activity: Knots = field(default_factory=lambda: [(0, 1.0)])
-    couples: Knots = field(default_factory=lambda: [(0, 1.0)])
+    clients: Knots = field(default_factory=lambda: [(0, 1.0)])
     tickets: Knots = field(default_factory=lambda: [(0, 0.065)])
     onboarded: int = 6
     slow_days: int = 0
@@ -261,7 +307,7 @@ class Story:
 class Supplier:
     """One supplier as drawn.
 
-    rhythm: days with a login in a week at its peak; target: couples on the books at its usual; completes, opens: the share of
+    rhythm: days with a login in a week at its peak; target: clients on the books at its usual; completes, opens: the share of
     forms that come back and of journeys' mails that are opened; hour: when it sits down, local time.
     """
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from importlib import resources
 from random import Random
 
-_WORDS = tomllib.loads(resources.files("everafter.demo").joinpath("words.toml").read_text(encoding="utf-8"))
+_WORDS = tomllib.loads(
+    resources.files("everafter.demo").joinpath("words.toml").read_text(encoding="utf-8")
+)
 
 
 def _lists(table: dict[str, str]) -> dict[str, list[str]]:
@@ -32,7 +34,7 @@ class Namer:
         self.uses: dict[str, int] = {}
 
     def business(self, rng: Random, vendor_type: str, country: str, town: str, contact: str) -> str:
-        """A business name; `contact` (first name and surname) is used where the trade is known by its person."""
+        """A business name; `contact` (first name and surname) is used where the vendor type is known by its person."""
         first, _, surname = contact.partition(" ")
         patterns = PATTERNS[vendor_type] + (VENUES[country] if vendor_type == "venue" else [])
         pattern = self._rarest(rng, patterns)
@@ -75,7 +77,7 @@ class Namer:
         return min(drawn, key=lambda word: self.uses.get(word, 0))
 
 
-def couple(rng: Random, country: str) -> str:
+def client(rng: Random, country: str) -> str:
     """Two first names, as a supplier would write them on the folder."""
     names = FIRST[country] if rng.random() < 0.85 else FIRST[rng.choice(list(FIRST))]
     one = rng.choice(names)
@@ -86,6 +88,6 @@ def couple(rng: Random, country: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """ASCII letters and digits of a name, lower case."""
+    """ASCII emails and digits of a name, lower case."""
     spread = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return "".join(letter for letter in spread.lower() if letter.isalnum())
+    return "".join(email for email in spread.lower() if email.isalnum())

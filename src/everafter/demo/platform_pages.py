@@ -28,10 +28,17 @@ from everafter.demo.platform_queries import Tenant
 PlatformRequest = Request[Any, Any, State]
 
 _TOKEN_SECONDS = 300
-_LANGUAGES = {"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "it": "Italiano", "nl": "Nederlands"}
+_LANGUAGES = {
+    "en": "English",
+    "de": "Deutsch",
+    "fr": "Français",
+    "es": "Español",
+    "it": "Italiano",
+    "nl": "Nederlands",
+}
 _PAGES = {
     "/dashboard": "Overview",
-    "/clients": "Couples",
+    "/clients": "Clients",
     "/forms": "Forms",
     "/journeys": "Journeys",
     "/account/billing": "Billing",
@@ -44,9 +51,9 @@ _MADE: dict[str, Callable[[], str]] = {
 
 # What one can do here, and the event it is to Everafter: its name, its properties (some made when it is done), what the page says
 # afterwards.
-_DEEDS: dict[str, tuple[str, dict[str, str], str]] = {
-    "import": ("import_clients_started", {}, "Your list of couples is being read."),
-    "couple": (
+_ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
+    "import": ("import_clients_started", {}, "Your list of clients is being read."),
+    "client": (
         "client_added",
         {"client_id": "(new)", "name": "Noor & Alex", "wedding_date": "(in seven months)"},
         "Noor & Alex are on your books.",
@@ -71,7 +78,15 @@ class Wiring:
 def create_platform(url: str, wiring: Wiring) -> Litestar:
     """The platform over the demo's database at `url`, wired to the Everafter that serves it."""
     return Litestar(
-        route_handlers=[show_start, be_somebody, speak, give_token, get_style, do_something, show_page],
+        route_handlers=[
+            show_start,
+            be_somebody,
+            speak,
+            give_token,
+            get_style,
+            do_action,
+            show_page,
+        ],
         state=State({"url": url, "wiring": wiring}),
         template_config=template_config(),
         openapi_config=None,
@@ -81,7 +96,12 @@ def create_platform(url: str, wiring: Wiring) -> Litestar:
 
 def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
     """A coach token for the supplier who is signed in; any library that knows HS256 makes the same."""
-    claims = {"sub": str(supplier_id), "aud": "everafter-coach", "iat": now, "exp": now + _TOKEN_SECONDS}
+    claims = {
+        "sub": str(supplier_id),
+        "aud": "everafter-coach",
+        "iat": now,
+        "exp": now + _TOKEN_SECONDS,
+    }
     return jwt.encode(claims, coach_key, algorithm="HS256", headers={"typ": "coach+jwt"})
 
 
@@ -93,7 +113,9 @@ async def _tenants(request: PlatformRequest, state: State) -> tuple[list[Tenant]
         chosen = None
     async with connection(state.url) as conn:
         tenants = await queries.list_tenants(conn, chosen)
-    return tenants, next((tenant for tenant in tenants if tenant.id == chosen), tenants[0] if tenants else None)
+    return tenants, next(
+        (tenant for tenant in tenants if tenant.id == chosen), tenants[0] if tenants else None
+    )
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,26 +132,32 @@ async def show_page(request: PlatformRequest, state: State, path: FromPath[str])
     """Any page: those of the menu have something on them, what cards lead to has its name."""
     tenants, tenant = await _tenants(request, state)
     language = request.cookies.get("aisle_language", "en")
-    figures, couples = None, []
+    figures, clients = None, []
     if tenant:
         async with connection(state.url) as conn:
             figures = await queries.get_figures(conn, tenant.id)
-            couples = await queries.list_couples(conn, tenant.id, 5 if path == "/dashboard" else 40)
-    deed = _DEEDS.get(request.query_params.get("did", ""))
+            clients = await queries.list_clients(conn, tenant.id, 5 if path == "/dashboard" else 40)
+    action = _ACTIONS.get(request.query_params.get("did", ""))
     context = {
         "path": path,
         "menu": _PAGES,
-        "title": _PAGES.get(path) or path.strip("/").replace("-", " ").replace("/", " · ").capitalize()[:80],
+        "title": _PAGES.get(path)
+        or path.strip("/").replace("-", " ").replace("/", " · ").capitalize()[:80],
         "tenant": tenant,
         "tenants": tenants,
         "figures": figures,
-        "couples": couples,
+        "clients": clients,
         "languages": _LANGUAGES,
         "language": language if language in _LANGUAGES else "en",
         "everafter": state.wiring.everafter,
-        "done": deed[2] if deed else "",
+        "done": action[2] if action else "",
     }
-    return Template("demo/templates/platform.html", context=context, media_type="text/html", headers=_headers(state.wiring))
+    return Template(
+        "demo/templates/platform.html",
+        context=context,
+        media_type="text/html",
+        headers=_headers(state.wiring),
+    )
 
 
 def _headers(wiring: Wiring) -> dict[str, str]:
@@ -138,7 +166,11 @@ def _headers(wiring: Wiring) -> dict[str, str]:
         f"default-src 'none'; script-src {wiring.everafter}; connect-src 'self' {wiring.everafter}; style-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
-    return {"Content-Security-Policy": policy, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 @get("/platform.css", sync_to_thread=True)
@@ -152,20 +184,39 @@ def get_style() -> Response[bytes]:
 async def be_somebody(request: PlatformRequest) -> Response[Any]:
     """Sign in as another supplier."""
     form = await request.form()
-    return _back(request, Cookie("aisle_supplier", value=str(form.get("supplier", ""))[:36], httponly=True, samesite="lax"))
+    return _back(
+        request,
+        Cookie(
+            "aisle_supplier",
+            value=str(form.get("supplier", ""))[:36],
+            httponly=True,
+            samesite="lax",
+        ),
+    )
 
 
 @post("/language", status_code=303)
 async def speak(request: PlatformRequest) -> Response[Any]:
     """Read the platform's coach in another language."""
     form = await request.form()
-    return _back(request, Cookie("aisle_language", value=str(form.get("language", ""))[:2], httponly=True, samesite="lax"))
+    return _back(
+        request,
+        Cookie(
+            "aisle_language", value=str(form.get("language", ""))[:2], httponly=True, samesite="lax"
+        ),
+    )
 
 
 def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
     path = httpx.URL(request.headers.get("referer", "/dashboard")).path
     where = "/" + quote(path.lstrip("/"), safe="/") + (f"?did={did}" if did else "")
-    return Response(b"", status_code=303, headers={"Location": where}, cookies=list(cookies), media_type="text/plain")
+    return Response(
+        b"",
+        status_code=303,
+        headers={"Location": where},
+        cookies=list(cookies),
+        media_type="text/plain",
+    )
 
 
 # ── what its server does with Everafter's ─────────────────────────────────────────────────────────────────────────────
@@ -181,20 +232,27 @@ async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
     return Response({"token": token}, headers={"Cache-Control": "no-store"})
 
 
-@post("/do/{deed:str}", status_code=303)
-async def do_something(request: PlatformRequest, state: State, deed: FromPath[str]) -> Response[Any]:
+@post("/do/{action:str}", status_code=303)
+async def do_action(request: PlatformRequest, state: State, action: FromPath[str]) -> Response[Any]:
     """Do it, and tell Everafter."""
     _, tenant = await _tenants(request, state)
-    if tenant is None or deed not in _DEEDS:
+    if tenant is None or action not in _ACTIONS:
         return _back(request)
-    event, properties, _ = _DEEDS[deed]
-    known = {name: _MADE[value]() if value in _MADE else value for name, value in properties.items()}
+    event, properties, _ = _ACTIONS[action]
+    known = {
+        name: _MADE[value]() if value in _MADE else value for name, value in properties.items()
+    }
     wiring: Wiring = state.wiring
     async with httpx.AsyncClient(timeout=10) as client:
         answer = await client.post(
             f"{wiring.everafter}/v1/track",
-            json={"userId": str(tenant.id), "event": event, "properties": known, "messageId": str(uuid4())},
+            json={
+                "userId": str(tenant.id),
+                "event": event,
+                "properties": known,
+                "messageId": str(uuid4()),
+            },
             headers={"Authorization": f"Bearer {wiring.ingest_key}"},
         )
         answer.raise_for_status()
-    return _back(request, did=deed)
+    return _back(request, did=action)

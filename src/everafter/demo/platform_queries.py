@@ -19,8 +19,8 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
-class Couple:
-    """One of a supplier's couples. waiting: forms they have not answered."""
+class Client:
+    """One of a supplier's clients. waiting: forms they have not answered."""
 
     name: str
     wedding_date: date | None
@@ -30,9 +30,9 @@ class Couple:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What stands on a supplier's first page."""
+    """What is on a supplier's first page."""
 
-    couples: int
+    clients: int
     weddings_90d: int
     forms_waiting: int
     plan: str
@@ -49,7 +49,7 @@ async def list_tenants(conn: Connection, chosen: UUID | None) -> list[Tenant]:
               WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL) AS news_at,
             EXISTS (SELECT 1 FROM success_milestones m
               WHERE m.supplier_id = s.id AND m.milestone_type = 'fully_activated') AS activated
-          FROM suppliers s JOIN pulse p ON p.supplier_id = s.id
+          FROM suppliers s JOIN supplier_activity p ON p.supplier_id = s.id
           JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = (SELECT run_on FROM day)
           WHERE coalesce(p.subscription, 'active') = 'active'),
         picked AS (
@@ -78,7 +78,7 @@ async def get_figures(conn: Connection, supplier_id: UUID) -> Figures:
         " count(*) FILTER (WHERE wedding_date BETWEEN current_date AND current_date + 90),"
         " (SELECT count(*) FROM sent_items i WHERE i.supplier_id = %(id)s AND i.kind = 'form' AND i.answered_at IS NULL"
         "  AND i.sent_at > now() - interval '90 days'),"
-        " (SELECT coalesce(p.plan, s.plan, 'free') FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id WHERE s.id = %(id)s)"
+        " (SELECT coalesce(p.plan, s.plan, 'free') FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id WHERE s.id = %(id)s)"
         " FROM clients WHERE supplier_id = %(id)s AND archived_at IS NULL AND lost_at IS NULL",
         {"id": supplier_id},
     )
@@ -87,17 +87,17 @@ async def get_figures(conn: Connection, supplier_id: UUID) -> Figures:
     return Figures(row[0], row[1], row[2], row[3] or "free")
 
 
-async def list_couples(conn: Connection, supplier_id: UUID, limit: int) -> list[Couple]:
-    """The couples whose day comes next."""
+async def list_clients(conn: Connection, supplier_id: UUID, limit: int) -> list[Client]:
+    """The clients whose day comes next."""
     cursor = await conn.execute(
-        "SELECT coalesce(c.name, 'A couple'), c.wedding_date, extract(day FROM now() - c.last_active_at)::int,"
+        "SELECT coalesce(c.name, 'A client'), c.wedding_date, extract(day FROM now() - c.last_active_at)::int,"
         " (SELECT count(*) FROM sent_items i WHERE i.supplier_id = c.supplier_id AND i.client_id = c.client_id AND i.kind = 'form'"
         "  AND i.answered_at IS NULL AND i.sent_at > now() - interval '90 days')"
         " FROM clients c WHERE c.supplier_id = %s AND c.archived_at IS NULL AND c.lost_at IS NULL"
         " AND (c.wedding_date >= current_date OR c.wedding_date IS NULL) ORDER BY c.wedding_date NULLS LAST, c.client_id LIMIT %s",
         [supplier_id, limit],
     )
-    return [Couple(*row) for row in await cursor.fetchall()]
+    return [Client(*row) for row in await cursor.fetchall()]
 
 
 async def ensure_coach_key(conn: Connection, secret: str, key_id: UUID) -> str | None:
@@ -113,7 +113,7 @@ async def ensure_coach_key(conn: Connection, secret: str, key_id: UUID) -> str |
     return key if row and row[0] else None
 
 
-async def ensure_advisors(conn: Connection) -> None:
+async def ensure_csms(conn: Connection) -> None:
     """People who take calls where the demo's suppliers live; the nameless default steps back. They cannot sign in."""
     await conn.execute(
         "INSERT INTO users (email, name, role, takes_calls, timezone) VALUES"
@@ -121,4 +121,6 @@ async def ensure_advisors(conn: Connection) -> None:
         " ('dana@example.com', 'Dana Ruiz', 'member', true, 'America/New_York'),"
         " ('mere@example.com', 'Mere Tautahi', 'member', true, 'Pacific/Auckland') ON CONFLICT (email) DO NOTHING"
     )
-    await conn.execute("UPDATE users SET takes_calls = false WHERE email = 'success@everafter.invalid'")
+    await conn.execute(
+        "UPDATE users SET takes_calls = false WHERE email = 'success@everafter.invalid'"
+    )

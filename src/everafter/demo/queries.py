@@ -14,21 +14,21 @@ from everafter.demo.rules import read_world
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DemoState:
     """How far the demo in a database has come.
 
     world: null when no supplier there is the demo's; suppliers: how many there are, the demo's or not; events_until: the last demo
-    event stored; judged_at and summary: the last run that came to its end.
+    event stored; scored_at and summary: the last run that came to its end.
     """
 
     world: World | None
     suppliers: int
     events_until: datetime | None
-    judged_at: datetime | None
+    scored_at: datetime | None
     summary: RunSummary | None
 
 
-async def get_told(conn: Connection) -> Told:
+async def get_demo_state(conn: Connection) -> DemoState:
     """How far the demo in this database has come."""
     cursor = await conn.execute(
         "SELECT (SELECT count(*) FROM suppliers), (SELECT max(traits ->> 'demo_world') FROM suppliers),"
@@ -38,13 +38,15 @@ async def get_told(conn: Connection) -> Told:
     row = await cursor.fetchone()
     assert row  # noqa: S101 a select without FROM always has its row
     suppliers, world, events_until = row
-    cursor = await conn.execute("SELECT as_of, summary::text FROM runs WHERE finished_at IS NOT NULL ORDER BY run_on DESC LIMIT 1")
+    cursor = await conn.execute(
+        "SELECT as_of, summary::text FROM runs WHERE finished_at IS NOT NULL ORDER BY run_on DESC LIMIT 1"
+    )
     run = await cursor.fetchone()
-    return Told(
+    return DemoState(
         world=read_world(world) if world else None,
         suppliers=suppliers,
         events_until=events_until,
-        judged_at=run[0] if run else None,
+        scored_at=run[0] if run else None,
         summary=msgspec.json.decode(run[1], type=RunSummary) if run and run[1] else None,
     )
 
@@ -87,13 +89,15 @@ async def ensure_key(conn: Connection, key: str, scope: str) -> bool:
         "INSERT INTO api_keys (key_hash, scope, name) VALUES (%s, %s, 'demo') ON CONFLICT (key_hash) DO NOTHING",
         [key_hash, scope],
     )
-    cursor = await conn.execute("SELECT revoked_at IS NULL FROM api_keys WHERE key_hash = %s", [key_hash])
+    cursor = await conn.execute(
+        "SELECT revoked_at IS NULL FROM api_keys WHERE key_hash = %s", [key_hash]
+    )
     row = await cursor.fetchone()
     return bool(row and row[0])
 
 
 async def count_waiting_mail(conn: Connection) -> tuple[int, int]:
-    """How many messages wait to be sent, and how many of past days stand there for the record."""
+    """How many messages wait to be sent, and how many of past days are there for the record."""
     cursor = await conn.execute(
         "SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'replayed') FROM outbox"
     )

@@ -1,4 +1,4 @@
-"""Which moments of the history are judged, and what is told by then. Pure."""
+"""Which moments of the history are scored, and what is told by then. Pure."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -10,14 +10,16 @@ from everafter.demo.model import PLANS, Market, World
 from everafter.events.model import CHECKED_SCHEMA, REJECT_SCHEMA, Checked
 from everafter.suppliers.model import Said
 
-JUDGED_AT = time(6, tzinfo=UTC)
+SCORED_AT = time(6, tzinfo=UTC)
 _SETTLING_DAYS = 14
 
 
-def plan_moments(world: World, last: datetime | None, now: datetime, daily_days: int = 90) -> list[datetime]:
-    """The moments still to be judged, in order; the last is `now`, unless today is judged already.
+def plan_moments(
+    world: World, last: datetime | None, now: datetime, daily_days: int = 90
+) -> list[datetime]:
+    """The moments still to be scored, in order; the last is `now`, unless today is scored already.
 
-    A day is judged at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week, from two weeks into the
+    A day is scored at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week, from two weeks into the
     history on.
 
     Args:
@@ -26,7 +28,11 @@ def plan_moments(world: World, last: datetime | None, now: datetime, daily_days:
     today = now.date()
     first = months_before(world.anchor, world.months) + timedelta(days=_SETTLING_DAYS)
     days = [first + timedelta(days=n) for n in range((today - first).days)]
-    moments = [datetime.combine(day, JUDGED_AT) for day in days if (today - day).days <= daily_days or (today - day).days % 7 == 0]
+    moments = [
+        datetime.combine(day, SCORED_AT)
+        for day in days
+        if (today - day).days <= daily_days or (today - day).days % 7 == 0
+    ]
     planned = [moment for moment in moments if last is None or moment.date() > last.date()]
     return planned if last is not None and last.date() >= today else [*planned, now]
 
@@ -39,23 +45,38 @@ def events_between(market: Market, after: datetime | None, until: datetime) -> C
     at = market.events["occurred_at"]
     begin = 0 if after is None else int(at.search_sorted(after, side="left"))
     end = int(at.search_sorted(until, side="left"))
-    told = market.events.slice(begin, max(0, end - begin)).with_row_index("row")
-    told = told.with_columns(
+    state = market.events.slice(begin, max(0, end - begin)).with_row_index("row")
+    state = state.with_columns(
         pl.col("row").cast(pl.Int64),
         received_at=pl.col("occurred_at"),
         external_id=pl.lit(None, pl.String),
     )
-    return Checked(told.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
+    return Checked(state.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
-def said_between(market: Market, world: World, after: datetime | None, until: datetime) -> list[Said]:
+def said_between(
+    market: Market, world: World, after: datetime | None, until: datetime
+) -> list[Said]:
     """What the platform says of its suppliers in that time: new accounts, and changes of plan."""
     said: list[Said] = []
     for row in market.suppliers.iter_rows(named=True):
         if (after is None or row["created_at"] > after) and row["created_at"] <= until:
-            traits = {name: row[name] for name in ("name", "email", "vendor_type", "country", "timezone", "created_at")}
-            traits |= {"contact": row["contact"], "town": row["town"], "demo_world": write_world(world)}
-            said.append(Said(row["id"], traits | _plan_traits(row["plan_before"] or row["plan"]), row["created_at"]))
+            traits = {
+                name: row[name]
+                for name in ("name", "email", "vendor_type", "country", "timezone", "created_at")
+            }
+            traits |= {
+                "contact": row["contact"],
+                "town": row["town"],
+                "demo_world": write_world(world),
+            }
+            said.append(
+                Said(
+                    row["id"],
+                    traits | _plan_traits(row["plan_before"] or row["plan"]),
+                    row["created_at"],
+                )
+            )
         upgraded = row["upgraded_at"]
         if upgraded is not None and (after is None or upgraded > after) and upgraded <= until:
             said.append(Said(row["id"], _plan_traits(row["plan"]), upgraded))
@@ -63,7 +84,11 @@ def said_between(market: Market, world: World, after: datetime | None, until: da
 
 
 def _plan_traits(plan: str) -> dict[str, object]:
-    return {"plan": plan, "mrr_minor": PLANS[plan].mrr_minor, "client_limit": PLANS[plan].client_limit}
+    return {
+        "plan": plan,
+        "mrr_minor": PLANS[plan].mrr_minor,
+        "client_limit": PLANS[plan].client_limit,
+    }
 
 
 def write_world(world: World) -> str:

@@ -1,6 +1,6 @@
 """The demo's platform: hundreds of wedding suppliers living through a year and more, the same for the same seed.
 
-Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its couples (couples.py), and leaves the events
+Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its clients (clients.py), and leaves the events
 that a real platform would have sent. Nothing here reads a clock or the outside, and no rule of the product reads the stories.
 """
 
@@ -11,7 +11,7 @@ from random import Random
 import polars as pl
 
 from everafter.demo.calendar import midnight, months_before
-from everafter.demo.couples import live_couples
+from everafter.demo.clients import live_clients
 from everafter.demo.life import Events, Life
 from everafter.demo.model import (
     DAY_SECONDS,
@@ -26,14 +26,16 @@ from everafter.demo.stories import cast
 from everafter.demo.tickets import ask_support
 
 
-def simulate(suppliers: int, until: date, months: int, seed: int, anchor: date | None = None) -> Market:
+def simulate(
+    suppliers: int, until: date, months: int, seed: int, anchor: date | None = None
+) -> Market:
     """A platform of about so many suppliers and its events.
 
     Args:
         suppliers: how many there are on the anchor's day, those that left included.
         until: the last day that is told, in UTC and to its end.
         months: how far the history goes back from the anchor. Accounts opened earlier bring their first steps and their present
-            couples with the true, earlier dates.
+            clients with the true, earlier dates.
         seed: the same seed, suppliers, months and anchor give the same world.
         anchor: the day the stories are arranged for, `until` when null. With a fixed anchor a later `until` gives the same events
             and more: message ids are stable.
@@ -46,7 +48,9 @@ def simulate(suppliers: int, until: date, months: int, seed: int, anchor: date |
     """
     anchored = anchor or until
     if until < anchored or suppliers < 1 or months < 4:
-        raise ValueError("needs a supplier or more, 4 months or more, and an end that is not before the anchor")
+        raise ValueError(
+            "needs a supplier or more, 4 months or more, and an end that is not before the anchor"
+        )
     start = months_before(anchored, months).toordinal()
     people = cast(suppliers, seed, anchored.toordinal(), start, until.toordinal() + 1)
     events = Events()
@@ -55,11 +59,13 @@ def simulate(suppliers: int, until: date, months: int, seed: int, anchor: date |
     return Market(_suppliers_frame(people, until.toordinal()), _events_frame(events))
 
 
-def _simulate_supplier(supplier: Supplier, seed: int, start: int, until: int, events: Events) -> None:
+def _simulate_supplier(
+    supplier: Supplier, seed: int, start: int, until: int, events: Events
+) -> None:
     life = Life(supplier, seed, start, until, events)
     life.open_account()
     life.sit_down()
-    spans = live_couples(life)
+    spans = live_clients(life)
     ask_support(life)
     _payments(life)
     _usage(life, spans)
@@ -67,7 +73,7 @@ def _simulate_supplier(supplier: Supplier, seed: int, start: int, until: int, ev
 
 
 def _payments(life: Life) -> None:
-    """A card fails now and then and is mended within days; in some stories it is not."""
+    """A card fails now and then and is fixed within days; in some stories it is not."""
     supplier = life.supplier
     price = PLANS[supplier.plan].mrr_minor
     if not price:
@@ -77,14 +83,16 @@ def _payments(life: Life) -> None:
     failures: list[tuple[int, int | None]] = []
     for day in range(supplier.created + 30, life.last_day + 1, 30):
         chance, days = rng.random(), rng.randint(1, 8)
-        told = any(abs(day - failed) < 45 for failed, _ in supplier.story.unpaid)
-        if chance < 0.011 and not told and not life.is_paused(day):
+        state = any(abs(day - failed) < 45 for failed, _ in supplier.story.unpaid)
+        if chance < 0.011 and not state and not life.is_paused(day):
             failures.append((day, days))
     for day, days in failures + supplier.story.unpaid:
         at = midnight(supplier.timezone, day) + 6 * 3600 + supplier.index % 3000
         if at < life.start:
             continue
-        retries = [0, 3, 7, 14] if days is None else [retry for retry in (0, 3, 7, 14) if retry < days]
+        retries = (
+            [0, 3, 7, 14] if days is None else [retry for retry in (0, 3, 7, 14) if retry < days]
+        )
         for retry in retries:
             life.emit("payment_failed", at + retry * DAY_SECONDS, f"p{day + retry}", amount)
         if days is not None:
@@ -92,7 +100,7 @@ def _payments(life: Life) -> None:
 
 
 def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
-    """Couples on the books against the plan's limit: reported on the first of each month, and weekly where it gets tight."""
+    """Clients on the books against the plan's limit: reported on the first of each month, and weekly where it gets tight."""
     added, ended = sorted(span[0] for span in spans), sorted(span[1] for span in spans)
     for day in range(life.base, life.last_day + 1):
         first = date.fromordinal(day).day == 1
@@ -101,7 +109,12 @@ def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
         at = (day - EPOCH) * DAY_SECONDS + 3 * 3600 + life.supplier.index % 1200
         used, limit = bisect_right(added, at) - bisect_right(ended, at), life.client_limit(at)
         if first or used >= 0.8 * limit:
-            life.emit("usage_reported", at, f"n{day}", f'{{"resource":"clients","used":{used},"limit":{limit}}}')
+            life.emit(
+                "usage_reported",
+                at,
+                f"n{day}",
+                f'{{"resource":"clients","used":{used},"limit":{limit}}}',
+            )
 
 
 def _subscription(life: Life) -> None:
@@ -109,10 +122,22 @@ def _subscription(life: Life) -> None:
     supplier = life.supplier
     plan = f'{{"plan":"{supplier.plan}"}}'
     if supplier.upgraded is not None:
-        life.emit("subscription_changed", midnight(supplier.timezone, supplier.upgraded) + 10 * 3600, "upgrade", plan)
+        life.emit(
+            "subscription_changed",
+            midnight(supplier.timezone, supplier.upgraded) + 10 * 3600,
+            "upgrade",
+            plan,
+        )
     for begins, ends in supplier.story.paused:
-        life.emit("subscription_paused", midnight(supplier.timezone, begins) + 10 * 3600, f"pause{begins}")
-        life.emit("subscription_changed", midnight(supplier.timezone, ends) + 9 * 3600, f"resume{ends}", plan)
+        life.emit(
+            "subscription_paused", midnight(supplier.timezone, begins) + 10 * 3600, f"pause{begins}"
+        )
+        life.emit(
+            "subscription_changed",
+            midnight(supplier.timezone, ends) + 9 * 3600,
+            f"resume{ends}",
+            plan,
+        )
     if life.cancelled_at is not None:
         life.end += 1
         life.emit("subscription_cancelled", life.cancelled_at, "cancel")
@@ -121,11 +146,23 @@ def _subscription(life: Life) -> None:
 def _suppliers_frame(people: list[Supplier], until: int) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for supplier in people:
-        upgraded = supplier.upgraded if supplier.upgraded is not None and supplier.upgraded <= until else None
-        plan = supplier.plan if supplier.plan_before is None or upgraded is not None else supplier.plan_before
+        upgraded = (
+            supplier.upgraded
+            if supplier.upgraded is not None and supplier.upgraded <= until
+            else None
+        )
+        plan = (
+            supplier.plan
+            if supplier.plan_before is None or upgraded is not None
+            else supplier.plan_before
+        )
         rows.append(
             {
-                **{name: getattr(supplier, name) for name in SUPPLIER_SCHEMA if hasattr(supplier, name)},
+                **{
+                    name: getattr(supplier, name)
+                    for name in SUPPLIER_SCHEMA
+                    if hasattr(supplier, name)
+                },
                 "plan": plan,
                 "plan_before": supplier.plan_before if upgraded is not None else None,
                 "mrr_minor": PLANS[plan].mrr_minor,

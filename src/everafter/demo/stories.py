@@ -5,12 +5,12 @@ from collections.abc import Callable
 from random import Random
 
 from everafter.demo.model import (
+    CHURNED,
     COUNTRIES,
-    LEAVERS,
     NORTH,
     PLANS,
     SHARES,
-    TRADES,
+    VENDOR_TYPES,
     Archetype,
     Story,
     Supplier,
@@ -18,7 +18,7 @@ from everafter.demo.model import (
 from everafter.demo.names import Namer
 
 _A = Archetype
-_FALLING = (_A.FADER, _A.SUDDEN, _A.STUCK, _A.BILLING, _A.DABBLER, _A.DORMANT, *LEAVERS)
+_FALLING = (_A.FADER, _A.SUDDEN, _A.STUCK, _A.BILLING, _A.DABBLER, _A.DORMANT, *CHURNED)
 _WELL = (_A.THRIVING, _A.STEADY, _A.SLEEPER, _A.OUTGROWING)
 _LIGHT = (_A.STEADY, _A.SLEEPER, _A.RECOVERED)
 """Of these, who pays nothing uses it less."""
@@ -29,12 +29,14 @@ JOINING_DAYS = 60
 def cast(count: int, seed: int, anchor: int, start: int, until: int) -> list[Supplier]:
     """The suppliers whose account was opened by `until`.
 
-    `count` of them have their story arranged around `anchor`; after it new ones join at the pace of the last two months. The
+    `count` of them have their story arranged around `anchor`; after it new ones join at the season index of the last two months. The
     n-th supplier depends on nothing but the seed, n, the count, the anchor and the start, so a later `until` only adds.
     """
     namer = Namer()
     kinds = _shuffled_archetypes(count, seed)
-    suppliers = [_draw(seed, index, kind, anchor, start, None, namer) for index, kind in enumerate(kinds)]
+    suppliers = [
+        _draw(seed, index, kind, anchor, start, None, namer) for index, kind in enumerate(kinds)
+    ]
     new = max(1, sum(kind in (_A.NEW, _A.STUCK) for kind in kinds))
     joined = anchor
     index = count
@@ -60,14 +62,26 @@ def _shuffled_archetypes(count: int, seed: int) -> list[Archetype]:
     return kinds
 
 
-def _draw(seed: int, index: int, kind: Archetype, anchor: int, start: int, created: int | None, namer: Namer) -> Supplier:
+def _draw(
+    seed: int,
+    index: int,
+    kind: Archetype,
+    anchor: int,
+    start: int,
+    created: int | None,
+    namer: Namer,
+) -> Supplier:
     rng = Random(f"{seed}:{index}:who")
-    trade_name = _weighted(rng, {name: trade.share for name, trade in TRADES.items()})
+    vendor_type_name = _weighted(
+        rng, {name: vendor_type.share for name, vendor_type in VENDOR_TYPES.items()}
+    )
     north = kind in (_A.SLEEPER, _A.PAUSED)
-    country = _weighted(rng, {code: c.share for code, c in COUNTRIES.items() if code in NORTH or not north})
+    country = _weighted(
+        rng, {code: c.share for code, c in COUNTRIES.items() if code in NORTH or not north}
+    )
     town, timezone = rng.choice(COUNTRIES[country].towns)
     contact = namer.contact(rng, country)
-    name = namer.business(rng, trade_name, country, town, contact)
+    name = namer.business(rng, vendor_type_name, country, town, contact)
     created = _created(rng, kind, anchor, start) if created is None else created
     plan, before, upgraded = _plan(rng, kind, created, anchor)
     journeys = rng.random() < {_A.THRIVING: 0.95, _A.NEW: 0.9, _A.DABBLER: 0.1}.get(kind, 0.62)
@@ -77,7 +91,7 @@ def _draw(seed: int, index: int, kind: Archetype, anchor: int, start: int, creat
         name=name,
         contact=contact,
         email=namer.email(name, contact),
-        vendor_type=trade_name,
+        vendor_type=vendor_type_name,
         country=country,
         town=town,
         timezone=timezone,
@@ -86,11 +100,13 @@ def _draw(seed: int, index: int, kind: Archetype, anchor: int, start: int, creat
         plan=plan,
         plan_before=before,
         upgraded=upgraded,
-        rhythm=_rhythm(rng, kind, trade_name, plan),
+        rhythm=_rhythm(rng, kind, vendor_type_name, plan),
         target=_target(rng, kind, plan),
-        features=_features(rng, kind, trade_name, journeys, plan),
+        features=_features(rng, kind, vendor_type_name, journeys, plan),
         journeys=journeys,
-        completes=_between(rng, *{_A.THRIVING: (0.72, 0.92), _A.DABBLER: (0.3, 0.5)}.get(kind, (0.48, 0.82))),
+        completes=_between(
+            rng, *{_A.THRIVING: (0.72, 0.92), _A.DABBLER: (0.3, 0.5)}.get(kind, (0.48, 0.82))
+        ),
         opens=_between(rng, *{_A.THRIVING: (0.62, 0.82)}.get(kind, (0.42, 0.72))),
         hour=rng.choice((8.7, 9.5, 10.5, 13.0, 14.5, 16.0, 20.2)),
         story=_story(rng, kind, created, anchor, start),
@@ -98,23 +114,27 @@ def _draw(seed: int, index: int, kind: Archetype, anchor: int, start: int, creat
 
 
 def _created(rng: Random, kind: Archetype, anchor: int, start: int) -> int:
-    """The day the account was opened. Leavers were there for at least a part of the history."""
+    """The day the account was opened. Churned suppliers were there for at least a part of the history."""
     if kind in (_A.NEW, _A.STUCK):
         return anchor - rng.randint(5 if kind == _A.NEW else 9, JOINING_DAYS)
-    if kind == _A.LEFT_STUCK:
+    if kind == _A.CHURNED_STUCK:
         return rng.randint(start + 5, anchor - 75)
     oldest, newest = start - 420, anchor - 2 * JOINING_DAYS
-    return rng.randint(oldest, max(oldest + 1, newest - (90 if kind in LEAVERS or kind == _A.RECOVERED else 0)))
+    return rng.randint(
+        oldest, max(oldest + 1, newest - (90 if kind in CHURNED or kind == _A.RECOVERED else 0))
+    )
 
 
-def _plan(rng: Random, kind: Archetype, created: int, anchor: int) -> tuple[str, str | None, int | None]:
+def _plan(
+    rng: Random, kind: Archetype, created: int, anchor: int
+) -> tuple[str, str | None, int | None]:
     """The plan, and for some the plan before it and the day of the change."""
     if kind == _A.DABBLER:
         return "free", None, None
     shares = {"free": 0.34, "pro": 0.54, "studio": 0.12}
     if kind == _A.DORMANT:
         shares["free"] = 1.0
-    if kind in (_A.BILLING, _A.LEFT_UNPAID, _A.OVERWHELMED):
+    if kind in (_A.BILLING, _A.CHURNED_UNPAID, _A.OVERWHELMED):
         shares["free"] = 0
     if kind == _A.OUTGROWING:
         shares["studio"] = 0
@@ -124,12 +144,12 @@ def _plan(rng: Random, kind: Archetype, created: int, anchor: int) -> tuple[str,
     return plan, None, None
 
 
-def _rhythm(rng: Random, kind: Archetype, trade: str, plan: str) -> float:
-    """Days with a login in a week of the peak; the trades with an office sit down more often than those who play at night."""
+def _rhythm(rng: Random, kind: Archetype, vendor_type: str, plan: str) -> float:
+    """Days with a login in a week of the peak; the vendor types with an office sit down more often than those who play at night."""
     low, high = {
         _A.THRIVING: (4.6, 6.4),
         _A.SUDDEN: (7.0, 8.4),
-        _A.LEFT_SUDDENLY: (4.0, 6.5),
+        _A.CHURNED_SUDDENLY: (4.0, 6.5),
         _A.OVERWHELMED: (4.5, 6.5),
         _A.OUTGROWING: (4.0, 6.0),
         _A.SLEEPER: (2.6, 4.4),
@@ -138,11 +158,11 @@ def _rhythm(rng: Random, kind: Archetype, trade: str, plan: str) -> float:
     }.get(kind, (2.6, 5.8))
     office = {"venue": 1.1, "planner": 1.1, "dj": 0.8, "celebrant": 0.8, "videographer": 0.9}
     lighter = 0.75 if plan == "free" and kind in _LIGHT else 1.0
-    return _between(rng, low, high) * office.get(trade, 1.0) * lighter
+    return _between(rng, low, high) * office.get(vendor_type, 1.0) * lighter
 
 
 def _target(rng: Random, kind: Archetype, plan: str) -> float:
-    low, high = PLANS[plan].couples
+    low, high = PLANS[plan].clients
     if kind == _A.OUTGROWING:
         limit = PLANS[plan].client_limit
         return limit * _between(rng, 1.0, 1.3)
@@ -151,22 +171,24 @@ def _target(rng: Random, kind: Archetype, plan: str) -> float:
     return _between(rng, low, high) * (0.6 if kind == _A.DABBLER else 1.0)
 
 
-def _features(rng: Random, kind: Archetype, trade: str, journeys: bool, plan: str) -> tuple[str, ...]:
-    """What the supplier has taken up: the first few of its trade, and by chance of the rest."""
+def _features(
+    rng: Random, kind: Archetype, vendor_type: str, journeys: bool, plan: str
+) -> tuple[str, ...]:
+    """What the supplier has taken up: the first few of its vendor type, and by chance of the rest."""
     kept = {
         _A.THRIVING: 0.97,
         _A.OUTGROWING: 0.95,
         _A.NEW: 0.85,
         _A.DABBLER: 0.35,
         _A.STUCK: 0.35,
-        _A.LEFT_STUCK: 0.35,
+        _A.CHURNED_STUCK: 0.35,
     }.get(kind, 0.66 if plan == "free" and kind in _LIGHT else 0.84)
     taken = tuple(
         feature
-        for place, feature in enumerate(TRADES[trade].features)
+        for place, feature in enumerate(VENDOR_TYPES[vendor_type].features)
         if (feature != "journeys" or journeys) and rng.random() < kept + (0.06 if place < 2 else 0)
     )
-    return taken or TRADES[trade].features[:1]
+    return taken or VENDOR_TYPES[vendor_type].features[:1]
 
 
 # ── how it goes ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,7 +213,13 @@ def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: 
     if created >= start and rng.random() < 0.35:
         story.slow_days = rng.randint(14, 55)
         begun = created + story.slow_days
-        story.activity = [(created, 0.8), (created + 8, 0.2), (begun, 0.2), (begun + 12, 1.0), *story.activity[1:]]
+        story.activity = [
+            (created, 0.8),
+            (created + 8, 0.2),
+            (begun, 0.2),
+            (begun + 12, 1.0),
+            *story.activity[1:],
+        ]
     first = max(created + 75, start - 30)
     while rng.random() < 0.9 and first < anchor - 80:
         begins = rng.randint(first, min(first + 240, anchor - 75))
@@ -200,9 +228,9 @@ def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: 
 
 
 def _overload(rng: Random, story: Story, begins: int) -> int:
-    """Too much at once: couples wait, tickets pile up, and it passes. Returns the day it is over."""
+    """Too much at once: clients wait, tickets pile up, and it passes. Returns the day it is over."""
     over = begins + rng.randint(50, 80)
-    story.couples += [(begins, 1.0), (begins + 20, 0.3), (over - 15, 0.35), (over, 1.0)]
+    story.clients += [(begins, 1.0), (begins + 20, 0.3), (over - 15, 0.35), (over, 1.0)]
     story.tickets += [(begins, 0.065), (begins + 20, 0.9), (over - 15, 0.8), (over, 0.065)]
     return over
 
@@ -215,7 +243,7 @@ def _slump(rng: Random, story: Story, begins: int) -> int:
     before = [knot for knot in story.activity if knot[0] < begins]
     after = [knot for knot in story.activity if knot[0] > back + 18]
     story.activity = [*before, (begins, 1.0), (low, depth), (back, depth), (back + 18, 1.0), *after]
-    story.couples += [(begins + 10, 1.0), (low + 10, 0.4), (back, 0.45), (back + 25, 1.0)]
+    story.clients += [(begins + 10, 1.0), (low + 10, 0.4), (back, 0.45), (back + 25, 1.0)]
     story.losing.append((begins + 10, back, _between(rng, 0.0, 0.15)))
     return back + 18
 
@@ -229,12 +257,15 @@ def _perhaps_leave_later(rng: Random, story: Story, anchor: int) -> None:
 
 
 def _fade(rng: Random, story: Story, begins: int, ends: int, floor: float = 0.1) -> None:
-    """Less and less from `begins` to `ends`; the couples notice two weeks later."""
+    """Less and less from `begins` to `ends`; the clients notice two weeks later."""
     last = story.activity[-1][1]
     half = begins + (ends - begins) // 2
     story.activity += [(begins, last), (half, last * _between(rng, 0.35, 0.6))]
-    story.activity += [(max(half + 4, ends - rng.randint(8, 40)), last * floor), (ends, last * floor / 2)]
-    story.couples += [(begins + 14, 1.0), (max(begins + 15, ends), 0.35)]
+    story.activity += [
+        (max(half + 4, ends - rng.randint(8, 40)), last * floor),
+        (ends, last * floor / 2),
+    ]
+    story.clients += [(begins + 14, 1.0), (max(begins + 15, ends), 0.35)]
     story.losing.append((half, ends, _between(rng, 0.15, 0.6)))
 
 
@@ -256,23 +287,28 @@ def _new(rng: Random, story: Story, created: int, anchor: int, start: int) -> No
 
 
 def _stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """A step or three, then less and less; couples who were never invited cannot answer."""
+    """A step or three, then less and less; clients who were never invited cannot answer."""
     story.onboarded = rng.choice((1, 1, 2, 2, 3))
     story.activity = [(created, 0.9), (created + 4, 0.5), (created + 11, 0.06)]
-    story.couples = [(created, 0.12)]
+    story.clients = [(created, 0.12)]
     story.tickets = [(created, 0.2), (created + 30, 0.08)]
     if rng.random() < 0.45:
         story.cancels = max(anchor + 4, created + rng.randint(40, 100))
 
 
 def _fader(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """From just beginning to fade to all but gone; the further, the more couples and patience are lost."""
+    """From just beginning to fade to all but gone; the further, the more clients and patience are lost."""
     far = rng.random()
     begins = anchor - round(7 * (5 + 7 * far))
     low = 0.22 * (1 - far)
     silent = anchor - round(4 + 36 * max(0.0, far - 0.35))
-    story.activity = [(begins, 1.0), (max(begins + 14, silent - 21), 0.55), (silent, low), (anchor, low * 0.6)]
-    story.couples = [(begins + 10, 1.0), (anchor, 0.6 - 0.4 * far)]
+    story.activity = [
+        (begins, 1.0),
+        (max(begins + 14, silent - 21), 0.55),
+        (silent, low),
+        (anchor, low * 0.6),
+    ]
+    story.clients = [(begins + 10, 1.0), (anchor, 0.6 - 0.4 * far)]
     story.losing = [(begins + 14, anchor + 10, 0.05 + 0.5 * far)]
     if rng.random() < 0.2 + 0.4 * far:
         story.tickets = [(begins, 0.065), (begins + 20, 0.5), (anchor, 0.9)]
@@ -281,21 +317,21 @@ def _fader(rng: Random, story: Story, created: int, anchor: int, start: int) -> 
         story.cancels = anchor + rng.randint(8, 50)
     else:
         story.activity += [(anchor + 21, low), (anchor + 50, 0.9)]
-        story.couples += [(anchor + 40, 0.9)]
+        story.clients += [(anchor + 40, 0.9)]
 
 
 def _sudden(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
     """There every day, and then not; half of them only for a week or so."""
     silent = anchor - (rng.randint(6, 10) if rng.random() < 0.6 else rng.randint(15, 32))
     story.activity = [(silent - 1, 1.0), (silent, 0.0)]
-    story.couples = [(silent, 1.0), (silent + 21, 0.5)]
+    story.clients = [(silent, 1.0), (silent + 21, 0.5)]
     if rng.random() < 0.5:
         story.cancels = anchor + rng.randint(5, 25)
         story.losing = [(silent - 20, story.cancels, 0.2)]
     else:
         back = anchor + rng.randint(4, 20)
         story.activity += [(back, 0.0), (back + 1, 0.9)]
-        story.couples += [(back + 14, 1.0)]
+        story.clients += [(back + 14, 1.0)]
 
 
 def _billing(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
@@ -312,7 +348,7 @@ def _billing(rng: Random, story: Story, created: int, anchor: int, start: int) -
 
 def _overwhelmed(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
     begins = anchor - rng.randint(50, 80)
-    story.couples = [(begins, 1.0), (begins + 30, 0.25), (anchor + 20, 0.3), (anchor + 70, 1.0)]
+    story.clients = [(begins, 1.0), (begins + 30, 0.25), (anchor + 20, 0.3), (anchor + 70, 1.0)]
     story.tickets = [(begins, 0.1), (begins + 28, 1.3), (anchor + 20, 1.1), (anchor + 60, 0.1)]
     story.angry = True
 
@@ -326,37 +362,39 @@ def _dormant(rng: Random, story: Story, created: int, anchor: int, start: int) -
     first = max(created + 40, start - 60)
     begins = rng.randint(min(first, anchor - 100), anchor - 90)
     story.activity = [(begins, 0.8), (begins + 21, 0.25), (begins + 35, 0.004)]
-    story.couples = [(begins + 15, 0.9), (begins + 60, 0.12)]
+    story.clients = [(begins + 15, 0.9), (begins + 60, 0.12)]
 
 
-def _left_day(rng: Random, created: int, anchor: int, start: int) -> int:
+def _churn_day(rng: Random, created: int, anchor: int, start: int) -> int:
     first = max(start + 45, created + 100)
     return rng.randint(min(first, anchor - 5), anchor - 4)
 
 
-def _left_faded(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    story.cancels = _left_day(rng, created, anchor, start)
-    _fade(rng, story, story.cancels - 7 * rng.randint(6, 14), story.cancels, _between(rng, 0.02, 0.2))
+def _churned_faded(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
+    story.cancels = _churn_day(rng, created, anchor, start)
+    _fade(
+        rng, story, story.cancels - 7 * rng.randint(6, 14), story.cancels, _between(rng, 0.02, 0.2)
+    )
     _perhaps_angry(rng, story, story.cancels)
 
 
-def _left_suddenly(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Hardly a sign: a fortnight of less, or of silence. No warning sees all leavers, and the demo must not pretend so."""
-    story.cancels = _left_day(rng, created, anchor, start)
+def _churned_suddenly(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
+    """Hardly a sign: a fortnight of less, or of silence. No warning sees all churned suppliers, and the demo must not pretend so."""
+    story.cancels = _churn_day(rng, created, anchor, start)
     quiet = rng.randint(5, 20)
     level = rng.choice((0.05, 0.05, 0.3))
     story.activity = [(story.cancels - quiet, 1.0), (story.cancels - quiet + 2, level)]
     _perhaps_angry(rng, story, story.cancels)
 
 
-def _left_unpaid(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    story.cancels = _left_day(rng, created, anchor, start)
+def _churned_unpaid(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
+    story.cancels = _churn_day(rng, created, anchor, start)
     failed = story.cancels - rng.randint(16, 26)
     story.unpaid = [(failed, None)]
     story.activity = [(failed - 14, 1.0), (failed, 0.55), (story.cancels, 0.1)]
 
 
-def _left_stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
+def _churned_stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
     _stuck(rng, story, created, anchor, start)
     story.cancels = created + rng.randint(28, 70)
 
@@ -378,10 +416,10 @@ _ARRANGEMENTS: dict[Archetype, Callable[[Random, Story, int, int, int], None]] =
     _A.OVERWHELMED: _overwhelmed,
     _A.DABBLER: _dabbler,
     _A.DORMANT: _dormant,
-    _A.LEFT_FADED: _left_faded,
-    _A.LEFT_SUDDENLY: _left_suddenly,
-    _A.LEFT_UNPAID: _left_unpaid,
-    _A.LEFT_STUCK: _left_stuck,
+    _A.CHURNED_FADED: _churned_faded,
+    _A.CHURNED_SUDDENLY: _churned_suddenly,
+    _A.CHURNED_UNPAID: _churned_unpaid,
+    _A.CHURNED_STUCK: _churned_stuck,
 }
 
 

@@ -33,12 +33,14 @@ def ask_support(life: Life) -> None:
         ticket = f'{{"ticket_id":"{life.prefix}t{day}"'
         at = midnight(supplier.timezone, day) + round((8 + 11 * hour) * _HOUR)
         text = subjects[int(subject * len(subjects))]
-        life.emit("ticket_opened", at, f"t{day}", f'{ticket},"subject":"{text}","priority":"{priority}"}}')
+        life.emit(
+            "ticket_opened", at, f"t{day}", f'{ticket},"subject":"{text}","priority":"{priority}"}}'
+        )
         patience = 1 + 3 * slow if cross else 1
         solved = at + 1800 + round(min(delay, 9 * DAY_SECONDS) * patience)
         if lost <= (0.15 if cross else 0.02):  # it is overlooked, and found weeks later
             solved = at + round((9 + 16 * slow) * DAY_SECONDS)
-        solved = _at_the_desk(solved)
+        solved = _in_office_hours(solved)
         if life.cancelled_at is not None:  # with the account its tickets are closed
             solved = max(at + 60, min(solved, life.cancelled_at - 60))
         _work_on(life, day, at, solved, patience, ticket + "}")
@@ -47,8 +49,13 @@ def ask_support(life: Life) -> None:
 def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket: str) -> None:
     """A reply when somebody gets to it, perhaps a question back and the supplier's answer to it, and the solution."""
     rng = Random(f"{life.seed}:{life.supplier.index}:ticket:{day}")
-    delay, asks, answers, share = rng.lognormvariate(8.3, 0.8), rng.random(), rng.random(), rng.random()
-    replied = _at_the_desk(at + 300 + round(min(delay, 2 * DAY_SECONDS) * patience))
+    delay, asks, answers, share = (
+        rng.lognormvariate(8.3, 0.8),
+        rng.random(),
+        rng.random(),
+        rng.random(),
+    )
+    replied = _in_office_hours(at + 300 + round(min(delay, 2 * DAY_SECONDS) * patience))
     if replied < solved - 600:
         life.emit("ticket_replied", replied, f"tr{day}", ticket)
         if asks < 0.4 and solved - replied > 5 * _HOUR:
@@ -59,7 +66,7 @@ def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket
     life.emit("ticket_resolved", solved, f"r{day}", ticket)
 
 
-def _at_the_desk(at: int) -> int:
+def _in_office_hours(at: int) -> int:
     """This moment when somebody sits there, or a quarter of an hour and some minutes into the next working day."""
     day = day_of(at)
     while True:

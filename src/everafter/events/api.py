@@ -31,7 +31,12 @@ from everafter.core.web import (
 )
 from everafter.events import queries
 from everafter.events.body import find_keys, read_body
-from everafter.events.browser_rules import BATCH_PATHS, CALLS_BY_LETTER, KEY_PARAMETERS, POSTHOG_PATHS
+from everafter.events.browser_rules import (
+    BATCH_PATHS,
+    CALLS_BY_EMAIL,
+    KEY_PARAMETERS,
+    POSTHOG_PATHS,
+)
 from everafter.events.describe import BatchOperation, CallOperation, PostHogOperation
 from everafter.events.forms import unwrap_form
 from everafter.events.ingest import Outcome, take_in
@@ -43,7 +48,7 @@ from everafter.events.segment import CALLS, Received, decode_request
 from everafter.suppliers.model import BadTrait, Said
 from everafter.suppliers.rules import read_traits
 
-# From here on reading and checking takes longer than the loop should stand still.
+# From here on reading and checking takes longer than the loop should be still.
 _THREAD_BYTES = 256 * 1024
 
 
@@ -86,7 +91,9 @@ async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
         raise
 
 
-async def _ingest(request: AnyRequest, decode: Decode, key: str | None, admission: Admission) -> Response[Ingested]:
+async def _ingest(
+    request: AnyRequest, decode: Decode, key: str | None, admission: Admission
+) -> Response[Ingested]:
     state = request.app.state
     counters: Counters = state.counters
     if key is not None:
@@ -126,20 +133,32 @@ class _Prepared(msgspec.Struct):
     bad_traits: list[tuple[int, BadTrait]]
 
 
-def _prepare(body: bytes, decode: Decode, received_at: datetime, names: dict[str, str]) -> _Prepared:
+def _prepare(
+    body: bytes, decode: Decode, received_at: datetime, names: dict[str, str]
+) -> _Prepared:
     received = decode(body, received_at)
-    checked = check_events(received.raw, received_at=received_at, sent_at=received.sent_at, live=True, event_names=names)
+    checked = check_events(
+        received.raw,
+        received_at=received_at,
+        sent_at=received.sent_at,
+        live=True,
+        event_names=names,
+    )
     said: list[Said] = []
     bad_traits: list[tuple[int, BadTrait]] = []
     if received.identified:
-        rows = checked.good.select("row", "supplier_id", "occurred_at", "external_id", "message_id").iter_rows()
+        rows = checked.good.select(
+            "row", "supplier_id", "occurred_at", "external_id", "message_id"
+        ).iter_rows()
         places = {row: place for row, *place in rows}
         for one in received.identified:
             if one.row not in places:
                 continue
             traits, bad = read_traits(one.traits)
             supplier_id, at, external_id, message_id = places[one.row]
-            said.append(Said(supplier_id, traits, at, external_id, received_at, one.row, message_id))
+            said.append(
+                Said(supplier_id, traits, at, external_id, received_at, one.row, message_id)
+            )
             bad_traits += [(one.row, trait) for trait in bad]
     return _Prepared(received, checked, said, bad_traits)
 
@@ -162,27 +181,43 @@ def _answer(prepared: _Prepared, outcome: Outcome) -> Ingested:
         RejectedEvent(row, ids[row], code, reason)
         for row, code, reason in outcome.rejects.select("row", "code", "reason").iter_rows()
     ]
-    refused += [RejectedEvent(row, ids[row], "unreadable", why) for row, why in prepared.received.unreadable]
-    refused += [RejectedEvent(row, ids[row], "bad_trait", bad.reason) for row, bad in prepared.bad_traits]
+    refused += [
+        RejectedEvent(row, ids[row], "unreadable", why) for row, why in prepared.received.unreadable
+    ]
+    refused += [
+        RejectedEvent(row, ids[row], "bad_trait", bad.reason) for row, bad in prepared.bad_traits
+    ]
     values = prepared.checked.bad_values
     refused += [RejectedEvent(bad.row, ids[bad.row], "bad_value", bad.reason) for bad in values]
     accepted = outcome.stored.new + prepared.received.ignored
-    return Ingested(True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index))
+    return Ingested(
+        True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index)
+    )
 
 
 def _sent_key(request: AnyRequest) -> str | None:
     """The key that a header or the address carries; null: it is in the body, if anywhere."""
     header = request.headers.get("authorization", "")
-    said = (request.query_params.get(name) for name in KEY_PARAMETERS) if request.scope["query_string"] else ()
-    return read_bearer(header) or read_basic_user(header) or next((key for key in said if key), None)
+    said = (
+        (request.query_params.get(name) for name in KEY_PARAMETERS)
+        if request.scope["query_string"]
+        else ()
+    )
+    return (
+        read_bearer(header) or read_basic_user(header) or next((key for key in said if key), None)
+    )
 
 
 async def _require_ingest(state: State, key: str | None) -> None:
     if key is None:
-        raise UnauthorizedError("send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address")
+        raise UnauthorizedError(
+            "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address"
+        )
     cache: KeyCache = state.key_cache
     if await cache.find_scope(state.ingest_pool, key) != "ingest":
-        raise UnauthorizedError("this is not a live ingest key; `everafter key create --scope ingest` makes one")
+        raise UnauthorizedError(
+            "this is not a live ingest key; `everafter key create --scope ingest` makes one"
+        )
 
 
 async def _expect_key(state: State, found: list[str] | None) -> None:
@@ -231,10 +266,10 @@ def _handle_batch(path: str) -> HTTPRouteHandler:
     async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
         return await ingest(request, _decode_batch)
 
-    ingest_batch.__doc__ = (
-        "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."
-    )
-    return post(path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST)(ingest_batch)
+    ingest_batch.__doc__ = "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."
+    return post(
+        path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST
+    )(ingest_batch)
 
 
 def _handle_call(path: str, call: str) -> HTTPRouteHandler:
@@ -245,15 +280,21 @@ def _handle_call(path: str, call: str) -> HTTPRouteHandler:
         return await ingest(request, decode)
 
     ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
-    return post(path, operation_id=_name_operation(path), operation_class=CallOperation, **_INGEST)(ingest_call)
+    return post(path, operation_id=_name_operation(path), operation_class=CallOperation, **_INGEST)(
+        ingest_call
+    )
 
 
 def _handle_posthog(path: str) -> HTTPRouteHandler:
     async def ingest_posthog(request: Request[Any, Any, State]) -> Response[Ingested]:
         return await ingest(request, decode_posthog)
 
-    ingest_posthog.__doc__ = "Take in what PostHog's SDKs send: a batch, a list of events, or one event."
-    return post(path, operation_id=_name_operation(path), operation_class=PostHogOperation, **_INGEST)(ingest_posthog)
+    ingest_posthog.__doc__ = (
+        "Take in what PostHog's SDKs send: a batch, a list of events, or one event."
+    )
+    return post(
+        path, operation_id=_name_operation(path), operation_class=PostHogOperation, **_INGEST
+    )(ingest_posthog)
 
 
 def _name_operation(path: str) -> str:
@@ -266,7 +307,9 @@ def _name_operation(path: str) -> str:
 # ── reading back ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]
-Cursor = Annotated[str | None, QueryParameter(max_length=600, description="`next_cursor` of the page before")]
+Cursor = Annotated[
+    str | None, QueryParameter(max_length=600, description="`next_cursor` of the page before")
+]
 
 
 class Event(msgspec.Struct):
@@ -309,7 +352,7 @@ class RejectPage(msgspec.Struct):
 
 
 class EventType(msgspec.Struct):
-    """A type of event that was seen. canonical: one that Everafter knows and judges by."""
+    """A type of event that was seen. canonical: one that Everafter knows and scores by."""
 
     type: str
     canonical: bool
@@ -345,7 +388,9 @@ async def get_events(
             raise _BAD_CURSOR from error
     rows = await queries.list_events(conn, str(supplier_id), _storable(event_type), before, limit)
     last = rows[-1] if len(rows) == limit else None
-    following = _make_cursor(f"{last['occurred_at'].isoformat()} {last['message_id']}") if last else None
+    following = (
+        _make_cursor(f"{last['occurred_at'].isoformat()} {last['message_id']}") if last else None
+    )
     return EventPage([Event(**row) for row in rows], following)
 
 
@@ -390,7 +435,9 @@ def _make_cursor(text: str) -> str:
 
 def _read_cursor(cursor: str) -> str:
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        text = base64.b64decode(
+            cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
+        ).decode()
     except (binascii.Error, ValueError) as error:
         raise _BAD_CURSOR from error
     if "\0" in text:
@@ -401,7 +448,7 @@ def _read_cursor(cursor: str) -> str:
 handlers: list[Any] = [
     *map(_handle_batch, BATCH_PATHS),
     *(_handle_call(f"/v1/{call}", call) for call in CALLS),
-    *(_handle_call(f"/v1/{letter}", call) for letter, call in CALLS_BY_LETTER.items()),
+    *(_handle_call(f"/v1/{email}", call) for email, call in CALLS_BY_EMAIL.items()),
     *map(_handle_posthog, POSTHOG_PATHS),
     get_events,
     get_rejects,

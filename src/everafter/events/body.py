@@ -5,8 +5,8 @@ import zlib
 from collections.abc import AsyncIterator
 from itertools import islice
 
+from everafter.core.concurrency import Hold
 from everafter.core.errors import InputError, TooLargeError
-from everafter.core.gates import Hold
 
 MOST_BYTES = 4 * 1024 * 1024
 # A client that is still writing cannot see "too large": so many more bytes are read and discarded before the connection closes.
@@ -72,7 +72,9 @@ def inflate(body: bytes) -> bytes:
         except zlib.error as error:
             raise InputError(f"the gzip body is broken: {error}") from error
         if len(out) > MOST_BYTES:
-            raise TooLargeError(f"the body inflates to more than {MOST_BYTES} bytes; send smaller batches")
+            raise TooLargeError(
+                f"the body inflates to more than {MOST_BYTES} bytes; send smaller batches"
+            )
         if not stream.eof:
             raise InputError("the gzip body is truncated")
         rest = stream.unused_data.lstrip(b"\0")

@@ -6,7 +6,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-CALLS_BY_LETTER = {"a": "alias", "g": "group", "i": "identify", "p": "page", "s": "screen", "t": "track"}
+CALLS_BY_EMAIL = {
+    "a": "alias",
+    "g": "group",
+    "i": "identify",
+    "p": "page",
+    "s": "screen",
+    "t": "track",
+}
 """What Segment's browser SDK calls the paths of single calls."""
 BATCH_PATHS = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 """In the order of: every SDK; Segment's in browsers; imports of the past; RudderStack's when a page is left."""
@@ -33,7 +40,11 @@ def is_entrance(path: str) -> bool:
 def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
     """For `cdnURL` of Segment's analytics-next: one destination, which is Everafter."""
     parts = urlsplit(base_url)
-    here = {"apiKey": write_key, "apiHost": f"{parts.netloc}{parts.path}/v1", "protocol": parts.scheme}
+    here = {
+        "apiKey": write_key,
+        "apiHost": f"{parts.netloc}{parts.path}/v1",
+        "protocol": parts.scheme,
+    }
     return {
         "integrations": {"Segment.io": here},
         "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
@@ -57,7 +68,9 @@ def rudderstack_settings(write_key: str) -> dict[str, Any]:
             "enabled": True,
             "workspaceId": "everafter",
             "updatedAt": "2026-01-01T00:00:00.000Z",
-            "config": {"statsCollection": {"errors": {"enabled": False}, "metrics": {"enabled": False}}},
+            "config": {
+                "statsCollection": {"errors": {"enabled": False}, "metrics": {"enabled": False}}
+            },
             "connections": [],
             "destinations": [],
             "dataplanes": {},
@@ -89,7 +102,9 @@ def posthog_settings(token: str) -> dict[str, Any]:
 
 def posthog_script(token: str) -> str:
     """The settings where the SDK looks for them; JSON of text is a JavaScript literal."""
-    name, settings = (msgspec.json.encode(value).decode() for value in (token, posthog_settings(token)))
+    name, settings = (
+        msgspec.json.encode(value).decode() for value in (token, posthog_settings(token))
+    )
     return (
         "window._POSTHOG_REMOTE_CONFIG = window._POSTHOG_REMOTE_CONFIG || {};"
         f" window._POSTHOG_REMOTE_CONFIG[{name}] = {{config: {settings}, siteApps: []}};"

@@ -56,14 +56,22 @@ def as_json(value: Any) -> str:
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:
     """The cells without what spreadsheets and pandas put around and in place of a value.
 
-    `="007"` is 007; a word that only stands for an empty cell is empty; an id that Excel rounded (1.23E+15) is none,
+    `="007"` is 007; a word that only means an empty cell is empty; an id that Excel rounded (1.23E+15) is none,
     since what it was is not known and two could become one.
     """
     bare = pl.all().str.replace(_FORMULA_TEXT, "$1")
-    frame = frame.select(pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS)).then(pl.lit("")).otherwise(bare).name.keep())
+    frame = frame.select(
+        pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS))
+        .then(pl.lit(""))
+        .otherwise(bare)
+        .name.keep()
+    )
     ids = pl.col([name for name in IDS if name in frame.columns])
     return frame.with_columns(
-        pl.when(ids.str.contains(_ROUNDED)).then(pl.lit(NOT_AN_ID) + ids).otherwise(ids).name.keep(),
+        pl.when(ids.str.contains(_ROUNDED))
+        .then(pl.lit(NOT_AN_ID) + ids)
+        .otherwise(ids)
+        .name.keep(),
     )
 
 
@@ -76,16 +84,26 @@ def whole_ids(column: pl.Series) -> pl.Series:
 
 
 def id_text(column: pl.Series) -> pl.Series:
-    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id stands behind
+    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id is behind
     `NOT_AN_ID`, so that it costs its row alone.
     """
     if column.dtype.is_float():
         exact = _EXACT_FLOAT32 if column.dtype == pl.Float32 else 2**53
         texts = [
-            None if value is None or value != value else number_text(value, exact) or f"{NOT_AN_ID}{value}" for value in column
+            None
+            if value is None or value != value
+            else number_text(value, exact) or f"{NOT_AN_ID}{value}"
+            for value in column
         ]
     elif column.dtype.is_decimal():
-        texts = [None if value is None else str(int(value)) if value == int(value) else f"{NOT_AN_ID}{value}" for value in column]
+        texts = [
+            None
+            if value is None
+            else str(int(value))
+            if value == int(value)
+            else f"{NOT_AN_ID}{value}"
+            for value in column
+        ]
     elif column.dtype == pl.Boolean:
         texts = [None if value is None else f"{NOT_AN_ID}{str(value).lower()}" for value in column]
     else:
@@ -95,7 +113,9 @@ def id_text(column: pl.Series) -> pl.Series:
 
 def is_uuid(kind: Any) -> bool:
     """Whether values are a UUID's sixteen bytes, as DuckDB, Spark and pyarrow write them."""
-    return isinstance(kind, pa.UuidType) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16)
+    return isinstance(kind, pa.UuidType) or (
+        pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16
+    )
 
 
 def uuid_text(column: pl.Series) -> pl.Series:

@@ -8,7 +8,14 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 
 from everafter.core.db import connection, database_url, migrate
@@ -21,7 +28,9 @@ from everafter.playbook.loading import load_playbook
 def register(app: typer.Typer) -> None:
     @app.command("import")
     def import_command(
-        paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="files, or folders that hold them")],
+        paths: Annotated[
+            list[Path], typer.Argument(metavar="PATH…", help="files, or folders that hold them")
+        ],
         json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
     ) -> None:
         """Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.
@@ -37,7 +46,9 @@ def register(app: typer.Typer) -> None:
             _print(summary)
         for file in summary.files:
             if file.error:
-                Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(file.error)}", soft_wrap=True)
+                Console(stderr=True, highlight=False).print(
+                    f"[red]error:[/red] {escape(file.error)}", soft_wrap=True
+                )
         if any(file.error for file in summary.files):
             raise typer.Exit(2)
         if any(file.rejected or file.bad_values for file in summary.files):
@@ -63,7 +74,9 @@ async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
 
     def report(source: Source, summary: FileSummary) -> None:
         if source.path not in tasks:
-            tasks[source.path] = bars.add_task(escape(source.path.name), total=max(source.size, 1), rows=0)
+            tasks[source.path] = bars.add_task(
+                escape(source.path.name), total=max(source.size, 1), rows=0
+            )
         bars.update(tasks[source.path], completed=source.position, rows=summary.rows)
 
     async with connection(url, autocommit=True) as conn:
@@ -88,7 +101,9 @@ def _print(summary: ImportSummary) -> None:
         if file.kept_columns:
             said.append(f"columns kept as traits: {', '.join(file.kept_columns)}")
         if file.bad_values:
-            said.append(f"{file.bad_values:,} values could not be used; their rows were taken without them")
+            said.append(
+                f"{file.bad_values:,} values could not be used; their rows were taken without them"
+            )
         if file.rejects_file:
             said.append(f"what was refused, and why: {file.rejects_file}")
         for words in said:

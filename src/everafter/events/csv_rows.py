@@ -12,7 +12,9 @@ from typing import IO, Any
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
 _LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
-csv.field_size_limit(_LINE_BYTES)  # a cell fits where its line does: what is too long in it is for the check to say
+csv.field_size_limit(
+    _LINE_BYTES
+)  # a cell fits where its line does: what is too long in it is for the check to say
 _LONE_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
 # What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of DOS.
 _BLANKS = " \t\r\n\xa0\ufeff\0\x1a"
@@ -165,7 +167,9 @@ class Records:
         if width is None or _is_blank(cells):
             return None
         fits = _fits(cells, width)
-        if len(taken) > 1 and (not fits or any(self._stands_alone(line.text, width) for line in taken[1:])):
+        if len(taken) > 1 and (
+            not fits or any(self._stands_alone(line.text, width) for line in taken[1:])
+        ):
             return "bad_row", "a quote is never closed"
         return None if fits else ("bad_row", f"{len(cells)} fields, but the header has {width[1]}")
 

@@ -1,4 +1,4 @@
-"""How ingest stands in the API's description: its bodies are read as streams, so no parameter of a handler says them."""
+"""How ingest is in the API's description: its bodies are read as streams, so no parameter of a handler says them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,9 @@ from everafter.events.segment import CALLS
 _CALL_SCHEMA = Schema(
     properties={
         "type": Schema(description=f"which call: {', '.join(CALLS)}"),
-        "userId": Schema(description="the supplier's id: any text of 1 to 200 characters, or a whole number"),
+        "userId": Schema(
+            description="the supplier's id: any text of 1 to 200 characters, or a whole number"
+        ),
         "groupId": Schema(description="the supplier's id, when userId is a person in its team"),
         "messageId": Schema(description="makes a repetition harmless"),
         "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
@@ -31,7 +33,9 @@ class BatchOperation(Operation):
         self.request_body = _describe_body(
             {
                 "batch": Schema(type=OpenAPIType.ARRAY, items=_CALL_SCHEMA),
-                "sentAt": Schema(description="when it was sent by the sender's clock, to correct its times"),
+                "sentAt": Schema(
+                    description="when it was sent by the sender's clock, to correct its times"
+                ),
                 "writeKey": Schema(description="an ingest key, when no header carries it"),
             },
             required=["batch"],
@@ -48,26 +52,38 @@ class CallOperation(Operation):
 
 @dataclass
 class PostHogOperation(Operation):
-    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said than what may stand in it."""
+    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said than what may be in it."""
 
     def __post_init__(self) -> None:
         event = Schema(
             type=OpenAPIType.OBJECT,
             properties={
                 "event": Schema(description="the event's name"),
-                "distinct_id": Schema(description="the supplier's id; a group of kind `supplier` goes before it"),
+                "distinct_id": Schema(
+                    description="the supplier's id; a group of kind `supplier` goes before it"
+                ),
                 "uuid": Schema(description="makes a repetition harmless"),
                 "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
-                "properties": Schema(description="of the event; `token` and `distinct_id` may be here too"),
+                "properties": Schema(
+                    description="of the event; `token` and `distinct_id` may be here too"
+                ),
                 "batch": Schema(
-                    type=OpenAPIType.ARRAY, items=Schema(), description="events; the other fields are then the envelope's"
+                    type=OpenAPIType.ARRAY,
+                    items=Schema(),
+                    description="events; the other fields are then the envelope's",
                 ),
                 "api_key": Schema(description="an ingest key, when no header carries it"),
-                "sent_at": Schema(description="when it was sent by the sender's clock, to correct its times"),
+                "sent_at": Schema(
+                    description="when it was sent by the sender's clock, to correct its times"
+                ),
             },
         )
-        schema = Schema(any_of=[event, Schema(type=OpenAPIType.ARRAY, items=Schema(), description="events")])
-        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+        schema = Schema(
+            any_of=[event, Schema(type=OpenAPIType.ARRAY, items=Schema(), description="events")]
+        )
+        self.request_body = RequestBody(
+            content={"application/json": OpenAPIMediaType(schema=schema)}, required=True
+        )
 
 
 def _describe_body(properties: dict[str, Any], required: list[str] | None = None) -> RequestBody:

@@ -51,7 +51,9 @@ class Columns:
 
 COLUMNS: dict[Kind, Columns] = {
     "suppliers": Columns(("id",), ("id",)),
-    "clients": Columns(("id", "supplier_id", "added_on"), ("id", "supplier_id", "added_on", "wedding_date", "name")),
+    "clients": Columns(
+        ("id", "supplier_id", "added_on"), ("id", "supplier_id", "added_on", "wedding_date", "name")
+    ),
     "events": Columns(
         ("message_id", "supplier_id", "type", "occurred_at"),
         ("message_id", "supplier_id", "type", "occurred_at", "properties"),
@@ -62,7 +64,7 @@ COLUMNS: dict[Kind, Columns] = {
 @dataclass(slots=True)
 class Chunk:
     """Some rows: `rows` has `LINE` (its number) and the file's columns as text (empty text for an empty cell); `texts` is each row
-    as it stands in the file; `broken` are those left out of `rows`."""
+    as it is in the file; `broken` are those left out of `rows`."""
 
     rows: pl.DataFrame
     texts: list[str]
@@ -137,7 +139,9 @@ class Source:
     def _strange(self) -> list[str]:
         known = COLUMNS[self.kind].known
         traits = SPELLINGS if self.kind == "suppliers" else {}
-        return [name for name in self.columns if name not in known and fold_name(name) not in traits]
+        return [
+            name for name in self.columns if name not in known and fold_name(name) not in traits
+        ]
 
     def _kind(self) -> Kind:
         """By its name, else by its columns."""
@@ -155,7 +159,9 @@ class Source:
             )
         missing = [column for column in COLUMNS[named[0]].required if column not in found]
         if missing:
-            raise InputError(f"{self.path} line 1: column {', '.join(missing)} is missing; found: {_shown(self.columns)}")
+            raise InputError(
+                f"{self.path} line 1: column {', '.join(missing)} is missing; found: {_shown(self.columns)}"
+            )
         return named[0]
 
     def _name_columns(self, header: list[str]) -> list[str]:
@@ -174,7 +180,9 @@ class Source:
                 twice = f"{written.strip()} is there twice"
                 if names[same] != written:
                     twice = f"{names[same].strip()} and {written.strip()} are the same column"
-                raise InputError(f"{self.path} line {max(1, self.line)}: column {twice}; remove or rename one")
+                raise InputError(
+                    f"{self.path} line {max(1, self.line)}: column {twice}; remove or rename one"
+                )
             names[same] = written
             out.append(known.get(folded, written.strip(" \t\ufeff\u200b\xa0")) if folded else "")
         return out
@@ -223,7 +231,9 @@ class Source:
             data = {columns[place]: [row[place] for row in rows] for place in named}
             frame = tidy(pl.DataFrame(data, schema=dict.fromkeys(data, pl.String)))
             frame = frame.with_columns(whole_ids(frame[name]) for name in IDS if name in data)
-            chunk = Chunk(frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken])
+            chunk = Chunk(
+                frame.insert_column(0, pl.Series(LINE, lines, dtype=pl.Int64)), [*texts], [*broken]
+            )
             for part in (rows, texts, lines, broken):
                 part.clear()
             return chunk
@@ -266,7 +276,9 @@ class Source:
         first = next(records.read(None), None)
         self.line = records.line
         if isinstance(first, Broken):
-            raise InputError(f"{self.path} line {first.line}: the header cannot be read: {first.reason}")
+            raise InputError(
+                f"{self.path} line {first.line}: the header cannot be read: {first.reason}"
+            )
         return None if first is None else first[1]
 
     # ── Parquet ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,12 +289,24 @@ class Source:
             columns = self._name_columns(list(file.schema_arrow.names))
             yield [name for name in columns if name]
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
-                text = pl.DataFrame([self._as_text(name, batch.column(place)) for place, name in enumerate(columns) if name])
-                rows = tidy(text).with_row_index(LINE, offset=self.line + 1).with_columns(pl.col(LINE).cast(pl.Int64))
+                text = pl.DataFrame(
+                    [
+                        self._as_text(name, batch.column(place))
+                        for place, name in enumerate(columns)
+                        if name
+                    ]
+                )
+                rows = (
+                    tidy(text)
+                    .with_row_index(LINE, offset=self.line + 1)
+                    .with_columns(pl.col(LINE).cast(pl.Int64))
+                )
                 self.line += batch.num_rows
                 yield Chunk(rows, as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}") from error
+            raise InputError(
+                f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}"
+            ) from error
 
     def _as_text(self, name: str, values: Any) -> pl.Series:
         """A column as a CSV file would hold it: whole floats without a point, moments with their offset."""
@@ -295,7 +319,9 @@ class Source:
                 text = uuid_text(column)
             elif isinstance(column.dtype, pl.Binary):
                 text = pl.Series(name, [decode_bytes(value) for value in column], dtype=pl.String)
-            elif name in IDS and (column.dtype.is_float() or column.dtype.is_decimal() or column.dtype == pl.Boolean):
+            elif name in IDS and (
+                column.dtype.is_float() or column.dtype.is_decimal() or column.dtype == pl.Boolean
+            ):
                 text = id_text(column)
             elif isinstance(column.dtype, pl.Datetime):
                 zone = "%:z" if column.dtype.time_zone else ""
@@ -305,7 +331,9 @@ class Source:
             else:
                 text = column.cast(pl.String)
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
-            raise InputError(f"{self.path}: column {name} of type {values.type} cannot be read as text") from error
+            raise InputError(
+                f"{self.path}: column {name} of type {values.type} cannot be read as text"
+            ) from error
         return text.fill_null("")
 
 

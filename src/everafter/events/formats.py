@@ -37,7 +37,7 @@ def describe_format(head: bytes, name: str) -> str | None:
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"}:
         return _describe_zip(head, name.lower())
     for magic, what in _MAGIC:
-        # three letters may begin a header too
+        # three emails may begin a header too
         if head.startswith(magic) and not (magic.isalpha() and _is_text(head)):
             return what
     if head[257:262] == b"ustar":
@@ -47,7 +47,11 @@ def describe_format(head: bytes, name: str) -> str | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:512].lower()
     if start[:1] == b"<":
         html = b"<html" in start or b"<!doctype html" in start or b"<table" in start
-        return "an HTML page, perhaps of a sign-in; download the file itself" if html else "XML; save it as CSV (UTF-8)"
+        return (
+            "an HTML page, perhaps of a sign-in; download the file itself"
+            if html
+            else "XML; save it as CSV (UTF-8)"
+        )
     if re.match(rb'\{\s*"|\[\s*[\[{]|\[\s*"[^"]*"\s*[,\]]|[\[{]\s*[\]}]', start):
         return "JSON; send it to /v1/batch, or save it as CSV or Parquet"
     # a NUL further down is one bad cell, or the padding of a file whose end was never written
@@ -100,7 +104,9 @@ def _find_wide(head: bytes) -> str | None:
         return None
     if len({place % 2 for place in zeros}) == 1:
         return "UTF-16"
-    return "UTF-32" if len({place % 4 for place in range(len(start)) if start[place]}) == 1 else None
+    return (
+        "UTF-32" if len({place % 4 for place in range(len(start)) if start[place]}) == 1 else None
+    )
 
 
 def _is_text(head: bytes) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 import msgspec
 import polars as pl
 
+from everafter.activity.queries import fold_pending
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
 from everafter.core.files import make_ours, make_private, open_private
@@ -20,7 +21,6 @@ from everafter.events.ingest import settle, take_in, take_in_waiting
 from everafter.events.model import EARLIEST, BadValue, Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
 from everafter.events.rules import check_events
-from everafter.pulse.queries import fold_pending
 from everafter.suppliers.model import Said
 from everafter.suppliers.rules import read_traits
 
@@ -64,14 +64,16 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     """The files to import: those named, and those of a folder that are of a kind that can be imported.
 
     Raises:
-        InputError: nothing stands there, or a folder holds nothing to import.
+        InputError: nothing is there, or a folder holds nothing to import.
     """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(_SUFFIXES))
+            inside = sorted(
+                file for file in path.iterdir() if file.name.lower().endswith(_SUFFIXES)
+            )
             if not inside:
                 raise InputError(f"{path}: no .csv, .csv.gz or .parquet file in this folder")
             found += inside
@@ -83,7 +85,9 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
 class Importer:
     """One import over a connection in autocommit; every chunk is a transaction of its own."""
 
-    def __init__(self, conn: Connection, rejects: Path, event_names: dict[str, str], report: Report) -> None:
+    def __init__(
+        self, conn: Connection, rejects: Path, event_names: dict[str, str], report: Report
+    ) -> None:
         self._conn = conn
         self._rejects = rejects
         self._event_names = event_names
@@ -108,7 +112,9 @@ class Importer:
             for source, summary in sources:
                 if source.kind == kind:
                     await self._import(source, summary)
-            await self._fold()  # what a server has stored meanwhile, before clients are compared with it
+            await (
+                self._fold()
+            )  # what a server has stored meanwhile, before clients are compared with it
         waiting = sorted(await list_waiting_suppliers(self._conn))
         async with self._conn.transaction():
             self.summary.waited += await take_in_waiting(self._conn, waiting)
@@ -117,7 +123,9 @@ class Importer:
         return self.summary
 
     async def _import(self, source: Source, summary: FileSummary) -> None:
-        take = {"suppliers": self._suppliers, "events": self._events, "clients": self._clients}[source.kind]
+        take = {"suppliers": self._suppliers, "events": self._events, "clients": self._clients}[
+            source.kind
+        ]
         with RejectsFile(self._rejects, source.path, self._now) as rejects:
             chunks = source.chunks()
             try:
@@ -141,7 +149,9 @@ class Importer:
 
     # ── the three kinds ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _suppliers(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+    async def _suppliers(
+        self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+    ) -> None:
         at = self._date(source)
         # suppliers pass the check of events too, as messages that are none: one rule for what an id is
         raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
@@ -166,25 +176,50 @@ class Importer:
         at = datetime.fromtimestamp(source.path.stat().st_mtime, UTC)
         return at if EARLIEST <= at <= self._now else self._now
 
-    async def _events(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+    async def _events(
+        self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+    ) -> None:
         properties = pl.col("properties") if "properties" in chunk.rows.columns else None
-        raw = _raw(chunk.rows, "supplier_id", pl.col("message_id"), pl.col("type"), pl.col("occurred_at"), properties)
-        checked = await asyncio.to_thread(check_events, raw, received_at=self._now, event_names=self._event_names)
+        raw = _raw(
+            chunk.rows,
+            "supplier_id",
+            pl.col("message_id"),
+            pl.col("type"),
+            pl.col("occurred_at"),
+            properties,
+        )
+        checked = await asyncio.to_thread(
+            check_events, raw, received_at=self._now, event_names=self._event_names
+        )
         await self._take_events(source, checked, chunk, summary, rejects)
 
-    async def _clients(self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
-        """A couple that no event told of gets one of its own, so that events stay the only truth."""
+    async def _clients(
+        self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+    ) -> None:
+        """A client that no event told of gets one of its own, so that events stay the only truth."""
         properties = await asyncio.to_thread(_client_properties, chunk.rows)
         message_id = pl.format("client:{}", "id")
-        raw = _raw(chunk.rows, "supplier_id", message_id, pl.lit("client_added"), pl.col("added_on"), properties)
+        raw = _raw(
+            chunk.rows,
+            "supplier_id",
+            message_id,
+            pl.lit("client_added"),
+            pl.col("added_on"),
+            properties,
+        )
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
-        told = await _list_told(self._conn, await settle(self._conn, checked.good))
-        summary.already_there += told.height
-        fresh = checked.good.join(told, on="row", how="anti", maintain_order="left")
+        reported = await _list_reported(self._conn, await settle(self._conn, checked.good))
+        summary.already_there += reported.height
+        fresh = checked.good.join(reported, on="row", how="anti", maintain_order="left")
         await self._take_events(source, replace(checked, good=fresh), chunk, summary, rejects)
 
     async def _take_events(
-        self, source: Source, checked: Checked, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+        self,
+        source: Source,
+        checked: Checked,
+        chunk: Chunk,
+        summary: FileSummary,
+        rejects: "RejectsFile",
     ) -> None:
         months = checked.good["occurred_at"].dt.truncate("1mo").unique().to_list()
         await ensure_months(self._conn, months)
@@ -195,7 +230,9 @@ class Importer:
         self.summary.waited += outcome.waited
         self._name_values("bad_value", checked.bad_values, chunk, summary, rejects)
         self._refuse(outcome.rejects, chunk, summary, rejects)
-        await self._fold()  # chunk by chunk, so that what is pending stays bounded and the bar tells the truth
+        await (
+            self._fold()
+        )  # chunk by chunk, so that what is pending stays bounded and the bar tells the truth
 
     def _name_values(
         self,
@@ -210,7 +247,9 @@ class Importer:
             rejects.add(one.row, code, one.reason, chunk)
         summary.bad_values += len(bad)
 
-    def _refuse(self, refused: pl.DataFrame, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile") -> None:
+    def _refuse(
+        self, refused: pl.DataFrame, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
+    ) -> None:
         for row, code, reason in refused.select("row", "code", "reason").iter_rows():
             rejects.add(row, code, reason, chunk)
         summary.rejected += refused.height
@@ -235,9 +274,14 @@ def _raw(
     )
 
 
-def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple[list[Said], list[BadValue]]:
+def _read_suppliers(
+    rows: pl.DataFrame, checked: Checked, at: datetime
+) -> tuple[list[Said], list[BadValue]]:
     """What the file says of each supplier with a good id, and the cells that cannot be used, by line."""
-    good = {row: place for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()}
+    good = {
+        row: place
+        for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()
+    }
     said: list[Said] = []
     bad: list[BadValue] = []
     for row in rows.iter_rows(named=True):
@@ -245,7 +289,11 @@ def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple
             continue
         supplier_id, external_id = good[row[LINE]]
         # an empty cell says nothing, so it takes nothing back
-        cells = {name: value for name, value in row.items() if name not in {LINE, "id"} and value not in {None, ""}}
+        cells = {
+            name: value
+            for name, value in row.items()
+            if name not in {LINE, "id"} and value not in {None, ""}
+        }
         traits, refused = read_traits(cells)
         # a later row counts against an earlier one; a file imported again says what it said, at the same place
         said.append(Said(supplier_id, traits, at, external_id, row=row[LINE]))
@@ -256,16 +304,19 @@ def _read_suppliers(rows: pl.DataFrame, checked: Checked, at: datetime) -> tuple
 def _client_properties(rows: pl.DataFrame) -> pl.Series:
     names = [name for name in ("wedding_date", "name") if name in rows.columns]
     texts = [
-        msgspec.json.encode({"client_id": row["id"], **{name: row[name] for name in names if row[name]}}).decode()
+        msgspec.json.encode(
+            {"client_id": row["id"], **{name: row[name] for name in names if row[name]}}
+        ).decode()
         for row in rows.select("id", *names).iter_rows(named=True)
     ]
     return pl.Series("properties", texts, dtype=pl.String)
 
 
-async def _list_told(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
+async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
     """The rows (`row`) of clients that events have told of with the same wedding date, or where the file gives none."""
     client_id, wedding = (
-        pl.col("properties").str.json_path_match(f"$.{name}").alias(name) for name in ("client_id", "wedding_date")
+        pl.col("properties").str.json_path_match(f"$.{name}").alias(name)
+        for name in ("client_id", "wedding_date")
     )
     named = clients.select("row", "supplier_id", client_id, wedding)
     known = await read_copy(
@@ -277,7 +328,11 @@ async def _list_told(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
         {"suppliers": named["supplier_id"].to_list(), "clients": named["client_id"].to_list()},
     )
     same = pl.col("wedding_date").is_null() | (pl.col("wedding_date") == pl.col("known_date"))
-    return named.join(known.unique(["supplier_id", "client_id"]), on=["supplier_id", "client_id"]).filter(same).select("row")
+    return (
+        named.join(known.unique(["supplier_id", "client_id"]), on=["supplier_id", "client_id"])
+        .filter(same)
+        .select("row")
+    )
 
 
 class RejectsFile:

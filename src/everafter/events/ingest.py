@@ -43,11 +43,15 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
         source: where it came from, for the rejects: 'http' or a file's name. Of a file only the events that wait for a
             supplier are kept in the database; the others go to the rejects file, with their lines.
     """
-    born = checked.good.filter(pl.col("type") == "account_created").select("supplier_id", "external_id", "occurred_at")
+    born = checked.good.filter(pl.col("type") == "account_created").select(
+        "supplier_id", "external_id", "occurred_at"
+    )
     named = {one.supplier_id for one in said}.union(born["supplier_id"])
     known = await list_known(conn, named.union(checked.good["supplier_id"]))
     profiles = fold_said(await _skip_repeated(conn, said, known), born.iter_rows())
-    zoned = [one.supplier_id for one in profiles if "timezone" in one.said and one.supplier_id in known]
+    zoned = [
+        one.supplier_id for one in profiles if "timezone" in one.said and one.supplier_id in known
+    ]
     zones = await list_zones(conn, zoned) if zoned else {}
     suppliers = await upsert_suppliers(conn, profiles, known)
     if zones:
@@ -66,7 +70,11 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
 async def _skip_repeated(conn: Connection, said: list[Said], known: set[str]) -> list[Said]:
     """Messages seen for the first time: a repeated message has had its effect and must not undo a later one."""
     there = set[tuple[str, str]]()
-    asked = [(one.supplier_id, one.message_id) for one in said if one.message_id and one.supplier_id in known]
+    asked = [
+        (one.supplier_id, one.message_id)
+        for one in said
+        if one.message_id and one.supplier_id in known
+    ]
     if asked:
         there = await list_stored(conn, asked)
     out: list[Said] = []

@@ -7,12 +7,17 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from everafter.activity.queries import fold_pending
 from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.idempotency import delete_idempotency_keys
 from everafter.core.probes import Counters
 from everafter.events.ingest import take_in_waiting
-from everafter.events.queries import delete_old_rejects, ensure_months, forget_rare_types, list_waiting_suppliers
-from everafter.pulse.queries import fold_pending
+from everafter.events.queries import (
+    delete_old_rejects,
+    ensure_months,
+    forget_rare_types,
+    list_waiting_suppliers,
+)
 
 log = logging.getLogger("everafter.fold")
 
@@ -69,7 +74,9 @@ class FoldLoop:
                 if isinstance(error, DATABASE_ERRORS):
                     log.warning("folding waits for the database: %s", _first_line(error))
                 else:
-                    log.exception("folding failed (%s in a row); the events wait in events_pending", failures)
+                    log.exception(
+                        "folding failed (%s in a row); the events wait in events_pending", failures
+                    )
             if last_round:
                 return
             await self._pause(started, failures)
@@ -100,7 +107,7 @@ def _first_line(error: BaseException) -> str:
 
 # ── from time to time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-TEND_SECONDS = 60.0
+HOUSEKEEPING_SECONDS = 60.0
 IDEMPOTENCY_HOURS = 7 * 24
 MONTHS_AHEAD = 2
 REJECTS_DAYS = 90
@@ -108,7 +115,7 @@ MOST_TYPES = 5_000
 
 
 async def prepare_months(pool: Pool) -> None:
-    """Make the partitions of this month and the next before the first event comes; without a database `tend` does it later.
+    """Make the partitions of this month and the next before the first event comes; without a database `housekeep` does it later.
 
     A partition that is attached while a row is on its way to events_other makes that insert be tried again.
     """
@@ -117,14 +124,19 @@ async def prepare_months(pool: Pool) -> None:
             await conn.set_autocommit(True)
             try:
                 now = datetime.now(UTC)
-                await ensure_months(conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)])
+                await ensure_months(
+                    conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)]
+                )
             finally:
                 await conn.set_autocommit(False)
     except Exception:
-        log.exception("the months of events could not be prepared; it is tried again in %.0f s", TEND_SECONDS)
+        log.exception(
+            "the months of events could not be prepared; it is tried again in %.0f s",
+            HOUSEKEEPING_SECONDS,
+        )
 
 
-async def tend(pool: Pool, fold: FoldLoop) -> None:
+async def housekeep(pool: Pool, fold: FoldLoop) -> None:
     """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, what is old.
 
     Events of a supplier who is identified over HTTP or imported come in with that; this is for suppliers the platform writes
@@ -135,20 +147,24 @@ async def tend(pool: Pool, fold: FoldLoop) -> None:
             async with pool.connection() as conn:
                 await conn.set_autocommit(True)
                 try:
-                    if await tend_once(conn, datetime.now(UTC)):
+                    if await run_housekeeping(conn, datetime.now(UTC)):
                         fold.trigger()
                 finally:
                     await conn.set_autocommit(False)
         except DATABASE_ERRORS as error:
             log.warning("tending the events waits for the database: %s", _first_line(error))
         except Exception:
-            log.exception("tending the events failed; it is tried again in %.0f s", TEND_SECONDS)
-        await asyncio.sleep(TEND_SECONDS)
+            log.exception(
+                "tending the events failed; it is tried again in %.0f s", HOUSEKEEPING_SECONDS
+            )
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
-async def tend_once(conn: Connection, now: datetime) -> int:
-    """One round of `tend`; `conn` in autocommit. Returns how many waiting events were taken in."""
-    await ensure_months(conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)])
+async def run_housekeeping(conn: Connection, now: datetime) -> int:
+    """One round of `housekeep`; `conn` in autocommit. Returns how many waiting events were taken in."""
+    await ensure_months(
+        conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)]
+    )
     taken = 0
     waiting = sorted(await list_waiting_suppliers(conn))
     for start in range(0, len(waiting), 1000):

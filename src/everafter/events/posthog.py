@@ -10,7 +10,13 @@ from everafter.core.errors import InputError
 from everafter.core.values import read_moment, read_number
 from everafter.events.segment import Received, decode_request
 
-_CALLS = {"$pageview": "page", "$screen": "screen", "$create_alias": "alias", "$identify": "identify", "$set": "identify"}
+_CALLS = {
+    "$pageview": "page",
+    "$screen": "screen",
+    "$create_alias": "alias",
+    "$identify": "identify",
+    "$set": "identify",
+}
 # The kind of PostHog group that is a supplier; without one the distinct id is.
 _GROUP = "supplier"
 _DECODER = msgspec.json.Decoder()
@@ -30,7 +36,9 @@ def decode_posthog(body: bytes, received_at: datetime) -> Received:
         try:
             segment = msgspec.json.encode(_as_segment(value, received_at))
         except RecursionError:
-            segment = msgspec.json.encode(_as_segment(_DECODER.decode(lenient.flatten(text)), received_at))
+            segment = msgspec.json.encode(
+                _as_segment(_DECODER.decode(lenient.flatten(text)), received_at)
+            )
     except RecursionError as error:
         raise InputError("the body is nested too deeply") from error
     except msgspec.DecodeError as error:
@@ -57,7 +65,14 @@ def _as_segment(value: Any, received_at: datetime) -> dict[str, Any]:
 def _token(one: dict[str, Any]) -> str | None:
     properties = one.get("properties")
     inner = properties.get("token") if isinstance(properties, dict) else None
-    return next((key for key in (one.get("api_key"), one.get("token"), inner) if isinstance(key, str) and key), None)
+    return next(
+        (
+            key
+            for key in (one.get("api_key"), one.get("token"), inner)
+            if isinstance(key, str) and key
+        ),
+        None,
+    )
 
 
 def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
@@ -75,7 +90,9 @@ def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
         "type": _CALLS.get(name, "track") if isinstance(name, str) else "track",
         "event": name,
         "messageId": event.get("uuid") or properties.get("$insert_id"),
-        "userId": properties.get("distinct_id") if event.get("distinct_id") in (None, "") else event["distinct_id"],
+        "userId": properties.get("distinct_id")
+        if event.get("distinct_id") in (None, "")
+        else event["distinct_id"],
         "groupId": groups.get(_GROUP) if isinstance(groups, dict) else None,
         "timestamp": event.get("timestamp"),
     }
@@ -85,13 +102,26 @@ def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
     if name == "$groupidentify" and properties.get("$group_type", _GROUP) != _GROUP:
         call["type"] = "alias"  # a group of another kind is no supplier: taken and ignored
     elif name == "$groupidentify":
-        call |= {"type": "group", "groupId": properties.get("$group_key"), "traits": properties.get("$group_set") or {}}
+        call |= {
+            "type": "group",
+            "groupId": properties.get("$group_key"),
+            "traits": properties.get("$group_set") or {},
+        }
     elif call["type"] == "identify":
         once, now = (event.get(key) or properties.get(key) or {} for key in ("$set_once", "$set"))
-        call["traits"] = {**once, **now} if isinstance(once, dict) and isinstance(now, dict) else now
+        call["traits"] = (
+            {**once, **now} if isinstance(once, dict) and isinstance(now, dict) else now
+        )
     elif given is None or isinstance(given, dict):
-        kept = {key: item for key, item in properties.items() if key[:1] != "$" and key not in {"distinct_id", "token"}}
-        call |= {"properties": kept, "name": properties.get("$screen_name") or properties.get("$pathname")}
+        kept = {
+            key: item
+            for key, item in properties.items()
+            if key[:1] != "$" and key not in {"distinct_id", "token"}
+        }
+        call |= {
+            "properties": kept,
+            "name": properties.get("$screen_name") or properties.get("$pathname"),
+        }
     else:
         call["properties"] = given
     return call

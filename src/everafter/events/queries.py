@@ -54,7 +54,14 @@ async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     """
     if frame.is_empty():
         return StoredCounts(0, 0)
-    columns = frame.select("supplier_id", "message_id", "type", _as_text("occurred_at"), _as_text("received_at"), "properties")
+    columns = frame.select(
+        "supplier_id",
+        "message_id",
+        "type",
+        _as_text("occurred_at"),
+        _as_text("received_at"),
+        "properties",
+    )
     values = [column.to_list() for column in columns.iter_columns()]
     new = await _count_new(conn, lambda: conn.execute(_STORE, values))
     return StoredCounts(new, frame.height - new)
@@ -85,7 +92,9 @@ async def _count_new(conn: Connection, store: Callable[[], Awaitable[AsyncCursor
     """
     refusals = 0
     while True:
-        await conn.execute("SAVEPOINT storing")  # not conn.transaction(): where none is open yet, that would commit
+        await conn.execute(
+            "SAVEPOINT storing"
+        )  # not conn.transaction(): where none is open yet, that would commit
         try:
             row = await (await store()).fetchone()
             await conn.execute("RELEASE SAVEPOINT storing")
@@ -94,7 +103,10 @@ async def _count_new(conn: Connection, store: Callable[[], Awaitable[AsyncCursor
             await conn.execute("ROLLBACK TO SAVEPOINT storing")
             refusals += 1
             if refusals == _MONTHS_BEING_MADE:
-                raise OverloadedError("the months of these events are just being set up; send them again", retry_after=1) from error
+                raise OverloadedError(
+                    "the months of these events are just being set up; send them again",
+                    retry_after=1,
+                ) from error
 
 
 def _as_text(name: str) -> pl.Expr:
@@ -113,7 +125,9 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
         "CREATE TEMP TABLE IF NOT EXISTS incoming_events (position bigint, supplier_id uuid, message_id text, type text,"
         " occurred_at timestamptz, received_at timestamptz, properties jsonb) ON COMMIT DELETE ROWS"
     )
-    await copy_frame(conn, "incoming_events", frame.select(list(model.STORED_SCHEMA)).with_row_index("position"))
+    await copy_frame(
+        conn, "incoming_events", frame.select(list(model.STORED_SCHEMA)).with_row_index("position")
+    )
     new = await _count_new(
         conn,
         lambda: conn.execute("""
@@ -201,13 +215,17 @@ async def take_waiting(conn: Connection, supplier_ids: list[str]) -> pl.DataFram
 
 async def list_waiting_suppliers(conn: Connection) -> list[str]:
     """The ids that events wait for."""
-    cursor = await conn.execute("SELECT DISTINCT supplier_id FROM rejects WHERE code = 'unknown_supplier'")
+    cursor = await conn.execute(
+        "SELECT DISTINCT supplier_id FROM rejects WHERE code = 'unknown_supplier'"
+    )
     return [supplier_id for (supplier_id,) in await cursor.fetchall()]
 
 
 async def delete_old_rejects(conn: Connection, days: int) -> int:
     """Forget what was refused more than so many days ago; returns how many."""
-    cursor = await conn.execute("DELETE FROM rejects WHERE received_at < now() - make_interval(days => %s)", [days])
+    cursor = await conn.execute(
+        "DELETE FROM rejects WHERE received_at < now() - make_interval(days => %s)", [days]
+    )
     return cursor.rowcount
 
 
@@ -215,7 +233,11 @@ async def delete_old_rejects(conn: Connection, days: int) -> int:
 
 
 async def list_events(
-    conn: Connection, supplier_id: str, kind: str | None, before: tuple[datetime, str] | None, limit: int
+    conn: Connection,
+    supplier_id: str,
+    kind: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
     """A supplier's events, the latest first, from before a (moment, message id) on."""
     cursor = await conn.execute(
@@ -235,7 +257,9 @@ async def list_events(
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
-async def list_rejects(conn: Connection, code: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+async def list_rejects(
+    conn: Connection, code: str | None, before: int | None, limit: int
+) -> list[dict[str, Any]]:
     """What was refused, the latest first, from before an id on."""
     cursor = await conn.execute(
         "SELECT id, received_at, source, code, reason, supplier_id, external_id, message_id, payload FROM rejects"
@@ -243,7 +267,17 @@ async def list_rejects(conn: Connection, code: str | None, before: int | None, l
         " ORDER BY id DESC LIMIT %(limit)s",
         {"code": code, "before": before, "limit": limit},
     )
-    names = ("id", "received_at", "source", "code", "reason", "supplier_id", "external_id", "message_id", "payload")
+    names = (
+        "id",
+        "received_at",
+        "source",
+        "code",
+        "reason",
+        "supplier_id",
+        "external_id",
+        "message_id",
+        "payload",
+    )
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
@@ -266,6 +300,8 @@ async def forget_rare_types(conn: Connection, keep: int) -> int:
 
 async def list_event_types(conn: Connection) -> list[dict[str, Any]]:
     """Every type that was ever folded, the most frequent first."""
-    cursor = await conn.execute("SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT 1000")
+    cursor = await conn.execute(
+        "SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT 1000"
+    )
     names = ("type", "events", "first_at", "last_at")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

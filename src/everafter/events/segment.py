@@ -61,7 +61,7 @@ class Identified:
 
 @dataclass(slots=True)
 class Received:
-    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls stand there too, with a null type.
+    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls are there too, with a null type.
 
     message_ids: the id of each call by its place in the batch, as it came (null when it had none).
     sent_at: when the sender says that it sent them, by its own clock; null when it says nothing that can be read.
@@ -150,7 +150,9 @@ class _Reader:
             item: Item = lenient.decode(raw, _ITEM_DECODER)
         except (msgspec.DecodeError, RecursionError) as error:
             self.message_ids.append(None)
-            self.unreadable.append((row, f"the event is not a JSON object that can be read: {error}"))
+            self.unreadable.append(
+                (row, f"the event is not a JSON object that can be read: {error}")
+            )
             return
         message_id = _text(item.message_id)
         self.message_ids.append(message_id)
@@ -163,14 +165,26 @@ class _Reader:
         take(self, row, item, message_id or str(uuid.uuid4()))
 
     def track(self, row: int, item: Item, message_id: str) -> None:
-        self._add(row, item, message_id, item.event if isinstance(item.event, str) else "", _raw_text(item.properties))
+        self._add(
+            row,
+            item,
+            message_id,
+            item.event if isinstance(item.event, str) else "",
+            _raw_text(item.properties),
+        )
 
     def view(self, row: int, item: Item, message_id: str) -> None:
         """page and screen: an event whose properties also hold the name."""
         properties = _object(item.properties)
         named = {"name": item.name, "category": item.category}
-        merged = {name: value for name, value in named.items() if isinstance(value, str) and value} | (properties or {})
-        text = _raw_text(item.properties) if properties is None else msgspec.json.encode(merged).decode()
+        merged = {
+            name: value for name, value in named.items() if isinstance(value, str) and value
+        } | (properties or {})
+        text = (
+            _raw_text(item.properties)
+            if properties is None
+            else msgspec.json.encode(merged).decode()
+        )
         kind = self._call or item.type
         self._add(row, item, message_id, kind, text)
 
@@ -180,7 +194,11 @@ class _Reader:
         if traits is None:
             self.unreadable.append((row, "traits is not a JSON object"))
             return
-        if not traits and isinstance(item.context, dict) and isinstance(item.context.get("traits"), dict):
+        if (
+            not traits
+            and isinstance(item.context, dict)
+            and isinstance(item.context.get("traits"), dict)
+        ):
             traits = item.context["traits"]  # where RudderStack's SDKs put them
         supplier, user = self._supplier(item), _id(item.user_id)
         if supplier == user or find_supplier_id(supplier) == find_supplier_id(user):
@@ -200,9 +218,16 @@ class _Reader:
         self.ignored += 1
 
     def _supplier(self, item: Item) -> str | None:
-        return _id(item.group_id) or _id(_group_of(item.context)) or _id(self._group_id) or _id(item.user_id)
+        return (
+            _id(item.group_id)
+            or _id(_group_of(item.context))
+            or _id(self._group_id)
+            or _id(item.user_id)
+        )
 
-    def _add(self, row: int, item: Item, message_id: str, kind: str | None, properties: str | None) -> None:
+    def _add(
+        self, row: int, item: Item, message_id: str, kind: str | None, properties: str | None
+    ) -> None:
         columns = self.columns
         columns["row"].append(row)
         columns["supplier_id"].append(self._supplier(item))
@@ -225,7 +250,9 @@ _TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
 def _when(item: Item) -> str | None:
     """The time of the call as text: of the two it may give, the first that can be read; null when it gives none."""
     value, other = item.timestamp, item.original_timestamp
-    if _is_absent(value) or (not _is_absent(other) and read_moment(value) is None and read_moment(other) is not None):
+    if _is_absent(value) or (
+        not _is_absent(other) and read_moment(value) is None and read_moment(other) is not None
+    ):
         value = other
     if _is_absent(value):
         return None
@@ -234,7 +261,9 @@ def _when(item: Item) -> str | None:
 
 def _is_absent(value: Any) -> bool:
     """Null, blank, or lost (NaN): as good as not said."""
-    return value is None or (isinstance(value, str) and (not value.strip() or lenient.lost(value) is not None))
+    return value is None or (
+        isinstance(value, str) and (not value.strip() or lenient.lost(value) is not None)
+    )
 
 
 def _text(value: Any) -> str | None:
@@ -252,7 +281,11 @@ def _text(value: Any) -> str | None:
 def _id(value: Any) -> str | None:
     """A supplier's id as text; null when it is absent. What can be none is shown behind `NOT_AN_ID`, and fails the check."""
     text = _text(value)
-    if text is None or isinstance(value, str) or (isinstance(value, int | float) and number_text(value)):
+    if (
+        text is None
+        or isinstance(value, str)
+        or (isinstance(value, int | float) and number_text(value))
+    ):
         return text
     return f"{model.NOT_AN_ID}{text}"
 

@@ -1,34 +1,34 @@
-"""What the gate must know of the past, and the rows it leaves."""
+"""What the eligibility check must know of the past, and the rows it leaves."""
 
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from everafter.core.db import Connection, FrameReader, copy_frame
-from everafter.interventions.model import LEDGER_SCHEMA, TIP_PREFIX
+from everafter.interventions.model import HISTORY_SCHEMA, TIP_PREFIX
 
 
-async def read_ledger(
+async def read_history(
     reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int, replay: bool
 ) -> pl.DataFrame:
-    """Per supplier and trigger: when it last acted (or held out), its messages of the last 7 days (those held out too, which take
-    their place in the budget: docs/decisions/0006), whether it was judged today, and why its latest row withheld ('' when that
+    """Per supplier and trigger: when it last acted (or in the holdout), its messages of the last 7 days (those in the holdout too, which take
+    their place in the budget: docs/decisions/0006), whether it was scored today, and why its latest row skipped ('' when that
     one acted).
 
     Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon after it.
 
     Args:
         cooldown_days: the playbook's longest; rows older than that and the budget's week cannot matter, so the read does not grow
-            with the ledger.
+            with the intervention log.
         replay: whether this run is a replay; a live run does not count what replays decided, because nothing of it was done.
     """
     frame = await reader.fetch(
-        "SELECT supplier_id::text, trigger, max(decided_at) FILTER (WHERE status <> 'withheld') AS last_acted_at,"
-        " count(*) FILTER (WHERE status <> 'withheld' AND channel <> 'task' AND decided_on > {week_ago}) AS messages_7d,"
-        " bool_or(decided_on = {today}) AS judged_today,"
-        " substr(max(decided_on::text || CASE WHEN status = 'withheld' THEN reason ELSE '' END), 11) AS last_reason"
+        "SELECT supplier_id::text, trigger, max(evaluated_at) FILTER (WHERE status <> 'skipped') AS last_acted_at,"
+        " count(*) FILTER (WHERE status <> 'skipped' AND channel <> 'task' AND evaluated_on > {week_ago}) AS messages_7d,"
+        " bool_or(evaluated_on = {today}) AS scored_today,"
+        " substr(max(evaluated_on::text || CASE WHEN status = 'skipped' THEN reason ELSE '' END), 11) AS last_reason"
         " FROM interventions"
-        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND decided_on >= {since}"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND evaluated_on >= {since}"
         " AND ({replay} OR NOT replay)"
         " GROUP BY supplier_id, trigger",
         after=after,
@@ -38,7 +38,7 @@ async def read_ledger(
         today=as_of.date(),
         replay=replay,
     )
-    return frame.cast(pl.Schema(LEDGER_SCHEMA))
+    return frame.cast(pl.Schema(HISTORY_SCHEMA))
 
 
 async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:
@@ -54,12 +54,18 @@ async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.D
 
 async def get_suppressed(conn: Connection) -> frozenset[str]:
     """Addresses that must get nothing of the topic 'success'; those that must get nothing at all begin with '*'."""
-    cursor = await conn.execute("SELECT email, topic FROM suppressions WHERE topic IN ('success', '*')")
-    return frozenset(f"*{email}" if topic == "*" else email for email, topic in await cursor.fetchall())
+    cursor = await conn.execute(
+        "SELECT email, topic FROM suppressions WHERE topic IN ('success', '*')"
+    )
+    return frozenset(
+        f"*{email}" if topic == "*" else email for email, topic in await cursor.fetchall()
+    )
 
 
-async def insert_verdicts(conn: Connection, verdicts: pl.DataFrame, messages: pl.DataFrame, tasks: pl.DataFrame) -> None:
-    """Append the ledger's rows with the messages and tasks they lead to."""
+async def insert_interventions(
+    conn: Connection, results: pl.DataFrame, messages: pl.DataFrame, tasks: pl.DataFrame
+) -> None:
+    """Append the intervention log's rows with the messages and tasks they lead to."""
     columns = (
         "id",
         "supplier_id",
@@ -69,26 +75,26 @@ async def insert_verdicts(conn: Connection, verdicts: pl.DataFrame, messages: pl
         "status",
         "reason",
         "priority",
-        "decided_at",
-        "decided_on",
+        "evaluated_at",
+        "evaluated_on",
         "success_by",
         "facts",
         "playbook_version",
         "replay",
     )
-    await copy_frame(conn, "interventions", verdicts.select(columns))
+    await copy_frame(conn, "interventions", results.select(columns))
     await copy_frame(conn, "outbox", messages)
     await copy_frame(conn, "tasks", tasks)
 
 
-async def count_verdicts(conn: Connection, day: date) -> list[tuple[str, str, int]]:
-    """(status, trigger or, of what was withheld, reason code, number) of one day's verdicts by the run;
+async def count_interventions(conn: Connection, day: date) -> list[tuple[str, str, int]]:
+    """(status, trigger or, of what was skipped, reason code, number) of one day's verdicts by the run;
     what the coach showed that day is not among them."""
     cursor = await conn.execute(
         """
-        SELECT status, CASE WHEN status = 'withheld' THEN reason ELSE trigger END, count(*)
+        SELECT status, CASE WHEN status = 'skipped' THEN reason ELSE trigger END, count(*)
         FROM interventions
-        WHERE decided_on = %s AND NOT starts_with(trigger, %s::text)
+        WHERE evaluated_on = %s AND NOT starts_with(trigger, %s::text)
         GROUP BY 1, 2
         ORDER BY 1, 2
         """,

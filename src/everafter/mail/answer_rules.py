@@ -8,7 +8,7 @@ import re
 from typing import Literal
 
 Step = Literal["sender", "recipient", "data"]
-Verdict = Literal["defer", "ours", "dead", "bad_address"]
+Classification = Literal["defer", "ours", "dead", "bad_address"]
 """defer: not now, try again later. ours: the mail server refuses us, not this recipient; try again later, and show it.
 dead: this message will not be accepted, the address may be fine. bad_address: the address accepts no mail at all."""
 
@@ -32,7 +32,9 @@ _ABOUT_NOW = re.compile(
     r"|grey ?list|gray ?list",
     re.IGNORECASE,
 )
-_ABOUT_CONTENT = re.compile(r"spam|content|virus|malware|unsolicited|attachment|\bsize\b|too large|message", re.IGNORECASE)
+_ABOUT_CONTENT = re.compile(
+    r"spam|content|virus|malware|unsolicited|attachment|\bsize\b|too large|message", re.IGNORECASE
+)
 # A whole answer that says this and nothing more.
 _PLAIN = re.compile(
     r"(?:sorry, )?(?:"
@@ -45,11 +47,13 @@ _PLAIN = re.compile(
 )
 
 
-def judge_refusal(step: Step, code: int, text: str, recipient: str = "", sender: str = "") -> Verdict:
+def classify_refusal(
+    step: Step, code: int, text: str, recipient: str = "", sender: str = ""
+) -> Classification:
     """What to do after a 4xx or 5xx to one message.
 
     Args:
-        step: the command refused; `data` stands for DATA and for the end of the message.
+        step: the command refused; `data` means DATA and for the end of the message.
         code: the three digits. text: what followed them.
         recipient, sender: the addresses of the message; an answer that names the sender speaks of us.
     """
@@ -78,7 +82,9 @@ def judge_refusal(step: Step, code: int, text: str, recipient: str = "", sender:
     return "bad_address" if plain and _PLAIN.fullmatch(said) else "dead"
 
 
-def judge_bounce(status: str, diagnostic: str, recipient: str = "", sender: str = "") -> Verdict:
+def classify_bounce(
+    status: str, diagnostic: str, recipient: str = "", sender: str = ""
+) -> Classification:
     """The same for a report that came later (RFC 3464).
 
     Args:
@@ -88,12 +94,16 @@ def judge_bounce(status: str, diagnostic: str, recipient: str = "", sender: str 
     found = re.match(r"([45]\d\d)(?:[ -]|$)(.*)", diagnostic.strip(), re.DOTALL)
     if found:
         text = found[2].strip()
-        if not _enhanced(text)[1] and re.fullmatch(r"[45]\.\d{1,3}\.\d{1,3}", status) and status[2:] not in {"0.0"}:
+        if (
+            not _enhanced(text)[1]
+            and re.fullmatch(r"[45]\.\d{1,3}\.\d{1,3}", status)
+            and status[2:] not in {"0.0"}
+        ):
             text = f"{status} {text}"
-        return judge_refusal("recipient", int(found[1]), text, recipient, sender)
+        return classify_refusal("recipient", int(found[1]), text, recipient, sender)
     if not status.startswith("5."):
         return "defer"
-    return judge_refusal("recipient", 550, f"{status} {diagnostic}", recipient, sender)
+    return classify_refusal("recipient", 550, f"{status} {diagnostic}", recipient, sender)
 
 
 def _enhanced(text: str) -> tuple[str, str]:

@@ -26,16 +26,22 @@ from everafter.core.texts import clean_line
 from everafter.core.values import read_moment
 from everafter.core.web import scope
 from everafter.mail import queries
-from everafter.mail.events_model import MOST_EVENTS, MailEventAnswer, MailEventRequest, MailEvents, MailEventsAnswer
+from everafter.mail.events_model import (
+    MOST_EVENTS,
+    MailEventAnswer,
+    MailEventRequest,
+    MailEvents,
+    MailEventsAnswer,
+)
+from everafter.mail.formatting import is_platform_path
 from everafter.mail.report_queries import find_sent
 from everafter.mail.report_rules import EventType
 from everafter.mail.reports import take_event
 from everafter.mail.rules import app_of, message_row, one_click_token_key, sender_of
-from everafter.mail.words import is_platform_path
 
 _ACTIONS = {
     "home": "your overview",
-    "clients": "your couples",
+    "clients": "your clients",
     "forms": "your forms",
     "plans": "your plan and what it includes",
     "billing": "how you pay",
@@ -65,7 +71,9 @@ def show_unsubscribe(token: FromPath[str], state: State) -> Response[str]:
 
 
 @post("/u/{token:str}", status_code=200, include_in_schema=False, exclude_from_csrf=True)
-async def unsubscribe(token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[str]:
+async def unsubscribe(
+    token: FromPath[str], state: State, conn: NamedDependency[Connection]
+) -> Response[str]:
     """Stop such notes at once, what is queued included (RFC 8058).
 
     The token is the authority: no cookie, no body and no content type matter, and there is no redirect.
@@ -87,7 +95,11 @@ def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
         return _unknown_link(settings)
     if app := app_of(settings.smtp_url):
         parts = urlsplit(app)
-        return Redirect(f"{parts.scheme}://{parts.netloc}{to}", status_code=302, headers={"Referrer-Policy": "no-referrer"})
+        return Redirect(
+            f"{parts.scheme}://{parts.netloc}{to}",
+            status_code=302,
+            headers={"Referrer-Policy": "no-referrer"},
+        )
     return _page(settings, "where", where="the page that the note speaks of")
 
 
@@ -98,7 +110,11 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
     if action not in _ACTIONS:
         return _unknown_link(settings)
     if app := app_of(settings.smtp_url):
-        return Redirect(app.replace("{action}", action), status_code=302, headers={"Referrer-Policy": "no-referrer"})
+        return Redirect(
+            app.replace("{action}", action),
+            status_code=302,
+            headers={"Referrer-Policy": "no-referrer"},
+        )
     return _page(settings, "where", where=_ACTIONS[action])
 
 
@@ -113,7 +129,9 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
     response_description="What became of each event, in their order.",
     responses=problems(),
 )
-async def record_events(conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]) -> MailEventsAnswer:
+async def record_events(
+    conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]
+) -> MailEventsAnswer:
     """For an email provider's events, passed on by the platform. An event sent again changes nothing; one that cannot be used
     is answered with the reason, and the others are still taken. It counts only for a message that was sent to that address."""
     settings: Settings = state.settings
@@ -124,7 +142,9 @@ async def record_events(conn: NamedDependency[Connection], state: State, data: J
     return MailEventsAnswer([await _record(conn, one, sender, now) for one in data])
 
 
-async def _record(conn: Connection, one: MailEventRequest, sender: str, now: datetime) -> MailEventAnswer:
+async def _record(
+    conn: Connection, one: MailEventRequest, sender: str, now: datetime
+) -> MailEventAnswer:
     kind, message, problem = _EVENT_TYPES.get(one.type), message_row(one.message_id), ""
     if kind is None:
         problem = f"type: expected one of {', '.join(_EVENT_TYPES)}"
@@ -138,7 +158,9 @@ async def _record(conn: Connection, one: MailEventRequest, sender: str, now: dat
     if sent is None:
         return MailEventAnswer("unmatched", "no such message was sent to this address")
     code, at = one.code or "", _moment(one.at, now)
-    return MailEventAnswer(await take_event(conn, sent, kind, code, one.reason, "provider", sender, at))
+    return MailEventAnswer(
+        await take_event(conn, sent, kind, code, one.reason, "provider", sender, at)
+    )
 
 
 def _moment(text: str | None, now: datetime) -> datetime:
@@ -154,7 +176,13 @@ def _unknown_link(settings: Settings) -> Response[str]:
 def _page(settings: Settings, what: str, status: int = 200, **context: str) -> Response[str]:
     sender = sender_of(settings.smtp_url, settings.base_url)
     style, html = _template()
-    body = html.render(what=what, style=style, sender=sender.display_name or sender.addr_spec, email=sender.addr_spec, **context)
+    body = html.render(
+        what=what,
+        style=style,
+        sender=sender.display_name or sender.addr_spec,
+        email=sender.addr_spec,
+        **context,
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     headers = {
@@ -164,13 +192,17 @@ def _page(settings: Settings, what: str, status: int = 200, **context: str) -> R
         "X-Content-Type-Options": "nosniff",
         "X-Robots-Tag": "noindex",
     }
-    return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(
+        body, status_code=status, media_type="text/html; charset=utf-8", headers=headers
+    )
 
 
 @cache
 def _template() -> tuple[str, Any]:
     folder = resources.files("everafter.mail") / "templates"
-    env = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     style = (folder / "recipient.css").read_text(encoding="utf-8")
     return style, env.from_string((folder / "recipient.html").read_text(encoding="utf-8"))
 

@@ -38,7 +38,9 @@ from everafter.mail.rules import message_id, preview, sender_of
 from everafter.mail.smtp import mail_server
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The message's id, or the beginning of it.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The message's id, or the beginning of it.")
+]
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -46,7 +48,9 @@ out = Console(highlight=False, soft_wrap=True)
 def register(app: typer.Typer) -> None:
     """Add the worker and the mail commands."""
     app.command("work")(work_command)
-    mail = typer.Typer(no_args_is_help=True, help="Look into the outbox, and decide what only a person can.")
+    mail = typer.Typer(
+        no_args_is_help=True, help="Look into the outbox, and decide what only a person can."
+    )
     mail.command("list")(list_command)
     mail.command("show")(show_command)
     mail.command("resolve")(resolve_command)
@@ -63,15 +67,21 @@ def register(app: typer.Typer) -> None:
 
 
 def work_command(
-    once: Annotated[bool, typer.Option("--once", help="Do the duties, send what is due, and end.")] = False,
-    senders: Annotated[int, typer.Option(min=1, max=50, help="Connections to the mail server at once.")] = 4,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do the duties, send what is due, and end.")
+    ] = False,
+    senders: Annotated[
+        int, typer.Option(min=1, max=50, help="Connections to the mail server at once.")
+    ] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Send mail from the outbox, and do what is due from time to time.
 
     Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with nothing left in the air.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     logging.getLogger("everafter").setLevel(logging.INFO)
     tally = asyncio.run(_work(once=once, senders=senders))
     if as_json:
@@ -86,7 +96,9 @@ async def _work(*, once: bool, senders: int) -> Tally:
     url = database_url(settings)
     await migrate(url)
     if server is None:
-        jobs.log.warning("EVERAFTER_SMTP_URL is not set: mail stays in the outbox; the other duties are done")
+        jobs.log.warning(
+            "EVERAFTER_SMTP_URL is not set: mail stays in the outbox; the other duties are done"
+        )
     else:
         jobs.log.info("sending through %s as %s", server.place, server.sender)
     async with make_pool(url, size=senders + 2) as pool:
@@ -134,7 +146,7 @@ def _tell(tally: Tally) -> str:
         "deferred": "put off",
         "dead": "refused for good",
         "unknown": "handed over without an answer",
-        "withheld": "withheld",
+        "skipped": "skipped",
         "returned": "given back to the queue",
     }
     said = [f"{number} {words[name]}" for name, number in asdict(tally).items() if number]
@@ -145,16 +157,22 @@ def _tell(tally: Tally) -> str:
 
 
 def list_command(
-    status: Annotated[str | None, typer.Option(help=f"Only this state: {', '.join(STATUS_MEANING)}.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help=f"Only this state: {', '.join(STATUS_MEANING)}.")
+    ] = None,
     supplier: Annotated[str | None, typer.Option(help="Only this supplier's, by id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
     as_json: JsonOption = False,
 ) -> None:
     """List messages, newest first."""
     if status is not None and status not in STATUS_MEANING:
-        raise InputError(f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}")
+        raise InputError(
+            f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}"
+        )
     supplier_id = read_supplier_id(supplier) if supplier else None
-    lines, counts, paused, trouble = _in_transaction(lambda conn: _read_list(conn, status, supplier_id, limit))
+    lines, counts, paused, trouble = _in_transaction(
+        lambda conn: _read_list(conn, status, supplier_id, limit)
+    )
     if as_json:
         _print_json(
             {
@@ -175,14 +193,22 @@ def list_command(
         )  # fmt: skip
         table.add_row(*(Text(cell) for cell in cells))
     out.print(table)
-    out.print(Text("  ".join(f"{name}: {number}" for name, number in counts.items()) or "the outbox is empty"), style="dim")
+    out.print(
+        Text(
+            "  ".join(f"{name}: {number}" for name, number in counts.items())
+            or "the outbox is empty"
+        ),
+        style="dim",
+    )
     if paused:
         out.print(Text(f"mail is paused: {paused}"), style="yellow")
     if trouble:
         out.print(Text(f"since {trouble.since:%Y-%m-%d %H:%M} UTC {trouble.reason}"), style="red")
 
 
-async def _read_list(conn: Connection, status: Any, supplier_id: uuid.UUID | None, limit: int) -> Any:
+async def _read_list(
+    conn: Connection, status: Any, supplier_id: uuid.UUID | None, limit: int
+) -> Any:
     lines = await queries.list_outbox(conn, status=status, supplier_id=supplier_id, limit=limit)
     trouble = await queries.get_trouble(conn)
     return lines, await queries.count_by_status(conn), await queries.get_pause(conn), trouble
@@ -196,7 +222,9 @@ def show_command(
     """Show one message: as it was sent, or as it would be now."""
     message = _in_transaction(lambda conn: _find(conn, id))
     settings = load_settings()
-    rendered = preview(message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret)
+    rendered = preview(
+        message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret
+    )
     if as_json:
         _print_json(asdict(message) | {"preview": message.subject is None, **asdict(rendered)})
         return
@@ -215,7 +243,9 @@ def show_command(
         "Accepted": f"{message.accepted_at:%Y-%m-%d %H:%M:%S} UTC" if message.accepted_at else None,
         "Template": f"{message.template} ({message.topic})",
         "Supplier": f"{message.supplier or '(gone)'} ({message.external_id or message.supplier_id})",
-        "Message-ID": message_id(message.id, sender_of(settings.smtp_url, settings.base_url).addr_spec),
+        "Message-ID": message_id(
+            message.id, sender_of(settings.smtp_url, settings.base_url).addr_spec
+        ),
     }
     for name, value in facts.items():
         if value:
@@ -225,8 +255,12 @@ def show_command(
 
 def resolve_command(
     id: IdArgument,  # noqa: A002
-    sent: Annotated[bool, typer.Option("--sent", help="It was sent: the mail server's log says so.")] = False,
-    resend: Annotated[bool, typer.Option("--resend", help="It was not sent, or may come twice: send it.")] = False,
+    sent: Annotated[
+        bool, typer.Option("--sent", help="It was sent: the mail server's log says so.")
+    ] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="It was not sent, or may come twice: send it.")
+    ] = False,
 ) -> None:
     """Decide about a message in doubt: look for its Message-ID in the mail server's log first."""
     if sent == resend:
@@ -237,14 +271,18 @@ def resolve_command(
         key = Key(message.supplier_id, message.id)
         change = queries.resolve_sent if sent else queries.resolve_resend
         if not await change(conn, key, "a person at the command line"):
-            raise ConflictError(f"message {message.id} is {message.status}, not in_doubt; there is nothing to decide")
+            raise ConflictError(
+                f"message {message.id} is {message.status}, not in_doubt; there is nothing to decide"
+            )
         return message
 
     message = _in_transaction(resolve)
     typer.echo(f"{message.id}: {'counts as sent' if sent else 'will be sent by the next worker'}")
 
 
-def pause_command(reason: Annotated[str, typer.Argument(help="Why, for those who find mail standing still.")]) -> None:
+def pause_command(
+    reason: Annotated[str, typer.Argument(help="Why, for those who find mail standing still.")],
+) -> None:
     """Hold all mail back, in every worker at once, until `everafter mail resume`."""
     _in_transaction(lambda conn: queries.pause(conn, reason))
     typer.echo("mail is paused; what waits past its time will expire")
@@ -310,14 +348,18 @@ def bounce_command() -> None:
 
 
 def bounces_command(
-    path: Annotated[Path, typer.Argument(help="A Maildir (a folder with `new` in it) or an mbox file.")],
+    path: Annotated[
+        Path, typer.Argument(help="A Maildir (a folder with `new` in it) or an mbox file.")
+    ],
 ) -> None:
     """Take the unread bounces and complaints in a mailbox, and mark them as read.
 
     The worker does it every minute when EVERAFTER_SMTP_URL has `bounces=PATH`.
     """
     tally = asyncio.run(_read_mailbox(path))
-    typer.echo(", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or "nothing unread")
+    typer.echo(
+        ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or "nothing unread"
+    )
 
 
 async def _read_mailbox(path: Path) -> Counter[Outcome]:
@@ -325,7 +367,9 @@ async def _read_mailbox(path: Path) -> Counter[Outcome]:
     url = database_url(settings)
     await migrate(url)
     async with make_pool(url, size=2) as pool:
-        return await read_mailbox(pool, settings.secret, path, sender_of(settings.smtp_url, settings.base_url).addr_spec)
+        return await read_mailbox(
+            pool, settings.secret, path, sender_of(settings.smtp_url, settings.base_url).addr_spec
+        )
 
 
 async def _find(conn: Connection, prefix: str) -> Message:

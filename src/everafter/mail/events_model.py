@@ -5,8 +5,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 _TYPE = "`bounce`, `delayed`, `complaint` or `delivered`."
-_AT = "When it happened: ISO 8601, UTC if it has no offset. A time that cannot be read counts as now."
-_CODE = "Enhanced status code (RFC 3463). Only a clear one about the recipient suppresses the address."
+_AT = (
+    "When it happened: ISO 8601, UTC if it has no offset. A time that cannot be read counts as now."
+)
+_CODE = (
+    "Enhanced status code (RFC 3463). Only a clear one about the recipient suppresses the address."
+)
 
 
 class MailEventRequest(Struct, frozen=True):
@@ -21,9 +25,18 @@ class MailEventRequest(Struct, frozen=True):
             examples=["<0b8e7c52-0000-4000-8000-000000000001@care.example>"],
         ),
     ]
-    email: Annotated[str, Meta(max_length=320, description="Its recipient.", examples=["hello@studio.example"])]
+    email: Annotated[
+        str, Meta(max_length=320, description="Its recipient.", examples=["hello@studio.example"])
+    ]
     code: Annotated[str, Meta(max_length=20, description=_CODE, examples=["5.1.1"])] | None = None
-    reason: Annotated[str, Meta(max_length=10_000, description="The server's words.", examples=["550 5.1.1 user unknown"])] = ""
+    reason: Annotated[
+        str,
+        Meta(
+            max_length=10_000,
+            description="The server's words.",
+            examples=["550 5.1.1 user unknown"],
+        ),
+    ] = ""
     at: Annotated[str | None, Meta(description=_AT, examples=["2026-11-02T10:00:00Z"])] = None
 
 

@@ -1,6 +1,6 @@
 """The worker: it sends what is due, once, and does what has to be done from time to time.
 
-RELIABILITY, 'E-mail, once': claim (lease on the database's clock) → RCPT accepted → `handing` committed while the row is still
+RELIABILITY, 'Email, once': claim (lease on the database's clock) → RCPT accepted → `handing` committed while the row is still
 this attempt's → DATA → the answer written down. Every step before DATA may fail and be repeated; nothing after it is.
 """
 
@@ -25,10 +25,18 @@ from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
-from everafter.mail.answer_rules import judge_refusal
+from everafter.mail.answer_rules import classify_refusal
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
 from everafter.mail.reports import read_mailbox
-from everafter.mail.rules import MAX_ATTEMPTS, links_of, render_message, retry_seconds, sender_of, told, url_options
+from everafter.mail.rules import (
+    MAX_ATTEMPTS,
+    describe,
+    links_of,
+    render_message,
+    retry_seconds,
+    sender_of,
+    url_options,
+)
 from everafter.mail.smtp import (
     MailServer,
     MailServerError,
@@ -44,7 +52,9 @@ from everafter.mail.smtp import (
 log = logging.getLogger("everafter.work")
 
 _BATCH = 50
-_REFUSALS_TO_HOLD = 5  # messages, one after the other, at which the server refused us: then all wait a little
+_REFUSALS_TO_HOLD = (
+    5  # messages, one after the other, at which the server refused us: then all wait a little
+)
 _POLL_SECONDS = 1.0
 _CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do no harm, so a crash delays a message little
 _GRACE_SECONDS = 20.0  # of the 30 a stop may take
@@ -81,7 +91,9 @@ async def sweep_outbox(work: Work) -> str | None:
     said = [
         f"{swept.expired} expired" if swept.expired else "",
         f"{swept.requeued} given back to the queue" if swept.requeued else "",
-        f"{swept.in_doubt} in doubt (everafter mail list --status in_doubt)" if swept.in_doubt else "",
+        f"{swept.in_doubt} in doubt (everafter mail list --status in_doubt)"
+        if swept.in_doubt
+        else "",
     ]
     return ", ".join(filter(None, said)) or None
 
@@ -113,7 +125,9 @@ class _Sender:
     owner: str
     tally: Tally
     session: Session = field(init=False)
-    refusal: str | None = None  # why the server refused us at the last message; null when it did not
+    refusal: str | None = (
+        None  # why the server refused us at the last message; null when it did not
+    )
     accepted: bool = False  # whether the last message was taken
 
     def __post_init__(self) -> None:
@@ -129,7 +143,7 @@ class _Sender:
         if claimed is None:
             return
         if claimed.status != "claimed":
-            self.tally.withheld += 1
+            self.tally.skipped += 1
             return
         try:
             rendered, message = self._compose(claimed)
@@ -152,11 +166,16 @@ class _Sender:
             return
         except NotOfferedError as error:
             reason = str(error)
-            log.error("message %s cannot be sent through this mail server; `everafter mail show` says why", claimed.id)
+            log.error(
+                "message %s cannot be sent through this mail server; `everafter mail show` says why",
+                claimed.id,
+            )
             self.tally.dead += 1
             await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
         except NotHandedError as error:
-            await self._put_off(claimed, f"the connection was lost before the message was begun: {error}")
+            await self._put_off(
+                claimed, f"the connection was lost before the message was begun: {error}"
+            )
         except UnknownOutcomeError as error:
             self.tally.unknown += 1
             log.warning("message %s was handed over and not answered: %s", claimed.id, error)
@@ -168,13 +187,21 @@ class _Sender:
         settings = self.work.settings
         key = Key(claimed.supplier_id, claimed.id)
         links = links_of(settings.base_url, settings.secret, key, claimed.topic, self.server.sender)
-        if claimed.subject is not None and claimed.body_text is not None and claimed.body_html is not None:
+        if (
+            claimed.subject is not None
+            and claimed.body_text is not None
+            and claimed.body_html is not None
+        ):
             rendered = Rendered(claimed.subject, claimed.body_text, claimed.body_html)
         else:
-            rendered = render_message(claimed.template, told(claimed), links)
-        if links.certificate in rendered.html and (reason := why_not_for(told(claimed)["name"], links.sender)):
+            rendered = render_message(claimed.template, describe(claimed), links)
+        if links.certificate in rendered.html and (
+            reason := why_not_for(describe(claimed)["name"], links.sender)
+        ):
             raise RenderError(f"the certificate it leads to cannot be printed: {reason}")
-        message = build_message(claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC))
+        message = build_message(
+            claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC)
+        )
         return rendered, message
 
     async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
@@ -182,7 +209,9 @@ class _Sender:
         began = time.monotonic()
         try:
             async with self.work.pool.connection() as conn:
-                status = await queries.mark_handing(conn, claimed, rendered, self.server.lease_seconds)
+                status = await queries.mark_handing(
+                    conn, claimed, rendered, self.server.lease_seconds
+                )
         except DATABASE_ERRORS:
             await self.session.reset()
             await self._give_back(claimed)
@@ -191,7 +220,7 @@ class _Sender:
             return True
         await self.session.reset()
         if status in {"expired", "suppressed"}:
-            self.tally.withheld += 1
+            self.tally.skipped += 1
         else:  # no longer ours, paused, or this process was frozen: then whoever sees the row next shall have it
             await self._give_back(claimed)
         return False
@@ -199,19 +228,28 @@ class _Sender:
     async def _refused(self, claimed: Claim, refused: RefusedError) -> None:
         await self.session.reset()
         sender = self.server.sender.addr_spec
-        verdict = judge_refusal(refused.step, refused.code, refused.text, travelling_form(claimed.to_email), sender)
-        if verdict == "defer":
+        classification = classify_refusal(
+            refused.step, refused.code, refused.text, travelling_form(claimed.to_email), sender
+        )
+        if classification == "defer":
             await self._put_off(claimed, str(refused))
             return
-        if verdict == "ours":
+        if classification == "ours":
             await self._put_off_for_us(claimed, refused)
             return
-        log.warning("message %s was refused for good by the mail server: %s", claimed.id, refused.code)
+        log.warning(
+            "message %s was refused for good by the mail server: %s", claimed.id, refused.code
+        )
         self.tally.dead += 1
 
         async def end(conn: Connection) -> None:
-            if await queries.mark_dead(conn, claimed, f"refused: {refused}", str(refused)) and verdict == "bad_address":
-                await queries.suppress(conn, claimed.to_email, "*", f"refused: {refused}", "mail server")
+            if (
+                await queries.mark_dead(conn, claimed, f"refused: {refused}", str(refused))
+                and classification == "bad_address"
+            ):
+                await queries.suppress(
+                    conn, claimed.to_email, "*", f"refused: {refused}", "mail server"
+                )
 
         await self._persist(end)
 
@@ -231,7 +269,9 @@ class _Sender:
     async def _put_off(self, claimed: Claim, reason: str) -> None:
         if claimed.attempt >= MAX_ATTEMPTS:
             self.tally.dead += 1
-            await self._persist(lambda conn: queries.mark_dead(conn, claimed, f"given up: {reason}", reason))
+            await self._persist(
+                lambda conn: queries.mark_dead(conn, claimed, f"given up: {reason}", reason)
+            )
             return
         self.tally.deferred += 1
         seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
@@ -239,7 +279,9 @@ class _Sender:
 
     async def _give_back(self, claimed: Claim) -> None:
         self.tally.returned += 1
-        await self._persist(lambda conn: queries.defer(conn, claimed, "given back before it was handed over", 5))
+        await self._persist(
+            lambda conn: queries.defer(conn, claimed, "given back before it was handed over", 5)
+        )
 
     async def _persist(self, write: Callable[[Connection], Awaitable[object]]) -> None:
         """Write an outcome down, trying on through a database that restarts: an outcome forgotten is a message in doubt."""
@@ -251,7 +293,10 @@ class _Sender:
                 return
             except DATABASE_ERRORS as error:
                 if time.monotonic() > until:
-                    log.error("an outcome could not be written down; the message will be in doubt: %s", error)
+                    log.error(
+                        "an outcome could not be written down; the message will be in doubt: %s",
+                        error,
+                    )
                     return
                 await asyncio.sleep(0.5)
 
@@ -315,7 +360,14 @@ class _Due:
             await _keep_trouble(self._pool, error)
 
 
-async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: asyncio.Event | None = None, url: str = "") -> Tally:
+async def send_due(
+    pool: Pool,
+    settings: Settings,
+    *,
+    senders: int = 4,
+    stop: asyncio.Event | None = None,
+    url: str = "",
+) -> Tally:
     """Send what is due until nothing is, or, with `stop`, go on until that is set.
 
     Returns:
@@ -328,14 +380,17 @@ async def send_due(pool: Pool, settings: Settings, *, senders: int = 4, stop: as
     server = mail_server(settings)
     if server is None:
         raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
-    with contextlib.suppress(*(() if stop is None else DATABASE_ERRORS)):  # a worker waits for its database
+    with contextlib.suppress(
+        *(() if stop is None else DATABASE_ERRORS)
+    ):  # a worker waits for its database
         async with pool.connection() as conn:
             await queries.respell_suppressions(conn)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     work, tally, due = Work(pool, settings, url), Tally(), _Due(pool)
     crew = [_Sender(work, server, owner, tally) for _ in range(senders)]
     ends = await asyncio.gather(
-        *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew), return_exceptions=True
+        *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew),
+        return_exceptions=True,
     )
     for end in ends:
         if isinstance(end, DATABASE_ERRORS):
@@ -378,7 +433,9 @@ async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
             except (MailServerError, *DATABASE_ERRORS) as error:
                 await due.hold(error)
             except Exception:
-                log.exception("a message could not be worked on; it goes back to the queue when its lease ends")
+                log.exception(
+                    "a message could not be worked on; it goes back to the queue when its lease ends"
+                )
                 await sender.session.close()
             await _sleep(stop, _POLL_SECONDS)
     finally:
@@ -415,12 +472,18 @@ async def run_worker(work: Work, stop: asyncio.Event, *, senders: int = 4) -> Ta
     async def send() -> None:
         nonlocal tally
         if work.settings.smtp_url:
-            tally = await send_due(work.pool, work.settings, senders=senders, stop=stop, url=work.url)
+            tally = await send_due(
+                work.pool, work.settings, senders=senders, stop=stop, url=work.url
+            )
         else:
             await stop.wait()
 
-    tasks = [asyncio.create_task(_repeat(work, duty, stop)) for duty in DUTIES] + [asyncio.create_task(send())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)  # at a stop, or when sending cannot go on
+    tasks = [asyncio.create_task(_repeat(work, duty, stop)) for duty in DUTIES] + [
+        asyncio.create_task(send())
+    ]
+    await asyncio.wait(
+        tasks, return_when=asyncio.FIRST_COMPLETED
+    )  # at a stop, or when sending cannot go on
     stop.set()
     _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
     for task in late:

@@ -94,7 +94,7 @@ class Entity:
 
 
 def text_header(name: str, text: str) -> Header:
-    """A header of free text, as Subject is. Whatever the text holds is read again as it stands."""
+    """A header of free text, as Subject is. Whatever the text holds is read again as it is."""
     clean = clean_line(text, _LONGEST_TEXT)
     words = clean.split(" ")
     plain = _PRINTABLE.fullmatch(clean) and max(map(len, words)) <= _LONGEST_WORD
@@ -116,7 +116,9 @@ def literal_header(name: str, value: str) -> Header:
         UnsafeMessageError: it has another sign than visible ASCII, or more than 900 of them.
     """
     if not _LITERAL.fullmatch(value):
-        raise UnsafeMessageError(f"{name}: {clean_line(value, 60)!r} cannot be written in a header as it is")
+        raise UnsafeMessageError(
+            f"{name}: {clean_line(value, 60)!r} cannot be written in a header as it is"
+        )
     return Header(name, (value,))
 
 
@@ -130,7 +132,10 @@ def value_header(name: str, value: str, **parameters: str) -> Header:
 def _phrase(name: str) -> list[str]:
     clean = clean_line(name)
     words = clean.split(" ") if clean else []
-    if all(_ATOM.fullmatch(word) and len(word) <= _LONGEST_WORD for word in words) and "=?" not in clean:
+    if (
+        all(_ATOM.fullmatch(word) and len(word) <= _LONGEST_WORD for word in words)
+        and "=?" not in clean
+    ):
         return words
     if _PRINTABLE.fullmatch(clean) and "=?" not in clean and max(map(len, words)) <= _LONGEST_WORD:
         escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
@@ -142,7 +147,9 @@ def _encoded_words(text: str) -> list[str]:
     """RFC 2047, in Q or B, whichever is shorter; no character is cut in two."""
     in_q = ["".join(_q(byte) for byte in sign.encode()) for sign in text]
     in_b = [sign.encode() for sign in text]
-    kind, room = ("q", _ENCODED - 12) if sum(map(len, in_q)) <= len(b"".join(in_b)) * 4 / 3 else ("b", 36)
+    kind, room = (
+        ("q", _ENCODED - 12) if sum(map(len, in_q)) <= len(b"".join(in_b)) * 4 / 3 else ("b", 36)
+    )
     words: list[list[int]] = [[]]
     used = 0
     for place, piece in enumerate(in_q if kind == "q" else in_b):
@@ -168,7 +175,11 @@ def _parameter(name: str, text: str) -> list[str]:
     clean = clean_line(text)
     if _TOKEN.fullmatch(clean) and len(clean) <= _LONGEST_WORD and "=?" not in clean:
         return [f"{name}={clean}"]
-    if _PRINTABLE.fullmatch(clean) and len(clean) <= _LONGEST_WORD and not re.search(r'"|\\|=\?', clean):
+    if (
+        _PRINTABLE.fullmatch(clean)
+        and len(clean) <= _LONGEST_WORD
+        and not re.search(r'"|\\|=\?', clean)
+    ):
         return [f'{name}="{clean}"']
     signs = [quote(sign, safe="") for sign in clean]
     rows = ["utf-8''"]
@@ -202,7 +213,9 @@ def attachment(content: bytes, media_type: str, file_name: str) -> Entity:
     headers = (
         Header("Content-Type", (media_type,)),
         Header("Content-Transfer-Encoding", ("base64",)),
-        value_header("Content-Disposition", "attachment", filename=_UNFIT.sub("_", clean_line(file_name))),
+        value_header(
+            "Content-Disposition", "attachment", filename=_UNFIT.sub("_", clean_line(file_name))
+        ),
     )
     return Entity(headers, _in_lines(b64encode(content)))
 
@@ -243,7 +256,9 @@ def check_bytes(raw: bytes, meant: Entity, sender: EmailAddress, recipient: Emai
     read = email.message_from_bytes(raw)
     parts = list(read.walk())
     if [part.keys() for part in parts] != [entity.names() for entity in meant.walk()]:
-        raise UnsafeMessageError("the headers or parts would be read as others than those that were set")
+        raise UnsafeMessageError(
+            "the headers or parts would be read as others than those that were set"
+        )
     if any(part.defects for part in parts):
         raise UnsafeMessageError("the message would be read as broken")
     for name, address in (("From", sender), ("To", recipient)):
@@ -256,7 +271,9 @@ def _field_name(line: bytes) -> str | None:
     found = _FIELD.match(line)
     for kind, body in _WORD.findall(line):
         try:
-            text = b64decode(body, validate=True) if kind in b"bB" else decodestring(body, header=True)
+            text = (
+                b64decode(body, validate=True) if kind in b"bB" else decodestring(body, header=True)
+            )
         except binascii.Error:
             return None
         if _CONTROL.search(text):
@@ -268,4 +285,6 @@ def _specs(read: Message, name: str) -> list[str]:
     """The addresses that a header of this name holds, read without their display names."""
     raw = [value for key, value in read.raw_items() if key.lower() == name.lower()]
     values = [value.encode("ascii", "surrogateescape").decode("utf-8", "replace") for value in raw]
-    return [spec for _, spec in getaddresses([re.sub(r"\r\n(?=[ \t])", "", value) for value in values])]
+    return [
+        spec for _, spec in getaddresses([re.sub(r"\r\n(?=[ \t])", "", value) for value in values])
+    ]

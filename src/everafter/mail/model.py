@@ -8,7 +8,18 @@ from typing import Any, Literal
 from everafter.core.errors import EverafterError
 
 Topic = Literal["success", "transactional"]
-Status = Literal["queued", "claimed", "handing", "accepted", "bounced", "dead", "in_doubt", "expired", "suppressed", "replayed"]
+Status = Literal[
+    "queued",
+    "claimed",
+    "handing",
+    "accepted",
+    "bounced",
+    "dead",
+    "in_doubt",
+    "expired",
+    "suppressed",
+    "replayed",
+]
 
 STATUS_MEANING: dict[Status, str] = {
     "queued": "waits for its time or for a worker",
@@ -20,7 +31,7 @@ STATUS_MEANING: dict[Status, str] = {
     "in_doubt": "the connection ended before the mail server's answer; a person decides",
     "expired": "its time had passed before it could be sent",
     "suppressed": "the recipient does not want it, or cannot get it",
-    "replayed": "belongs to a past day judged afterwards; never sent",
+    "replayed": "belongs to a past day scored afterwards; never sent",
 }
 
 
@@ -205,5 +216,5 @@ class Tally:
     deferred: int = 0
     dead: int = 0
     unknown: int = 0
-    withheld: int = 0
+    skipped: int = 0
     returned: int = 0

@@ -1,7 +1,7 @@
 """The outbox in SQL. Every change of a row is a compare-and-set on what was seen, so that no lock is held while mail travels.
 
 Each statement names its supplier or is a plain scan, so that all of them run on distributed tables. They use now(), which
-stands still within a transaction: callers keep each of them in a transaction of its own.
+is still within a transaction: callers keep each of them in a transaction of its own.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ from everafter.mail.model import (
 
 # What may still be sent, asked at the claim and again before the hand-over: 'status: reason'. The moment comes from a FROM beside
 # it, because Citus takes no now() inside CASE.
-_VERDICT: LiteralString = """
+_CONCLUSION: LiteralString = """
   CASE
     WHEN outbox.expires_at <= clock.now THEN 'expired: its time had passed'
     WHEN EXISTS (SELECT 1 FROM suppressions s WHERE s.email = lower(outbox.to_email) AND s.topic IN ('*', outbox.topic))
@@ -103,8 +103,8 @@ async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) ->
         await cursor.execute(
             """
             UPDATE outbox SET
-              status = replace(split_part(""" + _VERDICT + """, ': ', 1), 'go', 'claimed'),
-              status_reason = coalesce(nullif(split_part(""" + _VERDICT + """, ': ', 2), ''), status_reason),
+              status = replace(split_part(""" + _CONCLUSION + """, ': ', 1), 'go', 'claimed'),
+              status_reason = coalesce(nullif(split_part(""" + _CONCLUSION + """, ': ', 2), ''), status_reason),
               owner = %(owner)s, attempt = attempt + 1, lease_until = now() + %(lease)s * interval '1 second'
             FROM (SELECT now() AS now) AS clock
             WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND status = 'queued' AND send_after <= now()
@@ -117,7 +117,9 @@ async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) ->
         return await cursor.fetchone()
 
 
-async def mark_handing(conn: Connection, claimed: Claim, rendered: Rendered, lease_seconds: float) -> Status | None:
+async def mark_handing(
+    conn: Connection, claimed: Claim, rendered: Rendered, lease_seconds: float
+) -> Status | None:
     """Write down, before DATA, that the message is about to be handed over, with the words it is made of.
 
     Returns:
@@ -128,8 +130,8 @@ async def mark_handing(conn: Connection, claimed: Claim, rendered: Rendered, lea
         await cursor.execute(
             """
             UPDATE outbox SET
-              status = replace(split_part(""" + _VERDICT + """, ': ', 1), 'go', 'handing'),
-              status_reason = coalesce(nullif(split_part(""" + _VERDICT + """, ': ', 2), ''), status_reason),
+              status = replace(split_part(""" + _CONCLUSION + """, ': ', 1), 'go', 'handing'),
+              status_reason = coalesce(nullif(split_part(""" + _CONCLUSION + """, ': ', 2), ''), status_reason),
               subject = %(subject)s, body_text = %(text)s, body_html = %(html)s,
               lease_until = now() + %(lease)s * interval '1 second'
             FROM (SELECT now() AS now) AS clock
@@ -157,7 +159,9 @@ async def mark_accepted(conn: Connection, claimed: Claim, reply: str) -> bool:
     return cursor.rowcount == 1
 
 
-async def defer(conn: Connection, claimed: Claim, reply: str, seconds: float, reason: str | None = None) -> bool:
+async def defer(
+    conn: Connection, claimed: Claim, reply: str, seconds: float, reason: str | None = None
+) -> bool:
     """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed over.
 
     Args:
@@ -170,7 +174,8 @@ async def defer(conn: Connection, claimed: Claim, reply: str, seconds: float, re
         WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
           AND status IN ('claimed', 'handing', 'in_doubt')
         """,
-        _mine(claimed) | {"reply": reply, "seconds": seconds, "reason": reason or f"put off: {reply}"},
+        _mine(claimed)
+        | {"reply": reply, "seconds": seconds, "reason": reason or f"put off: {reply}"},
     )
     return cursor.rowcount == 1
 
@@ -198,7 +203,9 @@ async def get_trouble(conn: Connection) -> Trouble | None:
         return await cursor.fetchone()
 
 
-async def mark_dead(conn: Connection, claimed: Claim, reason: str, reply: str | None = None) -> bool:
+async def mark_dead(
+    conn: Connection, claimed: Claim, reason: str, reply: str | None = None
+) -> bool:
     """It will not be tried again. Only for what was certainly not handed over."""
     cursor = await conn.execute(
         """
@@ -282,7 +289,9 @@ async def resolve_resend(conn: Connection, key: Key, who: str) -> bool:
     return cursor.rowcount == 1
 
 
-async def suppress(conn: Connection, email: str, topic: str, reason: str, source: Source = "recipient") -> int:
+async def suppress(
+    conn: Connection, email: str, topic: str, reason: str, source: Source = "recipient"
+) -> int:
     """Send nothing more of `topic` ('*': nothing at all) to an address, what is queued included.
 
     Returns:
@@ -353,7 +362,9 @@ async def list_suppressions(conn: Connection, limit: int) -> list[Suppression]:
         return await cursor.fetchall()
 
 
-async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str) -> int:
+async def withdraw(
+    conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str
+) -> int:
     """Stop what waits to be sent about one interaction, because it is no longer true. Returns how many messages that were.
 
     What is being handed over at this moment cannot be stopped any more; when the server puts it off, it is not tried again.
@@ -371,14 +382,21 @@ async def withdraw(conn: Connection, supplier_id: uuid.UUID, templates: list[str
         WHERE supplier_id = %(supplier_id)s AND template = ANY (%(templates)s) AND status IN ('queued', 'claimed', 'handing')
           AND facts ->> 'interaction_id' = %(interaction_id)s
         """,
-        {"supplier_id": supplier_id, "templates": templates, "interaction_id": interaction_id, "reason": reason},
+        {
+            "supplier_id": supplier_id,
+            "templates": templates,
+            "interaction_id": interaction_id,
+            "reason": reason,
+        },
     )
     return cursor.rowcount
 
 
 async def lift_suppressions(conn: Connection, email: str) -> int:
     """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
-    cursor = await conn.execute("DELETE FROM suppressions WHERE email = ANY (%s)", [_spellings(email)])
+    cursor = await conn.execute(
+        "DELETE FROM suppressions WHERE email = ANY (%s)", [_spellings(email)]
+    )
     return cursor.rowcount
 
 
@@ -463,11 +481,16 @@ async def get_message(conn: Connection, supplier_id: uuid.UUID, id: uuid.UUID) -
 async def find_keys(conn: Connection, prefix: str) -> list[Key]:
     """The messages (two at most) whose id begins so. Reads the whole outbox: for a person at a terminal."""
     async with conn.cursor(row_factory=class_row(Key)) as cursor:
-        await cursor.execute("SELECT supplier_id, id FROM outbox WHERE starts_with(id::text, lower(%s)) LIMIT 2", [prefix])
+        await cursor.execute(
+            "SELECT supplier_id, id FROM outbox WHERE starts_with(id::text, lower(%s)) LIMIT 2",
+            [prefix],
+        )
         return await cursor.fetchall()
 
 
 async def count_by_status(conn: Connection) -> dict[Status, int]:
     """How many messages are in each state; a state with none is absent."""
-    cursor = await conn.execute("SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status")
+    cursor = await conn.execute(
+        "SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status"
+    )
     return dict(await cursor.fetchall())

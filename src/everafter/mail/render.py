@@ -1,7 +1,7 @@
 """Templates into messages: sandboxed, strict about what is missing, escaped for HTML.
 
 A template is one text file: header lines (`Subject`, `Preheader`, `Heading`, `Button`, `Numbers`), an empty line, and paragraphs.
-The letter is written once; the HTML part is the same paragraphs in one shared layout, so that the two parts cannot disagree.
+The email is written once; the HTML part is the same paragraphs in one shared layout, so that the two parts cannot disagree.
 """
 
 import re
@@ -17,8 +17,15 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from everafter.mail.formatting import (
+    FILTERS,
+    clean_facts,
+    clean_steps,
+    clean_text,
+    number_rows,
+    vendor_words,
+)
 from everafter.mail.model import Links, Rendered, RenderError
-from everafter.mail.words import FILTERS, clean_facts, clean_steps, clean_text, number_rows, trade
 
 _HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
 _WIDTH = 72
@@ -36,7 +43,7 @@ _FOLDER = resources.files("everafter.mail") / "templates"
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of the letter: kind is text, list, numbers, next_steps or button."""
+    """A piece of the email: kind is text, list, numbers, next_steps or button."""
 
     kind: str
     text: str = ""
@@ -68,20 +75,32 @@ _HTML = _environment(autoescape=True)
 @cache
 def list_templates() -> tuple[str, ...]:
     """The names a message's `template` may have."""
-    return tuple(sorted(file.name.removesuffix(".txt") for file in _FOLDER.iterdir() if file.name.endswith(".txt")))
+    return tuple(
+        sorted(
+            file.name.removesuffix(".txt")
+            for file in _FOLDER.iterdir()
+            if file.name.endswith(".txt")
+        )
+    )
 
 
 @cache
 def _compiled(template: str) -> tuple[dict[str, Template], Template]:
     """A template's header lines and its body, taken apart before rendering: what facts say can never become a header."""
     if template not in list_templates():
-        raise RenderError(f"there is no mail template {template!r}; there are: {', '.join(list_templates())}")
+        raise RenderError(
+            f"there is no mail template {template!r}; there are: {', '.join(list_templates())}"
+        )
     head, _, body = (_FOLDER / f"{template}.txt").read_text(encoding="utf-8").partition("\n\n")
     headers = dict(line.split(": ", 1) for line in head.splitlines())
     if set(headers) - set(_HEADERS) or "Subject" not in headers:
-        raise RenderError(f"{template}.txt: its header lines may be {', '.join(_HEADERS)}, and Subject must be there")
+        raise RenderError(
+            f"{template}.txt: its header lines may be {', '.join(_HEADERS)}, and Subject must be there"
+        )
     try:
-        return {name: _TEXT.from_string(text) for name, text in headers.items()}, _TEXT.from_string(body)
+        return {name: _TEXT.from_string(text) for name, text in headers.items()}, _TEXT.from_string(
+            body
+        )
     except TemplateError as error:
         raise RenderError(f"{template}.txt: {error}") from error
 
@@ -115,16 +134,24 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         RenderError: no such template, or facts that it cannot be made of.
     """
     headers, body = _compiled(template)
-    context = {key: value if key.endswith("_url") else _isolate(value) for key, value in clean_facts(facts).items()}
+    context = {
+        key: value if key.endswith("_url") else _isolate(value)
+        for key, value in clean_facts(facts).items()
+    }
     name = str(context.get("name") or "")
     context |= {
         "name": name,
         "greeting": f"Hi {name}," if name else "Hello,",
-        "trade": trade(context["vendor_type"]),
-        "next_steps": [_isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)],
+        "vendor_words": vendor_words(context["vendor_type"]),
+        "next_steps": [
+            _isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)
+        ],
     }
     try:
-        made = {key: clean_text(_join(header.render(context)), _LONGEST_HEADER) for key, header in headers.items()}
+        made = {
+            key: clean_text(_join(header.render(context)), _LONGEST_HEADER)
+            for key, header in headers.items()
+        }
         parts = _parts(body.render(context))
     except (TemplateError, TypeError) as error:
         raise RenderError(f"{template}.txt: {error}") from error
@@ -141,26 +168,35 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
         "unsubscribe": links.unsubscribe,
         "why": _WHY_NOTES if links.unsubscribe else _WHY_ACCOUNT,
     }
-    # the button of a step stands below that step, not below all of them
-    view["button_in_steps"] = view["button"] is not None and any(step["go"] == view["button"][1] for step in view["steps"])
+    # the button of a step is below that step, not below all of them
+    view["button_in_steps"] = view["button"] is not None and any(
+        step["go"] == view["button"][1] for step in view["steps"]
+    )
     return Rendered(made["Subject"], _join(_text_part(view)), _html_part(view))
 
 
 def _isolate(value: Any) -> Any:
-    """A text that has right-to-left letters, between marks; any other value as it is.
+    """A text that has right-to-left emails, between marks; any other value as it is.
 
     In HTML the marks become a `bdi` element: the name keeps its own direction, and the sentence around it that of English.
     """
-    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, str) and _RIGHT_TO_LEFT.search(value) else value
+    return (
+        f"{_OPEN}{value}{_CLOSE}"
+        if isinstance(value, str) and _RIGHT_TO_LEFT.search(value)
+        else value
+    )
 
 
 def _isolate_names(step: dict[str, str]) -> dict[str, str]:
-    """A step whose sentences have each run of right-to-left letters between marks, for that is a couple's name."""
-    return {key: text if key == "go" else _RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text) for key, text in step.items()}
+    """A step whose sentences have each run of right-to-left emails between marks, for that is a client's name."""
+    return {
+        key: text if key == "go" else _RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text)
+        for key, text in step.items()
+    }
 
 
 def _join(text: str) -> str:
-    """Without the marks: what stands in headers and in the text part."""
+    """Without the marks: what is in headers and in the text part."""
     return text.replace(_OPEN, "").replace(_CLOSE, "")
 
 
@@ -200,7 +236,9 @@ def _text_part(view: dict[str, Any]) -> str:
             blocks.append("\n".join(_wrap(item, "- ", "  ") for item in part.items))
         elif part.kind == "numbers" and view["numbers"]:
             wide = max(len(figure) for figure, _ in view["numbers"])
-            blocks.append("\n".join(f"  {figure:>{wide}}  {label}" for figure, label in view["numbers"]))
+            blocks.append(
+                "\n".join(f"  {figure:>{wide}}  {label}" for figure, label in view["numbers"])
+            )
         elif part.kind == "button" and view["button"] and not view["button_in_steps"]:
             blocks.append("{}:\n{}".format(*view["button"]))
         elif part.kind == "next_steps":
@@ -216,11 +254,22 @@ def _text_part(view: dict[str, Any]) -> str:
 def _step_text(step: dict[str, str], button: tuple[str, str] | None) -> str:
     said = _wrap(f"{step['title']}. {step['reason']} {step['body']}")
     own = bool(button) and button[1] == step["go"]
-    return f"{said}\n\n{step['action_label']}:\n{step['go']}" if own else f"{said}\n{step['action_label']}: {step['go']}"
+    return (
+        f"{said}\n\n{step['action_label']}:\n{step['go']}"
+        if own
+        else f"{said}\n{step['action_label']}: {step['go']}"
+    )
 
 
 def _wrap(text: str, first: str = "", rest: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _html_part(view: dict[str, Any]) -> str:

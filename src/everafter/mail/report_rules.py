@@ -55,7 +55,11 @@ def read_report(raw: bytes) -> Report | None:
     try:
         message = email.message_from_bytes(raw[:MOST_BYTES])
         parts = list(_own_parts(message, 0))
-        tokens = frozenset(token.decode() for text in _texts(raw[:MOST_BYTES], parts) for token in _TOKEN.findall(text))
+        tokens = frozenset(
+            token.decode()
+            for text in _texts(raw[:MOST_BYTES], parts)
+            for token in _TOKEN.findall(text)
+        )
         for part in parts:
             kind = part.get_content_type()
             if kind in _STATUS_TYPES:
@@ -99,16 +103,27 @@ def _texts(raw: bytes, parts: list[Message]) -> Iterator[bytes]:
 def _blocks(part: Message) -> list[Message]:
     """The groups of fields of a status or feedback part: that of the message, and one for each recipient."""
     payload = part.get_payload()
-    inner = [block.as_bytes() for block in payload if isinstance(block, Message)] if isinstance(payload, list) else []
+    inner = (
+        [block.as_bytes() for block in payload if isinstance(block, Message)]
+        if isinstance(payload, list)
+        else []
+    )
     text = b"\n\n".join(inner) if inner else str(payload).encode("ascii", "surrogateescape")
-    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() in {"base64", "quoted-printable"}:
+    if str(part.get("Content-Transfer-Encoding", "")).strip().lower() in {
+        "base64",
+        "quoted-printable",
+    }:
         coded = Message()
         coded["Content-Transfer-Encoding"] = part["Content-Transfer-Encoding"]
         coded.set_payload(text.strip(b"\r\n").decode("ascii", "surrogateescape"))
         decoded = coded.get_payload(decode=True)
         text = decoded if isinstance(decoded, bytes) and b":" in decoded else text
     groups = re.split(rb"(?:\r?\n){2,}", text)
-    return [BytesHeaderParser().parsebytes(group.strip(b"\r\n") + b"\n\n") for group in groups if group.strip()]
+    return [
+        BytesHeaderParser().parsebytes(group.strip(b"\r\n") + b"\n\n")
+        for group in groups
+        if group.strip()
+    ]
 
 
 def _recipients(blocks: list[Message]) -> Iterator[RecipientReport]:
@@ -118,9 +133,13 @@ def _recipients(blocks: list[Message]) -> Iterator[RecipientReport]:
             continue
         status = _STATUS.search(_field(block, "Status"))
         diagnostic = _field(block, "Diagnostic-Code").partition(";")
-        addresses = {_address(_field(block, name)) for name in ("Original-Recipient", "Final-Recipient")} - {""}
+        addresses = {
+            _address(_field(block, name)) for name in ("Original-Recipient", "Final-Recipient")
+        } - {""}
         words = (diagnostic[2] or diagnostic[0]).strip()
-        yield RecipientReport(frozenset(addresses), action, status[1] if status else "", clean_reason(words))
+        yield RecipientReport(
+            frozenset(addresses), action, status[1] if status else "", clean_reason(words)
+        )
 
 
 def _field(block: Message, name: str) -> str:

@@ -11,9 +11,16 @@ from everafter.core.db import Connection, Pool
 from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError
 from everafter.mail import queries, report_queries
-from everafter.mail.answer_rules import judge_bounce
+from everafter.mail.answer_rules import classify_bounce
 from everafter.mail.model import Key, MailEvent, Recipient
-from everafter.mail.report_rules import EventType, RecipientReport, Report, clean_reason, event_id, read_report
+from everafter.mail.report_rules import (
+    EventType,
+    RecipientReport,
+    Report,
+    clean_reason,
+    event_id,
+    read_report,
+)
 from everafter.mail.rules import message_token_key
 
 Outcome = Literal["recorded", "known", "unmatched", "ignored"]
@@ -26,7 +33,9 @@ OUTCOME_MEANING: dict[Outcome, str] = {
 }
 
 
-async def take_report(conn: Connection, secret: str, raw: bytes, sender: str, now: dt.datetime) -> Outcome:
+async def take_report(
+    conn: Connection, secret: str, raw: bytes, sender: str, now: dt.datetime
+) -> Outcome:
     """What a mail server sent back, as bytes.
 
     Args:
@@ -42,7 +51,9 @@ async def take_report(conn: Connection, secret: str, raw: bytes, sender: str, no
     if sent is None:
         return "unmatched"
     if report.complaint is not None:
-        return await take_event(conn, sent, "complaint", "", report.complaint, "report", sender, now)
+        return await take_event(
+            conn, sent, "complaint", "", report.complaint, "report", sender, now
+        )
     found = _of_ours(report, sent)
     if found is None:
         return "unmatched"
@@ -50,7 +61,9 @@ async def take_report(conn: Connection, secret: str, raw: bytes, sender: str, no
     kind: EventType = (
         "bounce" if one.action == "failed" else "delayed" if one.action == "delayed" else "delivered"
     )  # fmt: skip
-    return await take_event(conn, sent, kind, one.status, one.diagnostic, "report", sender, now, suppress=exact)
+    return await take_event(
+        conn, sent, kind, one.status, one.diagnostic, "report", sender, now, suppress=exact
+    )
 
 
 def _of_ours(report: Report, sent: Recipient) -> tuple[RecipientReport, bool] | None:
@@ -81,8 +94,8 @@ async def take_event(
     transactional mail.
     """
     key, words = Key(sent.supplier_id, sent.id), clean_reason(reason)
-    verdict = judge_bounce(code, reason, sent.to_email, sender)
-    if kind == "bounce" and verdict == "defer":
+    classification = classify_bounce(code, reason, sent.to_email, sender)
+    if kind == "bounce" and classification == "defer":
         kind = "soft_bounce"
     event = MailEvent(
         sent.supplier_id, sent.id, event_id(sent.id, kind, code, words), kind, source, code or None, words, at
@@ -92,10 +105,14 @@ async def take_event(
     said = f"reported later: {' '.join(filter(None, (code, words))) or kind}"
     if kind in {"bounce", "soft_bounce"}:
         await report_queries.mark_bounced(conn, key, said)
-        if kind == "bounce" and verdict == "bad_address" and suppress:
-            await queries.suppress(conn, sent.to_email, "*", said, "bounce" if source == "report" else "provider")
+        if kind == "bounce" and classification == "bad_address" and suppress:
+            await queries.suppress(
+                conn, sent.to_email, "*", said, "bounce" if source == "report" else "provider"
+            )
     elif kind == "complaint":
-        await queries.suppress(conn, sent.to_email, "success", f"complained: {words or 'abuse'}", "complaint")
+        await queries.suppress(
+            conn, sent.to_email, "success", f"complained: {words or 'abuse'}", "complaint"
+        )
     else:
         await report_queries.settle_doubt(conn, key, said)
     return "recorded"
@@ -140,7 +157,9 @@ def _open_box(path: Path) -> Box:
             return box
     except (OSError, mailbox.Error) as error:
         raise InputError(f"the mailbox {path} cannot be read: {error}") from error
-    raise InputError(f"there is no mailbox at {path}: expected a Maildir (with a folder `new`) or an mbox file")
+    raise InputError(
+        f"there is no mailbox at {path}: expected a Maildir (with a folder `new`) or an mbox file"
+    )
 
 
 def _unread(box: Box) -> list[Any]:

@@ -55,7 +55,7 @@ def message_row(text: str) -> uuid.UUID | None:
 
 
 def url_options(smtp_url: str) -> dict[str, str]:
-    """What stands after the question mark of EVERAFTER_SMTP_URL.
+    """What is after the question mark of EVERAFTER_SMTP_URL.
 
     from: who mail is from. app: where buttons lead in the platform. bounces: the Maildir or mbox file that bounces come to.
     lease, timeout: seconds.
@@ -65,7 +65,9 @@ def url_options(smtp_url: str) -> dict[str, str]:
     """
     options = dict(parse_qsl(urlsplit(smtp_url).query))
     if unknown := sorted(set(options) - set(_OPTIONS)):
-        raise SettingsError(f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; there are {', '.join(_OPTIONS)}")
+        raise SettingsError(
+            f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; there are {', '.join(_OPTIONS)}"
+        )
     return options
 
 
@@ -78,7 +80,9 @@ def sender_of(smtp_url: str | None, base_url: str) -> EmailAddress:
     named = url_options(smtp_url).get("from") if smtp_url else None
     if not named:
         host = urlsplit(base_url).hostname or "localhost"
-        return read_email(f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team")
+        return read_email(
+            f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team"
+        )
     match = _NAMED_ADDRESS.fullmatch(named)
     try:
         return read_email(match[2], match[1].strip('"')) if match else read_email(named)
@@ -119,14 +123,18 @@ def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: st
     Raises:
         RenderError: it cannot be made; the worker would end it for the same reason.
     """
-    if message.subject is not None and message.body_text is not None and message.body_html is not None:
+    if (
+        message.subject is not None
+        and message.body_text is not None
+        and message.body_html is not None
+    ):
         return Rendered(message.subject, message.body_text, message.body_html)
     key = Key(message.supplier_id, message.id)
     links = links_of(base_url, secret, key, message.topic, sender_of(smtp_url, base_url))
-    return render_message(message.template, told(message), links)
+    return render_message(message.template, describe(message), links)
 
 
-def told(message: Message | Claim) -> dict[str, Any]:
+def describe(message: Message | Claim) -> dict[str, Any]:
     """The facts to render with: the name is the supplier's as of the decision, or else the recipient's."""
     return {**message.facts, "name": message.facts.get("name") or message.to_name}
 
@@ -148,7 +156,7 @@ def message_token_key(secret: str, token: str) -> Key | None:
 def one_click_token(secret: str, key: Key) -> str:
     """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may unsubscribe its recipient.
 
-    The row is named rather than the address, so that no address stands in a web server's log.
+    The row is named rather than the address, so that no address is in a web server's log.
     """
     body = key.supplier_id.bytes + key.id.bytes
     return base64.urlsafe_b64encode(body + _mac(secret, body, _UNSUBSCRIBING)).decode()

@@ -20,6 +20,7 @@ from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
 from everafter.mail.answer_rules import Step
+from everafter.mail.formatting import clean_text
 from everafter.mail.mime import (
     address_header,
     attachment,
@@ -31,7 +32,6 @@ from everafter.mail.mime import (
 )
 from everafter.mail.model import Claim, Links, Rendered
 from everafter.mail.rules import app_of, message_id, sender_of, url_options
-from everafter.mail.words import clean_text
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 _LONGEST_REPLY = 500
@@ -79,7 +79,9 @@ def mail_server(settings: Settings) -> MailServer | None:
     except ValueError as error:
         raise SettingsError(f"EVERAFTER_SMTP_URL: {error}") from error
     if not 0 < timeout <= lease:
-        raise SettingsError("EVERAFTER_SMTP_URL: timeout must be above 0 and lease no shorter than it")
+        raise SettingsError(
+            "EVERAFTER_SMTP_URL: timeout must be above 0 and lease no shorter than it"
+        )
     host = parts.hostname or ""
     if parts.username and parts.scheme == "smtp" and not _is_loopback(host):
         raise SettingsError(
@@ -203,7 +205,7 @@ class Session:
         self._used = False
 
     async def open(self) -> None:
-        """Connect, greet, encrypt and sign in, unless that stands already.
+        """Connect, greet, encrypt and sign in, unless that is already.
 
         Raises:
             MailServerError: any of these failed.
@@ -233,7 +235,7 @@ class Session:
             raise MailServerError(f"{what}: {_one_line(error)} ({server.place})") from error
 
     async def offer(self, recipient: EmailAddress) -> None:
-        """MAIL and RCPT. A connection that went stale between two messages is opened anew, once.
+        """MAIL and RCPT. A connection that went stale between two messages is opened again, once.
 
         Raises:
             MailServerError: no connection could be had. NotOfferedError, RefusedError, NotHandedError: as their names say.
@@ -259,7 +261,9 @@ class Session:
             await self.open()
             await self._mail(recipient)
         self._used = True
-        await self._say("recipient", lambda smtp: _command(smtp, b"RCPT TO:", recipient, {250, 251}))
+        await self._say(
+            "recipient", lambda smtp: _command(smtp, b"RCPT TO:", recipient, {250, 251})
+        )
 
     async def hand_over(self, message: bytes) -> str:
         """DATA and the message.
@@ -319,14 +323,18 @@ class Session:
         more = b" SMTPUTF8" if recipient.needs_smtputf8 or sender.needs_smtputf8 else b""
         await self._say("sender", lambda smtp: _command(smtp, b"MAIL FROM:", sender, {250}, more))
 
-    async def _say(self, step: Step, command: Callable[[aiosmtplib.SMTP], Awaitable[object]]) -> None:
+    async def _say(
+        self, step: Step, command: Callable[[aiosmtplib.SMTP], Awaitable[object]]
+    ) -> None:
         assert self._smtp is not None  # noqa: S101 open() came before
         try:
             await command(self._smtp)
         except SMTPResponseException as error:
             if not 400 <= error.code <= 599:
                 self._drop()
-                raise NotHandedError(f"an answer that cannot be read: {_one_line(error)}") from error
+                raise NotHandedError(
+                    f"an answer that cannot be read: {_one_line(error)}"
+                ) from error
             raise RefusedError(step, error.code, _one_line(error.message)) from error
         except (SMTPException, OSError, ValueError) as error:
             self._drop()
@@ -339,12 +347,14 @@ class Session:
 
 
 def _own_name(sender: EmailAddress) -> str:
-    """The name to greet with. Asking the resolver for one can hang where there is none, so the sender's domain stands in."""
+    """The name to greet with. Asking the resolver for one can hang where there is none, so the sender's domain is in."""
     name = socket.gethostname()
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else sender.domain
 
 
-async def _command(smtp: aiosmtplib.SMTP, verb: bytes, address: EmailAddress, good: set[int], more: bytes = b"") -> None:
+async def _command(
+    smtp: aiosmtplib.SMTP, verb: bytes, address: EmailAddress, good: set[int], more: bytes = b""
+) -> None:
     """MAIL or RCPT. The library would take the address apart and put it together in its own way."""
     response = await smtp.execute_command(verb + f"<{address.addr_spec}>".encode() + more)
     if response.code not in good:
@@ -366,5 +376,9 @@ def _dot_stuffed(message: bytes) -> bytes:
 
 
 def _one_line(what: object) -> str:
-    text = f"{what.code} {what.message}" if isinstance(what, SMTPResponseException | SMTPResponse) else str(what)
+    text = (
+        f"{what.code} {what.message}"
+        if isinstance(what, SMTPResponseException | SMTPResponse)
+        else str(what)
+    )
     return clean_text(text.encode("utf-8", "replace").decode(), _LONGEST_REPLY)

@@ -23,7 +23,9 @@ from everafter.metrics.rules import read_by, read_metrics, read_period
     tags=["Metrics"],
     operation_id="getMetrics",
     summary="The six metrics of the programme",
-    responses=problems(bad_request="no such metric or grouping (`did_you_mean` names near ones), or a period that is none"),
+    responses=problems(
+        bad_request="no such metric or grouping (`did_you_mean` names near ones), or a period that is none"
+    ),
 )
 async def get_metrics(
     conn: NamedDependency[Connection],
@@ -54,7 +56,11 @@ async def get_metrics(
     ] = None,
     until: Annotated[
         str | None,
-        QueryParameter(min_length=1, description="The last day, UTC; default: today.", schema_extra={"format": "date"}),
+        QueryParameter(
+            min_length=1,
+            description="The last day, UTC; default: today.",
+            schema_extra={"format": "date"},
+        ),
     ] = None,
     horizon: Annotated[
         str | None,
@@ -71,7 +77,9 @@ async def get_metrics(
     """
     now = datetime.now(UTC)
     period = read_period(start, until, now.date(), horizon)
-    return await answer_metrics(conn, period, now, state.playbook, read_metrics(metric or []), read_by(by))
+    return await answer_metrics(
+        conn, period, now, state.playbook, read_metrics(metric or []), read_by(by)
+    )
 
 
 handlers = [get_metrics]

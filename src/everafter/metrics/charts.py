@@ -66,15 +66,34 @@ def scale_of(rows: Sequence[Row]) -> Scale:
     match first:
         case SuccessRow():
             far = max(
-                (abs(bound) for row in rows if isinstance(row, SuccessRow) for bound in (row.low, row.high) if bound), default=0.5
+                (
+                    abs(bound)
+                    for row in rows
+                    if isinstance(row, SuccessRow)
+                    for bound in (row.low, row.high)
+                    if bound
+                ),
+                default=0.5,
             )
             far = min(1.0, ceil(far * 10) / 10)
             return Scale(-far, far, 0)
         case FirstValueRow():
-            days = [row.three_quarters or row.value or 0 for row in rows if isinstance(row, FirstValueRow)]
+            days = [
+                row.three_quarters or row.value or 0
+                for row in rows
+                if isinstance(row, FirstValueRow)
+            ]
             return Scale(0, min(90, max(2, ceil(max(days, default=0)))))
         case TicketRow():
-            return Scale(0, max(4, ceil(max((row.p90 or 0 for row in rows if isinstance(row, TicketRow)), default=0))))
+            return Scale(
+                0,
+                max(
+                    4,
+                    ceil(
+                        max((row.p90 or 0 for row in rows if isinstance(row, TicketRow)), default=0)
+                    ),
+                ),
+            )
         case ChurnRow():
             return Scale(0, 1, 0.5)
         case HealthRow():
@@ -85,16 +104,23 @@ def scale_of(rows: Sequence[Row]) -> Scale:
 
 def strip(row: Row, scale: Scale) -> Strip:
     """One row on the scale of its table; empty when it has no value."""
-    marks: list[tuple[float, str]] = [] if scale.middle is None else [(scale.place(scale.middle), "zero")]
+    marks: list[tuple[float, str]] = (
+        [] if scale.middle is None else [(scale.place(scale.middle), "zero")]
+    )
     match row:
         case HealthRow():
             pieces = _from_zero(row.value, scale)
             marks += _mark(row.latest, scale, "now")
         case SuccessRow():
-            pieces = _range(row.low, row.high, scale, row.verdict)
+            pieces = _range(row.low, row.high, scale, row.conclusion)
             marks += _mark(row.difference, scale, "now")
         case FirstValueRow():
-            pieces = _range(row.quarter, scale.high if row.three_quarters is None else row.three_quarters, scale, "range")
+            pieces = _range(
+                row.quarter,
+                scale.high if row.three_quarters is None else row.three_quarters,
+                scale,
+                "range",
+            )
             marks += _mark(row.value, scale, "now")
         case AdoptionRow():
             pieces = stack([getattr(row, part) or 0.0 for part in ADOPTION_PARTS])
@@ -147,7 +173,7 @@ def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Tren
     known = {one.day: Day(one.day, one.value, None) for one in measured.days}
     first, last = measured.days[0].day, measured.days[-1].day
     count = (last - first).days + 1
-    apart = 2 * count // measured.days_read if measured.days_read < measured.days_judged else 0
+    apart = 2 * count // measured.days_read if measured.days_read < measured.days_scored else 0
     return trend(
         fill_days(known, last, count),
         [],
@@ -176,7 +202,9 @@ class Curve:
     half: float | None
 
 
-def step_curve(points: Sequence[CurvePoint], median: float | None, last_day: int, width: int, height: int = 220) -> Curve:
+def step_curve(
+    points: Sequence[CurvePoint], median: float | None, last_day: int, width: int, height: int = 220
+) -> Curve:
     """The share that is there, over the days since sign-up, up to `last_day`."""
     left, right, top, bottom = 40.0, width - 10.0, 8.0, height - 24.0
 
@@ -203,7 +231,10 @@ def step_curve(points: Sequence[CurvePoint], median: float | None, last_day: int
         top,
         bottom,
         "".join(line) if share or points else "",
-        [Tick(y(level), f"{level:.0%}".replace("%", " %")) for level in (0.0, 0.25, 0.5, 0.75, 1.0)],
+        [
+            Tick(y(level), f"{level:.0%}".replace("%", " %"))
+            for level in (0.0, 0.25, 0.5, 0.75, 1.0)
+        ],
         [Tick(x(day), str(day)) for day in range(0, last_day + 1, every)],
         x(median) if median is not None and median <= last_day else None,
     )
@@ -234,7 +265,10 @@ class Columns:
 
 
 def columns(
-    values: Sequence[tuple[str, float, str, str]], width: int, height: int = 200, line: tuple[float, str] | None = None
+    values: Sequence[tuple[str, float, str, str]],
+    width: int,
+    height: int = 200,
+    line: tuple[float, str] | None = None,
 ) -> Columns:
     """Bars side by side.
 
@@ -254,7 +288,15 @@ def columns(
         height,
         bottom,
         [
-            Column(step * place + (step - bar) / 2, bar, y(value), bottom - y(value), word, number, kind)
+            Column(
+                step * place + (step - bar) / 2,
+                bar,
+                y(value),
+                bottom - y(value),
+                word,
+                number,
+                kind,
+            )
             for place, (word, value, number, kind) in enumerate(values)
         ],
         Tick(y(line[0]), line[1]) if line else None,
@@ -263,7 +305,9 @@ def columns(
 
 def ticket_columns(spread: Sequence[TicketSpread], width: int) -> Columns:
     """How many tickets took how long."""
-    return columns([(_until(part.until_hours), float(part.n), f"{part.n:,}", "fill") for part in spread], width)
+    return columns(
+        [(_until(part.until_hours), float(part.n), f"{part.n:,}", "fill") for part in spread], width
+    )
 
 
 def _until(hours: float | None) -> str:

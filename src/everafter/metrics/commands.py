@@ -11,12 +11,31 @@ from rich.table import Table
 
 from everafter.core.db import connection, database_url, migrate
 from everafter.core.errors import InputError
+from everafter.core.formatting import day, plural, said, sentence
 from everafter.core.settings import load_settings
-from everafter.core.words import day, plural, said, sentence
 from everafter.metrics.measure import answer_metrics
-from everafter.metrics.model import BY_WORDS, BYS, HORIZONS, METRICS, By, Metric, MetricsAnswer, Period, SuccessMetric
-from everafter.metrics.rules import cell, read_by, read_metrics, read_period, say_cell, say_group, table_of, write_csv
-from everafter.metrics.telling_model import TELLINGS
+from everafter.metrics.model import (
+    BY_LABELS,
+    BYS,
+    HORIZONS,
+    METRICS,
+    By,
+    Metric,
+    MetricsAnswer,
+    Period,
+    SuccessMetric,
+)
+from everafter.metrics.rules import (
+    cell,
+    describe_group,
+    format_cell,
+    read_by,
+    read_metrics,
+    read_period,
+    table_of,
+    write_csv,
+)
+from everafter.metrics.text_model import METRIC_TEXTS
 from everafter.playbook.loading import load_playbook
 
 
@@ -24,16 +43,36 @@ def register(app: typer.Typer) -> None:
     @app.command("metrics")
     def metrics_command(
         metric: Annotated[
-            list[str] | None, typer.Option(metavar="NAME", help=f"{', '.join(METRICS)}; may be repeated. Default: all six.")
+            list[str] | None,
+            typer.Option(
+                metavar="NAME", help=f"{', '.join(METRICS)}; may be repeated. Default: all six."
+            ),
         ] = None,
-        by: Annotated[str | None, typer.Option(metavar="GROUP", help=f"{', '.join(BYS)}; default: each metric's own.")] = None,
-        first: Annotated[str | None, typer.Option("--from", metavar="DATE", help="The first day, UTC; default: 90 days.")] = None,
-        until: Annotated[str | None, typer.Option(metavar="DATE", help="The last day, UTC; default: today.")] = None,
+        by: Annotated[
+            str | None,
+            typer.Option(metavar="GROUP", help=f"{', '.join(BYS)}; default: each metric's own."),
+        ] = None,
+        first: Annotated[
+            str | None,
+            typer.Option("--from", metavar="DATE", help="The first day, UTC; default: 90 days."),
+        ] = None,
+        until: Annotated[
+            str | None, typer.Option(metavar="DATE", help="The last day, UTC; default: today.")
+        ] = None,
         horizon: Annotated[
-            str | None, typer.Option(metavar="DAYS", help=f"Of churn predictions: {', '.join(map(str, HORIZONS))}; default: 30.")
+            str | None,
+            typer.Option(
+                metavar="DAYS",
+                help=f"Of churn predictions: {', '.join(map(str, HORIZONS))}; default: 30.",
+            ),
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, as GET /api/metrics gives it.")] = False,
-        as_csv: Annotated[bool, typer.Option("--csv", help="Print one metric's table as CSV.")] = False,
+        as_json: Annotated[
+            bool,
+            typer.Option("--json", help="Print one JSON object, as GET /api/metrics gives it."),
+        ] = False,
+        as_csv: Annotated[
+            bool, typer.Option("--csv", help="Print one metric's table as CSV.")
+        ] = False,
     ) -> None:
         """The six metrics by which the programme is watched, with how many each number rests on."""
         now = datetime.now(UTC)
@@ -46,12 +85,16 @@ def register(app: typer.Typer) -> None:
             typer.echo(msgspec.json.encode(answer).decode())
         elif as_csv:
             measured: Any = getattr(answer.metrics, wanted[0])
-            typer.echo(write_csv(wanted[0], answer.by[wanted[0]], measured.rows, measured.all), nl=False)
+            typer.echo(
+                write_csv(wanted[0], answer.by[wanted[0]], measured.rows, measured.all), nl=False
+            )
         else:
             _print(answer, wanted)
 
 
-async def _measure(period: Period, now: datetime, metrics: tuple[Metric, ...], by: By | None) -> MetricsAnswer:
+async def _measure(
+    period: Period, now: datetime, metrics: tuple[Metric, ...], by: By | None
+) -> MetricsAnswer:
     settings = load_settings()
     playbook = load_playbook(settings)
     url = database_url(settings)
@@ -63,22 +106,31 @@ async def _measure(period: Period, now: datetime, metrics: tuple[Metric, ...], b
 def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
     console = Console(highlight=False)
     days = (answer.until - answer.first).days + 1
-    judged = f"; judged until {day(answer.judged_until)}" if answer.judged_until else "; no day of it was judged"
-    console.print(f"{day(answer.first)} to {day(answer.until)}, {plural(days, 'day')}{judged}")
+    scored = (
+        f"; scored until {day(answer.scored_until)}"
+        if answer.scored_until
+        else "; no day of it was scored"
+    )
+    console.print(f"{day(answer.first)} to {day(answer.until)}, {plural(days, 'day')}{scored}")
     for metric in metrics:
         measured: Any = getattr(answer.metrics, metric)
         by = answer.by[metric]
-        console.print(f"\n[bold]{TELLINGS[metric].title}[/bold] [dim]by {BY_WORDS[by]}[/dim]")
+        console.print(f"\n[bold]{METRIC_TEXTS[metric].title}[/bold] [dim]by {BY_LABELS[by]}[/dim]")
         _print_table(console, metric, by, measured)
         if isinstance(measured, SuccessMetric) and measured.triggers:
             console.print()
-            _print_rows(console, metric, "trigger", [(sentence(said(row.group or "")), row) for row in measured.triggers])
-        console.print(f"[dim]{TELLINGS[metric].rests_on}[/dim]")
+            _print_rows(
+                console,
+                metric,
+                "trigger",
+                [(sentence(said(row.group or "")), row) for row in measured.triggers],
+            )
+        console.print(f"[dim]{METRIC_TEXTS[metric].rests_on}[/dim]")
 
 
 def _print_table(console: Console, metric: Metric, by: By, measured: Any) -> None:
-    rows = [("all", measured.all), *((say_group(by, row.group), row) for row in measured.rows)]
-    _print_rows(console, metric, BY_WORDS[by], rows)
+    rows = [("all", measured.all), *((describe_group(by, row.group), row) for row in measured.rows)]
+    _print_rows(console, metric, BY_LABELS[by], rows)
 
 
 def _print_rows(console: Console, metric: Metric, head: str, rows: list[tuple[str, Any]]) -> None:
@@ -88,5 +140,5 @@ def _print_rows(console: Console, metric: Metric, head: str, rows: list[tuple[st
     for column in columns:
         table.add_column(column.head.lower(), justify="left" if column.kind == "text" else "right")
     for name, row in rows:
-        table.add_row(name, *(say_cell(cell(row, column), column) for column in columns))
+        table.add_row(name, *(format_cell(cell(row, column), column) for column in columns))
     console.print(table)

@@ -1,9 +1,9 @@
-"""Did it help? Success of the treated against the held out, in a way that lets one growing sample be looked at every day. Pure.
+"""Did it help? Success of the treated against the in the holdout, in a way that lets one growing sample be looked at every day. Pure.
 
 That holds for a sample that only grows: the same first day, a later last one. Over a period that moves along, or is picked after
 looking, the range holds for one look.
 
-Source: JUDGEMENT, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv 2103.06476; exact
+Source: docs/methods.md, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv 2103.06476; exact
 two-armed e-value by universal inference; e-BH over many triggers).
 """
 
@@ -13,7 +13,7 @@ from math import inf, lgamma, log, sqrt
 
 import polars as pl
 
-from everafter.metrics.model import SuccessMetric, SuccessRow, Verdict
+from everafter.metrics.model import Conclusion, SuccessMetric, SuccessRow
 
 ALPHA = 0.05
 TUNED_FOR = 500
@@ -24,12 +24,12 @@ FEWEST_IN_ARM = 10
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Of one trigger: how many were treated, and of those succeeded; how many held out, and of those succeeded."""
+    """Of one trigger: how many were treated, and of those succeeded; how many in the holdout, and of those succeeded."""
 
     treated: int
     succeeded: int
-    held_out: int
-    held_out_succeeded: int
+    holdout: int
+    control_succeeded: int
 
 
 def tune(at: int, alpha: float = ALPHA) -> float:
@@ -54,11 +54,11 @@ def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -
 def confidence_sequence(
     arms: Sequence[Arms], *, smoothed: bool = True, tuned_for: int = TUNED_FOR, alpha: float = ALPHA
 ) -> tuple[float, float, float]:
-    """The difference treated less held out with its bounds, which hold at every moment of one growing sample together with chance
+    """The difference treated less in the holdout with its bounds, which hold at every moment of one growing sample together with chance
     1 − alpha.
 
     Several strata (triggers) are compared each within itself and averaged with the weight of their treated: their holdouts differ
-    in size, so that all treated against all held out would compare triggers, not treatment.
+    in size, so that all treated against all in the holdout would compare triggers, not treatment.
 
     Args:
         arms: each with both arms not empty.
@@ -72,32 +72,36 @@ def confidence_sequence(
     [0.1, 0.0565424, 0.1434576]
     """
     extra = 1 if smoothed else 0
-    total = sum(one.treated + one.held_out for one in arms)
+    total = sum(one.treated + one.holdout for one in arms)
     weights = sum(one.treated for one in arms)
     difference = variance = 0.0
     for one in arms:
         weight = one.treated / weights
         treated = (one.succeeded + extra) / (one.treated + 2 * extra)
-        held_out = (one.held_out_succeeded + extra) / (one.held_out + 2 * extra)
-        difference += weight * (treated - held_out)
-        variance += weight**2 * (treated * (1 - treated) / one.treated + held_out * (1 - held_out) / one.held_out)
+        holdout = (one.control_succeeded + extra) / (one.holdout + 2 * extra)
+        difference += weight * (treated - holdout)
+        variance += weight**2 * (
+            treated * (1 - treated) / one.treated + holdout * (1 - holdout) / one.holdout
+        )
     half = half_width(sqrt(total * variance), total, tune(tuned_for, alpha), alpha)
     return difference, difference - half, difference + half
 
 
 def log_evidence(arms: Arms) -> float:
-    """ln of the exact e-value against "treated and held out succeed alike"; at ln 20 one trigger alone is declared.
+    """ln of the exact e-value against "treated and in the holdout succeed alike"; at ln 20 one trigger alone is declared.
 
     >>> round(log_evidence(Arms(200, 180, 100, 80)), 6), round(log_evidence(Arms(2000, 1800, 1000, 800)), 6)
     (-2.494978, 19.917675)
     """
-    succeeded = arms.succeeded + arms.held_out_succeeded
-    failed = arms.treated + arms.held_out - succeeded
+    succeeded = arms.succeeded + arms.control_succeeded
+    failed = arms.treated + arms.holdout - succeeded
     rate = succeeded / (succeeded + failed)
-    alike = (succeeded * log(rate) if succeeded else 0.0) + (failed * log(1 - rate) if failed else 0.0)
+    alike = (succeeded * log(rate) if succeeded else 0.0) + (
+        failed * log(1 - rate) if failed else 0.0
+    )
     return (
         _log_beta(1 + arms.succeeded, 1 + arms.treated - arms.succeeded)
-        + _log_beta(1 + arms.held_out_succeeded, 1 + arms.held_out - arms.held_out_succeeded)
+        + _log_beta(1 + arms.control_succeeded, 1 + arms.holdout - arms.control_succeeded)
         - alike
     )
 
@@ -116,7 +120,10 @@ def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
     ([True, True, False, False], [False, False, False, False])
     """
     ranked = sorted(evidence, reverse=True)
-    count = max((k for k, value in enumerate(ranked, 1) if value >= log(len(ranked) / (k * alpha)) - 1e-12), default=0)
+    count = max(
+        (k for k, value in enumerate(ranked, 1) if value >= log(len(ranked) / (k * alpha)) - 1e-12),
+        default=0,
+    )
     bound = ranked[count - 1] if count else inf
     return [value >= bound for value in evidence]
 
@@ -126,7 +133,7 @@ def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
 SUCCESS_SCHEMA = {
     "group": pl.String(),
     "trigger": pl.String(),
-    "held_out": pl.Boolean(),
+    "holdout": pl.Boolean(),
     "windows": pl.Int64(),
     "n": pl.Int64(),
     "succeeded": pl.Int64(),
@@ -141,7 +148,11 @@ def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> Succes
     Args:
         counts: SUCCESS_SCHEMA. order: the groups in which to answer.
     """
-    by_trigger = _arms(counts.filter(pl.col("n") > 0).group_by("trigger", "held_out").agg(pl.col("n", "succeeded").sum()))
+    by_trigger = _arms(
+        counts.filter(pl.col("n") > 0)
+        .group_by("trigger", "holdout")
+        .agg(pl.col("n", "succeeded").sum())
+    )
     names = sorted(by_trigger, key=lambda name: (-by_trigger[name].treated, name))
     compared = [name for name in names if _both(by_trigger[name])]
     evidence = {name: log_evidence(by_trigger[name]) for name in compared}
@@ -149,52 +160,81 @@ def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> Succes
     return SuccessMetric(
         all=_row(None, list(by_trigger.values())),
         rows=[
-            _row(group, list(_arms(counts.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))).values()))
+            _row(
+                group,
+                list(
+                    _arms(
+                        counts.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))
+                    ).values()
+                ),
+            )
             for group in order
         ],
-        triggers=[_row(name, [by_trigger[name]], evidence.get(name), declared=declared.get(name, False)) for name in names],
+        triggers=[
+            _row(name, [by_trigger[name]], evidence.get(name), declared=declared.get(name, False))
+            for name in names
+        ],
         windows=int(counts["windows"].sum()),
     )
 
 
 def _arms(counts: pl.DataFrame) -> dict[str, Arms]:
     found: dict[str, list[int]] = {}
-    for trigger, held_out, n, succeeded in counts.select("trigger", "held_out", "n", "succeeded").iter_rows():
+    for trigger, holdout, n, succeeded in counts.select(
+        "trigger", "holdout", "n", "succeeded"
+    ).iter_rows():
         cells = found.setdefault(trigger, [0, 0, 0, 0])
-        place = 2 if held_out else 0
+        place = 2 if holdout else 0
         cells[place] += n
         cells[place + 1] += succeeded
     return {trigger: Arms(*cells) for trigger, cells in found.items()}
 
 
 def _both(arms: Arms) -> bool:
-    return arms.treated > 0 and arms.held_out > 0
+    return arms.treated > 0 and arms.holdout > 0
 
 
-def _row(group: str | None, arms: Iterable[Arms], evidence: float | None = None, *, declared: bool = False) -> SuccessRow:
+def _row(
+    group: str | None,
+    arms: Iterable[Arms],
+    evidence: float | None = None,
+    *,
+    declared: bool = False,
+) -> SuccessRow:
     strata = list(arms)
-    treated, held_out = sum(one.treated for one in strata), sum(one.held_out for one in strata)
+    treated, holdout = sum(one.treated for one in strata), sum(one.holdout for one in strata)
     both = [one for one in strata if _both(one)]
-    compared = sum(one.treated + one.held_out for one in both)
+    compared = sum(one.treated + one.holdout for one in both)
     enough = compared >= FEWEST and all(
-        sum(counts) >= FEWEST_IN_ARM for counts in ([one.treated for one in both], [one.held_out for one in both])
+        sum(counts) >= FEWEST_IN_ARM
+        for counts in ([one.treated for one in both], [one.holdout for one in both])
     )
     _, low, high = confidence_sequence(both) if enough else (None, None, None)
-    verdict: Verdict = "not_yet_known" if enough else "too_few" if held_out else "no_holdout"
+    conclusion: Conclusion = "not_yet_known" if enough else "too_few" if holdout else "no_control"
     if declared and enough:
-        verdict = "helps" if both[0].succeeded * both[0].held_out > both[0].held_out_succeeded * both[0].treated else "hurts"
-    elif enough and evidence is None and low is not None and high is not None and not low <= 0 <= high:
-        verdict = "helps" if low > 0 else "hurts"
+        conclusion = (
+            "helps"
+            if both[0].succeeded * both[0].holdout > both[0].control_succeeded * both[0].treated
+            else "hurts"
+        )
+    elif (
+        enough
+        and evidence is None
+        and low is not None
+        and high is not None
+        and not low <= 0 <= high
+    ):
+        conclusion = "helps" if low > 0 else "hurts"
     return SuccessRow(
         group=group,
         value=sum(one.succeeded for one in strata) / treated if treated else None,
         n=treated,
-        held_out_value=sum(one.held_out_succeeded for one in strata) / held_out if held_out else None,
-        held_out_n=held_out,
+        control_value=sum(one.control_succeeded for one in strata) / holdout if holdout else None,
+        control_n=holdout,
         difference=confidence_sequence(both, smoothed=False)[0] if enough else None,
         low=None if low is None else max(-1.0, low),
         high=None if high is None else min(1.0, high),
         compared=compared if enough else 0,
-        verdict=verdict,
+        conclusion=conclusion,
         evidence=evidence,
     )

@@ -6,7 +6,14 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from everafter.metrics.model import MOST_ROWS, AdoptionMetric, AdoptionRow, DayAverage, HealthMetric, HealthRow
+from everafter.metrics.model import (
+    MOST_ROWS,
+    AdoptionMetric,
+    AdoptionRow,
+    DayAverage,
+    HealthMetric,
+    HealthRow,
+)
 from everafter.metrics.time_rules import of_group
 
 HEALTH_SCHEMA = {
@@ -24,22 +31,28 @@ ADOPTION_SCHEMA = {"group": pl.String(), "day": pl.Date(), "percent": pl.Int64()
 """Suppliers by group, day and percent of their key features in use."""
 
 
-def choose_days(judged: Sequence[date], suppliers: int, most_rows: int = MOST_ROWS) -> list[date]:
+def choose_days(scored: Sequence[date], suppliers: int, most_rows: int = MOST_ROWS) -> list[date]:
     """The days to read: all, or as many as `most_rows` scores allow, evenly spread, the first and the last always among them.
 
     >>> days = [date(2026, 1, day) for day in range(1, 10)]
     >>> [day.day for day in choose_days(days, 100, 500)], len(choose_days(days, 10, 500)), choose_days([], 10)
     ([1, 3, 5, 7, 9], 9, [])
     """
-    count = min(len(judged), max(2, most_rows // max(1, suppliers)))
-    return [judged[int(place)] for place in np.linspace(0, len(judged) - 1, count).round()] if judged else []
+    count = min(len(scored), max(2, most_rows // max(1, suppliers)))
+    return (
+        [scored[int(place)] for place in np.linspace(0, len(scored) - 1, count).round()]
+        if scored
+        else []
+    )
 
 
-def measure_health(scores: pl.DataFrame, order: Sequence[str | None], days_judged: int) -> HealthMetric:
+def measure_health(
+    scores: pl.DataFrame, order: Sequence[str | None], days_scored: int
+) -> HealthMetric:
     """Average health by group.
 
     Args:
-        scores: HEALTH_SCHEMA. order: the groups in which to answer. days_judged: in the period, read or not.
+        scores: HEALTH_SCHEMA. order: the groups in which to answer. days_scored: in the period, read or not.
     """
     by_day = scores.group_by("day").agg(pl.col("n", "total").sum()).sort("day")
     days = by_day["day"].to_list()
@@ -48,18 +61,21 @@ def measure_health(scores: pl.DataFrame, order: Sequence[str | None], days_judge
         all=_health_row(None, scores, first, last),
         rows=[_health_row(group, of_group(scores, group), first, last) for group in order],
         days=[DayAverage(day, total / n, n) for day, n, total in by_day.iter_rows()],
-        days_judged=days_judged,
+        days_scored=days_scored,
         days_read=len(days),
     )
 
 
-def _health_row(group: str | None, scores: pl.DataFrame, first: date | None, last: date | None) -> HealthRow:
+def _health_row(
+    group: str | None, scores: pl.DataFrame, first: date | None, last: date | None
+) -> HealthRow:
     n = int(scores["n"].sum())
     then, now = (_on(scores, day) for day in (first, last))
     began, latest = _mean(then), _mean(now)
     suppliers = int(now["n"].sum())
     healthy, at_risk, critical = (
-        int(now[band].sum()) / suppliers if suppliers else None for band in ("healthy", "at_risk", "critical")
+        int(now[band].sum()) / suppliers if suppliers else None
+        for band in ("healthy", "at_risk", "critical")
     )
     return HealthRow(
         group=group,
@@ -86,11 +102,13 @@ def _mean(scores: pl.DataFrame) -> float | None:
 # ── adoption ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure_adoption(shares: pl.DataFrame, order: Sequence[str | None], days: Sequence[date]) -> AdoptionMetric:
+def measure_adoption(
+    shares: pl.DataFrame, order: Sequence[str | None], days: Sequence[date]
+) -> AdoptionMetric:
     """Key features in use by group.
 
     Args:
-        shares: ADOPTION_SCHEMA of the first and the last judged day. order: the groups in which to answer. days: these two, or one,
+        shares: ADOPTION_SCHEMA of the first and the last scored day. order: the groups in which to answer. days: these two, or one,
             or none.
     """
     first, last = (days[0], days[-1]) if days else (None, None)
@@ -102,7 +120,9 @@ def measure_adoption(shares: pl.DataFrame, order: Sequence[str | None], days: Se
     )
 
 
-def _adoption_row(group: str | None, shares: pl.DataFrame, first: date | None, last: date | None) -> AdoptionRow:
+def _adoption_row(
+    group: str | None, shares: pl.DataFrame, first: date | None, last: date | None
+) -> AdoptionRow:
     then, now = (_on(shares, day) for day in (first, last))
     n = int(now["n"].sum())
     began, value = _mean_share(then), _mean_share(now)

@@ -9,7 +9,12 @@ import polars as pl
 from everafter.core.db import Connection
 from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.metrics import queries
-from everafter.metrics.churn_rules import LOOKED_BACK_DAYS, choose_lead_days, choose_prediction_days, measure_churn
+from everafter.metrics.churn_rules import (
+    LOOKED_BACK_DAYS,
+    choose_lead_days,
+    choose_prediction_days,
+    measure_churn,
+)
 from everafter.metrics.effect_rules import measure_success
 from everafter.metrics.level_rules import choose_days, measure_adoption, measure_health
 from everafter.metrics.model import (
@@ -35,7 +40,7 @@ from everafter.tickets.hours import open_hours
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every metric of one answer is measured by. runs: days judged to their end, back to where any metric looks."""
+    """What every metric of one answer is measured by. runs: days scored to their end, back to where any metric looks."""
 
     period: Period
     now: datetime
@@ -46,11 +51,13 @@ class Question:
 
     @property
     def days(self) -> list[date]:
-        """Days judged in the period."""
+        """Days scored in the period."""
         return [day for day, _ in self.runs if self.period.first <= day]
 
 
-async def open_question(conn: Connection, period: Period, now: datetime, playbook: Playbook) -> Question:
+async def open_question(
+    conn: Connection, period: Period, now: datetime, playbook: Playbook
+) -> Question:
     """Look up what all metrics need."""
     await queries.give_room(conn)
     back = max(period.horizon, LOOKED_BACK_DAYS + 7)
@@ -59,28 +66,37 @@ async def open_question(conn: Connection, period: Period, now: datetime, playboo
     return Question(period, now, runs, suppliers, unknown, playbook)
 
 
-async def measure(conn: Connection, question: Question, metrics: tuple[Metric, ...], by: By | None) -> dict[Metric, Measured]:
+async def measure(
+    conn: Connection, question: Question, metrics: tuple[Metric, ...], by: By | None
+) -> dict[Metric, Measured]:
     """The metrics asked for, each by `by` or else by what it is asked for most."""
-    return {metric: await _MEASURES[metric](conn, question, by or DEFAULT_BY[metric]) for metric in metrics}
+    return {
+        metric: await _MEASURES[metric](conn, question, by or DEFAULT_BY[metric])
+        for metric in metrics
+    }
 
 
 async def _health(conn: Connection, question: Question, by: By) -> HealthMetric:
     days = choose_days(question.days, question.suppliers)
     scores = await queries.read_health(conn, by, days)
-    return await asyncio.to_thread(measure_health, scores, _order(by, scores, "n"), len(question.days))
+    return await asyncio.to_thread(
+        measure_health, scores, _order(by, scores, "n"), len(question.days)
+    )
 
 
 async def _success(conn: Connection, question: Question, by: By) -> SuccessMetric:
     latest = await queries.find_last_run(conn)
-    letters = [CELEBRATION_PREFIX + name for name in question.playbook.milestones]
-    counts = await queries.read_success(conn, by, question.period, latest or date.min, letters)
+    emails = [CELEBRATION_PREFIX + name for name in question.playbook.milestones]
+    counts = await queries.read_success(conn, by, question.period, latest or date.min, emails)
     return measure_success(counts, _order(by, counts.filter(pl.col("n") > 0), "n"))
 
 
 async def _first_value(conn: Connection, question: Question, by: By) -> FirstValueMetric:
     signed_up = await queries.read_first_forms(conn, by, question.period, question.now)
     people = time_first_forms(signed_up, question.now)
-    return await asyncio.to_thread(measure_first_value, people, _order(by, people), question.unknown)
+    return await asyncio.to_thread(
+        measure_first_value, people, _order(by, people), question.unknown
+    )
 
 
 async def _adoption(conn: Connection, question: Question, by: By) -> AdoptionMetric:
@@ -93,7 +109,10 @@ async def _tickets(conn: Connection, question: Question, by: By) -> TicketMetric
     tickets = await queries.read_tickets(conn, by, question.period)
     earliest = tickets["opened_at"].min()
     hours = await asyncio.to_thread(
-        open_hours, question.playbook.support, earliest if isinstance(earliest, datetime) else question.now, question.now
+        open_hours,
+        question.playbook.support,
+        earliest if isinstance(earliest, datetime) else question.now,
+        question.now,
     )
     return await asyncio.to_thread(measure_tickets, tickets, _order(by, tickets), hours)
 
@@ -101,12 +120,22 @@ async def _tickets(conn: Connection, question: Question, by: By) -> TicketMetric
 async def _churn(conn: Connection, question: Question, by: By) -> ChurnMetric:
     period = question.period
     moments = dict(question.runs)
-    ended = Period(period.first, min(period.last, question.now.astimezone(UTC).date() - timedelta(days=1)), period.horizon)
+    ended = Period(
+        period.first,
+        min(period.last, question.now.astimezone(UTC).date() - timedelta(days=1)),
+        period.horizon,
+    )
     chosen = choose_prediction_days(list(moments), ended)
-    predictions = await queries.read_predictions(conn, by, [(day, moments[day]) for day in chosen], period.horizon)
+    predictions = await queries.read_predictions(
+        conn, by, [(day, moments[day]) for day in chosen], period.horizon
+    )
     leads = await queries.read_leads(conn, by, period, choose_lead_days(list(moments), period))
-    groups = pl.concat([predictions.select("group", "n"), leads.select("group", pl.lit(0, pl.Int64).alias("n"))])
-    return await asyncio.to_thread(measure_churn, predictions, leads, _order(by, groups, "n"), period.horizon)
+    groups = pl.concat(
+        [predictions.select("group", "n"), leads.select("group", pl.lit(0, pl.Int64).alias("n"))]
+    )
+    return await asyncio.to_thread(
+        measure_churn, predictions, leads, _order(by, groups, "n"), period.horizon
+    )
 
 
 def _order(by: By, frame: pl.DataFrame, counted: str | None = None) -> list[str | None]:
@@ -126,7 +155,12 @@ _MEASURES = {
 
 
 async def answer_metrics(
-    conn: Connection, period: Period, now: datetime, playbook: Playbook, metrics: tuple[Metric, ...], by: By | None
+    conn: Connection,
+    period: Period,
+    now: datetime,
+    playbook: Playbook,
+    metrics: tuple[Metric, ...],
+    by: By | None,
 ) -> MetricsAnswer:
     """The whole answer, as the API and the command line give it."""
     question = await open_question(conn, period, now, playbook)
@@ -136,7 +170,7 @@ async def answer_metrics(
         until=period.last,
         horizon=period.horizon,
         measured_at=now,
-        judged_until=question.days[-1] if question.days else None,
+        scored_until=question.days[-1] if question.days else None,
         by={metric: by or DEFAULT_BY[metric] for metric in metrics},
         metrics=Metrics(**measured),  # pyright: ignore[reportArgumentType] each under its own name
     )

@@ -6,7 +6,7 @@ number and `n` how many it rests on; a number is null when nothing can be said.
 
     by            as of when
     cohort        never changes
-    vendor_type   health, adoption, churn: as judged that day; interventions: as decided; first form and tickets: as it is now
+    vendor_type   health, adoption, churn: as scored that day; interventions: as decided; first form and tickets: as it is now
     plan          the same
 """
 
@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 By = Literal["cohort", "vendor_type", "plan"]
 BYS: tuple[By, ...] = ("cohort", "vendor_type", "plan")
-BY_WORDS: dict[By, str] = {"cohort": "cohort", "vendor_type": "trade", "plan": "plan"}
+BY_LABELS: dict[By, str] = {"cohort": "cohort", "vendor_type": "vendor_type", "plan": "plan"}
 
 Metric = Literal[
     "health_score",
@@ -68,7 +68,7 @@ class Period:
 
 
 class HealthRow(Struct):
-    """Average health of a group over the days judged in the period.
+    """Average health of a group over the days scored in the period.
 
     value: mean of the scores before flooring, each supplier once for each day read; n: those scores. suppliers, latest, healthy,
     at_risk, critical: suppliers scored on the last day read, their mean, and the shares of the bands among them. change: latest
@@ -95,30 +95,30 @@ class DayAverage(Struct):
 
 
 class HealthMetric(Struct):
-    """days_judged: days in the period on which a run came to its end; days_read: of those, how many the averages rest on."""
+    """days_scored: days in the period on which a run came to its end; days_read: of those, how many the averages rest on."""
 
     all: HealthRow
     rows: list[HealthRow]
     days: list[DayAverage]
-    days_judged: int
+    days_scored: int
     days_read: int
 
 
-Verdict = Literal["helps", "hurts", "not_yet_known", "too_few", "no_holdout"]
-VERDICT_WORDS: dict[str, str] = {
+Conclusion = Literal["helps", "hurts", "not_yet_known", "too_few", "no_control"]
+CONCLUSION_LABELS: dict[str, str] = {
     "helps": "helps",
     "hurts": "does harm",
     "not_yet_known": "not yet known",
     "too_few": "too few to say",
-    "no_holdout": "nobody held out",
+    "no_control": "nobody in the holdout",
 }
 
 
 class SuccessRow(Struct):
     """What became of interventions whose window ended in the period, those that were the first ever of their supplier and trigger.
 
-    value: share of the treated for whom the trigger's success came true within its window; n: the treated. held_out_value,
-    held_out_n: the same of the held out. difference: treated less held out; over several triggers the mean of their differences,
+    value: share of the treated for whom the trigger's success came true within its window; n: the treated. control_value,
+    control_n: the same of the in the holdout. difference: treated less in the holdout; over several triggers the mean of their differences,
     weighted by the treated, of those triggers that have both. low, high: its 95 % confidence sequence, smoothed, which holds
     for all looks at one growing sample (the same first day, a later last one), else for one look. compared: how many the difference
     rests on. Null, and 0, when too few (under 50, or 10 in an arm).
@@ -129,13 +129,13 @@ class SuccessRow(Struct):
     group: str | None
     value: float | None
     n: int
-    held_out_value: float | None
-    held_out_n: int
+    control_value: float | None
+    control_n: int
     difference: float | None
     low: float | None
     high: float | None
     compared: int
-    verdict: Verdict
+    conclusion: Conclusion
     evidence: float | None = None
 
 
@@ -185,9 +185,9 @@ class FirstValueMetric(Struct):
 
 
 class AdoptionRow(Struct):
-    """Share of the trade's key features that suppliers use, on the last day judged in the period.
+    """Share of the vendor type's key features that suppliers use, on the last day scored in the period.
 
-    value: mean share; n: suppliers of whom it is known. change: value less that of the period's first judged day; null: only one
+    value: mean share; n: suppliers of whom it is known. change: value less that of the period's first scored day; null: only one
     day. none, some, half, most, all: shares of suppliers using none, up to half, half and more, three quarters and more, all.
     """
 
@@ -203,7 +203,7 @@ class AdoptionRow(Struct):
 
 
 class AdoptionMetric(Struct):
-    """day: the last day judged in the period, and the first; null: none."""
+    """day: the last day scored in the period, and the first; null: none."""
 
     all: AdoptionRow
     rows: list[AdoptionRow]
@@ -272,10 +272,10 @@ class ChurnRow(Struct):
     """Churn predictions whose horizon ended in the period.
 
     value, n: AUC and predictions of all. everyone: all predictions; untouched: those around which nothing was decided for the
-    supplier, from as many days before as the horizon, over the prediction's own day, to the leaving or the horizon's end (held out
+    supplier, from as many days before as the horizon, over the prediction's own day, to the leaving or the horizon's end (in the holdout
     ones are nothing). lead_days: median days from the first of the unbroken
     warnings, looked at weekly, to the cancellation, of those who cancelled in the period with a warning standing; lead_n: these;
-    unwarned: those who cancelled without; unseen: those never judged in the 90 days before.
+    unwarned: those who cancelled without; unseen: those never scored in the 90 days before.
     """
 
     group: str | None
@@ -316,7 +316,9 @@ class ChurnMetric(Struct):
 
 
 Row = HealthRow | SuccessRow | FirstValueRow | AdoptionRow | TicketRow | ChurnRow
-Measured = HealthMetric | SuccessMetric | FirstValueMetric | AdoptionMetric | TicketMetric | ChurnMetric
+Measured = (
+    HealthMetric | SuccessMetric | FirstValueMetric | AdoptionMetric | TicketMetric | ChurnMetric
+)
 
 
 # ── what the API gives ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -334,13 +336,13 @@ class Metrics(Struct, omit_defaults=True):
 
 
 class MetricsAnswer(Struct):
-    """`first`, `until`: the period, both days within it. `by`: what each metric is grouped by. `judged_until`: the last day in
+    """`first`, `until`: the period, both days within it. `by`: what each metric is grouped by. `scored_until`: the last day in
     the period whose run came to its end; null: none."""
 
     first: date = field(name="from")
     until: date
     horizon: int
     measured_at: datetime
-    judged_until: date | None
+    scored_until: date | None
     by: dict[str, By]
     metrics: Metrics

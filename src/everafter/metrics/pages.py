@@ -10,12 +10,12 @@ from litestar.di import NamedDependency
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.errors import InputError
+from everafter.core.formatting import said, sentence
 from everafter.core.pages import download, page
-from everafter.core.words import said, sentence
 from everafter.metrics import charts, view_rules
 from everafter.metrics.measure import measure, open_question
 from everafter.metrics.model import (
-    BY_WORDS,
+    BY_LABELS,
     BYS,
     DEFAULT_BY,
     HORIZONS,
@@ -30,9 +30,17 @@ from everafter.metrics.model import (
     SuccessMetric,
     TicketMetric,
 )
-from everafter.metrics.rules import cell, read_metrics, say_cell, say_group, table_of, write_csv, write_triggers_csv
-from everafter.metrics.say_rules import has_anything, headline, tell
-from everafter.metrics.telling_model import TELLINGS
+from everafter.metrics.rules import (
+    cell,
+    describe_group,
+    format_cell,
+    read_metrics,
+    table_of,
+    write_csv,
+    write_triggers_csv,
+)
+from everafter.metrics.text_model import METRIC_TEXTS
+from everafter.metrics.text_rules import has_anything, headline, tell
 from everafter.playbook.model import Playbook
 
 AnyRequest = Request[Any, Any, State]
@@ -43,7 +51,10 @@ _WIDTHS = (640, 340)
 
 @get("/insights")
 async def show_insights(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """The six metrics over the period and by the groups that the address names."""
     now = datetime.now(UTC)
@@ -56,26 +67,30 @@ async def show_insights(
         viewer=viewer,
         view=view,
         question=question,
-        sections=[_section(metric, found, view.by, state.playbook) for metric, found in measured.items()],
+        sections=[
+            _section(metric, found, view.by, state.playbook) for metric, found in measured.items()
+        ],
         presets=view_rules.PRESETS,
         bys=BYS,
-        by_words=BY_WORDS,
+        by_labels=BY_LABELS,
         horizons=HORIZONS,
         today=now.date(),
         view_query=view_rules.view_query,
-        say_trigger=_say_trigger,
+        describe_trigger=_describe_trigger,
         cell=cell,
-        say_cell=say_cell,
+        format_cell=format_cell,
         strip=charts.strip,
         rows_shown=ROWS_SHOWN,
     )
 
 
-def _say_trigger(name: str) -> str:
+def _describe_trigger(name: str) -> str:
     return sentence(said(name))
 
 
-def _section(metric: Metric, measured: Measured, chosen: By | None, playbook: Playbook) -> dict[str, Any]:
+def _section(
+    metric: Metric, measured: Measured, chosen: By | None, playbook: Playbook
+) -> dict[str, Any]:
     """Everything the template needs of one metric."""
     by = chosen or DEFAULT_BY[metric]
     titles = {name: segment.title for name, segment in playbook.segments.items()}
@@ -84,12 +99,12 @@ def _section(metric: Metric, measured: Measured, chosen: By | None, playbook: Pl
         "metric": metric,
         "by": by,
         "measured": measured,
-        "telling": TELLINGS[metric],
+        "telling": METRIC_TEXTS[metric],
         "columns": [column for column in table_of(metric) if column.on_page],
         "any": has_anything(measured),
         "headline": headline(measured),
-        "told": tell(measured),
-        "rows": [(say_group(by, row.group, titles), row) for row in measured.rows],
+        "treated": tell(measured),
+        "rows": [(describe_group(by, row.group, titles), row) for row in measured.rows],
         "scale": charts.scale_of(measured.rows),
         "triggers": triggers,
         "trigger_scale": charts.scale_of(triggers),
@@ -116,7 +131,10 @@ def _chart(measured: Measured, playbook: Playbook, width: int) -> Any:
 
 @get("/insights.csv")
 async def get_insights_file(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[bytes]:
     """One metric's table as a file; `table=triggers`: the success of each trigger."""
     now = datetime.now(UTC)
@@ -131,7 +149,11 @@ async def get_insights_file(
     if request.query_params.get("table") == "triggers" and isinstance(measured, SuccessMetric):
         return download(write_triggers_csv(measured.triggers), f"{metric}-triggers-{days}.csv")
     by = view.by or DEFAULT_BY[metric]
-    return download(write_csv(metric, by, measured.rows, measured.all), f"{metric}-by-{by}-{days}.csv")
+    return download(
+        write_csv(metric, by, measured.rows, measured.all), f"{metric}-by-{by}-{days}.csv"
+    )
 
 
-handlers = [Router(path="/", route_handlers=[show_insights, get_insights_file], include_in_schema=False)]
+handlers = [
+    Router(path="/", route_handlers=[show_insights, get_insights_file], include_in_schema=False)
+]

@@ -18,15 +18,19 @@ from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, TICKETS_SCHEMA
 _BEGAN: LiteralString = "coalesce(p.account_created_at, s.created_at)"
 _COHORT: LiteralString = "left((" + _BEGAN + " AT TIME ZONE 'UTC')::text, 7)"
 _NOW: LiteralString = (
-    "CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN coalesce(p.vendor_type, s.vendor_type)"
+    "CASE {by} WHEN 'cohort' THEN "
+    + _COHORT
+    + " WHEN 'vendor_type' THEN coalesce(p.vendor_type, s.vendor_type)"
     " ELSE coalesce(p.plan, s.plan) END"
 )
 # '' was written for "not known that day", null before such things were written.
 _THAT_DAY: LiteralString = (
-    "CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN coalesce(h.vendor_type, p.vendor_type, s.vendor_type)"
+    "CASE {by} WHEN 'cohort' THEN "
+    + _COHORT
+    + " WHEN 'vendor_type' THEN coalesce(h.vendor_type, p.vendor_type, s.vendor_type)"
     " ELSE coalesce(h.plan, p.plan, s.plan) END"
 )
-_OF_SCORES: LiteralString = " JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN pulse p ON p.supplier_id = h.supplier_id"
+_OF_SCORES: LiteralString = " JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = h.supplier_id"
 
 
 async def give_room(conn: Connection) -> None:
@@ -35,9 +39,10 @@ async def give_room(conn: Connection) -> None:
 
 
 async def list_runs(conn: Connection, first: date, last: date) -> list[tuple[date, datetime]]:
-    """The days from `first` to `last` whose run came to its end, with the moment each judged, in order."""
+    """The days from `first` to `last` whose run came to its end, with the moment each scored, in order."""
     cursor = await conn.execute(
-        "SELECT run_on, as_of FROM runs WHERE run_on BETWEEN %s AND %s AND finished_at IS NOT NULL ORDER BY run_on", [first, last]
+        "SELECT run_on, as_of FROM runs WHERE run_on BETWEEN %s AND %s AND finished_at IS NOT NULL ORDER BY run_on",
+        [first, last],
     )
     return await cursor.fetchall()
 
@@ -53,7 +58,7 @@ async def count_suppliers(conn: Connection) -> tuple[int, int]:
     """How many suppliers there are, and of how many the sign-up is not known."""
     cursor = await conn.execute(
         "SELECT count(*), count(*) FILTER (WHERE s.created_at IS NULL AND p.account_created_at IS NULL)"
-        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id",
+        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id",
         [],
     )
     row = await cursor.fetchone()
@@ -62,20 +67,22 @@ async def count_suppliers(conn: Connection) -> tuple[int, int]:
 
 
 async def read_health(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
-    """HEALTH_SCHEMA of these days; vendor type and plan as judged that day."""
+    """HEALTH_SCHEMA of these days; vendor type and plan as scored that day."""
     return await read_copy(
         conn,
         "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, count(*), sum(h.score),"  # noqa: S608 our own words
         " count(*) FILTER (WHERE h.risk_level = 'healthy'), count(*) FILTER (WHERE h.risk_level = 'at_risk'),"
         " count(*) FILTER (WHERE h.risk_level = 'critical')"
-        " FROM customer_health h" + _OF_SCORES + " WHERE h.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2",
+        " FROM customer_health h"
+        + _OF_SCORES
+        + " WHERE h.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2",
         HEALTH_SCHEMA,
         {"by": by, "days": list(days)},
     )
 
 
 async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
-    """ADOPTION_SCHEMA of these days; vendor type and plan as judged that day."""
+    """ADOPTION_SCHEMA of these days; vendor type and plan as scored that day."""
     return await read_copy(
         conn,
         "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, h.feature_adoption_score, count(*)"  # noqa: S608 our own words
@@ -86,7 +93,9 @@ async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.Da
     )
 
 
-async def read_success(conn: Connection, by: By, period: Period, judged_until: date, letters: Sequence[str]) -> pl.DataFrame:
+async def read_success(
+    conn: Connection, by: By, period: Period, scored_until: date, emails: Sequence[str]
+) -> pl.DataFrame:
     """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were when it was decided.
 
     A replay's decisions are left out, since nothing was done; celebrations too, which name no success. Whether a window is the
@@ -94,35 +103,54 @@ async def read_success(conn: Connection, by: By, period: Period, judged_until: d
     than the other, so the first in the period would compare what is left.
 
     Args:
-        judged_until: the last day judged; a window that ends later is not over. letters: the triggers that celebrate.
+        scored_until: the last day scored; a window that ends later is not over. emails: the triggers that celebrate.
     """
     return await read_copy(
         conn,
-        "SELECT f.grp, f.trigger, f.held_out, count(*), count(*) FILTER (WHERE f.is_first),"  # noqa: S608 our own words
+        "SELECT f.grp, f.trigger, f.holdout, count(*), count(*) FILTER (WHERE f.is_first),"  # noqa: S608 our own words
         " count(*) FILTER (WHERE f.is_first AND f.succeeded)"
-        " FROM (SELECT CASE {by} WHEN 'cohort' THEN " + _COHORT + " WHEN 'vendor_type' THEN CASE WHEN i.facts ? 'vendor_type'"
+        " FROM (SELECT CASE {by} WHEN 'cohort' THEN "
+        + _COHORT
+        + " WHEN 'vendor_type' THEN CASE WHEN i.facts ? 'vendor_type'"
         "   THEN i.facts ->> 'vendor_type' ELSE coalesce(p.vendor_type, s.vendor_type) END"
         "   ELSE CASE WHEN i.facts ? 'plan' THEN i.facts ->> 'plan' ELSE coalesce(p.plan, s.plan) END END AS grp,"
-        "  i.trigger, i.status = 'held_out' AS held_out, i.succeeded_on IS NOT NULL AS succeeded,"
-        "  i.decided_on = w.first_on AS is_first"
-        "  FROM interventions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN pulse p ON p.supplier_id = i.supplier_id"
-        "  JOIN (SELECT e.supplier_id, e.trigger, min(e.decided_on) AS first_on FROM interventions e"
-        "   WHERE e.status <> 'withheld' AND NOT e.replay AND e.decided_on <= {last} GROUP BY 1, 2) w"
+        "  i.trigger, i.status = 'holdout' AS holdout, i.succeeded_on IS NOT NULL AS succeeded,"
+        "  i.evaluated_on = w.first_on AS is_first"
+        "  FROM interventions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = i.supplier_id"
+        "  JOIN (SELECT e.supplier_id, e.trigger, min(e.evaluated_on) AS first_on FROM interventions e"
+        "   WHERE e.status <> 'skipped' AND NOT e.replay AND e.evaluated_on <= {last} GROUP BY 1, 2) w"
         "   ON w.supplier_id = i.supplier_id AND w.trigger = i.trigger"
-        "  WHERE i.status <> 'withheld' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
-        "  AND i.trigger <> ALL ({letters}::text[])) f GROUP BY 1, 2, 3",
+        "  WHERE i.status <> 'skipped' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
+        "  AND i.trigger <> ALL ({emails}::text[])) f GROUP BY 1, 2, 3",
         SUCCESS_SCHEMA,
-        {"by": by, "first": period.first, "last": min(period.last, judged_until), "letters": list(letters)},
+        {
+            "by": by,
+            "first": period.first,
+            "last": min(period.last, scored_until),
+            "emails": list(emails),
+        },
     )
 
 
-async def read_first_forms(conn: Connection, by: By, period: Period, as_of: datetime) -> pl.DataFrame:
+async def read_first_forms(
+    conn: Connection, by: By, period: Period, as_of: datetime
+) -> pl.DataFrame:
     """SIGNED_UP_SCHEMA of who signed up in the period and by `as_of`; vendor type and plan as they are now."""
     return await read_copy(
         conn,
-        "SELECT " + _NOW + ", " + _BEGAN + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"  # noqa: S608 our own words
-        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
-        " WHERE " + _BEGAN + " >= {first}::date AND " + _BEGAN + " < {last}::date + 1 AND " + _BEGAN + " <= {as_of}",
+        "SELECT "
+        + _NOW
+        + ", "
+        + _BEGAN
+        + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"  # noqa: S608 our own words
+        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id"
+        " WHERE "
+        + _BEGAN
+        + " >= {first}::date AND "
+        + _BEGAN
+        + " < {last}::date + 1 AND "
+        + _BEGAN
+        + " <= {as_of}",
         SIGNED_UP_SCHEMA,
         {"by": by, "first": period.first, "last": period.last, "as_of": as_of},
     )
@@ -142,7 +170,7 @@ async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame
         "  CASE WHEN t.resolved_at >= t.last_opened_at THEN t.resolved_at END AS resolved_at,"
         "  coalesce(t.resolved_at >= t.last_opened_at AND t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1,"
         "  false) AS here"
-        "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
+        "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = t.supplier_id"
         # either half by an index of its own; a ticket resolved in the period may have been opened again since
         "  WHERE t.opened_at IS NOT NULL AND (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1"
         "  OR t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1)) t"
@@ -152,29 +180,33 @@ async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame
     )
 
 
-async def read_predictions(conn: Connection, by: By, runs: Sequence[tuple[date, datetime]], horizon: int) -> pl.DataFrame:
-    """PREDICTIONS_SCHEMA of these days; vendor type and plan as judged that day.
+async def read_predictions(
+    conn: Connection, by: By, runs: Sequence[tuple[date, datetime]], horizon: int
+) -> pl.DataFrame:
+    """PREDICTIONS_SCHEMA of these days; vendor type and plan as scored that day.
 
     Args:
-        runs: days with the moments they judged; a leaving counts from after the moment up to `horizon` days on. horizon: also
+        runs: days with the moments they scored; a leaving counts from after the moment up to `horizon` days on. horizon: also
             from how many days before until how many after a decision touches, both among them and the day itself; but none
             that came after the leaving.
     """
     days = [day for day, _ in runs]
     found = await read_copy(
         conn,
-        "SELECT nullif(" + _THAT_DAY + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"  # noqa: S608 our own words
-        " t.day IS NULL OR coalesce(t.decided_at > l.cancelled_at, false), count(*)"
-        " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN pulse p ON p.supplier_id = c.supplier_id"
+        "SELECT nullif("
+        + _THAT_DAY
+        + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"  # noqa: S608 our own words
+        " t.day IS NULL OR coalesce(t.evaluated_at > l.cancelled_at, false), count(*)"
+        " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = c.supplier_id"
         " LEFT JOIN customer_health h ON h.supplier_id = c.supplier_id AND h.calculated_on = c.calculated_on"
         "  AND h.calculated_on = ANY ({days}::date[])"
         " LEFT JOIN (SELECT x.supplier_id, d.day, min(x.cancelled_at) AS cancelled_at FROM cancellations x"
         "  JOIN unnest({days}::date[], {moments}::timestamptz[]) AS d (day, at) ON x.cancelled_at > d.at"
         "  AND x.cancelled_at <= d.at + {horizon} * interval '1 day' GROUP BY 1, 2) l"
         "  ON l.supplier_id = c.supplier_id AND l.day = c.calculated_on"
-        " LEFT JOIN (SELECT i.supplier_id, d.day, min(i.decided_at) AS decided_at FROM interventions i"
-        "  JOIN unnest({days}::date[]) AS d (day) ON i.decided_on BETWEEN d.day - {horizon}::integer AND d.day + {horizon}::integer"
-        "  WHERE i.status = 'decided' AND NOT i.replay AND i.decided_on BETWEEN {since} AND {until} GROUP BY 1, 2) t"
+        " LEFT JOIN (SELECT i.supplier_id, d.day, min(i.evaluated_at) AS evaluated_at FROM interventions i"
+        "  JOIN unnest({days}::date[]) AS d (day) ON i.evaluated_on BETWEEN d.day - {horizon}::integer AND d.day + {horizon}::integer"
+        "  WHERE i.status = 'triggered' AND NOT i.replay AND i.evaluated_on BETWEEN {since} AND {until} GROUP BY 1, 2) t"
         "  ON t.supplier_id = c.supplier_id AND t.day = c.calculated_on"
         " WHERE c.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2, 3, 4, 5, 6",
         PREDICTIONS_SCHEMA | {"risk": pl.Int64()},
@@ -190,15 +222,25 @@ async def read_predictions(conn: Connection, by: By, runs: Sequence[tuple[date, 
     return found.with_columns(pl.col("risk") / 1_000)
 
 
-async def read_leads(conn: Connection, by: By, period: Period, days: Sequence[date]) -> pl.DataFrame:
+async def read_leads(
+    conn: Connection, by: By, period: Period, days: Sequence[date]
+) -> pl.DataFrame:
     """LEADS_SCHEMA of the cancellations in the period, by the levels of these days; vendor type and plan as they are now."""
     return await read_copy(
         conn,
-        "SELECT " + _NOW + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at, c.calculated_on, c.level"  # noqa: S608 our own words
-        " FROM cancellations x JOIN suppliers s ON s.id = x.supplier_id LEFT JOIN pulse p ON p.supplier_id = x.supplier_id"
+        "SELECT "
+        + _NOW
+        + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at, c.calculated_on, c.level"  # noqa: S608 our own words
+        " FROM cancellations x JOIN suppliers s ON s.id = x.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = x.supplier_id"
         " LEFT JOIN churn_risk c ON c.supplier_id = x.supplier_id AND c.calculated_on = ANY ({days}::date[])"
         "  AND c.calculated_at < x.cancelled_at AND c.calculated_on >= x.cancelled_at::date - {back}::integer"
         " WHERE x.cancelled_at >= {first}::date AND x.cancelled_at < {last}::date + 1",
         LEADS_SCHEMA,
-        {"by": by, "first": period.first, "last": period.last, "days": list(days), "back": LOOKED_BACK_DAYS},
+        {
+            "by": by,
+            "first": period.first,
+            "last": period.last,
+            "days": list(days),
+            "back": LOOKED_BACK_DAYS,
+        },
     )

@@ -9,22 +9,22 @@ from functools import reduce
 from typing import Any
 
 from everafter.core.errors import InputError
-from everafter.core.words import said, sentence
+from everafter.core.formatting import said, sentence
 from everafter.metrics.model import (
-    BY_WORDS,
+    BY_LABELS,
     BYS,
+    CONCLUSION_LABELS,
     DEFAULT_DAYS,
     HORIZONS,
     METRICS,
     MOST_DAYS,
-    VERDICT_WORDS,
     By,
     Metric,
     Period,
     Row,
     SuccessRow,
 )
-from everafter.metrics.telling_model import TELLINGS, Column, Kind
+from everafter.metrics.text_model import METRIC_TEXTS, Column, Kind
 from everafter.portfolio.rules import harmless
 
 EARLIEST = date(2000, 1, 1)
@@ -62,7 +62,9 @@ def _one_of(what: str, name: str, known: Sequence[Any]) -> Any:
     raise InputError(f"{what}: there is no {name[:60]!r}; {hint}", did_you_mean=near)
 
 
-def read_period(first: str | None, last: str | None, today: date, horizon: int | str | None = None) -> Period:
+def read_period(
+    first: str | None, last: str | None, today: date, horizon: int | str | None = None
+) -> Period:
     """The period asked for: the last DEFAULT_DAYS days, or those up to `last`, or from `first` until today.
 
     Raises:
@@ -98,7 +100,9 @@ def _day(what: str, text: str) -> date:
 # ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def order_groups(by: By, groups: Iterable[str | None], sizes: Mapping[str | None, int] | None = None) -> list[str | None]:
+def order_groups(
+    by: By, groups: Iterable[str | None], sizes: Mapping[str | None, int] | None = None
+) -> list[str | None]:
     """The groups in which to answer: cohorts the latest first, others the largest first; not known at the end.
 
     >>> order_groups("cohort", ["2026-01", None, "2026-03"]), order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
@@ -110,17 +114,17 @@ def order_groups(by: By, groups: Iterable[str | None], sizes: Mapping[str | None
     return [*known, None] if None in set(groups) else [*known]
 
 
-def say_group(by: By, group: str | None, titles: Mapping[str, str] | None = None) -> str:
+def describe_group(by: By, group: str | None, titles: Mapping[str, str] | None = None) -> str:
     """A group as people read it.
 
     Args:
         titles: of vendor types, from the playbook.
 
-    >>> say_group("cohort", "2026-08"), say_group("vendor_type", "dj", {"dj": "DJ"}), say_group("plan", None)
+    >>> describe_group("cohort", "2026-08"), describe_group("vendor_type", "dj", {"dj": "DJ"}), describe_group("plan", None)
     ('Aug 2026', 'DJ', 'Plan not known')
     """
     if group is None:
-        return f"{sentence(BY_WORDS[by])} not known"
+        return f"{sentence(BY_LABELS[by])} not known"
     if by == "cohort":
         return f"{date.fromisoformat(group + '-01'):%b %Y}"
     return (titles or {}).get(group) or sentence(said(group))
@@ -136,20 +140,24 @@ def cell(row: Row, column: Column) -> Any:
 
 def table_of(metric: Metric) -> Sequence[Column]:
     """The columns of a metric's table."""
-    return TELLINGS[metric].columns
+    return METRIC_TEXTS[metric].columns
 
 
-def say_cell(value: float | str | None, column: Column) -> str:
+def format_cell(value: float | str | None, column: Column) -> str:
     """The value of a cell as people read it."""
-    return VERDICT_WORDS.get(value, value) if isinstance(value, str) else say_value(value, column.kind)
+    return (
+        CONCLUSION_LABELS.get(value, value)
+        if isinstance(value, str)
+        else format_value(value, column.kind)
+    )
 
 
-def say_value(value: float | str | None, kind: Kind) -> str:
+def format_value(value: float | str | None, kind: Kind) -> str:
     """A number as people read it; null is a dash.
 
-    >>> say_value(0.123, "share"), say_value(-0.05, "share_change"), say_value(1234, "count"), say_value(None, "hours")
+    >>> format_value(0.123, "share"), format_value(-0.05, "share_change"), format_value(1234, "count"), format_value(None, "hours")
     ('12.3 %', '−5.0', '1,234', '–')
-    >>> say_value(0.4, "days"), say_value(6.25, "days"), say_value(90.0, "hours"), say_value(7.0, "hours"), say_value(0.4, "hours")
+    >>> format_value(0.4, "days"), format_value(6.25, "days"), format_value(90.0, "hours"), format_value(7.0, "hours"), format_value(0.4, "hours")
     ('9.6 h', '6.2 days', '3.8 days', '7.0 h', '24 min')
     """
     if value is None:
@@ -169,14 +177,14 @@ def say_value(value: float | str | None, kind: Kind) -> str:
         case "share_change":
             return f"{sign}{abs(value) * 100:.1f}"
         case "days":
-            return f"{value:.1f} days" if value >= 1 else _say_hours(value * 24)
+            return f"{value:.1f} days" if value >= 1 else _format_hours(value * 24)
         case "hours":
-            return f"{value / 24:.1f} days" if value >= 72 else _say_hours(value)
+            return f"{value / 24:.1f} days" if value >= 72 else _format_hours(value)
         case _:
             return f"{value:.2f}"
 
 
-def _say_hours(hours: float) -> str:
+def _format_hours(hours: float) -> str:
     if hours < 1:
         return f"{hours * 60:.0f} min"
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
@@ -186,9 +194,12 @@ def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) ->
     """A metric's table as RFC 4180 text, the row of all first; text that a spreadsheet would take for a formula is marked."""
     out = io.StringIO()
     writer = csv.writer(out)
-    columns = TELLINGS[metric].columns
+    columns = METRIC_TEXTS[metric].columns
     writer.writerow([by, *(column.field.replace(".", "_") for column in columns)])
-    for name, row in [*([("all", total)] if total else []), *((row.group or "", row) for row in rows)]:
+    for name, row in [
+        *([("all", total)] if total else []),
+        *((row.group or "", row) for row in rows),
+    ]:
         writer.writerow([harmless(name), *(_plain(cell(row, column)) for column in columns)])
     return out.getvalue()
 
@@ -197,10 +208,12 @@ def write_triggers_csv(rows: Sequence[SuccessRow]) -> str:
     """The success of each trigger as RFC 4180 text."""
     out = io.StringIO()
     writer = csv.writer(out)
-    columns = TELLINGS["intervention_success"].columns
+    columns = METRIC_TEXTS["intervention_success"].columns
     writer.writerow(["trigger", *(column.field for column in columns)])
     for row in rows:
-        writer.writerow([harmless(row.group or ""), *(_plain(cell(row, column)) for column in columns)])
+        writer.writerow(
+            [harmless(row.group or ""), *(_plain(cell(row, column)) for column in columns)]
+        )
     return out.getvalue()
 
 

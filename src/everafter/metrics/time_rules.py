@@ -7,18 +7,36 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everafter.metrics.model import CurvePoint, FirstValueMetric, FirstValueRow, TicketMetric, TicketRow, TicketSpread
-from everafter.pulse.model import TIME, moment
+from everafter.activity.model import TIME, moment
+from everafter.metrics.model import (
+    CurvePoint,
+    FirstValueMetric,
+    FirstValueRow,
+    TicketMetric,
+    TicketRow,
+    TicketSpread,
+)
 from everafter.tickets.hours_rules import OpenHours, from_micros, to_micros
-from everafter.tickets.model import ORDER, Change, Told
+from everafter.tickets.model import ORDER, Change, Transition
 from everafter.tickets.rules import follow
 
 Floats = npt.NDArray[np.float64]
 
-SIGNED_UP_SCHEMA = {"group": pl.String(), "began_at": TIME, "form_at": TIME, "left": pl.Boolean(), "told_at": TIME}
+SIGNED_UP_SCHEMA = {
+    "group": pl.String(),
+    "began_at": TIME,
+    "form_at": TIME,
+    "left": pl.Boolean(),
+    "told_at": TIME,
+}
 """One row for each who signed up. left: has cancelled and not come back; told_at: since when, null: not known."""
 
-FIRST_FORM_SCHEMA = {"group": pl.String(), "days": pl.Float64(), "reached": pl.Boolean(), "left": pl.Boolean()}
+FIRST_FORM_SCHEMA = {
+    "group": pl.String(),
+    "days": pl.Float64(),
+    "reached": pl.Boolean(),
+    "left": pl.Boolean(),
+}
 """One row for each who signed up: days from sign-up to the first form; to leaving without one; or so far, when neither came."""
 
 TICKETS_SCHEMA = {
@@ -36,14 +54,14 @@ _EARLY_DAYS = 14.0
 _HOUR = 3600.0
 SPREAD_HOURS = (1.0, 4.0, 12.0, 24.0, 48.0, 96.0, 168.0)
 _MOST_POINTS = 200
-_TOLD: dict[str, Told] = {told: told for told in ORDER}
+_TRANSITIONS: dict[str, Transition] = {transitions: transitions for transitions in ORDER}
 
 
 # ── to the first form ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a leaver counts as.
+    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a churned supplier counts as.
 
     Who left without a form never gets there; one whose leaving has no known moment has left at `as_of`. A form that is told of
     before the sign-up took no time.
@@ -54,12 +72,25 @@ def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     now = moment(as_of)
     reached = (pl.col("form_at") <= now).fill_null(False)
     left = ~reached & pl.col("left") & (pl.col("told_at").fill_null(now) <= now)
-    end = pl.when(reached).then("form_at").when(left).then(pl.col("told_at").fill_null(now)).otherwise(now)
+    end = (
+        pl.when(reached)
+        .then("form_at")
+        .when(left)
+        .then(pl.col("told_at").fill_null(now))
+        .otherwise(now)
+    )
     days = (end - pl.col("began_at")).dt.total_microseconds() / 86_400_000_000
-    return signed_up.select("group", days.clip(lower_bound=0).alias("days"), reached.alias("reached"), left.alias("left"))
+    return signed_up.select(
+        "group",
+        days.clip(lower_bound=0).alias("days"),
+        reached.alias("reached"),
+        left.alias("left"),
+    )
 
 
-def share_there(days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def share_there(
+    days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
     """The share of all that is there by each day on which somebody got there, when others leave and never do.
 
     Args:
@@ -79,10 +110,10 @@ def share_there(days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[
     """
     ends, place = np.unique(days, return_inverse=True)
     events = np.bincount(place, weights=reached, minlength=len(ends))
-    leavers = np.bincount(place, weights=left, minlength=len(ends))
+    churned = np.bincount(place, weights=left, minlength=len(ends))
     ended = np.bincount(place, minlength=len(ends))
     at_risk = len(days) - np.concatenate(([0], np.cumsum(ended)[:-1]))
-    neither = np.cumprod(1 - (events + leavers) / np.maximum(at_risk, 1))
+    neither = np.cumprod(1 - (events + churned) / np.maximum(at_risk, 1))
     before = np.concatenate(([1.0], neither))[: len(ends)]
     shares = np.cumsum(before * events / np.maximum(at_risk, 1))
     there = events > 0
@@ -99,7 +130,9 @@ def quantile(days: Floats, shares: Floats, share: float) -> float | None:
     return float(days[place]) if place < len(days) else None
 
 
-def measure_first_value(people: pl.DataFrame, order: Sequence[str | None], unknown: int) -> FirstValueMetric:
+def measure_first_value(
+    people: pl.DataFrame, order: Sequence[str | None], unknown: int
+) -> FirstValueMetric:
     """Time to the first form by group.
 
     Args:
@@ -108,7 +141,9 @@ def measure_first_value(people: pl.DataFrame, order: Sequence[str | None], unkno
     days, shares = _curve(people)
     points = [CurvePoint(float(day), float(share)) for day, share in zip(days, shares, strict=True)]
     if len(points) > _MOST_POINTS:
-        points = [points[place] for place in np.linspace(0, len(points) - 1, _MOST_POINTS).astype(int)]
+        points = [
+            points[place] for place in np.linspace(0, len(points) - 1, _MOST_POINTS).astype(int)
+        ]
     return FirstValueMetric(
         all=_first_value_row(None, people),
         rows=[_first_value_row(group, of_group(people, group)) for group in order],
@@ -129,8 +164,12 @@ def _curve(people: pl.DataFrame) -> tuple[Floats, Floats]:
 def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
     days, shares = _curve(people)
     seen_long_enough = people.height > 0 and bool((people["days"] >= _EARLY_DAYS).any())
-    all_decided = people.height > 0 and bool((people["reached"] | people["left"]).all())
-    early = float(shares[days <= _EARLY_DAYS].max(initial=0.0)) if seen_long_enough or all_decided else None
+    all_triggered = people.height > 0 and bool((people["reached"] | people["left"]).all())
+    early = (
+        float(shares[days <= _EARLY_DAYS].max(initial=0.0))
+        if seen_long_enough or all_triggered
+        else None
+    )
     reached = int(people["reached"].sum())
     return FirstValueRow(
         group=group,
@@ -147,7 +186,9 @@ def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
 # ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure_tickets(tickets: pl.DataFrame, order: Sequence[str | None], hours: OpenHours) -> TicketMetric:
+def measure_tickets(
+    tickets: pl.DataFrame, order: Sequence[str | None], hours: OpenHours
+) -> TicketMetric:
     """Resolution times by group.
 
     Args:
@@ -156,9 +197,13 @@ def measure_tickets(tickets: pl.DataFrame, order: Sequence[str | None], hours: O
     numbered = tickets.with_row_index("ticket")
     resolved = numbered.filter(pl.col("in_period"))
     timed = numbered.with_columns(
-        ((pl.col("resolved_at") - pl.col("opened_at")).dt.total_microseconds() / 1e6 / _HOUR).clip(0).alias("calendar"),
+        ((pl.col("resolved_at") - pl.col("opened_at")).dt.total_microseconds() / 1e6 / _HOUR)
+        .clip(0)
+        .alias("calendar"),
     ).join(
-        resolved.select("ticket").with_columns(pl.Series("business", business_hours(resolved, hours), dtype=pl.Float64)),
+        resolved.select("ticket").with_columns(
+            pl.Series("business", business_hours(resolved, hours), dtype=pl.Float64)
+        ),
         on="ticket",
         how="left",
     )
@@ -174,7 +219,10 @@ def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
 
     Most tickets are opened and resolved and nothing between; these are computed together, the others one by one.
     """
-    edges = np.array([edge for pair in zip(hours.starts, hours.ends, strict=True) for edge in pair], dtype=np.float64)
+    edges = np.array(
+        [edge for pair in zip(hours.starts, hours.ends, strict=True) for edge in pair],
+        dtype=np.float64,
+    )
     before = np.repeat(np.array(hours.before, dtype=np.float64), 2)[1:-1]
     spent = [
         np.interp(tickets[name].dt.epoch("us").to_numpy().astype(np.float64), edges, before)
@@ -185,16 +233,24 @@ def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
     plain = np.maximum(spent[1] - spent[0], 0.0) / 1e6 / _HOUR
     return [
         float(plain[place]) if changes is None else _followed(changes, resolved_at, hours)
-        for place, (changes, resolved_at) in enumerate(tickets.select("changes", "resolved_at").iter_rows())
+        for place, (changes, resolved_at) in enumerate(
+            tickets.select("changes", "resolved_at").iter_rows()
+        )
     ]
 
 
 def _followed(changes: str, resolved_at: datetime, hours: OpenHours) -> float:
-    told = (text.split(" ") for text in changes.split(","))
-    course = follow([Change(from_micros(int(at)), _TOLD[state]) for at, state in told], resolved_at)
+    transitions = (text.split(" ") for text in changes.split(","))
+    course = follow(
+        [Change(from_micros(int(at)), _TRANSITIONS[state]) for at, state in transitions],
+        resolved_at,
+    )
     if course is None:
         return 0.0
-    spent = sum(hours.open_until(to_micros(end or resolved_at)) - hours.open_until(to_micros(start)) for start, end in course.runs)
+    spent = sum(
+        hours.open_until(to_micros(end or resolved_at)) - hours.open_until(to_micros(start))
+        for start, end in course.runs
+    )
     return max(0, spent) / 1e6 / _HOUR
 
 
@@ -217,7 +273,9 @@ def _spread(hours: Floats) -> list[TicketSpread]:
     if not len(hours):
         return []
     counts = np.bincount(np.searchsorted(SPREAD_HOURS, hours), minlength=len(SPREAD_HOURS) + 1)
-    return [TicketSpread(until, int(n)) for until, n in zip([*SPREAD_HOURS, None], counts, strict=True)]
+    return [
+        TicketSpread(until, int(n)) for until, n in zip([*SPREAD_HOURS, None], counts, strict=True)
+    ]
 
 
 def _percentile(values: pl.Series, percent: float) -> float | None:

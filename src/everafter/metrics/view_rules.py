@@ -51,5 +51,9 @@ def view_query(view: View, **changes: Any) -> str:
     elif days != DEFAULT_DAYS:
         query = {"days": days}
     horizon = changes.pop("horizon", view.period.horizon)
-    asked = {"by": changes.pop("by", view.by), "horizon": None if horizon == HORIZONS[0] else horizon, **changes}
+    asked = {
+        "by": changes.pop("by", view.by),
+        "horizon": None if horizon == HORIZONS[0] else horizon,
+        **changes,
+    }
     return urlencode(query | {name: value for name, value in asked.items() if value})

@@ -24,13 +24,22 @@ from everafter.onboarding.model import (
     MilestonesAnswer,
     OnboardingAnswer,
 )
-from everafter.onboarding.queries import keep_action, list_milestones, list_progress, record_milestone, record_reached
+from everafter.onboarding.queries import (
+    keep_action,
+    list_milestones,
+    list_progress,
+    record_milestone,
+    record_reached,
+)
 from everafter.onboarding.rules import answer_of, check_done_at, check_milestone, with_action
 from everafter.playbook.model import Playbook
 from everafter.suppliers.queries import get_external_id
 
 TAGS = ["Success"]
-LanguageTag = Annotated[str, QueryParameter(max_length=35, description="BCP 47, such as `de`; default: the playbook's own.")]
+LanguageTag = Annotated[
+    str,
+    QueryParameter(max_length=35, description="BCP 47, such as `de`; default: the playbook's own."),
+]
 
 
 @post(
@@ -41,7 +50,11 @@ LanguageTag = Annotated[str, QueryParameter(max_length=35, description="BCP 47, 
     exception_handlers=BODY_ERRORS,
     summary="Record an achievement",
     response_description="Recorded now.",
-    responses={200: ResponseSpec(MilestoneAnswer, generate_examples=False, description="It was already there.")}
+    responses={
+        200: ResponseSpec(
+            MilestoneAnswer, generate_examples=False, description="It was already there."
+        )
+    }
     | problems(
         not_found="there is no such supplier",
         conflict="the Idempotency-Key is in flight",
@@ -59,9 +72,13 @@ async def post_milestone(
     achieved_at = check_milestone(data.milestone_type, data.achieved_at, datetime.now(UTC))
 
     async def effect() -> tuple[int, MilestoneAnswer]:
-        new, at, celebrated = await record_milestone(conn, data.supplier_id, data.milestone_type, achieved_at)
+        new, at, celebrated = await record_milestone(
+            conn, data.supplier_id, data.milestone_type, achieved_at
+        )
         external_id = await get_external_id(conn, data.supplier_id)
-        answer = _answer(state.playbook, data.supplier_id, external_id, data.milestone_type, at, celebrated)
+        answer = _answer(
+            state.playbook, data.supplier_id, external_id, data.milestone_type, at, celebrated
+        )
         return 201 if new else 200, answer
 
     return await answer_once(request, conn, idempotency_key, effect)
@@ -75,11 +92,15 @@ async def post_milestone(
     summary="A supplier's achievements",
     responses=problems(not_found="there is no such supplier"),
 )
-async def get_milestones(conn: NamedDependency[Connection], state: State, supplier_id: FromPath[SupplierId]) -> MilestonesAnswer:
+async def get_milestones(
+    conn: NamedDependency[Connection], state: State, supplier_id: FromPath[SupplierId]
+) -> MilestonesAnswer:
     """The first one first."""
     found = await list_milestones(conn, supplier_id)
     external_id = await get_external_id(conn, supplier_id)
-    return MilestonesAnswer([_answer(state.playbook, supplier_id, external_id, *milestone) for milestone in found])
+    return MilestonesAnswer(
+        [_answer(state.playbook, supplier_id, external_id, *milestone) for milestone in found]
+    )
 
 
 @get(
@@ -97,7 +118,7 @@ async def get_onboarding(
     language: LanguageTag = "en",
 ) -> OnboardingAnswer:
     """Its steps with their days and actions, as of now. Titles and hints are in `language` where the playbook has it."""
-    row = await state.live.judge(supplier_id)
+    row = await state.live.score(supplier_id)
     return answer_of(row, state.playbook, await list_progress(conn, supplier_id), language)
 
 
@@ -109,7 +130,9 @@ async def get_onboarding(
     exception_handlers=BODY_ERRORS,
     summary="Report an action of the onboarding path",
     response_description="Kept now.",
-    responses={200: ResponseSpec(ActionAnswer, generate_examples=False, description="It was kept already.")}
+    responses={
+        200: ResponseSpec(ActionAnswer, generate_examples=False, description="It was kept already.")
+    }
     | problems(
         not_found="there is no such supplier, or it has cancelled",
         conflict="the Idempotency-Key is in flight",
@@ -132,11 +155,16 @@ async def post_action(
     done_at = check_done_at(data.done_at, now)
 
     async def effect() -> tuple[int, ActionAnswer]:
-        judged = with_action(await state.live.judge(supplier_id), playbook, data.action, now)
+        scored = with_action(await state.live.score(supplier_id), playbook, data.action, now)
         new, at = await keep_action(conn, supplier_id, data.action, done_at)
-        reached = [milestone for _, milestone in await record_reached(conn, judged, playbook, now)]
-        external_id, standing = await get_external_id(conn, supplier_id), judged["onboarding_state"].item()
-        return 201 if new else 200, ActionAnswer(supplier_id, external_id, data.action, at, standing, reached)
+        reached = [milestone for _, milestone in await record_reached(conn, scored, playbook, now)]
+        external_id, standing = (
+            await get_external_id(conn, supplier_id),
+            scored["onboarding_state"].item(),
+        )
+        return 201 if new else 200, ActionAnswer(
+            supplier_id, external_id, data.action, at, standing, reached
+        )
 
     return await answer_once(request, conn, idempotency_key, effect)
 

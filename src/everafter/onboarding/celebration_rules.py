@@ -1,31 +1,39 @@
-"""Milestones that are celebrated by e-mail, as proposals to the gate that all mail passes. Pure."""
+"""Milestones that are celebrated by email, as proposals to the eligibility check that all mail passes. Pure."""
 
 from datetime import datetime
 
 import msgspec
 import polars as pl
 
+from everafter.activity.model import moment
 from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.onboarding.model import MILESTONES_SCHEMA
 from everafter.playbook.model import Milestone, Playbook, Trigger
-from everafter.pulse.model import moment
 
 _WITH_CERTIFICATE, _OTHERS = 75, 40
 _LEAST_COOLDOWN_DAYS = 30
 
 
-def mailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
-    """Those of the playbook's milestones that are celebrated by e-mail."""
-    return {name: milestone for name, milestone in playbook.milestones.items() if "email" in milestone.celebrate}
+def emailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
+    """Those of the playbook's milestones that are celebrated by email."""
+    return {
+        name: milestone
+        for name, milestone in playbook.milestones.items()
+        if "email" in milestone.celebrate
+    }
 
 
 def with_celebrations(playbook: Playbook) -> Playbook:
-    """The playbook with a trigger `celebrate_<milestone>` for each celebration by e-mail.
+    """The playbook with a trigger `celebrate_<milestone>` for each celebration by email.
 
-    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share with the others is the gate, the
-    ledger and the outbox. Nobody is held out of one alone, only who is held out of everything.
+    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share with the others is the eligibility check, the
+    intervention log and the outbox. Nobody is in the holdout of one alone, only who is in the holdout of everything.
     """
-    actions = {step.milestone: step.celebration for step in playbook.onboarding.values() if step.milestone and step.celebration}
+    actions = {
+        step.milestone: step.celebration
+        for step in playbook.onboarding.values()
+        if step.milestone and step.celebration
+    }
     celebrations = {
         f"{CELEBRATION_PREFIX}{name}": Trigger(
             when="false",
@@ -39,37 +47,53 @@ def with_celebrations(playbook: Playbook) -> Playbook:
             cooldown_days=max(_LEAST_COOLDOWN_DAYS, min(400, milestone.fresh_days)),
             holdout=0,
         )
-        for name, milestone in mailed_milestones(playbook).items()
+        for name, milestone in emailed_milestones(playbook).items()
     }
     return msgspec.structs.replace(playbook, triggers=playbook.triggers | celebrations)
 
 
 def propose_celebrations(
-    judged: pl.DataFrame, waiting: pl.DataFrame, found: pl.DataFrame, ledger: pl.DataFrame, playbook: Playbook, as_of: datetime
+    scored: pl.DataFrame,
+    waiting: pl.DataFrame,
+    found: pl.DataFrame,
+    history: pl.DataFrame,
+    playbook: Playbook,
+    as_of: datetime,
 ) -> pl.DataFrame:
-    """A proposal for every milestone that waits for its e-mail; rows as `interventions.rules.propose` gives them.
+    """A proposal for every milestone that waits for its email; rows as `interventions.rules.propose` gives them.
 
     Args:
-        judged: the slice's rows.
+        scored: the slice's rows.
         waiting: MILESTONES_SCHEMA, recorded before and not yet celebrated by mail.
         found: the same with `fresh`, found in this run.
-        ledger: what was decided or held out before: a celebration that was is over, and does not stand in it every day as put off.
+        intervention log: what was decided or in the holdout before: a celebration that was is over, and does not are in it every day as put off.
         playbook: from `with_celebrations`.
     """
-    mailed = mailed_milestones(playbook)
+    mailed = emailed_milestones(playbook)
     days = {name: milestone.fresh_days for name, milestone in mailed.items()}
-    triggers = {f"{CELEBRATION_PREFIX}{name}": playbook.triggers[f"{CELEBRATION_PREFIX}{name}"] for name in mailed}
+    triggers = {
+        f"{CELEBRATION_PREFIX}{name}": playbook.triggers[f"{CELEBRATION_PREFIX}{name}"]
+        for name in mailed
+    }
     names = list(MILESTONES_SCHEMA)
     due = pl.concat([waiting.select(names), found.filter("fresh").select(names)]).filter(
         pl.col("milestone_type").is_in(list(mailed))
     )
-    oldest = moment(as_of) - pl.duration(days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64))
-    due = due.filter((pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))).select(
-        pl.col("supplier_id"), (pl.lit(CELEBRATION_PREFIX) + pl.col("milestone_type")).alias("trigger")
+    oldest = moment(as_of) - pl.duration(
+        days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64)
     )
-    acted = ledger.filter(pl.col("last_acted_at").is_not_null())
+    due = due.filter(
+        (pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))
+    ).select(
+        pl.col("supplier_id"),
+        (pl.lit(CELEBRATION_PREFIX) + pl.col("milestone_type")).alias("trigger"),
+    )
+    acted = history.filter(pl.col("last_acted_at").is_not_null())
     terms = pl.DataFrame(
-        [(name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout) for name, t in triggers.items()],
+        [
+            (name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout)
+            for name, t in triggers.items()
+        ],
         schema={
             "trigger": pl.String(),
             "action": pl.String(),
@@ -84,15 +108,22 @@ def propose_celebrations(
     return (
         due.unique(maintain_order=True)
         .join(acted, on=["supplier_id", "trigger"], how="anti")
-        .join(judged.select("supplier_id", "email", "timezone", "consent", "subscription"), on="supplier_id", how="inner")
+        .join(
+            scored.select("supplier_id", "email", "timezone", "consent", "subscription"),
+            on="supplier_id",
+            how="inner",
+        )
         .join(terms, on="trigger", how="left", maintain_order="left")
         .select("supplier_id", "email", "timezone", "consent", "subscription", *terms.columns)
     )
 
 
-def celebrated_in(verdicts: pl.DataFrame) -> pl.DataFrame:
+def celebrated_in(results: pl.DataFrame) -> pl.DataFrame:
     """supplier_id and milestone_type of the celebrations that a run has decided."""
-    is_one = (pl.col("status") == "decided") & pl.col("trigger").str.starts_with(CELEBRATION_PREFIX)
-    return verdicts.filter(is_one).select(
-        "supplier_id", pl.col("trigger").str.strip_prefix(CELEBRATION_PREFIX).alias("milestone_type")
+    is_one = (pl.col("status") == "triggered") & pl.col("trigger").str.starts_with(
+        CELEBRATION_PREFIX
+    )
+    return results.filter(is_one).select(
+        "supplier_id",
+        pl.col("trigger").str.strip_prefix(CELEBRATION_PREFIX).alias("milestone_type"),
     )

@@ -23,13 +23,13 @@ ACTION_TIMES = {
     "customer_journey_started": "first_journey_at",
     "first_automation": "first_automation_at",
 }
-"""Onboarding actions that have a moment: the column it stands in; null there means not seen."""
+"""Onboarding actions that have a moment: the column it is in; null there means not seen."""
 
 SEVERAL_ACTIVE = 3
-"""So many couples active in 30 days are the spec's `multiple_clients_active`."""
+"""So many clients active in 30 days are the spec's `multiple_clients_active`."""
 
 ACTIVATED = "fully_activated"
-"""The milestone at the end of the path, and the action that stands for everything else being done."""
+"""The milestone at the end of the path, and the action that means everything else being done."""
 
 ACTIONS = (*ACTION_TIMES, "multiple_clients_active", ACTIVATED)
 """Actions that are known without being declared in the playbook."""
@@ -96,7 +96,7 @@ MilestoneType = Annotated[
     str,
     Meta(
         pattern="^[a-z][a-z0-9_]{0,63}$",
-        description="One of the playbook's, or a name of your own: lower-case letters, digits and underscores.",
+        description="One of the playbook's, or a name of your own: lower-case emails, digits and underscores.",
         examples=["first_form", "ten_clients", "first_automation"],
     ),
 ]
@@ -147,7 +147,8 @@ class MilestoneRequest(Struct, frozen=True):
     supplier_id: SupplierId
     milestone_type: MilestoneType
     achieved_at: Annotated[
-        datetime | None, Meta(description="When; without an offset in UTC. Default: now. Not in the future.")
+        datetime | None,
+        Meta(description="When; without an offset in UTC. Default: now. Not in the future."),
     ] = None
 
 
@@ -226,9 +227,17 @@ class ActionRequest(Struct, frozen=True):
 
     action: Annotated[
         str,
-        Meta(min_length=1, max_length=64, description="One of the path's.", examples=["first_form_created", "completed_wizard"]),
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="One of the path's.",
+            examples=["first_form_created", "completed_wizard"],
+        ),
     ]
-    done_at: Annotated[datetime | None, Meta(description="When; without an offset in UTC. Default: now. Not in the future.")] = None
+    done_at: Annotated[
+        datetime | None,
+        Meta(description="When; without an offset in UTC. Default: now. Not in the future."),
+    ] = None
 
 
 class ActionAnswer(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """How far each supplier of a frame is on its onboarding path. Pure, for one row or a million.
 
-Whose path has a step, and what it asks, stands in the playbook. All conditions are answered in one pass over the wide frame; the
+Whose path has a step, and what it asks, is in the playbook. All conditions are answered in one pass over the wide frame; the
 rest is arithmetic on flags.
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from everafter.core.errors import UnprocessableError
 from everafter.onboarding.model import ACTION_TIMES, ACTIVATED, SEVERAL_ACTIVE
-from everafter.playbook.model import OnboardingPace, OnboardingStep, Playbook
+from everafter.playbook.model import OnboardingStep, OnboardingTiming, Playbook
 from everafter.playbook.rules import compile_condition
 
 Floats = npt.NDArray[np.float64]
@@ -33,26 +33,33 @@ class Path:
 
     def bits_of(self, actions: list[str]) -> int:
         """The mask of these actions, those left out that are not on the path."""
-        return sum(1 << self.actions.index(action) for action in set(actions) if action in self.actions)
+        return sum(
+            1 << self.actions.index(action) for action in set(actions) if action in self.actions
+        )
 
 
 def path_of(playbook: Playbook) -> Path:
     """The playbook's path in the order of its days."""
     steps = tuple(sorted(playbook.onboarding.items(), key=lambda item: item[1].day))
-    actions = dict.fromkeys(action for _, step in steps for action in step.actions if action != ACTIVATED)
+    actions = dict.fromkeys(
+        action for _, step in steps for action in step.actions if action != ACTIVATED
+    )
     return Path(steps, tuple(actions))
 
 
 def add_onboarding(
-    frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int] | None = None
+    frame: pl.DataFrame,
+    playbook: Playbook,
+    as_of: datetime,
+    feature_ids: dict[str, int] | None = None,
 ) -> pl.DataFrame:
     """The frame with the onboarding signals.
 
     Args:
         frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not seen), clients_active_30d, and what
-            the playbook's conditions name. When they are there: vendor_type, pace, feature_days (dropped), and what was kept
+            the playbook's conditions name. When they are there: vendor_type, season index, feature_days (dropped), and what was kept
             before (queries.read_progress): onboarding_kept Int64, a bit for each action of the path noticed or reported before;
-            activated_at, the moment the path was completed: who once finished it stays finished, also when couples go quiet after
+            activated_at, the moment the path was completed: who once finished it stays finished, also when clients go quiet after
             the season.
         as_of: aware; what happened later is not seen.
         feature_ids: slots of the features in feature_days; null: none was ever used.
@@ -68,13 +75,21 @@ def add_onboarding(
     path = path_of(playbook)
     frame = _with_kept(frame)
     now = float((as_of - _EPOCH) // timedelta(microseconds=1))
-    # what the playbook's conditions and trades say, in one pass over the wide frame; all else is arithmetic on arrays: as
+    # what the playbook's conditions and vendor types say, in one pass over the wide frame; all else is arithmetic on arrays: as
     # expressions it cost the one row of a live request twice the time
-    asked = {f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)}
-    seen = {f"_did_{n}": _is_seen(action, frame, playbook, feature_ids or {}) for n, action in enumerate(path.actions)}
-    moments = dict.fromkeys(filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions))))
+    asked = {
+        f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)
+    }
+    seen = {
+        f"_did_{n}": _is_seen(action, frame, playbook, feature_ids or {})
+        for n, action in enumerate(path.actions)
+    }
+    moments = dict.fromkeys(
+        filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions)))
+    )
     said = frame.select(
-        *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None), *map(_micros, moments)
+        *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None),
+        *map(_micros, moments),
     )
     kept = frame["onboarding_kept"].to_numpy()
     never, always = np.zeros(frame.height, dtype=np.bool_), np.ones(frame.height, dtype=np.bool_)
@@ -88,22 +103,40 @@ def add_onboarding(
     began = said["account_created_at"].to_numpy()
     age = np.where(began <= now, (now - began) / _DAY_US, np.nan)
     did[ACTIVATED] = _activated(path, did, asks) | (said["activated_at"].to_numpy() <= now)
-    return frame.with_columns(_standing(frame, path, playbook, did, asks, age)).drop("feature_days", strict=False)
+    return frame.with_columns(_standing(frame, path, playbook, did, asks, age)).drop(
+        "feature_days", strict=False
+    )
 
 
 def _with_kept(frame: pl.DataFrame) -> pl.DataFrame:
     """What was kept before, as columns that are there: nothing was when nobody says so."""
-    kept = pl.col("onboarding_kept").fill_null(0) if "onboarding_kept" in frame.columns else pl.lit(0, pl.Int64)
-    activated = pl.col("activated_at") if "activated_at" in frame.columns else pl.lit(None, pl.Datetime("us", "UTC"))
+    kept = (
+        pl.col("onboarding_kept").fill_null(0)
+        if "onboarding_kept" in frame.columns
+        else pl.lit(0, pl.Int64)
+    )
+    activated = (
+        pl.col("activated_at")
+        if "activated_at" in frame.columns
+        else pl.lit(None, pl.Datetime("us", "UTC"))
+    )
     return frame.with_columns(kept.alias("onboarding_kept"), activated.alias("activated_at"))
 
 
 def _micros(column: str) -> pl.Expr:
     """Microseconds since 1970, NaN for null; exact until the year 2255."""
-    return pl.col(column).cast(pl.Datetime("us", "UTC")).to_physical().cast(pl.Float64).fill_null(float("nan"))
+    return (
+        pl.col(column)
+        .cast(pl.Datetime("us", "UTC"))
+        .to_physical()
+        .cast(pl.Float64)
+        .fill_null(float("nan"))
+    )
 
 
-def _is_seen(action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]) -> pl.Expr | None:
+def _is_seen(
+    action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]
+) -> pl.Expr | None:
     """Whether the signals say that the action is done, its own event apart; its answers are never null. Null: they never do."""
     declared = playbook.onboarding_actions.get(action)
     ways: list[pl.Expr] = []
@@ -114,7 +147,7 @@ def _is_seen(action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: 
     if declared is not None and declared.done_when is not None:
         ways.append(compile_condition(declared.done_when))
     if declared is not None and declared.feature in feature_ids and "feature_days" in frame.columns:
-        # two bytes a feature: the day of its last use, absent or zero for never (pulse/model.py)
+        # two bytes a feature: the day of its last use, absent or zero for never (activity/model.py)
         slot = pl.col("feature_days").bin.slice(2 * feature_ids[declared.feature], 2)
         ways.append((slot != b"") & (slot != b"\0\0"))
     if not ways:
@@ -129,8 +162,14 @@ def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> 
         return None
     asked = pl.lit(True)
     if step.vendor_types:
-        trade = pl.col("vendor_type") if "vendor_type" in frame.columns else pl.lit(None, pl.String)
-        segment = pl.when(trade.is_in(list(playbook.segments))).then(trade).otherwise(pl.lit("default"))
+        vendor_type = (
+            pl.col("vendor_type") if "vendor_type" in frame.columns else pl.lit(None, pl.String)
+        )
+        segment = (
+            pl.when(vendor_type.is_in(list(playbook.segments)))
+            .then(vendor_type)
+            .otherwise(pl.lit("default"))
+        )
         asked = segment.is_in(step.vendor_types)
     return _for_each(asked if step.when is None else asked & compile_condition(step.when))
 
@@ -143,9 +182,14 @@ def _for_each(answer: pl.Expr) -> pl.Expr:
 def _activated(path: Path, did: dict[str, Bools], asks: list[Bools]) -> Bools:
     """Whether something is asked of the supplier, and all of it is done."""
     real = [
-        (ask, [action for action in step.actions if action != ACTIVATED]) for ask, (_, step) in zip(asks, path.steps, strict=True)
+        (ask, [action for action in step.actions if action != ACTIVATED])
+        for ask, (_, step) in zip(asks, path.steps, strict=True)
     ]
-    whole = [(ask, np.logical_and.reduce([did[action] for action in actions])) for ask, actions in real if actions]
+    whole = [
+        (ask, np.logical_and.reduce([did[action] for action in actions]))
+        for ask, actions in real
+        if actions
+    ]
     if not whole:
         return np.zeros(len(asks[0]) if asks else 1, dtype=np.bool_)
     some = np.logical_or.reduce([ask for ask, _ in whole])
@@ -153,7 +197,12 @@ def _activated(path: Path, did: dict[str, Bools], asks: list[Bools]) -> Bools:
 
 
 def _standing(
-    frame: pl.DataFrame, path: Path, playbook: Playbook, did: dict[str, Bools], asks: list[Bools], age: Floats
+    frame: pl.DataFrame,
+    path: Path,
+    playbook: Playbook,
+    did: dict[str, Bools],
+    asks: list[Bools],
+    age: Floats,
 ) -> list[pl.Series]:
     """From what was asked and done to the signals.
 
@@ -165,7 +214,9 @@ def _standing(
     behind, missed = np.full(rows, np.nan), np.full(rows, -1)
     asked_bits, done_bits = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
     for number, ((_, step), ask) in enumerate(zip(path.steps, asks, strict=True)):
-        made = activated | np.logical_and.reduce([np.ones(rows, dtype=np.bool_), *(did[action] for action in step.actions)])
+        made = activated | np.logical_and.reduce(
+            [np.ones(rows, dtype=np.bool_), *(did[action] for action in step.actions)]
+        )
         is_due = ask & (age >= step.day)
         first = is_due & ~made & (missed < 0)  # in the order of days, so the first is the oldest
         behind[first], missed[first] = age[first] - step.day, number
@@ -183,22 +234,31 @@ def _standing(
         names.gather(pl.Series(missed).set(pl.Series(missed < 0), None)).alias("onboarding_missed"),
         pl.Series("onboarding_actions", done_bits),
         pl.Series("onboarding_asked", asked_bits),
-        _state(frame, playbook.onboarding_pace, activated, age, asked_bits, behind),
+        _state(frame, playbook.onboarding_timing, activated, age, asked_bits, behind),
     ]
 
 
 def _state(
-    frame: pl.DataFrame, pace: OnboardingPace, activated: Bools, age: Floats, asked_bits: npt.NDArray[np.int64], behind: Floats
+    frame: pl.DataFrame,
+    season_index: OnboardingTiming,
+    activated: Bools,
+    age: Floats,
+    asked_bits: npt.NDArray[np.int64],
+    behind: Floats,
 ) -> pl.Series:
     # in a slack month a day of waiting counts less, as everywhere else
-    season = frame["pace"].fill_null(1.0).to_numpy() if "pace" in frame.columns else np.ones(frame.height)
-    waited = np.nan_to_num(behind * np.maximum(season, pace.least_pace), nan=-1.0)
+    season = (
+        frame["season_index"].fill_null(1.0).to_numpy()
+        if "season_index" in frame.columns
+        else np.ones(frame.height)
+    )
+    waited = np.nan_to_num(behind * np.maximum(season, season_index.min_season_index), nan=-1.0)
     place = np.select(
         [
             activated,
-            np.isnan(age) | (age > pace.lasts_days) | (asked_bits == 0),
-            waited >= pace.stuck_after_days,
-            waited >= pace.behind_after_days,
+            np.isnan(age) | (age > season_index.lasts_days) | (asked_bits == 0),
+            waited >= season_index.stuck_after_days,
+            waited >= season_index.behind_after_days,
         ],
         [3, 4, 2, 1],
         0,

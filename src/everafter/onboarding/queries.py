@@ -11,10 +11,22 @@ from psycopg.errors import ForeignKeyViolation
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
 from everafter.core.ids import name_of
-from everafter.onboarding.celebration_rules import mailed_milestones
-from everafter.onboarding.model import MILESTONE_TIMES, MILESTONES_SCHEMA, PROGRESS_SCHEMA, Celebration, Watch
+from everafter.onboarding.celebration_rules import emailed_milestones
+from everafter.onboarding.model import (
+    MILESTONE_TIMES,
+    MILESTONES_SCHEMA,
+    PROGRESS_SCHEMA,
+    Celebration,
+    Watch,
+)
 from everafter.onboarding.path_rules import path_of
-from everafter.onboarding.rules import celebration_of, find_milestones, find_progress, frame_of, tell_fresh
+from everafter.onboarding.rules import (
+    celebration_of,
+    find_fresh,
+    find_milestones,
+    find_progress,
+    frame_of,
+)
 from everafter.playbook.model import Playbook
 
 
@@ -24,7 +36,7 @@ async def record_milestone(
     """Record one achievement; of two times the earlier is kept.
 
     Returns:
-        Whether it is new, when it was achieved as it stands now, and whether it was celebrated.
+        Whether it is new, when it was achieved as it is now, and whether it was celebrated.
 
     Raises:
         NotFoundError: no such supplier.
@@ -49,7 +61,9 @@ async def record_milestone(
     return False, row[0], row[1]
 
 
-def read_progress(reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str) -> pl.DataFrame:
+def read_progress(
+    reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str
+) -> pl.DataFrame:
     """What was recorded and noticed before of a slice's suppliers, for `add_onboarding` and `find_milestones`. Blocks.
 
     Returns:
@@ -76,7 +90,9 @@ def read_progress(reader: FrameReader, playbook: Playbook, as_of: datetime, *, a
     return frame.cast(pl.Schema(PROGRESS_SCHEMA))
 
 
-def read_progress_of(reader: FrameReader, playbook: Playbook, as_of: datetime, supplier_ids: list[str]) -> pl.DataFrame:
+def read_progress_of(
+    reader: FrameReader, playbook: Playbook, as_of: datetime, supplier_ids: list[str]
+) -> pl.DataFrame:
     """The same for these suppliers. Blocks."""
     frame = reader.read(
         "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
@@ -98,8 +114,11 @@ def read_progress_of(reader: FrameReader, playbook: Playbook, as_of: datetime, s
 
 def join_progress(suppliers: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFrame:
     """The suppliers' rows with what was kept of each, in their order; nothing is 0, null or false."""
-    return suppliers.join(progress, on="supplier_id", how="left", maintain_order="left").with_columns(
-        pl.col("recorded", "onboarding_kept").fill_null(0), pl.col("activation_shown").fill_null(False)
+    return suppliers.join(
+        progress, on="supplier_id", how="left", maintain_order="left"
+    ).with_columns(
+        pl.col("recorded", "onboarding_kept").fill_null(0),
+        pl.col("activation_shown").fill_null(False),
     )
 
 
@@ -114,21 +133,32 @@ async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch
     if row is None:
         return Watch(None, frozenset())
     looked_for: dict[str, dict[str, Any]] = row[1] or {}
-    watched = [n for n, m in playbook.milestones.items() if n in looked_for and looked_for[n].get("when") == m.when]
+    watched = [
+        n
+        for n, m in playbook.milestones.items()
+        if n in looked_for and looked_for[n].get("when") == m.when
+    ]
     return Watch(row[0], frozenset(watched))
 
 
-async def keep_earliest(conn: Connection, pulse: pl.DataFrame) -> None:
-    """Move recorded milestones back to the time of an event that came late; `pulse` holds the folded suppliers' rows."""
-    times = pulse.unpivot(
-        on=list(MILESTONE_TIMES.values()), index="supplier_id", variable_name="column", value_name="at"
+async def keep_earliest(conn: Connection, activity: pl.DataFrame) -> None:
+    """Move recorded milestones back to the time of an event that came late; `supplier_activity` holds the folded suppliers' rows."""
+    times = activity.unpivot(
+        on=list(MILESTONE_TIMES.values()),
+        index="supplier_id",
+        variable_name="column",
+        value_name="at",
     ).drop_nulls()
     names = {column: name for name, column in MILESTONE_TIMES.items()}
     await conn.execute(
         "UPDATE success_milestones m SET achieved_at = said.at"
         " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS said (supplier_id, milestone_type, at)"
         " WHERE m.supplier_id = said.supplier_id AND m.milestone_type = said.milestone_type AND m.achieved_at > said.at",
-        [times["supplier_id"].to_list(), [names[column] for column in times["column"]], times["at"].to_list()],
+        [
+            times["supplier_id"].to_list(),
+            [names[column] for column in times["column"]],
+            times["at"].to_list(),
+        ],
     )
 
 
@@ -138,7 +168,7 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     By COPY through a temporary table: a first run finds half a million, and 56,000 took 0.47 s so against 0.82 s as arrays.
 
     Args:
-        frame: as `rules.find_milestones` gives it, each (supplier, type) once; with `fresh` (rules.tell_fresh), else all are.
+        frame: as `rules.find_milestones` gives it, each (supplier, type) once; with `fresh` (rules.find_fresh), else all are.
     """
     if frame.is_empty():
         return 0
@@ -167,7 +197,9 @@ async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
     """
     if frame.is_empty():
         return 0
-    await conn.execute("CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON COMMIT DROP")
+    await conn.execute(
+        "CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON COMMIT DROP"
+    )
     await copy_frame(conn, "found_progress", frame)
     cursor = await conn.execute(
         "WITH written AS (INSERT INTO onboarding_progress AS p (supplier_id, action, done_at)"
@@ -182,22 +214,22 @@ async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
 
 async def record_reached(
     conn: Connection,
-    judged: Mapping[str, Any] | Sequence[Mapping[str, Any]] | pl.DataFrame,
+    scored: Mapping[str, Any] | Sequence[Mapping[str, Any]] | pl.DataFrame,
     playbook: Playbook,
     as_of: datetime,
 ) -> list[tuple[str, str]]:
-    """Record what live judged suppliers have just reached: milestones, and actions of the path that no event dates.
+    """Record what live scored suppliers have just reached: milestones, and actions of the path that no event dates.
 
     Costs no statement when there is nothing new. Safe at the same time as a run and as itself: each is recorded once, and of two
     moments the earlier stays.
 
     Args:
-        judged: a row of health.live, several, or a frame of them.
+        scored: a row of health.live, several, or a frame of them.
 
     Returns:
         (supplier id, milestone) of those recorded now, and by this call.
     """
-    several = judged.to_dicts() if isinstance(judged, pl.DataFrame) else judged
+    several = scored.to_dicts() if isinstance(scored, pl.DataFrame) else scored
     rows = [several] if isinstance(several, Mapping) else several
     rows = [row for row in rows if row.get("onboarding_news", True)]
     if not rows:
@@ -213,24 +245,37 @@ async def record_reached(
     found = find_milestones(frame, playbook, as_of)
     if found.is_empty():
         return []
-    found = tell_fresh(found, frame, playbook, await get_watch(conn, playbook, as_of.date() + timedelta(days=1)), as_of)
+    found = find_fresh(
+        found,
+        frame,
+        playbook,
+        await get_watch(conn, playbook, as_of.date() + timedelta(days=1)),
+        as_of,
+    )
     cursor = await conn.execute(
         "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at, fresh)"
         " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::boolean[])"
         " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING supplier_id::text, milestone_type",
-        [found[name].to_list() for name in ("supplier_id", "milestone_type", "achieved_at", "fresh")],
+        [
+            found[name].to_list()
+            for name in ("supplier_id", "milestone_type", "achieved_at", "fresh")
+        ],
     )
     return await cursor.fetchall()
 
 
-async def read_waiting(reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str) -> pl.DataFrame:
-    """Milestones of a slice's suppliers that are fresh and wait for their celebration by e-mail: MILESTONES_SCHEMA."""
-    mailed = mailed_milestones(playbook)
-    oldest = as_of - timedelta(days=max((milestone.fresh_days for milestone in mailed.values()), default=0))
+async def read_waiting(
+    reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str
+) -> pl.DataFrame:
+    """Milestones of a slice's suppliers that are fresh and wait for their celebration by email: MILESTONES_SCHEMA."""
+    mailed = emailed_milestones(playbook)
+    oldest = as_of - timedelta(
+        days=max((milestone.fresh_days for milestone in mailed.values()), default=0)
+    )
     frame = await reader.fetch(
         "SELECT supplier_id::text, milestone_type, achieved_at FROM success_milestones"
         " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type = ANY ({names}::text[])"
-        " AND celebrated_by_mail_at IS NULL AND fresh AND achieved_at > {oldest}",
+        " AND celebrated_by_email_at IS NULL AND fresh AND achieved_at > {oldest}",
         names=list(mailed),
         oldest=oldest,
         after=after,
@@ -239,14 +284,16 @@ async def read_waiting(reader: FrameReader, playbook: Playbook, as_of: datetime,
     return frame.cast(pl.Schema(MILESTONES_SCHEMA))
 
 
-async def mark_celebrated_by_mail(conn: Connection, celebrated: pl.DataFrame, now: datetime) -> int:
-    """Note that the e-mail of these (supplier_id, milestone_type) stands in the outbox; gives how many were not noted before."""
+async def mark_celebrated_by_email(
+    conn: Connection, celebrated: pl.DataFrame, now: datetime
+) -> int:
+    """Note that the email of these (supplier_id, milestone_type) is in the outbox; gives how many were not noted before."""
     if celebrated.is_empty():
         return 0
     cursor = await conn.execute(
-        "UPDATE success_milestones m SET celebrated_by_mail_at = %s, celebrated = true"
+        "UPDATE success_milestones m SET celebrated_by_email_at = %s, celebrated = true"
         " FROM unnest(%s::uuid[], %s::text[]) AS sent (supplier_id, milestone_type)"
-        " WHERE m.supplier_id = sent.supplier_id AND m.milestone_type = sent.milestone_type AND m.celebrated_by_mail_at IS NULL",
+        " WHERE m.supplier_id = sent.supplier_id AND m.milestone_type = sent.milestone_type AND m.celebrated_by_email_at IS NULL",
         [now, celebrated["supplier_id"].to_list(), celebrated["milestone_type"].to_list()],
     )
     return cursor.rowcount
@@ -263,7 +310,7 @@ async def next_celebration(
     """The milestone to celebrate in the coach next: one with a certificate before others, then the latest; null when none waits.
 
     Args:
-        facts: the supplier's name and signals (its judged row), said in the text.
+        facts: the supplier's name and signals (its scored row), said in the text.
     """
     days = {name: m.fresh_days for name, m in playbook.milestones.items() if "coach" in m.celebrate}
     cursor = await conn.execute(
@@ -272,13 +319,21 @@ async def next_celebration(
         " WHERE m.supplier_id = %s AND m.celebrated_in_coach_at IS NULL AND m.fresh"
         " AND m.achieved_at > %s::timestamptz - make_interval(days => kind.days)"
         " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1",
-        [list(days), list(days.values()), [playbook.milestones[name].certificate for name in days], supplier_id, now],
+        [
+            list(days),
+            list(days.values()),
+            [playbook.milestones[name].certificate for name in days],
+            supplier_id,
+            now,
+        ],
     )
     row = await cursor.fetchone()
     return None if row is None else celebration_of(playbook, row[0], facts or {}, language)
 
 
-async def claim_celebration(conn: Connection, supplier_id: UUID, milestone_type: str, now: datetime) -> bool:
+async def claim_celebration(
+    conn: Connection, supplier_id: UUID, milestone_type: str, now: datetime
+) -> bool:
     """Take the one right to celebrate a milestone in the coach; true for exactly one of all who ask."""
     cursor = await conn.execute(
         "UPDATE success_milestones SET celebrated_in_coach_at = %s, celebrated = true"
@@ -307,12 +362,16 @@ async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str
 
 async def list_progress(conn: Connection, supplier_id: UUID) -> dict[str, datetime]:
     """When each action of the path was reported or first noticed; what only an event dates is not among them."""
-    cursor = await conn.execute("SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s", [supplier_id])
+    cursor = await conn.execute(
+        "SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s", [supplier_id]
+    )
     return dict(await cursor.fetchall())
 
 
-async def keep_action(conn: Connection, supplier_id: UUID, action: str, done_at: datetime) -> tuple[bool, datetime]:
-    """Keep one reported action; of two times the earlier. Gives whether it is new, and when it was done as it stands now.
+async def keep_action(
+    conn: Connection, supplier_id: UUID, action: str, done_at: datetime
+) -> tuple[bool, datetime]:
+    """Keep one reported action; of two times the earlier. Gives whether it is new, and when it was done as it is now.
 
     Raises:
         NotFoundError: no such supplier.
@@ -338,6 +397,6 @@ async def list_plans(conn: Connection) -> list[tuple[str, int]]:
     """(plan, suppliers), '-' for those who never told theirs."""
     cursor = await conn.execute(
         "SELECT coalesce(p.plan, s.plan, '-') AS plan, count(*)"
-        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1"
+        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1"
     )
     return await cursor.fetchall()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import polars as pl
 
+from everafter.activity.model import moment
 from everafter.core.errors import UnprocessableError
 from everafter.core.zones import find_zone
 from everafter.onboarding.model import (
@@ -29,26 +30,29 @@ from everafter.onboarding.model import (
     StepState,
     Watch,
 )
-from everafter.onboarding.path_rules import add_onboarding as add_onboarding  # one door for those who judge a frame
+from everafter.onboarding.path_rules import (
+    add_onboarding as add_onboarding,  # one door for those who score a frame
+)
 from everafter.onboarding.path_rules import path_of
 from everafter.playbook.model import Milestone, OnboardingStep, Playbook
 from everafter.playbook.rules import compile_condition
-from everafter.pulse.model import moment
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.wording import say
+from everafter.signals.text import say
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
-def checklist(row: Mapping[str, Any], playbook: Playbook, as_of: datetime, language: str = "en") -> Checklist | None:
+def checklist(
+    row: Mapping[str, Any], playbook: Playbook, as_of: datetime, language: str = "en"
+) -> Checklist | None:
     """The path as one supplier sees it.
 
     Args:
-        row: one judged row (health.live, or `add_onboarding` of a frame): the onboarding signals, onboarding_actions,
+        row: one scored row (health.live, or `add_onboarding` of a frame): the onboarding signals, onboarding_actions,
             onboarding_asked, account_created_at, and where they are there timezone, activated_at, activation_shown.
-        language: of the reader ("de", "de-AT"); what is not translated stands in the playbook's own words.
+        language: of the reader ("de", "de-AT"); what is not translated is in the playbook's own words.
 
     Returns:
         Null when there is no path for this supplier, when its time is over, and when it is done and that was celebrated in the
@@ -62,7 +66,9 @@ def checklist(row: Mapping[str, Any], playbook: Playbook, as_of: datetime, langu
     return Checklist(title, sum(step.done for step in steps), len(steps), state, steps)
 
 
-def steps_of(row: Mapping[str, Any], playbook: Playbook, language: str = "en") -> list[ChecklistStep]:
+def steps_of(
+    row: Mapping[str, Any], playbook: Playbook, language: str = "en"
+) -> list[ChecklistStep]:
     """The steps that this supplier's path has, in the order of their days, each with its actions; `row` as for `checklist`."""
     path = path_of(playbook)
     activated = bool(row["fully_activated"])
@@ -72,15 +78,23 @@ def steps_of(row: Mapping[str, Any], playbook: Playbook, language: str = "en") -
     for bit, (name, step) in enumerate(path.steps):
         if not row["onboarding_asked"] & (1 << bit):
             continue
-        done = {action: activated or bool(row["onboarding_actions"] & path.bits_of([action])) for action in step.actions}
+        done = {
+            action: activated or bool(row["onboarding_actions"] & path.bits_of([action]))
+            for action in step.actions
+        }
         due_on = (began + timedelta(days=step.day)).date() if began is not None else None
-        actions = [_say_action(action, is_done, playbook, language) for action, is_done in done.items()]
+        actions = [
+            _describe_action(action, is_done, playbook, language)
+            for action, is_done in done.items()
+        ]
         title = translated(step.translations, "title", language) or step.title
         steps.append(ChecklistStep(name, title, all(done.values()), due_on, actions))
     return steps
 
 
-def answer_of(row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, datetime], language: str = "en") -> OnboardingAnswer:
+def answer_of(
+    row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, datetime], language: str = "en"
+) -> OnboardingAnswer:
     """The whole path of one supplier, for programs and for the team.
 
     Args:
@@ -88,8 +102,15 @@ def answer_of(row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, dat
         kept: when each action was reported or first noticed (queries.list_progress).
     """
     declared = dict(path_of(playbook).steps)
-    steps = [_state_of(step, declared[step.id], row, kept) for step in steps_of(row, playbook, language)]
-    undone = ((step, action) for step in steps for action in step.actions if not action.done and action.id != ACTIVATED)
+    steps = [
+        _state_of(step, declared[step.id], row, kept) for step in steps_of(row, playbook, language)
+    ]
+    undone = (
+        (step, action)
+        for step in steps
+        for action in step.actions
+        if not action.done and action.id != ACTIVATED
+    )
     first = next(undone, None)
     return OnboardingAnswer(
         supplier_id=UUID(row["supplier_id"]),
@@ -101,12 +122,18 @@ def answer_of(row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, dat
         total=len(steps),
         missed=row["onboarding_missed"],
         days_behind=row["onboarding_days_behind"],
-        next=first and NextAction(first[0].id, first[1].id, first[1].title, first[1].hint, first[1].url),
+        next=first
+        and NextAction(first[0].id, first[1].id, first[1].title, first[1].hint, first[1].url),
         steps=steps,
     )
 
 
-def _state_of(step: ChecklistStep, declared: OnboardingStep, row: Mapping[str, Any], kept: Mapping[str, datetime]) -> StepState:
+def _state_of(
+    step: ChecklistStep,
+    declared: OnboardingStep,
+    row: Mapping[str, Any],
+    kept: Mapping[str, datetime],
+) -> StepState:
     def done_at(action: ChecklistAction) -> datetime | None:
         if not action.done:
             return None
@@ -116,19 +143,30 @@ def _state_of(step: ChecklistStep, declared: OnboardingStep, row: Mapping[str, A
 
     actions = [ActionState(a.id, a.title, a.hint, a.url, a.done, done_at(a)) for a in step.actions]
     return StepState(
-        step.id, step.title, declared.day, step.due_on, step.done, declared.success_metric, declared.if_missed, actions
+        step.id,
+        step.title,
+        declared.day,
+        step.due_on,
+        step.done,
+        declared.success_metric,
+        declared.if_missed,
+        actions,
     )
 
 
-def with_action(row: Mapping[str, Any], playbook: Playbook, action: str, as_of: datetime) -> pl.DataFrame:
-    """The judged row with one more action done: what the path says now.
+def with_action(
+    row: Mapping[str, Any], playbook: Playbook, action: str, as_of: datetime
+) -> pl.DataFrame:
+    """The scored row with one more action done: what the path says now.
 
     Raises:
         UnprocessableError: the path has no such action.
     """
     path = path_of(playbook)
     if action not in path.actions:
-        raise UnprocessableError(f"action: the path has no {action!r}; it asks for {', '.join(path.actions)}")
+        raise UnprocessableError(
+            f"action: the path has no {action!r}; it asks for {', '.join(path.actions)}"
+        )
     kept = row["onboarding_actions"] | row["onboarding_kept"] | path.bits_of([action])
     return add_onboarding(frame_of({**row, "onboarding_kept": kept}), playbook, as_of)
 
@@ -142,7 +180,9 @@ def check_done_at(done_at: datetime | None, now: datetime) -> datetime:
     return _check_time("done_at", done_at, now)
 
 
-def translated(translations: Mapping[str, Mapping[str, str]], key: str, language: str) -> str | None:
+def translated(
+    translations: Mapping[str, Mapping[str, str]], key: str, language: str
+) -> str | None:
     """A text of the playbook in that language ("de-AT", then "de"); null when it has none."""
     for name in (language, language.partition("-")[0]):
         if text := translations.get(name, {}).get(key):
@@ -157,7 +197,7 @@ def _is_over(row: Mapping[str, Any], playbook: Playbook, as_of: datetime) -> boo
     return bool(row.get("activation_shown")) or (at is not None and as_of - at > fresh)
 
 
-def _say_action(action: str, done: bool, playbook: Playbook, language: str) -> ChecklistAction:
+def _describe_action(action: str, done: bool, playbook: Playbook, language: str) -> ChecklistAction:
     declared = playbook.onboarding_actions.get(action)
     if declared is None:
         return ChecklistAction(action, action.replace("_", " ").capitalize(), "", None, done)
@@ -170,11 +210,11 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     """The playbook's milestones that these suppliers have reached by `as_of` and that are not recorded yet.
 
     A milestone with `when` is reached when that is true; one without by its own event, and `ten_clients` by the tenth
-    couple ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
+    client ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
 
     Args:
-        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (couples ever added). When
-            it is there, `recorded` Int64: bit n set for the n-th of the playbook's milestones that stands recorded (null: none
+        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (clients ever added). When
+            it is there, `recorded` Int64: bit n set for the n-th of the playbook's milestones that is recorded (null: none
             does). Most of a run's findings are those of the day before; a mask costs one number a supplier to read, where the rows
             took 0.8 s a run.
 
@@ -183,19 +223,28 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     """
     new = _new_milestones(frame, playbook, as_of)
     # all in one pass over the wide frame, then narrow ones
-    at = frame.select(pl.col("supplier_id").cast(pl.String), *(moment_of.alias(f"_{name}") for name, moment_of in new.items()))
+    at = frame.select(
+        pl.col("supplier_id").cast(pl.String),
+        *(moment_of.alias(f"_{name}") for name, moment_of in new.items()),
+    )
     found = [
         at.filter(pl.col(f"_{name}").is_not_null()).select(
-            "supplier_id", pl.lit(name).alias("milestone_type"), pl.col(f"_{name}").alias("achieved_at")
+            "supplier_id",
+            pl.lit(name).alias("milestone_type"),
+            pl.col(f"_{name}").alias("achieved_at"),
         )
         for name in new
     ]
-    return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort("supplier_id", "milestone_type")
+    return pl.concat([pl.DataFrame(schema=MILESTONES_SCHEMA), *found]).sort(
+        "supplier_id", "milestone_type"
+    )
 
 
 def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
     """Of each milestone that can be found, when it was reached; null: not yet, or recorded already."""
-    recorded = pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
+    recorded = (
+        pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
+    )
     return {
         name: pl.when(recorded & (1 << bit) == 0).then(_reached(name, milestone, as_of).cast(TIME))
         for bit, (name, milestone) in enumerate(playbook.milestones.items())
@@ -203,7 +252,9 @@ def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     }
 
 
-def tell_fresh(found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime) -> pl.DataFrame:
+def find_fresh(
+    found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime
+) -> pl.DataFrame:
     """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so may be celebrated.
 
     What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so for years when nobody had
@@ -227,13 +278,21 @@ def tell_fresh(found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, wat
     )
     days = {name: milestone.fresh_days for name, milestone in playbook.milestones.items()}
     of_type = pl.col("milestone_type")
-    oldest = moment(as_of) - pl.duration(days=of_type.replace_strict(days, default=0, return_dtype=pl.Int64))
-    cannot_be_older = pl.when(of_type == ACTIVATED).then(pl.max_horizontal("_began", "_latest")).otherwise("_began")
+    oldest = moment(as_of) - pl.duration(
+        days=of_type.replace_strict(days, default=0, return_dtype=pl.Int64)
+    )
+    cannot_be_older = (
+        pl.when(of_type == ACTIVATED)
+        .then(pl.max_horizontal("_began", "_latest"))
+        .otherwise("_began")
+    )
     seen_before = of_type.is_in(list(watch.names)) & pl.col("_watched")
     return (
         found.join(known, on="supplier_id", how="left", maintain_order="left")
         .with_columns(
-            ((pl.col("achieved_at") < moment(as_of)) | seen_before | (cannot_be_older >= oldest)).fill_null(False).alias("fresh")
+            ((pl.col("achieved_at") < moment(as_of)) | seen_before | (cannot_be_older >= oldest))
+            .fill_null(False)
+            .alias("fresh")
         )
         .drop("_watched", "_began", "_latest")
     )
@@ -251,9 +310,14 @@ def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> p
         KEPT_SCHEMA: supplier_id, action, done_at.
     """
     new = _new_actions(playbook, as_of)
-    at = frame.select(pl.col("supplier_id").cast(pl.String), *(is_new.alias(f"_{action}") for action, is_new in new.items()))
+    at = frame.select(
+        pl.col("supplier_id").cast(pl.String),
+        *(is_new.alias(f"_{action}") for action, is_new in new.items()),
+    )
     found = [
-        at.filter(f"_{action}").select("supplier_id", pl.lit(action).alias("action"), pl.lit(as_of).cast(TIME).alias("done_at"))
+        at.filter(f"_{action}").select(
+            "supplier_id", pl.lit(action).alias("action"), pl.lit(as_of).cast(TIME).alias("done_at")
+        )
         for action in new
     ]
     return pl.concat([pl.DataFrame(schema=KEPT_SCHEMA), *found]).sort("supplier_id", "action")
@@ -262,21 +326,29 @@ def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> p
 def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
     """Of each action that something other than its event can show, whether it is done and not kept; never null."""
     path, declared = path_of(playbook), playbook.onboarding_actions
-    began = (pl.col("account_created_at") <= moment(as_of)).fill_null(False) & pl.col("activated_at").is_null()
+    began = (pl.col("account_created_at") <= moment(as_of)).fill_null(False) & pl.col(
+        "activated_at"
+    ).is_null()
     new: dict[str, pl.Expr] = {}
     for action in path.actions:
         column = ACTION_TIMES.get(action)
-        if column and not (action in declared and (declared[action].done_when or declared[action].feature)):
+        if column and not (
+            action in declared and (declared[action].done_when or declared[action].feature)
+        ):
             continue
         asking = sum(1 << n for n, (_, step) in enumerate(path.steps) if action in step.actions)
-        done = (pl.col("onboarding_actions") & ~pl.col("onboarding_kept") & path.bits_of([action])) != 0
-        undated = pl.lit(True) if column is None else (pl.col(column) > moment(as_of)).fill_null(True)
+        done = (
+            pl.col("onboarding_actions") & ~pl.col("onboarding_kept") & path.bits_of([action])
+        ) != 0
+        undated = (
+            pl.lit(True) if column is None else (pl.col(column) > moment(as_of)).fill_null(True)
+        )
         new[action] = began & done & undated & ((pl.col("onboarding_asked") & asking) != 0)
     return new
 
 
-def tell_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The judged frame with onboarding_news Boolean: whether `find_milestones` or `find_progress` would find something.
+def find_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The scored frame with onboarding_news Boolean: whether `find_milestones` or `find_progress` would find something.
 
     For whoever asks for one supplier many times a second: without news there is nothing to record.
     """
@@ -286,14 +358,21 @@ def tell_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.Da
 
 
 def frame_of(*rows: Mapping[str, Any]) -> pl.DataFrame:
-    """Judged rows as a frame of the registered types again, with all that this slice asks for."""
-    times = dict.fromkeys([*ACTION_TIMES.values(), *MILESTONE_TIMES.values(), "activated_at", "added_at"], TIME)
-    masks = dict.fromkeys(["recorded", "clients_added", "onboarding_kept", "onboarding_actions", "onboarding_asked"], pl.Int64())
+    """Scored rows as a frame of the registered types again, with all that this slice asks for."""
+    times = dict.fromkeys(
+        [*ACTION_TIMES.values(), *MILESTONE_TIMES.values(), "activated_at", "added_at"], TIME
+    )
+    masks = dict.fromkeys(
+        ["recorded", "clients_added", "onboarding_kept", "onboarding_actions", "onboarding_asked"],
+        pl.Int64(),
+    )
     schema: dict[str, Any] = {"supplier_id": pl.String(), **SIGNAL_SCHEMA, **times, **masks}
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 
-def celebration_of(playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en") -> Celebration | None:
+def celebration_of(
+    playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en"
+) -> Celebration | None:
     """What is said when this milestone is celebrated; null when the playbook does not know it.
 
     Args:
@@ -315,7 +394,7 @@ def check_milestone(milestone_type: str, achieved_at: datetime | None, now: date
     """
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
-            f"milestone_type: {milestone_type!r} is not a name: a lower-case letter, then at most 63 letters, digits, _"
+            f"milestone_type: {milestone_type!r} is not a name: a lower-case email, then at most 63 emails, digits, _"
         )
     return _check_time("achieved_at", achieved_at, now)
 

@@ -19,14 +19,20 @@ _TAB_WIDTH = 4
 
 def register(app: typer.Typer) -> None:
     commands = typer.Typer(
-        name="playbook", help="The policy: what is in force, and whether it can be followed.", no_args_is_help=True
+        name="playbook",
+        help="The policy: what is in force, and whether it can be followed.",
+        no_args_is_help=True,
     )
     app.add_typer(commands)
 
     @commands.command("check")
     def check_command(
-        path: Annotated[Path | None, typer.Argument(help="A playbook; without it the one in force.")] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+        path: Annotated[
+            Path | None, typer.Argument(help="A playbook; without it the one in force.")
+        ] = None,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="One JSON object instead of text.")
+        ] = False,
     ) -> None:
         """Name every mistake of a playbook with its place. Exit code 2 when it cannot be followed, else 0."""
         file = path or playbook_path(load_settings())
@@ -35,14 +41,20 @@ def register(app: typer.Typer) -> None:
         errors = sum(mistake.level == "error" for mistake in mistakes)
         if as_json:
             found = [msgspec.to_builtins(mistake) for mistake in mistakes]
-            typer.echo(json.dumps({"file": str(file), "valid": not errors, "mistakes": found}, ensure_ascii=False))
+            typer.echo(
+                json.dumps(
+                    {"file": str(file), "valid": not errors, "mistakes": found}, ensure_ascii=False
+                )
+            )
         else:
             print_mistakes(Console(highlight=False, soft_wrap=True), str(file), text, mistakes)
         raise typer.Exit(2 if errors else 0)
 
     @commands.command("show")
     def show_command(
-        as_json: Annotated[bool, typer.Option("--json", help="The whole playbook as JSON, defaults filled in.")] = False,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="The whole playbook as JSON, defaults filled in.")
+        ] = False,
     ) -> None:
         """Show the playbook in force."""
         playbook = load_playbook(load_settings())
@@ -63,22 +75,35 @@ def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistak
     for mistake in mistakes:
         warning = mistake.level == "warning"
         place = Text(f"{file}:{mistake.line}:{mistake.column}: ", style="bold")
-        kind = Text("warning: " if warning else "error: ", style="yellow" if warning else "bold red")
+        kind = Text(
+            "warning: " if warning else "error: ", style="yellow" if warning else "bold red"
+        )
         console.print(place + kind + Text(mistake.message))
         line = lines[mistake.line - 1] if mistake.line <= len(lines) else ""
         before = line[: mistake.column - 1].expandtabs(_TAB_WIDTH)
         number = f"{mistake.line:>5}"
         console.print(Text(f"{number} │ ", style="dim") + Text(line.expandtabs(_TAB_WIDTH)))
         caret = " " * len(before) + "^" * mistake.width
-        console.print(Text(" " * len(number) + " │ ", style="dim") + Text(caret, style="yellow" if warning else "red"))
+        console.print(
+            Text(" " * len(number) + " │ ", style="dim")
+            + Text(caret, style="yellow" if warning else "red")
+        )
         if mistake.hint:
-            console.print(Text(" " * len(number) + " = ", style="dim") + Text(mistake.hint, style="cyan"))
+            console.print(
+                Text(" " * len(number) + " = ", style="dim") + Text(mistake.hint, style="cyan")
+            )
         console.print()
     errors = sum(mistake.level == "error" for mistake in mistakes)
     warnings = len(mistakes) - errors
-    counts = [_count(errors, "mistake") if errors else "", _count(warnings, "warning") if warnings else ""]
+    counts = [
+        _count(errors, "mistake") if errors else "",
+        _count(warnings, "warning") if warnings else "",
+    ]
     summary = " and ".join(count for count in counts if count)
-    console.print(f"{file}: {summary or 'nothing to mend'}", style="bold red" if errors else "bold" if warnings else "green")
+    console.print(
+        f"{file}: {summary or 'nothing to mend'}",
+        style="bold red" if errors else "bold" if warnings else "green",
+    )
 
 
 def _count(number: int, word: str) -> str:
@@ -88,7 +113,13 @@ def _count(number: int, word: str) -> str:
 def print_playbook(console: Console, playbook: Playbook) -> None:
     """The policy as tables: segments, triggers by priority, onboarding, milestones, recommendations, and the numbers."""
     console.print(Text(playbook.name, style="bold"))
-    for table in (_segments(playbook), _triggers(playbook), _onboarding(playbook), _achievements(playbook), _numbers(playbook)):
+    for table in (
+        _segments(playbook),
+        _triggers(playbook),
+        _onboarding(playbook),
+        _achievements(playbook),
+        _numbers(playbook),
+    ):
         console.print(table)
 
 
@@ -107,38 +138,67 @@ def _segments(playbook: Playbook) -> Table:
 
 
 def _triggers(playbook: Playbook) -> Table:
-    table = Table("trigger", "does", "by", "when", title="Triggers, the most important first", title_justify="left")
-    for heading in ("prio", "cooldown", "held out"):
+    table = Table(
+        "trigger",
+        "does",
+        "by",
+        "when",
+        title="Triggers, the most important first",
+        title_justify="left",
+    )
+    for heading in ("prio", "cooldown", "in the holdout"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, trigger in sorted(playbook.triggers.items(), key=lambda item: -item[1].priority):
         by = f"{trigger.channel}: {trigger.template}" if trigger.template else trigger.channel
         held = "never" if trigger.essential else f"{trigger.holdout:.0%}"
         style = "" if trigger.enabled else "dim strike"
-        row = (name, trigger.action, by, Text(trigger.when), str(trigger.priority), f"{trigger.cooldown_days} d", held)
+        row = (
+            name,
+            trigger.action,
+            by,
+            Text(trigger.when),
+            str(trigger.priority),
+            f"{trigger.cooldown_days} d",
+            held,
+        )
         table.add_row(*row, style=style)
     return table
 
 
 def _onboarding(playbook: Playbook) -> Table:
-    table = Table("day", "step", "expected", "if missed", title="Onboarding path", title_justify="left")
+    table = Table(
+        "day", "step", "expected", "if missed", title="Onboarding path", title_justify="left"
+    )
     for step in sorted(playbook.onboarding.values(), key=lambda step: step.day):
         table.add_row(str(step.day), step.title, ", ".join(step.actions), step.if_missed or "")
     return table
 
 
 def _achievements(playbook: Playbook) -> Table:
-    table = Table("", "name", "when", "says", title="Milestones and recommendations", title_justify="left")
+    table = Table(
+        "", "name", "when", "says", title="Milestones and recommendations", title_justify="left"
+    )
     for name, milestone in playbook.milestones.items():
-        table.add_row("milestone", name, Text(milestone.when or "its own event"), Text(milestone.celebration))
-    for name, advice in playbook.recommendations.items():
-        table.add_row("advice", name, Text(advice.when), Text(advice.title))
+        table.add_row(
+            "milestone", name, Text(milestone.when or "its own event"), Text(milestone.celebration)
+        )
+    for name, recommendations in playbook.recommendations.items():
+        table.add_row(
+            "recommendations", name, Text(recommendations.when), Text(recommendations.title)
+        )
     return table
 
 
 def _numbers(playbook: Playbook) -> Table:
     table = Table("table", "key", "value", title="Numbers", title_justify="left")
-    for group in ("health", "season", "churn", "attention", "holdout"):
+    for group in ("health", "season", "churn", "messaging", "holdout"):
         for key, value in msgspec.to_builtins(getattr(playbook, group)).items():
-            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+            shown = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value)
+            )
             table.add_row(group, key, shown)
     return table

@@ -47,7 +47,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_KEYWORDS = _words("and or not in is null between like ilike true false case when then else end distinct from cast as unknown")
+_KEYWORDS = _words(
+    "and or not in is null between like ilike true false case when then else end distinct from cast as unknown"
+)
 _TYPE_NAMES = _words("int integer bigint float double real text varchar boolean bool")
 _FUNCTIONS = _words(
     "abs ceil ceiling coalesce exp floor greatest if ifnull least left length ln log10 lower ltrim mod nullif pow power"
@@ -75,9 +77,11 @@ class _Vocabulary:
     def __init__(self, signals: tuple[Signal, ...]) -> None:
         self.schema = {signal.name: signal.dtype for signal in signals}
         self.shares = frozenset(signal.name for signal in signals if signal.unit == "0–1")
-        self.yes_or_no = frozenset(signal.name for signal in signals if signal.dtype == pl.Boolean())
+        self.yes_or_no = frozenset(
+            signal.name for signal in signals if signal.dtype == pl.Boolean()
+        )
         self.unknowable = {signal.name: signal.null != "never null" for signal in signals}
-        self.words_of: dict[str, tuple[str, ...]] = {
+        self.texts_of: dict[str, tuple[str, ...]] = {
             signal.name: tuple(re.split(r", | or ", signal.unit))
             for signal in signals
             if signal.dtype == pl.String() and " or " in signal.unit
@@ -85,7 +89,11 @@ class _Vocabulary:
         # Of whom nothing is known, little, much, and words where words stand: a condition must have an answer for each.
         self.sample = pl.DataFrame(
             {
-                name: [None, "", "x"] if dtype == pl.String() else [None, False, True] if dtype == pl.Boolean() else [None, 0, 400]
+                name: [None, "", "x"]
+                if dtype == pl.String()
+                else [None, False, True]
+                if dtype == pl.Boolean()
+                else [None, 0, 400]
                 for name, dtype in self.schema.items()
             },
             schema=self.schema,
@@ -99,7 +107,7 @@ def check_condition(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[Rem
     """Everything that keeps `sql` from being a yes or no over one row of these signals, and what is surely not meant.
 
     Args:
-        signals: a supplier's, unless the condition is about something else: `signals.model.COUPLE_SIGNALS` for a couple.
+        signals: a supplier's, unless the condition is about something else: `signals.model.CLIENT_SIGNALS` for a client.
     """
     known = _of_signals(signals)
     if len(sql) > _MOST_CHARACTERS:
@@ -107,10 +115,12 @@ def check_condition(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[Rem
         return [Remark(0, len(sql), message, "cut it into several triggers")]
     tokens = _tokens(sql)
     if not tokens:
-        return [Remark(0, len(sql), "the condition is empty", "for one that is always true write true")]
+        return [
+            Remark(0, len(sql), "the condition is empty", "for one that is always true write true")
+        ]
     remarks = list(_unreadable(sql, tokens))
     if all(token.kind != "other" for token in tokens):
-        remarks += _unknown_words(tokens, known)
+        remarks += _unknown_names(tokens, known)
     if not any(remark.level == "error" for remark in remarks):
         remarks += _as_polars_sees_it(sql, known)
     if not any(remark.level == "error" for remark in remarks):
@@ -121,7 +131,9 @@ def check_condition(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[Rem
 def signals_in(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[str]:
     """The signals a condition names, each once, in their order."""
     schema = _of_signals(signals).schema
-    return list(dict.fromkeys(t.text.strip('"') for t in _tokens(sql) if t.text.strip('"') in schema))
+    return list(
+        dict.fromkeys(t.text.strip('"') for t in _tokens(sql) if t.text.strip('"') in schema)
+    )
 
 
 def _tokens(sql: str) -> list[_Token]:
@@ -137,24 +149,38 @@ def _unreadable(sql: str, tokens: list[_Token]) -> Iterator[Remark]:
     for token in tokens:
         if token.kind == "other":
             hint = "text goes between two single quotes: 'free'" if token.text in "'’‘“”\"" else ""
-            yield Remark(token.start, token.end, f"{token.text!r} has no meaning in a condition", hint)
+            yield Remark(
+                token.start, token.end, f"{token.text!r} has no meaning in a condition", hint
+            )
             return
         if token.text in _SIGN_HINTS:
-            yield Remark(token.start, token.end, f"{token.text!r} has no meaning in a condition", _SIGN_HINTS[token.text])
+            yield Remark(
+                token.start,
+                token.end,
+                f"{token.text!r} has no meaning in a condition",
+                _SIGN_HINTS[token.text],
+            )
         if token.text == "(":
             depth.append(token)
             if len(depth) > _MOST_NESTED:  # Polars' parser takes twice as long for each
-                yield Remark(token.start, token.end, f"more than {_MOST_NESTED} parentheses inside each other", "take some out")
+                yield Remark(
+                    token.start,
+                    token.end,
+                    f"more than {_MOST_NESTED} parentheses inside each other",
+                    "take some out",
+                )
                 return
         elif token.text == ")" and not depth:
             yield Remark(token.start, token.end, "this ) closes nothing")
         elif token.text == ")":
             depth.pop()
     for token in depth:
-        yield Remark(token.start, token.end, "this ( is never closed", f"the condition ends at {sql[-20:]!r}")
+        yield Remark(
+            token.start, token.end, "this ( is never closed", f"the condition ends at {sql[-20:]!r}"
+        )
 
 
-def _unknown_words(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
+def _unknown_names(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
     for index, token in enumerate(tokens):
         after = tokens[index + 1].text if index + 1 < len(tokens) else ""
         before = tokens[index - 1].text.lower() if index else ""
@@ -167,7 +193,7 @@ def _unknown_words(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]
             continue
         elif word in _QUERY_WORDS:
             hint = "a condition looks at one supplier's signals and nothing else"
-            yield Remark(token.start, token.end, f"{token.text} cannot stand in a condition", hint)
+            yield Remark(token.start, token.end, f"{token.text} cannot are in a condition", hint)
         elif after == "(" and word not in _KEYWORDS:
             yield from _unknown_function(token, word)
         elif word not in _KEYWORDS and token.text not in known.schema:
@@ -180,7 +206,9 @@ def _unknown_function(token: _Token, word: str) -> Iterator[Remark]:
         hint = "a condition is asked of each supplier alone; least(…) and greatest(…) compare signals of one supplier"
         yield Remark(token.start, token.end, f"{word} looks at several suppliers at once", hint)
     elif word not in _FUNCTIONS:
-        hint = did_you_mean(word, _FUNCTIONS, near=0.75) or f"known: {', '.join(sorted(_FUNCTIONS))}"
+        hint = (
+            did_you_mean(word, _FUNCTIONS, near=0.75) or f"known: {', '.join(sorted(_FUNCTIONS))}"
+        )
         yield Remark(token.start, token.end, f"there is no function {word!r}", hint)
 
 
@@ -191,7 +219,7 @@ def _signal_hint(name: str, before: str, after: str, known: _Vocabulary) -> str:
         near = did_you_mean(name, known.schema)
         return near or f"if it is a text, put it in single quotes: '{name}'"
     if before[:1].isdigit():
-        return "a number stands alone; its unit is the signal's"
+        return "a number is alone; its unit is the signal's"
     return did_you_mean(name, known.schema) or "`everafter signals` lists all of them"
 
 
@@ -201,20 +229,39 @@ def _as_polars_sees_it(sql: str, known: _Vocabulary) -> Iterator[Remark]:
         answer = pl.sql_expr(sql).alias("answer")
         empty = pl.DataFrame(schema=known.schema).select(answer)
         rows = known.sample.with_columns(answer)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, TypeError) as error:
-        yield Remark(*whole, f"cannot be read as a condition: {_plainly(error)}", _grammar_hint(sql, str(error)))
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        ValueError,
+        TypeError,
+    ) as error:
+        yield Remark(
+            *whole,
+            f"cannot be read as a condition: {_plainly(error)}",
+            _grammar_hint(sql, str(error)),
+        )
         return
     if rows.height != known.sample.height or empty["answer"].dtype != pl.Boolean:
-        kind = "a text" if empty["answer"].dtype == pl.String else "a number" if empty["answer"].dtype.is_numeric() else "nothing"
+        kind = (
+            "a text"
+            if empty["answer"].dtype == pl.String
+            else "a number"
+            if empty["answer"].dtype.is_numeric()
+            else "nothing"
+        )
         yield Remark(*whole, f"gives {kind}, not yes or no", "compare it with something: … >= 7")
 
 
 def _plainly(error: BaseException) -> str:
     line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     line = re.sub(r"^sql parser error: ", "", line)
-    line = re.sub(r"unable to parse '.*' as Expr", "the sentence breaks off or does not hold together", line)
+    line = re.sub(
+        r"unable to parse '.*' as Expr", "the sentence breaks off or does not hold together", line
+    )
     line = re.sub(r"conversion from `str` to `.*` failed.*", "a text cannot be made a number", line)
-    return re.sub(r"cannot compare string with numeric type \(.*\)", "a text is compared with a number", line)
+    return re.sub(
+        r"cannot compare string with numeric type \(.*\)", "a text is compared with a number", line
+    )
 
 
 def _grammar_hint(sql: str, complaint: str) -> str:
@@ -223,7 +270,7 @@ def _grammar_hint(sql: str, complaint: str) -> str:
         return f"nothing follows the last {last.upper()}"
     if "token ','" in complaint and (decimal := re.search(r"\d+,\d+", sql)):
         return f"decimals are written with a point: {decimal.group().replace(',', '.')}"
-    return "as in SQL: quiet_days >= 7 AND plan = 'free'"
+    return "as in SQL: days_inactive >= 7 AND plan = 'free'"
 
 
 def _impossible_comparisons(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
@@ -231,25 +278,45 @@ def _impossible_comparisons(tokens: list[_Token], known: _Vocabulary) -> Iterato
         if value.kind == "number" and name in known.shares and float(value.text) > 1:
             hint = f"a share: {value.text} % is written {float(value.text) / 100:g}"
             yield Remark(value.start, value.end, f"{name} is never above 1", hint)
-        elif value.kind == "text" and name in known.words_of and value.text.strip("'") not in known.words_of[name]:
-            words = ", ".join(f"'{word}'" for word in known.words_of[name])
-            hint = did_you_mean(value.text.strip("'"), known.words_of[name]) or f"it is one of {words}"
+        elif (
+            value.kind == "text"
+            and name in known.texts_of
+            and value.text.strip("'") not in known.texts_of[name]
+        ):
+            words = ", ".join(f"'{word}'" for word in known.texts_of[name])
+            hint = (
+                did_you_mean(value.text.strip("'"), known.texts_of[name]) or f"it is one of {words}"
+            )
             yield Remark(value.start, value.end, f"{name} is never {value.text}", hint)
         elif value.kind in {"number", "text"} and name in known.yes_or_no:
-            yield Remark(value.start, value.end, f"{name} is yes or no", f"write {name}, or NOT {name}")
+            yield Remark(
+                value.start, value.end, f"{name} is yes or no", f"write {name}, or NOT {name}"
+            )
     for before, token, after in zip(tokens, tokens[1:], [*tokens[2:], None], strict=False):
         alone = after is None or after.text.lower() in {")", "and", "or"}
-        if before.text.lower() == "not" and alone and token.text in known.schema and token.text not in known.yes_or_no:
-            yield Remark(before.start, token.end, f"{token.text} is not a yes or no", "compare it with something: … >= 7")
+        if (
+            before.text.lower() == "not"
+            and alone
+            and token.text in known.schema
+            and token.text not in known.yes_or_no
+        ):
+            yield Remark(
+                before.start,
+                token.end,
+                f"{token.text} is not a yes or no",
+                "compare it with something: … >= 7",
+            )
 
 
 def _compared(tokens: list[_Token], known: _Vocabulary) -> Iterator[tuple[str, _Token]]:
-    """Signal and literal wherever the two stand on both sides of a comparison, also inside coalesce and IN."""
+    """Signal and literal wherever the two are on both sides of a comparison, also inside coalesce and IN."""
     for index, token in enumerate(tokens):
         if token.text not in known.schema:
             continue
         rest = tokens[index + 1 :]
-        if rest[:1] and rest[0].text == "," and rest[1:2] and rest[1].kind == "text":  # coalesce(subscription, 'active')
+        if (
+            rest[:1] and rest[0].text == "," and rest[1:2] and rest[1].kind == "text"
+        ):  # coalesce(subscription, 'active')
             yield token.text, rest[1]
             rest = rest[3:]
         if len(rest) >= 2 and rest[0].text in _COMPARISONS:
@@ -268,15 +335,25 @@ def _compared(tokens: list[_Token], known: _Vocabulary) -> Iterator[tuple[str, _
 
 def _suspicious(sql: str, tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]:
     if not any(token.text.strip('"') in known.schema for token in tokens):
-        whom = "supplier" if "vendor_type" in known.schema else "couple"
-        yield Remark(0, len(sql), f"names no signal, so it is the same for every {whom}", level="warning")
+        whom = "supplier" if "vendor_type" in known.schema else "client"
+        yield Remark(
+            0, len(sql), f"names no signal, so it is the same for every {whom}", level="warning"
+        )
         return
     for index, token in enumerate(tokens[:-1]):
         after = [t.text.lower() for t in tokens[index + 1 : index + 4]]
         if after[0] in {"=", "<>", "!="} and after[1:2] == ["null"]:
             hint = f"write {token.text} IS {'NOT ' if after[0] != '=' else ''}NULL"
             end = tokens[index + 2].end
-            yield Remark(token.start, end, "nothing is ever equal or unequal to NULL: this is always no", hint, "warning")
+            yield Remark(
+                token.start,
+                end,
+                "nothing is ever equal or unequal to NULL: this is always no",
+                hint,
+                "warning",
+            )
         is_null = after[:2] == ["is", "null"] or after == ["is", "not", "null"]
         if is_null and known.unknowable.get(token.text) is False:
-            yield Remark(token.start, tokens[index + 1].end, f"{token.text} is never NULL", level="warning")
+            yield Remark(
+                token.start, tokens[index + 1].end, f"{token.text} is never NULL", level="warning"
+            )

@@ -42,9 +42,13 @@ def read_playbook(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise InputError(f"the playbook {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"the playbook {path} cannot be read: {error.strerror or error}"
+        ) from error
     if len(content) > _MOST_BYTES:
-        raise InputError(f"{path} has more than {_MOST_BYTES:,} bytes; a playbook has some thousands")
+        raise InputError(
+            f"{path} has more than {_MOST_BYTES:,} bytes; a playbook has some thousands"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,7 +60,12 @@ def read_playbook(path: Path) -> str:
 def find_mistakes(text: str) -> list[Mistake]:
     """Every mistake in a playbook's text, measured by this installation's templates, onboarding actions and event types."""
     return check_playbook(
-        text, frozenset(list_templates()), frozenset(ACTIONS), frozenset(CANONICAL), knows_holidays, frozenset(CALL_TYPES)
+        text,
+        frozenset(list_templates()),
+        frozenset(ACTIONS),
+        frozenset(CANONICAL),
+        knows_holidays,
+        frozenset(CALL_TYPES),
     )
 
 
@@ -68,6 +77,9 @@ def parse_playbook(text: str, source: str) -> Playbook:
     """
     errors = [mistake for mistake in find_mistakes(text) if mistake.level == "error"]
     if errors:
-        lines = [f"{source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}" for m in errors]
+        lines = [
+            f"{source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}"
+            for m in errors
+        ]
         raise InputError("the playbook cannot be followed:\n" + "\n".join(lines))
     return to_playbook(text)

@@ -15,7 +15,9 @@ ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 MAX_FEATURES = 512
 """Features that one playbook can name: each has a slot in every supplier's row."""
-Dimension = Literal["login", "feature_adoption", "client_activity", "form_completion", "journey_performance"]
+Dimension = Literal[
+    "login", "feature_adoption", "client_activity", "form_completion", "journey_performance"
+]
 DIMENSIONS: tuple[Dimension, ...] = (
     "login",
     "feature_adoption",
@@ -36,7 +38,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Segment(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one vendor type is judged.
+    """How one vendor type is scored.
 
     login_days: silence (season-adjusted days) under which the login dimension earns all, two thirds, a third.
     """
@@ -56,7 +58,7 @@ class Health(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
-    """floor: the least pace a quiet month can have; own_weddings_weight: how many coming weddings weigh as much as the prior."""
+    """floor: the least season index a quiet month can have; own_weddings_weight: how many coming weddings weigh as much as the prior."""
 
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
@@ -81,7 +83,7 @@ class Churn(Struct, frozen=True, forbid_unknown_fields=True):
     past_due_full_days: Days = 14
 
 
-class Attention(Struct, frozen=True, forbid_unknown_fields=True):
+class Messaging(Struct, frozen=True, forbid_unknown_fields=True):
     """What one supplier may get from us, over all channels, and when."""
 
     messages_per_week: Annotated[int, Meta(ge=0, le=1000)] = 2
@@ -90,19 +92,19 @@ class Attention(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
-    """global_share: suppliers who get nothing that may be held out; advice_share: suppliers who are not offered one given next step
-    (of those that serve a dimension of the score), for each step others; salt: change it to draw anew."""
+    """global_share: suppliers who get nothing that may be in the holdout; recommendation_share: suppliers who are not offered one given next step
+    (of those that serve a dimension of the score), for each step others; salt: change it to draw again."""
 
     global_share: Share = 0.05
-    advice_share: Share = 0.1
+    recommendation_share: Share = 0.1
     salt: str = "everafter"
 
 
 class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a condition over signals is true, one action is proposed to the gate.
+    """When a condition over signals is true, one action is proposed to the eligibility check.
 
     when, success: SQL expressions over signals. reason: said to people; `{signal}` is replaced by the supplier's number.
-    priority: the higher goes first under the attention budget. essential: billing, critical or transactional, never held out
+    priority: the higher goes first under the frequency cap. essential: billing, critical or transactional, never in the holdout
     and never over the budget. template: of the message, for channel email. expires_hours: not sent later than this.
     """
 
@@ -124,7 +126,7 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
     """Actions expected by a day of the account's life; `if_missed` names the action taken when they are not there.
 
-    vendor_types: whose path has it; empty: everyone's ("default" stands for those without a segment of their own). when: a
+    vendor_types: whose path has it; empty: everyone's ("default" means those without a segment of their own). when: a
     condition over signals; where it is not true the step is not asked. success_metric: the one of `actions` that says the step has
     worked. milestone, celebration: what completing it reaches, and the action that celebrates it. translations: of the title, by
     language.
@@ -143,7 +145,7 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one action stands in the supplier's checklist, and where on the platform it is done (a path).
+    """How one action is in the supplier's checklist, and where on the platform it is done (a path).
 
     done_when: a condition over signals that says it is done. feature: it is done once that feature was used. Without either: one
     of the actions that have an event of their own, or one that the platform reports by the API. translations: by language, of
@@ -158,13 +160,13 @@ class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-class OnboardingPace(Struct, frozen=True, forbid_unknown_fields=True):
+class OnboardingTiming(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a step may take: behind after so many days past its day, stuck after so many. In a slack month days count less,
-    but no less than `least_pace`."""
+    but no less than `min_season_index`."""
 
     behind_after_days: Annotated[float, Meta(ge=0, le=3650)] = 1
     stuck_after_days: Days = 7
-    least_pace: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    min_season_index: Annotated[float, Meta(gt=0, le=1)] = 0.5
     lasts_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 
@@ -186,8 +188,8 @@ class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
-    """One next step. `{signal}` in title, body, reason and action_label is replaced by the supplier's number (in [couples.*] by the
-    couple's); closes: the dimension it helps. left_out_of: e-mail templates that say the same already. translations: by language
+    """One next step. `{signal}` in title, body, reason and action_label is replaced by the supplier's number (in [client_recommendations.*] by the
+    client's); closes: the dimension it helps. excluded_templates: email templates that say the same already. translations: by language
     ("de"), any of title, body, reason, action_label.
     """
 
@@ -198,15 +200,15 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
     action_label: str
     action_url: str
     closes: Dimension | None = None
-    left_out_of: list[Name] = field(default_factory=list)
+    excluded_templates: list[Name] = field(default_factory=list)
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Tip(Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing the coach may say, at the right place and moment; it passes the same gate as every intervention.
+    """One thing the coach may say, at the right place and moment; it passes the same eligibility check as every intervention.
 
-    when, success: SQL expressions over signals. pages: of the platform, `*` stands for anything; empty: every page. vendor_types:
-    empty: every trade. season: shown only in or off season. `{signal}` in title, body and reason is replaced by the supplier's
+    when, success: SQL expressions over signals. pages: of the platform, `*` means anything; empty: every page. vendor_types:
+    empty: every vendor type. season: shown only in or off season. `{signal}` in title, body and reason is replaced by the supplier's
     number. translations: by language ("de"), any of title, body, reason, action_label.
     """
 
@@ -258,12 +260,18 @@ class Support(Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     open_from: ClockTime = "09:00"
     open_until: EndTime = "17:00"
-    work_days: list[Annotated[int, Meta(ge=1, le=7)]] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    work_days: list[Annotated[int, Meta(ge=1, le=7)]] = field(
+        default_factory=lambda: [1, 2, 3, 4, 5]
+    )
     holidays: str | None = None
-    closed_on: list[Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]] = field(default_factory=list)
+    closed_on: list[Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]] = field(
+        default_factory=list
+    )
     clocks: dict[Name, Clocks] = field(default_factory=lambda: {"normal": Clocks(8, 24)})
     due_soon_share: Share = 0.25
-    remind_hours: list[Annotated[float, Meta(gt=0, le=720)]] = field(default_factory=lambda: [24, 1])
+    remind_hours: list[Annotated[float, Meta(gt=0, le=720)]] = field(
+        default_factory=lambda: [24, 1]
+    )
 
 
 class Mistake(Struct, frozen=True):
@@ -290,14 +298,14 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     health: Health = Health()
     season: Season = Season()
     churn: Churn = Churn()
-    attention: Attention = Attention()
+    messaging: Messaging = Messaging()
     holdout: Holdout = Holdout()
     onboarding: dict[Name, OnboardingStep] = field(default_factory=dict)
     onboarding_actions: dict[Name, OnboardingAction] = field(default_factory=dict)
-    onboarding_pace: OnboardingPace = OnboardingPace()
+    onboarding_timing: OnboardingTiming = OnboardingTiming()
     milestones: dict[Name, Milestone] = field(default_factory=dict)
     recommendations: dict[Name, Recommendation] = field(default_factory=dict)
-    couples: dict[Name, Recommendation] = field(default_factory=dict)
+    clients: dict[Name, Recommendation] = field(default_factory=dict)
     coach: Coach = Coach()
     tips: dict[Name, Tip] = field(default_factory=dict)
     support: Support = Support()

@@ -6,25 +6,29 @@ from typing import Any
 
 from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.onboarding.model import ACTIVATED, MOST_BITS
-from everafter.playbook.advice_rules import check_url
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.findings import Found, table
-from everafter.playbook.model import OnboardingPace
+from everafter.playbook.model import OnboardingTiming
 from everafter.playbook.places import Path
+from everafter.playbook.recommendation_rules import check_url
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNALS
 
-_LATER = {signal.name for signal in SIGNALS if signal.group in {"onboarding", "judgement"}}
+_LATER = {signal.name for signal in SIGNALS if signal.group in {"onboarding", "score_details"}}
 _MISSED = re.compile(
-    r"onboarding_missed(?:\s*,\s*''\s*\))?\s*(?:=|<>|!=|(?:NOT\s+)?IN\b)\s*(?P<names>\([^)]*\)|'[^']*')", re.IGNORECASE
+    r"onboarding_missed(?:\s*,\s*''\s*\))?\s*(?:=|<>|!=|(?:NOT\s+)?IN\b)\s*(?P<names>\([^)]*\)|'[^']*')",
+    re.IGNORECASE,
 )
 _NAME = re.compile(r"'([^']*)'")
 
 
 def check_path(
-    data: dict[str, Any], actions: frozenset[str] | None, templates: frozenset[str] | None, bad: frozenset[Path] = frozenset()
+    data: dict[str, Any],
+    actions: frozenset[str] | None,
+    templates: frozenset[str] | None,
+    bad: frozenset[Path] = frozenset(),
 ) -> Iterator[Found]:
-    """Every mistake in the steps, their actions, their pace and the milestones.
+    """Every mistake in the steps, their actions, their season index and the milestones.
 
     Args:
         data: the playbook's tables.
@@ -35,7 +39,7 @@ def check_path(
     for name in table(data, "onboarding"):
         yield from _step(data, name, actions)
     yield from _same_day(table(data, "onboarding"), bad)
-    yield from _pace(data, bad)
+    yield from _season_index(data, bad)
     yield from _actions(data, actions)
     yield from _missed(data)
     for name in table(data, "milestones"):
@@ -43,7 +47,13 @@ def check_path(
     yield from _too_many(table(data, "onboarding"))
     for group in ("onboarding", "milestones"):
         if len(names := list(table(data, group))) > MOST_BITS:
-            yield (group, names[MOST_BITS]), None, f"more than {MOST_BITS} stand in [{group}]", "leave some out", "error"
+            yield (
+                (group, names[MOST_BITS]),
+                None,
+                f"more than {MOST_BITS} are in [{group}]",
+                "leave some out",
+                "error",
+            )
 
 
 def _too_many(steps: dict[str, Any]) -> Iterator[Found]:
@@ -56,19 +66,40 @@ def _too_many(steps: dict[str, Any]) -> Iterator[Found]:
             asked.add(action)
             if len(asked) == MOST_BITS + 1:
                 message = f"the path asks for more than {MOST_BITS} actions"
-                yield ("onboarding", name, "actions", index), None, message, "leave some out", "error"
+                yield (
+                    ("onboarding", name, "actions", index),
+                    None,
+                    message,
+                    "leave some out",
+                    "error",
+                )
 
 
 def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> Iterator[Found]:
     path, step = ("onboarding", name), table(data, "onboarding", name)
     asked = _asked(step)
     if asked == []:
-        yield (*path, "actions"), None, "a step without actions is always done", "name what is expected", "error"
+        yield (
+            (*path, "actions"),
+            None,
+            "a step without actions is always done",
+            "name what is expected",
+            "error",
+        )
     known = None if actions is None else actions | set(table(data, "onboarding_actions"))
     for index, action in enumerate(asked or []):
         if isinstance(action, str) and known is not None and action not in known:
-            hint = did_you_mean(action, known) or f"known: {', '.join(sorted(known))}; or declare [onboarding_actions.{action}]"
-            yield (*path, "actions", index), None, f"there is no onboarding action {action!r}", hint, "error"
+            hint = (
+                did_you_mean(action, known)
+                or f"known: {', '.join(sorted(known))}; or declare [onboarding_actions.{action}]"
+            )
+            yield (
+                (*path, "actions", index),
+                None,
+                f"there is no onboarding action {action!r}",
+                hint,
+                "error",
+            )
     done = [table(data, "triggers", trigger).get("action") for trigger in table(data, "triggers")]
     helps = {action for action in done if isinstance(action, str)}
     help_ = step.get("if_missed")
@@ -77,16 +108,33 @@ def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> It
         yield (*path, "if_missed"), None, f"no trigger has the action {help_!r}", hint, "error"
     metric = step.get("success_metric")
     if isinstance(metric, str) and asked is not None and metric not in asked:
-        hint = did_you_mean(metric, [a for a in asked if isinstance(a, str)]) or "add it to the step's actions"
-        yield (*path, "success_metric"), None, f"{metric!r} is none of the step's actions", hint, "error"
+        hint = (
+            did_you_mean(metric, [a for a in asked if isinstance(a, str)])
+            or "add it to the step's actions"
+        )
+        yield (
+            (*path, "success_metric"),
+            None,
+            f"{metric!r} is none of the step's actions",
+            hint,
+            "error",
+        )
     milestones = table(data, "milestones")
     milestone = step.get("milestone")
     if isinstance(milestone, str) and milestone not in milestones:
         hint = did_you_mean(milestone, milestones) or f"declare [milestones.{milestone}]"
         yield (*path, "milestone"), None, f"there is no milestone {milestone!r}", hint, "error"
     if "celebration" in step and milestone is None:
-        yield (*path, "celebration"), None, "there is no milestone to celebrate", "name it: milestone = …", "error"
-    yield from _trades((*path, "vendor_types"), step.get("vendor_types"), table(data, "segments"))
+        yield (
+            (*path, "celebration"),
+            None,
+            "there is no milestone to celebrate",
+            "name it: milestone = …",
+            "error",
+        )
+    yield from _vendor_types(
+        (*path, "vendor_types"), step.get("vendor_types"), table(data, "segments")
+    )
     yield from _asked_too_early((*path, "when"), step.get("when"))
     yield from _translations(path, step, "title")
 
@@ -96,11 +144,13 @@ def _asked(step: dict[str, Any]) -> list[Any] | None:
     return actions if isinstance(actions, list) else None
 
 
-def _trades(path: tuple[str, ...], trades: Any, segments: dict[str, Any]) -> Iterator[Found]:
-    for index, trade in enumerate(trades if isinstance(trades, list) else []):
-        if isinstance(trade, str) and trade not in segments:
-            hint = did_you_mean(trade, segments) or f"segments: {', '.join(sorted(segments))}"
-            yield (*path, index), None, f"there is no segment {trade!r}", hint, "error"
+def _vendor_types(
+    path: tuple[str, ...], vendor_types: Any, segments: dict[str, Any]
+) -> Iterator[Found]:
+    for index, vendor_type in enumerate(vendor_types if isinstance(vendor_types, list) else []):
+        if isinstance(vendor_type, str) and vendor_type not in segments:
+            hint = did_you_mean(vendor_type, segments) or f"segments: {', '.join(sorted(segments))}"
+            yield (*path, index), None, f"there is no segment {vendor_type!r}", hint, "error"
 
 
 def _asked_too_early(path: tuple[str, ...], sql: Any) -> Iterator[Found]:
@@ -109,7 +159,13 @@ def _asked_too_early(path: tuple[str, ...], sql: Any) -> Iterator[Found]:
         if name in _LATER:
             start = sql.find(name)
             message = f"{name} is known only after the path was read"
-            yield path, (start, start + len(name)), message, "ask for what the supplier did", "error"
+            yield (
+                path,
+                (start, start + len(name)),
+                message,
+                "ask for what the supplier did",
+                "error",
+            )
 
 
 def _same_day(steps: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
@@ -117,7 +173,12 @@ def _same_day(steps: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
     for name in steps:
         step = table(steps, name)
         day = step.get("day")
-        if not isinstance(day, int) or ("onboarding", name, "day") in bad or step.get("vendor_types") or step.get("when"):
+        if (
+            not isinstance(day, int)
+            or ("onboarding", name, "day") in bad
+            or step.get("vendor_types")
+            or step.get("when")
+        ):
             continue
         if day in days:
             message = f"{name!r} and {days[day]!r} are both expected by day {day}"
@@ -125,19 +186,34 @@ def _same_day(steps: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
         days.setdefault(day, name)
 
 
-def _pace(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
-    written, default = table(data, "onboarding_pace"), OnboardingPace()
+def _season_index(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[Found]:
+    written, default = table(data, "onboarding_timing"), OnboardingTiming()
     behind = written.get("behind_after_days", default.behind_after_days)
     stuck = written.get("stuck_after_days", default.stuck_after_days)
-    if not {("onboarding_pace", "behind_after_days"), ("onboarding_pace", "stuck_after_days")} & bad and behind >= stuck:
+    if (
+        not {("onboarding_timing", "behind_after_days"), ("onboarding_timing", "stuck_after_days")}
+        & bad
+        and behind >= stuck
+    ):
         key = "stuck_after_days" if "stuck_after_days" in written else "behind_after_days"
         message = f"behind_after_days ({behind:g}) must be under stuck_after_days ({stuck:g})"
-        yield ("onboarding_pace", key), None, message, "one falls behind before one is stuck", "error"
+        yield (
+            ("onboarding_timing", key),
+            None,
+            message,
+            "one falls behind before one is stuck",
+            "error",
+        )
 
 
 def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[Found]:
     declared, steps = table(data, "onboarding_actions"), table(data, "onboarding")
-    asked = {action for name in steps for action in _asked(table(steps, name)) or [] if isinstance(action, str)}
+    asked = {
+        action
+        for name in steps
+        for action in _asked(table(steps, name)) or []
+        if isinstance(action, str)
+    }
     for name in declared:
         path, action = ("onboarding_actions", name), table(declared, name)
         if name not in asked:
@@ -145,7 +221,13 @@ def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[F
             yield path, None, f"no step asks for {name!r}", hint, "warning"
         if name == ACTIVATED and ("done_when" in action or "feature" in action):
             key = "done_when" if "done_when" in action else "feature"
-            yield (*path, key), None, f"{name} follows from all other actions", "leave it out", "error"
+            yield (
+                (*path, key),
+                None,
+                f"{name} follows from all other actions",
+                "leave it out",
+                "error",
+            )
         yield from check_url((*path, "url"), action.get("url"))
         yield from _asked_too_early((*path, "done_when"), action.get("done_when"))
         yield from _translations(path, action, "title", "hint")
@@ -160,30 +242,57 @@ def _missed(data: dict[str, Any]) -> Iterator[Found]:
             for match in _MISSED.finditer(sql) if isinstance(sql, str) else ():
                 for step in _NAME.finditer(match["names"]):
                     if step[1] not in steps:
-                        part = (match.start("names") + step.start(1), match.start("names") + step.end(1))
+                        part = (
+                            match.start("names") + step.start(1),
+                            match.start("names") + step.end(1),
+                        )
                         hint = did_you_mean(step[1], steps) or f"steps: {', '.join(steps)}"
-                        yield ("triggers", name, key), part, f"the path has no step {step[1]!r}", hint, "error"
+                        yield (
+                            ("triggers", name, key),
+                            part,
+                            f"the path has no step {step[1]!r}",
+                            hint,
+                            "error",
+                        )
 
 
-def _milestone(data: dict[str, Any], name: str, templates: frozenset[str] | None) -> Iterator[Found]:
+def _milestone(
+    data: dict[str, Any], name: str, templates: frozenset[str] | None
+) -> Iterator[Found]:
     path, milestone = ("milestones", name), table(data, "milestones", name)
     celebrate, template = milestone.get("celebrate"), milestone.get("template")
-    by_mail = isinstance(celebrate, list) and "email" in celebrate
-    if by_mail and template is None:
-        hint = f"templates: {', '.join(sorted(templates))}" if templates else 'template = "ten_couples"'
-        yield path, None, f"milestone {name!r} is celebrated by e-mail and has no template", hint, "error"
-    elif isinstance(template, str) and not by_mail:
-        message = "it is not celebrated by e-mail, so the template is never used"
-        yield (*path, "template"), None, message, 'celebrate = ["coach", "email"], or no template', "warning"
+    by_email = isinstance(celebrate, list) and "email" in celebrate
+    if by_email and template is None:
+        hint = (
+            f"templates: {', '.join(sorted(templates))}"
+            if templates
+            else 'template = "ten_clients"'
+        )
+        yield (
+            path,
+            None,
+            f"milestone {name!r} is celebrated by email and has no template",
+            hint,
+            "error",
+        )
+    elif isinstance(template, str) and not by_email:
+        message = "it is not celebrated by email, so the template is never used"
+        yield (
+            (*path, "template"),
+            None,
+            message,
+            'celebrate = ["coach", "email"], or no template',
+            "warning",
+        )
     elif isinstance(template, str) and templates is not None and template not in templates:
         hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
         yield (*path, "template"), None, f"there is no template {template!r}", hint, "error"
     if milestone.get("certificate") is True and name != ACTIVATED:
         message = f"the certificate is for {ACTIVATED}"
         yield (*path, "certificate"), None, message, "leave it out", "error"
-    if (letter := CELEBRATION_PREFIX + name) in table(data, "triggers"):
-        message = f"{letter!r} is the name under which the milestone's own e-mail stands in the ledger"
-        yield ("triggers", letter), None, message, "give the trigger another name", "error"
+    if (email := CELEBRATION_PREFIX + name) in table(data, "triggers"):
+        message = f"{email!r} is the name under which the milestone's own email is in the intervention log"
+        yield ("triggers", email), None, message, "give the trigger another name", "error"
     yield from _translations(path, milestone, "title", "celebration")
 
 
@@ -192,4 +301,10 @@ def _translations(path: tuple[str, ...], item: dict[str, Any], *keys: str) -> It
         for key in table(item, "translations", language):
             if key not in keys:
                 where = (*path, "translations", language, key)
-                yield where, None, f"{key!r} is nothing that is said here", f"what can be: {', '.join(keys)}", "error"
+                yield (
+                    where,
+                    None,
+                    f"{key!r} is nothing that is said here",
+                    f"what can be: {', '.join(keys)}",
+                    "error",
+                )

@@ -1,4 +1,4 @@
-"""Where in a TOML text each key and value stands, which tomllib does not tell. Pure; the text must be valid TOML."""
+"""Where in a TOML text each key and value is, which tomllib does not tell. Pure; the text must be valid TOML."""
 
 import re
 from bisect import bisect_right
@@ -54,14 +54,14 @@ class Places:
 
 
 def find_places(text: str) -> Places:
-    """Walk a valid TOML text once and note where everything stands."""
+    """Walk a valid TOML text once and note where everything is."""
     walker = _Walker(text)
     walker.walk()
     return walker.places
 
 
 def string_offsets(raw: str) -> list[int]:
-    """For each character of the value that `raw` (with its quotes) stands for, where it is written in `raw`."""
+    """For each character of the value that `raw` (with its quotes) means, where it is written in `raw`."""
     quote = raw[:3] if raw[:3] in _LONG_QUOTES else raw[:1]
     if quote[:1] not in {'"', "'"}:
         return []
@@ -89,7 +89,9 @@ class _Walker:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.places = Places(text, lines=[0, *(i + 1 for i, char in enumerate(text) if char == "\n")])
+        self.places = Places(
+            text, lines=[0, *(i + 1 for i, char in enumerate(text) if char == "\n")]
+        )
         self.arrays: dict[Path, int] = {}
 
     def walk(self) -> None:
@@ -125,7 +127,7 @@ class _Walker:
         return table
 
     def note_key(self, table: Path, parts: list[tuple[str, int, int]]) -> Path:
-        """Note each part of a dotted key, once; a name that stands for an array of tables means its last table."""
+        """Note each part of a dotted key, once; a name that means an array of tables means its last table."""
         path = table
         for name, first, last in parts:
             path = (*path, name)
@@ -173,7 +175,9 @@ class _Walker:
             while not self.text.startswith(quote * 3, self.at):
                 self.at += 2 if self.text[self.at] == "\\" and quote == '"' else 1
             self.at += 3
-            while self.text.startswith(quote, self.at):  # up to two quotes may stand before the closing three
+            while self.text.startswith(
+                quote, self.at
+            ):  # up to two quotes may be before the closing three
                 self.at += 1
             return
         self.at += 1

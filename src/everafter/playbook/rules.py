@@ -8,7 +8,6 @@ import msgspec
 import polars as pl
 
 from everafter.playbook import model
-from everafter.playbook.advice_rules import check_advice, check_sentence
 from everafter.playbook.coach_rules import check_coach
 from everafter.playbook.conditions import check_condition
 from everafter.playbook.findings import Found as _Found
@@ -16,12 +15,13 @@ from everafter.playbook.findings import table as _table
 from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
 from everafter.playbook.path_rules import check_path
 from everafter.playbook.places import Path, Places, find_places
+from everafter.playbook.recommendation_rules import check_recommendations, check_sentence
 from everafter.playbook.shape import check_shape, did_you_mean
 from everafter.playbook.support_rules import check_support
 from everafter.playbook.syntax import Reading, read_toml
 from everafter.signals.model import SIGNAL_SCHEMA
 
-_SAYABLE = frozenset([*SIGNAL_SCHEMA, "name"])
+_FORMATTABLE = frozenset([*SIGNAL_SCHEMA, "name"])
 _CHURN_WEIGHTS = ("login", "support_tickets", "feature_usage", "client_churn", "billing")
 
 
@@ -65,21 +65,27 @@ def check_playbook(
         *_numbers(reading.data, bad),
         *_triggers(_table(reading.data, "triggers"), templates),
         *_said_and_asked(reading.data),
-        *check_advice(reading.data, templates),
+        *check_recommendations(reading.data, templates),
         *check_path(reading.data, actions, templates, bad),
-        *(one for one in check_support(_table(reading.data, "support"), knows_holidays, bad) if one[0] not in bad),
+        *(
+            one
+            for one in check_support(_table(reading.data, "support"), knows_holidays, bad)
+            if one[0] not in bad
+        ),
         *_tips(_table(reading.data, "tips")),
         *check_coach(reading.data, call_types),
         *_event_names(_table(reading.data, "event_names"), event_types),
         *_features(reading.data),
     ]
     mistakes = [_placed(one, places) for one in dict.fromkeys(found)]
-    mistakes += [Mistake(slip.line, slip.column, "", slip.message, slip.hint) for slip in reading.slips]
+    mistakes += [
+        Mistake(slip.line, slip.column, "", slip.message, slip.hint) for slip in reading.slips
+    ]
     return sorted(mistakes, key=lambda m: (m.line, m.column, m.level, m.message))
 
 
 def to_playbook(text: str) -> Playbook:
-    """The playbook that a text without errors stands for."""
+    """The playbook that a text without errors means."""
     return msgspec.convert(read_toml(text).data, Playbook)
 
 
@@ -93,7 +99,9 @@ def _placed(found: _Found, places: Places) -> Mistake:
 
 
 def _dotted(path: Path) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in path
+    ).removeprefix(".")
 
 
 def _number(table: dict[str, Any], key: str, default: float) -> float | None:
@@ -137,14 +145,24 @@ def _segments(segments: dict[str, Any], *, complete: bool) -> Iterator[_Found]:
     if segments and "default" not in segments and complete:
         near = get_close_matches("default", list(segments), n=1, cutoff=0.7)
         path = ("segments", *near)
-        hint = "is this the one?" if near else "it judges every vendor type that has no segment of its own"
+        hint = (
+            "is this the one?"
+            if near
+            else "it scores every vendor type that has no segment of its own"
+        )
         yield path, None, "there is no segment 'default'", hint, "error"
     for name, segment in segments.items():
         path = ("segments", name)
         features = _table(segments, name).get("key_features")
         if features == []:
-            hint = "name at least one feature that this trade needs"
-            yield (*path, "key_features"), None, "key_features is empty, so adoption cannot be told", hint, "error"
+            hint = "name at least one feature that this vendor type needs"
+            yield (
+                (*path, "key_features"),
+                None,
+                "key_features is empty, so adoption cannot be told",
+                hint,
+                "error",
+            )
         elif isinstance(features, list):
             yield from _repeated((*path, "key_features"), features)
         yield from _weights(path, _table(segments, name, "weights"))
@@ -159,7 +177,13 @@ def _features(data: dict[str, Any]) -> Iterator[_Found]:
     """Each feature that is named has a slot in every supplier's row."""
     segments, actions = _table(data, "segments"), _table(data, "onboarding_actions")
     lists = [_table(segments, name).get("key_features") for name in segments]
-    keys = {item for items in lists if isinstance(items, list) for item in items if isinstance(item, str)}
+    keys = {
+        item
+        for items in lists
+        if isinstance(items, list)
+        for item in items
+        if isinstance(item, str)
+    }
     asked = [_table(actions, name).get("feature") for name in actions]
     named = keys | {feature for feature in asked if isinstance(feature, str)}
     if len(named) > model.MAX_FEATURES:
@@ -185,8 +209,8 @@ def _weights(path: Path, weights: dict[str, Any]) -> Iterator[_Found]:
 
 
 def _numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
-    """Pairs that must stand in an order; a number that is wrong by itself (`bad`) is not held against its neighbour."""
-    churn, attention = _table(data, "churn"), _table(data, "attention")
+    """Pairs that must be in an order; a number that is wrong by itself (`bad`) is not held against its neighbour."""
+    churn, messaging = _table(data, "churn"), _table(data, "messaging")
     critical, at_risk = _pair(data, "health", ("critical_below", 40), ("at_risk_below", 70), bad)
     if critical >= at_risk:
         message = f"critical_below ({critical:g}) must be under at_risk_below ({at_risk:g})"
@@ -199,19 +223,29 @@ def _numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
         yield path, None, message, "a high risk is higher than a medium one", "error"
     defaults = model.Churn()
     if churn and all(_number(churn, name, getattr(defaults, name)) == 0 for name in _CHURN_WEIGHTS):
-        yield ("churn",), None, "all five signals of churn weigh 0", "give at least one more than 0", "error"
+        yield (
+            ("churn",),
+            None,
+            "all five signals of churn weigh 0",
+            "give at least one more than 0",
+            "error",
+        )
     floor, off = _pair(data, "season", ("floor", 0.25), ("off_season_below", 0.6), bad)
     if off <= floor:
-        message = f"pace is never under its floor ({floor:g}), so nobody is ever off season"
+        message = f"season index is never under its floor ({floor:g}), so nobody is ever off season"
         path = _written(data, "season", "off_season_below", "floor")
         yield path, None, message, "let off_season_below be above floor", "warning"
-    if attention.get("quiet_from", "20:00") == attention.get("quiet_until", "08:00"):
+    if messaging.get("quiet_from", "20:00") == messaging.get("quiet_until", "08:00"):
         message = "quiet hours begin and end at the same time, so there are none"
-        yield _written(data, "attention", "quiet_from", "quiet_until"), None, message, "", "warning"
+        yield _written(data, "messaging", "quiet_from", "quiet_until"), None, message, "", "warning"
 
 
 def _pair(
-    data: dict[str, Any], group: str, low: tuple[str, float], high: tuple[str, float], bad: frozenset[Path]
+    data: dict[str, Any],
+    group: str,
+    low: tuple[str, float],
+    high: tuple[str, float],
+    bad: frozenset[Path],
 ) -> tuple[float, float]:
     """Two numbers of a table with their defaults; a pair in good order when one of them cannot be used."""
     if (group, low[0]) in bad or (group, high[0]) in bad:
@@ -234,10 +268,14 @@ def _triggers(triggers: dict[str, Any], templates: frozenset[str] | None) -> Ite
         path, trigger = ("triggers", name), _table(triggers, name)
         channel, template = trigger.get("channel"), trigger.get("template")
         if channel == "email" and template is None:
-            hint = f"templates: {', '.join(sorted(templates))}" if templates else 'template = "we_miss_you"'
-            yield path, None, f"trigger {name!r} sends e-mail and has no template", hint, "error"
+            hint = (
+                f"templates: {', '.join(sorted(templates))}"
+                if templates
+                else 'template = "we_miss_you"'
+            )
+            yield path, None, f"trigger {name!r} sends email and has no template", hint, "error"
         elif isinstance(template, str) and channel in ("task", "tip", "call"):
-            message = f"channel {channel!r} sends no e-mail, so the template is never used"
+            message = f"channel {channel!r} sends no email, so the template is never used"
             yield (*path, "template"), None, message, 'channel = "email", or no template', "warning"
         elif isinstance(template, str) and templates is not None and template not in templates:
             hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
@@ -259,20 +297,52 @@ def _proof(path: Path, trigger: dict[str, Any]) -> Iterator[_Found]:
     """Whether one will ever be able to tell what the trigger has done."""
     essential, holdout = trigger.get("essential") is True, trigger.get("holdout")
     if holdout == 0 and not essential and trigger.get("enabled") is not False:
-        hint = "keep a few out (0.05), or say essential = true for billing and what a person must see"
-        yield (*path, "holdout"), None, "nobody is held out, so its effect can never be told", hint, "warning"
+        hint = (
+            "keep a few out (0.05), or say essential = true for billing and what a person must see"
+        )
+        yield (
+            (*path, "holdout"),
+            None,
+            "nobody is in the holdout, so its effect can never be told",
+            hint,
+            "warning",
+        )
     if essential and isinstance(holdout, int | float) and holdout > 0:
-        yield (*path, "holdout"), None, "what is essential is never held out", "leave holdout out", "warning"
+        yield (
+            (*path, "holdout"),
+            None,
+            "what is essential is never in the holdout",
+            "leave holdout out",
+            "warning",
+        )
     if holdout == 1 and not essential:
-        yield (*path, "holdout"), None, "everybody is held out, so it never acts", "enabled = false says that", "warning"
+        yield (
+            (*path, "holdout"),
+            None,
+            "everybody is in the holdout, so it never acts",
+            "enabled = false says that",
+            "warning",
+        )
     when, success = trigger.get("when"), trigger.get("success")
-    if isinstance(when, str) and isinstance(success, str) and " ".join(when.split()) == " ".join(success.split()):
+    if (
+        isinstance(when, str)
+        and isinstance(success, str)
+        and " ".join(when.split()) == " ".join(success.split())
+    ):
         message = "success is what set it off, so it is reached at once"
-        yield (*path, "success"), None, message, "name what should be different afterwards", "warning"
+        yield (
+            (*path, "success"),
+            None,
+            message,
+            "name what should be different afterwards",
+            "warning",
+        )
 
 
 def _fires_on_nothing(path: Path, when: Any) -> Iterator[_Found]:
-    if not isinstance(when, str) or any(remark.level == "error" for remark in check_condition(when)):
+    if not isinstance(when, str) or any(
+        remark.level == "error" for remark in check_condition(when)
+    ):
         return
     if _STRANGER.select(compile_condition(when)).to_series()[0]:
         message = "it is true of a supplier of whom nothing is known"
@@ -281,14 +351,21 @@ def _fires_on_nothing(path: Path, when: Any) -> Iterator[_Found]:
 
 
 # A supplier on the day it was added, before any event: what can be unknown is, counts are 0.
-_NEVER_NULL = {"coverage": 0.0, "pace": 1.0, "churn_risk": 0.0, "churn_level": "low"}
+_NEVER_NULL = {"coverage": 0.0, "season_index": 1.0, "churn_risk": 0.0, "churn_level": "low"}
 _STRANGER = pl.DataFrame(
     {
-        name: [_NEVER_NULL.get(name, False if dtype == pl.Boolean() else 0 if dtype == pl.Int64() else None)]
+        name: [
+            _NEVER_NULL.get(
+                name, False if dtype == pl.Boolean() else 0 if dtype == pl.Int64() else None
+            )
+        ]
         for name, dtype in SIGNAL_SCHEMA.items()
     },
     schema=SIGNAL_SCHEMA,
-).with_columns(pl.lit(None, pl.Int64).alias(name) for name in ("mrr_minor", "days_to_next_wedding", "onboarding_steps_due"))
+).with_columns(
+    pl.lit(None, pl.Int64).alias(name)
+    for name in ("mrr_minor", "days_to_next_wedding", "onboarding_steps_due")
+)
 
 _CONDITIONS = (
     ("triggers", "when"),
@@ -326,7 +403,7 @@ def _said_and_asked(data: dict[str, Any]) -> Iterator[_Found]:
         for name in _table(data, group):
             sentence = _table(data, group, name).get(key)
             if isinstance(sentence, str):
-                yield from check_sentence((group, name, key), sentence, _SAYABLE)
+                yield from check_sentence((group, name, key), sentence, _FORMATTABLE)
 
 
 # ── event names ───────────────────────────────────────────────────────────────────────────────
@@ -336,4 +413,10 @@ def _event_names(names: dict[str, Any], event_types: frozenset[str] | None) -> I
     for name, canonical in names.items():
         if isinstance(canonical, str) and event_types is not None and canonical not in event_types:
             hint = did_you_mean(canonical, event_types) or "docs list the event types"
-            yield ("event_names", name), None, f"there is no event type {canonical!r}", hint, "error"
+            yield (
+                ("event_names", name),
+                None,
+                f"there is no event type {canonical!r}",
+                hint,
+                "error",
+            )

@@ -19,18 +19,18 @@ from everafter.playbook.places import Path
 Finding = tuple[Path, str, str, bool]
 
 _PATTERN_WORDS = {
-    "^[a-z][a-z0-9_]*$": "a name of small letters, digits and _ that begins with a letter",
+    "^[a-z][a-z0-9_]*$": "a name of small emails, digits and _ that begins with an email",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": 'a time of day such as "20:00"',
     "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$": 'a time of day such as "17:00", at most "24:00"',
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
     "^[a-z]{2}$": 'a language such as "en"',
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LINED = frozenset("\n\t")  # what may stand in a longer text all the same
+_LINED = frozenset("\n\t")  # what may be in a longer text all the same
 _ONE_LINE = frozenset(["name", "title", "action_label", "salt"])
 _LONGEST_WORD = 60
 _LONG_NUMBER = 10**20
-_UNITS_IN_WORDS = {"day", "days", "hour", "hours", "week", "weeks", "percent", "%"}
+_UNIT_LABELS = {"day", "days", "hour", "hours", "week", "weeks", "percent", "%"}
 
 
 def check_shape(data: dict[str, Any], incomplete: frozenset[Path] = frozenset()) -> list[Finding]:
@@ -49,7 +49,9 @@ def did_you_mean(word: str, known: Iterable[str], near: float = 0.6) -> str:
     return f"did you mean {found[0]}?" if found else ""
 
 
-def _check(value: Any, wanted: inspect.Type, path: Path, incomplete: frozenset[Path]) -> Iterator[Finding]:
+def _check(
+    value: Any, wanted: inspect.Type, path: Path, incomplete: frozenset[Path]
+) -> Iterator[Finding]:
     match wanted:
         case inspect.StructType():
             yield from _check_table(value, wanted, path, incomplete)
@@ -57,20 +59,29 @@ def _check(value: Any, wanted: inspect.Type, path: Path, incomplete: frozenset[P
             yield from _check_names(value, wanted, path, incomplete)
         case inspect.ListType():
             if not isinstance(value, list):
-                yield _wrong(path, value, "a list: [ … ]", 'a list of one is written ["…"]' if isinstance(value, str) else "")
+                yield _wrong(
+                    path,
+                    value,
+                    "a list: [ … ]",
+                    'a list of one is written ["…"]' if isinstance(value, str) else "",
+                )
                 return
             for index, item in enumerate(value):
                 yield from _check(item, wanted.item_type, (*path, index), incomplete)
         case inspect.TupleType():
             yield from _check_tuple(value, wanted, path, incomplete)
         case inspect.UnionType():
-            options = [option for option in wanted.types if not isinstance(option, inspect.NoneType)]
+            options = [
+                option for option in wanted.types if not isinstance(option, inspect.NoneType)
+            ]
             yield from _check(value, options[0], path, incomplete)
         case _:
             yield from _check_plain(value, wanted, path)
 
 
-def _check_table(value: Any, wanted: inspect.StructType, path: Path, incomplete: frozenset[Path]) -> Iterator[Finding]:
+def _check_table(
+    value: Any, wanted: inspect.StructType, path: Path, incomplete: frozenset[Path]
+) -> Iterator[Finding]:
     if not isinstance(value, dict):
         yield _wrong(path, value, "a table", f"write [{_dotted(path)}] and its keys below it")
         return
@@ -80,23 +91,41 @@ def _check_table(value: Any, wanted: inspect.StructType, path: Path, incomplete:
         if key in fields:
             yield from _check(item, fields[key].type, (*path, key), incomplete)
         elif not key.startswith("__unreadable_"):
-            near = get_close_matches(key[:_LONGEST_WORD].lower(), [name for name in fields if name not in value], n=1, cutoff=0.6)
+            near = get_close_matches(
+                key[:_LONGEST_WORD].lower(),
+                [name for name in fields if name not in value],
+                n=1,
+                cutoff=0.6,
+            )
             hinted.update(near)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(fields))}"
+            hint = (
+                f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(fields))}"
+            )
             yield (*path, key), f"unknown key {key!r}", hint, True
     if path in incomplete:
         return
-    missing = [name for name, field in fields.items() if field.required and name not in value and name not in hinted]
+    missing = [
+        name
+        for name, field in fields.items()
+        if field.required and name not in value and name not in hinted
+    ]
     if missing:
         *others, last = map(repr, missing)
         names = f"{', '.join(others)} and {last}" if others else last
-        hint = "; ".join(f"{name} = {_in_words(fields[name].type)}" for name in missing)
+        hint = "; ".join(f"{name} = {_as_text(fields[name].type)}" for name in missing)
         yield path, f"{_what(path)} has no {names}", hint, True
 
 
-def _check_names(value: Any, wanted: inspect.DictType, path: Path, incomplete: frozenset[Path]) -> Iterator[Finding]:
+def _check_names(
+    value: Any, wanted: inspect.DictType, path: Path, incomplete: frozenset[Path]
+) -> Iterator[Finding]:
     if not isinstance(value, dict):
-        yield _wrong(path, value, "a table of named entries", f"write [{_dotted(path)}.some_name] and its keys below it")
+        yield _wrong(
+            path,
+            value,
+            "a table of named entries",
+            f"write [{_dotted(path)}.some_name] and its keys below it",
+        )
         return
     for name, item in value.items():
         for _, message, hint, _ in _check_plain(name, wanted.key_type, (*path, name)):
@@ -104,7 +133,9 @@ def _check_names(value: Any, wanted: inspect.DictType, path: Path, incomplete: f
         yield from _check(item, wanted.value_type, (*path, name), incomplete)
 
 
-def _check_tuple(value: Any, wanted: inspect.TupleType, path: Path, incomplete: frozenset[Path]) -> Iterator[Finding]:
+def _check_tuple(
+    value: Any, wanted: inspect.TupleType, path: Path, incomplete: frozenset[Path]
+) -> Iterator[Finding]:
     count = len(wanted.item_types)
     if not isinstance(value, list):
         yield _wrong(path, value, f"a list of {count} numbers", "")
@@ -116,28 +147,51 @@ def _check_tuple(value: Any, wanted: inspect.TupleType, path: Path, incomplete: 
 
 
 def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Finding]:
-    words = _in_words(wanted)
+    words = _as_text(wanted)
     match wanted:
         case inspect.FloatType() | inspect.IntType():
             whole = isinstance(wanted, inspect.IntType)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield _wrong(path, value, words, _number_hint(value))
-            elif not _is_finite(value) or (whole and value != int(value)) or not _in_range(value, wanted):
-                yield path, f"must be {words}, but is {_shown(value)}", _range_hint(value, wanted), False
+            elif (
+                not _is_finite(value)
+                or (whole and value != int(value))
+                or not _in_range(value, wanted)
+            ):
+                yield (
+                    path,
+                    f"must be {words}, but is {_shown(value)}",
+                    _range_hint(value, wanted),
+                    False,
+                )
             elif whole and isinstance(value, float):
                 yield path, f"must be {words}, but is {value!r}", f"write {int(value)}", False
         case inspect.BoolType():
             if not isinstance(value, bool):
-                yield _wrong(path, value, words, "true and false stand without quotes" if isinstance(value, str) else "")
+                yield _wrong(
+                    path,
+                    value,
+                    words,
+                    "true and false stand without quotes" if isinstance(value, str) else "",
+                )
         case inspect.LiteralType():
             if value not in wanted.values:
-                hint = did_you_mean(value, map(str, wanted.values)) if isinstance(value, str) else ""
+                hint = (
+                    did_you_mean(value, map(str, wanted.values)) if isinstance(value, str) else ""
+                )
                 yield path, f"must be {words}, but is {_shown(value)}", hint, False
         case inspect.StrType():
             if not isinstance(value, str):
-                yield _wrong(path, value, words, "put it in quotes" if isinstance(value, int | float) else "")
+                yield _wrong(
+                    path, value, words, "put it in quotes" if isinstance(value, int | float) else ""
+                )
             elif (control := _control_in(value, path, wanted)) is not None:
-                yield path, f"a control character (U+{ord(control):04X}) stands in it", "leave it out", False
+                yield (
+                    path,
+                    f"a control character (U+{ord(control):04X}) is in it",
+                    "leave it out",
+                    False,
+                )
             elif wanted.pattern and not _matches(wanted.pattern, value):
                 yield path, f"must be {words}, but is {_shown(value)}", _name_hint(value), False
             elif not value.strip():
@@ -151,7 +205,9 @@ def _wrong(path: Path, value: Any, words: str, hint: str) -> Finding:
 
 
 def _is_finite(value: float) -> bool:
-    return isinstance(value, int) or math.isfinite(value)  # an int may be too large to be asked as a float
+    return isinstance(value, int) or math.isfinite(
+        value
+    )  # an int may be too large to be asked as a float
 
 
 def _control_in(value: str, path: Path, wanted: inspect.StrType) -> str | None:
@@ -173,11 +229,11 @@ def _in_range(value: float, wanted: inspect.FloatType | inspect.IntType) -> bool
     )
 
 
-def _in_words(wanted: inspect.Type) -> str:
+def _as_text(wanted: inspect.Type) -> str:
     match wanted:
         case inspect.FloatType() | inspect.IntType():
             kind = "a whole number" if isinstance(wanted, inspect.IntType) else "a number"
-            return f"{kind}{_range_in_words(wanted)}"
+            return f"{kind}{_describe_range(wanted)}"
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType():
@@ -185,15 +241,21 @@ def _in_words(wanted: inspect.Type) -> str:
         case inspect.StrType():
             return _PATTERN_WORDS[wanted.pattern] if wanted.pattern else "a text in quotes"
         case inspect.ListType():
-            return f"a list, each {_in_words(wanted.item_type)}"
+            return f"a list, each {_as_text(wanted.item_type)}"
         case inspect.DictType() | inspect.StructType():
             return "a table"
         case _:
             return "a value"
 
 
-def _range_in_words(wanted: inspect.FloatType | inspect.IntType) -> str:
-    low = f"above {wanted.gt:g}" if wanted.gt is not None else f"at least {wanted.ge:g}" if wanted.ge is not None else ""
+def _describe_range(wanted: inspect.FloatType | inspect.IntType) -> str:
+    low = (
+        f"above {wanted.gt:g}"
+        if wanted.gt is not None
+        else f"at least {wanted.ge:g}"
+        if wanted.ge is not None
+        else ""
+    )
     if wanted.le is None:
         return f", {low}" if low else ""
     if wanted.ge is not None:
@@ -210,7 +272,7 @@ def _number_hint(value: Any) -> str:
         float(number)
     except ValueError:
         return ""
-    return f"write {number} without quotes" if not rest or rest in _UNITS_IN_WORDS else ""
+    return f"write {number} without quotes" if not rest or rest in _UNIT_LABELS else ""
 
 
 def _range_hint(value: float, wanted: inspect.FloatType | inspect.IntType) -> str:
@@ -220,7 +282,9 @@ def _range_hint(value: float, wanted: inspect.FloatType | inspect.IntType) -> st
 
 
 def _name_hint(value: str) -> str:
-    name = "".join(char if char.isalnum() and char.isascii() else "_" for char in value.strip().lower())
+    name = "".join(
+        char if char.isalnum() and char.isascii() else "_" for char in value.strip().lower()
+    )
     return f"write {name.strip('_')}" if name.strip("_")[:1].isalpha() else ""
 
 

@@ -13,17 +13,35 @@ _DIGITS = re.compile(r"[0-9][0-9_]*")
 BROKEN = "__unreadable_{}__"
 
 _HINTS: tuple[tuple[str, str], ...] = (
-    ("Cannot declare", "this table is written twice: put both parts together, or give the second another name"),
-    ("Cannot overwrite", "this key is written twice in the same table, or names a table that is already there: keep one"),
+    (
+        "Cannot declare",
+        "this table is written twice: put both parts together, or give the second another name",
+    ),
+    (
+        "Cannot overwrite",
+        "this key is written twice in the same table, or names a table that is already there: keep one",
+    ),
     ("Duplicate inline table key", "this key is written twice between the braces: keep one"),
     ("Expected '=' after", "a line is `key = value`; a key with spaces or dots in it needs quotes"),
-    ("Invalid value", 'text goes in quotes: key = "text"; numbers have no thousands sign; yes and no are true and false'),
-    ("Illegal character '\\n'", "a text is not closed on its line: put the closing quote, or use three quotes for several lines"),
+    (
+        "Invalid value",
+        'text goes in quotes: key = "text"; numbers have no thousands sign; yes and no are true and false',
+    ),
+    (
+        "Illegal character '\\n'",
+        "a text is not closed on its line: put the closing quote, or use three quotes for several lines",
+    ),
     ("Unterminated string", "a text is not closed: put the closing quote"),
     ("Unclosed array", "a list is not closed: put ] at its end"),
-    ("Invalid initial character", "a key begins with a letter or a digit; { braces } stay on one line"),
+    (
+        "Invalid initial character",
+        "a key begins with an email or a digit; { braces } stay on one line",
+    ),
     ("Unclosed inline table", "braces are not closed: put } on the same line"),
-    ("Expected newline or end of document", 'one `key = value` a line; a quote inside a text is written \\"'),
+    (
+        "Expected newline or end of document",
+        'one `key = value` a line; a quote inside a text is written \\"',
+    ),
     ("Expected ']' at the end of a table", "a table's header is [name.name]"),
     ("Unescaped '\\'", "in a text with double quotes a backslash is written twice"),
     ("Invalid statement", "a line is `key = value`, a [table], or begins with # as a comment"),
@@ -72,15 +90,31 @@ def read_toml(text: str) -> Reading:
         try:
             return Reading(tomllib.loads(whole), whole, slips)
         except RecursionError:
-            line = max(range(len(lines)), key=lambda number: lines[number].count("[") + lines[number].count("{")) + 1
+            line = (
+                max(
+                    range(len(lines)),
+                    key=lambda number: lines[number].count("[") + lines[number].count("{"),
+                )
+                + 1
+            )
             deep = Slip(
-                line, 1, "not TOML that can be read: nested too deeply", "a playbook's lists and braces need two levels", line
+                line,
+                1,
+                "not TOML that can be read: nested too deeply",
+                "a playbook's lists and braces need two levels",
+                line,
             )
             return Reading({}, "", [*slips, deep])
         except ValueError as error:
-            slip = _slip(str(error), lines) if isinstance(error, tomllib.TOMLDecodeError) else _long_number(lines)
+            slip = (
+                _slip(str(error), lines)
+                if isinstance(error, tomllib.TOMLDecodeError)
+                else _long_number(lines)
+            )
             if len(slips) >= _MOST_SLIPS or any(s.line == slip.line for s in slips):
-                return Reading({}, "", slips or [slip])  # what is left is no TOML either, so nothing in it has a place
+                return Reading(
+                    {}, "", slips or [slip]
+                )  # what is left is no TOML either, so nothing in it has a place
             slips.append(slip)
             is_header = _HEADER.match(lines[slip.line - 1]) is not None
             lines[slip.line - 1 : slip.until] = [""] * (slip.until - slip.line + 1)
@@ -99,14 +133,22 @@ def _slip(message: str, lines: list[str]) -> Slip:
         if opened is not None:
             until = max(opened, line - 1) if name == "list" else opened
             text = f"not TOML: this {name} is not closed"
-            return Slip(opened, len(lines[opened - 1].rstrip()) + 1, text, f"put {_CLOSING[name]} at its end", until)
+            return Slip(
+                opened,
+                len(lines[opened - 1].rstrip()) + 1,
+                text,
+                f"put {_CLOSING[name]} at its end",
+                until,
+            )
     return Slip(line, column, f"not TOML: {words[:1].lower()}{words[1:]}", hint, line)
 
 
 def _long_number(lines: list[str]) -> Slip:
-    """Where the integer stands that has more digits than Python reads, which tomllib says without a place."""
+    """Where the integer is that has more digits than Python reads, which tomllib says without a place."""
     for number, line in enumerate(lines, 1):
-        runs = (run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS)
+        runs = (
+            run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS
+        )
         if (run := next(runs, None)) is not None and _breaks_at(lines[:number]):
             words = f"a number of more than {_MOST_DIGITS:,} digits"
             return Slip(number, run.start() + 1, words, "no number here needs that many", number)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 # Scores always run from 0 to 100, in a table's sparklines too: there, drawings are compared.
 FULL = 100.0
-# A platform judged once a week still has one line, and one season.
+# A platform scored once a week still has one line, and one season.
 BRIDGE_DAYS = 7
 
 
@@ -20,7 +20,9 @@ class Spark:
     end: tuple[float, float] | None
 
 
-def sparkline(scores: Sequence[float | None], places: Sequence[float], width: int = 88, height: int = 34) -> Spark:
+def sparkline(
+    scores: Sequence[float | None], places: Sequence[float], width: int = 88, height: int = 34
+) -> Spark:
     """Scores at their places (0–1), oldest first; null breaks the line, a lone point becomes a short dash.
 
     >>> sparkline([50, None, 100, 0], [0, 0.25, 0.5, 1], width=88, height=26).lines
@@ -46,7 +48,10 @@ def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: in
             stretches.append([])
     return [
         " ".join(
-            f"{x:.1f},{y:.1f}" for x, y in (stretch if len(stretch) > 1 else [*stretch, (stretch[0][0] + dash, stretch[0][1])])
+            f"{x:.1f},{y:.1f}"
+            for x, y in (
+                stretch if len(stretch) > 1 else [*stretch, (stretch[0][0] + dash, stretch[0][1])]
+            )
         )
         for stretch in stretches
         if stretch
@@ -55,11 +60,11 @@ def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: in
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day of a supplier's history; score and pace null: not judged that day."""
+    """One day of a supplier's history; score and season index null: not scored that day."""
 
     on: date
     score: float | None
-    pace: float | None
+    season_index: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def trend(
 
     Args:
         marks: (day, words) of what was done; days outside are left out.
-        critical_below, at_risk_below: the bands' limits, 0–100. off_season_below: the pace under which a day is shaded.
+        critical_below, at_risk_below: the bands' limits, 0–100. off_season_below: the season index under which a day is shaded.
         bridge: so many days without a score the line crosses.
     """
     left, right, top, bottom = 28.0, width - 8.0, 8.0, height - 22.0
@@ -126,7 +131,10 @@ def trend(
     def y(score: float) -> float:
         return bottom - (bottom - top) * score / FULL
 
-    points = [None if day.score is None else (left + index * step, y(day.score)) for index, day in enumerate(days)]
+    points = [
+        None if day.score is None else (left + index * step, y(day.score))
+        for index, day in enumerate(days)
+    ]
     known = [point for point in points if point]
     place = {day.on: left + index * step for index, day in enumerate(days)}
     levels = sorted({0.0, critical_below, at_risk_below, FULL})
@@ -157,11 +165,13 @@ def _months(days: Sequence[Day], left: float, step: float, *, every: int) -> lis
     ]
 
 
-def _quiet(days: Sequence[Day], off_season_below: float, left: float, step: float, right: float) -> list[Zone]:
+def _quiet(
+    days: Sequence[Day], off_season_below: float, left: float, step: float, right: float
+) -> list[Zone]:
     zones: list[Zone] = []
     began: int | None = None
     for index, day in enumerate([*days, Day(date.max, None, None)]):
-        off = day.pace is not None and day.pace < off_season_below
+        off = day.season_index is not None and day.season_index < off_season_below
         if off and began is None:
             began = index
         elif not off and began is not None:
@@ -173,14 +183,14 @@ def _quiet(days: Sequence[Day], off_season_below: float, left: float, step: floa
 
 
 def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
-    """`count` days up to `last`; those not known have no score, and the pace of the week before them when that is known."""
+    """`count` days up to `last`; those not known have no score, and the season index of the week before them when that is known."""
     days: list[Day] = []
     latest: Day | None = None
     for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1)):
         day = known.get(on)
         if day is None:
             near = latest is not None and (on - latest.on).days <= BRIDGE_DAYS
-            day = Day(on, None, latest.pace if latest and near else None)
+            day = Day(on, None, latest.season_index if latest and near else None)
         else:
             latest = day
         days.append(day)
@@ -199,7 +209,9 @@ def round_to_sum(parts: Sequence[float], total: float, decimals: int = 1) -> lis
     scaled = [part * unit for part in parts]
     floors = [int(value // 1) for value in scaled]
     missing = round(total * unit) - sum(floors)
-    by_remainder = sorted(range(len(parts)), key=lambda index: (-(scaled[index] - floors[index]), index))
+    by_remainder = sorted(
+        range(len(parts)), key=lambda index: (-(scaled[index] - floors[index]), index)
+    )
     for index in by_remainder[:missing] if missing >= 0 else by_remainder[missing:]:
         floors[index] += 1 if missing > 0 else -1
     return [value / unit for value in floors]

@@ -18,14 +18,22 @@ from everafter.core.ids import SupplierId
 from everafter.core.pages import message_page, page, see_other
 from everafter.core.settings import Settings
 from everafter.mail import queries
-from everafter.mail.model import STATUS_MEANING, Key, Message, OutboxLine, Rendered, RenderError, Status
+from everafter.mail.model import (
+    STATUS_MEANING,
+    Key,
+    Message,
+    OutboxLine,
+    Rendered,
+    RenderError,
+    Status,
+)
 from everafter.mail.rules import preview
 
 AnyRequest = Request[Any, Any, State]
 
 _ROWS = 50
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT[0-9:.]+\+00:00)_([0-9a-f-]{36})")
-_STATUS_WORDS: dict[Status, str] = {
+_STATUS_LABELS: dict[Status, str] = {
     "queued": "Queued",
     "claimed": "Claimed",
     "handing": "Being handed over",
@@ -40,10 +48,14 @@ _STATUS_WORDS: dict[Status, str] = {
 
 
 @get("/messages")
-async def show_messages(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
+async def show_messages(
+    request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
     """Messages, newest first, of one state where the address names it."""
     status = _status(request.query_params.get("status", ""))
-    lines = await queries.list_outbox(conn, status=status, before=_before(request.query_params), limit=_ROWS + 1)
+    lines = await queries.list_outbox(
+        conn, status=status, before=_before(request.query_params), limit=_ROWS + 1
+    )
     more = lines[_ROWS - 1] if len(lines) > _ROWS else None
     return page(
         request,
@@ -57,7 +69,7 @@ async def show_messages(request: AnyRequest, conn: NamedDependency[Connection], 
         has_server=request.app.state.settings.smtp_url is not None,
         cursor=_cursor(more) if more else None,
         is_first="before" not in request.query_params,
-        status_words=_STATUS_WORDS,
+        status_labels=_STATUS_LABELS,
         status_meaning=STATUS_MEANING,
     )
 
@@ -80,7 +92,7 @@ async def show_message(
         message=message,
         rendered=rendered,
         problem=problem,
-        status_words=_STATUS_WORDS,
+        status_labels=_STATUS_LABELS,
         status_meaning=STATUS_MEANING,
     )
 
@@ -94,13 +106,19 @@ async def show_message_html(
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that nobody else sees it."""
-    rendered, problem = _render(await _find(conn, supplier_id, message_id), request.app.state.settings)
+    rendered, problem = _render(
+        await _find(conn, supplier_id, message_id), request.app.state.settings
+    )
     if rendered is None:
         raise NotFoundError(f"message {message_id} has no HTML part: {problem}")
     return message_page(rendered.html)
 
 
-@post("/messages/{supplier_id:str}/{message_id:uuid}/resolve", status_code=303, request_max_body_size=16_384)
+@post(
+    "/messages/{supplier_id:str}/{message_id:uuid}/resolve",
+    status_code=303,
+    request_max_body_size=16_384,
+)
 async def resolve_message(
     request: AnyRequest,
     supplier_id: FromPath[SupplierId],
@@ -130,7 +148,9 @@ async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID)
 
 def _render(message: Message, settings: Settings) -> tuple[Rendered | None, str]:
     try:
-        return preview(message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret), ""
+        return preview(
+            message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret
+        ), ""
     except RenderError as error:
         return None, error.message
 
@@ -152,7 +172,9 @@ def _before(params: Any) -> tuple[datetime, uuid.UUID] | None:
         at, message_id = _CURSOR.fullmatch(text).groups()  # pyright: ignore[reportOptionalMemberAccess] caught below
         return datetime.fromisoformat(at), uuid.UUID(message_id)
     except (AttributeError, ValueError) as error:
-        raise InputError(f"before: {text[:80]!r} is not a place in the list; begin at /messages") from error
+        raise InputError(
+            f"before: {text[:80]!r} is not a place in the list; begin at /messages"
+        ) from error
 
 
 def _cursor(line: OutboxLine) -> str:

@@ -7,21 +7,29 @@ from typing import Literal, get_args
 
 Band = Literal["critical", "at_risk", "healthy", "unknown"]
 BANDS: tuple[Band, ...] = get_args(Band)
-BAND_WORDS: dict[Band, str] = {
+BAND_LABELS: dict[Band, str] = {
     "critical": "Critical",
     "at_risk": "At risk",
     "healthy": "Healthy",
-    "unknown": "Not judged",
+    "unknown": "Not scored",
 }
 
-Reason = Literal["login", "feature_adoption", "client_activity", "form_completion", "journey_performance", "billing", "none"]
+Reason = Literal[
+    "login",
+    "feature_adoption",
+    "client_activity",
+    "form_completion",
+    "journey_performance",
+    "billing",
+    "none",
+]
 REASONS: tuple[Reason, ...] = get_args(Reason)
-REASON_WORDS: dict[Reason, str] = {
+REASON_LABELS: dict[Reason, str] = {
     "login": "Long silence",
     "feature_adoption": "Few features used",
-    "client_activity": "Quiet couples",
+    "client_activity": "Quiet clients",
     "form_completion": "Forms unanswered",
-    "journey_performance": "E-mails unopened",
+    "journey_performance": "Emails unopened",
     "billing": "Payment failed",
     "none": "Nothing amiss",
 }
@@ -40,7 +48,7 @@ Sort = Literal[
     "season",
     "login",
     "active",
-    "couples",
+    "clients",
     "weddings",
     "tickets",
     "billing",
@@ -48,19 +56,19 @@ Sort = Literal[
     "mrr",
 ]
 SORTS: tuple[Sort, ...] = get_args(Sort)
-SORT_WORDS: dict[Sort, str] = {
+SORT_LABELS: dict[Sort, str] = {
     "score": "Score",
     "change": "Change over 14 days",
     "churn": "Churn risk",
     "name": "Name",
-    "vendor": "Trade",
+    "vendor": "VendorType",
     "plan": "Plan",
     "reason": "Main reason",
     "coverage": "Coverage",
     "season": "Season",
     "login": "Last login",
-    "active": "Active couples",
-    "couples": "Couples",
+    "active": "Active clients",
+    "clients": "Clients",
     "weddings": "Weddings in 90 days",
     "tickets": "Open tickets",
     "billing": "Billing",
@@ -73,7 +81,9 @@ ASCENDING_FIRST: frozenset[Sort] = frozenset(
 
 PAGE_ROWS = 50
 CHANGE_DAYS = 14
-COMPARED_WITHIN_DAYS = 7  # a day that was not judged is stood for by the last that was, of the week before it
+COMPARED_WITHIN_DAYS = (
+    7  # a day that was not scored is stood for by the last that was, of the week before it
+)
 SPARK_DAYS = 90
 SPARK_POINTS = 31  # all that a sparkline's width can show
 
@@ -83,7 +93,7 @@ NO_VENDOR = "none"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of the portfolio is shown, and in what order; it stands whole in the address, so that it can be kept.
+    """What of the portfolio is shown, and in what order; it is whole in the address, so that it can be kept.
 
     Empty text means no filter. departed: also those who cancelled.
     """
@@ -101,10 +111,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One supplier in the table. Null: not known (never judged, no login seen, no couples).
+    """One supplier in the table. Null: not known (never scored, no login seen, no clients).
 
-    health_score: 0–100, floored; change: points over 14 days, null when there was no score then. coverage, pace: 0–1.
-    engaged_percent: active couples of all, 0–100. scores: on the days asked for, oldest first, null where not judged.
+    health_score: 0–100, floored; change: points over 14 days, null when there was no score then. coverage, season index: 0–1.
+    engaged_percent: active clients of all, 0–100. scores: on the days asked for, oldest first, null where not scored.
     mrr_minor: minor units.
     """
 
@@ -120,7 +130,7 @@ class Row:
     change: float | None
     main_reason: str | None
     coverage: float | None
-    pace: float | None
+    season_index: float | None
     last_login_at: datetime | None
     engaged_percent: int | None
     clients_total: int
@@ -133,8 +143,12 @@ class Row:
 
     @property
     def clients_active(self) -> int | None:
-        """Active couples; null when there are none to be active."""
-        return None if self.engaged_percent is None else round(self.clients_total * self.engaged_percent / 100)
+        """Active clients; null when there are none to be active."""
+        return (
+            None
+            if self.engaged_percent is None
+            else round(self.clients_total * self.engaged_percent / 100)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +180,7 @@ class Portfolio:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The judged days a page looks at: the latest, the one it is compared with (null: none), those of the sparklines."""
+    """The scored days a page looks at: the latest, the one it is compared with (null: none), those of the sparklines."""
 
     latest: date
     before: date | None
@@ -175,8 +189,8 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How things stand as a whole: suppliers known at all, the latest judged day and when it was judged; null: never."""
+    """How things stand as a whole: suppliers known at all, the latest scored day and when it was scored; null: never."""
 
     suppliers: int
-    judged_on: date | None
-    judged_at: datetime | None
+    scored_on: date | None
+    scored_at: datetime | None

@@ -16,11 +16,11 @@ from everafter.portfolio import message_pages, queries, rules, supplier_pages
 from everafter.portfolio.charts import sparkline
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
-    BAND_WORDS,
+    BAND_LABELS,
     LEVELS,
     NO_VENDOR,
-    REASON_WORDS,
-    SORT_WORDS,
+    REASON_LABELS,
+    SORT_LABELS,
     SPARK_DAYS,
     Calendar,
     Portfolio,
@@ -36,15 +36,18 @@ _MOST_ROWS_IN_FILE = 1_000_000
 
 @get("/")
 async def show_portfolio(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """Every supplier, sorted and filtered as the address says."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     standing = await queries.get_standing(conn)
     portfolio, vendors = Portfolio([], [], 0), []
-    days = await _choose_days(conn, standing.judged_on or now.date())
-    if standing.judged_on:
+    days = await _choose_days(conn, standing.scored_on or now.date())
+    if standing.scored_on:
         portfolio = await queries.get_portfolio(conn, view, days, now.date())
         vendors = await queries.list_vendor_types(conn)
     shown = _view_context(view, portfolio, rules.spark_places(days), state.playbook)
@@ -53,19 +56,23 @@ async def show_portfolio(
         "portfolio/templates/portfolio.html",
         viewer=viewer,
         standing=standing,
-        stale=is_stale(standing.judged_at, now),
+        stale=is_stale(standing.scored_at, now),
         vendors=vendors,
         **shown,
     )
 
 
 async def _choose_days(conn: Connection, latest: date) -> Calendar:
-    return rules.choose_days(latest, await queries.list_judged_days(conn, latest - timedelta(days=SPARK_DAYS)))
+    return rules.choose_days(
+        latest, await queries.list_scored_days(conn, latest - timedelta(days=SPARK_DAYS))
+    )
 
 
-def _view_context(view: View, portfolio: Portfolio, places: list[float], playbook: Playbook) -> dict[str, Any]:
-    def trade(vendor_type: str | None) -> str:
-        return rules.say_trade(vendor_type, playbook)
+def _view_context(
+    view: View, portfolio: Portfolio, places: list[float], playbook: Playbook
+) -> dict[str, Any]:
+    def vendor_type(vendor_type: str | None) -> str:
+        return rules.vendor_type_title(vendor_type, playbook)
 
     def page_query(number: int) -> str:
         return rules.view_query(view, page=number)
@@ -81,14 +88,14 @@ def _view_context(view: View, portfolio: Portfolio, places: list[float], playboo
         "sparks": [sparkline(row.scores, places) for row in portfolio.rows],
         "last": rules.last_page(portfolio),
         "off_season_below": playbook.season.off_season_below,
-        "band_words": BAND_WORDS,
-        "reason_words": REASON_WORDS,
-        "sort_words": SORT_WORDS,
+        "band_labels": BAND_LABELS,
+        "reason_labels": REASON_LABELS,
+        "sort_labels": SORT_LABELS,
         "levels": LEVELS,
         "no_vendor": NO_VENDOR,
         "ascending_first": ASCENDING_FIRST,
-        "trade": trade,
-        "reason": rules.say_reason,
+        "vendor_type": vendor_type,
+        "reason": rules.describe_reason,
         "sort_query": rules.sort_query,
         "view_query": rules.view_query,
         "page_query": page_query,
@@ -103,7 +110,7 @@ async def get_portfolio_file(
     view = rules.parse_view(request.query_params)
     standing: Standing = await queries.get_standing(conn)
     now = datetime.now(UTC)
-    days = await _choose_days(conn, standing.judged_on or now.date())
+    days = await _choose_days(conn, standing.scored_on or now.date())
     whole = replace(view, page=1)
     portfolio = await queries.get_portfolio(conn, whole, days, now.date(), limit=_MOST_ROWS_IN_FILE)
     return download(rules.portfolio_csv(portfolio.rows), f"portfolio-{days.latest}.csv")
@@ -112,7 +119,12 @@ async def get_portfolio_file(
 handlers = [
     Router(
         path="/",
-        route_handlers=[show_portfolio, get_portfolio_file, *supplier_pages.routes, *message_pages.routes],
+        route_handlers=[
+            show_portfolio,
+            get_portfolio_file,
+            *supplier_pages.routes,
+            *message_pages.routes,
+        ],
         include_in_schema=False,
     )
 ]

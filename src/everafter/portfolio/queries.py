@@ -33,10 +33,10 @@ _SORTS: dict[Sort, LiteralString] = {
     "change": "h.score - b.score",
     "reason": "nullif(h.main_reason, 'none')",
     "coverage": "h.coverage",
-    "season": "h.pace",
+    "season": "h.season_index",
     "login": "coalesce(p.last_login_at, '-infinity')",
     "active": "h.client_engagement_score",
-    "couples": "coalesce(p.clients_total, 0)",
+    "clients": "coalesce(p.clients_total, 0)",
     "weddings": _WEDDINGS,
     "tickets": "coalesce(p.tickets_open, 0)",
     "billing": "CASE WHEN " + _PAST_DUE + " THEN now() - p.payment_failed_at END",
@@ -50,7 +50,7 @@ _JOINS = """
   LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
   LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s::date
   LEFT JOIN churn_risk c ON c.supplier_id = s.id AND c.calculated_on = %(day)s::date
-  LEFT JOIN pulse p ON p.supplier_id = s.id"""
+  LEFT JOIN supplier_activity p ON p.supplier_id = s.id"""
 
 _STATEMENT = """
 WITH base AS MATERIALIZED (
@@ -67,7 +67,7 @@ WITH base AS MATERIALIZED (
   SELECT shown.sort_key, s.id, s.external_id, s.name,
     coalesce(p.vendor_type, s.vendor_type) AS vendor_type, coalesce(p.plan, s.plan) AS plan,
     s.mrr_minor, p.subscription, coalesce(h.risk_level, 'unknown') AS band, h.health_score, h.score - b.score AS change,
-    h.main_reason, h.coverage, h.pace, p.last_login_at, h.client_engagement_score AS engaged_percent,
+    h.main_reason, h.coverage, h.season_index, p.last_login_at, h.client_engagement_score AS engaged_percent,
     coalesce(p.clients_total, 0) AS clients_total, {weddings} AS weddings_90d, coalesce(p.tickets_open, 0) AS tickets_open,
     {past_due} AS past_due, c.level AS churn_level, c.risk AS churn_risk, k.scores
   FROM shown JOIN suppliers s ON s.id = shown.id {joins}
@@ -77,13 +77,15 @@ WITH base AS MATERIALIZED (
   ) k ON true
 )
 SELECT bands.bands, wide.id, wide.external_id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor, wide.subscription, wide.band,
-  wide.health_score, wide.change, wide.main_reason, wide.coverage, wide.pace, wide.last_login_at, wide.engaged_percent,
+  wide.health_score, wide.change, wide.main_reason, wide.coverage, wide.season_index, wide.last_login_at, wide.engaged_percent,
   wide.clients_total, wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk, wide.scores
 FROM bands LEFT JOIN wide ON true
 ORDER BY wide.sort_key {direction} NULLS LAST, wide.id"""
 
 
-async def get_portfolio(conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS) -> Portfolio:
+async def get_portfolio(
+    conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS
+) -> Portfolio:
     """The suppliers a view shows.
 
     Args:
@@ -124,7 +126,9 @@ def _filters(view: View) -> sql.Composable:
     if not view.departed:
         said.append(sql.SQL("p.subscription IS DISTINCT FROM 'cancelled'"))
     if view.q:
-        said.append(sql.SQL("(s.name ILIKE %(like)s OR s.external_id ILIKE %(like)s OR s.id = %(named)s)"))
+        said.append(
+            sql.SQL("(s.name ILIKE %(like)s OR s.external_id ILIKE %(like)s OR s.id = %(named)s)")
+        )
     if view.vendor == NO_VENDOR:
         said.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) IS NULL"))
     elif view.vendor:
@@ -139,7 +143,9 @@ def _filters(view: View) -> sql.Composable:
 def _portfolio(rows: list[tuple[Any, ...]], view: View, spark: list[date]) -> Portfolio:
     bands = [BandCount(band, suppliers, int(mrr)) for band, suppliers, mrr in (rows[0][0] or [])]
     matches = sum(count.suppliers for count in bands if view.band in {"", count.band})
-    shown: list[list[Any]] = [[*row[1:-1], _fill(row[-1], spark)] for row in rows if row[1] is not None]
+    shown: list[list[Any]] = [
+        [*row[1:-1], _fill(row[-1], spark)] for row in rows if row[1] is not None
+    ]
     return Portfolio([Row(*values) for values in shown], bands, matches)
 
 
@@ -148,20 +154,23 @@ def _fill(scores: dict[str, int | None] | None, spark: list[date]) -> list[int |
 
 
 async def get_standing(conn: Connection) -> Standing:
-    """What there is at all, and the latest day that was judged to its end (a run under way would show half a portfolio)."""
+    """What there is at all, and the latest day that was scored to its end (a run under way would show half a portfolio)."""
     async with conn.cursor(row_factory=class_row(Standing)) as cursor:
         await cursor.execute(
             "WITH latest AS MATERIALIZED (SELECT coalesce((SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),"
             " (SELECT max(calculated_on) FROM customer_health)) AS day)"
-            " SELECT (SELECT count(*) FROM suppliers) AS suppliers, (SELECT day FROM latest) AS judged_on,"
-            " (SELECT calculated_at FROM customer_health WHERE calculated_on = (SELECT day FROM latest) LIMIT 1) AS judged_at"
+            " SELECT (SELECT count(*) FROM suppliers) AS suppliers, (SELECT day FROM latest) AS scored_on,"
+            " (SELECT calculated_at FROM customer_health WHERE calculated_on = (SELECT day FROM latest) LIMIT 1) AS scored_at"
         )
         return await cursor.fetchone() or Standing(0, None, None)
 
 
-async def list_judged_days(conn: Connection, since: date) -> list[date]:
+async def list_scored_days(conn: Connection, since: date) -> list[date]:
     """The days from `since` on whose run came to its end."""
-    cursor = await conn.execute("SELECT run_on FROM runs WHERE run_on >= %s AND finished_at IS NOT NULL ORDER BY run_on", [since])
+    cursor = await conn.execute(
+        "SELECT run_on FROM runs WHERE run_on >= %s AND finished_at IS NOT NULL ORDER BY run_on",
+        [since],
+    )
     return [day for (day,) in await cursor.fetchall()]
 
 
@@ -169,6 +178,6 @@ async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
     """(vendor type, suppliers), null for those who never told theirs."""
     cursor = await conn.execute(
         "SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)"
-        " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1 NULLS LAST"
+        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1 NULLS LAST"
     )
     return await cursor.fetchall()

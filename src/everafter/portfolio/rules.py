@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from everafter.core.errors import InputError
+from everafter.core.formatting import said, sentence
 from everafter.core.ids import MOST_CHARACTERS
-from everafter.core.words import said, sentence
 from everafter.playbook.model import Playbook
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
-    BAND_WORDS,
+    BAND_LABELS,
     BANDS,
     CHANGE_DAYS,
     COMPARED_WITHIN_DAYS,
     LEVELS,
     PAGE_ROWS,
-    REASON_WORDS,
+    REASON_LABELS,
     REASONS,
     SORTS,
     SPARK_DAYS,
@@ -84,7 +84,9 @@ def view_query(view: View, **changes: Any) -> str:
             if value != View().sort:
                 query["sort"] = value
         elif value != getattr(default, field.name):
-            query["dir" if field.name == "descending" else field.name] = _in_query(field.name, value)
+            query["dir" if field.name == "descending" else field.name] = _in_query(
+                field.name, value
+            )
     return urlencode(query)
 
 
@@ -100,14 +102,14 @@ def sort_query(view: View, sort: Sort) -> str:
     return view_query(view, sort=sort, descending=descending)
 
 
-def choose_days(latest: date, judged: Sequence[date]) -> Calendar:
-    """The days a page looks at, out of those that were judged.
+def choose_days(latest: date, scored: Sequence[date]) -> Calendar:
+    """The days a page looks at, out of those that were scored.
 
     Args:
-        judged: any order; when none is known every day is taken for judged.
+        scored: any order; when none is known every day is taken for scored.
     """
     back = [latest - timedelta(days=days) for days in range(SPARK_DAYS + 1)]
-    days = sorted({day for day in judged if day <= latest} | {latest}) if judged else back[::-1]
+    days = sorted({day for day in scored if day <= latest} | {latest}) if scored else back[::-1]
     due = latest - timedelta(days=CHANGE_DAYS)
     near = [day for day in days if due - timedelta(days=COMPARED_WITHIN_DAYS) <= day <= due]
     recent = [day for day in days if day >= back[-1]]
@@ -125,24 +127,26 @@ def last_page(portfolio: Portfolio) -> int:
     return max(1, -(-portfolio.matches // PAGE_ROWS))
 
 
-def say_trade(vendor_type: str | None, playbook: Playbook) -> str:
+def vendor_type_title(vendor_type: str | None, playbook: Playbook) -> str:
     """A vendor type as its segment is titled, or by its own name."""
     if not vendor_type:
-        return "Trade not told"
+        return "Vendor type not told"
     segment = playbook.segments.get(vendor_type)
     return segment.title if segment else sentence(said(vendor_type))
 
 
-def say_reason(main_reason: str | None) -> str:
+def describe_reason(main_reason: str | None) -> str:
     """What costs a supplier the most points."""
-    known = {str(name): words for name, words in REASON_WORDS.items()}
+    known = {str(name): words for name, words in REASON_LABELS.items()}
     return "–" if main_reason is None else known.get(main_reason) or sentence(said(main_reason))
 
 
 def shares(bands: list[BandCount]) -> list[Share]:
     """The distribution as stretches of a bar 1000 wide; a band with anyone in it is wide enough to be seen and hit."""
     total = sum(count.suppliers for count in bands) or 1
-    sizes = [max(6.0, 1000 * count.suppliers / total) if count.suppliers else 0.0 for count in bands]
+    sizes = [
+        max(6.0, 1000 * count.suppliers / total) if count.suppliers else 0.0 for count in bands
+    ]
     scale = 1000 / (sum(sizes) or 1)
     stretches: list[Share] = []
     start = 0.0
@@ -153,9 +157,13 @@ def shares(bands: list[BandCount]) -> list[Share]:
 
 
 def all_bands(bands: list[BandCount]) -> list[BandCount]:
-    """Every band in its order, worst first, also those without anyone; "not judged" only when there is someone."""
+    """Every band in its order, worst first, also those without anyone; "not scored" only when there is someone."""
     found = {count.band: count for count in bands}
-    return [found.get(band, BandCount(band, 0, 0)) for band in BANDS if band != "unknown" or band in found]
+    return [
+        found.get(band, BandCount(band, 0, 0))
+        for band in BANDS
+        if band != "unknown" or band in found
+    ]
 
 
 CSV_COLUMNS = (
@@ -170,7 +178,7 @@ CSV_COLUMNS = (
     "change_14d",
     "main_reason",
     "coverage",
-    "pace",
+    "season_index",
     "last_login_at",
     "clients_active",
     "clients_total",
@@ -196,12 +204,12 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
             row.vendor_type,
             row.plan,
             row.subscription,
-            BAND_WORDS[row.band],
+            BAND_LABELS[row.band],
             row.health_score,
             None if row.change is None else round(row.change, 1),
             row.main_reason,
             None if row.coverage is None else round(row.coverage, 2),
-            None if row.pace is None else round(row.pace, 2),
+            None if row.season_index is None else round(row.season_index, 2),
             row.last_login_at.isoformat() if row.last_login_at else None,
             row.clients_active,
             row.clients_total,
@@ -218,6 +226,16 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
 
 def harmless(value: Any) -> Any:
     """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay numbers."""
-    if isinstance(value, str) and value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n", "|", "%"}:
+    if isinstance(value, str) and value.lstrip(" ")[:1] in {
+        "=",
+        "+",
+        "-",
+        "@",
+        "\t",
+        "\r",
+        "\n",
+        "|",
+        "%",
+    }:
         return "'" + value
     return value

@@ -11,22 +11,22 @@ from everafter.portfolio.model import Band, Level
 HISTORY_DAYS = 365
 LEAST_DAYS = 60  # a chart of fewer would make a wobble look like a mountain
 TIMELINE_DAYS = 60
-COUPLES_SHOWN = 12
-LEDGER_SHOWN = 25
+CLIENTS_SHOWN = 12
+LOG_SHOWN = 25
 TICKETS_SHOWN = 15
 
-DIMENSION_WORDS: dict[Dimension, str] = {
+DIMENSION_LABELS: dict[Dimension, str] = {
     "login": "Logins",
     "feature_adoption": "Features in use",
-    "client_activity": "Active couples",
+    "client_activity": "Active clients",
     "form_completion": "Forms completed",
-    "journey_performance": "Journey e-mails opened",
+    "journey_performance": "Journey emails opened",
 }
-CHURN_WORDS: dict[str, str] = {
+CHURN_LABELS: dict[str, str] = {
     "login": "Silence",
     "support_tickets": "Support tickets",
     "feature_usage": "Falling use",
-    "client_churn": "Couples lost",
+    "client_churn": "Clients lost",
     "billing": "Billing",
 }
 
@@ -59,7 +59,7 @@ class Supplier:
 
 @dataclass(frozen=True, slots=True)
 class StoredDay:
-    """One day's stored judgement; points null where the dimension was not known."""
+    """One day's stored score; points null where the dimension was not known."""
 
     calculated_on: date
     calculated_at: datetime
@@ -67,7 +67,7 @@ class StoredDay:
     health_score: int
     band: Band
     coverage: float
-    pace: float
+    season_index: float
     playbook_version: int
     points: dict[str, float | None]
 
@@ -93,15 +93,15 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """How the supplier stands. live false: the last stored judgement of one who has cancelled. score: before flooring."""
+class ScoreDetails:
+    """How the supplier is. live false: the last stored score of one who has cancelled. score: before flooring."""
 
     at: datetime
     live: bool
     score: float | None
     band: Band
     coverage: float
-    pace: float
+    season_index: float
     off_season: bool
     parts: list[Part]
     churn_risk: float | None
@@ -158,8 +158,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Couple:
-    """A couple with a wedding ahead. name null: the platform never told it."""
+class Client:
+    """A client with a wedding ahead. name null: the platform never told it."""
 
     client_id: str
     name: str | None
@@ -185,7 +185,7 @@ class Event:
     client_name: str | None
 
 
-Actor = Literal["supplier", "couple", "trouble", "account", "ours"]
+Actor = Literal["supplier", "client", "trouble", "account", "ours"]
 
 
 @dataclass(frozen=True, slots=True)

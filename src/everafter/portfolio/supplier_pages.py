@@ -20,35 +20,42 @@ from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import SupplierId
 from everafter.core.pages import page
 from everafter.core.settings import Settings
-from everafter.health.live import LiveJudge
+from everafter.funnel.model import STATE_LABELS
+from everafter.interventions.log_model import CONCLUSION_LABELS, LogEntry
 from everafter.mail import queries as mail_queries
-from everafter.onboarding.page_model import STATE_WORDS
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
 from everafter.playbook.model import Playbook, Support
-from everafter.portfolio import charts, ledger_queries, ledger_rules, rules, supplier_queries, supplier_rules
-from everafter.portfolio.event_words import group_timeline
-from everafter.portfolio.ledger_model import VERDICT_WORDS, Verdict
-from everafter.portfolio.model import BAND_WORDS
+from everafter.portfolio import (
+    charts,
+    log_queries,
+    log_rules,
+    rules,
+    supplier_queries,
+    supplier_rules,
+)
+from everafter.portfolio.event_labels import group_timeline
+from everafter.portfolio.model import BAND_LABELS
 from everafter.portfolio.supplier_model import (
-    CHURN_WORDS,
-    DIMENSION_WORDS,
+    CHURN_LABELS,
+    DIMENSION_LABELS,
     HISTORY_DAYS,
     LEAST_DAYS,
-    LEDGER_SHOWN,
+    LOG_SHOWN,
     TICKETS_SHOWN,
     TIMELINE_DAYS,
     Entry,
-    Judgement,
+    ScoreDetails,
     StoredDay,
     Supplier,
 )
 from everafter.recommendations import page_rules
 from everafter.recommendations.live import recommend_live
-from everafter.tickets.hours import judge_tickets
-from everafter.tickets.model import CLOCK_WORDS
+from everafter.scoring.live import LiveScorer
+from everafter.tickets.hours import evaluate_tickets
+from everafter.tickets.model import CLOCK_LABELS
 from everafter.tickets.page_model import TicketLine
-from everafter.tickets.page_rules import say_ticket
+from everafter.tickets.page_rules import describe_ticket
 from everafter.tickets.queries import list_of_supplier
 from everafter.tickets.rules import by_urgency
 
@@ -56,12 +63,12 @@ AnyRequest = Request[Any, Any, State]
 
 _FIRST_DAY = date(1971, 1, 1)
 _WORDS: dict[str, Any] = {
-    "band_words": BAND_WORDS,
-    "dimension_words": DIMENSION_WORDS,
-    "churn_words": CHURN_WORDS,
-    "verdict_words": VERDICT_WORDS,
-    "say_trigger": ledger_rules.say_trigger,
-    "say_reason": ledger_rules.say_reason,
+    "band_labels": BAND_LABELS,
+    "dimension_labels": DIMENSION_LABELS,
+    "churn_labels": CHURN_LABELS,
+    "conclusion_labels": CONCLUSION_LABELS,
+    "describe_trigger": log_rules.describe_trigger,
+    "describe_reason": log_rules.describe_reason,
 }
 
 
@@ -73,7 +80,7 @@ async def show_supplier(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """How this supplier stands, why, what moved, what was done and what happened."""
+    """How this supplier is, why, what moved, what was done and what happened."""
     now = datetime.now(UTC)
     asked = _until(request.query_params.get("until", ""), now.date())
     supplier = await supplier_queries.find_supplier(conn, supplier_id)
@@ -82,72 +89,96 @@ async def show_supplier(
     latest = _latest_day(supplier, now.date())
     history = await supplier_queries.list_history(conn, supplier_id, latest, HISTORY_DAYS)
     row = await _live_row(state, supplier_id)
-    judgement = await _judge(state, conn, supplier, history, row)
-    verdicts = await ledger_queries.list_of_supplier(conn, supplier_id, LEDGER_SHOWN)
-    couples, couples_total = await supplier_queries.list_coming_weddings(conn, supplier_id, now.date())
+    score_details = await _score(state, conn, supplier, history, row)
+    entries = await log_queries.list_of_supplier(conn, supplier_id, LOG_SHOWN)
+    clients, clients_total = await supplier_queries.list_coming_weddings(
+        conn, supplier_id, now.date()
+    )
     return page(
         request,
         "portfolio/templates/supplier.html",
         viewer=viewer,
         supplier=supplier,
-        trade=rules.say_trade(supplier.vendor_type, state.playbook),
-        charts=_charts(history, verdicts, judgement.at.date() if judgement else now.date(), state.playbook),
+        vendor_type=rules.vendor_type_title(supplier.vendor_type, state.playbook),
+        charts=_charts(
+            history,
+            entries,
+            score_details.at.date() if score_details else now.date(),
+            state.playbook,
+        ),
         tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
         calls=await supplier_queries.list_calls(conn, supplier_id, now),
-        verdicts=verdicts,
-        messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LEDGER_SHOWN),
-        couples=couples,
-        couples_total=couples_total,
+        entries=entries,
+        messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LOG_SHOWN),
+        clients=clients,
+        clients_total=clients_total,
         tickets=await _tickets(conn, supplier_id, state.playbook.support, now),
-        clock_words=CLOCK_WORDS,
+        clock_labels=CLOCK_LABELS,
         may_act=viewer.role != "observer",
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **await _path(state, conn, row, supplier),
-        **_judged(judgement, history),
+        **_scored(score_details, history),
         steps=await _steps(state, conn, supplier, row),
-        **await _told(conn, supplier_id, verdicts, min(asked or latest, latest), latest),
+        **await _reported(conn, supplier_id, entries, min(asked or latest, latest), latest),
         **_WORDS,
     )
 
 
-async def _tickets(conn: Connection, supplier_id: uuid.UUID, support: Support, now: datetime) -> list[TicketLine]:
+async def _tickets(
+    conn: Connection, supplier_id: uuid.UUID, support: Support, now: datetime
+) -> list[TicketLine]:
     """The supplier's tickets with their clocks: open ones first, the most urgent of them on top."""
     zone = ZoneInfo(support.timezone)
-    tickets = judge_tickets(await list_of_supplier(conn, supplier_id, TICKETS_SHOWN), support, now)
+    tickets = evaluate_tickets(
+        await list_of_supplier(conn, supplier_id, TICKETS_SHOWN), support, now
+    )
     opened = by_urgency(one for one in tickets if one.course.state != "resolved")
-    return [say_ticket(one, zone, now) for one in (*opened, *(one for one in tickets if one.course.state == "resolved"))]
+    return [
+        describe_ticket(one, zone, now)
+        for one in (*opened, *(one for one in tickets if one.course.state == "resolved"))
+    ]
 
 
-def _judged(judgement: Judgement | None, history: list[StoredDay]) -> dict[str, Any]:
-    """How the supplier stands and what moved, for the template."""
-    parts, causes = (judgement.parts, judgement.causes) if judgement else ([], [])
+def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dict[str, Any]:
+    """How the supplier is and what moved, for the template."""
+    parts, causes = (score_details.parts, score_details.causes) if score_details else ([], [])
     return {
-        "judgement": judgement,
+        "score_details": score_details,
         "history": history,
-        "main_part": supplier_rules.main_part(judgement) if judgement else None,
-        "shown_points": supplier_rules.shown_points(judgement) if judgement else [],
+        "main_part": supplier_rules.main_part(score_details) if score_details else None,
+        "shown_points": supplier_rules.shown_points(score_details) if score_details else [],
         "widest": max((part.most for part in parts), default=0) or 1,
         "widest_cause": max((cause.most for cause in causes), default=0) or 1,
-        "change": supplier_rules.change_of(judgement, history) if judgement else None,
-        "trend_words": supplier_rules.say_trend(history),
+        "change": supplier_rules.change_of(score_details, history) if score_details else None,
+        "trend_labels": supplier_rules.describe_trend(history),
     }
 
 
-async def _steps(state: State, conn: Connection, supplier: Supplier, row: dict[str, Any] | None) -> list[dict[str, Any]]:
+async def _steps(
+    state: State, conn: Connection, supplier: Supplier, row: dict[str, Any] | None
+) -> list[dict[str, Any]]:
     """What would help most, and why; whoever has cancelled is advised nothing."""
     if row is None:
         return []
-    judged = pl.DataFrame([row], infer_schema_length=None)
-    advice = await recommend_live(state, [str(supplier.id)], most=page_rules.SHOWN, judged=judged, conn=conn)
-    return page_rules.shown_steps(advice, rules.say_trade(supplier.vendor_type, state.playbook), DIMENSION_WORDS)
+    scored = pl.DataFrame([row], infer_schema_length=None)
+    recommendations = await recommend_live(
+        state, [str(supplier.id)], most=page_rules.SHOWN, scored=scored, conn=conn
+    )
+    return page_rules.shown_steps(
+        recommendations,
+        rules.vendor_type_title(supplier.vendor_type, state.playbook),
+        DIMENSION_LABELS,
+    )
 
 
-async def _told(conn: Connection, supplier_id: uuid.UUID, verdicts: list[Verdict], until: date, latest: date) -> dict[str, Any]:
+async def _reported(
+    conn: Connection, supplier_id: uuid.UUID, entries: list[LogEntry], until: date, latest: date
+) -> dict[str, Any]:
     """The timeline's part that ends on `until`, for the template."""
     since = until - timedelta(days=TIMELINE_DAYS - 1)
     events, older = await supplier_queries.list_events(conn, supplier_id, since, until)
     return {
-        "timeline": group_timeline(events, _ours(verdicts, since, until)),
+        "timeline": group_timeline(events, _ours(entries, since, until)),
         "since": since,
         "until": until,
         "older": since - timedelta(days=1) if older else None,
@@ -170,47 +201,71 @@ def _latest_day(supplier: Supplier, today: date) -> date:
 
 async def _live_row(state: State, supplier_id: uuid.UUID) -> dict[str, Any] | None:
     """As of now by the daily run's own rules; null for one who has cancelled."""
-    live: LiveJudge = state.live
+    live: LiveScorer = state.live
     try:
-        return await live.judge(str(supplier_id))
+        return await live.score(str(supplier_id))
     except NotFoundError:
         return None
 
 
-async def _judge(
-    state: State, conn: Connection, supplier: Supplier, history: list[StoredDay], row: dict[str, Any] | None
-) -> Judgement | None:
+async def _score(
+    state: State,
+    conn: Connection,
+    supplier: Supplier,
+    history: list[StoredDay],
+    row: dict[str, Any] | None,
+) -> ScoreDetails | None:
     """As of now; for one who has cancelled, the last that was stored."""
     if row is not None:
-        return supplier_rules.judgement_of_live(row, state.playbook)
+        return supplier_rules.score_details_of_live(row, state.playbook)
     if not history:
         return None
     churn = await supplier_queries.find_stored_churn(conn, supplier.id, history[-1].calculated_on)
     segment = supplier_rules.segment_of(supplier.vendor_type, state.playbook)
-    return supplier_rules.judgement_of_stored(history[-1], churn, segment, state.playbook)
+    return supplier_rules.score_details_of_stored(history[-1], churn, segment, state.playbook)
 
 
-async def _path(state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier) -> dict[str, Any]:
+async def _path(
+    state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier
+) -> dict[str, Any]:
     """The onboarding path, for the template: null when it never began, its time is over, or the supplier has gone."""
     settings: Settings = state.settings
     if row is None or row["onboarding_state"] is None:
-        return {"onboarding": None, "state_words": STATE_WORDS, "certificate": None, "no_certificate": None}
-    no_certificate = await asyncio.to_thread(why_not_for, supplier.name) if row["activated_at"] else None
+        return {
+            "onboarding": None,
+            "state_labels": STATE_LABELS,
+            "certificate": None,
+            "no_certificate": None,
+        }
+    no_certificate = (
+        await asyncio.to_thread(why_not_for, supplier.name) if row["activated_at"] else None
+    )
     has_certificate = row["activated_at"] and not no_certificate
     return {
         "onboarding": answer_of(row, state.playbook, await list_progress(conn, supplier.id)),
-        "state_words": STATE_WORDS,
-        "certificate": certificate_url(settings.base_url, settings.secret, supplier.id) if has_certificate else None,
+        "state_labels": STATE_LABELS,
+        "certificate": certificate_url(settings.base_url, settings.secret, supplier.id)
+        if has_certificate
+        else None,
         "no_certificate": no_certificate,
     }
 
 
-def _charts(history: list[StoredDay], verdicts: list[Verdict], last: date, playbook: Playbook) -> list[charts.Trend]:
+def _charts(
+    history: list[StoredDay], entries: list[LogEntry], last: date, playbook: Playbook
+) -> list[charts.Trend]:
     """The same chart for a wide and for a narrow window; the style sheet shows one."""
-    known = {day.calculated_on: charts.Day(day.calculated_on, day.score, day.pace) for day in history}
+    known = {
+        day.calculated_on: charts.Day(day.calculated_on, day.score, day.season_index)
+        for day in history
+    }
     span = (last - history[0].calculated_on).days + 1 if history else LEAST_DAYS
     days = charts.fill_days(known, last, max(span, LEAST_DAYS))
-    marks = [(verdict.decided_on, ledger_rules.say_trigger(verdict.trigger)) for verdict in verdicts if verdict.status == "decided"]
+    marks = [
+        (entry.evaluated_on, log_rules.describe_trigger(entry.trigger))
+        for entry in entries
+        if entry.status == "triggered"
+    ]
     return [
         charts.trend(
             days,
@@ -225,11 +280,16 @@ def _charts(history: list[StoredDay], verdicts: list[Verdict], last: date, playb
     ]
 
 
-def _ours(verdicts: list[Verdict], since: date, until: date) -> list[Entry]:
+def _ours(entries: list[LogEntry], since: date, until: date) -> list[Entry]:
     return [
-        Entry(verdict.decided_at, "ours", f"We decided: {ledger_rules.say_trigger(verdict.trigger)}", verdict.reason)
-        for verdict in verdicts
-        if verdict.status == "decided" and since <= verdict.decided_on <= until
+        Entry(
+            entry.evaluated_at,
+            "ours",
+            f"We decided: {log_rules.describe_trigger(entry.trigger)}",
+            entry.reason,
+        )
+        for entry in entries
+        if entry.status == "triggered" and since <= entry.evaluated_on <= until
     ]
 
 

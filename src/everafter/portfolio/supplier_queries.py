@@ -8,7 +8,16 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.playbook.model import DIMENSIONS
-from everafter.portfolio.supplier_model import COUPLES_SHOWN, Call, Couple, Event, Milestone, StoredDay, Supplier, Task
+from everafter.portfolio.supplier_model import (
+    CLIENTS_SHOWN,
+    Call,
+    Client,
+    Event,
+    Milestone,
+    StoredDay,
+    Supplier,
+    Task,
+)
 
 _MOST_EVENTS = 4000
 
@@ -25,20 +34,22 @@ async def find_supplier(conn: Connection, supplier_id: uuid.UUID) -> Supplier | 
             " coalesce(p.tickets_open, 0) AS tickets_open,"
             " CASE WHEN p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity') THEN p.payment_failed_at END"
             " AS past_due_since"
-            " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id WHERE s.id = %s",
+            " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id WHERE s.id = %s",
             [supplier_id],
         )
         return await cursor.fetchone()
 
 
-async def list_history(conn: Connection, supplier_id: uuid.UUID, last: date, days: int) -> list[StoredDay]:
+async def list_history(
+    conn: Connection, supplier_id: uuid.UUID, last: date, days: int
+) -> list[StoredDay]:
     """The stored days among the `days` up to `last`, oldest first.
 
     The key begins with the day, so each day is one look-up: 365 of them take 2 ms. An index by supplier would cost every daily
     run more than all these pages together.
     """
     cursor = await conn.execute(
-        "SELECT h.calculated_on, h.calculated_at, h.score, h.health_score, h.risk_level, h.coverage, h.pace,"
+        "SELECT h.calculated_on, h.calculated_at, h.score, h.health_score, h.risk_level, h.coverage, h.season_index,"
         " h.playbook_version, h.login_points, h.feature_adoption_points, h.client_activity_points, h.form_completion_points,"
         " h.journey_performance_points"
         " FROM generate_series(0, %(days)s - 1) n"
@@ -48,12 +59,24 @@ async def list_history(conn: Connection, supplier_id: uuid.UUID, last: date, day
     )
     rows: list[tuple[Any, ...]] = await cursor.fetchall()
     return [
-        StoredDay(on, at, score, floor, band, coverage, pace, version, dict(zip(DIMENSIONS, points, strict=True)))
-        for on, at, score, floor, band, coverage, pace, version, *points in rows
+        StoredDay(
+            on,
+            at,
+            score,
+            floor,
+            band,
+            coverage,
+            season_index,
+            version,
+            dict(zip(DIMENSIONS, points, strict=True)),
+        )
+        for on, at, score, floor, band, coverage, season_index, version, *points in rows
     ]
 
 
-async def find_stored_churn(conn: Connection, supplier_id: uuid.UUID, day: date) -> dict[str, Any] | None:
+async def find_stored_churn(
+    conn: Connection, supplier_id: uuid.UUID, day: date
+) -> dict[str, Any] | None:
     """The churn index stored on a day, with its five signals."""
     cursor = await conn.execute(
         "SELECT risk, level, login, support_tickets, feature_usage, client_churn, billing FROM churn_risk"
@@ -61,7 +84,15 @@ async def find_stored_churn(conn: Connection, supplier_id: uuid.UUID, day: date)
         [day, supplier_id],
     )
     row = await cursor.fetchone()
-    names = ("risk", "level", "login", "support_tickets", "feature_usage", "client_churn", "billing")
+    names = (
+        "risk",
+        "level",
+        "login",
+        "support_tickets",
+        "feature_usage",
+        "client_churn",
+        "billing",
+    )
     return dict(zip(names, row, strict=True)) if row else None
 
 
@@ -96,20 +127,28 @@ async def list_calls(conn: Connection, supplier_id: uuid.UUID, now: datetime) ->
             {"supplier": supplier_id, "now": now},
         )
         calls = await cursor.fetchall()
-    return sorted(calls, key=lambda call: (call.starts_at < now or call.outcome == "cancelled", abs(call.starts_at - now)))
+    return sorted(
+        calls,
+        key=lambda call: (
+            call.starts_at < now or call.outcome == "cancelled",
+            abs(call.starts_at - now),
+        ),
+    )
 
 
-async def list_coming_weddings(conn: Connection, supplier_id: uuid.UUID, today: date) -> tuple[list[Couple], int]:
-    """The next couples to marry, and how many marry at all from today on."""
+async def list_coming_weddings(
+    conn: Connection, supplier_id: uuid.UUID, today: date
+) -> tuple[list[Client], int]:
+    """The next clients to marry, and how many marry at all from today on."""
     cursor = await conn.execute(
         "SELECT client_id, name, wedding_date, last_active_at, count(*) OVER () FROM clients"
         " WHERE supplier_id = %s AND wedding_date >= %s"
         " AND (greatest(archived_at, lost_at) IS NULL OR readded_at > greatest(archived_at, lost_at))"
         " ORDER BY wedding_date, client_id LIMIT %s",
-        [supplier_id, today, COUPLES_SHOWN],
+        [supplier_id, today, CLIENTS_SHOWN],
     )
     rows = await cursor.fetchall()
-    return [Couple(*row[:4]) for row in rows], rows[0][4] if rows else 0
+    return [Client(*row[:4]) for row in rows], rows[0][4] if rows else 0
 
 
 async def list_milestones(conn: Connection, supplier_id: uuid.UUID) -> list[Milestone]:
@@ -122,7 +161,9 @@ async def list_milestones(conn: Connection, supplier_id: uuid.UUID) -> list[Mile
         return await cursor.fetchall()
 
 
-async def list_events(conn: Connection, supplier_id: uuid.UUID, since: date, until: date) -> tuple[list[Event], bool]:
+async def list_events(
+    conn: Connection, supplier_id: uuid.UUID, since: date, until: date
+) -> tuple[list[Event], bool]:
     """The events of the UTC days from `since` to `until`, both included, latest first; true when there are older ones.
 
     At most 4,000; whoever sends more in two months is cut at a day's end by `group_timeline`.
@@ -138,7 +179,8 @@ async def list_events(conn: Connection, supplier_id: uuid.UUID, since: date, unt
         )
         events = await cursor.fetchall()
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT 1 FROM events WHERE supplier_id = %s AND occurred_at < %s)", [supplier_id, since]
+        "SELECT EXISTS (SELECT 1 FROM events WHERE supplier_id = %s AND occurred_at < %s)",
+        [supplier_id, since],
     )
     (older,) = await cursor.fetchone() or (False,)
     return events, older

@@ -8,10 +8,10 @@ import polars as pl
 from litestar.datastructures import State
 
 from everafter.core.db import Connection, Pool
-from everafter.health.live import judge_live
-from everafter.recommendations.couples_rules import describe_couples
-from everafter.recommendations.queries import get_effects, read_couples
+from everafter.recommendations.client_rules import describe_clients
+from everafter.recommendations.queries import get_effects, read_clients
 from everafter.recommendations.rules import recommend
+from everafter.scoring.live import score_live
 
 _EFFECTS_KEPT_SECONDS = 60.0  # they change once a day
 
@@ -22,7 +22,7 @@ async def recommend_live(
     language: str | None = None,
     *,
     most: int | None = None,
-    judged: pl.DataFrame | None = None,
+    scored: pl.DataFrame | None = None,
     conn: Connection | None = None,
 ) -> pl.DataFrame:
     """What these suppliers should do next, as of now: see `rules.recommend`.
@@ -31,14 +31,14 @@ async def recommend_live(
         state: the application's.
         language: of the words ("de", "de-AT"); null: the playbook's own.
         most: see `rules.recommend`; null: all.
-        judged: rows of `judge_live`, for those who have them already; null: they are judged now.
+        scored: rows of `score_live`, for those who have them already; null: they are scored now.
         conn: to read on, for those who hold one anyway: a second of the pool's could be waited for by all who hold a first.
             Null: one of the pool's, given back before anything is computed.
 
     Raises:
         NotFoundError: a supplier is not known, or has cancelled.
     """
-    frame = await judge_live(state, supplier_ids) if judged is None else judged
+    frame = await score_live(state, supplier_ids) if scored is None else scored
     now = datetime.now(UTC)
     if conn is not None:
         raw, effects = await _read(state, conn, supplier_ids, now)
@@ -48,15 +48,17 @@ async def recommend_live(
             raw, effects = await _read(state, own, supplier_ids, now)
 
     def advise() -> pl.DataFrame:
-        return recommend(frame, state.playbook, describe_couples(raw, now), effects, language, most)
+        return recommend(frame, state.playbook, describe_clients(raw, now), effects, language, most)
 
     return await asyncio.to_thread(advise)  # 9 ms, in which others are to be answered
 
 
-async def _read(state: State, conn: Connection, supplier_ids: list[str], now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-    raw = await read_couples(conn, supplier_ids, now)
-    read_at, effects = state.get("advice_effects") or (0.0, None)
+async def _read(
+    state: State, conn: Connection, supplier_ids: list[str], now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    raw = await read_clients(conn, supplier_ids, now)
+    read_at, effects = state.get("recommendation_effects") or (0.0, None)
     if effects is None or monotonic() - read_at > _EFFECTS_KEPT_SECONDS:
         effects, _ = await get_effects(conn)
-        state.advice_effects = (monotonic(), effects)
+        state.recommendation_effects = (monotonic(), effects)
     return raw, effects

@@ -1,4 +1,4 @@
-"""Next steps in the letters that have room for them. Pure."""
+"""Next steps in the emails that have room for them. Pure."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import msgspec
 import polars as pl
 
 from everafter.playbook.model import Playbook
-from everafter.recommendations.model import ADVICE_SCHEMA
-from everafter.recommendations.rules import recommend, told
+from everafter.recommendations.model import RECOMMENDATION_SCHEMA
+from everafter.recommendations.rules import recommend, treated
 
 TEMPLATES = ("we_miss_you", "boost_client_engagement", "check_in", "lets_get_you_started")
 MOST = 2
-"""Next steps in one letter: a letter is not a list."""
+"""Next steps in one email: an email is not a list."""
 
 _WORDS = ("id", "title", "body", "reason", "action_label", "action_url")
 
 
-def choose_letters(messages: pl.DataFrame) -> pl.DataFrame:
-    """supplier_id and template of the letters that have room; of several to one supplier the first by name, so that no two say
+def choose_emails(messages: pl.DataFrame) -> pl.DataFrame:
+    """supplier_id and template of the emails that have room; of several to one supplier the first by name, so that no two say
     the same."""
     return (
         messages.filter(pl.col("template").is_in(TEMPLATES))
@@ -27,46 +27,64 @@ def choose_letters(messages: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def advise_letters(
-    letters: pl.DataFrame, judged: pl.DataFrame, playbook: Playbook, couples: pl.DataFrame | None, effects: pl.DataFrame | None
+def recommend_for_emails(
+    emails: pl.DataFrame,
+    scored: pl.DataFrame,
+    playbook: Playbook,
+    clients: pl.DataFrame | None,
+    effects: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """The advice of each letter, held-out rows included: what the letter itself says already (`left_out_of`) is not repeated.
+    """The recommendations of each email, held-out rows included: what the email itself says already (`excluded_templates`) is not repeated.
 
     Args:
-        letters: from `choose_letters`. judged, couples, effects: as for `rules.recommend`.
+        emails: from `choose_emails`. scored, clients, effects: as for `rules.recommend`.
     """
-    found = [pl.DataFrame(schema=ADVICE_SCHEMA)]
-    for (template,), group in letters.group_by("template", maintain_order=True):
-        rest = {name: advice for name, advice in playbook.recommendations.items() if template not in advice.left_out_of}
-        about = {name: advice for name, advice in playbook.couples.items() if template not in advice.left_out_of}
-        policy = msgspec.structs.replace(playbook, recommendations=rest, couples=about)
-        rows = judged.join(group, on="supplier_id", how="semi")
-        found.append(recommend(rows, policy, couples, effects, most=MOST))
+    found = [pl.DataFrame(schema=RECOMMENDATION_SCHEMA)]
+    for (template,), group in emails.group_by("template", maintain_order=True):
+        rest = {
+            name: recommendations
+            for name, recommendations in playbook.recommendations.items()
+            if template not in recommendations.excluded_templates
+        }
+        about = {
+            name: recommendations
+            for name, recommendations in playbook.client_recommendations.items()
+            if template not in recommendations.excluded_templates
+        }
+        policy = msgspec.structs.replace(playbook, recommendations=rest, clients=about)
+        rows = scored.join(group, on="supplier_id", how="semi")
+        found.append(recommend(rows, policy, clients, effects, most=MOST))
     return pl.concat(found)
 
 
-def write_steps(messages: pl.DataFrame, letters: pl.DataFrame, advice: pl.DataFrame) -> pl.DataFrame:
-    """The messages, with `next_steps` among the facts of the letters that have some.
+def write_steps(
+    messages: pl.DataFrame, emails: pl.DataFrame, recommendations: pl.DataFrame
+) -> pl.DataFrame:
+    """The messages, with `next_steps` among the facts of the emails that have some.
 
     Args:
         messages: outbox rows; facts is a JSON object as text.
     """
     steps: dict[str, list[dict[str, Any]]] = {}
-    for row in told(advice).select("supplier_id", *_WORDS).iter_rows(named=True):
+    for row in treated(recommendations).select("supplier_id", *_WORDS).iter_rows(named=True):
         steps.setdefault(row.pop("supplier_id"), []).append(row)
     if not steps:
         return messages
     said = [
         (supplier, template, msgspec.json.encode(steps[supplier]).decode())
-        for supplier, template in letters.iter_rows()
+        for supplier, template in emails.iter_rows()
         if supplier in steps
     ]
-    texts = pl.DataFrame(said, schema=dict.fromkeys(("supplier_id", "template", "_steps"), pl.String), orient="row")
+    texts = pl.DataFrame(
+        said, schema=dict.fromkeys(("supplier_id", "template", "_steps"), pl.String), orient="row"
+    )
     opened = pl.col("facts").str.strip_chars_end().str.strip_suffix("}")
     comma = pl.when(opened.str.strip_chars() == "{").then(pl.lit("")).otherwise(pl.lit(","))
     joined = opened + comma + pl.lit('"next_steps":') + pl.col("_steps") + pl.lit("}")
     return (
         messages.join(texts, on=["supplier_id", "template"], how="left", maintain_order="left")
-        .with_columns(pl.when(pl.col("_steps").is_not_null()).then(joined).otherwise("facts").alias("facts"))
+        .with_columns(
+            pl.when(pl.col("_steps").is_not_null()).then(joined).otherwise("facts").alias("facts")
+        )
         .drop("_steps")
     )

@@ -1,4 +1,4 @@
-"""Next steps for a supplier: what is known of its couples, what was offered, what came of it, and the API's words for them."""
+"""Next steps for a supplier: what is known of its clients, what was offered, what came of it, and the API's words for them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,33 +8,33 @@ from uuid import UUID
 import polars as pl
 from msgspec import Meta, Struct
 
-from everafter.signals.model import COUPLE_SCHEMA
+from everafter.signals.model import CLIENT_SCHEMA
 
 Channel = Literal["coach", "email", "dashboard", "api"]
 
-MOST_COUPLES = 200
+MOST_CLIENTS = 200
 """The nearest weddings that are looked at for one supplier."""
 
 SETTLE_AFTER_DAYS = 14
-"""How long after it was offered advice is looked at again; for so long, offering it once more is the same offer."""
+"""How long after it was offered recommendations is looked at again; for so long, offering it once more is the same offer."""
 
 BETTER_SHARE = 0.25
 """The part of what was missing in the dimension that must have been won back to count as better."""
 
-LEAST_TO_SAY = 10
+MIN_TO_COMPARE = 10
 """Suppliers on either side of a comparison below which there are too few to say."""
 
 WORKED = pl.Struct(
     {
-        "told": pl.Int64(),
+        "treated": pl.Int64(),
         "better": pl.Int64(),
-        "untold": pl.Int64(),
-        "untold_better": pl.Int64(),
+        "control": pl.Int64(),
+        "control_improved": pl.Int64(),
         "vendor_type": pl.String(),
     }
 )
 
-ADVICE_SCHEMA: dict[str, Any] = {
+RECOMMENDATION_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
     "id": pl.String(),
     "title": pl.String(),
@@ -47,23 +47,25 @@ ADVICE_SCHEMA: dict[str, Any] = {
     "expected_points": pl.Float64(),  # of these, what offering it can be expected to win back; see `recommend`
     "priority": pl.Int64(),  # 1 is the first thing to do
     "worked": WORKED,  # what came of it so far; null: too few to say
-    "couple": pl.String(),  # the couple it speaks of; null: of none, or of one without a name
-    "client_id": pl.String(),  # null: it speaks of no couple
-    "others": pl.Int64(),  # further couples of whom the same is true
-    "about": pl.Struct(COUPLE_SCHEMA),  # what its words say of that couple; null: it speaks of no couple
-    "held_out": pl.Boolean(),  # by lot not offered to this supplier, so that there is something to compare with
+    "client_name": pl.String(),  # the client it speaks of; null: of none, or of one without a name
+    "client_id": pl.String(),  # null: it speaks of no client
+    "others": pl.Int64(),  # further clients of whom the same is true
+    "about": pl.Struct(
+        CLIENT_SCHEMA
+    ),  # what its words say of that client; null: it speaks of no client
+    "holdout": pl.Boolean(),  # at random not offered to this supplier, so that there is something to compare with
     "vendor_type": pl.String(),
     "points_before": pl.Float64(),  # of the dimension it serves, now; null: none, or unknown
     "points_max": pl.Float64(),
 }
 
 EFFECTS_SCHEMA: dict[str, Any] = {
-    "advice_id": pl.String(),
-    "vendor_type": pl.String(),  # '': all trades together
-    "told": pl.Int64(),
-    "told_better": pl.Int64(),
-    "untold": pl.Int64(),
-    "untold_better": pl.Int64(),
+    "recommendation_id": pl.String(),
+    "vendor_type": pl.String(),  # '': all vendor types together
+    "treated": pl.Int64(),
+    "treated_improved": pl.Int64(),
+    "control": pl.Int64(),
+    "control_improved": pl.Int64(),
 }
 
 
@@ -79,18 +81,18 @@ class ActionAnswer(Struct, frozen=True):
 
 class WorkedAnswer(Struct, frozen=True):
     """Of suppliers to whom this was offered (told: served, seen or not), how many were clearly better two weeks later; and of those
-    to whom it applied as well and who were, by lot, not offered it (untold). vendor_type: the trade it is counted over; null: all
-    trades."""
+    to whom it applied as well and who were, at random, not offered it (control). vendor_type: the vendor type it is counted over; null: all
+    vendor types."""
 
-    told: int
+    treated: int
     better: int
-    untold: int
-    untold_better: int
+    control: int
+    control_improved: int
     vendor_type: str | None
 
 
-class CoupleAnswer(Struct, frozen=True):
-    """The couple it speaks of. name: null when the platform told none. others: further couples of whom the same is true."""
+class ClientAnswer(Struct, frozen=True):
+    """The client it speaks of. name: null when the platform told none. others: further clients of whom the same is true."""
 
     client_id: str
     name: str | None
@@ -115,7 +117,7 @@ class RecommendationAnswer(Struct, frozen=True):
     closes_points: float
     expected_points: float
     worked: WorkedAnswer | None
-    couple: CoupleAnswer | None
+    client_name: ClientAnswer | None
 
 
 class RecommendationsAnswer(Struct, frozen=True):
@@ -126,19 +128,21 @@ class RecommendationsAnswer(Struct, frozen=True):
     recommendations: list[RecommendationAnswer]
 
 
-class ToldRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class ImpressionsRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """ids: the next steps that the platform showed to the supplier, from the first of the list on, without a gap."""
 
-    ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)]
+    ids: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)
+    ]
 
 
-EffectVerdict = Literal["helps", "hurts", "not_yet_known", "too_few"]
+EffectConclusion = Literal["helps", "hurts", "not_yet_known", "too_few"]
 
 
 class EffectAnswer(Struct, frozen=True):
-    """What came of one piece of advice, in one trade (null: all together).
+    """What came of one recommendation, in one vendor type (null: all together).
 
-    difference: the share better of those it was offered to (told) less that of those it was by lot not (untold); null: too few to
+    difference: the share better of those it was offered to (told) less that of those it was at random not (control); null: too few to
     say. low, high: its 95 % confidence sequence, however often one looks. verdict: "helps" and "hurts" are declared over every
     answer together, so that among many that do nothing few are called helpful by chance. expected_share: the share of what is
     missing that ranking takes it to win back.
@@ -148,19 +152,19 @@ class EffectAnswer(Struct, frozen=True):
     title: str
     closes: str | None
     vendor_type: str | None
-    told: int
+    treated: int
     better: int
-    untold: int
-    untold_better: int
+    control: int
+    control_improved: int
     difference: float | None
     low: float | None
     high: float | None
-    verdict: EffectVerdict
+    conclusion: EffectConclusion
     expected_share: float
 
 
 class EffectsAnswer(Struct, frozen=True):
-    """Every piece of advice that was settled at least once; measured_at: null before the first."""
+    """Every recommendation that was settled at least once; measured_at: null before the first."""
 
     measured_at: datetime | None
     effects: list[EffectAnswer]
@@ -168,7 +172,7 @@ class EffectsAnswer(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settlement of advice found; rows that could not be compared are among `settled` with nothing learned."""
+    """What a settlement of recommendations found; rows that could not be compared are among `settled` with nothing learned."""
 
     settled: int
     better: int

@@ -9,8 +9,8 @@ from litestar.di import NamedDependency
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
-from everafter.portfolio.rules import say_trade
-from everafter.portfolio.supplier_model import DIMENSION_WORDS
+from everafter.portfolio.rules import vendor_type_title
+from everafter.portfolio.supplier_model import DIMENSION_LABELS
 from everafter.recommendations import page_rules
 from everafter.recommendations.effects_rules import list_effects
 from everafter.recommendations.queries import get_effects
@@ -18,27 +18,30 @@ from everafter.recommendations.queries import get_effects
 AnyRequest = Request[Any, Any, State]
 
 
-@get("/advice")
-async def show_advice(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+@get("/recommendations")
+async def show_recommendations(
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Offered and not offered compared, by next step and trade."""
+    """Offered and not offered compared, by next step and vendor type."""
     effects, measured_at = await get_effects(conn)
 
-    def trade(vendor_type: str) -> str:
-        return say_trade(vendor_type, state.playbook)
+    def vendor_type(vendor_type: str) -> str:
+        return vendor_type_title(vendor_type, state.playbook)
 
     return page(
         request,
-        "recommendations/templates/advice.html",
+        "recommendations/templates/recommendations.html",
         viewer=viewer,
         measured_at=measured_at,
         effects=page_rules.group_effects(list_effects(effects, state.playbook)),
-        dimension_words=DIMENSION_WORDS,
-        say_difference=page_rules.say_difference,
-        trade=trade,
-        advice_share=state.playbook.holdout.advice_share,
+        dimension_labels=DIMENSION_LABELS,
+        describe_difference=page_rules.describe_difference,
+        vendor_type=vendor_type,
+        recommendation_share=state.playbook.holdout.recommendation_share,
     )
 
 
-handlers = [Router(path="/", route_handlers=[show_advice], include_in_schema=False)]
+handlers = [Router(path="/", route_handlers=[show_recommendations], include_in_schema=False)]

@@ -13,7 +13,9 @@ from everafter.signals.model import SIGNALS, signals_page
 def register(app: typer.Typer) -> None:
     @app.command("signals")
     def signals_command(
-        markdown: Annotated[bool, typer.Option("--markdown", help="The documentation page.")] = False,
+        markdown: Annotated[
+            bool, typer.Option("--markdown", help="The documentation page.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
     ) -> None:
         """List the signals: every column that a playbook's condition may name."""
@@ -40,5 +42,11 @@ def register(app: typer.Typer) -> None:
                 if signal.group != group:
                     table.add_section()
                     group = signal.group
-                table.add_row(signal.name, type(signal.dtype).__name__, signal.unit, signal.meaning, signal.null)
+                table.add_row(
+                    signal.name,
+                    type(signal.dtype).__name__,
+                    signal.unit,
+                    signal.meaning,
+                    signal.null,
+                )
             Console(highlight=False).print(table)

@@ -1,6 +1,6 @@
 """The registry of signals: every column a rule, a condition or a page may name.
 
-A signal is a named column of the judged frame, one row per supplier. This list is the only place where one is declared; the
+A signal is a named column of the scored frame, one row per supplier. This list is the only place where one is declared; the
 documentation page (docs/signals.md), the playbook's checker and the frames' tests read it.
 """
 
@@ -21,8 +21,8 @@ Group = Literal[
     "money",
     "onboarding",
     "season",
-    "judgement",
-    "couple",
+    "score_details",
+    "client",
 ]
 
 
@@ -54,11 +54,19 @@ SIGNALS: tuple[Signal, ...] = (
         "profile",
         _S,
         "name",
-        "the supplier's trade, which chooses its segment",
+        "the supplier's vendor type, which chooses its segment",
         "not told: the default segment",
         "suppliers",
     ),
-    Signal("plan", "profile", _S, "name", "the plan paid for", "not told", "suppliers, subscription_changed"),
+    Signal(
+        "plan",
+        "profile",
+        _S,
+        "name",
+        "the plan paid for",
+        "not told",
+        "suppliers, subscription_changed",
+    ),
     Signal(
         "country",
         "profile",
@@ -68,7 +76,15 @@ SIGNALS: tuple[Signal, ...] = (
         "not told: no season is assumed",
         "suppliers",
     ),
-    Signal("mrr_minor", "profile", _I, "minor units a month", "what the supplier pays each month", "not told", "suppliers"),
+    Signal(
+        "mrr_minor",
+        "profile",
+        _I,
+        "minor units a month",
+        "what the supplier pays each month",
+        "not told",
+        "suppliers",
+    ),
     Signal(
         "tenure_days",
         "profile",
@@ -97,18 +113,34 @@ SIGNALS: tuple[Signal, ...] = (
         "login",
     ),
     Signal(
-        "quiet_days",
+        "days_inactive",
         "activity",
         _F,
         "days",
-        "days since login × pace: silence as the season lets it count",
+        "days since login × season index: silence as the season lets it count",
         "as days_since_login",
         "login, season",
     ),
-    Signal("login_days_28d", "activity", _I, "days of 28", "days with a login in the last 28", _NEVER, "login"),
-    Signal("login_days_84d", "activity", _I, "days of 84", "days with a login in the last 84", _NEVER, "login"),
     Signal(
-        "silence_chance",
+        "login_days_28d",
+        "activity",
+        _I,
+        "days of 28",
+        "days with a login in the last 28",
+        _NEVER,
+        "login",
+    ),
+    Signal(
+        "login_days_84d",
+        "activity",
+        _I,
+        "days of 84",
+        "days with a login in the last 84",
+        _NEVER,
+        "login",
+    ),
+    Signal(
+        "inactivity_probability",
         "activity",
         _F,
         "0–1",
@@ -116,41 +148,105 @@ SIGNALS: tuple[Signal, ...] = (
         "fewer than 4 login days in the 12 weeks before the last login",
         "login, season",
     ),
-    Signal("clients_total", "clients", _I, "couples", "couples on the books: not archived, not lost", _NEVER, "client_*"),
+    Signal(
+        "clients_total",
+        "clients",
+        _I,
+        "clients",
+        "clients on the books: not archived, not lost",
+        _NEVER,
+        "client_*",
+    ),
     Signal(
         "clients_active_30d",
         "clients",
         _I,
-        "couples",
+        "clients",
         "of these, active in the last 30 days",
         _NEVER,
         "client_active, form_completed",
     ),
-    Signal("client_activity", "clients", _F, "0–1", "active couples ÷ couples", "no couples", "client_*"),
-    Signal("clients_lost_13w", "clients", _I, "couples", "couples lost in the last 13 weeks", _NEVER, "client_lost"),
+    Signal(
+        "client_activity",
+        "clients",
+        _F,
+        "0–1",
+        "active clients ÷ clients",
+        "no clients",
+        "client_*",
+    ),
+    Signal(
+        "clients_lost_13w",
+        "clients",
+        _I,
+        "clients",
+        "clients lost in the last 13 weeks",
+        _NEVER,
+        "client_lost",
+    ),
     Signal(
         "client_loss_rate",
         "clients",
         _F,
         "0–1",
-        "lost in 13 weeks ÷ (couples + lost)",
-        "no couples and none lost",
+        "lost in 13 weeks ÷ (clients + lost)",
+        "no clients and none lost",
         "client_*",
     ),
-    Signal("weddings_90d", "clients", _I, "weddings", "weddings of own couples in the next 90 days", _NEVER, "client_added"),
-    Signal("weddings_365d", "clients", _I, "weddings", "the same in the next 365 days", _NEVER, "client_added"),
+    Signal(
+        "weddings_90d",
+        "clients",
+        _I,
+        "weddings",
+        "weddings of own clients in the next 90 days",
+        _NEVER,
+        "client_added",
+    ),
+    Signal(
+        "weddings_365d",
+        "clients",
+        _I,
+        "weddings",
+        "the same in the next 365 days",
+        _NEVER,
+        "client_added",
+    ),
     Signal(
         "days_to_next_wedding",
         "clients",
         _I,
         "days",
-        "until the next wedding of an own couple",
+        "until the next wedding of an own client",
         "none is coming",
         "client_added",
     ),
-    Signal("forms_sent_13w", "forms", _I, "forms", "forms sent to couples in the last 13 weeks", _NEVER, "form_sent"),
-    Signal("forms_answered_13w", "forms", _I, "forms", "of these, completed by now", _NEVER, "form_completed"),
-    Signal("form_completion_rate", "forms", _F, "0–1", "completed ÷ sent", "none sent in 13 weeks", "form_*"),
+    Signal(
+        "forms_sent_13w",
+        "forms",
+        _I,
+        "forms",
+        "forms sent to clients in the last 13 weeks",
+        _NEVER,
+        "form_sent",
+    ),
+    Signal(
+        "forms_answered_13w",
+        "forms",
+        _I,
+        "forms",
+        "of these, completed by now",
+        _NEVER,
+        "form_completed",
+    ),
+    Signal(
+        "form_completion_rate",
+        "forms",
+        _F,
+        "0–1",
+        "completed ÷ sent",
+        "none sent in 13 weeks",
+        "form_*",
+    ),
     Signal(
         "forms_waiting",
         "forms",
@@ -165,7 +261,7 @@ SIGNALS: tuple[Signal, ...] = (
         "journeys",
         _I,
         "e-mails",
-        "journey e-mails sent in the last 13 weeks",
+        "journey emails sent in the last 13 weeks",
         _NEVER,
         "journey_email_sent",
     ),
@@ -196,7 +292,15 @@ SIGNALS: tuple[Signal, ...] = (
         "no event was ever seen",
         "feature_used",
     ),
-    Signal("feature_uses_4w", "features", _I, "uses", "feature uses in the last 4 weeks", _NEVER, "feature_used"),
+    Signal(
+        "feature_uses_4w",
+        "features",
+        _I,
+        "uses",
+        "feature uses in the last 4 weeks",
+        _NEVER,
+        "feature_used",
+    ),
     Signal(
         "feature_use_ratio",
         "features",
@@ -206,8 +310,24 @@ SIGNALS: tuple[Signal, ...] = (
         "fewer than 8 uses in those 8 weeks; but 0 for someone who used features before and none in the last 12 weeks",
         "feature_used, season",
     ),
-    Signal("tickets_open", "support", _I, "tickets", "tickets opened and not resolved", _NEVER, "ticket_*"),
-    Signal("tickets_4w", "support", _I, "tickets", "tickets opened in the last 4 weeks", _NEVER, "ticket_opened"),
+    Signal(
+        "tickets_open",
+        "support",
+        _I,
+        "tickets",
+        "tickets opened and not resolved",
+        _NEVER,
+        "ticket_*",
+    ),
+    Signal(
+        "tickets_4w",
+        "support",
+        _I,
+        "tickets",
+        "tickets opened in the last 4 weeks",
+        _NEVER,
+        "ticket_opened",
+    ),
     Signal(
         "payment_past_due",
         "money",
@@ -218,13 +338,21 @@ SIGNALS: tuple[Signal, ...] = (
         "payment_*",
     ),
     Signal("days_past_due", "money", _F, "days", "since that failure", "not past due", "payment_*"),
-    Signal("payments_failed_13w", "money", _I, "payments", "failures in the last 13 weeks", _NEVER, "payment_failed"),
+    Signal(
+        "payments_failed_13w",
+        "money",
+        _I,
+        "payments",
+        "failures in the last 13 weeks",
+        _NEVER,
+        "payment_failed",
+    ),
     Signal(
         "limit_ratio",
         "money",
         _F,
         "ratio",
-        "the fullest of the plan's limits: couples ÷ client limit, or usage reported",
+        "the fullest of the plan's limits: clients ÷ client limit, or usage reported",
         "no limit known",
         "suppliers, usage_reported",
     ),
@@ -255,13 +383,21 @@ SIGNALS: tuple[Signal, ...] = (
         "nothing is due, or the beginning was never seen",
         "playbook",
     ),
-    Signal("fully_activated", "onboarding", _B, "yes or no", "all steps are done", _NEVER, "onboarding events"),
+    Signal(
+        "fully_activated",
+        "onboarding",
+        _B,
+        "yes or no",
+        "all steps are done",
+        _NEVER,
+        "onboarding events",
+    ),
     Signal(
         "onboarding_state",
         "onboarding",
         _S,
         "on_track, behind, stuck or done",
-        "how the oldest due step stands, its waiting days × pace; done: fully activated",
+        "how the oldest due step is, its waiting days × season index; done: fully activated",
         "the account's beginning was never seen, or the path's time is over",
         "playbook, season",
     ),
@@ -275,7 +411,7 @@ SIGNALS: tuple[Signal, ...] = (
         "playbook",
     ),
     Signal(
-        "pace",
+        "season_index",
         "season",
         _F,
         "(0, 1]",
@@ -283,10 +419,18 @@ SIGNALS: tuple[Signal, ...] = (
         _NEVER,
         "season",
     ),
-    Signal("off_season", "season", _B, "yes or no", "pace is under the playbook's off-season mark", _NEVER, "season"),
+    Signal(
+        "off_season",
+        "season",
+        _B,
+        "yes or no",
+        "season index is under the playbook's off-season mark",
+        _NEVER,
+        "season",
+    ),
     Signal(
         "health_score",
-        "judgement",
+        "score_details",
         _F,
         "0–100",
         "the health score before flooring",
@@ -295,38 +439,86 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal(
         "risk_level",
-        "judgement",
+        "score_details",
         _S,
         "healthy, at_risk or critical",
         "the band of the score",
         "nothing at all is known",
         "health",
     ),
-    Signal("coverage", "judgement", _F, "0–1", "share of the score's weights that was known", _NEVER, "health"),
-    Signal("churn_risk", "judgement", _F, "0–1", "the risk index of leaving", _NEVER, "churn"),
-    Signal("churn_level", "judgement", _S, "low, medium or high", "the band of the index", _NEVER, "churn"),
+    Signal(
+        "coverage",
+        "score_details",
+        _F,
+        "0–1",
+        "share of the score's weights that was known",
+        _NEVER,
+        "health",
+    ),
+    Signal("churn_risk", "score_details", _F, "0–1", "the risk index of leaving", _NEVER, "churn"),
+    Signal(
+        "churn_level",
+        "score_details",
+        _S,
+        "low, medium or high",
+        "the band of the index",
+        _NEVER,
+        "churn",
+    ),
 )
 
 SIGNAL_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in SIGNALS}
 
-COUPLE_SIGNALS: tuple[Signal, ...] = (
-    Signal("couple", "couple", _S, "name", "its name, at most 60 characters", "not told: said as “a couple”", "client_added"),
-    Signal("days_to_wedding", "couple", _I, "days", "until its wedding; 0 is today", "no date is known", "client_added"),
-    Signal("forms_sent", "couple", _I, "forms", "ever sent to it", _NEVER, "form_sent"),
-    Signal("forms_unanswered", "couple", _I, "forms", "sent to it in the last 180 days, not completed", _NEVER, "form_*"),
-    Signal("form_waiting_days", "couple", _I, "days", "how long the oldest of these has waited", "none waits", "form_*"),
+CLIENT_SIGNALS: tuple[Signal, ...] = (
+    Signal(
+        "client",
+        "client",
+        _S,
+        "name",
+        "its name, at most 60 characters",
+        "not told: said as “a client”",
+        "client_added",
+    ),
+    Signal(
+        "days_to_wedding",
+        "client",
+        _I,
+        "days",
+        "until its wedding; 0 is today",
+        "no date is known",
+        "client_added",
+    ),
+    Signal("forms_sent", "client", _I, "forms", "ever sent to it", _NEVER, "form_sent"),
+    Signal(
+        "forms_unanswered",
+        "client",
+        _I,
+        "forms",
+        "sent to it in the last 180 days, not completed",
+        _NEVER,
+        "form_*",
+    ),
+    Signal(
+        "form_waiting_days",
+        "client",
+        _I,
+        "days",
+        "how long the oldest of these has waited",
+        "none waits",
+        "form_*",
+    ),
     Signal(
         "emails_unopened",
-        "couple",
+        "client",
         _I,
         "e-mails",
-        "journey e-mails sent to it in the last 180 days, not opened",
+        "journey emails sent to it in the last 180 days, not opened",
         _NEVER,
         "journey_email_*",
     ),
     Signal(
         "days_since_active",
-        "couple",
+        "client",
         _I,
         "days",
         "since it was last in the portal or completed a form",
@@ -334,8 +526,8 @@ COUPLE_SIGNALS: tuple[Signal, ...] = (
         "client_active, form_completed",
     ),
     Signal(
-        "portal_silent_days",
-        "couple",
+        "portal_inactive_days",
+        "client",
         _I,
         "days",
         "the same, or since it was added when it was never seen there",
@@ -343,9 +535,9 @@ COUPLE_SIGNALS: tuple[Signal, ...] = (
         "client_active, client_added",
     ),
 )
-"""What a condition or sentence of `[couples.*]` may name: about one couple, not about the supplier."""
+"""What a condition or sentence of `[client_recommendations.*]` may name: about one client, not about the supplier."""
 
-COUPLE_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in COUPLE_SIGNALS}
+CLIENT_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in CLIENT_SIGNALS}
 
 
 def signals_page() -> str:
@@ -357,20 +549,31 @@ def signals_page() -> str:
         "Windows of days and weeks are whole UTC days and weeks (Monday first), the present one included.",
     ]
     for group in dict.fromkeys(signal.group for signal in SIGNALS):
-        lines += ["", f"## {group.capitalize()}", "", *_table([s for s in SIGNALS if s.group == group])]
+        lines += [
+            "",
+            f"## {group.capitalize()}",
+            "",
+            *_table([s for s in SIGNALS if s.group == group]),
+        ]
     lines += [
         "",
-        "## One couple",
+        "## One client",
         "",
-        "These are for `[couples.*]`, whose conditions and sentences are about one couple at a time.",
+        "These are for `[client_recommendations.*]`, whose conditions and sentences are about one client at a time.",
     ]
-    lines += ["A day begun does not count; archived and lost couples and those whose wedding is over are not asked.", ""]
-    return "\n".join([*lines, *_table(COUPLE_SIGNALS)]) + "\n"
+    lines += [
+        "A day begun does not count; archived and lost clients and those whose wedding is over are not asked.",
+        "",
+    ]
+    return "\n".join([*lines, *_table(CLIENT_SIGNALS)]) + "\n"
 
 
 def _table(signals: Iterable[Signal]) -> list[str]:
     return [
         "| signal | type | unit | meaning | null means | source |",
         "|---|---|---|---|---|---|",
-        *(f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null} | {s.source} |" for s in signals),
+        *(
+            f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null} | {s.source} |"
+            for s in signals
+        ),
     ]

@@ -4,17 +4,17 @@ from datetime import datetime
 
 import polars as pl
 
+from everafter.activity import model
+from everafter.activity.rules import fold
 from everafter.core.db import FrameReader
-from everafter.pulse import model
-from everafter.pulse.rules import fold
 
-# COALESCE in SQL, not in frames: a supplier without a pulse row has null there, and zero where a count is asked.
+# COALESCE in SQL, not in frames: a supplier without a activity row has null there, and zero where a count is asked.
 _COLUMNS = """
     s.id::text AS supplier_id, s.external_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
     coalesce(p.plan, s.plan) AS plan, s.country, coalesce(s.timezone, 'UTC') AS timezone, s.mrr_minor, s.client_limit::bigint,
     s.created_at, s.added_at, s.consent"""
 
-_PULSE_COLUMNS = """
+_ACTIVITY_COLUMNS = """
     coalesce(p.events_total, 0) AS events_total, p.first_event_at, p.last_event_at, p.account_created_at,
     p.vendor_type_selected_at, p.completed_wizard_at, p.first_login_at, p.import_clients_started_at, p.first_form_at,
     p.first_invite_at, p.first_journey_at, p.first_automation_at, p.last_login_at, p.login_days, p.feature_days,
@@ -34,7 +34,11 @@ async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataF
         after, last: bounds of the supplier ids, the first excluded, the last included.
     """
     frame = await reader.fetch(
-        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
+        "SELECT"
+        + _COLUMNS
+        + ","
+        + _ACTIVITY_COLUMNS
+        + " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id"
         " AND p.supplier_id > {after}::uuid AND p.supplier_id <= {last}::uuid"
         " WHERE s.id > {after}::uuid AND s.id <= {last}::uuid ORDER BY s.id",
         after=after,
@@ -46,7 +50,11 @@ async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataF
 def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame:
     """The same for these suppliers, in no order; unknown ids have no row. Blocks; call it in a thread."""
     frame = reader.read(
-        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + " FROM suppliers s LEFT JOIN pulse p ON p.supplier_id = s.id"
+        "SELECT"
+        + _COLUMNS
+        + ","
+        + _ACTIVITY_COLUMNS
+        + " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id"
         " WHERE s.id = ANY ({ids}::uuid[])",
         ids=supplier_ids,
     )
@@ -62,11 +70,15 @@ def read_inputs_began(
 
     Args:
         since, until: the first included, the last excluded.
-        vendor_type, plan: '' stands for all.
+        vendor_type, plan: '' means all.
         most: rows at most.
     """
     frame = reader.read(
-        "SELECT" + _COLUMNS + "," + _PULSE_COLUMNS + ", p.subscription_at FROM pulse p JOIN suppliers s ON s.id = p.supplier_id"
+        "SELECT"
+        + _COLUMNS
+        + ","
+        + _ACTIVITY_COLUMNS
+        + ", p.subscription_at FROM supplier_activity p JOIN suppliers s ON s.id = p.supplier_id"
         " WHERE p.account_created_at >= {since} AND p.account_created_at < {until}"
         " AND ({vendor_type} = '' OR coalesce(p.vendor_type, s.vendor_type, '-') = {vendor_type})"
         " AND ({plan} = '' OR coalesce(p.plan, s.plan, '-') = {plan})"
@@ -83,13 +95,15 @@ def read_inputs_began(
 async def read_past_inputs(
     reader: FrameReader, feature_ids: dict[str, int], as_of: datetime, *, after: str, last: str
 ) -> pl.DataFrame:
-    """The same as they stood at a past moment: the pulse is folded again from the events before it.
+    """The same as they stood at a past moment: the supplier's activity is folded again from the events before it.
 
     Args:
         after, last: bounds of the supplier ids, the first excluded, the last included.
     """
     suppliers = await reader.fetch(
-        "SELECT" + _COLUMNS + " FROM suppliers s CROSS JOIN (SELECT NULL::text AS vendor_type, NULL::text AS plan) p"
+        "SELECT"
+        + _COLUMNS
+        + " FROM suppliers s CROSS JOIN (SELECT NULL::text AS vendor_type, NULL::text AS plan) p"
         " WHERE s.id > {after}::uuid AND s.id <= {last}::uuid AND (s.created_at IS NULL OR s.created_at < {as_of}) ORDER BY s.id",
         after=after,
         last=last,
@@ -103,8 +117,12 @@ async def read_past_inputs(
         as_of=as_of,
     )
     events = events.sort("received_at").drop("received_at")
-    pulse = fold(model.empty_state(), events.cast(pl.Schema(model.EVENTS_SCHEMA)), feature_ids).pulse
-    joined = suppliers.join(pulse, on="supplier_id", how="left", suffix="_said", maintain_order="left")
+    activity = fold(
+        model.empty_state(), events.cast(pl.Schema(model.EVENTS_SCHEMA)), feature_ids
+    ).activity
+    joined = suppliers.join(
+        activity, on="supplier_id", how="left", suffix="_said", maintain_order="left"
+    )
     return _typed(
         joined.with_columns(
             pl.coalesce("vendor_type_said", "vendor_type").alias("vendor_type"),

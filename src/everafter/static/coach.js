@@ -1,7 +1,7 @@
 // <everafter-coach>: a calm button, one card at a time, the checklist, a call in two clicks. See docs/coach.md.
 
 const NAME = "everafter-coach", HERE = new URL(import.meta.url).origin;
-// Until the server has told its words (coach/words.toml).
+// Until the server has told its words (coach/messages.toml).
 const WORDS = { coach: "Your coach", close: "Close", offline: "Your coach cannot be reached just now. It keeps trying." };
 
 const sheet = new CSSStyleSheet();

@@ -52,7 +52,9 @@ async def list_known(conn: Connection, supplier_ids: Iterable[str]) -> set[str]:
     wanted = sorted(set(supplier_ids))
     if not wanted:
         return set()
-    cursor = await conn.execute("SELECT id::text FROM suppliers WHERE id = ANY (%s::uuid[])", [wanted])
+    cursor = await conn.execute(
+        "SELECT id::text FROM suppliers WHERE id = ANY (%s::uuid[])", [wanted]
+    )
     return {supplier_id for (supplier_id,) in await cursor.fetchall()}
 
 
@@ -68,7 +70,9 @@ async def list_zones(conn: Connection, supplier_ids: Iterable[str]) -> dict[str,
 async def note_zone_changes(conn: Connection, before: dict[str, str | None]) -> None:
     """Note for the folder which of these suppliers have another time zone than `before` (id → IANA name)."""
     now = await list_zones(conn, before)
-    changed = sorted(supplier_id for supplier_id, zone in now.items() if zone != before[supplier_id])
+    changed = sorted(
+        supplier_id for supplier_id, zone in now.items() if zone != before[supplier_id]
+    )
     if changed:
         await conn.execute(
             """
@@ -87,7 +91,9 @@ async def get_external_id(conn: Connection, supplier_id: UUID) -> str | None:
     return row[0] if row else None
 
 
-async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set[str]) -> UpsertCounts:
+async def upsert_suppliers(
+    conn: Connection, profiles: list[Profile], known: set[str]
+) -> UpsertCounts:
     """Create suppliers, or take what is newer than what was said of them before.
 
     Args:
@@ -96,7 +102,9 @@ async def upsert_suppliers(conn: Connection, profiles: list[Profile], known: set
     """
     if not profiles:
         return UpsertCounts(0, 0, 0)
-    cursor = await conn.execute(_UPSERT, [msgspec.json.encode([_row(profile) for profile in profiles]).decode()])
+    cursor = await conn.execute(
+        _UPSERT, [msgspec.json.encode([_row(profile) for profile in profiles]).decode()]
+    )
     written = {supplier_id for (supplier_id,) in await cursor.fetchall()}
     new = len(written - known)
     return UpsertCounts(new, len(written) - new, len(profiles) - len(written))
@@ -108,4 +116,10 @@ def _row(profile: Profile) -> dict[str, Any]:
     if isinstance(row.get("created_at"), datetime):
         row["created_at"] = row["created_at"].isoformat()
     times = {trait: key for trait, (_, key) in profile.said.items()}
-    return {"id": profile.supplier_id, "external_id": profile.external_id, **row, "traits": values, "trait_times": times}
+    return {
+        "id": profile.supplier_id,
+        "external_id": profile.external_id,
+        **row,
+        "traits": values,
+        "trait_times": times,
+    }

@@ -56,12 +56,19 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
                 continue
             if trait in _TEXTS and len(canonical) > model.TEXT_CHARACTERS:
                 canonical = canonical[: model.TEXT_CHARACTERS].rstrip()
-                bad.append(BadTrait(given, f"{given} is longer than {model.TEXT_CHARACTERS} characters and was cut"))
+                bad.append(
+                    BadTrait(
+                        given,
+                        f"{given} is longer than {model.TEXT_CHARACTERS} characters and was cut",
+                    )
+                )
             good[trait] = canonical
     return good, bad
 
 
-def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, datetime]] = ()) -> list[Profile]:
+def fold_said(
+    said: Iterable[Said], created: Iterable[tuple[str, str | None, datetime]] = ()
+) -> list[Profile]:
     """What was said of each supplier, one profile a supplier, sorted by id.
 
     Args:
@@ -80,14 +87,19 @@ def fold_said(said: Iterable[Said], created: Iterable[tuple[str, str | None, dat
         profile = profiles.setdefault(supplier_id, Profile(supplier_id))
         profile.external_id = profile.external_id or external_id
         # counted down, so that the earliest has the greatest key
-        _say(profile, "created_at", at, f"{_WEAK}{10**18 - (at - _EPOCH) // timedelta(microseconds=1):019d}")
+        _say(
+            profile,
+            "created_at",
+            at,
+            f"{_WEAK}{10**18 - (at - _EPOCH) // timedelta(microseconds=1):019d}",
+        )
     return sorted(profiles.values(), key=lambda profile: profile.supplier_id)
 
 
 def time_key(said: Said) -> str:
     """A text that sorts by the moment spoken of, then by arrival.
 
-    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival stands; `r` sorts after it, so that what arrives
+    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival is; `r` sorts after it, so that what arrives
     now counts against a word of the same moment that was kept then.
     """
     received = said.at if said.received_at is None else said.received_at
@@ -142,7 +154,9 @@ def _read_email(value: Any) -> str | None:
 
 def _read_country(value: Any) -> str | None:
     code = value.strip().upper() if isinstance(value, str) else ""
-    code = "GB" if code == "UK" else code  # not in ISO 3166-1 but reserved for it, and what people write
+    code = (
+        "GB" if code == "UK" else code
+    )  # not in ISO 3166-1 but reserved for it, and what people write
     return code if code in model.COUNTRIES else None
 
 

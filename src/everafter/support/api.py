@@ -19,7 +19,13 @@ from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
 from everafter.core.web import FROM_MAIL, AnyRequest, scope
 from everafter.core.zones import find_zone
-from everafter.support.booking import answer_booked, answer_slots, book_call, find_slots, get_call_type
+from everafter.support.booking import (
+    answer_booked,
+    answer_slots,
+    book_call,
+    find_slots,
+    get_call_type,
+)
 from everafter.support.changes import cancel_call, record_outcome, reschedule_call
 from everafter.support.ics import method_of, read_call_token
 from everafter.support.model import (
@@ -37,7 +43,12 @@ from everafter.support.model import (
     SlotsAnswer,
 )
 from everafter.support.notices import invitation_to
-from everafter.support.queries import get_booked_call, get_contact, get_interaction, list_interactions
+from everafter.support.queries import (
+    get_booked_call,
+    get_contact,
+    get_interaction,
+    list_interactions,
+)
 from everafter.support.rules import read_from, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
@@ -51,13 +62,16 @@ NO_CALL = "this supplier has no such call"
     tags=TAGS,
     operation_id="listSlots",
     summary="Free times for a call",
-    responses=problems(not_found=NO_SUPPLIER, unprocessable_entity="no such call type, or a `from` that is no date"),
+    responses=problems(
+        not_found=NO_SUPPLIER, unprocessable_entity="no such call type, or a `from` that is no date"
+    ),
 )
 async def list_call_slots(
     conn: NamedDependency[Connection],
     supplier_id: FromQuery[SupplierId],
     type: Annotated[  # noqa: A002 the contract's name
-        str, QueryParameter(description="The kind of call.", schema_extra={"enum": list(CALL_TYPES)})
+        str,
+        QueryParameter(description="The kind of call.", schema_extra={"enum": list(CALL_TYPES)}),
     ],
     start: Annotated[
         str | None,
@@ -67,27 +81,45 @@ async def list_call_slots(
             schema_extra={"examples": ["2026-12-01"]},
         ),
     ] = None,
-    days: Annotated[int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")] = DEFAULT_DAYS,
+    days: Annotated[
+        int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")
+    ] = DEFAULT_DAYS,
     timezone: Annotated[
         str | None,
-        QueryParameter(max_length=64, description="The IANA time zone to show them in. Default: the supplier's."),
+        QueryParameter(
+            max_length=64,
+            description="The IANA time zone to show them in. Default: the supplier's.",
+        ),
     ] = None,
 ) -> SlotsAnswer:
-    """Times on a 15-minute grid inside an advisor's working hours and off their holidays, at least two hours ahead, free with the
-    advisor's pause after."""
+    """Times on a 15-minute grid inside a CSM's working hours and off their holidays, at least two hours ahead, free with the
+    CSM's pause after."""
     now = datetime.now(UTC)
     call = get_call_type(type)
     contact = await get_contact(conn, supplier_id)
     if unknown_zone(timezone):
-        raise UnprocessableError(f"timezone: {timezone!r} is not known{suggest_zones(timezone or '')}", reason="unknown_zone")
+        raise UnprocessableError(
+            f"timezone: {timezone!r} is not known{suggest_zones(timezone or '')}",
+            reason="unknown_zone",
+        )
     zone = find_zone(timezone or contact.timezone)
     begin = now if start is None else read_from(start, zone.key)
     if begin >= now + timedelta(days=HORIZON_DAYS):
-        raise UnprocessableError(f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead")
+        raise UnprocessableError(
+            f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead"
+        )
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
     unknown = None if timezone else unknown_zone(contact.timezone)
-    return SlotsAnswer(contact.id, contact.external_id, call.name, call.minutes, zone.key, answer_slots(slots, zone.key), unknown)
+    return SlotsAnswer(
+        contact.id,
+        contact.external_id,
+        call.name,
+        call.minutes,
+        zone.key,
+        answer_slots(slots, zone.key),
+        unknown,
+    )
 
 
 @post(
@@ -114,7 +146,7 @@ async def schedule_call(
 ) -> Response[BookedAnswer]:
     """Book the time, or without `starts_at` the first free one. The supplier gets a confirmation with the invitation.
 
-    Two can never hold the same time of one advisor; where another advisor is free then, that one takes the call.
+    Two can never hold the same time of one CSM; where another CSM is free then, that one takes the call.
     """
 
     async def effect() -> tuple[int, BookedAnswer]:
@@ -136,16 +168,20 @@ async def get_invitation(
     conn: NamedDependency[Connection],
     state: State,
     file_name: Annotated[str, PathParameter(description="The call's `interaction_id` and `.ics`.")],
-    token: Annotated[str, QueryParameter(description="As in `ics_url`; it stands for a key.")],
+    token: Annotated[str, QueryParameter(description="As in `ics_url`; it means a key.")],
 ) -> Response[str]:
     """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST, or CANCEL. Needs no key: the token opens this one call."""
-    missing = NotFoundError("there is no such call, or the link is not the whole one from the confirmation")
+    missing = NotFoundError(
+        "there is no such call, or the link is not the whole one from the confirmation"
+    )
     name, dot, suffix = file_name.rpartition(".")
     try:
         call_id = UUID(name)
     except ValueError:
         raise missing from None
-    supplier_id = read_call_token(state.settings.secret, call_id, token) if dot and suffix == "ics" else None
+    supplier_id = (
+        read_call_token(state.settings.secret, call_id, token) if dot and suffix == "ics" else None
+    )
     if supplier_id is None:
         raise missing
     call = await get_booked_call(conn, supplier_id, call_id)
@@ -183,7 +219,7 @@ async def reschedule(
     data: JSONBody[RescheduleRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[BookedAnswer]:
-    """Give it another time, if possible with the same advisor; both get the new invitation, which replaces the old one.
+    """Give it another time, if possible with the same CSM; both get the new invitation, which replaces the old one.
 
     The old time is let go only when the new one is held. The time it has already is no change.
     """
@@ -191,7 +227,15 @@ async def reschedule(
     async def effect() -> tuple[int, BookedAnswer]:
         now = datetime.now(UTC)
         wanted = data.starts_at
-        call = await reschedule_call(conn, state.settings, data.supplier_id, interaction_id, wanted, now, timezone=data.timezone)
+        call = await reschedule_call(
+            conn,
+            state.settings,
+            data.supplier_id,
+            interaction_id,
+            wanted,
+            now,
+            timezone=data.timezone,
+        )
         return 200, answer_booked(state.settings, call)
 
     return await answer_once(request, conn, idempotency_key, effect)
@@ -218,7 +262,14 @@ async def cancel(
     """Call it off: its time is free again, and both sides are told. A call that is cancelled already stays so."""
 
     async def effect() -> tuple[int, Interaction]:
-        await cancel_call(conn, state.settings, data.supplier_id, interaction_id, datetime.now(UTC), reason=data.reason)
+        await cancel_call(
+            conn,
+            state.settings,
+            data.supplier_id,
+            interaction_id,
+            datetime.now(UTC),
+            reason=data.reason,
+        )
         return 200, await get_interaction(conn, data.supplier_id, interaction_id)
 
     return await answer_once(request, conn, idempotency_key, effect)
@@ -232,9 +283,12 @@ async def cancel(
     operation_id="recordCallOutcome",
     exception_handlers=BODY_ERRORS,
     summary="Say what became of a call",
-    responses=problems(not_found=NO_CALL, conflict="the call has not begun, or was cancelled before it did: `reason`"),
+    responses=problems(
+        not_found=NO_CALL,
+        conflict="the call has not begun, or was cancelled before it did: `reason`",
+    ),
 )
-async def say_outcome(
+async def post_outcome(
     request: AnyRequest,
     conn: NamedDependency[Connection],
     state: State,
@@ -246,7 +300,15 @@ async def say_outcome(
 
     async def effect() -> tuple[int, Interaction]:
         now = datetime.now(UTC)
-        await record_outcome(conn, state.settings, data.supplier_id, interaction_id, data.outcome, now, notes=data.notes)
+        await record_outcome(
+            conn,
+            state.settings,
+            data.supplier_id,
+            interaction_id,
+            data.outcome,
+            now,
+            notes=data.notes,
+        )
         return 200, await get_interaction(conn, data.supplier_id, interaction_id)
 
     return await answer_once(request, conn, idempotency_key, effect)
@@ -264,7 +326,10 @@ async def list_supplier_interactions(
     conn: NamedDependency[Connection],
     supplier_id: FromQuery[SupplierId],
     cursor: Annotated[
-        str | None, QueryParameter(max_length=200, description="`next_cursor` of the page before, as it was given.")
+        str | None,
+        QueryParameter(
+            max_length=200, description="`next_cursor` of the page before, as it was given."
+        ),
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
 ) -> InteractionsAnswer:
@@ -273,11 +338,17 @@ async def list_supplier_interactions(
     found = await list_interactions(conn, supplier_id, _read_cursor(cursor), limit + 1)
     more = len(found) > limit
     last = found[limit - 1] if more else None
-    return InteractionsAnswer(found[:limit], _write_cursor(last.created_at, last.interaction_id) if last else None)
+    return InteractionsAnswer(
+        found[:limit], _write_cursor(last.created_at, last.interaction_id) if last else None
+    )
 
 
 def _write_cursor(created_at: datetime, interaction_id: UUID) -> str:
-    return base64.urlsafe_b64encode(f"{created_at.isoformat()} {interaction_id}".encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(f"{created_at.isoformat()} {interaction_id}".encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
@@ -291,4 +362,12 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
         raise InputError("cursor: not one that a page before gave") from None
 
 
-handlers = [list_call_slots, schedule_call, get_invitation, reschedule, cancel, say_outcome, list_supplier_interactions]
+handlers = [
+    list_call_slots,
+    schedule_call,
+    get_invitation,
+    reschedule,
+    cancel,
+    post_outcome,
+    list_supplier_interactions,
+]

@@ -36,7 +36,7 @@ from everafter.support.model import (
 from everafter.support.notices import ics_link, manage_link, tell
 from everafter.support.queries import (
     count_coming_calls,
-    find_known_advisor,
+    find_known_csm,
     find_own_call,
     get_booked_call,
     get_contact,
@@ -88,22 +88,29 @@ async def find_slots(
     moving: BookedCall | None = None,
     any_hour: bool = False,
 ) -> list[Slot]:
-    """The free times of a supplier's call; where several advisors are free, the one they know, else the least booked.
+    """The free times of a supplier's call; where several CSMs are free, the one they know, else the least booked.
 
     The supplier's night is left out where its time zone is known and there is anything else.
 
     Args:
-        moving: the call that is to get another time: its own counts as free, and its advisor is the one they know.
+        moving: the call that is to get another time: its own counts as free, and its CSM is the one they know.
         any_hour: the night too.
     """
     diaries = await read_diaries(conn, contact, max(start, now), days, moving)
     awake_in = contact.timezone if contact.timezone in list_zones() and not any_hour else None
-    # Three months of many advisors take long enough that other requests should not wait for them.
-    return await asyncio.to_thread(lambda: list_slots(diaries, call, start, days, now, limit=limit, awake_in=awake_in))
+    # Three months of many CSMs take long enough that other requests should not wait for them.
+    return await asyncio.to_thread(
+        lambda: list_slots(diaries, call, start, days, now, limit=limit, awake_in=awake_in)
+    )
 
 
 async def book_call(
-    conn: Connection, settings: Settings, request: CallRequest, now: datetime, *, most_coming: int | None = None
+    conn: Connection,
+    settings: Settings,
+    request: CallRequest,
+    now: datetime,
+    *,
+    most_coming: int | None = None,
 ) -> BookedAnswer:
     """Book the requested time, or the first free one.
 
@@ -120,7 +127,9 @@ async def book_call(
     await lock_supplier_calls(conn, contact.id)
     if most_coming is not None and await count_coming_calls(conn, contact.id, now) >= most_coming:
         raise ConflictError(
-            f"{most_coming} calls are booked already; hold or cancel one before the next", reason="too_many", next_free=[]
+            f"{most_coming} calls are booked already; hold or cancel one before the next",
+            reason="too_many",
+            next_free=[],
         )
     call_id = uuid4()
     if request.starts_at is None:
@@ -128,8 +137,10 @@ async def book_call(
     else:
         asked = resolve_start(request.starts_at, request.timezone or contact.timezone)
         slot = await take(conn, contact, call, call_id, asked, now)
-    topic = clean_words(request.topic)
-    await insert_call(conn, contact, call_id, call.name, topic, slot.starts_at, slot.ends_at, slot.advisor.id)
+    topic = clean_topic(request.topic)
+    await insert_call(
+        conn, contact, call_id, call.name, topic, slot.starts_at, slot.ends_at, slot.csm.id
+    )
     booked = await get_booked_call(conn, contact.id, call_id)
     await tell(conn, settings, booked, "booked", now)
     return answer_booked(settings, booked)
@@ -155,14 +166,20 @@ def answer_booked(settings: Settings, call: BookedCall) -> BookedAnswer:
 def answer_slots(slots: Sequence[Slot], timezone: str | None = None) -> list[SlotAnswer]:
     """Slots as the API gives them; with a time zone also on its clocks."""
     zone = find_zone(timezone) if timezone else None
-    advisors = {slot.advisor.id: slot.advisor for slot in slots}
-    answers = {identity: CsmAnswer(advisor.name, advisor.email) for identity, advisor in advisors.items()}
+    csms = {slot.csm.id: slot.csm for slot in slots}
+    answers = {identity: CsmAnswer(csm.name, csm.email) for identity, csm in csms.items()}
     return [
-        SlotAnswer(s.starts_at, s.ends_at, answers[s.advisor.id], s.starts_at.astimezone(zone) if zone else None) for s in slots
+        SlotAnswer(
+            s.starts_at,
+            s.ends_at,
+            answers[s.csm.id],
+            s.starts_at.astimezone(zone) if zone else None,
+        )
+        for s in slots
     ]
 
 
-def clean_words(text: str | None) -> str | None:
+def clean_topic(text: str | None) -> str | None:
     """Without what no mail header, calendar or database takes; null when nothing is left."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).strip() or None if text else None
 
@@ -184,7 +201,7 @@ async def take(
     """Hold the quarters of that time for the call.
 
     Args:
-        moving: the call as it stands, when it is to get another time. own: the quarters it holds of its advisor already.
+        moving: the call as it is, when it is to get another time. own: the quarters it holds of its CSM already.
 
     Raises:
         UnprocessableError: nobody can ever have that time. ConflictError: somebody has it. Both with `next_free`.
@@ -198,30 +215,46 @@ async def take(
         raise await _refused(conn, contact, call, refusal, now, moving)
     ends_at = asked + call.length
     if other := await find_own_call(conn, contact.id, asked, ends_at, call_id):
-        raise await _taken(conn, contact, call, f"this supplier already has a call at {_utc(other)}", ends_at, now, moving)
+        raise await _taken(
+            conn,
+            contact,
+            call,
+            f"this supplier already has a call at {_utc(other)}",
+            ends_at,
+            now,
+            moving,
+        )
     for diary in diaries:
         if works_through(diary, asked, call) and is_free(diary, asked, call):
-            kept = own if moving and moving.csm_id == diary.advisor.id else ()
-            wanted = [quarter for quarter in held_quarters(diary.advisor, asked, call) if quarter not in kept]
-            if await hold_quarters(conn, diary.advisor.id, call_id, wanted):
-                return Slot(asked, ends_at, diary.advisor)
+            kept = own if moving and moving.csm_id == diary.csm.id else ()
+            wanted = [
+                quarter for quarter in held_quarters(diary.csm, asked, call) if quarter not in kept
+            ]
+            if await hold_quarters(conn, diary.csm.id, call_id, wanted):
+                return Slot(asked, ends_at, diary.csm)
     raise await _taken(conn, contact, call, f"{_utc(asked)} is taken", asked, now, moving)
 
 
-async def _take_first_free(conn: Connection, contact: Contact, call: CallType, call_id: UUID, now: datetime) -> Slot:
+async def _take_first_free(
+    conn: Connection, contact: Contact, call: CallType, call_id: UUID, now: datetime
+) -> Slot:
     """Look, and try one after the other: what somebody else is about to take at this moment is passed over, not waited for."""
     start = now
-    while found := await find_slots(conn, contact, call, start, now, days=HORIZON_DAYS, limit=_LOOKED_AT):
+    while found := await find_slots(
+        conn, contact, call, start, now, days=HORIZON_DAYS, limit=_LOOKED_AT
+    ):
         for slot in found:
-            quarters = held_quarters(slot.advisor, slot.starts_at, call)
+            quarters = held_quarters(slot.csm, slot.starts_at, call)
             if (
                 not await find_own_call(conn, contact.id, slot.starts_at, slot.ends_at)
-                and await reach_for_quarters(conn, slot.advisor.id, quarters)
-                and await hold_quarters(conn, slot.advisor.id, call_id, quarters)
+                and await reach_for_quarters(conn, slot.csm.id, quarters)
+                and await hold_quarters(conn, slot.csm.id, call_id, quarters)
             ):
                 return slot
         start = found[-1].starts_at + QUARTER
-    raise ConflictError(f"no advisor is free for a {call.title.lower()} in the next {HORIZON_DAYS} days", next_free=[])
+    raise ConflictError(
+        f"no CSM is free for a {call.title.lower()} in the next {HORIZON_DAYS} days", next_free=[]
+    )
 
 
 async def read_diaries(
@@ -230,15 +263,19 @@ async def read_diaries(
     """Those who take calls, the best for this supplier first, with what of their time is taken over that span."""
     until = start + timedelta(days=days + 1) + MOST_BUFFER
     diaries = await list_diaries(conn, start - BUFFER, until, moving.id if moving else None)
-    if any(diary.advisor.holidays for diary in diaries):
+    if any(diary.csm.holidays for diary in diaries):
         diaries = await asyncio.to_thread(_close_holidays, diaries, start.year - 1, until.year + 1)
-    return rank_diaries(diaries, moving.csm_id if moving else await find_known_advisor(conn, contact.id))
+    return rank_diaries(
+        diaries, moving.csm_id if moving else await find_known_csm(conn, contact.id)
+    )
 
 
 def _close_holidays(diaries: list[Diary], first_year: int, last_year: int) -> list[Diary]:
     return [
-        replace(diary, closed=diary.closed | _public_holidays(diary.advisor.holidays, first_year, last_year))
-        if diary.advisor.holidays
+        replace(
+            diary, closed=diary.closed | _public_holidays(diary.csm.holidays, first_year, last_year)
+        )
+        if diary.csm.holidays
         else diary
         for diary in diaries
     ]
@@ -253,16 +290,33 @@ def _public_holidays(code: str, first_year: int, last_year: int) -> frozenset[da
 
 
 async def _refused(
-    conn: Connection, contact: Contact, call: CallType, refusal: Refusal, now: datetime, moving: BookedCall | None
+    conn: Connection,
+    contact: Contact,
+    call: CallType,
+    refusal: Refusal,
+    now: datetime,
+    moving: BookedCall | None,
 ) -> UnprocessableError:
-    free = await find_slots(conn, contact, call, now, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving)
-    return UnprocessableError(f"starts_at: {refusal.detail}", reason=refusal.reason, next_free=answer_slots(free))
+    free = await find_slots(
+        conn, contact, call, now, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving
+    )
+    return UnprocessableError(
+        f"starts_at: {refusal.detail}", reason=refusal.reason, next_free=answer_slots(free)
+    )
 
 
 async def _taken(
-    conn: Connection, contact: Contact, call: CallType, detail: str, start: datetime, now: datetime, moving: BookedCall | None
+    conn: Connection,
+    contact: Contact,
+    call: CallType,
+    detail: str,
+    start: datetime,
+    now: datetime,
+    moving: BookedCall | None,
 ) -> ConflictError:
-    free = await find_slots(conn, contact, call, start, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving)
+    free = await find_slots(
+        conn, contact, call, start, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving
+    )
     return ConflictError(f"starts_at: {detail}", reason="taken", next_free=answer_slots(free))
 
 

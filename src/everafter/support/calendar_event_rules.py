@@ -54,7 +54,7 @@ class Event:
     """One VEVENT.
 
     start: null when nothing says when it is. sequence: null when it cannot be read. replaces: the time of a
-    series that this one stands for; from_then_on: and for all later ones. repeats: as far as can be read, or
+    series that this one means; from_then_on: and for all later ones. repeats: as far as can be read, or
     in a way that cannot. doubts: what could not be read; empty where that does not matter.
     """
 
@@ -94,16 +94,23 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
     replaced = reading.moments(event.all("RECURRENCE-ID")[:1], "RECURRENCE-ID")
     start, lengths = _place(event, starts, replaced, reading)
     if event.all("RECURRENCE-ID") and not replaced and start:
-        replaced = [start]  # it changes a series, at a time that nobody knows: it stands for itself alone
+        replaced = [
+            start
+        ]  # it changes a series, at a time that nobody knows: it means itself alone
     of_days = start is not None and start.is_day
     rules = reading.rules(event.all("RRULE"), of_days=of_days)
-    dates = [*reading.periods(event.all("RDATE"), "RDATE"), *((one, None) for one in starts[1:] if one != start)]
+    dates = [
+        *reading.periods(event.all("RDATE"), "RDATE"),
+        *((one, None) for one in starts[1:] if one != start),
+    ]
     sequence = event.text("SEQUENCE") or "0"
     busy = is_busy(event, email)
     ranges = [one.parameters.get("RANGE", "").upper() for one in event.all("RECURRENCE-ID")]
     return Event(
         uid=event.text("UID"),
-        sequence=int(sequence) if sequence.isascii() and sequence.isdigit() and len(sequence) < 10 else None,
+        sequence=int(sequence)
+        if sequence.isascii() and sequence.isdigit() and len(sequence) < 10
+        else None,
         start=start,
         lengths=lengths,
         rules=rules,
@@ -122,7 +129,7 @@ def is_busy(event: Component, email: str) -> bool:
     """Whether it takes its owner's time.
 
     Not when it is cancelled, or its owner declined. When it is said to be free, unless another of its properties says the contrary.
-    Where a property stands twice, it counts only if both say the same.
+    Where a property is twice, it counts only if both say the same.
     """
     if _words(event, "STATUS") == {"CANCELLED"}:
         return False
@@ -164,13 +171,19 @@ class _Reading:
             if doubt:
                 self.doubts.append(doubt)
             moment = moment._replace(zone=zone)
-        if said.parameters.get("VALUE", "").upper() == "DATE" and moment.wall == midnight(moment.wall.date()) and not moment.zone:
+        if (
+            said.parameters.get("VALUE", "").upper() == "DATE"
+            and moment.wall == midnight(moment.wall.date())
+            and not moment.zone
+        ):
             return Moment(moment.wall, None, True)
         return moment
 
     def moments(self, found: Sequence[Property], what: str) -> list[Moment]:
         """The readable ones of all their values."""
-        read = [self.moment(text, said, what) for said in found for text in split_values([said.value])]
+        read = [
+            self.moment(text, said, what) for said in found for text in split_values([said.value])
+        ]
         return [one for one in read if one]
 
     def periods(self, found: Sequence[Property], what: str) -> list[tuple[Moment, Length | None]]:
@@ -181,7 +194,9 @@ class _Reading:
                 begin, slash, end = text.partition("/")
                 start = self.moment(begin, said, what)
                 if start:
-                    read.append((start, self.length_until(start, end, said, what) if slash else None))
+                    read.append(
+                        (start, self.length_until(start, end, said, what) if slash else None)
+                    )
         return read
 
     def length_until(self, start: Moment, end: str, said: Property, what: str) -> Length:
@@ -191,7 +206,9 @@ class _Reading:
         until = self.moment(end, said, what)
         return length_between(start, until, self.own) if until else Length(_GUESS)
 
-    def rules(self, found: Sequence[Property], *, of_days: bool, whole: bool = False) -> tuple[Rule, ...]:
+    def rules(
+        self, found: Sequence[Property], *, of_days: bool, whole: bool = False
+    ) -> tuple[Rule, ...]:
         """of_days: what repeats are whole days. whole: only those that can be read in every part, as for exceptions."""
         rules: list[Rule] = []
         for said in found:
@@ -218,7 +235,9 @@ def _place(
         reading.doubts.append("it has no start that can be read")
         span = next((one for one in spans if one), None) or Span(_NOTHING, _GUESS)
         back = -(span.days + span.exact)
-        return ends[0]._replace(wall=add_wall(ends[0].wall, back), is_day=False), (Length(span.days, span.exact),)
+        return ends[0]._replace(wall=add_wall(ends[0].wall, back), is_day=False), (
+            Length(span.days, span.exact),
+        )
     if start is None and replaced:
         reading.doubts.append("it has no start that can be read")
         start = replaced[0]
@@ -232,7 +251,9 @@ def _place(
         reading.doubts.append("its end cannot be read")
     backward = [one for one in lengths if _sum(one) < _NOTHING and one.at_least <= _NOTHING]
     if start.is_day:
-        lengths = [one if _sum(one) > _NOTHING else Length(_A_DAY) for one in lengths] or [Length(_A_DAY)]
+        lengths = [one if _sum(one) > _NOTHING else Length(_A_DAY) for one in lengths] or [
+            Length(_A_DAY)
+        ]
     elif unsaid:
         lengths = [Length(_NOTHING, _GUESS)]
     if not backward:
@@ -290,7 +311,7 @@ def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
     """The times of all events of one UID that may touch the window.
 
     Of several without RECURRENCE-ID those with the highest SEQUENCE count, all of them when it does not differ. Those with one
-    stand for a time of the series, whether it has such a time or not.
+    mean a time of the series, whether it has such a time or not.
 
     Raises:
         TooOftenError, ValueError: a rule that cannot be worked out.
@@ -305,7 +326,9 @@ def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
     for event in latest:
         lengths = event.lengths or (masters[0].lengths if masters else ())
         if event.busy and event.start:
-            yield from _take(event.start, event.start.wall, event.start.instant(window.own), lengths, window)
+            yield from _take(
+                event.start, event.start.wall, event.start.instant(window.own), lengths, window
+            )
             if event.rules or event.dates:
                 yield from _take_master(event, [], window)
 
@@ -313,7 +336,9 @@ def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
 def take_once(event: Event, window: Window) -> Iterator[Taken]:
     """The first time of an event, for one whose repetition cannot be worked out."""
     if event.busy and event.start:
-        yield from _take(event.start, event.start.wall, event.start.instant(window.own), event.lengths, window)
+        yield from _take(
+            event.start, event.start.wall, event.start.instant(window.own), event.lengths, window
+        )
 
 
 def may_touch(event: Event, window: Window) -> bool:
@@ -322,7 +347,9 @@ def may_touch(event: Event, window: Window) -> bool:
         return True
     begins = event.start.instant(window.own)
     longest = max(map(_longest, event.lengths), default=_NOTHING)
-    return begins < add(window.until, 2 * _A_DAY) and add(begins, longest + 2 * _A_DAY) > window.start
+    return (
+        begins < add(window.until, 2 * _A_DAY) and add(begins, longest + 2 * _A_DAY) > window.start
+    )
 
 
 def _newest(events: Sequence[Event]) -> list[Event]:
@@ -338,10 +365,16 @@ def _take_master(master: Event, changed: Sequence[Event], window: Window) -> Ite
         return
     singly = _Keys(master, [one.replaces for one in changed if one.replaces], window.own)
     onward = sorted(
-        ((_in_series(one.replaces, master, window.own), one) for one in changed if one.from_then_on and one.replaces),
+        (
+            (_in_series(one.replaces, master, window.own), one)
+            for one in changed
+            if one.from_then_on and one.replaces
+        ),
         key=lambda pair: pair[0],
     )
-    furthest = max((abs(_shift(at, one, master, window.own)) for at, one in onward), default=_NOTHING)
+    furthest = max(
+        (abs(_shift(at, one, master, window.own)) for at, one in onward), default=_NOTHING
+    )
     for repeat in _repeats(master, window, min(furthest, _LONGEST_LOOK_BACK)):
         if singly.holds(repeat):
             continue
@@ -354,7 +387,13 @@ def _take_master(master: Event, changed: Sequence[Event], window: Window) -> Ite
         if event.busy and event.start:
             wall = add_wall(repeat.wall, _shift(at, event, master, window.own))
             zone = master.start.zone or window.own
-            yield from _take(event.start._replace(zone=zone), wall, zone.instant(wall), event.lengths or repeat.lengths, window)
+            yield from _take(
+                event.start._replace(zone=zone),
+                wall,
+                zone.instant(wall),
+                event.lengths or repeat.lengths,
+                window,
+            )
 
 
 def _shift(at: datetime, event: Event, master: Event, own: Zone) -> timedelta:
@@ -367,7 +406,10 @@ def _repeats(master: Event, window: Window, more: timedelta) -> Iterator[_Repeat
     assert master.start is not None  # noqa: S101 asked before
     start, zone = master.start, master.start.zone or window.own
     excepted = _Keys(master, master.except_dates, window.own)
-    longest = max(map(_longest, [*master.lengths, *(length for _, length in master.dates if length)]), default=_NOTHING)
+    longest = max(
+        map(_longest, [*master.lengths, *(length for _, length in master.dates if length)]),
+        default=_NOTHING,
+    )
     back = min(longest, _LONGEST_LOOK_BACK) + more + 2 * _A_DAY
     low = add_wall(window.start.replace(tzinfo=None), -back)
     high = add_wall(window.until.replace(tzinfo=None), more + 2 * _A_DAY)
@@ -387,17 +429,23 @@ def _repeats(master: Event, window: Window, more: timedelta) -> Iterator[_Repeat
         yield repeat
 
 
-def _all_times(master: Event, low: datetime, high: datetime, zone: Zone, own: Zone) -> Iterator[_Repeat]:
+def _all_times(
+    master: Event, low: datetime, high: datetime, zone: Zone, own: Zone
+) -> Iterator[_Repeat]:
     start = master.start
     assert start is not None  # noqa: S101 asked before
-    if not master.rules or any(is_within(rule, start.wall, start.is_day, zone, own) for rule in master.rules):
+    if not master.rules or any(
+        is_within(rule, start.wall, start.is_day, zone, own) for rule in master.rules
+    ):
         yield _Repeat(start.wall, zone.instant(start.wall), master.lengths)
     for rule in master.rules:
         for wall in list_times(rule, start.wall, low, high):
             if not is_within(rule, wall, start.is_day, zone, own):
                 break
             yield _Repeat(wall, zone.instant(wall), master.lengths)
-            if rule.frequency >= _SUB_DAILY and (again := zone.instant(wall, 1)) > zone.instant(wall):
+            if rule.frequency >= _SUB_DAILY and (again := zone.instant(wall, 1)) > zone.instant(
+                wall
+            ):
                 yield _Repeat(wall, again, master.lengths)
     for moment, length in master.dates:
         wall = _in_series(moment, master, own)
@@ -414,11 +462,15 @@ def _in_series(moment: Moment | None, master: Event, own: Zone) -> datetime:
         return midnight(_as_day(moment, own))
     if moment.is_day:
         return datetime.combine(moment.wall.date(), start.wall.time())
-    return moment.wall if moment.zone is None else (start.zone or own).wall(moment.zone.instant(moment.wall))
+    return (
+        moment.wall
+        if moment.zone is None
+        else (start.zone or own).wall(moment.zone.instant(moment.wall))
+    )
 
 
 def _as_day(moment: Moment, own: Zone) -> date:
-    """The day that a time stands for: the owner's, if it is midnight there, else as it is written."""
+    """The day that a time means: the owner's, if it is midnight there, else as it is written."""
     if moment.is_day or moment.zone is None:
         return moment.wall.date()
     local = own.wall(moment.zone.instant(moment.wall))
@@ -436,14 +488,20 @@ class _Keys:
         self._instants = {one.instant(own) for one in timed if one.zone is not None}
 
     def holds(self, repeat: _Repeat) -> bool:
-        return repeat.begins in self._instants or repeat.wall in self._walls or repeat.wall.date() in self._days
+        return (
+            repeat.begins in self._instants
+            or repeat.wall in self._walls
+            or repeat.wall.date() in self._days
+        )
 
 
 def _longest(length: Length) -> timedelta:
     return max(_sum(length), length.at_least)
 
 
-def _take(start: Moment, wall: datetime, begins: datetime, lengths: Sequence[Length], window: Window) -> Iterator[Taken]:
+def _take(
+    start: Moment, wall: datetime, begins: datetime, lengths: Sequence[Length], window: Window
+) -> Iterator[Taken]:
     """One time of an event that begins then, if it lasts at all."""
     zone = start.zone or window.own
     ends = max((_end(zone, wall, begins, length) for length in lengths), default=begins)

@@ -1,4 +1,4 @@
-"""Advisors' calendars in the database. Nothing here commits."""
+"""CSMs' calendars in the database. Nothing here commits."""
 
 from uuid import UUID
 
@@ -28,7 +28,7 @@ async def claim_due_feeds(conn: Connection, every_seconds: float) -> list[Feed]:
 
 
 async def get_feed(conn: Connection, email: str) -> Feed:
-    """The calendar of the advisor with this address, marked as tried now.
+    """The calendar of the CSM with this address, marked as tried now.
 
     Raises:
         NotFoundError: nobody has set one for them.
@@ -36,13 +36,15 @@ async def get_feed(conn: Connection, email: str) -> Feed:
     cursor = await conn.execute(_FEED + " WHERE u.email = %s", [email])
     row = await cursor.fetchone()
     if row is None:
-        raise NotFoundError(f"no calendar is set for {email}; `everafter advisor calendar {email} URL` sets one")
+        raise NotFoundError(
+            f"no calendar is set for {email}; `everafter CSM calendar {email} URL` sets one"
+        )
     await conn.execute("UPDATE calendar_feeds SET tried_at = now() WHERE user_id = %s", [row[0]])
     return _feed(row)
 
 
 async def upsert_feed(conn: Connection, user_id: UUID, url: str, *, allow_private: bool) -> None:
-    """Set where an advisor's calendar is; what another address said before is forgotten."""
+    """Set where a CSM's calendar is; what another address said before is forgotten."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
         "INSERT INTO calendar_feeds (user_id, url, allow_private) VALUES (%s, %s, %s) ON CONFLICT (user_id) DO UPDATE SET"
@@ -60,7 +62,7 @@ async def delete_feed(conn: Connection, user_id: UUID) -> bool:
 
 
 async def forget_reading(conn: Connection, user_id: UUID) -> None:
-    """Have the calendar read anew: its owner's time zone changed, and with it the times that have none."""
+    """Have the calendar read again: its owner's time zone changed, and with it the times that have none."""
     await conn.execute(
         "UPDATE calendar_feeds SET etag = NULL, last_modified = NULL, tried_at = NULL, worked_out_at = NULL WHERE user_id = %s",
         [user_id],
@@ -81,11 +83,14 @@ async def mark_failed(conn: Connection, feed: Feed, failure: str) -> bool:
 async def mark_unchanged(conn: Connection, feed: Feed) -> None:
     """It was asked and is as it was."""
     await conn.execute(
-        "UPDATE calendar_feeds SET read_at = now(), failure = NULL WHERE user_id = %s AND url = %s", [feed.user_id, feed.url]
+        "UPDATE calendar_feeds SET read_at = now(), failure = NULL WHERE user_id = %s AND url = %s",
+        [feed.user_id, feed.url],
     )
 
 
-async def mark_read(conn: Connection, feed: Feed, etag: str | None, last_modified: str | None, times: FeedTimes) -> bool:
+async def mark_read(
+    conn: Connection, feed: Feed, etag: str | None, last_modified: str | None, times: FeedTimes
+) -> bool:
     """It was read; false when the CSM's calendar is another by now, and this one counts no more."""
     cursor = await conn.execute(
         """
@@ -109,13 +114,14 @@ async def list_own_calls(conn: Connection, interaction_ids: list[UUID]) -> set[U
     if not interaction_ids:
         return set()
     cursor = await conn.execute(
-        "SELECT id FROM support_interactions WHERE id = ANY (%s) AND starts_at IS NOT NULL", [interaction_ids]
+        "SELECT id FROM support_interactions WHERE id = ANY (%s) AND starts_at IS NOT NULL",
+        [interaction_ids],
     )
     return {row[0] for row in await cursor.fetchall()}
 
 
 async def replace_busy_times(conn: Connection, user_id: UUID, times: list[BusyTime]) -> None:
-    """What the advisor's calendar says now, instead of all that it said before."""
+    """What the CSM's calendar says now, instead of all that it said before."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
         "INSERT INTO busy_times (user_id, starts_at, ends_at)"

@@ -8,7 +8,9 @@ from everafter.support.model import BusyTime
 def merge_times(times: Iterable[BusyTime]) -> list[BusyTime]:
     """The same time in as few pieces as can be, by their beginning; what may be one of our own calls stays apart."""
     merged: list[BusyTime] = []
-    for one in sorted(times, key=lambda one: (one.uid is not None, str(one.uid or ""), one.starts_at)):
+    for one in sorted(
+        times, key=lambda one: (one.uid is not None, str(one.uid or ""), one.starts_at)
+    ):
         last = merged[-1] if merged else None
         if last and last.uid == one.uid and one.starts_at <= last.ends_at:
             merged[-1] = BusyTime(last.starts_at, max(last.ends_at, one.ends_at), one.uid)

@@ -13,7 +13,9 @@ _CLOSED = _EVENTS | {"VCALENDAR"}
 _NAME = re.compile(r"\s*+([A-Za-z0-9.-]++)\s*+(?=[;:])")
 _PARAMETER = re.compile(r';\s*+([A-Za-z0-9-]++)\s*+=((?:"[^"]*+"|[^";:])*+)')
 # Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`, or `TZID=UTC+01:00:2026…`.
-_TIME_AT_END = re.compile(r":\s*((?:[, ]*\d{4}-?\d\d-?\d\d[0-9TZPWDHMS:,/+.\- ]*)?)$", re.IGNORECASE)
+_TIME_AT_END = re.compile(
+    r":\s*((?:[, ]*\d{4}-?\d\d-?\d\d[0-9TZPWDHMS:,/+.\- ]*)?)$", re.IGNORECASE
+)
 _LONGEST_TIME = 2_000  # characters of a line in which that is looked for
 _DEEPEST = 16
 _TIMES = frozenset({"DTSTART", "DTEND", "EXDATE", "RDATE", "RECURRENCE-ID"})
@@ -33,7 +35,7 @@ class Property(NamedTuple):
 
 @dataclass(slots=True)
 class Component:
-    """What stands between BEGIN and END: its own properties by name, and the components inside it."""
+    """What is between BEGIN and END: its own properties by name, and the components inside it."""
 
     name: str
     properties: dict[str, list[Property]] = field(default_factory=dict[str, list[Property]])
@@ -125,15 +127,23 @@ def _read_line(line: str) -> Property | None:
         place = found.end()
     if line[place : place + 1] == ":":
         value = line[place + 1 :]
-        if name in _TIMES and not _TIME_AT_END.fullmatch(":" + value) and (end := _time_at_end(line)):
+        if (
+            name in _TIMES
+            and not _TIME_AT_END.fullmatch(":" + value)
+            and (end := _time_at_end(line))
+        ):
             return _unquoted(name, parameters, line, end)
         return Property(name, parameters, value)
     end = _time_at_end(line) if name in _TIMES else None
-    return _unquoted(name, parameters, line, end) if end else Property(name, parameters, line[place + 1 :])
+    return (
+        _unquoted(name, parameters, line, end)
+        if end
+        else Property(name, parameters, line[place + 1 :])
+    )
 
 
 def _unquoted(name: str, parameters: dict[str, str], line: str, end: re.Match[str]) -> Property:
-    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where that stands."""
+    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where that is."""
     at = line.upper().find("TZID=")
     if at >= 0:
         parameters["TZID"] = line[at + 5 : len(line) - len(end[0])].strip().strip('"').strip()
@@ -145,12 +155,16 @@ def _time_at_end(line: str) -> re.Match[str] | None:
 
 
 def _is_begin(line: str) -> bool:
-    return line.lstrip().upper().startswith("BEGIN") and line.replace(" ", "").upper().startswith("BEGIN:VCALENDAR")
+    return line.lstrip().upper().startswith("BEGIN") and line.replace(" ", "").upper().startswith(
+        "BEGIN:VCALENDAR"
+    )
 
 
 def _begin(stack: list[Component], name: str) -> None:
     if len(stack) > _DEEPEST:
-        raise CalendarTextError(f"it is not a readable calendar: components are nested more than {_DEEPEST} levels deep")
+        raise CalendarTextError(
+            f"it is not a readable calendar: components are nested more than {_DEEPEST} levels deep"
+        )
     open_names = {one.name for one in stack}
     if name in _EVENTS and open_names & _EVENTS:
         raise CalendarTextError("its events are not closed: part of it is missing")
@@ -162,7 +176,7 @@ def _begin(stack: list[Component], name: str) -> None:
 
 
 def _end(stack: list[Component], name: str) -> None:
-    """Close that component, and what stands open inside it; an END without its BEGIN is passed over."""
+    """Close that component, and what is open inside it; an END without its BEGIN is passed over."""
     depth = next((place for place in range(len(stack) - 1, 0, -1) if stack[place].name == name), 0)
     if depth == 0:
         if name in _CLOSED:

@@ -9,18 +9,27 @@ from typing import Any, Literal, NamedTuple
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, SECONDLY, WEEKLY, YEARLY, rrule
 from dateutil.rrule import weekday as on_weekday
 
-from everafter.support.calendar_zone_rules import COORDINATED, NamedZone, Zone, add_wall, midnight, read_offset
+from everafter.support.calendar_zone_rules import (
+    COORDINATED,
+    NamedZone,
+    Zone,
+    add_wall,
+    midnight,
+    read_offset,
+)
 
 MOST_REPEATS = 5_000
 """So many times one repeated event may come in the time ahead: twice an hour, day and night."""
 _MOST_INTERVAL = 100_000_000
 _A_DAY = timedelta(days=1)
 _MOMENT = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?", re.IGNORECASE
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?",
+    re.IGNORECASE,
 )
 _DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 _SPAN = re.compile(
-    r"([+\-])?P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?", re.IGNORECASE
+    r"([+\-])?P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?",
+    re.IGNORECASE,
 )
 _WEEKDAY = re.compile(r"([+\-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
 _Frequency = Literal[0, 1, 2, 3, 4, 5, 6]
@@ -52,7 +61,9 @@ _LISTS = {
     "BYSETPOS": ("bysetpos", -366, 366),
 }
 _OF_CLOCKS = frozenset({"byhour", "byminute", "bysecond"})
-_KNOWN = frozenset({*_LISTS, "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "WKST", "RSCALE", "SKIP"})
+_KNOWN = frozenset(
+    {*_LISTS, "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "WKST", "RSCALE", "SKIP"}
+)
 
 
 class Moment(NamedTuple):
@@ -128,7 +139,9 @@ def read_span(text: str) -> Span | None:
     if found is None or not any(found.groups()[1:]):
         return None
     sign = -1 if found[1] == "-" else 1
-    weeks, days, hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in found.groups()[1:])
+    weeks, days, hours, minutes, seconds = (
+        float((part or "0").replace(",", ".")) for part in found.groups()[1:]
+    )
     try:
         nominal = timedelta(weeks=weeks, days=days)
         exact = timedelta(hours=hours, minutes=minutes, seconds=seconds)
@@ -173,7 +186,9 @@ def read_rule(text: str, doubts: list[str]) -> Rule | None:
 
 def without_hours(rule: Rule) -> Rule:
     """The rule as it counts for whole days: hours, minutes and seconds are not heeded (RFC 5545 3.3.10)."""
-    return replace(rule, parts={name: value for name, value in rule.parts.items() if name not in _OF_CLOCKS})
+    return replace(
+        rule, parts={name: value for name, value in rule.parts.items() if name not in _OF_CLOCKS}
+    )
 
 
 def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> Iterator[datetime]:
@@ -190,7 +205,9 @@ def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> It
         stride = step * rule.interval
         begin = start + max((low - start) // stride - 1, 0) * stride
     found = 0
-    for wall in rrule(rule.frequency, dtstart=begin, interval=rule.interval, count=rule.count, **rule.parts):
+    for wall in rrule(
+        rule.frequency, dtstart=begin, interval=rule.interval, count=rule.count, **rule.parts
+    ):
         if wall > high:
             return
         if wall >= low:
@@ -210,7 +227,9 @@ def is_within(rule: Rule, wall: datetime, is_day: bool, zone: Zone, own: Zone) -
     if until is None:
         return True
     if until.is_day:
-        return wall.date() <= until.wall.date() or (not is_day and own.wall(zone.instant(wall)).date() <= until.wall.date())
+        return wall.date() <= until.wall.date() or (
+            not is_day and own.wall(zone.instant(wall)).date() <= until.wall.date()
+        )
     if until.zone is None:
         return wall.date() <= until.wall.date() if is_day else wall <= until.wall
     if zone.instant(wall) <= until.zone.instant(until.wall):
@@ -242,7 +261,9 @@ def _read_lists(said: dict[str, str], odd: list[str]) -> dict[str, Any]:
     for name, (argument, least, most) in _LISTS.items():
         if name not in said:
             continue
-        numbers = [int(one) for one in split_values([said[name]]) if re.fullmatch(r"[+\-]?\d{1,4}", one)]
+        numbers = [
+            int(one) for one in split_values([said[name]]) if re.fullmatch(r"[+\-]?\d{1,4}", one)
+        ]
         good = [one for one in numbers if least <= one <= most and (one or least == 0)]
         if len(good) != len(split_values([said[name]])) or not good:
             odd.append(name)
@@ -253,7 +274,11 @@ def _read_lists(said: dict[str, str], odd: list[str]) -> dict[str, Any]:
         if not days or any(day is None or int(day[1] or 1) == 0 for day in days):
             odd.append("BYDAY")
         else:
-            parts["byweekday"] = [on_weekday(_WEEKDAYS.index(day[2]), int(day[1]) if day[1] else None) for day in days if day]
+            parts["byweekday"] = [
+                on_weekday(_WEEKDAYS.index(day[2]), int(day[1]) if day[1] else None)
+                for day in days
+                if day
+            ]
     if "bysetpos" in parts and len(parts) == 1 + ("wkst" in parts):
         del parts["bysetpos"]  # it picks from what other parts give
     return parts

@@ -1,4 +1,4 @@
-"""What a calendar calls a time zone, and what stands behind the name. Pure."""
+"""What a calendar calls a time zone, and what is behind the name. Pure."""
 
 import re
 from bisect import bisect_right
@@ -16,11 +16,25 @@ LATEST = datetime.max.replace(microsecond=0, tzinfo=UTC)
 _NOTHING = timedelta()
 _A_DAY = timedelta(days=1)
 _MOST_OFFSET = timedelta(hours=24)
-_OFFSET = re.compile(r"(?:\(?(?:UTC|GMT)\)?)?\s*([+\-\u2212])?(\d{1,2})(?:[:.]?(\d\d))?(?:[:.]?(\d\d))?\)?", re.IGNORECASE)
+_OFFSET = re.compile(
+    r"(?:\(?(?:UTC|GMT)\)?)?\s*([+\-\u2212])?(\d{1,2})(?:[:.]?(\d\d))?(?:[:.]?(\d\d))?\)?",
+    re.IGNORECASE,
+)
 _OFFSET_NAME = re.compile(r"\(?(?:UTC|GMT)|[+\-\u2212]", re.IGNORECASE)
 # As Windows shows zones: "(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna".
-_DISPLAY = re.compile(r"\((?:UTC|GMT)\s*([+\-\u2212]\d{1,2}[:.]?\d\d)?\)\s*(.*)", re.IGNORECASE | re.DOTALL)
-_COORDINATED = frozenset({"z", "utc", "gmt", "coordinated universal time", "greenwich mean time", "tzone://microsoft/utc"})
+_DISPLAY = re.compile(
+    r"\((?:UTC|GMT)\s*([+\-\u2212]\d{1,2}[:.]?\d\d)?\)\s*(.*)", re.IGNORECASE | re.DOTALL
+)
+_COORDINATED = frozenset(
+    {
+        "z",
+        "utc",
+        "gmt",
+        "coordinated universal time",
+        "greenwich mean time",
+        "tzone://microsoft/utc",
+    }
+)
 
 
 class Zone(Protocol):

@@ -18,10 +18,25 @@ from zoneinfo import ZoneInfo
 import msgspec
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
-from everafter.support.calendar_event_rules import Event, Taken, Window, may_touch, normalise, take_once, take_series
+from everafter.support.calendar_event_rules import (
+    Event,
+    Taken,
+    Window,
+    may_touch,
+    normalise,
+    take_once,
+    take_series,
+)
 from everafter.support.calendar_rules import merge_times
 from everafter.support.calendar_text_rules import CalendarTextError, Component, parse_calendar, walk
-from everafter.support.calendar_value_rules import TooOftenError, list_times, read_moment, read_rule, read_span, split_values
+from everafter.support.calendar_value_rules import (
+    TooOftenError,
+    list_times,
+    read_moment,
+    read_rule,
+    read_span,
+    split_values,
+)
 from everafter.support.calendar_zone_rules import (
     NamedZone,
     WrittenZone,
@@ -72,14 +87,18 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
     for uid, group in series.items():
         began = clock.process_time()
         # Every event that never ends shortens what the next may take: the others' turn has to come.
-        taken, doubts = _read_series(group, zones, window, task.email, max(min(_EVENT_SECONDS, left / 3), _LEAST_SECONDS))
+        taken, doubts = _read_series(
+            group, zones, window, task.email, max(min(_EVENT_SECONDS, left / 3), _LEAST_SECONDS)
+        )
         if _TOO_LONG in doubts:
             left = max(left - (clock.process_time() - began), 0.0)
         found += _clip(taken, task, _own_uid(uid))
         unread += len(doubts)
         doubtful.update(doubts)
         if len(found) > MOST_TIMES:
-            return FeedTimes(failure=f"it has more than {MOST_TIMES:,} busy times in the time ahead")
+            return FeedTimes(
+                failure=f"it has more than {MOST_TIMES:,} busy times in the time ahead"
+            )
     for block in blocks:
         taken, odd = _free_busy(block, zones)
         found += _clip(taken, task, None)
@@ -98,12 +117,18 @@ def _read_series(
         with _at_most(seconds):
             events += (normalise(component, zones.find, zones.own, email) for component in group)
             taken = list(take_series(events, window))
-            return taken, [event.doubts[0] for event in events if event.doubts and may_touch(event, window)]
+            return taken, [
+                event.doubts[0] for event in events if event.doubts and may_touch(event, window)
+            ]
     except _TooLongError:
         reason = _TOO_LONG
     except TooOftenError:
         reason = _TOO_OFTEN
-    except (ValueError, OverflowError, TypeError) as error:  # what a rule of odd parts makes its library raise
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+    ) as error:  # what a rule of odd parts makes its library raise
         reason = f"its rule cannot be worked out: {str(error)[:80]}"
     doubts = [event.doubts[0] if event.doubts else reason for event in events if event.busy]
     doubts += [reason] * (len(group) - len(events))
@@ -112,7 +137,10 @@ def _read_series(
 
 def _reasons(doubtful: Counter[str]) -> list[str]:
     """The commonest first, with how many events each is said of."""
-    return [f"{reason} ({count:,} events)" if count > 1 else reason for reason, count in doubtful.most_common(_MOST_REASONS)]
+    return [
+        f"{reason} ({count:,} events)" if count > 1 else reason
+        for reason, count in doubtful.most_common(_MOST_REASONS)
+    ]
 
 
 def _clip(times: Iterable[Taken], task: FeedTask, uid: UUID | None) -> Iterator[BusyTime]:
@@ -176,7 +204,10 @@ class Zones:
         name = _tidy(tzid)
         if name not in self._found:
             # Set before it is looked for: what takes too long to work out is not tried twice.
-            self._found[name] = self.own, f"the time zone {tzid[:60]!r} is not known, and was read as its owner's"
+            self._found[name] = (
+                self.own,
+                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's",
+            )
             self._found[name] = self._look(tzid, name) or self._found[name]
         return self._found[name]
 
@@ -197,14 +228,22 @@ class Zones:
         if offset is None:
             return None
         if standard_offset(self.own.clocks) == offset:
-            return self.own, f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has that offset"
-        return NamedZone(timezone(offset)), f"the time zone {tzid[:60]!r} is not known, and was read without summer time"
+            return (
+                self.own,
+                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has that offset",
+            )
+        return NamedZone(
+            timezone(offset)
+        ), f"the time zone {tzid[:60]!r} is not known, and was read without summer time"
 
     def _write(self, component: Component) -> WrittenZone | None:
         """The zone that a VTIMEZONE defines; null when it defines none."""
         parts: list[tuple[list[datetime], timedelta, timedelta]] = []
         for part in (one for one in component.inside if one.name in {"STANDARD", "DAYLIGHT"}):
-            start, then = read_moment(part.text("DTSTART"), None), read_offset(part.text("TZOFFSETTO"))
+            start, then = (
+                read_moment(part.text("DTSTART"), None),
+                read_offset(part.text("TZOFFSETTO")),
+            )
             if start is None or then is None:
                 return None
             before = read_offset(part.text("TZOFFSETFROM"))
@@ -220,7 +259,11 @@ class Zones:
         for said in part.all("RRULE"):
             rule = read_rule(said.value, [])
             until = rule and rule.until
-            last = until.wall + (before if until.zone else timedelta(days=until.is_day)) if until else high
+            last = (
+                until.wall + (before if until.zone else timedelta(days=until.is_day))
+                if until
+                else high
+            )
             if rule:
                 onsets.update(one for one in list_times(rule, start, start, min(high, last)))
         for text in split_values([said.value for said in part.all("RDATE")]):
@@ -242,7 +285,10 @@ class _TooLongError(Exception):
 @contextmanager
 def _at_most(seconds: float) -> Generator[None, None, None]:
     """Break off what takes more processor time than that, where the system can: a rule may be searched for ever."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
 

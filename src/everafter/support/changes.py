@@ -6,7 +6,7 @@ from uuid import UUID
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
 from everafter.core.settings import Settings
-from everafter.support.booking import clean_words, get_call_type, take
+from everafter.support.booking import clean_topic, get_call_type, take
 from everafter.support.model import BookedCall, CallType, Outcome
 from everafter.support.notices import tell
 from everafter.support.queries import (
@@ -53,16 +53,24 @@ async def reschedule_call(
     own = await list_own_quarters(conn, before)
     kind = type_of(before)
     slot = await take(conn, before.contact, kind, call_id, asked, now, moving=before, own=own)
-    await update_call_time(conn, before, slot.starts_at, slot.ends_at, slot.advisor.id)
-    kept = held_quarters(slot.advisor, slot.starts_at, kind) if slot.advisor.id == before.csm_id else []
-    await free_quarters(conn, before.csm_id, call_id, [quarter for quarter in own if quarter not in kept])
+    await update_call_time(conn, before, slot.starts_at, slot.ends_at, slot.csm.id)
+    kept = held_quarters(slot.csm, slot.starts_at, kind) if slot.csm.id == before.csm_id else []
+    await free_quarters(
+        conn, before.csm_id, call_id, [quarter for quarter in own if quarter not in kept]
+    )
     call = await get_booked_call(conn, supplier_id, call_id)
     await tell(conn, settings, call, "moved", now, before=before)
     return call
 
 
 async def cancel_call(
-    conn: Connection, settings: Settings, supplier_id: UUID, call_id: UUID, now: datetime, *, reason: str | None = None
+    conn: Connection,
+    settings: Settings,
+    supplier_id: UUID,
+    call_id: UUID,
+    now: datetime,
+    *,
+    reason: str | None = None,
 ) -> BookedCall:
     """Call it off, free its time and tell both sides; one that is cancelled already stays so, and nobody is told again.
 
@@ -75,7 +83,7 @@ async def cancel_call(
     if before.cancelled:
         return before
     _refuse_ended(before, now)
-    said = clean_words(reason)
+    said = clean_topic(reason)
     notes = "\n".join(filter(None, (before.notes, f"Cancelled: {said}" if said else None)))
     await update_call_cancelled(conn, before, notes or None)
     await free_quarters(conn, before.csm_id, call_id, await list_own_quarters(conn, before))
@@ -107,9 +115,11 @@ async def record_outcome(
             raise ConflictError("this call was cancelled before it began", reason="cancelled")
     elif call.starts_at > now:
         if outcome != "cancelled":
-            raise ConflictError(f"this call begins only at {_utc(call.starts_at)}", reason="not_begun")
+            raise ConflictError(
+                f"this call begins only at {_utc(call.starts_at)}", reason="not_begun"
+            )
         call = await cancel_call(conn, settings, supplier_id, call_id, now)
-    await update_call_outcome(conn, call, outcome, clean_words(notes) or call.notes)
+    await update_call_outcome(conn, call, outcome, clean_topic(notes) or call.notes)
 
 
 def type_of(call: BookedCall) -> CallType:
@@ -126,7 +136,9 @@ def _refuse_ended(call: BookedCall, now: datetime) -> None:
     if call.cancelled:
         raise ConflictError("this call was cancelled; book a new one", reason="cancelled")
     if call.starts_at <= now:
-        raise ConflictError(f"this call was at {_utc(call.starts_at)}; it can no longer be changed", reason="over")
+        raise ConflictError(
+            f"this call was at {_utc(call.starts_at)}; it can no longer be changed", reason="over"
+        )
 
 
 def _utc(instant: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Fetching an advisor's calendar from an address they gave: bounded in time, size and redirects, and never into the own network
+"""Fetching a CSM's calendar from an address they gave: bounded in time, size and redirects, and never into the own network
 unless that was allowed. What came is worked out in a process of its own (calendars.py)."""
 
 import asyncio
@@ -24,10 +24,21 @@ WORK_SECONDS = 60.0  # by the clock; the time it computes is bounded by itself, 
 _MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
 # The child needs Python's own places and nothing of ours: no database, no secret.
-_KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "TZDIR")
+_KEPT_ENVIRONMENT = (
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "SYSTEMROOT",
+    "LANG",
+    "TZDIR",
+)
 
 
-_BEFORE_SCHEME = re.compile(r"^(?:(?:webcals?|feed):(?://)?)(?=(?:webcals?|https?):)", re.IGNORECASE)
+_BEFORE_SCHEME = re.compile(
+    r"^(?:(?:webcals?|feed):(?://)?)(?=(?:webcals?|https?):)", re.IGNORECASE
+)
 _CALENDAR_SCHEME = re.compile(r"^(?:webcals?|feed):", re.IGNORECASE)
 
 
@@ -55,15 +66,22 @@ def clean_feed_url(text: str) -> str:
     url = _CALENDAR_SCHEME.sub("https:", _BEFORE_SCHEME.sub("", text.strip()))
     try:
         parsed = httpx.URL(url)
-        good = parsed.scheme in {"http", "https"} and bool(parsed.host) and _port(parsed) is not None
-    except (httpx.InvalidURL, ValueError) as error:  # the second: a name in Punycode that stands for nothing
+        good = (
+            parsed.scheme in {"http", "https"} and bool(parsed.host) and _port(parsed) is not None
+        )
+    except (
+        httpx.InvalidURL,
+        ValueError,
+    ) as error:  # the second: a name in Punycode that means nothing
         raise InputError(f"{text!r} is not an address: {error}") from error
     if not good:
         raise InputError(f"{text!r} is not an http or https address")
     return url
 
 
-async def fetch_calendar(feed: Feed, *, conditional: bool, tls: ssl.SSLContext | None = None) -> Fetched:
+async def fetch_calendar(
+    feed: Feed, *, conditional: bool, tls: ssl.SSLContext | None = None
+) -> Fetched:
     """Ask the address for the calendar, `conditional`ly only for one that changed.
 
     Args:
@@ -75,7 +93,7 @@ async def fetch_calendar(feed: Feed, *, conditional: bool, tls: ssl.SSLContext |
     try:
         url = httpx.URL(clean_feed_url(feed.url))
     except InputError:
-        raise FeedError("it stands at no http or https address") from None
+        raise FeedError("it is at no http or https address") from None
     host = url.host
     try:
         async with asyncio.timeout(FETCH_SECONDS), _client(tls) as client:
@@ -91,7 +109,9 @@ async def fetch_calendar(feed: Feed, *, conditional: bool, tls: ssl.SSLContext |
         raise
     except InputError as error:
         raise FeedError(error.message) from error
-    except Exception as error:  # what a stranger answers makes the library raise more than its own errors
+    except (
+        Exception
+    ) as error:  # what a stranger answers makes the library raise more than its own errors
         raise FeedError(f"{host}: {str(error) or type(error).__name__}") from error
 
 
@@ -115,7 +135,9 @@ async def work_out(task: FeedTask) -> FeedTimes:
         async with asyncio.timeout(WORK_SECONDS):
             out, _ = await child.communicate(msgspec.json.encode(task))
     except TimeoutError:
-        raise FeedError(f"its events could not be worked out within {WORK_SECONDS:.0f} s: does one repeat every second?") from None
+        raise FeedError(
+            f"its events could not be worked out within {WORK_SECONDS:.0f} s: does one repeat every second?"
+        ) from None
     finally:
         if child.returncode is None:
             child.kill()
@@ -123,7 +145,9 @@ async def work_out(task: FeedTask) -> FeedTimes:
     try:
         times = msgspec.json.decode(out, type=FeedTimes)
     except msgspec.DecodeError:
-        raise FeedError("its events could not be worked out: they need too much time or memory") from None
+        raise FeedError(
+            "its events could not be worked out: they need too much time or memory"
+        ) from None
     if times.failure:
         raise FeedError(times.failure)
     return times
@@ -135,11 +159,17 @@ def _client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
         verify=tls or True,
         trust_env=False,
         timeout=httpx.Timeout(10.0, connect=CONNECT_SECONDS),
-        headers={"User-Agent": "Everafter (calendar)", "Accept": "text/calendar, */*;q=0.1", "Accept-Encoding": "gzip"},
+        headers={
+            "User-Agent": "Everafter (calendar)",
+            "Accept": "text/calendar, */*;q=0.1",
+            "Accept-Encoding": "gzip",
+        },
     )
 
 
-async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditional: bool) -> Fetched | httpx.URL:
+async def _ask(
+    client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditional: bool
+) -> Fetched | httpx.URL:
     """What one address gives: the calendar, or where to look instead."""
     port = _port(url)
     if url.scheme not in {"http", "https"} or not url.host or port is None:
@@ -167,7 +197,11 @@ async def _ask(client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditi
                 raise
             continue
         try:
-            return await _take(response, url, asked_for_changes=bool(conditional and (feed.etag or feed.last_modified)))
+            return await _take(
+                response,
+                url,
+                asked_for_changes=bool(conditional and (feed.etag or feed.last_modified)),
+            )
         finally:
             await response.aclose()
     raise FeedError(f"{url.host} has no address")
@@ -179,7 +213,9 @@ def _port(url: httpx.URL) -> int | None:
     return port if 0 < port < 65536 else None
 
 
-async def _take(response: httpx.Response, url: httpx.URL, *, asked_for_changes: bool) -> Fetched | httpx.URL:
+async def _take(
+    response: httpx.Response, url: httpx.URL, *, asked_for_changes: bool
+) -> Fetched | httpx.URL:
     status = response.status_code
     if status in _REDIRECTS and (to := response.headers.get("location")):
         try:

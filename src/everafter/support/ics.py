@@ -31,23 +31,33 @@ def write_invitation(call: Call, host: str) -> str:
     invited = _find_address(call.supplier_email)
     method = "CANCEL" if call.cancelled else "REQUEST" if invited else "PUBLISH"
     attendees = [_attendee(call.supplier_name, invited, "NEEDS-ACTION")] if invited else []
-    said = "\n\n".join(filter(None, (call.topic, call.link and f"Move or cancel this call: {call.link}")))
-    summary = f"{_title(call)} with {call.advisor_name}"
-    return _write(call, host, method, summary, (call.advisor_name, call.advisor_email), said, attendees)
+    said = "\n\n".join(
+        filter(None, (call.topic, call.link and f"Move or cancel this call: {call.link}"))
+    )
+    summary = f"{_title(call)} with {call.csm_name}"
+    return _write(call, host, method, summary, (call.csm_name, call.csm_email), said, attendees)
 
 
-def write_advisor_invitation(call: Call, host: str, organizer: tuple[str, str]) -> str:
-    """The same call for the advisor's calendar, which must not read that it invited itself.
+def write_csm_invitation(call: Call, host: str, organizer: tuple[str, str]) -> str:
+    """The same call for the CSM's calendar, which must not read that it invited itself.
 
     Args:
         organizer: name and address of who sends it.
     """
-    own, invited = _find_address(call.advisor_email), _find_address(call.supplier_email)
-    attendees = [_attendee(call.advisor_name, own, "ACCEPTED")] if own else []
+    own, invited = _find_address(call.csm_email), _find_address(call.supplier_email)
+    attendees = [_attendee(call.csm_name, own, "ACCEPTED")] if own else []
     if invited:
         attendees.append(_attendee(call.supplier_name, invited, "NEEDS-ACTION"))
     summary = f"{_title(call)} with {call.supplier_name or call.supplier_email or 'a supplier'}"
-    return _write(call, host, "CANCEL" if call.cancelled else "REQUEST", summary, organizer, call.topic or "", attendees)
+    return _write(
+        call,
+        host,
+        "CANCEL" if call.cancelled else "REQUEST",
+        summary,
+        organizer,
+        call.topic or "",
+        attendees,
+    )
 
 
 def _title(call: Call) -> str:
@@ -142,12 +152,18 @@ def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
     if len(raw) != 16 + _SIGNATURE_BYTES:
         return None
     supplier_id = UUID(bytes=raw[:16])
-    return supplier_id if hmac.compare_digest(raw[16:], _signature(secret, b"call.ics", supplier_id, call_id)) else None
+    return (
+        supplier_id
+        if hmac.compare_digest(raw[16:], _signature(secret, b"call.ics", supplier_id, call_id))
+        else None
+    )
 
 
 def sign_manage(secret: str, supplier_id: UUID, call_id: UUID) -> str:
     """The token of the page where this call is moved or cancelled; who has the supplier's invitation has it too."""
-    return _encode(supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id))
+    return _encode(
+        supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id)
+    )
 
 
 def read_manage_token(secret: str, token: str) -> tuple[UUID, UUID] | None:

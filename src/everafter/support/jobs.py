@@ -1,4 +1,4 @@
-"""Advisors' own calendars are read every ten minutes, and when somebody asks."""
+"""CSMs' own calendars are read every ten minutes, and when somebody asks."""
 
 import asyncio
 from collections.abc import Callable
@@ -37,7 +37,11 @@ async def read_due_calendars(pool: Pool) -> str | None:
     async def read(feed: Feed) -> str | None:
         async with turn:
             report = await read_calendar(pool.connection, feed)
-        return f"the calendar of {feed.email} cannot be read: {report.failure}" if report.failure and report.changed else None
+        return (
+            f"the calendar of {feed.email} cannot be read: {report.failure}"
+            if report.failure and report.changed
+            else None
+        )
 
     return "; ".join(filter(None, await asyncio.gather(*map(read, due)))) or None
 
@@ -52,7 +56,11 @@ async def read_calendar(
     Args:
         now: the moment from which it is worked out; null: this one. tls: as in `fetch_calendar`.
     """
-    from everafter.support.feeds import FeedError, fetch_calendar, work_out  # an HTTP client that few commands need
+    from everafter.support.feeds import (  # an HTTP client that few commands need
+        FeedError,
+        fetch_calendar,
+        work_out,
+    )
 
     begin = now or datetime.now(UTC)
     fresh = feed.worked_out_at is not None and begin - feed.worked_out_at < _WORK_OUT_AGAIN
@@ -63,14 +71,24 @@ async def read_calendar(
                 await mark_unchanged(conn, feed)
             return FeedReport(changed=False)
         # An hour of the past too: a meeting under way is still going on.
-        task = FeedTask(fetched.body, feed.timezone, feed.email, begin - timedelta(hours=1), begin + CALENDAR_REACH)
+        task = FeedTask(
+            fetched.body,
+            feed.timezone,
+            feed.email,
+            begin - timedelta(hours=1),
+            begin + CALENDAR_REACH,
+        )
         times = await work_out(task)
     except FeedError as error:
         async with connecting() as conn:
-            return FeedReport(changed=await mark_failed(conn, feed, error.message), failure=error.message)
+            return FeedReport(
+                changed=await mark_failed(conn, feed, error.message), failure=error.message
+            )
     async with connecting() as conn:
         own = await list_own_calls(conn, [one.uid for one in times.busy if one.uid])
-        busy = merge_times(BusyTime(one.starts_at, one.ends_at) for one in times.busy if one.uid not in own)
+        busy = merge_times(
+            BusyTime(one.starts_at, one.ends_at) for one in times.busy if one.uid not in own
+        )
         if await mark_read(conn, feed, fetched.etag, fetched.last_modified, times):
             await replace_busy_times(conn, feed.user_id, busy)
     return FeedReport(len(busy), times.events, times.unread, reasons=times.reasons)

@@ -22,7 +22,13 @@ from everafter.mail.rules import sender_of
 from everafter.support.booking import find_slots
 from everafter.support.changes import cancel_call, reschedule_call, type_of
 from everafter.support.ics import read_manage_token
-from everafter.support.manage_rules import list_free_days, say_span, say_state, say_zone, utc
+from everafter.support.manage_rules import (
+    describe_state,
+    format_span,
+    format_zone,
+    list_free_days,
+    utc,
+)
 from everafter.support.model import CALL_TYPES, HORIZON_DAYS, BookedCall
 from everafter.support.notices import ics_link
 from everafter.support.queries import get_booked_call
@@ -38,14 +44,16 @@ _LOOK_DAYS = 21
 _SAID = {
     "taken": "That time has just been taken. These are free:",
     "past": "That time is over. These are free:",
-    "too_soon": "That is too soon: your advisor has to see it two hours ahead. These are free:",
+    "too_soon": "That is too soon: your CSM has to see it two hours ahead. These are free:",
     "too_far": f"That is too far off: calls are booked at most {HORIZON_DAYS} days ahead. These are free:",
     "unreadable": "That time could not be read. These are free:",
 }
 
 
 @get("/calls/{token:str}")
-async def show_call(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+async def show_call(
+    request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
+) -> Response[Any]:
     """The call, and free times it could move to; with `at` the question whether it shall."""
     call = await _find(conn, state.settings, token)
     if call is None:
@@ -53,12 +61,20 @@ async def show_call(request: AnyRequest, token: FromPath[str], state: State, con
     asked = request.query_params
     done = asked.get("done", "")
     return await _show(
-        request, conn, token, call, begin=_read_day(asked.get("from")), chosen=_read_time(asked.get("at")), done=done
+        request,
+        conn,
+        token,
+        call,
+        begin=_read_day(asked.get("from")),
+        chosen=_read_time(asked.get("at")),
+        done=done,
     )
 
 
 @post("/calls/{token:str}/move", status_code=303, request_max_body_size=16_384)
-async def move_call(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+async def move_call(
+    request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
+) -> Response[Any]:
     """Move it to `starts_at`. Sent twice it is one move."""
     call = await _find(conn, state.settings, token)
     if call is None:
@@ -68,14 +84,26 @@ async def move_call(request: AnyRequest, token: FromPath[str], state: State, con
         return await _show(request, conn, token, call, trouble="unreadable", status=422)
     try:
         async with conn.transaction():
-            await reschedule_call(conn, state.settings, call.contact.id, call.id, starts_at, datetime.now(UTC))
+            await reschedule_call(
+                conn, state.settings, call.contact.id, call.id, starts_at, datetime.now(UTC)
+            )
     except (ConflictError, UnprocessableError) as error:
-        return await _show(request, conn, token, call, begin=starts_at.date(), trouble=_reason(error), status=error.status)
+        return await _show(
+            request,
+            conn,
+            token,
+            call,
+            begin=starts_at.date(),
+            trouble=_reason(error),
+            status=error.status,
+        )
     return see_other(f"/calls/{token}?done=moved")
 
 
 @post("/calls/{token:str}/cancel", status_code=303, request_max_body_size=16_384)
-async def cancel(request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]) -> Response[Any]:
+async def cancel(
+    request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
+) -> Response[Any]:
     """Cancel it. Sent twice it is one cancellation."""
     call = await _find(conn, state.settings, token)
     if call is None:
@@ -83,7 +111,9 @@ async def cancel(request: AnyRequest, token: FromPath[str], state: State, conn: 
     reason = str((await read_form(request)).get("reason", ""))[:500]
     try:
         async with conn.transaction():
-            await cancel_call(conn, state.settings, call.contact.id, call.id, datetime.now(UTC), reason=reason)
+            await cancel_call(
+                conn, state.settings, call.contact.id, call.id, datetime.now(UTC), reason=reason
+            )
     except ConflictError as error:
         return await _show(request, conn, token, call, trouble=_reason(error), status=error.status)
     return see_other(f"/calls/{token}")
@@ -113,14 +143,18 @@ async def _show(
 ) -> Response[Any]:
     settings: Settings = request.app.state.settings
     now, zone = datetime.now(UTC), find_zone(call.contact.timezone)
-    standing = say_state(call, now)
+    standing = describe_state(call, now)
     view: dict[str, Any] = {"days": [], "later": None, "chosen": None, "begin": begin}
     if standing == "coming":
         view |= await _times(conn, call, begin, chosen, now)
         if chosen and chosen != call.starts_at and not view["chosen"]:
             refusal = refuse_time(chosen, now)
             trouble = trouble or (refusal.reason if refusal else "taken")
-    title = CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " ").capitalize()
+    title = (
+        CALL_TYPES[call.type].title
+        if call.type in CALL_TYPES
+        else call.type.replace("_", " ").capitalize()
+    )
     sender = sender_of(settings.smtp_url, settings.base_url)
     return page(
         request,
@@ -130,8 +164,8 @@ async def _show(
         token=token,
         call=call,
         title=title,
-        when=say_span(call.starts_at, call.ends_at, zone),
-        zone=say_zone(zone, call.starts_at),
+        when=format_span(call.starts_at, call.ends_at, zone),
+        zone=format_zone(zone, call.starts_at),
         lost_zone=unknown_zone(call.contact.timezone) or (None if call.contact.timezone else ""),
         standing=standing,
         moved=done == "moved" and standing == "coming" and call.sequence > 0,
@@ -143,34 +177,45 @@ async def _show(
     )
 
 
-async def _times(conn: Connection, call: BookedCall, begin: date | None, chosen: datetime | None, now: datetime) -> dict[str, Any]:
+async def _times(
+    conn: Connection, call: BookedCall, begin: date | None, chosen: datetime | None, now: datetime
+) -> dict[str, Any]:
     """Free times from `begin` on; where there are none for three weeks, the next that there are."""
     zone = find_zone(call.contact.timezone)
-    first = min(max(begin or date.min, now.date() - timedelta(days=1)), now.date() + timedelta(days=HORIZON_DAYS))
+    first = min(
+        max(begin or date.min, now.date() - timedelta(days=1)),
+        now.date() + timedelta(days=HORIZON_DAYS),
+    )
     start = max(datetime.combine(first, time(), zone).astimezone(UTC), now)
     start = min(start, now + timedelta(days=HORIZON_DAYS - 1))
     kind = type_of(call)
     slots = await find_slots(conn, call.contact, kind, start, now, days=_LOOK_DAYS, moving=call)
     if not slots:
-        slots = await find_slots(conn, call.contact, kind, start, now, days=HORIZON_DAYS, moving=call)
+        slots = await find_slots(
+            conn, call.contact, kind, start, now, days=HORIZON_DAYS, moving=call
+        )
     slots = [slot for slot in slots if slot.starts_at != call.starts_at]
     days, later = list_free_days(slots, zone, call.csm_email)
     if later is None and days:
         later = days[-1].day + timedelta(days=1)
         beyond = datetime.combine(later, time(), zone).astimezone(UTC)
-        if not await find_slots(conn, call.contact, kind, beyond, now, days=HORIZON_DAYS, limit=1, moving=call):
+        if not await find_slots(
+            conn, call.contact, kind, beyond, now, days=HORIZON_DAYS, limit=1, moving=call
+        ):
             later = None
     one = None
     if chosen and chosen != call.starts_at and not refuse_time(chosen, now):
-        exact = await find_slots(conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call, any_hour=True)
+        exact = await find_slots(
+            conn, call.contact, kind, chosen, now, days=1, limit=1, moving=call, any_hour=True
+        )
         if exact and exact[0].starts_at == chosen:
             slot = exact[0]
             one = {
                 "value": utc(slot.starts_at),
-                "when": say_span(slot.starts_at, slot.ends_at, zone),
-                "zone": say_zone(zone, slot.starts_at),
-                "csm": slot.advisor.name,
-                "another": slot.advisor.email != call.csm_email,
+                "when": format_span(slot.starts_at, slot.ends_at, zone),
+                "zone": format_zone(zone, slot.starts_at),
+                "csm": slot.csm.name,
+                "another": slot.csm.email != call.csm_email,
             }
     return {"days": days, "later": later, "chosen": one}
 
@@ -208,4 +253,6 @@ def _read_day(text: str | None) -> date | None:
     return day if 2000 < day.year < 2200 else None
 
 
-handlers = [Router(path="/", route_handlers=[show_call, move_call, cancel], include_in_schema=False)]
+handlers = [
+    Router(path="/", route_handlers=[show_call, move_call, cancel], include_in_schema=False)
+]

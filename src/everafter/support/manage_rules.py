@@ -30,11 +30,13 @@ class FreeDay(Struct, frozen=True):
     times: list[FreeTime]
 
 
-def list_free_days(slots: Sequence[Slot], zone: ZoneInfo, known: str) -> tuple[list[FreeDay], date | None]:
+def list_free_days(
+    slots: Sequence[Slot], zone: ZoneInfo, known: str
+) -> tuple[list[FreeDay], date | None]:
     """The first days that have free times, and from which day on there are more (null: no more among `slots`).
 
     A clock time that comes twice on a day, as the clocks go back, is told apart by the zone's abbreviation. with_whom is empty
-    for the advisor whose address is `known`.
+    for the CSM whose address is `known`.
     """
     days: dict[date, list[tuple[datetime, Slot]]] = {}
     for slot in slots:
@@ -48,32 +50,32 @@ def list_free_days(slots: Sequence[Slot], zone: ZoneInfo, known: str) -> tuple[l
             FreeTime(
                 f"{local:%H:%M}" + (f" {local:%Z}" if twice[f"{local:%H:%M}"] > 1 else ""),
                 utc(slot.starts_at),
-                "" if slot.advisor.email == known else slot.advisor.name,
+                "" if slot.csm.email == known else slot.csm.name,
             )
             for local, slot in found
         ]
-        shown.append(FreeDay(say_day(day), day, times))
+        shown.append(FreeDay(format_day(day), day, times))
     more = list(days)[SHOWN_DAYS] if len(days) > SHOWN_DAYS else None
     return shown, more
 
 
-def say_state(call: BookedCall, now: datetime) -> str:
+def describe_state(call: BookedCall, now: datetime) -> str:
     """`cancelled`, `over`, or `coming`."""
     return "cancelled" if call.cancelled else "over" if call.starts_at <= now else "coming"
 
 
-def say_span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+def format_span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     """`Tuesday 24 November 2026, 14:30–14:45`."""
     begin, until = start.astimezone(zone), end.astimezone(zone)
-    return f"{say_day(begin.date())} {begin.year}, {begin:%H:%M}–{until:%H:%M}"
+    return f"{format_day(begin.date())} {begin.year}, {begin:%H:%M}–{until:%H:%M}"
 
 
-def say_day(day: date) -> str:
+def format_day(day: date) -> str:
     """`Tuesday 24 November`."""
     return f"{day:%A} {day.day} {day:%B}"
 
 
-def say_zone(zone: ZoneInfo, at: datetime) -> str:
+def format_zone(zone: ZoneInfo, at: datetime) -> str:
     """`Europe/Berlin, UTC+1`; UTC alone for itself."""
     offset = at.astimezone(zone).utcoffset() or timedelta()
     minutes = int(offset.total_seconds() // 60)

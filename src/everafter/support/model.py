@@ -10,10 +10,10 @@ from everafter.core.ids import SupplierId
 
 QUARTER = timedelta(minutes=15)
 BUFFER = QUARTER
-"""Kept free after each call, so that one that runs over does not eat the next; an advisor may have another."""
+"""Kept free after each call, so that one that runs over does not eat the next; a CSM may have another."""
 MOST_BUFFER = timedelta(hours=2)
 LEAD = timedelta(hours=2)
-"""A call is booked at least this long ahead: the advisor has to see it."""
+"""A call is booked at least this long ahead: the CSM has to see it."""
 AWAKE_FROM, AWAKE_UNTIL = time(7), time(21)
 """Calls at other hours, on the supplier's clocks, are offered only where there is nothing else."""
 HORIZON_DAYS = 90
@@ -52,7 +52,7 @@ CALL_TYPES: dict[str, CallType] = {
 }
 
 
-class Advisor(Struct, frozen=True):
+class Csm(Struct, frozen=True):
     """Who takes calls, and when: wall-clock hours in their own time zone on their ISO weekdays.
 
     work_until at or before work_from means past midnight; such a night belongs to the day it begins on. buffer: kept free after
@@ -71,24 +71,24 @@ class Advisor(Struct, frozen=True):
 
 
 class Diary(Struct, frozen=True):
-    """An advisor's time. Quarters are numbered from 1970 in UTC.
+    """A CSM's time. Quarters are numbered from 1970 in UTC.
 
     booked: quarters that calls hold, their buffers included. away: [from, until) in quarters, as their own calendar says. closed:
-    days without work, in the advisor's own time zone.
+    days without work, in the CSM's own time zone.
     """
 
-    advisor: Advisor
+    csm: Csm
     booked: tuple[int, ...] = ()
     away: tuple[tuple[int, int], ...] = ()
     closed: frozenset[date] = frozenset()
 
 
 class Slot(Struct, frozen=True):
-    """A time at which `advisor` is free, buffer included; UTC."""
+    """A time at which `csm` is free, buffer included; UTC."""
 
     starts_at: datetime
     ends_at: datetime
-    advisor: Advisor
+    csm: Csm
 
 
 class Refusal(Struct, frozen=True):
@@ -120,8 +120,8 @@ class Call(Struct, frozen=True):
     starts_at: datetime
     ends_at: datetime
     created_at: datetime
-    advisor_name: str
-    advisor_email: str
+    csm_name: str
+    csm_email: str
     supplier_name: str
     supplier_email: str | None
     sequence: int = 0
@@ -131,7 +131,7 @@ class Call(Struct, frozen=True):
 
 
 class BookedCall(Struct, frozen=True):
-    """A call as it stands. closed_at: when an outcome was recorded. csm_timezone: the advisor's own."""
+    """A call as it is. closed_at: when an outcome was recorded. csm_timezone: the CSM's own."""
 
     id: UUID
     contact: Contact
@@ -156,7 +156,7 @@ class BookedCall(Struct, frozen=True):
         return self.outcome == "cancelled"
 
 
-# ── an advisor's own calendar ─────────────────────────────────────────────────────────────────────────────────────────
+# ── a CSM's own calendar ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 CALENDAR_REACH = timedelta(days=100)
@@ -164,7 +164,7 @@ CALENDAR_REACH = timedelta(days=100)
 
 
 class Feed(Struct, frozen=True):
-    """Where an advisor's calendar is read, and what is known of the last reading. timezone, email: the advisor's."""
+    """Where a CSM's calendar is read, and what is known of the last reading. timezone, email: the CSM's."""
 
     user_id: UUID
     email: str
@@ -217,8 +217,8 @@ class FeedReport(Struct, frozen=True):
     reasons: list[str] = []
 
 
-class AdvisorLine(Struct, frozen=True):
-    """One user as `everafter advisor list` shows them. days_off: from yesterday on. failure: why the calendar could not be read
+class CsmLine(Struct, frozen=True):
+    """One user as `everafter csm list` shows them. days_off: from yesterday on. failure: why the calendar could not be read
     the last time; null: it could."""
 
     id: UUID
@@ -242,12 +242,20 @@ class AdvisorLine(Struct, frozen=True):
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
-Topic = Annotated[str, Meta(max_length=500, description="What the call is about, in the supplier's words.")]
-TypeName = Annotated[str, Meta(description=f"One of {', '.join(CALL_TYPES)}.", examples=["success_call"])]
+Topic = Annotated[
+    str, Meta(max_length=500, description="What the call is about, in the supplier's words.")
+]
+TypeName = Annotated[
+    str, Meta(description=f"One of {', '.join(CALL_TYPES)}.", examples=["success_call"])
+]
 
 
 ZoneName = Annotated[
-    str, Meta(max_length=64, description="Where a time without an offset is meant: an IANA name. Default: the supplier's.")
+    str,
+    Meta(
+        max_length=64,
+        description="Where a time without an offset is meant: an IANA name. Default: the supplier's.",
+    ),
 ]
 
 
@@ -258,7 +266,9 @@ class CallRequest(Struct, frozen=True):
     type: TypeName
     starts_at: Annotated[
         datetime | None,
-        Meta(description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."),
+        Meta(
+            description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."
+        ),
     ] = None
     topic: Topic | None = None
     timezone: ZoneName | None = None
@@ -269,7 +279,10 @@ class RescheduleRequest(Struct, frozen=True):
 
     supplier_id: SupplierId
     starts_at: Annotated[
-        datetime, Meta(description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone.")
+        datetime,
+        Meta(
+            description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."
+        ),
     ]
     timezone: ZoneName | None = None
 
@@ -278,19 +291,32 @@ class CancelRequest(Struct, frozen=True):
     """A call that will not be."""
 
     supplier_id: SupplierId
-    reason: Annotated[str, Meta(max_length=500, description="Why, for the advisor and the notes.")] | None = None
+    reason: (
+        Annotated[str, Meta(max_length=500, description="Why, for the CSM and the notes.")] | None
+    ) = None
 
 
 class OutcomeRequest(Struct, frozen=True):
     """What became of a call."""
 
     supplier_id: SupplierId
-    outcome: Annotated[Outcome, Meta(description="; ".join(f"{name}: {said}" for name, said in OUTCOMES.items()) + ".")]
-    notes: Annotated[str, Meta(max_length=5000, description="What was said; null leaves the notes that are there.")] | None = None
+    outcome: Annotated[
+        Outcome,
+        Meta(description="; ".join(f"{name}: {said}" for name, said in OUTCOMES.items()) + "."),
+    ]
+    notes: (
+        Annotated[
+            str,
+            Meta(
+                max_length=5000, description="What was said; null leaves the notes that are there."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class CsmAnswer(Struct, frozen=True):
-    """The advisor who takes the call."""
+    """The CSM who takes the call."""
 
     name: str
     email: str
@@ -308,7 +334,7 @@ class SlotAnswer(Struct, frozen=True):
 class SlotsAnswer(Struct, frozen=True):
     """Free times in order. `timezone` is the one asked for, else the supplier's, to show them in.
 
-    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and UTC stands for it.
+    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and UTC means it.
     """
 
     supplier_id: UUID

@@ -21,11 +21,17 @@ from everafter.mail.queries import enqueue, withdraw
 from everafter.mail.rules import sender_of
 from everafter.playbook.loading import load_playbook, playbook_path
 from everafter.playbook.model import Support
-from everafter.support.ics import calendar_host, sign_call, sign_manage, write_advisor_invitation, write_invitation
+from everafter.support.ics import (
+    calendar_host,
+    sign_call,
+    sign_manage,
+    write_csm_invitation,
+    write_invitation,
+)
 from everafter.support.model import CALL_TYPES, BookedCall, Call
 
 Change = Literal["booked", "moved", "cancelled"]
-_TEMPLATES = ["call_booked", "call_moved", "call_cancelled", "call_reminder", "call_for_advisor"]
+_TEMPLATES = ["call_booked", "call_moved", "call_cancelled", "call_reminder", "call_for_csm"]
 
 
 def ics_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:
@@ -39,7 +45,7 @@ def manage_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:
 
 
 def invitation_to(settings: Settings, call: BookedCall) -> str:
-    """The call for the supplier's calendar, as it stands now."""
+    """The call for the supplier's calendar, as it is now."""
     return write_invitation(_as_invited(settings, call), calendar_host(settings.base_url))
 
 
@@ -53,11 +59,11 @@ async def tell(
     before: BookedCall | None = None,
     reason: str | None = None,
 ) -> None:
-    """Tell both sides of a change and remind of what stands after it; what was not sent yet about an earlier state is withdrawn.
+    """Tell both sides of a change and remind of what is after it; what was not sent yet about an earlier state is withdrawn.
 
     Args:
-        before: the call as it stood, when it was moved; an advisor who no longer has it is told that it is cancelled.
-        reason: of a cancellation, for the advisor.
+        before: the call as it stood, when it was moved; a CSM who no longer has it is told that it is cancelled.
+        reason: of a cancellation, for the CSM.
     """
     if before is not None or change == "cancelled":
         await withdraw(conn, call.contact.id, _TEMPLATES, str(call.id), f"the call was {change}")
@@ -67,36 +73,44 @@ async def tell(
     if call.contact.email:
         invited = facts | {"ics": invitation_to(settings, call)}
         await _enqueue(conn, call, f"call_{change}", call.contact.email, call.contact.name, invited)
-    await _tell_advisor(conn, settings, call, facts)
+    await _notify_csm(conn, settings, call, facts)
     if before is not None and before.csm_id != call.csm_id:
-        given_up = replace(before, outcome="cancelled", sequence=call.sequence, changed_at=call.changed_at)
+        given_up = replace(
+            before, outcome="cancelled", sequence=call.sequence, changed_at=call.changed_at
+        )
         when = {"starts_at": _utc(before.starts_at), "ends_at": _utc(before.ends_at)}
-        await _tell_advisor(conn, settings, given_up, facts | when | {"change": "passed_on"})
+        await _notify_csm(conn, settings, given_up, facts | when | {"change": "passed_on"})
     if change != "cancelled" and call.contact.email:
         await _queue_reminders(conn, settings, call, now)
 
 
-async def _tell_advisor(conn: Connection, settings: Settings, call: BookedCall, facts: dict[str, Any]) -> None:
+async def _notify_csm(
+    conn: Connection, settings: Settings, call: BookedCall, facts: dict[str, Any]
+) -> None:
     if not _is_reachable(call.csm_email):
         return
     sender = sender_of(settings.smtp_url, settings.base_url)
     invited = _as_invited(settings, call)
     organizer = (sender.display_name or sender.addr_spec, sender.addr_spec)
-    told = facts | {
+    reported = facts | {
         "name": call.csm_name,
         "supplier_name": call.contact.name or call.contact.email or "a supplier",
         "timezone": find_zone(call.csm_timezone).key,
         "supplier_url": f"{settings.base_url}/suppliers/{call.contact.id}",
-        "ics": write_advisor_invitation(invited, calendar_host(settings.base_url), organizer),
+        "ics": write_csm_invitation(invited, calendar_host(settings.base_url), organizer),
     }
-    del told["manage_url"]  # the supplier's own
-    await _enqueue(conn, call, "call_for_advisor", call.csm_email, call.csm_name, told)
+    del reported["manage_url"]  # the supplier's own
+    await _enqueue(conn, call, "call_for_csm", call.csm_email, call.csm_name, reported)
 
 
-async def _queue_reminders(conn: Connection, settings: Settings, call: BookedCall, now: datetime) -> None:
+async def _queue_reminders(
+    conn: Connection, settings: Settings, call: BookedCall, now: datetime
+) -> None:
     """Those whose time has not come yet. Each is void when the next is due: after an outage there is one, not all of them."""
     assert call.contact.email is not None  # noqa: S101 tell() looks
-    due = sorted({call.starts_at - timedelta(hours=hours) for hours in await remind_hours(settings)})
+    due = sorted(
+        {call.starts_at - timedelta(hours=hours) for hours in await remind_hours(settings)}
+    )
     due = [at for at in due if now < at < call.starts_at]
     for at, void in zip(due, [*due[1:], call.starts_at], strict=True):
         await enqueue(
@@ -112,9 +126,13 @@ async def _queue_reminders(conn: Connection, settings: Settings, call: BookedCal
         )
 
 
-async def _enqueue(conn: Connection, call: BookedCall, template: str, to: str, name: str, facts: dict[str, Any]) -> None:
+async def _enqueue(
+    conn: Connection, call: BookedCall, template: str, to: str, name: str, facts: dict[str, Any]
+) -> None:
     first = template == "call_booked"  # its row has the call's own id
-    key = Key(call.contact.id, call.id if first else uuid5(call.id, f"{template} {call.sequence} {to}"))
+    key = Key(
+        call.contact.id, call.id if first else uuid5(call.id, f"{template} {call.sequence} {to}")
+    )
     await enqueue(
         conn,
         key,
@@ -136,7 +154,9 @@ def _facts(settings: Settings, call: BookedCall) -> dict[str, Any]:
         "interaction_id": str(call.id),
         "name": contact.name,
         "call_type": call.type,
-        "call_title": CALL_TYPES[call.type].title if call.type in CALL_TYPES else call.type.replace("_", " "),
+        "call_title": CALL_TYPES[call.type].title
+        if call.type in CALL_TYPES
+        else call.type.replace("_", " "),
         "minutes": int((call.ends_at - call.starts_at).total_seconds() // 60),
         "starts_at": _utc(call.starts_at),
         "ends_at": _utc(call.ends_at),
@@ -153,7 +173,11 @@ def _facts(settings: Settings, call: BookedCall) -> dict[str, Any]:
 def _as_invited(settings: Settings, call: BookedCall) -> Call:
     contact = call.contact
     # Answers to an invitation go to its organizer, so that must be an address somebody reads.
-    organizer = call.csm_email if _is_reachable(call.csm_email) else sender_of(settings.smtp_url, settings.base_url).addr_spec
+    organizer = (
+        call.csm_email
+        if _is_reachable(call.csm_email)
+        else sender_of(settings.smtp_url, settings.base_url).addr_spec
+    )
     return Call(
         call.id,
         call.type,
@@ -173,7 +197,7 @@ def _as_invited(settings: Settings, call: BookedCall) -> Call:
 
 
 def _is_reachable(email: str) -> bool:
-    """The advisor that a fresh installation has is nobody (RFC 2606 keeps .invalid free)."""
+    """The CSM that a fresh installation has is nobody (RFC 2606 keeps .invalid free)."""
     return not email.endswith(".invalid")
 
 
@@ -185,7 +209,9 @@ async def remind_hours(settings: Settings) -> tuple[float, ...]:
     path = playbook_path(settings)
     try:
         known = path.stat()
-        return await asyncio.to_thread(_read_hours, settings, path, (known.st_mtime_ns, known.st_size))
+        return await asyncio.to_thread(
+            _read_hours, settings, path, (known.st_mtime_ns, known.st_size)
+        )
     except (EverafterError, OSError):
         return tuple(Support().remind_hours)
 

@@ -10,7 +10,15 @@ from psycopg.rows import TupleRow
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
 from everafter.core.ids import name_of
-from everafter.support.model import CALENDAR_REACH, Advisor, BookedCall, Contact, CsmAnswer, Diary, Interaction
+from everafter.support.model import (
+    CALENDAR_REACH,
+    BookedCall,
+    Contact,
+    Csm,
+    CsmAnswer,
+    Diary,
+    Interaction,
+)
 
 
 async def get_contact(conn: Connection, supplier_id: UUID) -> Contact:
@@ -19,17 +27,21 @@ async def get_contact(conn: Connection, supplier_id: UUID) -> Contact:
     Raises:
         NotFoundError: no such supplier.
     """
-    cursor = await conn.execute("SELECT id, name, email, timezone, external_id FROM suppliers WHERE id = %s", [supplier_id])
+    cursor = await conn.execute(
+        "SELECT id, name, email, timezone, external_id FROM suppliers WHERE id = %s", [supplier_id]
+    )
     row = await cursor.fetchone()
     if row is None:
         raise NotFoundError(f"there is no supplier {name_of(supplier_id)}")
     return Contact(*row)
 
 
-async def list_diaries(conn: Connection, start: datetime, until: datetime, moving: UUID | None = None) -> list[Diary]:
+async def list_diaries(
+    conn: Connection, start: datetime, until: datetime, moving: UUID | None = None
+) -> list[Diary]:
     """Everyone who takes calls, by address, with what of their time is taken in [start, until).
 
-    One statement with arrays: measured with 20 advisors and a month of calls 3 ms, where rows of quarters took 20.
+    One statement with arrays: measured with 20 CSMs and a month of calls 3 ms, where rows of quarters took 20.
 
     Args:
         moving: a call whose own quarters count as free, because it is about to leave them.
@@ -56,7 +68,9 @@ async def list_diaries(conn: Connection, start: datetime, until: datetime, movin
     )
     return [
         Diary(
-            Advisor(*row[:6], work_days=tuple(row[6]), buffer=timedelta(minutes=row[7]), holidays=row[8]),
+            Csm(
+                *row[:6], work_days=tuple(row[6]), buffer=timedelta(minutes=row[7]), holidays=row[8]
+            ),
             booked=tuple(row[9]),
             away=tuple((begin, end) for begin, end in row[10]),
             closed=frozenset(row[11]),
@@ -65,7 +79,7 @@ async def list_diaries(conn: Connection, start: datetime, until: datetime, movin
     ]
 
 
-async def find_known_advisor(conn: Connection, supplier_id: UUID) -> UUID | None:
+async def find_known_csm(conn: Connection, supplier_id: UUID) -> UUID | None:
     """Who had this supplier's last call that was not cancelled, or null."""
     cursor = await conn.execute(
         "SELECT csm_id FROM support_interactions WHERE supplier_id = %s AND csm_id IS NOT NULL"
@@ -77,7 +91,11 @@ async def find_known_advisor(conn: Connection, supplier_id: UUID) -> UUID | None
 
 
 async def find_own_call(
-    conn: Connection, supplier_id: UUID, start: datetime, until: datetime, moving: UUID | None = None
+    conn: Connection,
+    supplier_id: UUID,
+    start: datetime,
+    until: datetime,
+    moving: UUID | None = None,
 ) -> datetime | None:
     """When a call of this supplier begins that overlaps [start, until), or null; `moving` does not count."""
     cursor = await conn.execute(
@@ -102,10 +120,12 @@ async def count_coming_calls(conn: Connection, supplier_id: UUID, now: datetime)
 
 async def lock_supplier_calls(conn: Connection, supplier_id: UUID) -> None:
     """One change of a supplier's calls at a time, until the end of the transaction: a double click is not two calls."""
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"calls {supplier_id}"])
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"calls {supplier_id}"]
+    )
 
 
-async def reach_for_quarters(conn: Connection, advisor_id: UUID, quarters: list[datetime]) -> bool:
+async def reach_for_quarters(conn: Connection, csm_id: UUID, quarters: list[datetime]) -> bool:
     """Whether nobody else is reaching for any of these at this moment; if so nobody will until the end of the transaction.
 
     For those who take the first free time: they would all reach for the same one, and wait for one another. Who is late looks at
@@ -114,14 +134,16 @@ async def reach_for_quarters(conn: Connection, advisor_id: UUID, quarters: list[
     cursor = await conn.execute(
         "SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(%s || ' ' || extract(epoch FROM quarter), 2)))"
         " FROM unnest(%s::timestamptz[]) AS quarter",
-        [str(advisor_id), quarters],
+        [str(csm_id), quarters],
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
 
 
-async def hold_quarters(conn: Connection, advisor_id: UUID, call_id: UUID, quarters: list[datetime]) -> bool:
-    """Take all these quarters of the advisor for the call, or none and say false when one is already held.
+async def hold_quarters(
+    conn: Connection, csm_id: UUID, call_id: UUID, quarters: list[datetime]
+) -> bool:
+    """Take all these quarters of the CSM for the call, or none and say false when one is already held.
 
     The primary key decides, so it holds against every other server and client: where another is about to take one of them, this
     waits for its end. Ascending, so that two that overlap wait in one direction only.
@@ -131,7 +153,7 @@ async def hold_quarters(conn: Connection, advisor_id: UUID, call_id: UUID, quart
             "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)"
             " SELECT %s, quarter, %s FROM unnest(%s::timestamptz[]) AS quarter ORDER BY quarter"
             " ON CONFLICT (csm_id, starts_at) DO NOTHING RETURNING starts_at",
-            [advisor_id, call_id, quarters],
+            [csm_id, call_id, quarters],
         )
         # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the rows left out too
         if len(await cursor.fetchall()) == len(quarters):
@@ -148,18 +170,18 @@ async def insert_call(
     topic: str | None,
     starts_at: datetime,
     ends_at: datetime,
-    advisor_id: UUID,
+    csm_id: UUID,
 ) -> None:
     """The row of a booked call."""
     await conn.execute(
         "INSERT INTO support_interactions (supplier_id, id, type, topic, starts_at, ends_at, csm_id)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [contact.id, call_id, type_name, topic, starts_at, ends_at, advisor_id],
+        [contact.id, call_id, type_name, topic, starts_at, ends_at, csm_id],
     )
 
 
 async def get_booked_call(conn: Connection, supplier_id: UUID, call_id: UUID) -> BookedCall:
-    """A call as it stands.
+    """A call as it is.
 
     Raises:
         NotFoundError: no such call of this supplier.
@@ -178,7 +200,7 @@ async def get_booked_call(conn: Connection, supplier_id: UUID, call_id: UUID) ->
 
 
 async def list_own_quarters(conn: Connection, call: BookedCall) -> list[datetime]:
-    """The quarters a call holds of its advisor's time."""
+    """The quarters a call holds of its CSM's time."""
     cursor = await conn.execute(
         "SELECT starts_at FROM booked_quarters WHERE csm_id = %s AND starts_at >= %s AND starts_at < %s AND interaction_id = %s",
         [call.csm_id, call.starts_at, call.ends_at + timedelta(days=1), call.id],
@@ -186,20 +208,24 @@ async def list_own_quarters(conn: Connection, call: BookedCall) -> list[datetime
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def free_quarters(conn: Connection, advisor_id: UUID, call_id: UUID, quarters: list[datetime]) -> None:
+async def free_quarters(
+    conn: Connection, csm_id: UUID, call_id: UUID, quarters: list[datetime]
+) -> None:
     """Let go of these quarters that a call holds."""
     await conn.execute(
         "DELETE FROM booked_quarters WHERE csm_id = %s AND starts_at = ANY (%s) AND interaction_id = %s",
-        [advisor_id, quarters, call_id],
+        [csm_id, quarters, call_id],
     )
 
 
-async def update_call_time(conn: Connection, call: BookedCall, starts_at: datetime, ends_at: datetime, advisor_id: UUID) -> None:
+async def update_call_time(
+    conn: Connection, call: BookedCall, starts_at: datetime, ends_at: datetime, csm_id: UUID
+) -> None:
     """Move the row of a call and count the change."""
     await conn.execute(
         "UPDATE support_interactions SET starts_at = %s, ends_at = %s, csm_id = %s, sequence = sequence + 1, changed_at = now()"
         " WHERE supplier_id = %s AND id = %s",
-        [starts_at, ends_at, advisor_id, call.contact.id, call.id],
+        [starts_at, ends_at, csm_id, call.contact.id, call.id],
     )
 
 
@@ -212,7 +238,9 @@ async def update_call_cancelled(conn: Connection, call: BookedCall, notes: str |
     )
 
 
-async def update_call_outcome(conn: Connection, call: BookedCall, outcome: str, notes: str | None) -> None:
+async def update_call_outcome(
+    conn: Connection, call: BookedCall, outcome: str, notes: str | None
+) -> None:
     """Write down what became of a call; by whom is not known when a program says it."""
     await conn.execute(
         "UPDATE support_interactions SET outcome = %s, notes = %s, closed_at = now(), closed_by = NULL"

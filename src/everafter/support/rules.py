@@ -14,7 +14,7 @@ from uuid import UUID
 
 from everafter.core.errors import UnprocessableError
 from everafter.core.zones import find_zone, list_zones
-from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, Advisor, CallType, Diary, Refusal
+from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, CallType, Csm, Diary, Refusal
 
 QUARTER_SECONDS = 900
 _LAST_SECOND = QUARTER - timedelta(seconds=1)
@@ -51,31 +51,37 @@ def suggest(said: str, known: Sequence[str]) -> str:
 
 
 def is_open(diary: Diary, quarter: datetime) -> bool:
-    """Whether the advisor works for the whole of this quarter of an hour, by their own wall clock."""
-    zone = find_zone(diary.advisor.timezone)
-    return all(_works_at(diary, instant.astimezone(zone)) for instant in (quarter, quarter + _LAST_SECOND))
+    """Whether the CSM works for the whole of this quarter of an hour, by their own wall clock."""
+    zone = find_zone(diary.csm.timezone)
+    return all(
+        _works_at(diary, instant.astimezone(zone)) for instant in (quarter, quarter + _LAST_SECOND)
+    )
 
 
 def is_free(diary: Diary, starts_at: datetime, call: CallType) -> bool:
-    """Whether no quarter of the call or of the buffer after it is held by another call or busy in the advisor's calendar."""
-    numbers = [number_quarter(quarter) for quarter in held_quarters(diary.advisor, starts_at, call)]
+    """Whether no quarter of the call or of the buffer after it is held by another call or busy in the CSM's calendar."""
+    numbers = [number_quarter(quarter) for quarter in held_quarters(diary.csm, starts_at, call)]
     away = any(begin < numbers[-1] + 1 and end > numbers[0] for begin, end in diary.away)
     return not away and not any(number in diary.booked for number in numbers)
 
 
 def works_through(diary: Diary, starts_at: datetime, call: CallType) -> bool:
-    """Whether the whole call lies in the advisor's working hours (the buffer need not)."""
-    return all(is_open(diary, quarter) for quarter in list_quarters(starts_at, starts_at + call.length))
+    """Whether the whole call lies in the CSM's working hours (the buffer need not)."""
+    return all(
+        is_open(diary, quarter) for quarter in list_quarters(starts_at, starts_at + call.length)
+    )
 
 
-def held_quarters(advisor: Advisor, starts_at: datetime, call: CallType) -> list[datetime]:
-    """The quarters that booking this call takes from the advisor: its own and the buffer's, ascending."""
-    return list(list_quarters(starts_at, starts_at + call.length + advisor.buffer))
+def held_quarters(csm: Csm, starts_at: datetime, call: CallType) -> list[datetime]:
+    """The quarters that booking this call takes from the CSM: its own and the buffer's, ascending."""
+    return list(list_quarters(starts_at, starts_at + call.length + csm.buffer))
 
 
 def rank_diaries(diaries: Sequence[Diary], known: UUID | None) -> list[Diary]:
     """Who should take a call: the one the supplier has talked to (`known`), then the least booked, then by address."""
-    return sorted(diaries, key=lambda diary: (diary.advisor.id != known, len(diary.booked), diary.advisor.email))
+    return sorted(
+        diaries, key=lambda diary: (diary.csm.id != known, len(diary.booked), diary.csm.email)
+    )
 
 
 def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refusal:
@@ -96,9 +102,16 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
     if not 2 <= starts_at.year <= 9998:
         return _outside_calendar(starts_at)
     readings = {starts_at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    real = sorted(instant for instant in readings if instant.astimezone(zone).replace(tzinfo=None) == starts_at)
+    real = sorted(
+        instant
+        for instant in readings
+        if instant.astimezone(zone).replace(tzinfo=None) == starts_at
+    )
     if not real:
-        return Refusal("dst_gap", f"{starts_at.isoformat()} does not exist in {zone.key}: the clocks go forward over it")
+        return Refusal(
+            "dst_gap",
+            f"{starts_at.isoformat()} does not exist in {zone.key}: the clocks go forward over it",
+        )
     if len(real) > 1:
         return Refusal(
             "dst_overlap",
@@ -116,21 +129,30 @@ def refuse_time(starts_at: datetime, now: datetime) -> Refusal | None:
     if starts_at <= now:
         return Refusal("past", f"{said} is in the past")
     if starts_at < now + LEAD:
-        return Refusal("too_soon", f"{said} is too soon: book at least {LEAD.seconds // 3600} hours ahead")
+        return Refusal(
+            "too_soon", f"{said} is too soon: book at least {LEAD.seconds // 3600} hours ahead"
+        )
     if starts_at >= now + timedelta(days=HORIZON_DAYS):
         return Refusal("too_far", f"{said} is too far off: book at most {HORIZON_DAYS} days ahead")
     if starts_at != next_quarter(starts_at):
-        return Refusal("off_grid", f"{said} is not on the grid: calls begin at :00, :15, :30 and :45")
+        return Refusal(
+            "off_grid", f"{said} is not on the grid: calls begin at :00, :15, :30 and :45"
+        )
     return None
 
 
-def refuse_start(diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime) -> Refusal | None:
+def refuse_start(
+    diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime
+) -> Refusal | None:
     """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in UTC."""
     if refusal := refuse_time(starts_at, now):
         return refusal
     if not any(works_through(diary, starts_at, call) for diary in diaries):
         said = starts_at.isoformat().replace("+00:00", "Z")
-        return Refusal("outside_hours", f"{said} for {call.minutes} minutes is outside everyone's working hours")
+        return Refusal(
+            "outside_hours",
+            f"{said} for {call.minutes} minutes is outside everyone's working hours",
+        )
     return None
 
 
@@ -168,7 +190,9 @@ def write_days(days: Collection[int]) -> str:
             runs[-1].append(day)
         else:
             runs.append([day])
-    return ",".join(WEEKDAYS[run[0] - 1] + (f"-{WEEKDAYS[run[-1] - 1]}" if len(run) > 1 else "") for run in runs)
+    return ",".join(
+        WEEKDAYS[run[0] - 1] + (f"-{WEEKDAYS[run[-1] - 1]}" if len(run) > 1 else "") for run in runs
+    )
 
 
 def read_hours(text: str) -> tuple[time, time] | None:
@@ -192,7 +216,9 @@ def number_quarter(instant: datetime) -> int:
 
 def next_quarter(instant: datetime) -> datetime:
     """The first moment of the grid at or after an instant."""
-    over = timedelta(minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond)
+    over = timedelta(
+        minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond
+    )
     return instant if not over else instant - over + QUARTER
 
 
@@ -204,20 +230,23 @@ def list_quarters(start: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def _outside_calendar(starts_at: datetime) -> Refusal:
-    return Refusal("past" if starts_at.year < 2 else "too_far", f"{starts_at.isoformat()} is outside the calendar")
+    return Refusal(
+        "past" if starts_at.year < 2 else "too_far",
+        f"{starts_at.isoformat()} is outside the calendar",
+    )
 
 
 def _works_at(diary: Diary, local: datetime) -> bool:
-    advisor, clock, day = diary.advisor, local.time(), local.date()
-    if advisor.work_from < advisor.work_until:
-        return advisor.work_from <= clock < advisor.work_until and _works_on(diary, day)
-    if clock >= advisor.work_from:
+    csm, clock, day = diary.csm, local.time(), local.date()
+    if csm.work_from < csm.work_until:
+        return csm.work_from <= clock < csm.work_until and _works_on(diary, day)
+    if clock >= csm.work_from:
         return _works_on(diary, day)
-    return clock < advisor.work_until and _works_on(diary, day - timedelta(days=1))
+    return clock < csm.work_until and _works_on(diary, day - timedelta(days=1))
 
 
 def _works_on(diary: Diary, day: date) -> bool:
-    return day.isoweekday() in diary.advisor.work_days and day not in diary.closed
+    return day.isoweekday() in diary.csm.work_days and day not in diary.closed
 
 
 def read_from(text: str, timezone: str | None) -> datetime:
@@ -230,7 +259,15 @@ def read_from(text: str, timezone: str | None) -> datetime:
     # An offset's plus sign that was not escaped arrives as a space.
     text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
     try:
-        value = datetime.fromisoformat(text) if len(text) > 10 else datetime.combine(date.fromisoformat(text), time())
-        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(UTC)
+        value = (
+            datetime.fromisoformat(text)
+            if len(text) > 10
+            else datetime.combine(date.fromisoformat(text), time())
+        )
+        return (value if value.tzinfo else value.replace(tzinfo=find_zone(timezone))).astimezone(
+            UTC
+        )
     except (ValueError, OverflowError):
-        raise UnprocessableError(f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)") from None
+        raise UnprocessableError(
+            f"from: {text!r} is not a date (2026-12-01) or a time (2026-12-01T09:00:00Z)"
+        ) from None

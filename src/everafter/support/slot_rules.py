@@ -1,4 +1,4 @@
-"""Every free time of a month and more, for all advisors at once: rules.py in arrays, a quarter of an hour an element. Pure."""
+"""Every free time of a month and more, for all CSMs at once: rules.py in arrays, a quarter of an hour an element. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everafter.core.zones import find_zone
-from everafter.support.model import AWAKE_FROM, AWAKE_UNTIL, HORIZON_DAYS, LEAD, MOST_BUFFER, QUARTER, CallType, Diary, Slot
+from everafter.support.model import (
+    AWAKE_FROM,
+    AWAKE_UNTIL,
+    HORIZON_DAYS,
+    LEAD,
+    MOST_BUFFER,
+    QUARTER,
+    CallType,
+    Diary,
+    Slot,
+)
 from everafter.support.rules import QUARTER_SECONDS, next_quarter, number_quarter
 
 Flags = NDArray[np.bool_]
@@ -30,9 +40,9 @@ def list_slots(
     limit: int | None = None,
     awake_in: str | None = None,
 ) -> list[Slot]:
-    """The free times that begin in [start, start + days), in order; the first free advisor in the given order has each.
+    """The free times that begin in [start, start + days), in order; the first free CSM in the given order has each.
 
-    A time is free when `works_through` and `is_free` of rules.py say so. Measured with 20 advisors in ten zones, a month: 5 ms,
+    A time is free when `works_through` and `is_free` of rules.py say so. Measured with 20 CSMs in ten zones, a month: 5 ms,
     where asking them for each quarter took 200.
 
     Args:
@@ -53,14 +63,14 @@ def list_slots(
     opened: dict[tuple[object, ...], Flags] = {}
     taker = np.full(count, -1, dtype=np.int16)
     for place, diary in enumerate(diaries):
-        advisor = diary.advisor
-        if advisor.timezone not in clocks:
-            clocks[advisor.timezone] = _local_clock(advisor.timezone, quarters)
+        csm = diary.csm
+        if csm.timezone not in clocks:
+            clocks[csm.timezone] = _local_clock(csm.timezone, quarters)
         # Colleagues share their hours.
-        key = (advisor.timezone, advisor.work_from, advisor.work_until, advisor.work_days, diary.closed)
+        key = (csm.timezone, csm.work_from, csm.work_until, csm.work_days, diary.closed)
         if key not in opened:
-            opened[key] = _runs(_open_quarters(diary, *clocks[advisor.timezone]), length)[:count]
-        held = length + advisor.buffer // QUARTER
+            opened[key] = _runs(_open_quarters(diary, *clocks[csm.timezone]), length)[:count]
+        held = length + csm.buffer // QUARTER
         free = opened[key] & _runs(_free_quarters(diary, quarters), held)[:count] & (taker < 0)
         taker[free] = place
     free_at_all = taker >= 0
@@ -72,7 +82,7 @@ def list_slots(
     made: list[Slot] = []
     for step, place in zip(found.tolist(), takers, strict=True):
         starts_at = first + step * QUARTER
-        made.append(Slot(starts_at, starts_at + span, diaries[place].advisor))
+        made.append(Slot(starts_at, starts_at + span, diaries[place].csm))
     return made
 
 
@@ -106,12 +116,15 @@ def _local_clock(zone: str, quarters: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _open_quarters(diary: Diary, day: Numbers, clock: Numbers) -> Flags:
-    """Those the advisor works through: at the first second and at the last, which lies on the same local day."""
-    advisor = diary.advisor
-    begin, end = _seconds(advisor.work_from), _seconds(advisor.work_until)
+    """Those the CSM works through: at the first second and at the last, which lies on the same local day."""
+    csm = diary.csm
+    begin, end = _seconds(csm.work_from), _seconds(csm.work_until)
     before = int(day[0]) - 1
     dates = [_EPOCH + timedelta(days=number) for number in range(before, int(day[-1]) + 2)]
-    working = np.array([date.isoweekday() in advisor.work_days and date not in diary.closed for date in dates], dtype=np.bool_)
+    working = np.array(
+        [date.isoweekday() in csm.work_days and date not in diary.closed for date in dates],
+        dtype=np.bool_,
+    )
     today = working[day - before]
     if begin < end:
         return (clock >= begin) & (clock + (QUARTER_SECONDS - 1) < end) & today
@@ -130,7 +143,9 @@ def _seconds(clock: time) -> float:
 def _offsets(zone: str, origin: int, count: int) -> Numbers:
     """Seconds to add to UTC for each quarter from number `origin` on."""
     first, last = origin // _DAY_QUARTERS, (origin + count - 1) // _DAY_QUARTERS
-    whole = np.concatenate([np.asarray(_offsets_of_day(zone, day), dtype=np.int64) for day in range(first, last + 1)])
+    whole = np.concatenate(
+        [np.asarray(_offsets_of_day(zone, day), dtype=np.int64) for day in range(first, last + 1)]
+    )
     return whole[origin - first * _DAY_QUARTERS :][:count]
 
 

@@ -19,8 +19,8 @@ from everafter.core.ids import SupplierId, read_id
 from everafter.core.openapi import problems
 from everafter.core.web import AnyRequest, scope
 from everafter.support.model import Interaction
-from everafter.tickets import desk, queries
-from everafter.tickets.hours import judge_tickets
+from everafter.tickets import changes, queries
+from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.model import (
     ACTIONS,
     ActionRequest,
@@ -28,12 +28,12 @@ from everafter.tickets.model import (
     Clock,
     ClockAnswer,
     ClocksAnswer,
+    Evaluated,
     InteractionRequest,
-    Judged,
     TicketAnswer,
     TicketRequest,
     TicketsAnswer,
-    Told,
+    Transition,
 )
 from everafter.tickets.model import State as TicketState
 
@@ -66,7 +66,9 @@ async def open_ticket(
     """The same as the event `ticket_opened`, and at once: the answer has the clocks. A resolved ticket is opened again."""
 
     async def effect() -> tuple[int, TicketAnswer]:
-        return 201, _answer(await desk.open_ticket(conn, state.playbook.support, data, datetime.now(UTC)))
+        return 201, _answer(
+            await changes.open_ticket(conn, state.playbook.support, data, datetime.now(UTC))
+        )
 
     return await answer_once(request, conn, idempotency_key, effect)
 
@@ -81,7 +83,7 @@ async def open_ticket(
     summary="Reply to a ticket, let it wait, resume or resolve it",
     responses=problems(
         not_found=NO_TICKET,
-        conflict=f"the ticket does not stand so that this could be done; `state` says how it stands; {IN_FLIGHT}",
+        conflict=f"the ticket does not stand so that this could be done; `state` says how it is; {IN_FLIGHT}",
         unprocessable_entity=f"no such action, or an `at` in the future; {OTHER_BODY}",
     ),
 )
@@ -95,11 +97,15 @@ async def act_on_ticket(
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TicketAnswer]:
     """The same as the event `ticket_replied`, `ticket_waiting`, `ticket_resumed` or `ticket_resolved`, and at once."""
-    told = _read_action(action)
+    transition = _read_action(action)
 
     async def effect() -> tuple[int, TicketAnswer]:
         support = state.playbook.support
-        return 200, _answer(await desk.act(conn, support, data.supplier_id, ticket_id, told, data.at, datetime.now(UTC)))
+        return 200, _answer(
+            await changes.act(
+                conn, support, data.supplier_id, ticket_id, transition, data.at, datetime.now(UTC)
+            )
+        )
 
     return await answer_once(request, conn, idempotency_key, effect)
 
@@ -117,19 +123,28 @@ async def list_tickets(
     state: State,
     supplier_id: FromQuery[SupplierId | None] = None,
     ticket_state: Annotated[
-        TicketState | None, QueryParameter(name="state", description="Only those that stand so; default: all.")
+        TicketState | None,
+        QueryParameter(name="state", description="Only those that stand so; default: all."),
     ] = None,
     cursor: Annotated[
-        str | None, QueryParameter(max_length=1000, description="`next_cursor` of the page before, as it was given.")
+        str | None,
+        QueryParameter(
+            max_length=1000, description="`next_cursor` of the page before, as it was given."
+        ),
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
 ) -> TicketsAnswer:
     """The latest opened first, of one supplier or of all."""
     if supplier_id is not None:
         await queries.require_supplier(conn, supplier_id)
-    found = await queries.list_tickets(conn, supplier_id, ticket_state, _read_cursor(cursor), limit + 1)
-    judged = judge_tickets(found[:limit], state.playbook.support, datetime.now(UTC))
-    return TicketsAnswer([_answer(one) for one in judged], _write_cursor(judged[-1]) if len(found) > limit and judged else None)
+    found = await queries.list_tickets(
+        conn, supplier_id, ticket_state, _read_cursor(cursor), limit + 1
+    )
+    evaluated = evaluate_tickets(found[:limit], state.playbook.support, datetime.now(UTC))
+    return TicketsAnswer(
+        [_answer(one) for one in evaluated],
+        _write_cursor(evaluated[-1]) if len(found) > limit and evaluated else None,
+    )
 
 
 @get(
@@ -141,10 +156,17 @@ async def list_tickets(
     responses=problems(not_found=NO_TICKET),
 )
 async def get_ticket(
-    conn: NamedDependency[Connection], state: State, ticket_id: FromPath[str], supplier_id: FromQuery[SupplierId]
+    conn: NamedDependency[Connection],
+    state: State,
+    ticket_id: FromPath[str],
+    supplier_id: FromQuery[SupplierId],
 ) -> TicketAnswer:
     """A ticket, everything that was told of it, and how its clocks stand now."""
-    return _answer(await desk.get_ticket(conn, state.playbook.support, supplier_id, ticket_id, datetime.now(UTC)))
+    return _answer(
+        await changes.get_ticket(
+            conn, state.playbook.support, supplier_id, ticket_id, datetime.now(UTC)
+        )
+    )
 
 
 @post(
@@ -167,7 +189,7 @@ async def record_interaction(
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Interaction]:
     """A chat, a visit, a call that nobody had booked: what was said, and what came of it."""
-    notes, outcome = desk.clean(data.notes), desk.clean(data.outcome)
+    notes, outcome = changes.clean(data.notes), changes.clean(data.outcome)
     if notes is None:
         raise UnprocessableError("notes: they are empty")
 
@@ -179,13 +201,13 @@ async def record_interaction(
     return await answer_once(request, conn, idempotency_key, effect)
 
 
-def _read_action(text: str) -> Told:
+def _read_action(text: str) -> Transition:
     if found := ACTIONS.get(text):
         return found
     raise UnprocessableError(f"there is no action {text[:40]!r}; there are {', '.join(ACTIONS)}")
 
 
-def _answer(one: Judged) -> TicketAnswer:
+def _answer(one: Evaluated) -> TicketAnswer:
     ticket, course = one.ticket, one.course
     return TicketAnswer(
         ticket.supplier_id,
@@ -200,18 +222,26 @@ def _answer(one: Judged) -> TicketAnswer:
         course.resolved_at,
         course.reopened,
         ClocksAnswer(_clock(one.first_reply), _clock(one.resolution)),
-        [ChangeAnswer(change.at, change.told) for change in ticket.changes],
+        [ChangeAnswer(change.at, change.transition) for change in ticket.changes],
     )
 
 
 def _clock(clock: Clock) -> ClockAnswer:
-    return ClockAnswer(clock.state, round(clock.limit / 3600, 4), round(clock.used / 3600, 4), clock.due_at, clock.stopped_at)
+    return ClockAnswer(
+        clock.state,
+        round(clock.limit / 3600, 4),
+        round(clock.used / 3600, 4),
+        clock.due_at,
+        clock.stopped_at,
+    )
 
 
-def _write_cursor(one: Judged) -> str:
+def _write_cursor(one: Evaluated) -> str:
     ticket = one.ticket
     return (
-        base64.urlsafe_b64encode(f"{one.course.opened_at.isoformat()} {ticket.supplier_id} {ticket.ticket_id}".encode())
+        base64.urlsafe_b64encode(
+            f"{one.course.opened_at.isoformat()} {ticket.supplier_id} {ticket.ticket_id}".encode()
+        )
         .decode()
         .rstrip("=")
     )

@@ -9,8 +9,8 @@ import msgspec
 from everafter.core.holidays import list_holidays
 from everafter.playbook.model import Support
 from everafter.tickets.hours_rules import OpenHours, work_out_hours
-from everafter.tickets.model import Judged, Ticket
-from everafter.tickets.rules import judge
+from everafter.tickets.model import Evaluated, Ticket
+from everafter.tickets.rules import evaluate
 
 _MOST_YEARS = 10
 
@@ -20,21 +20,29 @@ def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHou
 
     Four years take 6 ms with their holidays, twenty-eight 64 ms; after that they are remembered.
     """
-    return _hours(msgspec.json.encode(support), min(earliest, as_of).year, as_of.year + 1 + _years_of_clocks(support))
+    return _hours(
+        msgspec.json.encode(support),
+        min(earliest, as_of).year,
+        as_of.year + 1 + _years_of_clocks(support),
+    )
 
 
-def judge_tickets(tickets: Iterable[Ticket], support: Support, now: datetime) -> list[Judged]:
+def evaluate_tickets(tickets: Iterable[Ticket], support: Support, now: datetime) -> list[Evaluated]:
     """Those of the tickets that were opened, with their clocks as of now.
 
     What a platform whose clock is ahead has told of the future counts as told: the stored state counts it too.
     """
     found = list(tickets)
-    told = [ticket.changes[0].at for ticket in found if ticket.changes]
-    if not told:
+    transition = [ticket.changes[0].at for ticket in found if ticket.changes]
+    if not transition:
         return []
-    hours = open_hours(support, min(told), now)
-    judged = (judge(ticket, hours, support, max(now, ticket.changes[-1].at)) for ticket in found if ticket.changes)
-    return [one for one in judged if one is not None]
+    hours = open_hours(support, min(transition), now)
+    evaluated = (
+        evaluate(ticket, hours, support, max(now, ticket.changes[-1].at))
+        for ticket in found
+        if ticket.changes
+    )
+    return [one for one in evaluated if one is not None]
 
 
 @lru_cache(16)
@@ -44,12 +52,19 @@ def _hours(policy: bytes, first_year: int, last_year: int) -> OpenHours:
     holidays = list_holidays(support.holidays, years) if support.holidays else frozenset[date]()
     # a day more on both sides: the team's day is not UTC's
     return work_out_hours(
-        support, holidays, date(first_year, 1, 1) - timedelta(days=1), date(last_year, 12, 31) + timedelta(days=1)
+        support,
+        holidays,
+        date(first_year, 1, 1) - timedelta(days=1),
+        date(last_year, 12, 31) + timedelta(days=1),
     )
 
 
 def _years_of_clocks(support: Support) -> int:
-    begins, ends = (int(text[:2]) + int(text[3:]) / 60 for text in (support.open_from, support.open_until))
-    a_year = max(1.0, (ends - begins) * len(set(support.work_days)) * 40)  # of 52 weeks; the rest may be holidays
+    begins, ends = (
+        int(text[:2]) + int(text[3:]) / 60 for text in (support.open_from, support.open_until)
+    )
+    a_year = max(
+        1.0, (ends - begins) * len(set(support.work_days)) * 40
+    )  # of 52 weeks; the rest may be holidays
     longest = max(clocks.resolve_hours for clocks in support.clocks.values())
     return min(_MOST_YEARS, int(longest / a_year) + 1)

@@ -34,7 +34,9 @@ class OpenHours:
     def open_until(self, at: int) -> int:
         """How much was open from the beginning to this moment."""
         place = bisect_right(self.starts, at) - 1
-        return 0 if place < 0 else self.before[place] + min(at, self.ends[place]) - self.starts[place]
+        return (
+            0 if place < 0 else self.before[place] + min(at, self.ends[place]) - self.starts[place]
+        )
 
     def reach(self, total: int) -> int | None:
         """The earliest moment at which so much was open; null when it lies beyond what was worked out."""
@@ -44,7 +46,9 @@ class OpenHours:
         return self.starts[place] + total - self.before[place] if place >= 0 else self.starts[0]
 
 
-def work_out_hours(support: Support, holidays: Collection[date], first: date, last: date) -> OpenHours:
+def work_out_hours(
+    support: Support, holidays: Collection[date], first: date, last: date
+) -> OpenHours:
     """The open hours of every day from `first` to `last`, by support's own calendar.
 
     Args:

@@ -4,13 +4,13 @@ import asyncio
 from datetime import UTC, datetime
 
 from everafter.core.db import connection
+from everafter.core.formatting import plural
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
-from everafter.core.words import plural
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Support
 from everafter.tickets import queries
-from everafter.tickets.hours import judge_tickets
+from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.task_rules import plan_tasks
 
 # A round; a desk with more that run late has another trouble than a missing task.
@@ -26,7 +26,9 @@ async def watch_tickets(url: str, settings: Settings) -> str | None:
     return await keep_tasks(url, support, datetime.now(UTC))
 
 
-async def keep_tasks(url: str, support: Support, now: datetime, *, most: int = MOST_TICKETS) -> str | None:
+async def keep_tasks(
+    url: str, support: Support, now: datetime, *, most: int = MOST_TICKETS
+) -> str | None:
     """One round of `watch_tickets` over at most so many tickets, as of now."""
     async with connection(url) as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.TICKET_TASKS])
@@ -34,7 +36,9 @@ async def keep_tasks(url: str, support: Support, now: datetime, *, most: int = M
             return None
         standing = await queries.list_open_tasks(conn)
         tickets = await queries.list_watched(conn, most)
-        plan = await asyncio.to_thread(lambda: plan_tasks(judge_tickets(tickets, support, now), standing))
+        plan = await asyncio.to_thread(
+            lambda: plan_tasks(evaluate_tickets(tickets, support, now), standing)
+        )
         closed = await queries.close_tasks(conn, plan.close)
         await queries.update_tasks(conn, plan.update)
         made = await queries.insert_tasks(conn, plan.insert)

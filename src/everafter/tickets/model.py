@@ -9,11 +9,11 @@ from msgspec import Meta, Struct
 
 from everafter.core.ids import SupplierId, TextId
 
-Told = Literal["opened", "replied", "waiting", "resumed", "resolved"]
-ORDER: tuple[Told, ...] = ("opened", "replied", "waiting", "resumed", "resolved")
+Transition = Literal["opened", "replied", "waiting", "resumed", "resolved"]
+ORDER: tuple[Transition, ...] = ("opened", "replied", "waiting", "resumed", "resolved")
 """What is told at one and the same moment counts in this order, so that order of arrival cannot matter."""
 
-CHANGES_BY_TYPE: dict[str, Told] = {
+CHANGES_BY_TYPE: dict[str, Transition] = {
     "ticket_opened": "opened",
     "ticket_replied": "replied",
     "ticket_waiting": "waiting",
@@ -31,11 +31,11 @@ CHANGES_SCHEMA: dict[str, Any] = {
 
 State = Literal["open", "waiting", "resolved"]
 ClockState = Literal["breached", "due_soon", "on_time", "paused", "missed", "met"]
-"""Of a running clock: breached, due_soon, on_time; of one that stands still while the supplier is waited for: paused, or breached
+"""Of a running clock: breached, due_soon, on_time; of one that is still while the supplier is waited for: paused, or breached
 when it had run out before; of one that has stopped: met or missed."""
 ClockName = Literal["first_reply", "resolution"]
 
-CLOCK_WORDS: dict[ClockState, str] = {
+CLOCK_LABELS: dict[ClockState, str] = {
     "breached": "Breached",
     "due_soon": "Due soon",
     "on_time": "On time",
@@ -43,8 +43,17 @@ CLOCK_WORDS: dict[ClockState, str] = {
     "missed": "Missed",
     "met": "Met",
 }
-STATE_WORDS: dict[State, str] = {"open": "Open", "waiting": "Waiting for the supplier", "resolved": "Resolved"}
-ACTIONS: dict[str, Told] = {"reply": "replied", "wait": "waiting", "resume": "resumed", "resolve": "resolved"}
+STATE_LABELS: dict[State, str] = {
+    "open": "Open",
+    "waiting": "Waiting for the supplier",
+    "resolved": "Resolved",
+}
+ACTIONS: dict[str, Transition] = {
+    "reply": "replied",
+    "wait": "waiting",
+    "resume": "resumed",
+    "resolve": "resolved",
+}
 """What one can do to a ticket → what is then told of it."""
 
 
@@ -52,7 +61,7 @@ class Change(Struct, frozen=True, order=True):
     """Something told of a ticket, at a moment in UTC."""
 
     at: datetime
-    told: Told
+    transition: Transition
 
 
 class Course(Struct, frozen=True):
@@ -102,7 +111,7 @@ class Ticket(Struct, frozen=True):
     external_id: str | None = None
 
 
-class Judged(Struct, frozen=True):
+class Evaluated(Struct, frozen=True):
     """A ticket with its course and its two clocks, as of one moment."""
 
     ticket: Ticket
@@ -114,20 +123,30 @@ class Judged(Struct, frozen=True):
     def pressing(self) -> Clock:
         """The clock to look at: the first reply's until it has stopped, unless the resolution's is due before it."""
         reply, solve = self.first_reply, self.resolution
-        if reply.stopped_at is not None or (reply.due_at and solve.due_at and solve.due_at < reply.due_at):
+        if reply.stopped_at is not None or (
+            reply.due_at and solve.due_at and solve.due_at < reply.due_at
+        ):
             return solve
         return reply
 
 
 # ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
 
-TicketId = Annotated[TextId, Meta(description="Yours, or ours when you left it out.", examples=["T-1042"])]
+TicketId = Annotated[
+    TextId, Meta(description="Yours, or ours when you left it out.", examples=["T-1042"])
+]
 Priority = Annotated[
-    str, Meta(max_length=60, description="One of the playbook's `[support.clocks]`; others are timed as `normal`.")
+    str,
+    Meta(
+        max_length=60,
+        description="One of the playbook's `[support.clocks]`; others are timed as `normal`.",
+    ),
 ]
 Moment = Annotated[
     datetime | None,
-    Meta(description="When it happened, with an offset (without one: UTC); default: now. A ticket's past may be told late."),
+    Meta(
+        description="When it happened, with an offset (without one: UTC); default: now. A ticket's past may be told late."
+    ),
 ]
 
 
@@ -135,7 +154,9 @@ class TicketRequest(Struct, frozen=True):
     """A ticket to open."""
 
     supplier_id: SupplierId
-    subject: Annotated[str, Meta(min_length=1, max_length=500, description="In the supplier's words.")]
+    subject: Annotated[
+        str, Meta(min_length=1, max_length=500, description="In the supplier's words.")
+    ]
     priority: Priority | None = None
     ticket_id: TicketId | None = None
     at: Moment = None
@@ -169,11 +190,11 @@ class ChangeAnswer(Struct, frozen=True):
     """Something told of a ticket."""
 
     at: datetime
-    told: Told
+    transition: Transition
 
 
 class TicketAnswer(Struct, frozen=True):
-    """A ticket as it stands now; times in UTC. `opened_at` is the first time; `reopened` says how often since."""
+    """A ticket as it is now; times in UTC. `opened_at` is the first time; `reopened` says how often since."""
 
     supplier_id: UUID
     external_id: str | None

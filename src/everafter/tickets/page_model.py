@@ -9,7 +9,7 @@ from uuid import UUID
 from everafter.tickets.model import ClockState, State
 
 Show = Literal["", "breached", "due_soon", "on_time", "waiting"]
-SHOW_WORDS: dict[Show, str] = {
+SHOW_LABELS: dict[Show, str] = {
     "": "All open",
     "breached": "Breached",
     "due_soon": "Due soon",
@@ -17,7 +17,7 @@ SHOW_WORDS: dict[Show, str] = {
     "waiting": "Waiting for the supplier",
 }
 NO_PRIORITY = "-"
-NO_TRADE = "-"
+NO_VENDOR_TYPE = "-"
 PAGE_ROWS = 40
 WEEKS = 12
 CALL_DAYS = 7
@@ -37,7 +37,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ClockLine:
-    """A clock in words. said: what stands large; when: the moment behind it in the team's own time, empty when there is none."""
+    """A clock in words. said: what is large; when: the moment behind it in the team's own time, empty when there is none."""
 
     state: ClockState
     said: str
@@ -75,7 +75,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A booked call; csm null: the advisor is gone."""
+    """A booked call; csm null: the CSM is gone."""
 
     supplier_id: UUID
     supplier: str

@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from everafter.core.errors import InputError
-from everafter.core.words import day, plural
-from everafter.tickets.model import Clock, Judged, State
+from everafter.core.formatting import day, plural
+from everafter.tickets.model import Clock, Evaluated, State
 from everafter.tickets.page_model import (
     NO_PRIORITY,
-    NO_TRADE,
+    NO_VENDOR_TYPE,
     PAGE_ROWS,
-    SHOW_WORDS,
+    SHOW_LABELS,
     WEEKS,
     Bar,
     ClockLine,
@@ -41,12 +41,19 @@ def parse_view(params: Mapping[str, str]) -> View:
         InputError: something that is not offered.
     """
     show, page = params.get("show", ""), params.get("page", "1")
-    wanted: Show | None = next((known for known in SHOW_WORDS if known == show), None)
+    wanted: Show | None = next((known for known in SHOW_LABELS if known == show), None)
     if wanted is None:
-        raise InputError(f"show: there is no {show[:40]!r}; there are {', '.join(filter(None, SHOW_WORDS))}")
+        raise InputError(
+            f"show: there is no {show[:40]!r}; there are {', '.join(filter(None, SHOW_LABELS))}"
+        )
     if not page.isascii() or not page.isdigit() or len(page) > 6 or int(page) < 1:
         raise InputError(f"page: {page[:20]!r} is not a page's number")
-    return View(wanted, params.get("priority", "")[:_MOST_TEXT], params.get("vendor", "")[:_MOST_TEXT], int(page))
+    return View(
+        wanted,
+        params.get("priority", "")[:_MOST_TEXT],
+        params.get("vendor", "")[:_MOST_TEXT],
+        int(page),
+    )
 
 
 def view_query(view: View, show: Show | None = None, page: int = 1) -> str:
@@ -65,15 +72,16 @@ def priority_of(priority: str | None) -> str:
     return (priority or "").strip().lower()[:_MOST_TEXT] or NO_PRIORITY
 
 
-def make_queue(tickets: Iterable[Judged], view: View, zone: ZoneInfo, now: datetime) -> Queue:
+def make_queue(tickets: Iterable[Evaluated], view: View, zone: ZoneInfo, now: datetime) -> Queue:
     """The tickets that a view shows, the most urgent first, and how many each tab holds under the same filters."""
     passed = [
         one
         for one in tickets
-        if view.priority in ("", priority_of(one.ticket.priority)) and view.vendor in ("", one.ticket.vendor_type or NO_TRADE)
+        if view.priority in ("", priority_of(one.ticket.priority))
+        and view.vendor in ("", one.ticket.vendor_type or NO_VENDOR_TYPE)
     ]
-    counts: dict[Show, int] = dict.fromkeys(SHOW_WORDS, 0)
-    shown: list[Judged] = []
+    counts: dict[Show, int] = dict.fromkeys(SHOW_LABELS, 0)
+    shown: list[Evaluated] = []
     for one in passed:
         kinds = tabs_of(one)
         for kind in kinds:
@@ -83,11 +91,11 @@ def make_queue(tickets: Iterable[Judged], view: View, zone: ZoneInfo, now: datet
     pages = max(1, -(-len(shown) // PAGE_ROWS))
     page = min(view.page, pages)
     part = by_urgency(shown)[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
-    return Queue([say_ticket(one, zone, now) for one in part], counts, page, pages)
+    return Queue([describe_ticket(one, zone, now) for one in part], counts, page, pages)
 
 
-def tabs_of(one: Judged) -> set[Show]:
-    """In which tabs an open ticket stands; one that ran late before it had to wait stands in two."""
+def tabs_of(one: Evaluated) -> set[Show]:
+    """In which tabs an open ticket is; one that ran late before it had to wait is in two."""
     state = one.pressing.state
     kinds: set[Show] = {""}
     if state in ("breached", "due_soon", "on_time"):
@@ -97,13 +105,17 @@ def tabs_of(one: Judged) -> set[Show]:
     return kinds
 
 
-def say_ticket(one: Judged, zone: ZoneInfo, now: datetime) -> TicketLine:
+def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine:
     """A ticket as a row."""
     ticket, course = one.ticket, one.course
     notes = [
-        f"waiting for the supplier since {say_moment(course.waiting_since, zone, now)}" if course.waiting_since else "",
-        f"resolved {say_moment(course.resolved_at, zone, now)}" if course.resolved_at else "",
-        f"opened again{f' {course.reopened} times' if course.reopened > 1 else ''}" if course.reopened else "",
+        f"waiting for the supplier since {format_moment(course.waiting_since, zone, now)}"
+        if course.waiting_since
+        else "",
+        f"resolved {format_moment(course.resolved_at, zone, now)}" if course.resolved_at else "",
+        f"opened again{f' {course.reopened} times' if course.reopened > 1 else ''}"
+        if course.reopened
+        else "",
     ]
     return TicketLine(
         ticket.supplier_id,
@@ -114,35 +126,41 @@ def say_ticket(one: Judged, zone: ZoneInfo, now: datetime) -> TicketLine:
         (ticket.priority or "").strip()[:_MOST_TEXT] or "no priority",
         course.state,
         one.pressing.state,
-        say_moment(course.opened_at, zone, now),
+        format_moment(course.opened_at, zone, now),
         ", ".join(filter(None, notes)),
-        say_clock(one.first_reply, zone, now),
-        say_clock(one.resolution, zone, now),
+        describe_clock(one.first_reply, zone, now),
+        describe_clock(one.resolution, zone, now),
         _ACTIONS[course.state],
     )
 
 
-def say_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
+def describe_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
     """A clock in words; spans are open hours."""
-    due = say_moment(clock.due_at, zone, now) if clock.due_at else ""
+    due = format_moment(clock.due_at, zone, now) if clock.due_at else ""
     match clock.state:
         case "breached":
-            over = f"{say_span(-clock.left)} over" if clock.left < 0 else "Over"
+            over = f"{format_span(-clock.left)} over" if clock.left < 0 else "Over"
             return ClockLine(clock.state, over, f"ran out {due}")
         case "due_soon" | "on_time":
-            return ClockLine(clock.state, f"{say_span(clock.left)} left", f"by {due}" if due else "")
+            return ClockLine(
+                clock.state, f"{format_span(clock.left)} left", f"by {due}" if due else ""
+            )
         case "paused":
-            return ClockLine(clock.state, f"Paused, {say_span(clock.left)} left", "")
+            return ClockLine(clock.state, f"Paused, {format_span(clock.left)} left", "")
         case "missed":
-            return ClockLine(clock.state, f"After {say_span(clock.used)}", f"{say_span(clock.limit)} were promised")
+            return ClockLine(
+                clock.state,
+                f"After {format_span(clock.used)}",
+                f"{format_span(clock.limit)} were promised",
+            )
         case "met":
-            return ClockLine(clock.state, f"After {say_span(clock.used)}", "in time")
+            return ClockLine(clock.state, f"After {format_span(clock.used)}", "in time")
 
 
-def say_span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Open hours in the units that fit.
 
-    >>> say_span(30), say_span(1500), say_span(7500), say_span(7200), say_span(93600)
+    >>> format_span(30), format_span(1500), format_span(7500), format_span(7200), format_span(93600)
     ('1 min', '25 min', '2 h 05 min', '2 h', '26 h')
     """
     minutes = max(1, round(seconds / 60)) if seconds > 0 else 0
@@ -152,10 +170,14 @@ def say_span(seconds: float) -> str:
     return f"{hours:,} h" if hours >= 10 or not rest else f"{hours} h {rest:02d} min"
 
 
-def say_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+def format_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
     """`Mon 23 Nov, 16:30` by the team's wall clock; the year where it is another, `today` where it is."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()
-    near = {today: "today", today + timedelta(days=1): "tomorrow", today - timedelta(days=1): "yesterday"}
+    near = {
+        today: "today",
+        today + timedelta(days=1): "tomorrow",
+        today - timedelta(days=1): "yesterday",
+    }
     return f"{near.get(local.date()) or f'{local:%a} {day(local.date(), today)}'}, {local:%H:%M}"
 
 
@@ -168,7 +190,9 @@ def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
     return today - timedelta(days=today.weekday(), weeks=weeks - 1)
 
 
-def sum_weeks(tickets: Iterable[Judged], zone: ZoneInfo, now: datetime, weeks: int = WEEKS) -> list[Week]:
+def sum_weeks(
+    tickets: Iterable[Evaluated], zone: ZoneInfo, now: datetime, weeks: int = WEEKS
+) -> list[Week]:
     """How long the resolved ones took, by the week of their resolution in the team's own time; the last is this one."""
     first = first_monday(now, zone, weeks)
     took: list[list[float]] = [[] for _ in range(weeks)]
@@ -181,7 +205,12 @@ def sum_weeks(tickets: Iterable[Judged], zone: ZoneInfo, now: datetime, weeks: i
             took[place].append(one.resolution.used / 3600)
             in_time[place] += one.resolution.state == "met"
     return [
-        Week(first + timedelta(weeks=place), len(hours), median(hours) if hours else None, in_time[place])
+        Week(
+            first + timedelta(weeks=place),
+            len(hours),
+            median(hours) if hours else None,
+            in_time[place],
+        )
         for place, hours in enumerate(took)
     ]
 
@@ -195,8 +224,10 @@ def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksCha
     for place, week in enumerate(weeks):
         tall = (bottom - top) * (week.hours or 0) / most
         late = tall * (1 - week.in_time / week.resolved) if week.resolved else 0.0
-        words = f"Week of {day(week.starts)}: {say_week(week)}"
-        bars.append(Bar(left + step * place + step * 0.16, bottom - tall, step * 0.68, tall, late, words))
+        words = f"Week of {day(week.starts)}: {describe_week(week)}"
+        bars.append(
+            Bar(left + step * place + step * 0.16, bottom - tall, step * 0.68, tall, late, words)
+        )
     every = 2 if width >= 480 else 4
     return WeeksChart(
         width=width,
@@ -215,20 +246,20 @@ def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksCha
     )
 
 
-def say_week(week: Week) -> str:
+def describe_week(week: Week) -> str:
     """A week in a sentence's part."""
     if week.hours is None:
         return "nothing was resolved"
-    return f"{plural(week.resolved, 'ticket')} resolved, half within {say_span(week.hours * 3600)}, {week.in_time} in time"
+    return f"{plural(week.resolved, 'ticket')} resolved, half within {format_span(week.hours * 3600)}, {week.in_time} in time"
 
 
-def say_weeks(weeks: Sequence[Week]) -> str:
+def describe_weeks(weeks: Sequence[Week]) -> str:
     """The chart in a sentence, for those who cannot see it."""
     known = [week for week in weeks if week.hours is not None]
     if not known:
         return "No ticket was resolved in these weeks."
     worst = max(known, key=lambda week: week.hours or 0)
-    return f"Last: {say_week(known[-1])}. Longest in the week of {day(worst.starts)}: {say_span((worst.hours or 0) * 3600)}."
+    return f"Last: {describe_week(known[-1])}. Longest in the week of {day(worst.starts)}: {format_span((worst.hours or 0) * 3600)}."
 
 
 def _round_up(hours: float) -> float:

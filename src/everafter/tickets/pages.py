@@ -18,10 +18,20 @@ from everafter.core.errors import ConflictError, ForbiddenError, InputError
 from everafter.core.ids import read_supplier_id
 from everafter.core.pages import page, see_other
 from everafter.playbook.model import Playbook, Support
-from everafter.tickets import desk, page_rules, queries
-from everafter.tickets.hours import judge_tickets
-from everafter.tickets.model import ACTIONS, CLOCK_WORDS, Judged, Ticket
-from everafter.tickets.page_model import CALL_DAYS, MOST_RESOLVED, NO_PRIORITY, NO_TRADE, SHOW_WORDS, Queue, Show, View, Week
+from everafter.tickets import changes, page_rules, queries
+from everafter.tickets.hours import evaluate_tickets
+from everafter.tickets.model import ACTIONS, CLOCK_LABELS, Evaluated, Ticket
+from everafter.tickets.page_model import (
+    CALL_DAYS,
+    MOST_RESOLVED,
+    NO_PRIORITY,
+    NO_VENDOR_TYPE,
+    SHOW_LABELS,
+    Queue,
+    Show,
+    View,
+    Week,
+)
 
 AnyRequest = Request[Any, Any, State]
 
@@ -35,18 +45,29 @@ _OUTCOMES = {"held": "Took place", "no_show": "They did not come"}
 
 @get("/support", include_in_schema=False)
 async def show_support(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """Open tickets by urgency, calls to hold and to tell of, and how long the resolved ones took."""
-    now, view, playbook = datetime.now(UTC), page_rules.parse_view(request.query_params), state.playbook
+    now, view, playbook = (
+        datetime.now(UTC),
+        page_rules.parse_view(request.query_params),
+        state.playbook,
+    )
     zone = ZoneInfo(playbook.support.timezone)
     opened = await queries.list_open(conn, MOST_OPEN)
 
-    def judge() -> tuple[int, Queue, dict[str, Any]]:
-        tickets = judge_tickets(opened, playbook.support, now)
-        return len(tickets), page_rules.make_queue(tickets, view, zone, now), _offers(tickets, view, playbook)
+    def evaluate() -> tuple[int, Queue, dict[str, Any]]:
+        tickets = evaluate_tickets(opened, playbook.support, now)
+        return (
+            len(tickets),
+            page_rules.make_queue(tickets, view, zone, now),
+            _offers(tickets, view, playbook),
+        )
 
-    total, queue, offers = await asyncio.to_thread(judge)  # sorting 20,000 alone takes 56 ms
+    total, queue, offers = await asyncio.to_thread(evaluate)  # sorting 20,000 alone takes 56 ms
     weeks = await _weeks(conn, state, zone, now)
     return page(
         request,
@@ -59,10 +80,10 @@ async def show_support(
         capped=len(opened) == MOST_OPEN,
         here=request.url.path + (f"?{page_rules.view_query(view, page=queue.page)}".rstrip("?")),
         coming=await queries.list_coming_calls(conn, now, now + timedelta(days=CALL_DAYS)),
-        untold=await queries.list_untold_calls(conn, now),
+        control=await queries.list_unannounced_calls(conn, now),
         weeks=weeks,
         charts=[page_rules.draw_weeks(weeks, width) for width in (640, 360)],
-        weeks_said=page_rules.say_weeks(weeks),
+        weeks_said=page_rules.describe_weeks(weeks),
         support=playbook.support,
         **offers,
         **_words(view, zone, now),
@@ -71,33 +92,50 @@ async def show_support(
 
 @post("/support/tickets", status_code=303, request_max_body_size=16_384, include_in_schema=False)
 async def act_on_ticket(
-    request: AnyRequest, state: State, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """Reply, wait, resume or resolve, by the button that was pressed."""
     form = await check_form(request, viewer)
     _may_act(viewer)
-    told = ACTIONS.get(_text(form, "action"))
-    if told is None:
+    transition = ACTIONS.get(_text(form, "action"))
+    if transition is None:
         raise InputError(f"action: say one of {', '.join(ACTIONS)}")
     supplier_id = read_supplier_id(_text(form, "supplier_id"))
-    await desk.act(conn, state.playbook.support, supplier_id, _text(form, "ticket_id"), told, None, datetime.now(UTC))
+    await changes.act(
+        conn,
+        state.playbook.support,
+        supplier_id,
+        _text(form, "ticket_id"),
+        transition,
+        None,
+        datetime.now(UTC),
+    )
     return see_other(_back(form))
 
 
 @post("/support/calls", status_code=303, request_max_body_size=65_536, include_in_schema=False)
-async def close_call(request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]) -> Response[Any]:
+async def close_call(
+    request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+) -> Response[Any]:
     """How a call went."""
     form = await check_form(request, viewer)
     _may_act(viewer)
-    outcome, notes = _text(form, "outcome"), desk.clean(_text(form, "notes"))
+    outcome, notes = _text(form, "outcome"), changes.clean(_text(form, "notes"))
     if outcome not in _OUTCOMES:
         raise InputError(f"outcome: say one of {', '.join(_OUTCOMES)}")
     if notes and len(notes) > _MOST_NOTES:
         raise InputError(f"notes: {len(notes):,} characters; at most {_MOST_NOTES:,}")
     supplier_id, call_id = read_supplier_id(_text(form, "supplier_id")), _uuid(form, "call_id")
     await queries.require_supplier(conn, supplier_id)
-    if not await queries.close_call(conn, supplier_id, call_id, outcome, notes, viewer.user_id, datetime.now(UTC)):
-        raise ConflictError("this call is not waiting for an outcome: it has not begun, was called off, or somebody was quicker")
+    if not await queries.close_call(
+        conn, supplier_id, call_id, outcome, notes, viewer.user_id, datetime.now(UTC)
+    ):
+        raise ConflictError(
+            "this call is not waiting for an outcome: it has not begun, was called off, or somebody was quicker"
+        )
     return see_other(_back(form))
 
 
@@ -109,26 +147,32 @@ async def _weeks(conn: Connection, state: State, zone: ZoneInfo, now: datetime) 
     support: Support = state.playbook.support
     since = datetime.combine(page_rules.first_monday(now, zone), time(), zone).astimezone(UTC)
     resolved: list[Ticket] = await queries.list_resolved(conn, since, MOST_RESOLVED)
-    weeks = await asyncio.to_thread(lambda: page_rules.sum_weeks(judge_tickets(resolved, support, now), zone, now))
+    weeks = await asyncio.to_thread(
+        lambda: page_rules.sum_weeks(evaluate_tickets(resolved, support, now), zone, now)
+    )
     state["ticket_weeks"] = (now, weeks) if len(resolved) > _KEPT_FROM else None
     return weeks
 
 
-def _offers(tickets: list[Judged], view: View, playbook: Playbook) -> dict[str, Any]:
+def _offers(tickets: list[Evaluated], view: View, playbook: Playbook) -> dict[str, Any]:
     """What the filters offer: what there is, and what is chosen."""
-    priorities = {page_rules.priority_of(one.ticket.priority) for one in tickets} | {view.priority} - {""}
-    trades = {one.ticket.vendor_type or NO_TRADE for one in tickets} | {view.vendor} - {""}
+    priorities = {page_rules.priority_of(one.ticket.priority) for one in tickets} | {
+        view.priority
+    } - {""}
+    vendor_types = {one.ticket.vendor_type or NO_VENDOR_TYPE for one in tickets} | {view.vendor} - {
+        ""
+    }
     order = list(playbook.support.clocks)
 
     def rank(name: str) -> tuple[int, str]:
         return (order.index(name) if name in order else len(order), name)
 
-    return {"priorities": sorted(priorities, key=rank), "trades": sorted(trades)}
+    return {"priorities": sorted(priorities, key=rank), "vendor_types": sorted(vendor_types)}
 
 
 def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
-    def say_moment(at: datetime) -> str:
-        return page_rules.say_moment(at, zone, now)
+    def format_moment(at: datetime) -> str:
+        return page_rules.format_moment(at, zone, now)
 
     def tab_query(show: Show) -> str:
         return page_rules.view_query(view, show=show)
@@ -137,14 +181,14 @@ def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
         return page_rules.view_query(view, page=number)
 
     return {
-        "show_words": SHOW_WORDS,
-        "clock_words": CLOCK_WORDS,
+        "show_labels": SHOW_LABELS,
+        "clock_labels": CLOCK_LABELS,
         "outcomes": _OUTCOMES,
         "no_priority": NO_PRIORITY,
-        "no_trade": NO_TRADE,
+        "no_vendor_type": NO_VENDOR_TYPE,
         "zone": zone.key,
-        "say_moment": say_moment,
-        "say_span": page_rules.say_span,
+        "format_moment": format_moment,
+        "format_span": page_rules.format_span,
         "tab_query": tab_query,
         "page_query": page_query,
     }

@@ -22,23 +22,27 @@ from everafter.tickets.task_rules import KIND, OpenTask, Task
 _TICKETS: LiteralString = (
     "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''), s.external_id, ''),"
     " coalesce(p.vendor_type, s.vendor_type), c.ats, c.states, s.external_id"
-    " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN pulse p ON p.supplier_id = t.supplier_id"
+    " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = t.supplier_id"
     " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY c.at) AS states,"
     "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state = 'resumed') AS resumed"
     "   FROM ticket_changes c WHERE c.supplier_id = t.supplier_id AND c.ticket_id = t.ticket_id) c"
 )
-_IS_OPEN: LiteralString = "t.last_opened_at IS NOT NULL AND coalesce(t.resolved_at < t.last_opened_at, true)"
-# As `rules.follow` has it, of an open ticket.
-_WAITS: LiteralString = "coalesce(c.waited >= t.last_opened_at AND coalesce(c.waited > c.resumed, true), false)"
-
-_AFTER: LiteralString = (
-    " AND (%(at)s::timestamptz IS NULL   OR (t.opened_at, t.supplier_id, t.ticket_id) < (%(at)s, %(last)s::uuid, %(ticket)s::text))"
+_IS_OPEN: LiteralString = (
+    "t.last_opened_at IS NOT NULL AND coalesce(t.resolved_at < t.last_opened_at, true)"
 )
-_LATEST_FIRST: LiteralString = " ORDER BY t.opened_at DESC, t.supplier_id DESC, t.ticket_id DESC LIMIT %(limit)s"
+# As `rules.follow` has it, of an open ticket.
+_WAITS: LiteralString = (
+    "coalesce(c.waited >= t.last_opened_at AND coalesce(c.waited > c.resumed, true), false)"
+)
+
+_AFTER: LiteralString = " AND (%(at)s::timestamptz IS NULL   OR (t.opened_at, t.supplier_id, t.ticket_id) < (%(at)s, %(last)s::uuid, %(ticket)s::text))"
+_LATEST_FIRST: LiteralString = (
+    " ORDER BY t.opened_at DESC, t.supplier_id DESC, t.ticket_id DESC LIMIT %(limit)s"
+)
 
 
 async def add_changes(conn: Connection, changes: pl.DataFrame) -> None:
-    """Add what was told of tickets; what stands there already stays.
+    """Add what was told of tickets; what is there already stays.
 
     Args:
         changes: CHANGES_SCHEMA, in key order.
@@ -124,7 +128,10 @@ async def list_tickets(
 async def list_open(conn: Connection, limit: int) -> list[Ticket]:
     """Every ticket that is open or waits for its supplier, at most so many, the longest open first."""
     cursor = await conn.execute(
-        _TICKETS + " WHERE " + _IS_OPEN + " ORDER BY t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
+        _TICKETS
+        + " WHERE "
+        + _IS_OPEN
+        + " ORDER BY t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
         [limit],
     )
     return [_ticket(row) for row in await cursor.fetchall()]
@@ -134,7 +141,10 @@ async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
     """Every ticket that is open or waits for its supplier, at most so many: first those that a task is open about, so that no task
     is taken for done because its ticket was not read; then the longest open."""
     cursor = await conn.execute(
-        _TICKETS + " WHERE " + _IS_OPEN + " ORDER BY EXISTS (SELECT 1 FROM tasks k WHERE k.supplier_id = t.supplier_id"  # noqa: S608 our own words
+        _TICKETS
+        + " WHERE "
+        + _IS_OPEN
+        + " ORDER BY EXISTS (SELECT 1 FROM tasks k WHERE k.supplier_id = t.supplier_id"  # noqa: S608 our own words
         " AND k.ticket_id = t.ticket_id AND k.kind = %s AND k.status = 'open') DESC,"
         " t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
         [KIND, limit],
@@ -155,7 +165,8 @@ async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> l
 async def list_resolved(conn: Connection, since: datetime, limit: int) -> list[Ticket]:
     """Tickets resolved since then and not opened again, at most so many of the latest."""
     cursor = await conn.execute(
-        _TICKETS + " WHERE t.resolved_at >= %s AND t.last_opened_at IS NOT NULL AND t.resolved_at >= t.last_opened_at"
+        _TICKETS
+        + " WHERE t.resolved_at >= %s AND t.last_opened_at IS NOT NULL AND t.resolved_at >= t.last_opened_at"
         " ORDER BY t.resolved_at DESC, t.supplier_id, t.ticket_id LIMIT %s",
         [since, limit],
     )
@@ -188,12 +199,20 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
         "INSERT INTO tasks (supplier_id, id, kind, priority, title, reason, due_at, ticket_id)"
         " SELECT supplier_id, id, %s, priority, title, reason, due_at, ticket_id"
         " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
-        " AS told (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING RETURNING id",
+        " AS transition (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING RETURNING id",
         [
             KIND,
             *(
                 [getattr(task, name) for task in tasks]
-                for name in ("supplier_id", "id", "priority", "title", "reason", "due_at", "ticket_id")
+                for name in (
+                    "supplier_id",
+                    "id",
+                    "priority",
+                    "title",
+                    "reason",
+                    "due_at",
+                    "ticket_id",
+                )
             ),
         ],
     )
@@ -201,15 +220,18 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
 
 
 async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
-    """Say anew why these open tasks are there."""
+    """Say again why these open tasks are there."""
     if not tasks:
         return
     await conn.execute(
-        "UPDATE tasks t SET priority = told.priority, title = told.title, reason = told.reason, due_at = told.due_at"
+        "UPDATE tasks t SET priority = transition.priority, title = transition.title, reason = transition.reason, due_at = transition.due_at"
         " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"
-        " AS told (supplier_id, id, priority, title, reason, due_at)"
-        " WHERE t.supplier_id = told.supplier_id AND t.id = told.id AND t.status = 'open'",
-        [[getattr(task, name) for task in tasks] for name in ("supplier_id", "id", "priority", "title", "reason", "due_at")],
+        " AS transition (supplier_id, id, priority, title, reason, due_at)"
+        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status = 'open'",
+        [
+            [getattr(task, name) for task in tasks]
+            for name in ("supplier_id", "id", "priority", "title", "reason", "due_at")
+        ],
     )
 
 
@@ -218,8 +240,8 @@ async def close_tasks(conn: Connection, tasks: Sequence[OpenTask]) -> int:
     if not tasks:
         return 0
     cursor = await conn.execute(
-        "UPDATE tasks t SET status = 'done', closed_at = now() FROM unnest(%s::uuid[], %s::uuid[]) AS told (supplier_id, id)"
-        " WHERE t.supplier_id = told.supplier_id AND t.id = told.id AND t.status = 'open'",
+        "UPDATE tasks t SET status = 'done', closed_at = now() FROM unnest(%s::uuid[], %s::uuid[]) AS transition (supplier_id, id)"
+        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status = 'open'",
         [[task.supplier_id for task in tasks], [task.id for task in tasks]],
     )
     return cursor.rowcount
@@ -237,7 +259,9 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 RETURNING of one inserted row
-    return Interaction(row[0], said.supplier_id, await get_external_id(conn, said.supplier_id), *row[1:], csm=None)
+    return Interaction(
+        row[0], said.supplier_id, await get_external_id(conn, said.supplier_id), *row[1:], csm=None
+    )
 
 
 # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -253,19 +277,28 @@ _CALLS: LiteralString = (
 async def list_coming_calls(conn: Connection, now: datetime, until: datetime) -> list[Call]:
     """Booked calls that are not over yet and begin before `until`, in order; at most MOST_CALLS."""
     cursor = await conn.execute(
-        _CALLS + " AND i.ends_at > %s AND i.starts_at < %s ORDER BY i.starts_at, i.id LIMIT %s", [now, until, MOST_CALLS]
+        _CALLS + " AND i.ends_at > %s AND i.starts_at < %s ORDER BY i.starts_at, i.id LIMIT %s",
+        [now, until, MOST_CALLS],
     )
     return [Call(*row) for row in await cursor.fetchall()]
 
 
-async def list_untold_calls(conn: Connection, now: datetime) -> list[Call]:
+async def list_unannounced_calls(conn: Connection, now: datetime) -> list[Call]:
     """Calls that are over and of which nobody has said how they went, the latest first; at most MOST_CALLS."""
-    cursor = await conn.execute(_CALLS + " AND i.ends_at <= %s ORDER BY i.starts_at DESC, i.id LIMIT %s", [now, MOST_CALLS])
+    cursor = await conn.execute(
+        _CALLS + " AND i.ends_at <= %s ORDER BY i.starts_at DESC, i.id LIMIT %s", [now, MOST_CALLS]
+    )
     return [Call(*row) for row in await cursor.fetchall()]
 
 
 async def close_call(
-    conn: Connection, supplier_id: UUID, call_id: UUID, outcome: str, notes: str | None, closed_by: UUID, now: datetime
+    conn: Connection,
+    supplier_id: UUID,
+    call_id: UUID,
+    outcome: str,
+    notes: str | None,
+    closed_by: UUID,
+    now: datetime,
 ) -> bool:
     """Write down how a call went; false when it has not begun, or somebody was quicker.
 

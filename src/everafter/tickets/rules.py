@@ -16,22 +16,29 @@ from everafter.tickets.model import (
     ClockName,
     ClockState,
     Course,
-    Judged,
+    Evaluated,
     State,
     Ticket,
-    Told,
+    Transition,
 )
 
-_RANK = {told: rank for rank, told in enumerate(ORDER)}
+_RANK = {transition: rank for rank, transition in enumerate(ORDER)}
 _SECOND = 1_000_000
 # Of running clocks, the worst; then those that stand still.
-_URGENCY: dict[ClockState, int] = {"breached": 0, "due_soon": 1, "on_time": 2, "paused": 3, "missed": 4, "met": 4}
+_URGENCY: dict[ClockState, int] = {
+    "breached": 0,
+    "due_soon": 1,
+    "on_time": 2,
+    "paused": 3,
+    "missed": 4,
+    "met": 4,
+}
 
 
 def find_changes(events: pl.DataFrame) -> pl.DataFrame:
     """What these events tell of tickets, each thing once.
 
-    A set that only grows is the same whatever the order, so what stands in the table never has to be read to be added to.
+    A set that only grows is the same whatever the order, so what is in the table never has to be read to be added to.
 
     Args:
         events: supplier_id, type, occurred_at, properties (JSON text); any order, repeated or not.
@@ -58,7 +65,7 @@ def find_changes(events: pl.DataFrame) -> pl.DataFrame:
 
 def in_order(changes: Iterable[Change]) -> list[Change]:
     """Each once, by time; at one moment in the order of ORDER."""
-    return sorted(set(changes), key=lambda change: (change.at, _RANK[change.told]))
+    return sorted(set(changes), key=lambda change: (change.at, _RANK[change.transition]))
 
 
 def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
@@ -72,23 +79,23 @@ def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
     runs: list[tuple[datetime, datetime | None]] = []
     reopened = 0
     for change in in_order(change for change in changes if change.at <= as_of):
-        at, told = change.at, change.told
-        if told == "opened" and state != "open":
+        at, transition = change.at, change.transition
+        if transition == "opened" and state != "open":
             opened_at = opened_at or at
             reopened += state == "resolved"
             runs.append((at, None))
             state, resolved_at, waiting_since = "open", None, None
         elif state is None or state == "resolved":
             continue
-        elif told == "replied":
+        elif transition == "replied":
             answered_at = answered_at or at
-        elif told == "waiting" and state == "open":
+        elif transition == "waiting" and state == "open":
             runs[-1] = (runs[-1][0], at)
             state, waiting_since = "waiting", at
-        elif told == "resumed" and state == "waiting":
+        elif transition == "resumed" and state == "waiting":
             runs.append((at, None))
             state, waiting_since = "open", None
-        elif told == "resolved":
+        elif transition == "resolved":
             if state == "open":
                 runs[-1] = (runs[-1][0], at)
             state, resolved_at, waiting_since = "resolved", at, None
@@ -98,9 +105,9 @@ def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
     return Course(state, opened_at, runs, answered_at, resolved_at, waiting_since, reopened)
 
 
-def why_not(course: Course | None, told: Told) -> str | None:
-    """Why that cannot be told of a ticket as it stands, or null when it can."""
-    match course.state if course else None, told:
+def why_not(course: Course | None, transition: Transition) -> str | None:
+    """Why that cannot be told of a ticket as it is, or null when it can."""
+    match course.state if course else None, transition:
         case None, "opened":
             return None
         case None, _:
@@ -127,8 +134,15 @@ def clocks_of(priority: str | None, support: Support) -> Clocks:
     return support.clocks.get((priority or "normal").strip().lower()) or support.clocks["normal"]
 
 
-def clock(name: ClockName, course: Course, hours: OpenHours, limit_hours: float, as_of: datetime, soon: float) -> Clock:
-    """How one clock stands.
+def clock(
+    name: ClockName,
+    course: Course,
+    hours: OpenHours,
+    limit_hours: float,
+    as_of: datetime,
+    soon: float,
+) -> Clock:
+    """How one clock is.
 
     It runs in open hours, from the first opening on, while it is ours to act: not while the supplier is waited for, and not between
     a resolution and the next opening. The first reply's stops for good at the first reply, or at a resolution without one; the
@@ -159,17 +173,23 @@ def clock(name: ClockName, course: Course, hours: OpenHours, limit_hours: float,
         state = "paused"
     else:
         state = "due_soon" if limit - used <= soon * limit else "on_time"
-    shown = None if due is None or (stopped_at is not None and not over) or state == "paused" else from_micros(due)
+    shown = (
+        None
+        if due is None or (stopped_at is not None and not over) or state == "paused"
+        else from_micros(due)
+    )
     return Clock(name, state, limit / _SECOND, used / _SECOND, shown, stopped_at)
 
 
-def judge(ticket: Ticket, hours: OpenHours, support: Support, as_of: datetime) -> Judged | None:
+def evaluate(
+    ticket: Ticket, hours: OpenHours, support: Support, as_of: datetime
+) -> Evaluated | None:
     """A ticket with its clocks as of a moment; null when it was not opened by then."""
     course = follow(ticket.changes, as_of)
     if course is None:
         return None
     limits, soon = clocks_of(ticket.priority, support), support.due_soon_share
-    return Judged(
+    return Evaluated(
         ticket,
         course,
         clock("first_reply", course, hours, limits.reply_hours, as_of, soon),
@@ -177,10 +197,10 @@ def judge(ticket: Ticket, hours: OpenHours, support: Support, as_of: datetime) -
     )
 
 
-def by_urgency(tickets: Iterable[Judged]) -> list[Judged]:
+def by_urgency(tickets: Iterable[Evaluated]) -> list[Evaluated]:
     """The worst first: breached, due soon, on time, paused; within each what runs out or ran out first."""
 
-    def key(one: Judged) -> tuple[int, float, datetime]:
+    def key(one: Evaluated) -> tuple[int, float, datetime]:
         pressing = one.pressing
         due = pressing.due_at.timestamp() if pressing.due_at else float("inf")
         return _URGENCY[pressing.state], due, one.course.opened_at

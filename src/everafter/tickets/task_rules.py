@@ -6,8 +6,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
 
-from everafter.core.words import moment
-from everafter.tickets.model import Clock, Judged
+from everafter.core.formatting import moment
+from everafter.tickets.model import Clock, Evaluated
 
 KIND = "ticket_overdue"
 _MOST_SUBJECT = 80
@@ -26,25 +26,25 @@ class Task(Struct, frozen=True):
 
 
 class OpenTask(Task, frozen=True):
-    """One that stands open in the database."""
+    """One that is open in the database."""
 
 
 class Plan(Struct, frozen=True):
-    """What is to be done about tasks: these written unless they ever were, these said anew, these closed."""
+    """What is to be done about tasks: these written unless they ever were, these said again, these closed."""
 
     insert: list[Task]
     update: list[Task]
     close: list[OpenTask]
 
 
-def plan_tasks(tickets: Iterable[Judged], standing: Iterable[OpenTask]) -> Plan:
+def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Plan:
     """Tasks for tickets that run late or soon will, one a ticket; what asks for nothing any more is closed.
 
     A task stays as long as the clock it was made for is to be kept: not when the supplier is waited for, but when the ticket was
     answered, or resolved. A breach is said in the task that warned of it.
 
     Args:
-        tickets: those that are not resolved, judged as of now; every one that a task stands about is among them.
+        tickets: those that are not resolved, scored as of now; every one that a task is about is among them.
         standing: every open task about a ticket.
     """
     known = {(task.supplier_id, task.ticket_id): task for task in standing}
@@ -52,30 +52,41 @@ def plan_tasks(tickets: Iterable[Judged], standing: Iterable[OpenTask]) -> Plan:
     update: list[Task] = []
     for one in tickets:
         key = one.ticket.supplier_id, one.ticket.ticket_id
-        running = {task_id(one, clock): clock for clock in (one.first_reply, one.resolution) if clock.stopped_at is None}
+        running = {
+            task_id(one, clock): clock
+            for clock in (one.first_reply, one.resolution)
+            if clock.stopped_at is None
+        }
         task = known.get(key)
         if task is not None and task.id in running:
             del known[key]
-            told = write_task(one, running[task.id])
-            if _said(told) != _said(task):
-                update.append(told)
+            transition = write_task(one, running[task.id])
+            if _said(transition) != _said(task):
+                update.append(transition)
         elif one.pressing.state in ("breached", "due_soon"):
             insert.append(write_task(one, one.pressing))
     return Plan(insert, update, list(known.values()))
 
 
-def task_id(one: Judged, clock: Clock) -> UUID:
+def task_id(one: Evaluated, clock: Clock) -> UUID:
     """The same for one clock of a ticket between an opening and a resolution."""
     ticket = one.ticket
-    return uuid5(NAMESPACE_URL, f"everafter:{KIND}:{ticket.supplier_id}:{clock.name}:{one.course.reopened}:{ticket.ticket_id}")
+    return uuid5(
+        NAMESPACE_URL,
+        f"everafter:{KIND}:{ticket.supplier_id}:{clock.name}:{one.course.reopened}:{ticket.ticket_id}",
+    )
 
 
-def write_task(one: Judged, clock: Clock) -> Task:
+def write_task(one: Evaluated, clock: Clock) -> Task:
     """The task with its reason in words; none of them depends on when it is read."""
     ticket, reply = one.ticket, clock.name == "first_reply"
     subject = (ticket.subject or ticket.ticket_id).strip()
-    subject = subject if len(subject) <= _MOST_SUBJECT else subject[: _MOST_SUBJECT - 1].rstrip() + "…"
-    opened = f"opened {moment(one.course.opened_at)}" + (", opened again since" if one.course.reopened else "")
+    subject = (
+        subject if len(subject) <= _MOST_SUBJECT else subject[: _MOST_SUBJECT - 1].rstrip() + "…"
+    )
+    opened = f"opened {moment(one.course.opened_at)}" + (
+        ", opened again since" if one.course.reopened else ""
+    )
     promise = f"{_hours(clock.limit)} open {'hour' if clock.limit == 3600 else 'hours'}"
     what = "an answer" if reply else "a solution"
     if clock.state == "breached":

@@ -1,0 +1,267 @@
+"""Reading and writing the folded state. One folder works at a time, so no row has to be locked (Citus: no cross-shard locks)."""
+
+import asyncio
+from uuid import UUID
+
+import polars as pl
+from psycopg.errors import LockNotAvailable
+
+from everafter.activity import model
+from everafter.activity.rules import fold, read_facts, settle_weddings, split_foldable
+from everafter.core.db import Connection, read_copy, upsert_frame
+from everafter.core.errors import OverloadedError
+from everafter.core.locks import Lock
+from everafter.onboarding.queries import keep_earliest
+from everafter.scoring.churn_queries import record_cancellations
+from everafter.tickets.queries import add_changes
+from everafter.tickets.rules import find_changes
+
+FOLD_BATCH = 50_000
+FOLD_PATIENCE = "3s"
+
+
+async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
+    """Fold up to about `limit` stored events into the supplier's activity, in one transaction; waits for another folder to finish.
+
+    Returns:
+        How many events were folded; 0 means that nothing is pending.
+    """
+    async with conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
+        # asked first: whatever was stored before a time zone changed is among the events that follow
+        changed = await list_zone_changes(conn)
+        events = await read_copy(
+            conn,
+            "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"
+            " RETURNING seq, supplier_id, type, occurred_at, properties",
+            {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
+            {"limit": limit},
+        )
+        if events.is_empty() and changed:
+            await settle_zones(conn, changed)
+        return await _fold(conn, events)
+
+
+async def fold_supplier(conn: Connection, supplier_id: UUID) -> int:
+    """Fold what is pending of one supplier, so that what was just said of it can be read back.
+
+    Args:
+        conn: in the caller's transaction, which holds the folder's lock from here to its end.
+
+    Returns:
+        How many events were folded.
+
+    Raises:
+        OverloadedError: another folder was at work for longer than FOLD_PATIENCE.
+    """
+    try:
+        await conn.execute("SELECT set_config('lock_timeout', %s, true)", [FOLD_PATIENCE])
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
+    except LockNotAvailable as error:
+        raise OverloadedError(
+            "many events are being folded just now; try again in a moment", retry_after=2
+        ) from error
+    events = await read_copy(
+        conn,
+        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING seq, supplier_id, type, occurred_at, properties",
+        {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
+        {"supplier": str(supplier_id)},
+    )
+    return await _fold(conn, events)
+
+
+async def _fold(conn: Connection, events: pl.DataFrame) -> int:
+    if events.is_empty():
+        return 0
+    taken = events.height
+    # in the order of arrival, which decides between two values of one moment
+    events = events.sort("seq").drop("seq")
+    events, broken = split_foldable(events)
+    await quarantine(conn, broken)
+    feature_ids = await get_feature_ids(conn)
+    before = await get_state(conn, events)
+    after = await asyncio.to_thread(fold, before, events, feature_ids)
+    await save_state(conn, after)
+    await keep_earliest(conn, after.activity)
+    await add_changes(conn, find_changes(events))
+    await record_cancellations(conn, events)
+    await count_types(conn, events)
+    return taken
+
+
+async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
+    """Put events that cannot be folded among the rejects, for a person to see; they stay in `events`."""
+    if broken.is_empty():
+        return
+    await conn.execute(
+        "INSERT INTO rejects (source, code, reason, supplier_id, payload)"
+        " SELECT 'fold', 'cannot_fold', reason, supplier,"
+        " jsonb_build_object('type', type, 'occurred_at', at, 'properties', properties::jsonb)"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
+        " AS b (reason, supplier, type, at, properties)",
+        [
+            broken[name].to_list()
+            for name in ("reason", "supplier_id", "type", "occurred_at", "properties")
+        ],
+    )
+
+
+async def get_feature_ids(conn: Connection) -> dict[str, int]:
+    """The slot of every feature that has one (activity.feature_queries gives them)."""
+    cursor = await conn.execute("SELECT feature, feature_id FROM features")
+    return dict(await cursor.fetchall())
+
+
+async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
+    """The present rows of these suppliers, in no order: ACTIVITY_SCHEMA."""
+    return await read_copy(
+        conn,
+        """
+        SELECT supplier_id, events_total, first_event_at, last_event_at, account_created_at,
+          vendor_type_selected_at, completed_wizard_at, first_login_at, import_clients_started_at,
+          first_form_at, first_invite_at, first_journey_at, first_automation_at, last_login_at,
+          login_days, feature_days, other_features, features_beyond, last_feature_at,
+          clients_active_d, feature_uses_w, clients_lost_w, forms_sent_w, forms_answered_w,
+          emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,
+          clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage,
+          usage_ratio, subscription, subscription_at, plan, plan_at, vendor_type, vendor_type_at
+        FROM supplier_activity
+        WHERE supplier_id = ANY ({suppliers}::uuid[])
+        """,
+        model.ACTIVITY_SCHEMA,
+        {"suppliers": supplier_ids},
+    )
+
+
+async def list_zone_changes(conn: Connection) -> list[str]:
+    """The suppliers whose time zone has changed, and whose weddings are still as they were."""
+    cursor = await conn.execute("SELECT supplier_id::text FROM zone_changes")
+    return [supplier_id for (supplier_id,) in await cursor.fetchall()]
+
+
+async def settle_zones(conn: Connection, supplier_ids: list[str]) -> None:
+    """Find the days of these suppliers' weddings again where they were given as moments.
+
+    Args:
+        conn: in a transaction that holds the folder's lock, with nothing pending of these suppliers.
+    """
+    cursor = await conn.execute(
+        """
+        SELECT id::text, timezone
+        FROM suppliers
+        WHERE id = ANY (%s::uuid[])
+        """,
+        [supplier_ids],
+    )
+    zones: dict[str, str | None] = dict(await cursor.fetchall())
+    clients = await read_copy(
+        conn,
+        """
+        SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date,
+          wedding_date_at, wedding_moment, last_active_at, archived_at, lost_at
+        FROM clients
+        WHERE supplier_id = ANY ({suppliers}::uuid[]) AND wedding_moment IS NOT NULL
+        """,
+        model.CLIENTS_SCHEMA,
+        {"suppliers": supplier_ids},
+    )
+    if not clients.is_empty():
+        await save_state(conn, settle_weddings(await get_rows(conn, supplier_ids), clients, zones))
+    await conn.execute(
+        "DELETE FROM zone_changes WHERE supplier_id = ANY (%s::uuid[])", [supplier_ids]
+    )
+
+
+async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
+    """The present rows of the suppliers, clients, items and tickets that these events name."""
+    facts = read_facts(events)
+    suppliers = facts["supplier_id"].unique().to_list()
+    clients = facts.select("supplier_id", "client_id").drop_nulls().unique()
+    items = (
+        facts.select(
+            "supplier_id", "client_id", pl.coalesce("form_id", "message_id").alias("item_id")
+        )
+        .drop_nulls()
+        .unique()
+    )
+    tickets = facts.select("supplier_id", "ticket_id").drop_nulls().unique()
+    return model.State(
+        await get_rows(conn, suppliers),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at,"
+            " wedding_moment, last_active_at, archived_at, lost_at FROM clients"
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)",
+            model.CLIENTS_SCHEMA,
+            {
+                "suppliers": clients["supplier_id"].to_list(),
+                "clients": clients["client_id"].to_list(),
+            },
+        ),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, kind, item_id, client_id, sent_at, answered_at FROM sent_items"
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[]) AS named (supplier_id, client_id, item_id)"
+            " USING (supplier_id, client_id, item_id)",
+            model.ITEMS_SCHEMA,
+            {
+                "suppliers": items["supplier_id"].to_list(),
+                "clients": items["client_id"].to_list(),
+                "items": items["item_id"].to_list(),
+            },
+        ),
+        await read_copy(
+            conn,
+            "SELECT supplier_id, ticket_id, subject, priority, opened_at, last_opened_at, resolved_at FROM tickets"
+            " JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id, ticket_id) USING (supplier_id, ticket_id)",
+            model.TICKETS_SCHEMA,
+            {
+                "suppliers": tickets["supplier_id"].to_list(),
+                "tickets": tickets["ticket_id"].to_list(),
+            },
+        ),
+    )
+
+
+async def save_state(conn: Connection, state: model.State) -> None:
+    """Write the folded rows, in key order."""
+    await upsert_frame(conn, "activity", ("supplier_id",), state.activity)
+    await upsert_frame(
+        conn,
+        "clients",
+        ("supplier_id", "client_id"),
+        state.clients.sort("supplier_id", "client_id"),
+    )
+    await upsert_frame(
+        conn,
+        "sent_items",
+        ("supplier_id", "kind", "client_id", "item_id"),
+        state.items.sort("supplier_id", "kind", "client_id", "item_id"),
+    )
+    await upsert_frame(
+        conn,
+        "tickets",
+        ("supplier_id", "ticket_id"),
+        state.tickets.sort("supplier_id", "ticket_id"),
+    )
+
+
+async def count_types(conn: Connection, events: pl.DataFrame) -> None:
+    """Count the events of each type, known to us or not."""
+    counted = events.group_by("type").agg(
+        pl.len().alias("n"),
+        pl.col("occurred_at").min().alias("first"),
+        pl.col("occurred_at").max().alias("last"),
+    )
+    await conn.execute(
+        "INSERT INTO event_types AS t (type, events, first_at, last_at)"
+        " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])"
+        " ON CONFLICT (type) DO UPDATE SET events = t.events + excluded.events,"
+        " first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at)",
+        [
+            counted["type"].to_list(),
+            counted["n"].to_list(),
+            counted["first"].to_list(),
+            counted["last"].to_list(),
+        ],
+    )

@@ -1,0 +1,52 @@
+"""From what applies to what is said: tips, recommendations and the offer of a call in the reader's language. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from everafter.coach.model import CoachAction, CoachHelp, CoachNextStep, CoachTip
+from everafter.coach.rules import format_text_in, translate
+from everafter.playbook.model import Playbook, Tip
+from everafter.recommendations.rules import render_recommendation
+
+
+def coach_tip(
+    name: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]
+) -> CoachTip:
+    """One tip in the first of these languages that it has, with the supplier's numbers."""
+    tip = playbook.tips[name]
+    title, body, reason, label = (
+        _say(tip, field, playbook, facts, languages)
+        for field in ("title", "body", "reason", "action_label")
+    )
+    return CoachTip(name, title, body, reason, CoachAction(label, tip.action_url))
+
+
+def coach_step(
+    recommendations: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], language: str
+) -> CoachNextStep:
+    """One row of recommendations (recommendations.RECOMMENDATION_SCHEMA) in that language; in the playbook's own where it has no translation."""
+    said = render_recommendation(recommendations, facts, playbook, language)
+    action = CoachAction(said["action_label"], recommendations["action_url"])
+    return CoachNextStep(recommendations["id"], said["title"], said["body"], said["reason"], action)
+
+
+def _say(
+    tip: Tip, field: str, playbook: Playbook, facts: Mapping[str, Any], languages: Sequence[str]
+) -> str:
+    text, language = translate(
+        getattr(tip, field), field, tip.translations, languages, playbook.coach.language
+    )
+    return format_text_in(text, facts, language)
+
+
+def coach_help(
+    call_type: str, minutes: int, words: Mapping[str, str], facts: Mapping[str, Any], language: str
+) -> CoachHelp:
+    """The offer of a call, with what costs the score most as its reason.
+
+    Args:
+        words: by reason, and `message`.
+    """
+    reason = "billing" if facts["payment_past_due"] else str(facts["main_reason"])
+    text = words.get(reason, words["none"])
+    return CoachHelp(words["message"], format_text_in(text, facts, language), minutes, call_type)

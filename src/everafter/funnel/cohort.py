@@ -1,0 +1,46 @@
+"""Those who signed up in a period, read and followed along their path as the daily run would."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from everafter.core.db import FrameReader
+from everafter.funnel.model import MOST_FOLLOWED, View
+from everafter.funnel.rules import add_standing
+from everafter.onboarding.queries import join_progress, read_progress_of
+from everafter.playbook.model import Playbook
+from everafter.scoring.rules import follow
+from everafter.signals.queries import read_inputs_began
+
+
+async def follow_cohort(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataFrame:
+    """Everyone of the view's vendor type and plan whose account began in its period or is still on its path, the latest first.
+
+    Those who left since are among them: a funnel of who stayed would say that all is well.
+
+    Returns:
+        From `funnel_rules.add_standing`, at most MOST_FOLLOWED rows.
+    """
+    return await asyncio.to_thread(_follow, url, playbook, view, now)
+
+
+def _follow(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataFrame:
+    days = max(view.days, playbook.onboarding_timing.lasts_days)
+    reader = FrameReader(url)
+    try:
+        features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
+        inputs = read_inputs_began(
+            reader,
+            now - timedelta(days=days),
+            now,
+            vendor_type=view.vendor,
+            plan=view.plan,
+            most=MOST_FOLLOWED,
+        )
+        progress = read_progress_of(reader, playbook, now, inputs["supplier_id"].to_list())
+    finally:
+        reader.close()
+    return add_standing(
+        follow(join_progress(inputs, progress), playbook, now, features), playbook, now
+    )

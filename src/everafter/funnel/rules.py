@@ -1,0 +1,273 @@
+"""Of those who signed up: who got how far, how soon, and who waits. Pure."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import polars as pl
+
+from everafter.activity.model import moment
+from everafter.core.errors import InputError
+from everafter.funnel.model import (
+    PERIODS,
+    STATE_LABELS,
+    Cohort,
+    FunnelAction,
+    FunnelStep,
+    Range,
+    Ranges,
+    View,
+    Waiting,
+)
+from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, measure_first_value, time_first_forms
+from everafter.onboarding.model import ACTIVATED
+from everafter.onboarding.path_rules import Path, path_of
+from everafter.onboarding.rules import steps_of
+from everafter.playbook.model import OnboardingStep, Playbook
+from everafter.portfolio.rules import harmless
+
+
+def parse_view(params: Mapping[str, str]) -> View:
+    """The view an address asks for.
+
+    Raises:
+        InputError: a period that is not offered.
+    """
+    days = params.get("days", "") or str(View().days)
+    if days not in {str(offered) for offered in PERIODS}:
+        raise InputError(f"days: {days[:20]!r} is not one of {', '.join(map(str, PERIODS))}")
+    vendor, plan = (params.get(name, "").replace("\0", "")[:100] for name in ("vendor", "plan"))
+    return View(int(days), vendor, plan)
+
+
+def view_query(view: View, **changes: Any) -> str:
+    """The query of a view with some things changed, without what says nothing.
+
+    >>> view_query(View(days=30, vendor="dj"), days=90)
+    'vendor=dj'
+    """
+    changed, default = replace(view, **changes), View()
+    said = {field.name: getattr(changed, field.name) for field in fields(View)}
+    return urlencode(
+        {name: value for name, value in said.items() if value != getattr(default, name)}
+    )
+
+
+def add_standing(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The frame with `standing` String, one of STATE_LABELS, `_age` and a Boolean `_step_n`, done, for each step of the path.
+
+    Args:
+        followed: from daily.rules.follow, a row for each who signed up.
+    """
+    path = path_of(playbook)
+    activated = pl.col("fully_activated")
+    left = pl.col("subscription").fill_null("active") == "cancelled"
+    return followed.with_columns(
+        pl.when(activated)
+        .then(pl.lit("done"))
+        .when(left)
+        .then(pl.lit("left"))
+        .otherwise(pl.col("onboarding_state").fill_null("over"))
+        .alias("standing"),
+        (
+            (moment(as_of) - pl.col("account_created_at")).dt.total_microseconds() / 86_400_000_000
+        ).alias("_age"),
+        *(
+            _is_done(path, step.actions).alias(f"_step_{n}")
+            for n, (_, step) in enumerate(path.steps)
+        ),
+    )
+
+
+def _is_done(path: Path, actions: list[str]) -> pl.Expr:
+    bits = path.bits_of(actions)
+    whole = pl.lit(ACTIVATED not in actions) & ((pl.col("onboarding_actions") & bits) == bits)
+    return pl.col("fully_activated") | whole
+
+
+def count_standings(standing: pl.DataFrame) -> dict[str, int]:
+    """How many stand how, in the order of STATE_LABELS."""
+    found = dict(standing.group_by("standing").len().iter_rows())
+    return {state: found.get(state, 0) for state in STATE_LABELS}
+
+
+def count_funnel(standing: pl.DataFrame, playbook: Playbook) -> list[FunnelStep]:
+    """How many got to each step and each action, of those whose path has it.
+
+    Args:
+        standing: from `add_standing`.
+    """
+    path = path_of(playbook)
+    found: list[FunnelStep] = []
+    for number, (name, step) in enumerate(path.steps):
+        of_path = standing.filter((pl.col("onboarding_asked") & (1 << number)) != 0)
+        due = of_path.filter(pl.col("_age") >= step.day)
+        done = f"_step_{number}"
+        found.append(
+            FunnelStep(
+                id=name,
+                title=step.title,
+                day=step.day,
+                vendor_types=tuple(step.vendor_types),
+                conditional=step.when is not None,
+                asked=of_path.height,
+                reached=int(of_path[done].sum()),
+                due=due.height,
+                reached_due=int(due[done].sum()),
+                actions=tuple(
+                    _count_action(action, step, of_path, path, playbook) for action in step.actions
+                ),
+            )
+        )
+    return found
+
+
+def _count_action(
+    action: str, step: OnboardingStep, of_path: pl.DataFrame, path: Path, playbook: Playbook
+) -> FunnelAction:
+    declared = playbook.onboarding_actions.get(action)
+    title = declared.title if declared else action.replace("_", " ").capitalize()
+    reached = int(of_path.select(_is_done(path, [action]).sum()).item())
+    return FunnelAction(action, title, of_path.height, reached, action == step.success_metric)
+
+
+def list_waiting(standing: pl.DataFrame, playbook: Playbook, most: int) -> list[Waiting]:
+    """Those who are behind or stuck, the stuck first, and who waits longest before others; `most` of them."""
+    waiting = standing.filter(pl.col("standing").is_in(["behind", "stuck"])).sort(
+        [pl.col("standing") == "stuck", "onboarding_days_behind", "supplier_id"],
+        descending=[True, True, False],
+    )
+    return [_waiting(row, playbook) for row in waiting.head(most).iter_rows(named=True)]
+
+
+def _waiting(row: Mapping[str, Any], playbook: Playbook) -> Waiting:
+    steps = steps_of(row, playbook)
+    step = next(step for step in steps if step.id == row["onboarding_missed"])
+    return Waiting(
+        id=row["supplier_id"],
+        name=row["name"],
+        vendor_type=row["vendor_type"],
+        plan=row["plan"],
+        began_at=row["account_created_at"],
+        state=row["standing"],
+        step=step.title,
+        todo=tuple(action.title for action in step.actions if not action.done),
+        days_behind=row["onboarding_days_behind"],
+        done=sum(step.done for step in steps),
+        total=len(steps),
+    )
+
+
+def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | None, list[Cohort]]:
+    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of sign-up, the latest first.
+
+    Timed and estimated as the metric is, so that both pages say the same of the same people.
+    """
+    signed_up = standing.select(
+        pl.col("account_created_at").dt.strftime("%Y-%m").alias("group"),
+        pl.col("account_created_at").alias("began_at"),
+        pl.col("first_form_at").alias("form_at"),
+        (pl.col("subscription").fill_null("active") == "cancelled").alias("left"),
+        pl.col("subscription_at").alias("told_at"),
+    ).cast(pl.Schema(SIGNED_UP_SCHEMA))
+    people = time_first_forms(signed_up, as_of)
+    if people.is_empty():
+        return None, []
+    months = people["group"].unique().sort(descending=True).to_list()
+    found = measure_first_value(people, months, 0)
+    return Cohort("", found.all), [Cohort(row.group or "", row) for row in found.rows]
+
+
+def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
+    """The cohorts' times to the first form, a row each: a line from the quarter to three quarters, a dot at the half."""
+    left, right, top, row_height = 104.0, width - 20.0, 8.0, 26.0
+    bottom = top + row_height * len(cohorts)
+    marks = [
+        day
+        for c in cohorts
+        for day in (c.first_form.quarter, c.first_form.value, c.first_form.three_quarters)
+        if day is not None
+    ]
+    longest = max([*marks, 1.0])
+    step = next((step for step in (1, 2, 5, 7, 14, 30, 60, 120) if longest / step <= 8), 365)
+    end = step * (int(longest // step) + 1)
+
+    def x(day: float | None) -> float | None:
+        return None if day is None else left + (right - left) * day / end
+
+    rows = [
+        Range(
+            y=top + row_height * (number + 0.5),
+            word=cohort.month,
+            n=cohort.first_form.n,
+            quarter=x(cohort.first_form.quarter),
+            half=x(cohort.first_form.value),
+            three_quarters=x(cohort.first_form.three_quarters),
+            said=_describe_cohort(cohort),
+        )
+        for number, cohort in enumerate(cohorts)
+    ]
+    ticks = [(left + (right - left) * day / end, str(day)) for day in range(0, end + 1, step)]
+    return Ranges(width, int(bottom + 24), left, right, top, bottom, rows, ticks)
+
+
+def _describe_cohort(cohort: Cohort) -> str:
+    found = cohort.first_form
+    half = (
+        "fewer than half have one yet" if found.value is None else f"half by day {found.value:.1f}"
+    )
+    return f"{cohort.month}: {half}; {found.reached} of {found.n} have one"
+
+
+def month_name(month: str) -> str:
+    """A cohort's month as people say it.
+
+    >>> month_name("2026-11")
+    'Nov 2026'
+    """
+    return f"{datetime.fromisoformat(f'{month}-01'):%b %Y}"
+
+
+def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
+    """Everyone who signed up, a line each, with the state and each step: done, open, or empty where the path has it not."""
+    path = path_of(playbook)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    heads = [
+        "supplier_id",
+        "name",
+        "vendor_type",
+        "plan",
+        "signed_up",
+        "state",
+        "oldest_open_step",
+        "days_behind",
+        "days_to_first_form",
+    ]
+    writer.writerow([*heads, *(name for name, _ in path.steps)])
+    for row in standing.iter_rows(named=True):
+        form, began = row["first_form_at"], row["account_created_at"]
+        values = [
+            row["supplier_id"],
+            row["name"],
+            row["vendor_type"],
+            row["plan"],
+            began.isoformat(),
+            row["standing"],
+            row["onboarding_missed"],
+            None
+            if row["onboarding_days_behind"] is None
+            else round(row["onboarding_days_behind"], 1),
+            None if form is None else round(max(0.0, (form - began).total_seconds() / 86_400), 2),
+        ]
+        asked = (bool(row["onboarding_asked"] & (1 << n)) for n in range(len(path.steps)))
+        done = [
+            ("done" if row[f"_step_{n}"] else "open") if has else None
+            for n, has in enumerate(asked)
+        ]
+        writer.writerow([harmless(value) for value in (*values, *done)])
+    return out.getvalue()

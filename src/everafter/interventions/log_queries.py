@@ -1,0 +1,81 @@
+"""The intervention log of interventions, by day and by supplier."""
+
+import uuid
+from datetime import date, timedelta
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from everafter.core.db import Connection
+from everafter.interventions.log_model import LOG_ROWS, LogEntry, LogView
+
+_COLUMNS = """
+  i.id, i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, '') AS supplier_name,
+  i.trigger, i.action, i.channel, i.status, i.reason, i.priority,
+  i.evaluated_at, i.evaluated_on, i.success_by, o.status AS message_status"""
+_JOINS = """
+  LEFT JOIN suppliers s ON s.id = i.supplier_id
+  LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id"""
+# The page's rows are chosen before anything is joined to them.
+_PAGE = """
+SELECT {columns} FROM (
+  SELECT * FROM interventions WHERE {filters}
+  ORDER BY evaluated_on DESC, priority DESC, trigger, supplier_id LIMIT %(limit)s OFFSET %(offset)s
+) i {joins}
+ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id"""
+_OF_SUPPLIER = """
+SELECT {columns} FROM interventions i {joins}
+WHERE i.supplier_id = %s ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger LIMIT %s"""
+
+
+async def find_latest_day(conn: Connection) -> date | None:
+    """The last day on which anything was decided or kept back."""
+    cursor = await conn.execute("SELECT max(evaluated_on) FROM interventions")
+    (day,) = await cursor.fetchone() or (None,)
+    return day
+
+
+async def count_interventions(
+    conn: Connection, latest: date, days: int
+) -> list[tuple[str, str, str, int]]:
+    """(trigger, status, reason code or '', number) over the `days` up to `latest`."""
+    cursor = await conn.execute(
+        "SELECT trigger, status, CASE WHEN status = 'skipped' THEN reason ELSE '' END, count(*) FROM interventions"
+        " WHERE evaluated_on > %s AND evaluated_on <= %s GROUP BY 1, 2, 3",
+        [latest - timedelta(days=days), latest],
+    )
+    return await cursor.fetchall()
+
+
+async def list_interventions(conn: Connection, view: LogView, latest: date) -> list[LogEntry]:
+    """One page of the intervention log, one row more when there is another page; the latest day first, on each what mattered most first."""
+    filters = [sql.SQL("evaluated_on > %(since)s AND evaluated_on <= %(latest)s")]
+    if view.trigger:
+        filters.append(sql.SQL("trigger = %(trigger)s"))
+    if view.status:
+        filters.append(sql.SQL("status = %(status)s"))
+    if view.reason:
+        filters.append(sql.SQL("status = 'skipped' AND reason = %(reason)s"))
+    statement = sql.SQL(_PAGE).format(
+        columns=sql.SQL(_COLUMNS), joins=sql.SQL(_JOINS), filters=sql.SQL(" AND ").join(filters)
+    )
+    values = {
+        "since": latest - timedelta(days=view.days),
+        "latest": latest,
+        "trigger": view.trigger,
+        "status": view.status,
+        "reason": view.reason,
+        "limit": LOG_ROWS + 1,
+        "offset": (view.page - 1) * LOG_ROWS,
+    }
+    async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
+        await cursor.execute(statement, values)
+        return await cursor.fetchall()
+
+
+async def list_of_supplier(conn: Connection, supplier_id: uuid.UUID, limit: int) -> list[LogEntry]:
+    """What was decided and kept back about one supplier, the latest first."""
+    async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
+        statement = sql.SQL(_OF_SUPPLIER).format(columns=sql.SQL(_COLUMNS), joins=sql.SQL(_JOINS))
+        await cursor.execute(statement, [supplier_id, limit])
+        return await cursor.fetchall()

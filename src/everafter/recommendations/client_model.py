@@ -1,0 +1,22 @@
+"""What is read of a client, and what one without a name is called."""
+
+from typing import Any
+
+import polars as pl
+
+RAW_SCHEMA: dict[str, Any] = {
+    "supplier_id": pl.String(),
+    "client_id": pl.String(),
+    "name": pl.String(),
+    "wedding_date": pl.Date(),
+    "added_at": pl.Datetime("us", "UTC"),
+    "last_active_at": pl.Datetime("us", "UTC"),
+    "forms_sent": pl.Int64(),
+    "forms_unanswered": pl.Int64(),
+    "form_sent_at": pl.Datetime("us", "UTC"),
+    "emails_unopened": pl.Int64(),
+}
+"""A client as it is read; see `queries.read_clients`."""
+
+UNNAMED = {"en": "a client", "de": "ein Paar"}
+"""What a client without a name is called, by language."""

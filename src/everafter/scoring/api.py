@@ -1,0 +1,79 @@
+"""GET /api/health/score/{supplier_id}: the live score and why."""
+
+from datetime import datetime
+from typing import Any
+
+from litestar import get
+from litestar.datastructures import State
+from litestar.params import FromPath
+from msgspec import Struct
+
+from everafter.core.ids import SupplierId
+from everafter.core.web import scope
+from everafter.scoring.churn_rules import SIGNALS
+from everafter.scoring.health_rules import read_components
+from everafter.scoring.live import LiveScorer
+from everafter.scoring.model import Component
+
+
+class ChurnAnswer(Struct):
+    """risk: index 0–1; level: low, medium or high; signals: what each contributes to the index, null where unknown."""
+
+    risk: float
+    level: str
+    signals: dict[str, float | None]
+
+
+class ScoreAnswer(Struct):
+    """score: 0–100, whole; null when nothing is known of the supplier yet. The components' points sum to it before flooring.
+
+    coverage: share of the weights that was known, 0–1. season index: activity expected now against the own peak, (0, 1].
+    """
+
+    supplier_id: str
+    external_id: str | None
+    score: int | None
+    risk: str | None
+    components: dict[str, Component]
+    coverage: float
+    season_index: float
+    off_season: bool
+    main_reason: str
+    churn: ChurnAnswer
+    calculated_at: datetime
+
+
+@get(
+    "/api/health/score/{supplier_id:str}",
+    guards=[scope("read")],
+    tags=["health"],
+    operation_id="getHealthScore",
+    summary="Health score",
+)
+async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> ScoreAnswer:
+    """The supplier's health as of now, by the same rules as the daily run: score, band, contributions, churn index."""
+    live: LiveScorer = state.live
+    return answer(await live.score(supplier_id))
+
+
+def answer(row: dict[str, Any]) -> ScoreAnswer:
+    """A scored row as the contract has it."""
+    score = row["health_score"]
+    return ScoreAnswer(
+        supplier_id=row["supplier_id"],
+        external_id=row["external_id"],
+        score=None if score is None else int(score),
+        risk=row["risk_level"],
+        components=read_components(row, row["days_since_login"]),
+        coverage=row["coverage"],
+        season_index=row["season_index"],
+        off_season=row["off_season"],
+        main_reason="billing" if row["payment_past_due"] else row["main_reason"],
+        churn=ChurnAnswer(
+            row["churn_risk"], row["churn_level"], {name: row[f"churn_{name}"] for name in SIGNALS}
+        ),
+        calculated_at=row["as_of"],
+    )
+
+
+handlers = [get_health_score]

@@ -1,0 +1,81 @@
+"""The score of a frame of suppliers, whole: season, signals, onboarding, health, churn. Pure."""
+
+from datetime import datetime
+
+import polars as pl
+
+from everafter.activity.model import TIME
+from everafter.onboarding.rules import add_onboarding
+from everafter.playbook.model import DIMENSIONS, Playbook
+from everafter.scoring.churn_rules import SIGNALS, score_churn
+from everafter.scoring.health_rules import score_health
+from everafter.scoring.season_rules import add_season_index, add_season_trend
+from everafter.signals.rules import compute_signals
+
+
+def score(
+    inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
+) -> pl.DataFrame:
+    """Score every supplier that has not cancelled.
+
+    Args:
+        inputs: rows of signals.queries.read_inputs (or of one supplier; the rules are the same).
+        as_of: the moment scored.
+        feature_ids: slots of the features in `feature_days`.
+
+    Returns:
+        A row per supplier: all signals of the registry, the points of each dimension, the churn contributions, main_reason.
+    """
+    frame = follow(
+        inputs.filter(pl.col("subscription").fill_null("active") != "cancelled"),
+        playbook,
+        as_of,
+        feature_ids,
+    )
+    return score_churn(score_health(frame, playbook.segments, playbook.health), playbook.churn)
+
+
+def follow(
+    inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
+) -> pl.DataFrame:
+    """What `score` knows before it scores: season, signals and the onboarding path, of those who cancelled too."""
+    frame = add_season_trend(add_season_index(inputs, playbook, as_of), playbook, as_of)
+    frame = compute_signals(frame, playbook, as_of, feature_ids)
+    return add_onboarding(frame, playbook, as_of, feature_ids)
+
+
+def health_rows(scored: pl.DataFrame, as_of: datetime, playbook_version: int) -> pl.DataFrame:
+    """The rows of customer_health; suppliers of whom nothing is known have none."""
+    return scored.filter(pl.col("health_score").is_not_null()).select(
+        "supplier_id",
+        pl.col("health_score").floor().cast(pl.Int32).alias("health_score"),
+        "risk_level",
+        pl.col("last_login_at").alias("last_login"),
+        (pl.col("feature_adoption") * 100).floor().cast(pl.Int32).alias("feature_adoption_score"),
+        (pl.col("client_activity") * 100).floor().cast(pl.Int32).alias("client_engagement_score"),
+        pl.lit(as_of).cast(TIME).alias("calculated_at"),
+        pl.lit(as_of.date()).alias("calculated_on"),
+        pl.col("health_score").alias("score"),
+        *(f"{dimension}_points" for dimension in DIMENSIONS),
+        "coverage",
+        "season_index",
+        pl.when(pl.col("payment_past_due"))
+        .then(pl.lit("billing"))
+        .otherwise(pl.col("main_reason"))
+        .alias("main_reason"),
+        pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
+        pl.col("vendor_type", "plan").fill_null(""),
+    )
+
+
+def churn_rows(scored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """The rows of churn_risk."""
+    return scored.select(
+        "supplier_id",
+        pl.lit(as_of.date()).alias("calculated_on"),
+        pl.lit(as_of).cast(TIME).alias("calculated_at"),
+        pl.col("churn_risk").alias("risk"),
+        pl.col("churn_level").alias("level"),
+        *(pl.col(f"churn_{name}").cast(pl.Float32).alias(name) for name in SIGNALS),
+        pl.lit("rule-1").alias("model_version"),
+    )

@@ -1,0 +1,229 @@
+"""The eligibility check: every no in its order, the holdout stable, the quiet hours right in every zone and season."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.interventions.model import HISTORY_SCHEMA
+from everafter.interventions.rules import check_eligibility, is_in_holdout, next_sending_time
+from everafter.playbook.model import Holdout, Messaging, Playbook, Segment
+
+AS_OF = datetime(2026, 11, 22, 12, tzinfo=UTC)
+EVERYONE_TREATED = Playbook(
+    name="t",
+    segments={"default": Segment(title="", key_features=["forms"])},
+    triggers={},
+    holdout=Holdout(global_share=0),
+    messaging=Messaging(messages_per_week=2),
+)
+
+
+def proposal(trigger: str = "t", **terms: object) -> dict[str, object]:
+    return {
+        "supplier_id": "s", "email": "a@example.com", "timezone": "UTC", "consent": True, "subscription": "active", "trigger": trigger,
+        "action": "x", "channel": "email", "priority": 50, "cooldown_days": 30, "essential": False, "holdout": 0.0,
+    } | terms  # fmt: skip
+
+
+def score(
+    proposals: list[dict[str, object]],
+    history: list[tuple[object, ...]] | None = None,
+    tasks: list[tuple[str, str]] | None = None,
+    suppressed: frozenset[str] = frozenset(),
+    playbook: Playbook = EVERYONE_TREATED,
+) -> dict[str, tuple[str, str | None, bool]]:
+    results = check_eligibility(
+        pl.DataFrame(proposals, schema_overrides={"email": pl.String, "subscription": pl.String}),
+        pl.DataFrame(history or [], schema=HISTORY_SCHEMA, orient="row"),
+        pl.DataFrame(
+            tasks or [], schema={"supplier_id": pl.String, "kind": pl.String}, orient="row"
+        ),
+        suppressed,
+        playbook,
+        AS_OF,
+    )
+    return {trigger: (status, reason, news) for trigger, status, reason, news in results.select("trigger", "status", "reason", "news").iter_rows()}  # fmt: skip
+
+
+def acted(
+    days_ago: float, trigger: str = "t", messages: int = 0, last_reason: str = ""
+) -> tuple[object, ...]:
+    return ("s", trigger, AS_OF - timedelta(days=days_ago), messages, False, last_reason)
+
+
+def test_nothing_speaks_against_it() -> None:
+    assert score([proposal()]) == {"t": ("triggered", None, True)}
+
+
+@pytest.mark.parametrize(
+    ("terms", "history", "tasks", "suppressed", "reason"),
+    [
+        ({"subscription": "paused"}, None, None, frozenset(), "paused"),
+        ({"email": None}, None, None, frozenset(), "no_address"),
+        ({"email": ""}, None, None, frozenset(), "no_address"),
+        ({"consent": False}, None, None, frozenset(), "no_consent"),
+        ({"email": "A@Example.com"}, None, None, frozenset({"a@example.com"}), "suppressed"),
+        ({}, None, None, frozenset({"*a@example.com"}), "suppressed"),
+        ({}, [acted(29)], None, frozenset(), "cooldown"),
+        ({}, [acted(-3)], None, frozenset(), "cooldown"),
+        ({"channel": "task"}, None, [("s", "t")], frozenset(), "already_open"),
+        ({}, [acted(3, "other", messages=2)], None, frozenset(), "budget"),
+        # the earlier question decides
+        (
+            {"consent": False, "subscription": "paused"},
+            [acted(1)],
+            None,
+            frozenset({"a@example.com"}),
+            "paused",
+        ),
+        (
+            {"consent": False},
+            [acted(1, messages=5)],
+            None,
+            frozenset({"a@example.com"}),
+            "no_consent",
+        ),
+    ],
+)
+def test_each_no(terms: dict[str, object], history: list[tuple[object, ...]] | None, tasks: list[tuple[str, str]] | None,
+                 suppressed: frozenset[str], reason: str) -> None:  # fmt: skip
+    assert score([proposal(**terms)], history, tasks, suppressed) == {
+        "t": ("skipped", reason, True)
+    }
+
+
+def test_what_is_not_a_no() -> None:
+    assert score([proposal()], [acted(31)])["t"][0] == "triggered"
+    assert score([proposal(channel="task", email=None, consent=False)])["t"][0] == "triggered", (
+        "a task reaches our own people"
+    )
+    assert score([proposal()], tasks=[("other", "t"), ("s", "other")])["t"][0] == "triggered"
+    essential = proposal(essential=True, consent=False, subscription="paused", holdout=1.0)
+    assert (
+        score(
+            [essential], [acted(1, "other", messages=9)], suppressed=frozenset({"a@example.com"})
+        )["t"][0]
+        == "triggered"
+    )
+    assert score([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == (
+        "skipped",
+        "suppressed",
+    ), "a dead address is dead"
+
+
+def test_a_run_that_begins_seconds_earlier_waits_no_day_longer() -> None:
+    last = AS_OF - timedelta(days=7) + timedelta(seconds=40)
+    for cooldown_days, status in ((7, "triggered"), (8, "skipped")):
+        found = score([proposal(cooldown_days=cooldown_days)], [("s", "t", last, 0, False, "")])
+        assert found["t"][0] == status
+
+
+def test_the_week_goes_to_the_most_important() -> None:
+    three = [
+        proposal("low", priority=1),
+        proposal("high", priority=90),
+        proposal("mid", priority=40),
+    ]
+    assert {n: v[0] for n, v in score(three).items()} == {
+        "high": "triggered",
+        "mid": "triggered",
+        "low": "skipped",
+    }
+    # what is essential always goes, and takes its place in the week
+    found = score([*three, proposal("bill", essential=True, priority=0)])
+    assert {n: v[0] for n, v in found.items()} == {
+        "bill": "triggered",
+        "high": "triggered",
+        "mid": "skipped",
+        "low": "skipped",
+    }
+    # a task is for our own people
+    found = score([*three, proposal("call", channel="task", priority=99)])
+    assert {n: v[0] for n, v in found.items()} == {
+        "call": "triggered",
+        "high": "triggered",
+        "mid": "triggered",
+        "low": "skipped",
+    }
+
+
+def test_a_repeated_no_is_not_news() -> None:
+    assert score([proposal(consent=False)], [("s", "t", None, 0, False, "no_consent")]) == {
+        "t": ("skipped", "no_consent", False)
+    }
+    assert score([proposal(consent=False)], [("s", "t", None, 0, False, "paused")]) == {
+        "t": ("skipped", "no_consent", True)
+    }
+    assert score([proposal()], [acted(2)]) == {"t": ("skipped", "cooldown", True)}
+    assert score([proposal()], [acted(2, last_reason="cooldown")]) == {
+        "t": ("skipped", "cooldown", False)
+    }
+
+
+def test_scored_today_is_not_scored_again() -> None:
+    assert score([proposal()], [("s", "t", None, 0, True, "paused")]) == {}
+
+
+def test_the_holdout_passed_the_same_eligibility_and_use_the_same_budget() -> None:
+    assert score([proposal(holdout=1.0)])["t"] == ("holdout", "holdout", True)
+    assert score([proposal(holdout=1.0, consent=False)])["t"][:2] == ("skipped", "no_consent")
+    found = score(
+        [
+            proposal("a", holdout=1.0, priority=90),
+            proposal("b", priority=80),
+            proposal("c", priority=70),
+        ]
+    )
+    assert [found[name][0] for name in "abc"] == ["holdout", "triggered", "skipped"]
+
+
+def test_holdouts_are_of_the_asked_size_and_independent() -> None:
+    holdout = Holdout(global_share=0.05, salt="x")
+    ids = [f"supplier-{n}" for n in range(20_000)]
+    first = [is_in_holdout(i, "one", 0.1, holdout) for i in ids]
+    assert sum(first) / len(ids) == pytest.approx(0.05 + 0.95 * 0.1, abs=0.008)
+    assert first == [is_in_holdout(i, "one", 0.1, holdout) for i in ids]
+    alone = Holdout(global_share=0, salt="x")
+    a = {i for i in ids if is_in_holdout(i, "one", 0.2, alone)}
+    b = {i for i in ids if is_in_holdout(i, "two", 0.2, alone)}
+    assert len(a & b) / len(ids) == pytest.approx(0.04, abs=0.006)
+    assert {i for i in ids if is_in_holdout(i, "one", 0.1, alone)} < a, (
+        "a smaller share is part of a larger one"
+    )
+
+
+ZONES = ["UTC", "Europe/London", "America/New_York", "America/Los_Angeles", "Australia/Sydney", "Pacific/Auckland", "Asia/Kolkata",
+         "Australia/Lord_Howe", "America/St_Johns", "Africa/Johannesburg", "Pacific/Apia", "Nowhere/AtAll"]  # fmt: skip
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2030, 12, 31), timezones=st.just(UTC)),
+    st.sampled_from(ZONES),
+    st.sampled_from(
+        [
+            ("20:00", "08:00"),
+            ("00:00", "07:30"),
+            ("02:30", "03:30"),
+            ("12:00", "13:00"),
+            ("00:00", "00:00"),
+        ]
+    ),
+)
+def test_nothing_is_sent_in_quiet_hours(as_of: datetime, name: str, hours: tuple[str, str]) -> None:
+    messaging = Messaging(quiet_from=hours[0], quiet_until=hours[1])
+    at = next_sending_time(as_of, name, messaging)
+    assert as_of <= at < as_of + timedelta(hours=25) and at.tzinfo == UTC
+    zone = ZoneInfo("UTC" if name == "Nowhere/AtAll" else name)
+    clock, start, end = (
+        at.astimezone(zone).time(),
+        time.fromisoformat(hours[0]),
+        time.fromisoformat(hours[1]),
+    )
+    quiet = (start <= clock < end) if start <= end else (clock >= start or clock < end)
+    assert not quiet
+    if not ((start <= as_of.astimezone(zone).time() < end) if start <= end else (as_of.astimezone(zone).time() >= start or as_of.astimezone(zone).time() < end)):  # fmt: skip
+        assert at == as_of

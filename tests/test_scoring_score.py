@@ -1,0 +1,166 @@
+"""The health score is the spec's, exactly; and it says why."""
+
+import math
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everafter.health import HealthMetrics, calculate_health_score
+from everafter.playbook.model import DIMENSIONS, Health, Segment, Weights
+from everafter.scoring.health_rules import score_health
+
+
+def spec(
+    login: float, adoption: float, activity: float, forms: float, journeys: float
+) -> tuple[float, str]:
+    """The spec's TypeScript, line by line."""
+    score = 0.0
+    if login < 3:
+        score += 30
+    elif login < 7:
+        score += 20
+    elif login < 14:
+        score += 10
+    score += min(25, adoption * 25)
+    score += min(25, activity * 25)
+    score += min(10, forms * 10)
+    score += min(10, journeys * 10)
+    return score, "critical" if score < 40 else "at_risk" if score < 70 else "healthy"
+
+
+days = st.one_of(
+    st.floats(0, 40), st.sampled_from([0, 2.999, 3, 3.0001, 6.999, 7, 13.999, 14, 365])
+)
+share = st.one_of(st.floats(0, 1), st.floats(0, 3), st.sampled_from([0, 0.5, 1]))
+maybe_days = st.none() | days
+maybe_share = st.none() | share
+
+
+@given(days, share, share, share, share)
+def test_nothing_missing_and_no_season_is_the_spec_exactly(
+    a: float, b: float, c: float, d: float, e: float
+) -> None:
+    found = calculate_health_score(HealthMetrics(a, b, c, d, e))
+    assert (found.score, found.risk) == spec(a, b, c, d, e)
+    assert found.coverage == 1
+
+
+@given(maybe_days, maybe_share, maybe_share, maybe_share, maybe_share, st.floats(0.05, 1))
+def test_contributions_sum_and_what_is_missing_is_left_out(
+    a: float | None,
+    b: float | None,
+    c: float | None,
+    d: float | None,
+    e: float | None,
+    season_index: float,
+) -> None:
+    values = dict(zip(DIMENSIONS, (a, b, c, d, e), strict=True))
+    found = calculate_health_score(HealthMetrics(a, b, c, d, e), season_index=season_index)
+    weights = {d: getattr(Weights(), d) for d in DIMENSIONS}
+    known = sum(weights[d] for d, value in values.items() if value is not None)
+    assert found.coverage == pytest.approx(known / 100)
+    if not known:
+        assert found.score is None and found.risk is None
+        return
+    assert found.score == sum(part.points or 0.0 for part in found.components.values())
+    assert 0 <= found.score <= 100 + 1e-9
+    assert sum(part.max for part in found.components.values()) == pytest.approx(100)
+    for dimension, part in found.components.items():
+        assert (part.points is None) == (values[dimension] is None)
+        if part.points is not None:
+            assert -1e-9 <= part.points <= part.max + 1e-9
+            assert part.max == pytest.approx(100 * weights[dimension] / known)
+
+
+@given(days, share, share, share, share, st.floats(0, 20), st.floats(0.05, 1))
+def test_better_is_never_worse(
+    a: float, b: float, c: float, d: float, e: float, more: float, season_index: float
+) -> None:
+    base = calculate_health_score(HealthMetrics(a, b, c, d, e), season_index=season_index).score
+    assert base is not None
+    for better in (
+        HealthMetrics(max(a - more, 0), b, c, d, e),
+        HealthMetrics(a, b + more, c, d, e),
+        HealthMetrics(a, b, c + more, d, e),
+        HealthMetrics(a, b, c, d + more, e),
+        HealthMetrics(a, b, c, d, e + more),
+    ):
+        assert (calculate_health_score(better, season_index=season_index).score or 0) >= base - 1e-9
+    slower = calculate_health_score(
+        HealthMetrics(a, b, c, d, e), season_index=season_index / 2
+    ).score
+    assert slower is not None and slower >= base - 1e-9, (
+        "a quieter season forgives, it never blames"
+    )
+
+
+def test_season_counts_inactivity_by_season_index() -> None:
+    assert calculate_health_score(HealthMetrics(10, 1, 1, 1, 1)).components["login"].points == 10
+    assert (
+        calculate_health_score(HealthMetrics(10, 1, 1, 1, 1), season_index=0.5)
+        .components["login"]
+        .points
+        == 20
+    )
+    assert (
+        calculate_health_score(HealthMetrics(10, 1, 1, 1, 1), season_index=0.25)
+        .components["login"]
+        .points
+        == 30
+    )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_not_a_number_is_named(bad: float) -> None:
+    with pytest.raises(ValueError, match="form_completion_rate"):
+        calculate_health_score(HealthMetrics(1, 1, 1, bad, 1))
+    with pytest.raises(ValueError, match="season_index"):
+        calculate_health_score(HealthMetrics(1, 1, 1, 1, 1), season_index=bad)
+
+
+def test_a_frame_is_scored_row_by_row_and_segment_by_segment() -> None:
+    segments = {
+        "default": Segment(title="", key_features=["forms"]),
+        "venue": Segment(
+            title="",
+            key_features=["forms"],
+            weights=Weights(20, 20, 20, 20, 20),
+            login_days=(5, 10, 20),
+        ),
+    }
+    rows = [
+        ("default", 4.0, 0.5, 0.5, None, 0.4),
+        ("venue", 4.0, 0.5, 0.5, None, 0.4),
+        ("venue", None, None, None, None, None),
+        ("default", 0.0, 2.0, 2.0, 2.0, 2.0),
+    ]
+    names = (
+        "segment",
+        "days_inactive",
+        "feature_adoption",
+        "client_activity",
+        "form_completion_rate",
+        "journey_open_rate",
+    )
+    frame = pl.DataFrame(
+        rows,
+        schema=dict.fromkeys(names[:1], pl.String) | dict.fromkeys(names[1:], pl.Float64),
+        orient="row",
+    )
+    frame = frame.with_columns(pl.lit(1.0).alias("season_index"))
+    whole = score_health(frame, segments, Health())
+    alone = pl.concat(
+        [score_health(frame[i : i + 1], segments, Health()) for i in range(frame.height)]
+    )
+    assert whole.equals(alone)
+    assert whole["login_max"].to_list() == pytest.approx([30 * 100 / 90, 25, 0, 30])
+    assert whole["login_points"][1] == pytest.approx(25), "a venue is allowed five days"
+    assert whole["main_reason"].to_list() == [
+        "feature_adoption",
+        "journey_performance",
+        "none",
+        "none",
+    ]
+    assert whole["health_score"][2] is None and whole["risk_level"][2] is None
