@@ -33,32 +33,6 @@ CREATE FUNCTION everafter.merge_newer(old jsonb, old_at jsonb, new jsonb, new_at
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (old || COALESCE((SELECT jsonb_object_agg(jsonb_each.key, jsonb_each.value) AS jsonb_object_agg FROM jsonb_each(merge_newer.new) jsonb_each(key, value) WHERE everafter.is_newer(merge_newer.old_at, merge_newer.new_at, jsonb_each.key)), '{}'::jsonb));
 
-CREATE TABLE everafter.advice_effects (
-    advice_id text NOT NULL,
-    vendor_type text NOT NULL,
-    told integer NOT NULL,
-    told_better integer NOT NULL,
-    untold integer NOT NULL,
-    untold_better integer NOT NULL,
-    measured_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE everafter.advice_given (
-    supplier_id uuid NOT NULL,
-    advice_id text NOT NULL,
-    given_on date NOT NULL,
-    channel text NOT NULL,
-    vendor_type text,
-    closes text,
-    points_before double precision,
-    points_max double precision,
-    told boolean DEFAULT true NOT NULL,
-    taken_at timestamp with time zone,
-    settled_on date,
-    worked boolean,
-    CONSTRAINT advice_given_channel_check CHECK ((channel = ANY (ARRAY['coach'::text, 'email'::text, 'dashboard'::text, 'api'::text])))
-);
-
 CREATE TABLE everafter.api_keys (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     key_hash bytea NOT NULL,
@@ -152,7 +126,7 @@ CREATE TABLE everafter.customer_health (
     form_completion_points double precision,
     journey_performance_points double precision,
     coverage real NOT NULL,
-    pace real NOT NULL,
+    season_index real CONSTRAINT customer_health_pace_not_null NOT NULL,
     main_reason text,
     playbook_version integer NOT NULL,
     vendor_type text,
@@ -240,15 +214,15 @@ CREATE TABLE everafter.interventions (
     status text NOT NULL,
     reason text NOT NULL,
     priority integer NOT NULL,
-    decided_at timestamp with time zone NOT NULL,
-    decided_on date NOT NULL,
+    evaluated_at timestamp with time zone CONSTRAINT interventions_decided_at_not_null NOT NULL,
+    evaluated_on date CONSTRAINT interventions_decided_on_not_null NOT NULL,
     success_by date,
     facts jsonb NOT NULL,
     playbook_version integer NOT NULL,
     replay boolean DEFAULT false NOT NULL,
     succeeded_on date,
     CONSTRAINT interventions_channel_check CHECK ((channel = ANY (ARRAY['email'::text, 'task'::text, 'tip'::text, 'call'::text]))),
-    CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['decided'::text, 'withheld'::text, 'held_out'::text])))
+    CONSTRAINT interventions_status_check CHECK ((status = ANY (ARRAY['triggered'::text, 'skipped'::text, 'holdout'::text])))
 );
 
 CREATE TABLE everafter.known_browsers (
@@ -341,50 +315,30 @@ ALTER TABLE everafter.playbook_versions ALTER COLUMN version ADD GENERATED ALWAY
     CACHE 1
 );
 
-CREATE TABLE everafter.pulse (
-    supplier_id uuid NOT NULL,
-    events_total bigint NOT NULL,
-    first_event_at timestamp with time zone NOT NULL,
-    last_event_at timestamp with time zone NOT NULL,
-    account_created_at timestamp with time zone,
-    vendor_type_selected_at timestamp with time zone,
-    completed_wizard_at timestamp with time zone,
-    first_login_at timestamp with time zone,
-    import_clients_started_at timestamp with time zone,
-    first_form_at timestamp with time zone,
-    first_invite_at timestamp with time zone,
-    first_journey_at timestamp with time zone,
-    first_automation_at timestamp with time zone,
-    last_login_at timestamp with time zone,
-    login_days bytea NOT NULL,
-    feature_days bytea NOT NULL,
-    feature_uses_w bytea NOT NULL,
-    clients_added integer NOT NULL,
-    clients_total integer NOT NULL,
-    clients_active_d bytea NOT NULL,
-    clients_lost_w bytea NOT NULL,
-    weddings integer[] NOT NULL,
-    forms_sent_w bytea NOT NULL,
-    forms_answered_w bytea NOT NULL,
-    emails_sent_w bytea NOT NULL,
-    emails_opened_w bytea NOT NULL,
-    tickets_open integer NOT NULL,
-    tickets_w bytea NOT NULL,
-    payment_failed_at timestamp with time zone,
-    payment_recovered_at timestamp with time zone,
-    payments_failed_w bytea NOT NULL,
-    usage jsonb DEFAULT '{}'::jsonb NOT NULL,
-    usage_ratio double precision,
-    subscription text,
-    subscription_at timestamp with time zone,
-    plan text,
-    plan_at timestamp with time zone,
+CREATE TABLE everafter.recommendation_effects (
+    recommendation_id text CONSTRAINT advice_effects_advice_id_not_null NOT NULL,
+    vendor_type text CONSTRAINT advice_effects_vendor_type_not_null NOT NULL,
+    treated integer CONSTRAINT advice_effects_told_not_null NOT NULL,
+    treated_improved integer CONSTRAINT advice_effects_told_better_not_null NOT NULL,
+    control integer CONSTRAINT advice_effects_untold_not_null NOT NULL,
+    control_improved integer CONSTRAINT advice_effects_untold_better_not_null NOT NULL,
+    measured_at timestamp with time zone DEFAULT now() CONSTRAINT advice_effects_measured_at_not_null NOT NULL
+);
+
+CREATE TABLE everafter.recommendation_impressions (
+    supplier_id uuid CONSTRAINT advice_given_supplier_id_not_null NOT NULL,
+    recommendation_id text CONSTRAINT advice_given_advice_id_not_null NOT NULL,
+    shown_on date CONSTRAINT advice_given_given_on_not_null NOT NULL,
+    channel text CONSTRAINT advice_given_channel_not_null NOT NULL,
     vendor_type text,
-    vendor_type_at timestamp with time zone,
-    other_features jsonb DEFAULT '{}'::jsonb NOT NULL,
-    last_feature_at timestamp with time zone,
-    features_beyond boolean DEFAULT false NOT NULL,
-    CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
+    closes text,
+    points_before double precision,
+    points_max double precision,
+    treated boolean DEFAULT true CONSTRAINT advice_given_told_not_null NOT NULL,
+    clicked_at timestamp with time zone,
+    measured_on date,
+    worked boolean,
+    CONSTRAINT advice_given_channel_check CHECK ((channel = ANY (ARRAY['coach'::text, 'email'::text, 'dashboard'::text, 'api'::text])))
 );
 
 CREATE TABLE everafter.rejects (
@@ -460,7 +414,53 @@ CREATE TABLE everafter.success_milestones (
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
     fresh boolean DEFAULT true NOT NULL,
     celebrated_in_coach_at timestamp with time zone,
-    celebrated_by_mail_at timestamp with time zone
+    celebrated_by_email_at timestamp with time zone
+);
+
+CREATE TABLE everafter.supplier_activity (
+    supplier_id uuid CONSTRAINT pulse_supplier_id_not_null NOT NULL,
+    events_total bigint CONSTRAINT pulse_events_total_not_null NOT NULL,
+    first_event_at timestamp with time zone CONSTRAINT pulse_first_event_at_not_null NOT NULL,
+    last_event_at timestamp with time zone CONSTRAINT pulse_last_event_at_not_null NOT NULL,
+    account_created_at timestamp with time zone,
+    vendor_type_selected_at timestamp with time zone,
+    completed_wizard_at timestamp with time zone,
+    first_login_at timestamp with time zone,
+    import_clients_started_at timestamp with time zone,
+    first_form_at timestamp with time zone,
+    first_invite_at timestamp with time zone,
+    first_journey_at timestamp with time zone,
+    first_automation_at timestamp with time zone,
+    last_login_at timestamp with time zone,
+    login_days bytea CONSTRAINT pulse_login_days_not_null NOT NULL,
+    feature_days bytea CONSTRAINT pulse_feature_days_not_null NOT NULL,
+    feature_uses_w bytea CONSTRAINT pulse_feature_uses_w_not_null NOT NULL,
+    clients_added integer CONSTRAINT pulse_clients_added_not_null NOT NULL,
+    clients_total integer CONSTRAINT pulse_clients_total_not_null NOT NULL,
+    clients_active_d bytea CONSTRAINT pulse_clients_active_d_not_null NOT NULL,
+    clients_lost_w bytea CONSTRAINT pulse_clients_lost_w_not_null NOT NULL,
+    weddings integer[] CONSTRAINT pulse_weddings_not_null NOT NULL,
+    forms_sent_w bytea CONSTRAINT pulse_forms_sent_w_not_null NOT NULL,
+    forms_answered_w bytea CONSTRAINT pulse_forms_answered_w_not_null NOT NULL,
+    emails_sent_w bytea CONSTRAINT pulse_emails_sent_w_not_null NOT NULL,
+    emails_opened_w bytea CONSTRAINT pulse_emails_opened_w_not_null NOT NULL,
+    tickets_open integer CONSTRAINT pulse_tickets_open_not_null NOT NULL,
+    tickets_w bytea CONSTRAINT pulse_tickets_w_not_null NOT NULL,
+    payment_failed_at timestamp with time zone,
+    payment_recovered_at timestamp with time zone,
+    payments_failed_w bytea CONSTRAINT pulse_payments_failed_w_not_null NOT NULL,
+    usage jsonb DEFAULT '{}'::jsonb CONSTRAINT pulse_usage_not_null NOT NULL,
+    usage_ratio double precision,
+    subscription text,
+    subscription_at timestamp with time zone,
+    plan text,
+    plan_at timestamp with time zone,
+    vendor_type text,
+    vendor_type_at timestamp with time zone,
+    other_features jsonb DEFAULT '{}'::jsonb CONSTRAINT pulse_other_features_not_null NOT NULL,
+    last_feature_at timestamp with time zone,
+    features_beyond boolean DEFAULT false CONSTRAINT pulse_features_beyond_not_null NOT NULL,
+    CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE everafter.suppliers (
@@ -529,7 +529,7 @@ CREATE TABLE everafter.tasks (
     closed_at timestamp with time zone,
     ticket_id text,
     CONSTRAINT tasks_priority_check CHECK ((priority = ANY (ARRAY['high'::text, 'normal'::text, 'low'::text]))),
-    CONSTRAINT tasks_status_check CHECK ((status = ANY (ARRAY['open'::text, 'done'::text, 'dropped'::text])))
+    CONSTRAINT tasks_status_check CHECK ((status = ANY (ARRAY['open'::text, 'done'::text, 'dismissed'::text])))
 );
 
 CREATE TABLE everafter.ticket_changes (
@@ -589,11 +589,11 @@ CREATE TABLE everafter.zone_changes (
 
 ALTER TABLE ONLY everafter.events ATTACH PARTITION everafter.events_other DEFAULT;
 
-ALTER TABLE ONLY everafter.advice_effects
-    ADD CONSTRAINT advice_effects_pkey PRIMARY KEY (advice_id, vendor_type);
+ALTER TABLE ONLY everafter.recommendation_effects
+    ADD CONSTRAINT advice_effects_pkey PRIMARY KEY (recommendation_id, vendor_type);
 
-ALTER TABLE ONLY everafter.advice_given
-    ADD CONSTRAINT advice_given_pkey PRIMARY KEY (supplier_id, advice_id, given_on);
+ALTER TABLE ONLY everafter.recommendation_impressions
+    ADD CONSTRAINT advice_given_pkey PRIMARY KEY (supplier_id, recommendation_id, shown_on);
 
 ALTER TABLE ONLY everafter.api_keys
     ADD CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash);
@@ -641,7 +641,7 @@ ALTER TABLE ONLY everafter.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (scope, key);
 
 ALTER TABLE ONLY everafter.interventions
-    ADD CONSTRAINT interventions_pkey PRIMARY KEY (supplier_id, decided_on, trigger);
+    ADD CONSTRAINT interventions_pkey PRIMARY KEY (supplier_id, evaluated_on, trigger);
 
 ALTER TABLE ONLY everafter.known_browsers
     ADD CONSTRAINT known_browsers_pkey PRIMARY KEY (token_hash, user_id);
@@ -670,7 +670,7 @@ ALTER TABLE ONLY everafter.playbook_versions
 ALTER TABLE ONLY everafter.playbook_versions
     ADD CONSTRAINT playbook_versions_sha256_key UNIQUE (sha256);
 
-ALTER TABLE ONLY everafter.pulse
+ALTER TABLE ONLY everafter.supplier_activity
     ADD CONSTRAINT pulse_pkey PRIMARY KEY (supplier_id);
 
 ALTER TABLE ONLY everafter.rejects
@@ -724,8 +724,6 @@ ALTER TABLE ONLY everafter.users
 ALTER TABLE ONLY everafter.zone_changes
     ADD CONSTRAINT zone_changes_pkey PRIMARY KEY (supplier_id);
 
-CREATE INDEX advice_unsettled ON everafter.advice_given USING btree (given_on) WHERE (settled_on IS NULL);
-
 CREATE INDEX cancellations_at ON everafter.cancellations USING btree (cancelled_at);
 
 CREATE INDEX events_supplier_time ON ONLY everafter.events USING btree (supplier_id, occurred_at);
@@ -736,7 +734,7 @@ CREATE INDEX events_pending_seq ON everafter.events_pending USING btree (seq);
 
 CREATE INDEX idempotency_keys_age ON everafter.idempotency_keys USING brin (created_at);
 
-CREATE INDEX interventions_recent ON everafter.interventions USING btree (decided_on DESC, supplier_id);
+CREATE INDEX interventions_recent ON everafter.interventions USING btree (evaluated_on DESC, supplier_id);
 
 CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'withheld'::text);
 
@@ -762,7 +760,9 @@ CREATE INDEX outbox_open ON everafter.outbox USING btree (status) WHERE (status 
 
 CREATE INDEX outbox_recent ON everafter.outbox USING btree (created_at DESC);
 
-CREATE INDEX pulse_features_beyond ON everafter.pulse USING btree (supplier_id) WHERE features_beyond;
+CREATE INDEX pulse_features_beyond ON everafter.supplier_activity USING btree (supplier_id) WHERE features_beyond;
+
+CREATE INDEX recommendation_impressions_unmeasured ON everafter.recommendation_impressions USING btree (shown_on) WHERE (measured_on IS NULL);
 
 CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
 

@@ -20,7 +20,7 @@ from everafter.core.db import FrameReader, database_url
 from everafter.core.settings import load_settings
 from everafter.playbook.loading import load_playbook
 from everafter.scoring.churn_rules import SIGNALS
-from everafter.scoring.rules import score
+from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_past_inputs
 
 FIRST, LAST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -63,7 +63,7 @@ async def replay(
     day = start
     while day <= until and (left.is_empty() or day + horizon <= left["known_until"][0]):
         inputs = await read_past_inputs(reader, feature_ids, day, after=FIRST, last=LAST)
-        scored = score(inputs, playbook, day, feature_ids).join(left, on="supplier_id", how="left")
+        scored = score_suppliers(inputs, playbook, day, feature_ids).join(left, on="supplier_id", how="left")
         leaves = (pl.col("churned_at") >= day) & (pl.col("churned_at") < day + horizon)
         contributions = [pl.col(f"churn_{name}").fill_null(0.0) for name in SIGNALS]
         days.append(

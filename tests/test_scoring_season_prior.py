@@ -183,7 +183,7 @@ def test_region_of(country: str | None, region: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor_type", "vendor_type"),
+    ("vendor_type", "expected"),
     [
         ("photographer", "photographer"),
         (" Photographer", "photographer"),
@@ -194,5 +194,5 @@ def test_region_of(country: str | None, region: str | None) -> None:
         (None, "default"),
     ],
 )
-def test_vendor_type_of(vendor_type: str | None, vendor_type: str) -> None:
-    assert vendor_type_of(vendor_type) == vendor_type
+def test_vendor_type_of(vendor_type: str | None, expected: str) -> None:
+    assert vendor_type_of(vendor_type) == expected

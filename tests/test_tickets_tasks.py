@@ -119,8 +119,8 @@ def test_a_queue_too_full_for_one_round_closes_nothing_that_was_not_read(changes
 def test_what_a_person_closed_stays_closed(changes: Desk) -> None:
     changes.tell("opened", 0)
     changes.round(5)
-    changes.server.sql("UPDATE tasks SET status = 'dropped', closed_at = now()")
-    assert changes.round(6) is None and [task[0] for task in changes.tasks()] == ["dropped"]
+    changes.server.sql("UPDATE tasks SET status = 'dismissed', closed_at = now()")
+    assert changes.round(6) is None and [task[0] for task in changes.tasks()] == ["dismissed"]
     changes.tell("resolved", 7)
     changes.tell("opened", 8)
     changes.round(8.1)

@@ -17,12 +17,12 @@ from everafter.daily import commands as daily_commands
 from everafter.daily.jobs import run_when_due
 from everafter.demo import commands as demo_commands
 from everafter.events import commands as events_commands
-from everafter.health import commands as health_commands
 from everafter.mail import commands as mail_commands
 from everafter.mail.jobs import DUTIES, Duty
 from everafter.metrics import commands as metrics_commands
 from everafter.playbook import commands as playbook_commands
 from everafter.recommendations.jobs import measure_when_due
+from everafter.scoring import commands as scoring_commands
 from everafter.signals import commands as signals_commands
 from everafter.support import commands as support_commands
 from everafter.support.jobs import read_due_calendars
@@ -43,7 +43,7 @@ for module in (
     events_commands,
     user_commands,
     daily_commands,
-    health_commands,
+    scoring_commands,
     demo_commands,
     mail_commands,
     metrics_commands,

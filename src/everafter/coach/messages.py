@@ -1,4 +1,4 @@
-"""The coach's words in every language that it speaks, read once from words.toml."""
+"""The coach's words in every language that it speaks, read once from messages.toml."""
 
 import tomllib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _LAST = "en"
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, dict[str, str]]]:
     return tomllib.loads(
-        resources.files("everafter.coach").joinpath("words.toml").read_text(encoding="utf-8")
+        resources.files("everafter.coach").joinpath("messages.toml").read_text(encoding="utf-8")
     )
 
 

@@ -52,7 +52,7 @@ from everafter.playbook.model import Playbook
 from everafter.playbook.rules import compile_conditions
 from everafter.recommendations.jobs import recommend_by_email
 from everafter.recommendations.queries import note_given
-from everafter.scoring.rules import churn_rows, health_rows, score
+from everafter.scoring.rules import churn_rows, health_rows, score_suppliers
 from everafter.signals.queries import read_inputs, read_past_inputs
 
 SLICE = 20_000
@@ -312,7 +312,7 @@ async def _read(
 def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the context."""
     playbook, as_of = context.playbook, context.as_of
-    scored = score(inputs.suppliers, playbook, as_of, context.feature_ids)
+    scored = score_suppliers(inputs.suppliers, playbook, as_of, context.feature_ids)
     milestones = find_fresh(
         find_milestones(scored, playbook, as_of), scored, playbook, context.watch, as_of
     )

@@ -16,7 +16,7 @@ from everafter.playbook.model import Playbook
 from everafter.recommendations.client_rules import describe_clients
 from everafter.recommendations.queries import note_given, read_clients
 from everafter.recommendations.rules import recommend
-from everafter.scoring.rules import score
+from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_inputs_of
 
 OFFERED_DAYS = 60
@@ -46,7 +46,7 @@ async def offer_next_steps(
         inputs = join_progress(
             read_inputs_of(reader, ids), read_progress_of(reader, playbook, moment, ids)
         )
-        scored = score(inputs, playbook, moment, features)
+        scored = score_suppliers(inputs, playbook, moment, features)
         return recommend(
             scored, playbook, describe_clients(raw, moment), most=playbook.coach.next_steps
         )

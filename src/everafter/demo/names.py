@@ -7,7 +7,7 @@ from importlib import resources
 from random import Random
 
 _WORDS = tomllib.loads(
-    resources.files("everafter.demo").joinpath("words.toml").read_text(encoding="utf-8")
+    resources.files("everafter.demo").joinpath("messages.toml").read_text(encoding="utf-8")
 )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from everafter.metrics.model import FirstValueRow
 
 PERIODS = {30: "last 30 days", 90: "last 90 days", 180: "last half year", 365: "last year"}
-CONTROL = "-"
+NOT_REPORTED = "-"
 """Stands for suppliers who never told their vendor type or plan."""
 
 MOST_FOLLOWED = 20_000

@@ -12,9 +12,10 @@ from litestar.di import NamedDependency
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
+from everafter.funnel import rules
 from everafter.funnel.cohort import follow_cohort
-from everafter.funnel.model import CONTROL, LISTED, MOST_FOLLOWED, PERIODS, STATE_LABELS, View
-from everafter.onboarding import funnel_rules, queries
+from everafter.funnel.model import LISTED, MOST_FOLLOWED, NOT_REPORTED, PERIODS, STATE_LABELS, View
+from everafter.onboarding import queries
 from everafter.portfolio.queries import list_vendor_types
 from everafter.portfolio.rules import vendor_type_title
 
@@ -33,15 +34,15 @@ async def show_onboarding(
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """The funnel, the time to the first form by cohort, and who is behind or stuck now; filtered as the address says."""
-    view = funnel_rules.parse_view(request.query_params)
+    view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     followed = await follow_cohort(state.url, state.playbook, view, now)
     signed_up = _in_period(followed, view, now)
-    whole_path = funnel_rules.count_standings(followed)
-    whole, cohorts = funnel_rules.measure_cohorts(signed_up, now)
+    whole_path = rules.count_standings(followed)
+    whole, cohorts = rules.measure_cohorts(signed_up, now)
 
     def vendor_type(vendor_type: str | None) -> str:
-        return vendor_type_title(None if vendor_type == CONTROL else vendor_type, state.playbook)
+        return vendor_type_title(None if vendor_type == NOT_REPORTED else vendor_type, state.playbook)
 
     return page(
         request,
@@ -49,22 +50,22 @@ async def show_onboarding(
         viewer=viewer,
         view=view,
         periods=PERIODS,
-        vendors=[(name or CONTROL, count) for name, count in await list_vendor_types(conn)],
+        vendors=[(name or NOT_REPORTED, count) for name, count in await list_vendor_types(conn)],
         plans=await queries.list_plans(conn),
         vendor_type=vendor_type,
-        control=CONTROL,
+        not_reported=NOT_REPORTED,
         total=signed_up.height,
         cut=followed.height == MOST_FOLLOWED,
-        standings=funnel_rules.count_standings(signed_up),
+        standings=rules.count_standings(signed_up),
         state_labels=STATE_LABELS,
-        funnel=funnel_rules.count_funnel(signed_up, state.playbook),
+        funnel=rules.count_funnel(signed_up, state.playbook),
         whole=whole,
         cohorts=cohorts,
-        month_name=funnel_rules.month_name,
-        ranges=[funnel_rules.draw_ranges(cohorts), funnel_rules.draw_ranges(cohorts, width=360)],
-        waiting=funnel_rules.list_waiting(followed, state.playbook, LISTED),
+        month_name=rules.month_name,
+        ranges=[rules.draw_ranges(cohorts), rules.draw_ranges(cohorts, width=360)],
+        waiting=rules.list_waiting(followed, state.playbook, LISTED),
         waiting_total=whole_path["behind"] + whole_path["stuck"],
-        view_query=funnel_rules.view_query,
+        view_query=rules.view_query,
         filtered=bool(view.vendor or view.plan),
     )
 
@@ -77,10 +78,10 @@ async def get_onboarding_file(
     viewer: NamedDependency[Viewer],
 ) -> Response[bytes]:
     """Everyone a view's funnel counts, as a file."""
-    view = funnel_rules.parse_view(request.query_params)
+    view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     signed_up = _in_period(await follow_cohort(state.url, state.playbook, view, now), view, now)
-    text = await asyncio.to_thread(funnel_rules.cohort_csv, signed_up, state.playbook)
+    text = await asyncio.to_thread(rules.cohort_csv, signed_up, state.playbook)
     return download(text, f"onboarding-{now.date()}.csv")
 
 

@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
+from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import CONCLUSION_LABELS, DAYS_OFFERED, LOG_ROWS, LogEntry
 from everafter.interventions.model import SKIP_REASONS
-from everafter.portfolio import log_queries, log_rules
 
 AnyRequest = Request[Any, Any, State]
 
@@ -32,7 +32,7 @@ async def show_log(
     shown = entries[:LOG_ROWS]
     return page(
         request,
-        "interventions/templates/history.html",
+        "interventions/templates/log.html",
         viewer=viewer,
         view=view,
         latest=latest,

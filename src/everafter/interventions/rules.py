@@ -372,7 +372,7 @@ def tasks_of(results: pl.DataFrame, scored: pl.DataFrame, *, replay: bool) -> pl
         pl.when(high).then(pl.lit("high")).otherwise(pl.lit("normal")).alias("priority"),
         ("Call " + pl.col("name")).alias("title"),
         "reason",
-        pl.lit("dropped" if replay else "open").alias("status"),
+        pl.lit("dismissed" if replay else "open").alias("status"),
         pl.when(pl.lit(replay)).then(pl.col("evaluated_at")).alias("closed_at"),
         pl.col("id").alias("intervention_id"),
         pl.col("evaluated_at").alias("created_at"),

@@ -305,7 +305,7 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     onboarding_timing: OnboardingTiming = OnboardingTiming()
     milestones: dict[Name, Milestone] = field(default_factory=dict)
     recommendations: dict[Name, Recommendation] = field(default_factory=dict)
-    clients: dict[Name, Recommendation] = field(default_factory=dict)
+    client_recommendations: dict[Name, Recommendation] = field(default_factory=dict)
     coach: Coach = Coach()
     tips: dict[Name, Tip] = field(default_factory=dict)
     support: Support = Support()

@@ -21,19 +21,13 @@ from everafter.core.ids import SupplierId
 from everafter.core.pages import page
 from everafter.core.settings import Settings
 from everafter.funnel.model import STATE_LABELS
+from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import CONCLUSION_LABELS, LogEntry
 from everafter.mail import queries as mail_queries
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
 from everafter.playbook.model import Playbook, Support
-from everafter.portfolio import (
-    charts,
-    log_queries,
-    log_rules,
-    rules,
-    supplier_queries,
-    supplier_rules,
-)
+from everafter.portfolio import charts, rules, supplier_queries, supplier_rules
 from everafter.portfolio.event_labels import group_timeline
 from everafter.portfolio.model import BAND_LABELS
 from everafter.portfolio.supplier_model import (

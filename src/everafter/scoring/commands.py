@@ -14,10 +14,10 @@ from rich.table import Table
 from everafter.core.db import FrameReader, connection, database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings, load_settings
-from everafter.health import queries
 from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS
+from everafter.scoring import queries
 from everafter.scoring.explain import Standing, changes, stand_at
 from everafter.signals.text import format_value
 

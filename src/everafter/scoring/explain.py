@@ -8,11 +8,11 @@ from uuid import UUID
 from everafter.activity.feature_rules import assign_slots
 from everafter.core.db import Connection, FrameReader
 from everafter.core.errors import InputError
-from everafter.health import queries
 from everafter.playbook.model import DIMENSIONS, Playbook
+from everafter.scoring import queries
 from everafter.scoring.churn_rules import SIGNALS
 from everafter.scoring.health_rules import VALUES
-from everafter.scoring.rules import score
+from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_past_inputs
 
 INPUTS = ("days_since_login", "days_inactive", "features_adopted", "clients_active_30d", "clients_total", "forms_answered_13w",
@@ -64,7 +64,7 @@ async def stand_at(
     before = str(UUID(int=UUID(supplier_id).int - 1)) if UUID(supplier_id).int else supplier_id
     features = assign_slots({}, playbook.features)  # read from the events, so with slots of its own
     inputs = await read_past_inputs(reader, features, as_of, after=before, last=supplier_id)
-    scored = score(inputs, playbook, as_of, features)
+    scored = score_suppliers(inputs, playbook, as_of, features)
     if scored.is_empty():
         raise InputError(
             f"as of {as_of:%Y-%m-%d}: this supplier was not there yet, or had cancelled"

@@ -20,7 +20,7 @@ from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.core.ids import name_of
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
-from everafter.scoring.rules import score
+from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_inputs_of
 
 _FEATURES_KEPT_SECONDS = 5.0
@@ -120,7 +120,7 @@ class LiveScorer:
         inputs = join_progress(
             read_inputs_of(reader, ids), read_progress_of(reader, self._playbook, as_of, ids)
         )
-        return score(inputs, self._playbook, as_of, features).with_columns(
+        return score_suppliers(inputs, self._playbook, as_of, features).with_columns(
             pl.lit(as_of).alias("as_of")
         )
 

@@ -13,7 +13,7 @@ from everafter.scoring.season_rules import add_season_index, add_season_trend
 from everafter.signals.rules import compute_signals
 
 
-def score(
+def score_suppliers(
     inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
 ) -> pl.DataFrame:
     """Score every supplier that has not cancelled.

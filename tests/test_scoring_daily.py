@@ -21,7 +21,7 @@ from everafter.daily.run import run_day
 from everafter.demo.simulator import simulate
 from everafter.events.queries import store_events_in_bulk
 from everafter.playbook.loading import load_playbook
-from everafter.scoring.rules import score
+from everafter.scoring.rules import score_suppliers
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.queries import read_inputs, read_past_inputs
 from helpers_server import Server
@@ -73,7 +73,7 @@ def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -
             ids = await get_feature_ids(conn)
         from_activity = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
         from_events = await read_past_inputs(reader, ids, as_of, after=FIRST_ID, last=LAST_ID)
-        return score(from_activity, playbook, as_of, ids), score(from_events, playbook, as_of, ids)
+        return score_suppliers(from_activity, playbook, as_of, ids), score_suppliers(from_events, playbook, as_of, ids)
 
     activity, events = asyncio.run(both())
     reader.close()

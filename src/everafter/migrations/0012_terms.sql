@@ -1,0 +1,90 @@
+-- Everything gets the field's name: see the table of old and new names in CHANGELOG.md. Only names and stored words change.
+
+-- ── tables and columns ─────────────────────────────────────────────────────────────────────────────────────────────
+
+ALTER TABLE pulse RENAME TO supplier_activity;
+
+ALTER TABLE customer_health RENAME COLUMN pace TO season_index;
+
+ALTER TABLE interventions RENAME COLUMN decided_at TO evaluated_at;
+ALTER TABLE interventions RENAME COLUMN decided_on TO evaluated_on;
+
+ALTER TABLE success_milestones RENAME COLUMN celebrated_by_mail_at TO celebrated_by_email_at;
+
+ALTER TABLE advice_given RENAME TO recommendation_impressions;
+ALTER TABLE recommendation_impressions RENAME COLUMN advice_id TO recommendation_id;
+ALTER TABLE recommendation_impressions RENAME COLUMN given_on TO shown_on;
+ALTER TABLE recommendation_impressions RENAME COLUMN told TO treated;
+ALTER TABLE recommendation_impressions RENAME COLUMN taken_at TO clicked_at;
+ALTER TABLE recommendation_impressions RENAME COLUMN settled_on TO measured_on;
+ALTER INDEX advice_unsettled RENAME TO recommendation_impressions_unmeasured;
+
+ALTER TABLE advice_effects RENAME TO recommendation_effects;
+ALTER TABLE recommendation_effects RENAME COLUMN advice_id TO recommendation_id;
+ALTER TABLE recommendation_effects RENAME COLUMN told TO treated;
+ALTER TABLE recommendation_effects RENAME COLUMN told_better TO treated_improved;
+ALTER TABLE recommendation_effects RENAME COLUMN untold TO control;
+ALTER TABLE recommendation_effects RENAME COLUMN untold_better TO control_improved;
+
+-- ── stored words ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+ALTER TABLE interventions DROP CONSTRAINT interventions_status_check;
+UPDATE interventions
+SET status = CASE status WHEN 'decided' THEN 'triggered' WHEN 'withheld' THEN 'skipped' WHEN 'held_out' THEN 'holdout' ELSE status END,
+    reason = CASE reason WHEN 'held_out' THEN 'holdout' ELSE reason END,
+    trigger = CASE trigger WHEN 'early_silence' THEN 'early_inactivity' WHEN 'tip_early_silence' THEN 'tip_early_inactivity' ELSE trigger END,
+    action = CASE action WHEN 'send_quiet_check' THEN 'send_inactivity_check' ELSE action END;
+ALTER TABLE interventions ADD CONSTRAINT interventions_status_check
+  CHECK (status IN ('triggered', 'skipped', 'holdout'));
+
+ALTER TABLE tasks DROP CONSTRAINT tasks_status_check;
+UPDATE tasks SET status = 'dismissed' WHERE status = 'dropped';
+UPDATE tasks SET kind = 'early_inactivity' WHERE kind = 'early_silence';
+ALTER TABLE tasks ADD CONSTRAINT tasks_status_check CHECK (status IN ('open', 'done', 'dismissed'));
+
+UPDATE outbox SET template = 'inactivity_check' WHERE template = 'quiet_check';
+
+-- The numbers kept with an intervention and with a message go by the signals' names.
+UPDATE interventions
+SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
+  || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
+  || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
+  || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
+WHERE facts ?| '{quiet_days,silence_chance,pace}';
+UPDATE outbox
+SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
+  || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
+  || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
+  || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
+WHERE facts ?| '{quiet_days,silence_chance,pace}';
+
+-- The figures of runs, whole and by slice.
+UPDATE run_slices
+SET summary = summary - '{decided,withheld,held_out}'::text[] || jsonb_build_object(
+  'triggered', summary -> 'decided', 'skipped', summary -> 'withheld', 'holdout', summary -> 'held_out')
+WHERE summary ? 'decided';
+UPDATE runs
+SET summary = jsonb_set(summary, '{interventions}', (summary -> 'interventions') - '{decided,withheld,held_out}'::text[]
+  || jsonb_build_object(
+    'triggered', summary #> '{interventions,decided}',
+    'skipped', summary #> '{interventions,withheld}',
+    'holdout', summary #> '{interventions,held_out}'))
+WHERE summary #> '{interventions,decided}' IS NOT NULL;
+
+-- The names of the playbook that ships, in what was kept under them.
+UPDATE success_milestones SET milestone_type = 'five_active_clients' WHERE milestone_type = 'five_active_couples';
+UPDATE outbox SET template = 'ten_clients' WHERE template = 'ten_couples';
+UPDATE outbox SET template = 'call_for_csm' WHERE template = 'call_for_advisor';
+UPDATE interventions SET trigger = 'celebrate_five_active_clients' WHERE trigger = 'celebrate_five_active_couples';
+UPDATE recommendation_impressions
+SET recommendation_id = CASE recommendation_id
+  WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
+  WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
+  WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
+  ELSE recommendation_id END;
+UPDATE recommendation_effects
+SET recommendation_id = CASE recommendation_id
+  WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
+  WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
+  WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
+  ELSE recommendation_id END;
