@@ -1,1 +1,2 @@
-"""Benchmarks: ratios measured in one run on one machine. `make bench` prints the table; tests are never timed."""
+"""Benchmarks: ratios measured in one run on one machine. `make bench` prints the table; tests are
+never timed."""

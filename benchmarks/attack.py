@@ -1,4 +1,5 @@
-"""Ingest with a key while a hostile client holds connections: its rate as a share of the undisturbed one, in alternating rounds."""
+"""Ingest with a key while a hostile client holds connections: its rate as a share of the
+undisturbed one, in alternating rounds."""
 
 import asyncio
 import subprocess

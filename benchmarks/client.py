@@ -1,8 +1,8 @@
-"""A load client that costs little: keep-alive connections over raw asyncio streams, requests made before the clock starts.
+"""A load client that costs little: keep-alive connections over raw asyncio streams, requests made
+before the clock starts.
 
-`python -m benchmarks.client PORT CONNECTIONS FILE` sends every request of FILE (each: 4 bytes length, then the raw request) and
-prints, as JSON, seconds, statuses and latencies.
-"""
+`python -m benchmarks.client PORT CONNECTIONS FILE` sends every request of FILE (each: 4 bytes
+length, then the raw request) and prints, as JSON, seconds, statuses and latencies."""
 
 import asyncio
 import json

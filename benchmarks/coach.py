@@ -1,8 +1,9 @@
-"""The coach's JSON at a steady rate: page views arrive when they arrive, however busy the server is.
+"""The coach's JSON at a steady rate: page views arrive when they arrive, however busy the server
+is.
 
-`python -m benchmarks.coach PORT RATE FILE` sends the requests of FILE at that rate and prints latencies as JSON, each counted from
-the moment at which the request was due: who must wait for a slow one before it is counted as slow too.
-"""
+`python -m benchmarks.coach PORT RATE FILE` sends the requests of FILE at that rate and prints
+latencies as JSON, each counted from the moment at which the request was due: who must wait for a
+slow one before it is counted as slow too."""
 
 import asyncio
 import json

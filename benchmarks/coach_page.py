@@ -1,7 +1,8 @@
-"""The coach in a real Chromium on a page of another origin: how soon after the page's load event it is painted, and what it moves.
+"""The coach in a real Chromium on a page of another origin: how soon after the page's load event it
+is painted, and what it moves.
 
-The browser's cache is empty at each load, and the panel is open from the page before, so that what the server says is painted too.
-"""
+The browser's cache is empty at each load, and the panel is open from the page before, so that what
+the server says is painted too."""
 
 import asyncio
 import itertools

@@ -1,4 +1,5 @@
-"""The daily run against the loop of the spec, against hand-written SQL, and against a longer history."""
+"""The daily run against the loop of the spec, against hand-written SQL, and against a longer
+history."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,8 @@ LOOP_SUPPLIERS = 400
 
 
 def measure(server: str, suppliers: int) -> list[Row]:
-    """A normal day at `suppliers`: the intervention log, the histories and the milestones of the days before are there."""
+    """A normal day at `suppliers`: the intervention log, the histories and the milestones of the
+    days before are there."""
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
     url = new_database(server, "daily")
     asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
@@ -38,7 +40,8 @@ def measure(server: str, suppliers: int) -> list[Row]:
 
 
 def measure_history(server: str, suppliers: int = 30_000, days: int = 60) -> list[Row]:
-    """The same run with `days` days of events, scores and intervention log, and with twice as many; the best of three each."""
+    """The same run with `days` days of events, scores and intervention log, and with twice as many;
+    the best of three each."""
     now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
     url = new_database(server, "history")
     asyncio.run(load(url, suppliers, now - timedelta(hours=1)))
@@ -69,7 +72,8 @@ def measure_history(server: str, suppliers: int = 30_000, days: int = 60) -> lis
 
 
 def _age_a_day(url: str) -> None:
-    """Move what was written a day back, and let a part of the intervention log fall out of its cooldown, as on any day."""
+    """Move what was written a day back, and let a part of the intervention log fall out of its
+    cooldown, as on any day."""
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         conn.execute("UPDATE customer_health SET calculated_on = calculated_on - 1")
         conn.execute("UPDATE churn_risk SET calculated_on = calculated_on - 1")
@@ -113,7 +117,8 @@ def _timed(url: str, statement: str) -> float:
 
 
 def _loop_rate(url: str, now: datetime) -> float:
-    """Suppliers per second of the spec's runDailyInterventions as it is written: for each supplier, a query per metric and signal."""
+    """Suppliers per second of the spec's runDailyInterventions as it is written: for each supplier,
+    a query per metric and signal."""
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         ids = [
             row[0]
@@ -203,7 +208,8 @@ def _score_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
 
 
 def _lengthen(url: str, *, first: int, last: int) -> None:
-    """Add days of history before the present: two events a supplier and day, a row of each history, a verdict now and then."""
+    """Add days of history before the present: two events a supplier and day, a row of each history,
+    a verdict now and then."""
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         span = [first, last]
         conn.execute(

@@ -1,8 +1,8 @@
 """A hostile client, for drills on loopback: many connections that never finish what they began.
 
-`python -m benchmarks.hostile PORT KIND COUNT` opens COUNT connections from addresses 127.0.0.2 to 127.0.0.201, sends a byte a second on
-each, opens those again that were closed, and says `ready` once all were opened. It ends with its standard input, or after two minutes.
-"""
+`python -m benchmarks.hostile PORT KIND COUNT` opens COUNT connections from addresses 127.0.0.2 to
+127.0.0.201, sends a byte a second on each, opens those again that were closed, and says `ready`
+once all were opened. It ends with its standard input, or after two minutes."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,5 @@
-"""Ingest over HTTP: batches of 100, durable when answered, and folded; against the database's own rate for such batches."""
+"""Ingest over HTTP: batches of 100, durable when answered, and folded; against the database's own
+rate for such batches."""
 
 import asyncio
 import json
@@ -85,7 +86,8 @@ def _wait_folded(url: str) -> None:
 
 
 def _own_rate(url: str, ids: list[str]) -> float:
-    """Events per second of plain INSERT … unnest into a keyed table and a commit for each batch, on one connection."""
+    """Events per second of plain INSERT … unnest into a keyed table and a commit for each batch, on
+    one connection."""
     choose, batches = random.Random(6), 200
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         conn.execute("CREATE TABLE plain (LIKE events, PRIMARY KEY (supplier_id, message_id))")

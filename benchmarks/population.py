@@ -1,4 +1,5 @@
-"""A population for benchmarks: suppliers with activity rows as a year of events would leave them, made in columns, loaded by COPY."""
+"""A population for benchmarks: suppliers with activity rows as a year of events would leave them,
+made in columns, loaded by COPY."""
 
 import uuid
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,5 @@
-"""Write docs/cli.md from the commands themselves: `make docs` runs this, and a test fails when the page is another."""
+"""Write docs/cli.md from the commands themselves: `make docs` runs this, and a test fails when the
+page is another."""
 
 import inspect
 import re

@@ -1,11 +1,13 @@
-"""How well the risk index and the health score foretold who left: past days scored again, held against what came after.
+"""How well the risk index and the health score foretold who left: past days scored again, held
+against what came after.
 
     .venv/bin/python scripts/measure_churn.py --from 2025-10-01 --until 2026-10-01
 
-Reads the database of the settings and writes nothing. Every `--every` days all suppliers are scored as of that day, from the
-events before it, by the playbook in force; "left" means that subscription_cancelled came within `--horizon` days. A supplier counts
-on each of the days, so the intervals are drawn by supplier (bootstrap, 500 draws), not by row. docs/methods.md tells what came out.
-"""
+Reads the database of the settings and writes nothing. Every `--every` days all suppliers are scored
+as of that day, from the events before it, by the playbook in force; "left" means that
+subscription_cancelled came within `--horizon` days. A supplier counts on each of the days, so the
+intervals are drawn by supplier (bootstrap, 500 draws), not by row. docs/methods.md tells what came
+out."""
 
 import argparse
 import asyncio
@@ -50,7 +52,8 @@ def main() -> None:
 async def replay(
     start: datetime, until: datetime, every: timedelta, horizon: timedelta
 ) -> pl.DataFrame:
-    """A row per supplier and day scored: the index, its contributions, the score, and whether the supplier left."""
+    """A row per supplier and day scored: the index, its contributions, the score, and whether the
+    supplier left."""
     settings = load_settings()
     playbook, url = load_playbook(settings), await asyncio.to_thread(database_url, settings)
     feature_ids = assign_slots({}, playbook.features)
@@ -63,7 +66,9 @@ async def replay(
     day = start
     while day <= until and (left.is_empty() or day + horizon <= left["known_until"][0]):
         inputs = await read_past_inputs(reader, feature_ids, day, after=FIRST, last=LAST)
-        scored = score_suppliers(inputs, playbook, day, feature_ids).join(left, on="supplier_id", how="left")
+        scored = score_suppliers(inputs, playbook, day, feature_ids).join(
+            left, on="supplier_id", how="left"
+        )
         leaves = (pl.col("churned_at") >= day) & (pl.col("churned_at") < day + horizon)
         contributions = [pl.col(f"churn_{name}").fill_null(0.0) for name in SIGNALS]
         days.append(
@@ -124,7 +129,8 @@ def _area(scored: pl.DataFrame, by: pl.Expr) -> str:
 
 
 def area_under_curve(left: NDArray[np.bool_], value: NDArray[np.float64]) -> float:
-    """The chance that of one who left and one who stayed the first has the greater value (equal ones count half)."""
+    """The chance that of one who left and one who stayed the first has the greater value (equal
+    ones count half)."""
     ranks = pl.Series(value).rank("average").to_numpy()
     gone = int(left.sum())
     return float((ranks[left].sum() - gone * (gone + 1) / 2) / (gone * (len(left) - gone)))

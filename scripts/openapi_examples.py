@@ -1,4 +1,5 @@
-"""Record the examples of the OpenAPI document: each operation is called once on a server of its own.
+"""Record the examples of the OpenAPI document: each operation is called once on a server of its
+own.
 
     .venv/bin/python scripts/openapi_examples.py > src/everafter/openapi_examples.json
 

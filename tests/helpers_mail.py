@@ -125,9 +125,9 @@ class Sink:
     logins: list[bytes] = field(default_factory=list)
     port: int = 0
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802 the name that aiosmtpd calls
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:  # noqa: N802
+    ) -> str:
         answers = {
             "greylist": "451 4.7.1 come again in a minute",
             "nobody": "550 5.1.1 no such mailbox here",

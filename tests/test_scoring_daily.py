@@ -73,7 +73,9 @@ def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -
             ids = await get_feature_ids(conn)
         from_activity = await read_inputs(reader, after=FIRST_ID, last=LAST_ID)
         from_events = await read_past_inputs(reader, ids, as_of, after=FIRST_ID, last=LAST_ID)
-        return score_suppliers(from_activity, playbook, as_of, ids), score_suppliers(from_events, playbook, as_of, ids)
+        return score_suppliers(from_activity, playbook, as_of, ids), score_suppliers(
+            from_events, playbook, as_of, ids
+        )
 
     activity, events = asyncio.run(both())
     reader.close()

@@ -119,7 +119,8 @@ async def _drop_broken(*pools: Pool) -> None:
 
 @asynccontextmanager
 async def _running(app: Litestar) -> AsyncGenerator[None]:
-    """All that an application holds while it serves: connections, the fold, and what runs beside."""
+    """All that an application holds while it serves: connections, the fold, and what runs
+    beside."""
     settings: Settings = app.state.settings
     url: str = app.state.url
     playbook: Playbook = app.state.playbook
@@ -167,9 +168,9 @@ async def _running(app: Litestar) -> AsyncGenerator[None]:
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
-    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters, admission
-    (`core.admission.Admission`), ingest_pool and fold (`events.jobs.FoldLoop`); once it runs also
-    recheck, to be called from any thread when the database is back.
+    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters,
+    admission (`core.admission.Admission`), ingest_pool and fold (`events.jobs.FoldLoop`); once it
+    runs also recheck, to be called from any thread when the database is back.
 
     Raises:
         InputError: the playbook cannot be followed.

@@ -77,7 +77,8 @@ def main() -> None:
         sys.exit(130)
 
 
-# What a database says that answers but may not, or cannot, write: its place and its reason are the operator's to fix.
+# What a database says that answers but may not, or cannot, write: its place and its reason are the
+# operator's to fix.
 _REFUSALS = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.ReadOnlySqlTransaction,

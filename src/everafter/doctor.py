@@ -1,4 +1,5 @@
-"""`everafter doctor`: what is well with this installation, what is not, and what to do about it. It looks and changes nothing."""
+"""`everafter doctor`: what is well with this installation, what is not, and what to do about it. It
+looks and changes nothing."""
 
 import asyncio
 import hashlib
@@ -283,7 +284,8 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
 
 
 def check_certificates(names: list[str]) -> list[Check]:
-    """Whether the certificates of all who have earned one can be printed; nothing is said when they can. Blocks."""
+    """Whether the certificates of all who have earned one can be printed; nothing is said when they
+    can. Blocks."""
     from everafter.certificates.typefaces import (
         why_not_for,  # typst and the typefaces, where somebody has earned one
     )
@@ -304,7 +306,8 @@ def check_certificates(names: list[str]) -> list[Check]:
 
 
 def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
-    """Whether the live coach keys can be computed from the secret in use; nothing is said when all can."""
+    """Whether the live coach keys can be computed from the secret in use; nothing is said when all
+    can."""
     if lost := [key for key in keys if not key.is_ours]:
         found = f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with them are refused"
         yield Check(

@@ -1,8 +1,9 @@
-"""The API's description, put together once: what Litestar reads off the handlers, and what holds for all of them.
+"""The API's description, put together once: what Litestar reads off the handlers, and what holds
+for all of them.
 
-Handlers say what is their own: parameters, bodies, answers, and the errors of `core.openapi.problems`. Added here is what follows
-from their guards and from the server before them: who may call, the errors that every operation can answer, examples, and links.
-"""
+Handlers say what is their own: parameters, bodies, answers, and the errors of
+`core.openapi.problems`. Added here is what follows from their guards and from the server before
+them: who may call, the errors that every operation can answer, examples, and links."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -90,7 +91,8 @@ LINKS: dict[tuple[str, int], tuple[str, ...]] = {
     ("recordMilestone", 201): ("listMilestones",),
     ("recordInteraction", 201): ("listInteractions",),
 }
-"""Where an answer's ids lead: the parameters and fields of that operation that bear the name of a field of the answer."""
+"""Where an answer's ids lead: the parameters and fields of that operation that bear the name of a
+field of the answer."""
 
 
 def describe_api(app: Litestar) -> Document:
@@ -197,7 +199,8 @@ def _example_of(status: int) -> Document:
 
 
 def _add_errors(operation: Document) -> None:
-    """The errors that follow from what an operation is; what the handler itself says of them goes first."""
+    """The errors that follow from what an operation is; what the handler itself says of them goes
+    first."""
     texts = dict(_EVERY_OPERATION)
     keys = {key for choice in operation["security"] for key in choice}
     if keys:
@@ -234,7 +237,8 @@ _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def _read_examples() -> Document:
-    """By operation: `parameters`, `request`, and `responses` by status, as scripts/openapi_examples.py recorded them."""
+    """By operation: `parameters`, `request`, and `responses` by status, as
+    scripts/openapi_examples.py recorded them."""
     return msgspec.json.decode(
         (resources.files("everafter") / "openapi_examples.json").read_bytes()
     )

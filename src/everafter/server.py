@@ -31,7 +31,8 @@ _OTHER_FILES = 200
 """Files besides connections: the database's, the program's own, and those of children."""
 STOP_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
-"""Longer than proxies keep a connection (a minute, as a rule): of two hundred busy clients some lost an answer when it was 5."""
+"""Longer than proxies keep a connection (a minute, as a rule): of two hundred busy clients some
+lost an answer when it was 5."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +49,8 @@ def register(app: typer.Typer) -> None:
         logging.getLogger("uvicorn.error").setLevel(
             logging.ERROR
         )  # a line for each bad request would be a flood
-        # uvicorn sends itself the signal again once it has stopped; without a handler that would end the process before the
-        # embedded PostgreSQL is stopped too
+        # uvicorn sends itself the signal again once it has stopped; without a handler that would
+        # end the process before the embedded PostgreSQL is stopped too
         signal.signal(signal.SIGTERM, _end)
         settings = load_settings()
         url = database_url(settings)
@@ -65,7 +66,8 @@ def register(app: typer.Typer) -> None:
                 f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True
             )
             application = create_app(settings, url)
-            # What is from the start is never looked through again: a full collection took 54 ms of every request then in hand.
+            # What is from the start is never looked through again: a full collection took 54 ms of
+            # every request then in hand.
             gc.collect()
             gc.freeze()
             run_server(
@@ -76,7 +78,8 @@ def register(app: typer.Typer) -> None:
 def run_server(
     server: uvicorn.Server, listener: socket.socket, settings: Settings, application: Litestar
 ) -> None:
-    """Serve until told to stop, with the embedded PostgreSQL (where it is that) kept running beside.
+    """Serve until told to stop, with the embedded PostgreSQL (where it is that) kept running
+    beside.
 
     Raises:
         DatabaseUnavailableError: the embedded PostgreSQL is gone and cannot be started again.
@@ -148,7 +151,8 @@ def fitting(limits: Limits) -> Limits:
 
 
 def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.Server:
-    """A uvicorn server for the application; SIGTERM lets requests in hand finish, for `STOP_SECONDS` at most."""
+    """A uvicorn server for the application; SIGTERM lets requests in hand finish, for
+    `STOP_SECONDS` at most."""
     limits = limits or Limits()
     return uvicorn.Server(
         uvicorn.Config(

@@ -32,7 +32,8 @@ async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection])
 
 
 def refuse_strangers(request: AnyRequest) -> None:
-    """For every request: a page for people who are signed in costs a stranger no database connection.
+    """For every request: a page for people who are signed in costs a stranger no database
+    connection.
 
     Raises:
         UnauthorizedError: the handler asks for `viewer`, and no session cookie came.
@@ -64,7 +65,8 @@ async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
 
 
 def cookie_name(settings: Settings, kind: str = "session") -> str:
-    """With https the name itself makes browsers insist on Secure, on path / and on this very host."""
+    """With https the name itself makes browsers insist on Secure, on path / and on this very
+    host."""
     prefix = "__Host-" if settings.base_url.startswith("https://") else ""
     return f"{prefix}everafter-{kind}"
 

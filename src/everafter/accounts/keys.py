@@ -1,8 +1,8 @@
 """API keys: only a hash is kept, so a key is shown once.
 
-A coach key signs and is not only compared, so the server must know it whole when a token comes. It is computed again from the
-installation's secret and the row's id: a copy of the database signs nothing (docs/decisions/0020).
-"""
+A coach key signs and is not only compared, so the server must know it whole when a token comes. It
+is computed again from the installation's secret and the row's id: a copy of the database signs
+nothing (docs/decisions/0020)."""
 
 import base64
 import hashlib
@@ -38,7 +38,8 @@ async def create_key(conn: Connection, scope: Scope, name: str = "", *, secret: 
         secret: the installation's (EVERAFTER_SECRET); coach keys are derived from it.
     """
     key_id = uuid4()
-    # no colon and no character that a URL, a header or a shell would change: it also travels as a Basic user name
+    # no colon and no character that a URL, a header or a shell would change: it also travels as a
+    # Basic user name
     key = (
         derive_coach_key(secret, key_id)
         if scope == "coach"
@@ -57,7 +58,8 @@ def hash_key(key: str) -> bytes:
 
 
 def derive_coach_key(secret: str, key_id: UUID) -> str:
-    """The coach key of that id: `ea_coach_`, the id, `_`, and 256 bits that only the holder of the secret can compute.
+    """The coach key of that id: `ea_coach_`, the id, `_`, and 256 bits that only the holder of the
+    secret can compute.
 
     >>> derive_coach_key("a-secret", UUID(int=7))[:33]
     'ea_coach_AAAAAAAAAAAAAAAAAAAABw_i'
@@ -67,7 +69,8 @@ def derive_coach_key(secret: str, key_id: UUID) -> str:
 
 
 def read_coach_key_id(key: str) -> UUID | None:
-    """The id inside a coach key, or null when the text is none. Whether the key is ours is not asked.
+    """The id inside a coach key, or null when the text is none. Whether the key is ours is not
+    asked.
 
     >>> read_coach_key_id(derive_coach_key("a-secret", UUID(int=7)))
     UUID('00000000-0000-0000-0000-000000000007')
@@ -89,7 +92,8 @@ def _base64url(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CoachKey:
-    """A live coach key. is_ours: it was derived from the secret in use; else EVERAFTER_SECRET has changed since."""
+    """A live coach key. is_ours: it was derived from the secret in use; else EVERAFTER_SECRET has
+    changed since."""
 
     id: UUID
     key: str

@@ -21,7 +21,8 @@ ACCOUNT_FAILURES = 10
 ADDRESS_FAILURES = 30
 """From one address, over all accounts, in browsers not known to them."""
 STRANGER_FAILURES = 50
-"""Of one account in browsers not known to it, from all addresses; then they share a slow season index."""
+"""Of one account in browsers not known to it, from all addresses; then they share a slow season
+index."""
 UNKNOWN_SEASON_INDEX = timedelta(seconds=30)
 MOST_BUCKETS = 100_000
 """Counters that are kept; those that end first go."""

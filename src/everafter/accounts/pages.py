@@ -30,7 +30,8 @@ async def show_sign_in(request: AnyRequest) -> Response[Any]:
     return _form(request, rules.local_path(request.query_params.get("next")))
 
 
-# Takes no `conn`: it would hold a connection while it waits for its turn to hash, and a flood of sign-ins would hold them all.
+# Takes no `conn`: it would hold a connection while it waits for its turn to hash, and a flood of
+# sign-ins would hold them all.
 @post("/sign-in", status_code=200, request_max_body_size=16_384)
 async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
     """Check the password and begin a session."""

@@ -1,8 +1,7 @@
 """Passwords: argon2id with 19 MiB and two passes (OWASP), never more than two at once.
 
-A hash takes tens of milliseconds and 19 MiB, so whoever floods the sign-in must wait in line, and past a short line is refused
-before any work is done.
-"""
+A hash takes tens of milliseconds and 19 MiB, so whoever floods the sign-in must wait in line, and
+past a short line is refused before any work is done."""
 
 import asyncio
 import secrets
@@ -37,7 +36,8 @@ def generate_password() -> str:
 async def verify_password(
     password: str, password_hash: str | None, *, is_known: bool = False
 ) -> bool:
-    """Does the password fit? With no hash (no such user, or one who cannot sign in) the same work is done, and the answer is no.
+    """Does the password fit? With no hash (no such user, or one who cannot sign in) the same work
+    is done, and the answer is no.
 
     Args:
         is_known: the browser is known to the account; places in the line are kept for such.

@@ -94,7 +94,8 @@ async def find_credentials(conn: Connection, email: str) -> Credentials | None:
 
 
 async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
-    """Begin a session and return its token, which is stored only as a hash; sessions that are over are swept away."""
+    """Begin a session and return its token, which is stored only as a hash; sessions that are over
+    are swept away."""
     token = secrets.token_urlsafe(32)
     await conn.execute(
         "DELETE FROM sessions WHERE expires_at < now() OR last_seen_at < now() - %s", [IDLE_LIMIT]
@@ -107,7 +108,8 @@ async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
 
 
 async def find_viewer(conn: Connection, token: str) -> Viewer | None:
-    """Whose session this is, or null when it is unknown, idle for too long or over. Notes that it was used, once a minute."""
+    """Whose session this is, or null when it is unknown, idle for too long or over. Notes that it
+    was used, once a minute."""
     async with conn.cursor(row_factory=class_row(Viewer)) as cursor:
         await cursor.execute(
             "SELECT u.id AS user_id, u.email, u.name, u.role, s.csrf_token FROM sessions s JOIN users u ON u.id = s.user_id"
@@ -135,7 +137,8 @@ async def end_sessions(conn: Connection, user_id: uuid.UUID) -> None:
 
 
 def token_hash(token: str) -> bytes:
-    """How a session's token is in the database; it has 256 random bits, so a plain hash is enough."""
+    """How a session's token is in the database; it has 256 random bits, so a plain hash is
+    enough."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -163,9 +166,8 @@ async def is_known(conn: Connection, email: str, browser: str) -> bool:
 async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None) -> str:
     """Make a browser known to a user; the token it keeps from now on.
 
-    Args:
-        former: the token it came with, which ends; other accounts of the browser go on with the new.
-    """
+    Args: former: the token it came with, which ends; other accounts of the browser go on with the
+        new."""
     token = secrets.token_urlsafe(32)
     await conn.execute("DELETE FROM known_browsers WHERE expires_at < now()")
     if former:
@@ -239,7 +241,8 @@ async def _count(conn: Connection, bucket: Bucket) -> datetime | None:
 
 
 async def sweep_buckets(conn: Connection, most: int = MOST_BUCKETS) -> None:
-    """Delete counters whose window is over, and those that end first when there are more than `most`.
+    """Delete counters whose window is over, and those that end first when there are more than
+    `most`.
 
     Only one transaction at a time does so, and none deletes what another may be counting in: rows
     whose window ended just now are begun again by `_count`.

@@ -1,4 +1,5 @@
-"""What is checked before anything is read or written: passwords, addresses, and where a form came from."""
+"""What is checked before anything is read or written: passwords, addresses, and where a form came
+from."""
 
 import hashlib
 import hmac
@@ -48,7 +49,8 @@ def clean_role(text: str) -> Role:
 
 
 def check_password(password: str, email: str) -> None:
-    """Refuse what is guessed first: length is what counts (OWASP ASVS 5.0, V6.2), so no rules on kinds of characters.
+    """Refuse what is guessed first: length is what counts (OWASP ASVS 5.0, V6.2), so no rules on
+    kinds of characters.
 
     Raises:
         InputError: too short, too long, or the address itself.
@@ -69,7 +71,8 @@ def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket,
     """The counters of a try in a browser not known to the account, in the order they are asked.
 
     The account is what was typed, whether there is such a user or not: a stranger learns nothing
-    from being throttled. The last one is the season index of an account that is guessed from everywhere.
+    from being throttled. The last one is the season index of an account that is guessed from
+    everywhere.
 
     Args:
         network: as `core.limits.network_of` gives it, an IPv6 client's whole /64.
@@ -96,9 +99,8 @@ def _hash_of(text: str) -> str:
 def came_from_here(headers: Mapping[str, str]) -> bool:
     """Did a form post come from a page of this server? `headers` by lower-case name.
 
-    Browsers say so in Sec-Fetch-Site; over plain http to another machine they leave it out, and Origin must then name the host.
-    Neither one: not a browser, which has no cookies to abuse.
-    """
+    Browsers say so in Sec-Fetch-Site; over plain http to another machine they leave it out, and
+    Origin must then name the host. Neither one: not a browser, which has no cookies to abuse."""
     if site := headers.get("sec-fetch-site"):
         return site == "same-origin"
     if origin := headers.get("origin"):
@@ -107,7 +109,8 @@ def came_from_here(headers: Mapping[str, str]) -> bool:
 
 
 def form_token(secret: str, nonce: str) -> str:
-    """The token of a form shown before anyone has signed in, bound to the browser by a cookie that holds `nonce`."""
+    """The token of a form shown before anyone has signed in, bound to the browser by a cookie that
+    holds `nonce`."""
     return hmac.new(secret.encode(), f"form:{nonce}".encode(), hashlib.sha256).hexdigest()
 
 

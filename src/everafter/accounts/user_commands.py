@@ -37,7 +37,8 @@ def create(
     role: Annotated[str, typer.Option(help="admin, lead, member or observer.")] = "member",
     password_stdin: _Stdin = False,
 ) -> None:
-    """Add a user. Without --password-stdin a password is made up and printed alone on standard output."""
+    """Add a user. Without --password-stdin a password is made up and printed alone on standard
+    output."""
     address, checked_role = rules.clean_email(email), rules.clean_role(role)
     if not name.strip():
         raise InputError("--name: say what they are called")

@@ -20,9 +20,9 @@ _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 async def name_features(conn: Connection, named: Collection[str]) -> int:
     """Give every named feature a slot, and put into it what each supplier did with it so far.
 
-    Exact for any history: a row says itself what was used, and of a supplier who used more than a row
-    keeps the stored events are asked. Cheap when nothing is new, which is nearly always; when something
-    is, folding waits until it is done.
+    Exact for any history: a row says itself what was used, and of a supplier who used more than a
+    row keeps the stored events are asked. Cheap when nothing is new, which is nearly always; when
+    something is, folding waits until it is done.
 
     Args:
         conn: outside of a transaction; the work is one of its own.
@@ -93,8 +93,8 @@ async def _list_holders(
 
 
 async def read_uses(conn: Connection, supplier_ids: list[str], named: list[str]) -> pl.DataFrame:
-    """What the stored events say: USES_SCHEMA, all of `named`, and of the others the latest few, one
-    more than a row keeps. One supplier with millions of names comes as a few rows."""
+    """What the stored events say: USES_SCHEMA, all of `named`, and of the others the latest few,
+    one more than a row keeps. One supplier with millions of names comes as a few rows."""
     return await read_copy(
         conn,
         """

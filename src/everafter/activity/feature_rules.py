@@ -1,8 +1,10 @@
-"""Which features have a slot in `feature_days`, and what a supplier's row keeps of all others. Pure.
+"""Which features have a slot in `feature_days`, and what a supplier's row keeps of all others.
+Pure.
 
-A platform's feature names are anybody's text: one supplier's client may send a thousand of them. So a
-slot, which all suppliers share, goes only to a feature that a playbook names. Every other feature is
-kept in the supplier's own row, the MAX_OTHER_FEATURES used last; a noisy supplier costs nobody else.
+A platform's feature names are anybody's text: one supplier's client may send a thousand of them. So
+a slot, which all suppliers share, goes only to a feature that a playbook names. Every other feature
+is kept in the supplier's own row, the MAX_OTHER_FEATURES used last; a noisy supplier costs nobody
+else.
 
 The latest few of a set are found whatever the order in which its members come: a feature among the
 latest at the end was among the latest when its last use came, since days only grow.
@@ -24,8 +26,8 @@ USES_SCHEMA = {"supplier_id": pl.String(), "feature": pl.String(), "day": pl.Int
 def assign_slots(known: dict[str, int], named: Collection[str]) -> dict[str, int]:
     """The slot of every feature once `named` have theirs.
 
-    What has a slot keeps it, also when no playbook names it any more, until there is no room; then only
-    what is named stays.
+    What has a slot keeps it, also when no playbook names it any more, until there is no room; then
+    only what is named stays.
 
     Raises:
         InputError: more features are named than there are slots.
@@ -46,11 +48,11 @@ def assign_slots(known: dict[str, int], named: Collection[str]) -> dict[str, int
 
 
 def needs_slots(known: dict[str, int], named: Collection[str]) -> bool:
-    """Whether a named feature has no slot, or all slots are taken and some by features nobody names.
+    """Whether a named feature has no slot, or all slots are taken and some by features nobody
+    names.
 
-    The second is what an installation from before slots were for named features only may look like: its
-    first names ever seen hold them all.
-    """
+    The second is what an installation from before slots were for named features only may look like:
+    its first names ever seen hold them all."""
     full = len(known) >= model.MAX_FEATURES
     return not set(named) <= known.keys() or (full and not known.keys() <= set(named))
 
@@ -82,8 +84,8 @@ def merge_other_features(
 
 
 def keep_latest(known: dict[str, int], said: dict[str, int]) -> tuple[str, bool]:
-    """Both joined as JSON with sorted keys, the latest of each feature and of all the latest few; and
-    whether there were more.
+    """Both joined as JSON with sorted keys, the latest of each feature and of all the latest few;
+    and whether there were more.
 
     >>> keep_latest({"albums": 7}, {"albums": 5, "maps": 6})
     ('{"albums": 7, "maps": 6}', False)
@@ -102,13 +104,11 @@ def move_features(
 ) -> pl.DataFrame:
     """The rows with every feature in the place that `new_ids` gives it.
 
-    Args:
-        rows: supplier_id, feature_days, other_features, features_beyond and last_feature_at, and any
-            other columns.
-        old_ids: the slots that `rows` were written with.
-        uses: USES_SCHEMA, what `events` say of the suppliers with `features_beyond`: every feature of
-            `new_ids`, and of the others one more than a row keeps, the latest. So that also settles
-            whether there are more than a row keeps.
+    Args: rows: supplier_id, feature_days, other_features, features_beyond and last_feature_at, and
+        any other columns. old_ids: the slots that `rows` were written with. uses: USES_SCHEMA, what
+        `events` say of the suppliers with `features_beyond`: every feature of `new_ids`, and of the
+        others one more than a row keeps, the latest. So that also settles whether there are more
+        than a row keeps.
 
     Returns:
         `rows` in the same order.

@@ -1,19 +1,20 @@
-"""The activity: one row per supplier with all that a score needs, exact at any later moment with no history read.
+"""The activity: one row per supplier with all that a score needs, exact at any later moment with no
+history read.
 
-What changes by the mere passing of time is kept as moments (`last_login_at`) or as *rings*: fixed arrays of slots, one per UTC
-day or week, that are read backwards from any later day. Day n is the n-th since 1970-01-01, week n = (day + 3) // 7, so that
-weeks begin on Monday; the slot of day (week) n is n modulo the ring's length. A slot counts only while it lies within the ring's
-length before the row's own `last_event_at`, which makes the row a function of the set of events, whatever their order.
+What changes by the mere passing of time is kept as moments (`last_login_at`) or as *rings*: fixed
+arrays of slots, one per UTC day or week, that are read backwards from any later day. Day n is the
+n-th since 1970-01-01, week n = (day + 3) // 7, so that weeks begin on Monday; the slot of day
+(week) n is n modulo the ring's length. A slot counts only while it lies within the ring's length
+before the row's own `last_event_at`, which makes the row a function of the set of events, whatever
+their order.
 
-    login_days        192 days, one bit each: was there a login that day
-    clients_active_d   64 days: current clients by the day they were last active
-    feature_uses_w, clients_lost_w, tickets_w, payments_failed_w
-                       16 weeks: events (losses, new tickets) of the week
-    forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w
-                       16 weeks, by the week of *sending*: how many went out, and how many of those were answered by now
-    feature_days       one slot per feature that a playbook named (features.feature_id): the last day
-                       it was used, 0 for never
-    weddings           sorted epoch days of the current clients' weddings
+    login_days        192 days, one bit each: was there a login that day clients_active_d   64 days:
+    current clients by the day they were last active feature_uses_w, clients_lost_w, tickets_w,
+    payments_failed_w 16 weeks: events (losses, new tickets) of the week forms_sent_w,
+    forms_answered_w, emails_sent_w, emails_opened_w 16 weeks, by the week of *sending*: how many
+    went out, and how many of those were answered by now feature_days       one slot per feature
+    that a playbook named (features.feature_id): the last day it was used, 0 for never weddings
+    sorted epoch days of the current clients' weddings
 
 Features that no playbook names are kept beside these, each supplier's apart from all others':
 
@@ -22,8 +23,8 @@ Features that no playbook names are kept beside these, each supplier's apart fro
                        one, `events` is asked (activity/feature_queries.py)
     last_feature_at    the last use of any feature, named or not; null: not known, the slots say it
 
-Slots are little-endian uint16 in a bytea: reading 200,000 rows took 0.3 s, against 1.3 s as int2[] (docs/decisions/0003).
-"""
+Slots are little-endian uint16 in a bytea: reading 200,000 rows took 0.3 s, against 1.3 s as int2[]
+(docs/decisions/0003)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,13 +136,15 @@ ACTIVITY_SCHEMA: dict[str, Any] = {
 
 
 def moment(at: datetime) -> pl.Expr:
-    """A moment as a literal of type TIME. A datetime given to Polars itself passes through a Series, 30 times the cost of this."""
+    """A moment as a literal of type TIME. A datetime given to Polars itself passes through a
+    Series, 30 times the cost of this."""
     return pl.lit(round(at.timestamp() * 1_000_000)).cast(TIME)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folded state of some suppliers: their activity rows and the rows of what they are made from."""
+    """The folded state of some suppliers: their activity rows and the rows of what they are made
+    from."""
 
     activity: pl.DataFrame
     clients: pl.DataFrame
@@ -160,7 +163,8 @@ def empty_state() -> State:
 
 
 def _joined(column: pl.Series, width: int) -> bytes:
-    """All values one after another; null is zero bytes. In Python, because each Series operation costs as much as 1,000 rows."""
+    """All values one after another; null is zero bytes. In Python, because each Series operation
+    costs as much as 1,000 rows."""
     values: list[bytes | None] = column.to_list()
     if column.has_nulls():
         zero = b"\0" * width
@@ -198,7 +202,8 @@ def pack_bits(matrix: npt.NDArray[np.bool_]) -> pl.Series:
 
 
 def unpack_slots(column: pl.Series, slots: int) -> Matrix:
-    """A Binary column of uint16 slots → (rows, slots), zero where the row is shorter; what a row has beyond is left out.
+    """A Binary column of uint16 slots → (rows, slots), zero where the row is shorter; what a row
+    has beyond is left out.
 
     >>> unpack_slots(pl.Series([b"\\7\\0\\2\\0", None]), 1).tolist()
     [[7], [0]]
@@ -222,12 +227,14 @@ def pack_slots(matrix: Matrix) -> pl.Series:
 
 
 def ring_age(heads: Matrix, slots: int) -> Matrix:
-    """For each row's head (the latest day or week) and each slot, how many days or weeks before the head the slot lies."""
+    """For each row's head (the latest day or week) and each slot, how many days or weeks before the
+    head the slot lies."""
     return np.mod(heads[:, None] - np.arange(slots)[None, :], slots)
 
 
 class Ages:
-    """How far each slot of some rows' rings lies before a window, computed once for all rings with the same heads.
+    """How far each slot of some rows' rings lies before a window, computed once for all rings with
+    the same heads.
 
     Args:
         heads: (rows,), the day or week of each row's last event.
@@ -241,7 +248,8 @@ class Ages:
         self.ages = ages
 
     def window(self, now: int | Matrix, length: int, *, skip: int = 0) -> npt.NDArray[np.bool_]:
-        """Which slots lie in the `length` days (weeks) that end `skip` before `now`, that one included; what is later does not."""
+        """Which slots lie in the `length` days (weeks) that end `skip` before `now`, that one
+        included; what is later does not."""
         newest = np.clip(self.heads - now + skip, -20_000, 20_000).astype(np.int16)[:, None]
         return (self.ages >= newest) & (self.ages < newest + np.int16(length))
 

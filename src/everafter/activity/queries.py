@@ -1,4 +1,5 @@
-"""Reading and writing the folded state. One folder works at a time, so no row has to be locked (Citus: no cross-shard locks)."""
+"""Reading and writing the folded state. One folder works at a time, so no row has to be locked
+(Citus: no cross-shard locks)."""
 
 import asyncio
 from uuid import UUID
@@ -21,14 +22,16 @@ FOLD_PATIENCE = "3s"
 
 
 async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
-    """Fold up to about `limit` stored events into the supplier's activity, in one transaction; waits for another folder to finish.
+    """Fold up to about `limit` stored events into the supplier's activity, in one transaction;
+    waits for another folder to finish.
 
     Returns:
         How many events were folded; 0 means that nothing is pending.
     """
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
-        # asked first: whatever was stored before a time zone changed is among the events that follow
+        # asked first: whatever was stored before a time zone changed is among the events that
+        # follow
         changed = await list_zone_changes(conn)
         events = await read_copy(
             conn,
@@ -90,7 +93,8 @@ async def _fold(conn: Connection, events: pl.DataFrame) -> int:
 
 
 async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
-    """Put events that cannot be folded among the rejects, for a person to see; they stay in `events`."""
+    """Put events that cannot be folded among the rejects, for a person to see; they stay in
+    `events`."""
     if broken.is_empty():
         return
     await conn.execute(
@@ -142,9 +146,8 @@ async def list_zone_changes(conn: Connection) -> list[str]:
 async def settle_zones(conn: Connection, supplier_ids: list[str]) -> None:
     """Find the days of these suppliers' weddings again where they were given as moments.
 
-    Args:
-        conn: in a transaction that holds the folder's lock, with nothing pending of these suppliers.
-    """
+    Args: conn: in a transaction that holds the folder's lock, with nothing pending of these
+        suppliers."""
     cursor = await conn.execute(
         """
         SELECT id::text, timezone

@@ -1,10 +1,11 @@
-"""Folding events into the supplier's activity. Pure, and the same for one event or a million, in any order, in one batch or many.
+"""Folding events into the supplier's activity. Pure, and the same for one event or a million, in
+any order, in one batch or many.
 
-Each event is read as a row of the state that only knows what this event says; states are then joined column by column with the
-least, the greatest or the latest value. Such joins do not care for order or grouping, so late events converge. Only of two values
-said of the same moment the one that arrived later counts. What is counted (rings, totals) is taken from what the joined rows say,
-minus what they said before.
-"""
+Each event is read as a row of the state that only knows what this event says; states are then
+joined column by column with the least, the greatest or the latest value. Such joins do not care for
+order or grouping, so late events converge. Only of two values said of the same moment the one that
+arrived later counts. What is counted (rings, totals) is taken from what the joined rows say, minus
+what they said before."""
 
 import json
 from typing import Any
@@ -42,7 +43,8 @@ SUBSCRIPTION_STATES = {
     "subscription_paused": "paused",
     "subscription_cancelled": "cancelled",
 }
-# A report may name any two numbers; a quotient without end would be no number that a message or a JSON document can hold.
+# A report may name any two numbers; a quotient without end would be no number that a message or a
+# JSON document can hold.
 _MOST_RATIO = 1_000_000.0
 _FIRSTS: dict[str, tuple[str, ...]] = {
     "account_created_at": ("account_created",),
@@ -60,15 +62,14 @@ _FIRSTS: dict[str, tuple[str, ...]] = {
 def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> State:
     """Join events into a state.
 
-    Args:
-        state: activity rows of (at least) the suppliers in `events`, and of their clients, items and tickets at least those that
-            `events` name; absent rows are taken as never seen.
-        events: EVENTS_SCHEMA in the order of arrival, each event once, all after those in `state`; validated before.
-        feature_ids: the slot of each feature that a playbook names; the others go to `other_features`.
+    Args: state: activity rows of (at least) the suppliers in `events`, and of their clients, items
+        and tickets at least those that `events` name; absent rows are taken as never seen. events:
+        EVENTS_SCHEMA in the order of arrival, each event once, all after those in `state`;
+        validated before. feature_ids: the slot of each feature that a playbook names; the others go
+        to `other_features`.
 
-    Returns:
-        The new rows of the suppliers, clients, items and tickets that `events` touch, and of no others.
-    """
+    Returns: The new rows of the suppliers, clients, items and tickets that `events` touch, and of
+        no others."""
     facts = read_facts(events)
     clients = _merge_clients(state.clients, facts)
     items = _merge_items(state.items, facts)
@@ -88,8 +89,8 @@ def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> Sta
 def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The events that can be folded, and those that lack what their type needs, with `reason`.
 
-    The ingest checks all this; what was written into the table past it, or by an older version, must not stop the others.
-    """
+    The ingest checks all this; what was written into the table past it, or by an older version,
+    must not stop the others."""
     facts = read_facts(events)
     kind = pl.col("type")
     used = pl.col("properties").str.json_path_match("$.used").cast(pl.Float64, strict=False)
@@ -154,7 +155,8 @@ def _at(*types: str) -> pl.Expr:
 
 
 def _latest(value: str, at: str, of: str | None = None) -> pl.Expr:
-    """The value said last, or said with the last `of`; of two said of one moment the one in the later row."""
+    """The value said last, or said with the last `of`; of two said of one moment the one in the
+    later row."""
     known = pl.col(of or value).is_not_null()
     return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).last()
 
@@ -375,7 +377,8 @@ class _Rings:
         return (old_head[:, None] - model.ring_age(old_head, slots)) > (new_head[:, None] - slots)
 
     def _add(self, ring: Any, heads: Any, frame: pl.DataFrame, at: pl.Expr, sign: int) -> None:
-        """Count each row of `frame` in the slot of its day or week, where that slot is still in the ring."""
+        """Count each row of `frame` in the slot of its day or week, where that slot is still in the
+        ring."""
         where = frame.join(self.index, on="supplier_id").select("row", at.alias("at")).drop_nulls()
         rows, ats = where["row"].to_numpy(), where["at"].to_numpy()
         inside = ats > heads[rows] - ring.shape[1]
@@ -512,7 +515,8 @@ def _merge_weddings(
 def settle_weddings(
     activity: pl.DataFrame, clients: pl.DataFrame, zones: dict[str, str | None]
 ) -> State:
-    """The rows that change when suppliers' time zones do: clients whose wedding was given as a moment, and their activity.
+    """The rows that change when suppliers' time zones do: clients whose wedding was given as a
+    moment, and their activity.
 
     Args:
         activity: the rows of these suppliers.
@@ -533,11 +537,11 @@ def settle_weddings(
 
 
 def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:
-    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with sorted keys; and the fullest.
+    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with
+    sorted keys; and the fullest.
 
-    limit: null when none was given, as for a plan without one; it is then neither full nor empty. A supplier has the
-    MAX_RESOURCES reported last, whatever names it sends.
-    """
+    limit: null when none was given, as for a plan without one; it is then neither full nor empty. A
+    supplier has the MAX_RESOURCES reported last, whatever names it sends."""
     usage = old["usage"].to_list()
     ratios: list[float | None] = old["usage_ratio"].to_list()
     reports = facts.filter(pl.col("type") == "usage_reported").join(

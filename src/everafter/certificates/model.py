@@ -9,7 +9,8 @@ HONOURED = "fully_activated"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is on it. name: the supplier's, as it is now; earned_on: the day of the milestone, where the supplier is."""
+    """What is on it. name: the supplier's, as it is now; earned_on: the day of the milestone, where
+    the supplier is."""
 
     name: str
     earned_on: date

@@ -1,4 +1,5 @@
-"""The success certificate: a page to look at and share, the sheet to print, the picture for a post."""
+"""The success certificate: a page to look at and share, the sheet to print, the picture for a
+post."""
 
 import asyncio
 from typing import Any
@@ -38,7 +39,8 @@ _HEADERS = {
 async def show_certificate(
     request: AnyRequest, name: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[Any]:
-    """The page; or, where the address ends in .pdf or .png, the sheet or the picture. The token in it means a sign-in."""
+    """The page; or, where the address ends in .pdf or .png, the sheet or the picture. The token in
+    it means a sign-in."""
     token, _, suffix = name.partition(".")
     certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
     if certificate is None:

@@ -25,7 +25,8 @@ async def list_honoured_names(conn: Connection) -> list[str]:
 async def find_earned(
     conn: Connection, supplier_id: UUID
 ) -> tuple[str, str | None, datetime] | None:
-    """The supplier's name, time zone (null: not told) and the moment it was earned; null when it was not, or nobody is there."""
+    """The supplier's name, time zone (null: not told) and the moment it was earned; null when it
+    was not, or nobody is there."""
     cursor = await conn.execute(
         "SELECT s.name, s.timezone, m.achieved_at FROM suppliers s JOIN success_milestones m ON m.supplier_id = s.id"
         " WHERE s.id = %s AND m.milestone_type = %s",

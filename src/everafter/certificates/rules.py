@@ -12,7 +12,8 @@ from everafter.certificates.model import Certificate
 
 _SIGNATURE_BYTES = 16
 LONGEST_NAME = 200
-# Pictures with a colour of their own, and what is joined to them. Signs such as ™, ° and ♥ are none.
+# Pictures with a colour of their own, and what is joined to them. Signs such as ™, ° and ♥ are
+# none.
 _EMOJI = re.compile(
     "[\U0001f000-\U0001faff](?:[\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]|\u200d.)*",
     re.DOTALL,
@@ -28,7 +29,8 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 
 def sign_certificate(secret: str, supplier_id: UUID) -> str:
-    """The token that shows this supplier's certificate to whoever holds it: the id and 128 bits that only the secret can make."""
+    """The token that shows this supplier's certificate to whoever holds it: the id and 128 bits
+    that only the secret can make."""
     return (
         base64.urlsafe_b64encode(supplier_id.bytes + _mac(secret, supplier_id)).decode().rstrip("=")
     )
@@ -45,22 +47,23 @@ def read_certificate_token(secret: str, token: str) -> UUID | None:
     if len(raw) != 16 + _SIGNATURE_BYTES:
         return None
     supplier_id = UUID(bytes=raw[:16])
-    # compared as written: the last letter has two bits to spare, and one certificate has one address
+    # compared as written: the last letter has two bits to spare, and one certificate has one
+    # address
     whole = sign_certificate(secret, supplier_id)
     return supplier_id if hmac.compare_digest(token.encode(), whole.encode()) else None
 
 
 def certificate_url(base_url: str, secret: str, supplier_id: UUID) -> str:
-    """The address of the certificate's page; with `.pdf` or `.png` after it the sheet or the picture."""
+    """The address of the certificate's page; with `.pdf` or `.png` after it the sheet or the
+    picture."""
     return f"{base_url}/certificates/{sign_certificate(secret, supplier_id)}"
 
 
 def texts_of(certificate: Certificate) -> dict[str, str]:
     """What the sheets print, each a plain text.
 
-    Emoji are left out of names; all other signs stay. name_broken: the name with marks where long words may be broken. direction:
-    of the name, `ltr` or `rtl`.
-    """
+    Emoji are left out of names; all other signs stay. name_broken: the name with marks where long
+    words may be broken. direction: of the name, `ltr` or `rtl`."""
     name = clean_name(certificate.name) or "Our supplier"
     day = certificate.earned_on
     return {
@@ -81,7 +84,8 @@ def texts_of(certificate: Certificate) -> dict[str, str]:
 
 
 def clean_name(text: str) -> str:
-    """A name as it is printed: composed, in one line, without emoji and controls, of at most `LONGEST_NAME` signs."""
+    """A name as it is printed: composed, in one line, without emoji and controls, of at most
+    `LONGEST_NAME` signs."""
     name = " ".join(_without_unseen(_EMOJI.sub(" ", unicodedata.normalize("NFC", text))).split())
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
 
@@ -104,7 +108,8 @@ def _chooses_form(sign: str) -> bool:
 
 
 def _breakable(word: str) -> str:
-    """A long word with marks where it may be broken: with a hyphen where the script has one, never before a mark of its letter."""
+    """A long word with marks where it may be broken: with a hyphen where the script has one, never
+    before a mark of its letter."""
     if len(word) < _LONG_WORD:
         return word
     places = [
@@ -127,7 +132,8 @@ def _may_break(before: str, after: str) -> bool:
 
 
 def _begins_syllable(word: str, place: int) -> bool:
-    """Where most languages with such letters would hyphenate: before one consonant and a vowel, not within ch, sh, th."""
+    """Where most languages with such letters would hyphenate: before one consonant and a vowel, not
+    within ch, sh, th."""
     two = word[place - 1 : place + 1].lower()
     return not _is_vowel(word[place]) and _is_vowel(word[place + 1]) and two not in _TWO_FOR_ONE
 
@@ -154,7 +160,8 @@ def _direction(name: str) -> str:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Whether this is a joiner or a non-joiner that is between letters, as many scripts need them."""
+    """Whether this is a joiner or a non-joiner that is between letters, as many scripts need
+    them."""
     around = text[place - 1 : place] + text[place + 1 : place + 2]
     return (
         text[place] in "\u200c\u200d"

@@ -1,9 +1,9 @@
 """Which typefaces a certificate is set in, and whether they have every sign of its words.
 
-Those that ship cover Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian, Devanagari, Bengali, Gujarati,
-Tamil, Telugu, Malayalam, Sinhala, Thai, Lao, Khmer, Burmese and common signs. Other scripts (Chinese, Japanese,
-Korean, Kannada, Gurmukhi, Ethiopic…) need a typeface that is installed on the machine.
-"""
+Those that ship cover Latin, Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian, Devanagari,
+Bengali, Gujarati, Tamil, Telugu, Malayalam, Sinhala, Thai, Lao, Khmer, Burmese and common signs.
+Other scripts (Chinese, Japanese, Korean, Kannada, Gurmukhi, Ethiopic…) need a typeface that is
+installed on the machine."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -33,13 +33,15 @@ def fonts() -> "typst.Fonts":
 
 
 def choose_families(text: str) -> tuple[tuple[str, ...], str]:
-    """The families to set a text in, in the order in which they are asked for a sign; and its signs that none of them has."""
+    """The families to set a text in, in the order in which they are asked for a sign; and its signs
+    that none of them has."""
     needed = frozenset(map(ord, text)) - _UNSEEN
     return _choose(needed)
 
 
 def choose_first(name: str) -> tuple[str, ...]:
-    """The families for a name, whose letters are all of one face where one has them all: words of two faces look like a mistake."""
+    """The families for a name, whose letters are all of one face where one has them all: words of
+    two faces look like a mistake."""
     families = choose_families(name)[0]
     letters = {ord(sign) for sign in name if unicodedata.category(sign)[0] in "LM"}
     known = _ours() | (_others() if set(families) - _ours().keys() else {})
@@ -53,7 +55,8 @@ def why_not_for(name: str, sender: str = "") -> str | None:
 
 
 def why_not(words: Mapping[str, str]) -> str | None:
-    """Why a certificate with these words cannot be made; null when it can. Blocks for a tenth of a second the first time."""
+    """Why a certificate with these words cannot be made; null when it can. Blocks for a tenth of a
+    second the first time."""
     missing = choose_families("".join(words.values()))[1]
     return f"no typeface here has {_list_signs(missing)}" if missing else None
 

@@ -1,8 +1,7 @@
 """Sheets into PDF and PNG, by typst.
 
-What is said goes in as data and never as markup, and the compiler's root is an empty folder: a sheet can read nothing. Measured: a
-PDF takes about 20 ms, a picture 40.
-"""
+What is said goes in as data and never as markup, and the compiler's root is an empty folder: a
+sheet can read nothing. Measured: a PDF takes about 20 ms, a picture 40."""
 
 import tempfile
 from collections.abc import Mapping
@@ -26,7 +25,8 @@ class UnprintableError(EverafterError):
 
 
 def typeset(sheet: Sheet, words: Mapping[str, str]) -> bytes:
-    """The sheet for the wall as PDF, or the picture to share as PNG (1200 × 630); the latest few are kept. Blocks.
+    """The sheet for the wall as PDF, or the picture to share as PNG (1200 × 630); the latest few
+    are kept. Blocks.
 
     Raises:
         UnprintableError: it would show boxes in place of signs.

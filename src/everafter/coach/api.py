@@ -1,4 +1,5 @@
-"""The coach's JSON, for suppliers' browsers: whom it is about is in the token, never in the address."""
+"""The coach's JSON, for suppliers' browsers: whom it is about is in the token, never in the
+address."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta
@@ -84,17 +85,19 @@ _PREFLIGHT = {
 
 
 class AnyOrigin(ASGIMiddleware):
-    """Lets scripts of any site read the answers, errors too, and answers what browsers ask before they send a token elsewhere.
+    """Lets scripts of any site read the answers, errors too, and answers what browsers ask before
+    they send a token elsewhere.
 
-    There are no cookies here: the token is all there is to steal, and a site that does not have it learns nothing.
-    """
+    There are no cookies here: the token is all there is to steal, and a site that does not have it
+    learns nothing."""
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         headers = _ANY_ORIGIN
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
-            # a platform's monitoring adds headers of its own to every request, and a browser drops what does not permit them
+            # a platform's monitoring adds headers of its own to every request, and a browser drops
+            # what does not permit them
             asked = Headers.from_scope(scope).get("access-control-request-headers", "")
             permitted = permit_headers(asked) or "Authorization, Content-Type, Idempotency-Key"
             headers = _ANY_ORIGIN | _PREFLIGHT | {"Access-Control-Allow-Headers": permitted}
@@ -161,10 +164,11 @@ async def get_coach(
         bool, QueryParameter(description="Whether the interface's words are wanted too.")
     ] = False,
 ) -> CoachAnswer:
-    """A tip that fits the page, a call where it is needed, the set-up's checklist, a celebration, and what pays off next.
+    """A tip that fits the page, a call where it is needed, the set-up's checklist, a celebration,
+    and what pays off next.
 
-    The same tip stays until it is answered, no longer true, or the page is not its own. A new one passes the eligibility check of all
-    interventions; what is kept back is in the intervention log.
+    The same tip stays until it is answered, no longer true, or the page is not its own. A new one
+    passes the eligibility check of all interventions; what is kept back is in the intervention log.
     """
     claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
     score: CoachScorer = state.coach
@@ -220,7 +224,8 @@ async def _find_tip(
     now: datetime,
     languages: tuple[str, ...],
 ) -> CoachTip | None:
-    """The tip to show on this page: the open one, one that has come again, or a new one that the eligibility check lets pass."""
+    """The tip to show on this page: the open one, one that has come again, or a new one that the
+    eligibility check lets pass."""
     playbook: Playbook = state.playbook
     here = tuple(name for name in scored.tips if rules.is_page(page, playbook.tips[name].pages))
     name = rules.find_open_tip(here, found.tips, playbook.tips, now)
@@ -341,7 +346,8 @@ async def post_celebration(
 async def post_step(
     request: AnyRequest, conn: NamedDependency[Connection], recommendation_id: FromPath[str]
 ) -> None:
-    """Noted, so that it can be seen what recommendations is followed. Recommendations that was not given is passed over."""
+    """Noted, so that it can be seen what recommendations is followed. Recommendations that was not
+    given is passed over."""
     await mark_clicked(
         conn,
         _claims(request).sub,
@@ -385,7 +391,8 @@ async def get_slots(
         int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")
     ] = DEFAULT_DAYS,
 ) -> SlotsAnswer:
-    """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the playbook offers in the coach."""
+    """As `GET /api/support/slots`, for the supplier of the token and the kind of call that the
+    playbook offers in the coach."""
     now = datetime.now(UTC)
     contact = await _contact(conn, _claims(request).sub)
     call, zone = get_call_type(state.playbook.coach.call_type), find_zone(contact.timezone)
@@ -460,7 +467,8 @@ async def post_token(
     state: State,
     data: JSONBody[TokenRequest],
 ) -> Response[TokenAnswer]:
-    """For a platform that would rather ask than sign. The coach key stays on its server: no browser may read this answer."""
+    """For a platform that would rather ask than sign. The coach key stays on its server: no browser
+    may read this answer."""
     now = datetime.now(UTC)
     contact = await _contact(conn, data.supplier_id)
     key = read_bearer(request.headers["authorization"]) or ""

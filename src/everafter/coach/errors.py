@@ -1,4 +1,5 @@
-"""Why a coach token is not taken; each reason has a code, because the developer who embeds the coach meets them. Pure."""
+"""Why a coach token is not taken; each reason has a code, because the developer who embeds the
+coach meets them. Pure."""
 
 from everafter.core.errors import UnauthorizedError
 

@@ -1,9 +1,10 @@
-"""What the coach knows of a supplier: its score with the tips and next steps that apply, kept while nothing has changed.
+"""What the coach knows of a supplier: its score with the tips and next steps that apply, kept while
+nothing has changed.
 
-A score costs milliseconds and every page view asks for one, but a supplier's numbers change only when its events are folded,
-when something is said of it, or slowly, as time passes. So it is kept while nothing was said, and scored again behind the reader's
-back once a minute; what must be scored is scored together with all others that wait (docs/decisions/0005, 0020).
-"""
+A score costs milliseconds and every page view asks for one, but a supplier's numbers change only
+when its events are folded, when something is said of it, or slowly, as time passes. So it is kept
+while nothing was said, and scored again behind the reader's back once a minute; what must be scored
+is scored together with all others that wait (docs/decisions/0005, 0020)."""
 
 import asyncio
 import logging
@@ -33,7 +34,8 @@ from everafter.scoring.live import LiveScorer
 log = logging.getLogger("everafter.coach")
 
 FRESH_SECONDS = 60.0
-"""So long a score is taken as it is. Older, it is given once more while it is made again; the waiting is nobody's."""
+"""So long a score is taken as it is. Older, it is given once more while it is made again; the
+waiting is nobody's."""
 KEPT_SECONDS = 600.0
 """Who comes back after longer waits for a new one."""
 MOST_KEPT = 4_000
@@ -47,13 +49,13 @@ _REFRESHED_AT_ONCE = 100
 
 @dataclass(slots=True)
 class Scored:
-    """One supplier as scored at `at`. row: all signals and points; tips: those that apply, wherever the supplier is, the most
-    important first; needs_call: a call is to be offered; recommendations: rows of recommendations.RECOMMENDATION_SCHEMA that may be offered, in
-    order.
+    """One supplier as scored at `at`. row: all signals and points; tips: those that apply, wherever
+    the supplier is, the most important first; needs_call: a call is to be offered; recommendations:
+    rows of recommendations.RECOMMENDATION_SCHEMA that may be offered, in order.
 
-    refused: what the eligibility check was asked about and let none of pass; it is asked again when the question is another, as on the next
-    day. said: what follows from this alone and is the same for every request, by languages.
-    """
+    refused: what the eligibility check was asked about and let none of pass; it is asked again when
+    the question is another, as on the next day. said: what follows from this alone and is the same
+    for every request, by languages."""
 
     row: dict[str, Any]
     tips: list[str]
@@ -65,7 +67,8 @@ class Scored:
     said: dict[tuple[str, ...], Said] = field(default_factory=dict[tuple[str, ...], Said])
 
     def say(self, languages: tuple[str, ...], make: Callable[[], Said]) -> Said:
-        """What is said in these languages, made when it is asked for first. A browser may name any language, so few are kept."""
+        """What is said in these languages, made when it is asked for first. A browser may name any
+        language, so few are kept."""
         if languages not in self.said:
             if len(self.said) >= MOST_SAID:
                 self.said.clear()
@@ -204,9 +207,8 @@ class CoachScorer(LiveScorer):
     async def _note(self, recommendations: pl.DataFrame, day: date) -> None:
         """Write down what is offered, once a day: a page view repeats it.
 
-        Offered is served in the answer, seen or not: whether the panel would have been opened cannot be known of what at random is not
-        offered, so both are noted here alike.
-        """
+        Offered is served in the answer, seen or not: whether the panel would have been opened
+        cannot be known of what at random is not offered, so both are noted here alike."""
         if self._noted[0] != day or len(self._noted[1]) > 20 * MOST_KEPT:
             self._noted = (day, set())
         noted = self._noted[1]

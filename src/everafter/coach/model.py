@@ -16,12 +16,13 @@ Answer = Literal["do", "later", "never"]
 Until = Literal["day", "week", "season"]
 
 SEASON_DAYS = 200
-"""Who says "after the season" sees the tip again when the season turns, and at the latest after so many days: not every vendor type and
-place has a season that turns."""
+"""Who says "after the season" sees the tip again when the season turns, and at the latest after so
+many days: not every vendor type and place has a season that turns."""
 
 
 class ShownTip(Struct, frozen=True):
-    """The latest showing of one tip. answer: null while there is none; snoozed_in: the season at an answer "after the season"."""
+    """The latest showing of one tip. answer: null while there is none; snoozed_in: the season at an
+    answer "after the season"."""
 
     tip_id: str
     shown_at: datetime
@@ -31,7 +32,8 @@ class ShownTip(Struct, frozen=True):
 
 
 class Celebrated(Struct, frozen=True):
-    """The playbook's milestones that the coach celebrates, as three columns: name, fresh_days, certificate."""
+    """The playbook's milestones that the coach celebrates, as three columns: name, fresh_days,
+    certificate."""
 
     names: list[str]
     days: list[int]
@@ -44,11 +46,10 @@ NO_MILESTONES = Celebrated([], [], [])
 class CoachState(Struct, frozen=True):
     """All that changes about a supplier from one request to the next, as one statement reads it.
 
-    told (events in the supplier's activity, kept actions of the path, celebrations shown), updated_at (of the suppliers row): a score holds
-    while both stand. last_tip_at: when a tip was last decided or in the holdout, null: not lately. call_ahead: a call is booked that has
-    not ended.
-    uncelebrated: the milestone that waits for its celebration in the coach, null: none.
-    """
+    told (events in the supplier's activity, kept actions of the path, celebrations shown),
+    updated_at (of the suppliers row): a score holds while both stand. last_tip_at: when a tip was
+    last decided or in the holdout, null: not lately. call_ahead: a call is booked that has not
+    ended. uncelebrated: the milestone that waits for its celebration in the coach, null: none."""
 
     supplier_id: UUID
     name: str
@@ -100,7 +101,8 @@ class CoachHelp(Struct, frozen=True):
 
 
 class CoachCelebration(Struct, frozen=True):
-    """A milestone to celebrate, once the coach has claimed it. `certificate_url` opens without a token; null: there is none."""
+    """A milestone to celebrate, once the coach has claimed it. `certificate_url` opens without a
+    token; null: there is none."""
 
     id: str
     title: str
@@ -127,7 +129,8 @@ class Said(Struct, frozen=True):
 
 
 class CoachAnswer(Struct, frozen=True):
-    """All that the coach shows on a page. `locale`: the language of its texts. `words`: the interface's, when asked for."""
+    """All that the coach shows on a page. `locale`: the language of its texts. `words`: the
+    interface's, when asked for."""
 
     locale: str
     supplier: CoachSupplier
@@ -150,7 +153,8 @@ class TipRequest(Struct, frozen=True):
 
 
 class TipAnswer(Struct, frozen=True):
-    """What is now. `snoozed_until`: not shown before then; after `season` at the latest then, since the season may turn."""
+    """What is now. `snoozed_until`: not shown before then; after `season` at the latest then, since
+    the season may turn."""
 
     answer: Answer
     snoozed_until: datetime | None

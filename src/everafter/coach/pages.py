@@ -1,4 +1,5 @@
-"""The coach's module for other sites' pages: `/coach.js`, the same under an address that may be kept for good, and its hash."""
+"""The coach's module for other sites' pages: `/coach.js`, the same under an address that may be
+kept for good, and its hash."""
 
 import base64
 import gzip
@@ -20,13 +21,15 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept-Encoding",
 }
-# `/coach.js` is asked for again after so long; what is there then is answered with 304 in most cases.
+# `/coach.js` is asked for again after so long; what is there then is answered with 304 in most
+# cases.
 _FRESH_SECONDS = 300
 _YEAR = 31_536_000
 
 
 class CoachModule(Struct, frozen=True):
-    """What a page's script element needs. src: a path on this server; it changes with the content, as `integrity` does."""
+    """What a page's script element needs. src: a path on this server; it changes with the content,
+    as `integrity` does."""
 
     src: str
     integrity: str
@@ -40,7 +43,8 @@ class _Script(Struct, frozen=True):
 
 
 def squeeze(source: str) -> str:
-    """The module without comments, indentation and blanks that mean nothing, in its style sheet too."""
+    """The module without comments, indentation and blanks that mean nothing, in its style sheet
+    too."""
 
     def squeeze_style(found: re.Match[str]) -> str:
         return re.sub(r" *([{};:,>]) *", r"\1", re.sub(r"\s+", " ", found[0]))
@@ -66,7 +70,8 @@ def get_module(request: AnyRequest) -> Response[bytes]:
 
 @get("/static/coach.js", include_in_schema=False, sync_to_thread=False)
 def get_versioned_module(request: AnyRequest) -> Response[bytes]:
-    """The module under the address that `/coach.json` gives; under an older one the newest, which may not be kept."""
+    """The module under the address that `/coach.json` gives; under an older one the newest, which
+    may not be kept."""
     version = _script().module.src.rpartition("=")[2]
     kept = request.query_params.get("v") == version
     return _answer(request, f"public, max-age={_YEAR}, immutable" if kept else "no-cache")

@@ -35,7 +35,8 @@ async def get_state(
 async def list_states(
     conn: Connection, supplier_ids: list[UUID], milestones: Celebrated, since: datetime
 ) -> list[CoachState]:
-    """All that may have changed about these suppliers, in no order; one statement, by keys alone. Unknown ones have none.
+    """All that may have changed about these suppliers, in no order; one statement, by keys alone.
+    Unknown ones have none.
 
     Args:
         milestones: those that are celebrated in the coach; the one that waits is chosen as
@@ -105,8 +106,9 @@ async def lock_tips(conn: Connection, supplier_ids: list[str]) -> None:
 
 
 async def may_spend(conn: Connection) -> bool:
-    """Whether this transaction may spend of the week's attention; many may side by side, and none while a daily run is at work,
-    which reads what is left before it writes. See daily.queries.lock_runs."""
+    """Whether this transaction may spend of the week's attention; many may side by side, and none
+    while a daily run is at work, which reads what is left before it writes. See
+    daily.queries.lock_runs."""
     cursor = await conn.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", [Lock.FREQUENCY_CAP])
     row = await cursor.fetchone()
     return bool(row and row[0])
@@ -115,7 +117,8 @@ async def may_spend(conn: Connection) -> bool:
 async def read_history_of(
     conn: Connection, supplier_ids: list[str], as_of: datetime, cooldown_days: int
 ) -> pl.DataFrame:
-    """What the eligibility check must know of these suppliers' past, as interventions.queries.read_history reads it for a slice: HISTORY_SCHEMA.
+    """What the eligibility check must know of these suppliers' past, as
+    interventions.queries.read_history reads it for a slice: HISTORY_SCHEMA.
 
     On the caller's connection, so inside the transaction that holds the suppliers' locks.
     """
@@ -158,7 +161,8 @@ async def insert_tip_interventions(conn: Connection, results: pl.DataFrame) -> N
 async def upsert_shown(
     conn: Connection, showings: Sequence[tuple[str, str, str, str | None, datetime]]
 ) -> None:
-    """Note what is shown from now on, without an answer: (supplier, tip, its intervention, page, when) of each."""
+    """Note what is shown from now on, without an answer: (supplier, tip, its intervention, page,
+    when) of each."""
     supplier_ids, tip_ids, intervention_ids, pages, times = zip(*showings, strict=True)
     await conn.execute(
         "INSERT INTO tips_shown (supplier_id, tip_id, intervention_id, page, shown_at)"

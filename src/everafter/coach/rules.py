@@ -18,10 +18,11 @@ from everafter.signals.text import format_value, say
 
 
 def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
-    """The enabled tips as triggers of channel "tip", by the names they have in the intervention log: `tip_<name>`.
+    """The enabled tips as triggers of channel "tip", by the names they have in the intervention
+    log: `tip_<name>`.
 
-    So one eligibility check serves both, and whoever asks what a trigger's success is finds a tip's as well.
-    """
+    So one eligibility check serves both, and whoever asks what a trigger's success is finds a tip's
+    as well."""
     return {
         TIP_PREFIX + name: Trigger(
             when=tip.when,
@@ -40,18 +41,21 @@ def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
 
 
 def with_tips_as_triggers(playbook: Playbook) -> Playbook:
-    """The playbook with its tips in place of its triggers, to be handed to the eligibility check."""
+    """The playbook with its tips in place of its triggers, to be handed to the eligibility
+    check."""
     return msgspec.structs.replace(playbook, triggers=tip_triggers(playbook))
 
 
 def tip_order(playbook: Playbook) -> list[str]:
-    """The enabled tips, the most important first; equal ones by name, as the eligibility check has them."""
+    """The enabled tips, the most important first; equal ones by name, as the eligibility check has
+    them."""
     enabled = [name for name, tip in playbook.tips.items() if tip.enabled]
     return sorted(enabled, key=lambda name: (-playbook.tips[name].priority, name))
 
 
 def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
-    """For each enabled tip whether it applies, wherever the supplier is: its condition, its vendor types, its season. Never null.
+    """For each enabled tip whether it applies, wherever the supplier is: its condition, its vendor
+    types, its season. Never null.
 
     The frame must hold all signals.
     """
@@ -85,7 +89,8 @@ def celebrated(playbook: Playbook) -> Celebrated:
 
 
 def is_page(page: str | None, patterns: Sequence[str]) -> bool:
-    """Whether the page is one of the patterns' (`*` means anything); without patterns every page is.
+    """Whether the page is one of the patterns' (`*` means anything); without patterns every page
+    is.
 
     Query, fragment and a last slash do not count, the slash in patterns neither.
 
@@ -104,7 +109,8 @@ def _without_last_slash(path: str) -> str:
 
 
 def _fits(path: str, pattern: str) -> bool:
-    """By searching for the parts between the stars from left to right; a regular expression of many stars would take for ever."""
+    """By searching for the parts between the stars from left to right; a regular expression of many
+    stars would take for ever."""
     first, *others = pattern.split("*")
     if not others:
         return path == first
@@ -123,9 +129,11 @@ def _fits(path: str, pattern: str) -> bool:
 def find_open_tip(
     here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime
 ) -> str | None:
-    """The tip that is to be shown because it was shown already and waits for its answer, or because its day has come again.
+    """The tip that is to be shown because it was shown already and waits for its answer, or because
+    its day has come again.
 
-    After its `success_days` without an answer a tip is not repeated any more: what it may have done has been measured by then.
+    After its `success_days` without an answer a tip is not repeated any more: what it may have done
+    has been measured by then.
 
     Args:
         here: the tips that apply on this page, the most important first.
@@ -143,7 +151,8 @@ def find_open_tip(
 
 
 def has_come_again(last: ShownTip, tip: Tip, now: datetime) -> bool:
-    """Whether a tip put off by a day or a week is due; it was let through once and is not asked about again."""
+    """Whether a tip put off by a day or a week is due; it was let through once and is not asked
+    about again."""
     if last.answer != "later" or last.snoozed_until is None or last.snoozed_in is not None:
         return False
     return last.snoozed_until <= now < last.snoozed_until + timedelta(days=tip.success_days)
@@ -159,8 +168,8 @@ def find_new_tips(
 ) -> list[str]:
     """The tips that may be proposed to the eligibility check, the most important first.
 
-    Never what was answered "never"; what was put off when its time has come; the rest, where the eligibility check asks for its cooldown.
-    """
+    Never what was answered "never"; what was put off when its time has come; the rest, where the
+    eligibility check asks for its cooldown."""
     return [
         name
         for name in here
@@ -180,7 +189,8 @@ def _may_be_new(last: ShownTip, tip: Tip, now: datetime, *, off_season: bool) ->
 
 
 def is_resting(last_tip_at: datetime | None, hours: float, now: datetime) -> bool:
-    """Whether the last new tip is too fresh for another; one that was in the holdout rests as one that was shown, to stay comparable."""
+    """Whether the last new tip is too fresh for another; one that was in the holdout rests as one
+    that was shown, to stay comparable."""
     return last_tip_at is not None and now < last_tip_at + timedelta(hours=hours)
 
 
@@ -194,8 +204,8 @@ def snooze(
 ) -> tuple[datetime, Literal["in", "off"] | None]:
     """Until when a tip is put off, and for "season" the season it must outlast.
 
-    A day and a week end with the night, in the supplier's zone: who says "tomorrow" in the evening means the next morning.
-    """
+    A day and a week end with the night, in the supplier's zone: who says "tomorrow" in the evening
+    means the next morning."""
     if until == "season":
         return now + timedelta(days=SEASON_DAYS), "off" if off_season else "in"
     local = now.astimezone(find_zone(timezone)) + timedelta(days=1 if until == "day" else 7)
@@ -208,8 +218,8 @@ _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 
 
 def list_languages(asked: Sequence[str | None], default: str) -> list[str]:
-    """Languages to try in order: of the first locale that can be read ("de-AT": "de-AT", then "de"), then the playbook's, then
-    English.
+    """Languages to try in order: of the first locale that can be read ("de-AT": "de-AT", then
+    "de"), then the playbook's, then English.
 
     >>> list_languages([None, "de_at"], "fr"), list_languages(["?"], "en")
     (['de-AT', 'de', 'fr', 'en'], ['en'])
@@ -230,7 +240,8 @@ def translate(
     languages: Sequence[str],
     default: str,
 ) -> tuple[str, str]:
-    """A sentence of the playbook in the first of these languages that has it, and which one that is; its own is `default`."""
+    """A sentence of the playbook in the first of these languages that has it, and which one that
+    is; its own is `default`."""
     for language in languages:
         if language == default:
             break
@@ -251,7 +262,8 @@ _WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
 
 
 def format_text_in(text: str, facts: Mapping[str, Any], language: str) -> str:
-    """`text` with every `{signal}` replaced by the supplier's number, as that language writes numbers.
+    """`text` with every `{signal}` replaced by the supplier's number, as that language writes
+    numbers.
 
     >>> format_text_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
     '50\\xa0% von 1200'

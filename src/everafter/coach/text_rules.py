@@ -1,4 +1,5 @@
-"""From what applies to what is said: tips, recommendations and the offer of a call in the reader's language. Pure."""
+"""From what applies to what is said: tips, recommendations and the offer of a call in the reader's
+language. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +25,8 @@ def coach_tip(
 def coach_step(
     recommendations: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], language: str
 ) -> CoachNextStep:
-    """One row of recommendations (recommendations.RECOMMENDATION_SCHEMA) in that language; in the playbook's own where it has no translation."""
+    """One row of recommendations (recommendations.RECOMMENDATION_SCHEMA) in that language; in the
+    playbook's own where it has no translation."""
     said = render_recommendation(recommendations, facts, playbook, language)
     action = CoachAction(said["action_label"], recommendations["action_url"])
     return CoachNextStep(recommendations["id"], said["title"], said["body"], said["reason"], action)

@@ -1,8 +1,8 @@
-"""Where a new tip is decided: behind the one eligibility check, one decision about a supplier at a time, however many tabs and servers ask.
+"""Where a new tip is decided: behind the one eligibility check, one decision about a supplier at a
+time, however many tabs and servers ask.
 
-Requests that arrive while one decision is under way are decided together in the next, as in health.live: the eligibility check's frames cost
-the same for one supplier or a hundred.
-"""
+Requests that arrive while one decision is under way are decided together in the next, as in
+health.live: the eligibility check's frames cost the same for one supplier or a hundred."""
 
 import asyncio
 from dataclasses import dataclass
@@ -40,7 +40,8 @@ _NO_TASKS = pl.DataFrame(schema={"supplier_id": pl.String(), "kind": pl.String()
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """May one of these tips be shown? state: as the request found it; row: scored; here: the tips that apply on this page."""
+    """May one of these tips be shown? state: as the request found it; row: scored; here: the tips
+    that apply on this page."""
 
     state: CoachState
     row: dict[str, Any]
@@ -54,7 +55,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """tip: to show, null: none on this page. is_full: the week's attention is used up, so there is none on any page today."""
+    """tip: to show, null: none on this page. is_full: the week's attention is used up, so there is
+    none on any page today."""
 
     tip: str | None = None
     is_full: bool = False
@@ -75,11 +77,11 @@ class TipBatcher:
         self._working: asyncio.Task[None] | None = None
 
     async def decide(self, ask: Ask) -> Decision:
-        """The tip to show, if one may be; what the eligibility check kept back is in the intervention log with its reason.
+        """The tip to show, if one may be; what the eligibility check kept back is in the
+        intervention log with its reason.
 
-        Raises:
-            NotNowError: the day's run is deciding, or too many wait: the next page view may ask again.
-        """
+        Raises: NotNowError: the day's run is deciding, or too many wait: the next page view may ask
+            again."""
         if len(self._waiting) >= _MOST_AT_ONCE:
             raise NotNowError
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -145,7 +147,8 @@ class TipBatcher:
     def _look_again(
         self, state: CoachState, ask: Ask, now: datetime
     ) -> tuple[str | None, list[str]]:
-        """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or those that may be new."""
+        """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or
+        those that may be new."""
         if found := find_open_tip(ask.here, state.tips, self._playbook.tips, now):
             return found, []
         if is_resting(state.last_tip_at, self._playbook.coach.hours_between_tips, now):
@@ -194,8 +197,9 @@ class TipBatcher:
     def _score(
         self, asks: list[tuple[Ask, list[str]]], history: pl.DataFrame, now: datetime
     ) -> tuple[pl.DataFrame, list[str]]:
-        """The intervention log's new rows, for each supplier down to the first tip that is shown, in the holdout, or over the budget; and for whom
-        the week is used up, which is no news where it was so yesterday."""
+        """The intervention log's new rows, for each supplier down to the first tip that is shown,
+        in the holdout, or over the budget; and for whom the week is used up, which is no news where
+        it was so yesterday."""
         scored = pl.DataFrame(
             [{name: ask.row.get(name) for name in _ASKED} for ask, _ in asks], schema=_ASKED
         )

@@ -1,4 +1,5 @@
-"""The supplier's identity in a browser: a short-lived JWT that the platform's server signs with a coach key (decision 0020)."""
+"""The supplier's identity in a browser: a short-lived JWT that the platform's server signs with a
+coach key (decision 0020)."""
 
 import asyncio
 import logging
@@ -36,7 +37,8 @@ log = logging.getLogger("everafter.coach")
 
 
 class KeyRing:
-    """The live coach keys. A revoked one ends within `LIVE_SECONDS`; one made just now is found within `UNKNOWN_SECONDS`."""
+    """The live coach keys. A revoked one ends within `LIVE_SECONDS`; one made just now is found
+    within `UNKNOWN_SECONDS`."""
 
     LIVE_SECONDS = 5.0
     UNKNOWN_SECONDS = 0.2

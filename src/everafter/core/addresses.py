@@ -1,8 +1,8 @@
-"""Where a URL that somebody typed may lead: addresses are looked up, checked, and then connected to as they were checked.
+"""Where a URL that somebody typed may lead: addresses are looked up, checked, and then connected to
+as they were checked.
 
-A name may answer with another address each time it is asked (DNS rebinding), so a check before the connection that lets the
-library ask again would check nothing.
-"""
+A name may answer with another address each time it is asked (DNS rebinding), so a check before the
+connection that lets the library ask again would check nothing."""
 
 import asyncio
 import ipaddress
@@ -15,8 +15,8 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is of the open internet: not private, loopback, link-local, shared, reserved, multicast, nor an IPv6
-    address that wraps such an IPv4 one.
+    """Whether an IP address is of the open internet: not private, loopback, link-local, shared,
+    reserved, multicast, nor an IPv6 address that wraps such an IPv4 one.
 
     >>> is_public("93.184.215.14"), is_public("10.0.0.1"), is_public("169.254.169.254"), is_public("::ffff:127.0.0.1")
     (True, False, False, False)
@@ -30,8 +30,9 @@ def is_public(address: str) -> bool:
             return False
         if ip.ipv4_mapped is not None or ip in _NAT64:
             return True
-        # The rest of the open internet is here. Elsewhere lie ::a.b.c.d of old, ::ffff:0:a.b.c.d (IPv4-translated), a network's own
-        # NAT64 (64:ff9b:1::/48) and site-local fec0::/10, of which `is_global` knows not all.
+        # The rest of the open internet is here. Elsewhere lie ::a.b.c.d of old, ::ffff:0:a.b.c.d
+        # (IPv4-translated), a network's own NAT64 (64:ff9b:1::/48) and site-local fec0::/10, of
+        # which `is_global` knows not all.
         if ip not in _GLOBAL_UNICAST:
             return False
     return ip.is_global and not ip.is_multicast

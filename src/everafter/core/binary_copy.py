@@ -1,9 +1,8 @@
 """PostgreSQL's binary COPY format, written from whole columns.
 
-The server parses text floats, times and uuids for longer than it takes to store them: 200,000 rows of scores took 1.7 s as CSV and
-0.9 s in this form (docs/decisions/0002). Format: PostgreSQL manual, COPY, Binary Format; a field is a big-endian length (-1: null)
-and the type's own bytes.
-"""
+The server parses text floats, times and uuids for longer than it takes to store them: 200,000 rows
+of scores took 1.7 s as CSV and 0.9 s in this form (docs/decisions/0002). Format: PostgreSQL manual,
+COPY, Binary Format; a field is a big-endian length (-1: null) and the type's own bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ Lengths = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One column: its bytes one after another, how many belong to each row, and which rows are null."""
+    """One column: its bytes one after another, how many belong to each row, and which rows are
+    null."""
 
     data: Bytes
     lengths: Lengths

@@ -21,7 +21,8 @@ BODY_ERRORS: dict[int | type[Exception], Any] = {
     UnicodeDecodeError: _on_not_utf8,
     RecursionError: _on_too_deep,
 }
-"""For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and they would be a 500."""
+"""For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and
+they would be a 500."""
 
 
 async def read_form(request: AnyRequest) -> FormMultiDict:

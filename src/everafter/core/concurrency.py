@@ -1,9 +1,8 @@
 """Gates: how many request bodies are in memory at once, and how many bytes of them.
 
-Callers with a live key share one eligibility check, all others a smaller one, and in each a caller gets a limited share.
-When a eligibility check is full, the body that has been arriving longest is dropped for a new one, so that slow senders
-never keep others out.
-"""
+Callers with a live key share one eligibility check, all others a smaller one, and in each a caller
+gets a limited share. When a eligibility check is full, the body that has been arriving longest is
+dropped for a new one, so that slow senders never keep others out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Generator

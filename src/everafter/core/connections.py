@@ -74,7 +74,8 @@ class _Group:
 
 
 class Door:
-    """All connections of one server. It counts those that ended before a request reached the application."""
+    """All connections of one server. It counts those that ended before a request reached the
+    application."""
 
     def __init__(self, limits: Limits, counters: Counters) -> None:
         self.limits = limits
@@ -273,10 +274,11 @@ class GuardedProtocol(HttpToolsProtocol):
     # ── what reaches the application ──────────────────────────────────────────────────────────────
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Start a request, but one without proof of its sender only when there is enough of its body.
+        """Start a request, but one without proof of its sender only when there is enough of its
+        body.
 
-        Until then it costs its connection and nothing else: no task, no place in a eligibility check.
-        """
+        Until then it costs its connection and nothing else: no task, no place in a eligibility
+        check."""
         self._deferred = (cycle, app)
         self._start_deferred()
 

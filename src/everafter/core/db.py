@@ -1,4 +1,5 @@
-"""Connections, migrations, and the two bulk roads: a statement into a frame, a frame into a table."""
+"""Connections, migrations, and the two bulk roads: a statement into a frame, a frame into a
+table."""
 
 import asyncio
 import hashlib
@@ -26,7 +27,8 @@ Pool = AsyncConnectionPool[Connection]
 
 SCHEMA = "everafter"
 LEAST_VERSION = 16
-# A process that is frozen in the midst of a transaction would keep what it locked from everybody for as long as it is frozen.
+# A process that is frozen in the midst of a transaction would keep what it locked from everybody
+# for as long as it is frozen.
 _OPTIONS = (
     f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
 )
@@ -75,7 +77,8 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
 
 @asynccontextmanager
 async def connection(url: str, *, autocommit: bool = False) -> AsyncGenerator[Connection]:
-    """A connection that commits at the end of the block, rolls back on an error, and is closed either way."""
+    """A connection that commits at the end of the block, rolls back on an error, and is closed
+    either way."""
     conn = await connect(url, autocommit=autocommit)
     async with conn:
         yield conn
@@ -120,14 +123,14 @@ def list_migrations() -> list[tuple[int, str, str]]:
 
 
 async def migrate(url: str) -> list[str]:
-    """Bring the schema to this version of the program; safe to repeat and to run from several processes at once.
+    """Bring the schema to this version of the program; safe to repeat and to run from several
+    processes at once.
 
     Returns:
         The names of the migrations applied now.
 
-    Raises:
-        EverafterError: a migration that was applied before has been changed since, or the database is newer than the program.
-    """
+    Raises: EverafterError: a migration that was applied before has been changed since, or the
+        database is newer than the program."""
     applied: list[str] = []
     async with connection(url, autocommit=True) as conn:
         await _wait_for_turn(conn)
@@ -167,11 +170,13 @@ async def migrate(url: str) -> list[str]:
 
 
 OUTSIDE_TRANSACTION = "-- Outside a transaction"
-"""How a migration begins whose statements run one by one, each repeatable: indexes built while others write, and what fills in."""
+"""How a migration begins whose statements run one by one, each repeatable: indexes built while
+others write, and what fills in."""
 
 
 def split_statements(text: str) -> list[str]:
-    """The statements of a migration: each ends with a semicolon at the end of its line, outside of a body between $$."""
+    """The statements of a migration: each ends with a semicolon at the end of its line, outside of
+    a body between $$."""
     statements: list[str] = []
     for part in text.split(";\n"):
         if statements and statements[-1].count("$$") % 2:
@@ -182,7 +187,8 @@ def split_statements(text: str) -> list[str]:
 
 
 async def _wait_for_turn(conn: Connection) -> None:
-    """One process migrates at a time. Asked again and again: a statement that waits would hold up an index that is built for it."""
+    """One process migrates at a time. Asked again and again: a statement that waits would hold up
+    an index that is built for it."""
     while True:
         cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.MIGRATE])
         if (row := await cursor.fetchone()) and row[0]:
@@ -210,7 +216,8 @@ def _translate_errors() -> Generator[None]:
 
 
 class FrameReader:
-    """Reads statements into frames over ADBC, which measured 2.5 to 20 times faster than rows (decision 0002).
+    """Reads statements into frames over ADBC, which measured 2.5 to 20 times faster than rows
+    (decision 0002).
 
     Values are put in as quoted literals by name: `WHERE supplier_id > {after}`.
     """
@@ -280,7 +287,8 @@ async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame
 
 
 async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame) -> None:
-    """Append the rows by binary COPY: for many rows of plain types, where the server's parsing of text would be half the cost."""
+    """Append the rows by binary COPY: for many rows of plain types, where the server's parsing of
+    text would be half the cost."""
     if frame.is_empty():
         return
     cursor = await conn.execute(
@@ -298,7 +306,8 @@ async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFra
 async def upsert_frame(
     conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame
 ) -> None:
-    """Insert the rows by COPY through a temporary table; where the key is already, the other columns are replaced."""
+    """Insert the rows by COPY through a temporary table; where the key is already, the other
+    columns are replaced."""
     if frame.is_empty():
         return
     staging = f"staging_{table}"
@@ -365,7 +374,8 @@ def _parse_csv(body: bytes, schema: dict[str, Any]) -> pl.DataFrame:
                 .cast(dtype)
             )
         elif isinstance(dtype, pl.Datetime):
-            # PostgreSQL writes '2026-01-02 03:04:05.6+00'; the zone is always UTC on our connections
+            # PostgreSQL writes '2026-01-02 03:04:05.6+00'; the zone is always UTC on our
+            # connections
             column = (
                 column.str.head(-3)
                 .str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us")

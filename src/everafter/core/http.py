@@ -1,4 +1,5 @@
-"""HTTP rules for all routes: HEAD wherever GET is, correct `Allow` headers, paths open to pages of other origins."""
+"""HTTP rules for all routes: HEAD wherever GET is, correct `Allow` headers, paths open to pages of
+other origins."""
 
 from collections.abc import Callable
 
@@ -64,7 +65,8 @@ def _has_route(app: Litestar, path: str, method: str) -> bool:
 
 
 class OpenDoor:
-    """Lets pages of other origins call some paths and read the answers, errors too; answers their preflights itself."""
+    """Lets pages of other origins call some paths and read the answers, errors too; answers their
+    preflights itself."""
 
     def __init__(
         self, next_app: ASGIApp, is_open: Callable[[str], bool], cross_origin: CrossOrigin

@@ -1,4 +1,5 @@
-"""POST that can be repeated: the answer is kept in the transaction of its effect and given again to the same key."""
+"""POST that can be repeated: the answer is kept in the transaction of its effect and given again to
+the same key."""
 
 import hashlib
 import re
@@ -28,7 +29,8 @@ IdempotencyKey = Annotated[
         "with another body 422; while the first is under way 409.",
     ),
 ]
-"""The parameter that a handler declares as `idempotency_key: IdempotencyKey = None` and hands to `answer_once`."""
+"""The parameter that a handler declares as `idempotency_key: IdempotencyKey = None` and hands to
+`answer_once`."""
 
 REPLAYED = "Idempotency-Replayed"
 
@@ -53,13 +55,15 @@ async def answer_once(
     *,
     caller: str | None = None,
 ) -> Response[T]:
-    """Run `effect` (it gives status and body) once for this key, caller and route; later calls get the same bytes.
+    """Run `effect` (it gives status and body) once for this key, caller and route; later calls get
+    the same bytes.
 
-    The row is written on `conn`, so the answer is kept exactly when the effect is. An effect that raises leaves neither:
-    nothing happened, and the key may be used again. The lock belongs to the transaction: a killed server leaves none.
+    The row is written on `conn`, so the answer is kept exactly when the effect is. An effect that
+    raises leaves neither: nothing happened, and the key may be used again. The lock belongs to the
+    transaction: a killed server leaves none.
 
-    Args:
-        caller: who calls, where the Authorization header changes from one request to the next; null: as that header says.
+    Args: caller: who calls, where the Authorization header changes from one request to the next;
+        null: as that header says.
 
     Raises:
         InFlightError: the same key is under way in another request.
@@ -73,7 +77,8 @@ async def answer_once(
         raise InFlightError(
             "a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1
         )
-    # A statement of its own: its snapshot must be younger than the lock, or the row of the one before us stays unseen.
+    # A statement of its own: its snapshot must be younger than the lock, or the row of the one
+    # before us stays unseen.
     cursor = await conn.execute(
         "SELECT body_hash, status, response FROM idempotency_keys WHERE scope = %s AND key = %s",
         [scope, key],
@@ -94,7 +99,8 @@ async def answer_once(
 
 
 async def delete_idempotency_keys(conn: Connection, before: datetime) -> int:
-    """Forget the answers older than `before` and say how many; clients repeat within hours, so a week is plenty."""
+    """Forget the answers older than `before` and say how many; clients repeat within hours, so a
+    week is plenty."""
     cursor = await conn.execute("DELETE FROM idempotency_keys WHERE created_at < %s", [before])
     return cursor.rowcount
 

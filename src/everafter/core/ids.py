@@ -1,4 +1,5 @@
-"""Ids are the platform's own: any text is one. The one rule of what a text may be, and which UUID is a supplier's.
+"""Ids are the platform's own: any text is one. The one rule of what a text may be, and which UUID
+is a supplier's.
 
 Pure: no I/O, no clock.
 """
@@ -13,7 +14,8 @@ import polars as pl
 from everafter.core.errors import InputError
 
 NAMESPACE = UUID("450c6939-8980-4264-81d6-ffa431a0ace0")
-"""The namespace of suppliers' UUIDs. Part of the contract (docs/api.md): another one would make every supplier another."""
+"""The namespace of suppliers' UUIDs. Part of the contract (docs/api.md): another one would make
+every supplier another."""
 
 MOST_CHARACTERS = 200
 
@@ -32,7 +34,8 @@ _REPLACEMENT = "\ufffd"
 
 
 class NotASupplierIdError(InputError, ValueError):
-    """The id of a supplier is not an id. Also a ValueError, so that msgspec says in which field it was."""
+    """The id of a supplier is not an id. Also a ValueError, so that msgspec says in which field it
+    was."""
 
     code = "not_a_supplier_id"
 
@@ -44,7 +47,8 @@ class NotAnIdError(InputError, ValueError):
 
 
 class SupplierId(UUID):
-    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`. named: as the caller wrote it."""
+    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`.
+    named: as the caller wrote it."""
 
     named: str
 
@@ -54,7 +58,8 @@ class SupplierId(UUID):
 
 
 class TextId(str):
-    """The type of every parameter that names a client, a form or a ticket: reading one applies `read_id`."""
+    """The type of every parameter that names a client, a form or a ticket: reading one applies
+    `read_id`."""
 
     __slots__ = ()
 
@@ -73,9 +78,8 @@ def read_id(value: object) -> str | None:
 
 
 def number_text(value: float, exact: int = _EXACT) -> str | None:
-    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may be for several
-    numbers, and one without end.
-    """
+    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may be
+    for several numbers, and one without end."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -84,8 +88,9 @@ def number_text(value: float, exact: int = _EXACT) -> str | None:
 
 
 def read_supplier_id(value: object) -> SupplierId:
-    """The UUID of the supplier that an id names. A UUID in any spelling is itself; of any other text it is
-    UUIDv5(`NAMESPACE`, text), with the text's case kept and surrounding whitespace removed.
+    """The UUID of the supplier that an id names. A UUID in any spelling is itself; of any other
+    text it is UUIDv5(`NAMESPACE`, text), with the text's case kept and surrounding whitespace
+    removed.
 
     >>> read_supplier_id("{F47AC10B-58CC-4372-A567-0E02B2C3D479}")
     SupplierId('f47ac10b-58cc-4372-a567-0e02b2c3d479')
@@ -126,14 +131,14 @@ def name_of(supplier_id: UUID | str) -> str:
 
 
 def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
-    """`read_supplier_id` for a column: lower-case UUIDs pass untouched, every other text is looked at once.
+    """`read_supplier_id` for a column: lower-case UUIDs pass untouched, every other text is looked
+    at once.
 
     Args:
         texts: ids as text; null where there is none.
 
-    Returns:
-        supplier_id: a UUID as text, null where the text is not an id; external_id: the text, null where it was a UUID.
-    """
+    Returns: supplier_id: a UUID as text, null where the text is not an id; external_id: the text,
+        null where it was a UUID."""
     frame = pl.DataFrame({"text": texts})
     is_plain = pl.col("text").str.contains(_CANONICAL)
     others = frame.filter(~is_plain)["text"].unique().to_list()
@@ -154,9 +159,8 @@ def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
 
 
 def _resolve(text: str) -> tuple[str, str | None] | None:
-    """The UUID of an id's text, and the text where it was none. Null for text that was damaged on its way: what
-    stood in place of U+FFFD is not known, and two suppliers could become one.
-    """
+    """The UUID of an id's text, and the text where it was none. Null for text that was damaged on
+    its way: what stood in place of U+FFFD is not known, and two suppliers could become one."""
     if found := _UUID.fullmatch(text):
         return str(UUID(found[2])), None
     if _REPLACEMENT in text:
@@ -165,7 +169,8 @@ def _resolve(text: str) -> tuple[str, str | None] | None:
 
 
 def _uuid5(text: str) -> str:
-    """`uuid.uuid5(NAMESPACE, text)` as text, in a third of the time: a file may bring 50,000 of them at once."""
+    """`uuid.uuid5(NAMESPACE, text)` as text, in a third of the time: a file may bring 50,000 of
+    them at once."""
     found = hashlib.sha1(NAMESPACE.bytes + text.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(found[16], 16) & 3]
     return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"

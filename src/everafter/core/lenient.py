@@ -1,4 +1,5 @@
-"""JSON as senders really write it. Pure: the strict decoder runs first; only what it rejects is repaired, value by value."""
+"""JSON as senders really write it. Pure: the strict decoder runs first; only what it rejects is
+repaired, value by value."""
 
 import json
 import math
@@ -8,8 +9,8 @@ from typing import Any, Protocol
 import msgspec
 
 LOST = "\0!"
-"""The prefix of the text that replaces a value which is not JSON (NaN, a number out of range, extreme nesting); the rest
-is the original, shortened. `lost` recognises it."""
+"""The prefix of the text that replaces a value which is not JSON (NaN, a number out of range,
+extreme nesting); the rest is the original, shortened. `lost` recognises it."""
 
 MOST_REPAIRS = 100_000
 """How many tokens of one text are repaired at most; a text with more is not JSON."""
@@ -42,13 +43,12 @@ class Decoder(Protocol):
 def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
     """Decode JSON; values that are not JSON are `lost`, the others are kept.
 
-    NaN and other bare words, numbers out of range and containers nested too deep become a text that begins with LOST;
-    half a surrogate pair becomes U+FFFD; raw control characters in strings and backslashes before other letters are taken
-    as they stand. Of a key given twice the last counts.
+    NaN and other bare words, numbers out of range and containers nested too deep become a text that
+    begins with LOST; half a surrogate pair becomes U+FFFD; raw control characters in strings and
+    backslashes before other letters are taken as they stand. Of a key given twice the last counts.
 
-    Raises:
-        msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when there is nothing to repair.
-    """
+    Raises: msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when
+        there is nothing to repair."""
     try:
         return decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -71,12 +71,14 @@ def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
 
 
 def read_text(body: bytes) -> str:
-    """A body as text: UTF-8, with or without a byte order mark; bytes that are not UTF-8 become U+FFFD each.
+    """A body as text: UTF-8, with or without a byte order mark; bytes that are not UTF-8 become
+    U+FFFD each.
 
     UTF-16 and UTF-32 are read too, as JSON's own rule tells them from UTF-8.
     """
     try:
-        # JSON begins with two ASCII characters, unless it is a lone digit: with a NUL there it is a wider encoding
+        # JSON begins with two ASCII characters, unless it is a lone digit: with a NUL there it is a
+        # wider encoding
         text = body.decode(json.detect_encoding(body) if b"\0" in body[:4] else "utf-8")
     except UnicodeDecodeError:
         text = body.decode(json.detect_encoding(body), "replace")
@@ -110,7 +112,8 @@ def clean(value: Any) -> tuple[Any, list[str]]:
 
 
 def repair(text: str) -> str:
-    """The text with every token that no JSON decoder takes replaced (see `decode`); its structure is left alone."""
+    """The text with every token that no JSON decoder takes replaced (see `decode`); its structure
+    is left alone."""
     parts: list[str] = []
     place = 0
     for _ in range(MOST_REPAIRS):

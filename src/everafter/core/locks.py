@@ -1,4 +1,5 @@
-"""The database-wide locks: one number each, in one place, so that no two things share one by chance."""
+"""The database-wide locks: one number each, in one place, so that no two things share one by
+chance."""
 
 from enum import IntEnum
 

@@ -13,7 +13,8 @@ from everafter.core.ids import MOST_CHARACTERS, SupplierId, TextId
 
 
 class Problem(Struct, frozen=True):
-    """An RFC 9457 problem: what is wrong and where. More members may be beside these; the operation names them."""
+    """An RFC 9457 problem: what is wrong and where. More members may be beside these; the operation
+    names them."""
 
     type: str
     title: str
@@ -24,7 +25,8 @@ class Problem(Struct, frozen=True):
 
 
 class IdSchemas(OpenAPISchemaPlugin):
-    """Parameters that are ids, as `core.ids` reads them: text, in a JSON body a whole number too."""
+    """Parameters that are ids, as `core.ids` reads them: text, in a JSON body a whole number
+    too."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
@@ -56,10 +58,11 @@ def _pattern(refused: str) -> str:
 
 
 def problems(**said: str) -> dict[int, ResponseSpec]:
-    """The errors of an operation, for a handler's `responses`: `problems(not_found="no such supplier")`.
+    """The errors of an operation, for a handler's `responses`: `problems(not_found="no such
+    supplier")`.
 
-    Only those that are the operation's own: `everafter.openapi` adds what every operation can answer.
-    """
+    Only those that are the operation's own: `everafter.openapi` adds what every operation can
+    answer."""
     texts = {HTTPStatus[name.upper()]: text for name, text in said.items()}
     return {
         int(status): ResponseSpec(

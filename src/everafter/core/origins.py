@@ -13,7 +13,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[!-~]{1,260}|null", re.IGNORECAS
 
 
 def read_origins(text: str) -> tuple[str, ...]:
-    """Origins separated by spaces or commas, each in the form in which browsers send it; `*` is any.
+    """Origins separated by spaces or commas, each in the form in which browsers send it; `*` is
+    any.
 
     Raises:
         ValueError: names the part that is not an origin.
@@ -39,9 +40,9 @@ def _read_origin(text: str) -> str:
 class CrossOrigin:
     """Which pages may send events; `*` among `allowed` means all.
 
-    The page's origin is returned and credentials are allowed, because `navigator.sendBeacon` always sends credentials and Chromium
-    drops other responses. This reveals nothing: these paths read no cookies, and their responses contain no personal data.
-    """
+    The page's origin is returned and credentials are allowed, because `navigator.sendBeacon` always
+    sends credentials and Chromium drops other responses. This reveals nothing: these paths read no
+    cookies, and their responses contain no personal data."""
 
     allowed: tuple[str, ...]
 
@@ -87,6 +88,7 @@ class CrossOrigin:
 
 
 def permit_headers(asked: str) -> str:
-    """The value of Access-Control-Allow-Headers: the names that were asked for, as far as they can be names."""
+    """The value of Access-Control-Allow-Headers: the names that were asked for, as far as they can
+    be names."""
     found = (name.strip() for name in asked.split(",", _MOST_HEADERS)[:_MOST_HEADERS])
     return ", ".join(name for name in found if _TOKEN.fullmatch(name))

@@ -35,7 +35,8 @@ _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# A message's HTML is shown in a frame that may do nothing but paint; remote pictures would tell the sender that we looked.
+# A message's HTML is shown in a frame that may do nothing but paint; remote pictures would tell the
+# sender that we looked.
 _MESSAGE_SECURITY_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -61,7 +62,8 @@ _BARE_WORDS = {
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """Templates are named by their place in the package: `templates/base.html`, `portfolio/templates/list.html`."""
+    """Templates are named by their place in the package: `templates/base.html`,
+    `portfolio/templates/list.html`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PACKAGE),
         autoescape=True,
@@ -77,7 +79,8 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def static_router() -> Router:
-    """The style sheet, the script and the fonts; their addresses carry a hash of the content, so they may be kept for good."""
+    """The style sheet, the script and the fonts; their addresses carry a hash of the content, so
+    they may be kept for good."""
     return create_static_files_router(
         path="/static",
         directories=[_PACKAGE / "static"],
@@ -100,7 +103,8 @@ def page(
     headers: dict[str, str] | None = None,
     **context: Any,
 ) -> Template:
-    """An HTML answer with the headers that every page carries; `context` must hold `viewer` for pages inside."""
+    """An HTML answer with the headers that every page carries; `context` must hold `viewer` for
+    pages inside."""
     security = {**_HEADERS, "Content-Security-Policy": _CONTENT_SECURITY_POLICY}
     if request.app.state.settings.base_url.startswith("https://"):
         security["Strict-Transport-Security"] = f"max-age={_YEAR}"
@@ -147,7 +151,8 @@ def wants_page(request: AnyRequest) -> bool:
 
 
 def error_page(request: AnyRequest, status: int, detail: str) -> Response[Any]:
-    """An error as a page; whoever is not signed in is asked to, and then comes back to the page they wanted."""
+    """An error as a page; whoever is not signed in is asked to, and then comes back to the page
+    they wanted."""
     if status == 401:
         wanted = sent_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
         return see_other(

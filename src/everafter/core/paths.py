@@ -1,4 +1,5 @@
-"""Ids in paths may hold a slash, written %2F: it stays inside its segment, whatever the server has decoded before."""
+"""Ids in paths may hold a slash, written %2F: it stays inside its segment, whatever the server has
+decoded before."""
 
 from typing import Any
 from urllib.parse import quote, unquote
@@ -11,7 +12,8 @@ _SLASH, _NONE = "\x1f", "\x1e"  # control characters, which no id may hold
 
 
 def keep_segments(app: ASGIApp) -> ASGIApp:
-    """An application that is given each segment of the path by itself, with `_SLASH` for a slash inside one.
+    """An application that is given each segment of the path by itself, with `_SLASH` for a slash
+    inside one.
 
     `GiveSlashesBack` runs after the router and undoes this for the parameters.
     """

@@ -16,7 +16,8 @@ from everafter.core.shared import Shared
 
 READY_SECONDS = 3.0
 
-# name, help, statement: rows of (labels as text, value). Each must stay cheap with millions of rows behind it.
+# name, help, statement: rows of (labels as text, value). Each must stay cheap with millions of rows
+# behind it.
 GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
     ("everafter_up", "whether the database answers", "SELECT '', 1"),
     (

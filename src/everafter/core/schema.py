@@ -1,4 +1,5 @@
-"""The schema as text: what all migrations together make, in a form that two machines write alike."""
+"""The schema as text: what all migrations together make, in a form that two machines write
+alike."""
 
 import asyncio
 import atexit
@@ -23,7 +24,8 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 async def read_fresh_schema() -> str:
-    """The schema of a database that was just made and migrated, on a private server that ends with this process.
+    """The schema of a database that was just made and migrated, on a private server that ends with
+    this process.
 
     The settings' database is not looked at: its version, owner and partitions are its own.
 
@@ -40,7 +42,8 @@ async def read_fresh_schema() -> str:
 
 
 async def dump_schema(url: str) -> str:
-    """The schema `everafter` of a database, by the pg_dump that belongs to its server (which must be on this machine).
+    """The schema `everafter` of a database, by the pg_dump that belongs to its server (which must
+    be on this machine).
 
     Raises:
         EverafterError: there is no such pg_dump, or it failed.

@@ -22,15 +22,13 @@ _T = TypeVar("_T")
 class Settings:
     """All that the environment decides.
 
-    database_url: where PostgreSQL answers; null means the embedded one under `data`.
-    data: folder of the embedded database, the rejects files and the generated secret.
-    playbook: path of the policy file; null means the wedding playbook that ships with the package.
-    smtp_url: `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays in the outbox.
-    base_url: how the outside reaches this server; links in mail begin with it.
-    secret: key for signed links and tokens.
-    limits: what callers may use of the server.
-    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any.
-    """
+    database_url: where PostgreSQL answers; null means the embedded one under `data`. data: folder
+    of the embedded database, the rejects files and the generated secret. playbook: path of the
+    policy file; null means the wedding playbook that ships with the package. smtp_url:
+    `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays
+    in the outbox. base_url: how the outside reaches this server; links in mail begin with it.
+    secret: key for signed links and tokens. limits: what callers may use of the server.
+    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any."""
 
     database_url: str | None
     data: Path
@@ -213,7 +211,8 @@ def _generated_secret(data: Path, *, make: bool) -> str:
 
 
 def _place(path: Path, text: str) -> None:
-    """Write a private file that is whole from the moment it has its name; whoever comes second leaves the first one's."""
+    """Write a private file that is whole from the moment it has its name; whoever comes second
+    leaves the first one's."""
     handle, draft = tempfile.mkstemp(
         dir=path.parent, prefix=".secret-"
     )  # readable by its owner only

@@ -1,4 +1,5 @@
-"""Text from outside as it may be shown: on one line, without what steers a terminal, a calendar or a reader's direction."""
+"""Text from outside as it may be shown: on one line, without what steers a terminal, a calendar or
+a reader's direction."""
 
 import unicodedata
 
@@ -8,10 +9,11 @@ _JOINED = {"L", "M", "S"}
 
 
 def clean_line(text: str, longest: int | None = None) -> str:
-    """`text` on one line: control, format (bidi overrides too) and line-breaking characters become one
-    space, then it is cut at `longest` characters (null: not at all).
+    """`text` on one line: control, format (bidi overrides too) and line-breaking characters become
+    one space, then it is cut at `longest` characters (null: not at all).
 
-    Joiners between emails or pictographs stay, as Persian, Hindi and family emoji are made with them.
+    Joiners between emails or pictographs stay, as Persian, Hindi and family emoji are made with
+    them.
 
     >>> clean_line("Rosewood\\r\\nBcc: x"), clean_line("a\\u202eb"), clean_line("Golden Hour", 8)
     ('Rosewood Bcc: x', 'a b', 'Golden…')
@@ -27,8 +29,8 @@ def clean_line(text: str, longest: int | None = None) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """The same for text that may have several lines: they are told apart by a line feed alone, and the
-    first and the last have words.
+    """The same for text that may have several lines: they are told apart by a line feed alone, and
+    the first and the last have words.
 
     >>> clean_lines("Forms\\r\\n\\r\\n\\x07the gallery\\u2028rooms")
     'Forms\\n\\nthe gallery\\nrooms'

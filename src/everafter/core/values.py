@@ -1,4 +1,5 @@
-"""Reading one value that somebody else wrote. Pure: one rule for each kind, whichever way the value came in."""
+"""Reading one value that somebody else wrote. Pure: one rule for each kind, whichever way the value
+came in."""
 
 import math
 import re
@@ -6,22 +7,23 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Spaces around go too: "Anna \r\n and Ben" is "Anna and Ben". C1 controls, line and paragraph separators and
-# halves of surrogate pairs are as little text as tabs and NULs are.
+# Spaces around go too: "Anna \r\n and Ben" is "Anna and Ben". C1 controls, line and paragraph
+# separators and halves of surrogate pairs are as little text as tabs and NULs are.
 _CONTROLS = re.compile("\\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"\+?(\d{1,40})(?:\.0*)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
-# What follows a time instead of its bare offset: "17:20:00 UTC" and "… +0100" as databases and Ruby write them, "… +0100 CET"
-# and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The emails are upper case by then.
+# What follows a time instead of its bare offset: "17:20:00 UTC" and "… +0100" as databases and Ruby
+# write them, "… +0100 CET" and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The
+# emails are upper case by then.
 _ZONE = re.compile(
     r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$"
 )
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _WEEKDAY = r"(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}"
 _CLOCK = r"(?P<time>\d{2}:\d{2}(?::\d{2})?)"
-# In words the month cannot be taken for the day: mail and HTTP have "Sat, 28 Nov 2026 10:00:00 GMT", JavaScript
-# "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
+# In words the month cannot be taken for the day: mail and HTTP have "Sat, 28 Nov 2026 10:00:00
+# GMT", JavaScript "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
 _AS_TEXT = re.compile(
     rf"(?:{_WEEKDAY}(?:,\s*|\s+))?(?:(?P<day>\d{{1,2}})[ -](?P<month>[A-Z]{{3}})|(?P<month_>[A-Z]{{3}}) (?P<day_>\d{{1,2}}))"
     rf"[ -](?P<year>\d{{4}})(?: {_CLOCK}(?P<zone> ?(?:UTC|GMT|Z)?(?:[+-]\d{{4}})?)(?: \(.{{1,60}}\))?)?",
@@ -33,18 +35,18 @@ _LAST = re.compile(
 )
 # A long number as Excel saves it, rounded.
 _ROUNDED = re.compile(r"-?\d(?:\.\d{1,5})?E\+\d\d", re.ASCII)
-# Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do not touch.
+# Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do
+# not touch.
 _FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_133_980_800
 _SEPARATORS = re.compile("[\\s_\\-\"'`´‘’“”\u200b-\u200d\u2060\ufeff]+")
 
 
 def read_moment(value: Any) -> datetime | None:
-    """A moment in UTC: ISO 8601 text (UTC where it names no zone), a date in words as mail and JavaScript write it, or the
-    time since 1970 as a number or its text.
+    """A moment in UTC: ISO 8601 text (UTC where it names no zone), a date in words as mail and
+    JavaScript write it, or the time since 1970 as a number or its text.
 
-    Returns:
-        Null when it is neither. An epoch number counts seconds, milliseconds, microseconds or nanoseconds, by its size.
-    """
+    Returns: Null when it is neither. An epoch number counts seconds, milliseconds, microseconds or
+        nanoseconds, by its size."""
     at = _read_time(value)
     if at is None:
         return None
@@ -57,10 +59,10 @@ def read_moment(value: Any) -> datetime | None:
 def read_day(value: Any) -> date | datetime | None:
     """A calendar day, or a moment (in UTC) to be converted to a day in the supplier's time zone.
 
-    `2027-06-20`, `20270620`, a time without a zone and a time with the writer's own offset are the day that is written.
-    So is midnight in UTC, which is how a bare date is serialised. Any other time in UTC, or since 1970, is a moment.
-    Null for anything that is not a single day: "TBD", "2027-06", "20/06/2027", 31 February.
-    """
+    `2027-06-20`, `20270620`, a time without a zone and a time with the writer's own offset are the
+    day that is written. So is midnight in UTC, which is how a bare date is serialised. Any other
+    time in UTC, or since 1970, is a moment. Null for anything that is not a single day: "TBD",
+    "2027-06", "20/06/2027", 31 February."""
     at = _read_time(value)
     if at is None:
         return None
@@ -71,7 +73,8 @@ def read_day(value: Any) -> date | datetime | None:
 
 
 def read_number(value: Any) -> float | int | None:
-    """A finite number, or the text of one; a whole one comes back as an int. Booleans are not numbers."""
+    """A finite number, or the text of one; a whole one comes back as an int. Booleans are not
+    numbers."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):
@@ -90,12 +93,14 @@ def read_whole(value: Any) -> int | None:
 
 
 def clean_text(text: str) -> str:
-    """One line without control characters: tabs, line breaks and NULs become a space, ends are trimmed."""
+    """One line without control characters: tabs, line breaks and NULs become a space, ends are
+    trimmed."""
     return _CONTROLS.sub(" ", text).strip()
 
 
 def read_text(value: Any) -> str | None:
-    """One line of text, or a number as text, a whole one without a point; null for what is neither, and for nothing."""
+    """One line of text, or a number as text, a whole one without a point; null for what is neither,
+    and for nothing."""
     if isinstance(value, str):
         return clean_text(value) or None
     number = read_number(value)
@@ -103,7 +108,8 @@ def read_text(value: Any) -> str | None:
 
 
 def fold_name(name: str) -> str:
-    """What two spellings of a column's or trait's name have in common: `Vendor Type`, `vendor-type` → `vendortype`."""
+    """What two spellings of a column's or trait's name have in common: `Vendor Type`, `vendor-type`
+    → `vendortype`."""
     return _SEPARATORS.sub("", name).casefold()
 
 

@@ -40,7 +40,8 @@ log = logging.getLogger("everafter.web")
 
 
 async def provide_connection(state: State) -> AsyncIterator[Connection]:
-    """`conn` for a handler: one transaction, committed before the answer goes out, rolled back on any error."""
+    """`conn` for a handler: one transaction, committed before the answer goes out, rolled back on
+    any error."""
     pool: Pool = state.pool
     async with pool.connection() as conn:
         yield conn
@@ -142,19 +143,18 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
 # ── what is asked ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 FROM_MAIL = "opened_from_mail"
-"""A handler's option: mail programs put parameters of their own behind its links, and they must open all the same."""
+"""A handler's option: mail programs put parameters of their own behind its links, and they must
+open all the same."""
 
 
 async def refuse_unknown_parameters(request: AnyRequest) -> None:
     """For every request: no misspelt filter makes an API's GET answer a question that nobody asked.
 
-    Nor does one that is given twice, or null. Not for a POST: its body says what is meant, and clients that collect events add
-    parameters of their own.
+    Nor does one that is given twice, or null. Not for a POST: its body says what is meant, and
+    clients that collect events add parameters of their own.
 
-    Raises:
-        InputError: a query parameter that this operation does not have (`did_you_mean` has the one that is spelt nearly so), one
-            that is given twice, or null.
-    """
+    Raises: InputError: a query parameter that this operation does not have (`did_you_mean` has the
+        one that is spelt nearly so), one that is given twice, or null."""
     handler = request.scope["route_handler"]
     if (
         not request.scope["query_string"]
@@ -183,7 +183,8 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
             continue
         if len(values) > 1:
             raise InputError(f"{name}: it is given more than once; give one value")
-        # the decoder would read the text null as no value at all, and the filter would be passed over
+        # the decoder would read the text null as no value at all, and the filter would be passed
+        # over
         if (
             values == ["null"]
             and field.is_optional
@@ -305,7 +306,8 @@ def read_bearer(header: str) -> str | None:
 
 
 def read_basic_user(header: str) -> str | None:
-    """The user name of an `Authorization: Basic …` header, or null; a missing colon is tolerated."""
+    """The user name of an `Authorization: Basic …` header, or null; a missing colon is
+    tolerated."""
     kind, _, token = header.partition(" ")
     if kind.lower() != "basic":
         return None
@@ -320,7 +322,8 @@ def read_basic_user(header: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class KeyScope:
-    """A guard that lets an API key of one of these scopes pass (`write` may do all that `read` may)."""
+    """A guard that lets an API key of one of these scopes pass (`write` may do all that `read`
+    may)."""
 
     allowed: tuple[str, ...]
 

@@ -9,7 +9,8 @@ _NO_PLACE = frozenset({"localtime", "posixrules", "Factory"})
 
 @lru_cache(1)
 def list_zones() -> frozenset[str]:
-    """The IANA names that may be used; without `posix/…` and `right/…`, which count seconds of their own."""
+    """The IANA names that may be used; without `posix/…` and `right/…`, which count seconds of
+    their own."""
     return frozenset(
         name
         for name in available_timezones()

@@ -15,15 +15,17 @@ from everafter.playbook.loading import load_playbook
 log = logging.getLogger("everafter.work")
 
 FINISH_DAYS = 7
-"""An earlier day's run that stopped on the way is finished within so many days; then doctor names it."""
+"""An earlier day's run that stopped on the way is finished within so many days; then doctor names
+it."""
 RUN_FROM_HOUR = 5  # UTC; before Europe's morning, after America's evening
 
 
 async def run_when_due(url: str, settings: Settings) -> str | None:
-    """Do today's run when it is past its hour and not done; take up one that stopped on the way. Null: nothing to do.
+    """Do today's run when it is past its hour and not done; take up one that stopped on the way.
+    Null: nothing to do.
 
-    The playbook is read each time, so that a changed policy holds from the next day on without a restart.
-    """
+    The playbook is read each time, so that a changed policy holds from the next day on without a
+    restart."""
     now = datetime.now(UTC)
     try:
         reported = await _finish_earlier_runs(url, settings, now)
@@ -40,8 +42,9 @@ async def _is_due(url: str, now: datetime) -> bool:
 
 
 async def _finish_earlier_runs(url: str, settings: Settings, now: datetime) -> list[str]:
-    """Finish the runs of earlier days that stopped on the way, as of their own moment and by the policy
-    they began with. What they still decide is recorded and not sent: today's run decides for today."""
+    """Finish the runs of earlier days that stopped on the way, as of their own moment and by the
+    policy they began with. What they still decide is recorded and not sent: today's run decides for
+    today."""
     async with connection(url) as conn:
         since = now.date() - timedelta(days=FINISH_DAYS)
         unfinished = [

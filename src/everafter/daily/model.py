@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 
 class InterventionCounts(Struct):
-    """Interventions of a day in the log: how many were decided, kept back (by reason), in the holdout;
-    `by_trigger` counts the decided. What is kept back for the reason of the day before is in the log
-    of that day and is not counted again; tips are the coach's and no run's."""
+    """Interventions of a day in the log: how many were decided, kept back (by reason), in the
+    holdout; `by_trigger` counts the decided. What is kept back for the reason of the day before is
+    in the log of that day and is not counted again; tips are the coach's and no run's."""
 
     triggered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)

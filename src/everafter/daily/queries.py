@@ -20,9 +20,8 @@ from everafter.playbook.model import Playbook
 async def lock_runs(conn: Connection) -> bool:
     """Whether this connection now holds the one right to run; it ends with the connection.
 
-    With it comes the right to spend of the suppliers' attention: those who spend of it elsewhere are waited for, and from then on
-    find it taken (coach.queries.may_spend).
-    """
+    With it comes the right to spend of the suppliers' attention: those who spend of it elsewhere
+    are waited for, and from then on find it taken (coach.queries.may_spend)."""
     cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.RUN])
     row = await cursor.fetchone()
     if not (row and row[0]):
@@ -57,8 +56,8 @@ async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
 async def list_unfinished_runs(
     conn: Connection, since: date, before: date
 ) -> list[tuple[datetime, int]]:
-    """(as_of, playbook_version) of the runs of these days that did not come to their end, the first day
-    first; `since` is included, `before` is not."""
+    """(as_of, playbook_version) of the runs of these days that did not come to their end, the first
+    day first; `since` is included, `before` is not."""
     cursor = await conn.execute(
         """
         SELECT as_of, playbook_version
@@ -98,8 +97,8 @@ async def start_run(
 ) -> str:
     """Open the day's run, or take up the one that stopped on the way.
 
-    Returns:
-        The last supplier id that is done already: the same moment and policy go on behind it, anything else begins again.
+    Returns: The last supplier id that is done already: the same moment and policy go on behind it,
+        anything else begins again.
 
     Raises:
         ConflictError: a replay of a day that was scored live.

@@ -1,9 +1,9 @@
-"""The daily run: for each slice of suppliers read once, score purely, write in bulk, in one transaction.
+"""The daily run: for each slice of suppliers read once, score purely, write in bulk, in one
+transaction.
 
-While one slice is scored the next is being read and the last is being written, each on a connection of its own. A slice is done
-when its transaction is; a run that was killed goes on behind the last slice that is done, with the moment and the policy it began
-with.
-"""
+While one slice is scored the next is being read and the last is being written, each on a connection
+of its own. A slice is done when its transaction is; a run that was killed goes on behind the last
+slice that is done, with the moment and the policy it began with."""
 
 import asyncio
 import contextlib
@@ -121,16 +121,14 @@ async def run_day(
 ) -> RunSummary:
     """Score every supplier as of a moment, decide, and record.
 
-    Args:
-        as_of: null means now, or the moment of today's run that did not come to its end. A moment before the last event is
-            scored from the events before it.
-        replay: the day is past: messages are recorded as decided then, and never sent.
-        dry_run: nothing is written; the summary says what would be.
-        progress: called with (suppliers done, suppliers in all).
+    Args: as_of: null means now, or the moment of today's run that did not come to its end. A moment
+        before the last event is scored from the events before it. replay: the day is past: messages
+        are recorded as decided then, and never sent. dry_run: nothing is written; the summary says
+        what would be. progress: called with (suppliers done, suppliers in all).
 
-    Returns:
-        The day's figures, counted from the rows that stand when the run ends: the same whether it came
-        to its end at once, was killed and taken up, or was repeated. Of a dry run: what would be added.
+    Returns: The day's figures, counted from the rows that stand when the run ends: the same whether
+        it came to its end at once, was killed and taken up, or was repeated. Of a dry run: what
+        would be added.
 
     Raises:
         ConflictError: another run is under way.
@@ -246,7 +244,8 @@ async def _run_slices(
             results = await asyncio.to_thread(score_slice, inputs, context)
             summaries.append(results.summary)
             if not dry_run:
-                # reading clients and writing emails takes longer than storing them, and nothing of the slice before depends on it
+                # reading clients and writing emails takes longer than storing them, and nothing of
+                # the slice before depends on it
                 advised = await recommend_by_email(
                     advising,
                     results.messages,
@@ -276,8 +275,8 @@ async def _run_slices(
 async def _read(
     reader: FrameReader, context: Context, after: str, last: str, unnamed: Connection | None
 ) -> SliceInputs:
-    """What a slice is scored from. unnamed: of a dry run, which gives no feature a slot but reads the
-    rows as if it had."""
+    """What a slice is scored from. unnamed: of a dry run, which gives no feature a slot but reads
+    the rows as if it had."""
     if context.from_events:
         suppliers = await read_past_inputs(
             reader, context.feature_ids, context.as_of, after=after, last=last
@@ -310,7 +309,8 @@ async def _read(
 
 
 def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
-    """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the context."""
+    """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the
+    context."""
     playbook, as_of = context.playbook, context.as_of
     scored = score_suppliers(inputs.suppliers, playbook, as_of, context.feature_ids)
     milestones = find_fresh(
@@ -363,7 +363,8 @@ async def _write(
         await insert_interventions(conn, rows.results, messages, rows.tasks)
         if not context.replay:
             await note_given(conn, recommendations, "email", day)
-        # in the order in which a reported action writes both, or the two would wait for each other for ever
+        # in the order in which a reported action writes both, or the two would wait for each other
+        # for ever
         await keep_progress(conn, rows.progress)
         await record_milestones(conn, rows.milestones)
         if not context.replay:

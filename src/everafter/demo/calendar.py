@@ -1,4 +1,5 @@
-"""Days and hours of the demo: local clocks, wedding seasons, and what of a vendor type's work follows them. Days are ordinals."""
+"""Days and hours of the demo: local clocks, wedding seasons, and what of a vendor type's work
+follows them. Days are ordinals."""
 
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -15,7 +16,8 @@ Floats = npt.NDArray[np.float64]
 _FIRST_DAY = (0.0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _WEEKDAY_OF_WEDDING = (0.03, 0.03, 0.04, 0.08, 0.19, 0.50, 0.13)
 _NORTHERN_BOOKING = (1.45, 1.35, 1.20, 1.0, 0.9, 0.8, 0.75, 0.85, 1.0, 1.0, 0.95, 0.75)
-"""By which month clients book: engagements peak between November and February everywhere; the rest is assumed."""
+"""By which month clients book: engagements peak between November and February everywhere; the rest
+is assumed."""
 
 
 @lru_cache(maxsize=65_536)
@@ -53,7 +55,8 @@ def _year_curve(months: tuple[float, ...]) -> Floats:
 
 
 def season(supplier: Supplier, days: npt.NDArray[np.int64]) -> Floats:
-    """How busy the season makes this supplier on each day, 1 at its peak: its country's weddings, those a month ahead first."""
+    """How busy the season makes this supplier on each day, 1 at its peak: its country's weddings,
+    those a month ahead first."""
     weddings = _year_curve(COUNTRIES[supplier.country].weddings)
     year = 0.45 * weddings + 0.55 * np.roll(weddings, -30)
     special = {Archetype.SLEEPER: 0.92, Archetype.SUDDEN: 0.15}
@@ -67,7 +70,8 @@ def booking_wave(day: int) -> float:
 
 
 def wedding_day(rng: Random, country: str, booked: int, lead_days: int) -> int:
-    """A client's day: about the vendor type's lead ahead, in the country's season, mostly on a Saturday."""
+    """A client's day: about the vendor type's lead ahead, in the country's season, mostly on a
+    Saturday."""
     curve = _year_curve(COUNTRIES[country].weddings)
     day = booked
     for _ in range(12):

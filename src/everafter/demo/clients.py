@@ -1,4 +1,5 @@
-"""The clients of one supplier: when they come, what is sent to them, how they answer, how it ends."""
+"""The clients of one supplier: when they come, what is sent to them, how they answer, how it
+ends."""
 
 import heapq
 from bisect import bisect_left
@@ -21,7 +22,8 @@ _FORM_LIMIT_DAYS = 45
 
 @dataclass(slots=True)
 class _Client:
-    """One client: its number, id, moment of being added, wedding day, and the moment and manner of its end."""
+    """One client: its number, id, moment of being added, wedding day, and the moment and manner of
+    its end."""
 
     number: int
     id: str
@@ -35,9 +37,8 @@ class _Client:
 def live_clients(life: Life) -> list[tuple[int, int]]:
     """Emit all that the supplier's clients do.
 
-    Returns:
-        For each client (added, ended), in Unix seconds, also where these lie outside the simulated time.
-    """
+    Returns: For each client (added, ended), in Unix seconds, also where these lie outside the
+        simulated time."""
     supplier = life.supplier
     rng = Random(f"{life.seed}:{supplier.index}:arrivals")
     on_books: list[int] = []
@@ -59,7 +60,8 @@ def live_clients(life: Life) -> list[tuple[int, int]]:
 
 
 def _arrivals(life: Life, rng: Random) -> list[int]:
-    """The moments at which clients are added, in order: first those brought along, then as they book."""
+    """The moments at which clients are added, in order: first those brought along, then as they
+    book."""
     supplier = life.supplier
     vendor_type = VENDOR_TYPES[supplier.vendor_type]
     stays_weeks = vendor_type.lead_days / 7 + 1.5
@@ -132,13 +134,15 @@ def _live(life: Life, client: _Client) -> None:
     _activity(life, client, client_id, key)
     _forms(life, client, client_id, key)
     _journey(life, client, client_id, key)
-    # the first client, who was sent the first invitation, is told even when its wedding was before the history
+    # the first client, who was sent the first invitation, is told even when its wedding was before
+    # the history
     ended = "client_lost" if client.lost else "client_archived"
     life.emit(ended, client.ends, f"{key}-end", f"{{{client_id}}}", early=client.number == 0)
 
 
 def _activity(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """Visits to the portal, more of them as the day comes near; a supplier that goes quiet has quieter clients."""
+    """Visits to the portal, more of them as the day comes near; a supplier that goes quiet has
+    quieter clients."""
     rng = client.rng
     warmth = rng.gammavariate(4.0, 0.25) * (0.75 + 0.5 * life.supplier.completes)
     added = day_of(client.added)
@@ -155,7 +159,8 @@ def _activity(life: Life, client: _Client, client_id: str, key: str) -> None:
 
 
 def _forms(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """A first form soon after booking, three before the wedding; each goes out when the supplier next sits down."""
+    """A first form soon after booking, three before the wedding; each goes out when the supplier
+    next sits down."""
     rng = client.rng
     first = day_of(client.added) + rng.randint(0, 9)
     due = [first, *(client.wedding - before - rng.randint(-9, 9) for before in _FORMS_BEFORE)]
@@ -187,7 +192,8 @@ def _forms(life: Life, client: _Client, client_id: str, key: str) -> None:
 
 
 def _journey(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """The mails a journey sends by itself: a welcome, one every ten weeks, two as the day comes near, and thanks after."""
+    """The mails a journey sends by itself: a welcome, one every ten weeks, two as the day comes
+    near, and thanks after."""
     if life.journeys_from is None:
         return
     rng = client.rng

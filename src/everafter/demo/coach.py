@@ -1,7 +1,7 @@
 """What the coach offered on past days, so that the demo can show what came of it.
 
-The invented suppliers live their lives whatever they are told: offers make no difference here, and an honest page says so.
-"""
+The invented suppliers live their lives whatever they are told: offers make no difference here, and
+an honest page says so."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -26,7 +26,8 @@ OFFERED_DAYS = 60
 async def offer_next_steps(
     conn: Connection, reader: FrameReader, playbook: Playbook, market: Market, moment: datetime
 ) -> int:
-    """Offer next steps to those who signed in on the day up to `moment`, as their coach would have when they did.
+    """Offer next steps to those who signed in on the day up to `moment`, as their coach would have
+    when they did.
 
     Args:
         conn: in autocommit; the events up to `moment` are folded, and none later.

@@ -88,7 +88,8 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
     ) -> None:
-        """Show Everafter on a believable platform: months of history, scored day by day, with a dashboard."""
+        """Show Everafter on a believable platform: months of history, scored day by day, with a
+        dashboard."""
         console = Console(highlight=False)
         now = datetime.now(UTC)
         world = World(now.date(), suppliers, months, seed)
@@ -145,7 +146,8 @@ async def _prepare(
 
 
 async def _forget(url: str) -> None:
-    """Take a demo out with its tables, whichever version made them; what holds anybody else's suppliers stays."""
+    """Take a demo out with its tables, whichever version made them; what holds anybody else's
+    suppliers stays."""
     async with connection(url, autocommit=True) as conn:
         if await queries.is_demo_or_empty(conn):
             await queries.drop_schema(conn)
@@ -166,7 +168,8 @@ def _refuse_foreign(state: DemoState) -> None:
 
 
 async def _let_in(url: str, secret: str) -> Access:
-    """A sign-in and keys that are the same at every start of this installation, and kept nowhere in clear."""
+    """A sign-in and keys that are the same at every start of this installation, and kept nowhere in
+    clear."""
     password = "-".join(
         _derived(secret, "password", 16)[place : place + 4] for place in range(0, 16, 4)
     )
@@ -325,7 +328,8 @@ def _serve(
 def _platform(
     settings: Settings, url: str, host: str, base: str, access: Access
 ) -> Generator[str | None]:
-    """A platform's pages on the next free port, in a thread of their own, until the block ends; null when its keys are gone."""
+    """A platform's pages on the next free port, in a thread of their own, until the block ends;
+    null when its keys are gone."""
     from everafter.demo.platform_pages import Wiring, create_platform
     from everafter.server import make_server
 

@@ -1,4 +1,5 @@
-"""MetricText a simulated history to the product by its own roads: take in, fold, score, one moment after the other."""
+"""MetricText a simulated history to the product by its own roads: take in, fold, score, one moment
+after the other."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,7 +31,8 @@ async def generate(
     told_until: datetime | None,
     progress: Callable[[datetime], None],
 ) -> RunSummary | None:
-    """Bring the database to each moment in turn and score it there; only the last one's messages may be sent.
+    """Bring the database to each moment in turn and score it there; only the last one's messages
+    may be sent.
 
     Stopped anywhere and told again, it goes on: batches are whole, and a message counts once.
 

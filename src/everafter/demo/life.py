@@ -36,8 +36,8 @@ class Events:
 class Life:
     """One supplier from the day its history begins (`base`) to the last that is told (`last_day`).
 
-    All chance is drawn from streams of its own, day by day from `base`, so that a later end only adds. Moments are Unix seconds.
-    """
+    All chance is drawn from streams of its own, day by day from `base`, so that a later end only
+    adds. Moments are Unix seconds."""
 
     def __init__(
         self, supplier: Supplier, seed: int, start: int, until: int, events: Events
@@ -77,12 +77,14 @@ class Life:
         events.properties.append(properties)
 
     def client_id(self, number: int, rng: Random | None = None) -> str:
-        """The id of the supplier's client of that number: the first that the client's own stream gives."""
+        """The id of the supplier's client of that number: the first that the client's own stream
+        gives."""
         rng = rng or Random(f"{self.seed}:{self.supplier.index}:{number}")
         return f"{self.prefix}c{number:03d}-{rng.getrandbits(32):08x}"
 
     def level(self, day: int) -> float:
-        """What the supplier does itself that day against its own usual, season and holidays left out."""
+        """What the supplier does itself that day against its own usual, season and holidays left
+        out."""
         return self._at(self._activity, day)
 
     def clients_level(self, day: int) -> float:
@@ -104,7 +106,8 @@ class Life:
         return float(levels[min(max(day - self.base, 0), len(levels) - 1)])
 
     def _levels(self) -> Floats:
-        """The story's activity, with weeks that go better or worse, and rest while the season is paused."""
+        """The story's activity, with weeks that go better or worse, and rest while the season is
+        paused."""
         noise = self._stream(0).normal(0, 0.16, len(self.days) // 21 + 3)
         weeks = np.interp(np.arange(len(self.days)) / 21, np.arange(len(noise)), noise)
         levels = _curve(self.supplier.story.activity, self.days) * np.exp(weeks)
@@ -118,7 +121,8 @@ class Life:
     # ── its own doing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open_account(self) -> None:
-        """The beginning, step by step as far as the story lets it come; told also when it lies before the history."""
+        """The beginning, step by step as far as the story lets it come; told also when it lies
+        before the history."""
         supplier = self.supplier
         rng = Random(f"{self.seed}:{supplier.index}:onboarding")
         began = midnight(supplier.timezone, supplier.created) + round((8 + 4 * rng.random()) * 3600)
@@ -180,7 +184,8 @@ class Life:
         self.logins.sort()
 
     def _holidays(self) -> Floats:
-        """One or two weeks away each year, in a month of few weddings if the supplier can choose."""
+        """One or two weeks away each year, in a month of few weddings if the supplier can
+        choose."""
         rng = Random(f"{self.seed}:{self.supplier.index}:holidays")
         free: Any = np.ones(len(self.days))
         for year in range(5):

@@ -1,9 +1,10 @@
-"""What the demo platform is made of: its suppliers, how each one's story goes, and the figures it is drawn from.
+"""What the demo platform is made of: its suppliers, how each one's story goes, and the figures it
+is drawn from.
 
-Rates are those of a real platform's export (160 suppliers, 16 months, 711 events a supplier): by the week and supplier about 3
-days with a login, 4 features used, 3 clients active, 1.4 forms sent of which half come back, half a new client, one ticket in
-three months; a third of the suppliers pay nothing; one in eight leaves within the time.
-"""
+Rates are those of a real platform's export (160 suppliers, 16 months, 711 events a supplier): by
+the week and supplier about 3 days with a login, 4 features used, 3 clients active, 1.4 forms sent
+of which half come back, half a new client, one ticket in three months; a third of the suppliers pay
+nothing; one in eight leaves within the time."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -44,9 +45,8 @@ SUPPLIER_SCHEMA: dict[str, pl.DataType] = {
 class World:
     """What a simulated platform is made from; the same world is told further on a later day.
 
-    anchor: the day the stories are arranged for; suppliers: how many there are on it; months: how far the history goes back
-    from it.
-    """
+    anchor: the day the stories are arranged for; suppliers: how many there are on it; months: how
+    far the history goes back from it."""
 
     anchor: date
     suppliers: int = 300
@@ -58,10 +58,10 @@ class World:
 class Market:
     """A simulated platform.
 
-    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it is then; plan_before and upgraded_at
-        where the plan has changed; `archetype` is how its story was drawn, which no rule may read.
-    events: EVENT_SCHEMA by time; properties are JSON objects or null.
-    """
+    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it is then;
+        plan_before and upgraded_at where the plan has changed; `archetype` is how its story was
+        drawn, which no rule may read. events: EVENT_SCHEMA by time; properties are JSON objects or
+        null."""
 
     suppliers: pl.DataFrame
     events: pl.DataFrame
@@ -120,9 +120,9 @@ CHURNED = (
 
 @dataclass(frozen=True, slots=True)
 class VendorType:
-    """A vendor type: its share of the platform, how far ahead clients book it (days; Australian figures where published, the
-    planner's and the caterer's are assumed), how much of its work follows the season (0–1), and what it uses, most used first.
-    """
+    """A vendor type: its share of the platform, how far ahead clients book it (days; Australian
+    figures where published, the planner's and the caterer's are assumed), how much of its work
+    follows the season (0–1), and what it uses, most used first."""
 
     share: float
     lead_days: int
@@ -167,7 +167,8 @@ VENDOR_TYPES: dict[str, VendorType] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan costs a month, how many clients it holds, and how many a supplier on it usually has (from, to)."""
+    """What a plan costs a month, how many clients it holds, and how many a supplier on it usually
+    has (from, to)."""
 
     mrr_minor: int
     client_limit: int
@@ -183,13 +184,14 @@ PLANS: dict[str, Plan] = {
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """Share of the platform, towns with their time zones, and the share of a year's weddings in each month (January first).
+    """Share of the platform, towns with their time zones, and the share of a year's weddings in
+    each month (January first).
 
-    The months are from published figures where these exist (England and Wales 2023: August 14.3 %, January 2.6 %; United States:
-    September to November 43 %, June to August 28 %, December to February 11 %; Australia: November 12.9 %, October 12.6 %, June
-    4.8 %; New Zealand: January to March 43 %, June to August 13 %); the months between these, Ireland, Canada and South Africa are
-    assumed.
-    """
+    The months are from published figures where these exist (England and Wales 2023: August 14.3 %,
+    January 2.6 %; United States: September to November 43 %, June to August 28 %, December to
+    February 11 %; Australia: November 12.9 %, October 12.6 %, June 4.8 %; New Zealand: January to
+    March 43 %, June to August 13 %); the months between these, Ireland, Canada and South Africa are
+    assumed."""
 
     share: float
     towns: tuple[tuple[str, str], ...]
@@ -282,14 +284,15 @@ Knots = list[tuple[int, float]]
 
 @dataclass(slots=True)
 class Story:
-    """How one supplier's time goes. Days are proleptic ordinals; knots are joined by straight lines and are flat outside.
+    """How one supplier's time goes. Days are proleptic ordinals; knots are joined by straight lines
+    and are flat outside.
 
-    activity: what the supplier does itself, 1 is its own usual; clients: how its clients answer; tickets: opened a week.
-    onboarded: how many of the six steps are ever done; slow_days: how long the later ones let wait; angry: its tickets are.
-    cancels: the last day; paused: seasons of rest, each (from, until).
-    losing: times of trouble in which clients leave as well, each (from, until, chance that a client does).
-    unpaid: failures of payment that are not chance, each (day, days until it is made good or null for never).
-    """
+    activity: what the supplier does itself, 1 is its own usual; clients: how its clients answer;
+    tickets: opened a week. onboarded: how many of the six steps are ever done; slow_days: how long
+    the later ones let wait; angry: its tickets are. cancels: the last day; paused: seasons of rest,
+    each (from, until). losing: times of trouble in which clients leave as well, each (from, until,
+    chance that a client does). unpaid: failures of payment that are not chance, each (day, days
+    until it is made good or null for never)."""
 
     activity: Knots = field(default_factory=lambda: [(0, 1.0)])
     clients: Knots = field(default_factory=lambda: [(0, 1.0)])
@@ -307,9 +310,9 @@ class Story:
 class Supplier:
     """One supplier as drawn.
 
-    rhythm: days with a login in a week at its peak; target: clients on the books at its usual; completes, opens: the share of
-    forms that come back and of journeys' mails that are opened; hour: when it sits down, local time.
-    """
+    rhythm: days with a login in a week at its peak; target: clients on the books at its usual;
+    completes, opens: the share of forms that come back and of journeys' mails that are opened;
+    hour: when it sits down, local time."""
 
     index: int
     id: str

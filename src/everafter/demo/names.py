@@ -1,4 +1,5 @@
-"""Names as people give them to businesses, to each other and to their troubles. Nothing here is anyone's real business."""
+"""Names as people give them to businesses, to each other and to their troubles. Nothing here is
+anyone's real business."""
 
 import tomllib
 import unicodedata
@@ -26,7 +27,8 @@ ANGRY_SUBJECTS: list[str] = _WORDS["subjects"]["angry"]
 
 
 class Namer:
-    """Gives each supplier a name and an address that no other one has. The n-th name depends only on those before it."""
+    """Gives each supplier a name and an address that no other one has. The n-th name depends only
+    on those before it."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -34,7 +36,8 @@ class Namer:
         self.uses: dict[str, int] = {}
 
     def business(self, rng: Random, vendor_type: str, country: str, town: str, contact: str) -> str:
-        """A business name; `contact` (first name and surname) is used where the vendor type is known by its person."""
+        """A business name; `contact` (first name and surname) is used where the vendor type is
+        known by its person."""
         first, _, surname = contact.partition(" ")
         patterns = PATTERNS[vendor_type] + (VENUES[country] if vendor_type == "venue" else [])
         pattern = self._rarest(rng, patterns)

@@ -1,7 +1,8 @@
-"""A platform as a customer of ours has one, "Aisle & Co": another origin, pages under a strict policy, and the coach in them.
+"""A platform as a customer of ours has one, "Aisle & Co": another origin, pages under a strict
+policy, and the coach in them.
 
-Its server does what a real one does: it knows who is signed in, signs the coach's tokens, and sends events. Its pages are few.
-"""
+Its server does what a real one does: it knows who is signed in, signs the coach's tokens, and sends
+events. Its pages are few."""
 
 import secrets
 import time
@@ -49,8 +50,8 @@ _MADE: dict[str, Callable[[], str]] = {
     "(in seven months)": lambda: (datetime.now(UTC) + timedelta(days=210)).date().isoformat(),
 }
 
-# What one can do here, and the event it is to Everafter: its name, its properties (some made when it is done), what the page says
-# afterwards.
+# What one can do here, and the event it is to Everafter: its name, its properties (some made when
+# it is done), what the page says afterwards.
 _ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
     "import": ("import_clients_started", {}, "Your list of clients is being read."),
     "client": (
@@ -95,7 +96,8 @@ def create_platform(url: str, wiring: Wiring) -> Litestar:
 
 
 def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
-    """A coach token for the supplier who is signed in; any library that knows HS256 makes the same."""
+    """A coach token for the supplier who is signed in; any library that knows HS256 makes the
+    same."""
     claims = {
         "sub": str(supplier_id),
         "aud": "everafter-coach",
@@ -106,7 +108,8 @@ def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
 
 
 async def _tenants(request: PlatformRequest, state: State) -> tuple[list[Tenant], Tenant | None]:
-    """Whom one may be, and who is signed in; everybody may be anybody here, so a cookie's word is taken."""
+    """Whom one may be, and who is signed in; everybody may be anybody here, so a cookie's word is
+    taken."""
     try:
         chosen = UUID(request.cookies.get("aisle_supplier", ""))
     except ValueError:

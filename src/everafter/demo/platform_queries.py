@@ -1,4 +1,5 @@
-"""What the demo's platform shows its suppliers of themselves. A real platform has all this in tables of its own."""
+"""What the demo's platform shows its suppliers of themselves. A real platform has all this in
+tables of its own."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -39,7 +40,8 @@ class Figures:
 
 
 async def list_tenants(conn: Connection, chosen: UUID | None) -> list[Tenant]:
-    """A handful of suppliers who see different things in their coach, and who was chosen before; each once."""
+    """A handful of suppliers who see different things in their coach, and who was chosen before;
+    each once."""
     cursor = await conn.execute(
         """
         WITH day AS (SELECT max(run_on) AS run_on FROM runs WHERE finished_at IS NOT NULL),
@@ -114,7 +116,8 @@ async def ensure_coach_key(conn: Connection, secret: str, key_id: UUID) -> str |
 
 
 async def ensure_csms(conn: Connection) -> None:
-    """People who take calls where the demo's suppliers live; the nameless default steps back. They cannot sign in."""
+    """People who take calls where the demo's suppliers live; the nameless default steps back. They
+    cannot sign in."""
     await conn.execute(
         "INSERT INTO users (email, name, role, takes_calls, timezone) VALUES"
         " ('robin@example.com', 'Robin Hale', 'member', true, 'Europe/London'),"

@@ -17,9 +17,9 @@ from everafter.demo.rules import read_world
 class DemoState:
     """How far the demo in a database has come.
 
-    world: null when no supplier there is the demo's; suppliers: how many there are, the demo's or not; events_until: the last demo
-    event stored; scored_at and summary: the last run that came to its end.
-    """
+    world: null when no supplier there is the demo's; suppliers: how many there are, the demo's or
+    not; events_until: the last demo event stored; scored_at and summary: the last run that came to
+    its end."""
 
     world: World | None
     suppliers: int
@@ -52,7 +52,8 @@ async def get_demo_state(conn: Connection) -> DemoState:
 
 
 async def live_the_past(conn: Connection) -> None:
-    """Let today count what the demo's past days decided, as a platform's would that had lived them (a replay does not count)."""
+    """Let today count what the demo's past days decided, as a platform's would that had lived them
+    (a replay does not count)."""
     await conn.execute("UPDATE interventions SET replay = false WHERE replay")
 
 

@@ -19,8 +19,8 @@ def plan_moments(
 ) -> list[datetime]:
     """The moments still to be scored, in order; the last is `now`, unless today is scored already.
 
-    A day is scored at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week, from two weeks into the
-    history on.
+    A day is scored at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week,
+    from two weeks into the history on.
 
     Args:
         last: the moment of the last run that came to its end, null when there was none.

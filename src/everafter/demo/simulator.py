@@ -1,8 +1,9 @@
-"""The demo's platform: hundreds of wedding suppliers living through a year and more, the same for the same seed.
+"""The demo's platform: hundreds of wedding suppliers living through a year and more, the same for
+the same seed.
 
-Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its clients (clients.py), and leaves the events
-that a real platform would have sent. Nothing here reads a clock or the outside, and no rule of the product reads the stories.
-"""
+Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its clients
+(clients.py), and leaves the events that a real platform would have sent. Nothing here reads a clock
+or the outside, and no rule of the product reads the stories."""
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime
@@ -31,14 +32,12 @@ def simulate(
 ) -> Market:
     """A platform of about so many suppliers and its events.
 
-    Args:
-        suppliers: how many there are on the anchor's day, those that left included.
-        until: the last day that is told, in UTC and to its end.
-        months: how far the history goes back from the anchor. Accounts opened earlier bring their first steps and their present
-            clients with the true, earlier dates.
-        seed: the same seed, suppliers, months and anchor give the same world.
-        anchor: the day the stories are arranged for, `until` when null. With a fixed anchor a later `until` gives the same events
-            and more: message ids are stable.
+    Args: suppliers: how many there are on the anchor's day, those that left included. until: the
+        last day that is told, in UTC and to its end. months: how far the history goes back from the
+        anchor. Accounts opened earlier bring their first steps and their present clients with the
+        true, earlier dates. seed: the same seed, suppliers, months and anchor give the same world.
+        anchor: the day the stories are arranged for, `until` when null. With a fixed anchor a later
+        `until` gives the same events and more: message ids are stable.
 
     Returns:
         Suppliers and events, the events by time.
@@ -100,7 +99,8 @@ def _payments(life: Life) -> None:
 
 
 def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
-    """Clients on the books against the plan's limit: reported on the first of each month, and weekly where it gets tight."""
+    """Clients on the books against the plan's limit: reported on the first of each month, and
+    weekly where it gets tight."""
     added, ended = sorted(span[0] for span in spans), sorted(span[1] for span in spans)
     for day in range(life.base, life.last_day + 1):
         first = date.fromordinal(day).day == 1

@@ -1,4 +1,5 @@
-"""Who is on the platform and how each one's story goes, arranged so that on one day there is something of everything."""
+"""Who is on the platform and how each one's story goes, arranged so that on one day there is
+something of everything."""
 
 import uuid
 from collections.abc import Callable
@@ -29,9 +30,9 @@ JOINING_DAYS = 60
 def cast(count: int, seed: int, anchor: int, start: int, until: int) -> list[Supplier]:
     """The suppliers whose account was opened by `until`.
 
-    `count` of them have their story arranged around `anchor`; after it new ones join at the season index of the last two months. The
-    n-th supplier depends on nothing but the seed, n, the count, the anchor and the start, so a later `until` only adds.
-    """
+    `count` of them have their story arranged around `anchor`; after it new ones join at the season
+    index of the last two months. The n-th supplier depends on nothing but the seed, n, the count,
+    the anchor and the start, so a later `until` only adds."""
     namer = Namer()
     kinds = _shuffled_archetypes(count, seed)
     suppliers = [
@@ -51,7 +52,8 @@ def cast(count: int, seed: int, anchor: int, start: int, until: int) -> list[Sup
 
 
 def _shuffled_archetypes(count: int, seed: int) -> list[Archetype]:
-    """Each archetype by its share, rounded by the largest remainder, in an order that says nothing."""
+    """Each archetype by its share, rounded by the largest remainder, in an order that says
+    nothing."""
     exact = {kind: share * count / sum(SHARES.values()) for kind, share in SHARES.items()}
     whole = {kind: int(value) for kind, value in exact.items()}
     by_remainder = sorted(exact, key=lambda kind: exact[kind] - whole[kind], reverse=True)
@@ -114,7 +116,8 @@ def _draw(
 
 
 def _created(rng: Random, kind: Archetype, anchor: int, start: int) -> int:
-    """The day the account was opened. Churned suppliers were there for at least a part of the history."""
+    """The day the account was opened. Churned suppliers were there for at least a part of the
+    history."""
     if kind in (_A.NEW, _A.STUCK):
         return anchor - rng.randint(5 if kind == _A.NEW else 9, JOINING_DAYS)
     if kind == _A.CHURNED_STUCK:
@@ -145,7 +148,8 @@ def _plan(
 
 
 def _rhythm(rng: Random, kind: Archetype, vendor_type: str, plan: str) -> float:
-    """Days with a login in a week of the peak; the vendor types with an office sit down more often than those who play at night."""
+    """Days with a login in a week of the peak; the vendor types with an office sit down more often
+    than those who play at night."""
     low, high = {
         _A.THRIVING: (4.6, 6.4),
         _A.SUDDEN: (7.0, 8.4),
@@ -174,7 +178,8 @@ def _target(rng: Random, kind: Archetype, plan: str) -> float:
 def _features(
     rng: Random, kind: Archetype, vendor_type: str, journeys: bool, plan: str
 ) -> tuple[str, ...]:
-    """What the supplier has taken up: the first few of its vendor type, and by chance of the rest."""
+    """What the supplier has taken up: the first few of its vendor type, and by chance of the
+    rest."""
     kept = {
         _A.THRIVING: 0.97,
         _A.OUTGROWING: 0.95,
@@ -209,7 +214,8 @@ def _story(rng: Random, kind: Archetype, created: int, anchor: int, start: int) 
 
 
 def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Who is well today was not always: a slow beginning, or a slump and back. Without these only the present would look ill."""
+    """Who is well today was not always: a slow beginning, or a slump and back. Without these only
+    the present would look ill."""
     if created >= start and rng.random() < 0.35:
         story.slow_days = rng.randint(14, 55)
         begun = created + story.slow_days
@@ -228,7 +234,8 @@ def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: 
 
 
 def _overload(rng: Random, story: Story, begins: int) -> int:
-    """Too much at once: clients wait, tickets pile up, and it passes. Returns the day it is over."""
+    """Too much at once: clients wait, tickets pile up, and it passes. Returns the day it is
+    over."""
     over = begins + rng.randint(50, 80)
     story.clients += [(begins, 1.0), (begins + 20, 0.3), (over - 15, 0.35), (over, 1.0)]
     story.tickets += [(begins, 0.065), (begins + 20, 0.9), (over - 15, 0.8), (over, 0.065)]
@@ -297,7 +304,8 @@ def _stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> 
 
 
 def _fader(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """From just beginning to fade to all but gone; the further, the more clients and patience are lost."""
+    """From just beginning to fade to all but gone; the further, the more clients and patience are
+    lost."""
     far = rng.random()
     begins = anchor - round(7 * (5 + 7 * far))
     low = 0.22 * (1 - far)
@@ -379,7 +387,8 @@ def _churned_faded(rng: Random, story: Story, created: int, anchor: int, start: 
 
 
 def _churned_suddenly(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Hardly a sign: a fortnight of less, or of silence. No warning sees all churned suppliers, and the demo must not pretend so."""
+    """Hardly a sign: a fortnight of less, or of silence. No warning sees all churned suppliers, and
+    the demo must not pretend so."""
     story.cancels = _churn_day(rng, created, anchor, start)
     quiet = rng.randint(5, 20)
     level = rng.choice((0.05, 0.05, 0.3))

@@ -1,4 +1,5 @@
-"""What the demo's suppliers ask support, and how support deals with it: from its own desk, in its own hours."""
+"""What the demo's suppliers ask support, and how support deals with it: from its own desk, in its
+own hours."""
 
 from random import Random
 
@@ -15,7 +16,8 @@ _OPENS, _CLOSES = 9 * _HOUR, 17 * _HOUR
 
 
 def ask_support(life: Life) -> None:
-    """Questions now and then; where the story is an angry one they come often, urgent, and wait long."""
+    """Questions now and then; where the story is an angry one they come often, urgent, and wait
+    long."""
     supplier = life.supplier
     knots = sorted(supplier.story.tickets)
     rate = np.interp(life.days, [day for day, _ in knots], [value for _, value in knots]) / 7
@@ -47,7 +49,8 @@ def ask_support(life: Life) -> None:
 
 
 def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket: str) -> None:
-    """A reply when somebody gets to it, perhaps a question back and the supplier's answer to it, and the solution."""
+    """A reply when somebody gets to it, perhaps a question back and the supplier's answer to it,
+    and the solution."""
     rng = Random(f"{life.seed}:{life.supplier.index}:ticket:{day}")
     delay, asks, answers, share = (
         rng.lognormvariate(8.3, 0.8),
@@ -67,7 +70,8 @@ def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket
 
 
 def _in_office_hours(at: int) -> int:
-    """This moment when somebody sits there, or a quarter of an hour and some minutes into the next working day."""
+    """This moment when somebody sits there, or a quarter of an hour and some minutes into the next
+    working day."""
     day = day_of(at)
     while True:
         opens, closes = midnight(_DESK, day) + _OPENS, midnight(_DESK, day) + _CLOSES

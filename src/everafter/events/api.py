@@ -169,7 +169,8 @@ async def _store(pool: Pool, prepared: _Prepared) -> Outcome:
             async with pool.connection() as conn:
                 return await take_in(conn, prepared.checked, prepared.said, source="http")
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            # batches lock in one order, so only an unusual mix (late events of a new supplier) gets here
+            # batches lock in one order, so only an unusual mix (late events of a new supplier) gets
+            # here
             if attempt == 3:
                 raise
     raise AssertionError
@@ -330,8 +331,9 @@ class EventPage(msgspec.Struct):
 
 
 class Reject(msgspec.Struct):
-    """Something that was refused. payload: what came, null when it was too large. supplier_id: as it came; of an event that
-    waits for its supplier its UUID, with the platform's own id as external_id."""
+    """Something that was refused. payload: what came, null when it was too large. supplier_id: as
+    it came; of an event that waits for its supplier its UUID, with the platform's own id as
+    external_id."""
 
     id: int
     received_at: datetime
@@ -401,7 +403,8 @@ async def get_rejects(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> RejectPage:
-    """What was refused and why, the latest first. Events of code `unknown_supplier` are taken in once the supplier is known."""
+    """What was refused and why, the latest first. Events of code `unknown_supplier` are taken in
+    once the supplier is known."""
     before: int | None = None
     if cursor is not None:
         text = _read_cursor(cursor)
@@ -415,7 +418,8 @@ async def get_rejects(
 
 @get("/api/event-types", operation_id="listEventTypes", **_READ)
 async def get_event_types(conn: NamedDependency[Connection]) -> EventTypes:
-    """Every type of event seen so far, how often and when; unknown types are kept and counted too."""
+    """Every type of event seen so far, how often and when; unknown types are kept and counted
+    too."""
     rows = await queries.list_event_types(conn)
     return EventTypes([EventType(**row, canonical=row["type"] in CANONICAL) for row in rows])
 

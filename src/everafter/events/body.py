@@ -9,7 +9,8 @@ from everafter.core.concurrency import Hold
 from everafter.core.errors import InputError, TooLargeError
 
 MOST_BYTES = 4 * 1024 * 1024
-# A client that is still writing cannot see "too large": so many more bytes are read and discarded before the connection closes.
+# A client that is still writing cannot see "too large": so many more bytes are read and discarded
+# before the connection closes.
 _DISCARD_BYTES = 64 * 1024 * 1024
 GZIP = b"\x1f\x8b"
 _GZIP_MEMBERS = 100  # each is a pass over what is left: thousands of empty ones would cost seconds
@@ -23,12 +24,10 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
         encoding: the Content-Encoding header; gzip is recognised without it too.
         hold: counts the bytes.
 
-    Raises:
-        TooLargeError: more than MOST_BYTES, before or after inflating; no more than that is ever inflated.
-        InputError: another encoding, or broken or truncated gzip.
-        HTTPException: 408, it took too long.
-        OverloadedError: it made way for others, or too many bytes are in hand.
-    """
+    Raises: TooLargeError: more than MOST_BYTES, before or after inflating; no more than that is
+        ever inflated. InputError: another encoding, or broken or truncated gzip. HTTPException:
+        408, it took too long. OverloadedError: it made way for others, or too many bytes are in
+        hand."""
     if encoding.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
         raise InputError(f"Content-Encoding {encoding!r} is not understood; send gzip or none")
     body = await hold.read(stream, MOST_BYTES, _DISCARD_BYTES)

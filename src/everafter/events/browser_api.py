@@ -1,4 +1,5 @@
-"""What web SDKs ask for besides sending events: settings at their start, and routes that discard what is not needed.
+"""What web SDKs ask for besides sending events: settings at their start, and routes that discard
+what is not needed.
 
 No key is asked for and no body is read: every answer is the same for everybody.
 """
@@ -33,7 +34,8 @@ def get_segment_settings(key: FromPath[str], state: State) -> Response[dict[str,
 def get_rudderstack_settings(
     key: Annotated[str, QueryParameter(name="writeKey", max_length=300)] = "",
 ) -> Response[dict[str, Any]]:
-    """For `configUrl` of RudderStack's browser SDK: the source is on, and nothing else is loaded."""
+    """For `configUrl` of RudderStack's browser SDK: the source is on, and nothing else is
+    loaded."""
     return Response(rudderstack_settings(key), headers=_CACHED)
 
 

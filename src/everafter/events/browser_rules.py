@@ -16,7 +16,8 @@ CALLS_BY_EMAIL = {
 }
 """What Segment's browser SDK calls the paths of single calls."""
 BATCH_PATHS = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
-"""In the order of: every SDK; Segment's in browsers; imports of the past; RudderStack's when a page is left."""
+"""In the order of: every SDK; Segment's in browsers; imports of the past; RudderStack's when a page
+is left."""
 POSTHOG_PATHS = ("/batch", "/capture", "/e", "/i/v0/e")
 SETTINGS_PATHS = ("/sourceConfig", "/flags", "/decide")
 IGNORED_PATHS = ("/v1/m", "/s", "/rsaMetrics")
@@ -59,7 +60,8 @@ def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
 
 
 def rudderstack_settings(write_key: str) -> dict[str, Any]:
-    """For `configUrl` of RudderStack's SDK: a source that is on and has no destinations in the browser."""
+    """For `configUrl` of RudderStack's SDK: a source that is on and has no destinations in the
+    browser."""
     return {
         "source": {
             "id": "everafter",
@@ -81,7 +83,8 @@ def rudderstack_settings(write_key: str) -> dict[str, Any]:
 
 
 def posthog_settings(token: str) -> dict[str, Any]:
-    """For PostHog's SDK at its start: events and nothing else; Everafter has no use for clicks and recordings."""
+    """For PostHog's SDK at its start: events and nothing else; Everafter has no use for clicks and
+    recordings."""
     return {
         "token": token,
         "supportedCompression": ["gzip", "gzip-js", "base64"],

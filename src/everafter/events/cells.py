@@ -1,4 +1,5 @@
-"""The cells of a file as text, without what spreadsheets, data frames and Parquet's types put around them."""
+"""The cells of a file as text, without what spreadsheets, data frames and Parquet's types put
+around them."""
 
 import csv
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ _WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
 _EXACT_FLOAT32 = 2**24
 # How exporters keep Excel from making a number of a text.
 _FORMULA_TEXT = r'^\s*="([^"]*)"\s*$'
-# What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of nothing.
+# What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of
+# nothing.
 _EMPTY_WORDS = (
     *("nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", r"\N", "N/A", "n/a"),
     *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
@@ -56,9 +58,8 @@ def as_json(value: Any) -> str:
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:
     """The cells without what spreadsheets and pandas put around and in place of a value.
 
-    `="007"` is 007; a word that only means an empty cell is empty; an id that Excel rounded (1.23E+15) is none,
-    since what it was is not known and two could become one.
-    """
+    `="007"` is 007; a word that only means an empty cell is empty; an id that Excel rounded
+    (1.23E+15) is none, since what it was is not known and two could become one."""
     bare = pl.all().str.replace(_FORMULA_TEXT, "$1")
     frame = frame.select(
         pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS))
@@ -76,7 +77,8 @@ def tidy(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def whole_ids(column: pl.Series) -> pl.Series:
-    """A CSV's column of ids without the ".0", where each of them ends so: pandas made floats of whole numbers."""
+    """A CSV's column of ids without the ".0", where each of them ends so: pandas made floats of
+    whole numbers."""
     filled = column.filter(column.str.strip_chars() != "")
     if filled.is_empty() or not filled.str.contains(_WHOLE_FLOATS).all():
         return column
@@ -84,9 +86,8 @@ def whole_ids(column: pl.Series) -> pl.Series:
 
 
 def id_text(column: pl.Series) -> pl.Series:
-    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id is behind
-    `NOT_AN_ID`, so that it costs its row alone.
-    """
+    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id
+    is behind `NOT_AN_ID`, so that it costs its row alone."""
     if column.dtype.is_float():
         exact = _EXACT_FLOAT32 if column.dtype == pl.Float32 else 2**53
         texts = [
@@ -125,7 +126,8 @@ def uuid_text(column: pl.Series) -> pl.Series:
 
 
 def as_lines(text: pl.DataFrame) -> list[str]:
-    """Each row as CSV; a cell may hold line ends, so the whole cannot be split into its rows again."""
+    """Each row as CSV; a cell may hold line ends, so the whole cannot be split into its rows
+    again."""
     lines = _Lines()
     csv.writer(lines, lineterminator="").writerows(text.iter_rows())
     return lines

@@ -35,9 +35,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.
 
-        Repeat it as you like: what is there already stays as it is. Rows that cannot be used go to a rejects file with their
-        line and the reason, and everything else is kept. Ends with 0 when every row was taken, 1 when some were refused, 2 when
-        a file could not be read to its end.
+        Repeat it as you like: what is there already stays as it is. Rows that cannot be used go to
+        a rejects file with their line and the reason, and everything else is kept. Ends with 0 when
+        every row was taken, 1 when some were refused, 2 when a file could not be read to its end.
         """
         summary = asyncio.run(_import(find_files(paths), quiet=json))
         if json:

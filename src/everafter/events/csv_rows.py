@@ -1,4 +1,5 @@
-"""CSV as rows over physical lines, however the lines end; a row that cannot be read costs its first line only."""
+"""CSV as rows over physical lines, however the lines end; a row that cannot be read costs its first
+line only."""
 
 import csv
 import gzip
@@ -16,7 +17,8 @@ csv.field_size_limit(
     _LINE_BYTES
 )  # a cell fits where its line does: what is too long in it is for the check to say
 _LONE_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
-# What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of DOS.
+# What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of
+# DOS.
 _BLANKS = " \t\r\n\xa0\ufeff\0\x1a"
 _SHOWN_BYTES = 1000
 _BLOCK_BYTES = 64 * 1024
@@ -33,7 +35,8 @@ class Broken:
 
 
 def split_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream, however each of them ends; of one that is too long no more than shows that it is."""
+    """The lines of a stream, however each of them ends; of one that is too long no more than shows
+    that it is."""
     while line := stream.readline(_LINE_BYTES + 1):
         if len(line) > _LINE_BYTES:
             end = line
@@ -46,7 +49,8 @@ def split_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def split_mac_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream that ends them with a carriage return alone, as classic Mac OS and Excel for Mac do."""
+    """The lines of a stream that ends them with a carriage return alone, as classic Mac OS and
+    Excel for Mac do."""
     rest = b""
     while block := stream.read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\r")
@@ -80,7 +84,8 @@ class _Line:
 
 
 class Records:
-    """CSV rows over physical lines. A row that cannot be read costs its first line only: reading goes on with the line after it."""
+    """CSV rows over physical lines. A row that cannot be read costs its first line only: reading
+    goes on with the line after it."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._source = enumerate(lines, start=1)
@@ -108,10 +113,8 @@ class Records:
     def read(self, width: tuple[int, int] | None) -> Iterator[tuple[int, list[str], str] | Broken]:
         """(line, cells, text) of each row.
 
-        Args:
-            width: how many cells a row must have, and how many there are names and places for: a row gets empty ones up to
-                there, and may have more that are empty. Null: any.
-        """
+        Args: width: how many cells a row must have, and how many there are names and places for: a
+            row gets empty ones up to there, and may have more that are empty. Null: any."""
         reader = self._reader(self._feed())
         while True:
             self._taken.clear()
@@ -154,7 +157,8 @@ class Records:
 
     @staticmethod
     def _fit(cells: list[str], width: tuple[int, int] | None) -> list[str]:
-        """The cells in their places; empty ones at the end may be missing or too many, as spreadsheets write them."""
+        """The cells in their places; empty ones at the end may be missing or too many, as
+        spreadsheets write them."""
         if width is None or not cells or len(cells) == width[1]:
             return cells
         return [*cells[: width[1]], *[""] * (width[1] - len(cells))]
@@ -176,8 +180,8 @@ class Records:
     def _stands_alone(self, text: str, width: tuple[int, int]) -> bool:
         """Whether a line that was taken for the inside of a quoted cell is a row by itself.
 
-        Then the quote before it was a mistake. Of one or two columns any text with a comma would look so.
-        """
+        Then the quote before it was a mistake. Of one or two columns any text with a comma would
+        look so."""
         if width[0] <= 2 or text.count('"') % 2:
             return False
         try:

@@ -1,4 +1,5 @@
-"""How ingest is in the API's description: its bodies are read as streams, so no parameter of a handler says them."""
+"""How ingest is in the API's description: its bodies are read as streams, so no parameter of a
+handler says them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,8 @@ class CallOperation(Operation):
 
 @dataclass
 class PostHogOperation(Operation):
-    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said than what may be in it."""
+    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said
+    than what may be in it."""
 
     def __post_init__(self) -> None:
         event = Schema(

@@ -1,4 +1,5 @@
-"""Reading a platform's export: CSV (gzip or not) and Parquet, in chunks, each row with its line, none lost to its neighbour."""
+"""Reading a platform's export: CSV (gzip or not) and Parquet, in chunks, each row with its line,
+none lost to its neighbour."""
 
 import gzip
 import re
@@ -34,7 +35,8 @@ from everafter.suppliers.model import SPELLINGS
 
 Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
-# The column of line numbers, under a name that no file's column has: one called "row" is a trait like any other.
+# The column of line numbers, under a name that no file's column has: one called "row" is a trait
+# like any other.
 LINE = "line\0"
 # The name that pandas gives a column which has none: the numbers of its rows.
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
@@ -43,7 +45,8 @@ _HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Columns of one kind of file. `known` are read; others are traits of a supplier, and ignored elsewhere."""
+    """Columns of one kind of file. `known` are read; others are traits of a supplier, and ignored
+    elsewhere."""
 
     required: tuple[str, ...]
     known: tuple[str, ...]
@@ -63,8 +66,8 @@ COLUMNS: dict[Kind, Columns] = {
 
 @dataclass(slots=True)
 class Chunk:
-    """Some rows: `rows` has `LINE` (its number) and the file's columns as text (empty text for an empty cell); `texts` is each row
-    as it is in the file; `broken` are those left out of `rows`."""
+    """Some rows: `rows` has `LINE` (its number) and the file's columns as text (empty text for an
+    empty cell); `texts` is each row as it is in the file; `broken` are those left out of `rows`."""
 
     rows: pl.DataFrame
     texts: list[str]
@@ -120,7 +123,8 @@ class Source:
 
     @property
     def kept(self) -> list[str]:
-        """Columns of suppliers that are kept as traits of their own, since no trait of Everafter's has such a name."""
+        """Columns of suppliers that are kept as traits of their own, since no trait of Everafter's
+        has such a name."""
         return self._strange() if self.kind == "suppliers" else []
 
     def close(self) -> None:
@@ -165,7 +169,8 @@ class Source:
         return named[0]
 
     def _name_columns(self, header: list[str]) -> list[str]:
-        """The columns' names: a known one as it is known, however it is written; empty for one that has none.
+        """The columns' names: a known one as it is known, however it is written; empty for one that
+        has none.
 
         Raises:
             InputError: two columns have one name.
@@ -190,7 +195,8 @@ class Source:
     # ── CSV ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _unpack_head(self) -> bytes:
-        """The first bytes of what is packed; none where they cannot be unpacked, which reading will say."""
+        """The first bytes of what is packed; none where they cannot be unpacked, which reading will
+        say."""
         try:
             return gzip.GzipFile(fileobj=self._file).peek(_HEAD_BYTES)
         except (OSError, EOFError, zlib.error):
@@ -258,7 +264,8 @@ class Source:
         yield flush()
 
     def _read_header(self, records: "Records") -> list[str] | None:
-        """The cells of the header; null for a file without rows. Finds out what separates the columns."""
+        """The cells of the header; null for a file without rows. Finds out what separates the
+        columns."""
         while (line := records.peek()) is not None:
             if line.fault is not None:
                 raise InputError(f"{self.path} line {line.number}: {line.fault[1]}")
@@ -309,7 +316,8 @@ class Source:
             ) from error
 
     def _as_text(self, name: str, values: Any) -> pl.Series:
-        """A column as a CSV file would hold it: whole floats without a point, moments with their offset."""
+        """A column as a CSV file would hold it: whole floats without a point, moments with their
+        offset."""
         try:
             if pa.types.is_nested(values.type):
                 texts = [as_json(value) for value in to_plain(values)]

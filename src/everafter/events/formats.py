@@ -59,13 +59,15 @@ def describe_format(head: bytes, name: str) -> str | None:
 
 
 def read_sep_line(text: str) -> str | None:
-    """The separator that a line `sep=;` names, as Excel writes it above the header; null for any other line."""
+    """The separator that a line `sep=;` names, as Excel writes it above the header; null for any
+    other line."""
     found = _SEP_LINE.fullmatch(text.rstrip("\r\n"))
     return found[1] if found else None
 
 
 def find_delimiter(header: str) -> str:
-    """What separates the columns of a header: a comma, unless there is none and another sign separates more than one."""
+    """What separates the columns of a header: a comma, unless there is none and another sign
+    separates more than one."""
     widths = {sign: _count_cells(header, sign) for sign in _DELIMITERS}
     if widths[","] > 1:
         return ","
@@ -93,7 +95,8 @@ def _describe_zip(head: bytes, name: str) -> str:
 
 
 def _find_wide(head: bytes) -> str | None:
-    """UTF-16 or UTF-32, by its byte order mark or by where the zeros of ASCII text lie; null for neither."""
+    """UTF-16 or UTF-32, by its byte order mark or by where the zeros of ASCII text lie; null for
+    neither."""
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         return "UTF-32"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -1,4 +1,5 @@
-"""Bodies that browsers send as a form, so as not to be asked for permission first: `data=…`, as PostHog's SDK did for years."""
+"""Bodies that browsers send as a form, so as not to be asked for permission first: `data=…`, as
+PostHog's SDK did for years."""
 
 import base64
 import binascii
@@ -13,7 +14,8 @@ _MOST_FIELDS = 20
 
 
 def unwrap_form(body: bytes, hold: Hold) -> bytes:
-    """The JSON within a form's field `data`: plain, base64, or base64 of gzip. Any other body is left as it is.
+    """The JSON within a form's field `data`: plain, base64, or base64 of gzip. Any other body is
+    left as it is.
 
     Raises:
         InputError: the field holds neither.

@@ -1,4 +1,5 @@
-"""`everafter import`: a platform's export into the database, chunk by chunk, repeatable, nothing lost to a bad row."""
+"""`everafter import`: a platform's export into the database, chunk by chunk, repeatable, nothing
+lost to a bad row."""
 
 import asyncio
 import csv
@@ -30,8 +31,9 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 @dataclass(slots=True)
 class FileSummary:
-    """What became of one file. rows = new + changed + already_there + rejected; bad_values: cells left out of rows that were
-    taken; ignored_columns: nothing reads them; kept_columns: kept as traits of their own; error: why reading stopped early."""
+    """What became of one file. rows = new + changed + already_there + rejected; bad_values: cells
+    left out of rows that were taken; ignored_columns: nothing reads them; kept_columns: kept as
+    traits of their own; error: why reading stopped early."""
 
     file: str
     kind: str | None = None
@@ -49,7 +51,8 @@ class FileSummary:
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What became of an import. waited: events of earlier imports or requests whose supplier is known now."""
+    """What became of an import. waited: events of earlier imports or requests whose supplier is
+    known now."""
 
     files: list[FileSummary] = field(default_factory=list[FileSummary])
     waited: int = 0
@@ -61,7 +64,8 @@ Report = Callable[[Source, FileSummary], None]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
-    """The files to import: those named, and those of a folder that are of a kind that can be imported.
+    """The files to import: those named, and those of a folder that are of a kind that can be
+    imported.
 
     Raises:
         InputError: nothing is there, or a folder holds nothing to import.
@@ -96,7 +100,8 @@ class Importer:
         self.summary = ImportSummary()
 
     async def run(self, paths: list[Path]) -> ImportSummary:
-        """Import the files, suppliers first, and fold everything; a file that cannot be read is named in its summary."""
+        """Import the files, suppliers first, and fold everything; a file that cannot be read is
+        named in its summary."""
         sources: list[tuple[Source, FileSummary]] = []
         for path in paths:
             summary = FileSummary(str(path))
@@ -153,7 +158,8 @@ class Importer:
         self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
     ) -> None:
         at = self._date(source)
-        # suppliers pass the check of events too, as messages that are none: one rule for what an id is
+        # suppliers pass the check of events too, as messages that are none: one rule for what an id
+        # is
         raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
         said, bad = await asyncio.to_thread(_read_suppliers, chunk.rows, checked, at)
@@ -169,7 +175,8 @@ class Importer:
         self._refuse(checked.rejects, chunk, summary, rejects)
 
     def _date(self, source: Source) -> datetime:
-        """A file speaks as of its own date, so that an old export does not undo what was said since.
+        """A file speaks as of its own date, so that an old export does not undo what was said
+        since.
 
         A date before EARLIEST is none: archives that keep no dates unpack as of 1970 or 1980.
         """
@@ -196,7 +203,8 @@ class Importer:
     async def _clients(
         self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
     ) -> None:
-        """A client that no event told of gets one of its own, so that events stay the only truth."""
+        """A client that no event told of gets one of its own, so that events stay the only
+        truth."""
         properties = await asyncio.to_thread(_client_properties, chunk.rows)
         message_id = pl.format("client:{}", "id")
         raw = _raw(
@@ -277,7 +285,8 @@ def _raw(
 def _read_suppliers(
     rows: pl.DataFrame, checked: Checked, at: datetime
 ) -> tuple[list[Said], list[BadValue]]:
-    """What the file says of each supplier with a good id, and the cells that cannot be used, by line."""
+    """What the file says of each supplier with a good id, and the cells that cannot be used, by
+    line."""
     good = {
         row: place
         for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()
@@ -295,7 +304,8 @@ def _read_suppliers(
             if name not in {LINE, "id"} and value not in {None, ""}
         }
         traits, refused = read_traits(cells)
-        # a later row counts against an earlier one; a file imported again says what it said, at the same place
+        # a later row counts against an earlier one; a file imported again says what it said, at the
+        # same place
         said.append(Said(supplier_id, traits, at, external_id, row=row[LINE]))
         bad += [BadValue(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
     return said, bad
@@ -313,7 +323,8 @@ def _client_properties(rows: pl.DataFrame) -> pl.Series:
 
 
 async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
-    """The rows (`row`) of clients that events have told of with the same wedding date, or where the file gives none."""
+    """The rows (`row`) of clients that events have told of with the same wedding date, or where the
+    file gives none."""
     client_id, wedding = (
         pl.col("properties").str.json_path_match(f"$.{name}").alias(name)
         for name in ("client_id", "wedding_date")
@@ -336,7 +347,8 @@ async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFram
 
 
 class RejectsFile:
-    """`<folder>/<file>-<time>.csv` with line, code, reason and the row; made only when there is something to put in."""
+    """`<folder>/<file>-<time>.csv` with line, code, reason and the row; made only when there is
+    something to put in."""
 
     def __init__(self, folder: Path, source: Path, at: datetime) -> None:
         self.path = folder / f"{source.name}-{at:%Y%m%dT%H%M%SZ}.csv"

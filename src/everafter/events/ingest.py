@@ -1,4 +1,5 @@
-"""From checked events to stored ones: the same few steps for HTTP and for imports, in the caller's transaction."""
+"""From checked events to stored ones: the same few steps for HTTP and for imports, in the caller's
+transaction."""
 
 from dataclasses import dataclass
 from itertools import compress
@@ -25,7 +26,8 @@ _BULK_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch. waited: events that had come before their supplier was known, and were taken in now."""
+    """What became of a batch. waited: events that had come before their supplier was known, and
+    were taken in now."""
 
     stored: StoredCounts
     suppliers: UpsertCounts
@@ -34,15 +36,14 @@ class Outcome:
 
 
 async def take_in(conn: Connection, checked: Checked, said: list[Said], *, source: str) -> Outcome:
-    """Store a checked batch: first what is said of suppliers, then their events, and those that waited for them.
+    """Store a checked batch: first what is said of suppliers, then their events, and those that
+    waited for them.
 
-    Args:
-        conn: in a transaction, which the caller commits.
-        checked: from `check_events`.
-        said: canonical traits from identify and group calls, or from a file of suppliers.
-        source: where it came from, for the rejects: 'http' or a file's name. Of a file only the events that wait for a
-            supplier are kept in the database; the others go to the rejects file, with their lines.
-    """
+    Args: conn: in a transaction, which the caller commits. checked: from `check_events`. said:
+        canonical traits from identify and group calls, or from a file of suppliers. source: where
+        it came from, for the rejects: 'http' or a file's name. Of a file only the events that wait
+        for a supplier are kept in the database; the others go to the rejects file, with their
+        lines."""
     born = checked.good.filter(pl.col("type") == "account_created").select(
         "supplier_id", "external_id", "occurred_at"
     )
@@ -68,7 +69,8 @@ async def take_in(conn: Connection, checked: Checked, said: list[Said], *, sourc
 
 
 async def _skip_repeated(conn: Connection, said: list[Said], known: set[str]) -> list[Said]:
-    """Messages seen for the first time: a repeated message has had its effect and must not undo a later one."""
+    """Messages seen for the first time: a repeated message has had its effect and must not undo a
+    later one."""
     there = set[tuple[str, str]]()
     asked = [
         (one.supplier_id, one.message_id)
@@ -88,7 +90,8 @@ async def _skip_repeated(conn: Connection, said: list[Said], known: set[str]) ->
 
 
 async def settle(conn: Connection, events: pl.DataFrame) -> pl.DataFrame:
-    """Events with the days of weddings as they are in their suppliers' time zones, which may have been said just now."""
+    """Events with the days of weddings as they are in their suppliers' time zones, which may have
+    been said just now."""
     unsettled = find_unsettled(events)
     if not unsettled.any():
         return events

@@ -1,4 +1,5 @@
-"""What runs beside the web server: folding what was ingested, at once; and what events need from time to time."""
+"""What runs beside the web server: folding what was ingested, at once; and what events need from
+time to time."""
 
 import asyncio
 import logging
@@ -21,15 +22,18 @@ from everafter.events.queries import (
 
 log = logging.getLogger("everafter.fold")
 
-# Under a steady stream one fold takes what came within this time (measured: five folds of 100 events 0.34 s, one of 500 0.11 s).
+# Under a steady stream one fold takes what came within this time (measured: five folds of 100
+# events 0.34 s, one of 500 0.11 s).
 GATHER_SECONDS = 0.1
-# Events stored by another process (an import that was killed, a second server) are picked up without a trigger.
+# Events stored by another process (an import that was killed, a second server) are picked up
+# without a trigger.
 LOOK_SECONDS = 5.0
 BACKOFF_MOST = 10.0
 
 
 class FoldLoop:
-    """Folds pending events in the background: at once after `trigger()`, and every few seconds anyway."""
+    """Folds pending events in the background: at once after `trigger()`, and every few seconds
+    anyway."""
 
     def __init__(self, pool: Pool, counters: Counters) -> None:
         self._pool = pool
@@ -48,7 +52,8 @@ class FoldLoop:
         self._wanted.set()
 
     async def stop(self, seconds: float = 10.0) -> None:
-        """Fold what is left, for at most so long; the rest stays pending in the database and is folded at the next start."""
+        """Fold what is left, for at most so long; the rest stays pending in the database and is
+        folded at the next start."""
         self._stopping.set()
         self._wanted.set()
         if self._task is None:
@@ -115,10 +120,11 @@ MOST_TYPES = 5_000
 
 
 async def prepare_months(pool: Pool) -> None:
-    """Make the partitions of this month and the next before the first event comes; without a database `housekeep` does it later.
+    """Make the partitions of this month and the next before the first event comes; without a
+    database `housekeep` does it later.
 
-    A partition that is attached while a row is on its way to events_other makes that insert be tried again.
-    """
+    A partition that is attached while a row is on its way to events_other makes that insert be
+    tried again."""
     try:
         async with pool.connection() as conn:
             await conn.set_autocommit(True)
@@ -137,11 +143,12 @@ async def prepare_months(pool: Pool) -> None:
 
 
 async def housekeep(pool: Pool, fold: FoldLoop) -> None:
-    """Until cancelled, once a minute: partitions for the months to come, events whose supplier is known by now, what is old.
+    """Until cancelled, once a minute: partitions for the months to come, events whose supplier is
+    known by now, what is old.
 
-    Events of a supplier who is identified over HTTP or imported come in with that; this is for suppliers the platform writes
-    into the table by itself, and for an event and its supplier's identify that crossed each other.
-    """
+    Events of a supplier who is identified over HTTP or imported come in with that; this is for
+    suppliers the platform writes into the table by itself, and for an event and its supplier's
+    identify that crossed each other."""
     while True:
         try:
             async with pool.connection() as conn:
@@ -161,7 +168,8 @@ async def housekeep(pool: Pool, fold: FoldLoop) -> None:
 
 
 async def run_housekeeping(conn: Connection, now: datetime) -> int:
-    """One round of `housekeep`; `conn` in autocommit. Returns how many waiting events were taken in."""
+    """One round of `housekeep`; `conn` in autocommit. Returns how many waiting events were taken
+    in."""
     await ensure_months(
         conn, [now + timedelta(days=31 * ahead) for ahead in range(MONTHS_AHEAD + 1)]
     )

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-# id: text or whole number, kept as text · text: the same, on one line · amount: a number from 0 on · date: a day
-# "?": may be absent; what cannot be read is left out then, and named
+# id: text or whole number, kept as text · text: the same, on one line · amount: a number from 0 on
+# · date: a day "?": may be absent; what cannot be read is left out then, and named
 Kind = Literal["id", "id?", "text?", "amount", "amount?", "date?"]
 
 CANONICAL: dict[str, dict[str, Kind]] = {
@@ -41,15 +41,17 @@ CANONICAL: dict[str, dict[str, Kind]] = {
     "subscription_paused": {},
     "subscription_cancelled": {},
 }
-"""Every canonical type with the properties that are checked; other properties, and other types, are kept as they come."""
+"""Every canonical type with the properties that are checked; other properties, and other types, are
+kept as they come."""
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE_ALLOWED = timedelta(hours=24)
-"""How far ahead of the present a file's event may lie. Over HTTP an event cannot be later than its receipt."""
+"""How far ahead of the present a file's event may lie. Over HTTP an event cannot be later than its
+receipt."""
 
 BELIEVED_SKEW = timedelta(hours=24)
-"""A sender's clock that is wrong by more than this is believed only for calls that it made within this time of sending
-them: then both were read off the same wrong clock."""
+"""A sender's clock that is wrong by more than this is believed only for calls that it made within
+this time of sending them: then both were read off the same wrong clock."""
 
 SEND_DELAY = timedelta(minutes=1)
 """How much later than its sending a call may seem to have been made."""
@@ -62,7 +64,8 @@ WEDDING_YEARS = (1990, 2100)
 TIME = pl.Datetime("us", "UTC")
 
 NOT_AN_ID = "\0"
-"""Prefix of the text of a value that was sent as an id and cannot be one (true, a list, 12.5), so that every check rejects it."""
+"""Prefix of the text of a value that was sent as an id and cannot be one (true, a list, 12.5), so
+that every check rejects it."""
 
 RAW_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
@@ -72,8 +75,9 @@ RAW_SCHEMA: dict[str, Any] = {
     "occurred_at": pl.String(),
     "properties": pl.String(),
 }
-"""Events as they came. row: index in the batch or line of the file; type: null for a message that is no event (identify, group);
-occurred_at: ISO 8601 or epoch text, null for "when it was received"; properties: JSON text, null or empty for none."""
+"""Events as they came. row: index in the batch or line of the file; type: null for a message that
+is no event (identify, group); occurred_at: ISO 8601 or epoch text, null for "when it was received";
+properties: JSON text, null or empty for none."""
 
 STORED_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
@@ -83,12 +87,14 @@ STORED_SCHEMA: dict[str, Any] = {
     "received_at": TIME,
     "properties": pl.String(),
 }
-"""Events as they are stored. supplier_id: a UUID as text (core.ids); type: null for a message that is only remembered;
-properties: a JSON object as text, null when empty. Before an event is stored, a day in it may be a moment whose day has
-yet to be found in the supplier's time zone (see `settle_days`)."""
+"""Events as they are stored. supplier_id: a UUID as text (core.ids); type: null for a message that
+is only remembered; properties: a JSON object as text, null when empty. Before an event is stored, a
+day in it may be a moment whose day has yet to be found in the supplier's time zone (see
+`settle_days`)."""
 
 CHECKED_SCHEMA: dict[str, Any] = {"row": pl.Int64(), **STORED_SCHEMA, "external_id": pl.String()}
-"""Events that passed the check. external_id: the platform's own id of the supplier, null where it named it by its UUID."""
+"""Events that passed the check. external_id: the platform's own id of the supplier, null where it
+named it by its UUID."""
 
 REJECT_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
@@ -99,8 +105,9 @@ REJECT_SCHEMA: dict[str, Any] = {
     "payload": pl.String(),
     "external_id": pl.String(),
 }
-"""Events that were refused: why, and what came (JSON text; null when it is no JSON or larger than PROPERTIES_BYTES).
-supplier_id: a UUID and external_id the platform's own id where the event waits for its supplier; else the text that came."""
+"""Events that were refused: why, and what came (JSON text; null when it is no JSON or larger than
+PROPERTIES_BYTES). supplier_id: a UUID and external_id the platform's own id where the event waits
+for its supplier; else the text that came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,8 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """new: stored now; duplicates: the supplier's message was there already, or twice in the batch."""
+    """new: stored now; duplicates: the supplier's message was there already, or twice in the
+    batch."""
 
     new: int
     duplicates: int

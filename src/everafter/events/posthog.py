@@ -20,12 +20,14 @@ _CALLS = {
 # The kind of PostHog group that is a supplier; without one the distinct id is.
 _GROUP = "supplier"
 _DECODER = msgspec.json.Decoder()
-# posthog-js sends an event that waited with its age in milliseconds instead of its time; older is no age but a mistake.
+# posthog-js sends an event that waited with its age in milliseconds instead of its time; older is
+# no age but a mistake.
 _LONGEST_OFFSET = 90 * 86_400_000
 
 
 def decode_posthog(body: bytes, received_at: datetime) -> Received:
-    """Read a body of `/batch`, `/capture`, `/e` or `/i/v0/e`: an envelope with a batch, a list, or one event.
+    """Read a body of `/batch`, `/capture`, `/e` or `/i/v0/e`: an envelope with a batch, a list, or
+    one event.
 
     Raises:
         InputError, TooLargeError: as for `decode_request`.

@@ -13,9 +13,9 @@ from everafter.events import model
 from everafter.events.model import StoredCounts
 from everafter.events.rules import read_waiting
 
-# One statement: the message ids decide what is new, and the new go to events and events_pending together. Ids are inserted in
-# order, so that two batches that overlap wait for one another instead of deadlocking. DISTINCT ON keeps the first of a message
-# sent twice in one batch.
+# One statement: the message ids decide what is new, and the new go to events and events_pending
+# together. Ids are inserted in order, so that two batches that overlap wait for one another instead
+# of deadlocking. DISTINCT ON keeps the first of a message sent twice in one batch.
 _STORE: LiteralString = """
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (supplier_id, message_hash) *
@@ -46,7 +46,8 @@ SELECT count(*) FROM fresh
 
 
 async def store_events(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
-    """Store events that were not stored before; durable when the caller commits. For batches of up to a few thousand.
+    """Store events that were not stored before; durable when the caller commits. For batches of up
+    to a few thousand.
 
     Args:
         conn: in a transaction.
@@ -87,9 +88,9 @@ _MONTHS_BEING_MADE = 50
 async def _count_new(conn: Connection, store: Callable[[], Awaitable[AsyncCursor[Any]]]) -> int:
     """How many events `store` found new.
 
-    A row on its way to events_other is refused when another session attaches the partition of its month at that moment; it then
-    goes to that partition. Each refusal needs a month of its own, so a few tries end it.
-    """
+    A row on its way to events_other is refused when another session attaches the partition of its
+    month at that moment; it then goes to that partition. Each refusal needs a month of its own, so
+    a few tries end it."""
     refusals = 0
     while True:
         await conn.execute(
@@ -116,9 +117,9 @@ def _as_text(name: str) -> pl.Expr:
 async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
     """`store_events` for tens of thousands at a time: the rows come by COPY into a temporary table.
 
-    Measured in ms, arrays against COPY: 100 rows 9 and 22, 1,000 rows 58 and 41, 10,000 rows 530 and 300, 50,000 rows 2,700 and
-    1,900. An ANALYZE of the temporary table in between made 50,000 rows slower by a third.
-    """
+    Measured in ms, arrays against COPY: 100 rows 9 and 22, 1,000 rows 58 and 41, 10,000 rows 530
+    and 300, 50,000 rows 2,700 and 1,900. An ANALYZE of the temporary table in between made 50,000
+    rows slower by a third."""
     if frame.is_empty():
         return StoredCounts(0, 0)
     await conn.execute(
@@ -168,7 +169,8 @@ async def ensure_months(conn: Connection, moments: list[datetime]) -> None:
                 await conn.execute("SET LOCAL lock_timeout = '5s'")
                 await conn.execute("SELECT ensure_event_month(%s)", [month])
         except (errors.LockNotAvailable, errors.CheckViolation):
-            # busy, or a row of that month went to events_other meanwhile: that is where the others go then, which is right too
+            # busy, or a row of that month went to events_other meanwhile: that is where the others
+            # go then, which is right too
             continue
 
 
@@ -176,7 +178,8 @@ async def ensure_months(conn: Connection, moments: list[datetime]) -> None:
 
 
 async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -> None:
-    """Keep refused events for a person to see; one that waits for its supplier is kept once, however often it is sent.
+    """Keep refused events for a person to see; one that waits for its supplier is kept once,
+    however often it is sent.
 
     Args:
         rejects: REJECT_SCHEMA.
@@ -198,7 +201,8 @@ async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -
 
 
 async def take_waiting(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
-    """Take the events that waited for these suppliers out of the rejects, for storing in the same transaction.
+    """Take the events that waited for these suppliers out of the rejects, for storing in the same
+    transaction.
 
     Returns:
         STORED_SCHEMA, in the order they came.
@@ -284,8 +288,8 @@ async def list_rejects(
 async def forget_rare_types(conn: Connection, keep: int) -> int:
     """Forget the rarest types beyond so many, canonical ones apart; returns how many.
 
-    Names are anybody's text. By number and not by age of the row: who sends a thousand new names pushes out none that is in use.
-    """
+    Names are anybody's text. By number and not by age of the row: who sends a thousand new names
+    pushes out none that is in use."""
     cursor = await conn.execute(
         """
         DELETE FROM event_types

@@ -1,4 +1,5 @@
-"""The one check that every event passes, whichever way it came: a frame in, the good and the refused out."""
+"""The one check that every event passes, whichever way it came: a frame in, the good and the
+refused out."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,7 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTROL = r"[\x00-\x1f\x7f]"
 _CONTROLS = rf"\s*{_CONTROL}+\s*"  # as values.clean_text has them
-# A number so long is beyond every reader's range (jsonb would keep it, most JSON libraries would not read it back).
+# A number so long is beyond every reader's range (jsonb would keep it, most JSON libraries would
+# not read it back).
 _ENDLESS_NUMBER = re.compile(r"\d{300}")
 _DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
@@ -35,18 +37,16 @@ def check_events(
 ) -> Checked:
     """Check events and put them in their stored form.
 
-    Args:
-        raw: RAW_SCHEMA, a row per event.
-        received_at: when they reached us, with a time zone; the measure of what lies in the future.
-        sent_at: when the sender says that it sent them; tells how far its clock is off (see `_correct`).
-        live: they come as they happen, not out of a file: one of the future happened when it was received, and those
-            without a time happened in the order of their rows.
-        event_names: the playbook's map of the platform's own names onto canonical types.
+    Args: raw: RAW_SCHEMA, a row per event. received_at: when they reached us, with a time zone; the
+        measure of what lies in the future. sent_at: when the sender says that it sent them; tells
+        how far its clock is off (see `_correct`). live: they come as they happen, not out of a
+        file: one of the future happened when it was received, and those without a time happened in
+        the order of their rows. event_names: the playbook's map of the platform's own names onto
+        canonical types.
 
-    Returns:
-        good: CHECKED_SCHEMA, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each event refused,
-        with the first thing found wrong. Every row of `raw` is in exactly one of them. bad_values: what good events lost.
-    """
+    Returns: good: CHECKED_SCHEMA, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each
+        event refused, with the first thing found wrong. Every row of `raw` is in exactly one of
+        them. bad_values: what good events lost."""
     kinds = raw["type"].str.replace_all(_CONTROLS, " ").str.strip_chars()
     if event_names:
         kinds = kinds.replace(event_names)
@@ -89,8 +89,8 @@ def check_events(
 def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
     """Move the events of suppliers that are not in `known` to the rejects.
 
-    They are kept whole in `payload`, so that they can be taken in once the supplier is known (see `read_waiting`).
-    """
+    They are kept whole in `payload`, so that they can be taken in once the supplier is known (see
+    `read_waiting`)."""
     is_known = checked.good["supplier_id"].is_in(list(known))
     if is_known.all():
         return checked
@@ -123,7 +123,8 @@ def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
 
 
 def read_waiting(payloads: list[str]) -> pl.DataFrame:
-    """The inverse of `split_unknown`: payloads of events that waited for their supplier → STORED_SCHEMA."""
+    """The inverse of `split_unknown`: payloads of events that waited for their supplier →
+    STORED_SCHEMA."""
     rows = [msgspec.json.decode(payload, type=_Waiting) for payload in payloads]
     return pl.DataFrame(
         [
@@ -211,7 +212,8 @@ def _rejects(raw: pl.DataFrame, faults: pl.Series) -> pl.DataFrame:
 
 
 def _payload(row: dict[str, Any]) -> str | None:
-    """What came, for a person to look at: null when it is too large; what jsonb cannot hold is replaced."""
+    """What came, for a person to look at: null when it is too large; what jsonb cannot hold is
+    replaced."""
     text = _ENCODER.encode(row).decode().replace("\\u0000", "\\ufffd")
     return text if len(text.encode()) <= model.PROPERTIES_BYTES else None
 
@@ -232,15 +234,14 @@ def _read_times(
 ) -> list[int | None]:
     """Epoch microseconds by our clock; null where a time cannot be read.
 
-    Args:
-        bad: of live events: gets those that lay more than FUTURE_ALLOWED ahead. Null for the rows of a file, whose times
-            stay as they are.
-    """
+    Args: bad: of live events: gets those that lay more than FUTURE_ALLOWED ahead. Null for the rows
+        of a file, whose times stay as they are."""
     received = _micros(received_at)
     sent = None if sent_at is None else _micros(sent_at)
     out: list[int | None] = []
     for row, text in zip(rows, texts, strict=True):
-        # calls without a time happened one after the other, so each is a microsecond later than the one before
+        # calls without a time happened one after the other, so each is a microsecond later than the
+        # one before
         receipt = received if bad is None else received + row
         if text is None:
             out.append(receipt)
@@ -263,11 +264,11 @@ def _read_times(
 
 
 def _correct(at: int, received: int, sent: int | None) -> int:
-    """The moment `at` of the sender's clock by ours; `at` itself where what the sender says of its clock is not plausible.
+    """The moment `at` of the sender's clock by ours; `at` itself where what the sender says of its
+    clock is not plausible.
 
-    A call is made before it is sent. A clock that is off by more than BELIEVED_SKEW is believed only for a call that was
-    made within that time of its sending.
-    """
+    A call is made before it is sent. A clock that is off by more than BELIEVED_SKEW is believed
+    only for a call that was made within that time of its sending."""
     if sent is None:
         return at
     skew, waited = received - sent, sent - at
@@ -284,10 +285,11 @@ def _correct(at: int, received: int, sent: int | None) -> int:
 def _read_properties(
     rows: list[int], kinds: list[str | None], texts: list[str | None], bad: list[BadValue]
 ) -> tuple[list[str | None], list[str | None]]:
-    """Each event's properties as canonical JSON text (null when empty), and its fault as "code\\treason" (null when good).
+    """Each event's properties as canonical JSON text (null when empty), and its fault as
+    "code\\treason" (null when good).
 
-    A loop of msgspec calls: 50,000 rows took 0.11 s, checked and written again, where nine `json_path_match` columns alone took
-    0.15 s.
+    A loop of msgspec calls: 50,000 rows took 0.11 s, checked and written again, where nine
+    `json_path_match` columns alone took 0.15 s.
 
     Args:
         bad: gets what had to be left out of events that are good without it.
@@ -318,7 +320,8 @@ def _read_properties(
 
 
 def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
-    """The properties as they can be stored; null when they are not a JSON object. `bad` collects what is wrong with them."""
+    """The properties as they can be stored; null when they are not a JSON object. `bad` collects
+    what is wrong with them."""
     dirty = "\\u0000" in text
     try:
         value = _DECODER.decode(text)
@@ -365,7 +368,8 @@ def _named(name: str) -> str:
 
 
 def _check(checks: dict[str, Kind], properties: dict[str, Any], bad: list[str]) -> str | None:
-    """The fault of a canonical type's properties, or null; what is good is put in its canonical form in place.
+    """The fault of a canonical type's properties, or null; what is good is put in its canonical
+    form in place.
 
     What may be absent and cannot be read is taken out, and named in `bad`.
     """
@@ -434,7 +438,8 @@ def find_unsettled(events: pl.DataFrame) -> pl.Series:
 
 
 def settle_days(events: pl.DataFrame, zones: dict[str, str | None]) -> pl.DataFrame:
-    """The events with each moment that means a day (`wedding_date`) replaced by that day in its supplier's time zone.
+    """The events with each moment that means a day (`wedding_date`) replaced by that day in its
+    supplier's time zone.
 
     The moment goes into a property of its own (`wedding_moment`).
 

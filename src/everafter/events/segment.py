@@ -1,4 +1,5 @@
-"""The Segment dialect (and PostHog's, which maps onto it): a request's JSON → events, traits and what can be ignored."""
+"""The Segment dialect (and PostHog's, which maps onto it): a request's JSON → events, traits and
+what can be ignored."""
 
 import uuid
 from collections.abc import Callable
@@ -20,7 +21,8 @@ CALLS = ("track", "identify", "group", "page", "screen", "alias")
 
 
 class Envelope(msgspec.Struct):
-    """The outer object of a batch; every field is read leniently, since only `batch` must be right."""
+    """The outer object of a batch; every field is read leniently, since only `batch` must be
+    right."""
 
     batch: Any = None
     sent_at: Any = msgspec.field(default=None, name="sentAt")
@@ -61,11 +63,12 @@ class Identified:
 
 @dataclass(slots=True)
 class Received:
-    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls are there too, with a null type.
+    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls are there
+    too, with a null type.
 
     message_ids: the id of each call by its place in the batch, as it came (null when it had none).
-    sent_at: when the sender says that it sent them, by its own clock; null when it says nothing that can be read.
-    """
+    sent_at: when the sender says that it sent them, by its own clock; null when it says nothing
+    that can be read."""
 
     key: str | None
     sent_at: datetime | None
@@ -189,7 +192,8 @@ class _Reader:
         self._add(row, item, message_id, kind, text)
 
     def identify(self, row: int, item: Item, message_id: str) -> None:
-        """Traits of the supplier; of a person in its team when a group is given that is not the user."""
+        """Traits of the supplier; of a person in its team when a group is given that is not the
+        user."""
         traits = _object(item.traits)
         if traits is None:
             self.unreadable.append((row, "traits is not a JSON object"))
@@ -248,7 +252,8 @@ _TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
 
 
 def _when(item: Item) -> str | None:
-    """The time of the call as text: of the two it may give, the first that can be read; null when it gives none."""
+    """The time of the call as text: of the two it may give, the first that can be read; null when
+    it gives none."""
     value, other = item.timestamp, item.original_timestamp
     if _is_absent(value) or (
         not _is_absent(other) and read_moment(value) is None and read_moment(other) is not None
@@ -267,9 +272,8 @@ def _is_absent(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A message's id as text; null when it is absent. What is neither text nor a whole number is taken as its JSON: a
-    message is as well told apart by that.
-    """
+    """A message's id as text; null when it is absent. What is neither text nor a whole number is
+    taken as its JSON: a message is as well told apart by that."""
     if _is_absent(value):
         return None
     if isinstance(value, str):
@@ -279,7 +283,8 @@ def _text(value: Any) -> str | None:
 
 
 def _id(value: Any) -> str | None:
-    """A supplier's id as text; null when it is absent. What can be none is shown behind `NOT_AN_ID`, and fails the check."""
+    """A supplier's id as text; null when it is absent. What can be none is shown behind
+    `NOT_AN_ID`, and fails the check."""
     text = _text(value)
     if (
         text is None

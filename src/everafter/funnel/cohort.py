@@ -15,7 +15,8 @@ from everafter.signals.queries import read_inputs_began
 
 
 async def follow_cohort(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataFrame:
-    """Everyone of the view's vendor type and plan whose account began in its period or is still on its path, the latest first.
+    """Everyone of the view's vendor type and plan whose account began in its period or is still on
+    its path, the latest first.
 
     Those who left since are among them: a funnel of who stayed would say that all is well.
 

@@ -35,7 +35,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class FunnelAction:
-    """asked: those whose path has it; reached: of these, who did it. is_metric: it says that the step has worked."""
+    """asked: those whose path has it; reached: of these, who did it. is_metric: it says that the
+    step has worked."""
 
     id: str
     title: str
@@ -46,7 +47,8 @@ class FunnelAction:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStep:
-    """asked, reached as for an action; due: of those asked, whose day has come; reached_due: of these, who did it."""
+    """asked, reached as for an action; due: of those asked, whose day has come; reached_due: of
+    these, who did it."""
 
     id: str
     title: str
@@ -62,7 +64,8 @@ class FunnelStep:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A supplier who is behind or stuck. step: its oldest open one; todo: what is not done of it."""
+    """A supplier who is behind or stuck. step: its oldest open one; todo: what is not done of
+    it."""
 
     id: str
     name: str
@@ -79,7 +82,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Who signed up in one month. month: its first day as text; first_form: days to it (metrics)."""
+    """Who signed up in one month. month: its first day as text; first_form: days to it
+    (metrics)."""
 
     month: str
     first_form: FirstValueRow
@@ -87,7 +91,8 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A cohort's line in the chart: y of its row, x of the quarter, half and three quarters; null: beyond what is known."""
+    """A cohort's line in the chart: y of its row, x of the quarter, half and three quarters; null:
+    beyond what is known."""
 
     y: float
     word: str
@@ -100,7 +105,8 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """The chart of times to the first form. The plot lies between (left, top) and (right, bottom); ticks: (x, word)."""
+    """The chart of times to the first form. The plot lies between (left, top) and (right, bottom);
+    ticks: (x, word)."""
 
     width: int
     height: int

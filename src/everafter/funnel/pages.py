@@ -33,7 +33,8 @@ async def show_onboarding(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """The funnel, the time to the first form by cohort, and who is behind or stuck now; filtered as the address says."""
+    """The funnel, the time to the first form by cohort, and who is behind or stuck now; filtered as
+    the address says."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     followed = await follow_cohort(state.url, state.playbook, view, now)
@@ -42,7 +43,9 @@ async def show_onboarding(
     whole, cohorts = rules.measure_cohorts(signed_up, now)
 
     def vendor_type(vendor_type: str | None) -> str:
-        return vendor_type_title(None if vendor_type == NOT_REPORTED else vendor_type, state.playbook)
+        return vendor_type_title(
+            None if vendor_type == NOT_REPORTED else vendor_type, state.playbook
+        )
 
     return page(
         request,

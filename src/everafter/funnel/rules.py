@@ -58,7 +58,8 @@ def view_query(view: View, **changes: Any) -> str:
 
 
 def add_standing(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `standing` String, one of STATE_LABELS, `_age` and a Boolean `_step_n`, done, for each step of the path.
+    """The frame with `standing` String, one of STATE_LABELS, `_age` and a Boolean `_step_n`, done,
+    for each step of the path.
 
     Args:
         followed: from daily.rules.follow, a row for each who signed up.
@@ -136,7 +137,8 @@ def _count_action(
 
 
 def list_waiting(standing: pl.DataFrame, playbook: Playbook, most: int) -> list[Waiting]:
-    """Those who are behind or stuck, the stuck first, and who waits longest before others; `most` of them."""
+    """Those who are behind or stuck, the stuck first, and who waits longest before others; `most`
+    of them."""
     waiting = standing.filter(pl.col("standing").is_in(["behind", "stuck"])).sort(
         [pl.col("standing") == "stuck", "onboarding_days_behind", "supplier_id"],
         descending=[True, True, False],
@@ -163,7 +165,8 @@ def _waiting(row: Mapping[str, Any], playbook: Playbook) -> Waiting:
 
 
 def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | None, list[Cohort]]:
-    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of sign-up, the latest first.
+    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of
+    sign-up, the latest first.
 
     Timed and estimated as the metric is, so that both pages say the same of the same people.
     """
@@ -183,7 +186,8 @@ def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | N
 
 
 def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
-    """The cohorts' times to the first form, a row each: a line from the quarter to three quarters, a dot at the half."""
+    """The cohorts' times to the first form, a row each: a line from the quarter to three quarters,
+    a dot at the half."""
     left, right, top, row_height = 104.0, width - 20.0, 8.0, 26.0
     bottom = top + row_height * len(cohorts)
     marks = [
@@ -233,7 +237,8 @@ def month_name(month: str) -> str:
 
 
 def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
-    """Everyone who signed up, a line each, with the state and each step: done, open, or empty where the path has it not."""
+    """Everyone who signed up, a line each, with the state and each step: done, open, or empty where
+    the path has it not."""
     path = path_of(playbook)
     out = io.StringIO()
     writer = csv.writer(out)

@@ -19,7 +19,8 @@ LOG_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """What of the intervention log is shown. Empty text means no filter; days: how many, up to the latest."""
+    """What of the intervention log is shown. Empty text means no filter; days: how many, up to the
+    latest."""
 
     trigger: str = ""
     status: InterventionStatus | Literal[""] = ""
@@ -30,7 +31,8 @@ class LogView:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the intervention log. reason: for decided what fired it, in words; else the code of what kept it back.
+    """One line of the intervention log. reason: for decided what fired it, in words; else the code
+    of what kept it back.
 
     message_status: state of the message it led to; null when it led to none.
     """
@@ -52,7 +54,8 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class TriggerCount:
-    """What became of one trigger's proposals over the days shown; skipped: (reason code, how many), most first."""
+    """What became of one trigger's proposals over the days shown; skipped: (reason code, how many),
+    most first."""
 
     trigger: str
     triggered: int

@@ -48,7 +48,8 @@ async def count_interventions(
 
 
 async def list_interventions(conn: Connection, view: LogView, latest: date) -> list[LogEntry]:
-    """One page of the intervention log, one row more when there is another page; the latest day first, on each what mattered most first."""
+    """One page of the intervention log, one row more when there is another page; the latest day
+    first, on each what mattered most first."""
     filters = [sql.SQL("evaluated_on > %(since)s AND evaluated_on <= %(latest)s")]
     if view.trigger:
         filters.append(sql.SQL("trigger = %(trigger)s"))

@@ -69,7 +69,8 @@ def describe_trigger(trigger: str) -> str:
 
 
 def describe_reason(status: str, reason: str) -> str:
-    """Why a proposal came to its end, as people are told; a reason that is not ours is said by its own name.
+    """Why a proposal came to its end, as people are told; a reason that is not ours is said by its
+    own name.
 
     >>> describe_reason("skipped", "budget")
     "the week's messages are used up by more important ones"

@@ -14,7 +14,8 @@ TIP_PREFIX = "tip_"
 CELEBRATION_PREFIX = "celebrate_"
 """The same for the email of a milestone."""
 
-# Why the eligibility check kept something back, in the order in which it asks, and how people are told.
+# Why the eligibility check kept something back, in the order in which it asks, and how people are
+# told.
 SKIP_REASONS: dict[str, str] = {
     "paused": "the subscription is paused: the supplier asked for rest",
     "no_address": "no email address is known",
@@ -34,9 +35,11 @@ HISTORY_SCHEMA: dict[str, Any] = {
     "last_reason": pl.String(),
 }
 
-# Channels that reach the supplier; a task reaches our own people and uses none of the supplier's attention.
+# Channels that reach the supplier; a task reaches our own people and uses none of the supplier's
+# attention.
 SUPPLIER_CHANNELS = ("email", "tip", "call")
 
-# Those that come to the supplier unasked need consent. A tip is inside the platform that the supplier has opened: what it may
-# use up is attention, which the budget guards, and "never" is one of its answers.
+# Those that come to the supplier unasked need consent. A tip is inside the platform that the
+# supplier has opened: what it may use up is attention, which the budget guards, and "never" is one
+# of its answers.
 CONSENT_CHANNELS = ("email", "call")

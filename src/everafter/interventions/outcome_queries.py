@@ -9,7 +9,8 @@ from everafter.interventions.outcome_rules import WINDOWS_SCHEMA
 
 
 async def read_windows(reader: FrameReader, *, after: str, last: str, day: date) -> pl.DataFrame:
-    """WINDOWS_SCHEMA of a slice: decided or in the holdout before `day`, with a window that holds it and no success before it.
+    """WINDOWS_SCHEMA of a slice: decided or in the holdout before `day`, with a window that holds
+    it and no success before it.
 
     Replays too: what became true on that day is so whoever looks when.
     """

@@ -1,5 +1,5 @@
-"""What came of interventions: whether a trigger's success came true within its window, for the treated and the in the holdout alike.
-Pure."""
+"""What came of interventions: whether a trigger's success came true within its window, for the
+treated and the in the holdout alike. Pure."""
 
 from datetime import date
 from typing import Any
@@ -16,11 +16,13 @@ WINDOWS_SCHEMA: dict[str, Any] = {
     "trigger": pl.String(),
     "succeeded_on": pl.Date(),
 }
-"""Interventions whose window holds the day scored; succeeded_on: that day or a later one, or null."""
+"""Interventions whose window holds the day scored; succeeded_on: that day or a later one, or
+null."""
 
 
 def compile_successes(playbook: Playbook) -> dict[str, pl.Expr]:
-    """The success of each trigger, and of each tip under the name it has in the intervention log; unknown (null) is "not yet".
+    """The success of each trigger, and of each tip under the name it has in the intervention log;
+    unknown (null) is "not yet".
 
     Disabled ones too: a window that was opened runs to its end.
     """
@@ -34,16 +36,15 @@ def find_outcomes(
 ) -> pl.DataFrame:
     """The windows of which this day's score says something new.
 
-    The first day of success counts, whatever the order in which days are scored; scoring a day again replaces what it said.
+    The first day of success counts, whatever the order in which days are scored; scoring a day
+    again replaces what it said.
 
-    Args:
-        scored: a row per supplier with all signals. Who has cancelled has none, and succeeds no more.
-        windows: WINDOWS_SCHEMA, opened before the day and not over.
-        successes: from `compile_successes`; windows of a trigger that is not among them are left as they are.
+    Args: scored: a row per supplier with all signals. Who has cancelled has none, and succeeds no
+        more. windows: WINDOWS_SCHEMA, opened before the day and not over. successes: from
+        `compile_successes`; windows of a trigger that is not among them are left as they are.
 
-    Returns:
-        WINDOWS_SCHEMA: succeeded_on is the day, or null where the same day said so before and does not any more.
-    """
+    Returns: WINDOWS_SCHEMA: succeeded_on is the day, or null where the same day said so before and
+        does not any more."""
     known = windows.filter(pl.col("trigger").is_in(list(successes)))
     if known.is_empty():
         return known

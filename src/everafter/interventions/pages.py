@@ -21,7 +21,8 @@ AnyRequest = Request[Any, Any, State]
 async def show_log(
     request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
-    """The intervention log by day, filtered as the address says, with what became of each trigger's proposals above it."""
+    """The intervention log by day, filtered as the address says, with what became of each trigger's
+    proposals above it."""
     view = log_rules.parse_log_view(request.query_params)
     latest = await log_queries.find_latest_day(conn)
     entries: list[LogEntry] = []

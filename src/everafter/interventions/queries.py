@@ -11,17 +11,16 @@ from everafter.interventions.model import HISTORY_SCHEMA, TIP_PREFIX
 async def read_history(
     reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int, replay: bool
 ) -> pl.DataFrame:
-    """Per supplier and trigger: when it last acted (or in the holdout), its messages of the last 7 days (those in the holdout too, which take
-    their place in the budget: docs/decisions/0006), whether it was scored today, and why its latest row skipped ('' when that
-    one acted).
+    """Per supplier and trigger: when it last acted (or in the holdout), its messages of the last 7
+    days (those in the holdout too, which take their place in the budget: docs/decisions/0006),
+    whether it was scored today, and why its latest row skipped ('' when that one acted).
 
-    Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon after it.
+    Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon
+    after it.
 
-    Args:
-        cooldown_days: the playbook's longest; rows older than that and the budget's week cannot matter, so the read does not grow
-            with the intervention log.
-        replay: whether this run is a replay; a live run does not count what replays decided, because nothing of it was done.
-    """
+    Args: cooldown_days: the playbook's longest; rows older than that and the budget's week cannot
+        matter, so the read does not grow with the intervention log. replay: whether this run is a
+        replay; a live run does not count what replays decided, because nothing of it was done."""
     frame = await reader.fetch(
         "SELECT supplier_id::text, trigger, max(evaluated_at) FILTER (WHERE status <> 'skipped') AS last_acted_at,"
         " count(*) FILTER (WHERE status <> 'skipped' AND channel <> 'task' AND evaluated_on > {week_ago}) AS messages_7d,"
@@ -53,7 +52,8 @@ async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.D
 
 
 async def get_suppressed(conn: Connection) -> frozenset[str]:
-    """Addresses that must get nothing of the topic 'success'; those that must get nothing at all begin with '*'."""
+    """Addresses that must get nothing of the topic 'success'; those that must get nothing at all
+    begin with '*'."""
     cursor = await conn.execute(
         "SELECT email, topic FROM suppressions WHERE topic IN ('success', '*')"
     )
@@ -88,8 +88,8 @@ async def insert_interventions(
 
 
 async def count_interventions(conn: Connection, day: date) -> list[tuple[str, str, int]]:
-    """(status, trigger or, of what was skipped, reason code, number) of one day's verdicts by the run;
-    what the coach showed that day is not among them."""
+    """(status, trigger or, of what was skipped, reason code, number) of one day's verdicts by the
+    run; what the coach showed that day is not among them."""
     cursor = await conn.execute(
         """
         SELECT status, CASE WHEN status = 'skipped' THEN reason ELSE trigger END, count(*)

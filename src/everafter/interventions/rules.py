@@ -1,4 +1,5 @@
-"""From conditions to decisions: what each trigger proposes, and the one eligibility check that all of it must pass. Pure."""
+"""From conditions to decisions: what each trigger proposes, and the one eligibility check that all
+of it must pass. Pure."""
 
 import hashlib
 import uuid
@@ -33,9 +34,8 @@ def propose(
         scored: a row per supplier with all signals, and name, email, timezone, consent.
         conditions: of each trigger, null counting as false (playbook.rules.compile_conditions).
 
-    Returns:
-        supplier_id, trigger and the trigger's terms, with what the eligibility check asks of the supplier.
-    """
+    Returns: supplier_id, trigger and the trigger's terms, with what the eligibility check asks of
+        the supplier."""
     enabled = {name: trigger for name, trigger in playbook.triggers.items() if trigger.enabled}
     # all conditions in one pass over the wide frame, then narrow ones
     asked = scored.select(
@@ -83,22 +83,22 @@ def check_eligibility(
 ) -> pl.DataFrame:
     """The verdict on each proposal: decided, skipped or in the holdout.
 
-    Asked in this order, the first no decides: paused, address, consent, suppression, cooldown, an open task of the same kind,
-    holdout, the week's frequency cap by priority. The holdout is drawn among those who passed all before it, so that the
-    in the holdout and the treated are alike (docs/decisions/0006); a held-out supplier takes its place in the budget as a treated one
-    would. Essential triggers are asked for address, suppression of everything, cooldown and open task alone.
+    Asked in this order, the first no decides: paused, address, consent, suppression, cooldown, an
+    open task of the same kind, holdout, the week's frequency cap by priority. The holdout is drawn
+    among those who passed all before it, so that the in the holdout and the treated are alike
+    (docs/decisions/0006); a held-out supplier takes its place in the budget as a treated one would.
+    Essential triggers are asked for address, suppression of everything, cooldown and open task
+    alone.
 
-    Args:
-        proposed: from `propose`.
-        intervention log: HISTORY_SCHEMA, what was decided or in the holdout before; rows scored already today are not scored again.
-        open_tasks: supplier_id and kind (the trigger) of open tasks.
-        suppressed: email addresses, lower case, that must get nothing of the topic 'success'; with a leading '*' nothing at all.
+    Args: proposed: from `propose`. intervention log: HISTORY_SCHEMA, what was decided or in the
+        holdout before; rows scored already today are not scored again. open_tasks: supplier_id and
+        kind (the trigger) of open tasks. suppressed: email addresses, lower case, that must get
+        nothing of the topic 'success'; with a leading '*' nothing at all.
 
-    Returns:
-        `proposed` less what was scored today, with status, reason (null when decided) and `news`: false where the latest row of
-        the intervention log skipped it for the same reason already. Such a verdict is counted but not written again, so that a month of
-        silence is one line in the intervention log and not thirty.
-    """
+    Returns: `proposed` less what was scored today, with status, reason (null when decided) and
+        `news`: false where the latest row of the intervention log skipped it for the same reason
+        already. Such a verdict is counted but not written again, so that a month of silence is one
+        line in the intervention log and not thirty."""
     task_marks = open_tasks.select(
         "supplier_id", pl.col("kind").alias("trigger"), pl.lit(True).alias("open_task")
     ).unique()
@@ -192,7 +192,8 @@ def _draw_and_budget(asked: pl.DataFrame, holdout: Holdout, messaging: Messaging
 
 
 def is_in_holdout(supplier_id: str, trigger: str, share: float, holdout: Holdout) -> bool:
-    """Whether this supplier is in the holdout of this trigger, or of everything; the same answer on every day and machine.
+    """Whether this supplier is in the holdout of this trigger, or of everything; the same answer on
+    every day and machine.
 
     Source: docs/methods.md, Did the intervention help? (stable hash, drawn once, kept).
     """
@@ -218,11 +219,11 @@ def intervention_id(supplier_id: str, trigger: str, day: str) -> str:
 
 
 def next_sending_time(as_of: datetime, timezone: str, messaging: Messaging) -> datetime:
-    """The first moment from `as_of` on that is not in the quiet hours of that zone, in UTC; an unknown zone counts as UTC.
+    """The first moment from `as_of` on that is not in the quiet hours of that zone, in UTC; an
+    unknown zone counts as UTC.
 
-    Local clock time is compared, so the answer is right on days when the clocks change: a quiet end that falls into the gap of
-    spring is taken as the moment the clocks jump past it.
-    """
+    Local clock time is compared, so the answer is right on days when the clocks change: a quiet end
+    that falls into the gap of spring is taken as the moment the clocks jump past it."""
     zone = find_zone(timezone)
     local = as_of.astimezone(zone)
     start, end = time.fromisoformat(messaging.quiet_from), time.fromisoformat(messaging.quiet_until)
@@ -244,11 +245,11 @@ def make_interventions(
     *,
     replay: bool,
 ) -> pl.DataFrame:
-    """The rows of the intervention log: each verdict with its id, its reason in words or as a code, and the supplier's numbers.
+    """The rows of the intervention log: each verdict with its id, its reason in words or as a code,
+    and the supplier's numbers.
 
-    Facts (all signals and the name) are kept for what was decided or in the holdout: the first are said in messages, both are compared
-    later. What was skipped has none.
-    """
+    Facts (all signals and the name) are kept for what was decided or in the holdout: the first are
+    said in messages, both are compared later. What was skipped has none."""
     day = as_of.date()
     acted = results.filter(pl.col("status") != "skipped").select("supplier_id").unique()
     facts = scored.join(acted, on="supplier_id", how="semi").select(
@@ -358,7 +359,8 @@ def messages_of(
 
 
 def tasks_of(results: pl.DataFrame, scored: pl.DataFrame, *, replay: bool) -> pl.DataFrame:
-    """The tasks for our own people that were decided; due within a day when the priority is high, else within three.
+    """The tasks for our own people that were decided; due within a day when the priority is high,
+    else within three.
 
     replay: the day is past, so the task is on record and asks nothing of anybody.
     """

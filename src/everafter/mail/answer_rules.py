@@ -1,16 +1,17 @@
 """What a reply of a mail server means: whom it is about, and what to do. Pure.
 
-Only a clear statement about the recipient suppresses an address. A refusal of our own server, sender or
-reputation concerns every message: messages are deferred, and the reason is shown until it is corrected.
-"""
+Only a clear statement about the recipient suppresses an address. A refusal of our own server,
+sender or reputation concerns every message: messages are deferred, and the reason is shown until it
+is corrected."""
 
 import re
 from typing import Literal
 
 Step = Literal["sender", "recipient", "data"]
 Classification = Literal["defer", "ours", "dead", "bad_address"]
-"""defer: not now, try again later. ours: the mail server refuses us, not this recipient; try again later, and show it.
-dead: this message will not be accepted, the address may be fine. bad_address: the address accepts no mail at all."""
+"""defer: not now, try again later. ours: the mail server refuses us, not this recipient; try again
+later, and show it. dead: this message will not be accepted, the address may be fine. bad_address:
+the address accepts no mail at all."""
 
 _ENHANCED = re.compile(r"(?:^|[#(\s])([245])\.(\d{1,3})\.(\d{1,3})\b(?!\.\d)")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
@@ -52,11 +53,9 @@ def classify_refusal(
 ) -> Classification:
     """What to do after a 4xx or 5xx to one message.
 
-    Args:
-        step: the command refused; `data` means DATA and for the end of the message.
-        code: the three digits. text: what followed them.
-        recipient, sender: the addresses of the message; an answer that names the sender speaks of us.
-    """
+    Args: step: the command refused; `data` means DATA and for the end of the message. code: the
+        three digits. text: what followed them. recipient, sender: the addresses of the message; an
+        answer that names the sender speaks of us."""
     if not 500 <= code <= 599:
         return "defer"
     if step == "sender" or code in _SESSION_CODES:
@@ -87,9 +86,8 @@ def classify_bounce(
 ) -> Classification:
     """The same for a report that came later (RFC 3464).
 
-    Args:
-        status: the report's own code, `5.1.1`. diagnostic: the words of the server that refused, empty
-        when the report has none; they say more than the report's code where both are there.
+    Args: status: the report's own code, `5.1.1`. diagnostic: the words of the server that refused,
+        empty when the report has none; they say more than the report's code where both are there.
     """
     found = re.match(r"([45]\d\d)(?:[ -]|$)(.*)", diagnostic.strip(), re.DOTALL)
     if found:
@@ -107,16 +105,16 @@ def classify_bounce(
 
 
 def _enhanced(text: str) -> tuple[str, str]:
-    """The enhanced code: its first digit, and the rest, `1.1`; both empty when there is none, or only the
-    general 0.0."""
+    """The enhanced code: its first digit, and the rest, `1.1`; both empty when there is none, or
+    only the general 0.0."""
     found = _ENHANCED.search(text)
     detail = f"{found[2]}.{found[3]}" if found else ""
     return (found[1], detail) if found and detail != "0.0" else ("", "")
 
 
 def _without(text: str, recipient: str) -> str:
-    """The words alone: without links, without the recipient's address (which may hold any word), without
-    the code and what encloses it."""
+    """The words alone: without links, without the recipient's address (which may hold any word),
+    without the code and what encloses it."""
     words = _URL.sub(" ", text)
     if recipient:
         local, _, domain = recipient.rpartition("@")

@@ -76,8 +76,8 @@ async def unsubscribe(
 ) -> Response[str]:
     """Stop such notes at once, what is queued included (RFC 8058).
 
-    The token is the authority: no cookie, no body and no content type matter, and there is no redirect.
-    """
+    The token is the authority: no cookie, no body and no content type matter, and there is no
+    redirect."""
     settings: Settings = state.settings
     key = one_click_token_key(settings.secret, token)
     message = await queries.get_message(conn, key.supplier_id, key.id) if key else None
@@ -89,7 +89,8 @@ async def unsubscribe(
 
 @get("/go/step", include_in_schema=False, sync_to_thread=False)
 def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
-    """To the page of the platform where a next step is done. Only the platform's own host is ever led to."""
+    """To the page of the platform where a next step is done. Only the platform's own host is ever
+    led to."""
     settings: Settings = state.settings
     if not is_platform_path(to):
         return _unknown_link(settings)
@@ -105,7 +106,8 @@ def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
 
 @get("/go/{action:str}", include_in_schema=False, sync_to_thread=False)
 def follow_button(action: FromPath[str], state: State) -> Response[Any]:
-    """To the place in the platform that a message's button names; a page that names it, when the platform's address is not set."""
+    """To the place in the platform that a message's button names; a page that names it, when the
+    platform's address is not set."""
     settings: Settings = state.settings
     if action not in _ACTIONS:
         return _unknown_link(settings)
@@ -132,8 +134,9 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
 async def record_events(
     conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]
 ) -> MailEventsAnswer:
-    """For an email provider's events, passed on by the platform. An event sent again changes nothing; one that cannot be used
-    is answered with the reason, and the others are still taken. It counts only for a message that was sent to that address."""
+    """For an email provider's events, passed on by the platform. An event sent again changes
+    nothing; one that cannot be used is answered with the reason, and the others are still taken. It
+    counts only for a message that was sent to that address."""
     settings: Settings = state.settings
     sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
     now = datetime.now(UTC)

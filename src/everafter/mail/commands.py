@@ -77,8 +77,8 @@ def work_command(
 ) -> None:
     """Send mail from the outbox, and do what is due from time to time.
 
-    Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with nothing left in the air.
-    """
+    Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with
+    nothing left in the air."""
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -305,7 +305,8 @@ def suppressed_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List suppressed addresses, the latest first, with source and reason. `everafter mail allow` removes one."""
+    """List suppressed addresses, the latest first, with source and reason. `everafter mail allow`
+    removes one."""
     lines = _in_transaction(lambda conn: queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
@@ -328,8 +329,8 @@ _NO_DATA = 65  # EX_DATAERR
 def bounce_command() -> None:
     """Take one bounce or complaint from stdin, as a mail server's pipe passes it on.
 
-    Exit code 0: taken, or not a report; 75: the database is unavailable, try again later; 65: stdin is empty.
-    """
+    Exit code 0: taken, or not a report; 75: the database is unavailable, try again later; 65: stdin
+    is empty."""
     raw = sys.stdin.buffer.read(MOST_BYTES)
     while sys.stdin.buffer.read(65536):
         pass  # whoever writes into the pipe must not find it closed

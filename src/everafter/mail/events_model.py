@@ -50,7 +50,8 @@ MailEvents = Annotated[
 
 
 class MailEventAnswer(Struct, frozen=True):
-    """What became of one event: `recorded`, `known`, `unmatched` or `refused`, and why where it was not taken."""
+    """What became of one event: `recorded`, `known`, `unmatched` or `refused`, and why where it was
+    not taken."""
 
     result: str
     reason: str = ""

@@ -40,7 +40,8 @@ _WHOLE_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 
 @dataclass(frozen=True, slots=True)
 class VendorWords:
-    """How a vendor type is addressed. a: with its article; form: what it would ask its clients first."""
+    """How a vendor type is addressed. a: with its article; form: what it would ask its clients
+    first."""
 
     a: str
     form: str
@@ -67,12 +68,14 @@ def vendor_words(vendor_type: object) -> VendorWords:
 
 
 def clean_text(value: str, longest: int = _LONGEST_TEXT) -> str:
-    """`value` as `clean_line` makes it: what is left cannot begin a header, a paragraph or a hidden change of direction."""
+    """`value` as `clean_line` makes it: what is left cannot begin a header, a paragraph or a hidden
+    change of direction."""
     return clean_line(value, longest)
 
 
 def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as templates may use them: every signal is there (null when not told), texts are one clean line, NaN is null.
+    """Facts as templates may use them: every signal is there (null when not told), texts are one
+    clean line, NaN is null.
 
     Raises:
         RenderError: a signal has a value of another type than the registry says.
@@ -92,10 +95,11 @@ def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
-    """Next steps as templates may use them: each text one clean line, `go` the address of its button.
+    """Next steps as templates may use them: each text one clean line, `go` the address of its
+    button.
 
-    A path of the platform goes by way of our own `…/go/step`, which knows where the platform is; a whole address is as it is.
-    What is no step, or leads nowhere, is left out.
+    A path of the platform goes by way of our own `…/go/step`, which knows where the platform is; a
+    whole address is as it is. What is no step, or leads nowhere, is left out.
 
     >>> step = {"title": "Ring them", "body": "Now.", "reason": "Late.", "action_label": "Open", "action_url": "/clients/7"}
     >>> clean_steps([step, "nonsense"], "https://care.example/go/")[0]["go"]
@@ -121,7 +125,8 @@ def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
 
 
 def is_platform_path(url: str) -> bool:
-    """Whether this leads to a place on the platform, whatever its host: one slash, and nothing a browser would read as a host.
+    """Whether this leads to a place on the platform, whatever its host: one slash, and nothing a
+    browser would read as a host.
 
     >>> is_platform_path("/forms?filter=waiting"), is_platform_path("//evil.example"), is_platform_path("/\\\\evil.example")
     (True, False, False)
@@ -151,7 +156,8 @@ def _fits(value: object, dtype: pl.DataType) -> bool:
 
 
 def count(number: float, one: str, many: str | None = None) -> str:
-    """How many: `no couples`, `one couple`, `14 couples`. `many` is `one` with an s unless given."""
+    """How many: `no couples`, `one couple`, `14 couples`. `many` is `one` with an s unless
+    given."""
     whole = math.floor(number)
     plural = many or f"{one}s"
     return f"no {plural}" if whole == 0 else f"one {one}" if whole == 1 else f"{whole:,} {plural}"
@@ -163,7 +169,8 @@ def days(number: float) -> str:
 
 
 def soon(number: float) -> str:
-    """How far ahead: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3 months`."""
+    """How far ahead: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3
+    months`."""
     whole = max(0, math.floor(number))
     if whole < 2:
         return ("today", "tomorrow")[whole]
@@ -176,7 +183,8 @@ def percent(share: float) -> str:
 
 
 def of_clients(active: float, total: float) -> str:
-    """How many of `total` clients (at least one) were active, as a clause: `9 of your 14 couples were active`."""
+    """How many of `total` clients (at least one) were active, as a clause: `9 of your 14 couples
+    were active`."""
     some, whole = math.floor(active), math.floor(total)
     if whole == 1:
         return f"your one client was {'' if some else 'not '}active"
@@ -193,7 +201,8 @@ def first_up(text: str) -> str:
 
 
 def moment(value: str, timezone: str | None = None, until: str | None = None) -> str:
-    """A time as a person says it, in the zone named (an unknown one: UTC): `Tuesday 24 November, 14:30–14:45 (Europe/London)`.
+    """A time as a person says it, in the zone named (an unknown one: UTC): `Tuesday 24 November,
+    14:30–14:45 (Europe/London)`.
 
     Raises:
         RenderError: not ISO 8601.
@@ -280,7 +289,8 @@ _NOUGHT_SAYS_SOMETHING = {
 def number_rows(facts: Mapping[str, Any], names: list[str]) -> list[tuple[str, str]]:
     """The lines of the numbers block as (figure, label), for those of `names` that say something.
 
-    Null is left out, and so is nought, except where it is a part of something that is not nought (0 of 14 clients active).
+    Null is left out, and so is nought, except where it is a part of something that is not nought (0
+    of 14 clients active).
 
     Raises:
         RenderError: a name has no wording.

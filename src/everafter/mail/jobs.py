@@ -1,8 +1,8 @@
 """The worker: it sends what is due, once, and does what has to be done from time to time.
 
-RELIABILITY, 'Email, once': claim (lease on the database's clock) → RCPT accepted → `handing` committed while the row is still
-this attempt's → DATA → the answer written down. Every step before DATA may fail and be repeated; nothing after it is.
-"""
+RELIABILITY, 'Email, once': claim (lease on the database's clock) → RCPT accepted → `handing`
+committed while the row is still this attempt's → DATA → the answer written down. Every step before
+DATA may fail and be repeated; nothing after it is."""
 
 import asyncio
 import contextlib
@@ -73,8 +73,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Something done every `seconds` by every worker, so it must bear being done twice at once. It returns a line for the log,
-    or null when there was nothing to tell; its errors are logged and stop nothing else."""
+    """Something done every `seconds` by every worker, so it must bear being done twice at once. It
+    returns a line for the log, or null when there was nothing to tell; its errors are logged and
+    stop nothing else."""
 
     name: str
     seconds: float
@@ -99,7 +100,8 @@ async def sweep_outbox(work: Work) -> str | None:
 
 
 async def read_bounces(work: Work) -> str | None:
-    """Read the bounces in the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`), if it names one."""
+    """Read the bounces in the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`), if it names
+    one."""
     settings = work.settings
     path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
     if not path:
@@ -134,7 +136,8 @@ class _Sender:
         self.session = Session(self.server)
 
     async def send(self, key: Key) -> None:
-        """Take one message through to its end. Raises MailServerError before anything is claimed, or with the claim given back."""
+        """Take one message through to its end. Raises MailServerError before anything is claimed,
+        or with the claim given back."""
         self.refusal, self.accepted = None, False
         await self.session.open()
         lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
@@ -205,7 +208,8 @@ class _Sender:
         return rendered, message
 
     async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
-        """Commit `handing`. Whatever comes instead of it, what was offered to the server is taken back."""
+        """Commit `handing`. Whatever comes instead of it, what was offered to the server is taken
+        back."""
         began = time.monotonic()
         try:
             async with self.work.pool.connection() as conn:
@@ -254,7 +258,8 @@ class _Sender:
         await self._persist(end)
 
     async def _put_off_for_us(self, claimed: Claim, refused: RefusedError) -> None:
-        """The server would refuse any message of ours: it waits until that is corrected, or until it expires."""
+        """The server would refuse any message of ours: it waits until that is corrected, or until
+        it expires."""
         self.tally.deferred += 1
         self.refusal = f"the mail server refuses us: {refused}"
         seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
@@ -284,7 +289,8 @@ class _Sender:
         )
 
     async def _persist(self, write: Callable[[Connection], Awaitable[object]]) -> None:
-        """Write an outcome down, trying on through a database that restarts: an outcome forgotten is a message in doubt."""
+        """Write an outcome down, trying on through a database that restarts: an outcome forgotten
+        is a message in doubt."""
         until = time.monotonic() + _PERSIST_SECONDS
         while True:
             try:
@@ -305,7 +311,8 @@ class _Sender:
 
 
 class _Due:
-    """Hands out due messages to several senders, in batches; after trouble that is not a message's own it hands out none."""
+    """Hands out due messages to several senders, in batches; after trouble that is not a message's
+    own it hands out none."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -330,7 +337,8 @@ class _Due:
             return self._keys.popleft() if self._keys else None
 
     async def well(self, sender: "_Sender") -> None:
-        """A message went through its steps. Raises MailServerError when the server refused us at each of the last few."""
+        """A message went through its steps. Raises MailServerError when the server refused us at
+        each of the last few."""
         if sender.refusal is not None:
             self._refusals += 1
             self._cleared = False
@@ -373,10 +381,9 @@ async def send_due(
     Returns:
         What became of the messages taken.
 
-    Raises:
-        SettingsError: EVERAFTER_SMTP_URL is wrong. MailServerError: none is set; or, without `stop`, it cannot be used, and
-            what was not sent stays queued. DatabaseUnavailableError: without `stop`, the database went away.
-    """
+    Raises: SettingsError: EVERAFTER_SMTP_URL is wrong. MailServerError: none is set; or, without
+        `stop`, it cannot be used, and what was not sent stays queued. DatabaseUnavailableError:
+        without `stop`, the database went away."""
     server = mail_server(settings)
     if server is None:
         raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
@@ -463,7 +470,8 @@ async def do_duties(work: Work, duties: list[Duty]) -> None:
 
 
 async def run_worker(work: Work, stop: asyncio.Event, *, senders: int = 4) -> Tally:
-    """Send and do the duties until `stop` is set; then finish what is in the air, for 20 seconds at most.
+    """Send and do the duties until `stop` is set; then finish what is in the air, for 20 seconds at
+    most.
 
     Without EVERAFTER_SMTP_URL only the duties are done.
     """

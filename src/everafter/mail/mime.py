@@ -109,8 +109,8 @@ def address_header(name: str, address: EmailAddress) -> Header:
 
 
 def literal_header(name: str, value: str) -> Header:
-    """A header whose value is ours and stays on one line, as links must: mail programs read no encoded
-    word as one.
+    """A header whose value is ours and stays on one line, as links must: mail programs read no
+    encoded word as one.
 
     Raises:
         UnsafeMessageError: it has another sign than visible ASCII, or more than 900 of them.
@@ -208,8 +208,8 @@ def text_part(text: str, subtype: str = "plain", *more: Header, **parameters: st
 
 
 def attachment(content: bytes, media_type: str, file_name: str) -> Entity:
-    """A file, as base64. Signs that no file system takes become `_` in its name; with them go encoded
-    words, which some mail programs read in parameters too."""
+    """A file, as base64. Signs that no file system takes become `_` in its name; with them go
+    encoded words, which some mail programs read in parameters too."""
     headers = (
         Header("Content-Type", (media_type,)),
         Header("Content-Transfer-Encoding", ("base64",)),

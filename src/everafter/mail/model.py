@@ -50,10 +50,9 @@ class RenderError(EverafterError):
 class Links:
     """What a message points to besides its own words.
 
-    go: beginning of a button's address; the button's action is appended. unsubscribe: the one-click address, null for
-    transactional mail. sender: the name that signs. certificate: the address of the supplier's certificate. token: what a
-    report about this message is known by.
-    """
+    go: beginning of a button's address; the button's action is appended. unsubscribe: the one-click
+    address, null for transactional mail. sender: the name that signs. certificate: the address of
+    the supplier's certificate. token: what a report about this message is known by."""
 
     go: str
     unsubscribe: str | None
@@ -81,11 +80,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row as the worker that claimed it sees it; `owner` and `attempt` prove that it is still the worker's own.
+    """A row as the worker that claimed it sees it; `owner` and `attempt` prove that it is still the
+    worker's own.
 
-    status: 'claimed', or the end it came to instead ('expired', 'suppressed'). The three texts are null until a first
-    hand-over was begun; later attempts send the same words.
-    """
+    status: 'claimed', or the end it came to instead ('expired', 'suppressed'). The three texts are
+    null until a first hand-over was begun; later attempts send the same words."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -127,7 +126,8 @@ class OutboxLine:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message whole. The three texts are null until a hand-over was begun: render a preview instead."""
+    """One message whole. The three texts are null until a hand-over was begun: render a preview
+    instead."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -175,8 +175,8 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class MailEvent:
-    """Something said of a message after it was handed over. code: as of RFC 3463, null when none was given. at: when it
-    happened, as far as was said."""
+    """Something said of a message after it was handed over. code: as of RFC 3463, null when none
+    was given. at: when it happened, as far as was said."""
 
     supplier_id: uuid.UUID
     outbox_id: uuid.UUID
@@ -201,7 +201,8 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep of the outbox found: messages expired, given back to the queue, and left in doubt."""
+    """What one sweep of the outbox found: messages expired, given back to the queue, and left in
+    doubt."""
 
     expired: int
     requeued: int
@@ -210,7 +211,8 @@ class Swept:
 
 @dataclass(slots=True)
 class Tally:
-    """What a worker did with the messages it took; `unknown` were handed over without an answer and stay `handing`."""
+    """What a worker did with the messages it took; `unknown` were handed over without an answer and
+    stay `handing`."""
 
     accepted: int = 0
     deferred: int = 0

@@ -1,8 +1,9 @@
-"""The outbox in SQL. Every change of a row is a compare-and-set on what was seen, so that no lock is held while mail travels.
+"""The outbox in SQL. Every change of a row is a compare-and-set on what was seen, so that no lock
+is held while mail travels.
 
-Each statement names its supplier or is a plain scan, so that all of them run on distributed tables. They use now(), which
-is still within a transaction: callers keep each of them in a transaction of its own.
-"""
+Each statement names its supplier or is a plain scan, so that all of them run on distributed tables.
+They use now(), which is still within a transaction: callers keep each of them in a transaction of
+its own."""
 
 import datetime as dt
 import uuid
@@ -27,8 +28,8 @@ from everafter.mail.model import (
     Trouble,
 )
 
-# What may still be sent, asked at the claim and again before the hand-over: 'status: reason'. The moment comes from a FROM beside
-# it, because Citus takes no now() inside CASE.
+# What may still be sent, asked at the claim and again before the hand-over: 'status: reason'. The
+# moment comes from a FROM beside it, because Citus takes no now() inside CASE.
 _CONCLUSION: LiteralString = """
   CASE
     WHEN outbox.expires_at <= clock.now THEN 'expired: its time had passed'
@@ -56,17 +57,15 @@ async def enqueue(
     send_after: dt.datetime | None = None,
     intervention_id: uuid.UUID | None = None,
 ) -> bool:
-    """Put one message into the outbox, to go out at `send_after` (null: now) and never after `expires_at`.
+    """Put one message into the outbox, to go out at `send_after` (null: now) and never after
+    `expires_at`.
 
-    Returns:
-        False when it was there already, by its key or as the same intervention's copy for the same address.
-    """
+    Returns: False when it was there already, by its key or as the same intervention's copy for the
+        same address."""
     cursor = await conn.execute(
-        """
-        INSERT INTO outbox (supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, send_after, expires_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s, now()), %s)
-        ON CONFLICT DO NOTHING
-        """,
+        """ INSERT INTO outbox (supplier_id, id, intervention_id, template, topic, to_email,
+        to_name, facts, send_after, expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s,
+        now()), %s) ON CONFLICT DO NOTHING """,
         [
             key.supplier_id, key.id, intervention_id, template, topic, travelling_form(to_email), to_name, Jsonb(facts),
             send_after, expires_at,
@@ -79,7 +78,8 @@ async def enqueue(
 
 
 async def list_due(conn: Connection, limit: int) -> list[Key]:
-    """Messages that may be claimed now, transactional ones first, then the longest due; none while mail is paused."""
+    """Messages that may be claimed now, transactional ones first, then the longest due; none while
+    mail is paused."""
     async with conn.cursor(row_factory=class_row(Key)) as cursor:
         await cursor.execute(
             """
@@ -94,11 +94,11 @@ async def list_due(conn: Connection, limit: int) -> list[Key]:
 
 
 async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) -> Claim | None:
-    """Make a queued message one's own until the lease ends, or end it where it may no longer be sent.
+    """Make a queued message one's own until the lease ends, or end it where it may no longer be
+    sent.
 
-    Returns:
-        The row with status 'claimed', 'expired' or 'suppressed'; null when somebody else was quicker.
-    """
+    Returns: The row with status 'claimed', 'expired' or 'suppressed'; null when somebody else was
+        quicker."""
     async with conn.cursor(row_factory=class_row(Claim)) as cursor:
         await cursor.execute(
             """
@@ -120,12 +120,11 @@ async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) ->
 async def mark_handing(
     conn: Connection, claimed: Claim, rendered: Rendered, lease_seconds: float
 ) -> Status | None:
-    """Write down, before DATA, that the message is about to be handed over, with the words it is made of.
+    """Write down, before DATA, that the message is about to be handed over, with the words it is
+    made of.
 
-    Returns:
-        'handing': go on. 'expired' or 'suppressed': that has come true since the claim. Null: the row is no longer this
-        attempt's (or mail was paused): nothing may be handed over.
-    """
+    Returns: 'handing': go on. 'expired' or 'suppressed': that has come true since the claim. Null:
+        the row is no longer this attempt's (or mail was paused): nothing may be handed over."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
@@ -146,14 +145,12 @@ async def mark_handing(
 
 
 async def mark_accepted(conn: Connection, claimed: Claim, reply: str) -> bool:
-    """The mail server said 250. An answer that comes after the lease still settles a message left in doubt."""
+    """The mail server said 250. An answer that comes after the lease still settles a message left
+    in doubt."""
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'accepted', accepted_at = now(), smtp_reply = %(reply)s, status_reason = NULL,
-          lease_until = NULL
-        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
-          AND status IN ('handing', 'in_doubt')
-        """,
+        """ UPDATE outbox SET status = 'accepted', accepted_at = now(), smtp_reply = %(reply)s,
+        status_reason = NULL, lease_until = NULL WHERE supplier_id = %(supplier_id)s AND id = %(id)s
+        AND owner = %(owner)s AND attempt = %(attempt)s AND status IN ('handing', 'in_doubt') """,
         _mine(claimed) | {"reply": reply},
     )
     return cursor.rowcount == 1
@@ -162,18 +159,17 @@ async def mark_accepted(conn: Connection, claimed: Claim, reply: str) -> bool:
 async def defer(
     conn: Connection, claimed: Claim, reply: str, seconds: float, reason: str | None = None
 ) -> bool:
-    """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed over.
+    """Not now: back to the queue for a try in `seconds`. Only for what was certainly not handed
+    over.
 
     Args:
         reason: what people are shown; null: the reply, after 'put off'.
     """
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL, smtp_reply = %(reply)s,
-          status_reason = %(reason)s, send_after = now() + %(seconds)s * interval '1 second'
-        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
-          AND status IN ('claimed', 'handing', 'in_doubt')
-        """,
+        """ UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL, smtp_reply =
+        %(reply)s, status_reason = %(reason)s, send_after = now() + %(seconds)s * interval '1
+        second' WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND
+        attempt = %(attempt)s AND status IN ('claimed', 'handing', 'in_doubt') """,
         _mine(claimed)
         | {"reply": reply, "seconds": seconds, "reason": reason or f"put off: {reply}"},
     )
@@ -208,12 +204,10 @@ async def mark_dead(
 ) -> bool:
     """It will not be tried again. Only for what was certainly not handed over."""
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'dead', lease_until = NULL, status_reason = %(reason)s,
-          smtp_reply = coalesce(%(reply)s, smtp_reply)
-        WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
-          AND status IN ('claimed', 'handing', 'in_doubt')
-        """,
+        """ UPDATE outbox SET status = 'dead', lease_until = NULL, status_reason = %(reason)s,
+        smtp_reply = coalesce(%(reply)s, smtp_reply) WHERE supplier_id = %(supplier_id)s AND id =
+        %(id)s AND owner = %(owner)s AND attempt = %(attempt)s AND status IN ('claimed', 'handing',
+        'in_doubt') """,
         _mine(claimed) | {"reason": reason, "reply": reply},
     )  # fmt: skip
     return cursor.rowcount == 1
@@ -229,10 +223,11 @@ def _mine(claimed: Claim) -> dict[str, Any]:
 
 
 async def sweep(conn: Connection, max_attempts: int) -> Swept:
-    """End what is stale, give claims whose lease is over back to the queue, and put hand-overs without an answer in doubt.
+    """End what is stale, give claims whose lease is over back to the queue, and put hand-overs
+    without an answer in doubt.
 
-    A message that was claimed `max_attempts` times or more and whose worker stopped once again is ended too.
-    """
+    A message that was claimed `max_attempts` times or more and whose worker stopped once again is
+    ended too."""
     expired = await conn.execute(
         """
         UPDATE outbox SET status = 'expired', lease_until = NULL,
@@ -252,11 +247,9 @@ async def sweep(conn: Connection, max_attempts: int) -> Swept:
         "UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL WHERE status = 'claimed' AND lease_until < now()"
     )
     in_doubt = await conn.execute(
-        """
-        UPDATE outbox SET status = 'in_doubt', lease_until = NULL,
-          status_reason = 'the connection ended before the mail server answered; it may or may not have been sent'
-        WHERE status = 'handing' AND lease_until < now()
-        """
+        """ UPDATE outbox SET status = 'in_doubt', lease_until = NULL, status_reason = 'the
+        connection ended before the mail server answered; it may or may not have been sent' WHERE
+        status = 'handing' AND lease_until < now() """
     )
     return Swept(expired.rowcount, requeued.rowcount, in_doubt.rowcount)
 
@@ -267,23 +260,20 @@ async def sweep(conn: Connection, max_attempts: int) -> Swept:
 async def resolve_sent(conn: Connection, key: Key, who: str) -> bool:
     """A person found that a message in doubt was sent. False when it is not in doubt."""
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'accepted', accepted_at = now(), status_reason = 'found sent by ' || %s::text
-        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
-        """,
+        """ UPDATE outbox SET status = 'accepted', accepted_at = now(), status_reason = 'found sent
+        by ' || %s::text WHERE supplier_id = %s AND id = %s AND status = 'in_doubt' """,
         [who, key.supplier_id, key.id],
     )
     return cursor.rowcount == 1
 
 
 async def resolve_resend(conn: Connection, key: Key, who: str) -> bool:
-    """A person wants a message in doubt to be sent (again), within a day. False when it is not in doubt."""
+    """A person wants a message in doubt to be sent (again), within a day. False when it is not in
+    doubt."""
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'queued', owner = NULL, send_after = now(),
-          expires_at = greatest(expires_at, now() + interval '1 day'), status_reason = 'sent again by ' || %s::text
-        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
-        """,
+        """ UPDATE outbox SET status = 'queued', owner = NULL, send_after = now(), expires_at =
+        greatest(expires_at, now() + interval '1 day'), status_reason = 'sent again by ' || %s::text
+        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt' """,
         [who, key.supplier_id, key.id],
     )
     return cursor.rowcount == 1
@@ -317,8 +307,8 @@ async def suppress(
 
 
 async def respell_suppressions(conn: Connection) -> int:
-    """Rewrite suppressed addresses that were stored as people write them (in 0.2.0) into the form that
-    messages are sent to, also of messages that wait; else they would not match.
+    """Rewrite suppressed addresses that were stored as people write them (in 0.2.0) into the form
+    that messages are sent to, also of messages that wait; else they would not match.
 
     Returns:
         How many addresses were rewritten.
@@ -365,9 +355,11 @@ async def list_suppressions(conn: Connection, limit: int) -> list[Suppression]:
 async def withdraw(
     conn: Connection, supplier_id: uuid.UUID, templates: list[str], interaction_id: str, reason: str
 ) -> int:
-    """Stop what waits to be sent about one interaction, because it is no longer true. Returns how many messages that were.
+    """Stop what waits to be sent about one interaction, because it is no longer true. Returns how
+    many messages that were.
 
-    What is being handed over at this moment cannot be stopped any more; when the server puts it off, it is not tried again.
+    What is being handed over at this moment cannot be stopped any more; when the server puts it
+    off, it is not tried again.
 
     Args:
         templates: of which kinds. interaction_id: as the messages' facts name it.
@@ -393,7 +385,8 @@ async def withdraw(
 
 
 async def lift_suppressions(conn: Connection, email: str) -> int:
-    """Take an address off the suppression list; what was suppressed stays so. Returns how many entries went."""
+    """Take an address off the suppression list; what was suppressed stays so. Returns how many
+    entries went."""
     cursor = await conn.execute(
         "DELETE FROM suppressions WHERE email = ANY (%s)", [_spellings(email)]
     )
@@ -479,7 +472,8 @@ async def get_message(conn: Connection, supplier_id: uuid.UUID, id: uuid.UUID) -
 
 
 async def find_keys(conn: Connection, prefix: str) -> list[Key]:
-    """The messages (two at most) whose id begins so. Reads the whole outbox: for a person at a terminal."""
+    """The messages (two at most) whose id begins so. Reads the whole outbox: for a person at a
+    terminal."""
     async with conn.cursor(row_factory=class_row(Key)) as cursor:
         await cursor.execute(
             "SELECT supplier_id, id FROM outbox WHERE starts_with(id::text, lower(%s)) LIMIT 2",

@@ -1,8 +1,8 @@
 """Templates into messages: sandboxed, strict about what is missing, escaped for HTML.
 
-A template is one text file: header lines (`Subject`, `Preheader`, `Heading`, `Button`, `Numbers`), an empty line, and paragraphs.
-The email is written once; the HTML part is the same paragraphs in one shared layout, so that the two parts cannot disagree.
-"""
+A template is one text file: header lines (`Subject`, `Preheader`, `Heading`, `Button`, `Numbers`),
+an empty line, and paragraphs. The email is written once; the HTML part is the same paragraphs in
+one shared layout, so that the two parts cannot disagree."""
 
 import re
 import textwrap
@@ -86,7 +86,8 @@ def list_templates() -> tuple[str, ...]:
 
 @cache
 def _compiled(template: str) -> tuple[dict[str, Template], Template]:
-    """A template's header lines and its body, taken apart before rendering: what facts say can never become a header."""
+    """A template's header lines and its body, taken apart before rendering: what facts say can
+    never become a header."""
     if template not in list_templates():
         raise RenderError(
             f"there is no mail template {template!r}; there are: {', '.join(list_templates())}"
@@ -121,11 +122,10 @@ _INLINER = css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=Fal
 def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Rendered:
     """Make a message of a template and a supplier's own numbers.
 
-    Args:
-        template: a name out of `list_templates()`.
-        facts: `name` (the supplier's) and signals as they stood at the decision; what is missing counts as not known.
-            `next_steps`: rows with title, body, reason, action_label and action_url, the most useful first.
-        links: where its button and footer lead, and who signs.
+    Args: template: a name out of `list_templates()`. facts: `name` (the supplier's) and signals as
+        they stood at the decision; what is missing counts as not known. `next_steps`: rows with
+        title, body, reason, action_label and action_url, the most useful first. links: where its
+        button and footer lead, and who signs.
 
     Returns:
         The subject (one line), the text part and the HTML part; both parts hold the same sentences.
@@ -178,8 +178,8 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
 def _isolate(value: Any) -> Any:
     """A text that has right-to-left emails, between marks; any other value as it is.
 
-    In HTML the marks become a `bdi` element: the name keeps its own direction, and the sentence around it that of English.
-    """
+    In HTML the marks become a `bdi` element: the name keeps its own direction, and the sentence
+    around it that of English."""
     return (
         f"{_OPEN}{value}{_CLOSE}"
         if isinstance(value, str) and _RIGHT_TO_LEFT.search(value)
@@ -188,7 +188,8 @@ def _isolate(value: Any) -> Any:
 
 
 def _isolate_names(step: dict[str, str]) -> dict[str, str]:
-    """A step whose sentences have each run of right-to-left emails between marks, for that is a client's name."""
+    """A step whose sentences have each run of right-to-left emails between marks, for that is a
+    client's name."""
     return {
         key: text if key == "go" else _RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text)
         for key, text in step.items()
@@ -201,7 +202,8 @@ def _join(text: str) -> str:
 
 
 def _button(header: str, links: Links) -> tuple[str, str] | None:
-    """Label and address. The action after the last bar is a word for `/go/…`, `certificate`, or a whole address made by us."""
+    """Label and address. The action after the last bar is a word for `/go/…`, `certificate`, or a
+    whole address made by us."""
     label, _, action = header.rpartition(" | ")
     if not label:
         return None

@@ -9,7 +9,8 @@ from everafter.mail.model import Key, MailEvent, Recipient
 
 
 async def find_recipient(conn: Connection, key: Key) -> Recipient | None:
-    """Whom a message was sent to; null when there is no such message, or it was never handed over."""
+    """Whom a message was sent to; null when there is no such message, or it was never handed
+    over."""
     async with conn.cursor(row_factory=class_row(Recipient)) as cursor:
         await cursor.execute(
             """
@@ -51,7 +52,8 @@ async def keep_event(conn: Connection, event: MailEvent) -> bool:
 
 
 async def mark_bounced(conn: Connection, key: Key, reason: str) -> bool:
-    """The mail server took it, and it could not be delivered. False when it was never handed over."""
+    """The mail server took it, and it could not be delivered. False when it was never handed
+    over."""
     cursor = await conn.execute(
         """
         UPDATE outbox SET status = 'bounced', status_reason = %s, lease_until = NULL,
@@ -67,10 +69,8 @@ async def mark_bounced(conn: Connection, key: Key, reason: str) -> bool:
 async def settle_doubt(conn: Connection, key: Key, reason: str) -> bool:
     """A report shows that the mail server took it. False when it was not in doubt."""
     cursor = await conn.execute(
-        """
-        UPDATE outbox SET status = 'accepted', status_reason = %s, lease_until = NULL, accepted_at = now()
-        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
-        """,
+        """ UPDATE outbox SET status = 'accepted', status_reason = %s, lease_until = NULL,
+        accepted_at = now() WHERE supplier_id = %s AND id = %s AND status = 'in_doubt' """,
         [reason, key.supplier_id, key.id],
     )
     return cursor.rowcount == 1

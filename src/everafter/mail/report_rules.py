@@ -1,8 +1,9 @@
-"""What comes back about a message: reports of delivery (RFC 3464, 6533) and of complaints (RFC 5965). Pure.
+"""What comes back about a message: reports of delivery (RFC 3464, 6533) and of complaints (RFC
+5965). Pure.
 
-Anybody can write to the address that gets them. A report counts only when it gives back the token of a
-message of ours, which nobody else can make; it speaks of that message, and of its recipient, alone.
-"""
+Anybody can write to the address that gets them. A report counts only when it gives back the token
+of a message of ours, which nobody else can make; it speaks of that message, and of its recipient,
+alone."""
 
 import email
 import re
@@ -32,8 +33,9 @@ _NAMESPACE = uuid.UUID("6e6d1b0e-5f3c-5a7a-9d53-0c1f0b7a1e42")
 
 @dataclass(frozen=True, slots=True)
 class RecipientReport:
-    """What a report says of one recipient. addresses: as it names them, in the form that travels and in
-    lower case. status: `5.1.1`, empty when there is none. diagnostic: the refusing server's words."""
+    """What a report says of one recipient. addresses: as it names them, in the form that travels
+    and in lower case. status: `5.1.1`, empty when there is none. diagnostic: the refusing server's
+    words."""
 
     addresses: frozenset[str]
     action: str
@@ -51,7 +53,8 @@ class Report:
 
 
 def read_report(raw: bytes) -> Report | None:
-    """The report that a message is; null for anything else (automatic replies, mail of people, nonsense)."""
+    """The report that a message is; null for anything else (automatic replies, mail of people,
+    nonsense)."""
     try:
         message = email.message_from_bytes(raw[:MOST_BYTES])
         parts = list(_own_parts(message, 0))
@@ -101,7 +104,8 @@ def _texts(raw: bytes, parts: list[Message]) -> Iterator[bytes]:
 
 
 def _blocks(part: Message) -> list[Message]:
-    """The groups of fields of a status or feedback part: that of the message, and one for each recipient."""
+    """The groups of fields of a status or feedback part: that of the message, and one for each
+    recipient."""
     payload = part.get_payload()
     inner = (
         [block.as_bytes() for block in payload if isinstance(block, Message)]
@@ -152,7 +156,8 @@ def _field(block: Message, name: str) -> str:
 
 
 def _address(value: str) -> str:
-    """`rfc822; ann@x.example` or `utf-8; j\\x{F6}rg@x.example` in the form that travels, in lower case."""
+    """`rfc822; ann@x.example` or `utf-8; j\\x{F6}rg@x.example` in the form that travels, in lower
+    case."""
     kind, _, address = value.rpartition(";")
     text = address.strip().strip("<>").strip()
     if kind.strip().lower() == "utf-8":

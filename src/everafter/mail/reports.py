@@ -67,8 +67,8 @@ async def take_report(
 
 
 def _of_ours(report: Report, sent: Recipient) -> tuple[RecipientReport, bool] | None:
-    """What the report says of our recipient, and whether it names that very address: a forwarded message is reported
-    under another one, which says nothing of ours."""
+    """What the report says of our recipient, and whether it names that very address: a forwarded
+    message is reported under another one, which says nothing of ours."""
     address = travelling_form(sent.to_email).lower()
     for one in report.recipients:
         if address in one.addresses:
@@ -90,9 +90,8 @@ async def take_event(
 ) -> Outcome:
     """Keep one thing said of a message, and do what follows from it, once.
 
-    A bounce ends the message; the address is suppressed when the words are clearly about it. A complaint stops all but
-    transactional mail.
-    """
+    A bounce ends the message; the address is suppressed when the words are clearly about it. A
+    complaint stops all but transactional mail."""
     key, words = Key(sent.supplier_id, sent.id), clean_reason(reason)
     classification = classify_bounce(code, reason, sent.to_email, sender)
     if kind == "bounce" and classification == "defer":
@@ -122,7 +121,8 @@ async def take_event(
 
 
 async def read_mailbox(pool: Pool, secret: str, path: Path, sender: str) -> Counter[Outcome]:
-    """Take every report that was not read yet out of a Maildir or an mbox file, and mark it as read.
+    """Take every report that was not read yet out of a Maildir or an mbox file, and mark it as
+    read.
 
     Raises:
         InputError: there is no such mailbox.

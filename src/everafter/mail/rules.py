@@ -1,7 +1,8 @@
-"""The outbox's policy, pure: what an answer of the mail server means, when to try again, who a link speaks for.
+"""The outbox's policy, pure: what an answer of the mail server means, when to try again, who a link
+speaks for.
 
-`render_message` and `list_templates` stand here too, for the pages that show a message before it is sent.
-"""
+`render_message` and `list_templates` stand here too, for the pages that show a message before it is
+sent."""
 
 import base64
 import hashlib
@@ -30,7 +31,8 @@ _BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
 
 
 def retry_seconds(attempt: int, jitter: float) -> float:
-    """How long to wait after the `attempt`th try (from 1) was put off: a minute at first, at most four hours.
+    """How long to wait after the `attempt`th try (from 1) was put off: a minute at first, at most
+    four hours.
 
     Args:
         jitter: 0–1; up to a quarter is added, so that what failed together is not tried together.
@@ -42,7 +44,8 @@ def retry_seconds(attempt: int, jitter: float) -> float:
 
 
 def message_id(row: uuid.UUID, sender: str) -> str:
-    """The Message-ID of an outbox row: the same at every attempt, so that a receiver can know a copy for one."""
+    """The Message-ID of an outbox row: the same at every attempt, so that a receiver can know a
+    copy for one."""
     return f"<{row}@{sender.rpartition('@')[2]}>"
 
 
@@ -57,8 +60,8 @@ def message_row(text: str) -> uuid.UUID | None:
 def url_options(smtp_url: str) -> dict[str, str]:
     """What is after the question mark of EVERAFTER_SMTP_URL.
 
-    from: who mail is from. app: where buttons lead in the platform. bounces: the Maildir or mbox file that bounces come to.
-    lease, timeout: seconds.
+    from: who mail is from. app: where buttons lead in the platform. bounces: the Maildir or mbox
+    file that bounces come to. lease, timeout: seconds.
 
     Raises:
         SettingsError: an option of another name.
@@ -72,7 +75,8 @@ def url_options(smtp_url: str) -> dict[str, str]:
 
 
 def sender_of(smtp_url: str | None, base_url: str) -> EmailAddress:
-    """Who mail is from: as EVERAFTER_SMTP_URL names it, else `success@` the host that links lead to.
+    """Who mail is from: as EVERAFTER_SMTP_URL names it, else `success@` the host that links lead
+    to.
 
     Raises:
         SettingsError: what it names is not an address.
@@ -91,7 +95,8 @@ def sender_of(smtp_url: str | None, base_url: str) -> EmailAddress:
 
 
 def app_of(smtp_url: str | None) -> str | None:
-    """The platform's address for buttons (`{action}` in it is replaced by a button's action); null when none is named.
+    """The platform's address for buttons (`{action}` in it is replaced by a button's action); null
+    when none is named.
 
     Raises:
         SettingsError: it is not an http address.
@@ -106,7 +111,8 @@ def app_of(smtp_url: str | None) -> str | None:
 
 
 def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAddress) -> Links:
-    """Where a message's button and footer lead, and who signs it. Transactional mail has no way to unsubscribe."""
+    """Where a message's button and footer lead, and who signs it. Transactional mail has no way to
+    unsubscribe."""
     unsubscribe = f"{base_url}/u/{one_click_token(secret, key)}" if topic == "success" else None
     return Links(
         go=f"{base_url}/go/",
@@ -135,15 +141,17 @@ def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: st
 
 
 def describe(message: Message | Claim) -> dict[str, Any]:
-    """The facts to render with: the name is the supplier's as of the decision, or else the recipient's."""
+    """The facts to render with: the name is the supplier's as of the decision, or else the
+    recipient's."""
     return {**message.facts, "name": message.facts.get("name") or message.to_name}
 
 
 def message_token(secret: str, key: Key) -> str:
-    """64 characters that name an outbox row, for a header of its message that a later bounce gives back.
+    """64 characters that name an outbox row, for a header of its message that a later bounce gives
+    back.
 
-    A Message-ID can be guessed by who knows a supplier's id; this cannot, and it opens nothing else.
-    """
+    A Message-ID can be guessed by who knows a supplier's id; this cannot, and it opens nothing
+    else."""
     body = key.supplier_id.bytes + key.id.bytes
     return base64.urlsafe_b64encode(body + _mac(secret, body, _BOUNCES)).decode()
 
@@ -154,7 +162,8 @@ def message_token_key(secret: str, token: str) -> Key | None:
 
 
 def one_click_token(secret: str, key: Key) -> str:
-    """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may unsubscribe its recipient.
+    """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may
+    unsubscribe its recipient.
 
     The row is named rather than the address, so that no address is in a web server's log.
     """

@@ -1,8 +1,9 @@
-"""The mail server: where it is, and one connection to it that stops between the accepted recipient and the message.
+"""The mail server: where it is, and one connection to it that stops between the accepted recipient
+and the message.
 
-RFC 5321 lets a client know that a message was not taken (any 4xx or 5xx) and that it was (250 after the final dot). In
-between is a gap in which nobody can know; `Session.offer` ends before it and `Session.hand_over` is it.
-"""
+RFC 5321 lets a client know that a message was not taken (any 4xx or 5xx) and that it was (250 after
+the final dot). In between is a gap in which nobody can know; `Session.offer` ends before it and
+`Session.hand_over` is it."""
 
 import asyncio
 import datetime as dt
@@ -41,11 +42,11 @@ _LONGEST_REPLY = 500
 class MailServer:
     """How mail leaves: read from EVERAFTER_SMTP_URL.
 
-    sender: the From of every message. app: where a message's button leads in the platform (`{action}` is replaced), null when
-    not told. lease_seconds: how long a hand-over without an answer is left alone before it counts as in doubt; must outlive the
-    server's own wait for input (5 minutes by RFC 5321). timeout_seconds: for each answer; the one after the message gets five
-    times as long.
-    """
+    sender: the From of every message. app: where a message's button leads in the platform
+    (`{action}` is replaced), null when not told. lease_seconds: how long a hand-over without an
+    answer is left alone before it counts as in doubt; must outlive the server's own wait for input
+    (5 minutes by RFC 5321). timeout_seconds: for each answer; the one after the message gets five
+    times as long."""
 
     scheme: str
     host: str
@@ -66,9 +67,8 @@ class MailServer:
 def mail_server(settings: Settings) -> MailServer | None:
     """The server to send through; null when none is set, and mail stays in the outbox.
 
-    Raises:
-        SettingsError: the URL names an unknown option or a bad value, or would send a password in clear over a network.
-    """
+    Raises: SettingsError: the URL names an unknown option or a bad value, or would send a password
+        in clear over a network."""
     if not settings.smtp_url:
         return None
     parts = urlsplit(settings.smtp_url)
@@ -114,11 +114,11 @@ def build_message(
     sender: EmailAddress,
     at: dt.datetime,
 ) -> bytes:
-    """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`), one-click headers.
+    """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`),
+    one-click headers.
 
-    Raises:
-        ValueError: the recipient is not an address, or the bytes would be read as another message than this.
-    """
+    Raises: ValueError: the recipient is not an address, or the bytes would be read as another
+        message than this."""
     recipient = read_email(claimed.to_email, claimed.to_name)
     headers = [
         address_header("From", sender),
@@ -183,11 +183,13 @@ class NotHandedError(Exception):
 
 
 class UnknownOutcomeError(Exception):
-    """The conversation broke after the message was begun: whether it was taken cannot be known from here."""
+    """The conversation broke after the message was begun: whether it was taken cannot be known from
+    here."""
 
 
 class _Client(aiosmtplib.SMTP):
-    """Closes at once: a server that reads no more, or does not answer the end of TLS, would keep the connection open."""
+    """Closes at once: a server that reads no more, or does not answer the end of TLS, would keep
+    the connection open."""
 
     def close(self) -> None:
         transport = self.transport
@@ -237,9 +239,8 @@ class Session:
     async def offer(self, recipient: EmailAddress) -> None:
         """MAIL and RCPT. A connection that went stale between two messages is opened again, once.
 
-        Raises:
-            MailServerError: no connection could be had. NotOfferedError, RefusedError, NotHandedError: as their names say.
-        """
+        Raises: MailServerError: no connection could be had. NotOfferedError, RefusedError,
+            NotHandedError: as their names say."""
         await self.open()
         if recipient.needs_smtputf8 and not self._offers_smtputf8():
             raise NotOfferedError(
@@ -271,10 +272,9 @@ class Session:
         Returns:
             The server's words after its 250.
 
-        Raises:
-            RefusedError: the server said no. NotHandedError: it broke off before the first byte of the message.
-            UnknownOutcomeError: it broke off after that, and said nothing that can be relied on.
-        """
+        Raises: RefusedError: the server said no. NotHandedError: it broke off before the first byte
+            of the message. UnknownOutcomeError: it broke off after that, and said nothing that can
+            be relied on."""
         smtp = self._smtp
         if smtp is None or not smtp.is_connected:
             self._drop()
@@ -347,7 +347,8 @@ class Session:
 
 
 def _own_name(sender: EmailAddress) -> str:
-    """The name to greet with. Asking the resolver for one can hang where there is none, so the sender's domain is in."""
+    """The name to greet with. Asking the resolver for one can hang where there is none, so the
+    sender's domain is in."""
     name = socket.gethostname()
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else sender.domain
 
@@ -368,7 +369,8 @@ async def _begin_data(smtp: aiosmtplib.SMTP) -> None:
 
 
 def _dot_stuffed(message: bytes) -> bytes:
-    """The message with CRLF line ends only and its dots doubled (RFC 5321, 4.5.2), so that no line of it can end it."""
+    """The message with CRLF line ends only and its dots doubled (RFC 5321, 4.5.2), so that no line
+    of it can end it."""
     lines = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
     if not lines.endswith(b"\r\n"):
         lines += b"\r\n"

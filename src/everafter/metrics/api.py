@@ -71,10 +71,11 @@ async def get_metrics(
         ),
     ] = None,
 ) -> MetricsAnswer:
-    """Each metric as `all`, `rows` by group, and what its chart is drawn from; docs/methods.md defines every number.
+    """Each metric as `all`, `rows` by group, and what its chart is drawn from; docs/methods.md
+    defines every number.
 
-    `value` is the metric's main number, `n` how many it rests on; null means that nothing can be said.
-    """
+    `value` is the metric's main number, `n` how many it rests on; null means that nothing can be
+    said."""
     now = datetime.now(UTC)
     period = read_period(start, until, now.date(), horizon)
     return await answer_metrics(

@@ -1,7 +1,7 @@
 """The metrics as drawings: coordinates for SVG, which the template writes. Pure.
 
-A strip is one row's drawing, 100 wide and stretched to its cell; the charts come in two widths, for a desk and for a phone.
-"""
+A strip is one row's drawing, 100 wide and stretched to its cell; the charts come in two widths, for
+a desk and for a phone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,8 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What the strips of one table have in common: the value at their left and right ends, and where nothing (0) or chance lies."""
+    """What the strips of one table have in common: the value at their left and right ends, and
+    where nothing (0) or chance lies."""
 
     low: float
     high: float
@@ -61,7 +62,8 @@ class Scale:
 
 
 def scale_of(rows: Sequence[Row]) -> Scale:
-    """The scale on which the rows of a metric are drawn; what a few outliers would stretch is cut at a round number."""
+    """The scale on which the rows of a metric are drawn; what a few outliers would stretch is cut
+    at a round number."""
     first = rows[0] if rows else None
     match first:
         case SuccessRow():
@@ -167,7 +169,8 @@ def _mark(value: float | None, scale: Scale, kind: str) -> list[tuple[float, str
 
 
 def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Trend | None:
-    """The average score day by day; null: no day was read. Where days were left out to read fewer scores, the line crosses them."""
+    """The average score day by day; null: no day was read. Where days were left out to read fewer
+    scores, the line crosses them."""
     if not measured.days:
         return None
     known = {one.day: Day(one.day, one.value, None) for one in measured.days}
@@ -188,7 +191,8 @@ def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Tren
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A stepped line with the axes around it; half: where it reaches one half, null when it does not."""
+    """A stepped line with the axes around it; half: where it reaches one half, null when it does
+    not."""
 
     width: int
     height: int
@@ -272,9 +276,8 @@ def columns(
 ) -> Columns:
     """Bars side by side.
 
-    Args:
-        values: word, value, the number as written, kind. line: a value to compare with, and its words.
-    """
+    Args: values: word, value, the number as written, kind. line: a value to compare with, and its
+        words."""
     top, bottom = 26.0, height - 24.0
     most = max([value for _, value, _, _ in values] + ([line[0]] if line else []), default=0) or 1.0
     step = width / max(1, len(values))

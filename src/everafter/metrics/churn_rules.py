@@ -1,8 +1,8 @@
 """Was it foretold? Churn predictions against the cancellations that came. Pure.
 
-Source: docs/methods.md, Churn (Report): AUC, precision and recall of the warnings with lead time, by month and level, on predictions made
-before anyone intervened, against the base rate. Here "untouched" asks more: nothing decided afterwards either.
-"""
+Source: docs/methods.md, Churn (Report): AUC, precision and recall of the warnings with lead time,
+by month and level, on predictions made before anyone intervened, against the base rate. Here
+"untouched" asks more: nothing decided afterwards either."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -34,10 +34,12 @@ LEADS_SCHEMA = {
     "day": pl.Date(),
     "level": pl.String(),
 }
-"""Of each cancellation in the period, the level on each day looked at before it; one row with null day when there is none."""
+"""Of each cancellation in the period, the level on each day looked at before it; one row with null
+day when there is none."""
 
 FEWEST = 5
-"""Churned suppliers, and stayers, under which no AUC is given: one churned supplier's place says nothing."""
+"""Churned suppliers, and stayers, under which no AUC is given: one churned supplier's place says
+nothing."""
 DAYS_APART = 30
 LOOKED_AT_EVERY_DAYS = 7
 LOOKED_BACK_DAYS = 90
@@ -45,8 +47,9 @@ _LEVELS: tuple[Literal["low", "medium", "high"], ...] = ("low", "medium", "high"
 
 
 def choose_prediction_days(scored: Sequence[date], period: Period) -> list[date]:
-    """The days whose predictions are looked at: the latest scored one whose horizon has ended in the period, and back from it
-    every DAYS_APART days or the next scored day before, as long as the horizon ends in the period.
+    """The days whose predictions are looked at: the latest scored one whose horizon has ended in
+    the period, and back from it every DAYS_APART days or the next scored day before, as long as the
+    horizon ends in the period.
 
     Args:
         scored: in order.
@@ -65,7 +68,8 @@ def choose_prediction_days(scored: Sequence[date], period: Period) -> list[date]
 
 
 def choose_lead_days(scored: Sequence[date], period: Period) -> list[date]:
-    """The days on which standing warnings are looked for: a week or more apart, back to LOOKED_BACK_DAYS before the period."""
+    """The days on which standing warnings are looked for: a week or more apart, back to
+    LOOKED_BACK_DAYS before the period."""
     chosen: list[date] = []
     for day in reversed(
         [
@@ -80,7 +84,8 @@ def choose_lead_days(scored: Sequence[date], period: Period) -> list[date]:
 
 
 def find_auc(predictions: pl.DataFrame) -> float | None:
-    """The area under the curve: the chance that a churned supplier had the higher risk than one who stayed, ties counting half.
+    """The area under the curve: the chance that a churned supplier had the higher risk than one who
+    stayed, ties counting half.
 
     Args:
         predictions: risk, left, n.
@@ -103,7 +108,8 @@ def find_auc(predictions: pl.DataFrame) -> float | None:
 def auc_range(auc: float, left: int, stayed: int) -> tuple[float, float]:
     """The 95 % range of an AUC of so many who left and stayed, by Hanley and McNeil (1982).
 
-    A supplier that is scored on several days counts each time, so with horizons over 30 days the range is a little too narrow.
+    A supplier that is scored on several days counts each time, so with horizons over 30 days the
+    range is a little too narrow.
 
     >>> [round(bound, 4) for bound in auc_range(0.8, 30, 970)]
     [0.704, 0.896]
@@ -146,14 +152,14 @@ def _count(predictions: pl.DataFrame) -> int:
 
 
 def find_leads(leads: pl.DataFrame) -> pl.DataFrame:
-    """Of each churned supplier how many days before the cancellation the warning began that stood at the end.
+    """Of each churned supplier how many days before the cancellation the warning began that stood
+    at the end.
 
     Args:
         leads: LEADS_SCHEMA.
 
-    Returns:
-        group, churned supplier, lead_days (null: no warning stood), seen (false: not scored in that time).
-    """
+    Returns: group, churned supplier, lead_days (null: no warning stood), seen (false: not scored in
+        that time)."""
     low = pl.col("level") == "low"
     last_low = pl.col("day").filter(low).max()
     return leads.group_by("group", "churned").agg(
@@ -172,9 +178,8 @@ def measure_churn(
 ) -> ChurnMetric:
     """How good the predictions were, by group.
 
-    Args:
-        predictions: PREDICTIONS_SCHEMA. leads: LEADS_SCHEMA. order: the groups in which to answer. horizon: days.
-    """
+    Args: predictions: PREDICTIONS_SCHEMA. leads: LEADS_SCHEMA. order: the groups in which to
+        answer. horizon: days."""
     led = find_leads(leads)
     levels: list[LevelRow] = []
     for level in _LEVELS:

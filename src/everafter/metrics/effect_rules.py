@@ -1,11 +1,12 @@
-"""Did it help? Success of the treated against the in the holdout, in a way that lets one growing sample be looked at every day. Pure.
+"""Did it help? Success of the treated against the in the holdout, in a way that lets one growing
+sample be looked at every day. Pure.
 
-That holds for a sample that only grows: the same first day, a later last one. Over a period that moves along, or is picked after
-looking, the range holds for one look.
+That holds for a sample that only grows: the same first day, a later last one. Over a period that
+moves along, or is picked after looking, the range holds for one look.
 
-Source: docs/methods.md, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv 2103.06476; exact
-two-armed e-value by universal inference; e-BH over many triggers).
-"""
+Source: docs/methods.md, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith
+and others 2024, arXiv 2103.06476; exact two-armed e-value by universal inference; e-BH over many
+triggers)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,16 @@ from everafter.metrics.model import Conclusion, SuccessMetric, SuccessRow
 
 ALPHA = 0.05
 TUNED_FOR = 500
-"""The number of suppliers at which the confidence sequence is narrowest. Fixed beforehand, or it would not hold."""
+"""The number of suppliers at which the confidence sequence is narrowest. Fixed beforehand, or it
+would not hold."""
 FEWEST = 50
 FEWEST_IN_ARM = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Of one trigger: how many were treated, and of those succeeded; how many in the holdout, and of those succeeded."""
+    """Of one trigger: how many were treated, and of those succeeded; how many in the holdout, and
+    of those succeeded."""
 
     treated: int
     succeeded: int
@@ -54,15 +57,15 @@ def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -
 def confidence_sequence(
     arms: Sequence[Arms], *, smoothed: bool = True, tuned_for: int = TUNED_FOR, alpha: float = ALPHA
 ) -> tuple[float, float, float]:
-    """The difference treated less in the holdout with its bounds, which hold at every moment of one growing sample together with chance
-    1 − alpha.
+    """The difference treated less in the holdout with its bounds, which hold at every moment of one
+    growing sample together with chance 1 − alpha.
 
-    Several strata (triggers) are compared each within itself and averaged with the weight of their treated: their holdouts differ
-    in size, so that all treated against all in the holdout would compare triggers, not treatment.
+    Several strata (triggers) are compared each within itself and averaged with the weight of their
+    treated: their holdouts differ in size, so that all treated against all in the holdout would
+    compare triggers, not treatment.
 
-    Args:
-        arms: each with both arms not empty.
-        smoothed: one success and one failure more in each arm, without which rare failures are taken for certainty.
+    Args: arms: each with both arms not empty. smoothed: one success and one failure more in each
+        arm, without which rare failures are taken for certainty.
 
     Returns:
         difference, low, high; not cut at −1 and 1.
@@ -88,7 +91,8 @@ def confidence_sequence(
 
 
 def log_evidence(arms: Arms) -> float:
-    """ln of the exact e-value against "treated and in the holdout succeed alike"; at ln 20 one trigger alone is declared.
+    """ln of the exact e-value against "treated and in the holdout succeed alike"; at ln 20 one
+    trigger alone is declared.
 
     >>> round(log_evidence(Arms(200, 180, 100, 80)), 6), round(log_evidence(Arms(2000, 1800, 1000, 800)), 6)
     (-2.494978, 19.917675)
@@ -111,7 +115,8 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
-    """Which of several triggers are declared, by e-BH: the k largest e-values, for the largest k whose k-th is at least m/(kα).
+    """Which of several triggers are declared, by e-BH: the k largest e-values, for the largest k
+    whose k-th is at least m/(kα).
 
     Args:
         evidence: natural logarithms of e-values.
@@ -138,8 +143,8 @@ SUCCESS_SCHEMA = {
     "n": pl.Int64(),
     "succeeded": pl.Int64(),
 }
-"""Rows of `queries.read_success`: windows that ended, the first ever of their supplier and trigger (n), and those of them that
-succeeded."""
+"""Rows of `queries.read_success`: windows that ended, the first ever of their supplier and trigger
+(n), and those of them that succeeded."""
 
 
 def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> SuccessMetric:

@@ -32,7 +32,8 @@ ADOPTION_SCHEMA = {"group": pl.String(), "day": pl.Date(), "percent": pl.Int64()
 
 
 def choose_days(scored: Sequence[date], suppliers: int, most_rows: int = MOST_ROWS) -> list[date]:
-    """The days to read: all, or as many as `most_rows` scores allow, evenly spread, the first and the last always among them.
+    """The days to read: all, or as many as `most_rows` scores allow, evenly spread, the first and
+    the last always among them.
 
     >>> days = [date(2026, 1, day) for day in range(1, 10)]
     >>> [day.day for day in choose_days(days, 100, 500)], len(choose_days(days, 10, 500)), choose_days([], 10)
@@ -51,9 +52,8 @@ def measure_health(
 ) -> HealthMetric:
     """Average health by group.
 
-    Args:
-        scores: HEALTH_SCHEMA. order: the groups in which to answer. days_scored: in the period, read or not.
-    """
+    Args: scores: HEALTH_SCHEMA. order: the groups in which to answer. days_scored: in the period,
+        read or not."""
     by_day = scores.group_by("day").agg(pl.col("n", "total").sum()).sort("day")
     days = by_day["day"].to_list()
     first, last = (days[0], days[-1]) if days else (None, None)
@@ -107,10 +107,8 @@ def measure_adoption(
 ) -> AdoptionMetric:
     """Key features in use by group.
 
-    Args:
-        shares: ADOPTION_SCHEMA of the first and the last scored day. order: the groups in which to answer. days: these two, or one,
-            or none.
-    """
+    Args: shares: ADOPTION_SCHEMA of the first and the last scored day. order: the groups in which
+        to answer. days: these two, or one, or none."""
     first, last = (days[0], days[-1]) if days else (None, None)
     return AdoptionMetric(
         all=_adoption_row(None, shares, first, last),

@@ -40,7 +40,8 @@ from everafter.tickets.hours import open_hours
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every metric of one answer is measured by. runs: days scored to their end, back to where any metric looks."""
+    """What every metric of one answer is measured by. runs: days scored to their end, back to where
+    any metric looks."""
 
     period: Period
     now: datetime

@@ -1,13 +1,14 @@
-"""The six metrics by which the programme is watched: what each is, precisely, and the rows it gives.
+"""The six metrics by which the programme is watched: what each is, precisely, and the rows it
+gives.
 
-All days are UTC. A period is a first and a last day, both within it. `group` is the cohort ("2026-08", the month of sign-up, which
-is that of `account_created` or else `created_at`), the vendor type or the plan; null: not known. `value` is the metric's main
-number and `n` how many it rests on; a number is null when nothing can be said.
+All days are UTC. A period is a first and a last day, both within it. `group` is the cohort
+("2026-08", the month of sign-up, which is that of `account_created` or else `created_at`), the
+vendor type or the plan; null: not known. `value` is the metric's main number and `n` how many it
+rests on; a number is null when nothing can be said.
 
-    by            as of when
-    cohort        never changes
-    vendor_type   health, adoption, churn: as scored that day; interventions: as decided; first form and tickets: as it is now
-    plan          the same
+    by            as of when cohort        never changes vendor_type   health, adoption, churn: as
+    scored that day; interventions: as decided; first form and tickets: as it is now plan
+    the same
 """
 
 from dataclasses import dataclass
@@ -48,12 +49,14 @@ HORIZONS = (30, 60, 90)
 DEFAULT_DAYS = 90
 MOST_DAYS = 1_100
 MOST_ROWS = 1_500_000
-"""Scores read for one answer: beyond it days are left out, evenly. Measured in docs/decisions/0025."""
+"""Scores read for one answer: beyond it days are left out, evenly. Measured in
+docs/decisions/0025."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From the first to the last day, both included; horizon: within how many days a foretold leaving must come."""
+    """From the first to the last day, both included; horizon: within how many days a foretold
+    leaving must come."""
 
     first: date
     last: date
@@ -70,10 +73,10 @@ class Period:
 class HealthRow(Struct):
     """Average health of a group over the days scored in the period.
 
-    value: mean of the scores before flooring, each supplier once for each day read; n: those scores. suppliers, latest, healthy,
-    at_risk, critical: suppliers scored on the last day read, their mean, and the shares of the bands among them. change: latest
-    less the mean of the first day read; null when only one day was.
-    """
+    value: mean of the scores before flooring, each supplier once for each day read; n: those
+    scores. suppliers, latest, healthy, at_risk, critical: suppliers scored on the last day read,
+    their mean, and the shares of the bands among them. change: latest less the mean of the first
+    day read; null when only one day was."""
 
     group: str | None
     value: float | None
@@ -95,7 +98,8 @@ class DayAverage(Struct):
 
 
 class HealthMetric(Struct):
-    """days_scored: days in the period on which a run came to its end; days_read: of those, how many the averages rest on."""
+    """days_scored: days in the period on which a run came to its end; days_read: of those, how many
+    the averages rest on."""
 
     all: HealthRow
     rows: list[HealthRow]
@@ -115,16 +119,18 @@ CONCLUSION_LABELS: dict[str, str] = {
 
 
 class SuccessRow(Struct):
-    """What became of interventions whose window ended in the period, those that were the first ever of their supplier and trigger.
+    """What became of interventions whose window ended in the period, those that were the first ever
+    of their supplier and trigger.
 
-    value: share of the treated for whom the trigger's success came true within its window; n: the treated. control_value,
-    control_n: the same of the in the holdout. difference: treated less in the holdout; over several triggers the mean of their differences,
-    weighted by the treated, of those triggers that have both. low, high: its 95 % confidence sequence, smoothed, which holds
-    for all looks at one growing sample (the same first day, a later last one), else for one look. compared: how many the difference
-    rests on. Null, and 0, when too few (under 50, or 10 in an arm).
-    verdict: of a trigger "helps" or "hurts" when the exact test declares it; of groups when the sequence leaves out nothing (0).
-    evidence: the exact e-value of one trigger, as its natural logarithm; null for groups.
-    """
+    value: share of the treated for whom the trigger's success came true within its window; n: the
+    treated. control_value, control_n: the same of the in the holdout. difference: treated less in
+    the holdout; over several triggers the mean of their differences, weighted by the treated, of
+    those triggers that have both. low, high: its 95 % confidence sequence, smoothed, which holds
+    for all looks at one growing sample (the same first day, a later last one), else for one look.
+    compared: how many the difference rests on. Null, and 0, when too few (under 50, or 10 in an
+    arm). verdict: of a trigger "helps" or "hurts" when the exact test declares it; of groups when
+    the sequence leaves out nothing (0). evidence: the exact e-value of one trigger, as its natural
+    logarithm; null for groups."""
 
     group: str | None
     value: float | None
@@ -140,7 +146,8 @@ class SuccessRow(Struct):
 
 
 class SuccessMetric(Struct):
-    """triggers: a row for each, group being its name. windows: ended windows, repeated ones included."""
+    """triggers: a row for each, group being its name. windows: ended windows, repeated ones
+    included."""
 
     all: SuccessRow
     rows: list[SuccessRow]
@@ -151,11 +158,12 @@ class SuccessMetric(Struct):
 class FirstValueRow(Struct):
     """How long suppliers who signed up in the period took to their first form.
 
-    n: all who signed up; reached: those who have a first form by now; share: reached ÷ n. value (median), quarter, three_quarters:
-    days in which half, a quarter, three quarters of all who signed up get there, by Aalen and Johansen: who is not there yet counts
-    with the time it had so far; who left without a form never gets there; null: so many are not there yet. within_14_days: the
-    share there after 14 days, by the same estimate; null: nobody was followed for 14 days, and not of everybody it is known.
-    """
+    n: all who signed up; reached: those who have a first form by now; share: reached ÷ n. value
+    (median), quarter, three_quarters: days in which half, a quarter, three quarters of all who
+    signed up get there, by Aalen and Johansen: who is not there yet counts with the time it had so
+    far; who left without a form never gets there; null: so many are not there yet. within_14_days:
+    the share there after 14 days, by the same estimate; null: nobody was followed for 14 days, and
+    not of everybody it is known."""
 
     group: str | None
     value: float | None
@@ -175,8 +183,8 @@ class CurvePoint(Struct):
 
 
 class FirstValueMetric(Struct):
-    """curve: the share of all who signed up that has a first form, by days since; it steps at each point. unknown: suppliers whose
-    sign-up is not known, who are in no cohort."""
+    """curve: the share of all who signed up that has a first form, by days since; it steps at each
+    point. unknown: suppliers whose sign-up is not known, who are in no cohort."""
 
     all: FirstValueRow
     rows: list[FirstValueRow]
@@ -185,11 +193,12 @@ class FirstValueMetric(Struct):
 
 
 class AdoptionRow(Struct):
-    """Share of the vendor type's key features that suppliers use, on the last day scored in the period.
+    """Share of the vendor type's key features that suppliers use, on the last day scored in the
+    period.
 
-    value: mean share; n: suppliers of whom it is known. change: value less that of the period's first scored day; null: only one
-    day. none, some, half, most, all: shares of suppliers using none, up to half, half and more, three quarters and more, all.
-    """
+    value: mean share; n: suppliers of whom it is known. change: value less that of the period's
+    first scored day; null: only one day. none, some, half, most, all: shares of suppliers using
+    none, up to half, half and more, three quarters and more, all."""
 
     group: str | None
     value: float | None
@@ -214,10 +223,10 @@ class AdoptionMetric(Struct):
 class TicketRow(Struct):
     """Tickets resolved in the period and not opened again since.
 
-    value, p90: median and 90th percentile of the hours from first opening to resolution, by the calendar; n: tickets.
-    business_median, business_p90: in open hours of support, without the time in which the supplier was waited for. opened:
-    tickets first opened in the period; still_open: of those, how many are not resolved now.
-    """
+    value, p90: median and 90th percentile of the hours from first opening to resolution, by the
+    calendar; n: tickets. business_median, business_p90: in open hours of support, without the time
+    in which the supplier was waited for. opened: tickets first opened in the period; still_open: of
+    those, how many are not resolved now."""
 
     group: str | None
     value: float | None
@@ -230,7 +239,8 @@ class TicketRow(Struct):
 
 
 class TicketSpread(Struct):
-    """Tickets resolved within so many hours by the calendar, and in no earlier span; until_hours null: longer than all."""
+    """Tickets resolved within so many hours by the calendar, and in no earlier span; until_hours
+    null: longer than all."""
 
     until_hours: float | None
     n: int
@@ -247,12 +257,11 @@ class TicketMetric(Struct):
 class Accuracy(Struct):
     """How predictions compare with what came: who left within the horizon.
 
-    n: predictions, one for each supplier and day read; left: those that came true as leavings; base_rate: left ÷ n. auc: the chance
-    that of one who left and one who stayed the first had the higher risk (ties count half), with its 95 % range; null: fewer than
-    five left, or stayed.
-    precision_*: share of the warned who left; recall_*: share of those who left that were warned; high: level high; warned: high or
-    medium; null: nobody warned, nobody left.
-    """
+    n: predictions, one for each supplier and day read; left: those that came true as leavings;
+    base_rate: left ÷ n. auc: the chance that of one who left and one who stayed the first had the
+    higher risk (ties count half), with its 95 % range; null: fewer than five left, or stayed.
+    precision_*: share of the warned who left; recall_*: share of those who left that were warned;
+    high: level high; warned: high or medium; null: nobody warned, nobody left."""
 
     auc: float | None
     auc_low: float | None
@@ -271,12 +280,12 @@ class Accuracy(Struct):
 class ChurnRow(Struct):
     """Churn predictions whose horizon ended in the period.
 
-    value, n: AUC and predictions of all. everyone: all predictions; untouched: those around which nothing was decided for the
-    supplier, from as many days before as the horizon, over the prediction's own day, to the leaving or the horizon's end (in the holdout
-    ones are nothing). lead_days: median days from the first of the unbroken
-    warnings, looked at weekly, to the cancellation, of those who cancelled in the period with a warning standing; lead_n: these;
-    unwarned: those who cancelled without; unseen: those never scored in the 90 days before.
-    """
+    value, n: AUC and predictions of all. everyone: all predictions; untouched: those around which
+    nothing was decided for the supplier, from as many days before as the horizon, over the
+    prediction's own day, to the leaving or the horizon's end (in the holdout ones are nothing).
+    lead_days: median days from the first of the unbroken warnings, looked at weekly, to the
+    cancellation, of those who cancelled in the period with a warning standing; lead_n: these;
+    unwarned: those who cancelled without; unseen: those never scored in the 90 days before."""
 
     group: str | None
     value: float | None
@@ -306,7 +315,8 @@ class ChurnDay(Struct):
 
 
 class ChurnMetric(Struct):
-    """horizon: days. levels: by the level foretold; days: by the day of the prediction, which are 30 days or more apart."""
+    """horizon: days. levels: by the level foretold; days: by the day of the prediction, which are
+    30 days or more apart."""
 
     horizon: int
     all: ChurnRow
@@ -336,8 +346,8 @@ class Metrics(Struct, omit_defaults=True):
 
 
 class MetricsAnswer(Struct):
-    """`first`, `until`: the period, both days within it. `by`: what each metric is grouped by. `scored_until`: the last day in
-    the period whose run came to its end; null: none."""
+    """`first`, `until`: the period, both days within it. `by`: what each metric is grouped by.
+    `scored_until`: the last day in the period whose run came to its end; null: none."""
 
     first: date = field(name="from")
     until: date

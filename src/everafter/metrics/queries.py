@@ -1,5 +1,6 @@
-"""One statement for each metric, whatever it is grouped by. What is said of a supplier is joined on its id, so each shard can
-answer for itself; rows are bounded by days that are looked up by index (measured in docs/decisions/0025)."""
+"""One statement for each metric, whatever it is grouped by. What is said of a supplier is joined on
+its id, so each shard can answer for itself; rows are bounded by days that are looked up by index
+(measured in docs/decisions/0025)."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -34,12 +35,14 @@ _OF_SCORES: LiteralString = " JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN
 
 
 async def give_room(conn: Connection) -> None:
-    """Let this transaction's joins and groupings stay in memory: at 200,000 suppliers they take a third of the time then."""
+    """Let this transaction's joins and groupings stay in memory: at 200,000 suppliers they take a
+    third of the time then."""
     await conn.execute("SELECT set_config('work_mem', '96MB', true)", [])
 
 
 async def list_runs(conn: Connection, first: date, last: date) -> list[tuple[date, datetime]]:
-    """The days from `first` to `last` whose run came to its end, with the moment each scored, in order."""
+    """The days from `first` to `last` whose run came to its end, with the moment each scored, in
+    order."""
     cursor = await conn.execute(
         "SELECT run_on, as_of FROM runs WHERE run_on BETWEEN %s AND %s AND finished_at IS NOT NULL ORDER BY run_on",
         [first, last],
@@ -96,15 +99,16 @@ async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.Da
 async def read_success(
     conn: Connection, by: By, period: Period, scored_until: date, emails: Sequence[str]
 ) -> pl.DataFrame:
-    """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were when it was decided.
+    """SUCCESS_SCHEMA of the windows that ended in the period; vendor type and plan as they were
+    when it was decided.
 
-    A replay's decisions are left out, since nothing was done; celebrations too, which name no success. Whether a window is the
-    first of its supplier and trigger is asked of all there ever were: of those who succeeded before the period one arm keeps more
-    than the other, so the first in the period would compare what is left.
+    A replay's decisions are left out, since nothing was done; celebrations too, which name no
+    success. Whether a window is the first of its supplier and trigger is asked of all there ever
+    were: of those who succeeded before the period one arm keeps more than the other, so the first
+    in the period would compare what is left.
 
-    Args:
-        scored_until: the last day scored; a window that ends later is not over. emails: the triggers that celebrate.
-    """
+    Args: scored_until: the last day scored; a window that ends later is not over. emails: the
+        triggers that celebrate."""
     return await read_copy(
         conn,
         "SELECT f.grp, f.trigger, f.holdout, count(*), count(*) FILTER (WHERE f.is_first),"  # noqa: S608 our own words
@@ -135,14 +139,15 @@ async def read_success(
 async def read_first_forms(
     conn: Connection, by: By, period: Period, as_of: datetime
 ) -> pl.DataFrame:
-    """SIGNED_UP_SCHEMA of who signed up in the period and by `as_of`; vendor type and plan as they are now."""
+    """SIGNED_UP_SCHEMA of who signed up in the period and by `as_of`; vendor type and plan as they
+    are now."""
     return await read_copy(
         conn,
         "SELECT "
         + _NOW
         + ", "
         + _BEGAN
-        + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"  # noqa: S608 our own words
+        + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"
         " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id"
         " WHERE "
         + _BEGAN
@@ -157,7 +162,8 @@ async def read_first_forms(
 
 
 async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame:
-    """TICKETS_SCHEMA of the tickets resolved, or first opened, in the period; vendor type and plan as they are now."""
+    """TICKETS_SCHEMA of the tickets resolved, or first opened, in the period; vendor type and plan
+    as they are now."""
     return await read_copy(
         conn,
         "SELECT t.grp, t.opened_at, t.resolved_at, t.here,"  # noqa: S608 our own words
@@ -171,7 +177,8 @@ async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame
         "  coalesce(t.resolved_at >= t.last_opened_at AND t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1,"
         "  false) AS here"
         "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = t.supplier_id"
-        # either half by an index of its own; a ticket resolved in the period may have been opened again since
+        # either half by an index of its own; a ticket resolved in the period may have been opened
+        # again since
         "  WHERE t.opened_at IS NOT NULL AND (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1"
         "  OR t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1)) t"
         " WHERE t.here OR (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1)",
@@ -185,17 +192,15 @@ async def read_predictions(
 ) -> pl.DataFrame:
     """PREDICTIONS_SCHEMA of these days; vendor type and plan as scored that day.
 
-    Args:
-        runs: days with the moments they scored; a leaving counts from after the moment up to `horizon` days on. horizon: also
-            from how many days before until how many after a decision touches, both among them and the day itself; but none
-            that came after the leaving.
-    """
+    Args: runs: days with the moments they scored; a leaving counts from after the moment up to
+        `horizon` days on. horizon: also from how many days before until how many after a decision
+        touches, both among them and the day itself; but none that came after the leaving."""
     days = [day for day, _ in runs]
     found = await read_copy(
         conn,
         "SELECT nullif("
         + _THAT_DAY
-        + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"  # noqa: S608 our own words
+        + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"
         " t.day IS NULL OR coalesce(t.evaluated_at > l.cancelled_at, false), count(*)"
         " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = c.supplier_id"
         " LEFT JOIN customer_health h ON h.supplier_id = c.supplier_id AND h.calculated_on = c.calculated_on"
@@ -225,12 +230,13 @@ async def read_predictions(
 async def read_leads(
     conn: Connection, by: By, period: Period, days: Sequence[date]
 ) -> pl.DataFrame:
-    """LEADS_SCHEMA of the cancellations in the period, by the levels of these days; vendor type and plan as they are now."""
+    """LEADS_SCHEMA of the cancellations in the period, by the levels of these days; vendor type and
+    plan as they are now."""
     return await read_copy(
         conn,
         "SELECT "
         + _NOW
-        + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at, c.calculated_on, c.level"  # noqa: S608 our own words
+        + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at, c.calculated_on, c.level"
         " FROM cancellations x JOIN suppliers s ON s.id = x.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = x.supplier_id"
         " LEFT JOIN churn_risk c ON c.supplier_id = x.supplier_id AND c.calculated_on = ANY ({days}::date[])"
         "  AND c.calculated_at < x.cancelled_at AND c.calculated_on >= x.cancelled_at::date - {back}::integer"

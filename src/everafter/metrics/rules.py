@@ -65,12 +65,11 @@ def _one_of(what: str, name: str, known: Sequence[Any]) -> Any:
 def read_period(
     first: str | None, last: str | None, today: date, horizon: int | str | None = None
 ) -> Period:
-    """The period asked for: the last DEFAULT_DAYS days, or those up to `last`, or from `first` until today.
+    """The period asked for: the last DEFAULT_DAYS days, or those up to `last`, or from `first`
+    until today.
 
-    Raises:
-        InputError: a day that is none, lies in the future or long ago, an end before the beginning, more than MOST_DAYS days, or a
-            horizon that is not one of HORIZONS.
-    """
+    Raises: InputError: a day that is none, lies in the future or long ago, an end before the
+        beginning, more than MOST_DAYS days, or a horizon that is not one of HORIZONS."""
     until = _day("until", last) if last else today
     if until > today:
         raise InputError(f"until: {until} has not come yet; today is {today} (UTC)")
@@ -103,7 +102,8 @@ def _day(what: str, text: str) -> date:
 def order_groups(
     by: By, groups: Iterable[str | None], sizes: Mapping[str | None, int] | None = None
 ) -> list[str | None]:
-    """The groups in which to answer: cohorts the latest first, others the largest first; not known at the end.
+    """The groups in which to answer: cohorts the latest first, others the largest first; not known
+    at the end.
 
     >>> order_groups("cohort", ["2026-01", None, "2026-03"]), order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
     (['2026-03', '2026-01', None], ['b', 'a'])
@@ -191,7 +191,8 @@ def _format_hours(hours: float) -> str:
 
 
 def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) -> str:
-    """A metric's table as RFC 4180 text, the row of all first; text that a spreadsheet would take for a formula is marked."""
+    """A metric's table as RFC 4180 text, the row of all first; text that a spreadsheet would take
+    for a formula is marked."""
     out = io.StringIO()
     writer = csv.writer(out)
     columns = METRIC_TEXTS[metric].columns

@@ -1,4 +1,5 @@
-"""What people read of each metric: its title, what it rests on, what it cannot say, and its table. Pure."""
+"""What people read of each metric: its title, what it rests on, what it cannot say, and its table.
+Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a metric's table: where it is in the row ("everyone.n"), its head, how its numbers are written, and
-    whether the page has room for it."""
+    """A column of a metric's table: where it is in the row ("everyone.n"), its head, how its
+    numbers are written, and whether the page has room for it."""
 
     field: str
     head: str
@@ -24,7 +25,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class MetricText:
-    """What people read of a metric: its title, what it rests on, what it cannot say, how a row is drawn, its table."""
+    """What people read of a metric: its title, what it rests on, what it cannot say, how a row is
+    drawn, its table."""
 
     title: str
     short: str

@@ -1,4 +1,5 @@
-"""Times: to the first form, with those who are not there yet, and from a ticket's opening to its resolution. Pure."""
+"""Times: to the first form, with those who are not there yet, and from a ticket's opening to its
+resolution. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,7 +30,8 @@ SIGNED_UP_SCHEMA = {
     "left": pl.Boolean(),
     "told_at": TIME,
 }
-"""One row for each who signed up. left: has cancelled and not come back; told_at: since when, null: not known."""
+"""One row for each who signed up. left: has cancelled and not come back; told_at: since when, null:
+not known."""
 
 FIRST_FORM_SCHEMA = {
     "group": pl.String(),
@@ -37,7 +39,8 @@ FIRST_FORM_SCHEMA = {
     "reached": pl.Boolean(),
     "left": pl.Boolean(),
 }
-"""One row for each who signed up: days from sign-up to the first form; to leaving without one; or so far, when neither came."""
+"""One row for each who signed up: days from sign-up to the first form; to leaving without one; or
+so far, when neither came."""
 
 TICKETS_SCHEMA = {
     "group": pl.String(),
@@ -47,8 +50,9 @@ TICKETS_SCHEMA = {
     "opened_in_period": pl.Boolean(),
     "changes": pl.String(),
 }
-"""Tickets resolved or first opened in the period. resolved_at: null unless it is resolved now; changes: "epoch-µs state" of each
-change, separated by commas, where the supplier was waited for or it was opened again; else null."""
+"""Tickets resolved or first opened in the period. resolved_at: null unless it is resolved now;
+changes: "epoch-µs state" of each change, separated by commas, where the supplier was waited for or
+it was opened again; else null."""
 
 _EARLY_DAYS = 14.0
 _HOUR = 3600.0
@@ -61,10 +65,11 @@ _TRANSITIONS: dict[str, Transition] = {transitions: transitions for transitions 
 
 
 def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a churned supplier counts as.
+    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a
+    churned supplier counts as.
 
-    Who left without a form never gets there; one whose leaving has no known moment has left at `as_of`. A form that is told of
-    before the sign-up took no time.
+    Who left without a form never gets there; one whose leaving has no known moment has left at
+    `as_of`. A form that is told of before the sign-up took no time.
 
     Args:
         signed_up: SIGNED_UP_SCHEMA, all before `as_of`.
@@ -91,14 +96,15 @@ def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
 def share_there(
     days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """The share of all that is there by each day on which somebody got there, when others leave and never do.
+    """The share of all that is there by each day on which somebody got there, when others leave and
+    never do.
 
-    Args:
-        days: time to the event, to leaving, or observed without either. reached, left: which it was; never both.
+    Args: days: time to the event, to leaving, or observed without either. reached, left: which it
+        was; never both.
 
-    Returns:
-        days (ascending, distinct) and shares (0–1, ascending). Who is censored on a day at which others get there counts as at
-        risk then. Where nobody is censored a share is simply those there ÷ all; where nobody leaves it is Kaplan and Meier's.
+    Returns: days (ascending, distinct) and shares (0–1, ascending). Who is censored on a day at
+        which others get there counts as at risk then. Where nobody is censored a share is simply
+        those there ÷ all; where nobody leaves it is Kaplan and Meier's.
 
     Source: Aalen and Johansen 1978, cumulative incidence with leaving as the competing event.
 
@@ -135,9 +141,8 @@ def measure_first_value(
 ) -> FirstValueMetric:
     """Time to the first form by group.
 
-    Args:
-        people: FIRST_FORM_SCHEMA. order: the groups in which to answer. unknown: suppliers whose sign-up is not known.
-    """
+    Args: people: FIRST_FORM_SCHEMA. order: the groups in which to answer. unknown: suppliers whose
+        sign-up is not known."""
     days, shares = _curve(people)
     points = [CurvePoint(float(day), float(share)) for day, share in zip(days, shares, strict=True)]
     if len(points) > _MOST_POINTS:
@@ -191,9 +196,8 @@ def measure_tickets(
 ) -> TicketMetric:
     """Resolution times by group.
 
-    Args:
-        tickets: TICKETS_SCHEMA. order: the groups in which to answer. hours: support's open hours around all of them.
-    """
+    Args: tickets: TICKETS_SCHEMA. order: the groups in which to answer. hours: support's open hours
+        around all of them."""
     numbered = tickets.with_row_index("ticket")
     resolved = numbered.filter(pl.col("in_period"))
     timed = numbered.with_columns(
@@ -215,10 +219,11 @@ def measure_tickets(
 
 
 def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
-    """Open hours from opening to resolution, without those in which the supplier was waited for or the ticket was resolved before.
+    """Open hours from opening to resolution, without those in which the supplier was waited for or
+    the ticket was resolved before.
 
-    Most tickets are opened and resolved and nothing between; these are computed together, the others one by one.
-    """
+    Most tickets are opened and resolved and nothing between; these are computed together, the
+    others one by one."""
     edges = np.array(
         [edge for pair in zip(hours.starts, hours.ends, strict=True) for edge in pair],
         dtype=np.float64,

@@ -14,7 +14,8 @@ PRESETS = (30, 90, 180, 365)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """period, and by what to group; by null: each metric by its own. preset: the period's days when it ends today, else null."""
+    """period, and by what to group; by null: each metric by its own. preset: the period's days when
+    it ends today, else null."""
 
     period: Period
     by: By | None
@@ -22,7 +23,8 @@ class View:
 
 
 def parse_view(params: Mapping[str, str], today: date) -> View:
-    """The view an address asks for; `days` is a period that ends today, `from` and `until` go before it.
+    """The view an address asks for; `days` is a period that ends today, `from` and `until` go
+    before it.
 
     Raises:
         InputError: what `read_period` and `read_by` refuse.
@@ -37,7 +39,8 @@ def parse_view(params: Mapping[str, str], today: date) -> View:
 
 
 def view_query(view: View, **changes: Any) -> str:
-    """The query of a view with some things changed (days, by, horizon, metric, table), without what says nothing.
+    """The query of a view with some things changed (days, by, horizon, metric, table), without what
+    says nothing.
 
     >>> view_query(View(Period(date(2026, 1, 1), date(2026, 1, 31)), None, None), by="plan")
     'from=2026-01-01&until=2026-01-31&by=plan'

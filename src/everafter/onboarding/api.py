@@ -117,7 +117,8 @@ async def get_onboarding(
     supplier_id: FromPath[SupplierId],
     language: LanguageTag = "en",
 ) -> OnboardingAnswer:
-    """Its steps with their days and actions, as of now. Titles and hints are in `language` where the playbook has it."""
+    """Its steps with their days and actions, as of now. Titles and hints are in `language` where
+    the playbook has it."""
     row = await state.live.score(supplier_id)
     return answer_of(row, state.playbook, await list_progress(conn, supplier_id), language)
 
@@ -148,8 +149,8 @@ async def post_action(
     data: JSONBody[ActionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[ActionAnswer]:
-    """For platforms that report an action by themselves; those with an event of their own need not. Of two times the earlier is
-    kept, and milestones that are reached with it are recorded."""
+    """For platforms that report an action by themselves; those with an event of their own need not.
+    Of two times the earlier is kept, and milestones that are reached with it are recorded."""
     now = datetime.now(UTC)
     playbook: Playbook = state.playbook
     done_at = check_done_at(data.done_at, now)

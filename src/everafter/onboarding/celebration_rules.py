@@ -1,4 +1,5 @@
-"""Milestones that are celebrated by email, as proposals to the eligibility check that all mail passes. Pure."""
+"""Milestones that are celebrated by email, as proposals to the eligibility check that all mail
+passes. Pure."""
 
 from datetime import datetime
 
@@ -26,9 +27,9 @@ def emailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
 def with_celebrations(playbook: Playbook) -> Playbook:
     """The playbook with a trigger `celebrate_<milestone>` for each celebration by email.
 
-    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share with the others is the eligibility check, the
-    intervention log and the outbox. Nobody is in the holdout of one alone, only who is in the holdout of everything.
-    """
+    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share
+    with the others is the eligibility check, the intervention log and the outbox. Nobody is in the
+    holdout of one alone, only who is in the holdout of everything."""
     actions = {
         step.milestone: step.celebration
         for step in playbook.onboarding.values()
@@ -60,15 +61,13 @@ def propose_celebrations(
     playbook: Playbook,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """A proposal for every milestone that waits for its email; rows as `interventions.rules.propose` gives them.
+    """A proposal for every milestone that waits for its email; rows as
+    `interventions.rules.propose` gives them.
 
-    Args:
-        scored: the slice's rows.
-        waiting: MILESTONES_SCHEMA, recorded before and not yet celebrated by mail.
-        found: the same with `fresh`, found in this run.
-        intervention log: what was decided or in the holdout before: a celebration that was is over, and does not are in it every day as put off.
-        playbook: from `with_celebrations`.
-    """
+    Args: scored: the slice's rows. waiting: MILESTONES_SCHEMA, recorded before and not yet
+        celebrated by mail. found: the same with `fresh`, found in this run. intervention log: what
+        was decided or in the holdout before: a celebration that was is over, and does not are in it
+        every day as put off. playbook: from `with_celebrations`."""
     mailed = emailed_milestones(playbook)
     days = {name: milestone.fresh_days for name, milestone in mailed.items()}
     triggers = {

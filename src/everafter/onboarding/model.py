@@ -1,4 +1,5 @@
-"""The onboarding path and milestones: what is read off a supplier's row, and what the API takes and gives."""
+"""The onboarding path and milestones: what is read off a supplier's row, and what the API takes and
+gives."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -82,11 +83,11 @@ KEPT_SCHEMA: dict[str, Any] = {"supplier_id": pl.String(), "action": pl.String()
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Since when somebody has looked for milestones, so that what is noticed now is known to be new.
+    """Since when somebody has looked for milestones, so that what is noticed now is known to be
+    new.
 
-    since: the moment of the last finished run before this one, null: there was none. names: the milestones it looked for, by the
-    conditions of today.
-    """
+    since: the moment of the last finished run before this one, null: there was none. names: the
+    milestones it looked for, by the conditions of today."""
 
     since: datetime | None
     names: frozenset[str]
@@ -113,7 +114,8 @@ class ChecklistAction(Struct, frozen=True):
 
 
 class ChecklistStep(Struct, frozen=True):
-    """A step of the path. `due_on`: in the supplier's time zone; null when the account's beginning is not known."""
+    """A step of the path. `due_on`: in the supplier's time zone; null when the account's beginning
+    is not known."""
 
     id: str
     title: str
@@ -133,7 +135,8 @@ class Checklist(Struct, frozen=True):
 
 
 class Celebration(Struct, frozen=True):
-    """A milestone that waits for its celebration. `certificate`: whether a certificate goes with it."""
+    """A milestone that waits for its celebration. `certificate`: whether a certificate goes with
+    it."""
 
     milestone_type: str
     title: str
@@ -170,8 +173,9 @@ class MilestonesAnswer(Struct, frozen=True):
 
 
 class ActionState(Struct, frozen=True):
-    """One action. `url`: a path on the platform, null when it is not done there. `done_at`: the event's moment, or when it was
-    reported or first noticed; null while it is not done, and until the daily run has noticed it."""
+    """One action. `url`: a path on the platform, null when it is not done there. `done_at`: the
+    event's moment, or when it was reported or first noticed; null while it is not done, and until
+    the daily run has noticed it."""
 
     id: str
     title: str
@@ -182,8 +186,9 @@ class ActionState(Struct, frozen=True):
 
 
 class StepState(Struct, frozen=True):
-    """A step of the path. `day`: of the account's life; `due_on`: that day where the supplier is. `success_metric`: the action that
-    says the step has worked; `if_missed`: what we do when it is not there in time."""
+    """A step of the path. `day`: of the account's life; `due_on`: that day where the supplier is.
+    `success_metric`: the action that says the step has worked; `if_missed`: what we do when it is
+    not there in time."""
 
     id: str
     title: str
@@ -206,8 +211,9 @@ class NextAction(Struct, frozen=True):
 
 
 class OnboardingAnswer(Struct, frozen=True):
-    """How far a supplier is on its onboarding path. `state`: null when the path never began or its time is over; `missed`: the
-    oldest step that is due and not done; `days_behind`: since its day."""
+    """How far a supplier is on its onboarding path. `state`: null when the path never began or its
+    time is over; `missed`: the oldest step that is due and not done; `days_behind`: since its
+    day."""
 
     supplier_id: UUID
     external_id: str | None
@@ -241,7 +247,8 @@ class ActionRequest(Struct, frozen=True):
 
 
 class ActionAnswer(Struct, frozen=True):
-    """The action as it is kept, the state after it, and the milestones that were reached with it."""
+    """The action as it is kept, the state after it, and the milestones that were reached with
+    it."""
 
     supplier_id: UUID
     external_id: str | None

@@ -1,8 +1,7 @@
 """How far each supplier of a frame is on its onboarding path. Pure, for one row or a million.
 
-Whose path has a step, and what it asks, is in the playbook. All conditions are answered in one pass over the wide frame; the
-rest is arithmetic on flags.
-"""
+Whose path has a step, and what it asks, is in the playbook. All conditions are answered in one pass
+over the wide frame; the rest is arithmetic on flags."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +24,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A playbook's path. steps: by day, those of one day as they stand written. actions: what the steps ask for, each once in that
-    order; an action's place is its bit in the masks. Full activation is what follows from them and is none of these."""
+    """A playbook's path. steps: by day, those of one day as they stand written. actions: what the
+    steps ask for, each once in that order; an action's place is its bit in the masks. Full
+    activation is what follows from them and is none of these."""
 
     steps: tuple[tuple[str, OnboardingStep], ...]
     actions: tuple[str, ...]
@@ -55,28 +55,27 @@ def add_onboarding(
 ) -> pl.DataFrame:
     """The frame with the onboarding signals.
 
-    Args:
-        frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not seen), clients_active_30d, and what
-            the playbook's conditions name. When they are there: vendor_type, season index, feature_days (dropped), and what was kept
-            before (queries.read_progress): onboarding_kept Int64, a bit for each action of the path noticed or reported before;
-            activated_at, the moment the path was completed: who once finished it stays finished, also when clients go quiet after
-            the season.
-        as_of: aware; what happened later is not seen.
-        feature_ids: slots of the features in feature_days; null: none was ever used.
+    Args: frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not
+        seen), clients_active_30d, and what the playbook's conditions name. When they are there:
+        vendor_type, season index, feature_days (dropped), and what was kept before
+        (queries.read_progress): onboarding_kept Int64, a bit for each action of the path noticed or
+        reported before; activated_at, the moment the path was completed: who once finished it stays
+        finished, also when clients go quiet after the season. as_of: aware; what happened later is
+        not seen. feature_ids: slots of the features in feature_days; null: none was ever used.
 
-    Returns:
-        The same rows and, added or replaced: onboarding_steps_done Int64; onboarding_steps_due Int64, steps whose day has
-        come; onboarding_days_behind Float64, days since the day of the oldest due step that is not done (null: none such);
-        onboarding_missed String, that step; onboarding_state String; fully_activated Boolean. Only the steps that this supplier's
-        path has are counted. Without account_created the path has no beginning: due, behind, missed are null, and the state is
-        null or done. And for what follows: onboarding_kept and activated_at; onboarding_actions Int64, a bit for each action of
-        the path that is done; onboarding_asked Int64, a bit for each step that this supplier's path has.
-    """
+    Returns: The same rows and, added or replaced: onboarding_steps_done Int64; onboarding_steps_due
+        Int64, steps whose day has come; onboarding_days_behind Float64, days since the day of the
+        oldest due step that is not done (null: none such); onboarding_missed String, that step;
+        onboarding_state String; fully_activated Boolean. Only the steps that this supplier's path
+        has are counted. Without account_created the path has no beginning: due, behind, missed are
+        null, and the state is null or done. And for what follows: onboarding_kept and activated_at;
+        onboarding_actions Int64, a bit for each action of the path that is done; onboarding_asked
+        Int64, a bit for each step that this supplier's path has."""
     path = path_of(playbook)
     frame = _with_kept(frame)
     now = float((as_of - _EPOCH) // timedelta(microseconds=1))
-    # what the playbook's conditions and vendor types say, in one pass over the wide frame; all else is arithmetic on arrays: as
-    # expressions it cost the one row of a live request twice the time
+    # what the playbook's conditions and vendor types say, in one pass over the wide frame; all else
+    # is arithmetic on arrays: as expressions it cost the one row of a live request twice the time
     asked = {
         f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)
     }
@@ -137,7 +136,8 @@ def _micros(column: str) -> pl.Expr:
 def _is_seen(
     action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]
 ) -> pl.Expr | None:
-    """Whether the signals say that the action is done, its own event apart; its answers are never null. Null: they never do."""
+    """Whether the signals say that the action is done, its own event apart; its answers are never
+    null. Null: they never do."""
     declared = playbook.onboarding_actions.get(action)
     ways: list[pl.Expr] = []
     if action == "multiple_clients_active":
@@ -157,7 +157,8 @@ def _is_seen(
 
 
 def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> pl.Expr | None:
-    """Whether this supplier's path has the step; its answers are never null. Null: everybody's has."""
+    """Whether this supplier's path has the step; its answers are never null. Null: everybody's
+    has."""
     if not step.vendor_types and step.when is None:
         return None
     asked = pl.lit(True)

@@ -64,13 +64,12 @@ async def record_milestone(
 def read_progress(
     reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str
 ) -> pl.DataFrame:
-    """What was recorded and noticed before of a slice's suppliers, for `add_onboarding` and `find_milestones`. Blocks.
+    """What was recorded and noticed before of a slice's suppliers, for `add_onboarding` and
+    `find_milestones`. Blocks.
 
-    Returns:
-        PROGRESS_SCHEMA, a row for each supplier of whom there is something: `recorded`, a bit for each of the playbook's
-        milestones; `onboarding_kept`, a bit for each action of the path kept by `as_of`; activated_at; activation_shown: it was
-        celebrated in the coach.
-    """
+    Returns: PROGRESS_SCHEMA, a row for each supplier of whom there is something: `recorded`, a bit
+        for each of the playbook's milestones; `onboarding_kept`, a bit for each action of the path
+        kept by `as_of`; activated_at; activation_shown: it was celebrated in the coach."""
     frame = reader.read(
         "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
         " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
@@ -113,7 +112,8 @@ def read_progress_of(
 
 
 def join_progress(suppliers: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFrame:
-    """The suppliers' rows with what was kept of each, in their order; nothing is 0, null or false."""
+    """The suppliers' rows with what was kept of each, in their order; nothing is 0, null or
+    false."""
     return suppliers.join(
         progress, on="supplier_id", how="left", maintain_order="left"
     ).with_columns(
@@ -123,7 +123,8 @@ def join_progress(suppliers: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFra
 
 
 async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch:
-    """Since when the playbook's milestones have been looked for: by the last finished run of a day before `before`."""
+    """Since when the playbook's milestones have been looked for: by the last finished run of a day
+    before `before`."""
     cursor = await conn.execute(
         "SELECT r.as_of, v.source::jsonb -> 'milestones' FROM runs r JOIN playbook_versions v ON v.version = r.playbook_version"
         " WHERE r.run_on < %s AND r.finished_at IS NOT NULL ORDER BY r.run_on DESC LIMIT 1",
@@ -142,7 +143,8 @@ async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch
 
 
 async def keep_earliest(conn: Connection, activity: pl.DataFrame) -> None:
-    """Move recorded milestones back to the time of an event that came late; `supplier_activity` holds the folded suppliers' rows."""
+    """Move recorded milestones back to the time of an event that came late; `supplier_activity`
+    holds the folded suppliers' rows."""
     times = activity.unpivot(
         on=list(MILESTONE_TIMES.values()),
         index="supplier_id",
@@ -163,13 +165,14 @@ async def keep_earliest(conn: Connection, activity: pl.DataFrame) -> None:
 
 
 async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
-    """Record what the run found; of two times the earlier is kept. Gives how many rows were written.
+    """Record what the run found; of two times the earlier is kept. Gives how many rows were
+    written.
 
-    By COPY through a temporary table: a first run finds half a million, and 56,000 took 0.47 s so against 0.82 s as arrays.
+    By COPY through a temporary table: a first run finds half a million, and 56,000 took 0.47 s so
+    against 0.82 s as arrays.
 
-    Args:
-        frame: as `rules.find_milestones` gives it, each (supplier, type) once; with `fresh` (rules.find_fresh), else all are.
-    """
+    Args: frame: as `rules.find_milestones` gives it, each (supplier, type) once; with `fresh`
+        (rules.find_fresh), else all are."""
     if frame.is_empty():
         return 0
     await conn.execute(
@@ -178,7 +181,8 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     )
     await copy_frame(conn, "found_milestones", frame)
     cursor = await conn.execute(
-        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the rows left out too
+        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the
+        # rows left out too
         "WITH written AS (INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at, fresh)"
         " SELECT supplier_id, milestone_type, achieved_at, fresh FROM found_milestones ORDER BY supplier_id, milestone_type"
         " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at = excluded.achieved_at"
@@ -190,7 +194,8 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
 
 
 async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
-    """Keep actions of the path that were noticed or reported; of two times the earlier. Gives how many rows were written.
+    """Keep actions of the path that were noticed or reported; of two times the earlier. Gives how
+    many rows were written.
 
     Args:
         frame: KEPT_SCHEMA, each (supplier, action) once.
@@ -218,10 +223,11 @@ async def record_reached(
     playbook: Playbook,
     as_of: datetime,
 ) -> list[tuple[str, str]]:
-    """Record what live scored suppliers have just reached: milestones, and actions of the path that no event dates.
+    """Record what live scored suppliers have just reached: milestones, and actions of the path that
+    no event dates.
 
-    Costs no statement when there is nothing new. Safe at the same time as a run and as itself: each is recorded once, and of two
-    moments the earlier stays.
+    Costs no statement when there is nothing new. Safe at the same time as a run and as itself: each
+    is recorded once, and of two moments the earlier stays.
 
     Args:
         scored: a row of health.live, several, or a frame of them.
@@ -267,7 +273,8 @@ async def record_reached(
 async def read_waiting(
     reader: FrameReader, playbook: Playbook, as_of: datetime, *, after: str, last: str
 ) -> pl.DataFrame:
-    """Milestones of a slice's suppliers that are fresh and wait for their celebration by email: MILESTONES_SCHEMA."""
+    """Milestones of a slice's suppliers that are fresh and wait for their celebration by email:
+    MILESTONES_SCHEMA."""
     mailed = emailed_milestones(playbook)
     oldest = as_of - timedelta(
         days=max((milestone.fresh_days for milestone in mailed.values()), default=0)
@@ -287,7 +294,8 @@ async def read_waiting(
 async def mark_celebrated_by_email(
     conn: Connection, celebrated: pl.DataFrame, now: datetime
 ) -> int:
-    """Note that the email of these (supplier_id, milestone_type) is in the outbox; gives how many were not noted before."""
+    """Note that the email of these (supplier_id, milestone_type) is in the outbox; gives how many
+    were not noted before."""
     if celebrated.is_empty():
         return 0
     cursor = await conn.execute(
@@ -307,7 +315,8 @@ async def next_celebration(
     facts: Mapping[str, Any] | None = None,
     language: str = "en",
 ) -> Celebration | None:
-    """The milestone to celebrate in the coach next: one with a certificate before others, then the latest; null when none waits.
+    """The milestone to celebrate in the coach next: one with a certificate before others, then the
+    latest; null when none waits.
 
     Args:
         facts: the supplier's name and signals (its scored row), said in the text.
@@ -334,7 +343,8 @@ async def next_celebration(
 async def claim_celebration(
     conn: Connection, supplier_id: UUID, milestone_type: str, now: datetime
 ) -> bool:
-    """Take the one right to celebrate a milestone in the coach; true for exactly one of all who ask."""
+    """Take the one right to celebrate a milestone in the coach; true for exactly one of all who
+    ask."""
     cursor = await conn.execute(
         "UPDATE success_milestones SET celebrated_in_coach_at = %s, celebrated = true"
         " WHERE supplier_id = %s AND milestone_type = %s AND celebrated_in_coach_at IS NULL",
@@ -361,7 +371,8 @@ async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str
 
 
 async def list_progress(conn: Connection, supplier_id: UUID) -> dict[str, datetime]:
-    """When each action of the path was reported or first noticed; what only an event dates is not among them."""
+    """When each action of the path was reported or first noticed; what only an event dates is not
+    among them."""
     cursor = await conn.execute(
         "SELECT action, done_at FROM onboarding_progress WHERE supplier_id = %s", [supplier_id]
     )
@@ -371,7 +382,8 @@ async def list_progress(conn: Connection, supplier_id: UUID) -> dict[str, dateti
 async def keep_action(
     conn: Connection, supplier_id: UUID, action: str, done_at: datetime
 ) -> tuple[bool, datetime]:
-    """Keep one reported action; of two times the earlier. Gives whether it is new, and when it was done as it is now.
+    """Keep one reported action; of two times the earlier. Gives whether it is new, and when it was
+    done as it is now.
 
     Raises:
         NotFoundError: no such supplier.

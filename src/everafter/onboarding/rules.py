@@ -49,14 +49,13 @@ def checklist(
 ) -> Checklist | None:
     """The path as one supplier sees it.
 
-    Args:
-        row: one scored row (health.live, or `add_onboarding` of a frame): the onboarding signals, onboarding_actions,
-            onboarding_asked, account_created_at, and where they are there timezone, activated_at, activation_shown.
-        language: of the reader ("de", "de-AT"); what is not translated is in the playbook's own words.
+    Args: row: one scored row (health.live, or `add_onboarding` of a frame): the onboarding signals,
+        onboarding_actions, onboarding_asked, account_created_at, and where they are there timezone,
+        activated_at, activation_shown. language: of the reader ("de", "de-AT"); what is not
+        translated is in the playbook's own words.
 
-    Returns:
-        Null when there is no path for this supplier, when its time is over, and when it is done and that was celebrated in the
-        coach or is longer ago than the milestone is celebrated.
+    Returns: Null when there is no path for this supplier, when its time is over, and when it is
+        done and that was celebrated in the coach or is longer ago than the milestone is celebrated.
     """
     state = row["onboarding_state"]
     if state is None or (state == "done" and _is_over(row, playbook, as_of)):
@@ -69,7 +68,8 @@ def checklist(
 def steps_of(
     row: Mapping[str, Any], playbook: Playbook, language: str = "en"
 ) -> list[ChecklistStep]:
-    """The steps that this supplier's path has, in the order of their days, each with its actions; `row` as for `checklist`."""
+    """The steps that this supplier's path has, in the order of their days, each with its actions;
+    `row` as for `checklist`."""
     path = path_of(playbook)
     activated = bool(row["fully_activated"])
     began: datetime | None = row["account_created_at"]
@@ -207,20 +207,21 @@ def _describe_action(action: str, done: bool, playbook: Playbook, language: str)
 
 
 def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The playbook's milestones that these suppliers have reached by `as_of` and that are not recorded yet.
+    """The playbook's milestones that these suppliers have reached by `as_of` and that are not
+    recorded yet.
 
-    A milestone with `when` is reached when that is true; one without by its own event, and `ten_clients` by the tenth
-    client ever added. The time is the event's where there is one, else `as_of`, the first moment it was noticed.
+    A milestone with `when` is reached when that is true; one without by its own event, and
+    `ten_clients` by the tenth client ever added. The time is the event's where there is one, else
+    `as_of`, the first moment it was noticed.
 
-    Args:
-        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64 (clients ever added). When
-            it is there, `recorded` Int64: bit n set for the n-th of the playbook's milestones that is recorded (null: none
-            does). Most of a run's findings are those of the day before; a mask costs one number a supplier to read, where the rows
-            took 0.8 s a run.
+    Args: frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64
+        (clients ever added). When it is there, `recorded` Int64: bit n set for the n-th of the
+        playbook's milestones that is recorded (null: none does). Most of a run's findings are those
+        of the day before; a mask costs one number a supplier to read, where the rows took 0.8 s a
+        run.
 
-    Returns:
-        supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier and type.
-    """
+    Returns: supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by
+        supplier and type."""
     new = _new_milestones(frame, playbook, as_of)
     # all in one pass over the wide frame, then narrow ones
     at = frame.select(
@@ -241,7 +242,8 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
 
 
 def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
-    """Of each milestone that can be found, when it was reached; null: not yet, or recorded already."""
+    """Of each milestone that can be found, when it was reached; null: not yet, or recorded
+    already."""
     recorded = (
         pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
     )
@@ -255,17 +257,17 @@ def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
 def find_fresh(
     found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime
 ) -> pl.DataFrame:
-    """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so may be celebrated.
+    """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so
+    may be celebrated.
 
-    What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so for years when nobody had
-    looked: on the first run over a platform's history, after a new milestone was written into the playbook, for a supplier just
-    brought in. It is new when the run before looked for it and did not find it, or when the account itself (for full activation:
-    the latest of its dated actions) is younger than the milestone's fresh_days.
+    What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so
+    for years when nobody had looked: on the first run over a platform's history, after a new
+    milestone was written into the playbook, for a supplier just brought in. It is new when the run
+    before looked for it and did not find it, or when the account itself (for full activation: the
+    latest of its dated actions) is younger than the milestone's fresh_days.
 
-    Args:
-        found: from `find_milestones`.
-        frame: the frame it was found in; with added_at, since when the supplier has been there, or none is old enough.
-    """
+    Args: found: from `find_milestones`. frame: the frame it was found in; with added_at, since when
+        the supplier has been there, or none is old enough."""
     if found.is_empty():
         return found.with_columns(pl.lit(True).alias("fresh"))
     added = pl.col("added_at") if "added_at" in frame.columns else pl.lit(None, TIME)
@@ -299,9 +301,11 @@ def find_fresh(
 
 
 def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """Actions of the path that are done, that no event dates, and that are not kept yet: first noticed at `as_of`.
+    """Actions of the path that are done, that no event dates, and that are not kept yet: first
+    noticed at `as_of`.
 
-    Whoever had finished the path before is left out: nothing that is asked of them can be undone any more.
+    Whoever had finished the path before is left out: nothing that is asked of them can be undone
+    any more.
 
     Args:
         frame: from `add_onboarding`.
@@ -324,7 +328,8 @@ def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> p
 
 
 def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
-    """Of each action that something other than its event can show, whether it is done and not kept; never null."""
+    """Of each action that something other than its event can show, whether it is done and not kept;
+    never null."""
     path, declared = path_of(playbook), playbook.onboarding_actions
     began = (pl.col("account_created_at") <= moment(as_of)).fill_null(False) & pl.col(
         "activated_at"
@@ -348,7 +353,8 @@ def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
 
 
 def find_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The scored frame with onboarding_news Boolean: whether `find_milestones` or `find_progress` would find something.
+    """The scored frame with onboarding_news Boolean: whether `find_milestones` or `find_progress`
+    would find something.
 
     For whoever asks for one supplier many times a second: without news there is nothing to record.
     """
@@ -375,9 +381,8 @@ def celebration_of(
 ) -> Celebration | None:
     """What is said when this milestone is celebrated; null when the playbook does not know it.
 
-    Args:
-        facts: the supplier's name and signals, for the placeholders; what is absent reads 'unknown'.
-    """
+    Args: facts: the supplier's name and signals, for the placeholders; what is absent reads
+        'unknown'."""
     milestone = playbook.milestones.get(milestone_type)
     if milestone is None:
         return None
@@ -389,9 +394,8 @@ def celebration_of(
 def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:
     """The moment to record, in UTC.
 
-    Raises:
-        UnprocessableError: not a name, or a time in the future or before 2000. Five minutes ahead are a clock that is fast.
-    """
+    Raises: UnprocessableError: not a name, or a time in the future or before 2000. Five minutes
+        ahead are a clock that is fast."""
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
             f"milestone_type: {milestone_type!r} is not a name: a lower-case email, then at most 63 emails, digits, _"

@@ -1,4 +1,5 @@
-"""What is wrong with what a playbook lets the coach say: its tips, the call it offers, and where its buttons lead. Pure."""
+"""What is wrong with what a playbook lets the coach say: its tips, the call it offers, and where
+its buttons lead. Pure."""
 
 import re
 from collections.abc import Iterator

@@ -34,7 +34,8 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--json", help="One JSON object instead of text.")
         ] = False,
     ) -> None:
-        """Name every mistake of a playbook with its place. Exit code 2 when it cannot be followed, else 0."""
+        """Name every mistake of a playbook with its place. Exit code 2 when it cannot be followed,
+        else 0."""
         file = path or playbook_path(load_settings())
         text = read_playbook(file)
         mistakes = find_mistakes(text)
@@ -70,7 +71,8 @@ def register(app: typer.Typer) -> None:
 
 
 def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistake]) -> None:
-    """Each mistake as file:line:column and what is wrong, the line itself with a caret under it, and what was meant."""
+    """Each mistake as file:line:column and what is wrong, the line itself with a caret under it,
+    and what was meant."""
     lines = text.replace("\r\n", "\n").split("\n")
     for mistake in mistakes:
         warning = mistake.level == "warning"
@@ -111,7 +113,8 @@ def _count(number: int, word: str) -> str:
 
 
 def print_playbook(console: Console, playbook: Playbook) -> None:
-    """The policy as tables: segments, triggers by priority, onboarding, milestones, recommendations, and the numbers."""
+    """The policy as tables: segments, triggers by priority, onboarding, milestones,
+    recommendations, and the numbers."""
     console.print(Text(playbook.name, style="bold"))
     for table in (
         _segments(playbook),

@@ -1,8 +1,8 @@
 """What is wrong with a condition over signals, and where in it. Pure.
 
-A condition is a Polars SQL expression. Its words are looked at first, so that every unknown signal is named and not only the first
-one; what Polars itself then has to say (grammar, types) comes second.
-"""
+A condition is a Polars SQL expression. Its words are looked at first, so that every unknown signal
+is named and not only the first one; what Polars itself then has to say (grammar, types) comes
+second."""
 
 import re
 from collections.abc import Iterator
@@ -86,7 +86,8 @@ class _Vocabulary:
             for signal in signals
             if signal.dtype == pl.String() and " or " in signal.unit
         }
-        # Of whom nothing is known, little, much, and words where words stand: a condition must have an answer for each.
+        # Of whom nothing is known, little, much, and words where words stand: a condition must have
+        # an answer for each.
         self.sample = pl.DataFrame(
             {
                 name: [None, "", "x"]
@@ -104,11 +105,11 @@ _of_signals = cache(_Vocabulary)
 
 
 def check_condition(sql: str, signals: tuple[Signal, ...] = SIGNALS) -> list[Remark]:
-    """Everything that keeps `sql` from being a yes or no over one row of these signals, and what is surely not meant.
+    """Everything that keeps `sql` from being a yes or no over one row of these signals, and what is
+    surely not meant.
 
-    Args:
-        signals: a supplier's, unless the condition is about something else: `signals.model.CLIENT_SIGNALS` for a client.
-    """
+    Args: signals: a supplier's, unless the condition is about something else:
+        `signals.model.CLIENT_SIGNALS` for a client."""
     known = _of_signals(signals)
     if len(sql) > _MOST_CHARACTERS:
         message = f"the condition has {len(sql):,} characters; at most {_MOST_CHARACTERS:,} can be followed"
@@ -309,7 +310,8 @@ def _impossible_comparisons(tokens: list[_Token], known: _Vocabulary) -> Iterato
 
 
 def _compared(tokens: list[_Token], known: _Vocabulary) -> Iterator[tuple[str, _Token]]:
-    """Signal and literal wherever the two are on both sides of a comparison, also inside coalesce and IN."""
+    """Signal and literal wherever the two are on both sides of a comparison, also inside coalesce
+    and IN."""
     for index, token in enumerate(tokens):
         if token.text not in known.schema:
             continue

@@ -10,7 +10,8 @@ Found = tuple[Path, tuple[int, int] | None, str, str, Level]
 
 
 def table(data: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The table at that path, empty when there is none or it is something else (which the check of the shape has said)."""
+    """The table at that path, empty when there is none or it is something else (which the check of
+    the shape has said)."""
     for name in names:
         inner = data.get(name)
         data = inner if isinstance(inner, dict) else {}

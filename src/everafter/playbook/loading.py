@@ -1,4 +1,5 @@
-"""From a file to a Playbook. The one place that knows which words the other slices give a playbook to use."""
+"""From a file to a Playbook. The one place that knows which words the other slices give a playbook
+to use."""
 
 from importlib import resources
 from pathlib import Path
@@ -18,11 +19,11 @@ _MOST_BYTES = 1_000_000
 
 
 def load_playbook(settings: Settings) -> Playbook:
-    """The policy in force: the file the settings name, or the wedding playbook that ships with the package.
+    """The policy in force: the file the settings name, or the wedding playbook that ships with the
+    package.
 
-    Raises:
-        InputError: the file cannot be read, or says something that cannot be followed; all mistakes are listed.
-    """
+    Raises: InputError: the file cannot be read, or says something that cannot be followed; all
+        mistakes are listed."""
     path = playbook_path(settings)
     return parse_playbook(read_playbook(path), str(path))
 
@@ -58,7 +59,8 @@ def read_playbook(path: Path) -> str:
 
 
 def find_mistakes(text: str) -> list[Mistake]:
-    """Every mistake in a playbook's text, measured by this installation's templates, onboarding actions and event types."""
+    """Every mistake in a playbook's text, measured by this installation's templates, onboarding
+    actions and event types."""
     return check_playbook(
         text,
         frozenset(list_templates()),
@@ -72,9 +74,8 @@ def find_mistakes(text: str) -> list[Mistake]:
 def parse_playbook(text: str, source: str) -> Playbook:
     """The policy in `text`; `source` names it in messages.
 
-    Raises:
-        InputError: it says something that cannot be followed; all mistakes are listed, one a line. Warnings are passed over.
-    """
+    Raises: InputError: it says something that cannot be followed; all mistakes are listed, one a
+        line. Warnings are passed over."""
     errors = [mistake for mistake in find_mistakes(text) if mistake.level == "error"]
     if errors:
         lines = [

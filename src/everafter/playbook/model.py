@@ -1,11 +1,13 @@
-"""What a playbook may say: all policy, typed. `everafter/playbook/weddings.toml` is the one that ships."""
+"""What a playbook may say: all policy, typed. `everafter/playbook/weddings.toml` is the one that
+ships."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-# No number is without an end: ten years of days and a year of hours can be added to any date, and sums of them stay numbers.
+# No number is without an end: ten years of days and a year of hours can be added to any date, and
+# sums of them stay numbers.
 Days = Annotated[float, Meta(gt=0, le=3650)]
 Hours = Annotated[float, Meta(gt=0, le=8760)]
 Count = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -28,7 +30,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
-    """Points of each health dimension; they are scaled to sum to 100. The defaults are the spec's."""
+    """Points of each health dimension; they are scaled to sum to 100. The defaults are the
+    spec's."""
 
     login: Points = 30
     feature_adoption: Points = 25
@@ -40,8 +43,8 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 class Segment(Struct, frozen=True, forbid_unknown_fields=True):
     """How one vendor type is scored.
 
-    login_days: silence (season-adjusted days) under which the login dimension earns all, two thirds, a third.
-    """
+    login_days: silence (season-adjusted days) under which the login dimension earns all, two
+    thirds, a third."""
 
     title: str
     key_features: list[Name]
@@ -50,7 +53,8 @@ class Segment(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Health(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bands of the score, and how recently a key feature must have been used to count as adopted."""
+    """Bands of the score, and how recently a key feature must have been used to count as
+    adopted."""
 
     critical_below: Annotated[float, Meta(ge=0, le=100)] = 40
     at_risk_below: Annotated[float, Meta(ge=0, le=100)] = 70
@@ -58,7 +62,8 @@ class Health(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
-    """floor: the least season index a quiet month can have; own_weddings_weight: how many coming weddings weigh as much as the prior."""
+    """floor: the least season index a quiet month can have; own_weddings_weight: how many coming
+    weddings weigh as much as the prior."""
 
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
@@ -67,7 +72,8 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):
-    """The spec's five signals: the weight of each (they are scaled to sum to 1), the bands, and where each signal is full."""
+    """The spec's five signals: the weight of each (they are scaled to sum to 1), the bands, and
+    where each signal is full."""
 
     medium_above: Share = 0.4
     high_above: Share = 0.7
@@ -92,8 +98,9 @@ class Messaging(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
-    """global_share: suppliers who get nothing that may be in the holdout; recommendation_share: suppliers who are not offered one given next step
-    (of those that serve a dimension of the score), for each step others; salt: change it to draw again."""
+    """global_share: suppliers who get nothing that may be in the holdout; recommendation_share:
+    suppliers who are not offered one given next step (of those that serve a dimension of the
+    score), for each step others; salt: change it to draw again."""
 
     global_share: Share = 0.05
     recommendation_share: Share = 0.1
@@ -103,10 +110,10 @@ class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
 class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
     """When a condition over signals is true, one action is proposed to the eligibility check.
 
-    when, success: SQL expressions over signals. reason: said to people; `{signal}` is replaced by the supplier's number.
-    priority: the higher goes first under the frequency cap. essential: billing, critical or transactional, never in the holdout
-    and never over the budget. template: of the message, for channel email. expires_hours: not sent later than this.
-    """
+    when, success: SQL expressions over signals. reason: said to people; `{signal}` is replaced by
+    the supplier's number. priority: the higher goes first under the frequency cap. essential:
+    billing, critical or transactional, never in the holdout and never over the budget. template: of
+    the message, for channel email. expires_hours: not sent later than this."""
 
     when: str
     action: Name
@@ -124,13 +131,14 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
-    """Actions expected by a day of the account's life; `if_missed` names the action taken when they are not there.
+    """Actions expected by a day of the account's life; `if_missed` names the action taken when they
+    are not there.
 
-    vendor_types: whose path has it; empty: everyone's ("default" means those without a segment of their own). when: a
-    condition over signals; where it is not true the step is not asked. success_metric: the one of `actions` that says the step has
-    worked. milestone, celebration: what completing it reaches, and the action that celebrates it. translations: of the title, by
-    language.
-    """
+    vendor_types: whose path has it; empty: everyone's ("default" means those without a segment of
+    their own). when: a condition over signals; where it is not true the step is not asked.
+    success_metric: the one of `actions` that says the step has worked. milestone, celebration: what
+    completing it reaches, and the action that celebrates it. translations: of the title, by
+    language."""
 
     day: Annotated[int, Meta(ge=0, le=3650)]
     actions: list[Name]
@@ -147,10 +155,9 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
 class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
     """How one action is in the supplier's checklist, and where on the platform it is done (a path).
 
-    done_when: a condition over signals that says it is done. feature: it is done once that feature was used. Without either: one
-    of the actions that have an event of their own, or one that the platform reports by the API. translations: by language, of
-    `title` and `hint`.
-    """
+    done_when: a condition over signals that says it is done. feature: it is done once that feature
+    was used. Without either: one of the actions that have an event of their own, or one that the
+    platform reports by the API. translations: by language, of `title` and `hint`."""
 
     title: str
     hint: str = ""
@@ -161,8 +168,8 @@ class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingTiming(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long a step may take: behind after so many days past its day, stuck after so many. In a slack month days count less,
-    but no less than `min_season_index`."""
+    """How long a step may take: behind after so many days past its day, stuck after so many. In a
+    slack month days count less, but no less than `min_season_index`."""
 
     behind_after_days: Annotated[float, Meta(ge=0, le=3650)] = 1
     stuck_after_days: Days = 7
@@ -171,11 +178,12 @@ class OnboardingTiming(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
-    """An achievement worth celebrating. when: an SQL expression over signals; null: recorded by the API or by its own event.
+    """An achievement worth celebrating. when: an SQL expression over signals; null: recorded by the
+    API or by its own event.
 
-    celebrate: where. template: of the message, for "email". certificate: whether a certificate goes with it. fresh_days: what was
-    reached longer ago than this is recorded and not celebrated any more.
-    """
+    celebrate: where. template: of the message, for "email". certificate: whether a certificate goes
+    with it. fresh_days: what was reached longer ago than this is recorded and not celebrated any
+    more."""
 
     title: str
     celebration: str
@@ -188,10 +196,10 @@ class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
-    """One next step. `{signal}` in title, body, reason and action_label is replaced by the supplier's number (in [client_recommendations.*] by the
-    client's); closes: the dimension it helps. excluded_templates: email templates that say the same already. translations: by language
-    ("de"), any of title, body, reason, action_label.
-    """
+    """One next step. `{signal}` in title, body, reason and action_label is replaced by the
+    supplier's number (in [client_recommendations.*] by the client's); closes: the dimension it
+    helps. excluded_templates: email templates that say the same already. translations: by language
+    ("de"), any of title, body, reason, action_label."""
 
     when: str
     title: str
@@ -205,12 +213,13 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tip(Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing the coach may say, at the right place and moment; it passes the same eligibility check as every intervention.
+    """One thing the coach may say, at the right place and moment; it passes the same eligibility
+    check as every intervention.
 
-    when, success: SQL expressions over signals. pages: of the platform, `*` means anything; empty: every page. vendor_types:
-    empty: every vendor type. season: shown only in or off season. `{signal}` in title, body and reason is replaced by the supplier's
-    number. translations: by language ("de"), any of title, body, reason, action_label.
-    """
+    when, success: SQL expressions over signals. pages: of the platform, `*` means anything; empty:
+    every page. vendor_types: empty: every vendor type. season: shown only in or off season.
+    `{signal}` in title, body and reason is replaced by the supplier's number. translations: by
+    language ("de"), any of title, body, reason, action_label."""
 
     when: str
     title: str
@@ -231,8 +240,9 @@ class Tip(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Coach(Struct, frozen=True, forbid_unknown_fields=True):
-    """The coach inside the platform. hours_between_tips: at least, whatever the week's budget leaves. call_when: a condition over
-    signals; where it is true a call is offered, of kind call_type. next_steps: how many recommendations its panel lists."""
+    """The coach inside the platform. hours_between_tips: at least, whatever the week's budget
+    leaves. call_when: a condition over signals; where it is true a call is offered, of kind
+    call_type. next_steps: how many recommendations its panel lists."""
 
     enabled: bool = True
     hours_between_tips: Annotated[float, Meta(ge=0, le=8760)] = 20
@@ -243,7 +253,8 @@ class Coach(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Clocks(Struct, frozen=True, forbid_unknown_fields=True):
-    """Business hours within which a ticket of one priority is to be answered first, and resolved."""
+    """Business hours within which a ticket of one priority is to be answered first, and
+    resolved."""
 
     reply_hours: Hours
     resolve_hours: Hours
@@ -252,10 +263,10 @@ class Clocks(Struct, frozen=True, forbid_unknown_fields=True):
 class Support(Struct, frozen=True, forbid_unknown_fields=True):
     """When support is there (the ticket clocks run only then) and what it promises.
 
-    work_days: ISO weekdays. holidays: ISO 3166 ("GB", "GB-ENG"); null: none are kept. closed_on: further days (2026-12-24).
-    clocks: by priority; "normal" is used for every other. due_soon_share: of a clock's hours; when only so much is left it is due
-    soon. remind_hours: before a call.
-    """
+    work_days: ISO weekdays. holidays: ISO 3166 ("GB", "GB-ENG"); null: none are kept. closed_on:
+    further days (2026-12-24). clocks: by priority; "normal" is used for every other.
+    due_soon_share: of a clock's hours; when only so much is left it is due soon. remind_hours:
+    before a call."""
 
     timezone: str = "UTC"
     open_from: ClockTime = "09:00"
@@ -275,10 +286,11 @@ class Support(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mistake(Struct, frozen=True):
-    """Something in a playbook's text that cannot be followed (error), or that is surely not meant (warning).
+    """Something in a playbook's text that cannot be followed (error), or that is surely not meant
+    (warning).
 
-    line, column: from 1, in characters; width: how many characters are concerned. path: `triggers.no_login_7_days.when`.
-    """
+    line, column: from 1, in characters; width: how many characters are concerned. path:
+    `triggers.no_login_7_days.when`."""
 
     line: int
     column: int
@@ -290,7 +302,8 @@ class Mistake(Struct, frozen=True):
 
 
 class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole policy. `segments` must hold "default", used for every vendor type that has none of its own."""
+    """A whole policy. `segments` must hold "default", used for every vendor type that has none of
+    its own."""
 
     name: str
     segments: dict[Name, Segment]

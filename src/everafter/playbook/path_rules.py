@@ -57,7 +57,8 @@ def check_path(
 
 
 def _too_many(steps: dict[str, Any]) -> Iterator[Found]:
-    """Each action that a step asks for takes a bit, declared or not; full activation follows from the others and takes none."""
+    """Each action that a step asks for takes a bit, declared or not; full activation follows from
+    the others and takes none."""
     asked: set[str] = set()
     for name in steps:
         for index, action in enumerate(_asked(table(steps, name)) or []):

@@ -1,4 +1,5 @@
-"""Where in a TOML text each key and value is, which tomllib does not tell. Pure; the text must be valid TOML."""
+"""Where in a TOML text each key and value is, which tomllib does not tell. Pure; the text must be
+valid TOML."""
 
 import re
 from bisect import bisect_right
@@ -15,7 +16,8 @@ _ESCAPES = {"u": 5, "U": 9, "x": 3}
 
 @dataclass(slots=True)
 class Places:
-    """Offsets by path: where a key begins, and from where to where its value reaches. A table's value is its header."""
+    """Offsets by path: where a key begins, and from where to where its value reaches. A table's
+    value is its header."""
 
     text: str
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
@@ -28,15 +30,18 @@ class Places:
         return line, offset - self.lines[line - 1] + 1
 
     def of_key(self, path: Path) -> tuple[int, int]:
-        """From where to where the key reaches; for what is not written, its nearest written parent's."""
+        """From where to where the key reaches; for what is not written, its nearest written
+        parent's."""
         return self._nearest(self.keys, path)
 
     def of_value(self, path: Path) -> tuple[int, int]:
-        """From where to where the value reaches; for what is not written, its nearest written parent's key."""
+        """From where to where the value reaches; for what is not written, its nearest written
+        parent's key."""
         return self.values[path] if path in self.values else self.of_key(path)
 
     def in_string(self, path: Path, start: int, end: int) -> tuple[int, int]:
-        """Where the characters `start` to `end` of a text value stand, its quotes and escapes counted."""
+        """Where the characters `start` to `end` of a text value stand, its quotes and escapes
+        counted."""
         first, last = self.of_value(path)
         raw = self.text[first:last]
         inside = string_offsets(raw)
@@ -61,7 +66,8 @@ def find_places(text: str) -> Places:
 
 
 def string_offsets(raw: str) -> list[int]:
-    """For each character of the value that `raw` (with its quotes) means, where it is written in `raw`."""
+    """For each character of the value that `raw` (with its quotes) means, where it is written in
+    `raw`."""
     quote = raw[:3] if raw[:3] in _LONG_QUOTES else raw[:1]
     if quote[:1] not in {'"', "'"}:
         return []
@@ -84,7 +90,8 @@ def string_offsets(raw: str) -> list[int]:
 
 
 class _Walker:
-    """One pass over the text. Each method begins where its thing begins and leaves `at` behind its end."""
+    """One pass over the text. Each method begins where its thing begins and leaves `at` behind its
+    end."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -127,7 +134,8 @@ class _Walker:
         return table
 
     def note_key(self, table: Path, parts: list[tuple[str, int, int]]) -> Path:
-        """Note each part of a dotted key, once; a name that means an array of tables means its last table."""
+        """Note each part of a dotted key, once; a name that means an array of tables means its last
+        table."""
         path = table
         for name, first, last in parts:
             path = (*path, name)

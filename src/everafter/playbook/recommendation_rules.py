@@ -17,7 +17,8 @@ _NAMING = "{client_id}"
 def check_recommendations(
     data: dict[str, Any], templates: frozenset[str] | None
 ) -> Iterator[Found]:
-    """Every mistake in `[recommendations.*]` that is not one of shape, condition or sentence, and all of `[client_recommendations.*]`.
+    """Every mistake in `[recommendations.*]` that is not one of shape, condition or sentence, and
+    all of `[client_recommendations.*]`.
 
     Args:
         templates: of messages; null: their names are not checked.
@@ -83,7 +84,8 @@ def _about_clients(path: tuple[str, ...], recommendations: dict[str, Any]) -> It
 
 
 def check_url(path: tuple[str, ...], url: Any, *, client: bool = False) -> Iterator[Found]:
-    """What keeps `url` from being an address that a button may lead to; client: `{client_id}` may be in it."""
+    """What keeps `url` from being an address that a button may lead to; client: `{client_id}` may
+    be in it."""
     if not isinstance(url, str):
         return
     rest = url.replace(_NAMING, "") if client else url

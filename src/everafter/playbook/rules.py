@@ -45,7 +45,8 @@ def check_playbook(
 ) -> list[Mistake]:
     """Every mistake in a playbook's text, in the order of its lines.
 
-    A text without a mistake of level "error" can be made a Playbook; warnings are for what is surely not meant.
+    A text without a mistake of level "error" can be made a Playbook; warnings are for what is
+    surely not meant.
 
     Args:
         text: TOML.
@@ -209,7 +210,8 @@ def _weights(path: Path, weights: dict[str, Any]) -> Iterator[_Found]:
 
 
 def _numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
-    """Pairs that must be in an order; a number that is wrong by itself (`bad`) is not held against its neighbour."""
+    """Pairs that must be in an order; a number that is wrong by itself (`bad`) is not held against
+    its neighbour."""
     churn, messaging = _table(data, "churn"), _table(data, "messaging")
     critical, at_risk = _pair(data, "health", ("critical_below", 40), ("at_risk_below", 70), bad)
     if critical >= at_risk:
@@ -247,7 +249,8 @@ def _pair(
     high: tuple[str, float],
     bad: frozenset[Path],
 ) -> tuple[float, float]:
-    """Two numbers of a table with their defaults; a pair in good order when one of them cannot be used."""
+    """Two numbers of a table with their defaults; a pair in good order when one of them cannot be
+    used."""
     if (group, low[0]) in bad or (group, high[0]) in bad:
         return low[1], high[1]
     table = _table(data, group)

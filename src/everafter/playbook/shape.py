@@ -1,7 +1,7 @@
 """Whether a playbook's values have the types and ranges that the model asks for, in words. Pure.
 
-The model's own converter stops at the first mistake and knows no place; this walks the same types and names all of them.
-"""
+The model's own converter stops at the first mistake and knows no place; this walks the same types
+and names all of them."""
 
 import datetime as dt
 import math
@@ -44,7 +44,8 @@ def check_shape(data: dict[str, Any], incomplete: frozenset[Path] = frozenset())
 
 
 def did_you_mean(word: str, known: Iterable[str], near: float = 0.6) -> str:
-    """A hint with the nearest known word; empty when none is as near as `near` (1 is the same word)."""
+    """A hint with the nearest known word; empty when none is as near as `near` (1 is the same
+    word)."""
     found = get_close_matches(word[:_LONGEST_WORD].lower(), list(known), n=1, cutoff=near)
     return f"did you mean {found[0]}?" if found else ""
 
@@ -211,7 +212,8 @@ def _is_finite(value: float) -> bool:
 
 
 def _control_in(value: str, path: Path, wanted: inspect.StrType) -> str | None:
-    """The first character of a text that no page shows and no database column takes; line ends only where lines are meant."""
+    """The first character of a text that no page shows and no database column takes; line ends only
+    where lines are meant."""
     lined = frozenset[str]() if wanted.pattern or path[-1] in _ONE_LINE else _LINED
     return next((match[0] for match in _CONTROL.finditer(value) if match[0] not in lined), None)
 

@@ -1,4 +1,5 @@
-"""What is wrong with [support], beyond types: hours that never open, days that are none, promises out of order. Pure."""
+"""What is wrong with [support], beyond types: hours that never open, days that are none, promises
+out of order. Pure."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -18,7 +19,8 @@ def check_support(
     knows_holidays: Callable[[str], bool] | None,
     bad: frozenset[Path] = frozenset(),
 ) -> Iterator[_Found]:
-    """Every mistake in the table [support]; what is of the wrong type is passed over, for `check_shape` has named it.
+    """Every mistake in the table [support]; what is of the wrong type is passed over, for
+    `check_shape` has named it.
 
     Args:
         knows_holidays: whether holidays are known for an ISO 3166 code; null: not checked.

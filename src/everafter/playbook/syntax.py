@@ -47,7 +47,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("Invalid statement", "a line is `key = value`, a [table], or begins with # as a comment"),
 )
 
-# What is opened on one line and noticed as unclosed only further down: how it opens, and the messages it then causes.
+# What is opened on one line and noticed as unclosed only further down: how it opens, and the
+# messages it then causes.
 _OPENINGS: tuple[tuple[re.Pattern[str], tuple[str, ...], str], ...] = (
     (re.compile(r"=\s*\[[^\]#]*(#.*)?$"), ("Invalid value", "Unclosed array"), "list"),
     (re.compile(r'=\s*"""(?!.*""")'), ("Unterminated string", "Expected"), "text"),
@@ -70,7 +71,8 @@ class Slip:
 
 @dataclass(slots=True)
 class Reading:
-    """What could be read. text: with the unreadable lines emptied, so that line numbers stay; incomplete: tables that lost one."""
+    """What could be read. text: with the unreadable lines emptied, so that line numbers stay;
+    incomplete: tables that lost one."""
 
     data: dict[str, Any]
     text: str
@@ -80,9 +82,9 @@ class Reading:
 def read_toml(text: str) -> Reading:
     """Read a text, stepping over lines that are not TOML.
 
-    A line that fails is emptied (a header is replaced by one of no meaning, so that what follows does not fall into the table
-    before) and the rest is read again. `data` is empty when no end is reached that way.
-    """
+    A line that fails is emptied (a header is replaced by one of no meaning, so that what follows
+    does not fall into the table before) and the rest is read again. `data` is empty when no end is
+    reached that way."""
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     slips: list[Slip] = []
     while True:
@@ -144,7 +146,8 @@ def _slip(message: str, lines: list[str]) -> Slip:
 
 
 def _long_number(lines: list[str]) -> Slip:
-    """Where the integer is that has more digits than Python reads, which tomllib says without a place."""
+    """Where the integer is that has more digits than Python reads, which tomllib says without a
+    place."""
     for number, line in enumerate(lines, 1):
         runs = (
             run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS
@@ -156,7 +159,8 @@ def _long_number(lines: list[str]) -> Slip:
 
 
 def _breaks_at(lines: list[str]) -> bool:
-    """Whether it is on the last of these lines that a value cannot be made: digits in a comment or a text can."""
+    """Whether it is on the last of these lines that a value cannot be made: digits in a comment or
+    a text can."""
     try:
         tomllib.loads("\n".join(lines))
     except tomllib.TOMLDecodeError:

@@ -12,7 +12,8 @@ BRIDGE_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """A sparkline: `lines` are the points of unbroken stretches, `end` the last known point; null when nothing is known."""
+    """A sparkline: `lines` are the points of unbroken stretches, `end` the last known point; null
+    when nothing is known."""
 
     width: int
     height: int
@@ -23,7 +24,8 @@ class Spark:
 def sparkline(
     scores: Sequence[float | None], places: Sequence[float], width: int = 88, height: int = 34
 ) -> Spark:
-    """Scores at their places (0–1), oldest first; null breaks the line, a lone point becomes a short dash.
+    """Scores at their places (0–1), oldest first; null breaks the line, a lone point becomes a
+    short dash.
 
     >>> sparkline([50, None, 100, 0], [0, 0.25, 0.5, 1], width=88, height=26).lines
     ['1.0,13.0 3.5,13.0', '43.0,2.0 85.0,24.0']
@@ -37,7 +39,8 @@ def sparkline(
 
 
 def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: int = 0) -> list[str]:
-    """The unbroken stretches; up to `bridge` unknown points in a row are crossed by a straight line."""
+    """The unbroken stretches; up to `bridge` unknown points in a row are crossed by a straight
+    line."""
     stretches: list[list[tuple[float, float]]] = [[]]
     unknown = 0
     for point in points:
@@ -85,11 +88,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The chart of a year. The plot lies between (left, top) and (right, bottom); `lines` as in `Spark`.
+    """The chart of a year. The plot lies between (left, top) and (right, bottom); `lines` as in
+    `Spark`.
 
-    levels: the scale's lines; months: the beginnings of months; quiet: off-season stretches (x); marks: days on which something
-    was done (x, words); at_risk, critical: the bands' zones (y).
-    """
+    levels: the scale's lines; months: the beginnings of months; quiet: off-season stretches (x);
+    marks: days on which something was done (x, words); at_risk, critical: the bands' zones (y)."""
 
     width: int
     height: int
@@ -120,11 +123,9 @@ def trend(
 ) -> Trend:
     """A score over the given days, one entry a day without gaps, oldest first.
 
-    Args:
-        marks: (day, words) of what was done; days outside are left out.
-        critical_below, at_risk_below: the bands' limits, 0–100. off_season_below: the season index under which a day is shaded.
-        bridge: so many days without a score the line crosses.
-    """
+    Args: marks: (day, words) of what was done; days outside are left out. critical_below,
+        at_risk_below: the bands' limits, 0–100. off_season_below: the season index under which a
+        day is shaded. bridge: so many days without a score the line crosses."""
     left, right, top, bottom = 28.0, width - 8.0, 8.0, height - 22.0
     step = (right - left) / max(1, len(days) - 1)
 
@@ -183,7 +184,8 @@ def _quiet(
 
 
 def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
-    """`count` days up to `last`; those not known have no score, and the season index of the week before them when that is known."""
+    """`count` days up to `last`; those not known have no score, and the season index of the week
+    before them when that is known."""
     days: list[Day] = []
     latest: Day | None = None
     for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1)):
@@ -198,7 +200,8 @@ def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
 
 
 def round_to_sum(parts: Sequence[float], total: float, decimals: int = 1) -> list[float]:
-    """Each part rounded so that the rounded ones add up to the rounded `total`; the largest remainders are rounded up first.
+    """Each part rounded so that the rounded ones add up to the rounded `total`; the largest
+    remainders are rounded up first.
 
     >>> round_to_sum([1.25, 1.25, 1.25, 1.25], 5)
     [1.3, 1.3, 1.2, 1.2]

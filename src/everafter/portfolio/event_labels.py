@@ -66,7 +66,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z _-]{2,60}")
 
 
 def group_timeline(events: Sequence[Event], ours: Sequence[Entry] = ()) -> list[TimelineDay]:
-    """Days with their lines, latest first; events of a type that is not ours are told by their own name.
+    """Days with their lines, latest first; events of a type that is not ours are told by their own
+    name.
 
     Args:
         events: latest first. ours: what we did, merged in.

@@ -105,7 +105,8 @@ async def show_message_html(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that nobody else sees it."""
+    """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that
+    nobody else sees it."""
     rendered, problem = _render(
         await _find(conn, supplier_id, message_id), request.app.state.settings
     )

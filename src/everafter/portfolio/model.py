@@ -93,7 +93,8 @@ NO_VENDOR = "none"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of the portfolio is shown, and in what order; it is whole in the address, so that it can be kept.
+    """What of the portfolio is shown, and in what order; it is whole in the address, so that it can
+    be kept.
 
     Empty text means no filter. departed: also those who cancelled.
     """
@@ -113,10 +114,9 @@ class View:
 class Row:
     """One supplier in the table. Null: not known (never scored, no login seen, no clients).
 
-    health_score: 0–100, floored; change: points over 14 days, null when there was no score then. coverage, season index: 0–1.
-    engaged_percent: active clients of all, 0–100. scores: on the days asked for, oldest first, null where not scored.
-    mrr_minor: minor units.
-    """
+    health_score: 0–100, floored; change: points over 14 days, null when there was no score then.
+    coverage, season index: 0–1. engaged_percent: active clients of all, 0–100. scores: on the days
+    asked for, oldest first, null where not scored. mrr_minor: minor units."""
 
     id: uuid.UUID
     external_id: str | None
@@ -153,7 +153,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BandCount:
-    """How many of the filtered suppliers are in a band, and what they pay a month in minor units."""
+    """How many of the filtered suppliers are in a band, and what they pay a month in minor
+    units."""
 
     band: Band
     suppliers: int
@@ -171,7 +172,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """One page of the table; `bands` counts what every filter but the band's lets through, `matches` what all let through."""
+    """One page of the table; `bands` counts what every filter but the band's lets through,
+    `matches` what all let through."""
 
     rows: list[Row]
     bands: list[BandCount]
@@ -180,7 +182,8 @@ class Portfolio:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The scored days a page looks at: the latest, the one it is compared with (null: none), those of the sparklines."""
+    """The scored days a page looks at: the latest, the one it is compared with (null: none), those
+    of the sparklines."""
 
     latest: date
     before: date | None
@@ -189,7 +192,8 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How things stand as a whole: suppliers known at all, the latest scored day and when it was scored; null: never."""
+    """How things stand as a whole: suppliers known at all, the latest scored day and when it was
+    scored; null: never."""
 
     suppliers: int
     scored_on: date | None

@@ -21,10 +21,12 @@ from everafter.portfolio.model import (
 )
 
 _PAST_DUE = "coalesce(p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity'), false)"
-# The days are sorted, so two binary searches count them: 10,000 rows in 5 ms, against 20 ms by unnest.
+# The days are sorted, so two binary searches count them: 10,000 rows in 5 ms, against 20 ms by
+# unnest.
 _WEDDINGS = "coalesce(width_bucket(%(epoch_day)s + 89, p.weddings) - width_bucket(%(epoch_day)s - 1, p.weddings), 0)"
 
-# What each column is sorted by. The planner drops the joins of `base` that neither sort nor filter needs.
+# What each column is sorted by. The planner drops the joins of `base` that neither sort nor filter
+# needs.
 _SORTS: dict[Sort, LiteralString] = {
     "name": "lower(s.name)",
     "vendor": "coalesce(p.vendor_type, s.vendor_type)",
@@ -44,8 +46,9 @@ _SORTS: dict[Sort, LiteralString] = {
     "mrr": "s.mrr_minor",
 }
 
-# Measured at 10,000 suppliers with 100 days each: 18 to 30 ms whatever the order. The rows to show are chosen on narrow columns
-# first; everything wide, the sparkline's 31 look-ups by primary key among it, is read for those 50 alone.
+# Measured at 10,000 suppliers with 100 days each: 18 to 30 ms whatever the order. The rows to show
+# are chosen on narrow columns first; everything wide, the sparkline's 31 look-ups by primary key
+# among it, is read for those 50 alone.
 _JOINS = """
   LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
   LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s::date
@@ -103,7 +106,8 @@ async def get_portfolio(
         past_due=sql.SQL(_PAST_DUE),
     )
     values = {
-        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out for a null
+        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out
+        # for a null
         "day": days.latest or date.min,
         "day_before": days.before or date.min,
         "epoch_day": (today - date(1970, 1, 1)).days,
@@ -154,7 +158,8 @@ def _fill(scores: dict[str, int | None] | None, spark: list[date]) -> list[int |
 
 
 async def get_standing(conn: Connection) -> Standing:
-    """What there is at all, and the latest day that was scored to its end (a run under way would show half a portfolio)."""
+    """What there is at all, and the latest day that was scored to its end (a run under way would
+    show half a portfolio)."""
     async with conn.cursor(row_factory=class_row(Standing)) as cursor:
         await cursor.execute(
             "WITH latest AS MATERIALIZED (SELECT coalesce((SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),"

@@ -40,7 +40,8 @@ _MOST_PAGES = 100_000
 
 
 def parse_view(params: Mapping[str, str]) -> View:
-    """The view an address asks for; empty values are as good as none, and what is not ours is left alone.
+    """The view an address asks for; empty values are as good as none, and what is not ours is left
+    alone.
 
     Raises:
         InputError: a value that no filter or column has; the message names those there are.
@@ -70,7 +71,8 @@ def _one_of(name: str, value: str, allowed: tuple[T, ...]) -> Any:
 
 
 def view_query(view: View, **changes: Any) -> str:
-    """The query of a view with some things changed, without what says nothing; another filter begins at the first page.
+    """The query of a view with some things changed, without what says nothing; another filter
+    begins at the first page.
 
     >>> view_query(View(band="critical", page=3), sort="mrr", descending=True)
     'band=critical&sort=mrr'
@@ -97,7 +99,8 @@ def _in_query(name: str, value: Any) -> str:
 
 
 def sort_query(view: View, sort: Sort) -> str:
-    """The query a column's head leads to: its own first order, and the other way round when it is the order already."""
+    """The query a column's head leads to: its own first order, and the other way round when it is
+    the order already."""
     descending = not view.descending if view.sort == sort else sort not in ASCENDING_FIRST
     return view_query(view, sort=sort, descending=descending)
 
@@ -142,7 +145,8 @@ def describe_reason(main_reason: str | None) -> str:
 
 
 def shares(bands: list[BandCount]) -> list[Share]:
-    """The distribution as stretches of a bar 1000 wide; a band with anyone in it is wide enough to be seen and hit."""
+    """The distribution as stretches of a bar 1000 wide; a band with anyone in it is wide enough to
+    be seen and hit."""
     total = sum(count.suppliers for count in bands) or 1
     sizes = [
         max(6.0, 1000 * count.suppliers / total) if count.suppliers else 0.0 for count in bands
@@ -157,7 +161,8 @@ def shares(bands: list[BandCount]) -> list[Share]:
 
 
 def all_bands(bands: list[BandCount]) -> list[BandCount]:
-    """Every band in its order, worst first, also those without anyone; "not scored" only when there is someone."""
+    """Every band in its order, worst first, also those without anyone; "not scored" only when there
+    is someone."""
     found = {count.band: count for count in bands}
     return [
         found.get(band, BandCount(band, 0, 0))
@@ -192,7 +197,8 @@ CSV_COLUMNS = (
 
 
 def portfolio_csv(rows: Iterable[Row]) -> str:
-    """The rows as RFC 4180 text. What a spreadsheet would take for a formula gets an apostrophe before it."""
+    """The rows as RFC 4180 text. What a spreadsheet would take for a formula gets an apostrophe
+    before it."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(CSV_COLUMNS)
@@ -225,7 +231,8 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay numbers."""
+    """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay
+    numbers."""
     if isinstance(value, str) and value.lstrip(" ")[:1] in {
         "=",
         "+",

@@ -74,7 +74,8 @@ class StoredDay:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the five contributions. points null: not known, and then most is 0. said: what was measured, in words."""
+    """One of the five contributions. points null: not known, and then most is 0. said: what was
+    measured, in words."""
 
     dimension: Dimension
     points: float | None
@@ -84,7 +85,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One of the churn index's five signals; share null: not known. most: what it can add at its fullest."""
+    """One of the churn index's five signals; share null: not known. most: what it can add at its
+    fullest."""
 
     signal: str
     share: float | None
@@ -94,7 +96,8 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class ScoreDetails:
-    """How the supplier is. live false: the last stored score of one who has cancelled. score: before flooring."""
+    """How the supplier is. live false: the last stored score of one who has cancelled. score:
+    before flooring."""
 
     at: datetime
     live: bool
@@ -111,7 +114,8 @@ class ScoreDetails:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How one contribution moved; the shifts shown add up to the change shown. was, now: null when not known then, or now."""
+    """How one contribution moved; the shifts shown add up to the change shown. was, now: null when
+    not known then, or now."""
 
     dimension: Dimension
     was: float | None

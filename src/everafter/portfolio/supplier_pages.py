@@ -188,7 +188,8 @@ def _until(text: str, today: date) -> date | None:
 
 
 def _latest_day(supplier: Supplier, today: date) -> date:
-    """Today, while something happened lately; else the day of the last event, so that the story of one who left begins there."""
+    """Today, while something happened lately; else the day of the last event, so that the story of
+    one who left begins there."""
     last = supplier.last_event_at.date() if supplier.last_event_at else today
     return today if last > today - timedelta(days=TIMELINE_DAYS) else last
 
@@ -222,7 +223,8 @@ async def _score(
 async def _path(
     state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier
 ) -> dict[str, Any]:
-    """The onboarding path, for the template: null when it never began, its time is over, or the supplier has gone."""
+    """The onboarding path, for the template: null when it never began, its time is over, or the
+    supplier has gone."""
     settings: Settings = state.settings
     if row is None or row["onboarding_state"] is None:
         return {

@@ -45,9 +45,8 @@ async def list_history(
 ) -> list[StoredDay]:
     """The stored days among the `days` up to `last`, oldest first.
 
-    The key begins with the day, so each day is one look-up: 365 of them take 2 ms. An index by supplier would cost every daily
-    run more than all these pages together.
-    """
+    The key begins with the day, so each day is one look-up: 365 of them take 2 ms. An index by
+    supplier would cost every daily run more than all these pages together."""
     cursor = await conn.execute(
         "SELECT h.calculated_on, h.calculated_at, h.score, h.health_score, h.risk_level, h.coverage, h.season_index,"
         " h.playbook_version, h.login_points, h.feature_adoption_points, h.client_activity_points, h.form_completion_points,"
@@ -164,7 +163,8 @@ async def list_milestones(conn: Connection, supplier_id: uuid.UUID) -> list[Mile
 async def list_events(
     conn: Connection, supplier_id: uuid.UUID, since: date, until: date
 ) -> tuple[list[Event], bool]:
-    """The events of the UTC days from `since` to `until`, both included, latest first; true when there are older ones.
+    """The events of the UTC days from `since` to `until`, both included, latest first; true when
+    there are older ones.
 
     At most 4,000; whoever sends more in two months is cut at a day's end by `group_timeline`.
     """

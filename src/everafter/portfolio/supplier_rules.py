@@ -62,7 +62,8 @@ def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDe
 def score_details_of_stored(
     day: StoredDay, churn: Mapping[str, Any] | None, segment: Segment, playbook: Playbook
 ) -> ScoreDetails:
-    """The last stored score, for one who is not scored any more; it holds the points, not what was measured."""
+    """The last stored score, for one who is not scored any more; it holds the points, not what was
+    measured."""
     weights = {name: float(getattr(segment.weights, name)) for name in DIMENSIONS}
     known = sum(weights[name] for name in DIMENSIONS if day.points[name] is not None) or 1.0
     shares = churn or {}
@@ -74,7 +75,8 @@ def score_details_of_stored(
         coverage=day.coverage,
         season_index=day.season_index,
         off_season=day.season_index < playbook.season.off_season_below,
-        # the playbook may weigh otherwise now than it did then, and no part is larger than its whole
+        # the playbook may weigh otherwise now than it did then, and no part is larger than its
+        # whole
         parts=[
             Part(
                 name, day.points[name], _at_least(100 * weights[name] / known, day.points[name]), ""
@@ -184,9 +186,11 @@ def _describe_cause(name: str, row: Mapping[str, Any], playbook: Playbook) -> st
 
 
 def change_of(score_details: ScoreDetails, history: Sequence[StoredDay]) -> Change | None:
-    """What moved the score since 14 days before it, or since the last stored day of the week before that; null when there is none.
+    """What moved the score since 14 days before it, or since the last stored day of the week before
+    that; null when there is none.
 
-    The numbers are rounded so that what is shown adds up: the shifts to the change, and the change to the difference.
+    The numbers are rounded so that what is shown adds up: the shifts to the change, and the change
+    to the difference.
 
     Args:
         history: stored days, oldest first.
@@ -223,7 +227,8 @@ def main_part(score_details: ScoreDetails) -> Part | None:
 
 
 def shown_points(score_details: ScoreDetails) -> list[float]:
-    """The contributions rounded so that what is shown adds up to the score shown; unknown ones are 0."""
+    """The contributions rounded so that what is shown adds up to the score shown; unknown ones are
+    0."""
     return round_to_sum(
         [part.points or 0.0 for part in score_details.parts], score_details.score or 0.0
     )

@@ -1,4 +1,5 @@
-"""Personal recommendations for one supplier, scored as it is now; what of them was offered; what offering does."""
+"""Personal recommendations for one supplier, scored as it is now; what of them was offered; what
+offering does."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -60,11 +61,12 @@ async def get_recommendations(
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")] = 100,
 ) -> RecommendationsAnswer:
-    """The playbook's recommendations that apply now, about the supplier and about single clients, the most useful first.
+    """The playbook's recommendations that apply now, about the supplier and about single clients,
+    the most useful first.
 
-    What cannot wait comes first; then what can be expected to win back most of the gap in the health score: the points missing,
-    times the share of them that offering it won back at similar suppliers, less what came back by itself (`worked`).
-    """
+    What cannot wait comes first; then what can be expected to win back most of the gap in the
+    health score: the points missing, times the share of them that offering it won back at similar
+    suppliers, less what came back by itself (`worked`)."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], locale, scored=scored)
     shown = treated(recommendations) if audience == "supplier" else recommendations
@@ -88,12 +90,13 @@ async def get_recommendations(
 async def post_impressions(
     state: State, supplier_id: FromPath[SupplierId], data: JSONBody[ImpressionsRequest]
 ) -> None:
-    """For a platform that shows next steps in its own pages: note that these were offered, so that what came of them is looked at
-    two weeks later. The coach and the emails do so by themselves. Repeating it changes nothing.
+    """For a platform that shows next steps in its own pages: note that these were offered, so that
+    what came of them is looked at two weeks later. The coach and the emails do so by themselves.
+    Repeating it changes nothing.
 
-    What counts is the beginning of the list for the supplier as it is now, as far as nothing of it is missing in `ids`, with
-    what at random was passed over on the way. What is behind a gap is not noted: that it was picked out is no lot.
-    """
+    What counts is the beginning of the list for the supplier as it is now, as far as nothing of it
+    is missing in `ids`, with what at random was passed over on the way. What is behind a gap is not
+    noted: that it was picked out is no lot."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], scored=scored)
     there = recommendations.filter(~pl.col("holdout"))["id"].to_list()
@@ -118,10 +121,11 @@ async def post_impressions(
 async def get_recommendation_effects(
     state: State, conn: NamedDependency[Connection]
 ) -> EffectsAnswer:
-    """For every recommendation that was offered and looked at again: how many of those it was offered to (`treated`) were better, and
-    how many of those to whom it applied as well and who at random were not offered it (`control`). Suppliers in trouble get better by
-    chance; only the difference counts. Offered is served, seen or not, so those who never looked dilute the difference.
-    """
+    """For every recommendation that was offered and looked at again: how many of those it was
+    offered to (`treated`) were better, and how many of those to whom it applied as well and who at
+    random were not offered it (`control`). Suppliers in trouble get better by chance; only the
+    difference counts. Offered is served, seen or not, so those who never looked dilute the
+    difference."""
     effects, measured_at = await get_effects(conn)
     return EffectsAnswer(measured_at, list_effects(effects, state.playbook))
 

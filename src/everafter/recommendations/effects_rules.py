@@ -1,13 +1,15 @@
-"""What recommendations did: how far those it was offered to did better than those it was not, shrunk to what can be believed. Pure.
+"""What recommendations did: how far those it was offered to did better than those it was not,
+shrunk to what can be believed. Pure.
 
-Suppliers are offered things when they are doing badly, and who does badly today does better in a fortnight by chance alone
-(regression to the mean). A share of "it helped" by itself is therefore mostly noise that flatters. What counts here is the
-difference to suppliers to whom the same recommendations applied at the same kind of moment, and who at random were not offered it
+Suppliers are offered things when they are doing badly, and who does badly today does better in a
+fortnight by chance alone (regression to the mean). A share of "it helped" by itself is therefore
+mostly noise that flatters. What counts here is the difference to suppliers to whom the same
+recommendations applied at the same kind of moment, and who at random were not offered it
 (docs/methods.md, docs/decisions/0024).
 
-Told, in names, is offered: served in an answer or sent in an email, seen or not (intention to treat). Those who never look are on
-both sides alike, so the comparison is fair, and its difference smaller than what seeing the recommendations does.
-"""
+Told, in names, is offered: served in an answer or sent in an email, seen or not (intention to
+treat). Those who never look are on both sides alike, so the comparison is fair, and its difference
+smaller than what seeing the recommendations does."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -27,12 +29,12 @@ from everafter.recommendations.model import (
 from everafter.signals.text import say
 
 PRIOR = 0.10
-"""The share of what is missing that recommendations is taken to win back before anything was seen. An assumption; the same for all, so it
-orders nothing by itself."""
+"""The share of what is missing that recommendations is taken to win back before anything was seen.
+An assumption; the same for all, so it orders nothing by itself."""
 
 STRENGTH = 25.0
-"""How many compared pairs the parent's estimate weighs as much as. It is 0.25 ÷ sd² for a spread of 0.1 between vendor types around all
-vendor types, and between recommendations around the prior."""
+"""How many compared pairs the parent's estimate weighs as much as. It is 0.25 ÷ sd² for a spread of
+0.1 between vendor types around all vendor types, and between recommendations around the prior."""
 
 _ALL = ""
 _COUNTS = ("treated", "treated_improved", "control", "control_improved")
@@ -43,7 +45,8 @@ def shrink(
 ) -> float:
     """The difference between two shares, drawn towards `parent` as far as the numbers are small.
 
-    Pairs n = told × control ÷ (told + control): with nobody on one side nothing was compared, and the parent is.
+    Pairs n = told × control ÷ (told + control): with nobody on one side nothing was compared, and
+    the parent is.
 
     >>> round(shrink(0, 0, 0, 0, 0.1), 3), round(shrink(1000, 600, 1000, 300, 0.1), 3)
     (0.1, 0.29)
@@ -60,13 +63,12 @@ def expected_shares(
 ) -> pl.DataFrame:
     """What offering each recommendations can be expected to win back, for each vendor type.
 
-    Args:
-        effects: rows of `EFFECTS_SCHEMA`; vendor_type '' is all vendor types together. Null: none were measured.
+    Args: effects: rows of `EFFECTS_SCHEMA`; vendor_type '' is all vendor types together. Null: none
+        were measured.
 
-    Returns:
-        id, vendor_type, share (0–1: the shrunken difference, vendor type → all vendor types → `PRIOR`; a harmful one counts as 0) and worked
-        (`WORKED`: the vendor type's counts when there are enough on both sides, else all vendor types', else null).
-    """
+    Returns: id, vendor_type, share (0–1: the shrunken difference, vendor type → all vendor types →
+        `PRIOR`; a harmful one counts as 0) and worked (`WORKED`: the vendor type's counts when
+        there are enough on both sides, else all vendor types', else null)."""
     counts = _counted(effects)
     rows: list[dict[str, object]] = []
     for name in recommendations:
@@ -115,10 +117,11 @@ def _worked(counts: tuple[int, int, int, int], vendor_type: str | None) -> dict[
 def compare(
     treated: int, treated_improved: int, control: int, control_improved: int
 ) -> tuple[float, float, float] | None:
-    """The difference of the two shares with its 95 % confidence sequence; null while there are too few to say.
+    """The difference of the two shares with its 95 % confidence sequence; null while there are too
+    few to say.
 
-    Valid however often one looks. Shares are smoothed to (s + 1) ÷ (n + 2) for it, since small samples of rare outcomes would
-    otherwise be far too sure of themselves.
+    Valid however often one looks. Shares are smoothed to (s + 1) ÷ (n + 2) for it, since small
+    samples of rare outcomes would otherwise be far too sure of themselves.
 
     >>> d, low, high = compare(1800, 1620, 200, 160)
     >>> round(d, 3), low < d < high
@@ -135,7 +138,8 @@ def compare(
 def _conclusions(
     rows: Sequence[Mapping[str, int]], compared: Sequence[tuple[float, float, float] | None]
 ) -> Iterator[EffectConclusion]:
-    """What is declared of each row, over all that can be compared together: by the exact e-value and e-BH at 5 %."""
+    """What is declared of each row, over all that can be compared together: by the exact e-value
+    and e-BH at 5 %."""
     evidence = [
         log_evidence(Arms(*(row[name] for name in _COUNTS)))
         for row, one in zip(rows, compared, strict=True)
@@ -154,17 +158,16 @@ def _conclusions(
 def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     """Whether each supplier was clearly better when its recommendations was looked at again.
 
-    Better: at least `BETTER_SHARE` of what was missing in the dimension has been won back. Shares of a dimension are compared
-    (points ÷ its maximum), not points: a maximum grows when another dimension becomes unknown.
+    Better: at least `BETTER_SHARE` of what was missing in the dimension has been won back. Shares
+    of a dimension are compared (points ÷ its maximum), not points: a maximum grows when another
+    dimension becomes unknown.
 
-    Args:
-        due: from `queries.read_due`; `scored` says whether a daily run took place on the day looked at, whose five
-            `<dimension>_points` are there, null where unknown.
+    Args: due: from `queries.read_due`; `scored` says whether a daily run took place on the day
+        looked at, whose five `<dimension>_points` are there, null where unknown.
 
-    Returns:
-        supplier_id, recommendation_id, shown_on, channel, told, worked: null where nothing can be compared (no run that day, or the
-        dimension was not known then or now). A supplier whom that day's run did not score any more has left: not better.
-    """
+    Returns: supplier_id, recommendation_id, shown_on, channel, told, worked: null where nothing can
+        be compared (no run that day, or the dimension was not known then or now). A supplier whom
+        that day's run did not score any more has left: not better."""
     gone = pl.all_horizontal(pl.col(f"{d}_points").is_null() for d in DIMENSIONS)
     before = pl.col("points_before") / pl.col("points_max")
     after = _share_after(playbook)
@@ -190,7 +193,8 @@ def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
 
 
 def _share_after(playbook: Playbook) -> pl.Expr:
-    """The dimension's points of the day looked at ÷ its maximum then, which follows from the vendor type's weights and what was known."""
+    """The dimension's points of the day looked at ÷ its maximum then, which follows from the vendor
+    type's weights and what was known."""
 
     def weight(dimension: str) -> pl.Expr:
         per_vendor_type: Mapping[str, float] = {
@@ -211,11 +215,11 @@ def _share_after(playbook: Playbook) -> pl.Expr:
 
 
 def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
-    """The counts of each vendor type, and their sums over all vendor types under the vendor type ''.
+    """The counts of each vendor type, and their sums over all vendor types under the vendor type
+    ''.
 
-    Args:
-        by_vendor_type: `EFFECTS_SCHEMA`; vendor_type '' means suppliers without a vendor type, who count in the sums alone.
-    """
+    Args: by_vendor_type: `EFFECTS_SCHEMA`; vendor_type '' means suppliers without a vendor type,
+        who count in the sums alone."""
     counts = pl.col(*_COUNTS).sum()
     sums = by_vendor_type.group_by("recommendation_id").agg(
         pl.lit(_ALL).alias("vendor_type"), counts
@@ -233,7 +237,8 @@ def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
 
 
 def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer]:
-    """Every count with its difference, in the order of the playbook (clients first), all vendor types before single ones.
+    """Every count with its difference, in the order of the playbook (clients first), all vendor
+    types before single ones.
 
     What the playbook does not say any more has no title but its id, and is last.
     """

@@ -1,4 +1,5 @@
-"""What is done with recommendations from time to time: written into emails, and looked at again two weeks later."""
+"""What is done with recommendations from time to time: written into emails, and looked at again two
+weeks later."""
 
 from asyncio import to_thread
 from datetime import UTC, date, datetime, timedelta
@@ -33,14 +34,14 @@ async def recommend_by_email(
     *,
     of_now: bool,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put next steps into the emails that have room for them; only their recipients' clients are read.
+    """Put next steps into the emails that have room for them; only their recipients' clients are
+    read.
 
-    Args:
-        of_now: the suppliers are scored as they are; false: as they were on a past day, whose clients are not known any more.
+    Args: of_now: the suppliers are scored as they are; false: as they were on a past day, whose
+        clients are not known any more.
 
-    Returns:
-        The messages, and the recommendations in them for `queries.note_given`, held-out rows included.
-    """
+    Returns: The messages, and the recommendations in them for `queries.note_given`, held-out rows
+        included."""
     emails = choose_emails(messages)
     if emails.is_empty():
         return messages, pl.DataFrame(schema=RECOMMENDATION_SCHEMA)
@@ -60,9 +61,9 @@ async def recommend_by_email(
 async def measure_impressions(conn: Connection, playbook: Playbook, today: date) -> Settled:
     """Look again at what was offered 14 days ago and longer, and count again what offering does.
 
-    A day's recommendations is settled by the first finished run from the 14th day on; when there was none within a week, with nothing
-    learned. Safe to repeat and to be stopped: each day is one transaction.
-    """
+    A day's recommendations is settled by the first finished run from the 14th day on; when there
+    was none within a week, with nothing learned. Safe to repeat and to be stopped: each day is one
+    transaction."""
     settled, better, oldest = 0, 0, None
     for shown_on in await queries.list_due_days(conn, today - timedelta(days=SETTLE_AFTER_DAYS)):
         first = shown_on + timedelta(days=SETTLE_AFTER_DAYS)

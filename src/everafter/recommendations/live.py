@@ -1,4 +1,5 @@
-"""Recommendations for the few suppliers that are being asked about now: the API, a supplier's page."""
+"""Recommendations for the few suppliers that are being asked about now: the API, a supplier's
+page."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -27,13 +28,11 @@ async def recommend_live(
 ) -> pl.DataFrame:
     """What these suppliers should do next, as of now: see `rules.recommend`.
 
-    Args:
-        state: the application's.
-        language: of the words ("de", "de-AT"); null: the playbook's own.
-        most: see `rules.recommend`; null: all.
-        scored: rows of `score_live`, for those who have them already; null: they are scored now.
-        conn: to read on, for those who hold one anyway: a second of the pool's could be waited for by all who hold a first.
-            Null: one of the pool's, given back before anything is computed.
+    Args: state: the application's. language: of the words ("de", "de-AT"); null: the playbook's
+        own. most: see `rules.recommend`; null: all. scored: rows of `score_live`, for those who
+        have them already; null: they are scored now. conn: to read on, for those who hold one
+        anyway: a second of the pool's could be waited for by all who hold a first. Null: one of the
+        pool's, given back before anything is computed.
 
     Raises:
         NotFoundError: a supplier is not known, or has cancelled.

@@ -17,8 +17,8 @@ _WORDS = ("id", "title", "body", "reason", "action_label", "action_url")
 
 
 def choose_emails(messages: pl.DataFrame) -> pl.DataFrame:
-    """supplier_id and template of the emails that have room; of several to one supplier the first by name, so that no two say
-    the same."""
+    """supplier_id and template of the emails that have room; of several to one supplier the first
+    by name, so that no two say the same."""
     return (
         messages.filter(pl.col("template").is_in(TEMPLATES))
         .sort("supplier_id", "template")
@@ -34,7 +34,8 @@ def recommend_for_emails(
     clients: pl.DataFrame | None,
     effects: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """The recommendations of each email, held-out rows included: what the email itself says already (`excluded_templates`) is not repeated.
+    """The recommendations of each email, held-out rows included: what the email itself says already
+    (`excluded_templates`) is not repeated.
 
     Args:
         emails: from `choose_emails`. scored, clients, effects: as for `rules.recommend`.

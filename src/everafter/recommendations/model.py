@@ -1,4 +1,5 @@
-"""Next steps for a supplier: what is known of its clients, what was offered, what came of it, and the API's words for them."""
+"""Next steps for a supplier: what is known of its clients, what was offered, what came of it, and
+the API's words for them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +17,8 @@ MOST_CLIENTS = 200
 """The nearest weddings that are looked at for one supplier."""
 
 SETTLE_AFTER_DAYS = 14
-"""How long after it was offered recommendations is looked at again; for so long, offering it once more is the same offer."""
+"""How long after it was offered recommendations is looked at again; for so long, offering it once
+more is the same offer."""
 
 BETTER_SHARE = 0.25
 """The part of what was missing in the dimension that must have been won back to count as better."""
@@ -80,9 +82,10 @@ class ActionAnswer(Struct, frozen=True):
 
 
 class WorkedAnswer(Struct, frozen=True):
-    """Of suppliers to whom this was offered (told: served, seen or not), how many were clearly better two weeks later; and of those
-    to whom it applied as well and who were, at random, not offered it (control). vendor_type: the vendor type it is counted over; null: all
-    vendor types."""
+    """Of suppliers to whom this was offered (told: served, seen or not), how many were clearly
+    better two weeks later; and of those to whom it applied as well and who were, at random, not
+    offered it (control). vendor_type: the vendor type it is counted over; null: all vendor
+    types."""
 
     treated: int
     better: int
@@ -92,7 +95,8 @@ class WorkedAnswer(Struct, frozen=True):
 
 
 class ClientAnswer(Struct, frozen=True):
-    """The client it speaks of. name: null when the platform told none. others: further clients of whom the same is true."""
+    """The client it speaks of. name: null when the platform told none. others: further clients of
+    whom the same is true."""
 
     client_id: str
     name: str | None
@@ -102,10 +106,9 @@ class ClientAnswer(Struct, frozen=True):
 class RecommendationAnswer(Struct, frozen=True):
     """One next step, in the supplier's own numbers.
 
-    closes, closes_points: the dimension of the health score it helps and how many points are missing there; null and 0 where
-    it serves something else. expected_points: of these, what offering it can be expected to win back. worked: null while there
-    are too few to say.
-    """
+    closes, closes_points: the dimension of the health score it helps and how many points are
+    missing there; null and 0 where it serves something else. expected_points: of these, what
+    offering it can be expected to win back. worked: null while there are too few to say."""
 
     id: str
     title: str
@@ -129,7 +132,8 @@ class RecommendationsAnswer(Struct, frozen=True):
 
 
 class ImpressionsRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """ids: the next steps that the platform showed to the supplier, from the first of the list on, without a gap."""
+    """ids: the next steps that the platform showed to the supplier, from the first of the list on,
+    without a gap."""
 
     ids: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)
@@ -142,11 +146,11 @@ EffectConclusion = Literal["helps", "hurts", "not_yet_known", "too_few"]
 class EffectAnswer(Struct, frozen=True):
     """What came of one recommendation, in one vendor type (null: all together).
 
-    difference: the share better of those it was offered to (told) less that of those it was at random not (control); null: too few to
-    say. low, high: its 95 % confidence sequence, however often one looks. verdict: "helps" and "hurts" are declared over every
-    answer together, so that among many that do nothing few are called helpful by chance. expected_share: the share of what is
-    missing that ranking takes it to win back.
-    """
+    difference: the share better of those it was offered to (told) less that of those it was at
+    random not (control); null: too few to say. low, high: its 95 % confidence sequence, however
+    often one looks. verdict: "helps" and "hurts" are declared over every answer together, so that
+    among many that do nothing few are called helpful by chance. expected_share: the share of what
+    is missing that ranking takes it to win back."""
 
     id: str
     title: str
@@ -172,7 +176,8 @@ class EffectsAnswer(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settlement of recommendations found; rows that could not be compared are among `settled` with nothing learned."""
+    """What a settlement of recommendations found; rows that could not be compared are among
+    `settled` with nothing learned."""
 
     settled: int
     better: int

@@ -25,7 +25,8 @@ _WIDEST = 0.5  # a difference beyond 50 points of a hundred ends at the edge
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A difference drawn between −50 and +50 points of a hundred; all of it in percent of the width."""
+    """A difference drawn between −50 and +50 points of a hundred; all of it in percent of the
+    width."""
 
     low: float
     high: float
@@ -34,7 +35,8 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One recommendations and what came of it over all vendor types, with its vendor types below it."""
+    """One recommendations and what came of it over all vendor types, with its vendor types below
+    it."""
 
     answer: EffectAnswer
     conclusion: str
@@ -45,12 +47,11 @@ class Effect:
 def shown_steps(
     recommendations: pl.DataFrame, vendor_type: str, dimension_labels: Mapping[Dimension, str]
 ) -> list[dict[str, Any]]:
-    """Next steps with, in words, what each can win back (`gain`) and what came of offering it (`worked`); both empty where it
-    serves no dimension.
+    """Next steps with, in words, what each can win back (`gain`) and what came of offering it
+    (`worked`); both empty where it serves no dimension.
 
-    Args:
-        recommendations: rows of `RECOMMENDATION_SCHEMA`. vendor type: how the supplier's vendor type is called.
-    """
+    Args: recommendations: rows of `RECOMMENDATION_SCHEMA`. vendor type: how the supplier's vendor
+        type is called."""
     return [
         {
             **row,

@@ -1,4 +1,5 @@
-"""What is read of clients, and the book of recommendations: what was offered, what was done, what came of it."""
+"""What is read of clients, and the book of recommendations: what was offered, what was done, what
+came of it."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -38,7 +39,8 @@ async def read_clients(
         " FROM clients WHERE supplier_id = ANY ({ids}::uuid[])"
         " AND (wedding_date IS NULL OR wedding_date >= {day}::date)"
         " AND (greatest(archived_at, lost_at) IS NULL OR readded_at > greatest(archived_at, lost_at))) c"
-        # a look-up by the key for each client: joining and grouping by client took twice as long for 3,000 suppliers
+        # a look-up by the key for each client: joining and grouping by client took twice as long
+        # for 3,000 suppliers
         " CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE i.kind = 'form') AS forms_sent,"
         " count(*) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS forms_unanswered,"
         " min(i.sent_at) FILTER (WHERE i.kind = 'form' AND i.answered_at IS NULL AND i.sent_at >= {since}) AS form_sent_at,"
@@ -60,13 +62,14 @@ async def read_clients(
 async def note_given(
     conn: Connection, recommendations: pl.DataFrame, channel: Channel, day: date
 ) -> None:
-    """Write down what a supplier was offered (served to it, seen or not), and what at random it was not offered in its place.
+    """Write down what a supplier was offered (served to it, seen or not), and what at random it was
+    not offered in its place.
 
-    What was noted within the last 14 days is the same offer and is not noted again, by whatever channel.
+    What was noted within the last 14 days is the same offer and is not noted again, by whatever
+    channel.
 
-    Args:
-        recommendations: rows of `RECOMMENDATION_SCHEMA` as they came with `most`: those not in the holdout are the offered ones (`treated` in the table).
-    """
+    Args: recommendations: rows of `RECOMMENDATION_SCHEMA` as they came with `most`: those not in
+        the holdout are the offered ones (`treated` in the table)."""
     if recommendations.is_empty():
         return
     cursor = await conn.execute(
@@ -126,7 +129,8 @@ async def mark_clicked(
 
 
 async def read_due(conn: Connection, shown_on: date, looked_on: date | None) -> pl.DataFrame:
-    """The unsettled recommendations of one day, with the points that the run of `looked_on` gave those suppliers (null: there was none).
+    """The unsettled recommendations of one day, with the points that the run of `looked_on` gave
+    those suppliers (null: there was none).
 
     Returns:
         Rows of `DUE_SCHEMA`: what `effects_rules.settle` asks for.
@@ -139,7 +143,8 @@ async def read_due(conn: Connection, shown_on: date, looked_on: date | None) -> 
         " FROM recommendation_impressions g LEFT JOIN customer_health h ON h.supplier_id = g.supplier_id AND h.calculated_on = {looked_on}::date"
         " WHERE g.shown_on = {shown_on}::date AND g.measured_on IS NULL",
         DUE_SCHEMA,
-        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out for a null
+        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out
+        # for a null
         {"shown_on": shown_on, "looked_on": looked_on or date.min},
     )
     return frame.with_columns(pl.lit(looked_on is not None).alias("scored"))
@@ -185,9 +190,8 @@ async def find_run_between(conn: Connection, first: date, last: date) -> date | 
 async def save_settled(conn: Connection, settled: pl.DataFrame) -> None:
     """Write outcomes into the rows that stand.
 
-    Args:
-        settled: supplier_id, recommendation_id, shown_on, channel and told as they were, measured_on, worked.
-    """
+    Args: settled: supplier_id, recommendation_id, shown_on, channel and told as they were,
+        measured_on, worked."""
     await upsert_frame(
         conn,
         "recommendation_impressions",
@@ -197,10 +201,12 @@ async def save_settled(conn: Connection, settled: pl.DataFrame) -> None:
 
 
 async def count_effects(conn: Connection, since: date) -> pl.DataFrame:
-    """Suppliers to whom recommendations was offered or at random was not (`treated`, `control`), and how many were better, by recommendations and vendor type.
+    """Suppliers to whom recommendations was offered or at random was not (`treated`, `control`),
+    and how many were better, by recommendations and vendor type.
 
-    Of each supplier and recommendations only the first offer ever counts, and only when it was made since a day: what is offered again is
-    offered because it had not worked, and does not become the first when that one is old.
+    Of each supplier and recommendations only the first offer ever counts, and only when it was made
+    since a day: what is offered again is offered because it had not worked, and does not become the
+    first when that one is old.
 
     Returns:
         Rows of `EFFECTS_SCHEMA`, without the sums; vendor_type '' where it was not known.
@@ -237,8 +243,8 @@ async def get_effects(conn: Connection) -> tuple[pl.DataFrame, datetime | None]:
 async def delete_old_impressions(conn: Connection, before: date) -> int:
     """Forget what was offered before a day, and say how many rows that were.
 
-    The first offer of each recommendations to a supplier stays: without it a later one would pass for the first (`count_effects`).
-    """
+    The first offer of each recommendations to a supplier stays: without it a later one would pass
+    for the first (`count_effects`)."""
     cursor = await conn.execute(
         "DELETE FROM recommendation_impressions g WHERE shown_on < %s AND measured_on IS NOT NULL AND EXISTS (SELECT 1 FROM recommendation_impressions f"
         " WHERE f.supplier_id = g.supplier_id AND f.recommendation_id = g.recommendation_id AND f.shown_on < g.shown_on)",

@@ -44,24 +44,27 @@ def recommend(
     language: str | None = None,
     most: int | None = None,
 ) -> pl.DataFrame:
-    """The playbook's recommendations that apply, about the supplier and about single clients, ranked for each supplier.
+    """The playbook's recommendations that apply, about the supplier and about single clients,
+    ranked for each supplier.
 
-    First is what cannot wait: recommendations that closes no dimension and is in its part of the playbook before all that do (a
-    wedding tomorrow, then a failed payment). Then by expected points: the points missing in the dimension × the share of them
-    that offering wins back (`effects_rules.expected_shares`: learned from the difference between those it was offered to and
-    those it was at random not, in this vendor type as far as it was seen there). What several recommendations would win back in one
-    dimension is counted once: a later one is given what those before it are expected to leave. Equal ones keep the playbook's
-    order, clients before the rest. An unknown dimension is left out of the score, so nothing is missing there.
+    First is what cannot wait: recommendations that closes no dimension and is in its part of the
+    playbook before all that do (a wedding tomorrow, then a failed payment). Then by expected
+    points: the points missing in the dimension × the share of them that offering wins back
+    (`effects_rules.expected_shares`: learned from the difference between those it was offered to
+    and those it was at random not, in this vendor type as far as it was seen there). What several
+    recommendations would win back in one dimension is counted once: a later one is given what those
+    before it are expected to leave. Equal ones keep the playbook's order, clients before the rest.
+    An unknown dimension is left out of the score, so nothing is missing there.
 
-    Args:
-        scored: supplier_id, the signals, `<dimension>_points` (null: unknown) and `<dimension>_max`; a row per supplier.
-        clients: from `client_rules.describe_clients`; null: nothing is said of clients.
-        effects: rows of `EFFECTS_SCHEMA`; null: none measured, so the missing points decide.
-        language: of the words ("de", "de-AT"); null, or one without translation: the playbook's own.
-        most: only so many that may be offered to each supplier, and what is in the holdout before the last of them; null: all.
+    Args: scored: supplier_id, the signals, `<dimension>_points` (null: unknown) and
+        `<dimension>_max`; a row per supplier. clients: from `client_rules.describe_clients`; null:
+        nothing is said of clients. effects: rows of `EFFECTS_SCHEMA`; null: none measured, so the
+        missing points decide. language: of the words ("de", "de-AT"); null, or one without
+        translation: the playbook's own. most: only so many that may be offered to each supplier,
+        and what is in the holdout before the last of them; null: all.
 
-    Returns:
-        The columns of `RECOMMENDATION_SCHEMA`, sorted by supplier and priority (1 first); sentences carry the supplier's own numbers.
+    Returns: The columns of `RECOMMENDATION_SCHEMA`, sorted by supplier and priority (1 first);
+        sentences carry the supplier's own numbers.
 
     Source: issue 3, point 5; docs/methods.md, docs/decisions/0024.
     """
@@ -93,11 +96,12 @@ def treated(recommendations: pl.DataFrame) -> pl.DataFrame:
 
 
 def shown_in_order(recommendations: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
-    """The rows to note when these were shown of one supplier's recommendations: the beginning of the list, up to the first that was not
-    shown though it might have been, and what is in the holdout before the last of them, which would have been shown too.
+    """The rows to note when these were shown of one supplier's recommendations: the beginning of
+    the list, up to the first that was not shown though it might have been, and what is in the
+    holdout before the last of them, which would have been shown too.
 
-    Behind a gap somebody chose, and would have chosen otherwise of what is in the holdout: those are not noted, on either side.
-    """
+    Behind a gap somebody chose, and would have chosen otherwise of what is in the holdout: those
+    are not noted, on either side."""
     gap = ~pl.col("holdout") & ~pl.col("id").is_in(list(ids))
     front = recommendations.sort("priority").filter(gap.cast(pl.Int64).cum_sum() == 0)
     return front.filter((~pl.col("holdout")).cast(pl.Int64).cum_sum(reverse=True) > 0)
@@ -222,7 +226,8 @@ def _rank(found: pl.DataFrame, effects: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _draw(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """Who is not offered what, by a lot that stays drawn. What serves no dimension is never in the holdout: nothing would be learned."""
+    """Who is not offered what, by a lot that stays drawn. What serves no dimension is never in the
+    holdout: nothing would be learned."""
     share, holdout = playbook.holdout.recommendation_share, playbook.holdout
     draws = [
         closes is not None
@@ -239,7 +244,8 @@ def _draw(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
 
 
 def texts_of(recommendations: Recommendation, language: str | None) -> dict[str, str]:
-    """Title, body, reason and the button's words: in the locale, else its language, else as the playbook says it; each by itself.
+    """Title, body, reason and the button's words: in the locale, else its language, else as the
+    playbook says it; each by itself.
 
     >>> recommendations = Recommendation("true", "Send it", "Now.", "Late.", "Send", "/", translations={"de": {"title": "Senden"}})
     >>> texts_of(recommendations, "de-AT")["title"], texts_of(recommendations, "de-AT")["body"], texts_of(recommendations, "fr")["title"]

@@ -17,7 +17,8 @@ from everafter.scoring.model import Component
 
 
 class ChurnAnswer(Struct):
-    """risk: index 0–1; level: low, medium or high; signals: what each contributes to the index, null where unknown."""
+    """risk: index 0–1; level: low, medium or high; signals: what each contributes to the index,
+    null where unknown."""
 
     risk: float
     level: str
@@ -25,10 +26,11 @@ class ChurnAnswer(Struct):
 
 
 class ScoreAnswer(Struct):
-    """score: 0–100, whole; null when nothing is known of the supplier yet. The components' points sum to it before flooring.
+    """score: 0–100, whole; null when nothing is known of the supplier yet. The components' points
+    sum to it before flooring.
 
-    coverage: share of the weights that was known, 0–1. season index: activity expected now against the own peak, (0, 1].
-    """
+    coverage: share of the weights that was known, 0–1. season index: activity expected now against
+    the own peak, (0, 1]."""
 
     supplier_id: str
     external_id: str | None
@@ -51,7 +53,8 @@ class ScoreAnswer(Struct):
     summary="Health score",
 )
 async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> ScoreAnswer:
-    """The supplier's health as of now, by the same rules as the daily run: score, band, contributions, churn index."""
+    """The supplier's health as of now, by the same rules as the daily run: score, band,
+    contributions, churn index."""
     live: LiveScorer = state.live
     return answer(await live.score(supplier_id))
 

@@ -6,7 +6,8 @@ from everafter.core.db import Connection
 
 
 async def record_cancellations(conn: Connection, events: pl.DataFrame) -> None:
-    """Keep the leavings among these events; what is kept already stays, so that order and repetition do not matter.
+    """Keep the leavings among these events; what is kept already stays, so that order and
+    repetition do not matter.
 
     Args:
         events: supplier_id, type, occurred_at; any order, repeated or not.

@@ -10,16 +10,15 @@ SIGNALS = ("login", "support_tickets", "feature_usage", "client_churn", "billing
 def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
     """Add the risk index and what each signal contributes to it.
 
-    Each signal is a severity from 0 to 1 times its weight (the weights are scaled to sum to 1); the index is the sum. A signal
-    that is unknown adds nothing and is as null: a warning rests on what was seen.
+    Each signal is a severity from 0 to 1 times its weight (the weights are scaled to sum to 1); the
+    index is the sum. A signal that is unknown adds nothing and is as null: a warning rests on what
+    was seen.
 
-    Args:
-        frame: days_inactive, tickets_4w, feature_use_ratio, client_loss_rate, payment_past_due, days_past_due,
-            payments_failed_13w (see the registry for units and nulls).
+    Args: frame: days_inactive, tickets_4w, feature_use_ratio, client_loss_rate, payment_past_due,
+        days_past_due, payments_failed_13w (see the registry for units and nulls).
 
-    Returns:
-        The frame with `churn_<signal>` (contribution, null: unknown), `churn_risk` (0–1) and `churn_level`: 'high' above the
-        spec's 0.7, 'medium' above 0.4, else 'low'.
+    Returns: The frame with `churn_<signal>` (contribution, null: unknown), `churn_risk` (0–1) and
+        `churn_level`: 'high' above the spec's 0.7, 'medium' above 0.4, else 'low'.
 
     Source: spec, Churn Prevention Workflow; docs/methods.md for where each severity is full.
     """
@@ -30,7 +29,8 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
         "support_tickets": (pl.col("tickets_4w") / churn.tickets_full).clip(0, 1),
         "feature_usage": ((1 - pl.col("feature_use_ratio")) / churn.feature_drop_full).clip(0, 1),
         "client_churn": (pl.col("client_loss_rate") / churn.client_churn_full).clip(0, 1),
-        # a payment just failed is half the matter, one unpaid for two weeks the whole; a failure made good still counts a little
+        # a payment just failed is half the matter, one unpaid for two weeks the whole; a failure
+        # made good still counts a little
         "billing": pl.when(due)
         .then(0.5 + 0.5 * (pl.col("days_past_due") / churn.past_due_full_days).clip(0, 1))
         .otherwise((pl.col("payments_failed_13w") * 0.15).clip(0, 0.3)),

@@ -1,4 +1,5 @@
-"""Why a supplier's score is what it is, and what changed since a day: contributions that sum exactly to the change."""
+"""Why a supplier's score is what it is, and what changed since a day: contributions that sum
+exactly to the change."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,10 +22,9 @@ INPUTS = ("days_since_login", "days_inactive", "features_adopted", "clients_acti
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A supplier at one moment. points: per dimension, null where unknown; they sum to score. recorded: the run's own row was
-    there and its points are used; `recorded_differs` then says that events which came later, or another playbook, would give
-    another score today.
-    """
+    """A supplier at one moment. points: per dimension, null where unknown; they sum to score.
+    recorded: the run's own row was there and its points are used; `recorded_differs` then says that
+    events which came later, or another playbook, would give another score today."""
 
     as_of: datetime
     score: float | None
@@ -46,7 +46,8 @@ class Standing:
 async def stand_at(
     conn: Connection, reader: FrameReader, playbook: Playbook, supplier_id: str, day: date | None
 ) -> Standing:
-    """The supplier as of a day's run (or that day's end, when it had none), or as of now when `day` is null.
+    """The supplier as of a day's run (or that day's end, when it had none), or as of now when `day`
+    is null.
 
     Raises:
         InputError: nothing was known of the supplier then, or it had cancelled.
@@ -98,6 +99,6 @@ async def stand_at(
 def changes(before: Standing, after: Standing) -> dict[str, float]:
     """By how many points each dimension moved; the values sum to the change of the score.
 
-    A dimension that became known or unknown counts with all its points, because the others are scaled with it.
-    """
+    A dimension that became known or unknown counts with all its points, because the others are
+    scaled with it."""
     return {d: (after.points[d] or 0.0) - (before.points[d] or 0.0) for d in DIMENSIONS}

@@ -23,17 +23,19 @@ VALUES = {
 def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Health) -> pl.DataFrame:
     """Score every row.
 
-    With season index 1, the default segment and nothing missing this is the spec's calculateHealthScore. Season: silence counts
-    `days × season_index`, and the share of active clients is compared with what the season index lets one expect. Missing: a null value leaves
-    its dimension out and the others are scaled up to 100; `coverage` says what share of the weights was known.
+    With season index 1, the default segment and nothing missing this is the spec's
+    calculateHealthScore. Season: silence counts `days × season_index`, and the share of active
+    clients is compared with what the season index lets one expect. Missing: a null value leaves its
+    dimension out and the others are scaled up to 100; `coverage` says what share of the weights was
+    known.
 
-    Args:
-        frame: columns segment, season index (0–1], days_inactive (days × season index), feature_adoption, client_activity,
-            form_completion_rate, journey_open_rate (0–1); null is unknown.
+    Args: frame: columns segment, season index (0–1], days_inactive (days × season index),
+        feature_adoption, client_activity, form_completion_rate, journey_open_rate (0–1); null is
+        unknown.
 
-    Returns:
-        The frame with `<dimension>_points` and `<dimension>_max` (null and 0 where unknown), `health_score` (their sum, null when
-        nothing is known), `risk_level`, `coverage`, `main_reason` (the dimension that costs most; 'none' when all are full).
+    Returns: The frame with `<dimension>_points` and `<dimension>_max` (null and 0 where unknown),
+        `health_score` (their sum, null when nothing is known), `risk_level`, `coverage`,
+        `main_reason` (the dimension that costs most; 'none' when all are full).
 
     Source: spec, Health Score Calculation and Notes 1 and 2; docs/methods.md.
     """
@@ -46,7 +48,8 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
     earned = _earned(frame, weight, days[chosen])
     known = ~np.isnan(earned)
     total = (weight * known).sum(axis=1)
-    # exactly 1 when all is known: 100 ÷ 100 would differ from it by the rounding of the weights' sum
+    # exactly 1 when all is known: 100 ÷ 100 would differ from it by the rounding of the weights'
+    # sum
     scale = np.where(known.all(axis=1), 1.0, 100 / np.where(total > 0, total, np.nan))[:, None]
     points, most = earned * scale, np.where(known, weight * scale, 0.0)
     something = known.any(axis=1)
@@ -75,7 +78,8 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
 
 
 def _terms(segments: dict[str, Segment]) -> tuple[Floats, Floats]:
-    """Per segment: the weights scaled to 100, and the days of silence under which login earns all, two thirds, a third."""
+    """Per segment: the weights scaled to 100, and the days of silence under which login earns all,
+    two thirds, a third."""
     weights = np.array(
         [[float(getattr(segment.weights, d)) for d in DIMENSIONS] for segment in segments.values()]
     )
@@ -120,9 +124,8 @@ def calculate_health_score(
 ) -> HealthScore:
     """The spec's calculateHealthScore for one supplier, by the very rule that scores frames.
 
-    Args:
-        metrics: the five metrics; None is unknown.
-        season index: activity expected now against the own peak, (0, 1]; 1 when nothing is known of the season.
+    Args: metrics: the five metrics; None is unknown. season index: activity expected now against
+        the own peak, (0, 1]; 1 when nothing is known of the season.
 
     Raises:
         ValueError: a metric is not a finite number, or season index is outside (0, 1].
@@ -154,7 +157,8 @@ def calculate_health_score(
 
 
 def read_components(row: dict[str, float | None], login_days: float | None) -> dict[str, Component]:
-    """The five components of a scored row; `login_days` is the value shown for login (days, before the season)."""
+    """The five components of a scored row; `login_days` is the value shown for login (days, before
+    the season)."""
     return {
         d: Component(
             row[f"{d}_points"],

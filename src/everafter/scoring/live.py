@@ -1,8 +1,8 @@
 """The live score: the daily run's rules for the few suppliers that are being asked about now.
 
-Requests that arrive while a score is under way are scored together in the next: a frame of one row costs as much as a frame
-of a hundred, so under load the work per request falls instead of queueing (docs/decisions/0005).
-"""
+Requests that arrive while a score is under way are scored together in the next: a frame of one row
+costs as much as a frame of a hundred, so under load the work per request falls instead of queueing
+(docs/decisions/0005)."""
 
 import asyncio
 import contextlib
@@ -25,8 +25,9 @@ from everafter.signals.queries import read_inputs_of
 
 _FEATURES_KEPT_SECONDS = 5.0
 _MOST_AT_ONCE = 500
-# After a score its callers ask again almost at once. The next frame waits until as many have come as were answered, or for so
-# long; else those that come a moment too late wait for two scores. p99 at 16 connections: 38 ms without, 26 to 31 ms with it.
+# After a score its callers ask again almost at once. The next frame waits until as many have come
+# as were answered, or for so long; else those that come a moment too late wait for two scores. p99
+# at 16 connections: 38 ms without, 26 to 31 ms with it.
 _GATHER_SECONDS = 0.008
 
 
@@ -78,7 +79,8 @@ class LiveScorer:
             await self._gather(sum(len(futures) for futures in batch.values()))
 
     async def _gather(self, answered: int) -> None:
-        """Wait for as many requests as were just answered, within `_GATHER_SECONDS`; none delays a request that comes alone."""
+        """Wait for as many requests as were just answered, within `_GATHER_SECONDS`; none delays a
+        request that comes alone."""
         self._answered = answered
         self._enough.clear()
         if self._count() < answered:

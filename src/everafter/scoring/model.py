@@ -10,9 +10,8 @@ Risk = Literal["healthy", "at_risk", "critical"]
 class HealthMetrics:
     """The spec's five metrics. None means unknown: that dimension is left out, not counted as bad.
 
-    login_frequency: days since the last login. feature_adoption: key features used ÷ key features. client_activity: active
-    clients ÷ clients. form_completion_rate, journey_performance: 0–1.
-    """
+    login_frequency: days since the last login. feature_adoption: key features used ÷ key features.
+    client_activity: active clients ÷ clients. form_completion_rate, journey_performance: 0–1."""
 
     login_frequency: float | None
     feature_adoption: float | None
@@ -23,7 +22,8 @@ class HealthMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One dimension's part: points of max; value is what was measured. Unknown: points and value null, max 0."""
+    """One dimension's part: points of max; value is what was measured. Unknown: points and value
+    null, max 0."""
 
     points: float | None
     max: float
@@ -32,7 +32,8 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class HealthScore:
-    """score: 0–100 before flooring; null when nothing is known. The components' points sum to it; coverage is 0–1."""
+    """score: 0–100 before flooring; null when nothing is known. The components' points sum to it;
+    coverage is 0–1."""
 
     score: float | None
     risk: Risk | None

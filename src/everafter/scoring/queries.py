@@ -12,7 +12,8 @@ from everafter.core.ids import find_supplier_id
 
 
 class Found(NamedTuple):
-    """A supplier that was looked for. external_id: the platform's own id, null where it names it by its UUID."""
+    """A supplier that was looked for. external_id: the platform's own id, null where it names it by
+    its UUID."""
 
     supplier_id: str
     external_id: str | None
@@ -20,7 +21,8 @@ class Found(NamedTuple):
 
 
 async def find_supplier(conn: Connection, words: str) -> Found:
-    """The one supplier that `words` names: its id (the platform's own, or its UUID), an email address, or (part of) a name.
+    """The one supplier that `words` names: its id (the platform's own, or its UUID), an email
+    address, or (part of) a name.
 
     An id goes before everything else: whatever suppliers call themselves, an id names one.
 

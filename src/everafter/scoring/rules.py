@@ -23,9 +23,8 @@ def score_suppliers(
         as_of: the moment scored.
         feature_ids: slots of the features in `feature_days`.
 
-    Returns:
-        A row per supplier: all signals of the registry, the points of each dimension, the churn contributions, main_reason.
-    """
+    Returns: A row per supplier: all signals of the registry, the points of each dimension, the
+        churn contributions, main_reason."""
     frame = follow(
         inputs.filter(pl.col("subscription").fill_null("active") != "cancelled"),
         playbook,
@@ -38,7 +37,8 @@ def score_suppliers(
 def follow(
     inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
 ) -> pl.DataFrame:
-    """What `score` knows before it scores: season, signals and the onboarding path, of those who cancelled too."""
+    """What `score` knows before it scores: season, signals and the onboarding path, of those who
+    cancelled too."""
     frame = add_season_trend(add_season_index(inputs, playbook, as_of), playbook, as_of)
     frame = compute_signals(frame, playbook, as_of, feature_ids)
     return add_onboarding(frame, playbook, as_of, feature_ids)

@@ -1,8 +1,9 @@
-"""What is known of the wedding year before a supplier has told us anything: priors by region and by vendor type.
+"""What is known of the wedding year before a supplier has told us anything: priors by region and by
+vendor type.
 
-Published figures are beside the assumption that fills the months between them. Each row of months is January to December, in per
-cent of the year, and keeps every published sum exactly (tests/test_season_prior.py holds them against the sources).
-"""
+Published figures are beside the assumption that fills the months between them. Each row of months
+is January to December, in per cent of the year, and keeps every published sum exactly
+(tests/test_season_prior.py holds them against the sources)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,17 +19,21 @@ def _mean(one: Months, other: Months) -> Months:
     return (jan, feb, mar, apr, may, jun, jul, aug, sep, oct_, nov, dec)
 
 
-# Published: England & Wales 2023, August 14.3 and January 2.6 (32,121 and about 5,800 of 224,402); UK 2022, June–August 39 and
-# September–November 33. Assumed: the split inside those seasons and of the remaining 28 over December–May.
+# Published: England & Wales 2023, August 14.3 and January 2.6 (32,121 and about 5,800 of 224,402);
+# UK 2022, June–August 39 and September–November 33. Assumed: the split inside those seasons and of
+# the remaining 28 over December–May.
 _BRITAIN: Months = (2.6, 3.2, 3.9, 5.6, 7.9, 11.9, 12.8, 14.3, 14.2, 12.6, 6.2, 4.8)
 
-# Published: September–November 43, June–August 28, December–February 11. Assumed: the split inside each, and of the remaining 18.
+# Published: September–November 43, June–August 28, December–February 11. Assumed: the split inside
+# each, and of the remaining 18.
 _US: Months = (2.7, 3.5, 4.0, 5.5, 8.5, 11.0, 8.0, 9.0, 17.0, 19.0, 7.0, 4.8)
 
-# Published (2011): November 12.9, October 12.6, June 4.8. Assumed: all other months, with a second, lower top in autumn.
+# Published (2011): November 12.9, October 12.6, June 4.8. Assumed: all other months, with a second,
+# lower top in autumn.
 _AUSTRALIA: Months = (6.5, 7.8, 9.8, 9.4, 6.4, 4.8, 4.9, 5.8, 9.4, 12.6, 12.9, 9.7)
 
-# Published (2007): January–March 43, June–August 13. Assumed: the split inside each, and of the remaining 44.
+# Published (2007): January–March 43, June–August 13. Assumed: the split inside each, and of the
+# remaining 44.
 _NEW_ZEALAND: Months = (14.6, 15.2, 13.2, 8.6, 5.2, 4.2, 4.2, 4.6, 5.4, 6.8, 8.0, 10.0)
 
 WEDDINGS: dict[Region, Months] = {
@@ -44,10 +49,12 @@ WEDDINGS: dict[Region, Months] = {
 # Published for the UK: December 19, August 11, September 10. Assumed: the other nine months.
 _ENGAGED_BRITAIN: Months = (8.0, 8.5, 5.5, 6.0, 6.5, 6.5, 7.5, 11.0, 10.0, 6.5, 5.0, 19.0)
 
-# Published for the US: November–February 37 to 47 in all, taken as 42. Assumed: the split, and the other eight months.
+# Published for the US: November–February 37 to 47 in all, taken as 42. Assumed: the split, and the
+# other eight months.
 _ENGAGED_US: Months = (8.0, 10.0, 6.5, 6.5, 7.0, 8.0, 8.0, 7.5, 7.0, 7.5, 8.0, 16.0)
 
-# Assumed whole: Christmas and New Year as in the north, no second wave in August, which is winter there.
+# Assumed whole: Christmas and New Year as in the north, no second wave in August, which is winter
+# there.
 _ENGAGED_SOUTH: Months = (11.0, 9.0, 7.0, 7.0, 6.0, 6.0, 6.5, 6.5, 7.0, 8.0, 8.0, 18.0)
 
 ENGAGEMENTS: dict[Region, Months] = {
@@ -59,8 +66,9 @@ ENGAGEMENTS: dict[Region, Months] = {
     "other_south": _ENGAGED_SOUTH,
 }
 
-# ISO 3166-1 alpha-2. Only countries whose weddings follow a temperate summer: India, the Gulf or the tropics have seasons of their
-# own, for which no figures are at hand, and a wrong season is worse than none. They are flat.
+# ISO 3166-1 alpha-2. Only countries whose weddings follow a temperate summer: India, the Gulf or
+# the tropics have seasons of their own, for which no figures are at hand, and a wrong season is
+# worse than none. They are flat.
 _NORTH = "AD AL AT BA BE BG CA CH CY CZ DE DK EE ES FI FR GR HR HU IS IT LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS SE SI SK SM UA XK"
 _SOUTH = "AR CL LS NA SZ UY ZA"
 REGION_OF_COUNTRY: dict[str, Region] = {
@@ -76,19 +84,20 @@ REGION_OF_COUNTRY: dict[str, Region] = {
 
 @dataclass(frozen=True, slots=True)
 class VendorType:
-    """How one vendor type's year follows from the clients' year. Shares of its activity in the platform, summing to 1.
+    """How one vendor type's year follows from the clients' year. Shares of its activity in the
+    platform, summing to 1.
 
-    work: for coming weddings, rising from `ahead_days` before the day to the day itself and falling until `behind_days` after it.
-    bookings: contracts and first forms of weddings `lead_days` ahead, with a wide spread.
-    enquiries: newly engaged clients asking, in the weeks and months after the engagement.
-    steady: what has no season (administration, the diary, the accounts).
-    ahead_days and behind_days are multiples of 14, which makes the fortnightly grid of the own weddings exact.
+    work: for coming weddings, rising from `ahead_days` before the day to the day itself and falling
+    until `behind_days` after it. bookings: contracts and first forms of weddings `lead_days` ahead,
+    with a wide spread. enquiries: newly engaged clients asking, in the weeks and months after the
+    engagement. steady: what has no season (administration, the diary, the accounts). ahead_days and
+    behind_days are multiples of 14, which makes the fortnightly grid of the own weddings exact.
 
-    `lead_days` is published (Australia) unless marked. All shares and days of work are assumptions about the vendor type. That work
-    begins months ahead and not weeks was held against the logins of an export (126 suppliers who stayed, 13 months, six
-    countries; mean Poisson deviance by fortnight): no season 0.826, work from 8 weeks ahead 0.781, from 17 weeks 0.689,
-    these values 0.694.
-    """
+    `lead_days` is published (Australia) unless marked. All shares and days of work are assumptions
+    about the vendor type. That work begins months ahead and not weeks was held against the logins
+    of an export (126 suppliers who stayed, 13 months, six countries; mean Poisson deviance by
+    fortnight): no season 0.826, work from 8 weeks ahead 0.781, from 17 weeks 0.689, these values
+    0.694."""
 
     work: float
     bookings: float

@@ -1,10 +1,12 @@
-"""The season: how busy a supplier is expected to be now, against the busiest time of its own year. Pure.
+"""The season: how busy a supplier is expected to be now, against the busiest time of its own year.
+Pure.
 
-Two things are known: the vendor type's year (a prior from published figures, everafter/scoring/season_model.py) and the supplier's own coming
-weddings. Both say how much wedding work lies around a day; they are mixed by how many weddings are known, and the vendor type's other
-work (enquiries, bookings, what has no season) is added before the day is held against the year's peak. The peak is that
-of the supplier's own coming year, so a photographer with a full winter has another season than the vendor type.
-"""
+Two things are known: the vendor type's year (a prior from published figures,
+everafter/scoring/season_model.py) and the supplier's own coming weddings. Both say how much wedding
+work lies around a day; they are mixed by how many weddings are known, and the vendor type's other
+work (enquiries, bookings, what has no season) is added before the day is held against the year's
+peak. The peak is that of the supplier's own coming year, so a photographer with a full winter has
+another season than the vendor type."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -51,7 +53,8 @@ _REGION_NAMES: tuple[Region | None, ...] = (None, *WEDDINGS)
 
 
 def region_of(country: str | None) -> Region | None:
-    """The region of an ISO 3166-1 country or 3166-2 part of one ("GB-SCT"); null when no season is known there."""
+    """The region of an ISO 3166-1 country or 3166-2 part of one ("GB-SCT"); null when no season is
+    known there."""
     code = (country or "").strip().upper()
     return REGION_OF_COUNTRY.get(code[:2]) if len(code) == 2 or code[2:3] == "-" else None
 
@@ -68,16 +71,17 @@ def workload_index(
 ) -> tuple[float, ...]:
     """Expected activity by month, January first, as a share of the busiest month.
 
-    Work for weddings at hand, bookings of weddings a lead time ahead, enquiries of the newly engaged and a steady rest, in the
-    vendor type's shares. A country of which no season is known gives twelve ones.
+    Work for weddings at hand, bookings of weddings a lead time ahead, enquiries of the newly
+    engaged and a steady rest, in the vendor type's shares. A country of which no season is known
+    gives twelve ones.
 
     Args:
         country: ISO 3166-1 alpha-2, null when unknown.
         vendor_type: null or an unknown one is scored as "default".
         floor: the least value, in (0, 1].
 
-    Source: published monthly weddings, engagements and leads, see everafter/scoring/season_model.py.
-    """
+    Source: published monthly weddings, engagements and leads, see
+    everafter/scoring/season_model.py."""
     work, rest = _parts(region_of(country), vendor_type_of(vendor_type))
     whole = work + rest
     return tuple(float(x) for x in np.maximum(whole / whole.max(), floor))
@@ -85,7 +89,8 @@ def workload_index(
 
 @lru_cache(maxsize=256)
 def _parts(region: Region | None, vendor_type_name: str) -> tuple[Floats, Floats]:
-    """Expected activity at the twelve month middles, mean about 1: (wedding work, everything else)."""
+    """Expected activity at the twelve month middles, mean about 1: (wedding work, everything
+    else)."""
     vendor = VENDOR_TYPES[vendor_type_name]
     if region is None:
         return np.full(12, vendor.work), np.full(12, 1 - vendor.work)
@@ -105,7 +110,8 @@ def _parts(region: Region | None, vendor_type_name: str) -> tuple[Floats, Floats
 
 
 def _kernel(vendor: VendorType) -> tuple[Floats, Floats]:
-    """Days from now to a wedding, and how much work a wedding at that distance gives: a triangle with its top on the day."""
+    """Days from now to a wedding, and how much work a wedding at that distance gives: a triangle
+    with its top on the day."""
     offsets = np.arange(-vendor.behind_days, vendor.ahead_days + 1.0)
     return offsets, _triangle(offsets, vendor)
 
@@ -121,12 +127,14 @@ def _smeared(monthly: Floats, offsets: Floats, weights: Floats) -> Floats:
 
 
 def _at(monthly: Floats, day_of_year: Floats) -> Floats:
-    """A curve given at the month middles, read at any day of the (circular) year by straight lines between them."""
+    """A curve given at the month middles, read at any day of the (circular) year by straight lines
+    between them."""
     return np.interp(day_of_year % _YEAR, _MIDDLES, monthly, period=_YEAR)
 
 
 def _day_of_year(days: list[date]) -> Floats:
-    """Where a date lies in the mean year: month lengths are scaled, so that the 29th of February shifts nothing after it."""
+    """Where a date lies in the mean year: month lengths are scaled, so that the 29th of February
+    shifts nothing after it."""
     starts = np.cumsum(_DAYS_IN_MONTH) - _DAYS_IN_MONTH
     return np.array(
         [
@@ -145,18 +153,18 @@ def _month_days(day: date) -> int:
 
 
 def add_season_index(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `season_index` (Float64, (0, 1]) and `off_season` (Boolean), neither ever null.
+    """The frame with `season_index` (Float64, (0, 1]) and `off_season` (Boolean), neither ever
+    null.
 
-    Season index is the activity expected on the day of `as_of` ÷ the most expected on any day of the year to come. Wedding work is the
-    vendor type's and the supplier's own, mixed as n : `own_weddings_weight`, n being the weddings known for the coming year. With no
-    season known (country) and no weddings, or with the season switched off, season index is exactly 1.
+    Season index is the activity expected on the day of `as_of` ÷ the most expected on any day of
+    the year to come. Wedding work is the vendor type's and the supplier's own, mixed as n :
+    `own_weddings_weight`, n being the weddings known for the coming year. With no season known
+    (country) and no weddings, or with the season switched off, season index is exactly 1.
 
-    Args:
-        frame: `country` String and `vendor_type` String, both may be null; `weddings` List(Int32), days since 1970 (UTC) of the
-            weddings of own current clients, null as empty. One row does not influence another.
-        playbook: its `season` gives the floor, the off-season mark and the weight.
-        as_of: with a time zone; the day is the UTC one.
-    """
+    Args: frame: `country` String and `vendor_type` String, both may be null; `weddings`
+        List(Int32), days since 1970 (UTC) of the weddings of own current clients, null as empty.
+        One row does not influence another. playbook: its `season` gives the floor, the off-season
+        mark and the weight. as_of: with a time zone; the day is the UTC one."""
     season = playbook.season
     if not season.enabled or frame.is_empty():
         return frame.with_columns(season_index=pl.lit(1.0), off_season=pl.lit(False))
@@ -175,10 +183,12 @@ def add_season_index(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -
 
 
 def add_season_trend(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `season_trend` (Float64, > 0, never null): what the season alone makes of a volume.
+    """The frame with `season_trend` (Float64, > 0, never null): what the season alone makes of a
+    volume.
 
-    The mean prior season index of the last 28 days ÷ that of the 56 days before: 0.8 says that a supplier in good health does a fifth
-    less now. 1 where no season is known, or with the season switched off.
+    The mean prior season index of the last 28 days ÷ that of the 56 days before: 0.8 says that a
+    supplier in good health does a fifth less now. 1 where no season is known, or with the season
+    switched off.
 
     Args:
         frame: `country` String and `vendor_type` String, both may be null.
@@ -232,7 +242,8 @@ def _prior_trend(today: date, floor: float) -> Floats:
 def _year_ahead(
     today: date,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """By key, at each coming fortnight: (wedding work, the rest), and how far the true peak is above the grid's."""
+    """By key, at each coming fortnight: (wedding work, the rest), and how far the true peak is
+    above the grid's."""
     days = _day_of_year([today + timedelta(days=_STEP_DAYS * step) for step in range(_STEPS)])
     parts = _all_parts()
     work = np.array([_at(w, days) for w, _ in parts])
@@ -243,7 +254,8 @@ def _year_ahead(
 
 @lru_cache(maxsize=1)
 def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """By key: each vendor type's triangle at whole fortnights, and the activity one wedding gives on its day when it is the only one."""
+    """By key: each vendor type's triangle at whole fortnights, and the activity one wedding gives
+    on its day when it is the only one."""
     distances = np.arange(-_STEP_DAYS * _BEHIND, _STEP_DAYS * _AHEAD + 1.0, _STEP_DAYS)
     vendors = [VENDOR_TYPES[name] for _ in _REGION_NAMES for name in _VENDOR_TYPE_NAMES]
     taps = np.stack([_triangle(distances, vendor) for vendor in vendors])
@@ -256,7 +268,8 @@ def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _blended(
     weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight: float, today: date
 ) -> Floats:
-    """Season index by the vendor type's year and the own weddings; the prior's where no wedding is known."""
+    """Season index by the vendor type's year and the own weddings; the prior's where no wedding is
+    known."""
     rows, places, counts = _own_weddings(weddings, today)
     starts = np.concatenate([[0], np.cumsum(counts)])
     season_index = prior.copy()
@@ -274,7 +287,8 @@ def _blended(
 def _own_weddings(
     weddings: pl.Series, today: date
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Of the weddings from a little ago to a year ahead: rows (ascending), fortnights from now, and how many a row has."""
+    """Of the weddings from a little ago to a year ahead: rows (ascending), fortnights from now, and
+    how many a row has."""
     lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = (
         weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
@@ -287,11 +301,11 @@ def _own_weddings(
 
 
 def _gridded(rows: NDArray[np.int64], places: Floats, height: int) -> NDArray[np.float32]:
-    """Weddings per row and fortnight from now, each shared between the two points of the grid it lies between.
+    """Weddings per row and fortnight from now, each shared between the two points of the grid it
+    lies between.
 
-    A triangle whose corners are points of the grid is read from it without error, so a wedding coming a day nearer changes
-    the result by that day and never by a step.
-    """
+    A triangle whose corners are points of the grid is read from it without error, so a wedding
+    coming a day nearer changes the result by that day and never by a step."""
     lower = np.floor(places)
     upper_share = places - lower
     cells = rows * _COLUMNS + (lower.astype(np.int64) + _BEHIND)
@@ -307,7 +321,8 @@ def _season_indexes(
     weight: float,
     today: date,
 ) -> NDArray[np.float32]:
-    """Expected activity today ÷ the most at any coming fortnight. Only elementwise steps: a row's result is its own."""
+    """Expected activity today ÷ the most at any coming fortnight. Only elementwise steps: a row's
+    result is its own."""
     taps, height = (table[keys] for table in _taps())
     load = np.zeros((len(keys), _STEPS), np.float32)
     for tap in range(1, _BEHIND + _AHEAD):  # the widest triangle's two ends are 0

@@ -1,8 +1,8 @@
 """The registry of signals: every column a rule, a condition or a page may name.
 
-A signal is a named column of the scored frame, one row per supplier. This list is the only place where one is declared; the
-documentation page (docs/signals.md), the playbook's checker and the frames' tests read it.
-"""
+A signal is a named column of the scored frame, one row per supplier. This list is the only place
+where one is declared; the documentation page (docs/signals.md), the playbook's checker and the
+frames' tests read it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ Group = Literal[
 class Signal:
     """One named column.
 
-    dtype: a Polars type; unit: what one means; null: what an absent value says; source: where it comes from.
-    """
+    dtype: a Polars type; unit: what one means; null: what an absent value says; source: where it
+    comes from."""
 
     name: str
     group: Group
@@ -535,13 +535,15 @@ CLIENT_SIGNALS: tuple[Signal, ...] = (
         "client_active, client_added",
     ),
 )
-"""What a condition or sentence of `[client_recommendations.*]` may name: about one client, not about the supplier."""
+"""What a condition or sentence of `[client_recommendations.*]` may name: about one client, not
+about the supplier."""
 
 CLIENT_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in CLIENT_SIGNALS}
 
 
 def signals_page() -> str:
-    """The registry as a Markdown page; `everafter signals --markdown` prints it and a test keeps docs/signals.md equal."""
+    """The registry as a Markdown page; `everafter signals --markdown` prints it and a test keeps
+    docs/signals.md equal."""
     lines = [
         "# Signals",
         "",

@@ -8,7 +8,8 @@ from everafter.activity import model
 from everafter.activity.rules import fold
 from everafter.core.db import FrameReader
 
-# COALESCE in SQL, not in frames: a supplier without a activity row has null there, and zero where a count is asked.
+# COALESCE in SQL, not in frames: a supplier without a activity row has null there, and zero where a
+# count is asked.
 _COLUMNS = """
     s.id::text AS supplier_id, s.external_id, s.name, s.email, coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
     coalesce(p.plan, s.plan) AS plan, s.country, coalesce(s.timezone, 'UTC') AS timezone, s.mrr_minor, s.client_limit::bigint,
@@ -28,7 +29,8 @@ _ACTIVITY_COLUMNS = """
 async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:
     """The suppliers of a slice in the order of their ids, cancelled ones included.
 
-    Bounds and not a number: a supplier that signs up during the run must not push another out of its slice.
+    Bounds and not a number: a supplier that signs up during the run must not push another out of
+    its slice.
 
     Args:
         after, last: bounds of the supplier ids, the first excluded, the last included.
@@ -48,7 +50,8 @@ async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataF
 
 
 def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame:
-    """The same for these suppliers, in no order; unknown ids have no row. Blocks; call it in a thread."""
+    """The same for these suppliers, in no order; unknown ids have no row. Blocks; call it in a
+    thread."""
     frame = reader.read(
         "SELECT"
         + _COLUMNS
@@ -64,7 +67,8 @@ def read_inputs_of(reader: FrameReader, supplier_ids: list[str]) -> pl.DataFrame
 def read_inputs_began(
     reader: FrameReader, since: datetime, until: datetime, *, vendor_type: str, plan: str, most: int
 ) -> pl.DataFrame:
-    """The same for those whose account began in a period, the latest first, cancelled ones included. Blocks; call it in a thread.
+    """The same for those whose account began in a period, the latest first, cancelled ones
+    included. Blocks; call it in a thread.
 
     `subscription_at` beside the rest: since when the subscription is what it is, null: not known.
 
@@ -95,7 +99,8 @@ def read_inputs_began(
 async def read_past_inputs(
     reader: FrameReader, feature_ids: dict[str, int], as_of: datetime, *, after: str, last: str
 ) -> pl.DataFrame:
-    """The same as they stood at a past moment: the supplier's activity is folded again from the events before it.
+    """The same as they stood at a past moment: the supplier's activity is folded again from the
+    events before it.
 
     Args:
         after, last: bounds of the supplier ids, the first excluded, the last included.

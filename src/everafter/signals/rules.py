@@ -1,4 +1,5 @@
-"""From what the supplier's activity holds to the signals, for one supplier or a million. Pure: the moment is an argument."""
+"""From what the supplier's activity holds to the signals, for one supplier or a million. Pure: the
+moment is an argument."""
 
 from datetime import datetime
 
@@ -11,7 +12,8 @@ from everafter.activity.model import Ages, Matrix, sum_window
 from everafter.playbook.model import Playbook
 
 RHYTHM_DAYS = 84
-# Prior of a day having a login: worth half a login day in a week, so that a handful of own days outweighs it.
+# Prior of a day having a login: worth half a login day in a week, so that a handful of own days
+# outweighs it.
 _PRIOR_DAYS = 7.0
 _PRIOR_LOGINS = 0.5
 _LEAST_LOGINS = 4
@@ -23,13 +25,11 @@ def compute_signals(
 ) -> pl.DataFrame:
     """Add the signals of activity, clients, forms, journeys, features, support and money.
 
-    Args:
-        frame: a row per supplier as signals.queries reads it, with `season_index` and `season_trend` from the season.
-        as_of: the moment scored; nothing later is counted.
+    Args: frame: a row per supplier as signals.queries reads it, with `season_index` and
+        `season_trend` from the season. as_of: the moment scored; nothing later is counted.
 
-    Returns:
-        The frame with `segment` and the columns the registry (signals/model.py) names for those groups; rings are dropped, but for
-        feature_days, of which the onboarding path asks.
+    Returns: The frame with `segment` and the columns the registry (signals/model.py) names for
+        those groups; rings are dropped, but for feature_days, of which the onboarding path asks.
     """
     now = model.moment(as_of)
     began = pl.coalesce("account_created_at", "created_at")
@@ -41,7 +41,8 @@ def compute_signals(
         .otherwise(pl.lit("default"))
         .alias("segment"),
     )
-    # nothing used in 12 weeks by someone who did use something before: the decline is complete, not unknown
+    # nothing used in 12 weeks by someone who did use something before: the decline is complete, not
+    # unknown
     dormant = (pl.col("feature_uses_4w") + pl.col("_uses_before") == 0) & (
         pl.col("_days_unused") > RHYTHM_DAYS
     )
@@ -106,13 +107,14 @@ def _ratio(part: str, whole: pl.Expr) -> pl.Expr:
 
 
 def _inactivity_probability(frame: pl.DataFrame, counted: list[pl.Series]) -> pl.Series:
-    """P(no login for so long) when each day has a login with the supplier's own chance, which is Beta-distributed.
+    """P(no login for so long) when each day has a login with the supplier's own chance, which is
+    Beta-distributed.
 
-    Beta(a, b) after n login days of the D up to the last login (12 weeks, or the account's life when that is shorter); t days of
-    silence, shortened where the season slows, have the chance B(a, b + t) / B(a, b). Days and not logins are counted: someone who
-    comes daily is then certain to come, where a Poisson process would still skip one day in three (docs/decisions/0012).
-    Source: the spec's notes 2 and 4; docs/methods.md, early warning.
-    """
+    Beta(a, b) after n login days of the D up to the last login (12 weeks, or the account's life
+    when that is shorter); t days of silence, shortened where the season slows, have the chance B(a,
+    b + t) / B(a, b). Days and not logins are counted: someone who comes daily is then certain to
+    come, where a Poisson process would still skip one day in three (docs/decisions/0012). Source:
+    the spec's notes 2 and 4; docs/methods.md, early warning."""
     logins = next(series for series in counted if series.name == "_rhythm_logins").to_numpy()
     silent = frame["days_since_login"].to_numpy()
     tenure = frame["tenure_days"].to_numpy()

@@ -28,7 +28,8 @@ _UNKNOWN = "unknown"
 
 
 def say(text: str, facts: Mapping[str, Any], value: Callable[[str, Any], str] | None = None) -> str:
-    """`text` with every `{signal}` replaced by this supplier's number, and the day or none of days said as people do.
+    """`text` with every `{signal}` replaced by this supplier's number, and the day or none of days
+    said as people do.
 
     Args:
         facts: by signal; what is null or absent reads 'unknown'.
@@ -63,7 +64,8 @@ def placeholders(text: str) -> list[str]:
 
 
 def format_value(name: str, value: Any) -> str:
-    """One signal's value in words: shares as percent, days and counts whole, the rest with two decimals at most.
+    """One signal's value in words: shares as percent, days and counts whole, the rest with two
+    decimals at most.
 
     >>> format_value("churn_risk", 0.7251), format_value("limit_ratio", 0.9), format_value("payment_past_due", True)
     ('0.73', '90 %', 'yes')

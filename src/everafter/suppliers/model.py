@@ -21,7 +21,8 @@ TRAITS = (
 """The traits with a column of their own; all others are kept in `suppliers.traits`."""
 
 SPELLINGS = {fold_name(name): name for name in TRAITS} | {"createdon": "created_at"}
-"""Folded name → trait: `Vendor Type`, `vendorType` and `time_zone` are `vendor_type` and `timezone`."""
+"""Folded name → trait: `Vendor Type`, `vendorType` and `time_zone` are `vendor_type` and
+`timezone`."""
 
 TEXT_CHARACTERS = 200
 """How long a name, a plan, a vendor type may be; more is cut."""
@@ -52,7 +53,8 @@ class BadTrait:
 
 @dataclass(slots=True)
 class Profile:
-    """What was said of one supplier: trait → (value, time key). Of two the one with the greater key counts.
+    """What was said of one supplier: trait → (value, time key). Of two the one with the greater key
+    counts.
 
     external_id: the platform's own id, null where it named the supplier by its UUID.
     """
@@ -64,7 +66,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class UpsertCounts:
-    """new: suppliers that were not known; changed: known ones of which something newer was said; same: the others."""
+    """new: suppliers that were not known; changed: known ones of which something newer was said;
+    same: the others."""
 
     new: int
     changed: int
@@ -75,9 +78,9 @@ class UpsertCounts:
 class Said:
     """One message's traits about one supplier. external_id: as in Profile.
 
-    at: the moment it speaks of. Of two that speak of one moment the one received later counts, of two received together
-    the one in the later row. received_at: null for the same as `at`. message_id: null where nothing tells a repetition.
-    """
+    at: the moment it speaks of. Of two that speak of one moment the one received later counts, of
+    two received together the one in the later row. received_at: null for the same as `at`.
+    message_id: null where nothing tells a repetition."""
 
     supplier_id: str
     traits: dict[str, Any]

@@ -10,8 +10,9 @@ import msgspec
 from everafter.core.db import Connection
 from everafter.suppliers.model import TRAITS, Profile, UpsertCounts
 
-# One statement for one or fifty thousand. A trait changes only where its time key is at least the one kept; created_at
-# without a key was loaded from elsewhere and outranks the weak word of an account_created event.
+# One statement for one or fifty thousand. A trait changes only where its time key is at least the
+# one kept; created_at without a key was loaded from elsewhere and outranks the weak word of an
+# account_created event.
 _UPSERT: LiteralString = """
 INSERT INTO suppliers AS s (id, external_id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
   consent, traits, trait_times)
@@ -59,7 +60,8 @@ async def list_known(conn: Connection, supplier_ids: Iterable[str]) -> set[str]:
 
 
 async def list_zones(conn: Connection, supplier_ids: Iterable[str]) -> dict[str, str | None]:
-    """The time zone of each of these suppliers, null where none was said; ids that are unknown are left out."""
+    """The time zone of each of these suppliers, null where none was said; ids that are unknown are
+    left out."""
     cursor = await conn.execute(
         "SELECT id::text, timezone FROM suppliers WHERE id = ANY (%s::uuid[])",
         [sorted(set(supplier_ids))],
@@ -68,7 +70,8 @@ async def list_zones(conn: Connection, supplier_ids: Iterable[str]) -> dict[str,
 
 
 async def note_zone_changes(conn: Connection, before: dict[str, str | None]) -> None:
-    """Note for the folder which of these suppliers have another time zone than `before` (id → IANA name)."""
+    """Note for the folder which of these suppliers have another time zone than `before` (id → IANA
+    name)."""
     now = await list_zones(conn, before)
     changed = sorted(
         supplier_id for supplier_id, zone in now.items() if zone != before[supplier_id]
@@ -85,7 +88,8 @@ async def note_zone_changes(conn: Connection, before: dict[str, str | None]) -> 
 
 
 async def get_external_id(conn: Connection, supplier_id: UUID) -> str | None:
-    """The platform's own id of a supplier; null where it names it by its UUID, and for an unknown one."""
+    """The platform's own id of a supplier; null where it names it by its UUID, and for an unknown
+    one."""
     cursor = await conn.execute("SELECT external_id FROM suppliers WHERE id = %s", [supplier_id])
     row = await cursor.fetchone()
     return row[0] if row else None

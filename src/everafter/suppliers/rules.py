@@ -1,4 +1,5 @@
-"""Traits: reading them, and keeping the value for the latest moment, in whatever order they arrive."""
+"""Traits: reading them, and keeping the value for the latest moment, in whatever order they
+arrive."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -27,9 +28,8 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
     Args:
         traits: as they came; null means that the platform took the value back.
 
-    Returns:
-        Canonical name → value (created_at as a datetime in UTC, all else as JSON knows it), and the refused ones.
-    """
+    Returns: Canonical name → value (created_at as a datetime in UTC, all else as JSON knows it),
+        and the refused ones."""
     good: dict[str, Any] = {}
     bad: list[BadTrait] = []
     others = 0
@@ -71,11 +71,9 @@ def fold_said(
 ) -> list[Profile]:
     """What was said of each supplier, one profile a supplier, sorted by id.
 
-    Args:
-        said: canonical traits by message; of two words about one trait the later counts (see `Said`).
-        created: suppliers whose account_created was seen, with the platform's own id (as in Profile) and the moment: the
-            earliest is `created_at` until one is said.
-    """
+    Args: said: canonical traits by message; of two words about one trait the later counts (see
+        `Said`). created: suppliers whose account_created was seen, with the platform's own id (as
+        in Profile) and the moment: the earliest is `created_at` until one is said."""
     profiles: dict[str, Profile] = {}
     for one in said:
         profile = profiles.setdefault(one.supplier_id, Profile(one.supplier_id))
@@ -99,9 +97,8 @@ def fold_said(
 def time_key(said: Said) -> str:
     """A text that sorts by the moment spoken of, then by arrival.
 
-    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival is; `r` sorts after it, so that what arrives
-    now counts against a word of the same moment that was kept then.
-    """
+    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival is; `r` sorts after it, so
+    that what arrives now counts against a word of the same moment that was kept then."""
     received = said.at if said.received_at is None else said.received_at
     return f"{said.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} r{received.astimezone(UTC):%Y%m%d%H%M%S%f} {said.row:09d}"
 
@@ -121,7 +118,8 @@ def _shown(value: Any) -> str:
 
 
 def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None]:
-    """A trait without a column: its name and value as they are kept, and why it cannot be (null when it can)."""
+    """A trait without a column: its name and value as they are kept, and why it cannot be (null
+    when it can)."""
     kept = clean_text(name)
     if count > model.OTHER_TRAITS:
         return kept, None, f"more than {model.OTHER_TRAITS} traits in one message"
@@ -202,7 +200,8 @@ _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "created_at": (_read_created, "a time between 1990 and 2100 (ISO 8601, or seconds since 1970)"),
     "consent": (_read_consent, "true or false (or yes, no, 1, 0)"),
 }
-# true, True, TRUE from programs; t and f from PostgreSQL's COPY; 1.0 from pandas; the others from people
+# true, True, TRUE from programs; t and f from PostgreSQL's COPY; 1.0 from pandas; the others from
+# people
 _YES = {"true", "t", "yes", "y", "on", "1", "1.0"}
 _NO = {"false", "f", "no", "n", "off", "0", "0.0"}
 _TEXTS = {"name", "vendor_type", "plan"}

@@ -92,8 +92,8 @@ async def list_call_slots(
         ),
     ] = None,
 ) -> SlotsAnswer:
-    """Times on a 15-minute grid inside a CSM's working hours and off their holidays, at least two hours ahead, free with the
-    CSM's pause after."""
+    """Times on a 15-minute grid inside a CSM's working hours and off their holidays, at least two
+    hours ahead, free with the CSM's pause after."""
     now = datetime.now(UTC)
     call = get_call_type(type)
     contact = await get_contact(conn, supplier_id)
@@ -144,10 +144,11 @@ async def schedule_call(
     data: JSONBody[CallRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[BookedAnswer]:
-    """Book the time, or without `starts_at` the first free one. The supplier gets a confirmation with the invitation.
+    """Book the time, or without `starts_at` the first free one. The supplier gets a confirmation
+    with the invitation.
 
-    Two can never hold the same time of one CSM; where another CSM is free then, that one takes the call.
-    """
+    Two can never hold the same time of one CSM; where another CSM is free then, that one takes the
+    call."""
 
     async def effect() -> tuple[int, BookedAnswer]:
         return 201, await book_call(conn, state.settings, data, datetime.now(UTC))
@@ -170,7 +171,8 @@ async def get_invitation(
     file_name: Annotated[str, PathParameter(description="The call's `interaction_id` and `.ics`.")],
     token: Annotated[str, QueryParameter(description="As in `ics_url`; it means a key.")],
 ) -> Response[str]:
-    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST, or CANCEL. Needs no key: the token opens this one call."""
+    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST, or CANCEL. Needs no key: the
+    token opens this one call."""
     missing = NotFoundError(
         "there is no such call, or the link is not the whole one from the confirmation"
     )
@@ -219,7 +221,8 @@ async def reschedule(
     data: JSONBody[RescheduleRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[BookedAnswer]:
-    """Give it another time, if possible with the same CSM; both get the new invitation, which replaces the old one.
+    """Give it another time, if possible with the same CSM; both get the new invitation, which
+    replaces the old one.
 
     The old time is let go only when the new one is held. The time it has already is no change.
     """
@@ -259,7 +262,8 @@ async def cancel(
     data: JSONBody[CancelRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Interaction]:
-    """Call it off: its time is free again, and both sides are told. A call that is cancelled already stays so."""
+    """Call it off: its time is free again, and both sides are told. A call that is cancelled
+    already stays so."""
 
     async def effect() -> tuple[int, Interaction]:
         await cancel_call(

@@ -1,4 +1,5 @@
-"""Booking a call: look, take the quarters, write the call and what is told of it. The caller owns the transaction."""
+"""Booking a call: look, take the quarters, write the call and what is told of it. The caller owns
+the transaction."""
 
 import asyncio
 import re
@@ -60,7 +61,8 @@ from everafter.support.rules import (
 from everafter.support.slot_rules import list_slots
 
 _LOOKED_AT = 200
-"""So many first free times are tried in one look: as many as may be reached for at once, and some."""
+"""So many first free times are tried in one look: as many as may be reached for at once, and
+some."""
 
 
 def get_call_type(name: str) -> CallType:
@@ -88,14 +90,13 @@ async def find_slots(
     moving: BookedCall | None = None,
     any_hour: bool = False,
 ) -> list[Slot]:
-    """The free times of a supplier's call; where several CSMs are free, the one they know, else the least booked.
+    """The free times of a supplier's call; where several CSMs are free, the one they know, else the
+    least booked.
 
     The supplier's night is left out where its time zone is known and there is anything else.
 
-    Args:
-        moving: the call that is to get another time: its own counts as free, and its CSM is the one they know.
-        any_hour: the night too.
-    """
+    Args: moving: the call that is to get another time: its own counts as free, and its CSM is the
+        one they know. any_hour: the night too."""
     diaries = await read_diaries(conn, contact, max(start, now), days, moving)
     awake_in = contact.timezone if contact.timezone in list_zones() and not any_hour else None
     # Three months of many CSMs take long enough that other requests should not wait for them.
@@ -114,14 +115,12 @@ async def book_call(
 ) -> BookedAnswer:
     """Book the requested time, or the first free one.
 
-    Args:
-        most_coming: with so many calls ahead of it a supplier gets no further one; null: as many as there is room for.
+    Args: most_coming: with so many calls ahead of it a supplier gets no further one; null: as many
+        as there is room for.
 
-    Raises:
-        NotFoundError: no such supplier.
-        UnprocessableError: unknown type, or a time that can never be had; `next_free` has times that can.
-        ConflictError: the time is taken, or nothing is free; `next_free` has what is.
-    """
+    Raises: NotFoundError: no such supplier. UnprocessableError: unknown type, or a time that can
+        never be had; `next_free` has times that can. ConflictError: the time is taken, or nothing
+        is free; `next_free` has what is."""
     call = get_call_type(request.type)
     contact = await get_contact(conn, request.supplier_id)
     await lock_supplier_calls(conn, contact.id)
@@ -200,12 +199,11 @@ async def take(
 ) -> Slot:
     """Hold the quarters of that time for the call.
 
-    Args:
-        moving: the call as it is, when it is to get another time. own: the quarters it holds of its CSM already.
+    Args: moving: the call as it is, when it is to get another time. own: the quarters it holds of
+        its CSM already.
 
-    Raises:
-        UnprocessableError: nobody can ever have that time. ConflictError: somebody has it. Both with `next_free`.
-    """
+    Raises: UnprocessableError: nobody can ever have that time. ConflictError: somebody has it. Both
+        with `next_free`."""
     if isinstance(asked, Refusal):
         raise await _refused(conn, contact, call, asked, now, moving)
     if refusal := refuse_time(asked, now):
@@ -238,7 +236,8 @@ async def take(
 async def _take_first_free(
     conn: Connection, contact: Contact, call: CallType, call_id: UUID, now: datetime
 ) -> Slot:
-    """Look, and try one after the other: what somebody else is about to take at this moment is passed over, not waited for."""
+    """Look, and try one after the other: what somebody else is about to take at this moment is
+    passed over, not waited for."""
     start = now
     while found := await find_slots(
         conn, contact, call, start, now, days=HORIZON_DAYS, limit=_LOOKED_AT
@@ -260,7 +259,8 @@ async def _take_first_free(
 async def read_diaries(
     conn: Connection, contact: Contact, start: datetime, days: int, moving: BookedCall | None = None
 ) -> list[Diary]:
-    """Those who take calls, the best for this supplier first, with what of their time is taken over that span."""
+    """Those who take calls, the best for this supplier first, with what of their time is taken over
+    that span."""
     until = start + timedelta(days=days + 1) + MOST_BUFFER
     diaries = await list_diaries(conn, start - BUFFER, until, moving.id if moving else None)
     if any(diary.csm.holidays for diary in diaries):

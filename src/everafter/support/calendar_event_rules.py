@@ -1,10 +1,9 @@
 """From what a calendar says of an event to the times it takes. Pure.
 
-Every event passes `normalise` first: whatever types, zones and spellings its properties have, from there
-on there are moments, spans and rules. Where a calendar can be read in two ways, the way counts that keeps
-its owner busy; where something cannot be read, the event keeps them busy for what can be read, and says so
-in its doubts.
-"""
+Every event passes `normalise` first: whatever types, zones and spellings its properties have, from
+there on there are moments, spans and rules. Where a calendar can be read in two ways, the way
+counts that keeps its owner busy; where something cannot be read, the event keeps them busy for what
+can be read, and says so in its doubts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +41,8 @@ FindZone = Callable[[str], tuple[Zone, str | None]]
 
 
 class Length(NamedTuple):
-    """How long an event takes: by the clocks of its place, then exactly; at_least: from its beginning, exactly."""
+    """How long an event takes: by the clocks of its place, then exactly; at_least: from its
+    beginning, exactly."""
 
     nominal: timedelta
     then: timedelta = _NOTHING
@@ -53,10 +53,10 @@ class Length(NamedTuple):
 class Event:
     """One VEVENT.
 
-    start: null when nothing says when it is. sequence: null when it cannot be read. replaces: the time of a
-    series that this one means; from_then_on: and for all later ones. repeats: as far as can be read, or
-    in a way that cannot. doubts: what could not be read; empty where that does not matter.
-    """
+    start: null when nothing says when it is. sequence: null when it cannot be read. replaces: the
+    time of a series that this one means; from_then_on: and for all later ones. repeats: as far as
+    can be read, or in a way that cannot. doubts: what could not be read; empty where that does not
+    matter."""
 
     uid: str
     sequence: int | None
@@ -86,9 +86,8 @@ class Taken(NamedTuple):
 def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> Event:
     """All that counts of a VEVENT, in one form for every way of saying it.
 
-    Args:
-        own: the zone of the calendar's owner, in which days and times without a zone are. email: the owner's, lower case.
-    """
+    Args: own: the zone of the calendar's owner, in which days and times without a zone are. email:
+        the owner's, lower case."""
     reading = _Reading(find_zone, own)
     starts = reading.moments(event.all("DTSTART"), "start")
     replaced = reading.moments(event.all("RECURRENCE-ID")[:1], "RECURRENCE-ID")
@@ -128,9 +127,9 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
 def is_busy(event: Component, email: str) -> bool:
     """Whether it takes its owner's time.
 
-    Not when it is cancelled, or its owner declined. When it is said to be free, unless another of its properties says the contrary.
-    Where a property is twice, it counts only if both say the same.
-    """
+    Not when it is cancelled, or its owner declined. When it is said to be free, unless another of
+    its properties says the contrary. Where a property is twice, it counts only if both say the
+    same."""
     if _words(event, "STATUS") == {"CANCELLED"}:
         return False
     own = [guest for guest in event.all("ATTENDEE") if email and _invited(guest) == email]
@@ -209,7 +208,8 @@ class _Reading:
     def rules(
         self, found: Sequence[Property], *, of_days: bool, whole: bool = False
     ) -> tuple[Rule, ...]:
-        """of_days: what repeats are whole days. whole: only those that can be read in every part, as for exceptions."""
+        """of_days: what repeats are whole days. whole: only those that can be read in every part,
+        as for exceptions."""
         rules: list[Rule] = []
         for said in found:
             before = len(self.doubts)
@@ -269,7 +269,8 @@ def _place(
 
 
 def length_between(start: Moment, end: Moment, own: Zone) -> Length:
-    """From one moment to another, by the clocks where it begins and exactly; by the clocks alone between days."""
+    """From one moment to another, by the clocks where it begins and exactly; by the clocks alone
+    between days."""
     if start.is_day and end.is_day:
         return Length(end.wall - start.wall)
     begins = start.instant(own)
@@ -310,8 +311,8 @@ class _Repeat(NamedTuple):
 def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
     """The times of all events of one UID that may touch the window.
 
-    Of several without RECURRENCE-ID those with the highest SEQUENCE count, all of them when it does not differ. Those with one
-    mean a time of the series, whether it has such a time or not.
+    Of several without RECURRENCE-ID those with the highest SEQUENCE count, all of them when it does
+    not differ. Those with one mean a time of the series, whether it has such a time or not.
 
     Raises:
         TooOftenError, ValueError: a rule that cannot be worked out.
@@ -342,7 +343,8 @@ def take_once(event: Event, window: Window) -> Iterator[Taken]:
 
 
 def may_touch(event: Event, window: Window) -> bool:
-    """Whether a doubtful event matters in the window: it repeats, or is near it, or nobody knows when it is."""
+    """Whether a doubtful event matters in the window: it repeats, or is near it, or nobody knows
+    when it is."""
     if event.start is None or event.repeats:
         return True
     begins = event.start.instant(window.own)
@@ -454,7 +456,8 @@ def _all_times(
 
 
 def _in_series(moment: Moment | None, master: Event, own: Zone) -> datetime:
-    """A moment by the clocks of a series, and of its kind: a day for one of days; the usual hour for a day among times."""
+    """A moment by the clocks of a series, and of its kind: a day for one of days; the usual hour
+    for a day among times."""
     start = master.start
     if moment is None or start is None:
         return datetime.min  # noqa: DTZ901 before all

@@ -15,13 +15,12 @@ _FEED = """
 
 
 async def claim_due_feeds(conn: Connection, every_seconds: float) -> list[Feed]:
-    """The calendars not tried for so long, marked as tried now: of several workers one gets each."""
+    """The calendars not tried for so long, marked as tried now: of several workers one gets
+    each."""
     cursor = await conn.execute(
-        """
-        UPDATE calendar_feeds f SET tried_at = now() FROM users u
-        WHERE u.id = f.user_id AND (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second')
-        RETURNING f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at
-        """,
+        """ UPDATE calendar_feeds f SET tried_at = now() FROM users u WHERE u.id = f.user_id AND
+        (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second') RETURNING f.user_id,
+        u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at """,
         [every_seconds],
     )
     return [_feed(row) for row in await cursor.fetchall()]
@@ -62,7 +61,8 @@ async def delete_feed(conn: Connection, user_id: UUID) -> bool:
 
 
 async def forget_reading(conn: Connection, user_id: UUID) -> None:
-    """Have the calendar read again: its owner's time zone changed, and with it the times that have none."""
+    """Have the calendar read again: its owner's time zone changed, and with it the times that have
+    none."""
     await conn.execute(
         "UPDATE calendar_feeds SET etag = NULL, last_modified = NULL, tried_at = NULL, worked_out_at = NULL WHERE user_id = %s",
         [user_id],
@@ -70,7 +70,8 @@ async def forget_reading(conn: Connection, user_id: UUID) -> None:
 
 
 async def mark_failed(conn: Connection, feed: Feed, failure: str) -> bool:
-    """Note why it could not be read; true when that was not said before. What is known of it stays."""
+    """Note why it could not be read; true when that was not said before. What is known of it
+    stays."""
     cursor = await conn.execute(
         "UPDATE calendar_feeds new SET failure = %s FROM calendar_feeds old"
         " WHERE new.user_id = %s AND new.url = %s AND old.user_id = new.user_id RETURNING old.failure",

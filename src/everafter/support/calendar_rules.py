@@ -6,7 +6,8 @@ from everafter.support.model import BusyTime
 
 
 def merge_times(times: Iterable[BusyTime]) -> list[BusyTime]:
-    """The same time in as few pieces as can be, by their beginning; what may be one of our own calls stays apart."""
+    """The same time in as few pieces as can be, by their beginning; what may be one of our own
+    calls stays apart."""
     merged: list[BusyTime] = []
     for one in sorted(
         times, key=lambda one: (one.uid is not None, str(one.uid or ""), one.starts_at)

@@ -1,4 +1,5 @@
-"""iCalendar text into components and their properties, as leniently as can be done without losing an event. Pure."""
+"""iCalendar text into components and their properties, as leniently as can be done without losing
+an event. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ _CLOSED = _EVENTS | {"VCALENDAR"}
 # Possessive quantifiers: a line of megabytes costs one pass.
 _NAME = re.compile(r"\s*+([A-Za-z0-9.-]++)\s*+(?=[;:])")
 _PARAMETER = re.compile(r';\s*+([A-Za-z0-9-]++)\s*+=((?:"[^"]*+"|[^";:])*+)')
-# Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`, or `TZID=UTC+01:00:2026…`.
+# Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`,
+# or `TZID=UTC+01:00:2026…`.
 _TIME_AT_END = re.compile(
     r":\s*((?:[, ]*\d{4}-?\d\d-?\d\d[0-9TZPWDHMS:,/+.\- ]*)?)$", re.IGNORECASE
 )
@@ -45,7 +47,8 @@ class Component:
         return self.properties.get(name, [])
 
     def text(self, name: str) -> str:
-        """The value of the first property of that name without blanks around it; empty when there is none."""
+        """The value of the first property of that name without blanks around it; empty when there
+        is none."""
         found = self.properties.get(name)
         return found[0].value.strip() if found else ""
 
@@ -53,8 +56,8 @@ class Component:
 def parse_calendar(body: bytes) -> list[Component]:
     """The VCALENDAR components of a file.
 
-    Line endings may be CR LF, LF, CR or mixed, lines may be folded inside a character, blank lines are passed over.
-    A component within an event that is not closed (an alarm) ends with the event.
+    Line endings may be CR LF, LF, CR or mixed, lines may be folded inside a character, blank lines
+    are passed over. A component within an event that is not closed (an alarm) ends with the event.
 
     Raises:
         CalendarTextError: it is no calendar, or not whole: what is missing may be a busy time.
@@ -94,7 +97,8 @@ def walk(component: Component, name: str) -> Iterator[Component]:
 
 
 def _decodable(body: bytes) -> bytes:
-    """The same text in UTF-8 without its marks: files that were joined have one in the middle too."""
+    """The same text in UTF-8 without its marks: files that were joined have one in the middle
+    too."""
     if body[:2] in _UTF_16_MARKS:
         body = body.decode("utf-16", "replace").encode()
     return body.replace(_BYTE_ORDER_MARK, b"")
@@ -143,7 +147,8 @@ def _read_line(line: str) -> Property | None:
 
 
 def _unquoted(name: str, parameters: dict[str, str], line: str, end: re.Match[str]) -> Property:
-    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where that is."""
+    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where
+    that is."""
     at = line.upper().find("TZID=")
     if at >= 0:
         parameters["TZID"] = line[at + 5 : len(line) - len(end[0])].strip().strip('"').strip()

@@ -67,7 +67,8 @@ _KNOWN = frozenset(
 
 
 class Moment(NamedTuple):
-    """A time as it is written. wall: naive. zone: null where it has none of its own: a day, or a time of the reader's clocks."""
+    """A time as it is written. wall: naive. zone: null where it has none of its own: a day, or a
+    time of the reader's clocks."""
 
     wall: datetime
     zone: Zone | None = None
@@ -78,7 +79,8 @@ class Moment(NamedTuple):
 
 
 class Span(NamedTuple):
-    """How long something takes: days by the clocks of its place, then exact time (RFC 5545 3.3.6)."""
+    """How long something takes: days by the clocks of its place, then exact time (RFC 5545
+    3.3.6)."""
 
     days: timedelta
     exact: timedelta
@@ -100,10 +102,11 @@ class TooOftenError(ValueError):
 
 
 def read_moment(text: str, zone: Zone | None) -> Moment | None:
-    """A day or a time; null when it is none. A Z or an offset at its end goes before `zone` (RFC 5545 3.2.19).
+    """A day or a time; null when it is none. A Z or an offset at its end goes before `zone` (RFC
+    5545 3.2.19).
 
-    Read besides the basic form: the extended one (`2026-12-01T10:00:00Z`), without seconds or minutes, 24:00, a leap second.
-    """
+    Read besides the basic form: the extended one (`2026-12-01T10:00:00Z`), without seconds or
+    minutes, 24:00, a leap second."""
     found = _MOMENT.fullmatch(text.strip())
     if found is None:
         return None
@@ -153,8 +156,8 @@ def read_span(text: str) -> Span | None:
 def read_rule(text: str, doubts: list[str]) -> Rule | None:
     """A rule of repetition; null when it does not say how often.
 
-    A part that cannot be read is left out, which only makes an event come more often, and is added to `doubts`.
-    """
+    A part that cannot be read is left out, which only makes an event come more often, and is added
+    to `doubts`."""
     text = re.sub(r"^\s*RRULE:", "", text, flags=re.IGNORECASE)
     said = dict[str, str]()
     for piece in text.upper().split(";"):
@@ -185,14 +188,16 @@ def read_rule(text: str, doubts: list[str]) -> Rule | None:
 
 
 def without_hours(rule: Rule) -> Rule:
-    """The rule as it counts for whole days: hours, minutes and seconds are not heeded (RFC 5545 3.3.10)."""
+    """The rule as it counts for whole days: hours, minutes and seconds are not heeded (RFC 5545
+    3.3.10)."""
     return replace(
         rule, parts={name: value for name, value in rule.parts.items() if name not in _OF_CLOCKS}
     )
 
 
 def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> Iterator[datetime]:
-    """When the rule repeats something that began at `start`, in [low, high]; all naive. UNTIL is not looked at.
+    """When the rule repeats something that began at `start`, in [low, high]; all naive. UNTIL is
+    not looked at.
 
     Raises:
         TooOftenError: more often than `MOST_REPEATS` times.
@@ -201,7 +206,8 @@ def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> It
     step = _STEPS.get(rule.frequency)
     begin = start
     if step and rule.count is None and start < low:
-        # As many whole periods further on as do not matter; years of days, or seconds, are not counted through.
+        # As many whole periods further on as do not matter; years of days, or seconds, are not
+        # counted through.
         stride = step * rule.interval
         begin = start + max((low - start) // stride - 1, 0) * stride
     found = 0
@@ -218,7 +224,8 @@ def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> It
 
 
 def is_within(rule: Rule, wall: datetime, is_day: bool, zone: Zone, own: Zone) -> bool:
-    """Whether UNTIL lets it repeat at `wall`; where types or zones differ, by the reading under which it goes on longer.
+    """Whether UNTIL lets it repeat at `wall`; where types or zones differ, by the reading under
+    which it goes on longer.
 
     Args:
         is_day: what repeats are whole days. zone: of `wall`. own: the reader's.

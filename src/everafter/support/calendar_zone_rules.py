@@ -43,9 +43,8 @@ class Zone(Protocol):
     def instant(self, wall: datetime, fold: int = 0) -> datetime:
         """The moment (UTC) at which its clocks show `wall` (naive).
 
-        A time that they pass over is read with the offset from before, one that they show twice is the first (RFC 5545 3.3.5),
-        or with `fold` the second.
-        """
+        A time that they pass over is read with the offset from before, one that they show twice is
+        the first (RFC 5545 3.3.5), or with `fold` the second."""
         ...
 
     def wall(self, instant: datetime) -> datetime:
@@ -77,8 +76,8 @@ class NamedZone:
 class WrittenZone:
     """A zone that the calendar itself defines: VTIMEZONE.
 
-    changes: when the clocks are set (by the clock until then), from which offset to which; in order, never empty.
-    """
+    changes: when the clocks are set (by the clock until then), from which offset to which; in
+    order, never empty."""
 
     changes: tuple[tuple[datetime, timedelta, timedelta], ...]
 
@@ -105,7 +104,8 @@ COORDINATED = NamedZone(UTC)
 
 
 def add(instant: datetime, span: timedelta) -> datetime:
-    """The moment so much later; the first or last there is when it lies beyond the years 1 to 9999."""
+    """The moment so much later; the first or last there is when it lies beyond the years 1 to
+    9999."""
     try:
         return instant + span
     except OverflowError:
@@ -120,8 +120,8 @@ def add_wall(wall: datetime, span: timedelta) -> datetime:
 def find_named_zone(tzid: str, windows: Mapping[str, str]) -> Zone | None:
     """The zone that calendars mean by this name; null when none is known by it.
 
-    Known are IANA names in any case, with a vendor's path before them or blanks for underlines; the names that Windows has for
-    zones and those that it shows; UTC and offsets from it.
+    Known are IANA names in any case, with a vendor's path before them or blanks for underlines; the
+    names that Windows has for zones and those that it shows; UTC and offsets from it.
 
     Args:
         windows: IANA names by those of Windows in lower case, from CLDR.
@@ -180,7 +180,8 @@ def _iana(lower: str) -> str | None:
 
 
 def _displayed(name: str, windows: Mapping[str, str]) -> Zone | None:
-    """A zone by the text that Windows shows: one of its cities is the name of a zone with that offset."""
+    """A zone by the text that Windows shows: one of its cities is the name of a zone with that
+    offset."""
     shown = _DISPLAY.fullmatch(name)
     offset = read_offset(shown[1]) if shown and shown[1] else _NOTHING
     places = shown[2] if shown else name

@@ -1,8 +1,9 @@
-"""When the owner of a calendar is busy: RFC 5545 in, times out. Run as a program (`python -m`) by feeds.py, with bounds on its
-memory and time, because what comes from elsewhere decides how much work it is.
+"""When the owner of a calendar is busy: RFC 5545 in, times out. Run as a program (`python -m`) by
+feeds.py, with bounds on its memory and time, because what comes from elsewhere decides how much
+work it is.
 
-Text → components (calendar_text_rules) → events in one form (`normalise` in calendar_event_rules) → the times they take.
-"""
+Text → components (calendar_text_rules) → events in one form (`normalise` in calendar_event_rules) →
+the times they take."""
 
 import signal
 import sys
@@ -65,10 +66,10 @@ _TOO_OFTEN = "it repeats more often than meetings do"
 def read_busy_times(task: FeedTask) -> FeedTimes:
     """Busy times of a calendar that touch [start, until), merged, by their beginning.
 
-    Repeated events are expanded with their exceptions; days without a time and times without a zone are the owner's; events that
-    are transparent, cancelled or declined by the owner are not busy. What can be read in two ways keeps its owner busy. An event
-    of which something cannot be read is counted, and keeps its owner busy for what can be.
-    """
+    Repeated events are expanded with their exceptions; days without a time and times without a zone
+    are the owner's; events that are transparent, cancelled or declined by the owner are not busy.
+    What can be read in two ways keeps its owner busy. An event of which something cannot be read is
+    counted, and keeps its owner busy for what can be."""
     try:
         calendars = parse_calendar(task.body)
     except CalendarTextError as error:
@@ -185,10 +186,11 @@ def _free_busy(block: Component, zones: "Zones") -> tuple[list[Taken], list[str]
 
 
 class Zones:
-    """What the names of zones in one file mean: known ones, those it defines itself, else the owner's own.
+    """What the names of zones in one file mean: known ones, those it defines itself, else the
+    owner's own.
 
-    A name with a place in it (`Europe/Berlin`) is that place's; any other is looked for in the file first.
-    """
+    A name with a place in it (`Europe/Berlin`) is that place's; any other is looked for in the file
+    first."""
 
     def __init__(self, calendars: Sequence[Component], own: NamedZone, task: FeedTask) -> None:
         self.own = own
@@ -274,7 +276,8 @@ class Zones:
 
 
 def _tidy(tzid: str) -> str:
-    """A name as it is compared: where a zone is defined its commas are escaped, where it is used they are not."""
+    """A name as it is compared: where a zone is defined its commas are escaped, where it is used
+    they are not."""
     return " ".join(tzid.replace("\\", "").strip().strip("\"'").split()).lower()
 
 
@@ -284,7 +287,8 @@ class _TooLongError(Exception):
 
 @contextmanager
 def _at_most(seconds: float) -> Generator[None, None, None]:
-    """Break off what takes more processor time than that, where the system can: a rule may be searched for ever."""
+    """Break off what takes more processor time than that, where the system can: a rule may be
+    searched for ever."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()

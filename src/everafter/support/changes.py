@@ -1,4 +1,5 @@
-"""What becomes of a booked call: another time, called off, an outcome. The caller owns the transaction."""
+"""What becomes of a booked call: another time, called off, an outcome. The caller owns the
+transaction."""
 
 from datetime import datetime
 from uuid import UUID
@@ -33,8 +34,8 @@ async def reschedule_call(
 ) -> BookedCall:
     """Give a call another time; to the time it has already is no change.
 
-    The new quarters are taken before the old ones are let go, in one transaction: never are both lost. In that order two calls
-    that go for each other's times cannot wait for one another either.
+    The new quarters are taken before the old ones are let go, in one transaction: never are both
+    lost. In that order two calls that go for each other's times cannot wait for one another either.
 
     Args:
         timezone: where `starts_at` without an offset is meant; null: the supplier's.
@@ -72,7 +73,8 @@ async def cancel_call(
     *,
     reason: str | None = None,
 ) -> BookedCall:
-    """Call it off, free its time and tell both sides; one that is cancelled already stays so, and nobody is told again.
+    """Call it off, free its time and tell both sides; one that is cancelled already stays so, and
+    nobody is told again.
 
     Raises:
         NotFoundError: no such call of this supplier.
@@ -102,12 +104,11 @@ async def record_outcome(
     *,
     notes: str | None = None,
 ) -> None:
-    """Write down what became of a call. Another word later corrects it; a coming call that is cancelled is called off.
+    """Write down what became of a call. Another word later corrects it; a coming call that is
+    cancelled is called off.
 
-    Raises:
-        NotFoundError: no such call of this supplier.
-        ConflictError: it has not begun and can be neither held nor missed, or it was called off before it began (`reason`).
-    """
+    Raises: NotFoundError: no such call of this supplier. ConflictError: it has not begun and can be
+        neither held nor missed, or it was called off before it began (`reason`)."""
     await lock_supplier_calls(conn, supplier_id)
     call = await get_booked_call(conn, supplier_id, call_id)
     if call.cancelled_at is not None:

@@ -117,7 +117,8 @@ def change(
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Change when somebody takes calls; what is not named stays. Calls that are booked stay as they are."""
+    """Change when somebody takes calls; what is not named stays. Calls that are booked stay as they
+    are."""
     address = clean_email(email)
     clocks, weekdays = _hours(hours), _days(days)
     _check_buffer(buffer)
@@ -165,7 +166,8 @@ def take_off(
     ] = False,
     json: _Json = False,
 ) -> None:
-    """Days on which somebody takes no calls, in their own time zone. Calls booked for them are listed, and stay."""
+    """Days on which somebody takes no calls, in their own time zone. Calls booked for them are
+    listed, and stay."""
     address = clean_email(email)
     begin = _day(first)
     end = _day(last) if last else begin
@@ -217,7 +219,8 @@ def set_calendar(
     read: Annotated[bool, typer.Option("--read", help="Read the one that is set, now.")] = False,
     json: _Json = False,
 ) -> None:
-    """Set a CSM's own calendar, whose busy times are not offered; it is read now and every ten minutes by `everafter work`.
+    """Set a CSM's own calendar, whose busy times are not offered; it is read now and every ten
+    minutes by `everafter work`.
 
     Exit code 1 when it cannot be read; it stays set, and is tried again.
     """

@@ -1,5 +1,6 @@
-"""Fetching a CSM's calendar from an address they gave: bounded in time, size and redirects, and never into the own network
-unless that was allowed. What came is worked out in a process of its own (calendars.py)."""
+"""Fetching a CSM's calendar from an address they gave: bounded in time, size and redirects, and
+never into the own network unless that was allowed. What came is worked out in a process of its own
+(calendars.py)."""
 
 import asyncio
 import os
@@ -58,7 +59,8 @@ class Fetched:
 def clean_feed_url(text: str) -> str:
     """The address as it is stored.
 
-    Calendars write `webcal:`, `webcals:` or `feed:` for `https:`, in any case, or before the whole address.
+    Calendars write `webcal:`, `webcals:` or `feed:` for `https:`, in any case, or before the whole
+    address.
 
     Raises:
         InputError: not an http or https address.
@@ -116,7 +118,8 @@ async def fetch_calendar(
 
 
 async def work_out(task: FeedTask) -> FeedTimes:
-    """The busy times of a calendar, worked out in a process of its own that is ended when it takes too long.
+    """The busy times of a calendar, worked out in a process of its own that is ended when it takes
+    too long.
 
     A rule can be written in a line that repeats for ever, or takes for ever to expand.
 

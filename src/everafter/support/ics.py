@@ -22,8 +22,8 @@ _SIGNATURE_BYTES = 16
 def write_invitation(call: Call, host: str) -> str:
     """What the supplier's calendar takes: the iTIP REQUEST for this call, or its CANCEL.
 
-    A newer one replaces an older one of the same UID; SEQUENCE says which is newer. A supplier without an address cannot be an
-    attendee, and a REQUEST needs one: theirs is a PUBLISH.
+    A newer one replaces an older one of the same UID; SEQUENCE says which is newer. A supplier
+    without an address cannot be an attendee, and a REQUEST needs one: theirs is a PUBLISH.
 
     Args:
         host: the domain that makes the UID worldwide unique.
@@ -108,7 +108,8 @@ def _attendee(name: str, address: EmailAddress, answer: str) -> "vCalAddress":
 
 
 def _person(name: str, address: EmailAddress) -> "vCalAddress":
-    """A backslash means nothing in a parameter (RFC 5545, 3.2), but some calendars take it for an escape."""
+    """A backslash means nothing in a parameter (RFC 5545, 3.2), but some calendars take it for an
+    escape."""
     from icalendar import vCalAddress
 
     person = vCalAddress(address.mailto)
@@ -134,20 +135,22 @@ def method_of(invitation: str) -> str:
 
 
 def calendar_host(base_url: str) -> str:
-    """The domain of every UID: one rule, or the mail and the link would be two appointments in one calendar."""
+    """The domain of every UID: one rule, or the mail and the link would be two appointments in one
+    calendar."""
     return urlsplit(base_url).hostname or "everafter"
 
 
 def sign_call(secret: str, supplier_id: UUID, call_id: UUID) -> str:
     """The token that opens this call's invitation without a key.
 
-    It carries the supplier, so that the row is read by its whole key, and 128 bits that only the secret can make.
-    """
+    It carries the supplier, so that the row is read by its whole key, and 128 bits that only the
+    secret can make."""
     return _encode(supplier_id.bytes + _signature(secret, b"call.ics", supplier_id, call_id))
 
 
 def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
-    """The supplier whose call it is, or null when the token was not made by `sign_call` for this call."""
+    """The supplier whose call it is, or null when the token was not made by `sign_call` for this
+    call."""
     raw = _decode(token)
     if len(raw) != 16 + _SIGNATURE_BYTES:
         return None
@@ -160,7 +163,8 @@ def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
 
 
 def sign_manage(secret: str, supplier_id: UUID, call_id: UUID) -> str:
-    """The token of the page where this call is moved or cancelled; who has the supplier's invitation has it too."""
+    """The token of the page where this call is moved or cancelled; who has the supplier's
+    invitation has it too."""
     return _encode(
         supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id)
     )

@@ -29,7 +29,8 @@ Connecting = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 async def read_due_calendars(pool: Pool) -> str | None:
-    """The duty: read what was not read for ten minutes. Tells of calendars that cannot be read, once for each reason."""
+    """The duty: read what was not read for ten minutes. Tells of calendars that cannot be read,
+    once for each reason."""
     async with pool.connection() as conn:
         due = await claim_due_feeds(conn, READ_EVERY_SECONDS)
     turn = asyncio.Semaphore(_AT_ONCE)
@@ -49,7 +50,8 @@ async def read_due_calendars(pool: Pool) -> str | None:
 async def read_calendar(
     connecting: Connecting, feed: Feed, now: datetime | None = None, tls: "SSLContext | None" = None
 ) -> FeedReport:
-    """Read one calendar now and keep what it says; when it cannot be read, keep what it said before and why.
+    """Read one calendar now and keep what it says; when it cannot be read, keep what it said before
+    and why.
 
     No connection is held while it is fetched.
 

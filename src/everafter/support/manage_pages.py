@@ -1,4 +1,5 @@
-"""The page of one call, for its supplier: the link in the confirmation opens it, and whoever has the link may move or cancel.
+"""The page of one call, for its supplier: the link in the confirmation opens it, and whoever has
+the link may move or cancel.
 
 Looking changes nothing: mail scanners open every link. What changes something is a form.
 """

@@ -1,4 +1,5 @@
-"""What the page of one call shows: its own time, and free ones by day, on the supplier's clocks. Pure."""
+"""What the page of one call shows: its own time, and free ones by day, on the supplier's clocks.
+Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,11 +34,11 @@ class FreeDay(Struct, frozen=True):
 def list_free_days(
     slots: Sequence[Slot], zone: ZoneInfo, known: str
 ) -> tuple[list[FreeDay], date | None]:
-    """The first days that have free times, and from which day on there are more (null: no more among `slots`).
+    """The first days that have free times, and from which day on there are more (null: no more
+    among `slots`).
 
-    A clock time that comes twice on a day, as the clocks go back, is told apart by the zone's abbreviation. with_whom is empty
-    for the CSM whose address is `known`.
-    """
+    A clock time that comes twice on a day, as the clocks go back, is told apart by the zone's
+    abbreviation. with_whom is empty for the CSM whose address is `known`."""
     days: dict[date, list[tuple[datetime, Slot]]] = {}
     for slot in slots:
         local = slot.starts_at.astimezone(zone)

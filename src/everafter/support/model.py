@@ -10,7 +10,8 @@ from everafter.core.ids import SupplierId
 
 QUARTER = timedelta(minutes=15)
 BUFFER = QUARTER
-"""Kept free after each call, so that one that runs over does not eat the next; a CSM may have another."""
+"""Kept free after each call, so that one that runs over does not eat the next; a CSM may have
+another."""
 MOST_BUFFER = timedelta(hours=2)
 LEAD = timedelta(hours=2)
 """A call is booked at least this long ahead: the CSM has to see it."""
@@ -55,9 +56,9 @@ CALL_TYPES: dict[str, CallType] = {
 class Csm(Struct, frozen=True):
     """Who takes calls, and when: wall-clock hours in their own time zone on their ISO weekdays.
 
-    work_until at or before work_from means past midnight; such a night belongs to the day it begins on. buffer: kept free after
-    each call, in whole quarters. holidays: ISO 3166, whose public holidays are kept; null: none.
-    """
+    work_until at or before work_from means past midnight; such a night belongs to the day it begins
+    on. buffer: kept free after each call, in whole quarters. holidays: ISO 3166, whose public
+    holidays are kept; null: none."""
 
     id: UUID
     name: str
@@ -73,9 +74,8 @@ class Csm(Struct, frozen=True):
 class Diary(Struct, frozen=True):
     """A CSM's time. Quarters are numbered from 1970 in UTC.
 
-    booked: quarters that calls hold, their buffers included. away: [from, until) in quarters, as their own calendar says. closed:
-    days without work, in the CSM's own time zone.
-    """
+    booked: quarters that calls hold, their buffers included. away: [from, until) in quarters, as
+    their own calendar says. closed: days without work, in the CSM's own time zone."""
 
     csm: Csm
     booked: tuple[int, ...] = ()
@@ -99,7 +99,8 @@ class Refusal(Struct, frozen=True):
 
 
 class Contact(Struct, frozen=True):
-    """What a booking needs of a supplier. email, timezone: null when not told (no confirmation; UTC)."""
+    """What a booking needs of a supplier. email, timezone: null when not told (no confirmation;
+    UTC)."""
 
     id: UUID
     name: str
@@ -111,8 +112,8 @@ class Contact(Struct, frozen=True):
 class Call(Struct, frozen=True):
     """A booked call as its invitation shows it.
 
-    sequence: how often it was changed. changed_at: when last; null: never. link: where the supplier moves or cancels it.
-    """
+    sequence: how often it was changed. changed_at: when last; null: never. link: where the supplier
+    moves or cancels it."""
 
     id: UUID
     type: str
@@ -160,11 +161,13 @@ class BookedCall(Struct, frozen=True):
 
 
 CALENDAR_REACH = timedelta(days=100)
-"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is often enough."""
+"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is
+often enough."""
 
 
 class Feed(Struct, frozen=True):
-    """Where a CSM's calendar is read, and what is known of the last reading. timezone, email: the CSM's."""
+    """Where a CSM's calendar is read, and what is known of the last reading. timezone, email: the
+    CSM's."""
 
     user_id: UUID
     email: str
@@ -195,8 +198,9 @@ class BusyTime(Struct, frozen=True, array_like=True):
 
 
 class FeedTimes(Struct, frozen=True):
-    """What a calendar says. events: how many it has; unread: how many of them could not be understood whole. failure: why it is
-    none. reasons: why events could not be understood, the commonest first."""
+    """What a calendar says. events: how many it has; unread: how many of them could not be
+    understood whole. failure: why it is none. reasons: why events could not be understood, the
+    commonest first."""
 
     busy: list[BusyTime] = []
     events: int = 0
@@ -206,8 +210,8 @@ class FeedTimes(Struct, frozen=True):
 
 
 class FeedReport(Struct, frozen=True):
-    """What one reading came to. changed: false when the calendar is as it was. failure: what was known before is kept.
-    unread, reasons: as in `FeedTimes`."""
+    """What one reading came to. changed: false when the calendar is as it was. failure: what was
+    known before is kept. unread, reasons: as in `FeedTimes`."""
 
     busy: int = 0
     events: int = 0
@@ -218,8 +222,8 @@ class FeedReport(Struct, frozen=True):
 
 
 class CsmLine(Struct, frozen=True):
-    """One user as `everafter csm list` shows them. days_off: from yesterday on. failure: why the calendar could not be read
-    the last time; null: it could."""
+    """One user as `everafter csm list` shows them. days_off: from yesterday on. failure: why the
+    calendar could not be read the last time; null: it could."""
 
     id: UUID
     email: str
@@ -323,7 +327,8 @@ class CsmAnswer(Struct, frozen=True):
 
 
 class SlotAnswer(Struct, frozen=True):
-    """A free time; UTC. `local` is its beginning on the clocks of the answer's `timezone`, where it has one."""
+    """A free time; UTC. `local` is its beginning on the clocks of the answer's `timezone`, where it
+    has one."""
 
     starts_at: datetime
     ends_at: datetime
@@ -334,8 +339,8 @@ class SlotAnswer(Struct, frozen=True):
 class SlotsAnswer(Struct, frozen=True):
     """Free times in order. `timezone` is the one asked for, else the supplier's, to show them in.
 
-    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and UTC means it.
-    """
+    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and
+    UTC means it."""
 
     supplier_id: UUID
     external_id: str | None
@@ -349,8 +354,8 @@ class SlotsAnswer(Struct, frozen=True):
 class BookedAnswer(Struct, frozen=True):
     """A booked call; times in UTC.
 
-    `ics_url` is the invitation, `manage_url` the supplier's page to move or cancel it; both are good without a key.
-    """
+    `ics_url` is the invitation, `manage_url` the supplier's page to move or cancel it; both are
+    good without a key."""
 
     interaction_id: UUID
     supplier_id: UUID
@@ -365,7 +370,8 @@ class BookedAnswer(Struct, frozen=True):
 
 
 class Interaction(Struct, frozen=True):
-    """One contact with a supplier. starts_at, ends_at, csm: null when it was not a call. closed_at: of its outcome."""
+    """One contact with a supplier. starts_at, ends_at, csm: null when it was not a call. closed_at:
+    of its outcome."""
 
     interaction_id: UUID
     supplier_id: UUID

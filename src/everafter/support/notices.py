@@ -1,7 +1,8 @@
-"""What is told of a call: confirmation, change, cancellation and reminders, as rows of the outbox. The caller owns the transaction.
+"""What is told of a call: confirmation, change, cancellation and reminders, as rows of the outbox.
+The caller owns the transaction.
 
-Each message has an id made of its call, the change it speaks of and whom it is for: told twice, it is one row.
-"""
+Each message has an id made of its call, the change it speaks of and whom it is for: told twice, it
+is one row."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -59,12 +60,11 @@ async def tell(
     before: BookedCall | None = None,
     reason: str | None = None,
 ) -> None:
-    """Tell both sides of a change and remind of what is after it; what was not sent yet about an earlier state is withdrawn.
+    """Tell both sides of a change and remind of what is after it; what was not sent yet about an
+    earlier state is withdrawn.
 
-    Args:
-        before: the call as it stood, when it was moved; a CSM who no longer has it is told that it is cancelled.
-        reason: of a cancellation, for the CSM.
-    """
+    Args: before: the call as it stood, when it was moved; a CSM who no longer has it is told that
+        it is cancelled. reason: of a cancellation, for the CSM."""
     if before is not None or change == "cancelled":
         await withdraw(conn, call.contact.id, _TEMPLATES, str(call.id), f"the call was {change}")
     facts = _facts(settings, call) | {"change": change, "reason": reason}
@@ -106,7 +106,8 @@ async def _notify_csm(
 async def _queue_reminders(
     conn: Connection, settings: Settings, call: BookedCall, now: datetime
 ) -> None:
-    """Those whose time has not come yet. Each is void when the next is due: after an outage there is one, not all of them."""
+    """Those whose time has not come yet. Each is void when the next is due: after an outage there
+    is one, not all of them."""
     assert call.contact.email is not None  # noqa: S101 tell() looks
     due = sorted(
         {call.starts_at - timedelta(hours=hours) for hours in await remind_hours(settings)}
@@ -204,8 +205,8 @@ def _is_reachable(email: str) -> bool:
 async def remind_hours(settings: Settings) -> tuple[float, ...]:
     """How long before a call its supplier is reminded, as the playbook in force says.
 
-    One that was broken after the start, while it is being edited, does not keep calls from being booked.
-    """
+    One that was broken after the start, while it is being edited, does not keep calls from being
+    booked."""
     path = playbook_path(settings)
     try:
         known = path.stat()

@@ -41,7 +41,8 @@ async def list_diaries(
 ) -> list[Diary]:
     """Everyone who takes calls, by address, with what of their time is taken in [start, until).
 
-    One statement with arrays: measured with 20 CSMs and a month of calls 3 ms, where rows of quarters took 20.
+    One statement with arrays: measured with 20 CSMs and a month of calls 3 ms, where rows of
+    quarters took 20.
 
     Args:
         moving: a call whose own quarters count as free, because it is about to leave them.
@@ -97,7 +98,8 @@ async def find_own_call(
     until: datetime,
     moving: UUID | None = None,
 ) -> datetime | None:
-    """When a call of this supplier begins that overlaps [start, until), or null; `moving` does not count."""
+    """When a call of this supplier begins that overlaps [start, until), or null; `moving` does not
+    count."""
     cursor = await conn.execute(
         "SELECT starts_at FROM support_interactions WHERE supplier_id = %s AND starts_at < %s AND ends_at > %s"
         " AND outcome IS DISTINCT FROM 'cancelled' AND id IS DISTINCT FROM %s::uuid ORDER BY starts_at LIMIT 1",
@@ -119,18 +121,20 @@ async def count_coming_calls(conn: Connection, supplier_id: UUID, now: datetime)
 
 
 async def lock_supplier_calls(conn: Connection, supplier_id: UUID) -> None:
-    """One change of a supplier's calls at a time, until the end of the transaction: a double click is not two calls."""
+    """One change of a supplier's calls at a time, until the end of the transaction: a double click
+    is not two calls."""
     await conn.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"calls {supplier_id}"]
     )
 
 
 async def reach_for_quarters(conn: Connection, csm_id: UUID, quarters: list[datetime]) -> bool:
-    """Whether nobody else is reaching for any of these at this moment; if so nobody will until the end of the transaction.
+    """Whether nobody else is reaching for any of these at this moment; if so nobody will until the
+    end of the transaction.
 
-    For those who take the first free time: they would all reach for the same one, and wait for one another. Who is late looks at
-    the next time instead. It promises nothing to who names a time: the key of booked_quarters decides.
-    """
+    For those who take the first free time: they would all reach for the same one, and wait for one
+    another. Who is late looks at the next time instead. It promises nothing to who names a time:
+    the key of booked_quarters decides."""
     cursor = await conn.execute(
         "SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(%s || ' ' || extract(epoch FROM quarter), 2)))"
         " FROM unnest(%s::timestamptz[]) AS quarter",
@@ -143,11 +147,12 @@ async def reach_for_quarters(conn: Connection, csm_id: UUID, quarters: list[date
 async def hold_quarters(
     conn: Connection, csm_id: UUID, call_id: UUID, quarters: list[datetime]
 ) -> bool:
-    """Take all these quarters of the CSM for the call, or none and say false when one is already held.
+    """Take all these quarters of the CSM for the call, or none and say false when one is already
+    held.
 
-    The primary key decides, so it holds against every other server and client: where another is about to take one of them, this
-    waits for its end. Ascending, so that two that overlap wait in one direction only.
-    """
+    The primary key decides, so it holds against every other server and client: where another is
+    about to take one of them, this waits for its end. Ascending, so that two that overlap wait in
+    one direction only."""
     async with conn.transaction() as savepoint:
         cursor = await conn.execute(
             "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)"
@@ -155,7 +160,8 @@ async def hold_quarters(
             " ON CONFLICT (csm_id, starts_at) DO NOTHING RETURNING starts_at",
             [csm_id, call_id, quarters],
         )
-        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the rows left out too
+        # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the
+        # rows left out too
         if len(await cursor.fetchall()) == len(quarters):
             return True
         raise Rollback(savepoint)
@@ -277,7 +283,8 @@ async def get_interaction(conn: Connection, supplier_id: UUID, interaction_id: U
 async def list_interactions(
     conn: Connection, supplier_id: UUID, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[Interaction]:
-    """A supplier's interactions, newest first, from just after `before` (created_at, id) of an earlier page."""
+    """A supplier's interactions, newest first, from just after `before` (created_at, id) of an
+    earlier page."""
     cursor = await conn.execute(
         _INTERACTIONS + " WHERE i.supplier_id = %(supplier)s"
         " AND (%(at)s::timestamptz IS NULL OR (i.created_at, i.id) < (%(at)s, %(id)s::uuid))"

@@ -1,10 +1,10 @@
 """When a call can be: working hours, the grid, what is taken. Pure; `now` is passed in.
 
-All arithmetic is on UTC instants. Wall-clock hours are read off an instant, never turned into one: an hour that a zone skips
-has no instant and an hour that it repeats has two, so daylight saving needs no case of its own. The UTC grid of quarters is also
-the local one, because every present offset is a multiple of 15 minutes. What is said here of one time, slot_rules.py says of a
-month at once.
-"""
+All arithmetic is on UTC instants. Wall-clock hours are read off an instant, never turned into one:
+an hour that a zone skips has no instant and an hour that it repeats has two, so daylight saving
+needs no case of its own. The UTC grid of quarters is also the local one, because every present
+offset is a multiple of 15 minutes. What is said here of one time, slot_rules.py says of a month at
+once."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -24,12 +24,14 @@ _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
 def unknown_zone(name: str | None) -> str | None:
-    """The name itself when no such time zone is known, else null (also for null, which means UTC)."""
+    """The name itself when no such time zone is known, else null (also for null, which means
+    UTC)."""
     return name if name and find_zone(name).key != name else None
 
 
 def suggest_zones(name: str) -> str:
-    """Names of time zones that may have been meant, as the end of a sentence: `; did you mean Europe/Berlin?`"""
+    """Names of time zones that may have been meant, as the end of a sentence: `; did you mean
+    Europe/Berlin?`"""
     return suggest(name, sorted(list_zones()))
 
 
@@ -59,7 +61,8 @@ def is_open(diary: Diary, quarter: datetime) -> bool:
 
 
 def is_free(diary: Diary, starts_at: datetime, call: CallType) -> bool:
-    """Whether no quarter of the call or of the buffer after it is held by another call or busy in the CSM's calendar."""
+    """Whether no quarter of the call or of the buffer after it is held by another call or busy in
+    the CSM's calendar."""
     numbers = [number_quarter(quarter) for quarter in held_quarters(diary.csm, starts_at, call)]
     away = any(begin < numbers[-1] + 1 and end > numbers[0] for begin, end in diary.away)
     return not away and not any(number in diary.booked for number in numbers)
@@ -73,23 +76,25 @@ def works_through(diary: Diary, starts_at: datetime, call: CallType) -> bool:
 
 
 def held_quarters(csm: Csm, starts_at: datetime, call: CallType) -> list[datetime]:
-    """The quarters that booking this call takes from the CSM: its own and the buffer's, ascending."""
+    """The quarters that booking this call takes from the CSM: its own and the buffer's,
+    ascending."""
     return list(list_quarters(starts_at, starts_at + call.length + csm.buffer))
 
 
 def rank_diaries(diaries: Sequence[Diary], known: UUID | None) -> list[Diary]:
-    """Who should take a call: the one the supplier has talked to (`known`), then the least booked, then by address."""
+    """Who should take a call: the one the supplier has talked to (`known`), then the least booked,
+    then by address."""
     return sorted(
         diaries, key=lambda diary: (diary.csm.id != known, len(diary.booked), diary.csm.email)
     )
 
 
 def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refusal:
-    """The UTC instant of a requested time; without an offset it is wall-clock time in `timezone`, which null makes UTC.
+    """The UTC instant of a requested time; without an offset it is wall-clock time in `timezone`,
+    which null makes UTC.
 
-    A wall-clock time that the zone skips or repeats is refused: guessing would put the call an hour away from what was meant.
-    So is one in a zone that nobody knows.
-    """
+    A wall-clock time that the zone skips or repeats is refused: guessing would put the call an hour
+    away from what was meant. So is one in a zone that nobody knows."""
     if starts_at.tzinfo is not None:
         try:
             return starts_at.astimezone(UTC)
@@ -144,7 +149,8 @@ def refuse_time(starts_at: datetime, now: datetime) -> Refusal | None:
 def refuse_start(
     diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime
 ) -> Refusal | None:
-    """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in UTC."""
+    """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in
+    UTC."""
     if refusal := refuse_time(starts_at, now):
         return refusal
     if not any(works_through(diary, starts_at, call) for diary in diaries):
@@ -196,7 +202,8 @@ def write_days(days: Collection[int]) -> str:
 
 
 def read_hours(text: str) -> tuple[time, time] | None:
-    """The clock times of `09:00-17:00` (`22:00-02:00` runs past midnight); null when it cannot be read."""
+    """The clock times of `09:00-17:00` (`22:00-02:00` runs past midnight); null when it cannot be
+    read."""
     found = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-–]\s*(\d{1,2}):(\d\d)\s*", text)
     if not found:
         return None
@@ -250,8 +257,8 @@ def _works_on(diary: Diary, day: date) -> bool:
 
 
 def read_from(text: str, timezone: str | None) -> datetime:
-    """The instant that a `from` names: a date or a time; without an offset on the zone's clocks, where what these skip or repeat is
-    read as its first.
+    """The instant that a `from` names: a date or a time; without an offset on the zone's clocks,
+    where what these skip or repeat is read as its first.
 
     Raises:
         UnprocessableError: it is neither.

@@ -1,4 +1,5 @@
-"""Every free time of a month and more, for all CSMs at once: rules.py in arrays, a quarter of an hour an element. Pure."""
+"""Every free time of a month and more, for all CSMs at once: rules.py in arrays, a quarter of an
+hour an element. Pure."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -40,17 +41,16 @@ def list_slots(
     limit: int | None = None,
     awake_in: str | None = None,
 ) -> list[Slot]:
-    """The free times that begin in [start, start + days), in order; the first free CSM in the given order has each.
+    """The free times that begin in [start, start + days), in order; the first free CSM in the given
+    order has each.
 
-    A time is free when `works_through` and `is_free` of rules.py say so. Measured with 20 CSMs in ten zones, a month: 5 ms,
-    where asking them for each quarter took 200.
+    A time is free when `works_through` and `is_free` of rules.py say so. Measured with 20 CSMs in
+    ten zones, a month: 5 ms, where asking them for each quarter took 200.
 
-    Args:
-        diaries: with what is held over at least that span and the longest call and buffer after it.
-        start, now: aware; nothing begins before now + LEAD or after now + HORIZON_DAYS.
-        awake_in: the supplier's time zone. Its night is left out, unless nothing else is free in that span. Null: no hour is left
-            out.
-    """
+    Args: diaries: with what is held over at least that span and the longest call and buffer after
+        it. start, now: aware; nothing begins before now + LEAD or after now + HORIZON_DAYS.
+        awake_in: the supplier's time zone. Its night is left out, unless nothing else is free in
+        that span. Null: no hour is left out."""
     first = next_quarter(max(start, now + LEAD).astimezone(UTC))
     last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
     count = -((first - last) // QUARTER)
@@ -116,7 +116,8 @@ def _local_clock(zone: str, quarters: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _open_quarters(diary: Diary, day: Numbers, clock: Numbers) -> Flags:
-    """Those the CSM works through: at the first second and at the last, which lies on the same local day."""
+    """Those the CSM works through: at the first second and at the last, which lies on the same
+    local day."""
     csm = diary.csm
     begin, end = _seconds(csm.work_from), _seconds(csm.work_until)
     before = int(day[0]) - 1
@@ -151,7 +152,8 @@ def _offsets(zone: str, origin: int, count: int) -> Numbers:
 
 @lru_cache(20_000)  # two years of days in 27 zones
 def _offsets_of_day(zone: str, day: int) -> tuple[int, ...]:
-    """The 96 of one UTC day; each is asked for only where the day's ends differ, as no zone changes twice a day."""
+    """The 96 of one UTC day; each is asked for only where the day's ends differ, as no zone changes
+    twice a day."""
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
     if _offset(zone, start) == _offset(zone, start + timedelta(days=1)):
         return (_offset(zone, start),) * _DAY_QUARTERS

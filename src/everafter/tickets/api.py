@@ -63,7 +63,8 @@ async def open_ticket(
     data: JSONBody[TicketRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TicketAnswer]:
-    """The same as the event `ticket_opened`, and at once: the answer has the clocks. A resolved ticket is opened again."""
+    """The same as the event `ticket_opened`, and at once: the answer has the clocks. A resolved
+    ticket is opened again."""
 
     async def effect() -> tuple[int, TicketAnswer]:
         return 201, _answer(
@@ -96,7 +97,8 @@ async def act_on_ticket(
     data: JSONBody[ActionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TicketAnswer]:
-    """The same as the event `ticket_replied`, `ticket_waiting`, `ticket_resumed` or `ticket_resolved`, and at once."""
+    """The same as the event `ticket_replied`, `ticket_waiting`, `ticket_resumed` or
+    `ticket_resolved`, and at once."""
     transition = _read_action(action)
 
     async def effect() -> tuple[int, TicketAnswer]:

@@ -1,4 +1,5 @@
-"""What support does to tickets: each action is an event like the platform's own, stored and folded in the caller's transaction."""
+"""What support does to tickets: each action is an event like the platform's own, stored and folded
+in the caller's transaction."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -99,7 +100,8 @@ async def _tell(
     at: datetime | None,
     now: datetime,
 ) -> Evaluated:
-    """Check what is told against the ticket as it is, store it, and give the ticket as it is then."""
+    """Check what is told against the ticket as it is, store it, and give the ticket as it is
+    then."""
     ticket_id = said["ticket_id"] or ""
     await queries.require_supplier(conn, supplier_id)
     await fold_supplier(
@@ -123,7 +125,8 @@ async def _tell(
 
 
 def _moment(at: datetime | None, ticket: Ticket | None, now: datetime) -> datetime:
-    """When it happened. Now, but never before what was told last: the platform's clock may be ahead of ours."""
+    """When it happened. Now, but never before what was told last: the platform's clock may be ahead
+    of ours."""
     if at is None:
         return max(now, ticket.changes[-1].at + _TICK) if ticket and ticket.changes else now
     try:

@@ -1,4 +1,5 @@
-"""Support's open hours with its public holidays, worked out once for a policy and a span of years."""
+"""Support's open hours with its public holidays, worked out once for a policy and a span of
+years."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -16,7 +17,8 @@ _MOST_YEARS = 10
 
 
 def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHours:
-    """The open hours from the year of `earliest` to where the longest clock of the policy, begun now, would run out.
+    """The open hours from the year of `earliest` to where the longest clock of the policy, begun
+    now, would run out.
 
     Four years take 6 ms with their holidays, twenty-eight 64 ms; after that they are remembered.
     """
@@ -30,8 +32,8 @@ def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHou
 def evaluate_tickets(tickets: Iterable[Ticket], support: Support, now: datetime) -> list[Evaluated]:
     """Those of the tickets that were opened, with their clocks as of now.
 
-    What a platform whose clock is ahead has told of the future counts as told: the stored state counts it too.
-    """
+    What a platform whose clock is ahead has told of the future counts as told: the stored state
+    counts it too."""
     found = list(tickets)
     transition = [ticket.changes[0].at for ticket in found if ticket.changes]
     if not transition:

@@ -1,8 +1,8 @@
-"""Support's open hours as stretches of time, so that open time between two moments is one subtraction. Pure.
+"""Support's open hours as stretches of time, so that open time between two moments is one
+subtraction. Pure.
 
-Wall-clock hours are those of the support team's zone. Where the clocks skip part of the open hours, that part does not exist; where
-they repeat it, it is open twice (docs/decisions/0023).
-"""
+Wall-clock hours are those of the support team's zone. Where the clocks skip part of the open hours,
+that part does not exist; where they repeat it, it is open twice (docs/decisions/0023)."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
@@ -18,10 +18,11 @@ _AROUND = 3 * 3600 * _SECOND
 
 
 class OpenHours:
-    """The stretches in which support is open, in order and apart, and how much of them lies before each.
+    """The stretches in which support is open, in order and apart, and how much of them lies before
+    each.
 
-    Moments are microseconds since 1970. Before the first stretch nothing is open; `until` is how far they were worked out.
-    """
+    Moments are microseconds since 1970. Before the first stretch nothing is open; `until` is how
+    far they were worked out."""
 
     def __init__(self, stretches: list[tuple[int, int]], until: int) -> None:
         self.starts = [start for start, _ in stretches]
@@ -39,7 +40,8 @@ class OpenHours:
         )
 
     def reach(self, total: int) -> int | None:
-        """The earliest moment at which so much was open; null when it lies beyond what was worked out."""
+        """The earliest moment at which so much was open; null when it lies beyond what was worked
+        out."""
         place = bisect_left(self.before, total) - 1
         if place >= len(self.starts):
             return None
@@ -83,8 +85,8 @@ def _of_day(text: str) -> int:
 
 
 def _stretches(day: date, zone: ZoneInfo, opens: int, closes: int) -> Iterator[tuple[int, int]]:
-    """When the zone's wall clock shows that day and an hour from `opens` to before `closes`: one stretch, or two where the clocks
-    go back over an end of it, or forward inside it."""
+    """When the zone's wall clock shows that day and an hour from `opens` to before `closes`: one
+    stretch, or two where the clocks go back over an end of it, or forward inside it."""
     midnight = to_micros(datetime.combine(day, time(), UTC))  # as if the zone were UTC
     near = midnight - _offset(zone, midnight)
     low, high = near - _AROUND, near + 24 * 3600 * _SECOND + _AROUND

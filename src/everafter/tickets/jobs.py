@@ -1,4 +1,5 @@
-"""The worker's part: a task for the team where a ticket runs late, once, and closed when there is nothing left to do."""
+"""The worker's part: a task for the team where a ticket runs late, once, and closed when there is
+nothing left to do."""
 
 import asyncio
 from datetime import UTC, datetime

@@ -11,7 +11,8 @@ from everafter.core.ids import SupplierId, TextId
 
 Transition = Literal["opened", "replied", "waiting", "resumed", "resolved"]
 ORDER: tuple[Transition, ...] = ("opened", "replied", "waiting", "resumed", "resolved")
-"""What is told at one and the same moment counts in this order, so that order of arrival cannot matter."""
+"""What is told at one and the same moment counts in this order, so that order of arrival cannot
+matter."""
 
 CHANGES_BY_TYPE: dict[str, Transition] = {
     "ticket_opened": "opened",
@@ -31,8 +32,9 @@ CHANGES_SCHEMA: dict[str, Any] = {
 
 State = Literal["open", "waiting", "resolved"]
 ClockState = Literal["breached", "due_soon", "on_time", "paused", "missed", "met"]
-"""Of a running clock: breached, due_soon, on_time; of one that is still while the supplier is waited for: paused, or breached
-when it had run out before; of one that has stopped: met or missed."""
+"""Of a running clock: breached, due_soon, on_time; of one that is still while the supplier is
+waited for: paused, or breached when it had run out before; of one that has stopped: met or
+missed."""
 ClockName = Literal["first_reply", "resolution"]
 
 CLOCK_LABELS: dict[ClockState, str] = {
@@ -67,10 +69,10 @@ class Change(Struct, frozen=True, order=True):
 class Course(Struct, frozen=True):
     """A ticket's course up to a moment.
 
-    opened_at: first. runs: the stretches in which we were to act, the last one without an end while it runs. answered_at: the first
-    reply, or the resolution when that came without one; null: neither yet. resolved_at: null unless it is resolved. waiting_since:
-    null unless it waits for the supplier. reopened: how often.
-    """
+    opened_at: first. runs: the stretches in which we were to act, the last one without an end while
+    it runs. answered_at: the first reply, or the resolution when that came without one; null:
+    neither yet. resolved_at: null unless it is resolved. waiting_since: null unless it waits for
+    the supplier. reopened: how often."""
 
     state: State
     opened_at: datetime
@@ -82,8 +84,9 @@ class Course(Struct, frozen=True):
 
 
 class Clock(Struct, frozen=True):
-    """One promise on one ticket. limit, used: seconds of open hours. due_at: when it runs out or ran out; null: paused, stopped in
-    time, or beyond ten years. stopped_at: null while it is to be kept."""
+    """One promise on one ticket. limit, used: seconds of open hours. due_at: when it runs out or
+    ran out; null: paused, stopped in time, or beyond ten years. stopped_at: null while it is to be
+    kept."""
 
     name: ClockName
     state: ClockState
@@ -99,7 +102,8 @@ class Clock(Struct, frozen=True):
 
 
 class Ticket(Struct, frozen=True):
-    """A ticket as it was told. subject, priority, vendor_type: null when never told. changes: everything told, in order."""
+    """A ticket as it was told. subject, priority, vendor_type: null when never told. changes:
+    everything told, in order."""
 
     supplier_id: UUID
     ticket_id: str
@@ -121,7 +125,8 @@ class Evaluated(Struct, frozen=True):
 
     @property
     def pressing(self) -> Clock:
-        """The clock to look at: the first reply's until it has stopped, unless the resolution's is due before it."""
+        """The clock to look at: the first reply's until it has stopped, unless the resolution's is
+        due before it."""
         reply, solve = self.first_reply, self.resolution
         if reply.stopped_at is not None or (
             reply.due_at and solve.due_at and solve.due_at < reply.due_at
@@ -170,7 +175,8 @@ class ActionRequest(Struct, frozen=True):
 
 
 class ClockAnswer(Struct, frozen=True):
-    """One clock; hours are open hours of support. `due_at`: when it runs out or ran out, UTC; null: paused, or stopped in time."""
+    """One clock; hours are open hours of support. `due_at`: when it runs out or ran out, UTC; null:
+    paused, or stopped in time."""
 
     state: ClockState
     limit_hours: float
@@ -194,7 +200,8 @@ class ChangeAnswer(Struct, frozen=True):
 
 
 class TicketAnswer(Struct, frozen=True):
-    """A ticket as it is now; times in UTC. `opened_at` is the first time; `reopened` says how often since."""
+    """A ticket as it is now; times in UTC. `opened_at` is the first time; `reopened` says how often
+    since."""
 
     supplier_id: UUID
     external_id: str | None

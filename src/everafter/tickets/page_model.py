@@ -37,7 +37,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ClockLine:
-    """A clock in words. said: what is large; when: the moment behind it in the team's own time, empty when there is none."""
+    """A clock in words. said: what is large; when: the moment behind it in the team's own time,
+    empty when there is none."""
 
     state: ClockState
     said: str
@@ -65,7 +66,8 @@ class TicketLine:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The open tickets that pass the filters. counts: of each `Show`, whichever of them is chosen; pages: how many there are."""
+    """The open tickets that pass the filters. counts: of each `Show`, whichever of them is chosen;
+    pages: how many there are."""
 
     lines: list[TicketLine]
     counts: dict[Show, int]
@@ -90,7 +92,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """Tickets resolved in the week from Monday `starts`; hours: the median of open hours they took; null when there were none."""
+    """Tickets resolved in the week from Monday `starts`; hours: the median of open hours they took;
+    null when there were none."""
 
     starts: date
     resolved: int

@@ -73,7 +73,8 @@ def priority_of(priority: str | None) -> str:
 
 
 def make_queue(tickets: Iterable[Evaluated], view: View, zone: ZoneInfo, now: datetime) -> Queue:
-    """The tickets that a view shows, the most urgent first, and how many each tab holds under the same filters."""
+    """The tickets that a view shows, the most urgent first, and how many each tab holds under the
+    same filters."""
     passed = [
         one
         for one in tickets
@@ -171,7 +172,8 @@ def format_span(seconds: float) -> str:
 
 
 def format_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
-    """`Mon 23 Nov, 16:30` by the team's wall clock; the year where it is another, `today` where it is."""
+    """`Mon 23 Nov, 16:30` by the team's wall clock; the year where it is another, `today` where it
+    is."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()
     near = {
         today: "today",
@@ -193,7 +195,8 @@ def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
 def sum_weeks(
     tickets: Iterable[Evaluated], zone: ZoneInfo, now: datetime, weeks: int = WEEKS
 ) -> list[Week]:
-    """How long the resolved ones took, by the week of their resolution in the team's own time; the last is this one."""
+    """How long the resolved ones took, by the week of their resolution in the team's own time; the
+    last is this one."""
     first = first_monday(now, zone, weeks)
     took: list[list[float]] = [[] for _ in range(weeks)]
     in_time = [0] * weeks
@@ -216,7 +219,8 @@ def sum_weeks(
 
 
 def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksChart:
-    """A bar for each week: the median of open hours, filled by the share that took longer than promised."""
+    """A bar for each week: the median of open hours, filled by the share that took longer than
+    promised."""
     left, right, top, bottom = 34.0, width - 6.0, 8.0, height - 22.0
     most = _round_up(max((week.hours or 0 for week in weeks), default=0))
     step = (right - left) / max(1, len(weeks))

@@ -1,4 +1,5 @@
-"""The support page: what is urgent first, the calls of the days around now, and how long things took."""
+"""The support page: what is urgent first, the calls of the days around now, and how long things
+took."""
 
 import asyncio
 import re
@@ -50,7 +51,8 @@ async def show_support(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Open tickets by urgency, calls to hold and to tell of, and how long the resolved ones took."""
+    """Open tickets by urgency, calls to hold and to tell of, and how long the resolved ones
+    took."""
     now, view, playbook = (
         datetime.now(UTC),
         page_rules.parse_view(request.query_params),
@@ -140,7 +142,8 @@ async def close_call(
 
 
 async def _weeks(conn: Connection, state: State, zone: ZoneInfo, now: datetime) -> list[Week]:
-    """A desk that resolves thousands waits up to a second for these, so there they are kept for some minutes."""
+    """A desk that resolves thousands waits up to a second for these, so there they are kept for
+    some minutes."""
     kept: tuple[datetime, list[Week]] | None = state.get("ticket_weeks")
     if kept is not None and now - kept[0] < _KEPT:
         return kept[1]

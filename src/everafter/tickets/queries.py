@@ -16,9 +16,9 @@ from everafter.tickets.model import Change, InteractionRequest, State, Ticket
 from everafter.tickets.page_model import MOST_CALLS, Call
 from everafter.tickets.task_rules import KIND, OpenTask, Task
 
-# A ticket's row with all that was told of it. Both tables are keyed by supplier and ticket, so this is a look-up for each ticket.
-# One supplier is asked for as an array of one: an equality would go over to the joined tables and leave the lateral one behind, for
-# which Citus refuses the join.
+# A ticket's row with all that was told of it. Both tables are keyed by supplier and ticket, so this
+# is a look-up for each ticket. One supplier is asked for as an array of one: an equality would go
+# over to the joined tables and leave the lateral one behind, for which Citus refuses the join.
 _TICKETS: LiteralString = (
     "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''), s.external_id, ''),"
     " coalesce(p.vendor_type, s.vendor_type), c.ats, c.states, s.external_id"
@@ -84,7 +84,8 @@ async def list_tickets(
     before: tuple[datetime, UUID, str] | None,
     limit: int,
 ) -> list[Ticket]:
-    """Tickets by their first opening, the latest first, from just after `before` (opened_at, supplier, ticket) of an earlier page.
+    """Tickets by their first opening, the latest first, from just after `before` (opened_at,
+    supplier, ticket) of an earlier page.
 
     Args:
         supplier_id: null: everybody's. state: null: any.
@@ -98,7 +99,8 @@ async def list_tickets(
         "limit": limit,
     }
     if state in ("open", "waiting"):
-        # by the index of open tickets: of 110,000 tickets 10,000 are read, 90 ms instead of 900 when few or none wait
+        # by the index of open tickets: of 110,000 tickets 10,000 are read, 90 ms instead of 900
+        # when few or none wait
         cursor = await conn.execute(
             _TICKETS
             + " WHERE "
@@ -126,7 +128,8 @@ async def list_tickets(
 
 
 async def list_open(conn: Connection, limit: int) -> list[Ticket]:
-    """Every ticket that is open or waits for its supplier, at most so many, the longest open first."""
+    """Every ticket that is open or waits for its supplier, at most so many, the longest open
+    first."""
     cursor = await conn.execute(
         _TICKETS
         + " WHERE "
@@ -138,13 +141,14 @@ async def list_open(conn: Connection, limit: int) -> list[Ticket]:
 
 
 async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
-    """Every ticket that is open or waits for its supplier, at most so many: first those that a task is open about, so that no task
-    is taken for done because its ticket was not read; then the longest open."""
+    """Every ticket that is open or waits for its supplier, at most so many: first those that a task
+    is open about, so that no task is taken for done because its ticket was not read; then the
+    longest open."""
     cursor = await conn.execute(
         _TICKETS
         + " WHERE "
         + _IS_OPEN
-        + " ORDER BY EXISTS (SELECT 1 FROM tasks k WHERE k.supplier_id = t.supplier_id"  # noqa: S608 our own words
+        + " ORDER BY EXISTS (SELECT 1 FROM tasks k WHERE k.supplier_id = t.supplier_id"
         " AND k.ticket_id = t.ticket_id AND k.kind = %s AND k.status = 'open') DESC,"
         " t.last_opened_at, t.supplier_id, t.ticket_id LIMIT %s",
         [KIND, limit],
@@ -192,7 +196,8 @@ async def list_open_tasks(conn: Connection) -> list[OpenTask]:
 
 
 async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
-    """Write tasks that were never written before, and say how many they were; one that a person has closed stays closed."""
+    """Write tasks that were never written before, and say how many they were; one that a person has
+    closed stays closed."""
     if not tasks:
         return 0
     cursor = await conn.execute(
@@ -284,7 +289,8 @@ async def list_coming_calls(conn: Connection, now: datetime, until: datetime) ->
 
 
 async def list_unannounced_calls(conn: Connection, now: datetime) -> list[Call]:
-    """Calls that are over and of which nobody has said how they went, the latest first; at most MOST_CALLS."""
+    """Calls that are over and of which nobody has said how they went, the latest first; at most
+    MOST_CALLS."""
     cursor = await conn.execute(
         _CALLS + " AND i.ends_at <= %s ORDER BY i.starts_at DESC, i.id LIMIT %s", [now, MOST_CALLS]
     )

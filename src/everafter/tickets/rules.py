@@ -1,4 +1,5 @@
-"""What became of a ticket, and how its clocks stand. Pure; what is told late, twice or out of order comes to the same."""
+"""What became of a ticket, and how its clocks stand. Pure; what is told late, twice or out of order
+comes to the same."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -38,7 +39,8 @@ _URGENCY: dict[ClockState, int] = {
 def find_changes(events: pl.DataFrame) -> pl.DataFrame:
     """What these events tell of tickets, each thing once.
 
-    A set that only grows is the same whatever the order, so what is in the table never has to be read to be added to.
+    A set that only grows is the same whatever the order, so what is in the table never has to be
+    read to be added to.
 
     Args:
         events: supplier_id, type, occurred_at, properties (JSON text); any order, repeated or not.
@@ -71,9 +73,9 @@ def in_order(changes: Iterable[Change]) -> list[Change]:
 def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
     """The course of a ticket up to a moment, or null when it was not opened by then.
 
-    What is told before the first opening or while it is resolved changes nothing, but for an opening: that opens it again. An
-    opening while the supplier is waited for ends the wait: the supplier has spoken.
-    """
+    What is told before the first opening or while it is resolved changes nothing, but for an
+    opening: that opens it again. An opening while the supplier is waited for ends the wait: the
+    supplier has spoken."""
     state: State | None = None
     opened_at = answered_at = resolved_at = waiting_since = None
     runs: list[tuple[datetime, datetime | None]] = []
@@ -130,7 +132,8 @@ def why_not(course: Course | None, transition: Transition) -> str | None:
 
 
 def clocks_of(priority: str | None, support: Support) -> Clocks:
-    """What is promised for this priority; for one the playbook does not name, what is promised for "normal"."""
+    """What is promised for this priority; for one the playbook does not name, what is promised for
+    "normal"."""
     return support.clocks.get((priority or "normal").strip().lower()) or support.clocks["normal"]
 
 
@@ -144,9 +147,10 @@ def clock(
 ) -> Clock:
     """How one clock is.
 
-    It runs in open hours, from the first opening on, while it is ours to act: not while the supplier is waited for, and not between
-    a resolution and the next opening. The first reply's stops for good at the first reply, or at a resolution without one; the
-    resolution's goes on where it stood when the ticket is opened again.
+    It runs in open hours, from the first opening on, while it is ours to act: not while the
+    supplier is waited for, and not between a resolution and the next opening. The first reply's
+    stops for good at the first reply, or at a resolution without one; the resolution's goes on
+    where it stood when the ticket is opened again.
 
     Args:
         soon: the share of the limit that, once only so much is left, makes it due soon.
@@ -198,7 +202,8 @@ def evaluate(
 
 
 def by_urgency(tickets: Iterable[Evaluated]) -> list[Evaluated]:
-    """The worst first: breached, due soon, on time, paused; within each what runs out or ran out first."""
+    """The worst first: breached, due soon, on time, paused; within each what runs out or ran out
+    first."""
 
     def key(one: Evaluated) -> tuple[int, float, datetime]:
         pressing = one.pressing

@@ -14,7 +14,8 @@ _MOST_SUBJECT = 80
 
 
 class Task(Struct, frozen=True):
-    """A task about one clock of one ticket, since its last opening; the id says which, so that it is made once."""
+    """A task about one clock of one ticket, since its last opening; the id says which, so that it
+    is made once."""
 
     supplier_id: UUID
     ticket_id: str
@@ -30,7 +31,8 @@ class OpenTask(Task, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What is to be done about tasks: these written unless they ever were, these said again, these closed."""
+    """What is to be done about tasks: these written unless they ever were, these said again, these
+    closed."""
 
     insert: list[Task]
     update: list[Task]
@@ -38,15 +40,15 @@ class Plan(Struct, frozen=True):
 
 
 def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Plan:
-    """Tasks for tickets that run late or soon will, one a ticket; what asks for nothing any more is closed.
+    """Tasks for tickets that run late or soon will, one a ticket; what asks for nothing any more is
+    closed.
 
-    A task stays as long as the clock it was made for is to be kept: not when the supplier is waited for, but when the ticket was
-    answered, or resolved. A breach is said in the task that warned of it.
+    A task stays as long as the clock it was made for is to be kept: not when the supplier is waited
+    for, but when the ticket was answered, or resolved. A breach is said in the task that warned of
+    it.
 
-    Args:
-        tickets: those that are not resolved, scored as of now; every one that a task is about is among them.
-        standing: every open task about a ticket.
-    """
+    Args: tickets: those that are not resolved, scored as of now; every one that a task is about is
+        among them. standing: every open task about a ticket."""
     known = {(task.supplier_id, task.ticket_id): task for task in standing}
     insert: list[Task] = []
     update: list[Task] = []
