@@ -221,7 +221,7 @@ def _lengthen(url: str, *, first: int, last: int) -> None:
         conn.execute(
             "INSERT INTO customer_health SELECT gen_random_uuid(), h.supplier_id, health_score, risk_level, last_login,"
             " feature_adoption_score, client_engagement_score, calculated_at, calculated_on - d, score, login_points,"
-            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, season index,"
+            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, season_index,"
             " main_reason, playbook_version FROM customer_health h, generate_series(%s::int, %s::int) d WHERE calculated_on = current_date",
             span,
         )

@@ -139,6 +139,6 @@ async def load(url: str, count: int, now: datetime) -> None:
         )
         for part in suppliers.iter_slices(50_000):
             await db.copy_frame(conn, "suppliers", part)
-            await db.copy_frame(conn, "activity", make_activity(part, now))
+            await db.copy_frame(conn, "supplier_activity", make_activity(part, now))
     async with db.connection(url, autocommit=True) as conn:
         await conn.execute("VACUUM ANALYZE suppliers, activity")

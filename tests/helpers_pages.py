@@ -150,7 +150,7 @@ def add_activity(server: Server, supplier: uuid.UUID, **more: Any) -> None:
         "tickets_open": 0,
         **more,
     }
-    _insert(server, "activity", row)
+    _insert(server, "supplier_activity", row)
 
 
 def add_conclusion(

@@ -95,7 +95,7 @@ QUERIES = [module for module in MODULES.values() if is_queries(module)]
 
 
 def test_the_tests_below_see_the_program() -> None:
-    assert {"health", "events", "activity", "playbook", "interventions", "mail", "daily"} <= SLICES
+    assert {"scoring", "events", "activity", "playbook", "interventions", "mail", "daily"} <= SLICES
     assert len(PURE) > 20 and len(QUERIES) > 8
 
 

@@ -33,7 +33,7 @@ PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 WRITTEN = {
     "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
     " client_engagement_score, calculated_at, score, login_points, feature_adoption_points, client_activity_points,"
-    " form_completion_points, journey_performance_points, coverage, season index, main_reason, playbook_version",
+    " form_completion_points, journey_performance_points, coverage, season_index, main_reason, playbook_version",
     "churn_risk": "calculated_on, supplier_id, calculated_at, risk, level, login, support_tickets, feature_usage, client_churn,"
     " billing, model_version",
     "interventions": "supplier_id, evaluated_on, trigger, id, action, channel, status, reason, priority, evaluated_at, success_by, facts",

@@ -249,7 +249,7 @@ def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
 
     asyncio.run(run())
     assert count(database, "events_pending") == 0
-    assert count(database, "activity") == 5
+    assert count(database, "supplier_activity") == 5
 
 
 def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str) -> None:

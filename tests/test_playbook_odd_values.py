@@ -64,7 +64,7 @@ action_label = "a"
 action_url = "/a"
 [client_recommendations.song]
 when = "form_waiting_days >= 12"
-title = "Ask {client}"
+title = "Ask {client_name}"
 body = "b"
 reason = "r"
 action_label = "a"
@@ -85,7 +85,7 @@ signed_in = "login"
 """
 ENTRIES = {
     "segments": "default", "triggers": "quiet", "onboarding": "day1", "onboarding_actions": "own", "milestones": "ten",
-    "recommendations": "ask", "clients": "song", "tips": "try_it", "event_names": "signed_in",
+    "recommendations": "ask", "client_recommendations": "song", "tips": "try_it", "event_names": "signed_in",
 }  # fmt: skip
 
 

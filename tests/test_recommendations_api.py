@@ -129,7 +129,7 @@ def send_history(server: Server, name: str = "Emma & Jonas", vendor_type: str = 
     "name",
     [
         "Emma & Jonas",
-        "{forms_waiting} {client}",
+        "{forms_waiting} {client_name}",
         "<img src=x onerror=alert(1)>",
         "👰🏽 & 🤵",
         "Ann\nBo",

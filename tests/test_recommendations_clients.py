@@ -35,15 +35,17 @@ def raw(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def policy(**clients: Recommendation) -> Playbook:
-    return Playbook("test", {"default": Segment("All", ["forms"])}, {}, clients=clients)
+    return Playbook(
+        "test", {"default": Segment("All", ["forms"])}, {}, client_recommendations=clients
+    )
 
 
-def about(when: str, closes: Any = None, title: str = "Ring {client}") -> Recommendation:
+def about(when: str, closes: Any = None, title: str = "Ring {client_name}") -> Recommendation:
     return Recommendation(
         when,
         title,
         "Soon.",
-        "{client} wait {form_waiting_days} days",
+        "{client_name} wait {form_waiting_days} days",
         "Open",
         "/clients/{client_id}",
         closes,
@@ -68,7 +70,7 @@ def test_a_client_in_whole_days() -> None:
     assert client == {
         "supplier_id": "s0",
         "client_id": "c0",
-        "client": "Emma & Jonas",
+        "client_name": "Emma & Jonas",
         "days_to_wedding": 24,
         "forms_sent": 3,
         "forms_unanswered": 2,
@@ -101,7 +103,7 @@ def test_what_is_not_known_of_a_client_is_null() -> None:
     ("name", "said"),
     [
         ("Emma & Jonas", "Emma & Jonas"),
-        ("{forms_unanswered} {client} {0}", "{forms_unanswered} {client} {0}"),
+        ("{forms_unanswered} {client_name} {0}", "{forms_unanswered} {client_name} {0}"),
         ("<b onclick=x>Ann</b> & Bo", "<b onclick=x>Ann</b> & Bo"),
         ("👰🏽‍♀️ & 🤵", "👰🏽‍♀️ & 🤵"),
         ("Ann\r\nBcc: all@example.com\u202e", "Ann Bcc: all@example.com"),
@@ -130,12 +132,12 @@ def test_an_id_is_put_into_the_address_so_that_it_stays_one_part() -> None:
 def test_a_client_without_a_name_in_german() -> None:
     german = Recommendation(
         "forms_unanswered = 0",
-        "Ring {client}",
+        "Ring {client_name}",
         "Now",
-        "{client} wait",
+        "{client_name} wait",
         "Go",
         "/",
-        translations={"de": {"title": "{client} wartet"}},
+        translations={"de": {"title": "{client_name} wartet"}},
     )
     [row] = recommend(
         frame({}), policy(a=german), describe_clients(raw({}), AS_OF), language="de-AT"
@@ -277,7 +279,7 @@ def test_the_eve_of_a_wedding_comes_before_everything() -> None:
         found["reason"][2]
         == "Emma & Jonas have had the form for 9 days; their wedding is in 24 days."
     )
-    assert found["client"].to_list()[:4] == ["Ada & Max", None, "Emma & Jonas", None]
+    assert found["client_name"].to_list()[:4] == ["Ada & Max", None, "Emma & Jonas", None]
 
 
 # ── what is read ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -431,7 +433,7 @@ def test_general_recommendation_stands_without_clients() -> None:
             "t",
             {"default": Segment("All", ["forms"])},
             {},
-            clients={"a": about("forms_unanswered >= 1")},
+            client_recommendations={"a": about("forms_unanswered >= 1")},
             recommendations={"b": recommendations("clients_total = 1", "login")},
         ),
     )

@@ -12,7 +12,7 @@ from test_recommendations_rules import SHIPPED
 
 GOOD = {
     "when": "form_waiting_days >= 9 AND days_to_wedding < 30",
-    "title": "Remind {client}",
+    "title": "Remind {client_name}",
     "body": "Soon.",
     "reason": "{form_waiting_days} days",
     "action_label": "Open",
@@ -66,7 +66,7 @@ def test_a_good_one_has_nothing_to_fix() -> None:
             "when",
             "clients_total",
             "there is no signal",
-            "of a client there are client, days_to_wedding",
+            "of a client there are client_name, days_to_wedding",
         ),
         ({"when": "days_to_wedding"}, "when", "days_to_wedding", "gives a number", "compare it"),
         ({"when": "days_to_wedding < "}, "when", None, "cannot be read", "nothing follows"),
@@ -76,11 +76,11 @@ def test_a_good_one_has_nothing_to_fix() -> None:
         ({"reason": "{clients_total} wait"}, "reason", "{clients_total}", "is no signal", ""),
         ({"body": "{client"}, "body", None, "a brace is alone", "both braces"),
         ({"action_label": "Go to {nobody}"}, "action_label", "{nobody}", "is no signal", ""),
-        ({"title": "Remind them"}, "", None, "no sentence names the client", "{client}"),
+        ({"title": "Remind them"}, "", None, "no sentence names the client", "{client_name}"),
         ({"action_url": "clients"}, "action_url", None, "is no address", "/forms"),
         ({"action_url": "//evil.example"}, "action_url", None, "is no address", ""),
         (
-            {"action_url": "/clients/{client}"},
+            {"action_url": "/clients/{client_name}"},
             "action_url",
             None,
             "a brace is in the address",
@@ -96,7 +96,7 @@ def test_each_mistake_has_its_place_and_a_hint(
     found = [m for m in mistakes(text) if message in m.message]
     assert found, [m.message for m in mistakes(text)]
     one = found[0]
-    assert one.path == f"clients.late_form{'.' + path if path else ''}"
+    assert one.path == f"client_recommendations.late_form{'.' + path if path else ''}"
     assert hint in one.hint
     if part:
         line = (BASE + text).splitlines()[one.line - 1]
@@ -111,8 +111,12 @@ def test_one_name_for_two_things_is_refused() -> None:
 def test_translations_are_read_as_closely_as_the_labels_themselves() -> None:
     more = 'translations.de.title = "{paar}"\ntranslations.de.tilte = "x"\n'
     found = {m.path: (m.message, m.hint) for m in mistakes(client() + more)}
-    assert found["clients.late_form.translations.de.title"][0] == "{paar} is no signal"
-    assert found["clients.late_form.translations.de.tilte"][1] == "did you mean title?"
+    assert (
+        found["client_recommendations.late_form.translations.de.title"][0] == "{paar} is no signal"
+    )
+    assert (
+        found["client_recommendations.late_form.translations.de.tilte"][1] == "did you mean title?"
+    )
     german = 'translations.de.reason = "{clients_totl} warten"\n'
     [one] = mistakes(german)
     assert (
@@ -122,7 +126,10 @@ def test_translations_are_read_as_closely_as_the_labels_themselves() -> None:
 
 def test_templates_that_describe_the_same_must_exist() -> None:
     [found] = mistakes(client() + 'excluded_templates = ["we_mis_you"]\n')
-    assert found.path == "clients.late_form.excluded_templates[0]" and "we_miss_you" in found.hint
+    assert (
+        found.path == "client_recommendations.late_form.excluded_templates[0]"
+        and "we_miss_you" in found.hint
+    )
 
 
 def test_a_condition_is_checked_against_the_signals_it_is_about() -> None:
@@ -139,7 +146,7 @@ def test_the_shipped_sentences_describe_only_what_is_known(name: str) -> None:
     """What a sentence says of a client must be known whenever its condition is true."""
     recommendations = SHIPPED.client_recommendations[name]
     unknowable = {signal.name for signal in CLIENT_SIGNALS if signal.null != "never null"} - {
-        "client"
+        "client_name"
     }
     for key in ("title", "body", "reason"):
         for text in (getattr(recommendations, key), recommendations.translations["de"][key]):
@@ -149,7 +156,7 @@ def test_the_shipped_sentences_describe_only_what_is_known(name: str) -> None:
 
 
 def test_the_registry_of_clients() -> None:
-    assert len(CLIENT_SCHEMA) == len(CLIENT_SIGNALS) and "client" in CLIENT_SCHEMA
+    assert len(CLIENT_SCHEMA) == len(CLIENT_SIGNALS) and "client_name" in CLIENT_SCHEMA
     assert all(
         signal.unit and signal.meaning and signal.null and signal.source
         for signal in CLIENT_SIGNALS

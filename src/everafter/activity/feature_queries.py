@@ -69,7 +69,7 @@ async def _move_all(conn: Connection, old_ids: dict[str, int], new_ids: dict[str
     after, changed = _FIRST_ID, 0
     while ids := await _list_holders(conn, after, new, everybody=freed):
         moved = await _move(conn, await get_rows(conn, ids), old_ids, new_ids)
-        await upsert_frame(conn, "activity", ("supplier_id",), moved.sort("supplier_id"))
+        await upsert_frame(conn, "supplier_activity", ("supplier_id",), moved.sort("supplier_id"))
         after, changed = ids[-1], changed + moved.height
     return changed
 

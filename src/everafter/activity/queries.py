@@ -228,7 +228,7 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
 
 async def save_state(conn: Connection, state: model.State) -> None:
     """Write the folded rows, in key order."""
-    await upsert_frame(conn, "activity", ("supplier_id",), state.activity)
+    await upsert_frame(conn, "supplier_activity", ("supplier_id",), state.activity)
     await upsert_frame(
         conn,
         "clients",

@@ -194,7 +194,9 @@ def _unknown_names(tokens: list[_Token], known: _Vocabulary) -> Iterator[Remark]
             continue
         elif word in _QUERY_WORDS:
             hint = "a condition looks at one supplier's signals and nothing else"
-            yield Remark(token.start, token.end, f"{token.text} cannot are in a condition", hint)
+            yield Remark(
+                token.start, token.end, f"{token.text} cannot be used in a condition", hint
+            )
         elif after == "(" and word not in _KEYWORDS:
             yield from _unknown_function(token, word)
         elif word not in _KEYWORDS and token.text not in known.schema:

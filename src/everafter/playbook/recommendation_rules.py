@@ -23,7 +23,7 @@ def check_recommendations(
     Args:
         templates: of messages; null: their names are not checked.
     """
-    for group in ("recommendations", "clients"):
+    for group in ("recommendations", "client_recommendations"):
         for name in table(data, group):
             yield from _left_out(
                 (group, name, "excluded_templates"),
@@ -34,8 +34,11 @@ def check_recommendations(
         path, recommendations = ("recommendations", name), table(data, "recommendations", name)
         yield from check_url((*path, "action_url"), recommendations.get("action_url"))
         yield from check_translations(path, recommendations, frozenset([*SIGNAL_SCHEMA, "name"]))
-    for name in table(data, "clients"):
-        path, recommendations = ("clients", name), table(data, "clients", name)
+    for name in table(data, "client_recommendations"):
+        path, recommendations = (
+            ("client_recommendations", name),
+            table(data, "client_recommendations", name),
+        )
         if name in table(data, "recommendations"):
             message = f"[recommendations.{name}] has the same name, and what came of them could not be told apart"
             yield path, None, message, "give one of them another name", "error"
@@ -73,12 +76,12 @@ def _about_clients(path: tuple[str, ...], recommendations: dict[str, Any]) -> It
         for key in ("title", "body", "reason")
         if isinstance(recommendations.get(key), str)
     ]
-    if len(sentences) == 3 and not any("{client}" in sentence for sentence in sentences):
+    if len(sentences) == 3 and not any("{client_name}" in sentence for sentence in sentences):
         yield (
             path,
             None,
             "no sentence names the client",
-            "say {client} in title, body or reason",
+            "say {client_name} in title, body or reason",
             "warning",
         )
 
@@ -138,7 +141,7 @@ def check_sentence(
         whom = (
             "the supplier's number; {name} by its name"
             if "name" in sayable
-            else "the client's number; {client} by its name"
+            else "the client's number; {client_name} by its name"
         )
         yield (
             path,

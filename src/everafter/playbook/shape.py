@@ -19,7 +19,7 @@ from everafter.playbook.places import Path
 Finding = tuple[Path, str, str, bool]
 
 _PATTERN_WORDS = {
-    "^[a-z][a-z0-9_]*$": "a name of small emails, digits and _ that begins with an email",
+    "^[a-z][a-z0-9_]*$": "a name of lower-case letters, digits and _ that begins with a letter",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": 'a time of day such as "20:00"',
     "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$": 'a time of day such as "17:00", at most "24:00"',
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
@@ -173,7 +173,7 @@ def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Findi
                     path,
                     value,
                     words,
-                    "true and false stand without quotes" if isinstance(value, str) else "",
+                    "true and false are written without quotes" if isinstance(value, str) else "",
                 )
         case inspect.LiteralType():
             if value not in wanted.values:

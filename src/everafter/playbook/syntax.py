@@ -35,7 +35,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("Unclosed array", "a list is not closed: put ] at its end"),
     (
         "Invalid initial character",
-        "a key begins with an email or a digit; { braces } stay on one line",
+        "a key begins with a letter or a digit; an inline table stays on one line",
     ),
     ("Unclosed inline table", "braces are not closed: put } on the same line"),
     (

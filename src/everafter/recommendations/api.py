@@ -131,7 +131,7 @@ async def get_recommendation_effects(
 
 
 def _answer(row: dict[str, Any]) -> RecommendationAnswer:
-    client_name = (
+    client = (
         None
         if row["client_id"] is None
         else ClientAnswer(row["client_id"], row["client_name"], row["others"])
@@ -147,7 +147,7 @@ def _answer(row: dict[str, Any]) -> RecommendationAnswer:
         closes_points=round(row["closes_points"], 1),
         expected_points=round(row["expected_points"], 1),
         worked=None if row["worked"] is None else WorkedAnswer(**row["worked"]),
-        client_name=client_name,
+        client=client,
     )
 
 

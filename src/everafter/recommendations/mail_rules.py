@@ -52,7 +52,9 @@ def recommend_for_emails(
             for name, recommendations in playbook.client_recommendations.items()
             if template not in recommendations.excluded_templates
         }
-        policy = msgspec.structs.replace(playbook, recommendations=rest, clients=about)
+        policy = msgspec.structs.replace(
+            playbook, recommendations=rest, client_recommendations=about
+        )
         rows = scored.join(group, on="supplier_id", how="semi")
         found.append(recommend(rows, policy, clients, effects, most=MOST))
     return pl.concat(found)

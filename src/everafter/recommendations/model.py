@@ -120,7 +120,7 @@ class RecommendationAnswer(Struct, frozen=True):
     closes_points: float
     expected_points: float
     worked: WorkedAnswer | None
-    client_name: ClientAnswer | None
+    client: ClientAnswer | None
 
 
 class RecommendationsAnswer(Struct, frozen=True):

@@ -471,12 +471,12 @@ SIGNAL_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in
 
 CLIENT_SIGNALS: tuple[Signal, ...] = (
     Signal(
-        "client",
+        "client_name",
         "client",
         _S,
         "name",
-        "its name, at most 60 characters",
-        "not told: said as “a client”",
+        "name of the client, at most 60 characters",
+        "no name was sent: reads “a client”",
         "client_added",
     ),
     Signal(
