@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -81,7 +81,7 @@ _OPENAPI = OpenAPIConfig(
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi(request: Request[Any, Any, State]) -> Response[dict[str, Any]]:
+def openapi(request: AnyRequest) -> Response[dict[str, Any]]:
     """The API's description."""
     app: Application = request.app  # pyright: ignore[reportAssignmentType]
     return Response(app.description, media_type="application/json")

@@ -2,10 +2,8 @@
 
 import hmac
 from datetime import timedelta
-from typing import Any
 
-from litestar import Request
-from litestar.datastructures import Cookie, FormMultiDict, State
+from litestar.datastructures import Cookie, FormMultiDict
 from litestar.di import NamedDependency
 
 from everafter.accounts import queries, rules
@@ -14,8 +12,7 @@ from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ForbiddenError, UnauthorizedError
 from everafter.core.settings import Settings
-
-AnyRequest = Request[Any, Any, State]
+from everafter.core.web import AnyRequest
 
 
 async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection]) -> Viewer:

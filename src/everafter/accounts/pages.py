@@ -5,7 +5,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
@@ -17,8 +17,7 @@ from everafter.core.admission import address_of
 from everafter.core.bodies import read_form
 from everafter.core.db import Connection, Pool
 from everafter.core.pages import page, see_other
-
-AnyRequest = Request[Any, Any, State]
+from everafter.core.web import AnyRequest
 
 _SWEEP_EVERY = 50  # tries, one with another
 _WRONG = "That address and password do not go together."

@@ -4,7 +4,7 @@ post."""
 import asyncio
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -18,10 +18,9 @@ from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
 from everafter.core.pages import page
 from everafter.core.settings import Settings
+from everafter.core.web import AnyRequest
 from everafter.core.zones import find_zone
 from everafter.mail.rules import sender_of
-
-AnyRequest = Request[Any, Any, State]
 
 _MEDIA: dict[str, tuple[Sheet, str, str]] = {
     "pdf": ("sheet", "application/pdf", "certificate.pdf"),

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import jinja2
 import msgspec
-from litestar import Request, Response, Router
-from litestar.datastructures import CacheControlHeader, State
+from litestar import Response, Router
+from litestar.datastructures import CacheControlHeader
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
@@ -23,8 +23,8 @@ from litestar.template.config import TemplateConfig
 from everafter import __version__
 from everafter.core.formatting import FILTERS
 from everafter.core.paths import sent_path
+from everafter.core.web import AnyRequest
 
-AnyRequest = Request[Any, Any, State]
 Handlers = dict[int | type[Exception], Any]
 
 _PACKAGE = Path(str(resources.files("everafter")))

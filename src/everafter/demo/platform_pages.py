@@ -16,17 +16,16 @@ from uuid import UUID, uuid4
 
 import httpx
 import jwt
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Response, get, post
 from litestar.datastructures import Cookie, State
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 
 from everafter.core.db import connection
 from everafter.core.pages import template_config
+from everafter.core.web import AnyRequest
 from everafter.demo import platform_queries as queries
 from everafter.demo.platform_queries import Tenant
-
-PlatformRequest = Request[Any, Any, State]
 
 _TOKEN_SECONDS = 300
 _LANGUAGES = {
@@ -107,7 +106,7 @@ def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
     return jwt.encode(claims, coach_key, algorithm="HS256", headers={"typ": "coach+jwt"})
 
 
-async def _tenants(request: PlatformRequest, state: State) -> tuple[list[Tenant], Tenant | None]:
+async def _tenants(request: AnyRequest, state: State) -> tuple[list[Tenant], Tenant | None]:
     """Whom one may be, and who is signed in; everybody may be anybody here, so a cookie's word is
     taken."""
     try:
@@ -131,7 +130,7 @@ async def show_start() -> Redirect:
 
 
 @get("/{path:path}")
-async def show_page(request: PlatformRequest, state: State, path: FromPath[str]) -> Response[Any]:
+async def show_page(request: AnyRequest, state: State, path: FromPath[str]) -> Response[Any]:
     """Any page: those of the menu have something on them, what cards lead to has its name."""
     tenants, tenant = await _tenants(request, state)
     language = request.cookies.get("aisle_language", "en")
@@ -184,7 +183,7 @@ def get_style() -> Response[bytes]:
 
 
 @post("/as", status_code=303)
-async def be_somebody(request: PlatformRequest) -> Response[Any]:
+async def be_somebody(request: AnyRequest) -> Response[Any]:
     """Sign in as another supplier."""
     form = await request.form()
     return _back(
@@ -199,7 +198,7 @@ async def be_somebody(request: PlatformRequest) -> Response[Any]:
 
 
 @post("/language", status_code=303)
-async def speak(request: PlatformRequest) -> Response[Any]:
+async def speak(request: AnyRequest) -> Response[Any]:
     """Read the platform's coach in another language."""
     form = await request.form()
     return _back(
@@ -210,7 +209,7 @@ async def speak(request: PlatformRequest) -> Response[Any]:
     )
 
 
-def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
+def _back(request: AnyRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
     path = httpx.URL(request.headers.get("referer", "/dashboard")).path
     where = "/" + quote(path.lstrip("/"), safe="/") + (f"?did={did}" if did else "")
     return Response(
@@ -226,7 +225,7 @@ def _back(request: PlatformRequest, *cookies: Cookie, did: str = "") -> Response
 
 
 @get("/coach-token")
-async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
+async def give_token(request: AnyRequest, state: State) -> Response[Any]:
     """The coach's token for whoever is signed in."""
     _, tenant = await _tenants(request, state)
     if tenant is None:
@@ -236,7 +235,7 @@ async def give_token(request: PlatformRequest, state: State) -> Response[Any]:
 
 
 @post("/do/{action:str}", status_code=303)
-async def do_action(request: PlatformRequest, state: State, action: FromPath[str]) -> Response[Any]:
+async def do_action(request: AnyRequest, state: State, action: FromPath[str]) -> Response[Any]:
     """Do it, and tell Everafter."""
     _, tenant = await _tenants(request, state)
     if tenant is None or action not in _ACTIONS:

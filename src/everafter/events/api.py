@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 import psycopg
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -264,7 +264,7 @@ def _decode_batch(body: bytes, received_at: datetime) -> Received:
 
 
 def _handle_batch(path: str) -> HTTPRouteHandler:
-    async def ingest_batch(request: Request[Any, Any, State]) -> Response[Ingested]:
+    async def ingest_batch(request: AnyRequest) -> Response[Ingested]:
         return await ingest(request, _decode_batch)
 
     ingest_batch.__doc__ = "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."
@@ -277,7 +277,7 @@ def _handle_call(path: str, call: str) -> HTTPRouteHandler:
     def decode(body: bytes, received_at: datetime) -> Received:
         return decode_request(body, call)
 
-    async def ingest_call(request: Request[Any, Any, State]) -> Response[Ingested]:
+    async def ingest_call(request: AnyRequest) -> Response[Ingested]:
         return await ingest(request, decode)
 
     ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
@@ -287,7 +287,7 @@ def _handle_call(path: str, call: str) -> HTTPRouteHandler:
 
 
 def _handle_posthog(path: str) -> HTTPRouteHandler:
-    async def ingest_posthog(request: Request[Any, Any, State]) -> Response[Ingested]:
+    async def ingest_posthog(request: AnyRequest) -> Response[Ingested]:
         return await ingest(request, decode_posthog)
 
     ingest_posthog.__doc__ = (

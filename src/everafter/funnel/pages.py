@@ -5,21 +5,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
+from everafter.core.web import AnyRequest
 from everafter.funnel import rules
 from everafter.funnel.cohort import follow_cohort
 from everafter.funnel.model import LISTED, MOST_FOLLOWED, NOT_REPORTED, PERIODS, STATE_LABELS, View
 from everafter.onboarding import queries
 from everafter.portfolio.queries import list_vendor_types
 from everafter.portfolio.rules import vendor_type_title
-
-AnyRequest = Request[Any, Any, State]
 
 
 def _in_period(followed: pl.DataFrame, view: View, now: datetime) -> pl.DataFrame:

@@ -3,18 +3,16 @@
 from itertools import groupby
 from typing import Any
 
-from litestar import Request, Response, Router, get
-from litestar.datastructures import State
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
+from everafter.core.web import AnyRequest
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import CONCLUSION_LABELS, DAYS_OFFERED, LOG_ROWS, LogEntry
 from everafter.interventions.model import SKIP_REASONS
-
-AnyRequest = Request[Any, Any, State]
 
 
 @get("/interventions")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
@@ -12,6 +12,7 @@ from everafter.core.db import Connection
 from everafter.core.errors import InputError
 from everafter.core.formatting import said, sentence
 from everafter.core.pages import download, page
+from everafter.core.web import AnyRequest
 from everafter.metrics import charts, view_rules
 from everafter.metrics.measure import measure, open_question
 from everafter.metrics.model import (
@@ -42,8 +43,6 @@ from everafter.metrics.rules import (
 from everafter.metrics.text_model import METRIC_TEXTS
 from everafter.metrics.text_rules import has_anything, headline, tell
 from everafter.playbook.model import Playbook
-
-AnyRequest = Request[Any, Any, State]
 
 ROWS_SHOWN = 12
 _WIDTHS = (640, 340)

@@ -5,8 +5,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -17,6 +16,7 @@ from everafter.core.errors import ConflictError, ForbiddenError, InputError, Not
 from everafter.core.ids import SupplierId
 from everafter.core.pages import message_page, page, see_other
 from everafter.core.settings import Settings
+from everafter.core.web import AnyRequest
 from everafter.mail import queries
 from everafter.mail.model import (
     STATUS_MEANING,
@@ -28,8 +28,6 @@ from everafter.mail.model import (
     Status,
 )
 from everafter.mail.rules import preview
-
-AnyRequest = Request[Any, Any, State]
 
 _ROWS = 50
 _CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT[0-9:.]+\+00:00)_([0-9a-f-]{36})")

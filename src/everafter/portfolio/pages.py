@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
+from everafter.core.web import AnyRequest
 from everafter.playbook.model import Playbook
 from everafter.portfolio import message_pages, queries, rules, supplier_pages
 from everafter.portfolio.charts import sparkline
@@ -28,8 +29,6 @@ from everafter.portfolio.model import (
     View,
 )
 from everafter.portfolio.supplier_rules import is_stale
-
-AnyRequest = Request[Any, Any, State]
 
 _MOST_ROWS_IN_FILE = 1_000_000
 

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -20,6 +20,7 @@ from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import SupplierId
 from everafter.core.pages import page
 from everafter.core.settings import Settings
+from everafter.core.web import AnyRequest
 from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import CONCLUSION_LABELS, LogEntry
@@ -52,8 +53,6 @@ from everafter.tickets.page_model import TicketLine
 from everafter.tickets.page_rules import describe_ticket
 from everafter.tickets.queries import list_of_supplier
 from everafter.tickets.rules import by_urgency
-
-AnyRequest = Request[Any, Any, State]
 
 _FIRST_DAY = date(1971, 1, 1)
 _WORDS: dict[str, Any] = {

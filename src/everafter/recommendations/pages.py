@@ -2,20 +2,19 @@
 
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
+from everafter.core.web import AnyRequest
 from everafter.portfolio.rules import vendor_type_title
 from everafter.portfolio.supplier_model import DIMENSION_LABELS
 from everafter.recommendations import page_rules
 from everafter.recommendations.effects_rules import list_effects
 from everafter.recommendations.queries import get_effects
-
-AnyRequest = Request[Any, Any, State]
 
 
 @get("/recommendations")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import FormMultiDict, State
 from litestar.di import NamedDependency
 
@@ -18,6 +18,7 @@ from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError
 from everafter.core.ids import read_supplier_id
 from everafter.core.pages import page, see_other
+from everafter.core.web import AnyRequest
 from everafter.playbook.model import Playbook, Support
 from everafter.tickets import changes, page_rules, queries
 from everafter.tickets.hours import evaluate_tickets
@@ -33,8 +34,6 @@ from everafter.tickets.page_model import (
     View,
     Week,
 )
-
-AnyRequest = Request[Any, Any, State]
 
 MOST_OPEN = 20_000
 _MOST_NOTES = 5_000
