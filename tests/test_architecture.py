@@ -212,7 +212,12 @@ def test_the_web_framework_stays_at_the_edge() -> None:
 def test_the_command_line_stays_in_commands() -> None:
     users = {name for name, module in MODULES.items() if "typer" in module.imports}
     at_the_edge = {name for name in users if name.rpartition(".")[2].endswith("commands")}
-    assert users - at_the_edge == {"everafter.cli", "everafter.doctor", "everafter.server"}
+    assert users - at_the_edge == {
+        "everafter.cli",
+        "everafter.doctor",
+        "everafter.server",
+        "everafter.worker",
+    }
 
 
 def test_every_face_is_collected() -> None:

@@ -35,7 +35,10 @@ def test_work_once_sends_what_is_due(
     add_message(database, "nobody1@example.com")
     with sink() as taking:
         monkeypatch.setenv("EVERAFTER_SMTP_URL", taking.url())
-        assert cli("work", "--once").stdout == "1 accepted by the mail server, 1 refused for good\n"
+        assert (
+            cli("work", "--once").stdout
+            == "1 accepted by the mail server, 1 rejected permanently\n"
+        )
         assert cli("work", "--once").stdout == "nothing was due\n"
         assert json.loads(cli("work", "--once", "--json").stdout)["accepted"] == 0
 

@@ -19,7 +19,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from everafter.core.settings import Settings
-from everafter.mail.jobs import Work, read_bounces
+from everafter.mail.jobs import read_bounces
 from everafter.mail.model import Key
 from everafter.mail.report_rules import read_report
 from everafter.mail.reports import take_report
@@ -438,7 +438,7 @@ def test_a_mailbox_is_read_once(
     box.close()
     url = f"smtp://127.0.0.1:1?from=nora@care.example&bounces={path}"
     work = replace(settings, smtp_url=url)
-    read = lambda: with_pool(database, lambda pool: read_bounces(Work(pool, work, database)))  # noqa: E731
+    read = lambda: with_pool(database, lambda pool: read_bounces(pool, work))  # noqa: E731
     assert sorted((read() or "").split(", ")) == ["1 ignored", "2 recorded"]
     assert get(database, key).status == "bounced"
     assert suppressed(database) == [(TO, "*", "bounce"), (TO, "success", "complaint")]

@@ -10,7 +10,7 @@ import pytest
 
 from everafter.core.settings import Settings
 from everafter.mail import jobs, queries
-from everafter.mail.jobs import Work, send_due, sweep_outbox
+from everafter.mail.jobs import send_due, sweep_outbox
 from everafter.mail.model import Key, Tally
 from everafter.mail.rules import MAX_ATTEMPTS
 from helpers_mail import (
@@ -333,7 +333,7 @@ def test_stale_mail_expires_by_itself_and_leases_end(settings: Settings, databas
     sql(database, set_to, "claimed", 1, lapsed.id)
     sql(database, set_to, "claimed", MAX_ATTEMPTS, worn.id)
     sql(database, set_to, "handing", 1, handed.id)
-    said = with_pool(database, lambda pool: sweep_outbox(Work(pool, settings, database)))
+    said = with_pool(database, lambda pool: sweep_outbox(pool))
     assert (
         said
         == "1 expired, 1 given back to the queue, 1 in doubt (everafter mail list --status in_doubt)"
@@ -341,7 +341,7 @@ def test_stale_mail_expires_by_itself_and_leases_end(settings: Settings, databas
     states = [get(database, key).status for key in (stale, lapsed, worn, handed)]
     assert states == ["expired", "queued", "dead", "in_doubt"]
     assert get(database, stale).status_reason == "its time had passed; before: put off: 451"
-    assert with_pool(database, lambda pool: sweep_outbox(Work(pool, settings, database))) is None
+    assert with_pool(database, lambda pool: sweep_outbox(pool)) is None
 
 
 def test_an_answer_after_the_lease_settles_the_doubt(settings: Settings, database: str) -> None:

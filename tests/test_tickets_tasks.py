@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everafter.cli import DUTIES
 from everafter.playbook.model import Clocks, Support
 from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.jobs import keep_tasks, watch_tickets
 from everafter.tickets.model import Change, Ticket, Transition
 from everafter.tickets.task_rules import OpenTask, plan_tasks
+from everafter.worker import DUTIES
 from helpers_pages import XSS, add_supplier
 from helpers_server import Server
 

@@ -8,25 +8,20 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from everafter import doctor, server
+from everafter import doctor, server, worker
 from everafter.accounts import commands as accounts_commands
 from everafter.accounts import user_commands
 from everafter.core import commands as core_commands
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.daily import commands as daily_commands
-from everafter.daily.jobs import run_when_due
 from everafter.demo import commands as demo_commands
 from everafter.events import commands as events_commands
 from everafter.mail import commands as mail_commands
-from everafter.mail.jobs import DUTIES, Duty
 from everafter.metrics import commands as metrics_commands
 from everafter.playbook import commands as playbook_commands
-from everafter.recommendations.jobs import measure_when_due
 from everafter.scoring import commands as scoring_commands
 from everafter.signals import commands as signals_commands
 from everafter.support import commands as support_commands
-from everafter.support.jobs import read_due_calendars
-from everafter.tickets.jobs import watch_tickets
 
 app = typer.Typer(
     name="everafter",
@@ -39,6 +34,7 @@ for module in (
     core_commands,
     doctor,
     server,
+    worker,
     accounts_commands,
     events_commands,
     user_commands,
@@ -52,13 +48,6 @@ for module in (
     support_commands,
 ):
     module.register(app)
-
-DUTIES.append(Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)))
-DUTIES.append(
-    Duty("recommendations", 3600, lambda work: measure_when_due(work.pool, work.settings))
-)
-DUTIES.append(Duty("calendars", 60, lambda work: read_due_calendars(work.pool)))
-DUTIES.append(Duty("tickets", 60, lambda work: watch_tickets(work.url, work.settings)))
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
-"""`everafter work` and `everafter mail …`."""
+"""`everafter mail …`."""
 
 import asyncio
 import json
-import logging
-import signal
 import sys
 import uuid
 from collections import Counter
@@ -20,22 +18,19 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.core.db import Connection, connection, database_url, make_pool, migrate
-from everafter.core.embedded import supervised
 from everafter.core.errors import (
     ConflictError,
-    DatabaseUnavailableError,
     EverafterError,
     InputError,
     NotFoundError,
 )
 from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
-from everafter.mail import jobs, queries
-from everafter.mail.model import STATUS_MEANING, Key, Message, Tally
+from everafter.mail import queries
+from everafter.mail.model import STATUS_MEANING, Key, Message
 from everafter.mail.report_rules import MOST_BYTES
 from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, take_report
 from everafter.mail.rules import message_id, preview, sender_of
-from everafter.mail.smtp import mail_server
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 IdArgument = Annotated[
@@ -46,8 +41,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the worker and the mail commands."""
-    app.command("work")(work_command)
+    """Add the mail commands."""
     mail = typer.Typer(
         no_args_is_help=True, help="Look into the outbox, and decide what only a person can."
     )
@@ -61,96 +55,6 @@ def register(app: typer.Typer) -> None:
     mail.command("bounce")(bounce_command)
     mail.command("bounces")(bounces_command)
     app.add_typer(mail, name="mail")
-
-
-# ── everafter work ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def work_command(
-    once: Annotated[
-        bool, typer.Option("--once", help="Do the duties, send what is due, and end.")
-    ] = False,
-    senders: Annotated[
-        int, typer.Option(min=1, max=50, help="Connections to the mail server at once.")
-    ] = 4,
-    as_json: JsonOption = False,
-) -> None:
-    """Send mail from the outbox, and do what is due from time to time.
-
-    Several workers may run at once, on several machines. SIGTERM ends one within 30 seconds, with
-    nothing left in the air."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    logging.getLogger("everafter").setLevel(logging.INFO)
-    tally = asyncio.run(_work(once=once, senders=senders))
-    if as_json:
-        sys.stdout.write(json.dumps(asdict(tally)) + "\n")
-    elif once and load_settings().smtp_url:
-        typer.echo(_tell(tally))
-
-
-async def _work(*, once: bool, senders: int) -> Tally:
-    settings = load_settings()
-    server = mail_server(settings)
-    url = database_url(settings)
-    await migrate(url)
-    if server is None:
-        jobs.log.warning(
-            "EVERAFTER_SMTP_URL is not set: mail stays in the outbox; the other duties are done"
-        )
-    else:
-        jobs.log.info("sending through %s as %s", server.place, server.sender)
-    async with make_pool(url, size=senders + 2) as pool:
-        work = jobs.Work(pool, settings, url)
-        if not once:
-            return await _run_watched(work, senders)
-        await jobs.do_duties(work, jobs.DUTIES)
-        return await jobs.send_due(pool, settings, senders=senders, url=url) if server else Tally()
-
-
-async def _run_watched(work: jobs.Work, senders: int) -> Tally:
-    """Work until told to stop, with the embedded PostgreSQL (where it is that) kept running beside.
-
-    Raises:
-        DatabaseUnavailableError: it is gone and cannot be started again.
-    """
-    stop, loop = _stop_on_signal(), asyncio.get_running_loop()
-    failures: list[DatabaseUnavailableError] = []
-
-    def fail(error: DatabaseUnavailableError) -> None:
-        failures.append(error)
-        loop.call_soon_threadsafe(stop.set)
-
-    def find_again() -> None:
-        asyncio.run_coroutine_threadsafe(work.pool.check(), loop)
-
-    watch = supervised(None if work.settings.database_url else work.settings.data, fail, find_again)
-    with watch:
-        tally = await jobs.run_worker(work, stop, senders=senders)
-    if failures:
-        raise failures[0]
-    return tally
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-def _tell(tally: Tally) -> str:
-    words = {
-        "accepted": "accepted by the mail server",
-        "deferred": "put off",
-        "dead": "refused for good",
-        "unknown": "handed over without an answer",
-        "skipped": "skipped",
-        "returned": "given back to the queue",
-    }
-    said = [f"{number} {words[name]}" for name, number in asdict(tally).items() if number]
-    return ", ".join(said) or "nothing was due"
 
 
 # ── everafter mail ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -57,34 +57,13 @@ _REFUSALS_TO_HOLD = (
 )
 _POLL_SECONDS = 1.0
 _CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do no harm, so a crash delays a message little
-_GRACE_SECONDS = 20.0  # of the 30 a stop may take
 _PERSIST_SECONDS = 15.0
 _IDLE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a worker works with. `url` is the database's, for those who read frames."""
-
-    pool: Pool
-    settings: Settings
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Duty:
-    """Something done every `seconds` by every worker, so it must bear being done twice at once. It
-    returns a line for the log, or null when there was nothing to tell; its errors are logged and
-    stop nothing else."""
-
-    name: str
-    seconds: float
-    do: Callable[[Work], Awaitable[str | None]]
-
-
-async def sweep_outbox(work: Work) -> str | None:
+async def sweep_outbox(pool: Pool) -> str | None:
     """Expire what is stale, requeue lapsed claims, show hand-overs without an answer."""
-    async with work.pool.connection() as conn:
+    async with pool.connection() as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_OUTBOX])
         if (row := await cursor.fetchone()) is None or not row[0]:
             return None
@@ -99,20 +78,15 @@ async def sweep_outbox(work: Work) -> str | None:
     return ", ".join(filter(None, said)) or None
 
 
-async def read_bounces(work: Work) -> str | None:
+async def read_bounces(pool: Pool, settings: Settings) -> str | None:
     """Read the bounces in the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`), if it names
     one."""
-    settings = work.settings
     path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
     if not path:
         return None
     sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
-    tally = await read_mailbox(work.pool, settings.secret, Path(path), sender)
+    tally = await read_mailbox(pool, settings.secret, Path(path), sender)
     return ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or None
-
-
-DUTIES: list[Duty] = [Duty("outbox", 5, sweep_outbox), Duty("bounces", 60, read_bounces)]
-"""What every worker does from time to time; cli.py appends other slices' duties."""
 
 
 # ── one message ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +96,8 @@ DUTIES: list[Duty] = [Duty("outbox", 5, sweep_outbox), Duty("bounces", 60, read_
 class _Sender:
     """Takes messages one after the other over one connection."""
 
-    work: Work
+    pool: Pool
+    settings: Settings
     server: MailServer
     owner: str
     tally: Tally
@@ -141,7 +116,7 @@ class _Sender:
         self.refusal, self.accepted = None, False
         await self.session.open()
         lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
-        async with self.work.pool.connection() as conn:
+        async with self.pool.connection() as conn:
             claimed = await queries.claim(conn, key, self.owner, lease)
         if claimed is None:
             return
@@ -187,7 +162,7 @@ class _Sender:
             raise
 
     def _compose(self, claimed: Claim) -> tuple[Rendered, bytes]:
-        settings = self.work.settings
+        settings = self.settings
         key = Key(claimed.supplier_id, claimed.id)
         links = links_of(settings.base_url, settings.secret, key, claimed.topic, self.server.sender)
         if (
@@ -212,7 +187,7 @@ class _Sender:
         back."""
         began = time.monotonic()
         try:
-            async with self.work.pool.connection() as conn:
+            async with self.pool.connection() as conn:
                 status = await queries.mark_handing(
                     conn, claimed, rendered, self.server.lease_seconds
                 )
@@ -294,7 +269,7 @@ class _Sender:
         until = time.monotonic() + _PERSIST_SECONDS
         while True:
             try:
-                async with self.work.pool.connection() as conn:
+                async with self.pool.connection() as conn:
                     await write(conn)
                 return
             except DATABASE_ERRORS as error:
@@ -374,7 +349,6 @@ async def send_due(
     *,
     senders: int = 4,
     stop: asyncio.Event | None = None,
-    url: str = "",
 ) -> Tally:
     """Send what is due until nothing is, or, with `stop`, go on until that is set.
 
@@ -393,8 +367,8 @@ async def send_due(
         async with pool.connection() as conn:
             await queries.respell_suppressions(conn)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    work, tally, due = Work(pool, settings, url), Tally(), _Due(pool)
-    crew = [_Sender(work, server, owner, tally) for _ in range(senders)]
+    tally, due = Tally(), _Due(pool)
+    crew = [_Sender(pool, settings, server, owner, tally) for _ in range(senders)]
     ends = await asyncio.gather(
         *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew),
         return_exceptions=True,
@@ -413,7 +387,7 @@ async def _drain(sender: _Sender, due: _Due) -> None:
             await sender.send(key)
             await due.well(sender)
     except MailServerError as error:
-        await _keep_trouble(sender.work.pool, error)
+        await _keep_trouble(sender.pool, error)
         raise
     finally:
         await sender.session.close()
@@ -452,57 +426,3 @@ async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-
-
-# ── the worker ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def do_duties(work: Work, duties: list[Duty]) -> None:
-    """Do each duty once, now."""
-    for duty in duties:
-        try:
-            if said := await duty.do(work):
-                log.info("%s: %s", duty.name, said)
-        except DATABASE_ERRORS as error:
-            log.warning("%s: the database does not answer: %s", duty.name, error)
-        except Exception:
-            log.exception("%s failed; it will be tried again", duty.name)
-
-
-async def run_worker(work: Work, stop: asyncio.Event, *, senders: int = 4) -> Tally:
-    """Send and do the duties until `stop` is set; then finish what is in the air, for 20 seconds at
-    most.
-
-    Without EVERAFTER_SMTP_URL only the duties are done.
-    """
-    tally = Tally()
-
-    async def send() -> None:
-        nonlocal tally
-        if work.settings.smtp_url:
-            tally = await send_due(
-                work.pool, work.settings, senders=senders, stop=stop, url=work.url
-            )
-        else:
-            await stop.wait()
-
-    tasks = [asyncio.create_task(_repeat(work, duty, stop)) for duty in DUTIES] + [
-        asyncio.create_task(send())
-    ]
-    await asyncio.wait(
-        tasks, return_when=asyncio.FIRST_COMPLETED
-    )  # at a stop, or when sending cannot go on
-    stop.set()
-    _, late = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
-    for task in late:
-        task.cancel()
-    for end in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(end, Exception):
-            raise end
-    return tally
-
-
-async def _repeat(work: Work, duty: Duty, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        await do_duties(work, [duty])
-        await _sleep(stop, duty.seconds)
