@@ -1,4 +1,4 @@
-"""Drawings as coordinates; the templates put them into SVG. Pure."""
+"""Compute chart coordinates; the templates draw them as SVG. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ BRIDGE_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    """A sparkline: `lines` are the points of unbroken stretches, `end` the last known point; null
-    when nothing is known."""
+    """A sparkline. lines: the points of each unbroken segment. end: the last point; null if there
+    is none.
+    """
 
     width: int
     height: int
@@ -24,8 +25,9 @@ class Spark:
 def sparkline(
     scores: Sequence[float | None], places: Sequence[float], width: int = 88, height: int = 34
 ) -> Spark:
-    """Scores at their places (0–1), oldest first; null breaks the line, a lone point becomes a
-    short dash.
+    """Draw scores at their positions (0–1), oldest first.
+
+    Null breaks the line; a single point becomes a short dash.
 
     >>> sparkline([50, None, 100, 0], [0, 0.25, 0.5, 1], width=88, height=26).lines
     ['1.0,13.0 3.5,13.0', '43.0,2.0 85.0,24.0']
@@ -39,16 +41,15 @@ def sparkline(
 
 
 def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: int = 0) -> list[str]:
-    """The unbroken stretches; up to `bridge` unknown points in a row are crossed by a straight
-    line."""
-    stretches: list[list[tuple[float, float]]] = [[]]
+    """Split into unbroken segments; up to `bridge` nulls in a row are bridged by a line."""
+    segments: list[list[tuple[float, float]]] = [[]]
     unknown = 0
     for point in points:
         unknown = 0 if point else unknown + 1
         if point:
-            stretches[-1].append(point)
-        elif stretches[-1] and unknown > bridge:
-            stretches.append([])
+            segments[-1].append(point)
+        elif segments[-1] and unknown > bridge:
+            segments.append([])
     return [
         " ".join(
             f"{x:.1f},{y:.1f}"
@@ -56,14 +57,14 @@ def _lines(points: Sequence[tuple[float, float] | None], dash: float, bridge: in
                 stretch if len(stretch) > 1 else [*stretch, (stretch[0][0] + dash, stretch[0][1])]
             )
         )
-        for stretch in stretches
+        for stretch in segments
         if stretch
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day of a supplier's history; score and season index null: not scored that day."""
+    """One day of a supplier's history. score, season_index: null if not scored that day."""
 
     on: date
     score: float | None
@@ -72,7 +73,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A word at a place on an axis."""
+    """A label on an axis."""
 
     at: float
     word: str
@@ -80,7 +81,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A stretch of an axis."""
+    """A range on an axis."""
 
     start: float
     size: float
@@ -88,11 +89,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The chart of a year. The plot lies between (left, top) and (right, bottom); `lines` as in
-    `Spark`.
+    """The chart of a year. The plot lies between (left, top) and (right, bottom).
 
-    levels: the scale's lines; months: the beginnings of months; quiet: off-season stretches (x);
-    marks: days on which something was done (x, words); at_risk, critical: the bands' zones (y)."""
+    lines: as in `Spark`. levels: grid lines. months: starts of months. off_season: ranges (x).
+    marks: days with an intervention (x, label). at_risk, critical: ranges of the bands (y).
+    """
 
     width: int
     height: int
@@ -104,7 +105,7 @@ class Trend:
     end: tuple[float, float] | None
     levels: list[Tick]
     months: list[Tick]
-    quiet: list[Zone]
+    off_season: list[Zone]
     marks: list[Tick]
     at_risk: Zone
     critical: Zone
@@ -121,11 +122,15 @@ def trend(
     height: int = 240,
     bridge: int = BRIDGE_DAYS,
 ) -> Trend:
-    """A score over the given days, one entry a day without gaps, oldest first.
+    """Draw a score over the given days.
 
-    Args: marks: (day, words) of what was done; days outside are left out. critical_below,
-        at_risk_below: the bands' limits, 0–100. off_season_below: the season index under which a
-        day is shaded. bridge: so many days without a score the line crosses."""
+    Args:
+        days: one entry per day without gaps, oldest first.
+        marks: (day, label) of interventions; days outside the chart are left out.
+        critical_below, at_risk_below: limits of the bands, 0–100.
+        off_season_below: the season index below which a day is shaded.
+        bridge: the line crosses up to this many days without a score.
+    """
     left, right, top, bottom = 28.0, width - 8.0, 8.0, height - 22.0
     step = (right - left) / max(1, len(days) - 1)
 
@@ -150,7 +155,7 @@ def trend(
         end=known[-1] if known else None,
         levels=[Tick(y(level), f"{level:g}") for level in levels],
         months=_months(days, left, step, every=1 if width >= 700 or len(days) <= 200 else 2),
-        quiet=_quiet(days, off_season_below, left, step, right),
+        off_season=_off_season(days, off_season_below, left, step, right),
         marks=[Tick(place[on], words) for on, words in marks if on in place],
         at_risk=Zone(y(at_risk_below), y(critical_below) - y(at_risk_below)),
         critical=Zone(y(critical_below), y(0) - y(critical_below)),
@@ -166,7 +171,7 @@ def _months(days: Sequence[Day], left: float, step: float, *, every: int) -> lis
     ]
 
 
-def _quiet(
+def _off_season(
     days: Sequence[Day], off_season_below: float, left: float, step: float, right: float
 ) -> list[Zone]:
     zones: list[Zone] = []
@@ -184,8 +189,10 @@ def _quiet(
 
 
 def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
-    """`count` days up to `last`; those not known have no score, and the season index of the week
-    before them when that is known."""
+    """Return `count` days up to `last`.
+
+    Missing days have no score, and the season index of the week before if that is known.
+    """
     days: list[Day] = []
     latest: Day | None = None
     for on in (last - timedelta(days=back) for back in range(count - 1, -1, -1)):
@@ -200,8 +207,7 @@ def fill_days(known: dict[date, Day], last: date, count: int) -> list[Day]:
 
 
 def round_to_sum(parts: Sequence[float], total: float, decimals: int = 1) -> list[float]:
-    """Each part rounded so that the rounded ones add up to the rounded `total`; the largest
-    remainders are rounded up first.
+    """Round the parts so that they sum to the rounded `total`, largest remainders first.
 
     >>> round_to_sum([1.25, 1.25, 1.25, 1.25], 5)
     [1.3, 1.3, 1.2, 1.2]

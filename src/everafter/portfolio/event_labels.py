@@ -1,4 +1,4 @@
-"""Events as people would tell them: one line for all events of one type on one day. Pure."""
+"""Timeline text: one line for all events of one type on one day. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from typing import Any
 from everafter.core.formatting import plural, said, sentence
 from everafter.portfolio.supplier_model import Actor, Entry, Event, TimelineDay
 
-# type → who did it, one of them in words, several of them in words
-_WORDS: dict[str, tuple[Actor, str, str]] = {
+# type → who did it, text for one event, text for several
+_LABELS: dict[str, tuple[Actor, str, str]] = {
     "account_created": ("account", "The account was opened", "The account was opened"),
     "vendor_type_selected": ("account", "Chose a vendor type", "Chose a vendor type {n} times"),
-    "completed_wizard": ("account", "Finished the set-up", "Finished the set-up"),
+    "completed_wizard": ("account", "Finished the setup", "Finished the setup"),
     "login": ("supplier", "Signed in", "Signed in {n} times"),
     "import_clients_started": (
         "supplier",
-        "Began to import clients",
-        "Began to import clients {n} times",
+        "Started a client import",
+        "Started {n} client imports",
     ),
-    "form_created": ("supplier", "Made a form", "Made {n} forms"),
+    "form_created": ("supplier", "Created a form", "Created {n} forms"),
     "invite_sent_to_client": ("supplier", "Invited a client", "Sent {n} invitations"),
     "customer_journey_started": ("supplier", "Started a journey", "Started {n} journeys"),
     "automation_enabled": ("supplier", "Switched on an automation", "Switched on {n} automations"),
@@ -45,14 +45,14 @@ _WORDS: dict[str, tuple[Actor, str, str]] = {
     "ticket_replied": ("ours", "We answered a ticket", "We answered tickets {n} times"),
     "ticket_waiting": (
         "ours",
-        "A ticket waits for the supplier",
-        "{n} tickets wait for the supplier",
+        "A ticket is waiting for the supplier",
+        "{n} tickets are waiting for the supplier",
     ),
     "ticket_resumed": ("supplier", "Answered on a ticket", "Answered on tickets {n} times"),
     "ticket_resolved": ("account", "A ticket was resolved", "{n} tickets were resolved"),
     "usage_reported": ("account", "Usage was reported", "Usage was reported {n} times"),
     "payment_failed": ("trouble", "A payment failed", "{n} payments failed"),
-    "payment_recovered": ("account", "The payment was made good", "{n} payments were made good"),
+    "payment_recovered": ("account", "A payment recovered", "{n} payments recovered"),
     "subscription_changed": ("account", "Changed the plan", "Changed the plan {n} times"),
     "subscription_paused": (
         "trouble",
@@ -66,11 +66,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z _-]{2,60}")
 
 
 def group_timeline(events: Sequence[Event], ours: Sequence[Entry] = ()) -> list[TimelineDay]:
-    """Days with their lines, latest first; events of a type that is not ours are told by their own
-    name.
+    """Group events by day and type, latest day first; unknown types are shown by their own name.
 
     Args:
-        events: latest first. ours: what we did, merged in.
+        events: latest first.
+        ours: entries for what Everafter did, merged in.
     """
     entries = list(ours)
     by_day = sorted(
@@ -88,7 +88,7 @@ def group_timeline(events: Sequence[Event], ours: Sequence[Entry] = ()) -> list[
 
 
 def _entry(kind: str, events: list[Event]) -> Entry:
-    actor, one, many = _WORDS.get(
+    actor, one, many = _LABELS.get(
         kind, ("account", f"“{sentence(said(kind))}”", f"“{sentence(said(kind))}”, {{n}} times")
     )
     at = max(event.occurred_at for event in events)
@@ -113,7 +113,7 @@ def _detail(kind: str, events: list[Event]) -> str:
         if kind in {"form_sent", "form_completed"}
         else set[str]()
     )
-    # a form's id is told when it is a name; most platforms' are numbers
+    # show a form's id if it reads like a name; on most platforms it is a number
     shown = [
         said(form.replace("-", " ")) for form in forms if len(forms) == 1 and _NAME.fullmatch(form)
     ]
@@ -131,7 +131,7 @@ def _usage(properties: dict[str, Any]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """The first few different ones, and how many more there are."""
+    """Join the first few distinct names, and say how many more there are."""
     different = list(dict.fromkeys(name for name in names if name))
     more = len(different) - _NAMES_SHOWN
     return ", ".join(different[:_NAMES_SHOWN]) + (

@@ -1,4 +1,4 @@
-"""The outbox: what waits, what went, what did not and why; and one message as it reads."""
+"""The outbox page, and the page of one message."""
 
 import re
 import uuid
@@ -34,7 +34,7 @@ _CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT[0-9:.]+\+00:00)_([0-9a-f-]{36})")
 _STATUS_LABELS: dict[Status, str] = {
     "queued": "Queued",
     "claimed": "Claimed",
-    "handing": "Being handed over",
+    "handing": "Sending",
     "accepted": "Accepted",
     "bounced": "Bounced",
     "in_doubt": "In doubt",
@@ -49,7 +49,7 @@ _STATUS_LABELS: dict[Status, str] = {
 async def show_messages(
     request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
-    """Messages, newest first, of one state where the address names it."""
+    """Show messages, newest first, filtered by the `status` parameter."""
     status = _status(request.query_params.get("status", ""))
     lines = await queries.list_outbox(
         conn, status=status, before=_before(request.query_params), limit=_ROWS + 1
@@ -80,7 +80,7 @@ async def show_message(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """One message: both its parts, and all that is known of its way."""
+    """Show one message: its text and HTML parts, and its delivery."""
     message = await _find(conn, supplier_id, message_id)
     rendered, problem = _render(message, request.app.state.settings)
     return page(
@@ -103,8 +103,7 @@ async def show_message_html(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """The HTML part alone, for the frame on the message's page; `viewer` is asked for so that
-    nobody else sees it."""
+    """Serve the HTML part alone, for the frame on the message's page; requires a signed-in user."""
     rendered, problem = _render(
         await _find(conn, supplier_id, message_id), request.app.state.settings
     )
@@ -125,16 +124,16 @@ async def resolve_message(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """A person says what became of a message in doubt."""
+    """Record what became of a message in doubt."""
     form = await check_form(request, viewer)
     if viewer.role == "observer":
-        raise ForbiddenError("observers may look, and leave decisions to others")
+        raise ForbiddenError("observers cannot change messages")
     key, outcome = Key(supplier_id, message_id), form.get("outcome")
     if outcome not in {"sent", "resend"}:
-        raise InputError("outcome: say sent or resend")
+        raise InputError("outcome: expected sent or resend")
     resolve = queries.resolve_sent if outcome == "sent" else queries.resolve_resend
     if not await resolve(conn, key, viewer.name):
-        raise ConflictError("this message is not in doubt any more; somebody was quicker")
+        raise ConflictError("this message is no longer in doubt: somebody else resolved it")
     return see_other(f"/messages/{supplier_id}/{message_id}")
 
 
@@ -172,7 +171,7 @@ def _before(params: Any) -> tuple[datetime, uuid.UUID] | None:
         return datetime.fromisoformat(at), uuid.UUID(message_id)
     except (AttributeError, ValueError) as error:
         raise InputError(
-            f"before: {text[:80]!r} is not a place in the list; begin at /messages"
+            f"before: {text[:80]!r} is not a valid cursor; start at /messages"
         ) from error
 
 

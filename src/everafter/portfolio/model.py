@@ -1,4 +1,4 @@
-"""What the team's pages show: the portfolio's view and rows, and how things are called."""
+"""The portfolio page: filters, rows and labels."""
 
 import uuid
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ Reason = Literal[
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 REASON_LABELS: dict[Reason, str] = {
-    "login": "Long silence",
+    "login": "Long inactivity",
     "feature_adoption": "Few features used",
-    "client_activity": "Quiet clients",
+    "client_activity": "Inactive clients",
     "form_completion": "Forms unanswered",
     "journey_performance": "Emails unopened",
     "billing": "Payment failed",
-    "none": "Nothing amiss",
+    "none": "None",
 }
 
 Level = Literal["high", "medium", "low"]
@@ -61,7 +61,7 @@ SORT_LABELS: dict[Sort, str] = {
     "change": "Change over 14 days",
     "churn": "Churn risk",
     "name": "Name",
-    "vendor": "VendorType",
+    "vendor": "Vendor type",
     "plan": "Plan",
     "reason": "Main reason",
     "coverage": "Coverage",
@@ -74,29 +74,27 @@ SORT_LABELS: dict[Sort, str] = {
     "billing": "Billing",
     "mrr": "MRR",
 }
-# The order of a first click: what needs someone first comes first.
+# Sorted ascending on the first click, so that what needs attention comes first.
 ASCENDING_FIRST: frozenset[Sort] = frozenset(
     {"name", "vendor", "plan", "score", "change", "reason", "coverage", "season", "login", "active"}
 )
 
 PAGE_ROWS = 50
 CHANGE_DAYS = 14
-COMPARED_WITHIN_DAYS = (
-    7  # a day that was not scored is stood for by the last that was, of the week before it
-)
+COMPARED_WITHIN_DAYS = 7
+"""If the day to compare with was not scored, the last scored day of the week before it is used."""
 SPARK_DAYS = 90
-SPARK_POINTS = 31  # all that a sparkline's width can show
+SPARK_POINTS = 31  # as many as fit the width of a sparkline
 
-# The vendor type of those who never told theirs, in a filter.
+# The filter value for suppliers without a vendor type.
 NO_VENDOR = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of the portfolio is shown, and in what order; it is whole in the address, so that it can
-    be kept.
+    """Filters, order and page of the portfolio; the query string holds all of it.
 
-    Empty text means no filter. departed: also those who cancelled.
+    Empty text means no filter. churned: include suppliers who cancelled.
     """
 
     q: str = ""
@@ -104,7 +102,7 @@ class View:
     vendor: str = ""
     reason: Reason | Literal[""] = ""
     churn: Level | Literal[""] = ""
-    departed: bool = False
+    churned: bool = False
     sort: Sort = "score"
     descending: bool = False
     page: int = 1
@@ -112,11 +110,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One supplier in the table. Null: not known (never scored, no login seen, no clients).
+    """One supplier in the table. Null: unknown (never scored, no login seen, no clients).
 
-    health_score: 0–100, floored; change: points over 14 days, null when there was no score then.
-    coverage, season index: 0–1. engaged_percent: active clients of all, 0–100. scores: on the days
-    asked for, oldest first, null where not scored. mrr_minor: minor units."""
+    health_score: 0–100, floored. change: points over 14 days, null if there was no score then.
+    coverage, season_index: 0–1. engaged_percent: share of active clients, 0–100. scores: of the
+    requested days, oldest first, null where not scored. mrr_minor: minor units.
+    """
 
     id: uuid.UUID
     external_id: str | None
@@ -143,7 +142,7 @@ class Row:
 
     @property
     def clients_active(self) -> int | None:
-        """Active clients; null when there are none to be active."""
+        """Return the number of active clients; null if the supplier has no clients."""
         return (
             None
             if self.engaged_percent is None
@@ -153,8 +152,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BandCount:
-    """How many of the filtered suppliers are in a band, and what they pay a month in minor
-    units."""
+    """Number of filtered suppliers in a band, and their monthly revenue in minor units."""
 
     band: Band
     suppliers: int
@@ -163,7 +161,7 @@ class BandCount:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A band's stretch of the distribution's bar."""
+    """A band's segment of the distribution bar."""
 
     band: Band
     start: float
@@ -172,8 +170,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """One page of the table; `bands` counts what every filter but the band's lets through,
-    `matches` what all let through."""
+    """One page of the table.
+
+    bands: counts by band, under every filter but the band's. matches: rows under all filters.
+    """
 
     rows: list[Row]
     bands: list[BandCount]
@@ -182,8 +182,9 @@ class Portfolio:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The scored days a page looks at: the latest, the one it is compared with (null: none), those
-    of the sparklines."""
+    """The scored days that a page shows: the latest, the one compared with (null: none), and those
+    of the sparklines.
+    """
 
     latest: date
     before: date | None
@@ -191,9 +192,8 @@ class Calendar:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How things stand as a whole: suppliers known at all, the latest scored day and when it was
-    scored; null: never."""
+class Overview:
+    """Number of suppliers, the latest scored day, and when it was scored (null: never)."""
 
     suppliers: int
     scored_on: date | None

@@ -1,4 +1,4 @@
-"""The portfolio: all suppliers in one table, and the same as a file."""
+"""The portfolio page and its CSV download."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,8 +24,8 @@ from everafter.portfolio.model import (
     SORT_LABELS,
     SPARK_DAYS,
     Calendar,
+    Overview,
     Portfolio,
-    Standing,
     View,
 )
 from everafter.portfolio.supplier_rules import is_stale
@@ -40,13 +40,13 @@ async def show_portfolio(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Every supplier, sorted and filtered as the address says."""
+    """Show the suppliers, filtered and sorted by the query string."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
-    standing = await queries.get_standing(conn)
+    overview = await queries.get_overview(conn)
     portfolio, vendors = Portfolio([], [], 0), []
-    days = await _choose_days(conn, standing.scored_on or now.date())
-    if standing.scored_on:
+    days = await _choose_days(conn, overview.scored_on or now.date())
+    if overview.scored_on:
         portfolio = await queries.get_portfolio(conn, view, days, now.date())
         vendors = await queries.list_vendor_types(conn)
     shown = _view_context(view, portfolio, rules.spark_places(days), state.playbook)
@@ -54,8 +54,8 @@ async def show_portfolio(
         request,
         "portfolio/templates/portfolio.html",
         viewer=viewer,
-        standing=standing,
-        stale=is_stale(standing.scored_at, now),
+        overview=overview,
+        stale=is_stale(overview.scored_at, now),
         vendors=vendors,
         **shown,
     )
@@ -105,11 +105,11 @@ def _view_context(
 async def get_portfolio_file(
     request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[bytes]:
-    """All suppliers a view lets through, in its order, as a file."""
+    """Download all suppliers of a view as CSV, in its order."""
     view = rules.parse_view(request.query_params)
-    standing: Standing = await queries.get_standing(conn)
+    overview: Overview = await queries.get_overview(conn)
     now = datetime.now(UTC)
-    days = await _choose_days(conn, standing.scored_on or now.date())
+    days = await _choose_days(conn, overview.scored_on or now.date())
     whole = replace(view, page=1)
     portfolio = await queries.get_portfolio(conn, whole, days, now.date(), limit=_MOST_ROWS_IN_FILE)
     return download(rules.portfolio_csv(portfolio.rows), f"portfolio-{days.latest}.csv")

@@ -1,4 +1,4 @@
-"""The portfolio in one statement, and what its filters offer."""
+"""Read the portfolio in one statement, and the values of its filters."""
 
 from datetime import date
 from typing import Any, LiteralString
@@ -13,20 +13,20 @@ from everafter.portfolio.model import (
     PAGE_ROWS,
     BandCount,
     Calendar,
+    Overview,
     Portfolio,
     Row,
     Sort,
-    Standing,
     View,
 )
 
 _PAST_DUE = "coalesce(p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity'), false)"
-# The days are sorted, so two binary searches count them: 10,000 rows in 5 ms, against 20 ms by
-# unnest.
-_WEDDINGS = "coalesce(width_bucket(%(epoch_day)s + 89, p.weddings) - width_bucket(%(epoch_day)s - 1, p.weddings), 0)"
+# The days are sorted, so two binary searches count them: 10,000 rows in 5 ms; unnest takes 20 ms.
+_WEDDINGS = """coalesce(
+    width_bucket(%(epoch_day)s + 89, p.weddings) - width_bucket(%(epoch_day)s - 1, p.weddings), 0
+  )"""
 
-# What each column is sorted by. The planner drops the joins of `base` that neither sort nor filter
-# needs.
+# The sort expression of each column. The planner drops joins that neither sort nor filter uses.
 _SORTS: dict[Sort, LiteralString] = {
     "name": "lower(s.name)",
     "vendor": "coalesce(p.vendor_type, s.vendor_type)",
@@ -46,9 +46,9 @@ _SORTS: dict[Sort, LiteralString] = {
     "mrr": "s.mrr_minor",
 }
 
-# Measured at 10,000 suppliers with 100 days each: 18 to 30 ms whatever the order. The rows to show
-# are chosen on narrow columns first; everything wide, the sparkline's 31 look-ups by primary key
-# among it, is read for those 50 alone.
+# 10,000 suppliers with 100 days each take 18 to 30 ms in any order. The rows of the page are chosen
+# on narrow columns first; the wide ones, including the sparkline's 31 primary-key look-ups, are
+# read for these 50 rows only.
 _JOINS = """
   LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
   LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s::date
@@ -65,23 +65,44 @@ WITH base AS MATERIALIZED (
   ORDER BY sort_key {direction} NULLS LAST, id LIMIT %(limit)s OFFSET %(offset)s
 ), bands AS (
   SELECT jsonb_agg(jsonb_build_array(band, suppliers, mrr_minor)) AS bands
-  FROM (SELECT band, count(*) AS suppliers, coalesce(sum(mrr_minor), 0) AS mrr_minor FROM base GROUP BY band) counted
+  FROM (
+    SELECT band, count(*) AS suppliers, coalesce(sum(mrr_minor), 0) AS mrr_minor
+    FROM base
+    GROUP BY band
+  ) counted
 ), wide AS (
   SELECT shown.sort_key, s.id, s.external_id, s.name,
-    coalesce(p.vendor_type, s.vendor_type) AS vendor_type, coalesce(p.plan, s.plan) AS plan,
-    s.mrr_minor, p.subscription, coalesce(h.risk_level, 'unknown') AS band, h.health_score, h.score - b.score AS change,
-    h.main_reason, h.coverage, h.season_index, p.last_login_at, h.client_engagement_score AS engaged_percent,
-    coalesce(p.clients_total, 0) AS clients_total, {weddings} AS weddings_90d, coalesce(p.tickets_open, 0) AS tickets_open,
-    {past_due} AS past_due, c.level AS churn_level, c.risk AS churn_risk, k.scores
+    coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
+    coalesce(p.plan, s.plan) AS plan,
+    s.mrr_minor,
+    p.subscription,
+    coalesce(h.risk_level, 'unknown') AS band,
+    h.health_score,
+    h.score - b.score AS change,
+    h.main_reason,
+    h.coverage,
+    h.season_index,
+    p.last_login_at,
+    h.client_engagement_score AS engaged_percent,
+    coalesce(p.clients_total, 0) AS clients_total,
+    {weddings} AS weddings_90d,
+    coalesce(p.tickets_open, 0) AS tickets_open,
+    {past_due} AS past_due,
+    c.level AS churn_level,
+    c.risk AS churn_risk,
+    k.scores
   FROM shown JOIN suppliers s ON s.id = shown.id {joins}
   LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(t.calculated_on, t.health_score) AS scores FROM customer_health t
     WHERE t.supplier_id = s.id AND t.calculated_on = ANY (%(spark)s::date[])
   ) k ON true
 )
-SELECT bands.bands, wide.id, wide.external_id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor, wide.subscription, wide.band,
-  wide.health_score, wide.change, wide.main_reason, wide.coverage, wide.season_index, wide.last_login_at, wide.engaged_percent,
-  wide.clients_total, wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk, wide.scores
+SELECT
+  bands.bands, wide.id, wide.external_id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor,
+  wide.subscription, wide.band, wide.health_score, wide.change, wide.main_reason, wide.coverage,
+  wide.season_index, wide.last_login_at, wide.engaged_percent, wide.clients_total,
+  wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk,
+  wide.scores
 FROM bands LEFT JOIN wide ON true
 ORDER BY wide.sort_key {direction} NULLS LAST, wide.id"""
 
@@ -89,12 +110,12 @@ ORDER BY wide.sort_key {direction} NULLS LAST, wide.id"""
 async def get_portfolio(
     conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS
 ) -> Portfolio:
-    """The suppliers a view shows.
+    """Read the suppliers of a view.
 
     Args:
-        days: as `rules.choose_days` gives them.
-        today: from when coming weddings count.
-        limit: rows at most; sparklines are left out for more than a page, which then is a file.
+        days: from `rules.choose_days`.
+        today: the day from which coming weddings count.
+        limit: maximum number of rows; above one page (the CSV file) sparklines are left out.
     """
     spark = days.spark if limit <= PAGE_ROWS else []
     statement = sql.SQL(_STATEMENT).format(
@@ -106,8 +127,7 @@ async def get_portfolio(
         past_due=sql.SQL(_PAST_DUE),
     )
     values = {
-        # a day before all days in place of none: Citus refuses the join that PostgreSQL leaves out
-        # for a null
+        # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
         "day": days.latest or date.min,
         "day_before": days.before or date.min,
         "epoch_day": (today - date(1970, 1, 1)).days,
@@ -126,22 +146,22 @@ async def get_portfolio(
 
 
 def _filters(view: View) -> sql.Composable:
-    said: list[sql.SQL] = []
-    if not view.departed:
-        said.append(sql.SQL("p.subscription IS DISTINCT FROM 'cancelled'"))
+    conditions: list[sql.SQL] = []
+    if not view.churned:
+        conditions.append(sql.SQL("p.subscription IS DISTINCT FROM 'cancelled'"))
     if view.q:
-        said.append(
+        conditions.append(
             sql.SQL("(s.name ILIKE %(like)s OR s.external_id ILIKE %(like)s OR s.id = %(named)s)")
         )
     if view.vendor == NO_VENDOR:
-        said.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) IS NULL"))
+        conditions.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) IS NULL"))
     elif view.vendor:
-        said.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) = %(vendor)s"))
+        conditions.append(sql.SQL("coalesce(p.vendor_type, s.vendor_type) = %(vendor)s"))
     if view.reason:
-        said.append(sql.SQL("h.main_reason = %(reason)s"))
+        conditions.append(sql.SQL("h.main_reason = %(reason)s"))
     if view.churn:
-        said.append(sql.SQL("c.level = %(churn)s"))
-    return sql.SQL(" AND ").join(said) if said else sql.SQL("true")
+        conditions.append(sql.SQL("c.level = %(churn)s"))
+    return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
 
 
 def _portfolio(rows: list[tuple[Any, ...]], view: View, spark: list[date]) -> Portfolio:
@@ -157,21 +177,34 @@ def _fill(scores: dict[str, int | None] | None, spark: list[date]) -> list[int |
     return [scores.get(day.isoformat()) for day in spark] if scores else [None] * len(spark)
 
 
-async def get_standing(conn: Connection) -> Standing:
-    """What there is at all, and the latest day that was scored to its end (a run under way would
-    show half a portfolio)."""
-    async with conn.cursor(row_factory=class_row(Standing)) as cursor:
+async def get_overview(conn: Connection) -> Overview:
+    """Count the suppliers and find the latest day whose run has finished.
+
+    An unfinished run would show half a portfolio.
+    """
+    async with conn.cursor(row_factory=class_row(Overview)) as cursor:
         await cursor.execute(
-            "WITH latest AS MATERIALIZED (SELECT coalesce((SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),"
-            " (SELECT max(calculated_on) FROM customer_health)) AS day)"
-            " SELECT (SELECT count(*) FROM suppliers) AS suppliers, (SELECT day FROM latest) AS scored_on,"
-            " (SELECT calculated_at FROM customer_health WHERE calculated_on = (SELECT day FROM latest) LIMIT 1) AS scored_at"
+            """
+            WITH latest AS MATERIALIZED (
+              SELECT coalesce(
+                (SELECT max(run_on) FROM runs WHERE finished_at IS NOT NULL),
+                (SELECT max(calculated_on) FROM customer_health)
+              ) AS day
+            )
+            SELECT
+              (SELECT count(*) FROM suppliers) AS suppliers,
+              (SELECT day FROM latest) AS scored_on,
+              (
+                SELECT calculated_at FROM customer_health
+                WHERE calculated_on = (SELECT day FROM latest) LIMIT 1
+              ) AS scored_at
+            """
         )
-        return await cursor.fetchone() or Standing(0, None, None)
+        return await cursor.fetchone() or Overview(0, None, None)
 
 
 async def list_scored_days(conn: Connection, since: date) -> list[date]:
-    """The days from `since` on whose run came to its end."""
+    """List the days since `since` (included) whose run has finished."""
     cursor = await conn.execute(
         "SELECT run_on FROM runs WHERE run_on >= %s AND finished_at IS NOT NULL ORDER BY run_on",
         [since],
@@ -180,9 +213,13 @@ async def list_scored_days(conn: Connection, since: date) -> list[date]:
 
 
 async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
-    """(vendor type, suppliers), null for those who never told theirs."""
+    """List (vendor type, number of suppliers); null: suppliers without a vendor type."""
     cursor = await conn.execute(
-        "SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)"
-        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1 NULLS LAST"
+        """
+        SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)
+        FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+        GROUP BY 1
+        ORDER BY 1 NULLS LAST
+        """
     )
     return await cursor.fetchall()

@@ -1,4 +1,4 @@
-"""From an address to a view and back, and the portfolio as a file. Pure."""
+"""Parse the portfolio's query string, build it again, and write the portfolio as CSV. Pure."""
 
 import csv
 import io
@@ -40,11 +40,11 @@ _MOST_PAGES = 100_000
 
 
 def parse_view(params: Mapping[str, str]) -> View:
-    """The view an address asks for; empty values are as good as none, and what is not ours is left
-    alone.
+    """Parse the query parameters; empty and unknown parameters are ignored.
 
     Raises:
-        InputError: a value that no filter or column has; the message names those there are.
+        InputError: a filter or a sort column has a value that does not exist; the message lists the
+            valid ones.
     """
     sort = _one_of("sort", params.get("sort", ""), SORTS) or "score"
     direction = _one_of("dir", params.get("dir", ""), ("asc", "desc"))
@@ -57,7 +57,7 @@ def parse_view(params: Mapping[str, str]) -> View:
         vendor=params.get("vendor", "").replace("\0", "").strip()[:100],
         reason=_one_of("reason", params.get("reason", ""), REASONS),
         churn=_one_of("churn", params.get("churn", ""), LEVELS),
-        departed=bool(params.get("departed", "")),
+        churned=bool(params.get("churned", "")),
         sort=sort,
         descending=direction == "desc" if direction else sort not in ASCENDING_FIRST,
         page=int(page),
@@ -71,8 +71,9 @@ def _one_of(name: str, value: str, allowed: tuple[T, ...]) -> Any:
 
 
 def view_query(view: View, **changes: Any) -> str:
-    """The query of a view with some things changed, without what says nothing; another filter
-    begins at the first page.
+    """Build the query string of a view with some fields changed, leaving defaults out.
+
+    A changed filter starts at the first page.
 
     >>> view_query(View(band="critical", page=3), sort="mrr", descending=True)
     'band=critical&sort=mrr'
@@ -99,17 +100,19 @@ def _in_query(name: str, value: Any) -> str:
 
 
 def sort_query(view: View, sort: Sort) -> str:
-    """The query a column's head leads to: its own first order, and the other way round when it is
-    the order already."""
+    """Build the query string of a column's header link.
+
+    The first click sorts in the column's default direction, the next one reverses it.
+    """
     descending = not view.descending if view.sort == sort else sort not in ASCENDING_FIRST
     return view_query(view, sort=sort, descending=descending)
 
 
 def choose_days(latest: date, scored: Sequence[date]) -> Calendar:
-    """The days a page looks at, out of those that were scored.
+    """Choose the days that a page shows, out of the scored ones.
 
     Args:
-        scored: any order; when none is known every day is taken for scored.
+        scored: in any order; if empty, every day counts as scored.
     """
     back = [latest - timedelta(days=days) for days in range(SPARK_DAYS + 1)]
     days = sorted({day for day in scored if day <= latest} | {latest}) if scored else back[::-1]
@@ -121,32 +124,34 @@ def choose_days(latest: date, scored: Sequence[date]) -> Calendar:
 
 
 def spark_places(days: Calendar) -> list[float]:
-    """Where each of the sparkline's days lies among its 90 days, 0–1."""
+    """Return the position of each sparkline day within its 90 days, 0–1."""
     return [1 - (days.latest - day).days / SPARK_DAYS for day in days.spark]
 
 
 def last_page(portfolio: Portfolio) -> int:
-    """The number of the last page that has rows; 1 when there are none."""
+    """Return the number of the last page with rows; 1 if there are none."""
     return max(1, -(-portfolio.matches // PAGE_ROWS))
 
 
 def vendor_type_title(vendor_type: str | None, playbook: Playbook) -> str:
-    """A vendor type as its segment is titled, or by its own name."""
+    """Return the title of the vendor type's segment, or the vendor type's own name."""
     if not vendor_type:
-        return "Vendor type not told"
+        return "Unknown vendor type"
     segment = playbook.segments.get(vendor_type)
     return segment.title if segment else sentence(said(vendor_type))
 
 
 def describe_reason(main_reason: str | None) -> str:
-    """What costs a supplier the most points."""
+    """Return the label of the main reason for the lost points; "–" if null."""
     known = {str(name): words for name, words in REASON_LABELS.items()}
     return "–" if main_reason is None else known.get(main_reason) or sentence(said(main_reason))
 
 
 def shares(bands: list[BandCount]) -> list[Share]:
-    """The distribution as stretches of a bar 1000 wide; a band with anyone in it is wide enough to
-    be seen and hit."""
+    """Lay out the distribution as segments of a bar 1000 units wide.
+
+    A band with at least one supplier is wide enough to be seen and clicked.
+    """
     total = sum(count.suppliers for count in bands) or 1
     sizes = [
         max(6.0, 1000 * count.suppliers / total) if count.suppliers else 0.0 for count in bands
@@ -161,8 +166,7 @@ def shares(bands: list[BandCount]) -> list[Share]:
 
 
 def all_bands(bands: list[BandCount]) -> list[BandCount]:
-    """Every band in its order, worst first, also those without anyone; "not scored" only when there
-    is someone."""
+    """Return every band, worst first, including empty ones; "not scored" only if not empty."""
     found = {count.band: count for count in bands}
     return [
         found.get(band, BandCount(band, 0, 0))
@@ -197,8 +201,7 @@ CSV_COLUMNS = (
 
 
 def portfolio_csv(rows: Iterable[Row]) -> str:
-    """The rows as RFC 4180 text. What a spreadsheet would take for a formula gets an apostrophe
-    before it."""
+    """Write the rows as CSV (RFC 4180), escaping text that spreadsheets take for a formula."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(CSV_COLUMNS)
@@ -231,8 +234,7 @@ def portfolio_csv(rows: Iterable[Row]) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """Text that begins as a formula does, behind spaces too, is marked as text; numbers stay
-    numbers."""
+    """Prefix text that starts like a formula, leading spaces included, with an apostrophe."""
     if isinstance(value, str) and value.lstrip(" ")[:1] in {
         "=",
         "+",

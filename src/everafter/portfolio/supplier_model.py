@@ -1,4 +1,4 @@
-"""What one supplier's page shows."""
+"""The supplier page: what it shows."""
 
 import uuid
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from everafter.playbook.model import Dimension
 from everafter.portfolio.model import Band, Level
 
 HISTORY_DAYS = 365
-LEAST_DAYS = 60  # a chart of fewer would make a wobble look like a mountain
+MIN_DAYS = 60  # a shorter chart would exaggerate small changes
 TIMELINE_DAYS = 60
 CLIENTS_SHOWN = 12
 LOG_SHOWN = 25
@@ -23,9 +23,9 @@ DIMENSION_LABELS: dict[Dimension, str] = {
     "journey_performance": "Journey emails opened",
 }
 CHURN_LABELS: dict[str, str] = {
-    "login": "Silence",
+    "login": "Inactivity",
     "support_tickets": "Support tickets",
-    "feature_usage": "Falling use",
+    "feature_usage": "Declining feature use",
     "client_churn": "Clients lost",
     "billing": "Billing",
 }
@@ -33,7 +33,7 @@ CHURN_LABELS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Supplier:
-    """The head of the page. Null: the platform never told. began_at: when the account began."""
+    """The profile at the top of the page. Null: unknown. began_at: start of the account."""
 
     id: uuid.UUID
     external_id: str | None
@@ -59,7 +59,7 @@ class Supplier:
 
 @dataclass(frozen=True, slots=True)
 class StoredDay:
-    """One day's stored score; points null where the dimension was not known."""
+    """A day's stored score; points are null where the dimension was unknown."""
 
     calculated_on: date
     calculated_at: datetime
@@ -74,8 +74,9 @@ class StoredDay:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the five contributions. points null: not known, and then most is 0. said: what was
-    measured, in words."""
+    """One of the five contributions. points: null if unknown (most is then 0). said: what was
+    measured, as text.
+    """
 
     dimension: Dimension
     points: float | None
@@ -85,8 +86,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One of the churn index's five signals; share null: not known. most: what it can add at its
-    fullest."""
+    """One of the churn index's five signals. share: null if unknown. most: its maximum share."""
 
     signal: str
     share: float | None
@@ -96,8 +96,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class ScoreDetails:
-    """How the supplier is. live false: the last stored score of one who has cancelled. score:
-    before flooring."""
+    """The score and what it consists of.
+
+    live: false for a churned supplier, whose last stored score is shown. score: before flooring.
+    """
 
     at: datetime
     live: bool
@@ -114,8 +116,9 @@ class ScoreDetails:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How one contribution moved; the shifts shown add up to the change shown. was, now: null when
-    not known then, or now."""
+    """Change of one contribution; the shifts sum to the change of the score. was, now: null if
+    unknown then or now.
+    """
 
     dimension: Dimension
     was: float | None
@@ -125,7 +128,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What moved the score since a stored day."""
+    """Change of the score since a stored day."""
 
     since: date
     was: float
@@ -136,7 +139,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An open task of ours about the supplier."""
+    """An open task about the supplier."""
 
     id: uuid.UUID
     kind: str
@@ -150,7 +153,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A booked call. outcome: null while none was written down."""
+    """A booked call. outcome: null if not recorded."""
 
     type: str
     topic: str | None
@@ -163,7 +166,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client with a wedding ahead. name null: the platform never told it."""
+    """A client with a coming wedding. name: null if unknown."""
 
     client_id: str
     name: str | None
@@ -173,7 +176,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """Something achieved."""
+    """A milestone reached."""
 
     milestone_type: str
     achieved_at: datetime
@@ -181,7 +184,7 @@ class Milestone:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as it was sent; client_name is looked up, null when there is none."""
+    """One event as it was sent. client_name: looked up; null if there is none."""
 
     type: str
     occurred_at: datetime
@@ -194,7 +197,7 @@ Actor = Literal["supplier", "client", "trouble", "account", "ours"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the timeline: all events of one type on one day. at: the latest of them."""
+    """One line of the timeline: all events of one type on one day. at: of the latest event."""
 
     at: datetime
     actor: Actor

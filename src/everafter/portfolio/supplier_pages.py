@@ -1,4 +1,4 @@
-"""One supplier's whole story on one page."""
+"""The supplier page."""
 
 import asyncio
 import uuid
@@ -35,8 +35,8 @@ from everafter.portfolio.supplier_model import (
     CHURN_LABELS,
     DIMENSION_LABELS,
     HISTORY_DAYS,
-    LEAST_DAYS,
     LOG_SHOWN,
+    MIN_DAYS,
     TICKETS_SHOWN,
     TIMELINE_DAYS,
     Entry,
@@ -55,7 +55,7 @@ from everafter.tickets.queries import list_of_supplier
 from everafter.tickets.rules import by_urgency
 
 _FIRST_DAY = date(1971, 1, 1)
-_WORDS: dict[str, Any] = {
+_LABELS: dict[str, Any] = {
     "band_labels": BAND_LABELS,
     "dimension_labels": DIMENSION_LABELS,
     "churn_labels": CHURN_LABELS,
@@ -73,7 +73,7 @@ async def show_supplier(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """How this supplier is, why, what moved, what was done and what happened."""
+    """Show the score, its reasons and changes, interventions, and the timeline of a supplier."""
     now = datetime.now(UTC)
     asked = _until(request.query_params.get("until", ""), now.date())
     supplier = await supplier_queries.find_supplier(conn, supplier_id)
@@ -112,15 +112,15 @@ async def show_supplier(
         **await _path(state, conn, row, supplier),
         **_scored(score_details, history),
         steps=await _steps(state, conn, supplier, row),
-        **await _reported(conn, supplier_id, entries, min(asked or latest, latest), latest),
-        **_WORDS,
+        **await _timeline(conn, supplier_id, entries, min(asked or latest, latest), latest),
+        **_LABELS,
     )
 
 
 async def _tickets(
     conn: Connection, supplier_id: uuid.UUID, support: Support, now: datetime
 ) -> list[TicketLine]:
-    """The supplier's tickets with their clocks: open ones first, the most urgent of them on top."""
+    """List the supplier's tickets with their clocks: open ones first, most urgent on top."""
     zone = ZoneInfo(support.timezone)
     tickets = evaluate_tickets(
         await list_of_supplier(conn, supplier_id, TICKETS_SHOWN), support, now
@@ -133,7 +133,7 @@ async def _tickets(
 
 
 def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dict[str, Any]:
-    """How the supplier is and what moved, for the template."""
+    """Return the score and its change, for the template."""
     parts, causes = (score_details.parts, score_details.causes) if score_details else ([], [])
     return {
         "score_details": score_details,
@@ -150,7 +150,7 @@ def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dic
 async def _steps(
     state: State, conn: Connection, supplier: Supplier, row: dict[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """What would help most, and why; whoever has cancelled is advised nothing."""
+    """Return the recommendations; none for a churned supplier."""
     if row is None:
         return []
     scored = pl.DataFrame([row], infer_schema_length=None)
@@ -164,10 +164,10 @@ async def _steps(
     )
 
 
-async def _reported(
+async def _timeline(
     conn: Connection, supplier_id: uuid.UUID, entries: list[LogEntry], until: date, latest: date
 ) -> dict[str, Any]:
-    """The timeline's part that ends on `until`, for the template."""
+    """Return the part of the timeline that ends on `until`, for the template."""
     since = until - timedelta(days=TIMELINE_DAYS - 1)
     events, older = await supplier_queries.list_events(conn, supplier_id, since, until)
     return {
@@ -187,14 +187,15 @@ def _until(text: str, today: date) -> date | None:
 
 
 def _latest_day(supplier: Supplier, today: date) -> date:
-    """Today, while something happened lately; else the day of the last event, so that the story of
-    one who left begins there."""
+    """Return today, or the day of the last event if that was long ago, so that the page of a
+    churned supplier starts there.
+    """
     last = supplier.last_event_at.date() if supplier.last_event_at else today
     return today if last > today - timedelta(days=TIMELINE_DAYS) else last
 
 
 async def _live_row(state: State, supplier_id: uuid.UUID) -> dict[str, Any] | None:
-    """As of now by the daily run's own rules; null for one who has cancelled."""
+    """Score the supplier as of now, by the same rules as the daily run; null if churned."""
     live: LiveScorer = state.live
     try:
         return await live.score(str(supplier_id))
@@ -209,7 +210,7 @@ async def _score(
     history: list[StoredDay],
     row: dict[str, Any] | None,
 ) -> ScoreDetails | None:
-    """As of now; for one who has cancelled, the last that was stored."""
+    """Return the current score; for a churned supplier, the last stored one."""
     if row is not None:
         return supplier_rules.score_details_of_live(row, state.playbook)
     if not history:
@@ -222,8 +223,10 @@ async def _score(
 async def _path(
     state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier
 ) -> dict[str, Any]:
-    """The onboarding path, for the template: null when it never began, its time is over, or the
-    supplier has gone."""
+    """Return the onboarding path, for the template.
+
+    Null if it never started, its time is over, or the supplier churned.
+    """
     settings: Settings = state.settings
     if row is None or row["onboarding_state"] is None:
         return {
@@ -249,13 +252,13 @@ async def _path(
 def _charts(
     history: list[StoredDay], entries: list[LogEntry], last: date, playbook: Playbook
 ) -> list[charts.Trend]:
-    """The same chart for a wide and for a narrow window; the style sheet shows one."""
+    """Draw the chart for wide and for narrow windows; the style sheet shows one of them."""
     known = {
         day.calculated_on: charts.Day(day.calculated_on, day.score, day.season_index)
         for day in history
     }
-    span = (last - history[0].calculated_on).days + 1 if history else LEAST_DAYS
-    days = charts.fill_days(known, last, max(span, LEAST_DAYS))
+    span = (last - history[0].calculated_on).days + 1 if history else MIN_DAYS
+    days = charts.fill_days(known, last, max(span, MIN_DAYS))
     marks = [
         (entry.evaluated_on, log_rules.describe_trigger(entry.trigger))
         for entry in entries
@@ -280,7 +283,7 @@ def _ours(entries: list[LogEntry], since: date, until: date) -> list[Entry]:
         Entry(
             entry.evaluated_at,
             "ours",
-            f"We decided: {log_rules.describe_trigger(entry.trigger)}",
+            f"Triggered: {log_rules.describe_trigger(entry.trigger)}",
             entry.reason,
         )
         for entry in entries

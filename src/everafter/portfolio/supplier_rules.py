@@ -1,4 +1,4 @@
-"""One supplier's score in words: what was measured, what it earns, and what moved since. Pure."""
+"""Describe a supplier's score: what was measured, the points for it, and what changed. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,15 +21,15 @@ from everafter.portfolio.supplier_model import (
 
 
 def segment_of(vendor_type: str | None, playbook: Playbook) -> Segment:
-    """How this vendor type is scored."""
+    """Return the segment of a vendor type, or the default one."""
     return playbook.segments.get(vendor_type or "default", playbook.segments["default"])
 
 
 def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDetails:
-    """The score as people read it.
+    """Describe a live score.
 
     Args:
-        row: one row of `health.live.score_live`.
+        row: one row of `scoring.live.score_live`.
     """
     return ScoreDetails(
         at=row["as_of"],
@@ -62,8 +62,7 @@ def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDe
 def score_details_of_stored(
     day: StoredDay, churn: Mapping[str, Any] | None, segment: Segment, playbook: Playbook
 ) -> ScoreDetails:
-    """The last stored score, for one who is not scored any more; it holds the points, not what was
-    measured."""
+    """Describe a stored score; it holds the points, but not what was measured."""
     weights = {name: float(getattr(segment.weights, name)) for name in DIMENSIONS}
     known = sum(weights[name] for name in DIMENSIONS if day.points[name] is not None) or 1.0
     shares = churn or {}
@@ -75,8 +74,7 @@ def score_details_of_stored(
         coverage=day.coverage,
         season_index=day.season_index,
         off_season=day.season_index < playbook.season.off_season_below,
-        # the playbook may weigh otherwise now than it did then, and no part is larger than its
-        # whole
+        # the playbook's weights may have changed since; points never exceed their maximum
         parts=[
             Part(
                 name, day.points[name], _at_least(100 * weights[name] / known, day.points[name]), ""
@@ -103,7 +101,7 @@ def _churn_weight(name: str, playbook: Playbook) -> float:
     )
 
 
-# ── what was measured ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what was measured ────────────────────────────────────────────────────────────
 
 
 def _describe_part(name: Dimension, row: Mapping[str, Any], playbook: Playbook) -> str:
@@ -112,85 +110,86 @@ def _describe_part(name: Dimension, row: Mapping[str, Any], playbook: Playbook) 
             return _describe_login(row)
         case "feature_adoption":
             if row["feature_adoption"] is None:
-                return "nothing was ever heard of this supplier"
+                return "no events received yet"
             features = playbook.segments[row["segment"]].key_features
             window = playbook.health.feature_window_days
-            return f"{row['features_adopted']} of {plural(len(features), 'key feature')} used in the last {window} days"
+            of = f"{row['features_adopted']} of {plural(len(features), 'key feature')}"
+            return f"{of} used in the last {window} days"
         case "client_activity":
             if row["client_activity"] is None:
-                return "no clients on the books"
-            text = f"{row['clients_active_30d']} of {plural(row['clients_total'], 'client')} active in the last 30 days"
+                return "no clients"
+            of = f"{row['clients_active_30d']} of {plural(row['clients_total'], 'client')}"
+            text = f"{of} active in the last 30 days"
             return text + (
-                f"; {percent(row['season_index'])} is all one expects now"
+                f"; {percent(row['season_index'])} is expected in this season"
                 if row["season_index"] < 0.995
                 else ""
             )
         case "form_completion":
             if row["form_completion_rate"] is None:
                 return "no form was sent in the last 13 weeks"
-            return f"{row['forms_answered_13w']} of {plural(row['forms_sent_13w'], 'form')} sent in 13 weeks completed"
+            of = f"{row['forms_answered_13w']} of {plural(row['forms_sent_13w'], 'form')}"
+            return f"{of} sent in 13 weeks completed"
         case "journey_performance":
             if row["journey_open_rate"] is None:
                 return "no journey email was sent in the last 13 weeks"
-            return f"{percent(row['journey_open_rate'])} of {plural(row['journey_emails_13w'], 'journey e-mail')} in 13 weeks opened"
+            sent = plural(row["journey_emails_13w"], "journey email")
+            return f"{percent(row['journey_open_rate'])} of {sent} in 13 weeks opened"
 
 
 def _describe_login(row: Mapping[str, Any]) -> str:
-    days, quiet = row["days_since_login"], row["days_inactive"]
+    days, inactive = row["days_since_login"], row["days_inactive"]
     if days is None:
-        return "no login, and it is not known when the account began"
-    whole, counted = int(days), int(quiet)
+        return "no login, and the start of the account is unknown"
+    whole, counted = int(days), int(inactive)
     last = row.get("last_login_at") is not None
     if not last:
         text = f"no login yet, {plural(whole, 'day')} after the account began"
     else:
         text = "last login today" if whole == 0 else f"last login {plural(whole, 'day')} ago"
-    return text + (f"; in this season that counts as {counted}" if counted != whole else "")
+    return text + (f"; counts as {counted} in this season" if counted != whole else "")
 
 
 def _describe_cause(name: str, row: Mapping[str, Any], playbook: Playbook) -> str:
     churn = playbook.churn
     match name:
         case "login":
-            quiet = row["days_inactive"]
-            return (
-                "not known"
-                if quiet is None
-                else f"{plural(int(quiet), 'day')} of silence, counted by season; {churn.login_full_days:g} is full"
-            )
+            days = row["days_inactive"]
+            if days is None:
+                return "unknown"
+            full = f"{churn.login_full_days:g} is the maximum"
+            return f"{plural(int(days), 'day')} inactive, adjusted for season; {full}"
         case "support_tickets":
-            return (
-                f"{plural(row['tickets_4w'], 'ticket')} in 4 weeks; {churn.tickets_full:g} is full"
-            )
+            full = f"{churn.tickets_full:g} is the maximum"
+            return f"{plural(row['tickets_4w'], 'ticket')} in 4 weeks; {full}"
         case "feature_usage":
             ratio = row["feature_use_ratio"]
             if ratio is None:
-                return "too little use before to tell a fall"
-            return f"{percent(ratio)} of the use the weeks before lead one to expect"
+                return "too little use before to measure a decline"
+            return f"{percent(ratio)} of the use expected from the weeks before"
         case "client_churn":
             if row["client_loss_rate"] is None:
-                return "no clients to lose"
-            return f"{plural(row['clients_lost_13w'], 'client')} lost in 13 weeks ({percent(row['client_loss_rate'])})"
+                return "no clients"
+            lost = plural(row["clients_lost_13w"], "client")
+            return f"{lost} lost in 13 weeks ({percent(row['client_loss_rate'])})"
         case _:
             if row["payment_past_due"]:
-                return f"a payment failed {plural(int(row['days_past_due']), 'day')} ago and was not made good"
+                return f"a payment failed {plural(int(row['days_past_due']), 'day')} ago"
             failed = row["payments_failed_13w"]
             return (
-                f"{plural(failed, 'payment')} failed in 13 weeks, made good since"
+                f"{plural(failed, 'payment')} failed in 13 weeks, recovered since"
                 if failed
-                else "all payments went through"
+                else "no failed payments"
             )
 
 
-# ── what moved ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── changes ──────────────────────────────────────────────────────────────────────
 
 
 def change_of(score_details: ScoreDetails, history: Sequence[StoredDay]) -> Change | None:
-    """What moved the score since 14 days before it, or since the last stored day of the week before
-    that; null when there is none.
+    """Compare with the score of 14 days before, or the last stored one of the week before that.
 
-    The numbers are rounded so that what is shown adds up: the shifts to the change, and the change
-    to the difference.
+    Null if there is none. Rounded so that the shifts shown sum to the change shown.
 
     Args:
         history: stored days, oldest first.
@@ -217,7 +216,7 @@ def change_of(score_details: ScoreDetails, history: Sequence[StoredDay]) -> Chan
 
 
 def main_part(score_details: ScoreDetails) -> Part | None:
-    """The contribution that costs most, or null when all are full."""
+    """Return the dimension that loses the most points; null if none loses any."""
     losing = [
         part
         for part in score_details.parts
@@ -227,26 +226,26 @@ def main_part(score_details: ScoreDetails) -> Part | None:
 
 
 def shown_points(score_details: ScoreDetails) -> list[float]:
-    """The contributions rounded so that what is shown adds up to the score shown; unknown ones are
-    0."""
+    """Round the contributions so that they sum to the score shown; unknown ones are 0."""
     return round_to_sum(
         [part.points or 0.0 for part in score_details.parts], score_details.score or 0.0
     )
 
 
 def describe_trend(history: Sequence[StoredDay]) -> str:
-    """The chart in a sentence, for those who cannot see it."""
+    """Describe the chart in a sentence, for screen readers."""
     if not history:
-        return "No score is stored."
+        return "No scores stored."
     first, last = history[0], history[-1]
     low, high = min(history, key=lambda day: day.score), max(history, key=lambda day: day.score)
     return (
-        f"From {first.health_score} on {format_day(first.calculated_on)} to {last.health_score} on {format_day(last.calculated_on)};"
+        f"From {first.health_score} on {format_day(first.calculated_on)}"
+        f" to {last.health_score} on {format_day(last.calculated_on)};"
         f" lowest {low.health_score} on {format_day(low.calculated_on)},"
         f" highest {high.health_score} on {format_day(high.calculated_on)}."
     )
 
 
 def is_stale(scored_at: datetime | None, now: datetime) -> bool:
-    """Was the last daily run longer ago than a day and a half?"""
+    """Return whether the last daily run is more than a day and a half old."""
     return scored_at is not None and now - scored_at > timedelta(hours=36)
