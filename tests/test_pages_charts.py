@@ -63,7 +63,7 @@ def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
     drawn = charts.trend(
         days, [(date(2025, 1, 5), "x")], critical_below=40, at_risk_below=70, off_season_below=0.5
     )
-    for zone in drawn.quiet:
+    for zone in drawn.off_season:
         assert (
             zone.size > 0
             and drawn.left <= zone.start
@@ -72,7 +72,7 @@ def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
     for tick in [*drawn.months, *drawn.marks]:
         assert drawn.left <= tick.at <= drawn.right
     assert drawn.at_risk.start + drawn.at_risk.size == pytest.approx(drawn.critical.start)
-    assert len(drawn.quiet) == (len(scores) + 8) // 9
+    assert len(drawn.off_season) == (len(scores) + 8) // 9
 
 
 def test_one_type_on_one_day_is_one_line() -> None:

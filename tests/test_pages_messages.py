@@ -73,7 +73,7 @@ def test_a_queued_message_is_previewed_with_the_suppliers_numbers(
     message = add_message(server, supplier)
     page = client.get(f"/messages/{supplier}/{message}").text
     assert (
-        "a preview with today’s links" in page
+        "with today’s links" in page
         and "Golden Hour" in page
         and "waits for its time" in page
     )
@@ -124,7 +124,7 @@ def test_one_that_cannot_be_made_says_why(
 ) -> None:
     message = add_message(server, supplier, template="never_written")
     page = client.get(f"/messages/{supplier}/{message}").text
-    assert "It cannot be made" in page and "never_written" in page
+    assert "It cannot be rendered" in page and "never_written" in page
     assert client.get(f"/messages/{supplier}/{message}/html").status_code == 404
 
 
@@ -167,7 +167,7 @@ def test_observers_only_look(server: Server, supplier: uuid.UUID) -> None:
         page = client.get(path).text
         assert "It was sent" not in page
         answer = client.post(f"{path}/resolve", data={"outcome": "sent", "csrf": form_token(page)})
-        assert answer.status_code == 403 and "observers may look" in answer.text.lower()
+        assert answer.status_code == 403 and "observers cannot change messages" in answer.text.lower()
     assert server.sql("SELECT status FROM outbox") == [("in_doubt",)]
 
 

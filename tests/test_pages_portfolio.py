@@ -84,7 +84,7 @@ VIEWS = st.builds(
     vendor=st.sampled_from(["", "none", "photographer", "a&b=c"]),
     reason=st.sampled_from(["", *REASONS]),
     churn=st.sampled_from(["", *LEVELS]),
-    departed=st.booleans(),
+    churned=st.booleans(),
     sort=st.sampled_from(SORTS),
     descending=st.booleans(),
     page=st.integers(1, 500),
@@ -130,7 +130,7 @@ def test_every_column_sorts_both_ways_with_the_unknown_last(
     ids = {str(supplier) for supplier in add_portfolio(server)}
     for sort in SORTS:
         for direction in ("asc", "desc"):
-            rows = file(client, f"sort={sort}&dir={direction}&departed=1")
+            rows = file(client, f"sort={sort}&dir={direction}&churned=1")
             assert {row["id"] for row in rows} == ids
             if sort not in {
                 "active",
@@ -164,7 +164,7 @@ def test_billing_and_active_clients_sort(server: Server, client: httpx.Client) -
         " AND subscription IS DISTINCT FROM 'cancelled' ORDER BY payment_failed_at"
     )
     assert [row["id"] for row in rows[:7]] == [row[0] for row in past], "the longest past due first"
-    shown = [row["id"] for row in file(client, "sort=active&dir=desc&departed=1")]
+    shown = [row["id"] for row in file(client, "sort=active&dir=desc&churned=1")]
     wanted = server.sql(
         "SELECT supplier_id::text FROM customer_health WHERE calculated_on = current_date AND client_engagement_score IS NOT NULL"
         " ORDER BY client_engagement_score DESC"
@@ -176,7 +176,7 @@ def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     rows = file(client)
     assert len(rows) == 60 - 2, "those who cancelled are left out"
-    assert len(file(client, "departed=1")) == 60
+    assert len(file(client, "churned=1")) == 60
     words = {
         "critical": "Critical",
         "at_risk": "At risk",
