@@ -87,13 +87,13 @@ def test_by_day_with_the_reason_in_labels(
         ),
         (
             "Ash",
-            "Early silence",
+            "Early inactivity",
             "Holdout",
             "Left alone on purpose, so that the difference we make can be seen",
         ),
         (
             "Birch",
-            "Early silence",
+            "Early inactivity",
             "Skipped",
             "The week's messages are used up by more important ones",
         ),
@@ -124,7 +124,7 @@ def test_counts_by_trigger(client: httpx.Client, history: dict[str, uuid.UUID]) 
         r'<th scope="row" class="sticky"><a [^>]*>No login 7 days</a>.*?</tr>', page, re.S
     )
     assert row
-    numbers = re.findall(r'data-label="(?:Decided|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0])
+    numbers = re.findall(r'data-label="(?:Triggered|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0])
     assert numbers == ["1", "0", "2"], (
         "the counts hold all that was proposed, whatever is filtered below"
     )

@@ -62,7 +62,7 @@ def number(words: str) -> float:
 
 @pytest.fixture
 def lively(server: Server) -> uuid.UUID:
-    """A photographer with clients, forms and features, of whom no journey is known."""
+    """A photographer with clients, forms and features, without journeys."""
     supplier = add_supplier(server, "Golden Hour", country=None)
     send(
         server,
@@ -96,32 +96,32 @@ def lively(server: Server) -> uuid.UUID:
     return supplier
 
 
-def test_the_live_score_details_is_told_in_labels(client: httpx.Client, lively: uuid.UUID) -> None:
+def test_the_page_describes_the_live_score(client: httpx.Client, lively: uuid.UUID) -> None:
     page = text(client.get(f"/suppliers/{lively}").text)
     assert "last login 5 days ago" in page
     assert "2 of 5 key features used" in page  # gallery, and forms by sending one
     assert "1 of 3 clients active in the last 30 days" in page
     assert "1 of 2 forms sent in 13 weeks completed" in page
-    assert "no journey email was sent in the last 13 weeks: left out, not counted as bad" in page
-    assert "% known : what is missing is left out" in page
-    assert "There was no score 14 days ago to compare with" in page
+    assert "no journey email was sent in the last 13 weeks: left out" in page
+    assert "% data coverage : missing dimensions are left out" in page
+    assert "No score 14 days ago to compare with" in page
 
 
-def test_the_page_says_what_the_api_says(
+def test_the_page_and_the_api_agree(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     with server.client("read") as api:
-        said = api.get(f"/api/health/score/{lively}").json()
+        answer = api.get(f"/api/health/score/{lively}").json()
     page = client.get(f"/suppliers/{lively}").text
     shown = re.search(r'class="big-score"><b>(\d+)</b>', page)
-    assert shown and int(shown[1]) == said["score"]
+    assert shown and int(shown[1]) == answer["score"]
     points = re.findall(r'<td class="num">(\d+\.\d)<span class="quiet"> / (\d+)</span></td>', page)
     whole = re.search(r"<b>(\d+\.\d)</b><span class=\"quiet\"> / 100", page)
     assert whole and round(sum(float(part) for part, _ in points), 1) == float(whole[1])
     assert len(points) == 4 and abs(sum(float(most) for _, most in points) - 100) <= 2
 
 
-def test_the_change_adds_up_to_the_last_decimal(
+def test_the_changes_of_the_parts_sum_to_the_change_of_the_score(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     then = dict(zip(DIMENSIONS, (30.0, 23.456, None, 7.777, 3.333), strict=True))
@@ -138,10 +138,10 @@ def test_the_change_adds_up_to_the_last_decimal(
     assert now and was and round(float(now[1]) - float(was[1]), 1) == by
     day = TODAY - timedelta(days=16)
     assert f"Since {day.day} {day:%b}" in table[0]
-    assert "new</span>" in table[0] and "no longer known" in table[0]
+    assert "new</span>" in table[0] and "now unknown" in table[0]
 
 
-def test_the_timeline_tells_days_in_human_labels(
+def test_the_timeline_describes_events_by_day(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     add_conclusion(
@@ -157,19 +157,19 @@ def test_the_timeline_tells_days_in_human_labels(
     sent = re.search(r"Sent 2 forms – final timeline · (.*?) \d", story)
     assert sent and "Anna & Ben" in sent[1]
     assert "A form was completed – final timeline · Anna & Ben" in story
-    assert "“Moon phase”" in story, "a type that is not ours is told by its own name"
-    assert "We decided: No login 7 days – no login for 9 days" in story
+    assert "“Moon phase”" in story, "an unknown type is shown by its own name"
+    assert "Triggered: No login 7 days – no login for 9 days" in story
     assert (
-        story.index("We decided")
+        story.index("Triggered: ")
         < story.index("A form was completed")
         < story.index("Sent 2 forms")
     )
-    assert "onerror" not in re.sub(r"&lt;[^<]*", "", page), "a name may be cut, and is never markup"
+    assert "onerror" not in re.sub(r"&lt;[^<]*", "", page), "names are escaped, even when cut"
     older = re.search(r'href="\?until=([0-9-]+)#timeline"', page)
     assert older
     before = client.get(f"/suppliers/{lively}?until={older[1]}").text
     assert (
-        "Signed in" in before and "Nothing older is known" in before and "The latest days" in before
+        "Signed in" in before and "No earlier events" in before and "← Latest" in before
     )
 
 
@@ -193,7 +193,7 @@ def test_clients_tickets_tasks_calls(
     page = text(client.get(f"/suppliers/{lively}").text)
     weddings = page[page.index("Next weddings") :]
     assert weddings.index("Anna & Ben") < weddings.index("<script>")
-    assert "c3" not in weddings[: weddings.index("Tickets")], "a wedding that is over is not ahead"
+    assert "c3" not in weddings[: weddings.index("Tickets")], "past weddings are not upcoming"
     assert "High Call them" in page and "overdue" in page and "Done long ago" not in page
     assert "Check in" in page and "the season" in page
     assert "Open <script>document" in page
@@ -223,8 +223,8 @@ def test_interventions_and_messages_of_this_supplier_alone(
     assert f'href="/messages/{lively}/{acted}"' in client.get(f"/suppliers/{lively}").text
 
 
-def test_one_who_left_shows_the_last_that_was_stored(server: Server, client: httpx.Client) -> None:
-    supplier = add_supplier(server, "Gone")
+def test_a_churned_supplier_shows_its_last_stored_score(server: Server, client: httpx.Client) -> None:
+    supplier = add_supplier(server, "Former")
     add_activity(
         server, supplier, subscription="cancelled", subscription_at=NOW - timedelta(days=20)
     )
@@ -235,11 +235,11 @@ def test_one_who_left_shows_the_last_that_was_stored(server: Server, client: htt
         add_day(server, supplier, TODAY - timedelta(days=back), points)
         add_churn(server, supplier, TODAY - timedelta(days=back), 0.8)
     page = text(client.get(f"/suppliers/{supplier}").text)
-    assert "Cancelled since" in page and "Left since; last scored" in page and "Critical" in page
-    assert "not known: left out" in page and "0.80" in page and "−37.5" in page
+    assert "Cancelled since" in page and "Churned; last scored" in page and "Critical" in page
+    assert "unknown: left out" in page and "0.80" in page and "−37.5" in page
 
 
-def test_one_of_whom_nothing_is_known(server: Server, client: httpx.Client) -> None:
+def test_a_supplier_without_data(server: Server, client: httpx.Client) -> None:
     supplier = add_supplier(
         server,
         "",
@@ -252,15 +252,15 @@ def test_one_of_whom_nothing_is_known(server: Server, client: httpx.Client) -> N
         created_at=None,
     )
     page = text(client.get(f"/suppliers/{supplier}").text)
-    assert "Unnamed" in page and "Vendor type not told" in page and "no plan told" in page
+    assert "Unnamed" in page and "Unknown vendor type" in page and "no plan" in page
     assert (
         "Not scored" in page
-        and "Nothing in these days" in page
-        and "No wedding ahead is known" in page
+        and "No events in this period" in page
+        and "No upcoming weddings" in page
     )
 
 
-def test_the_chart_can_be_read_without_eyes(
+def test_the_chart_has_a_text_alternative(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     for back in range(0, 200, 2):
@@ -280,7 +280,7 @@ def test_the_chart_can_be_read_without_eyes(
     assert (
         "lowest 25 on" in page
         and "off season" in page
-        and "<summary>The same as a table</summary>" in page
+        and "<summary>Show as a table</summary>" in page
     )
 
 
@@ -293,7 +293,7 @@ def test_no_such_supplier(client: httpx.Client, path: str, status: int) -> None:
     assert answer.status_code == status and "Nothing is here" in answer.text
 
 
-def test_a_date_that_is_none(client: httpx.Client, lively: uuid.UUID) -> None:
+def test_an_invalid_date_is_refused(client: httpx.Client, lively: uuid.UUID) -> None:
     for until in ("yesterday", "2026-02-30", "9" * 40):
         assert client.get(f"/suppliers/{lively}?until={until}").status_code == 400
     assert client.get(f"/suppliers/{lively}?until=0001-01-01").status_code == 200
