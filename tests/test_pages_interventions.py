@@ -124,7 +124,9 @@ def test_counts_by_trigger(client: httpx.Client, history: dict[str, uuid.UUID]) 
         r'<th scope="row" class="sticky"><a [^>]*>No login 7 days</a>.*?</tr>', page, re.S
     )
     assert row
-    numbers = re.findall(r'data-label="(?:Triggered|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0])
+    numbers = re.findall(
+        r'data-label="(?:Triggered|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0]
+    )
     assert numbers == ["1", "0", "2"], (
         "the counts hold all that was proposed, whatever is filtered below"
     )

@@ -72,11 +72,7 @@ def test_a_queued_message_is_previewed_with_the_suppliers_numbers(
 ) -> None:
     message = add_message(server, supplier)
     page = client.get(f"/messages/{supplier}/{message}").text
-    assert (
-        "with today’s links" in page
-        and "Golden Hour" in page
-        and "waits for its time" in page
-    )
+    assert "with today’s links" in page and "Golden Hour" in page and "waits for its time" in page
     frame = re.search(r"<iframe [^>]*>", page)
     assert (
         frame
@@ -167,7 +163,9 @@ def test_observers_only_look(server: Server, supplier: uuid.UUID) -> None:
         page = client.get(path).text
         assert "It was sent" not in page
         answer = client.post(f"{path}/resolve", data={"outcome": "sent", "csrf": form_token(page)})
-        assert answer.status_code == 403 and "observers cannot change messages" in answer.text.lower()
+        assert (
+            answer.status_code == 403 and "observers cannot change messages" in answer.text.lower()
+        )
     assert server.sql("SELECT status FROM outbox") == [("in_doubt",)]
 
 

@@ -168,9 +168,7 @@ def test_the_timeline_describes_events_by_day(
     older = re.search(r'href="\?until=([0-9-]+)#timeline"', page)
     assert older
     before = client.get(f"/suppliers/{lively}?until={older[1]}").text
-    assert (
-        "Signed in" in before and "No earlier events" in before and "← Latest" in before
-    )
+    assert "Signed in" in before and "No earlier events" in before and "← Latest" in before
 
 
 def test_clients_tickets_tasks_calls(
@@ -223,7 +221,9 @@ def test_interventions_and_messages_of_this_supplier_alone(
     assert f'href="/messages/{lively}/{acted}"' in client.get(f"/suppliers/{lively}").text
 
 
-def test_a_churned_supplier_shows_its_last_stored_score(server: Server, client: httpx.Client) -> None:
+def test_a_churned_supplier_shows_its_last_stored_score(
+    server: Server, client: httpx.Client
+) -> None:
     supplier = add_supplier(server, "Former")
     add_activity(
         server, supplier, subscription="cancelled", subscription_at=NOW - timedelta(days=20)
