@@ -36,10 +36,12 @@ FACES = ("api", "pages", "commands")
 # What a pure module may import from elsewhere: errors to raise, words to say, the names of the time zones, how to read
 # what others wrote.
 PURE_CORE = {
+    "everafter.core.cursor",
     "everafter.core.errors",
     "everafter.core.email_address",
     "everafter.core.ids",
     "everafter.core.lenient",
+    "everafter.core.signing",
     "everafter.core.texts",
     "everafter.core.values",
     "everafter.core.formatting",

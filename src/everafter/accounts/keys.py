@@ -6,7 +6,6 @@ nothing (docs/decisions/0020)."""
 
 import base64
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from uuid import UUID, uuid4
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
+from everafter.core.signing import sign
 
 Scope = Literal["ingest", "read", "write", "coach"]
 
@@ -64,7 +64,7 @@ def derive_coach_key(secret: str, key_id: UUID) -> str:
     >>> derive_coach_key("a-secret", UUID(int=7))[:33]
     'ea_coach_AAAAAAAAAAAAAAAAAAAABw_i'
     """
-    mac = hmac.digest(secret.encode(), b"everafter coach key\0" + key_id.bytes, "sha256")
+    mac = sign(secret, b"everafter coach key\0" + key_id.bytes)
     return f"{_COACH}{_base64url(key_id.bytes)}_{_base64url(mac)}"
 
 

@@ -2,7 +2,6 @@
 from."""
 
 import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from everafter.accounts.model import (
 )
 from everafter.core.email_address import EmailError, read_email
 from everafter.core.errors import InputError
+from everafter.core.signing import sign
 
 
 def clean_email(text: str) -> str:
@@ -111,7 +111,7 @@ def came_from_here(headers: Mapping[str, str]) -> bool:
 def form_token(secret: str, nonce: str) -> str:
     """The token of a form shown before anyone has signed in, bound to the browser by a cookie that
     holds `nonce`."""
-    return hmac.new(secret.encode(), f"form:{nonce}".encode(), hashlib.sha256).hexdigest()
+    return sign(secret, f"form:{nonce}".encode()).hex()
 
 
 def local_path(wanted: str | None) -> str:

@@ -1,8 +1,6 @@
 """Ingest over HTTP in the Segment dialect, and reading back what came."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, QueryParameter
 
 from everafter.core.admission import READS_BODY, Admission
+from everafter.core.cursor import read_cursor, write_cursor
 from everafter.core.db import Connection, Pool
 from everafter.core.errors import InputError, OverloadedError, UnauthorizedError
 from everafter.core.ids import SupplierId
@@ -381,18 +380,10 @@ async def get_events(
     limit: Limit = 100,
 ) -> EventPage:
     """A supplier's events, the latest first."""
-    before: tuple[datetime, str] | None = None
-    if cursor is not None:
-        moment, _, message_id = _read_cursor(cursor).partition(" ")
-        try:
-            before = datetime.fromisoformat(moment), message_id
-        except ValueError as error:
-            raise _BAD_CURSOR from error
+    before = read_cursor(cursor, _read_event_place)
     rows = await queries.list_events(conn, str(supplier_id), _storable(event_type), before, limit)
     last = rows[-1] if len(rows) == limit else None
-    following = (
-        _make_cursor(f"{last['occurred_at'].isoformat()} {last['message_id']}") if last else None
-    )
+    following = write_cursor(last["occurred_at"], last["message_id"]) if last else None
     return EventPage([Event(**row) for row in rows], following)
 
 
@@ -405,14 +396,9 @@ async def get_rejects(
 ) -> RejectPage:
     """What was refused and why, the latest first. Events of code `unknown_supplier` are taken in
     once the supplier is known."""
-    before: int | None = None
-    if cursor is not None:
-        text = _read_cursor(cursor)
-        if not (text.isascii() and text.isdigit() and len(text) <= 18):
-            raise _BAD_CURSOR
-        before = int(text)
+    before = read_cursor(cursor, _read_reject_place)
     rows = await queries.list_rejects(conn, _storable(code), before, limit)
-    following = _make_cursor(str(rows[-1]["id"])) if len(rows) == limit else None
+    following = write_cursor(rows[-1]["id"]) if len(rows) == limit else None
     return RejectPage([Reject(**row) for row in rows], following)
 
 
@@ -424,29 +410,21 @@ async def get_event_types(conn: NamedDependency[Connection]) -> EventTypes:
     return EventTypes([EventType(**row, canonical=row["type"] in CANONICAL) for row in rows])
 
 
-_BAD_CURSOR = InputError("cursor: this is not a next_cursor that was handed out")
-
-
 def _storable(text: str | None) -> str | None:
     if text is not None and "\0" in text:
         raise InputError("a NUL character cannot be looked for")
     return text
 
 
-def _make_cursor(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+def _read_event_place(text: str) -> tuple[datetime, str]:
+    moment, _, message_id = text.partition(" ")
+    return datetime.fromisoformat(moment), message_id
 
 
-def _read_cursor(cursor: str) -> str:
-    try:
-        text = base64.b64decode(
-            cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True
-        ).decode()
-    except (binascii.Error, ValueError) as error:
-        raise _BAD_CURSOR from error
-    if "\0" in text:
-        raise _BAD_CURSOR
-    return text
+def _read_reject_place(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError("not a row's number")
+    return int(text)
 
 
 handlers: list[Any] = [

@@ -4,9 +4,6 @@ speaks for.
 `render_message` and `list_templates` stand here too, for the pages that show a message before it is
 sent."""
 
-import base64
-import hashlib
-import hmac
 import re
 import uuid
 from typing import Any
@@ -15,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from everafter.certificates.rules import certificate_url
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
+from everafter.core.signing import make_token, read_token
 from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
 from everafter.mail.render import render_message as render_message
@@ -152,8 +150,7 @@ def message_token(secret: str, key: Key) -> str:
 
     A Message-ID can be guessed by who knows a supplier's id; this cannot, and it opens nothing
     else."""
-    body = key.supplier_id.bytes + key.id.bytes
-    return base64.urlsafe_b64encode(body + _mac(secret, body, _BOUNCES)).decode()
+    return make_token(secret, _BOUNCES, key.supplier_id, key.id)
 
 
 def message_token_key(secret: str, token: str) -> Key | None:
@@ -167,8 +164,7 @@ def one_click_token(secret: str, key: Key) -> str:
 
     The row is named rather than the address, so that no address is in a web server's log.
     """
-    body = key.supplier_id.bytes + key.id.bytes
-    return base64.urlsafe_b64encode(body + _mac(secret, body, _UNSUBSCRIBING)).decode()
+    return make_token(secret, _UNSUBSCRIBING, key.supplier_id, key.id)
 
 
 def one_click_token_key(secret: str, token: str) -> Key | None:
@@ -177,14 +173,5 @@ def one_click_token_key(secret: str, token: str) -> Key | None:
 
 
 def _read_token(secret: str, token: str, purpose: bytes) -> Key | None:
-    try:
-        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-    except ValueError:
-        return None
-    if len(raw) != 48 or not hmac.compare_digest(_mac(secret, raw[:32], purpose), raw[32:]):
-        return None
-    return Key(uuid.UUID(bytes=raw[:16]), uuid.UUID(bytes=raw[16:32]))
-
-
-def _mac(secret: str, body: bytes, purpose: bytes) -> bytes:
-    return hmac.digest(secret.encode(), purpose + body, hashlib.sha256)[:16]
+    ids = read_token(secret, purpose, token, 2)
+    return Key(*ids) if ids else None

@@ -1,7 +1,5 @@
 """Booking calls with the success team, and what was said in them."""
 
-import base64
-import binascii
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -12,8 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
+from everafter.core.cursor import read_cursor, write_cursor
 from everafter.core.db import Connection
-from everafter.core.errors import InputError, NotFoundError, UnprocessableError
+from everafter.core.errors import NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.ids import SupplierId
 from everafter.core.openapi import problems
@@ -339,31 +338,17 @@ async def list_supplier_interactions(
 ) -> InteractionsAnswer:
     """Newest first, a page at a time."""
     await get_contact(conn, supplier_id)
-    found = await list_interactions(conn, supplier_id, _read_cursor(cursor), limit + 1)
+    found = await list_interactions(conn, supplier_id, read_cursor(cursor, _read_place), limit + 1)
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return InteractionsAnswer(
-        found[:limit], _write_cursor(last.created_at, last.interaction_id) if last else None
+        found[:limit], write_cursor(last.created_at, last.interaction_id) if last else None
     )
 
 
-def _write_cursor(created_at: datetime, interaction_id: UUID) -> str:
-    return (
-        base64.urlsafe_b64encode(f"{created_at.isoformat()} {interaction_id}".encode())
-        .decode()
-        .rstrip("=")
-    )
-
-
-def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-        at, _, interaction_id = text.partition(" ")
-        return datetime.fromisoformat(at).astimezone(UTC), UUID(interaction_id)
-    except (binascii.Error, ValueError, OverflowError):
-        raise InputError("cursor: not one that a page before gave") from None
+def _read_place(text: str) -> tuple[datetime, UUID]:
+    at, _, interaction_id = text.partition(" ")
+    return datetime.fromisoformat(at).astimezone(UTC), UUID(interaction_id)
 
 
 handlers = [

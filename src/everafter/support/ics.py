@@ -1,22 +1,20 @@
 """The invitation to a call as RFC 5545 and 5546 text, and the signed links to it. Pure."""
 
-import base64
-import binascii
-import hashlib
-import hmac
 from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from everafter.core.email_address import EmailAddress, EmailError, read_email
+from everafter.core.signing import make_token, read_token
 from everafter.core.texts import clean_line, clean_lines
 from everafter.support.model import CALL_TYPES, Call
 
 if TYPE_CHECKING:
     from icalendar import vCalAddress
 
-_SIGNATURE_BYTES = 16
+_INVITATION = b"call.ics"
+_MANAGE = b"call.manage"
 
 
 def write_invitation(call: Call, host: str) -> str:
@@ -141,56 +139,26 @@ def calendar_host(base_url: str) -> str:
 
 
 def sign_call(secret: str, supplier_id: UUID, call_id: UUID) -> str:
-    """The token that opens this call's invitation without a key.
+    """Make the token that opens this call's invitation without a key.
 
-    It carries the supplier, so that the row is read by its whole key, and 128 bits that only the
-    secret can make."""
-    return _encode(supplier_id.bytes + _signature(secret, b"call.ics", supplier_id, call_id))
+    It carries the supplier, because the row is read by its whole key; the call is in the path."""
+    return make_token(secret, _INVITATION, supplier_id, bound=(call_id,))
 
 
 def read_call_token(secret: str, call_id: UUID, token: str) -> UUID | None:
-    """The supplier whose call it is, or null when the token was not made by `sign_call` for this
-    call."""
-    raw = _decode(token)
-    if len(raw) != 16 + _SIGNATURE_BYTES:
-        return None
-    supplier_id = UUID(bytes=raw[:16])
-    return (
-        supplier_id
-        if hmac.compare_digest(raw[16:], _signature(secret, b"call.ics", supplier_id, call_id))
-        else None
-    )
+    """Return the supplier whose call it is, or null when `sign_call` did not make the token for
+    this call."""
+    ids = read_token(secret, _INVITATION, token, 1, bound=(call_id,))
+    return ids[0] if ids else None
 
 
 def sign_manage(secret: str, supplier_id: UUID, call_id: UUID) -> str:
-    """The token of the page where this call is moved or cancelled; who has the supplier's
+    """Make the token of the page where this call is moved or cancelled. Whoever has the supplier's
     invitation has it too."""
-    return _encode(
-        supplier_id.bytes + call_id.bytes + _signature(secret, b"call.manage", supplier_id, call_id)
-    )
+    return make_token(secret, _MANAGE, supplier_id, call_id)
 
 
 def read_manage_token(secret: str, token: str) -> tuple[UUID, UUID] | None:
-    """Supplier and call, or null when the token was not made by `sign_manage`."""
-    raw = _decode(token)
-    if len(raw) != 32 + _SIGNATURE_BYTES:
-        return None
-    supplier_id, call_id = UUID(bytes=raw[:16]), UUID(bytes=raw[16:32])
-    fits = hmac.compare_digest(raw[32:], _signature(secret, b"call.manage", supplier_id, call_id))
-    return (supplier_id, call_id) if fits else None
-
-
-def _signature(secret: str, purpose: bytes, supplier_id: UUID, call_id: UUID) -> bytes:
-    message = purpose + supplier_id.bytes + call_id.bytes
-    return hmac.new(secret.encode(), message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
-
-
-def _decode(token: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-    except (binascii.Error, UnicodeEncodeError):
-        return b""
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    """Return supplier and call, or null when `sign_manage` did not make the token."""
+    ids = read_token(secret, _MANAGE, token, 2)
+    return (ids[0], ids[1]) if ids else None

@@ -1,7 +1,5 @@
 """Tickets with their clocks, and contacts that were not calls."""
 
-import base64
-import binascii
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -12,8 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
+from everafter.core.cursor import read_cursor, write_cursor
 from everafter.core.db import Connection
-from everafter.core.errors import InputError, UnprocessableError
+from everafter.core.errors import UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
 from everafter.core.ids import SupplierId, read_id
 from everafter.core.openapi import problems
@@ -140,12 +139,12 @@ async def list_tickets(
     if supplier_id is not None:
         await queries.require_supplier(conn, supplier_id)
     found = await queries.list_tickets(
-        conn, supplier_id, ticket_state, _read_cursor(cursor), limit + 1
+        conn, supplier_id, ticket_state, read_cursor(cursor, _read_place), limit + 1
     )
     evaluated = evaluate_tickets(found[:limit], state.playbook.support, datetime.now(UTC))
     return TicketsAnswer(
         [_answer(one) for one in evaluated],
-        _write_cursor(evaluated[-1]) if len(found) > limit and evaluated else None,
+        _write_place(evaluated[-1]) if len(found) > limit and evaluated else None,
     )
 
 
@@ -238,28 +237,15 @@ def _clock(clock: Clock) -> ClockAnswer:
     )
 
 
-def _write_cursor(one: Evaluated) -> str:
-    ticket = one.ticket
-    return (
-        base64.urlsafe_b64encode(
-            f"{one.course.opened_at.isoformat()} {ticket.supplier_id} {ticket.ticket_id}".encode()
-        )
-        .decode()
-        .rstrip("=")
-    )
+def _write_place(one: Evaluated) -> str:
+    return write_cursor(one.course.opened_at, one.ticket.supplier_id, one.ticket.ticket_id)
 
 
-def _read_cursor(cursor: str | None) -> tuple[datetime, UUID, str] | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-        at, supplier_id, ticket_id = text.split(" ", 2)
-        if read_id(ticket_id) is None:
-            raise ValueError
-        return datetime.fromisoformat(at).astimezone(UTC), UUID(supplier_id), ticket_id
-    except (binascii.Error, ValueError, OverflowError):
-        raise InputError("cursor: not one that a page before gave") from None
+def _read_place(text: str) -> tuple[datetime, UUID, str]:
+    at, supplier_id, ticket_id = text.split(" ", 2)
+    if read_id(ticket_id) is None:
+        raise ValueError
+    return datetime.fromisoformat(at).astimezone(UTC), UUID(supplier_id), ticket_id
 
 
 handlers = [open_ticket, act_on_ticket, list_tickets, get_ticket, record_interaction]
