@@ -16,7 +16,7 @@ RETIRED = {
     r"judge[sd]?|judging|judge?ments?|verdicts?": "score, evaluate; conclusion of an effect",
     r"advisors?|advisers?": "CSM",
     r"pace[sd]?": "season index",
-    r"silen(?:ce|ces|ced|t|tly)|quiet(?:er|ly|ness)?": "inactivity, inactive; muted in style sheets",
+    r"silen(?:ce|ces|ced|t)|quiet(?:er|ly|ness)?": "inactivity, inactive; muted in style sheets",
     r"leavers?|departed|(?:who|which) (?:have |has |had )?left": "churned",
     r"gone": "churned; missing; removed",
     r"pulse": "supplier activity",
@@ -56,14 +56,14 @@ ALLOWED = [
     r"--quiet\b|\bquiet = |[(,] ?quiet(?:=|: bool)",  # options of command lines that silence output
     r"trade-?offs?|trademarks?",
     r"pg_(?:try_)?advisory\w*|advisory lock",
-    r"letter-spacing|letterSpacing|newsletters?|(?:capital|small|single|two|upper|lower)[- ]letters?|letters (?:and|or) digits",
+    r"letter-spacing|letterSpacing|newsletters?|(?:capital|small|single|two|upper|lower)[- ]letters?|letters(?:,| and| or) digits",
     r"410[ ,:]+\"?Gone|status\.Gone",
     r"standstill",
 ]
 
 # Where "couple" or "you told us" is what a supplier reads, and "letter" is a letter of an alphabet.
 SUPPLIER_COPY = re.compile(
-    r"^src/everafter/(?:mail/templates/|certificates/|coach/messages|support/templates/call|playbook/weddings\.toml"
+    r"^docs/glossary|^src/everafter/(?:mail/templates/|certificates/|coach/messages|support/templates/call|playbook/weddings\.toml"
     r"|demo/(?:messages|platform|templates/|tickets|names)|locales?/|core/locales?/)"
 )
 ALPHABET = re.compile(
