@@ -141,4 +141,4 @@ async def load(url: str, count: int, now: datetime) -> None:
             await db.copy_frame(conn, "suppliers", part)
             await db.copy_frame(conn, "supplier_activity", make_activity(part, now))
     async with db.connection(url, autocommit=True) as conn:
-        await conn.execute("VACUUM ANALYZE suppliers, activity")
+        await conn.execute("VACUUM ANALYZE suppliers, supplier_activity")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import jwt
 
-from everafter.interventions.rules import is_in_holdout
+from everafter.interventions.eligibility import is_in_holdout
 from everafter.playbook.model import Holdout
 from helpers_server import Server
 

@@ -13,8 +13,8 @@ from everafter.core.db import FrameReader, connection
 from everafter.core.settings import Settings
 from everafter.daily.queries import lock_runs
 from everafter.daily.run import run_day
+from everafter.interventions.eligibility import is_in_holdout
 from everafter.interventions.queries import read_history
-from everafter.interventions.rules import is_in_holdout
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Holdout
 from helpers_coach import Browser, add_supplier, send
@@ -47,7 +47,7 @@ def test_emails_use_up_the_week_and_the_log_says_so_once(coach: Server) -> None:
         assert browser.tip("/forms") is None
         rejudge(coach)
     assert coach.sql("SELECT trigger, status, reason FROM interventions WHERE channel = 'tip'") == [
-        ("tip_everywhere", "skipped", "budget")
+        ("tip_everywhere", "skipped", "frequency_cap")
     ]
 
 
@@ -64,7 +64,7 @@ def test_a_full_week_is_no_news_on_the_next_day(coach: Server) -> None:
     assert [browser.tip(page) for page in ("/", "/forms", "/clients")] == [None] * 3
     assert coach.sql(
         "SELECT trigger, reason, evaluated_on < current_date FROM interventions WHERE channel = 'tip'"
-    ) == [("tip_everywhere", "budget", True)]
+    ) == [("tip_everywhere", "frequency_cap", True)]
     assert len(coach.app.state.coach._kept[supplier].refused) == 1, "asked once for the day"
 
 

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everafter.interventions.eligibility import (
+    check_eligibility,
+    is_in_holdout,
+    next_sending_time,
+)
 from everafter.interventions.model import HISTORY_SCHEMA
-from everafter.interventions.rules import check_eligibility, is_in_holdout, next_sending_time
 from everafter.playbook.model import Holdout, Messaging, Playbook, Segment
 
 AS_OF = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -46,7 +50,7 @@ def score(
         playbook,
         AS_OF,
     )
-    return {trigger: (status, reason, news) for trigger, status, reason, news in results.select("trigger", "status", "reason", "news").iter_rows()}  # fmt: skip
+    return {row[0]: row[1:] for row in results.select("trigger", "status", "reason", "is_new").iter_rows()}  # fmt: skip
 
 
 def acted(
@@ -71,7 +75,7 @@ def test_nothing_speaks_against_it() -> None:
         ({}, [acted(29)], None, frozenset(), "cooldown"),
         ({}, [acted(-3)], None, frozenset(), "cooldown"),
         ({"channel": "task"}, None, [("s", "t")], frozenset(), "already_open"),
-        ({}, [acted(3, "other", messages=2)], None, frozenset(), "budget"),
+        ({}, [acted(3, "other", messages=2)], None, frozenset(), "frequency_cap"),
         # the earlier question decides
         (
             {"consent": False, "subscription": "paused"},

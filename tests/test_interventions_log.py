@@ -76,7 +76,7 @@ def test_the_latest_word_of_a_trigger(database: str) -> None:
     write(database, "a", 9, status="skipped", reason="no_consent")
     write(database, "a", 4)
     write(database, "b", 4)
-    write(database, "b", 2, status="skipped", reason="budget")
+    write(database, "b", 2, status="skipped", reason="frequency_cap")
     found = {row["trigger"]: row for row in read(database).iter_rows(named=True)}
-    assert found["a"]["last_reason"] == "" and found["b"]["last_reason"] == "budget"
+    assert found["a"]["last_reason"] == "" and found["b"]["last_reason"] == "frequency_cap"
     assert found["b"]["last_acted_at"] == AS_OF - timedelta(days=4)

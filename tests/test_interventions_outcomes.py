@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from everafter.coach.model import TIP_PREFIX
 from everafter.core.settings import load_settings
 from everafter.daily.run import run_day
 from everafter.demo import jobs
@@ -15,6 +14,7 @@ from everafter.demo.model import World
 from everafter.demo.simulator import simulate
 from everafter.interventions.outcome_rules import WINDOWS_SCHEMA, compile_successes, find_outcomes
 from everafter.playbook.loading import load_playbook
+from everafter.playbook.model import TIP_PREFIX
 
 PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 DAY = date(2026, 3, 10)
@@ -85,7 +85,7 @@ def test_a_history_has_the_outcomes_that_its_events_describe(database: str) -> N
         datetime.combine(DAY - timedelta(days=back), time(6), UTC)
         for back in (*range(70, 0, -5), 0)
     ]
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days, None, lambda _: None))
+    asyncio.run(jobs.generate(database, PLAYBOOK, market, world, days, None, lambda _: None))
     rows = sql(
         database,
         """SELECT i.status, i.succeeded_on, (
@@ -124,7 +124,7 @@ def test_leavings_are_kept_whatever_comes_after(database: str) -> None:
     world = World(DAY, 120, 6, 7)
     market = simulate(120, DAY, world.months, world.seed)
     asyncio.run(
-        jobs.tell(
+        jobs.generate(
             database,
             PLAYBOOK,
             market,
@@ -148,7 +148,7 @@ def test_a_score_says_as_what_it_was_scored(database: str) -> None:
     world = World(DAY, 60, 6, 7)
     market = simulate(60, DAY, world.months, world.seed)
     asyncio.run(
-        jobs.tell(
+        jobs.generate(
             database,
             PLAYBOOK,
             market,

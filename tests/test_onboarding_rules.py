@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from everafter.core.errors import UnprocessableError
-from everafter.onboarding.model import ACTION_TIMES, ACTIONS, MILESTONES_SCHEMA, TIME
+from everafter.onboarding.model import ACTION_TIMES, MILESTONES_SCHEMA, TIME
 from everafter.onboarding.rules import add_onboarding, check_milestone, find_milestones
-from everafter.playbook.model import Milestone, OnboardingStep, Playbook, Segment
+from everafter.playbook.model import (
+    ONBOARDING_ACTIONS,
+    Milestone,
+    OnboardingStep,
+    Playbook,
+    Segment,
+)
 from everafter.signals.model import SIGNAL_SCHEMA
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -194,7 +200,7 @@ paths = st.dictionaries(
     st.builds(
         OnboardingStep,
         st.integers(0, 30),
-        st.lists(st.sampled_from(ACTIONS), max_size=4, unique=True),
+        st.lists(st.sampled_from(ONBOARDING_ACTIONS), max_size=4, unique=True),
         st.just("title"),
     ),
     max_size=4,

@@ -35,7 +35,7 @@ def site(server: Server) -> dict[str, str]:
     ids = add_portfolio(server)
     add_user(server)
     result = add_conclusion(server, ids[3], "no_login_7_days", "triggered", XSS)
-    add_conclusion(server, ids[4], "no_login_7_days", "skipped", "budget")
+    add_conclusion(server, ids[4], "no_login_7_days", "skipped", "frequency_cap")
     body = f"<p>Hello</p>{XSS}<form action='/sign-out' method='post'><button>x</button></form><a href='https://example.com'>go</a>"
     message = add_message(server, ids[3], id=result, subject=XSS, body_text=XSS, body_html=body)
     return {

@@ -25,7 +25,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 def history(server: Server) -> dict[str, uuid.UUID]:
     suppliers = {name: add_supplier(server, name) for name in ("Ash", "Birch", "Cedar")}
     add_conclusion(server, suppliers["Ash"], "no_login_7_days", "triggered", "no login for 9 days")
-    add_conclusion(server, suppliers["Birch"], "no_login_7_days", "skipped", "budget")
+    add_conclusion(server, suppliers["Birch"], "no_login_7_days", "skipped", "frequency_cap")
     add_conclusion(server, suppliers["Cedar"], "no_login_7_days", "skipped", "cooldown")
     add_conclusion(
         server,
@@ -40,7 +40,7 @@ def history(server: Server) -> dict[str, uuid.UUID]:
         suppliers["Birch"],
         "early_inactivity",
         "skipped",
-        "budget",
+        "frequency_cap",
         evaluated_on=TODAY - timedelta(days=2),
     )
     add_conclusion(
@@ -104,8 +104,8 @@ def test_by_day_with_the_reason_in_labels(
 def test_filters(client: httpx.Client, history: dict[str, uuid.UUID]) -> None:
     assert [line[0] for line in lines(client, "trigger=early_inactivity")] == ["Ash", "Birch"]
     assert [line[2] for line in lines(client, "status=holdout")] == ["Holdout"]
-    assert sorted(line[0] for line in lines(client, "reason=budget")) == ["Birch", "Birch"]
-    assert lines(client, "reason=budget&trigger=no_login_7_days") == [
+    assert sorted(line[0] for line in lines(client, "reason=frequency_cap")) == ["Birch", "Birch"]
+    assert lines(client, "reason=frequency_cap&trigger=no_login_7_days") == [
         (
             "Birch",
             "No login 7 days",
@@ -130,7 +130,7 @@ def test_counts_by_trigger(client: httpx.Client, history: dict[str, uuid.UUID]) 
     assert numbers == ["1", "0", "2"], (
         "the counts hold all that was proposed, whatever is filtered below"
     )
-    assert "budget <b>1</b>" in row[0] and "cooldown <b>1</b>" in row[0]
+    assert "frequency cap <b>1</b>" in row[0] and "cooldown <b>1</b>" in row[0]
 
 
 def test_a_decision_leads_to_its_message(server: Server, client: httpx.Client) -> None:
@@ -145,7 +145,11 @@ def test_a_decision_leads_to_its_message(server: Server, client: httpx.Client) -
 def test_pages_of_a_long_log(server: Server, client: httpx.Client) -> None:
     for place in range(101):
         add_conclusion(
-            server, add_supplier(server, f"S{place:03d}"), "early_inactivity", "skipped", "budget"
+            server,
+            add_supplier(server, f"S{place:03d}"),
+            "early_inactivity",
+            "skipped",
+            "frequency_cap",
         )
     first, second = lines(client), lines(client, "page=2")
     assert (len(first), len(second)) == (100, 1) and len({*first, *second}) == 101

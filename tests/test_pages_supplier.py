@@ -205,7 +205,7 @@ def test_interventions_and_messages_of_this_supplier_alone(
     acted = add_conclusion(
         server, lively, "low_client_adoption", "triggered", "1 of 3 clients were active"
     )
-    add_conclusion(server, lively, "no_login_7_days", "skipped", "budget")
+    add_conclusion(server, lively, "no_login_7_days", "skipped", "frequency_cap")
     add_conclusion(
         server,
         lively,

@@ -8,14 +8,22 @@ import polars as pl
 import pytest
 
 from everafter.core.settings import Settings
-from everafter.onboarding.model import ACTIONS
+from everafter.onboarding import model as onboarding_model
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.loading import find_mistakes, load_playbook, playbook_path, read_playbook
-from everafter.playbook.model import DIMENSIONS, Playbook, Weights
+from everafter.playbook.model import (
+    CALL_TYPES,
+    DIMENSIONS,
+    FULLY_ACTIVATED,
+    ONBOARDING_ACTIONS,
+    Playbook,
+    Weights,
+)
 from everafter.playbook.recommendation_rules import PLACEHOLDER
 from everafter.playbook.rules import compile_condition, compile_conditions
 from everafter.scoring.season_model import VENDOR_TYPES
 from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
+from everafter.support import model as support_model
 
 SETTINGS = Settings(None, Path(), None, None, "http://testserver", "secret")
 TEXT = read_playbook(playbook_path(SETTINGS))
@@ -154,7 +162,7 @@ def test_the_specs_onboarding_path() -> None:
         step for step in PLAYBOOK.onboarding.values() if not step.vendor_types and not step.when
     ]
     assert {step.day: (set(step.actions), step.if_missed) for step in everyones} == spec
-    assert {action for step in everyones for action in step.actions} <= set(ACTIONS)
+    assert {action for step in everyones for action in step.actions} <= set(ONBOARDING_ACTIONS)
     assert PLAYBOOK.onboarding["day0"].success_metric == "completed_wizard"
     last = PLAYBOOK.onboarding["day14"]
     assert (last.milestone, last.celebration) == ("fully_activated", "send_success_certificate")
@@ -169,7 +177,18 @@ def test_vendor_types_have_steps_of_their_own_and_some_depend_on_a_condition() -
     declared = PLAYBOOK.onboarding_actions
     for action in {action for step in steps for action in step.actions}:
         assert action in declared and declared[action].translations["de"]["title"], action
-        assert action in ACTIONS or declared[action].done_when or declared[action].feature, action
+        assert (
+            action in ONBOARDING_ACTIONS or declared[action].done_when or declared[action].feature
+        ), action
+
+
+def test_names_that_the_playbook_owns_are_those_that_other_slices_implement() -> None:
+    assert set(CALL_TYPES) == set(support_model.CALL_TYPES)
+    assert set(ONBOARDING_ACTIONS) == {
+        *onboarding_model.ACTION_TIMES,
+        "multiple_clients_active",
+        FULLY_ACTIVATED,
+    }
 
 
 def test_the_specs_milestones_are_there() -> None:

@@ -7,9 +7,6 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from everafter.core.ids import SupplierId
-from everafter.interventions.model import (
-    TIP_PREFIX as TIP_PREFIX,  # one door for what concerns tips
-)
 from everafter.onboarding.model import Checklist
 
 Answer = Literal["do", "later", "never"]

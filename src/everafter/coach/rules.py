@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
-from everafter.coach.model import SEASON_DAYS, TIP_PREFIX, Celebrated, ShownTip, Until
+from everafter.coach.model import SEASON_DAYS, Celebrated, ShownTip, Until
 from everafter.core.zones import find_zone
-from everafter.playbook.model import Playbook, Tip, Trigger
+from everafter.playbook.model import TIP_PREFIX, Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
 from everafter.signals.text import format_value, say
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from everafter.coach import queries
-from everafter.coach.model import NO_MILESTONES, TIP_PREFIX, CoachState
+from everafter.coach.model import NO_MILESTONES, CoachState
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
@@ -22,8 +22,10 @@ from everafter.coach.rules import (
 )
 from everafter.core.db import Connection, Pool
 from everafter.daily.queries import ensure_playbook_version
-from everafter.interventions import rules as eligibility
-from everafter.playbook.model import Playbook
+from everafter.interventions.eligibility import check_eligibility
+from everafter.interventions.model import FREQUENCY_CAP
+from everafter.interventions.rules import make_interventions, propose
+from everafter.playbook.model import TIP_PREFIX, Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
 
 _MOST_AT_ONCE = 200
@@ -166,7 +168,7 @@ class TipBatcher:
         )
         # what one tip was refused today for want of room, every other would be too
         full = set(
-            history.filter(pl.col("scored_today") & (pl.col("last_reason") == "budget"))[
+            history.filter(pl.col("scored_today") & (pl.col("last_reason") == FREQUENCY_CAP))[
                 "supplier_id"
             ]
         )
@@ -209,18 +211,16 @@ class TipBatcher:
             orient="row",
         )
         always = dict.fromkeys(self._policy.triggers, pl.lit(True))
-        proposed = eligibility.propose(scored, self._policy, always).join(
+        proposed = propose(scored, self._policy, always).join(
             may, on=["supplier_id", "trigger"], how="semi"
         )
-        passed = eligibility.check_eligibility(
-            proposed, history, _NO_TASKS, frozenset(), self._policy, now
-        )
-        ends = (pl.col("status") != "skipped") | (pl.col("reason") == "budget")
+        passed = check_eligibility(proposed, history, _NO_TASKS, frozenset(), self._policy, now)
+        ends = (pl.col("status") != "skipped") | (pl.col("reason") == FREQUENCY_CAP)
         passed = passed.sort(
             ["supplier_id", "priority", "trigger"], descending=[False, True, False]
         ).filter(ends.cast(pl.Int64).cum_sum().over("supplier_id") - ends.cast(pl.Int64) == 0)
-        full = passed.filter(pl.col("reason") == "budget")["supplier_id"].to_list()
-        results = passed.filter("news")
-        return eligibility.make_interventions(
+        full = passed.filter(pl.col("reason") == FREQUENCY_CAP)["supplier_id"].to_list()
+        results = passed.filter("is_new")
+        return make_interventions(
             results, scored, self._policy, now, self._version or 0, replay=False
         ), full

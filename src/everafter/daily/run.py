@@ -23,7 +23,7 @@ from everafter.core.db import Connection, FrameReader, connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.daily import queries
 from everafter.daily.model import RunSummary, add_slices, summarize_slice
-from everafter.interventions import rules as eligibility
+from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
 from everafter.interventions.outcome_rules import compile_successes, find_outcomes
 from everafter.interventions.queries import (
@@ -32,6 +32,7 @@ from everafter.interventions.queries import (
     read_history,
     read_open_tasks,
 )
+from everafter.interventions.rules import make_interventions, make_messages, make_tasks, propose
 from everafter.onboarding.celebration_rules import (
     celebrated_in,
     propose_celebrations,
@@ -319,12 +320,12 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     celebrations = propose_celebrations(
         scored, inputs.waiting, milestones, inputs.history, playbook, as_of
     )
-    proposed = pl.concat([eligibility.propose(scored, playbook, context.conditions), celebrations])
-    passed = eligibility.check_eligibility(
+    proposed = pl.concat([propose(scored, playbook, context.conditions), celebrations])
+    passed = check_eligibility(
         proposed, inputs.history, inputs.open_tasks, context.suppressed, playbook, as_of
     )
-    results = eligibility.make_interventions(
-        passed.filter("news"),
+    results = make_interventions(
+        passed.filter("is_new"),
         scored,
         playbook,
         as_of,
@@ -336,12 +337,12 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
         health=health_rows(scored, as_of, context.playbook_version),
         churn=churn_rows(scored, as_of),
         results=results,
-        messages=eligibility.messages_of(results, scored, playbook, as_of, replay=context.replay),
-        tasks=eligibility.tasks_of(results, scored, replay=context.replay),
+        messages=make_messages(results, scored, playbook, as_of, replay=context.replay),
+        tasks=make_tasks(results, scored, replay=context.replay),
         milestones=milestones,
         progress=find_progress(scored, playbook, as_of),
         outcomes=find_outcomes(scored, inputs.windows, context.successes, as_of.date()),
-        summary=summarize_slice(scored, passed.filter("news")),
+        summary=summarize_slice(scored, passed.filter("is_new")),
     )
 
 

@@ -24,10 +24,9 @@ from everafter.funnel.model import (
     Waiting,
 )
 from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, measure_first_value, time_first_forms
-from everafter.onboarding.model import ACTIVATED
 from everafter.onboarding.path_rules import Path, path_of
 from everafter.onboarding.rules import steps_of
-from everafter.playbook.model import OnboardingStep, Playbook
+from everafter.playbook.model import FULLY_ACTIVATED, OnboardingStep, Playbook
 from everafter.portfolio.rules import harmless
 
 
@@ -86,7 +85,7 @@ def add_standing(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
 
 def _is_done(path: Path, actions: list[str]) -> pl.Expr:
     bits = path.bits_of(actions)
-    whole = pl.lit(ACTIVATED not in actions) & ((pl.col("onboarding_actions") & bits) == bits)
+    whole = pl.lit(FULLY_ACTIVATED not in actions) & ((pl.col("onboarding_actions") & bits) == bits)
     return pl.col("fully_activated") | whole
 
 

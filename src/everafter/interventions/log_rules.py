@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from everafter.coach.model import TIP_PREFIX
 from everafter.core.errors import InputError
 from everafter.core.formatting import said, sentence
 from everafter.interventions.log_model import (
@@ -15,6 +14,7 @@ from everafter.interventions.log_model import (
     TriggerCount,
 )
 from everafter.interventions.model import SKIP_REASONS
+from everafter.playbook.model import TIP_PREFIX
 
 _HOLDOUT = "left alone on purpose, so that the difference we make can be seen"
 
@@ -72,8 +72,8 @@ def describe_reason(status: str, reason: str) -> str:
     """Why a proposal came to its end, as people are told; a reason that is not ours is said by its
     own name.
 
-    >>> describe_reason("skipped", "budget")
-    "the week's messages are used up by more important ones"
+    >>> describe_reason("skipped", "frequency_cap")
+    "the week's messages go to triggers of higher priority"
     """
     if status == "holdout":
         return _HOLDOUT

@@ -1,4 +1,4 @@
-"""The intervention log of interventions: what was decided, what was kept back, and why."""
+"""Interventions: what can become of a trigger for a supplier, and why it was skipped."""
 
 from typing import Any, Literal
 
@@ -8,38 +8,34 @@ from everafter.activity.model import TIME
 
 Status = Literal["triggered", "skipped", "holdout"]
 
-TIP_PREFIX = "tip_"
-"""A tip's trigger in the intervention log is its name in the playbook behind this."""
+FREQUENCY_CAP = "frequency_cap"
 
-CELEBRATION_PREFIX = "celebrate_"
-"""The same for the email of a milestone."""
-
-# Why the eligibility check kept something back, in the order in which it asks, and how people are
-# told.
 SKIP_REASONS: dict[str, str] = {
-    "paused": "the subscription is paused: the supplier asked for rest",
+    "paused": "the subscription is paused",
     "no_address": "no email address is known",
     "no_consent": "the supplier has not consented to such messages",
     "suppressed": "the address unsubscribed or bounced",
-    "cooldown": "the same was done, or in the holdout, within the trigger's cooldown",
+    "cooldown": "the same was triggered, or in the holdout, within the trigger's cooldown",
     "already_open": "a task of the same kind is still open",
-    "budget": "the week's messages are used up by more important ones",
+    FREQUENCY_CAP: "the week's messages go to triggers of higher priority",
 }
+"""Why the eligibility check skips a trigger, in the order of its checks, with the text for people.
+"""
 
 HISTORY_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
     "trigger": pl.String(),
-    "last_acted_at": TIME,
+    "last_acted_at": TIME,  # triggered or in the holdout
     "messages_7d": pl.Int64(),
     "scored_today": pl.Boolean(),
-    "last_reason": pl.String(),
+    "last_reason": pl.String(),  # of the latest row when that was skipped, else ''
 }
+"""What the intervention log holds on each supplier and trigger."""
 
-# Channels that reach the supplier; a task reaches our own people and uses none of the supplier's
-# attention.
 SUPPLIER_CHANNELS = ("email", "tip", "call")
+"""Channels that reach the supplier and count towards the frequency cap; a task reaches our own
+people."""
 
-# Those that come to the supplier unasked need consent. A tip is inside the platform that the
-# supplier has opened: what it may use up is attention, which the budget guards, and "never" is one
-# of its answers.
 CONSENT_CHANNELS = ("email", "call")
+"""Channels that need the supplier's consent. A tip does not: it is shown inside the platform, which
+the supplier has opened, and can be dismissed."""

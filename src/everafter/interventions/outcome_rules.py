@@ -6,8 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from everafter.interventions.model import TIP_PREFIX
-from everafter.playbook.model import Playbook
+from everafter.playbook.model import TIP_PREFIX, Playbook
 from everafter.playbook.rules import compile_condition
 
 WINDOWS_SCHEMA: dict[str, Any] = {

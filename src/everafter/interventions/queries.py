@@ -5,7 +5,8 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from everafter.core.db import Connection, FrameReader, copy_frame
-from everafter.interventions.model import HISTORY_SCHEMA, TIP_PREFIX
+from everafter.interventions.model import HISTORY_SCHEMA
+from everafter.playbook.model import TIP_PREFIX
 
 
 async def read_history(

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from everafter.core.db import Connection
-from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.metrics import queries
 from everafter.metrics.churn_rules import (
     LOOKED_BACK_DAYS,
@@ -34,7 +33,7 @@ from everafter.metrics.model import (
 )
 from everafter.metrics.rules import order_groups
 from everafter.metrics.time_rules import measure_first_value, measure_tickets, time_first_forms
-from everafter.playbook.model import Playbook
+from everafter.playbook.model import CELEBRATION_PREFIX, Playbook
 from everafter.tickets.hours import open_hours
 
 

@@ -31,7 +31,7 @@ ALTER TABLE recommendation_effects RENAME COLUMN untold_better TO control_improv
 ALTER TABLE interventions DROP CONSTRAINT interventions_status_check;
 UPDATE interventions
 SET status = CASE status WHEN 'decided' THEN 'triggered' WHEN 'withheld' THEN 'skipped' WHEN 'held_out' THEN 'holdout' ELSE status END,
-    reason = CASE reason WHEN 'held_out' THEN 'holdout' ELSE reason END,
+    reason = CASE reason WHEN 'held_out' THEN 'holdout' WHEN 'budget' THEN 'frequency_cap' ELSE reason END,
     trigger = CASE trigger WHEN 'early_silence' THEN 'early_inactivity' WHEN 'tip_early_silence' THEN 'tip_early_inactivity' ELSE trigger END,
     action = CASE action WHEN 'send_quiet_check' THEN 'send_inactivity_check' ELSE action END;
 ALTER TABLE interventions ADD CONSTRAINT interventions_status_check
@@ -70,6 +70,22 @@ SET summary = jsonb_set(summary, '{interventions}', (summary -> 'interventions')
     'skipped', summary #> '{interventions,withheld}',
     'holdout', summary #> '{interventions,held_out}'))
 WHERE summary #> '{interventions,decided}' IS NOT NULL;
+UPDATE run_slices
+SET summary = jsonb_set(
+  summary,
+  '{skipped}',
+  (summary -> 'skipped') - 'budget'
+    || jsonb_build_object('frequency_cap', summary #> '{skipped,budget}')
+)
+WHERE summary -> 'skipped' ? 'budget';
+UPDATE runs
+SET summary = jsonb_set(
+  summary,
+  '{interventions,skipped}',
+  (summary #> '{interventions,skipped}') - 'budget'
+    || jsonb_build_object('frequency_cap', summary #> '{interventions,skipped,budget}')
+)
+WHERE summary #> '{interventions,skipped}' ? 'budget';
 
 -- The names of the playbook that ships, in what was kept under them.
 UPDATE success_milestones SET milestone_type = 'five_active_clients' WHERE milestone_type = 'five_active_couples';

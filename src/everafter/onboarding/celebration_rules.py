@@ -7,9 +7,8 @@ import msgspec
 import polars as pl
 
 from everafter.activity.model import moment
-from everafter.interventions.model import CELEBRATION_PREFIX
 from everafter.onboarding.model import MILESTONES_SCHEMA
-from everafter.playbook.model import Milestone, Playbook, Trigger
+from everafter.playbook.model import CELEBRATION_PREFIX, Milestone, Playbook, Trigger
 
 _WITH_CERTIFICATE, _OTHERS = 75, 40
 _LEAST_COOLDOWN_DAYS = 30

@@ -29,15 +29,6 @@ ACTION_TIMES = {
 SEVERAL_ACTIVE = 3
 """So many clients active in 30 days are the spec's `multiple_clients_active`."""
 
-ACTIVATED = "fully_activated"
-"""The milestone at the end of the path, and the action that means everything else being done."""
-
-ACTIONS = (*ACTION_TIMES, "multiple_clients_active", ACTIVATED)
-"""Actions that are known without being declared in the playbook."""
-
-MOST_BITS = 60
-"""So many actions, steps or milestones fit into the masks by which a run carries them."""
-
 PathState = Literal["on_track", "behind", "stuck", "done"]
 
 CHECKLIST_TITLES = {

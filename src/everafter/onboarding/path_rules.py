@@ -11,8 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from everafter.core.errors import UnprocessableError
-from everafter.onboarding.model import ACTION_TIMES, ACTIVATED, SEVERAL_ACTIVE
-from everafter.playbook.model import OnboardingStep, OnboardingTiming, Playbook
+from everafter.onboarding.model import ACTION_TIMES, SEVERAL_ACTIVE
+from everafter.playbook.model import (
+    FULLY_ACTIVATED,
+    OnboardingStep,
+    OnboardingTiming,
+    Playbook,
+)
 from everafter.playbook.rules import compile_condition
 
 Floats = npt.NDArray[np.float64]
@@ -42,7 +47,7 @@ def path_of(playbook: Playbook) -> Path:
     """The playbook's path in the order of its days."""
     steps = tuple(sorted(playbook.onboarding.items(), key=lambda item: item[1].day))
     actions = dict.fromkeys(
-        action for _, step in steps for action in step.actions if action != ACTIVATED
+        action for _, step in steps for action in step.actions if action != FULLY_ACTIVATED
     )
     return Path(steps, tuple(actions))
 
@@ -101,7 +106,7 @@ def add_onboarding(
     asks = [always if answer is None else said[name].to_numpy() for name, answer in asked.items()]
     began = said["account_created_at"].to_numpy()
     age = np.where(began <= now, (now - began) / _DAY_US, np.nan)
-    did[ACTIVATED] = _activated(path, did, asks) | (said["activated_at"].to_numpy() <= now)
+    did[FULLY_ACTIVATED] = _activated(path, did, asks) | (said["activated_at"].to_numpy() <= now)
     return frame.with_columns(_standing(frame, path, playbook, did, asks, age)).drop(
         "feature_days", strict=False
     )
@@ -183,7 +188,7 @@ def _for_each(answer: pl.Expr) -> pl.Expr:
 def _activated(path: Path, did: dict[str, Bools], asks: list[Bools]) -> Bools:
     """Whether something is asked of the supplier, and all of it is done."""
     real = [
-        (ask, [action for action in step.actions if action != ACTIVATED])
+        (ask, [action for action in step.actions if action != FULLY_ACTIVATED])
         for ask, (_, step) in zip(asks, path.steps, strict=True)
     ]
     whole = [
@@ -210,7 +215,7 @@ def _standing(
     Args:
         did: by action; asks: by step; age: days since the account began, NaN: unknown.
     """
-    rows, activated = frame.height, did[ACTIVATED]
+    rows, activated = frame.height, did[FULLY_ACTIVATED]
     done, due = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
     behind, missed = np.full(rows, np.nan), np.full(rows, -1)
     asked_bits, done_bits = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)

@@ -13,7 +13,6 @@ from everafter.core.errors import UnprocessableError
 from everafter.core.zones import find_zone
 from everafter.onboarding.model import (
     ACTION_TIMES,
-    ACTIVATED,
     CHECKLIST_TITLES,
     KEPT_SCHEMA,
     MILESTONE_TIMES,
@@ -34,7 +33,7 @@ from everafter.onboarding.path_rules import (
     add_onboarding as add_onboarding,  # one door for those who score a frame
 )
 from everafter.onboarding.path_rules import path_of
-from everafter.playbook.model import Milestone, OnboardingStep, Playbook
+from everafter.playbook.model import FULLY_ACTIVATED, Milestone, OnboardingStep, Playbook
 from everafter.playbook.rules import compile_condition
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.text import say
@@ -109,7 +108,7 @@ def answer_of(
         (step, action)
         for step in steps
         for action in step.actions
-        if not action.done and action.id != ACTIVATED
+        if not action.done and action.id != FULLY_ACTIVATED
     )
     first = next(undone, None)
     return OnboardingAnswer(
@@ -191,7 +190,7 @@ def translated(
 
 
 def _is_over(row: Mapping[str, Any], playbook: Playbook, as_of: datetime) -> bool:
-    milestone = playbook.milestones.get(ACTIVATED)
+    milestone = playbook.milestones.get(FULLY_ACTIVATED)
     at: datetime | None = row.get("activated_at")
     fresh = timedelta(days=milestone.fresh_days if milestone else 14)
     return bool(row.get("activation_shown")) or (at is not None and as_of - at > fresh)
@@ -284,7 +283,7 @@ def find_fresh(
         days=of_type.replace_strict(days, default=0, return_dtype=pl.Int64)
     )
     cannot_be_older = (
-        pl.when(of_type == ACTIVATED)
+        pl.when(of_type == FULLY_ACTIVATED)
         .then(pl.max_horizontal("_began", "_latest"))
         .otherwise("_began")
     )

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from everafter.interventions.model import TIP_PREFIX
 from everafter.playbook.conditions import check_condition
 from everafter.playbook.findings import Found, table
+from everafter.playbook.model import TIP_PREFIX
 from everafter.playbook.recommendation_rules import check_translations, check_url
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNAL_SCHEMA

@@ -9,10 +9,8 @@ from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings
 from everafter.events.model import CANONICAL
 from everafter.mail.rules import list_templates
-from everafter.onboarding.model import ACTIONS
-from everafter.playbook.model import Mistake, Playbook
+from everafter.playbook.model import CALL_TYPES, ONBOARDING_ACTIONS, Mistake, Playbook
 from everafter.playbook.rules import check_playbook, to_playbook
-from everafter.support.model import CALL_TYPES
 
 _PACKAGED = "weddings.toml"
 _MOST_BYTES = 1_000_000
@@ -64,7 +62,7 @@ def find_mistakes(text: str) -> list[Mistake]:
     return check_playbook(
         text,
         frozenset(list_templates()),
-        frozenset(ACTIONS),
+        frozenset(ONBOARDING_ACTIONS),
         frozenset(CANONICAL),
         knows_holidays,
         frozenset(CALL_TYPES),

@@ -15,8 +15,42 @@ Points = Annotated[float, Meta(ge=0, le=1000)]
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+
 MAX_FEATURES = 512
-"""Features that one playbook can name: each has a slot in every supplier's row."""
+"""Features that a playbook can name: each has a slot in every supplier's row."""
+
+MAX_MASK_BITS = 60
+"""Onboarding actions, steps and milestones that a playbook can name, of each: a run carries them as
+the bits of one number."""
+
+TIP_PREFIX = "tip_"
+"""A tip's trigger in the intervention log is this and its name in the playbook."""
+
+CELEBRATION_PREFIX = "celebrate_"
+"""The same for the email that celebrates a milestone."""
+
+FULLY_ACTIVATED = "fully_activated"
+"""The milestone at the end of the onboarding path, and the action that is done when all others
+are."""
+
+ONBOARDING_ACTIONS = (
+    "account_created",
+    "vendor_type_selected",
+    "completed_wizard",
+    "first_login",
+    "import_clients_started",
+    "first_form_created",
+    "invite_sent_to_client",
+    "customer_journey_started",
+    "first_automation",
+    "multiple_clients_active",
+    FULLY_ACTIVATED,
+)
+"""Actions that a step of the onboarding path can name without declaring them."""
+
+CALL_TYPES = ("onboarding_call", "check_in", "technical_support", "success_call")
+"""Calls that the coach can offer; support.model says how long each takes."""
+
 Dimension = Literal[
     "login", "feature_adoption", "client_activity", "form_completion", "journey_performance"
 ]

@@ -4,11 +4,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from everafter.interventions.model import CELEBRATION_PREFIX
-from everafter.onboarding.model import ACTIVATED, MOST_BITS
 from everafter.playbook.conditions import signals_in
 from everafter.playbook.findings import Found, table
-from everafter.playbook.model import OnboardingTiming
+from everafter.playbook.model import (
+    CELEBRATION_PREFIX,
+    FULLY_ACTIVATED,
+    MAX_MASK_BITS,
+    OnboardingTiming,
+)
 from everafter.playbook.places import Path
 from everafter.playbook.recommendation_rules import check_url
 from everafter.playbook.shape import did_you_mean
@@ -46,11 +49,11 @@ def check_path(
         yield from _milestone(data, name, templates)
     yield from _too_many(table(data, "onboarding"))
     for group in ("onboarding", "milestones"):
-        if len(names := list(table(data, group))) > MOST_BITS:
+        if len(names := list(table(data, group))) > MAX_MASK_BITS:
             yield (
-                (group, names[MOST_BITS]),
+                (group, names[MAX_MASK_BITS]),
                 None,
-                f"more than {MOST_BITS} are in [{group}]",
+                f"more than {MAX_MASK_BITS} are in [{group}]",
                 "leave some out",
                 "error",
             )
@@ -62,11 +65,11 @@ def _too_many(steps: dict[str, Any]) -> Iterator[Found]:
     asked: set[str] = set()
     for name in steps:
         for index, action in enumerate(_asked(table(steps, name)) or []):
-            if not isinstance(action, str) or action == ACTIVATED or action in asked:
+            if not isinstance(action, str) or action == FULLY_ACTIVATED or action in asked:
                 continue
             asked.add(action)
-            if len(asked) == MOST_BITS + 1:
-                message = f"the path asks for more than {MOST_BITS} actions"
+            if len(asked) == MAX_MASK_BITS + 1:
+                message = f"the path asks for more than {MAX_MASK_BITS} actions"
                 yield (
                     ("onboarding", name, "actions", index),
                     None,
@@ -220,7 +223,7 @@ def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[F
         if name not in asked:
             hint = did_you_mean(name, asked) or "add it to a step's actions, or leave it out"
             yield path, None, f"no step asks for {name!r}", hint, "warning"
-        if name == ACTIVATED and ("done_when" in action or "feature" in action):
+        if name == FULLY_ACTIVATED and ("done_when" in action or "feature" in action):
             key = "done_when" if "done_when" in action else "feature"
             yield (
                 (*path, key),
@@ -288,8 +291,8 @@ def _milestone(
     elif isinstance(template, str) and templates is not None and template not in templates:
         hint = did_you_mean(template, templates) or f"templates: {', '.join(sorted(templates))}"
         yield (*path, "template"), None, f"there is no template {template!r}", hint, "error"
-    if milestone.get("certificate") is True and name != ACTIVATED:
-        message = f"the certificate is for {ACTIVATED}"
+    if milestone.get("certificate") is True and name != FULLY_ACTIVATED:
+        message = f"the certificate is for {FULLY_ACTIVATED}"
         yield (*path, "certificate"), None, message, "leave it out", "error"
     if (email := CELEBRATION_PREFIX + name) in table(data, "triggers"):
         message = f"{email!r} is the name under which the milestone's own email is in the intervention log"

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from everafter.interventions.rules import is_in_holdout
+from everafter.interventions.eligibility import is_in_holdout
 from everafter.playbook.model import DIMENSIONS, Playbook, Recommendation
 from everafter.playbook.rules import compile_condition
 from everafter.recommendations.client_model import UNNAMED
