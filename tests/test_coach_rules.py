@@ -12,23 +12,21 @@ from everafter.coach.model import Said, ShownTip
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
-    format_text_in,
     is_page,
     is_resting,
-    list_languages,
     snooze,
     tip_conditions,
     tip_order,
     tip_triggers,
-    translate,
 )
 from everafter.coach.text_rules import coach_tip
+from everafter.core.messages import placeholders
 from everafter.core.settings import load_settings
 from everafter.interventions.outcome_rules import compile_successes
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Playbook, Tip
+from everafter.playbook.translation_rules import list_languages, translate
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.text import placeholders
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SHIPPED = load_playbook(

@@ -56,7 +56,7 @@ def test_the_shipped_coach_has_no_mistake_and_neither_has_a_good_tip() -> None:
         (
             'body = "b"',
             'body = "b"\ntranslations.de.titel = "x"',
-            "'titel' is nothing that is said here",
+            "'titel' cannot be translated here",
             "error",
         ),
         (

@@ -90,7 +90,7 @@ def test_a_path_without_mistakes_has_none() -> None:
         ("'day1' AND", "'day2' AND", "triggers.help.when", "the path has no step 'day2'", "day1"),
         ('template = "cheers"\n', "", "milestones.fully_activated", "has no template", "cheers"),
         ('template = "cheers"', 'template = "chears"', "milestones.fully_activated.template", "no template 'chears'", "cheers"),
-        ("translations.de.title", "translations.de.titel", "onboarding_actions.calendar_filled.translations.de.titel", "'titel' is nothing that is said here", "title"),
+        ("translations.de.title", "translations.de.titel", "onboarding_actions.calendar_filled.translations.de.titel", "'titel' cannot be translated here", "title"),
         ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own email is in the intervention log", "another name"),
         ("[milestones.fully_activated]", "[milestones.ten_clients]\ntitle = 'Ten'\ncelebration = '!'\ncertificate = true\n[milestones.fully_activated]", "milestones.ten_clients.certificate", "the certificate is for fully_activated", ""),
     ],

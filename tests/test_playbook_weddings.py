@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from everafter.core.messages import placeholders
 from everafter.core.settings import Settings
 from everafter.onboarding import model as onboarding_model
 from everafter.playbook.conditions import signals_in
@@ -19,7 +20,6 @@ from everafter.playbook.model import (
     Playbook,
     Weights,
 )
-from everafter.playbook.recommendation_rules import PLACEHOLDER
 from everafter.playbook.rules import compile_condition, compile_conditions
 from everafter.scoring.season_model import VENDOR_TYPES
 from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
@@ -363,7 +363,7 @@ def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(
         return  # a person reads it, and may read that a login was never seen
     unknowable = {signal.name for signal in SIGNALS if signal.null != "never null"}
     asked = set(signals_in(when))
-    for word in set(PLACEHOLDER.findall(sentence)) & unknowable:
+    for word in set(placeholders(sentence)) & unknowable:
         assert word in asked or IMPLIED.get(word) in asked, word
 
 

@@ -3,18 +3,18 @@
 import pytest
 from msgspec import structs
 
+from everafter.core.messages import placeholders
 from everafter.playbook.conditions import check_condition, signals_in
 from everafter.playbook.loading import find_mistakes
 from everafter.playbook.model import Mistake
 from everafter.signals.model import CLIENT_SCHEMA, CLIENT_SIGNALS, SIGNAL_SCHEMA
-from everafter.signals.text import placeholders
 from test_recommendations_rules import SHIPPED
 
 GOOD = {
     "when": "form_waiting_days >= 9 AND days_to_wedding < 30",
     "title": "Remind {client_name}",
     "body": "Soon.",
-    "reason": "{form_waiting_days} days",
+    "reason": "Waiting for {form_waiting_days, plural, one {# day} other {# days}}",
     "action_label": "Open",
     "action_url": "/clients/{client_id}",
 }
@@ -72,9 +72,9 @@ def test_a_good_one_has_nothing_to_fix() -> None:
         ({"when": "days_to_wedding < "}, "when", None, "cannot be read", "nothing follows"),
         ({"when": "true"}, "when", None, "the same for every client", ""),
         ({"when": "forms_unanswered IS NULL"}, "when", "forms_unanswered IS", "is never NULL", ""),
-        ({"title": "Remind {clients}"}, "title", "{clients}", "is no signal", "client"),
+        ({"title": "Remind {client}"}, "title", "{client}", "is no signal", "client_name"),
         ({"reason": "{clients_total} wait"}, "reason", "{clients_total}", "is no signal", ""),
-        ({"body": "{client"}, "body", None, "a brace is alone", "both braces"),
+        ({"body": "{client_name"}, "body", None, "a brace is alone", "both braces"),
         ({"action_label": "Go to {nobody}"}, "action_label", "{nobody}", "is no signal", ""),
         ({"title": "Remind them"}, "", None, "no sentence names the client", "{client_name}"),
         ({"action_url": "clients"}, "action_url", None, "is no address", "/forms"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from polars.testing import assert_frame_equal
 
+from everafter.core.messages import placeholders
 from everafter.core.settings import Settings
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Holdout, Playbook, Recommendation, Segment
@@ -18,7 +19,6 @@ from everafter.recommendations.effects_rules import PRIOR
 from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEMA
 from everafter.recommendations.rules import recommend, shown_in_order, treated
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.text import placeholders
 
 SHIPPED = load_playbook(
     Settings(

@@ -52,6 +52,7 @@ from everafter.core.zones import find_zone
 from everafter.onboarding.queries import claim_celebration, next_celebration
 from everafter.onboarding.rules import celebration_of, checklist
 from everafter.playbook.model import Playbook
+from everafter.playbook.translation_rules import list_languages
 from everafter.recommendations.queries import mark_clicked
 from everafter.support.booking import answer_slots, book_call, find_slots, get_call_type
 from everafter.support.model import (
@@ -172,7 +173,7 @@ async def get_coach(
     """
     claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
     score: CoachScorer = state.coach
-    languages = tuple(rules.list_languages([locale, claims.locale], playbook.coach.language))
+    languages = tuple(list_languages([locale, claims.locale], playbook.coach.language))
     reads: Pool = state.coach_reads
     async with reads.connection() as conn:
         found = await queries.get_state(

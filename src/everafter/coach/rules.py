@@ -1,9 +1,9 @@
-"""Which tip may be shown where and when, and in whose words. Pure: the moment is an argument."""
+"""Which tip may be shown where and when. Pure: the moment is an argument."""
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import polars as pl
@@ -12,7 +12,6 @@ from everafter.coach.model import SEASON_DAYS, Celebrated, ShownTip, Until
 from everafter.core.zones import find_zone
 from everafter.playbook.model import TIP_PREFIX, Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
-from everafter.signals.text import format_value, say
 
 # ── tips as the eligibility check sees them ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,74 +209,3 @@ def snooze(
         return now + timedelta(days=SEASON_DAYS), "off" if off_season else "in"
     local = now.astimezone(find_zone(timezone)) + timedelta(days=1 if until == "day" else 7)
     return local.replace(hour=4, minute=0, second=0, microsecond=0).astimezone(now.tzinfo), None
-
-
-# ── whose words ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-
-
-def list_languages(asked: Sequence[str | None], default: str) -> list[str]:
-    """Languages to try in order: of the first locale that can be read ("de-AT": "de-AT", then
-    "de"), then the playbook's, then English.
-
-    >>> list_languages([None, "de_at"], "fr"), list_languages(["?"], "en")
-    (['de-AT', 'de', 'fr', 'en'], ['en'])
-    """
-    for locale in asked:
-        if locale and len(locale) <= 35 and _LOCALE.fullmatch(locale):
-            language, *rest = re.split("[-_]", locale)
-            region = next((part.upper() for part in rest if len(part) == 2), None)
-            first = [f"{language.lower()}-{region}"] if region else []
-            return list(dict.fromkeys([*first, language.lower(), default, "en"]))
-    return list(dict.fromkeys([default, "en"]))
-
-
-def translate(
-    text: str,
-    field: str,
-    translations: Mapping[str, Mapping[str, str]],
-    languages: Sequence[str],
-    default: str,
-) -> tuple[str, str]:
-    """A sentence of the playbook in the first of these languages that has it, and which one that
-    is; its own is `default`."""
-    for language in languages:
-        if language == default:
-            break
-        if found := translations.get(language, {}).get(field):
-            return found, language
-    return text, default
-
-
-# decimal point, what is before a percent sign, yes, no, unknown
-_WRITTEN: dict[str, tuple[str, str, str, str, str]] = {
-    "en": (".", " ", "yes", "no", "unknown"),
-    "de": (",", "\N{NO-BREAK SPACE}", "ja", "nein", "unbekannt"),
-    "fr": (",", "\N{NARROW NO-BREAK SPACE}", "oui", "non", "inconnu"),
-    "es": (",", "\N{NO-BREAK SPACE}", "sí", "no", "desconocido"),
-    "it": (",", "", "sì", "no", "sconosciuto"),
-    "nl": (",", "", "ja", "nee", "onbekend"),
-}
-
-
-def format_text_in(text: str, facts: Mapping[str, Any], language: str) -> str:
-    """`text` with every `{signal}` replaced by the supplier's number, as that language writes
-    numbers.
-
-    >>> format_text_in("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5, "clients_total": 1200}, "de")
-    '50\\xa0% von 1200'
-    """
-    return say(text, facts, lambda name, value: _format_value(name, value, language))
-
-
-def _format_value(name: str, value: Any, language: str) -> str:
-    point, space, yes, no, unknown = _WRITTEN.get(language.partition("-")[0], _WRITTEN["en"])
-    if value is None:
-        return unknown
-    if isinstance(value, bool):
-        return yes if value else no
-    said = format_value(name, value)
-    if isinstance(value, str):
-        return said
-    return said.replace(" %", f"{space}%").replace(".", point)

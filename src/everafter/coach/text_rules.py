@@ -1,13 +1,13 @@
-"""From what applies to what is said: tips, recommendations and the offer of a call in the reader's
-language. Pure."""
+"""Tips, next steps and the offer of a call in the reader's language. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everafter.coach.model import CoachAction, CoachHelp, CoachNextStep, CoachTip
-from everafter.coach.rules import format_text_in, translate
 from everafter.playbook.model import Playbook, Tip
+from everafter.playbook.translation_rules import translate
 from everafter.recommendations.rules import render_recommendation
+from everafter.signals.text import format_sentence
 
 
 def coach_tip(
@@ -38,7 +38,7 @@ def _say(
     text, language = translate(
         getattr(tip, field), field, tip.translations, languages, playbook.coach.language
     )
-    return format_text_in(text, facts, language)
+    return format_sentence(text, facts, language)
 
 
 def coach_help(
@@ -51,4 +51,4 @@ def coach_help(
     """
     reason = "billing" if facts["payment_past_due"] else str(facts["main_reason"])
     text = words.get(reason, words["none"])
-    return CoachHelp(words["message"], format_text_in(text, facts, language), minutes, call_type)
+    return CoachHelp(words["message"], format_sentence(text, facts, language), minutes, call_type)

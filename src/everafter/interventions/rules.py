@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from everafter.core.messages import placeholders
 from everafter.interventions.eligibility import next_sending_time
 from everafter.playbook.model import Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.text import placeholders, say
+from everafter.signals.text import format_sentence
 
 _TERMS: dict[str, Any] = {
     "trigger": pl.String(),
@@ -116,6 +117,7 @@ def make_interventions(
             results.filter((pl.col("status") == "triggered") & (pl.col("trigger") == name)),
             scored,
             trigger.reason,
+            playbook.coach.language,
         )
         for name, trigger in playbook.triggers.items()
     ]
@@ -151,14 +153,16 @@ def make_interventions(
     )
 
 
-def _reasons(triggered: pl.DataFrame, scored: pl.DataFrame, text: str) -> pl.DataFrame:
+def _reasons(
+    triggered: pl.DataFrame, scored: pl.DataFrame, text: str, language: str
+) -> pl.DataFrame:
     """One trigger's reason with each supplier's numbers: supplier_id, trigger, words."""
     named = [name for name in placeholders(text) if name in scored.columns]
     rows = triggered.select("supplier_id", "trigger").join(
         scored.select("supplier_id", *named), on="supplier_id", maintain_order="left"
     )
     words = (
-        [say(text, row) for row in rows.select(named).iter_rows(named=True)]
+        [format_sentence(text, row, language) for row in rows.select(named).iter_rows(named=True)]
         if named
         else [text] * rows.height
     )

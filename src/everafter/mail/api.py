@@ -41,7 +41,7 @@ from everafter.mail.rules import app_of, message_row, one_click_token_key, sende
 
 _ACTIONS = {
     "home": "your overview",
-    "clients": "your clients",
+    "clients": "your couples",
     "forms": "your forms",
     "plans": "your plan and what it includes",
     "billing": "how you pay",
@@ -101,7 +101,7 @@ def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
             status_code=302,
             headers={"Referrer-Policy": "no-referrer"},
         )
-    return _page(settings, "where", where="the page that the note speaks of")
+    return _page(settings, "where", where="the page that the email names")
 
 
 @get("/go/{action:str}", include_in_schema=False, sync_to_thread=False)

@@ -1,4 +1,4 @@
-"""Numbers in words: what a template says of one client, of none, of nine days. Pure."""
+"""What templates make of facts: clean values, counts, dates, the block of numbers. Pure."""
 
 import datetime as dt
 import math
@@ -10,6 +10,17 @@ from urllib.parse import quote
 
 import polars as pl
 
+from everafter.core.i18n import (
+    choose_form,
+    format_clock,
+    format_clocks,
+    format_days,
+    format_days_ahead,
+    format_number,
+    format_share,
+    format_weekday,
+)
+from everafter.core.messages import Value, format_message
 from everafter.core.texts import clean_line
 from everafter.core.zones import find_zone
 from everafter.mail.model import RenderError
@@ -26,22 +37,23 @@ CALL_FACTS = (
         "manage_url",
         "was_starts_at",
     ),
-    *("call_title", "change", "reason", "supplier_name", "supplier_url"),  # of what CSMs are told
+    *("call_title", "change", "reason", "supplier_name", "supplier_url"),  # in emails to CSMs
 )
-"""What a booked call is told with, beside signals; times are ISO 8601."""
+"""Facts of a booked call, beside the signals; times are ISO 8601."""
 
 _LONGEST_TEXT = 200
 _LONGEST_NAME = 80
 _LONGEST_URL = 2000
 _LONGEST_STEP = 400
+_COUNTED_DAYS = 60
+_DAYS_PER_MONTH = 30.44
 _PATH = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f\x7f]*")
 _WHOLE_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 
 
 @dataclass(frozen=True, slots=True)
 class VendorWords:
-    """How a vendor type is addressed. a: with its article; form: what it would ask its clients
-    first."""
+    """How emails address a vendor type. a: with its article; form: the form that it sends first."""
 
     a: str
     form: str
@@ -51,31 +63,33 @@ VENDOR_WORDS: dict[str, VendorWords] = {
     "photographer": VendorWords("a photographer", "shot list"),
     "videographer": VendorWords("a videographer", "list of moments to film"),
     "dj": VendorWords("a DJ", "song list"),
-    "band": VendorWords("a band", "song list"),
+    "musician": VendorWords("a musician", "song list"),
     "venue": VendorWords("a venue", "questionnaire about the day and the room"),
     "florist": VendorWords("a florist", "flower brief"),
     "caterer": VendorWords("a caterer", "menu and allergies form"),
     "planner": VendorWords("a planner", "planning questionnaire"),
-    "cake": VendorWords("a cake maker", "flavours and allergies form"),
     "celebrant": VendorWords("a celebrant", "ceremony questionnaire"),
+    "hair_makeup": VendorWords("a hair and make-up artist", "form for looks and timings"),
+    "cake": VendorWords("a cake maker", "flavours and allergies form"),
+    "transport": VendorWords("a transport company", "form for addresses and times"),
 }
 _ANY_VENDOR_WORDS = VendorWords("a wedding supplier", "questionnaire about the day")
 
 
 def vendor_words(vendor_type: object) -> VendorWords:
-    """The words for a vendor type; an unknown or null one gets words that fit every vendor type."""
+    """The words for a vendor type; for an unknown one or null, words that fit all."""
     return VENDOR_WORDS.get(str(vendor_type), _ANY_VENDOR_WORDS)
 
 
 def clean_text(value: str, longest: int = _LONGEST_TEXT) -> str:
-    """`value` as `clean_line` makes it: what is left cannot begin a header, a paragraph or a hidden
-    change of direction."""
+    """A text as one line by `clean_line`: it cannot begin a header or a paragraph, nor change the
+    direction of what follows."""
     return clean_line(value, longest)
 
 
 def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as templates may use them: every signal is there (null when not told), texts are one
-    clean line, NaN is null.
+    """Facts as templates use them: every signal is there (null: not known), texts are one line, NaN
+    is null.
 
     Raises:
         RenderError: a signal has a value of another type than the registry says.
@@ -95,11 +109,10 @@ def clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
-    """Next steps as templates may use them: each text one clean line, `go` the address of its
-    button.
+    """Next steps as templates use them: each text one line, `go` the address of its button.
 
-    A path of the platform goes by way of our own `…/go/step`, which knows where the platform is; a
-    whole address is as it is. What is no step, or leads nowhere, is left out.
+    A path on the platform goes through `…/go/step`, which knows the platform's address; a whole
+    address stays. Steps without a text or an address are left out.
 
     >>> step = {"title": "Ring them", "body": "Now.", "reason": "Late.", "action_label": "Open", "action_url": "/clients/7"}
     >>> clean_steps([step, "nonsense"], "https://care.example/go/")[0]["go"]
@@ -109,24 +122,20 @@ def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
     for step in steps if isinstance(steps, list) else []:
         if not isinstance(step, dict):
             continue
-        said = {
+        texts = {
             key: clean_text(str(step.get(key) or ""), _LONGEST_STEP)
             for key in ("title", "body", "reason", "action_label")
         }
         url = str(step.get("action_url") or "")
-        if all(said.values()) and (is_platform_path(url) or _WHOLE_ADDRESS.fullmatch(url)):
-            found.append(
-                {
-                    **said,
-                    "go": f"{go}step?to={quote(url, safe='')}" if is_platform_path(url) else url,
-                }
-            )
+        if all(texts.values()) and (is_platform_path(url) or _WHOLE_ADDRESS.fullmatch(url)):
+            address = f"{go}step?to={quote(url, safe='')}" if is_platform_path(url) else url
+            found.append({**texts, "go": address})
     return found
 
 
 def is_platform_path(url: str) -> bool:
-    """Whether this leads to a place on the platform, whatever its host: one slash, and nothing a
-    browser would read as a host.
+    """Whether this is a path on the platform: one slash first, and nothing that a browser reads as
+    a host.
 
     >>> is_platform_path("/forms?filter=waiting"), is_platform_path("//evil.example"), is_platform_path("/\\\\evil.example")
     (True, False, False)
@@ -152,65 +161,83 @@ def _fits(value: object, dtype: pl.DataType) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# ── filters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── filters ───────────────────────────────────────────────────────────────────────────────────
 
 
-def count(number: float, one: str, many: str | None = None) -> str:
-    """How many: `no couples`, `one couple`, `14 couples`. `many` is `one` with an s unless
-    given."""
+def count(number: float, *forms: str) -> str:
+    """How many: one form for each plural category, `one` and `other`. `#` in a form is the number;
+    forms without it have it before them.
+
+    >>> count(1, "couple", "couples"), count(14000, "couple", "couples")
+    ('1 couple', '14,000 couples')
+    >>> count(1, "one form is", "# forms are"), count(3, "one form is", "# forms are")
+    ('one form is', '3 forms are')
+    """
     whole = math.floor(number)
-    plural = many or f"{one}s"
-    return f"no {plural}" if whole == 0 else f"one {one}" if whole == 1 else f"{whole:,} {plural}"
+    form = choose_form(whole, forms)
+    figure = format_number(whole)
+    if any("#" in one for one in forms):
+        return form.replace("#", figure)
+    return f"{figure} {form}"
 
 
 def days(number: float) -> str:
-    """A length of time in whole days: `less than a day`, `one day`, `9 days`."""
-    return "less than a day" if number < 1 else count(number, "day")
+    """A length of time in whole days: `less than a day`, `1 day`, `9 days`."""
+    return "less than a day" if number < 1 else format_days(math.floor(number))
 
 
 def soon(number: float) -> str:
-    """How far ahead: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3
+    """A day in the future: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3
     months`."""
     whole = max(0, math.floor(number))
     if whole < 2:
         return ("today", "tomorrow")[whole]
-    return f"in {whole} days" if whole <= 60 else f"in about {round(whole / 30.44)} months"
+    if whole <= _COUNTED_DAYS:
+        return format_days_ahead(whole)
+    return count(round(whole / _DAYS_PER_MONTH), "in about # month", "in about # months")
 
 
 def percent(share: float) -> str:
-    """A share as a whole percentage, rounded down so that 99.6 % is never called all of it."""
-    return f"{math.floor(share * 100 + 1e-9)}%"
+    """A share as a whole percentage; only all of it is 100%."""
+    return format_share(share)
 
 
 def of_clients(active: float, total: float) -> str:
-    """How many of `total` clients (at least one) were active, as a clause: `9 of your 14 couples
-    were active`."""
+    """How many of at least one couple were active, as a clause: `9 of your 14 couples were
+    active`."""
     some, whole = math.floor(active), math.floor(total)
-    if whole == 1:
-        return f"your one client was {'' if some else 'not '}active"
-    if some == whole:
-        return f"all {whole:,} of your clients were active"
-    if some <= 1:
-        return f"{'one' if some else 'none'} of your {whole:,} clients was active"
-    return f"{some:,} of your {whole:,} clients were active"
+    pattern = _ONE_CLIENT if whole == 1 else _ALL_CLIENTS if some == whole else _SOME_CLIENTS
+    return _message(pattern, active=some, total=whole)
+
+
+_ONE_CLIENT = "your one couple was {active, plural, =0 {not active} other {active}}"
+_ALL_CLIENTS = "all {total} of your couples were active"
+_SOME_CLIENTS = """{active, plural, =0 {none} one {one} other {#}} of your {total} couples
+  {active, plural, =0 {was} one {was} other {were}} active"""
+
+
+def _message(pattern: str, **numbers: float) -> str:
+    return format_message(
+        pattern, lambda name: Value(format_number(numbers[name]), math.floor(numbers[name]))
+    )
 
 
 def first_up(text: str) -> str:
-    """The text with its first email a capital."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def moment(value: str, timezone: str | None = None, until: str | None = None) -> str:
-    """A time as a person says it, in the zone named (an unknown one: UTC): `Tuesday 24 November,
-    14:30–14:45 (Europe/London)`.
+    """A time in the zone named (UTC when there is no such zone): `Tuesday 24 November, 14:30–14:45
+    (Europe/London)`.
 
     Raises:
         RenderError: not ISO 8601.
     """
     zone = find_zone(timezone)
     start = _at(value, zone)
-    end = f"–{_at(until, zone):%H:%M}" if until else ""
-    return f"{start:%A} {start.day} {start:%B}, {start:%H:%M}{end} ({zone.key})"
+    clock = format_clocks(start, _at(until, zone)) if until else format_clock(start)
+    return f"{format_weekday(start)}, {clock} ({zone.key})"
 
 
 def _at(value: str, zone: dt.tzinfo) -> dt.datetime:
@@ -233,81 +260,60 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-# ── the block of numbers ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── the block of numbers ──────────────────────────────────────────────────────────────────────
 
-
-def _plain(one: str, many: str) -> Callable[[float], tuple[str, str]]:
-    return lambda number: (f"{math.floor(number):,}", one if math.floor(number) == 1 else many)
-
-
-def _coming(number: float) -> tuple[str, str]:
-    whole = math.floor(number)
-    if whole < 1:
-        return "today", "your next wedding"
-    return (
-        f"{whole:,}",
-        "day until your next wedding" if whole == 1 else "days until your next wedding",
-    )
-
-
-_NUMBERS: dict[str, Callable[[float], tuple[str, str]]] = {
-    "clients_total": _plain("client on your books", "clients on your books"),
-    "clients_active_30d": _plain("active in the last 30 days", "active in the last 30 days"),
-    "forms_waiting": _plain(
-        "form waiting for more than a week", "forms waiting for more than a week"
-    ),
-    "forms_sent_13w": _plain(
-        "form sent in the last three months", "forms sent in the last three months"
-    ),
-    "forms_answered_13w": _plain("answered by now", "answered by now"),
-    "journey_emails_13w": _plain(
-        "journey email sent in the last three months",
-        "journey emails sent in the last three months",
-    ),
-    "weddings_90d": _plain("wedding in the next three months", "weddings in the next three months"),
-    "weddings_365d": _plain(
-        "wedding in the next twelve months", "weddings in the next twelve months"
-    ),
-    "days_to_next_wedding": _coming,
-    "login_days_28d": _plain(
-        "day with us in the last four weeks", "days with us in the last four weeks"
-    ),
-    "feature_uses_4w": _plain(
-        "time you used a tool in the last four weeks",
-        "times you used a tool in the last four weeks",
-    ),
-    "limit_ratio": lambda ratio: (percent(ratio), "of what your plan includes"),
-    "onboarding_steps_done": _plain("first step done", "first steps done"),
-    "tickets_open": _plain("question open with our support", "questions open with our support"),
+_NUMBERS: dict[str, str] = {
+    "clients_total": "{n, plural, one {couple} other {couples}} on your list",
+    "clients_active_30d": "active in the last 30 days",
+    "forms_waiting": "{n, plural, one {form} other {forms}} waiting for more than a week",
+    "forms_sent_13w": "{n, plural, one {form} other {forms}} sent in the last three months",
+    "forms_answered_13w": "completed so far",
+    "journey_emails_13w": """{n, plural, one {journey email} other {journey emails}} sent in the
+        last three months""",
+    "weddings_90d": "{n, plural, one {wedding} other {weddings}} in the next three months",
+    "weddings_365d": "{n, plural, one {wedding} other {weddings}} in the next twelve months",
+    "days_to_next_wedding": """{n, plural, =0 {your next wedding}
+        one {day until your next wedding} other {days until your next wedding}}""",
+    "login_days_28d": "{n, plural, one {day} other {days}} with us in the last four weeks",
+    "feature_uses_4w": """{n, plural, one {use of your tools} other {uses of your tools}} in the
+        last four weeks""",
+    "limit_ratio": "of what your plan includes",
+    "onboarding_steps_done": "first {n, plural, one {step} other {steps}} done",
+    "tickets_open": "{n, plural, one {question} other {questions}} open with our support",
 }
-_NOUGHT_SAYS_SOMETHING = {
-    "clients_active_30d": "clients_total",
-    "forms_answered_13w": "forms_sent_13w",
-}
+"""Labels of the numbers block."""
+
+_ZERO_OF = {"clients_active_30d": "clients_total", "forms_answered_13w": "forms_sent_13w"}
+"""Numbers whose zero says something, when the number that they are a part of is not zero."""
 
 
 def number_rows(facts: Mapping[str, Any], names: list[str]) -> list[tuple[str, str]]:
-    """The lines of the numbers block as (figure, label), for those of `names` that say something.
+    """The rows of the numbers block as (figure, label), for those of `names` that say something.
 
-    Null is left out, and so is nought, except where it is a part of something that is not nought (0
-    of 14 clients active).
+    Null is left out, and so is zero, except for a part of something (0 of 14 couples active) and for
+    a wedding today.
 
     Raises:
-        RenderError: a name has no wording.
+        RenderError: a name has no label.
     """
     rows: list[tuple[str, str]] = []
     for name in names:
         if name not in _NUMBERS:
-            raise RenderError(f"Numbers: {name} has no wording")
+            raise RenderError(f"Numbers: {name} has no label")
         value = facts.get(name)
-        if value is None or (
-            value == 0 and name != "days_to_next_wedding" and not _has_fact(facts, name)
-        ):
-            continue
-        rows.append(_NUMBERS[name](value))
+        if value is not None and (value > 0 or _is_said_at_zero(facts, name)):
+            rows.append((_figure(name, value), _message(_NUMBERS[name], n=value)))
     return rows
 
 
-def _has_fact(facts: Mapping[str, Any], name: str) -> bool:
-    whole = _NOUGHT_SAYS_SOMETHING.get(name)
-    return whole is not None and bool(facts.get(whole))
+def _figure(name: str, value: float) -> str:
+    if name == "limit_ratio":
+        return percent(value)
+    if name == "days_to_next_wedding" and value < 1:
+        return soon(value)
+    return format_number(math.floor(value))
+
+
+def _is_said_at_zero(facts: Mapping[str, Any], name: str) -> bool:
+    whole = _ZERO_OF.get(name)
+    return name == "days_to_next_wedding" or (whole is not None and bool(facts.get(whole)))

@@ -31,8 +31,11 @@ _HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
 _WIDTH = 72
 _LONGEST_HEADER = 2500
 _ACTION = re.compile(r"[a-z_]+|https?://[^\s<>\"']+")
-_WHY_NOTES = "You get a note like this now and then because you run your weddings with us."
-_WHY_ACCOUNT = "This is about your account or your appointment, so it reaches you whatever you chose for other mail."
+_WHY_NOTES = "We send you emails like this now and then because you plan your weddings with us."
+_WHY_ACCOUNT = (
+    "This is about your account or your appointment, so we send it even if you have unsubscribed"
+    " from other emails."
+)
 # U+2068 and U+2069; `clean_text` lets no fact bring any of its own
 _OPEN, _CLOSE = "\u2068", "\u2069"
 _LETTER = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
@@ -247,7 +250,7 @@ def _text_part(view: dict[str, Any]) -> str:
             blocks += [_step_text(step, view["button"]) for step in view["steps"]]
     blocks.append(view["sender"])
     if view["unsubscribe"]:
-        blocks.append(f"-- \n{_wrap(_WHY_NOTES)}\nStop these notes: {view['unsubscribe']}")
+        blocks.append(f"-- \n{_wrap(_WHY_NOTES)}\nUnsubscribe: {view['unsubscribe']}")
     else:
         blocks.append(f"-- \n{_wrap(_WHY_ACCOUNT)}")
     return "\n\n".join(blocks) + "\n"

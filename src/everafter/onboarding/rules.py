@@ -33,10 +33,17 @@ from everafter.onboarding.path_rules import (
     add_onboarding as add_onboarding,  # one door for those who score a frame
 )
 from everafter.onboarding.path_rules import path_of
-from everafter.playbook.model import FULLY_ACTIVATED, Milestone, OnboardingStep, Playbook
+from everafter.playbook.model import (
+    FULLY_ACTIVATED,
+    Milestone,
+    OnboardingAction,
+    OnboardingStep,
+    Playbook,
+)
 from everafter.playbook.rules import compile_condition
+from everafter.playbook.translation_rules import list_languages, translate
 from everafter.signals.model import SIGNAL_SCHEMA
-from everafter.signals.text import say
+from everafter.signals.text import format_sentence
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -86,7 +93,7 @@ def steps_of(
             _describe_action(action, is_done, playbook, language)
             for action, is_done in done.items()
         ]
-        title = translated(step.translations, "title", language) or step.title
+        title, _ = _translate(step, "title", playbook, language)
         steps.append(ChecklistStep(name, title, all(done.values()), due_on, actions))
     return steps
 
@@ -179,14 +186,13 @@ def check_done_at(done_at: datetime | None, now: datetime) -> datetime:
     return _check_time("done_at", done_at, now)
 
 
-def translated(
-    translations: Mapping[str, Mapping[str, str]], key: str, language: str
-) -> str | None:
-    """A text of the playbook in that language ("de-AT", then "de"); null when it has none."""
-    for name in (language, language.partition("-")[0]):
-        if text := translations.get(name, {}).get(key):
-            return text
-    return None
+def _translate(
+    item: OnboardingStep | OnboardingAction | Milestone, key: str, playbook: Playbook, language: str
+) -> tuple[str, str]:
+    """A text of the playbook, and the language it is in."""
+    own = playbook.coach.language
+    languages = list_languages([language], own)
+    return translate(getattr(item, key), key, item.translations, languages, own)
 
 
 def _is_over(row: Mapping[str, Any], playbook: Playbook, as_of: datetime) -> bool:
@@ -200,8 +206,8 @@ def _describe_action(action: str, done: bool, playbook: Playbook, language: str)
     declared = playbook.onboarding_actions.get(action)
     if declared is None:
         return ChecklistAction(action, action.replace("_", " ").capitalize(), "", None, done)
-    title = translated(declared.translations, "title", language) or declared.title
-    hint = translated(declared.translations, "hint", language) or declared.hint
+    title, _ = _translate(declared, "title", playbook, language)
+    hint, _ = _translate(declared, "hint", playbook, language)
     return ChecklistAction(action, title, hint, declared.url, done)
 
 
@@ -380,14 +386,20 @@ def celebration_of(
 ) -> Celebration | None:
     """What is said when this milestone is celebrated; null when the playbook does not know it.
 
-    Args: facts: the supplier's name and signals, for the placeholders; what is absent reads
-        'unknown'."""
+    Args:
+        facts: the supplier's name and signals, for the placeholders; null or absent: not known.
+        language: of the reader.
+    """
     milestone = playbook.milestones.get(milestone_type)
     if milestone is None:
         return None
-    title = translated(milestone.translations, "title", language) or milestone.title
-    body = translated(milestone.translations, "celebration", language) or milestone.celebration
-    return Celebration(milestone_type, say(title, facts), say(body, facts), milestone.certificate)
+    title, body = (
+        format_sentence(text, facts, spoken)
+        for text, spoken in (
+            _translate(milestone, key, playbook, language) for key in ("title", "celebration")
+        )
+    )
+    return Celebration(milestone_type, title, body, milestone.certificate)
 
 
 def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:

@@ -8,11 +8,9 @@ from typing import Any
 from everafter.playbook.conditions import check_condition
 from everafter.playbook.findings import Found, table
 from everafter.playbook.model import TIP_PREFIX
-from everafter.playbook.recommendation_rules import check_translations, check_url
+from everafter.playbook.recommendation_rules import TEXTS, check_url
+from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_translations
 from everafter.playbook.shape import did_you_mean
-from everafter.signals.model import SIGNAL_SCHEMA
-
-_FORMATTABLE = frozenset([*SIGNAL_SCHEMA, "name"])
 
 
 def check_coach(data: dict[str, Any], call_types: frozenset[str] | None) -> Iterator[Found]:
@@ -44,7 +42,7 @@ def check_coach(data: dict[str, Any], call_types: frozenset[str] | None) -> Iter
         path, tip = ("tips", name), table(data, "tips", name)
         yield from _where(path, tip, table(data, "segments"))
         yield from check_url((*path, "action_url"), tip.get("action_url"))
-        yield from check_translations(path, tip, _FORMATTABLE)
+        yield from check_translations(path, tip, TEXTS, SUPPLIER_KINDS)
 
 
 def _where(path: tuple[str, ...], tip: dict[str, Any], segments: dict[str, Any]) -> Iterator[Found]:

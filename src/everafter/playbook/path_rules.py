@@ -14,6 +14,7 @@ from everafter.playbook.model import (
 )
 from everafter.playbook.places import Path
 from everafter.playbook.recommendation_rules import check_url
+from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_translations
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNALS
 
@@ -140,7 +141,7 @@ def _step(data: dict[str, Any], name: str, actions: frozenset[str] | None) -> It
         (*path, "vendor_types"), step.get("vendor_types"), table(data, "segments")
     )
     yield from _asked_too_early((*path, "when"), step.get("when"))
-    yield from _translations(path, step, "title")
+    yield from check_translations(path, step, ("title",), {})
 
 
 def _asked(step: dict[str, Any]) -> list[Any] | None:
@@ -234,7 +235,7 @@ def _actions(data: dict[str, Any], actions: frozenset[str] | None) -> Iterator[F
             )
         yield from check_url((*path, "url"), action.get("url"))
         yield from _asked_too_early((*path, "done_when"), action.get("done_when"))
-        yield from _translations(path, action, "title", "hint")
+        yield from check_translations(path, action, ("title", "hint"), {})
 
 
 def _missed(data: dict[str, Any]) -> Iterator[Found]:
@@ -297,18 +298,4 @@ def _milestone(
     if (email := CELEBRATION_PREFIX + name) in table(data, "triggers"):
         message = f"{email!r} is the name under which the milestone's own email is in the intervention log"
         yield ("triggers", email), None, message, "give the trigger another name", "error"
-    yield from _translations(path, milestone, "title", "celebration")
-
-
-def _translations(path: tuple[str, ...], item: dict[str, Any], *keys: str) -> Iterator[Found]:
-    for language in table(item, "translations"):
-        for key in table(item, "translations", language):
-            if key not in keys:
-                where = (*path, "translations", language, key)
-                yield (
-                    where,
-                    None,
-                    f"{key!r} is nothing that is said here",
-                    f"what can be: {', '.join(keys)}",
-                    "error",
-                )
+    yield from check_translations(path, milestone, ("title", "celebration"), SUPPLIER_KINDS)

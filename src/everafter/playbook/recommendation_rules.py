@@ -6,11 +6,18 @@ from typing import Any
 
 from everafter.playbook.conditions import check_condition, signals_in
 from everafter.playbook.findings import Found, table
+from everafter.playbook.sentence_rules import (
+    CLIENT_KINDS,
+    SUPPLIER_KINDS,
+    check_sentence,
+    check_translations,
+    language_of,
+)
 from everafter.playbook.shape import did_you_mean
-from everafter.signals.model import CLIENT_SCHEMA, CLIENT_SIGNALS, SIGNAL_SCHEMA
+from everafter.signals.model import CLIENT_SCHEMA, CLIENT_SIGNALS
 
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_WORDS = ("title", "body", "reason", "action_label")
+TEXTS = ("title", "body", "reason", "action_label")
+"""The texts of a tip or a next step."""
 _NAMING = "{client_id}"
 
 
@@ -33,18 +40,16 @@ def check_recommendations(
     for name in table(data, "recommendations"):
         path, recommendations = ("recommendations", name), table(data, "recommendations", name)
         yield from check_url((*path, "action_url"), recommendations.get("action_url"))
-        yield from check_translations(path, recommendations, frozenset([*SIGNAL_SCHEMA, "name"]))
+        yield from check_translations(path, recommendations, TEXTS, SUPPLIER_KINDS)
     for name in table(data, "client_recommendations"):
-        path, recommendations = (
-            ("client_recommendations", name),
-            table(data, "client_recommendations", name),
-        )
+        path = ("client_recommendations", name)
+        recommendations = table(data, *path)
         if name in table(data, "recommendations"):
             message = f"[recommendations.{name}] has the same name, and what came of them could not be told apart"
             yield path, None, message, "give one of them another name", "error"
-        yield from _about_clients(path, recommendations)
+        yield from _about_clients(path, recommendations, language_of(data))
         yield from check_url((*path, "action_url"), recommendations.get("action_url"), client=True)
-        yield from check_translations(path, recommendations, frozenset(CLIENT_SCHEMA))
+        yield from check_translations(path, recommendations, TEXTS, CLIENT_KINDS)
 
 
 def _left_out(
@@ -56,7 +61,9 @@ def _left_out(
             yield (*path, index), None, f"there is no template {template!r}", hint, "error"
 
 
-def _about_clients(path: tuple[str, ...], recommendations: dict[str, Any]) -> Iterator[Found]:
+def _about_clients(
+    path: tuple[str, ...], recommendations: dict[str, Any], language: str
+) -> Iterator[Found]:
     when = recommendations.get("when")
     if isinstance(when, str):
         for remark in check_condition(when, CLIENT_SIGNALS):
@@ -68,15 +75,15 @@ def _about_clients(path: tuple[str, ...], recommendations: dict[str, Any]) -> It
             ):
                 hint = f"that is the supplier's; of a client there are {', '.join(CLIENT_SCHEMA)}"
             yield (*path, "when"), (remark.start, remark.end), remark.message, hint, remark.level
-    for key in _WORDS:
+    for key in TEXTS:
         if isinstance(text := recommendations.get(key), str):
-            yield from check_sentence((*path, key), text, frozenset(CLIENT_SCHEMA))
+            yield from check_sentence((*path, key), text, CLIENT_KINDS, language)
     sentences = [
         recommendations[key]
         for key in ("title", "body", "reason")
         if isinstance(recommendations.get(key), str)
     ]
-    if len(sentences) == 3 and not any("{client_name}" in sentence for sentence in sentences):
+    if len(sentences) == 3 and not any("{client_name" in sentence for sentence in sentences):
         yield (
             path,
             None,
@@ -107,49 +114,3 @@ def check_url(path: tuple[str, ...], url: Any, *, client: bool = False) -> Itera
             'a path on your platform, such as "/forms", or a whole one with https://',
             "error",
         )
-
-
-def check_translations(
-    path: tuple[str, ...], recommendations: dict[str, Any], sayable: frozenset[str]
-) -> Iterator[Found]:
-    """Every mistake in the sentences of a tip or a next step in other languages."""
-    for language in table(recommendations, "translations"):
-        words = table(recommendations, "translations", language)
-        for key, text in words.items():
-            where = (*path, "translations", language, key)
-            if key not in _WORDS:
-                hint = did_you_mean(key, _WORDS) or f"what can be: {', '.join(_WORDS)}"
-                yield where, None, f"{key!r} is nothing that is said here", hint, "error"
-            elif isinstance(text, str):
-                yield from check_sentence(where, text, sayable)
-
-
-def check_sentence(
-    path: tuple[str | int, ...], sentence: str, sayable: frozenset[str]
-) -> Iterator[Found]:
-    """What is between braces and is none of `sayable`, and braces that stand alone."""
-    for match in PLACEHOLDER.finditer(sentence):
-        word = match[1]
-        if word in sayable:
-            continue
-        clean = re.split(r"[:!.\[]", word.strip())[0].strip()
-        hint = (
-            f"write {{{clean}}}, nothing else between the braces"
-            if clean in sayable
-            else did_you_mean(clean, sayable)
-        )
-        whom = (
-            "the supplier's number; {name} by its name"
-            if "name" in sayable
-            else "the client's number; {client_name} by its name"
-        )
-        yield (
-            path,
-            match.span(),
-            f"{{{word}}} is no signal",
-            hint or f"{{signal}} is replaced by {whom}",
-            "error",
-        )
-    rest = PLACEHOLDER.sub("", sentence)
-    if "{" in rest or "}" in rest:
-        yield path, None, "a brace is alone", "{signal} needs both braces", "error"

@@ -15,13 +15,13 @@ from everafter.playbook.findings import table as _table
 from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
 from everafter.playbook.path_rules import check_path
 from everafter.playbook.places import Path, Places, find_places
-from everafter.playbook.recommendation_rules import check_recommendations, check_sentence
+from everafter.playbook.recommendation_rules import check_recommendations
+from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_sentence, language_of
 from everafter.playbook.shape import check_shape, did_you_mean
 from everafter.playbook.support_rules import check_support
 from everafter.playbook.syntax import Reading, read_toml
 from everafter.signals.model import SIGNAL_SCHEMA
 
-_FORMATTABLE = frozenset([*SIGNAL_SCHEMA, "name"])
 _CHURN_WEIGHTS = ("login", "support_tickets", "feature_usage", "client_churn", "billing")
 
 
@@ -382,6 +382,7 @@ _CONDITIONS = (
 )
 _SENTENCES = (
     ("triggers", "reason"),
+    ("milestones", "title"),
     ("milestones", "celebration"),
     ("recommendations", "title"),
     ("recommendations", "body"),
@@ -395,6 +396,7 @@ _SENTENCES = (
 
 
 def _said_and_asked(data: dict[str, Any]) -> Iterator[_Found]:
+    language = language_of(data)
     for group, key in _CONDITIONS:
         for name in _table(data, group):
             sql = _table(data, group, name).get(key)
@@ -406,7 +408,7 @@ def _said_and_asked(data: dict[str, Any]) -> Iterator[_Found]:
         for name in _table(data, group):
             sentence = _table(data, group, name).get(key)
             if isinstance(sentence, str):
-                yield from check_sentence((group, name, key), sentence, _FORMATTABLE)
+                yield from check_sentence((group, name, key), sentence, SUPPLIER_KINDS, language)
 
 
 # ── event names ───────────────────────────────────────────────────────────────────────────────

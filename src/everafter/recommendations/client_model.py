@@ -18,5 +18,5 @@ RAW_SCHEMA: dict[str, Any] = {
 }
 """A client as it is read; see `queries.read_clients`."""
 
-UNNAMED = {"en": "a client", "de": "ein Paar"}
+UNNAMED = {"en": "a couple", "de": "ein Paar"}
 """What a client without a name is called, by language."""

@@ -26,7 +26,7 @@ from everafter.recommendations.model import (
     EffectAnswer,
     EffectConclusion,
 )
-from everafter.signals.text import say
+from everafter.signals.text import format_sentence
 
 PRIOR = 0.10
 """The share of what is missing that recommendations is taken to win back before anything was seen.
@@ -267,7 +267,7 @@ def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer
         found.append(
             EffectAnswer(
                 id=row["recommendation_id"],
-                title=say(recommendations.title, {"client_name": UNNAMED["en"]})
+                title=format_sentence(recommendations.title, {"client_name": UNNAMED["en"]})
                 if recommendations
                 else row["recommendation_id"],
                 closes=recommendations.closes if recommendations else None,

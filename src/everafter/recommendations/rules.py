@@ -16,15 +16,18 @@ from urllib.parse import quote
 
 import polars as pl
 
+from everafter.core.i18n import ENGLISH
+from everafter.core.messages import placeholders
 from everafter.interventions.eligibility import is_in_holdout
 from everafter.playbook.model import DIMENSIONS, Playbook, Recommendation
 from everafter.playbook.rules import compile_condition
+from everafter.playbook.translation_rules import list_languages, translate
 from everafter.recommendations.client_model import UNNAMED
 from everafter.recommendations.client_rules import CHOSEN, choose_clients
 from everafter.recommendations.effects_rules import expected_shares
 from everafter.recommendations.model import RECOMMENDATION_SCHEMA
 from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
-from everafter.signals.text import placeholders, say
+from everafter.signals.text import format_sentence
 
 # A frame made of one row has no type where the row has no value.
 _TYPES: dict[str, Any] = {
@@ -32,8 +35,8 @@ _TYPES: dict[str, Any] = {
     **{f"{d}_points": pl.Float64() for d in DIMENSIONS},
     **{f"{d}_max": pl.Float64() for d in DIMENSIONS},
 }
-_WORDS = ("title", "body", "reason", "action_label")
-_PLACEHOLDER = "{client_name}"
+_TEXTS = ("title", "body", "reason", "action_label")
+_NAME = "{client_name}"
 
 
 def recommend(
@@ -243,56 +246,63 @@ def _draw(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
 # ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def texts_of(recommendations: Recommendation, language: str | None) -> dict[str, str]:
-    """Title, body, reason and the button's words: in the locale, else its language, else as the
-    playbook says it; each by itself.
+def texts_of(
+    recommendation: Recommendation, language: str | None, own: str = ENGLISH
+) -> dict[str, tuple[str, str]]:
+    """Title, body, reason and the button's label, each with the language it is in.
 
-    >>> recommendations = Recommendation("true", "Send it", "Now.", "Late.", "Send", "/", translations={"de": {"title": "Senden"}})
-    >>> texts_of(recommendations, "de-AT")["title"], texts_of(recommendations, "de-AT")["body"], texts_of(recommendations, "fr")["title"]
-    ('Senden', 'Now.', 'Send it')
+    Args:
+        language: of the reader, or null; what has no translation is in the playbook's own.
+        own: the playbook's language.
+
+    >>> step = Recommendation("true", "Send it", "Now.", "Late.", "Send", "/", translations={"de": {"title": "Senden"}})
+    >>> texts_of(step, "de-AT")["title"], texts_of(step, "de-AT")["body"], texts_of(step, "fr")["title"]
+    (('Senden', 'de'), ('Now.', 'en'), ('Send it', 'en'))
     """
-    exact = recommendations.translations.get(language or "", {})
-    spoken = recommendations.translations.get(_base(language), {})
+    languages = list_languages([language], own)
     return {
-        key: exact.get(key) or spoken.get(key) or getattr(recommendations, key) for key in _WORDS
+        key: translate(
+            getattr(recommendation, key), key, recommendation.translations, languages, own
+        )
+        for key in _TEXTS
     }
-
-
-def _base(language: str | None) -> str:
-    return (language or "").replace("_", "-").partition("-")[0].lower()
 
 
 def render_recommendation(
     row: Mapping[str, Any], facts: Mapping[str, Any], playbook: Playbook, language: str | None
 ) -> dict[str, str]:
-    """A row of recommendations in words: title, body, reason, action_label.
+    """The sentences of a recommendation with the supplier's values: title, body, reason,
+    action_label.
 
     Args:
-        row: of `RECOMMENDATION_SCHEMA`; id and about count. facts: the supplier's signals.
-        language: as for `texts_of`. A client without a name is "a client" in it.
+        row: of `RECOMMENDATION_SCHEMA`; only id and about are read.
+        facts: the supplier's signals.
+        language: as for `texts_of`. A client without a name is "a couple" in it.
 
     Returns:
-        Empty when the playbook does not know the recommendations.
+        Empty when the playbook has no such recommendation.
     """
-    recommendations = playbook.client_recommendations.get(
+    recommendation = playbook.client_recommendations.get(row["id"]) or playbook.recommendations.get(
         row["id"]
-    ) or playbook.recommendations.get(row["id"])
-    if recommendations is None:
+    )
+    if recommendation is None:
         return {}
-    about = facts
-    if row["about"] is not None:
-        about = {
-            **row["about"],
-            "client_name": row["about"]["client_name"]
-            or UNNAMED.get(_base(language), UNNAMED["en"]),
-        }
-    return {key: _say(text, about) for key, text in texts_of(recommendations, language).items()}
+    texts = texts_of(recommendation, language, playbook.coach.language)
+    return {
+        key: _format(text, facts if row["about"] is None else _about(row["about"], spoken), spoken)
+        for key, (text, spoken) in texts.items()
+    }
 
 
-def _say(text: str, about: Mapping[str, Any]) -> str:
-    said = say(text, about)
-    # "a client" may have come to be first
-    return said[:1].upper() + said[1:] if text.startswith(_PLACEHOLDER) else said
+def _about(client: Mapping[str, Any], language: str) -> dict[str, Any]:
+    unnamed = UNNAMED.get(language.partition("-")[0], UNNAMED[ENGLISH])
+    return {**client, "client_name": client["client_name"] or unnamed}
+
+
+def _format(text: str, facts: Mapping[str, Any], language: str) -> str:
+    sentence = format_sentence(text, facts, language)
+    # "a couple" may begin the sentence
+    return sentence[:1].upper() + sentence[1:] if text.startswith(_NAME) else sentence
 
 
 def _worded(
@@ -300,7 +310,9 @@ def _worded(
 ) -> pl.DataFrame:
     policy = {**playbook.recommendations, **playbook.client_recommendations}
     texts = [
-        text for name in ranked["id"].unique() for text in texts_of(policy[name], language).values()
+        text
+        for name in ranked["id"].unique()
+        for text, _ in texts_of(policy[name], language, playbook.coach.language).values()
     ]
     named = [
         name
@@ -314,7 +326,7 @@ def _worded(
     }
     about = pl.when(pl.col("client_id").is_not_null()).then(pl.struct(list(CLIENT_SCHEMA)))
     ranked = ranked.with_columns(about.alias("about"))
-    said: dict[str, list[str]] = {key: [] for key in (*_WORDS, "action_url")}
+    said: dict[str, list[str]] = {key: [] for key in (*_TEXTS, "action_url")}
     for row in ranked.select("supplier_id", "id", "client_id", "about").iter_rows(named=True):
         for key, text in render_recommendation(
             row, facts[row["supplier_id"]], playbook, language

@@ -476,7 +476,7 @@ CLIENT_SIGNALS: tuple[Signal, ...] = (
         _S,
         "name",
         "name of the client, at most 60 characters",
-        "no name was sent: reads “a client”",
+        "no name was sent: reads “a couple”",
         "client_added",
     ),
     Signal(

@@ -1,86 +1,123 @@
-"""Numbers as people say them, put into a playbook's sentences."""
+"""Signals put into sentences: each value as its unit and the language have it. Pure."""
 
-import re
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
-from everafter.signals.model import SIGNALS
+import polars as pl
 
-_PLACE = re.compile(
-    r"(?:\b([Ii]n|[Vv]or|[Ss]eit) )?\{([a-z][a-z0-9_]*)\}(?: (days ago|days|Tagen)\b)?"
+from everafter.core.i18n import (
+    ENGLISH,
+    format_number,
+    format_share,
+    format_small,
+    whole_percent,
 )
-# What no number reads well in: (before it, after it, the number).
-_SMALL = {
-    (None, "days ago", "0"): "less than a day ago",
-    (None, "days ago", "1"): "1 day ago",
-    (None, "days", "1"): "1 day",
-    ("in", "days", "0"): "today",
-    ("in", "days", "1"): "in 1 day",
-    ("vor", "Tagen", "0"): "vor weniger als einem Tag",
-    ("vor", "Tagen", "1"): "vor einem Tag",
-    ("seit", "Tagen", "0"): "seit weniger als einem Tag",
-    ("seit", "Tagen", "1"): "seit einem Tag",
-    ("in", "Tagen", "0"): "heute",
-    ("in", "Tagen", "1"): "in einem Tag",
+from everafter.core.messages import Kind, Value, format_message
+from everafter.signals.model import CLIENT_SIGNALS, SIGNALS, Signal
+
+_SIGNALS = {signal.name: signal for signal in (*SIGNALS, *CLIENT_SIGNALS)}
+_INDEXES = frozenset({"churn_risk", "inactivity_probability"})
+_RATIOS = frozenset({"limit_ratio"})  # shares of more than one
+_WHOLE = frozenset({"days", "0–100"})
+# yes, no, unknown: what CLDR has no words for
+_WORDS = {
+    "en": ("yes", "no", "unknown"),
+    "de": ("ja", "nein", "unbekannt"),
+    "fr": ("oui", "non", "inconnu"),
+    "es": ("sí", "no", "desconocido"),
+    "it": ("sì", "no", "sconosciuto"),
+    "nl": ("ja", "nee", "onbekend"),
 }
-_UNITS = {signal.name: signal.unit for signal in SIGNALS}
-_UNKNOWN = "unknown"
 
 
-def say(text: str, facts: Mapping[str, Any], value: Callable[[str, Any], str] | None = None) -> str:
-    """`text` with every `{signal}` replaced by this supplier's number, and the day or none of days
-    said as people do.
+def format_sentence(text: str, facts: Mapping[str, Any], language: str = ENGLISH) -> str:
+    """A playbook's sentence with a supplier's values in it.
 
     Args:
-        facts: by signal; what is null or absent reads 'unknown'.
-        value: how a signal's value is written; null: `format_value`.
+        text: in ICU MessageFormat (core/messages.py), its names those of signals.
+        facts: by signal; null or absent: not known, which reads `unknown` in a plain placeholder.
+        language: the sentence's.
 
-    >>> say("{days_since_login} days, {form_completion_rate} done", {"days_since_login": 12.7, "form_completion_rate": 0.5})
-    '12 days, 50 % done'
-    >>> say("{days_past_due} days ago", {"days_past_due": 1.4})
-    '1 day ago'
-    >>> say("Vor {days_past_due} Tagen; the wedding is in {days_to_wedding} days", {"days_past_due": 0.4, "days_to_wedding": 0})
-    'Vor weniger als einem Tag; the wedding is today'
+    Raises:
+        MessageError: the text does not follow the grammar.
+
+    >>> text = "{days_since_login, plural, =0 {today} one {# day ago} other {# days ago}}"
+    >>> [format_sentence(text, {"days_since_login": days}) for days in (0.4, 1.9, 12.7)]
+    ['today', '1 day ago', '12 days ago']
+    >>> format_sentence("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5}, "de")
+    '50\\xa0% von unbekannt'
     """
 
-    def fill_placeholder(match: re.Match[str]) -> str:
-        before, name, after = match.groups()
-        said = (value or format_value)(name, facts.get(name))
-        small = _SMALL.get((before and before.lower(), after, said))
-        if small is None:
-            return " ".join(filter(None, (before, said, after)))
-        return small[0].upper() + small[1:] if before and before[0].isupper() else small
+    def value(name: str) -> Value:
+        found = facts.get(name)
+        return Value(format_value(name, found, language), number_of(name, found), _key(found))
 
-    return _PLACE.sub(fill_placeholder, text)
+    return format_message(text, value, language)
 
 
-def placeholders(text: str) -> list[str]:
-    """The names in braces, in order of first use.
-
-    >>> placeholders("{a} of {b}, {a}")
-    ['a', 'b']
-    """
-    return list(dict.fromkeys(match[2] for match in _PLACE.finditer(text)))
-
-
-def format_value(name: str, value: Any) -> str:
-    """One signal's value in words: shares as percent, days and counts whole, the rest with two
-    decimals at most.
+def format_value(name: str, value: Any, language: str = ENGLISH) -> str:
+    """One signal's value: shares as percent, days and counts whole, other numbers with two decimals.
 
     >>> format_value("churn_risk", 0.7251), format_value("limit_ratio", 0.9), format_value("payment_past_due", True)
-    ('0.73', '90 %', 'yes')
+    ('0.73', '90%', 'yes')
     """
+    yes, no, unknown = _WORDS.get(language.partition("-")[0], _WORDS[ENGLISH])
     if value is None:
-        return _UNKNOWN
+        return unknown
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return yes if value else no
     if not isinstance(value, int | float):
         return str(value)
-    unit = _UNITS.get(name, "")
-    if name == "limit_ratio" or (
-        unit == "0–1" and name not in {"churn_risk", "inactivity_probability"}
-    ):
-        return f"{round(100 * value)} %"
-    if isinstance(value, int) or unit == "days" or unit == "0–100":
-        return f"{int(value)}"
-    return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.2f}"
+    if is_share(name):
+        return format_share(value, language)
+    if isinstance(value, int) or _unit(name) in _WHOLE:
+        return format_number(math.floor(value), language)
+    return (
+        format_small(value, language)
+        if 0 < abs(value) < 0.01
+        else format_number(value, language, 2)
+    )
+
+
+def number_of(name: str, value: Any) -> float | None:
+    """The number that plural forms go by, which is the one that is written; null: there is none.
+
+    >>> number_of("days_since_login", 1.9), number_of("client_activity", 0.004), number_of("plan", "pro")
+    (1, 1, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if is_share(name):
+        return whole_percent(value)
+    return math.floor(value) if _unit(name) in _WHOLE else value
+
+
+def is_share(name: str) -> bool:
+    """Whether a signal is written as a percentage."""
+    return name in _RATIOS or (_unit(name) == "0–1" and name not in _INDEXES)
+
+
+def kinds_of(signals: Mapping[str, pl.DataType]) -> dict[str, Kind]:
+    """What sentences may do with each of these signals."""
+    return {name: _kind(name, dtype) for name, dtype in signals.items()}
+
+
+def _kind(name: str, dtype: pl.DataType) -> Kind:
+    if dtype == pl.Boolean():
+        return "flag"
+    if dtype == pl.String():
+        return "text"
+    return "share" if is_share(name) or name in _INDEXES else "number"
+
+
+def _key(value: Any) -> str | None:
+    """What `select` compares."""
+    if value is None or value == "":
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _unit(name: str) -> str:
+    signal: Signal | None = _SIGNALS.get(name)
+    return signal.unit if signal else ""

@@ -1,0 +1,111 @@
+"""What is wrong with a playbook's sentences, in each language they are written in. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from everafter.core.i18n import ENGLISH, is_language
+from everafter.core.messages import (
+    Kind,
+    MessageError,
+    Remark,
+    check_message,
+    find_placeholders,
+)
+from everafter.playbook.findings import Found, table
+from everafter.playbook.shape import did_you_mean
+from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
+from everafter.signals.text import kinds_of
+
+SUPPLIER_KINDS: Mapping[str, Kind] = {**kinds_of(SIGNAL_SCHEMA), "name": "text"}
+"""What a sentence about a supplier may name."""
+
+CLIENT_KINDS: Mapping[str, Kind] = kinds_of(CLIENT_SCHEMA)
+"""What a sentence about a client may name."""
+
+_PLAIN = re.compile(r"\{([^{},]*)\}")
+_PLURAL_NOUN = re.compile(r"\{([a-z0-9_]+)\}\s+([^\W\d_]+)")
+_NOT_NOUNS = frozenset(
+    {"of", "is", "was", "has", "as", "this", "von", "in", "im", "sur", "de", "su"}
+)
+
+
+def language_of(data: Mapping[str, Any]) -> str:
+    """The language that a playbook is written in."""
+    language = table(dict(data), "coach").get("language")
+    return language if isinstance(language, str) else ENGLISH
+
+
+def check_sentence(
+    path: tuple[str | int, ...],
+    sentence: str,
+    kinds: Mapping[str, Kind],
+    language: str = ENGLISH,
+) -> Iterator[Found]:
+    """Every mistake in one sentence: its grammar, its names, its plural forms.
+
+    Args:
+        kinds: what it may name.
+        language: the one it is written in.
+    """
+    unknown = list(_check_names(sentence, kinds))
+    for remark in unknown or [*check_message(sentence, kinds, language)]:
+        yield path, (remark.start, remark.end), remark.message, remark.hint, remark.level
+    if not unknown:
+        for remark in _check_nouns(sentence, kinds, language):
+            yield path, (remark.start, remark.end), remark.message, remark.hint, remark.level
+
+
+def _check_names(sentence: str, kinds: Mapping[str, Kind]) -> Iterator[Remark]:
+    """Placeholders of other names than `kinds` has."""
+    try:
+        named = list(find_placeholders(sentence))
+    except MessageError:
+        named = [(match[1], *match.span()) for match in _PLAIN.finditer(sentence)]
+    whom = "the supplier's value; {name} by its name"
+    if "name" not in kinds:
+        whom = "the client's value; {client_name} by its name"
+    for word, start, end in named:
+        if word in kinds:
+            continue
+        clean = re.split(r"[:!.\[]", word.strip())[0].strip()
+        hint = did_you_mean(clean, kinds) or f"{{signal}} is replaced by {whom}"
+        if clean in kinds:
+            hint = f"write {{{clean}}}, nothing else between the braces"
+        yield Remark(f"{{{word}}} is no signal", hint, start, end)
+
+
+def _check_nouns(sentence: str, kinds: Mapping[str, Kind], language: str) -> Iterator[Remark]:
+    """In English: a number before a noun in the plural, which reads "1 forms"."""
+    if language.partition("-")[0] != ENGLISH:
+        return
+    for match in _PLURAL_NOUN.finditer(sentence):
+        name, noun = match[1], match[2]
+        if kinds.get(name) == "number" and noun.endswith("s") and noun.lower() not in _NOT_NOUNS:
+            hint = f"write {{{name}, plural, one {{# {noun[:-1]}}} other {{# {noun}}}}}"
+            yield Remark(f"one of them reads “1 {noun}”", hint, *match.span(), "warning")
+
+
+def check_translations(
+    path: tuple[str, ...],
+    item: Mapping[str, Any],
+    keys: tuple[str, ...],
+    kinds: Mapping[str, Kind],
+) -> Iterator[Found]:
+    """Every mistake in the texts of an item in other languages.
+
+    Args:
+        keys: those that can be translated.
+        kinds: what the texts may name.
+    """
+    for language in table(dict(item), "translations"):
+        if not is_language(language):
+            where = (*path, "translations", language)
+            yield where, None, f"{language!r} is not a language", 'such as "de" or "de-AT"', "error"
+        for key, text in table(dict(item), "translations", language).items():
+            where = (*path, "translations", language, key)
+            if key not in keys:
+                hint = did_you_mean(key, keys) or f"translated are: {', '.join(keys)}"
+                yield where, None, f"{key!r} cannot be translated here", hint, "error"
+            elif isinstance(text, str):
+                yield from check_sentence(where, text, kinds, language)
