@@ -45,6 +45,8 @@ PURE_CORE = {
     "everafter.core.texts",
     "everafter.core.values",
     "everafter.core.formatting",
+    "everafter.core.i18n",
+    "everafter.core.messages",
     "everafter.core.zones",
 }
 PURE_THIRD = {"dateutil", "icalendar", "msgspec", "numpy", "polars"}
