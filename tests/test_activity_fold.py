@@ -257,7 +257,7 @@ def test_a_report_of_absurd_numbers_stays_a_number() -> None:
         }
     ]
     ratio = fold(model.empty_state(), as_frame(events), {}).activity["usage_ratio"][0]
-    assert ratio == 1_000_000 and format_value("limit_ratio", ratio) == "100000000 %"
+    assert ratio == 1_000_000 and format_value("limit_ratio", ratio) == "100,000,000%"
 
 
 def test_a_supplier_has_the_resources_reported_last_in_whatever_order_they_came() -> None:

@@ -42,7 +42,7 @@ when = "days_inactive >= 7 AND plan = 'pro'"
 action = "write"
 channel = "email"
 template = "we_miss_you"
-reason = "no login for {days_since_login} days"
+reason = "days without a login: {days_since_login}"
 success = "days_since_login < 7"
 
 [onboarding.day1]
@@ -142,7 +142,13 @@ CASES = [
     # sentences
     ("{days_since_login}", "{days_since_logn}", "{days_since_logn}", "is no signal", "did you mean days_since_login?"),
     ("{days_since_login}", "{days_since_login:.0f}", "{days_since_login:.0f}", "is no signal", "write {days_since_login}"),
-    ("{days_since_login} days", "{days_since_login days", '"no login for {days_since_login days"', "brace is alone", ""),
+    ("{days_since_login}", "{days_since_login", "{days_since_login", "brace is alone", "both braces"),
+    ("{days_since_login}", "{days_since_login days}", "{days_since_login days}", "is no signal", "did you mean days_since_login?"),
+    ("{days_since_login}", "{days_since_login, plural, one {# day}}", "{days_since_login, plural, one {# day}}", "no branch other", "no branch"),
+    ("{days_since_login}", "{days_since_login, plural one {#} other {#}}", "o", "is missing here", "{# form} other {# forms}"),
+    ("{days_since_login}", "{days_since_login, number, integer}", "{days_since_login, number, integer}", "not a kind of placeholder", "plural"),
+    ("{days_since_login}", "{plan, plural, one {#} other {#}}", "{plan, plural, one {#} other {#}}", "not a number", "select"),
+    ("{days_since_login}", "{days_since_login, plural, once {#} other {#}}", "{days_since_login, plural, once {#} other {#}}", "not a branch", "one, other"),
     # names of other things
     ('template = "we_miss_you"', 'template = "we_mis_you"', '"we_mis_you"', "no template", "did you mean we_miss_you?"),
     ('template = "we_miss_you"\n', "", "[triggers.quiet]", "has no template", "templates: check_in, we_miss_you"),

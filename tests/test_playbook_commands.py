@@ -90,7 +90,7 @@ def test_show_and_path(weddings: str) -> None:
         "photographer",
         "no_login_7_days",
         "we_miss_you",
-        "Fully activated",
+        "Everything set up",
         "ten_clients",
         "critical_below",
     ):

@@ -128,7 +128,7 @@ def test_sentences_carry_the_suppliers_own_numbers() -> None:
         "clients_total": 4,
     }
     [found] = recommend(frame(row), policy).to_dicts()
-    assert found["reason"] == "3 forms, 25 % done, 12 days, no"
+    assert found["reason"] == "3 forms, 25% done, 12 days, no"
     assert found["title"] == "Do 4 things"
     assert (found["action_label"], found["action_url"]) == ("Go", "/go")
 

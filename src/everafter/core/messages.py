@@ -137,6 +137,29 @@ def _walk(nodes: Nodes) -> Iterator[dict[str, Any]]:
                 yield from _walk(branch)
 
 
+@lru_cache(maxsize=2048)
+def required_names(text: str) -> frozenset[str]:
+    """The names whose values must be known for a message to read well: null has no branch there.
+
+    >>> text = "{a} {b, plural, unknown {some} other {# {c}}} {d, plural, other {#}}"
+    >>> sorted(required_names(text))
+    ['a', 'c', 'd']
+    """
+    return frozenset(_required(parse_message(text), frozenset()))
+
+
+def _required(nodes: Nodes, known: frozenset[str]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, str) or node.get("hash"):
+            continue
+        name, options = node["name"], node.get("options", {})
+        null = options.get(UNKNOWN, options.get("other") if node.get("type") == "select" else None)
+        if null is None and name not in known:
+            yield name
+        for branch in options.values():
+            yield from _required(branch, known if branch is null else known | {name})
+
+
 def format_message(text: str, value: Callable[[str], Value], language: str = ENGLISH) -> str:
     """A message with its values, in one line.
 

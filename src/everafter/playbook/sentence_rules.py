@@ -24,6 +24,7 @@ CLIENT_KINDS: Mapping[str, Kind] = kinds_of(CLIENT_SCHEMA)
 """What a sentence about a client may name."""
 
 _PLAIN = re.compile(r"\{([^{},]*)\}")
+_BRANCHES = re.compile(r",\s*(plural|select|selectordinal)\b")
 _PLURAL_NOUN = re.compile(r"\{([a-z0-9_]+)\}\s+([^\W\d_]+)")
 _NOT_NOUNS = frozenset(
     {"of", "is", "was", "has", "as", "this", "von", "in", "im", "sur", "de", "su"}
@@ -60,8 +61,9 @@ def _check_names(sentence: str, kinds: Mapping[str, Kind]) -> Iterator[Remark]:
     """Placeholders of other names than `kinds` has."""
     try:
         named = list(find_placeholders(sentence))
-    except MessageError:
-        named = [(match[1], *match.span()) for match in _PLAIN.finditer(sentence)]
+    except MessageError:  # a plain placeholder with more than a name in it, or anything else
+        matches = [] if _BRANCHES.search(sentence) else _PLAIN.finditer(sentence)
+        named = [(match[1], *match.span()) for match in matches]
     whom = "the supplier's value; {name} by its name"
     if "name" not in kinds:
         whom = "the client's value; {client_name} by its name"
