@@ -1,0 +1,272 @@
+"""The figures that the documentation repeats are those of the code and of the shipped playbook."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from everafter.core.admission import Admission
+from everafter.core.limits import Limits
+from everafter.core.settings import load_settings
+from everafter.playbook.loading import load_playbook
+from everafter.playbook.model import Playbook
+from helpers_docs import read
+
+Number = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A phrase of a page with `{}` where the figure is.
+
+    source: `module:NAME` below everafter, `playbook:path` of the shipped playbook, or
+    `limits:name`. form: what the page shows of the value.
+    """
+
+    page: str
+    phrase: str
+    source: str
+    form: Callable[[Any], Number] = lambda value: value
+
+
+def days(value: timedelta) -> int:
+    return value.days
+
+
+def hours(value: timedelta) -> int:
+    return int(value / timedelta(hours=1))
+
+
+def minutes(value: timedelta | float) -> int:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return int(seconds // 60)
+
+
+def thousands(value: int) -> str:
+    return f"{value:,}"
+
+
+def megabytes(value: int) -> int:
+    return value // (1024 * 1024)
+
+
+def kilobytes(value: int) -> int:
+    return value // 1024
+
+
+def percent(value: float) -> str:
+    return f"{value * 100:g}"
+
+
+def whole(value: float) -> str:
+    return f"{value:g}"
+
+
+def in_words(value: float) -> str:
+    words = "zero one two three four five six seven eight nine ten eleven twelve".split()
+    return words[int(value)]
+
+
+def weeks(value: int) -> str:
+    return in_words(value / 7)
+
+
+def years(value: float) -> str:
+    return {365: "year"}[int(value)]
+
+
+def shares(value: float) -> str:
+    return {0.25: "quarter", 0.5: "half", 0.1: "tenth"}[value]
+
+
+FIGURES = (
+    # architecture
+    Figure("architecture.md", "slices of {}, ordered", "daily.run:SLICE", thousands),
+    Figure("architecture.md", "one read per {} suppliers", "daily.run:SLICE", thousands),
+    Figure("architecture.md", "keeps a key for {} seconds", "core.web:KeyCache.LIVE_SECONDS", in_words),
+    Figure("architecture.md", "stops at {} MB", "events.body:MOST_BYTES", megabytes),
+    Figure("architecture.md", "waits a {} of a second", "events.jobs:GATHER_SECONDS", shares),
+    Figure("architecture.md", "rejects older than {} days", "events.jobs:REJECTS_DAYS"),
+    Figure("architecture.md", "daily run from 0{}:00 UTC", "daily.jobs:RUN_FROM_HOUR"),
+    Figure("architecture.md", "shown {} weeks ago", "recommendations.model:SETTLE_AFTER_DAYS", weeks),
+    # methods
+    Figure("methods.md", "used in the last {} days", "playbook:health.feature_window_days"),
+    Figure("methods.md", "Below {} is critical", "playbook:health.critical_below", whole),
+    Figure("methods.md", "below {} at risk", "playbook:health.at_risk_below", whole),
+    Figure("methods.md", "25 × share, at most {}", "playbook:segments.default.weights.client_activity", whole),
+    Figure("methods.md", "{} below 3 days", "playbook:segments.default.weights.login", whole),
+    Figure("methods.md", "30 below {} days", "playbook:segments.default.login_days", lambda steps: whole(steps[0])),
+    Figure("methods.md", "20 below {},", "playbook:segments.default.login_days", lambda steps: whole(steps[1])),
+    Figure("methods.md", "10 below {}, else 0", "playbook:segments.default.login_days", lambda steps: whole(steps[2])),
+    Figure(
+        "methods.md", "thresholds are {} days", "playbook:segments.dj.login_days",
+        lambda steps: f"{steps[0]:g}, {steps[1]:g} and {steps[2]:g}",
+    ),
+    Figure("methods.md", "completed forms are worth {} points", "playbook:segments.dj.weights.form_completion", whole),
+    Figure("methods.md", "their activity is worth {}", "playbook:segments.venue.weights.client_activity", whole),
+    Figure("methods.md", "playbook's floor ({})", "playbook:season.floor"),
+    Figure("methods.md", "Below {} a supplier is off season", "playbook:season.off_season_below"),
+    Figure("methods.md", "n to {} against", "playbook:season.own_weddings_weight", whole),
+    Figure("methods.md", "rhythm in the {} weeks", "signals.rules:RHYTHM_DAYS", weeks),
+    Figure("methods.md", "fewer than {} login days", "signals.rules:_LEAST_LOGINS", in_words),
+    Figure("methods.md", "season-adjusted inactivity | {:.2f} |", "playbook:churn.login"),
+    Figure("methods.md", "{} days of season-adjusted inactivity", "playbook:churn.login_full_days", whole),
+    Figure("methods.md", "season predict | {:.2f} |", "playbook:churn.feature_usage"),
+    Figure("methods.md", "{} % below what the 8 weeks", "playbook:churn.feature_drop_full", percent),
+    Figure("methods.md", "at most 0.3 | {:.2f} |", "playbook:churn.billing"),
+    Figure("methods.md", "1 after {} days", "playbook:churn.past_due_full_days", whole),
+    Figure("methods.md", "in four weeks | {:.2f} |", "playbook:churn.support_tickets"),
+    Figure("methods.md", "{} opened in four weeks", "playbook:churn.tickets_full", whole),
+    Figure("methods.md", "in 13 weeks | {:.2f} |", "playbook:churn.client_churn"),
+    Figure("methods.md", "a {} of the clients lost", "playbook:churn.client_churn_full", shares),
+    Figure("methods.md", "Above {} the level is high", "playbook:churn.high_above"),
+    Figure("methods.md", "Above {} it is medium", "playbook:churn.medium_above"),
+    Figure("methods.md", "and {} % of all suppliers", "playbook:holdout.global_share", percent),
+    Figure("methods.md", "the {} clients with the nearest weddings", "recommendations.model:MOST_CLIENTS"),
+    Figure("methods.md", "pairs × lift + {} × parent", "recommendations.effects_rules:STRENGTH", whole),
+    Figure("methods.md", "their parent is {:.2f}", "recommendations.effects_rules:PRIOR"),
+    Figure("methods.md", "means that {} days later", "recommendations.model:SETTLE_AFTER_DAYS"),
+    Figure("methods.md", "a {} of the missing share", "recommendations.model:BETTER_SHARE", shares),
+    Figure("methods.md", "at least {} in each group", "recommendations.model:MIN_TO_COMPARE", in_words),
+    Figure("methods.md", "recommendation counts, for a {}", "recommendations.jobs:_COUNTED_DAYS", years),
+    Figure("methods.md", "when a {} of its hours is left", "playbook:support.due_soon_share", shares),
+    Figure("methods.md", "Default: the last {} days", "metrics.model:DEFAULT_DAYS"),
+    Figure("methods.md", "At most {} scores", "metrics.model:MOST_ROWS", thousands),
+    Figure("methods.md", "fewer than {} in total", "metrics.effect_rules:FEWEST"),
+    Figure("methods.md", "or {} in a group", "metrics.effect_rules:FEWEST_IN_ARM"),
+    Figure("methods.md", "tuned for {}", "metrics.effect_rules:TUNED_FOR"),
+    Figure("methods.md", "α = {}", "metrics.effect_rules:ALPHA"),
+    Figure("methods.md", "observed for {} days", "metrics.time_rules:_EARLY_DAYS", whole),
+    Figure("methods.md", "fewer than {} churned suppliers. - `precision", "metrics.churn_rules:FEWEST", in_words),
+    Figure("methods.md", "one day in {} counting back", "metrics.churn_rules:DAYS_APART"),
+    Figure("methods.md", "per week for {} days", "metrics.churn_rules:LOOKED_BACK_DAYS"),
+    Figure("methods.md", "({})", "metrics.model:HORIZONS", lambda all_: "30, 60 or 90 days" if all_ == (30, 60, 90) else all_),
+    # api
+    Figure("api.md", "any text of 1 to {} characters", "core.ids:MOST_CHARACTERS"),
+    Figure("api.md", "Limits: {} MB per request", "events.body:MOST_BYTES", megabytes),
+    Figure("api.md", "{} events per request", "events.segment:MOST_EVENTS", thousands),
+    Figure("api.md", "{} KB of properties", "events.model:PROPERTIES_BYTES", kilobytes),
+    Figure("api.md", "nested deeper than {} levels", "events.model:PROPERTIES_DEPTH"),
+    Figure("api.md", "{} requests per second are accepted with one key", "limits:key_rate", thousands),
+    Figure("api.md", "and {} from one address", "limits:address_rate"),
+    Figure("api.md", "`sentAt` more than {} hours", "events.model:BELIEVED_SKEW", hours),
+    Figure("api.md", "(files) more than {} hours ahead", "events.model:FUTURE_ALLOWED", hours),
+    Figure("api.md", "before {} |", "events.model:EARLIEST", lambda moment: moment.year),
+    Figure("api.md", "Traits of more than {} characters", "suppliers.model:TEXT_CHARACTERS"),
+    Figure("api.md", "The last {} resources", "activity.model:MAX_RESOURCES"),
+    Figure("api.md", "list of at most {}.", "mail.events_model:MOST_EVENTS", thousands),
+    Figure("api.md", "`days` (at most {})", "support.model:MAX_DAYS"),
+    Figure("api.md", "on a {}-minute grid", "support.model:QUARTER", minutes),
+    Figure("api.md", "at least {} hours ahead", "support.model:LEAD", lambda lead: in_words(hours(lead))),
+    Figure("api.md", "more than {} days ahead", "support.model:HORIZON_DAYS"),
+    Figure("api.md", "already has {} coming calls", "coach.api:_MOST_CALLS", in_words),
+    Figure("api.md", "`minutes` is 1 to {}", "coach.token_rules:MOST_MINUTES"),
+    Figure("api.md", "more than {} KB (or", "core.connections:MOST_HEAD", kilobytes),
+    Figure("api.md", "(or {} headers)", "core.connections:MOST_HEADERS"),
+    # operations
+    Figure("operations.md", "at least {} characters", "core.settings:SECRET_CHARACTERS"),
+    Figure("operations.md", "current requests, for at most {} s", "server:STOP_SECONDS"),
+    Figure("operations.md", "run from 0{}:00 UTC", "daily.jobs:RUN_FROM_HOUR"),
+    Figure("operations.md", "one `serve` | {},", "limits:connections", thousands),
+    Figure("operations.md", "one /64) | {} |", "limits:connections_per_address"),
+    Figure("operations.md", "{} headers, 10 s", "core.connections:MOST_HEADERS"),
+    Figure("operations.md", "128 headers, {} s", "limits:head_seconds", whole),
+    Figure("operations.md", "on every route | {} s;", "limits:body_seconds", whole),
+    Figure("operations.md", "; {} s without a key or token", "limits:unproven_seconds", whole),
+    Figure("operations.md", "{} KB in 20 s", "core.connections:_UNSENT_BYTES", lambda n: n // 1000),
+    Figure("operations.md", "20 KB in {} s", "limits:unsent_seconds", whole),
+    Figure("operations.md", "key or token in a header | {} requests", "admission:known.MOST_REQUESTS"),
+    Figure("operations.md", "64 requests and {} MB at once, half", "admission:known.MOST_HELD", megabytes),
+    Figure("operations.md", "64 requests and {} MB at once, a quarter", "admission:unknown.MOST_HELD", megabytes),
+    Figure("operations.md", "{} MB for ingest", "events.body:MOST_BYTES", megabytes),
+    Figure("operations.md", "{} MB elsewhere", "core.admission:MOST_BODY", megabytes),
+    Figure("operations.md", "one key | {} a second", "limits:key_rate", thousands),
+    Figure("operations.md", "one address | {} a second", "limits:address_rate"),
+    Figure("operations.md", "503 when {} are waiting", "core.web:KeyCache.MOST_WAITING"),
+    Figure("operations.md", "per {} of a second, for all of them", "core.web:KeyCache.PAUSE_SECONDS", shares),
+    Figure("operations.md", "one known browser | {} in 15", "accounts.model:ACCOUNT_FAILURES"),
+    Figure("operations.md", "10 in {} minutes", "accounts.model:FAILURE_WINDOW", minutes),
+    Figure("operations.md", "from one address | {} in 15", "accounts.model:ADDRESS_FAILURES"),
+    Figure("operations.md", "all addresses | {} in 15", "accounts.model:STRANGER_FAILURES"),
+    Figure("operations.md", "in the last {} days", "accounts.model:BROWSER_LIMIT", days),
+    Figure("operations.md", "an idle connection | {} s", "server:KEEP_ALIVE_SECONDS"),
+    Figure("operations.md", "pipelined requests | {} |", "core.connections:_MOST_PIPELINED"),
+    Figure("operations.md", "may open minus {};", "server:_OTHER_FILES"),
+    Figure("operations.md", "PostgreSQL {} or newer", "core.db:LEAST_VERSION"),
+    Figure("operations.md", "after each call: 0 to {} minutes", "support.model:MOST_BUFFER", minutes),
+    Figure("operations.md", "are expanded for {} days", "support.model:CALENDAR_REACH", days),
+    Figure("operations.md", "more than {} occurrences", "support.calendar_value_rules:MOST_REPEATS", thousands),
+    Figure("operations.md", "reads it every {} minutes", "support.jobs:READ_EVERY_SECONDS", lambda s: in_words(s / 60)),
+    Figure("operations.md", "more than {} MB, 30 seconds", "support.feeds:MOST_BYTES", lambda n: n // 1_000_000),
+    Figure("operations.md", "MB, {} seconds, or", "support.feeds:FETCH_SECONDS", whole),
+    Figure("operations.md", "or {} seconds of processor time", "support.calendars:_CPU_SECONDS"),
+    Figure("operations.md", "more than {} features", "activity.model:MAX_OTHER_FEATURES"),
+    Figure("operations.md", "the {} most frequent others", "events.jobs:MOST_TYPES", thousands),
+    Figure("operations.md", "15 … minutes, {} times", "mail.rules:MAX_ATTEMPTS", in_words),
+    Figure("operations.md", "Rejects are kept for {} days", "events.jobs:REJECTS_DAYS"),
+    Figure("operations.md", "runs of the last {} days", "daily.jobs:FINISH_DAYS", in_words),
+    # coach, dashboard, playbook
+    Figure("coach.md", "at most {} characters; surrounding", "coach.tokens:MOST_CHARACTERS", thousands),
+    Figure("coach.md", "at most {} minutes apart", "coach.token_rules:MOST_MINUTES"),
+    Figure("coach.md", "{} seconds are tolerated", "coach.token_rules:LEEWAY_SECONDS", in_words),
+    Figure("coach.md", "at the latest after {} days", "coach.model:SEASON_DAYS"),
+    Figure("coach.md", "cached for {} minutes", "coach.pages:_FRESH_SECONDS", lambda s: in_words(s / 60)),
+    Figure("coach.md", "after {} minutes the request waits", "coach.live:KEPT_SECONDS", lambda s: in_words(s / 60)),
+    Figure("dashboard.md", "ends after {} hours", "accounts.model:IDLE_LIMIT", hours),
+    Figure("dashboard.md", "and after {} days", "accounts.model:ABSOLUTE_LIMIT", days),
+    Figure("dashboard.md", "calls of the next {} days", "tickets.page_model:CALL_DAYS", in_words),
+    Figure("playbook.md", "(at most {} in all", "playbook.model:MAX_FEATURES"),
+    Figure("playbook.md", "({} clients in 30 days)", "onboarding.model:SEVERAL_ACTIVE", in_words),
+    Figure("glossary.md", "threshold ({})", "playbook:season.off_season_below"),
+    Figure("glossary.md", "Healthy from {},", "playbook:health.at_risk_below", whole),
+    Figure("glossary.md", "critical below {}", "playbook:health.critical_below", whole),
+    Figure("glossary.md", "Of a run: {}", "daily.run:SLICE", thousands),
+    # decisions
+    Figure("decisions/0003-activity-ring-buffers.md", "{} days for logins", "activity.model:LOGIN_SLOTS"),
+    Figure("decisions/0003-activity-ring-buffers.md", "{} for active clients", "activity.model:ACTIVE_SLOTS"),
+    Figure("decisions/0003-activity-ring-buffers.md", "{} weeks for the rest", "activity.model:WEEK_SLOTS"),
+    Figure("decisions/0003-activity-ring-buffers.md", "at most {}", "playbook.model:MAX_FEATURES"),
+    Figure("decisions/0020-coach-tokens-and-tips.md", "caches up to {} suppliers", "coach.live:MOST_KEPT", thousands),
+    Figure("decisions/0025-metrics-from-rows.md", "at most {} scores", "metrics.model:MOST_ROWS", thousands),
+)  # fmt: skip
+
+
+@cache
+def _playbook() -> Playbook:
+    """The playbook that ships."""
+    return load_playbook(load_settings({"EVERAFTER_SECRET": "s" * 32}))
+
+
+def _value(source: str) -> Any:
+    where, _, path = source.partition(":")
+    here: Any
+    if where == "playbook":
+        here = _playbook()
+    elif where == "limits":
+        here = Limits()
+    elif where == "admission":
+        here = Admission(Limits())
+    else:
+        here = import_module(f"everafter.{where}")
+    for part in path.split("."):
+        here = here[part] if isinstance(here, dict) else getattr(here, part)
+    return here
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.page}-{figure.source}")
+def test_figures_are_those_of_the_code(figure: Figure) -> None:
+    expected = figure.phrase.format(figure.form(_value(figure.source)))
+    text = " ".join(read(figure.page).split())
+    assert expected in text, f"{figure.page} does not contain {expected!r}"
+
+
+def test_call_types_take_the_minutes_that_the_api_page_says() -> None:
+    from everafter.support.model import CALL_TYPES
+
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", read("api.md"), re.MULTILINE))
+    assert rows == {name: str(call.minutes) for name, call in CALL_TYPES.items()}
