@@ -18,6 +18,9 @@ from everafter.playbook.model import Playbook
 from helpers_docs import read
 
 Number = int | float | str
+_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,7 @@ def whole(value: float) -> str:
 
 
 def in_words(value: float) -> str:
-    words = "zero one two three four five six seven eight nine ten eleven twelve".split()
-    return words[int(value)]
+    return _WORDS[int(value)]
 
 
 def weeks(value: int) -> str:
