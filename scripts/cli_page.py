@@ -9,12 +9,14 @@ from typing import Any
 
 import typer
 
-from everafter.cli import app
+from everafter.cli import load_commands
 
 HEADER = """\
 # The command line
 
 Every command with all it takes. Generated from the commands by `make docs`.
+
+Each takes `-h` or `--help`; `everafter --version` prints the version.
 
 Output is for people on a terminal, and for programs with `--json`: one JSON document on standard output, and nothing else there.
 What goes wrong is one line on standard error, naming what and where.
@@ -28,24 +30,23 @@ What goes wrong is one line on standard error, naming what and where.
 | 4 | the database does not answer |
 | 130 | stopped with Ctrl+C |
 
-Settings come from the environment: see [operations](operations.md#settings).
+Settings come from the environment: see [installation](install.md#settings).
 """
 
 
 def write_page() -> str:
     """The whole page."""
-    root: Any = typer.main.get_command(app)
     parts = [HEADER]
-    for name, command in sorted(commands(root)):
+    for name, command in sorted(commands(load_commands())):
         parts.append("\n".join(section(name, command)))
     return "\n".join(parts)
 
 
-def commands(group: Any, prefix: str = "everafter") -> Iterator[tuple[str, Any]]:
+def commands(named: dict[str, Any], prefix: str = "everafter") -> Iterator[tuple[str, Any]]:
     """Every command that does something, with its full name."""
-    for name, command in group.commands.items():
+    for name, command in named.items():
         if hasattr(command, "commands"):
-            yield from commands(command, f"{prefix} {name}")
+            yield from commands(command.commands, f"{prefix} {name}")
         else:
             yield f"{prefix} {name}", command
 

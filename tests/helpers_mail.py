@@ -19,6 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection, Pool, connection, make_pool
+from everafter.core.email_address import read_email
 from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.model import Key, Message
@@ -170,10 +171,7 @@ class Sink:
 
     def url(self, scheme: str = "smtp", user: str = "", **options: Any) -> str:
         """EVERAFTER_SMTP_URL for it."""
-        query = "&".join(
-            f"{name}={value}"
-            for name, value in ({"from": "Nora%20Lind%20<nora@care.example>"} | options).items()
-        )
+        query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"{scheme}://{user}127.0.0.1:{self.port}?{query}"
 
 
@@ -285,7 +283,11 @@ def with_connection(database: str, do: Callable[[Connection], Awaitable[T]]) -> 
 
 def sending(settings: Settings, taking: Sink, **options: Any) -> Settings:
     """The settings with that server."""
-    return replace(settings, smtp_url=taking.url(**options))
+    return replace(
+        settings,
+        smtp_url=taking.url(**options),
+        mail_from=read_email("nora@care.example", "Nora Lind"),
+    )
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:

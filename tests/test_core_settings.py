@@ -61,3 +61,50 @@ def test_origins_are_read_as_browsers_write_them(tmp_path: Path) -> None:
 def test_what_is_no_origin_is_named(tmp_path: Path, bad: str) -> None:
     with pytest.raises(SettingsError, match="EVERAFTER_INGEST_ORIGINS"):
         origins(tmp_path, f"https://app.example {bad}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rosa@example.com", "rosa@example.com"),
+        ("Rosa Lund <rosa@example.com>", "Rosa Lund <rosa@example.com>"),
+        ('"Lund, Rosa" <rosa@bücher.example>', "Lund, Rosa <rosa@xn--bcher-kva.example>"),
+    ],
+)
+def test_the_sender_has_an_optional_name(tmp_path: Path, text: str, shown: str) -> None:
+    (tmp_path / "from").write_text(text + "\n")
+    for env in (
+        {"EVERAFTER_MAIL_FROM": text},
+        {"EVERAFTER_MAIL_FROM_FILE": str(tmp_path / "from")},
+    ):
+        assert str(load_settings({"EVERAFTER_DATA": str(tmp_path), **env}).mail_from) == shown
+
+
+def test_the_platforms_url_is_kept_as_written(tmp_path: Path) -> None:
+    settings = load_settings(
+        {"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_APP_URL": "https://app.example/go/{action}"}
+    )
+    assert settings.app_url == "https://app.example/go/{action}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("EVERAFTER_MAIL_FROM", "nobody", "expected rosa@example.com or Rosa"),
+        ("EVERAFTER_MAIL_FROM", "A\nBcc:x@example.com <a@example.com\nb>", "cannot be seen"),
+        ("EVERAFTER_APP_URL", "javascript:alert(1)", "not an http or https URL"),
+        ("EVERAFTER_APP_URL", "https://app.example/a b", "not an http or https URL"),
+        ("EVERAFTER_SMTP_URL", "smtp://mail.example?from=a@example.com", "set EVERAFTER_MAIL_FROM"),
+        (
+            "EVERAFTER_SMTP_URL",
+            "smtp://mail.example?timeout=9&app=https://app.example",
+            "set EVERAFTER_APP_URL",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_with_the_cure(
+    tmp_path: Path, name: str, value: str, what: str
+) -> None:
+    with pytest.raises(SettingsError, match=name) as caught:
+        load_settings({"EVERAFTER_DATA": str(tmp_path), name: value})
+    assert what in caught.value.message

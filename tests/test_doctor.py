@@ -57,6 +57,12 @@ def well(settings: Settings, database: str) -> Settings:
     return settings
 
 
+def test_a_variable_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    env = {"EVERAFTER_DATA": str(tmp_path), "EVERAFTER_SMPT_URL": "smtp://mail.example"}
+    found = [check.found for check in asyncio.run(examine(NOW, env)) if check.status == "warn"]
+    assert "EVERAFTER_SMPT_URL is not a setting; did you mean EVERAFTER_SMTP_URL?" in found
+
+
 def test_a_healthy_installation_has_nothing_to_do(well: Settings) -> None:
     checks = look(well)
     assert {check.status for check in checks.values()} == {"ok"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from everafter.core.db import Pool
+from everafter.core.email_address import read_email
 from everafter.core.settings import Settings
 from everafter.doctor import examine
 from everafter.mail.answer_rules import classify_bounce, classify_refusal
@@ -248,7 +249,8 @@ def settings(module_settings: Settings) -> Settings:
 
 def set_up(settings: Settings, script: Script, **answers: str) -> Settings:
     script.answers, script.taken, script.tried = answers, [], 0
-    return replace(settings, smtp_url=f"smtp://u:p@127.0.0.1:{script.port}?from=nora@care.example")
+    url = f"smtp://u:p@127.0.0.1:{script.port}"
+    return replace(settings, smtp_url=url, mail_from=read_email("nora@care.example"))
 
 
 def go(settings: Settings) -> str | None:

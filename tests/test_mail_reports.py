@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from everafter.core.email_address import read_email
 from everafter.core.settings import Settings
 from everafter.mail.jobs import read_bounces
 from everafter.mail.model import Key
@@ -436,8 +437,8 @@ def test_a_mailbox_is_read_once(
     ):
         box.add(message)
     box.close()
-    url = f"smtp://127.0.0.1:1?from=nora@care.example&bounces={path}"
-    work = replace(settings, smtp_url=url)
+    url = f"smtp://127.0.0.1:1?bounces={path}"
+    work = replace(settings, smtp_url=url, mail_from=read_email("nora@care.example"))
     read = lambda: with_pool(database, lambda pool: read_bounces(pool, work))  # noqa: E731
     assert sorted((read() or "").split(", ")) == ["1 ignored", "2 recorded"]
     assert get(database, key).status == "bounced"

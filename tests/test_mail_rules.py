@@ -32,7 +32,7 @@ def test_the_message_id_stays(settings_sender: str = "nora@care.example") -> Non
         message_id(KEY.id, settings_sender) == "<00000000-0000-0000-0000-000000000008@care.example>"
     )
     assert sender_of(None, "https://care.example").addr_spec == "success@care.example"
-    assert sender_of("smtp://x?from=a@b.example", "https://care.example").addr_spec == "a@b.example"
+    assert sender_of(read_email("a@b.example"), "https://care.example").addr_spec == "a@b.example"
 
 
 def test_a_token_speaks_for_its_row_alone() -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from everafter.core.email_address import read_email
 from everafter.core.errors import SettingsError
 from everafter.core.settings import Settings
 from everafter.mail.jobs import send_due
@@ -153,9 +154,6 @@ def test_a_connection_that_went_stale_is_opened_again(settings: Settings, databa
     ("url", "what"),
     [
         ("smtp://mail.example?sender=a@example.com", "unknown option 'sender'"),
-        ("smtp://mail.example?from=nobody", "from='nobody'"),
-        ("smtp://mail.example?from=A%0aBcc:x@example.com%20<a@example.com%0ab>", "from="),
-        ("smtp://mail.example?app=javascript:alert(1)", "app="),
         ("smtp://mail.example?lease=soon", "could not convert"),
         ("smtp://mail.example?lease=1&timeout=60", "lease no shorter"),
         ("smtp://nora:secret@mail.example", "in clear"),
@@ -173,7 +171,8 @@ def test_where_mail_comes_from(settings: Settings) -> None:
     server = mail_server(
         replace(
             settings,
-            smtp_url="smtps://u:p%40ss@mail.example?from=care@example.com",
+            smtp_url="smtps://u:p%40ss@mail.example",
+            mail_from=read_email("care@example.com"),
             base_url="https://x.example",
         )
     )

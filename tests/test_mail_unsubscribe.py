@@ -116,9 +116,9 @@ def test_a_button_leads_into_the_platform_or_says_where(server: Server) -> None:
         settings = server.app.state.settings
         for app, where in (
             ("https://app.example/home", "https://app.example/home"),
-            ("https://app.example/%7Baction%7D?from=mail", "https://app.example/forms?from=mail"),
+            ("https://app.example/{action}?from=mail", "https://app.example/forms?from=mail"),
         ):
-            server.app.state.settings = replace(settings, smtp_url=f"smtp://127.0.0.1?app={app}")
+            server.app.state.settings = replace(settings, app_url=app)
             answer = client.get("/go/forms", follow_redirects=False)
             assert (answer.status_code, answer.headers["location"]) == (302, where)
             assert "set-cookie" not in answer.headers

@@ -133,12 +133,7 @@ def test_the_way_to_the_platform_never_leads_elsewhere(server: Server) -> None:
         assert client.get("/go/step", params={"to": "//evil.example"}).status_code == 404
         assert client.get("/go/step").status_code == 400
     with (
-        serving(
-            replace(
-                server.settings,
-                smtp_url="smtp://127.0.0.1:9?app=https://app.example/start/{action}",
-            )
-        ) as set_up,
+        serving(replace(server.settings, app_url="https://app.example/start/{action}")) as set_up,
         set_up.client() as client,
     ):
         answer = client.get("/go/step", params={"to": "/clients/7?x=1"}, follow_redirects=False)

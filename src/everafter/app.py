@@ -65,6 +65,7 @@ FACES = (
     "everafter.portfolio.pages",
     "everafter.recommendations.api",
     "everafter.recommendations.pages",
+    "everafter.reference_pages",
     "everafter.support.api",
     "everafter.support.manage_pages",
     "everafter.tickets.api",

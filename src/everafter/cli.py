@@ -1,53 +1,148 @@
-"""The command line: each slice's `commands.py` adds its own."""
+"""The command line: one table of all commands; a command's module is imported when the command is
+used."""
 
+import os
 import sys
-from typing import NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, NoReturn
 
-import psycopg
 import typer
-from rich.console import Console
-from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
-from everafter import doctor, server, worker
-from everafter.accounts import commands as accounts_commands
-from everafter.accounts import user_commands
-from everafter.core import commands as core_commands
+from everafter import __version__
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
-from everafter.daily import commands as daily_commands
-from everafter.demo import commands as demo_commands
-from everafter.events import commands as events_commands
-from everafter.mail import commands as mail_commands
-from everafter.metrics import commands as metrics_commands
-from everafter.playbook import commands as playbook_commands
-from everafter.scoring import commands as scoring_commands
-from everafter.signals import commands as signals_commands
-from everafter.support import commands as support_commands
+
+
+class Command(NamedTuple):
+    """name: as typed. module: its `register(app)` adds the command. help: the first paragraph of
+    the command's own help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command(
+        "demo",
+        "everafter.demo.commands",
+        "Show Everafter on a believable platform: months of history, scored day by day, with a dashboard.",
+    ),
+    Command(
+        "doctor",
+        "everafter.doctor",
+        "Check the installation and say what to do. Exit code 1 when something is bad, else 0.",
+    ),
+    Command("migrate", "everafter.core.commands", "Bring the database's schema to this version."),
+    Command(
+        "serve",
+        "everafter.server",
+        "Serve the API, the dashboard and the coach; brings the schema up to date first.",
+    ),
+    Command(
+        "work",
+        "everafter.worker",
+        "Send mail from the outbox, and do what is due from time to time.",
+    ),
+    Command(
+        "import",
+        "everafter.events.commands",
+        "Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.",
+    ),
+    Command(
+        "run",
+        "everafter.daily.commands",
+        "Score every supplier, decide, and put what was decided on its way.",
+    ),
+    Command(
+        "explain",
+        "everafter.scoring.commands",
+        "Why a supplier's score is what it is, and what changed since a day.",
+    ),
+    Command(
+        "metrics",
+        "everafter.metrics.commands",
+        "The six metrics by which the programme is watched, with how many each number rests on.",
+    ),
+    Command(
+        "signals",
+        "everafter.signals.commands",
+        "List the signals: every column that a playbook's condition may name.",
+    ),
+    Command(
+        "playbook",
+        "everafter.playbook.commands",
+        "The policy: what is in force, and whether it can be followed.",
+    ),
+    Command(
+        "mail",
+        "everafter.mail.commands",
+        "Look into the outbox, and decide what only a person can.",
+    ),
+    Command("key", "everafter.accounts.commands", "Keys for the API."),
+    Command("user", "everafter.accounts.user_commands", "Who may sign in to the dashboard."),
+    Command("csm", "everafter.support.commands", "Who takes calls with suppliers, and when."),
+)
+
+
+class LazyGroup(TyperGroup):
+    """Lists the commands of the table by name and help; imports the module of the one that is
+    used."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update({one.name: TyperCommand(one.name, help=one.help) for one in COMMANDS})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load_command(name or ""), rest
+
+
+def load_command(name: str) -> Any:
+    """The command itself, with its arguments, options and commands below it."""
+    (found,) = [one for one in COMMANDS if one.name == name]
+    part = typer.Typer(rich_markup_mode="rich")
+    import_module(found.module).register(part)
+    return typer.main.get_group(part).commands[name]
+
+
+def load_commands() -> dict[str, Any]:
+    """Every command of the table by name."""
+    return {one.name: load_command(one.name) for one in COMMANDS}
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="everafter",
     help="Customer success for wedding suppliers, in your own PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    core_commands,
-    doctor,
-    server,
-    worker,
-    accounts_commands,
-    events_commands,
-    user_commands,
-    daily_commands,
-    scoring_commands,
-    demo_commands,
-    mail_commands,
-    metrics_commands,
-    playbook_commands,
-    signals_commands,
-    support_commands,
-):
-    module.register(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"everafter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Before any command: name the environment variables that are not settings."""
+    if any(name.startswith("EVERAFTER_") for name in os.environ):
+        from everafter.core.unknown_settings import describe_unknown
+
+        for sentence in describe_unknown(os.environ):
+            typer.echo(f"warning: {sentence}", err=True)
 
 
 def main() -> None:
@@ -56,30 +151,42 @@ def main() -> None:
         app()
     except EverafterError as error:
         _end(error)
-    except (psycopg.OperationalError, *_REFUSALS) as error:
-        _end(DatabaseUnavailableError(f"the database did not do it: {str(error).strip()}"))
     except UnicodeEncodeError as error:
         if error.reason != _SURROGATES:
             raise
         _end(InputError(f"{error.object!r} is not UTF-8: in an argument or a setting"))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not _is_refusal(error):
+            raise
+        _end(DatabaseUnavailableError(f"the database did not do it: {str(error).strip()}"))
 
 
-# What a database says that answers but may not, or cannot, write: its place and its reason are the
-# operator's to fix.
-_REFUSALS = (
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.InvalidSchemaName,
-    psycopg.InterfaceError,
-)
 _SURROGATES = (
     "surrogates not allowed"  # how Python carries bytes of the command line that are not UTF-8
 )
 
 
+def _is_refusal(error: Exception) -> bool:
+    """Whether the database does not answer, or answers but may not or cannot write: reason and cure
+    are the operator's."""
+    import psycopg
+
+    return isinstance(
+        error,
+        psycopg.OperationalError
+        | psycopg.InterfaceError
+        | psycopg.errors.InsufficientPrivilege
+        | psycopg.errors.ReadOnlySqlTransaction
+        | psycopg.errors.InvalidSchemaName,
+    )
+
+
 def _end(error: EverafterError) -> NoReturn:
+    from rich.console import Console
+    from rich.text import Text
+
     # as it is, not as markup: names and paths may hold brackets
     line = Text.assemble(("error:", "red"), " ", error.message.encode(errors="replace").decode())
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)

@@ -29,6 +29,7 @@ from everafter.core.files import is_open
 from everafter.core.formatting import plural
 from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings, read_settings
+from everafter.core.unknown_settings import describe_unknown
 from everafter.mail.smtp import mail_server
 from everafter.playbook.loading import load_playbook, playbook_path
 
@@ -83,6 +84,10 @@ async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Chec
     """Everything that can be looked at. What cannot be is named, and hides nothing else."""
     settings, errors = read_settings(env, make=False)
     checks = [Check("settings", "bad", error.message, _SETTINGS_RECOMMENDATION) for error in errors]
+    checks += [
+        Check("settings", "warn", said, _SETTINGS_RECOMMENDATION)
+        for said in describe_unknown(os.environ if env is None else env)
+    ]
     checks += looked_at("settings", lambda: check_settings(settings, quiet=bool(errors)))
     checks += looked_at("playbook", lambda: [check_playbook(settings)])
     checks += looked_at("disk", lambda: [check_disk(settings.data)])
@@ -92,7 +97,7 @@ async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Chec
     return [*checks, *await _examine_server(settings, now)]
 
 
-_SETTINGS_RECOMMENDATION = "correct the environment; docs/operations.md lists every setting"
+_SETTINGS_RECOMMENDATION = "correct the environment; docs/install.md lists every setting"
 
 
 def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:

@@ -73,7 +73,7 @@ async def _find(conn: Connection, settings: Settings, token: str) -> Certificate
     if found is None:
         return None
     name, timezone, earned_at = found
-    sender = sender_of(settings.smtp_url, settings.base_url)
+    sender = sender_of(settings.mail_from, settings.base_url)
     return Certificate(
         name,
         earned_at.astimezone(find_zone(timezone)).date(),

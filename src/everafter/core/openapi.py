@@ -1,13 +1,13 @@
 """How the API's errors and ids are described in its OpenAPI document."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from everafter.core.ids import MOST_CHARACTERS, SupplierId, TextId
 
@@ -16,12 +16,12 @@ class Problem(Struct, frozen=True):
     """An RFC 9457 problem: what is wrong and where. More members may be beside these; the operation
     names them."""
 
-    type: str
-    title: str
-    status: int
-    code: str
-    message: str
-    detail: str
+    type: Annotated[str, Meta(description="`urn:everafter:` and the code")]
+    title: Annotated[str, Meta(description="the status's name")]
+    status: Annotated[int, Meta(description="the HTTP status")]
+    code: Annotated[str, Meta(description="a stable word for programs; docs/api.md lists all")]
+    message: Annotated[str, Meta(description="the same as `detail`")]
+    detail: Annotated[str, Meta(description="what is wrong and where, for people")]
 
 
 class IdSchemas(OpenAPISchemaPlugin):

@@ -105,16 +105,21 @@ def page(
 ) -> Template:
     """An HTML answer with the headers that every page carries; `context` must hold `viewer` for
     pages inside."""
-    security = {**_HEADERS, "Content-Security-Policy": _CONTENT_SECURITY_POLICY}
-    if request.app.state.settings.base_url.startswith("https://"):
-        security["Strict-Transport-Security"] = f"max-age={_YEAR}"
     return Template(
         template_name=template,
         context={"path": request.url.path, "viewer": None, "now": datetime.now(UTC), **context},
         status_code=status_code,
         media_type="text/html",
-        headers={**security, **(headers or {})},
+        headers={**page_headers(request), **(headers or {})},
     )
+
+
+def page_headers(request: AnyRequest) -> dict[str, str]:
+    """The headers that every page carries."""
+    security = {**_HEADERS, "Content-Security-Policy": _CONTENT_SECURITY_POLICY}
+    if request.app.state.settings.base_url.startswith("https://"):
+        security["Strict-Transport-Security"] = f"max-age={_YEAR}"
+    return security
 
 
 def message_page(html: str) -> Response[str]:

@@ -2,14 +2,16 @@
 
 import contextlib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
 from everafter.core.files import close_to_others, make_ours
 from everafter.core.limits import LOOPBACK, Limits, read_count, read_networks
@@ -28,7 +30,10 @@ class Settings:
     `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays
     in the outbox. base_url: how the outside reaches this server; links in mail begin with it.
     secret: key for signed links and tokens. limits: what callers may use of the server.
-    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any."""
+    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any.
+    mail_from: the sender of every email; null means `success@` and the host of `base_url`. app_url:
+    where links in emails lead in the platform, with `{action}` for the place; null means a page
+    that names the place."""
 
     database_url: str | None
     data: Path
@@ -38,6 +43,8 @@ class Settings:
     secret: str
     limits: Limits = field(default_factory=Limits)
     ingest_origins: tuple[str, ...] = (ANY_ORIGIN,)
+    mail_from: EmailAddress | None = None
+    app_url: str | None = None
 
 
 SECRET_CHARACTERS = 32
@@ -47,6 +54,8 @@ SETTING_NAMES = (
     "EVERAFTER_DATA",
     "EVERAFTER_PLAYBOOK",
     "EVERAFTER_SMTP_URL",
+    "EVERAFTER_MAIL_FROM",
+    "EVERAFTER_APP_URL",
     "EVERAFTER_BASE_URL",
     "EVERAFTER_SECRET",
     "EVERAFTER_TRUSTED_PROXIES",
@@ -101,6 +110,8 @@ def read_settings(
         ingest_origins=read(
             lambda: _origins(_value(source, "EVERAFTER_INGEST_ORIGINS")), (ANY_ORIGIN,)
         ),
+        mail_from=read(lambda: _mail_from(source), None),
+        app_url=read(lambda: _app_url(source), None),
     )
     return settings, errors
 
@@ -111,6 +122,37 @@ def _smtp_url(env: dict[str, str]) -> str | None:
         raise SettingsError(
             "EVERAFTER_SMTP_URL: expected smtp://host:port, smtps://… or smtp+starttls://…"
         )
+    if url and (
+        moved := [_MOVED[name] for name, _ in parse_qsl(urlsplit(url).query) if name in _MOVED]
+    ):
+        raise SettingsError(f"EVERAFTER_SMTP_URL: {moved[0]}")
+    return url
+
+
+_MOVED = {
+    "from": "the option from= is no longer used; set EVERAFTER_MAIL_FROM, for example 'Rosa <rosa@example.com>'",
+    "app": "the option app= is no longer used; set EVERAFTER_APP_URL, for example https://app.example.com",
+}
+_NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
+
+
+def _mail_from(env: dict[str, str]) -> EmailAddress | None:
+    text = _value(env, "EVERAFTER_MAIL_FROM")
+    if not text:
+        return None
+    match = _NAMED_ADDRESS.fullmatch(text)
+    try:
+        return read_email(match[2], match[1].strip('"')) if match else read_email(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"EVERAFTER_MAIL_FROM: {text!r}: {error}; expected rosa@example.com or Rosa <rosa@example.com>"
+        ) from error
+
+
+def _app_url(env: dict[str, str]) -> str | None:
+    url = _value(env, "EVERAFTER_APP_URL")
+    if url and not _is_url(url, "http", "https"):
+        raise SettingsError(f"EVERAFTER_APP_URL: {url!r} is not an http or https URL")
     return url
 
 

@@ -37,7 +37,7 @@ from everafter.mail.formatting import is_platform_path
 from everafter.mail.report_queries import find_sent
 from everafter.mail.report_rules import EventType
 from everafter.mail.reports import take_event
-from everafter.mail.rules import app_of, message_row, one_click_token_key, sender_of
+from everafter.mail.rules import message_row, one_click_token_key, sender_of
 
 _ACTIONS = {
     "home": "your overview",
@@ -94,7 +94,7 @@ def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
     settings: Settings = state.settings
     if not is_platform_path(to):
         return _unknown_link(settings)
-    if app := app_of(settings.smtp_url):
+    if app := settings.app_url:
         parts = urlsplit(app)
         return Redirect(
             f"{parts.scheme}://{parts.netloc}{to}",
@@ -111,7 +111,7 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
     settings: Settings = state.settings
     if action not in _ACTIONS:
         return _unknown_link(settings)
-    if app := app_of(settings.smtp_url):
+    if app := settings.app_url:
         return Redirect(
             app.replace("{action}", action),
             status_code=302,
@@ -138,7 +138,7 @@ async def record_events(
     nothing; one that cannot be used is answered with the reason, and the others are still taken. It
     counts only for a message that was sent to that address."""
     settings: Settings = state.settings
-    sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+    sender = sender_of(settings.mail_from, settings.base_url).addr_spec
     now = datetime.now(UTC)
     if len(data) > MOST_EVENTS:
         raise InputError(f"{len(data)} events: at most {MOST_EVENTS} are taken at once")
@@ -177,7 +177,7 @@ def _unknown_link(settings: Settings) -> Response[str]:
 
 
 def _page(settings: Settings, what: str, status: int = 200, **context: str) -> Response[str]:
-    sender = sender_of(settings.smtp_url, settings.base_url)
+    sender = sender_of(settings.mail_from, settings.base_url)
     style, html = _template()
     body = html.render(
         what=what,

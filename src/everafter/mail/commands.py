@@ -127,7 +127,7 @@ def show_command(
     message = _in_transaction(lambda conn: _find(conn, id))
     settings = load_settings()
     rendered = preview(
-        message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret
+        message, mail_from=settings.mail_from, base_url=settings.base_url, secret=settings.secret
     )
     if as_json:
         _print_json(asdict(message) | {"preview": message.subject is None, **asdict(rendered)})
@@ -148,7 +148,7 @@ def show_command(
         "Template": f"{message.template} ({message.topic})",
         "Supplier": f"{message.supplier or '(gone)'} ({message.external_id or message.supplier_id})",
         "Message-ID": message_id(
-            message.id, sender_of(settings.smtp_url, settings.base_url).addr_spec
+            message.id, sender_of(settings.mail_from, settings.base_url).addr_spec
         ),
     }
     for name, value in facts.items():
@@ -243,7 +243,7 @@ def bounce_command() -> None:
         raise typer.Exit(_NO_DATA)
     try:
         settings = load_settings()
-        sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+        sender = sender_of(settings.mail_from, settings.base_url).addr_spec
         now = datetime.now(UTC)
         outcome = _in_transaction(lambda conn: take_report(conn, settings.secret, raw, sender, now))
     except (EverafterError, psycopg.Error, OSError) as error:
@@ -273,7 +273,7 @@ async def _read_mailbox(path: Path) -> Counter[Outcome]:
     await migrate(url)
     async with make_pool(url, size=2) as pool:
         return await read_mailbox(
-            pool, settings.secret, path, sender_of(settings.smtp_url, settings.base_url).addr_spec
+            pool, settings.secret, path, sender_of(settings.mail_from, settings.base_url).addr_spec
         )
 
 

@@ -84,7 +84,7 @@ async def read_bounces(pool: Pool, settings: Settings) -> str | None:
     path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
     if not path:
         return None
-    sender = sender_of(settings.smtp_url, settings.base_url).addr_spec
+    sender = sender_of(settings.mail_from, settings.base_url).addr_spec
     tally = await read_mailbox(pool, settings.secret, Path(path), sender)
     return ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or None
 

@@ -20,8 +20,7 @@ from everafter.mail.render import render_message as render_message
 MAX_ATTEMPTS = 10
 _UNSUBSCRIBING = b"everafter one-click unsubscribe 1\0"
 _BOUNCES = b"everafter message of a bounce 1\0"
-_OPTIONS = ("from", "app", "bounces", "lease", "timeout")
-_NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
+_OPTIONS = ("bounces", "lease", "timeout")
 _BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
 
 
@@ -58,8 +57,7 @@ def message_row(text: str) -> uuid.UUID | None:
 def url_options(smtp_url: str) -> dict[str, str]:
     """What is after the question mark of EVERAFTER_SMTP_URL.
 
-    from: who mail is from. app: where buttons lead in the platform. bounces: the Maildir or mbox
-    file that bounces come to. lease, timeout: seconds.
+    bounces: the Maildir or mbox file that bounces come to. lease, timeout: seconds.
 
     Raises:
         SettingsError: an option of another name.
@@ -72,37 +70,14 @@ def url_options(smtp_url: str) -> dict[str, str]:
     return options
 
 
-def sender_of(smtp_url: str | None, base_url: str) -> EmailAddress:
-    """Who mail is from: as EVERAFTER_SMTP_URL names it, else `success@` the host that links lead
-    to.
-
-    Raises:
-        SettingsError: what it names is not an address.
-    """
-    named = url_options(smtp_url).get("from") if smtp_url else None
-    if not named:
-        host = urlsplit(base_url).hostname or "localhost"
-        return read_email(
-            f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team"
-        )
-    match = _NAMED_ADDRESS.fullmatch(named)
-    try:
-        return read_email(match[2], match[1].strip('"')) if match else read_email(named)
-    except ValueError as error:
-        raise SettingsError(f"EVERAFTER_SMTP_URL: from={named!r}: {error}") from error
-
-
-def app_of(smtp_url: str | None) -> str | None:
-    """The platform's address for buttons (`{action}` in it is replaced by a button's action); null
-    when none is named.
-
-    Raises:
-        SettingsError: it is not an http address.
-    """
-    app = url_options(smtp_url).get("app") if smtp_url else None
-    if app and (urlsplit(app).scheme not in {"http", "https"} or not urlsplit(app).hostname):
-        raise SettingsError(f"EVERAFTER_SMTP_URL: app={app!r} is not an http or https address")
-    return app
+def sender_of(mail_from: EmailAddress | None, base_url: str) -> EmailAddress:
+    """Who mail is from: EVERAFTER_MAIL_FROM, else `success@` the host that links lead to."""
+    if mail_from:
+        return mail_from
+    host = urlsplit(base_url).hostname or "localhost"
+    return read_email(
+        f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team"
+    )
 
 
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +96,9 @@ def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAd
     )
 
 
-def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: str) -> Rendered:
+def preview(
+    message: Message, *, mail_from: EmailAddress | None, base_url: str, secret: str
+) -> Rendered:
     """A message as it was sent, or as it would be sent now.
 
     Raises:
@@ -134,7 +111,7 @@ def preview(message: Message, *, smtp_url: str | None, base_url: str, secret: st
     ):
         return Rendered(message.subject, message.body_text, message.body_html)
     key = Key(message.supplier_id, message.id)
-    links = links_of(base_url, secret, key, message.topic, sender_of(smtp_url, base_url))
+    links = links_of(base_url, secret, key, message.topic, sender_of(mail_from, base_url))
     return render_message(message.template, describe(message), links)
 
 

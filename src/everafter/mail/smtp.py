@@ -32,7 +32,7 @@ from everafter.mail.mime import (
     text_part,
 )
 from everafter.mail.model import Claim, Links, Rendered
-from everafter.mail.rules import app_of, message_id, sender_of, url_options
+from everafter.mail.rules import message_id, sender_of, url_options
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 _LONGEST_REPLY = 500
@@ -42,11 +42,10 @@ _LONGEST_REPLY = 500
 class MailServer:
     """How mail leaves: read from EVERAFTER_SMTP_URL.
 
-    sender: the From of every message. app: where a message's button leads in the platform
-    (`{action}` is replaced), null when not told. lease_seconds: how long a hand-over without an
-    answer is left alone before it counts as in doubt; must outlive the server's own wait for input
-    (5 minutes by RFC 5321). timeout_seconds: for each answer; the one after the message gets five
-    times as long."""
+    sender: the From of every message. lease_seconds: how long a hand-over without an answer is left
+    alone before it counts as in doubt; must outlive the server's own wait for input (5 minutes by
+    RFC 5321). timeout_seconds: for each answer; the one after the message gets five times as long.
+    """
 
     scheme: str
     host: str
@@ -54,7 +53,6 @@ class MailServer:
     username: str | None
     password: str | None
     sender: EmailAddress
-    app: str | None
     lease_seconds: float
     timeout_seconds: float
 
@@ -93,8 +91,7 @@ def mail_server(settings: Settings) -> MailServer | None:
         port=port,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        sender=sender_of(settings.smtp_url, settings.base_url),
-        app=app_of(settings.smtp_url),
+        sender=sender_of(settings.mail_from, settings.base_url),
         lease_seconds=lease,
         timeout_seconds=timeout,
     )

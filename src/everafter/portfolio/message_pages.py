@@ -147,7 +147,10 @@ async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID)
 def _render(message: Message, settings: Settings) -> tuple[Rendered | None, str]:
     try:
         return preview(
-            message, smtp_url=settings.smtp_url, base_url=settings.base_url, secret=settings.secret
+            message,
+            mail_from=settings.mail_from,
+            base_url=settings.base_url,
+            secret=settings.secret,
         ), ""
     except RenderError as error:
         return None, error.message

@@ -156,7 +156,7 @@ async def _show(
         if call.type in CALL_TYPES
         else call.type.replace("_", " ").capitalize()
     )
-    sender = sender_of(settings.smtp_url, settings.base_url)
+    sender = sender_of(settings.mail_from, settings.base_url)
     return page(
         request,
         "support/templates/call.html",
@@ -222,7 +222,7 @@ async def _times(
 
 
 def _nowhere(request: AnyRequest) -> Response[Any]:
-    sender = sender_of(request.app.state.settings.smtp_url, request.app.state.settings.base_url)
+    sender = sender_of(request.app.state.settings.mail_from, request.app.state.settings.base_url)
     return page(
         request,
         "support/templates/no_call.html",

@@ -89,7 +89,7 @@ async def _notify_csm(
 ) -> None:
     if not _is_reachable(call.csm_email):
         return
-    sender = sender_of(settings.smtp_url, settings.base_url)
+    sender = sender_of(settings.mail_from, settings.base_url)
     invited = _as_invited(settings, call)
     organizer = (sender.display_name or sender.addr_spec, sender.addr_spec)
     reported = facts | {
@@ -177,7 +177,7 @@ def _as_invited(settings: Settings, call: BookedCall) -> Call:
     organizer = (
         call.csm_email
         if _is_reachable(call.csm_email)
-        else sender_of(settings.smtp_url, settings.base_url).addr_spec
+        else sender_of(settings.mail_from, settings.base_url).addr_spec
     )
     return Call(
         call.id,
