@@ -42,7 +42,8 @@ COMMANDS = (
     Command(
         "work",
         "everafter.worker",
-        "Send mail from the outbox, and do what is due from time to time.",
+        "Send mail from the outbox, and run the periodic jobs: the daily run, bounces, calendars,"
+        " ticket tasks.",
     ),
     Command(
         "import",

@@ -2,11 +2,11 @@
 
 const form = document.querySelector(".filter");
 const field = form.elements.q;
-const said = form.querySelector("[role=status]");
+const status = form.querySelector("[role=status]");
 const articles = [...document.querySelectorAll("article")].map((element) => ({
   element,
   entry: document.querySelector(`[data-for="${element.id}"]`),
-  text: element.querySelector(".told").textContent.replaceAll("\u200b", "").toLowerCase(),
+  text: element.querySelector(".description").textContent.replaceAll("\u200b", "").toLowerCase(),
 }));
 
 function apply() {
@@ -22,7 +22,7 @@ function apply() {
     group.hidden = document.querySelector(`[data-group="${group.id}"]`).hidden = empty;
   }
   for (const about of document.querySelectorAll("section.about")) about.hidden = words.length > 0;
-  said.textContent = words.length ? (shown ? `${shown} of ${articles.length} operations` : "No matches") : "";
+  status.textContent = words.length ? (shown ? `${shown} of ${articles.length} operations` : "No matches") : "";
 }
 
 form.hidden = false;
