@@ -68,7 +68,7 @@ def lines(client: httpx.Client, query: str = "") -> list[tuple[str, ...]]:
     return found
 
 
-def test_by_day_with_the_reason_in_labels(
+def test_entries_by_day_with_the_reason_as_text(
     client: httpx.Client, history: dict[str, uuid.UUID]
 ) -> None:
     assert set(lines(client)) == {
@@ -77,25 +77,25 @@ def test_by_day_with_the_reason_in_labels(
             "Birch",
             "No login 7 days",
             "Skipped",
-            "The week's messages are used up by more important ones",
+            "The week's messages go to triggers of higher priority",
         ),
         (
             "Cedar",
             "No login 7 days",
             "Skipped",
-            "The same was done, or in the holdout, within the trigger's cooldown",
+            "The same was triggered, or in the holdout, within the trigger's cooldown",
         ),
         (
             "Ash",
             "Early inactivity",
             "Holdout",
-            "Left alone on purpose, so that the difference we make can be seen",
+            "Control group: not treated, so that the effect can be measured",
         ),
         (
             "Birch",
             "Early inactivity",
             "Skipped",
-            "The week's messages are used up by more important ones",
+            "The week's messages go to triggers of higher priority",
         ),
     }
     assert len(lines(client, "days=90")) == 6 and len(lines(client, "days=1")) == 3
@@ -110,7 +110,7 @@ def test_filters(client: httpx.Client, history: dict[str, uuid.UUID]) -> None:
             "Birch",
             "No login 7 days",
             "Skipped",
-            "The week's messages are used up by more important ones",
+            "The week's messages go to triggers of higher priority",
         )
     ]
     assert lines(client, "trigger=never_heard_of") == []
@@ -127,13 +127,11 @@ def test_counts_by_trigger(client: httpx.Client, history: dict[str, uuid.UUID]) 
     numbers = re.findall(
         r'data-label="(?:Triggered|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0]
     )
-    assert numbers == ["1", "0", "2"], (
-        "the counts hold all that was proposed, whatever is filtered below"
-    )
+    assert numbers == ["1", "0", "2"], "the counts cover all entries, whatever the filter"
     assert "frequency cap <b>1</b>" in row[0] and "cooldown <b>1</b>" in row[0]
 
 
-def test_a_decision_leads_to_its_message(server: Server, client: httpx.Client) -> None:
+def test_a_triggered_email_links_to_its_message(server: Server, client: httpx.Client) -> None:
     supplier = add_supplier(server, XSS)
     result = add_conclusion(server, supplier, "no_login_7_days", "triggered", XSS)
     add_message(server, supplier, id=result, intervention_id=result)
@@ -155,8 +153,8 @@ def test_pages_of_a_long_log(server: Server, client: httpx.Client) -> None:
     assert (len(first), len(second)) == (100, 1) and len({*first, *second}) == 101
 
 
-def test_nothing_yet(client: httpx.Client) -> None:
-    assert "Nothing decided yet" in client.get("/interventions").text
+def test_an_empty_log_says_so(client: httpx.Client) -> None:
+    assert "No interventions yet" in client.get("/interventions").text
 
 
 def test_every_reason_of_the_eligibility_has_labels() -> None:

@@ -150,23 +150,23 @@ def test_explanations_add_up(database: str, tmp_path: Path) -> None:
         done = call("explain", supplier_id, "--from", day.isoformat(), "--json")
         assert done.returncode == 0, done.stderr
         reported = json.loads(done.stdout)
-        assert reported["since"]["recorded"] and reported["since"]["score"] == score
-        change = reported["standing"]["score"] - reported["since"]["score"]
+        assert reported["before"]["is_recorded"] and reported["before"]["score"] == score
+        change = reported["now"]["score"] - reported["before"]["score"]
         assert sum(reported["changes"].values()) == pytest.approx(change, abs=1e-9)
-        assert reported["since"]["recorded_differs"] is None, (
+        assert reported["before"]["recomputed_score"] is None, (
             "nothing came late, so the replay must give the recorded score"
         )
     assert call("explain", supplier_id).returncode == 0
     for words, code, says in (
         (("explain", "nobody at all"), 3, "no supplier is named"),
-        (("explain", supplier_id, "--from", "soon"), 2, "expected a day"),
-        (("explain", supplier_id, "--to", "2999-01-01"), 2, "has not come yet"),
+        (("explain", supplier_id, "--from", "soon"), 2, "expected a date"),
+        (("explain", supplier_id, "--to", "2999-01-01"), 2, "is in the future"),
         (
             ("explain", supplier_id, "--from", "2026-05-01", "--to", "2026-04-01"),
             2,
-            "must lie before",
+            "must be before",
         ),
-        (("explain", supplier_id, "--to", "2001-01-01"), 2, "was not there yet"),
+        (("explain", supplier_id, "--to", "2001-01-01"), 2, "was not known"),
     ):
         done = call(*words)
         assert done.returncode == code and says in done.stderr and "Traceback" not in done.stderr, (

@@ -1,4 +1,4 @@
-"""Health: how a supplier is doing, 0 to 100, and why."""
+"""The spec's health score as a Python function: `calculate_health_score(HealthMetrics(...))`."""
 
 from everafter.scoring.health_rules import calculate_health_score
 from everafter.scoring.model import HealthMetrics, HealthScore

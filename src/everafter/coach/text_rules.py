@@ -49,6 +49,6 @@ def coach_help(
     Args:
         words: by reason, and `message`.
     """
-    reason = "billing" if facts["payment_past_due"] else str(facts["main_reason"])
+    reason = str(facts["main_reason"])
     text = words.get(reason, words["none"])
     return CoachHelp(words["message"], format_sentence(text, facts, language), minutes, call_type)

@@ -10,7 +10,7 @@ from everafter.funnel.model import MOST_FOLLOWED, View
 from everafter.funnel.rules import add_standing
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
-from everafter.scoring.rules import follow
+from everafter.scoring.rules import evaluate_signals
 from everafter.signals.queries import read_inputs_began
 
 
@@ -43,5 +43,5 @@ def _follow(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataF
     finally:
         reader.close()
     return add_standing(
-        follow(join_progress(inputs, progress), playbook, now, features), playbook, now
+        evaluate_signals(join_progress(inputs, progress), playbook, now, features), playbook, now
     )

@@ -61,7 +61,7 @@ def add_standing(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     for each step of the path.
 
     Args:
-        followed: from daily.rules.follow, a row for each who signed up.
+        followed: from scoring.rules.evaluate_signals, a row for each who signed up.
     """
     path = path_of(playbook)
     activated = pl.col("fully_activated")

@@ -1,13 +1,14 @@
-"""The intervention log of interventions as pages show it."""
+"""The intervention log as pages show it."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-InterventionStatus = Literal["triggered", "skipped", "holdout"]
-INTERVENTION_STATUSES: tuple[InterventionStatus, ...] = get_args(InterventionStatus)
-CONCLUSION_LABELS: dict[InterventionStatus, str] = {
+from everafter.interventions.model import Status
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+STATUS_LABELS: dict[Status, str] = {
     "triggered": "Triggered",
     "skipped": "Skipped",
     "holdout": "Holdout",
@@ -15,15 +16,16 @@ CONCLUSION_LABELS: dict[InterventionStatus, str] = {
 
 DAYS_OFFERED = (1, 7, 30, 90)
 LOG_ROWS = 100
+"""Entries on a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """What of the intervention log is shown. Empty text means no filter; days: how many, up to the
-    latest."""
+    """What part of the log a page shows: `days` days up to the latest. An empty text is no
+    filter."""
 
     trigger: str = ""
-    status: InterventionStatus | Literal[""] = ""
+    status: Status | Literal[""] = ""
     reason: str = ""
     days: int = 7
     page: int = 1
@@ -31,10 +33,10 @@ class LogView:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the intervention log. reason: for decided what fired it, in words; else the code
-    of what kept it back.
+    """One entry of the log.
 
-    message_status: state of the message it led to; null when it led to none.
+    reason: for a triggered entry why, in words; else the code of the skip reason. message_status:
+    status of the message that was written; null: none was.
     """
 
     id: uuid.UUID
@@ -43,7 +45,7 @@ class LogEntry:
     trigger: str
     action: str
     channel: str
-    status: InterventionStatus
+    status: Status
     reason: str
     priority: int
     evaluated_at: datetime
@@ -54,8 +56,8 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class TriggerCount:
-    """What became of one trigger's proposals over the days shown; skipped: (reason code, how many),
-    most first."""
+    """One trigger's entries over the days shown. skipped: (reason code, number), the most frequent
+    first."""
 
     trigger: str
     triggered: int

@@ -1,7 +1,8 @@
-"""The intervention log of interventions, by day and by supplier."""
+"""Reads of the intervention log, by day and by supplier."""
 
 import uuid
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import LiteralString
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -9,27 +10,58 @@ from psycopg.rows import class_row
 from everafter.core.db import Connection
 from everafter.interventions.log_model import LOG_ROWS, LogEntry, LogView
 
-_COLUMNS = """
-  i.id, i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, '') AS supplier_name,
-  i.trigger, i.action, i.channel, i.status, i.reason, i.priority,
-  i.evaluated_at, i.evaluated_on, i.success_by, o.status AS message_status"""
-_JOINS = """
-  LEFT JOIN suppliers s ON s.id = i.supplier_id
-  LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id"""
-# The page's rows are chosen before anything is joined to them.
-_PAGE = """
-SELECT {columns} FROM (
-  SELECT * FROM interventions WHERE {filters}
-  ORDER BY evaluated_on DESC, priority DESC, trigger, supplier_id LIMIT %(limit)s OFFSET %(offset)s
-) i {joins}
-ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id"""
-_OF_SUPPLIER = """
-SELECT {columns} FROM interventions i {joins}
-WHERE i.supplier_id = %s ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger LIMIT %s"""
+_ENTRY: LiteralString = """
+SELECT
+  i.id,
+  i.supplier_id,
+  coalesce(nullif(s.name, ''), s.external_id, '') AS supplier_name,
+  i.trigger,
+  i.action,
+  i.channel,
+  i.status,
+  i.reason,
+  i.priority,
+  i.evaluated_at,
+  i.evaluated_on,
+  i.success_by,
+  o.status AS message_status
+"""
+
+# The rows of a page are chosen before anything is joined to them.
+_PAGE = sql.SQL(
+    _ENTRY
+    + """
+FROM (
+  SELECT *
+  FROM interventions
+  WHERE {filters}
+  ORDER BY evaluated_on DESC, priority DESC, trigger, supplier_id
+  LIMIT %(limit)s
+  OFFSET %(offset)s
+) i
+LEFT JOIN suppliers s ON s.id = i.supplier_id
+LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
+ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id
+"""
+)
+
+_OF_SUPPLIER: LiteralString = (
+    _ENTRY
+    + """
+FROM interventions i
+LEFT JOIN suppliers s ON s.id = i.supplier_id
+LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
+WHERE i.supplier_id = %(supplier_id)s
+  AND i.evaluated_on >= coalesce(%(since)s::date, '-infinity')
+  AND i.evaluated_at <= coalesce(%(until)s::timestamptz, 'infinity')
+ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger
+LIMIT %(limit)s
+"""
+)
 
 
 async def find_latest_day(conn: Connection) -> date | None:
-    """The last day on which anything was decided or kept back."""
+    """The last day in the intervention log; null: it is empty."""
     cursor = await conn.execute("SELECT max(evaluated_on) FROM interventions")
     (day,) = await cursor.fetchone() or (None,)
     return day
@@ -38,18 +70,27 @@ async def find_latest_day(conn: Connection) -> date | None:
 async def count_interventions(
     conn: Connection, latest: date, days: int
 ) -> list[tuple[str, str, str, int]]:
-    """(trigger, status, reason code or '', number) over the `days` up to `latest`."""
+    """(trigger, status, skip reason or '', number) over the `days` up to `latest`."""
     cursor = await conn.execute(
-        "SELECT trigger, status, CASE WHEN status = 'skipped' THEN reason ELSE '' END, count(*) FROM interventions"
-        " WHERE evaluated_on > %s AND evaluated_on <= %s GROUP BY 1, 2, 3",
+        """
+        SELECT
+          trigger,
+          status,
+          CASE WHEN status = 'skipped' THEN reason ELSE '' END,
+          count(*)
+        FROM interventions
+        WHERE evaluated_on > %s
+          AND evaluated_on <= %s
+        GROUP BY 1, 2, 3
+        """,
         [latest - timedelta(days=days), latest],
     )
     return await cursor.fetchall()
 
 
 async def list_interventions(conn: Connection, view: LogView, latest: date) -> list[LogEntry]:
-    """One page of the intervention log, one row more when there is another page; the latest day
-    first, on each what mattered most first."""
+    """One page of the intervention log, and one row more when there is another page; the latest day
+    first, and on each day the highest priority."""
     filters = [sql.SQL("evaluated_on > %(since)s AND evaluated_on <= %(latest)s")]
     if view.trigger:
         filters.append(sql.SQL("trigger = %(trigger)s"))
@@ -57,9 +98,6 @@ async def list_interventions(conn: Connection, view: LogView, latest: date) -> l
         filters.append(sql.SQL("status = %(status)s"))
     if view.reason:
         filters.append(sql.SQL("status = 'skipped' AND reason = %(reason)s"))
-    statement = sql.SQL(_PAGE).format(
-        columns=sql.SQL(_COLUMNS), joins=sql.SQL(_JOINS), filters=sql.SQL(" AND ").join(filters)
-    )
     values = {
         "since": latest - timedelta(days=view.days),
         "latest": latest,
@@ -70,13 +108,28 @@ async def list_interventions(conn: Connection, view: LogView, latest: date) -> l
         "offset": (view.page - 1) * LOG_ROWS,
     }
     async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
-        await cursor.execute(statement, values)
+        await cursor.execute(_PAGE.format(filters=sql.SQL(" AND ").join(filters)), values)
         return await cursor.fetchall()
 
 
-async def list_of_supplier(conn: Connection, supplier_id: uuid.UUID, limit: int) -> list[LogEntry]:
-    """What was decided and kept back about one supplier, the latest first."""
+async def list_of_supplier(
+    conn: Connection,
+    supplier_id: uuid.UUID | str,
+    *,
+    limit: int | None,
+    since: date | None = None,
+    until: datetime | None = None,
+) -> list[LogEntry]:
+    """The log entries of one supplier, the latest first.
+
+    Args:
+        limit: null: all.
+        since: the first day; null: no bound.
+        until: the last moment; null: no bound.
+    """
     async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
-        statement = sql.SQL(_OF_SUPPLIER).format(columns=sql.SQL(_COLUMNS), joins=sql.SQL(_JOINS))
-        await cursor.execute(statement, [supplier_id, limit])
+        await cursor.execute(
+            _OF_SUPPLIER,
+            {"supplier_id": supplier_id, "since": since, "until": until, "limit": limit},
+        )
         return await cursor.fetchall()

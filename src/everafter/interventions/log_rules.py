@@ -1,4 +1,4 @@
-"""The intervention log's address and words. Pure."""
+"""The log page's query string, and its texts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -7,58 +7,57 @@ from urllib.parse import urlencode
 
 from everafter.core.errors import InputError
 from everafter.core.formatting import said, sentence
-from everafter.interventions.log_model import (
-    DAYS_OFFERED,
-    INTERVENTION_STATUSES,
-    LogView,
-    TriggerCount,
-)
+from everafter.interventions.log_model import DAYS_OFFERED, STATUSES, LogView, TriggerCount
 from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.model import TIP_PREFIX
 
-_HOLDOUT = "left alone on purpose, so that the difference we make can be seen"
+_HOLDOUT = "control group: not treated, so that the effect can be measured"
+_LONGEST_FILTER = 100
+_MOST_PAGES = 100_000
 
 
 def parse_log_view(params: Mapping[str, str]) -> LogView:
-    """The view an address asks for.
+    """Read the view from a query string.
 
     Raises:
-        InputError: a value that is not one of those there are.
+        InputError: a value that is not offered.
     """
     status: Any = params.get("status", "")
-    if status and status not in INTERVENTION_STATUSES:
-        raise InputError(
-            f"status: there is no {status[:40]!r}; there are {', '.join(INTERVENTION_STATUSES)}"
-        )
+    if status and status not in STATUSES:
+        raise InputError(f"status: {status[:40]!r} is not one of {', '.join(STATUSES)}")
     days, page = params.get("days", "") or "7", params.get("page", "") or "1"
     if days not in {str(offered) for offered in DAYS_OFFERED}:
         raise InputError(f"days: {days[:20]!r} is not one of {', '.join(map(str, DAYS_OFFERED))}")
-    if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= 100_000:
+    if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= _MOST_PAGES:
         raise InputError(f"page: {page[:20]!r} is not a page number")
     return LogView(
-        trigger=params.get("trigger", "").replace("\0", "")[:100],
+        trigger=_clean(params.get("trigger", "")),
         status=status,
-        reason=params.get("reason", "").replace("\0", "")[:100],
+        reason=_clean(params.get("reason", "")),
         days=int(days),
         page=int(page),
     )
 
 
+def _clean(text: str) -> str:
+    return text.replace("\0", "")[:_LONGEST_FILTER]
+
+
 def log_query(view: LogView, **changes: Any) -> str:
-    """The query of a view with some things changed, without what says nothing.
+    """The query string of a view with some fields changed, without those that have their default.
 
     >>> log_query(LogView(trigger="early_inactivity", page=4), status="skipped")
     'trigger=early_inactivity&status=skipped'
     """
     changed, default = replace(view, **({"page": 1} | changes)), LogView()
-    said_of = {field.name: getattr(changed, field.name) for field in fields(LogView)}
+    values = {field.name: getattr(changed, field.name) for field in fields(LogView)}
     return urlencode(
-        {name: value for name, value in said_of.items() if value != getattr(default, name)}
+        {name: value for name, value in values.items() if value != getattr(default, name)}
     )
 
 
 def describe_trigger(trigger: str) -> str:
-    """A trigger's name as words; a tip's says that it is one.
+    """A trigger's name as text; a tip's begins with "Tip".
 
     >>> describe_trigger("no_login_7_days"), describe_trigger("tip_first_form")
     ('No login 7 days', 'Tip: first form')
@@ -69,8 +68,7 @@ def describe_trigger(trigger: str) -> str:
 
 
 def describe_reason(status: str, reason: str) -> str:
-    """Why a proposal came to its end, as people are told; a reason that is not ours is said by its
-    own name.
+    """Why an entry has its status. A skip reason that is not in SKIP_REASONS reads as its own name.
 
     >>> describe_reason("skipped", "frequency_cap")
     "the week's messages go to triggers of higher priority"
@@ -83,7 +81,7 @@ def describe_reason(status: str, reason: str) -> str:
 
 
 def count_triggers(counts: Sequence[tuple[str, str, str, int]]) -> list[TriggerCount]:
-    """(trigger, status, reason code, number) summed up by trigger, the busiest first."""
+    """(trigger, status, skip reason or '', number) summed by trigger, the largest total first."""
     found: dict[str, TriggerCount] = {}
     for trigger, status, reason, number in counts:
         before = found.get(trigger, TriggerCount(trigger, 0, 0, []))

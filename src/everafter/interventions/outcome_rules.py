@@ -1,5 +1,5 @@
-"""What came of interventions: whether a trigger's success came true within its window, for the
-treated and the in the holdout alike. Pure."""
+"""Outcomes of interventions: whether a trigger's success came true within its window, for the
+treatment group and the holdout alike. Pure."""
 
 from datetime import date
 from typing import Any
@@ -15,40 +15,44 @@ WINDOWS_SCHEMA: dict[str, Any] = {
     "trigger": pl.String(),
     "succeeded_on": pl.Date(),
 }
-"""Interventions whose window holds the day scored; succeeded_on: that day or a later one, or
-null."""
+"""Interventions whose window includes the day scored. succeeded_on: null, or that day or a later
+one."""
 
 
 def compile_successes(playbook: Playbook) -> dict[str, pl.Expr]:
-    """The success of each trigger, and of each tip under the name it has in the intervention log;
-    unknown (null) is "not yet".
+    """The success condition of each trigger, and of each tip under its name in the intervention
+    log. Unknown (null) means "not yet".
 
-    Disabled ones too: a window that was opened runs to its end.
+    Disabled ones are included: a window that was opened runs to its end.
     """
-    said = {name: trigger.success for name, trigger in playbook.triggers.items()}
-    said |= {TIP_PREFIX + name: tip.success for name, tip in playbook.tips.items()}
-    return {name: compile_condition(success) for name, success in said.items()}
+    conditions = {name: trigger.success for name, trigger in playbook.triggers.items()}
+    conditions |= {TIP_PREFIX + name: tip.success for name, tip in playbook.tips.items()}
+    return {name: compile_condition(success) for name, success in conditions.items()}
 
 
 def find_outcomes(
     scored: pl.DataFrame, windows: pl.DataFrame, successes: dict[str, pl.Expr], day: date
 ) -> pl.DataFrame:
-    """The windows of which this day's score says something new.
+    """The windows whose succeeded_on changes with this day's scores.
 
-    The first day of success counts, whatever the order in which days are scored; scoring a day
-    again replaces what it said.
+    The first day of success counts, whatever the order in which days are scored. Scoring a day
+    again replaces what it recorded.
 
-    Args: scored: a row per supplier with all signals. Who has cancelled has none, and succeeds no
-        more. windows: WINDOWS_SCHEMA, opened before the day and not over. successes: from
-        `compile_successes`; windows of a trigger that is not among them are left as they are.
+    Args:
+        scored: a row per supplier with all signals. A supplier that has cancelled has none, and
+            cannot succeed any more.
+        windows: WINDOWS_SCHEMA, opened before the day and not over.
+        successes: from `compile_successes`; windows of other triggers are left as they are.
 
-    Returns: WINDOWS_SCHEMA: succeeded_on is the day, or null where the same day said so before and
-        does not any more."""
+    Returns:
+        WINDOWS_SCHEMA: succeeded_on is the day, or null where this day was recorded before and is
+        not a success any more.
+    """
     known = windows.filter(pl.col("trigger").is_in(list(successes)))
     if known.is_empty():
         return known
     names = known["trigger"].unique().sort().to_list()
-    # of the wide frame only what is asked for
+    # Only the columns that the conditions name, of the few suppliers with a window.
     needed = sorted(
         {column for name in names for column in successes[name].meta.root_names()} - {"supplier_id"}
     )
@@ -61,9 +65,9 @@ def find_outcomes(
     ]
     found = known.join(pl.concat(hits), on=["supplier_id", "trigger"], how="left")
     hit = pl.col("hit").fill_null(False)
-    unsaid = ~hit & (pl.col("succeeded_on") == day).fill_null(False)
+    withdrawn = ~hit & (pl.col("succeeded_on") == day).fill_null(False)
     first = hit & (pl.col("succeeded_on").is_null() | (pl.col("succeeded_on") > day))
-    return found.filter(unsaid | first).select(
+    return found.filter(withdrawn | first).select(
         "supplier_id",
         "evaluated_on",
         "trigger",

@@ -1,4 +1,4 @@
-"""The intervention log: what was decided, what was skipped and why, what was in the holdout."""
+"""The page of the intervention log: what was triggered, skipped and in the holdout, and why."""
 
 from itertools import groupby
 from typing import Any
@@ -11,7 +11,7 @@ from everafter.core.db import Connection
 from everafter.core.pages import page
 from everafter.core.web import AnyRequest
 from everafter.interventions import log_queries, log_rules
-from everafter.interventions.log_model import CONCLUSION_LABELS, DAYS_OFFERED, LOG_ROWS, LogEntry
+from everafter.interventions.log_model import DAYS_OFFERED, LOG_ROWS, STATUS_LABELS, LogEntry
 from everafter.interventions.model import SKIP_REASONS
 
 
@@ -19,8 +19,8 @@ from everafter.interventions.model import SKIP_REASONS
 async def show_log(
     request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
-    """The intervention log by day, filtered as the address says, with what became of each trigger's
-    proposals above it."""
+    """The log by day, filtered by the query string, with counts by trigger above it. The counts
+    cover all entries of the days shown, whatever the other filters."""
     view = log_rules.parse_log_view(request.query_params)
     latest = await log_queries.find_latest_day(conn)
     entries: list[LogEntry] = []
@@ -45,7 +45,7 @@ async def show_log(
             {reason for _, status, reason, _ in counts if status == "skipped"} | set(SKIP_REASONS)
         ),
         days_offered=DAYS_OFFERED,
-        conclusion_labels=CONCLUSION_LABELS,
+        status_labels=STATUS_LABELS,
         describe_trigger=log_rules.describe_trigger,
         describe_reason=log_rules.describe_reason,
         log_query=log_rules.log_query,

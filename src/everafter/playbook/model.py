@@ -1,7 +1,7 @@
 """What a playbook may say: all policy, typed. `everafter/playbook/weddings.toml` is the one that
 ships."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -54,13 +54,10 @@ CALL_TYPES = ("onboarding_call", "check_in", "technical_support", "success_call"
 Dimension = Literal[
     "login", "feature_adoption", "client_activity", "form_completion", "journey_performance"
 ]
-DIMENSIONS: tuple[Dimension, ...] = (
-    "login",
-    "feature_adoption",
-    "client_activity",
-    "form_completion",
-    "journey_performance",
-)
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+ChurnSignal = Literal["login", "support_tickets", "feature_usage", "client_churn", "billing"]
+CHURN_SIGNALS: tuple[ChurnSignal, ...] = get_args(ChurnSignal)
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):

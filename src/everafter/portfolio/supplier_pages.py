@@ -23,7 +23,7 @@ from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
 from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
-from everafter.interventions.log_model import CONCLUSION_LABELS, LogEntry
+from everafter.interventions.log_model import STATUS_LABELS, LogEntry
 from everafter.mail import queries as mail_queries
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
@@ -59,7 +59,7 @@ _LABELS: dict[str, Any] = {
     "band_labels": BAND_LABELS,
     "dimension_labels": DIMENSION_LABELS,
     "churn_labels": CHURN_LABELS,
-    "conclusion_labels": CONCLUSION_LABELS,
+    "status_labels": STATUS_LABELS,
     "describe_trigger": log_rules.describe_trigger,
     "describe_reason": log_rules.describe_reason,
 }
@@ -83,7 +83,7 @@ async def show_supplier(
     history = await supplier_queries.list_history(conn, supplier_id, latest, HISTORY_DAYS)
     row = await _live_row(state, supplier_id)
     score_details = await _score(state, conn, supplier, history, row)
-    entries = await log_queries.list_of_supplier(conn, supplier_id, LOG_SHOWN)
+    entries = await log_queries.list_of_supplier(conn, supplier_id, limit=LOG_SHOWN)
     clients, clients_total = await supplier_queries.list_coming_weddings(
         conn, supplier_id, now.date()
     )

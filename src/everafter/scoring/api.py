@@ -1,7 +1,7 @@
-"""GET /api/health/score/{supplier_id}: the live score and why."""
+"""GET /api/health/score/{supplier_id}: the live score and its contributions."""
 
 from datetime import datetime
-from typing import Any
+from typing import cast
 
 from litestar import get
 from litestar.datastructures import State
@@ -10,15 +10,16 @@ from msgspec import Struct
 
 from everafter.core.ids import SupplierId
 from everafter.core.web import scope
-from everafter.scoring.churn_rules import SIGNALS
+from everafter.playbook.model import CHURN_SIGNALS
 from everafter.scoring.health_rules import read_components
 from everafter.scoring.live import LiveScorer
 from everafter.scoring.model import Component
+from everafter.signals.row_model import LiveRow, churn_contribution
 
 
 class ChurnAnswer(Struct):
-    """risk: index 0–1; level: low, medium or high; signals: what each contributes to the index,
-    null where unknown."""
+    """risk: index 0–1. level: low, medium or high. signals: what each adds to the index; null:
+    unknown."""
 
     risk: float
     level: str
@@ -26,11 +27,12 @@ class ChurnAnswer(Struct):
 
 
 class ScoreAnswer(Struct):
-    """score: 0–100, whole; null when nothing is known of the supplier yet. The components' points
-    sum to it before flooring.
+    """score: 0–100, floored; null when nothing is known of the supplier. The components' points sum
+    to it before flooring.
 
-    coverage: share of the weights that was known, 0–1. season index: activity expected now against
-    the own peak, (0, 1]."""
+    coverage: share of the weights that was known, 0–1. season_index: activity expected now against
+    the supplier's own peak, (0, 1].
+    """
 
     supplier_id: str
     external_id: str | None
@@ -53,14 +55,14 @@ class ScoreAnswer(Struct):
     summary="Health score",
 )
 async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> ScoreAnswer:
-    """The supplier's health as of now, by the same rules as the daily run: score, band,
-    contributions, churn index."""
+    """The supplier's health as of now, by the same rules as the daily run: score, risk level,
+    contributions, churn risk."""
     live: LiveScorer = state.live
-    return answer(await live.score(supplier_id))
+    return answer(cast(LiveRow, await live.score(supplier_id)))
 
 
-def answer(row: dict[str, Any]) -> ScoreAnswer:
-    """A scored row as the contract has it."""
+def answer(row: LiveRow) -> ScoreAnswer:
+    """The API's form of a row of the live score."""
     score = row["health_score"]
     return ScoreAnswer(
         supplier_id=row["supplier_id"],
@@ -71,9 +73,11 @@ def answer(row: dict[str, Any]) -> ScoreAnswer:
         coverage=row["coverage"],
         season_index=row["season_index"],
         off_season=row["off_season"],
-        main_reason="billing" if row["payment_past_due"] else row["main_reason"],
+        main_reason=row["main_reason"],
         churn=ChurnAnswer(
-            row["churn_risk"], row["churn_level"], {name: row[f"churn_{name}"] for name in SIGNALS}
+            risk=row["churn_risk"],
+            level=row["churn_level"],
+            signals={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
         ),
         calculated_at=row["as_of"],
     )

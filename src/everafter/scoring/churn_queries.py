@@ -1,4 +1,4 @@
-"""Who left, and when."""
+"""Cancellations: which suppliers churned, and when."""
 
 import polars as pl
 
@@ -6,22 +6,27 @@ from everafter.core.db import Connection
 
 
 async def record_cancellations(conn: Connection, events: pl.DataFrame) -> None:
-    """Keep the leavings among these events; what is kept already stays, so that order and
-    repetition do not matter.
+    """Store the cancellations among these events.
+
+    A cancellation that is stored already is left as it is, so neither order nor repetition of the
+    events matters.
 
     Args:
-        events: supplier_id, type, occurred_at; any order, repeated or not.
+        events: supplier_id, type, occurred_at.
     """
-    left = (
+    cancelled = (
         events.filter(pl.col("type") == "subscription_cancelled")
         .select("supplier_id", "occurred_at")
         .unique()
         .sort(pl.all())
     )
-    if left.is_empty():
+    if cancelled.is_empty():
         return
     await conn.execute(
-        "INSERT INTO cancellations (supplier_id, cancelled_at) SELECT * FROM unnest(%s::uuid[], %s::timestamptz[])"
-        " ON CONFLICT DO NOTHING",
-        [left["supplier_id"].to_list(), left["occurred_at"].to_list()],
+        """
+        INSERT INTO cancellations (supplier_id, cancelled_at)
+        SELECT * FROM unnest(%s::uuid[], %s::timestamptz[])
+        ON CONFLICT DO NOTHING
+        """,
+        [cancelled["supplier_id"].to_list(), cancelled["occurred_at"].to_list()],
     )

@@ -1,104 +1,150 @@
-"""Why a supplier's score is what it is, and what changed since a day: contributions that sum
-exactly to the change."""
+"""Why a supplier's score is what it is, and what changed since a day: contributions that sum to the
+change."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from everafter.activity.feature_rules import assign_slots
 from everafter.core.db import Connection, FrameReader
 from everafter.core.errors import InputError
-from everafter.playbook.model import DIMENSIONS, Playbook
-from everafter.scoring import queries
-from everafter.scoring.churn_rules import SIGNALS
+from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, ChurnSignal, Dimension, Playbook
 from everafter.scoring.health_rules import VALUES
+from everafter.scoring.queries import RecordedScore, get_recorded
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_past_inputs
+from everafter.signals.row_model import (
+    ScoredRow,
+    churn_contribution,
+    dimension_max,
+    dimension_points,
+    scored_rows,
+)
 
-INPUTS = ("days_since_login", "days_inactive", "features_adopted", "clients_active_30d", "clients_total", "forms_answered_13w",
-          "forms_sent_13w", "journey_emails_13w", "tickets_open", "days_past_due", "feature_use_ratio")  # fmt: skip
+Value = float | int | str | bool | None
+
+INPUTS = (
+    "days_since_login",
+    "days_inactive",
+    "features_adopted",
+    "clients_active_30d",
+    "clients_total",
+    "forms_answered_13w",
+    "forms_sent_13w",
+    "journey_emails_13w",
+    "tickets_open",
+    "days_past_due",
+    "feature_use_ratio",
+)
+"""Signals that the explanation names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A supplier at one moment. points: per dimension, null where unknown; they sum to score.
-    recorded: the run's own row was there and its points are used; `recorded_differs` then says that
-    events which came later, or another playbook, would give another score today."""
+class Snapshot:
+    """A supplier's score at one moment.
+
+    Attributes:
+        points: by dimension; null where unknown. They sum to `score`.
+        max: by dimension; 0 where unknown.
+        inputs: the signals of INPUTS.
+        playbook_version: of the daily run that stored the score; null: computed for this snapshot.
+        is_recorded: whether score and points are those that the daily run stored.
+        recomputed_score: what today's playbook and all events give for that moment, where it
+            differs from the recorded score: events arrived later, or the playbook has changed.
+    """
 
     as_of: datetime
     score: float | None
     risk: str | None
-    points: dict[str, float | None]
-    most: dict[str, float]
-    values: dict[str, float | None]
+    points: dict[Dimension, float | None]
+    max: dict[Dimension, float]
+    values: dict[Dimension, float | None]
     coverage: float
     season_index: float
-    inputs: dict[str, Any]
+    inputs: dict[str, Value]
     churn_risk: float
     churn_level: str
-    churn: dict[str, float | None]
+    churn: dict[ChurnSignal, float | None]
     playbook_version: int | None
-    recorded: bool
-    recorded_differs: float | None
+    is_recorded: bool
+    recomputed_score: float | None
 
 
-async def stand_at(
+async def take_snapshot(
     conn: Connection, reader: FrameReader, playbook: Playbook, supplier_id: str, day: date | None
-) -> Standing:
-    """The supplier as of a day's run (or that day's end, when it had none), or as of now when `day`
-    is null.
+) -> Snapshot:
+    """Score a supplier as of a day's run, of that day's end when it had none, or of now.
+
+    Args:
+        day: null means now.
 
     Raises:
-        InputError: nothing was known of the supplier then, or it had cancelled.
+        InputError: the supplier was not known at that moment, or had cancelled.
     """
-    recorded = None if day is None else await queries.get_recorded(conn, supplier_id, day)
+    recorded = None if day is None else await get_recorded(conn, supplier_id, day)
+    as_of = recorded.calculated_at if recorded else _end_of(day)
+    row = await _score_past(reader, playbook, supplier_id, as_of)
+    if recorded is None:
+        return _describe(row, as_of)
+    recomputed = row["health_score"]
+    differs = recomputed is not None and abs(recorded.score - recomputed) > 1e-6
+    return _describe(row, as_of, recorded, recomputed if differs else None)
+
+
+def _end_of(day: date | None) -> datetime:
     now = datetime.now(UTC)
-    if recorded is not None:
-        as_of = recorded["calculated_at"]
-    else:
-        as_of = (
-            now
-            if day is None
-            else min(now, datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC))
-        )
-    before = str(UUID(int=UUID(supplier_id).int - 1)) if UUID(supplier_id).int else supplier_id
-    features = assign_slots({}, playbook.features)  # read from the events, so with slots of its own
+    if day is None:
+        return now
+    return min(now, datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC))
+
+
+async def _score_past(
+    reader: FrameReader, playbook: Playbook, supplier_id: str, as_of: datetime
+) -> ScoredRow:
+    number = UUID(supplier_id).int
+    before = str(UUID(int=number - 1)) if number else supplier_id
+    features = assign_slots({}, playbook.features)  # the activity is folded again, with its own
     inputs = await read_past_inputs(reader, features, as_of, after=before, last=supplier_id)
-    scored = score_suppliers(inputs, playbook, as_of, features)
-    if scored.is_empty():
-        raise InputError(
-            f"as of {as_of:%Y-%m-%d}: this supplier was not there yet, or had cancelled"
-        )
-    row = scored.row(0, named=True)
-    points = {d: (recorded if recorded else row)[f"{d}_points"] for d in DIMENSIONS}
-    score = recorded["score"] if recorded else row["health_score"]
-    replayed = row["health_score"]
-    differs = None
-    if recorded and replayed is not None and abs(recorded["score"] - replayed) > 1e-6:
-        differs = replayed
-    return Standing(
+    rows = list(scored_rows(score_suppliers(inputs, playbook, as_of, features)))
+    if not rows:
+        raise InputError(f"as of {as_of:%Y-%m-%d}: this supplier was not known, or had cancelled")
+    return rows[0]
+
+
+def _describe(
+    row: ScoredRow,
+    as_of: datetime,
+    recorded: RecordedScore | None = None,
+    recomputed_score: float | None = None,
+) -> Snapshot:
+    signals = cast(Mapping[str, Any], row)
+    return Snapshot(
         as_of=as_of,
-        score=score,
-        risk=recorded["risk_level"] if recorded else row["risk_level"],
-        points=points,
-        most={d: row[f"{d}_max"] for d in DIMENSIONS},
-        values={d: row[VALUES[d]] for d in DIMENSIONS},
-        coverage=recorded["coverage"] if recorded else row["coverage"],
-        season_index=recorded["season_index"] if recorded else row["season_index"],
-        inputs={name: row[name] for name in INPUTS},
+        score=recorded.score if recorded else row["health_score"],
+        risk=recorded.risk_level if recorded else row["risk_level"],
+        points=recorded.points
+        if recorded
+        else {name: dimension_points(row, name) for name in DIMENSIONS},
+        max={name: dimension_max(row, name) for name in DIMENSIONS},
+        values={name: signals[VALUES[name]] for name in DIMENSIONS},
+        coverage=recorded.coverage if recorded else row["coverage"],
+        season_index=recorded.season_index if recorded else row["season_index"],
+        inputs={name: signals[name] for name in INPUTS},
         churn_risk=row["churn_risk"],
         churn_level=row["churn_level"],
-        churn={name: row[f"churn_{name}"] for name in SIGNALS},
-        playbook_version=recorded["playbook_version"] if recorded else None,
-        recorded=recorded is not None,
-        recorded_differs=differs,
+        churn={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+        playbook_version=recorded.playbook_version if recorded else None,
+        is_recorded=recorded is not None,
+        recomputed_score=recomputed_score,
     )
 
 
-def changes(before: Standing, after: Standing) -> dict[str, float]:
+def compare(before: Snapshot, after: Snapshot) -> dict[Dimension, float]:
     """By how many points each dimension moved; the values sum to the change of the score.
 
     A dimension that became known or unknown counts with all its points, because the others are
-    scaled with it."""
+    scaled with it.
+    """
     return {d: (after.points[d] or 0.0) - (before.points[d] or 0.0) for d in DIMENSIONS}

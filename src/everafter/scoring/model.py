@@ -8,10 +8,16 @@ Risk = Literal["healthy", "at_risk", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class HealthMetrics:
-    """The spec's five metrics. None means unknown: that dimension is left out, not counted as bad.
+    """The spec's five metrics. None means unknown: that dimension is left out of the score instead
+    of counting as 0.
 
-    login_frequency: days since the last login. feature_adoption: key features used ÷ key features.
-    client_activity: active clients ÷ clients. form_completion_rate, journey_performance: 0–1."""
+    Attributes:
+        login_frequency: days since the last login.
+        feature_adoption: key features used ÷ key features.
+        client_activity: active clients ÷ clients.
+        form_completion_rate: forms completed ÷ forms sent.
+        journey_performance: journey emails opened ÷ sent.
+    """
 
     login_frequency: float | None
     feature_adoption: float | None
@@ -22,8 +28,8 @@ class HealthMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One dimension's part: points of max; value is what was measured. Unknown: points and value
-    null, max 0."""
+    """One dimension of a score: `points` of `max`, and the `value` measured. Unknown: points and
+    value are None, max is 0."""
 
     points: float | None
     max: float
@@ -32,8 +38,12 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class HealthScore:
-    """score: 0–100 before flooring; null when nothing is known. The components' points sum to it;
-    coverage is 0–1."""
+    """A health score. The components' points sum to `score`.
+
+    Attributes:
+        score: 0–100, not yet floored; None when nothing is known.
+        coverage: share of the weights that was known, 0–1.
+    """
 
     score: float | None
     risk: Risk | None

@@ -1,4 +1,4 @@
-"""The score of a frame of suppliers, whole: season, signals, onboarding, health, churn. Pure."""
+"""Scoring a frame of suppliers: season, signals, onboarding, health, churn. Pure."""
 
 from datetime import datetime
 
@@ -6,11 +6,13 @@ import polars as pl
 
 from everafter.activity.model import TIME
 from everafter.onboarding.rules import add_onboarding
-from everafter.playbook.model import DIMENSIONS, Playbook
-from everafter.scoring.churn_rules import SIGNALS, score_churn
+from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
+from everafter.scoring.churn_rules import score_churn
 from everafter.scoring.health_rules import score_health
 from everafter.scoring.season_rules import add_season_index, add_season_trend
 from everafter.signals.rules import compute_signals
+
+CHURN_MODEL = "rule-1"
 
 
 def score_suppliers(
@@ -19,33 +21,41 @@ def score_suppliers(
     """Score every supplier that has not cancelled.
 
     Args:
-        inputs: rows of signals.queries.read_inputs (or of one supplier; the rules are the same).
-        as_of: the moment scored.
+        inputs: rows of signals.queries, for a million suppliers or one.
+        as_of: the moment scored; with a time zone.
         feature_ids: slots of the features in `feature_days`.
 
-    Returns: A row per supplier: all signals of the registry, the points of each dimension, the
-        churn contributions, main_reason."""
-    frame = follow(
+    Returns:
+        A row per supplier: the columns of `signals.row_model.ScoredRow`.
+    """
+    frame = evaluate_signals(
         inputs.filter(pl.col("subscription").fill_null("active") != "cancelled"),
         playbook,
         as_of,
         feature_ids,
     )
-    return score_churn(score_health(frame, playbook.segments, playbook.health), playbook.churn)
+    frame = score_health(frame, playbook.segments, playbook.health)
+    # A failed payment is a more urgent reason than any dimension.
+    reason = pl.when("payment_past_due").then(pl.lit("billing")).otherwise("main_reason")
+    return score_churn(frame.with_columns(reason.alias("main_reason")), playbook.churn)
 
 
-def follow(
+def evaluate_signals(
     inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
 ) -> pl.DataFrame:
-    """What `score` knows before it scores: season, signals and the onboarding path, of those who
-    cancelled too."""
+    """Compute all that scoring starts from: season, signals and onboarding path, also of suppliers
+    that have cancelled.
+
+    Returns:
+        A row per supplier: the columns of `signals.row_model.SignalRow`.
+    """
     frame = add_season_trend(add_season_index(inputs, playbook, as_of), playbook, as_of)
     frame = compute_signals(frame, playbook, as_of, feature_ids)
     return add_onboarding(frame, playbook, as_of, feature_ids)
 
 
 def health_rows(scored: pl.DataFrame, as_of: datetime, playbook_version: int) -> pl.DataFrame:
-    """The rows of customer_health; suppliers of whom nothing is known have none."""
+    """The rows of customer_health. Suppliers without a score (nothing known) have none."""
     return scored.filter(pl.col("health_score").is_not_null()).select(
         "supplier_id",
         pl.col("health_score").floor().cast(pl.Int32).alias("health_score"),
@@ -59,10 +69,7 @@ def health_rows(scored: pl.DataFrame, as_of: datetime, playbook_version: int) ->
         *(f"{dimension}_points" for dimension in DIMENSIONS),
         "coverage",
         "season_index",
-        pl.when(pl.col("payment_past_due"))
-        .then(pl.lit("billing"))
-        .otherwise(pl.col("main_reason"))
-        .alias("main_reason"),
+        "main_reason",
         pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
         pl.col("vendor_type", "plan").fill_null(""),
     )
@@ -76,6 +83,6 @@ def churn_rows(scored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         pl.lit(as_of).cast(TIME).alias("calculated_at"),
         pl.col("churn_risk").alias("risk"),
         pl.col("churn_level").alias("level"),
-        *(pl.col(f"churn_{name}").cast(pl.Float32).alias(name) for name in SIGNALS),
-        pl.lit("rule-1").alias("model_version"),
+        *(pl.col(f"churn_{name}").cast(pl.Float32).alias(name) for name in CHURN_SIGNALS),
+        pl.lit(CHURN_MODEL).alias("model_version"),
     )

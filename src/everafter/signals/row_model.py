@@ -1,0 +1,172 @@
+"""One supplier's row of a scored frame, as a type.
+
+A scored frame has a row per supplier; whoever reads one row at a time (the API, the pages, the
+coach) gets it as a dictionary of these keys. A test holds the keys and types equal to the registry
+(signals/model.py) and to what `scoring.rules.score_suppliers` returns."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict, cast
+
+import polars as pl
+
+from everafter.playbook.model import ChurnSignal, Dimension
+
+
+class SignalRow(TypedDict):
+    """A supplier before it is scored: profile, signals and onboarding path. Null means what the
+    registry says of the signal."""
+
+    # the supplier
+    supplier_id: str
+    external_id: str | None
+    name: str
+    email: str | None
+    timezone: str
+    client_limit: int | None
+    created_at: datetime | None
+    added_at: datetime
+    consent: bool
+    segment: str
+
+    # the supplier's activity
+    events_total: int
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    account_created_at: datetime | None
+    vendor_type_selected_at: datetime | None
+    completed_wizard_at: datetime | None
+    first_login_at: datetime | None
+    import_clients_started_at: datetime | None
+    first_form_at: datetime | None
+    first_invite_at: datetime | None
+    first_journey_at: datetime | None
+    first_automation_at: datetime | None
+    last_login_at: datetime | None
+    clients_added: int
+    payment_failed_at: datetime | None
+    payment_recovered_at: datetime | None
+    usage_ratio: float | None
+
+    # signals: profile
+    vendor_type: str | None
+    plan: str | None
+    country: str | None
+    mrr_minor: int | None
+    tenure_days: float | None
+    subscription: str | None
+
+    # signals: activity
+    days_since_login: float | None
+    days_inactive: float | None
+    login_days_28d: int
+    login_days_84d: int
+    inactivity_probability: float | None
+
+    # signals: clients
+    clients_total: int
+    clients_active_30d: int
+    client_activity: float | None
+    clients_lost_13w: int
+    client_loss_rate: float | None
+    weddings_90d: int
+    weddings_365d: int
+    days_to_next_wedding: int | None
+
+    # signals: forms and journeys
+    forms_sent_13w: int
+    forms_answered_13w: int
+    form_completion_rate: float | None
+    forms_waiting: int
+    journey_emails_13w: int
+    journey_open_rate: float | None
+
+    # signals: features
+    features_adopted: int
+    feature_adoption: float | None
+    feature_uses_4w: int
+    feature_use_ratio: float | None
+
+    # signals: support and money
+    tickets_open: int
+    tickets_4w: int
+    payment_past_due: bool
+    days_past_due: float | None
+    payments_failed_13w: int
+    limit_ratio: float | None
+
+    # signals: onboarding, and the columns behind them (onboarding.path_rules.add_onboarding)
+    onboarding_steps_done: int
+    onboarding_steps_due: int | None
+    onboarding_days_behind: float | None
+    fully_activated: bool
+    onboarding_state: str | None
+    onboarding_missed: str | None
+    onboarding_actions: int
+    onboarding_asked: int
+    onboarding_kept: int
+    recorded: int
+    activated_at: datetime | None
+    activation_shown: bool
+
+    # signals: season
+    season_index: float
+    off_season: bool
+    season_trend: float
+
+
+class ScoredRow(SignalRow):
+    """A supplier with its score. `<dimension>_points` are null and `<dimension>_max` 0 where the
+    dimension is unknown; `churn_<signal>` is what the signal contributes to churn_risk."""
+
+    health_score: float | None
+    risk_level: str | None
+    coverage: float
+    main_reason: str
+
+    login_points: float | None
+    feature_adoption_points: float | None
+    client_activity_points: float | None
+    form_completion_points: float | None
+    journey_performance_points: float | None
+    login_max: float
+    feature_adoption_max: float
+    client_activity_max: float
+    form_completion_max: float
+    journey_performance_max: float
+
+    churn_risk: float
+    churn_level: str
+    churn_login: float | None
+    churn_support_tickets: float | None
+    churn_feature_usage: float | None
+    churn_client_churn: float | None
+    churn_billing: float | None
+
+
+class LiveRow(ScoredRow):
+    """A supplier scored on request. as_of: the moment of the score. onboarding_news: whether there
+    is a milestone or an action to record, for the coach (onboarding.rules.find_news)."""
+
+    as_of: datetime
+    onboarding_news: NotRequired[bool]
+
+
+def scored_rows(frame: pl.DataFrame) -> Iterator[ScoredRow]:
+    """The rows of a scored frame, in order."""
+    return cast(Iterator[ScoredRow], frame.iter_rows(named=True))
+
+
+def dimension_points(row: ScoredRow, dimension: Dimension) -> float | None:
+    """Points of one dimension; null: unknown."""
+    return cast(Mapping[str, Any], row)[f"{dimension}_points"]
+
+
+def dimension_max(row: ScoredRow, dimension: Dimension) -> float:
+    """The most points that dimension can have in this row; 0: unknown."""
+    return cast(Mapping[str, Any], row)[f"{dimension}_max"]
+
+
+def churn_contribution(row: ScoredRow, signal: ChurnSignal) -> float | None:
+    """What one signal adds to churn_risk; null: unknown."""
+    return cast(Mapping[str, Any], row)[f"churn_{signal}"]
