@@ -25,7 +25,7 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 setup: $(VENV)/run.stamp ## make the environment, nothing else
 setup-dev: $(VENV)/dev.stamp ## the environment with what tests need
 
-demo: setup ## a year and more of believable history, judged and served
+demo: setup ## a year of sample data, scored and served; half a minute once installed
 	@$(BIN)/everafter demo
 
 test: lint ## every check and every test

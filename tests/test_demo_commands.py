@@ -28,12 +28,35 @@ SMALL = ["--suppliers", "25", "--months", "4", "--daily", "3"]
 
 @pytest.fixture(autouse=True)
 def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(settings, monkeypatch)
+
+
+def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands of this test work on that database."""
     assert settings.database_url
     for name in [name for name in os.environ if name.startswith("EVERAFTER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVERAFTER_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("EVERAFTER_DATA", str(settings.data))
     monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture(scope="module")
+def made(module_settings: Settings) -> str:
+    """What the first start printed, into the module's database."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("EVERAFTER_")
+    }
+    environment |= {
+        "EVERAFTER_DATABASE_URL": module_settings.database_url or "",
+        "EVERAFTER_DATA": str(module_settings.data),
+    }
+    command = [str(EVERAFTER), "demo", "--no-serve", *SMALL]
+    done = subprocess.run(
+        command, env=environment | {"COLUMNS": "160"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout
 
 
 def everafter(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -51,17 +74,25 @@ def count(settings: Settings, table: str) -> int:
     return row[0]
 
 
-def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_demo_is_whole_and_a_second_start_adds_nothing(
+    made: str,
+    module_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
-    first = capsys.readouterr().out
-    assert re.search(r"^healthy +\d+ +\d+%", first, re.M) and re.search(
-        r"^critical +\d+", first, re.M
+    assert re.search(r"^Starting PostgreSQL .* s$", made, re.M) and re.search(
+        r"^Scored \d+ days of the history", made, re.M
     )
-    assert re.search(r"^decided +\d+", first, re.M) and re.search(r"^skipped +\d+", first, re.M)
-    assert "team@example.com" in first and "ea_ingest_demo" in first and "ea_write_demo" in first
-    assert "outbox" in first and "all of it is invented" in first
+    assert re.search(r"^  10 of \d+: \d+ \w+ \d{4}$", made, re.M), (
+        "progress also where there is no terminal"
+    )
+    assert re.search(r"^healthy +\d+ +\d+%", made, re.M) and re.search(
+        r"^critical +\d+", made, re.M
+    )
+    assert re.search(r"^decided +\d+", made, re.M) and re.search(r"^skipped +\d+", made, re.M)
+    assert "team@example.com" in made and "ea_ingest_demo" in made and "ea_write_demo" in made
+    assert "outbox" in made and "all of it is invented" in made and "Resuming" not in made
+    use(module_settings, monkeypatch)
     tables = (
         "suppliers",
         "events",
@@ -72,36 +103,37 @@ def test_a_demo_is_whole_a_second_start_adds_nothing_and_a_fresh_one_begins_agai
         "users",
         "api_keys",
     )
-    before = {table: count(settings, table) for table in tables}
+    before = {table: count(module_settings, table) for table in tables}
     assert before["suppliers"] == 25 and before["runs"] > 10 and before["outbox"] > 0
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 0
     second = capsys.readouterr().out
-    after = {table: count(settings, table) for table in tables}
+    after = {table: count(module_settings, table) for table in tables}
     assert after | {"events": 0} == before | {"events": 0}
     assert 0 <= after["events"] - before["events"] < 30, "only what has happened since"
-    assert first.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+    assert "Resuming the sample data of" in second and "--fresh" in second
+    assert made.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+    assert everafter(monkeypatch, "demo", "--no-serve", *SMALL, "--suppliers", "30") == 0
+    assert "has 25 suppliers, 4 months and seed 7" in capsys.readouterr().out, (
+        "other options are not silently dropped"
+    )
+
+
+def test_a_fresh_one_takes_the_place_of_an_older_version_and_leaves_a_platforms_own_table(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert settings.database_url
-    with psycopg.connect(settings.database_url, options="-c search_path=everafter") as conn:
+    with psycopg.connect(settings.database_url, options="-c search_path=everafter,public") as conn:
         conn.execute("UPDATE migrations SET sha256 = 'of a version that never was'")
+        conn.execute("CREATE TABLE public.suppliers (name text)")
+        conn.execute("INSERT INTO public.suppliers VALUES ('A real one')")
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL) == 1
     capsys.readouterr()
     assert (
-        everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "22", *SMALL[2:])
+        everafter(monkeypatch, "demo", "--no-serve", "--fresh", "--suppliers", "20", *SMALL[2:])
         == 0
     )
-    assert count(settings, "suppliers") == 22 and count(settings, "runs") == before["runs"]
     assert "team@example.com" in capsys.readouterr().out
-
-
-def test_a_platforms_own_table_of_suppliers_is_none_of_ours(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert settings.database_url
-    with psycopg.connect(settings.database_url) as conn:
-        conn.execute("DROP SCHEMA everafter CASCADE")
-        conn.execute("CREATE TABLE public.suppliers (name text)")
-        conn.execute("INSERT INTO public.suppliers VALUES ('A real one')")
-    assert everafter(monkeypatch, "demo", "--no-serve", "--fresh", *SMALL) == 0
+    assert count(settings, "suppliers") == 20
     with psycopg.connect(settings.database_url) as conn:
         assert conn.execute("SELECT count(*) FROM public.suppliers").fetchall() == [(1,)]
 
@@ -153,7 +185,10 @@ def test_a_taken_port_is_said_and_the_next_one_used() -> None:
         bind_next("203.0.113.1", port, console)
 
 
-def test_it_serves_and_ctrl_c_ends_it_cleanly(settings: Settings) -> None:
+def test_it_serves_and_ctrl_c_ends_it_cleanly(
+    made: str, module_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(module_settings, monkeypatch)
     command = [str(EVERAFTER), "demo", *SMALL, "--port", "8790"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

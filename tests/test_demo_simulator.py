@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from everafter.demo.model import CHURNED, COUNTRIES, PLANS, Archetype, Market
+from everafter.demo.model import CHURNED, COUNTRIES, PLANS, QUEUE_OUTAGE_DAYS, Archetype, Market
 from everafter.demo.simulator import simulate
 from everafter.demo.stories import cast
 from everafter.events.model import CANONICAL, RAW_SCHEMA
@@ -147,7 +147,7 @@ def test_there_is_something_of_everything(market: Market) -> None:
     left = of(market, "subscription_cancelled").height
     assert (
         left == sum(counts[kind] for kind in CHURNED)
-        and 0.08 <= left / market.suppliers.height <= 0.12
+        and 0.1 <= left / market.suppliers.height <= 0.15
     )
     few = simulate(25, TODAY, 6, SEED).suppliers["archetype"].n_unique()
     assert few >= 10
@@ -188,6 +188,22 @@ def test_churned_decline_before_they_leave(market: Market) -> None:
     last = near.filter(pl.col("week") < 2).height / 2
     usual = near.filter(pl.col("week").is_between(10, 15)).height / 6
     assert last < 0.4 * usual
+
+
+def test_the_help_queue_was_down_for_a_while(market: Market) -> None:
+    kinds = (
+        "ticket_opened",
+        "ticket_replied",
+        "ticket_waiting",
+        "ticket_resumed",
+        "ticket_resolved",
+    )
+    days = of(market, *kinds).select(
+        (pl.lit(TODAY) - pl.col("occurred_at").dt.date()).dt.total_days().alias("ago")
+    )["ago"]
+    inside = days.is_between(QUEUE_OUTAGE_DAYS.start + 1, QUEUE_OUTAGE_DAYS.stop - 2)
+    around = days.is_between(QUEUE_OUTAGE_DAYS.start - 20, QUEUE_OUTAGE_DAYS.stop + 20)
+    assert not inside.any() and around.sum() > 20
 
 
 def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:

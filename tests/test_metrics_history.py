@@ -1,4 +1,5 @@
-"""Each metric against plain Python over the raw tables, on a simulated history, by each group and over several periods.
+"""Each metric against plain Python over the raw tables, on the demo's history, by each group and over several periods; and what
+that history shows.
 
 The oracles know nothing of the program's statements: they read whole tables and go through them row by row. Plans of a day come from
 the simulator itself, not from what the program noted.
@@ -20,6 +21,7 @@ from everafter.core.db import connection
 from everafter.core.settings import load_settings
 from everafter.demo import jobs
 from everafter.demo.model import Market, World
+from everafter.demo.rules import plan_moments
 from everafter.demo.simulator import simulate
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import BYS, METRICS, By, Metrics, Period
@@ -31,7 +33,7 @@ NOW = datetime.combine(LAST, time(18), UTC)
 PERIODS = [
     Period(LAST - timedelta(days=89), LAST, 30),
     Period(LAST - timedelta(days=60), LAST - timedelta(days=21), 60),
-    Period(date(2025, 10, 1), LAST, 90),
+    Period(date(2025, 9, 1), LAST, 90),
 ]
 Rows = list[dict[str, Any]]
 Groups = dict[Any, Any]
@@ -82,15 +84,14 @@ class Raw:
         return (event for event in self.events if event["type"] in types)
 
 
-@pytest.fixture
-def reported(database: str) -> tuple[str, Raw]:
-    """Nearly a year of 150 suppliers, scored weekly, the last month every other day."""
-    world = World(LAST, 150, 11, 7)
-    market = simulate(150, LAST, world.months, world.seed)
-    back = [*range(280, 30, -7), *range(29, 0, -2), 0]
-    moments = [datetime.combine(LAST - timedelta(days=days), time(6), UTC) for days in back]
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, moments, None, lambda _: None))
-    return database, Raw(database, market)
+@pytest.fixture(scope="module")
+def reported(module_database: str) -> tuple[str, Raw]:
+    """The history that `everafter demo` makes by default, up to a fixed day."""
+    world = World(LAST)
+    market = simulate(world.suppliers, LAST, world.months, world.seed)
+    moments = plan_moments(world, None, datetime.combine(LAST, time(6), UTC))
+    asyncio.run(jobs.tell(module_database, PLAYBOOK, market, world, moments, None, lambda _: None))
+    return module_database, Raw(module_database, market)
 
 
 def ask(url: str, period: Period, by: By) -> Metrics:
@@ -425,3 +426,76 @@ def one_by_one(rows: list[Any]) -> float | None:
     if len(left) < 5 or len(stayed) < 5:
         return None
     return sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed))
+
+
+# ── what the demo's history shows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_higher_the_churn_risk_the_more_churn_and_it_shows_weeks_before(
+    reported: tuple[str, Raw],
+) -> None:
+    _, raw = reported
+    gone = {
+        event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")
+    }
+    month, shares = timedelta(days=30), dict[str, float]()
+    for level in ("low", "medium", "high"):
+        rows = [
+            row
+            for row in raw.churn
+            if row["level"] == level and row["calculated_on"] <= LAST - month
+        ]
+        churned = [
+            row["calculated_at"] < gone.get(row["supplier_id"], NOW) <= row["calculated_at"] + month
+            for row in rows
+        ]
+        shares[level] = sum(churned) / len(rows)
+    assert (
+        shares["low"] < 0.02 < 0.1 < shares["medium"] < shares["high"] and shares["high"] > 0.25
+    ), shares
+    scored = {row["supplier_id"] for row in raw.churn} & gone.keys()
+    warned = {
+        row["supplier_id"]
+        for row in raw.churn
+        if row["level"] != "low"
+        and timedelta(days=7) < gone.get(row["supplier_id"], NOW) - row["calculated_at"] < 3 * month
+    }
+    assert len(scored) > 30 and len(warned & scored) > 0.6 * len(scored), (
+        "most churned suppliers were seen a week before"
+    )
+    falls = list[float]()
+    for supplier in scored:
+        by_weeks = {
+            (gone[supplier] - row["calculated_at"]).days // 7: row["score"]
+            for row in raw.health
+            if row["supplier_id"] == supplier
+        }
+        if {0, 12} <= by_weeks.keys():
+            falls.append(by_weeks[12] - by_weeks[0])
+    assert len(falls) > 10 and median(falls) > 20, "points lost in the last twelve weeks"
+
+
+def test_some_effects_are_clear_and_some_are_not(reported: tuple[str, Raw]) -> None:
+    success = ask(
+        reported[0], Period(LAST - timedelta(days=179), LAST, 30), "vendor_type"
+    ).intervention_success
+    assert success and success.all.conclusion == "helps" and success.all.low and success.all.low > 0
+    by_trigger = {row.group: row for row in success.triggers}
+    clear = by_trigger["no_login_7_days"]
+    assert clear.conclusion == "helps" and clear.low and clear.low > 0
+    conclusions = {row.conclusion for row in success.triggers}
+    assert {"not_yet_known", "too_few", "no_control"} <= conclusions
+
+
+def test_the_team_has_tasks_open_overdue_assigned_and_done(reported: tuple[str, Raw]) -> None:
+    with psycopg.connect(reported[0], options="-c search_path=everafter -c timezone=UTC") as conn:
+        tasks = conn.execute(
+            "SELECT status, assignee_id IS NOT NULL, due_at < %s FROM tasks", [NOW]
+        ).fetchall()
+    still = [task for task in tasks if task[0] == "open"]
+    assert (
+        len(still) >= 4
+        and {assigned for _, assigned, _ in still} == {True, False}
+        and any(late for _, _, late in still)
+    )
+    assert sum(status == "done" for status, _, _ in tasks) > 50

@@ -26,7 +26,8 @@ COMMANDS = (
     Command(
         "demo",
         "everafter.demo.commands",
-        "Show Everafter on a believable platform: months of history, scored day by day, with a dashboard.",
+        "Show Everafter with a year of sample data, scored and served with a dashboard; takes about"
+        " half a minute.",
     ),
     Command(
         "doctor",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import resource
@@ -124,7 +125,9 @@ def bind(host: str, port: int) -> socket.socket:
         if listener:
             listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        cure = "; stop what listens there, or name another port with --port" if taken else ""
+        raise InputError(f"cannot listen on {host} port {port}: {reason}{cure}") from error
     return listener
 
 

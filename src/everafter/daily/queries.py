@@ -30,6 +30,12 @@ async def lock_runs(conn: Connection) -> bool:
     return True
 
 
+async def unlock_runs(conn: Connection) -> None:
+    """Give the right to run back at once: a closed connection keeps it until the server has
+    noticed."""
+    await conn.execute("SELECT pg_advisory_unlock_all()")
+
+
 async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
     """The number of this policy; what says the same has the same number, whatever its comments."""
     source = msgspec.json.encode(playbook, order="sorted").decode()

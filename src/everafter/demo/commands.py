@@ -1,4 +1,4 @@
-"""`everafter demo`: a believable platform, its history scored day by day, served."""
+"""`everafter demo`: a platform of sample data, its history scored, served."""
 
 import asyncio
 import base64
@@ -33,13 +33,17 @@ from everafter.demo import jobs, platform_queries, queries
 from everafter.demo.export import write_export
 from everafter.demo.model import Market, World
 from everafter.demo.queries import DemoState
-from everafter.demo.rules import plan_moments
+from everafter.demo.rules import DAILY_DAYS, plan_moments
 from everafter.demo.simulator import simulate
 from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import load_playbook
 
 SIGN_IN = "team@example.com"
+PORT = 8100
+"""Not the port of `everafter serve`, so that both can run side by side."""
 _PORTS_TRIED = 50
+_LINE_EVERY = 10
+"""Where there is no terminal, a line is printed every so many days."""
 _COACH_KEY_ID = UUID("a15e0000-0000-4000-8000-00000000c0ac")
 
 
@@ -60,23 +64,24 @@ def register(app: typer.Typer) -> None:
     def demo_command(
         suppliers: Annotated[
             int, typer.Option(min=20, max=20_000, help="how many suppliers the platform has")
-        ] = 300,
+        ] = 400,
         months: Annotated[
             int, typer.Option(min=4, max=36, help="how far its history goes back")
-        ] = 16,
+        ] = 12,
         host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
         port: Annotated[
             int, typer.Option(min=0, max=65535, help="the next free one is taken when it is busy")
-        ] = 8000,
+        ] = PORT,
         daily: Annotated[
             int,
             typer.Option(
-                min=1, max=400, help="how many of the last days are scored each; older: weekly"
+                min=1, max=400, help="how many of the last days are scored each; older ones weekly"
             ),
-        ] = 90,
+        ] = DAILY_DAYS,
         seed: Annotated[int, typer.Option(min=0, help="another seed is another platform")] = 7,
         fresh: Annotated[
-            bool, typer.Option("--fresh", help="Forget the demo that is there and begin again.")
+            bool,
+            typer.Option("--fresh", help="Delete the sample data that is there and start again."),
         ] = False,
         no_serve: Annotated[
             bool, typer.Option("--no-serve", help="Do not serve at the end.")
@@ -88,8 +93,8 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
     ) -> None:
-        """Show Everafter on a believable platform: months of history, scored day by day, with a
-        dashboard."""
+        """Show Everafter with a year of sample data, scored and served with a dashboard; takes
+        about half a minute."""
         console = Console(highlight=False)
         now = datetime.now(UTC)
         world = World(now.date(), suppliers, months, seed)
@@ -114,6 +119,8 @@ async def _prepare(
     settings: Settings, asked: World, now: datetime, console: Console, *, daily: int, fresh: bool
 ) -> tuple[str, Access]:
     playbook = load_playbook(settings)
+    # most often there is no demo yet, and PostgreSQL takes as long to start as the simulation does
+    simulating = asyncio.create_task(asyncio.to_thread(simulate_world, asked, now))
     with _step(console, "Starting PostgreSQL"):
         url = await asyncio.to_thread(database_url, settings)
         if fresh:
@@ -128,10 +135,17 @@ async def _prepare(
         asked.seed,
     ):
         console.print(
-            f"[dim]The demo that is there has {world.suppliers} suppliers; --fresh begins again.[/dim]"
+            f"[yellow]The sample data that is there has {world.suppliers} suppliers, {world.months} months and seed {world.seed},"
+            " and is used as it is; --fresh starts again with the options given.[/yellow]"
         )
-    with _step(console, "Simulating the platform"):
-        market = await asyncio.to_thread(simulate_world, world, now)
+    if state.world:
+        console.print(
+            f"Resuming the sample data of {world.anchor:%d %B %Y} with what has happened since; --fresh starts again."
+        )
+    with _step(console, f"Simulating {world.suppliers} suppliers over {world.months} months"):
+        market = await simulating
+        if world != asked:
+            market = await asyncio.to_thread(simulate_world, world, now)
     moments = plan_moments(world, state.scored_at, now, daily)
     with _history_bar(console, len(moments)) as done:
         summary = await jobs.generate(
@@ -216,17 +230,21 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     started = datetime.now(UTC)
+    days = f"{total} {'day' if total == 1 else 'days'} of the history"
     if not console.is_terminal:
-        console.print(
-            f"Scoring {total} {'day' if total == 1 else 'days'} of history; this takes a minute or two ..."
-        )
+        console.print(f"Scoring {days} ...")
     with bar:
-        task = bar.add_task("Scoring the history, day after day", total=total, day="")
-        yield lambda moment: bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")
+        task = bar.add_task(f"Scoring {days}", total=total, day="importing what came before")
+
+        def done(moment: datetime) -> None:
+            bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")
+            place = round(bar.tasks[0].completed)
+            if not console.is_terminal and place % _LINE_EVERY == 0 and place < total:
+                console.print(f"  {place} of {total}: {moment.day} {moment:%B %Y}")
+
+        yield done
     seconds = (datetime.now(UTC) - started).total_seconds()
-    console.print(
-        f"Scored {total} {'day' if total == 1 else 'days'} of history [dim]{seconds:.1f} s[/dim]"
-    )
+    console.print(f"Scored {days} [dim]{seconds:.1f} s[/dim]")
 
 
 async def _report(
@@ -316,7 +334,7 @@ def _serve(
         with _platform(settings, url, host, base, access) as platform:
             _print_access(console, access, base, platform)
             console.print(
-                "\n[dim]Ctrl+C stops it; the next start takes up where this one ends.[/dim]"
+                "\n[dim]Ctrl+C stops it; the next start goes on from there. --fresh starts again with new data.[/dim]"
             )
             with contextlib.suppress(KeyboardInterrupt):
                 application = create_app(settings, url)

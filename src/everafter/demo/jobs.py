@@ -1,10 +1,12 @@
-"""MetricText a simulated history to the product by its own roads: take in, fold, score, one moment
-after the other."""
+"""Bring a simulated history into the product the way a real one comes: store, fold, score, one
+moment after the other."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
 
 from everafter.activity.queries import fold_pending
 from everafter.core.db import Connection, FrameReader, connection
@@ -12,12 +14,15 @@ from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
 from everafter.demo.coach import OFFERED_DAYS, offer_next_steps
 from everafter.demo.model import Market, World
-from everafter.demo.queries import live_the_past
-from everafter.demo.rules import events_between, month_starts, said_between
+from everafter.demo.platform_queries import ensure_csms
+from everafter.demo.queries import list_sent, live_the_past, work_tasks
+from everafter.demo.responses import RESPONSE_DAYS, Responses
+from everafter.demo.rules import check_simulated, month_starts, said_between
 from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
 from everafter.playbook.model import Playbook
 from everafter.recommendations.jobs import measure_impressions
+from everafter.suppliers.model import Said
 
 _BATCH = 20_000
 
@@ -34,7 +39,8 @@ async def generate(
     """Bring the database to each moment in turn and score it there; only the last one's messages
     may be sent.
 
-    Stopped anywhere and told again, it goes on: batches are whole, and a message counts once.
+    Suppliers respond to what they are sent on the way. Stopped anywhere and called again, it goes
+    on: batches are whole, and a message counts once.
 
     Args:
         moments: in order; the last is now.
@@ -45,32 +51,125 @@ async def generate(
         The summary of the last run, null when there are no moments.
     """
     summary: RunSummary | None = None
-    async with connection(url, autocommit=True) as conn:
+    async with connection(url, autocommit=True) as conn, connection(url, autocommit=True) as ahead:
+        responses = await open_responses(conn, market, world, told_until)
         with closing(await asyncio.to_thread(FrameReader, url)) as reader:
-            for place, moment in enumerate(moments):
-                await load(conn, market, world, told_until, moment)
-                told_until = moment
-                if place == len(moments) - 1:
-                    await live_the_past(conn)
-                summary = await run_day(url, playbook, moment, replay=place < len(moments) - 1)
-                if timedelta() < moments[-1] - moment <= timedelta(days=OFFERED_DAYS):
-                    await offer_next_steps(conn, reader, playbook, market, moment)
-                progress(moment)
+            storing = _Storing(ahead, market, world, moments, told_until)
+            try:
+                for place, moment in enumerate(moments):
+                    await storing.wait(place)
+                    await _store(conn, responses.between(told_until, moment), [])
+                    told_until = moment  # run_day folds first
+                    if place == len(moments) - 1:
+                        await live_the_past(conn)
+                        await ensure_csms(conn)
+                        await work_tasks(conn, moment)
+                    summary = await run_day(
+                        url,
+                        playbook,
+                        moment,
+                        replay=place < len(moments) - 1,
+                        # by then this day's state is read, and storing what comes next changes
+                        # nothing of it
+                        progress=lambda _, __, following=place + 1: storing.begin(following),
+                        reader=reader,
+                    )
+                    responses.add(await list_sent(conn, moment))
+                    if timedelta() < moments[-1] - moment <= timedelta(days=OFFERED_DAYS):
+                        await offer_next_steps(conn, reader, playbook, market, moment)
+                    progress(moment)
+            finally:
+                await storing.stop()
             if moments:
                 await measure_impressions(conn, playbook, moments[-1].date())
     return summary
 
 
+class _Storing:
+    """Stores the simulated events up to each moment, one moment ahead of the scoring."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        market: Market,
+        world: World,
+        moments: list[datetime],
+        told_until: datetime | None,
+    ) -> None:
+        self._conn, self._market, self._world, self._moments = conn, market, world, moments
+        self._told_until = told_until
+        self._tasks: list[asyncio.Task[int]] = []
+
+    def begin(self, place: int) -> None:
+        """Start on the events up to the moment at `place`; those before it are stored."""
+        if place == len(self._tasks) and place < len(self._moments):
+            after = self._moments[place - 1] if place else self._told_until
+            until = self._moments[place]
+            self._tasks.append(
+                asyncio.create_task(store(self._conn, self._market, self._world, after, until))
+            )
+
+    async def wait(self, place: int) -> None:
+        """Return when the events up to that moment are stored."""
+        self.begin(place)
+        await self._tasks[place]
+
+    async def stop(self) -> None:
+        """Leave nothing running."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def open_responses(
+    conn: Connection, market: Market, world: World, told_until: datetime | None
+) -> Responses:
+    """How suppliers respond from here on to what they were sent before."""
+    end = market.events["occurred_at"][-1] if market.events.height else datetime.now(UTC)
+    responses = Responses(market, world.seed, int(end.timestamp()) + 1)
+    if told_until is not None:
+        responses.add(await list_sent(conn, told_until - timedelta(days=RESPONSE_DAYS)))
+    return responses
+
+
 async def load(
     conn: Connection, market: Market, world: World, after: datetime | None, until: datetime
 ) -> int:
-    """Store what happens between two moments, and fold it.
+    """Store what happens between two moments, with the responses to what was sent before, and fold
+    it.
 
     Returns:
         How many events were new.
     """
-    checked = await asyncio.to_thread(events_between, market, after, until)
-    said = said_between(market, world, after, until)
+    new = await store(conn, market, world, after, until)
+    if after is not None:
+        responses = await open_responses(conn, market, world, after)
+        new += await _store(conn, responses.between(after, until), [])
+    while await fold_pending(conn):
+        pass
+    return new
+
+
+async def store(
+    conn: Connection, market: Market, world: World, after: datetime | None, until: datetime
+) -> int:
+    """Store what happens between two moments by the stories alone.
+
+    Returns:
+        How many events were new.
+    """
+    begin, end = (
+        0 if one is None else market.events["occurred_at"].search_sorted(one, side="left")
+        for one in (after, until)
+    )
+    events = market.events.slice(int(begin), max(0, int(end) - int(begin)))
+    return await _store(conn, events, said_between(market, world, after, until))
+
+
+async def _store(conn: Connection, events: pl.DataFrame, said: list[Said]) -> int:
+    if events.is_empty() and not said:
+        return 0
+    checked = await asyncio.to_thread(check_simulated, events)
     if checked.good.height:
         first, last = checked.good["occurred_at"][0], checked.good["occurred_at"][-1]
         await ensure_months(conn, month_starts(first.date(), last.date()))
@@ -80,6 +179,4 @@ async def load(
             part = type(checked)(checked.good.slice(begin, _BATCH), checked.rejects)
             outcome = await take_in(conn, part, said if begin == 0 else [], source="demo")
         new += outcome.stored.new
-    while await fold_pending(conn):
-        pass
     return new

@@ -160,7 +160,7 @@ class Life:
         supplier, days = self.supplier, self.days
         busy = self._activity * season(supplier, days) * self._holidays()
         chance = np.minimum(0.97, supplier.rhythm / 7 * _WEEKDAYS[(days - 1) % 7] * busy)
-        came = self._stream(1).random(len(days)) < chance
+        came = _at_least_weekly(self._stream(1).random(len(days)) < chance, busy)
         hours = supplier.hour + self._stream(2).normal(0, 1.6, len(days))
         hours = np.clip(hours, 6.2, 22.8)
         uses = self._stream(3).poisson(1.5, len(days))
@@ -184,17 +184,33 @@ class Life:
         self.logins.sort()
 
     def _holidays(self) -> Floats:
-        """One or two weeks away each year, in a month of few weddings if the supplier can
-        choose."""
+        """Some days away each year, in a month of few weddings if the supplier can choose."""
         rng = Random(f"{self.seed}:{self.supplier.index}:holidays")
         free: Any = np.ones(len(self.days))
         for year in range(5):
             begins = self.base + year * 365 + rng.randrange(20, 345)
-            length = rng.randint(5, 13)
+            length = rng.randint(2, 5)
             away = (self.days >= begins) & (self.days < begins + length)
             if self.supplier.archetype != Archetype.NEW:
                 free[away] = 0.08
         return free
+
+
+def _at_least_weekly(came: npt.NDArray[np.bool_], busy: Floats) -> npt.NDArray[np.bool_]:
+    """A supplier at work looks in after six days without a login at the latest, however chance
+    fell."""
+    came = came.copy()
+    away = 0
+    for day, active in enumerate((busy > 0.4).tolist()):
+        away = 0 if came[day] else away + 1
+        if away >= 6 and active:
+            came[day], away = True, 0
+    return came
+
+
+def first_client_id(seed: int, index: int) -> str:
+    """The id of the first client of the supplier with that number, as `Life.client_id` gives it."""
+    return f"demo-{index:04d}c000-{Random(f'{seed}:{index}:0').getrandbits(32):08x}"
 
 
 def _curve(knots: Knots, days: npt.NDArray[np.int64]) -> Floats:

@@ -49,8 +49,8 @@ class World:
     far the history goes back from it."""
 
     anchor: date
-    suppliers: int = 300
-    months: int = 16
+    suppliers: int = 400
+    months: int = 12
     seed: int = 7
 
 
@@ -61,10 +61,11 @@ class Market:
     suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it is then;
         plan_before and upgraded_at where the plan has changed; `archetype` is how its story was
         drawn, which no rule may read. events: EVENT_SCHEMA by time; properties are JSON objects or
-        null."""
+        null. people: the suppliers as they were drawn, with their stories."""
 
     suppliers: pl.DataFrame
     events: pl.DataFrame
+    people: "list[Supplier]"
 
 
 class Archetype(StrEnum):
@@ -92,24 +93,27 @@ class Archetype(StrEnum):
 
 SHARES: dict[Archetype, float] = {
     Archetype.THRIVING: 0.15,
-    Archetype.STEADY: 0.275,
+    Archetype.STEADY: 0.235,
     Archetype.SLEEPER: 0.09,
     Archetype.PAUSED: 0.02,
     Archetype.RECOVERED: 0.045,
     Archetype.NEW: 0.05,
     Archetype.STUCK: 0.04,
-    Archetype.FADER: 0.055,
-    Archetype.SUDDEN: 0.03,
+    Archetype.FADER: 0.065,
+    Archetype.SUDDEN: 0.035,
     Archetype.BILLING: 0.025,
     Archetype.OUTGROWING: 0.04,
     Archetype.OVERWHELMED: 0.025,
     Archetype.DABBLER: 0.025,
-    Archetype.DORMANT: 0.04,
-    Archetype.CHURNED_FADED: 0.05,
-    Archetype.CHURNED_SUDDENLY: 0.025,
-    Archetype.CHURNED_UNPAID: 0.01,
-    Archetype.CHURNED_STUCK: 0.015,
+    Archetype.DORMANT: 0.025,
+    Archetype.CHURNED_FADED: 0.085,
+    Archetype.CHURNED_SUDDENLY: 0.02,
+    Archetype.CHURNED_UNPAID: 0.015,
+    Archetype.CHURNED_STUCK: 0.02,
 }
+QUEUE_OUTAGE_DAYS = range(58, 75)
+"""So many days before the anchor the help desk's feed was down: what suppliers asked then never
+reached the product."""
 CHURNED = (
     Archetype.CHURNED_FADED,
     Archetype.CHURNED_SUDDENLY,

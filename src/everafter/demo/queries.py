@@ -10,7 +10,11 @@ from psycopg import sql
 from everafter.core.db import SCHEMA, Connection
 from everafter.daily.model import RunSummary
 from everafter.demo.model import World
+from everafter.demo.responses import Sent
 from everafter.demo.rules import read_world
+
+TEAM = ("dana@example.com", "mere@example.com", "robin@example.com")
+"""The members of the demo's team, by email."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,62 @@ async def live_the_past(conn: Connection) -> None:
     """Let today count what the demo's past days decided, as a platform's would that had lived them
     (a replay does not count)."""
     await conn.execute("UPDATE interventions SET replay = false WHERE replay")
+
+
+async def list_sent(conn: Connection, since: datetime) -> list[Sent]:
+    """What reached the suppliers since a moment: triggered interventions, not those of the control
+    group."""
+    cursor = await conn.execute(
+        """
+        SELECT supplier_id::text, trigger, evaluated_at
+        FROM interventions
+        WHERE status = 'triggered' AND evaluated_at >= %s
+        ORDER BY evaluated_at, supplier_id, trigger
+        """,
+        [since],
+    )
+    return [Sent(*row) for row in await cursor.fetchall()]
+
+
+async def work_tasks(conn: Connection, now: datetime) -> None:
+    """Let the team have worked on the tasks of past days, which a replay closes as it creates them.
+
+    Each task has an owner on the team by its supplier; most are done within days. Of those due in
+    the last days some are still open, and some of these are assigned. Which ones follows from the
+    task's id."""
+    await conn.execute(
+        """
+        WITH people AS (
+          SELECT array_agg(id ORDER BY email) AS ids
+          FROM users
+          WHERE email = ANY (%(people)s)
+        ),
+        drawn AS (
+          SELECT t.supplier_id, t.id, t.created_at, people.ids,
+            get_byte(decode(md5(t.id::text), 'hex'), 0) AS one,
+            get_byte(decode(md5(t.id::text), 'hex'), 1) AS two
+          FROM tasks t, people
+          WHERE t.status = 'dropped' AND t.closed_at = t.created_at AND t.created_at < %(now)s
+        ),
+        worked AS (
+          SELECT supplier_id, id,
+            created_at < %(now)s - interval '9 days' OR created_at < %(now)s - interval '2 days' AND one < 130 AS is_done,
+            least(created_at + interval '2 hours' + two * interval '15 minutes', %(now)s) AS closed_at,
+            CASE
+              WHEN created_at < %(now)s - interval '9 days' OR one < 190
+              THEN ids[1 + two %% array_length(ids, 1)]
+            END AS assignee_id
+          FROM drawn
+        )
+        UPDATE tasks t
+        SET status = CASE WHEN w.is_done THEN 'done' ELSE 'open' END,
+          closed_at = CASE WHEN w.is_done THEN w.closed_at END,
+          assignee_id = w.assignee_id
+        FROM worked w
+        WHERE t.supplier_id = w.supplier_id AND t.id = w.id
+        """,
+        {"now": now, "people": list(TEAM)},
+    )
 
 
 async def is_demo_or_empty(conn: Connection) -> bool:

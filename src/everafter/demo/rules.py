@@ -11,22 +11,29 @@ from everafter.events.model import CHECKED_SCHEMA, REJECT_SCHEMA, Checked
 from everafter.suppliers.model import Said
 
 SCORED_AT = time(6, tzinfo=UTC)
+SCORED_DAYS = 217
+"""The history is scored for so many days before the anchor; what is older was imported, as on a
+real installation."""
+DAILY_DAYS = 10
 _SETTLING_DAYS = 14
 
 
 def plan_moments(
-    world: World, last: datetime | None, now: datetime, daily_days: int = 90
+    world: World, last: datetime | None, now: datetime, daily_days: int = DAILY_DAYS
 ) -> list[datetime]:
     """The moments still to be scored, in order; the last is `now`, unless today is scored already.
 
     A day is scored at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week,
-    from two weeks into the history on.
+    from `SCORED_DAYS` before the anchor on, and from two weeks into a shorter history.
 
     Args:
         last: the moment of the last run that came to its end, null when there was none.
     """
     today = now.date()
-    first = months_before(world.anchor, world.months) + timedelta(days=_SETTLING_DAYS)
+    first = max(
+        months_before(world.anchor, world.months) + timedelta(days=_SETTLING_DAYS),
+        world.anchor - timedelta(days=SCORED_DAYS),
+    )
     days = [first + timedelta(days=n) for n in range((today - first).days)]
     moments = [
         datetime.combine(day, SCORED_AT)
@@ -37,21 +44,15 @@ def plan_moments(
     return planned if last is not None and last.date() >= today else [*planned, now]
 
 
-def events_between(market: Market, after: datetime | None, until: datetime) -> Checked:
-    """The events from one moment (null: the beginning) to before another, ready to be stored.
-
-    They are received the moment they happen.
-    """
-    at = market.events["occurred_at"]
-    begin = 0 if after is None else int(at.search_sorted(after, side="left"))
-    end = int(at.search_sorted(until, side="left"))
-    state = market.events.slice(begin, max(0, end - begin)).with_row_index("row")
-    state = state.with_columns(
+def check_simulated(events: pl.DataFrame) -> Checked:
+    """Simulated events (EVENT_SCHEMA, by time), ready to be stored: they are received the moment
+    they happen."""
+    checked = events.with_row_index("row").with_columns(
         pl.col("row").cast(pl.Int64),
         received_at=pl.col("occurred_at"),
         external_id=pl.lit(None, pl.String),
     )
-    return Checked(state.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
+    return Checked(checked.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
 def said_between(

@@ -54,18 +54,18 @@ def simulate(
     people = cast(suppliers, seed, anchored.toordinal(), start, until.toordinal() + 1)
     events = Events()
     for supplier in people:
-        _simulate_supplier(supplier, seed, start, until.toordinal(), events)
-    return Market(_suppliers_frame(people, until.toordinal()), _events_frame(events))
+        _simulate_supplier(supplier, seed, start, until.toordinal(), anchored.toordinal(), events)
+    return Market(_suppliers_frame(people, until.toordinal()), _events_frame(events), people)
 
 
 def _simulate_supplier(
-    supplier: Supplier, seed: int, start: int, until: int, events: Events
+    supplier: Supplier, seed: int, start: int, until: int, anchor: int, events: Events
 ) -> None:
     life = Life(supplier, seed, start, until, events)
     life.open_account()
     life.sit_down()
     spans = live_clients(life)
-    ask_support(life)
+    ask_support(life, anchor)
     _payments(life)
     _usage(life, spans)
     _subscription(life)

@@ -20,7 +20,7 @@ from everafter.demo.names import Namer
 
 _A = Archetype
 _FALLING = (_A.FADER, _A.SUDDEN, _A.STUCK, _A.BILLING, _A.DABBLER, _A.DORMANT, *CHURNED)
-_WELL = (_A.THRIVING, _A.STEADY, _A.SLEEPER, _A.OUTGROWING)
+_WELL = (_A.THRIVING, _A.STEADY, _A.SLEEPER, _A.OUTGROWING, _A.OVERWHELMED)
 _LIGHT = (_A.STEADY, _A.SLEEPER, _A.RECOVERED)
 """Of these, who pays nothing uses it less."""
 JOINING_DAYS = 60
@@ -121,7 +121,7 @@ def _created(rng: Random, kind: Archetype, anchor: int, start: int) -> int:
     if kind in (_A.NEW, _A.STUCK):
         return anchor - rng.randint(5 if kind == _A.NEW else 9, JOINING_DAYS)
     if kind == _A.CHURNED_STUCK:
-        return rng.randint(start + 5, anchor - 75)
+        return rng.randint(max(start + 5, anchor - 250), anchor - 75)
     oldest, newest = start - 420, anchor - 2 * JOINING_DAYS
     return rng.randint(
         oldest, max(oldest + 1, newest - (90 if kind in CHURNED or kind == _A.RECOVERED else 0))
@@ -156,12 +156,12 @@ def _rhythm(rng: Random, kind: Archetype, vendor_type: str, plan: str) -> float:
         _A.CHURNED_SUDDENLY: (4.0, 6.5),
         _A.OVERWHELMED: (4.5, 6.5),
         _A.OUTGROWING: (4.0, 6.0),
-        _A.SLEEPER: (2.6, 4.4),
+        _A.SLEEPER: (3.2, 4.6),
         _A.NEW: (3.5, 6.0),
         _A.DABBLER: (0.5, 0.9),
-    }.get(kind, (2.6, 5.8))
+    }.get(kind, (3.3, 5.6))
     office = {"venue": 1.1, "planner": 1.1, "dj": 0.8, "celebrant": 0.8, "videographer": 0.9}
-    lighter = 0.75 if plan == "free" and kind in _LIGHT else 1.0
+    lighter = 0.85 if plan == "free" and kind in _LIGHT else 1.0
     return _between(rng, low, high) * office.get(vendor_type, 1.0) * lighter
 
 
@@ -227,10 +227,10 @@ def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: 
             *story.activity[1:],
         ]
     first = max(created + 75, start - 30)
-    while rng.random() < 0.9 and first < anchor - 80:
+    while rng.random() < 0.92 and first < anchor - 80:
         begins = rng.randint(first, min(first + 240, anchor - 75))
         ends = _overload(rng, story, begins) if rng.random() < 0.3 else _slump(rng, story, begins)
-        first = ends + rng.randint(40, 160)
+        first = ends + rng.randint(40, 130)
 
 
 def _overload(rng: Random, story: Story, begins: int) -> int:
@@ -243,15 +243,16 @@ def _overload(rng: Random, story: Story, begins: int) -> int:
 
 
 def _slump(rng: Random, story: Story, begins: int) -> int:
-    """Four to ten weeks of next to nothing, and back. Returns the day it is over."""
-    low = begins + rng.randint(9, 20)
-    back = low + rng.randint(14, 42)
-    depth = rng.choice((0.0, 0.05, 0.15))
+    """Six to ten weeks of next to nothing, and back: sooner for those who are written to
+    (responses.py). Returns the day it is over."""
+    low = begins + rng.randint(6, 14)
+    back = low + rng.randint(34, 56)
+    depth = 0.0
     before = [knot for knot in story.activity if knot[0] < begins]
     after = [knot for knot in story.activity if knot[0] > back + 18]
     story.activity = [*before, (begins, 1.0), (low, depth), (back, depth), (back + 18, 1.0), *after]
     story.clients += [(begins + 10, 1.0), (low + 10, 0.4), (back, 0.45), (back + 25, 1.0)]
-    story.losing.append((begins + 10, back, _between(rng, 0.0, 0.15)))
+    story.losing.append((begins + 10, back, _between(rng, 0.0, 0.05)))
     return back + 18
 
 
@@ -269,7 +270,7 @@ def _fade(rng: Random, story: Story, begins: int, ends: int, floor: float = 0.1)
     half = begins + (ends - begins) // 2
     story.activity += [(begins, last), (half, last * _between(rng, 0.35, 0.6))]
     story.activity += [
-        (max(half + 4, ends - rng.randint(8, 40)), last * floor),
+        (max(half + 4, ends - rng.randint(24, 40)), last * floor),
         (ends, last * floor / 2),
     ]
     story.clients += [(begins + 14, 1.0), (max(begins + 15, ends), 0.35)]
@@ -374,14 +375,14 @@ def _dormant(rng: Random, story: Story, created: int, anchor: int, start: int) -
 
 
 def _churn_day(rng: Random, created: int, anchor: int, start: int) -> int:
-    first = max(start + 45, created + 100)
+    first = max(start + 45, created + 100, anchor - 255)
     return rng.randint(min(first, anchor - 5), anchor - 4)
 
 
 def _churned_faded(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
     story.cancels = _churn_day(rng, created, anchor, start)
     _fade(
-        rng, story, story.cancels - 7 * rng.randint(6, 14), story.cancels, _between(rng, 0.02, 0.2)
+        rng, story, story.cancels - 7 * rng.randint(9, 15), story.cancels, _between(rng, 0.0, 0.04)
     )
     _perhaps_angry(rng, story, story.cancels)
 
@@ -390,7 +391,7 @@ def _churned_suddenly(rng: Random, story: Story, created: int, anchor: int, star
     """Hardly a sign: a fortnight of less, or of silence. No warning sees all churned suppliers, and
     the demo must not pretend so."""
     story.cancels = _churn_day(rng, created, anchor, start)
-    quiet = rng.randint(5, 20)
+    quiet = rng.randint(9, 22)
     level = rng.choice((0.05, 0.05, 0.3))
     story.activity = [(story.cancels - quiet, 1.0), (story.cancels - quiet + 2, level)]
     _perhaps_angry(rng, story, story.cancels)

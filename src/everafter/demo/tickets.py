@@ -7,7 +7,7 @@ import numpy as np
 
 from everafter.demo.calendar import day_of, midnight
 from everafter.demo.life import Life
-from everafter.demo.model import DAY_SECONDS
+from everafter.demo.model import DAY_SECONDS, QUEUE_OUTAGE_DAYS
 from everafter.demo.names import ANGRY_SUBJECTS, SUBJECTS
 
 _DESK = "Europe/London"
@@ -15,9 +15,13 @@ _HOUR = 3600
 _OPENS, _CLOSES = 9 * _HOUR, 17 * _HOUR
 
 
-def ask_support(life: Life) -> None:
+def ask_support(life: Life, anchor: int) -> None:
     """Questions now and then; where the story is an angry one they come often, urgent, and wait
-    long."""
+    long.
+
+    Args:
+        anchor: the day from which `QUEUE_OUTAGE_DAYS` counts back.
+    """
     supplier = life.supplier
     knots = sorted(supplier.story.tickets)
     rate = np.interp(life.days, [day for day, _ in knots], [value for _, value in knots]) / 7
@@ -27,6 +31,8 @@ def ask_support(life: Life) -> None:
         chance, angry, hour, subject, slow = (rng.random() for _ in range(5))
         delay, lost = rng.lognormvariate(10.6, 0.9), rng.random()
         if chance >= rate[place] or life.is_paused(life.base + place):
+            continue
+        if anchor - (life.base + place) in QUEUE_OUTAGE_DAYS:
             continue
         day = life.base + place
         cross = supplier.story.angry and rate[place] * 7 > 1.5 * usual and angry < 0.6
@@ -42,13 +48,25 @@ def ask_support(life: Life) -> None:
         solved = at + 1800 + round(min(delay, 9 * DAY_SECONDS) * patience)
         if lost <= (0.15 if cross else 0.02):  # it is overlooked, and found weeks later
             solved = at + round((9 + 16 * slow) * DAY_SECONDS)
-        solved = _in_office_hours(solved)
+        solved = _in_office_hours(_after_outage(solved, anchor))
         if life.cancelled_at is not None:  # with the account its tickets are closed
             solved = max(at + 60, min(solved, life.cancelled_at - 60))
-        _work_on(life, day, at, solved, patience, ticket + "}")
+        _work_on(life, day, at, solved, patience, ticket + "}", anchor)
 
 
-def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket: str) -> None:
+def _after_outage(at: int, anchor: int) -> int:
+    """This moment, or the morning after the outage: only then is it heard what was resolved
+    meanwhile."""
+    return (
+        midnight(_DESK, anchor - QUEUE_OUTAGE_DAYS.start + 1) + _OPENS
+        if anchor - day_of(at) in QUEUE_OUTAGE_DAYS
+        else at
+    )
+
+
+def _work_on(
+    life: Life, day: int, at: int, solved: int, patience: float, ticket: str, anchor: int
+) -> None:
     """A reply when somebody gets to it, perhaps a question back and the supplier's answer to it,
     and the solution."""
     rng = Random(f"{life.seed}:{life.supplier.index}:ticket:{day}")
@@ -59,7 +77,10 @@ def _work_on(life: Life, day: int, at: int, solved: int, patience: float, ticket
         rng.random(),
     )
     replied = _in_office_hours(at + 300 + round(min(delay, 2 * DAY_SECONDS) * patience))
-    if replied < solved - 600:
+    heard = not any(
+        anchor - day in QUEUE_OUTAGE_DAYS for day in range(day_of(replied), day_of(solved))
+    )
+    if replied < solved - 600 and heard:
         life.emit("ticket_replied", replied, f"tr{day}", ticket)
         if asks < 0.4 and solved - replied > 5 * _HOUR:
             life.emit("ticket_waiting", replied + 120, f"tw{day}", ticket)
