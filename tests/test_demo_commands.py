@@ -89,7 +89,7 @@ def test_a_demo_is_whole_and_a_second_start_adds_nothing(
     assert re.search(r"^healthy +\d+ +\d+%", made, re.M) and re.search(
         r"^critical +\d+", made, re.M
     )
-    assert re.search(r"^decided +\d+", made, re.M) and re.search(r"^skipped +\d+", made, re.M)
+    assert re.search(r"^triggered +\d+", made, re.M) and re.search(r"^skipped +\d+", made, re.M)
     assert "team@example.com" in made and "ea_ingest_demo" in made and "ea_write_demo" in made
     assert "outbox" in made and "all of it is invented" in made and "Resuming" not in made
     use(module_settings, monkeypatch)

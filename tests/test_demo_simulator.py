@@ -211,7 +211,7 @@ def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:
         "supplier_id", day=said("wedding_date").str.to_date()
     )
     joined = weddings.join(
-        market.suppliers.select("id", "country"), churned_on="supplier_id", right_on="id"
+        market.suppliers.select("id", "country"), left_on="supplier_id", right_on="id"
     )
     months = joined.group_by("country", month=pl.col("day").dt.month()).len()
 
@@ -228,7 +228,7 @@ def test_wedding_seasons_are_those_of_the_country(market: Market) -> None:
 
 def test_people_sit_down_by_day_on_their_own_clock(market: Market) -> None:
     logins = of(market, "login").join(
-        market.suppliers.select("id", "timezone"), churned_on="supplier_id", right_on="id"
+        market.suppliers.select("id", "timezone"), left_on="supplier_id", right_on="id"
     )
     for (zone,), mine in logins.group_by("timezone"):
         hours = mine["occurred_at"].dt.convert_time_zone(str(zone)).dt.hour()

@@ -90,7 +90,9 @@ def reported(module_database: str) -> tuple[str, Raw]:
     world = World(LAST)
     market = simulate(world.suppliers, LAST, world.months, world.seed)
     moments = plan_moments(world, None, datetime.combine(LAST, time(6), UTC))
-    asyncio.run(jobs.tell(module_database, PLAYBOOK, market, world, moments, None, lambda _: None))
+    asyncio.run(
+        jobs.generate(module_database, PLAYBOOK, market, world, moments, None, lambda _: None)
+    )
     return module_database, Raw(module_database, market)
 
 

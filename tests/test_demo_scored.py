@@ -61,19 +61,19 @@ def test_the_portfolio_is_plausible_in_summer_and_in_november(database: str, anc
     assert expected <= results.by_trigger.keys()
 
 
-def test_told_in_two_parts_is_told_once(database: str) -> None:
+def test_a_history_generated_in_two_parts_is_stored_once(database: str) -> None:
     anchor = date(2026, 3, 10)
     world, market = world_and_market(anchor, 25)
     days = [datetime.combine(anchor - timedelta(days=back), time(6), UTC) for back in (40, 20, 1)]
     done: list[datetime] = []
 
-    async def reported() -> queries.Reported:
+    async def read_state() -> queries.DemoState:
         async with connection(database) as conn:
             return await queries.get_demo_state(conn)
 
-    assert asyncio.run(reported()) == queries.Reported(None, 0, None, None, None)
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days[:2], None, done.append))
-    half = asyncio.run(reported())
+    assert asyncio.run(read_state()) == queries.DemoState(None, 0, None, None, None)
+    asyncio.run(jobs.generate(database, PLAYBOOK, market, world, days[:2], None, done.append))
+    half = asyncio.run(read_state())
     assert half.world == world and half.scored_at == days[1]
     assert half.events_until is not None and half.events_until < days[1]
 
@@ -83,9 +83,9 @@ def test_told_in_two_parts_is_told_once(database: str) -> None:
             await jobs.load(conn, market, world, half.events_until, days[1] + timedelta(days=3))
 
     asyncio.run(store_a_part())
-    again = asyncio.run(reported())
+    again = asyncio.run(read_state())
     asyncio.run(
-        jobs.tell(database, PLAYBOOK, market, world, days[2:], again.events_until, done.append)
+        jobs.generate(database, PLAYBOOK, market, world, days[2:], again.events_until, done.append)
     )
     assert done == days
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
@@ -116,7 +116,7 @@ def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(dat
         datetime.combine(anchor - timedelta(days=back), time(6), UTC)
         for back in (90, 30, 29, 16, 15, 0)
     ]
-    asyncio.run(jobs.tell(database, PLAYBOOK, market, world, days, None, lambda _: None))
+    asyncio.run(jobs.generate(database, PLAYBOOK, market, world, days, None, lambda _: None))
     with psycopg.connect(database, options="-c search_path=everafter -c timezone=UTC") as conn:
         by_coach = "SELECT supplier_id::text, shown_on, reported, measured_on FROM recommendation_impressions WHERE channel = 'coach'"
         offers = conn.execute(by_coach).fetchall()
