@@ -118,21 +118,21 @@ def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(dat
     ]
     asyncio.run(jobs.generate(database, PLAYBOOK, market, world, days, None, lambda _: None))
     with psycopg.connect(database, options="-c search_path=everafter -c timezone=UTC") as conn:
-        by_coach = "SELECT supplier_id::text, shown_on, reported, measured_on FROM recommendation_impressions WHERE channel = 'coach'"
+        by_coach = "SELECT supplier_id::text, shown_on, treated, measured_on FROM recommendation_impressions WHERE channel = 'coach'"
         offers = conn.execute(by_coach).fetchall()
         logins = conn.execute(
             "SELECT DISTINCT supplier_id::text, (occurred_at + interval '18 hours')::date FROM events WHERE type = 'login'"
         ).fetchall()
         counted = conn.execute(
-            "SELECT sum(reported), sum(control) FROM recommendation_effects WHERE vendor_type <> ''"
+            "SELECT sum(treated), sum(control) FROM recommendation_effects WHERE vendor_type <> ''"
         ).fetchone()
         all_vendor_types = conn.execute(
-            "SELECT sum(reported), sum(control) FROM recommendation_effects WHERE vendor_type = ''"
+            "SELECT sum(treated), sum(control) FROM recommendation_effects WHERE vendor_type = ''"
         ).fetchone()
     # neither long ago nor today, when the suppliers of the demo's platform have a coach of their own
     assert {shown_on for _, shown_on, _, _ in offers} == {day.date() for day in days[1:-1]}
     assert {(supplier, shown_on) for supplier, shown_on, _, _ in offers} <= set(logins)
-    assert {reported for _, _, reported, _ in offers} == {True, False}, (
+    assert {treated for _, _, treated, _ in offers} == {True, False}, (
         "at random some are not offered"
     )
     assert all(

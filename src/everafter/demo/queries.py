@@ -94,14 +94,16 @@ async def work_tasks(conn: Connection, now: datetime) -> None:
             get_byte(decode(md5(t.id::text), 'hex'), 0) AS one,
             get_byte(decode(md5(t.id::text), 'hex'), 1) AS two
           FROM tasks t, people
-          WHERE t.status = 'dropped' AND t.closed_at = t.created_at AND t.created_at < %(now)s
+          WHERE t.status = 'dismissed'
+            AND t.closed_at = t.created_at
+            AND t.created_at < %(now)s::timestamptz
         ),
         worked AS (
           SELECT supplier_id, id,
-            created_at < %(now)s - interval '9 days' OR created_at < %(now)s - interval '2 days' AND one < 130 AS is_done,
-            least(created_at + interval '2 hours' + two * interval '15 minutes', %(now)s) AS closed_at,
+            created_at < %(now)s::timestamptz - interval '9 days' OR created_at < %(now)s - interval '2 days' AND one < 130 AS is_done,
+            least(created_at + interval '2 hours' + two * interval '15 minutes', %(now)s::timestamptz) AS closed_at,
             CASE
-              WHEN created_at < %(now)s - interval '9 days' OR one < 190
+              WHEN created_at < %(now)s::timestamptz - interval '9 days' OR one < 190
               THEN ids[1 + two %% array_length(ids, 1)]
             END AS assignee_id
           FROM drawn
