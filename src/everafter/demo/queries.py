@@ -100,8 +100,11 @@ async def work_tasks(conn: Connection, now: datetime) -> None:
         ),
         worked AS (
           SELECT supplier_id, id,
-            created_at < %(now)s::timestamptz - interval '9 days' OR created_at < %(now)s - interval '2 days' AND one < 130 AS is_done,
-            least(created_at + interval '2 hours' + two * interval '15 minutes', %(now)s::timestamptz) AS closed_at,
+            created_at < %(now)s::timestamptz - interval '9 days'
+              OR created_at < %(now)s::timestamptz - interval '2 days' AND one < 130 AS is_done,
+            least(
+              created_at + interval '2 hours' + two * interval '15 minutes', %(now)s::timestamptz
+            ) AS closed_at,
             CASE
               WHEN created_at < %(now)s::timestamptz - interval '9 days' OR one < 190
               THEN ids[1 + two %% array_length(ids, 1)]
