@@ -1,4 +1,4 @@
-# Everything sets itself up from a clean clone with Python 3.11 or newer.
+# All targets work in a clean clone with Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := bash scripts/pip-install $(BIN)/python
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test check lint format bench lock docs clean
 
-help: ## what can be made
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
@@ -22,39 +22,39 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-setup: $(VENV)/run.stamp ## make the environment, nothing else
-setup-dev: $(VENV)/dev.stamp ## the environment with what tests need
+setup: $(VENV)/run.stamp ## install Everafter into .venv
+setup-dev: $(VENV)/dev.stamp ## install what the tests need, too
 
-demo: setup ## a year of sample data, scored and served; half a minute once installed
+demo: setup ## generate a year of sample data, score it and serve it; half a minute
 	@$(BIN)/everafter demo
 
-test: lint ## every check and every test
+test: lint ## run all checks and all tests
 	@bash scripts/install-test-tools
 	@$(BIN)/python -m pytest -n 2 -q tests
 
-check: lint ## format, lint, types, architecture, schema, docs
+check: lint ## check format, lint, types, architecture, schema, docs
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/test_architecture.py tests/test_schema.py tests/test_docs.py
 
-lint: setup-dev ## format, lint, types
+lint: setup-dev ## check format, lint and types
 	@$(BIN)/ruff format --check --quiet src tests benchmarks scripts
 	@$(BIN)/ruff check --quiet src tests benchmarks scripts
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: setup-dev ## put the code in its form
+format: setup-dev ## format the code
 	@$(BIN)/ruff check --fix-only --quiet src tests benchmarks scripts
 	@$(BIN)/ruff format --quiet src tests benchmarks scripts
 
-bench: setup-dev ## the table of benchmarks, as ratios measured in one run
+bench: setup-dev ## run the benchmarks
 	@$(BIN)/python -m benchmarks
 
-lock: setup-dev ## resolve the versions anew, with hashes
+lock: setup-dev ## resolve the versions of requirements/ again
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra build --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o requirements/run.txt
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra build --extra dev --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o requirements/dev.txt
 
-docs: setup-dev ## write the generated pages and schema.sql
+docs: setup-dev ## write docs/cli.md, docs/signals.md and schema.sql
 	@$(BIN)/everafter signals --markdown > docs/signals.md
 	@$(BIN)/python scripts/cli_page.py > docs/cli.md
 	@$(BIN)/everafter migrate --print-schema > schema.sql
 
-clean: ## remove what was made here
+clean: ## remove .venv and .everafter
 	rm -rf $(VENV) .everafter

@@ -1,2 +1,1 @@
-"""Benchmarks: ratios measured in one run on one machine. `make bench` prints the table; tests are
-never timed."""
+"""Benchmarks: ratios measured in one run on one machine, printed by `make bench`."""

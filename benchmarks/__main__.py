@@ -1,4 +1,4 @@
-"""`make bench`: every figure measured now, in one run, on this machine."""
+"""Run the benchmarks on this machine and print the table (`make bench`)."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ def main() -> int:
         "only",
         nargs="*",
         choices=["daily", "history", "ingest", "attack", "live", "coach", "page", "slots", []],
-        help="measure only these",
+        help="run only these",
     )
     chosen = parser.parse_args()
     console = Console(stderr=True)
@@ -35,7 +35,7 @@ def main() -> int:
     for name, measure in parts.items():
         if chosen.only and name not in chosen.only:
             continue
-        with console.status(f"measuring: {name}"), private_server() as server:
+        with console.status(f"running: {name}"), private_server() as server:
             rows += measure(server)
     print_table(rows)
     return 0 if all(row.reached for row in rows) else 1

@@ -1,5 +1,5 @@
-"""Ingest with a key while a hostile client holds connections: its rate as a share of the
-undisturbed one, in alternating rounds."""
+"""Ingest with a key while a hostile client holds connections, relative to the undisturbed rate, in
+alternating rounds."""
 
 import asyncio
 import subprocess
@@ -22,19 +22,19 @@ from benchmarks.serving import serve
 from benchmarks.table import Row
 
 _ROUNDS, _PER_ROUND = 5, 60
-_ATTACKS = (("64 slow bodies without a key", "bodies", 64), ("2,000 half-sent heads", "heads", 2_000), ("2,000 slow bodies", "bodies", 2_000), ("2,000 silent connections", "silent", 2_000))  # fmt: skip
+_ATTACKS = (("64 slow bodies without a key", "bodies", 64), ("2,000 incomplete headers", "headers", 2_000), ("2,000 slow bodies", "bodies", 2_000), ("2,000 idle connections", "idle", 2_000))  # fmt: skip
 
 
 @contextmanager
 def hostile(port: int, kind: str, count: int) -> Iterator[None]:
-    """A hostile client at work, in a process of its own."""
+    """Run a hostile client in another process."""
     command = [sys.executable, "-m", "benchmarks.hostile", str(port), kind, str(count)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin and process.stdout
     try:
-        assert process.stdout.readline() == "ready\n", "the hostile client did not get ready"
+        assert process.stdout.readline() == "ready\n", "the hostile client did not start"
         yield
     finally:
         process.stdin.close()
@@ -66,14 +66,14 @@ def measure(server: str) -> list[Row]:
                     shares.append(rate() / calm)
                 waits += probed
             share, worst = median(shares), max(waits)
-            rows.append(Row(f"ingest beside {name}", f"of its rate without, median of {_ROUNDS}", f"{share:.2f} ×", "≥ 0.5 ×", share >= 0.5))  # fmt: skip
+            rows.append(Row(f"ingest beside {name}", f"relative to undisturbed, median of {_ROUNDS}", f"{share:.2f} ×", "≥ 0.5 ×", share >= 0.5))  # fmt: skip
             rows.append(Row("  GET /livez meanwhile", f"{len(waits)} times, the slowest", f"{1000 * worst:.0f} ms", "< 1 s", worst < 1))  # fmt: skip
     return rows
 
 
 @contextmanager
 def _probing(port: int) -> Iterator[list[float]]:
-    """Seconds that each of many probes took, each over a connection of its own."""
+    """Probe /livez continuously, each time over a new connection; the seconds of each probe."""
     seconds, over = list[float](), threading.Event()
 
     def probe() -> None:

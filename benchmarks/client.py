@@ -1,5 +1,5 @@
-"""A load client that costs little: keep-alive connections over raw asyncio streams, requests made
-before the clock starts.
+"""A cheap load client: keep-alive connections over raw asyncio streams, with requests prepared in
+advance.
 
 `python -m benchmarks.client PORT CONNECTIONS FILE` sends every request of FILE (each: 4 bytes
 length, then the raw request) and prints, as JSON, seconds, statuses and latencies."""
@@ -16,13 +16,13 @@ import uvloop
 
 
 def raw_request(method: str, path: str, key: str, body: bytes = b"") -> bytes:
-    """One HTTP/1.1 request as bytes."""
+    """Make an HTTP/1.1 request."""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def write_requests(path: Path, requests: list[bytes]) -> None:
-    """The file that the client reads."""
+    """Write the file that the client reads."""
     path.write_bytes(b"".join(struct.pack(">I", len(request)) + request for request in requests))
 
 

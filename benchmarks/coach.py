@@ -1,9 +1,8 @@
-"""The coach's JSON at a steady rate: page views arrive when they arrive, however busy the server
-is.
+"""The coach's JSON at a steady rate of page views, independent of the server's load.
 
 `python -m benchmarks.coach PORT RATE FILE` sends the requests of FILE at that rate and prints
-latencies as JSON, each counted from the moment at which the request was due: who must wait for a
-slow one before it is counted as slow too."""
+latencies as JSON. Latency counts from when a request was due, so waiting for a slow one before it
+counts too."""
 
 import asyncio
 import json
@@ -43,7 +42,7 @@ def measure(server: str) -> list[Row]:
     asyncio.run(load(url, SUPPLIERS, datetime.now(UTC) - timedelta(hours=1)))
     asyncio.run(
         run_day(url, load_playbook(load_settings()))
-    )  # as every morning: scores, emails, milestones
+    )  # as each morning: scores, emails, milestones
     tokens = asyncio.run(_make_tokens(url))
     choose = random.Random(3)
 
@@ -78,7 +77,7 @@ def measure(server: str) -> list[Row]:
         ),
         Row(
             "  from a cold start",
-            f"the first {COLD_SECONDS} s, nobody scored yet: p99",
+            f"first {COLD_SECONDS} s without cached scores: p99",
             f"{cold['p99_ms']:.0f} ms",
             "–",
             True,
@@ -97,10 +96,10 @@ async def _make_tokens(url: str) -> list[str]:
     ]
 
 
-# ── the client, in a process of its own ───────────────────────────────────────────────────────────────────────────────
+# ── the client, in another process ───────────────────────────────────────────────────────────────────────────────
 
 
-_KEPT_SECONDS = 3  # the server closes a connection that was idle for five
+_KEPT_SECONDS = 3  # below the server's keep-alive
 
 
 async def _send_all(port: int, rate: float, requests: list[bytes]) -> dict[str, object]:

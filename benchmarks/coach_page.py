@@ -1,8 +1,8 @@
-"""The coach in a real Chromium on a page of another origin: how soon after the page's load event it
-is painted, and what it moves.
+"""The coach in Chromium on a page of another origin: time from the load event to paint, and layout
+shift.
 
-The browser's cache is empty at each load, and the panel is open from the page before, so that what
-the server says is painted too."""
+The browser's cache is empty at each load. The panel is open from the page before, so that the
+server's content is painted too."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ from everafter.core.db import connection
 LOADS, SUPPLIERS, VISITORS = 40, 1_000, 5
 _SECRET = "a-secret-for-benchmarks-and-nothing-else"
 
-# A frame in which something means the first time is on the screen when the next one begins.
+# What is in the document in one frame is on the screen when the next one begins.
 _WATCH = """
 sessionStorage.setItem("everafter:open", "true");
 globalThis.seen = {}; globalThis.shift = 0;
@@ -56,7 +56,7 @@ def measure(server: str) -> list[Row]:
         return [
             Row(
                 "coach in the page",
-                "no Chromium here: scripts/install-test-tools brings one",
+                "no Chromium: run scripts/install-test-tools",
                 "–",
                 "< 100 ms",
                 False,
@@ -74,7 +74,7 @@ def measure(server: str) -> list[Row]:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
-        _load(browser, origin)  # the browser warms up
+        _load(browser, origin)  # warm up the browser
         first = [_load(browser, origin) for _ in range(VISITORS - 1)]
         loads = [_load(browser, origin) for _ in range(LOADS)]
         browser.close()
@@ -92,23 +92,23 @@ def measure(server: str) -> list[Row]:
             max(button) < 100,
         ),
         Row(
-            "  what the server says after load",
+            "  content after load",
             "the same: median",
             f"{middle:.0f} ms",
             "< 100 ms",
             middle < 100,
         ),
-        Row("  the worst of it", "the same", f"{max(content):.0f} ms", "–", True),
+        Row("  the worst", "the same", f"{max(content):.0f} ms", "–", True),
         Row(
-            "  who was not here lately",
-            "scored first: median content",
+            "  without a cached score",
+            "scored first: median",
             f"{statistics.median(cold):.0f} ms",
             "–",
             True,
         ),
         Row(
             "  layout shift",
-            "all that moved in any of them",
+            "sum over all loads",
             f"{sum(shift):.4f}",
             "0",
             sum(shift) == 0,
@@ -124,7 +124,7 @@ def _load(browser: Browser, origin: str) -> dict[str, float]:
     page.goto(origin)
     while not page.evaluate(
         "seen.button && seen.content"
-    ):  # wait_for_function would need eval, which the policy forbids
+    ):  # wait_for_function needs eval, which the policy forbids
         page.wait_for_timeout(20)
     page.wait_for_timeout(300)
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
@@ -149,7 +149,7 @@ async def _make_tokens(url: str) -> list[str]:
 
 @contextmanager
 def _site(server: str, tokens: list[str]) -> Iterator[str]:
-    """The platform's page and its tokens, of one supplier after the other."""
+    """Serve the platform's page, and tokens of one supplier after the other."""
     waiting = itertools.cycle(tokens)
     html = (
         f'<!doctype html><html lang="en"><title>Platform</title><script type="module" src="{server}/coach.js"></script>'
@@ -167,7 +167,7 @@ def _site(server: str, tokens: list[str]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base's name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name in the base class
             return
 
     site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

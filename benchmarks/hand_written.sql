@@ -1,5 +1,5 @@
--- The day's rows of both histories, computed from the supplier's activity by one statement: the spec's score and the five churn signals, with no
--- season, no segments' weights, no eligibility check and no messages. What someone who knows SQL would write instead of the run.
+-- Both histories of a day, computed from supplier_activity in one statement: the specification's score and
+-- the five churn signals, without season, segments, eligibility check and messages.
 WITH moment AS (
   SELECT now() AS at, floor(extract(epoch FROM now()) / 86400)::int AS today, (floor(extract(epoch FROM now()) / 86400)::int + 3) / 7 AS week
 ), measured AS (

@@ -1,8 +1,8 @@
-"""A hostile client, for drills on loopback: many connections that never finish what they began.
+"""A hostile client on loopback: many connections that never complete a request.
 
 `python -m benchmarks.hostile PORT KIND COUNT` opens COUNT connections from addresses 127.0.0.2 to
-127.0.0.201, sends a byte a second on each, opens those again that were closed, and says `ready`
-once all were opened. It ends with its standard input, or after two minutes."""
+127.0.0.201, sends a byte per second on each, reopens closed ones, and prints `ready` when all have
+been opened. It ends when its standard input closes, or after two minutes."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ import uvloop
 _HEAD = b"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\n"
 KINDS = {
     "bodies": _HEAD + b"Content-Length: 100000\r\n\r\n",
-    "heads": _HEAD + b"X-Slow: ",
-    "silent": b"",
+    "headers": _HEAD + b"X-Slow: ",
+    "idle": b"",
 }
 _SECONDS = 120
-_AT_ONCE = 200  # more would wait in the listener's queue and be measured as its delay
+_AT_ONCE = 200  # more would wait in the listener's queue and add to its delay
 
 
 async def attack(port: int, kind: str, wanted: int) -> None:

@@ -1,5 +1,5 @@
-"""Ingest over HTTP: batches of 100, durable when answered, and folded; against the database's own
-rate for such batches."""
+"""Ingest over HTTP: batches of 100, durable and folded, compared with the database's own rate for
+such batches."""
 
 import asyncio
 import json
@@ -44,12 +44,12 @@ def measure(server: str) -> list[Row]:
     return [
         Row("ingest over HTTP", f"batches of {BATCH}, durable and folded, client included", f"{rate:,.0f}/s", "≥ 5,000/s", rate >= 5_000),
         Row("  to the database alone", f"the same batches by INSERT and commit: {own:,.0f}/s", f"{rate / own:.2f} ×", "–", True),
-        Row("  time to an answer", f"{CONNECTIONS} connections, p99", f"{sent['p99_ms']:.0f} ms", "–", True),
+        Row("  latency", f"{CONNECTIONS} connections, p99", f"{sent['p99_ms']:.0f} ms", "–", True),
     ]  # fmt: skip
 
 
 def make_bodies(ids: list[str], batches: int) -> list[bytes]:
-    """So many batches of calls for these suppliers."""
+    """Make batches of calls for these suppliers."""
     choose, now = random.Random(5), datetime.now(UTC)
     kinds = [("login", {}), ("feature_used", {"feature": "forms"}), ("client_active", {"client_id": "c1"}),
              ("form_sent", {"client_id": "c2", "form_id": "f"}), ("client_added", {"client_id": "c3", "wedding_date": "2027-06-12"})]  # fmt: skip
@@ -70,7 +70,7 @@ def make_bodies(ids: list[str], batches: int) -> list[bytes]:
 
 
 def send_bodies(folder: str, port: int, key: str, bodies: list[bytes]) -> dict[str, object]:
-    """Send them over a few connections; what `benchmarks.client` measured."""
+    """Send bodies over a few connections; what `benchmarks.client` measured."""
     path = Path(folder) / "requests"
     write_requests(path, [raw_request("POST", "/v1/batch", key, body) for body in bodies])
     return in_subprocess("benchmarks.client", str(port), str(CONNECTIONS), str(path))
@@ -86,8 +86,8 @@ def _wait_folded(url: str) -> None:
 
 
 def _own_rate(url: str, ids: list[str]) -> float:
-    """Events per second of plain INSERT … unnest into a keyed table and a commit for each batch, on
-    one connection."""
+    """Events per second of INSERT … unnest into a keyed table with a commit per batch, on one
+    connection."""
     choose, batches = random.Random(6), 200
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         conn.execute("CREATE TABLE plain (LIKE events, PRIMARY KEY (supplier_id, message_id))")

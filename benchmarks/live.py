@@ -1,4 +1,4 @@
-"""The live score under load, against the same server's empty answer."""
+"""Live scores under load, compared with an empty answer of the same server."""
 
 import asyncio
 import random

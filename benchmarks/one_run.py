@@ -1,5 +1,5 @@
-"""One daily run in a process of its own: `python -m benchmarks.one_run URL MOMENT`; prints seconds
-and peak memory."""
+"""One daily run in its own process: `python -m benchmarks.one_run URL MOMENT` prints seconds and
+peak memory."""
 
 import asyncio
 import json
@@ -35,8 +35,7 @@ def main() -> None:
 
 
 def _peak_kb() -> int:
-    """The high-water mark of this process alone; getrusage's counts the parent that started it
-    too."""
+    """Peak memory of this process. getrusage would include the parent that started it."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1])

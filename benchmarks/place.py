@@ -1,4 +1,4 @@
-"""A private PostgreSQL for a benchmark run, databases in it, and subprocesses that report JSON."""
+"""An embedded PostgreSQL for a benchmark run, databases in it, and subprocesses that report JSON."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 @contextmanager
 def private_server() -> Iterator[str]:
-    """The URL of an embedded PostgreSQL in a temporary folder, with the settings it ships with."""
+    """Start an embedded PostgreSQL in a temporary folder, with the shipped settings; its URL."""
     folder = Path(tempfile.mkdtemp(prefix="everafter-bench-"))
     try:
         yield start_embedded(folder)
@@ -30,7 +30,7 @@ def private_server() -> Iterator[str]:
 
 
 def new_database(server: str, name: str, template: str | None = None) -> str:
-    """The URL of a new, migrated database (or of a copy of another)."""
+    """Create a migrated database, or a copy of another; its URL."""
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
     url = psycopg.conninfo.make_conninfo(
@@ -42,7 +42,7 @@ def new_database(server: str, name: str, template: str | None = None) -> str:
 
 
 def in_subprocess(module: str, *arguments: str) -> dict[str, Any]:
-    """Run `python -m module arguments…`; its last line of output is JSON."""
+    """Run `python -m module arguments…` and return the JSON of its last line of output."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
@@ -56,7 +56,7 @@ def in_subprocess(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def settle(url: str) -> None:
-    """Vacuum and checkpoint, so that one measurement does not pay for another."""
+    """Vacuum and checkpoint, so that measurements do not affect each other."""
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("VACUUM ANALYZE")
         conn.execute("CHECKPOINT")

@@ -1,5 +1,5 @@
-"""A population for benchmarks: suppliers with activity rows as a year of events would leave them,
-made in columns, loaded by COPY."""
+"""A population for benchmarks: suppliers with the activity rows of a year of events, generated in
+columns, loaded by COPY."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def make_suppliers(count: int, now: datetime, seed: int = 7) -> pl.DataFrame:
-    """Rows of `suppliers`; ids are spread over the whole range and sorted."""
+    """Make rows of `suppliers`, with sorted ids spread over the whole range."""
     random = np.random.default_rng(seed)
     ids = np.sort(random.integers(0, 2**62, count, dtype=np.int64))
     place = random.integers(0, len(PLACES), count)
@@ -57,21 +57,23 @@ def make_suppliers(count: int, now: datetime, seed: int = 7) -> pl.DataFrame:
 
 
 def make_activity(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.DataFrame:
-    """Rows of `supplier_activity` for them: own rhythms, about 18 clients each, some fading."""
+    """Make their rows of `supplier_activity`: own rhythms, about 18 clients each, some declining."""
     random = np.random.default_rng(seed)
     count = suppliers.height
     today = int(now.timestamp() // 86_400)
     rate = random.gamma(1.5, 0.35, count)  # logins a day
-    fading = random.random(count) < 0.12
-    quiet = np.minimum(
-        random.exponential(np.where(fading, 25.0, 1.0) / np.maximum(rate, 0.05)), 180.0
+    declining = random.random(count) < 0.12
+    inactive_days = np.minimum(
+        random.exponential(np.where(declining, 25.0, 1.0) / np.maximum(rate, 0.05)), 180.0
     )
-    last_login = pl.Series([now - timedelta(days=float(days)) for days in quiet]).cast(model.TIME)
+    last_login = pl.Series([now - timedelta(days=float(days)) for days in inactive_days]).cast(
+        model.TIME
+    )
     head_day = today - random.integers(0, 2, count)
     days = np.arange(model.LOGIN_SLOTS)
     age = np.mod(head_day[:, None] - days[None, :], model.LOGIN_SLOTS)
     logins = (random.random((count, model.LOGIN_SLOTS)) < np.minimum(rate, 0.95)[:, None]) & (
-        age >= quiet[:, None]
+        age >= inactive_days[:, None]
     )
     clients = random.negative_binomial(3, 0.15, count)
     spread = random.poisson(
@@ -82,7 +84,7 @@ def make_activity(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.
         return random.poisson(mean[:, None], (count, model.WEEK_SLOTS)).astype(np.int64)
 
     sent, mails = weekly(clients / 12), weekly(clients / 16)
-    uses = weekly(rate * 9 * np.where(fading, 0.5, 1.0))
+    uses = weekly(rate * 9 * np.where(declining, 0.5, 1.0))
     created = suppliers["created_at"]
     first = created + pl.Series(
         [timedelta(hours=int(hours)) for hours in random.integers(0, 72, count)]
@@ -130,7 +132,7 @@ def make_activity(suppliers: pl.DataFrame, now: datetime, seed: int = 11) -> pl.
 
 
 async def load(url: str, count: int, now: datetime) -> None:
-    """Fill an empty, migrated database."""
+    """Fill a new, migrated database."""
     suppliers = make_suppliers(count, now)
     async with db.connection(url) as conn:
         await conn.execute(

@@ -1,4 +1,4 @@
-"""The product's own server in a process of its own, as `everafter serve` starts it."""
+"""The server in its own process, as `everafter serve` starts it."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextmanager
 def serve(url: str, *, files: int | None = None) -> Iterator[tuple[int, str, str]]:
-    """(port, an ingest key, a read key) of a server over the database at `url`.
+    """Serve the database at `url`: (port, ingest key, read key).
 
-    files: how many it may have open, connections included; null: as many as we may.
+    files: limit of open files, connections included; null: the limit of this process.
     """
     everafter = Path(sys.executable).parent / "everafter"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Free times of a month with twenty CSMs, read and worked out as a request does it."""
+"""Free slots of a month with twenty CSMs, read and computed as in a request."""
 
 import asyncio
 import random
@@ -36,7 +36,7 @@ def measure(server: str) -> list[Row]:
     on = f"{CSMS} CSMs in {len(ZONES)} zones, {CALLS_A_DAY} calls and 2 meetings a day each; {slots:,} free"
     return [
         Row("slots of 30 days", on, f"{p50:.1f} ms", "< 20 ms", p50 < 20),
-        Row("  p95", "reading, working out, putting into the answer", f"{p95:.1f} ms", "–", True),
+        Row("  p95", "read, compute, build the answer", f"{p95:.1f} ms", "–", True),
     ]
 
 
@@ -53,7 +53,7 @@ async def _time(url: str) -> tuple[list[float], int]:
             began = time.perf_counter()
             found = await find_slots(conn, contact, call, now, now, days=DAYS)
             slots = len(answer_slots(found, contact.timezone))
-            if turn >= 5:  # holidays and offsets are known after the first
+            if turn >= 5:  # the first rounds fill caches of holidays and offsets
                 millis.append((time.perf_counter() - began) * 1000)
     return millis, slots
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured, on what, the figure, the aim, and whether it was reached."""
+    """A figure: what was measured, on what, the value, its target, and whether it was reached."""
 
     name: str
     on: str
@@ -18,12 +18,12 @@ class Row:
 
 
 def print_table(rows: list[Row]) -> None:
-    """One line a figure."""
+    """Print one line per figure."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("", "measured on", "figure", "aim", ""):
+    for title in ("", "measured on", "figure", "target", ""):
         table.add_column(
             title,
-            justify="right" if title in {"figure", "aim"} else "left",
+            justify="right" if title in {"figure", "target"} else "left",
             no_wrap=title != "measured on",
         )
     for row in rows:
@@ -35,4 +35,4 @@ def print_table(rows: list[Row]) -> None:
             "[green]reached[/green]" if row.reached else "[red]missed[/red]",
         )
     console = Console()
-    (console if console.is_terminal else Console(width=150)).print(table)  # a log has room for it
+    (console if console.is_terminal else Console(width=150)).print(table)  # for logs

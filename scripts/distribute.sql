@@ -1,25 +1,25 @@
--- Spreads Everafter's tables over the machines of a Citus cluster (docs/operations.md, "Several machines, and Citus").
--- Run it on the coordinator after `everafter migrate`, and again after each later one: what is spread already stays as it is.
+-- Distributes Everafter's tables over a Citus cluster (docs/operations.md, "Several machines and Citus").
+-- Run it on the coordinator after each `everafter migrate`. Tables that are already distributed stay as they are.
 --   psql -v ON_ERROR_STOP=1 -f scripts/distribute.sql "$EVERAFTER_DATABASE_URL"
 
 BEGIN;
 SET LOCAL search_path = everafter, public;
 SET LOCAL citus.multi_shard_modify_mode = 'sequential';
 
--- Both ends of a foreign key have to be spread before it may be.
+-- A foreign key needs both of its tables to be distributed.
 ALTER TABLE success_milestones DROP CONSTRAINT success_milestones_supplier_id_fkey;
 ALTER TABLE support_interactions DROP CONSTRAINT support_interactions_supplier_id_fkey;
 ALTER TABLE support_interactions DROP CONSTRAINT support_interactions_csm_id_fkey;
 ALTER TABLE support_interactions DROP CONSTRAINT support_interactions_closed_by_fkey;
 ALTER TABLE tasks DROP CONSTRAINT tasks_assignee_id_fkey;
 
--- Small, and joined with what is spread: whole on every machine.
+-- Small tables that are joined with distributed ones: copied to every machine.
 SELECT create_reference_table(name::regclass) FROM unnest('{
   users, mail_pause, suppressions
 }'::text[]) AS name
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = name::regclass AND repmodel = 't');
 
--- A supplier's rows of all these are on one machine. All others stay on the coordinator.
+-- All rows of a supplier in these tables are on one machine. Other tables stay on the coordinator.
 SELECT create_distributed_table('suppliers', 'id')
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'suppliers'::regclass AND partmethod = 'h');
 

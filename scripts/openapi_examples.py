@@ -1,9 +1,9 @@
-"""Record the examples of the OpenAPI document: each operation is called once on a server of its
-own.
+"""Record the examples of the OpenAPI document by calling each operation once.
 
     .venv/bin/python scripts/openapi_examples.py > src/everafter/openapi_examples.json
 
-tests/test_api_openapi.py says when an operation has none, or one that no longer fits its schema.
+tests/test_api_openapi.py fails when an operation has no example, or one that does not match its
+schema.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from everafter.server import make_server
 SUPPLIER = "0b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"
 BASE = "https://success.example.com"
 SECRETS = ("token",)
-"""Fields whose values are made unreadable, so that no scanner takes them for real ones."""
+"""Fields whose values are masked, so that no scanner reports them."""
 
 
 def serve(folder: Path) -> tuple[str, Any, dict[Scope, str]]:
-    """A server over a new database: its address, its application, a key of each scope."""
+    """Serve a new database: the address, the application, and a key of each scope."""
     database = start_embedded(folder / "postgresql")
     asyncio.run(migrate(database))
     settings = Settings(
@@ -58,7 +58,7 @@ def serve(folder: Path) -> tuple[str, Any, dict[Scope, str]]:
 
 
 class Recorder:
-    """Calls operations by name and keeps what was asked and answered."""
+    """Calls operations by name and records requests and answers."""
 
     def __init__(self, url: str, document: dict[str, Any], keys: dict[Scope, str]) -> None:
         self.url, self.keys = url, keys
@@ -72,7 +72,7 @@ class Recorder:
     def call(
         self, name: str, scope: Scope | str | None, body: Any = None, **parameters: Any
     ) -> Any:
-        """One request; its answer. scope: of the key, or a token itself."""
+        """Send a request. scope: the key's scope, or a token."""
         method, path, operation = self.operations[name]
         query = {key: value for key, value in parameters.items() if f"{{{key}}}" not in path}
         for key, value in parameters.items():
@@ -105,14 +105,14 @@ def _hide_within(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _hide(key, _hide_within(item)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_hide_within(item) for item in value[:3]]  # an example need not be long
+        return [_hide_within(item) for item in value[:3]]  # short examples
     if isinstance(value, str) and "token=" in value:
         return value.partition("token=")[0] + "token=…"
     return value
 
 
 def send_events(recorder: Recorder) -> None:
-    """Every entrance, with what its SDK would send."""
+    """Call all ingest routes, as their SDKs do."""
     now = datetime.now(UTC).replace(microsecond=0)
     traits = {
         "name": "Rosewood Photography", "email": "hello@rosewood.example", "vendor_type": "photographer", "plan": "pro",
@@ -168,11 +168,11 @@ def send_events(recorder: Recorder) -> None:
         json={"batch": [bad]},
         headers={"Authorization": f"Bearer {recorder.keys['ingest']}"},
     )
-    time.sleep(3)  # folded by then
+    time.sleep(3)  # until it is folded
 
 
 def call_api(recorder: Recorder) -> None:
-    """All under /api."""
+    """Call all routes under /api."""
     call = recorder.call
     call("listEvents", "read", supplier_id=SUPPLIER, limit=2)
     call("listRejects", "read", limit=1)
@@ -246,7 +246,7 @@ def call_api(recorder: Recorder) -> None:
 
 
 def call_coach(recorder: Recorder) -> None:
-    """What suppliers' browsers ask, and how the program is."""
+    """Call the coach's routes and the probes."""
     call = recorder.call
     token = call("makeCoachToken", "coach", {"supplier_id": SUPPLIER, "locale": "en-GB"})["token"]
     shown = call("getCoach", token, page="/forms", locale="en-GB")

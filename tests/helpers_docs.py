@@ -1,4 +1,4 @@
-"""The documentation as data: its files, links and console blocks, and a shell to run the blocks in."""
+"""The documentation as data: pages, console blocks, and a shell that runs them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _SHORT_ID = re.compile(r"\b[0-9a-f]{8}\b(?!-)")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a console block and what the page says it prints."""
+    """A command of a console block with its documented output."""
 
     text: str
     output: str
@@ -28,12 +28,13 @@ class Command:
 
 
 def read(name: str) -> str:
-    """A page under docs/."""
+    """The text of a page below docs/."""
     return (DOCS / name).read_text(encoding="utf-8")
 
 
 def list_commands(page: Path) -> list[Command]:
-    """Every `$ command` of a page's console blocks, in order; a command goes on until its quotes, braces and backslashes close."""
+    """The `$ commands` of a page's console blocks, in order. A command continues until its quotes, heredocs and
+    backslashes are closed."""
     found: list[Command] = []
     text = page.read_text(encoding="utf-8")
     for block in re.finditer(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
@@ -67,7 +68,7 @@ def _is_whole(command: str) -> bool:
 
 
 class Shell:
-    """One bash that keeps its variables from command to command, with this environment's `everafter` on its path."""
+    """A bash that keeps its variables between commands, with this environment's `everafter` on its path."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server = server
@@ -91,10 +92,10 @@ class Shell:
         self._ids: dict[str, str] = {}
 
     def run(self, command: Command) -> str:
-        """Run it and give what it printed; the server's address and ids shown before are put in."""
+        """Run a command and return its output. The server's address and earlier ids replace those of the page."""
         text = command.text.replace(_BASE, self._server.base_url)
-        for said, real in self._ids.items():
-            text = text.replace(said, real)
+        for shown, real in self._ids.items():
+            text = text.replace(shown, real)
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(f"{text}\nprintf '\\n@@ended %s\\n' \"$?\"\n")
         self._process.stdin.flush()
@@ -122,21 +123,21 @@ class Shell:
 
 
 def check_output(command: Command, printed: str) -> None:
-    """What a page shows is what comes, up to numbers, times and ids; `…` means anything."""
-    said = command.output
-    if said.startswith(("{", "[")):
-        expected = json.loads(re.sub(r",…(?=[\]}])", "", said))
+    """Compare output with the page, except numbers, times and ids; `…` matches anything."""
+    shown = command.output
+    if shown.startswith(("{", "[")):
+        expected = json.loads(re.sub(r",…(?=[\]}])", "", shown))
         real = json.loads(printed)
         assert _shape(expected, real), (
-            f"{command.place}: the page shows\n{said}\nand it printed\n{printed}"
+            f"{command.place}: the page shows\n{shown}\nand it printed\n{printed}"
         )
         return
-    if _SHORT_ID.search(said):
-        said = _SHORT_ID.sub("0", said)
+    if _SHORT_ID.search(shown):
+        shown = _SHORT_ID.sub("0", shown)
         printed = _SHORT_ID.sub("0", printed)
     printed = " ".join(printed.split())
     place = 0
-    for part in said.split("…"):
+    for part in shown.split("…"):
         pattern = r"\s*".join(re.sub(r"\d+", r"\\d+", re.escape(word)) for word in part.split())
         found = re.compile(pattern).search(printed, place)
         assert found, (
@@ -145,23 +146,23 @@ def check_output(command: Command, printed: str) -> None:
         place = found.end()
 
 
-def _shape(said: Any, real: Any) -> bool:
-    """The same keys all the way down; texts, numbers and nulls may differ, and a list shows its first."""
-    if isinstance(said, dict):
+def _shape(shown: Any, real: Any) -> bool:
+    """Whether the keys are the same at every level. Texts, numbers and nulls may differ; a list shows its first item."""
+    if isinstance(shown, dict):
         return (
             isinstance(real, dict)
-            and said.keys() == real.keys()
-            and all(_shape(said[key], real[key]) for key in said)
+            and shown.keys() == real.keys()
+            and all(_shape(shown[key], real[key]) for key in shown)
         )
-    if isinstance(said, list):
+    if isinstance(shown, list):
         return (
             isinstance(real, list)
-            and bool(said) == bool(real)
-            and (not said or _shape(said[0], real[0]))
+            and bool(shown) == bool(real)
+            and (not shown or _shape(shown[0], real[0]))
         )
     return not isinstance(real, dict | list)
 
 
 def slug(heading: str) -> str:
-    """The anchor of a heading, as code hosts make it."""
+    """The anchor of a heading, as on code hosts."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower().replace("`", "")).replace(" ", "-")

@@ -32,7 +32,7 @@ def served(server_url: str) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("bodies", 64), ("heads", 2_000), ("bodies", 2_000), ("silent", 2_000)]
+    ("kind", "count"), [("bodies", 64), ("headers", 2_000), ("bodies", 2_000), ("idle", 2_000)]
 )
 def test_ingest_and_probes_go_on(served: tuple[int, str], kind: str, count: int) -> None:
     port, key = served

@@ -1,4 +1,4 @@
-"""What there is, is documented; what is documented, is there; and what the pages tell one to type, works."""
+"""Everything is documented, everything documented exists, and documented commands work."""
 
 import ast
 import doctest
@@ -35,14 +35,14 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 
 def missing(names: Any, text: str) -> list[str]:
-    """Those that do not are there in backquotes, alone or in front of a value."""
+    """Names that do not appear in backquotes, alone or before a value."""
     return [name for name in names if not re.search(rf"`{re.escape(name)}[`=]", text)]
 
 
-# ── what there is, is documented ──────────────────────────────────────────────────────────────────────────────────────
+# ── everything is documented ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_setting() -> None:
+def test_every_setting_is_documented() -> None:
     text = read("install.md")
     assert not missing(SETTING_NAMES, text)
     assert "…_FILE" in text
@@ -53,7 +53,7 @@ def test_every_setting() -> None:
         if _is_setting(node)
     }
     assert {name.removesuffix("_FILE") for name in named} == set(SETTING_NAMES), (
-        "a setting is read past core/settings.py"
+        "a setting is read outside core/settings.py"
     )
 
 
@@ -65,7 +65,7 @@ def _is_setting(node: ast.AST) -> bool:
     )
 
 
-def test_every_option_of_the_mail_servers_url() -> None:
+def test_every_option_of_the_mail_server_url_is_documented() -> None:
     with pytest.raises(EverafterError, match="there are ") as refused:
         url_options("smtp://mail.example.com?no_such_option=1")
     options = refused.value.message.rpartition("there are ")[2].split(", ")
@@ -73,11 +73,11 @@ def test_every_option_of_the_mail_servers_url() -> None:
     assert not missing(options, read("install.md"))
 
 
-def test_every_signal() -> None:
+def test_every_signal_is_documented() -> None:
     assert not missing([signal.name for signal in SIGNALS], read("signals.md"))
 
 
-def test_every_command_and_option() -> None:
+def test_every_command_and_option_is_documented() -> None:
     import cli_page
 
     assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.write_page(), (
@@ -93,7 +93,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
 
 
-def test_every_route_of_the_api(app: Any) -> None:
+def test_every_route_is_documented(app: Any) -> None:
     text = read("api.md")
     paths = app.openapi_schema.to_schema()["paths"]
     routes = [
@@ -102,23 +102,23 @@ def test_every_route_of_the_api(app: Any) -> None:
     assert len(routes) > 15
     assert not missing(routes, text)
     named = set(re.findall(r"`(GET|POST) (/(?:api|v1)/[^`?]*)`", text))
-    gone = {f"{method} {path}" for method, path in named} - set(routes)
-    assert not gone, f"documented, and not there: {gone}"
+    missing_routes = {f"{method} {path}" for method, path in named} - set(routes)
+    assert not missing_routes, f"documented but missing: {missing_routes}"
 
 
-def test_every_page_and_every_other_address(app: Any) -> None:
+def test_every_page_is_documented(app: Any) -> None:
     described = set(app.openapi_schema.to_schema()["paths"])
     paths = {re.sub(r":\w+}", "}", route.path) for route in app.routes} - described
     paths = {path for path in paths if not path.startswith("/openapi")}
     text = read("dashboard.md") + read("api.md") + read("browsers.md") + read("operations.md")
-    reported = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
+    text = text.replace("…/html", "/messages/{supplier_id}/{message_id}/html")
     assert len(paths) > 8
     assert not [
-        path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", reported)
+        path for path in paths if not re.search(rf"`(?:GET |POST )?{re.escape(path)}`", text)
     ]
 
 
-def test_every_error_code() -> None:
+def test_every_error_code_is_documented() -> None:
     for name in list_modules():
         import_module(name)
     codes = {EverafterError.code} | {error.code for error in _subclasses(EverafterError)}
@@ -132,7 +132,7 @@ def _subclasses(error: type[EverafterError]) -> Iterator[type[EverafterError]]:
         yield from _subclasses(found)
 
 
-def test_every_reason_to_refuse_an_event() -> None:
+def test_every_rejection_code_is_documented() -> None:
     codes: set[str] = set()
     for module in list_modules().values():
         if module.slice != "events":
@@ -149,14 +149,14 @@ def test_every_reason_to_refuse_an_event() -> None:
     assert not missing(codes, read("api.md"))
 
 
-def test_every_known_type_of_event_with_its_properties() -> None:
+def test_every_known_event_type_is_documented_with_its_properties() -> None:
     text = read("api.md")
     assert not missing(CANONICAL, text)
     assert not missing({name for properties in CANONICAL.values() for name in properties}, text)
     assert not missing(TRAITS, text)
 
 
-def test_every_type_of_call_and_why_a_time_is_refused() -> None:
+def test_every_call_type_and_refusal_of_a_slot_is_documented() -> None:
     text = read("api.md")
     assert not missing(CALL_TYPES, text)
     refusals = re.findall(
@@ -166,15 +166,15 @@ def test_every_type_of_call_and_why_a_time_is_refused() -> None:
     assert not missing({*refusals, "taken"}, text)
 
 
-def test_every_reason_to_keep_a_message_back() -> None:
+def test_every_reason_for_a_skip_is_documented() -> None:
     assert not missing(SKIP_REASONS, read("methods.md"))
 
 
-def test_every_state_of_a_message() -> None:
+def test_every_message_status_is_documented() -> None:
     assert not missing(STATUS_MEANING, read("operations.md"))
 
 
-def test_every_metric() -> None:
+def test_every_metric_is_documented() -> None:
     counters = {
         name
         for module in list_modules().values()
@@ -190,7 +190,7 @@ def _counters(node: ast.AST) -> list[str]:
     return re.findall(r"^everafter_[a-z_]+_total$", text)
 
 
-def test_every_table(database: str) -> None:
+def test_every_table_is_documented(database: str) -> None:
     with psycopg.connect(database) as conn:
         rows = conn.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'everafter'::regnamespace AND relkind IN ('r', 'p')"
@@ -226,18 +226,18 @@ def test_the_playbooks_example_can_be_followed() -> None:
         assert not find_mistakes(shipped + "\n" + block)
 
 
-def test_every_slice_stands_on_the_map() -> None:
+def test_every_slice_is_listed_in_the_architecture() -> None:
     text = read("architecture.md")
     for folder in SRC.iterdir():
         if (folder / "__init__.py").exists():
             assert f"{folder.name}/" in text, folder.name
 
 
-# ── what is documented, is there ──────────────────────────────────────────────────────────────────────────────────────
+# ── everything documented exists ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
@@ -250,7 +250,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in map(slug, headings), f"{page.name}: {target} has no such heading"
 
 
-def test_every_page_is_reached_from_the_first() -> None:
+def test_every_page_is_linked_from_the_index() -> None:
     seen: set[Path] = set()
     waiting = [DOCS / "index.md"]
     while waiting:
@@ -269,7 +269,7 @@ def read_coach() -> str:
     return (SRC / "static" / "coach.js").read_text(encoding="utf-8")
 
 
-def test_files_and_functions_that_are_named_exist() -> None:
+def test_named_files_and_functions_exist() -> None:
     defined = {
         node.name
         for module in list_modules().values()
@@ -288,16 +288,16 @@ def test_files_and_functions_that_are_named_exist() -> None:
             assert any(place.exists() for place in places), f"{page.name} names {name}"
 
 
-def test_the_readme_has_its_picture_and_fits_a_screen() -> None:
+def test_the_readme_has_a_picture_and_fits_on_a_screen() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert pictures, "a picture says more"
+    assert pictures
     for picture in pictures:
         assert (ROOT / picture).stat().st_size > 10_000, picture
     assert len(text.splitlines()) <= 60
 
 
-def test_the_changelog_speaks_of_this_version() -> None:
+def test_the_changelog_has_a_section_for_this_version() -> None:
     from everafter import __version__
 
     assert re.search(
@@ -307,13 +307,13 @@ def test_the_changelog_speaks_of_this_version() -> None:
     )
 
 
-def test_pages_name_nobody_elses_machine() -> None:
+def test_pages_contain_no_paths_of_a_machine() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"/(work|home|root|Users)/", text), page.name
 
 
-# ── what the pages tell one to type ───────────────────────────────────────────────────────────────────────────────────
+# ── documented commands work ───────────────────────────────────────────────────────────────────────────────────
 
 COMMANDS = [command for page in PAGES for command in list_commands(page)]
 
@@ -352,16 +352,16 @@ def shell(server: Server, tmp_path: Path) -> Iterator[Shell]:
     opened.close()
 
 
-# The server and its folder are the test's own.
+# The test starts its own server.
 _NOT_HERE = re.compile(r"^(make |export |everafter serve|python scripts/)")
 
 
-def test_the_quickstart_works_as_it_stands(shell: Shell) -> None:
+def test_the_quickstart_works(shell: Shell) -> None:
     _follow(shell, list_commands(DOCS / "quickstart.md"), least=10)
 
 
-def test_the_api_page_works_as_it_stands(shell: Shell) -> None:
-    """After the quickstart, whose keys and supplier it uses."""
+def test_the_api_page_works(shell: Shell) -> None:
+    """It uses the keys and the supplier of the quickstart."""
     for command in list_commands(DOCS / "quickstart.md")[:12]:
         if re.search(r"^(INGEST|READ)=|^cat |/v1/", command.text):
             shell.run(command)
@@ -369,7 +369,7 @@ def test_the_api_page_works_as_it_stands(shell: Shell) -> None:
     _follow(shell, list_commands(DOCS / "api.md"), least=10)
 
 
-def test_the_playbook_page_works_as_it_stands(shell: Shell) -> None:
+def test_the_playbook_page_works(shell: Shell) -> None:
     for command in list_commands(DOCS / "playbook.md"):
         check_output(command, shell.run(command))
 
@@ -386,10 +386,8 @@ def _follow(shell: Shell, commands: list[Command], *, least: int) -> None:
     assert followed >= least
 
 
-def test_the_measuring_script_tells_churned_from_those_who_stayed(
-    server: Server, tmp_path: Path
-) -> None:
-    """Ten suppliers who log in all year; one of them falls silent and leaves."""
+def test_the_churn_script_ranks_an_inactive_supplier_first(server: Server, tmp_path: Path) -> None:
+    """Ten suppliers log in all year; one of them becomes inactive and churns."""
     ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(10)]
     batch = [
         {"type": "identify", "userId": one, "messageId": "who", "traits": {"name": one[-2:]}}
@@ -408,12 +406,12 @@ def test_the_measuring_script_tells_churned_from_those_who_stayed(
                     "timestamp": at,
                 }
             )
-    left = {
-        "messageId": "gone",
+    cancelled = {
+        "messageId": "cancelled",
         "event": "subscription_cancelled",
         "timestamp": "2026-09-20T09:00:00Z",
     }
-    batch.append({"type": "track", "userId": ids[0], **left})
+    batch.append({"type": "track", "userId": ids[0], **cancelled})
     with server.client() as client:
         answer = client.post("/v1/batch", json={"batch": batch, "writeKey": server.key("ingest")})
     assert answer.json()["rejected"] == []
@@ -432,11 +430,11 @@ def test_the_measuring_script_tells_churned_from_those_who_stayed(
         "PATH": "/usr/bin:/bin",
     }
     done = subprocess.run(script, env=env, capture_output=True, text=True, check=True)
-    assert "1 suppliers left at all" in done.stdout
+    assert "1 suppliers churned" in done.stdout
     assert re.search(r"^only login +1\.000", done.stdout, re.MULTILINE), done.stdout
 
 
-# ── examples in the code ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── examples in code ──────────────────────────────────────────────────────────────────────────────────────────────
 
 EXAMPLES = [
     name
@@ -446,17 +444,17 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_in_docstrings(name: str) -> None:
+def test_docstring_examples_work(name: str) -> None:
     result = doctest.testmod(import_module(name))
     assert result.attempted and not result.failed
 
 
-def test_examples_in_methods() -> None:
+def test_the_examples_of_the_methods_page_work() -> None:
     result = doctest.testfile(str(DOCS / "methods.md"), module_relative=False)
     assert result.attempted and not result.failed
 
 
-def test_examples_were_found() -> None:
+def test_examples_are_found() -> None:
     assert len(EXAMPLES) >= 3
 
 

@@ -171,7 +171,7 @@ FIGURES = (
     Figure("api.md", "more than {} KB (or", "core.connections:MOST_HEAD", kilobytes),
     Figure("api.md", "(or {} headers)", "core.connections:MOST_HEADERS"),
     # operations
-    Figure("operations.md", "at least {} characters", "core.settings:SECRET_CHARACTERS"),
+    Figure("install.md", "at least {} characters", "core.settings:SECRET_CHARACTERS"),
     Figure("operations.md", "current requests, for at most {} s", "server:STOP_SECONDS"),
     Figure("operations.md", "run from 0{}:00 UTC", "daily.jobs:RUN_FROM_HOUR"),
     Figure("operations.md", "one `serve` | {},", "limits:connections", thousands),

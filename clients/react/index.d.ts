@@ -1,6 +1,6 @@
 import type { CSSProperties, ReactElement } from "react";
 
-/** What a card's, a step's or a recommendation's button leads to. */
+/** The target of a button. */
 export interface CoachAction {
   id: string;
   url: string;
@@ -25,31 +25,31 @@ export interface Celebration {
 }
 
 interface Common {
-  /** Whom the coach is for. The token alone decides that; this tells the wrapper when somebody else has come. */
+  /** The supplier. Only the token decides whose coach it is; this tells the wrapper when the supplier changes. */
   supplierId?: string;
-  /** Where Everafter answers, such as "https://success.example.com". Default: the page's own origin. */
+  /** Address of Everafter, such as "https://success.example.com". Default: the page's origin. */
   server?: string;
-  /** The path the supplier sees. Default: the browser's own, whose changes are followed. */
+  /** The path that selects tips. Default: the browser's, whose changes are followed. */
   page?: string;
   /** A language tag such as "de-AT". Default: the nearest `lang`, then the browser's. */
   locale?: string;
-  /** Where paths of actions lead, when the platform does not stand at its origin's root. */
+  /** Base of actions' paths, if the platform is not at the root of its origin. */
   app?: string;
   className?: string;
   style?: CSSProperties;
-  /** Return false to go there by the platform's own router; otherwise the browser does. */
+  /** Return false to navigate with your own router; otherwise the browser navigates. */
   onAction?: (action: CoachAction, event: CustomEvent<CoachAction>) => boolean | void;
   onBooked?: (call: BookedCall, event: CustomEvent<BookedCall>) => void;
   onCelebrate?: (celebration: Celebration, event: CustomEvent<Celebration>) => void;
-  /** The coach could not be loaded or reached. It says nothing to the supplier and tries again. */
+  /** The coach could not be loaded or reached. The supplier sees nothing, and it is retried. */
   onError?: (error: unknown) => void;
 }
 
-/** Who gives the token: a function of the platform's, or an address of it that answers `{"token": "…"}`. */
+/** Where the token comes from: a function, or an address of your platform that answers `{"token": "…"}`. */
 export type InAppCoachProps = Common &
   ({ getToken: (supplierId?: string) => Promise<string>; tokenUrl?: never } | { tokenUrl: string; getToken?: never });
 
 export declare function InAppCoach(props: InAppCoachProps): ReactElement;
 
-/** Loads the custom element beforehand; safe to call any number of times. */
+/** Load the custom element in advance. Safe to repeat. */
 export declare function loadCoach(server?: string): Promise<unknown>;

@@ -1,10 +1,10 @@
-// A thin wrapper: React decides where the coach stands and whom it is for, <everafter-coach> does the rest.
+// A thin wrapper: React decides where the coach is and which supplier it is for; <everafter-coach> does the rest.
 import { createElement, useEffect, useLayoutEffect, useRef } from "react";
 
 const modules = new Map();
-const useBeforePaint = typeof window === "undefined" ? useEffect : useLayoutEffect; // on a server neither runs; only one is silent
+const useBeforePaint = typeof window === "undefined" ? useEffect : useLayoutEffect; // on a server neither runs, but useLayoutEffect warns
 
-/** The custom element's module from that server, once a page; a failed load is tried again by the next call. */
+/** Load the custom element's module from the server, once per page. A failed load is retried by the next call. */
 export function loadCoach(server = "") {
   const address = `${server.replace(/\/+$/, "")}/coach.js`;
   if (!modules.has(address)) {
@@ -17,9 +17,9 @@ export function loadCoach(server = "") {
 
 const EVENTS = { "everafter:action": "onAction", "everafter:booked": "onBooked", "everafter:celebrate": "onCelebrate", "everafter:error": "onError" };
 
-/** The coach of the supplier for whom `getToken` (or the address `tokenUrl`) gives a token. */
+/** The coach of the supplier for whom `getToken` or `tokenUrl` returns a token. */
 export function InAppCoach(props) {
-  // Another supplier is another coach: nothing of the one before is kept.
+  // Another supplier mounts a new coach.
   return createElement(Coach, { ...props, key: `${props.server ?? ""} ${props.supplierId ?? ""}` });
 }
 
@@ -35,7 +35,7 @@ function Coach({ supplierId, getToken, tokenUrl, server, page, locale, app, clas
   const asks = Boolean(getToken);
   useBeforePaint(() => {
     const coach = element.current;
-    // A new function on each render must not make a new token each time: the element keeps one that asks the latest.
+    // A new function per render must not cause a new token: the element keeps one function that calls the latest.
     if (asks) coach.getToken = () => ask.current(supplierId);
     const listeners = Object.entries(EVENTS).map(([type, name]) => {
       const listen = (event) => {

@@ -1,4 +1,4 @@
-// A coach token for one supplier's browser. Node only, no package; copy it into your server.
+// A coach token for one supplier's browser. Needs only Node; copy it into your server.
 //
 // With Express, behind your own sign-in:
 //
@@ -7,7 +7,7 @@
 //     response.set("Cache-Control", "no-store").json({ token });
 //   });
 //
-// By hand: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID [LOCALE]
+// On the command line: COACH_KEY=ea_coach_… node coach-token.mjs SUPPLIER_ID [LOCALE]
 
 import { createHmac } from "node:crypto";
 import { argv, env, exit } from "node:process";
@@ -15,7 +15,7 @@ import { pathToFileURL } from "node:url";
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** A signed token, good for so many minutes (15 at most). `key` is the text that `everafter key create --scope coach` printed. */
+/** Sign a token that is valid for `minutes` (at most 15). key: the output of `everafter key create --scope coach`. */
 export function coachToken(key, supplierId, { locale, minutes = 10 } = {}) {
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub: supplierId, aud: "everafter-coach", iat: now, exp: now + 60 * minutes, locale };

@@ -8,7 +8,7 @@ With Flask, behind your own sign-in:
         text = coach_token(os.environ["COACH_KEY"], current_user.supplier_id, locale=current_user.locale)
         return {"token": text}, {"Cache-Control": "no-store"}
 
-By hand: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID [LOCALE]
+On the command line: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID [LOCALE]
 """
 
 import base64
@@ -21,7 +21,7 @@ import time
 
 
 def coach_token(key: str, supplier_id: str, locale: str | None = None, minutes: int = 10) -> str:
-    """A signed token, good for so many minutes (15 at most). `key` is the text that `everafter key create --scope coach` printed."""
+    """Sign a token that is valid for `minutes` (at most 15). key: the output of `everafter key create --scope coach`."""
     now = int(time.time())
     claims = {"sub": supplier_id, "aud": "everafter-coach", "iat": now, "exp": now + 60 * minutes}
     if locale:
