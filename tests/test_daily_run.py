@@ -1,4 +1,4 @@
-"""The daily run: whole, repeatable, killable, and the same however it is sliced."""
+"""The daily run: its figures add up, it can be repeated and killed, and slices do not matter."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ from everafter.playbook.loading import load_playbook
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PLAYBOOK = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
-# every table a run writes, without what is drawn again (random ids) or read from the clock
+# Every table that a run writes, without columns that are random or read from the clock.
 WRITTEN = {
     "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
     " client_engagement_score, calculated_at, score, login_points, feature_adoption_points, client_activity_points,"
@@ -62,7 +62,7 @@ def rows(url: str) -> dict[str, list[Any]]:
         }
 
 
-def test_a_run_is_whole_and_adds_up(populated: str) -> None:
+def test_a_run_scores_every_supplier_and_its_figures_add_up(populated: str) -> None:
     summary = run(populated)
     found = rows(populated)
     assert summary.suppliers == 600 == len(found["customer_health"]) == len(found["churn_risk"])
@@ -85,7 +85,7 @@ def test_a_run_is_whole_and_adds_up(populated: str) -> None:
             "SELECT count(*) FROM churn_risk WHERE abs(risk - coalesce(login, 0) - coalesce(support_tickets, 0)"
             " - coalesce(feature_usage, 0) - coalesce(client_churn, 0) - coalesce(billing, 0)) > 1e-6"
         ).fetchone() == (0,)
-        # one message for each decided email, one task for each decided task, and none besides
+        # One message for each triggered email, one task for each triggered task, and no others.
         assert conn.execute(
             "SELECT count(*) FROM interventions i FULL JOIN outbox o ON o.supplier_id = i.supplier_id AND o.intervention_id = i.id"
             " WHERE (i.status = 'triggered' AND i.channel = 'email') <> (o.id IS NOT NULL)"
@@ -96,7 +96,7 @@ def test_a_run_is_whole_and_adds_up(populated: str) -> None:
         ).fetchone() == (0,)
 
 
-def test_slices_do_not_matter(populated: str, server_url: str) -> None:
+def test_the_slice_size_does_not_matter(populated: str, server_url: str) -> None:
     name = "sliced_" + with_database(populated, "x")[-1] + str(random.randrange(10**9))
     with psycopg.connect(server_url, autocommit=True) as conn:
         source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
@@ -110,7 +110,7 @@ def test_slices_do_not_matter(populated: str, server_url: str) -> None:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_running_again_decides_nothing_twice_and_reports_the_same(populated: str) -> None:
+def test_a_repeated_run_triggers_nothing_twice_and_reports_the_same(populated: str) -> None:
     summary = run(populated)
     first = rows(populated)
     assert figures(summary) == logged(populated)
@@ -118,13 +118,11 @@ def test_running_again_decides_nothing_twice_and_reports_the_same(populated: str
     assert figures(again) == figures(summary) == figures(stored(populated))
     assert rows(populated) == first
     later = run(populated, NOW + timedelta(minutes=1))
-    assert later.interventions == summary.interventions, (
-        "a minute later the log of the day is the same"
-    )
+    assert later.interventions == summary.interventions, "a minute later the day's log is the same"
     assert len(rows(populated)["interventions"]) == len(first["interventions"])
 
 
-def test_a_tip_of_the_same_day_is_no_decision_of_the_run(populated: str) -> None:
+def test_tips_are_not_in_the_figures_of_a_run(populated: str) -> None:
     summary = run(populated)
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
         conn.execute(
@@ -136,12 +134,12 @@ def test_a_tip_of_the_same_day_is_no_decision_of_the_run(populated: str) -> None
 
 
 def figures(summary: RunSummary) -> dict[str, Any]:
-    """What does not depend on how long it took."""
+    """A summary without its duration."""
     return {name: value for name, value in structs.asdict(summary).items() if name != "seconds"}
 
 
 def stored(url: str, day: date | None = None) -> RunSummary:
-    """The record of that day, or of today."""
+    """The stored summary of that day; default: today."""
     day = day or NOW.date()
     with psycopg.connect(url, options="-c search_path=everafter") as conn:
         row = conn.execute(
@@ -177,7 +175,9 @@ def logged(url: str) -> dict[str, Any]:
     return figures(summary)
 
 
-def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_url: str) -> None:
+def test_a_run_killed_anywhere_and_repeated_leaves_the_rows_of_one_run(
+    populated: str, server_url: str
+) -> None:
     source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
     name = f"clean_{random.randrange(10**9)}"
     with psycopg.connect(server_url, autocommit=True) as conn:
@@ -210,7 +210,7 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
                 process.stdout.close()
             _wait_for_lock(populated)
         last = run(populated, slice_size=15)
-        assert kills >= 2, "the run was never caught in the middle"
+        assert kills >= 2, "no run was killed in the middle"
         assert rows(populated) == rows(clean)
         assert (
             figures(last) == figures(whole) == figures(stored(populated)) == figures(stored(clean))
@@ -221,17 +221,17 @@ def test_killed_anywhere_and_run_again_is_one_clean_run(populated: str, server_u
 
 
 class Killed(BaseException):
-    """Nothing of the program catches it, as nothing catches a kill."""
+    """The program does not catch it, as it could not catch a kill."""
 
 
 STEPS = ("insert_interventions", "save_slice", "finish_run")
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_stopped_at_each_step_of_a_slice_and_run_again(
+def test_a_run_stopped_after_a_step_of_its_second_slice_resumes(
     populated: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """At the second slice (where the day is closed: at the only time), right after the step's rows were written."""
+    """Stopped right after the step wrote its rows; finish_run, which has no slices, before."""
     place = queries if hasattr(queries, step) else daily_run
     real, calls = getattr(place, step), 0
     expected = run_on_a_copy(populated)
@@ -253,8 +253,8 @@ def test_stopped_at_each_step_of_a_slice_and_run_again(
         assert conn.execute("SELECT count(*) FROM runs WHERE finished_at IS NULL").fetchone() == (
             1,
         )
-    taken_up = run(populated, slice_size=200)
-    assert (rows(populated), figures(taken_up)) == expected and figures(
+    resumed = run(populated, slice_size=200)
+    assert (rows(populated), figures(resumed)) == expected and figures(
         stored(populated)
     ) == expected[1]
 
@@ -272,14 +272,14 @@ def run_on_a_copy(url: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
             conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(
+def test_the_worker_finishes_an_interrupted_run_of_yesterday_without_sending(
     populated: str, settings: Settings
 ) -> None:
-    """Stopped after its first slice, by a policy that has changed since: it ends as of its own moment and by its own policy."""
+    """It ends as of its own moment and with its own playbook, though that has changed since."""
     yesterday = NOW - timedelta(days=1)
-    loud = structs.replace(PLAYBOOK, name="of yesterday", triggers={"t": structs.replace(PLAYBOOK.triggers["no_login_7_days"], when="true")})  # fmt: skip
+    loud = structs.replace(PLAYBOOK, name="yesterday", triggers={"t": structs.replace(PLAYBOOK.triggers["no_login_7_days"], when="true")})  # fmt: skip
     with psycopg.connect(populated, options="-c search_path=everafter", autocommit=True) as conn:
-        # nothing of these suppliers is younger than yesterday, and so that day can be read as it was
+        # No event of these suppliers is later than yesterday, so the run reads their current rows.
         conn.execute(
             "UPDATE supplier_activity SET last_event_at = %s", [yesterday - timedelta(hours=1)]
         )
@@ -321,17 +321,17 @@ def test_the_worker_finishes_yesterdays_run_and_sends_nothing_of_it(
 
 
 def _wait_for_lock(url: str) -> None:
-    """Until the server has noticed that the killed client is gone."""
+    """Wait until the server has noticed that the killed client is gone."""
     with psycopg.connect(url, autocommit=True) as conn:
         for _ in range(200):
             if conn.execute(f"SELECT pg_try_advisory_lock({Lock.RUN:d})").fetchone() == (True,):
                 conn.execute(f"SELECT pg_advisory_unlock({Lock.RUN:d})")
                 return
             time.sleep(0.05)
-    raise AssertionError("the lock of the killed run is still held")
+    raise AssertionError("the killed run still holds its lock")
 
 
-def test_a_dry_run_touches_nothing_and_says_what_would_be(populated: str) -> None:
+def test_a_dry_run_writes_nothing_and_reports_what_a_run_would_write(populated: str) -> None:
     with psycopg.connect(populated, options="-c search_path=everafter") as conn:
         tables = [
             row[0]
@@ -360,21 +360,23 @@ def test_a_dry_run_touches_nothing_and_says_what_would_be(populated: str) -> Non
     )
 
 
-def test_two_runs_at_once_are_refused(populated: str) -> None:
+def test_a_second_run_at_the_same_time_is_refused(populated: str) -> None:
     with psycopg.connect(populated, autocommit=True) as conn:
         conn.execute(f"SELECT pg_advisory_lock({Lock.RUN:d})")
         with pytest.raises(ConflictError, match="another run"):
             run(populated)
 
 
-def test_moments_that_cannot_be_scored(database: str, populated: str) -> None:
+def test_a_moment_in_the_future_or_before_the_first_event_is_refused(
+    database: str, populated: str
+) -> None:
     with pytest.raises(InputError, match="future"):
         run(populated, NOW + timedelta(days=2))
-    with pytest.raises(InputError, match="nothing is known before"):
+    with pytest.raises(InputError, match="the first event is of"):
         run(populated, datetime(2001, 1, 1, tzinfo=UTC))
 
 
-def test_a_day_is_the_utc_one(populated: str) -> None:
+def test_the_day_of_a_run_is_the_utc_day(populated: str) -> None:
     ahead = next(
         hours
         for hours in (14, -12)
@@ -387,7 +389,7 @@ def test_a_day_is_the_utc_one(populated: str) -> None:
             assert conn.execute(days).fetchall() == [(NOW.date(),)]  # type: ignore[arg-type]
 
 
-def test_who_signs_up_during_a_run_pushes_nobody_out(
+def test_a_supplier_that_signs_up_during_a_run_pushes_nobody_out_of_a_slice(
     populated: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = queries.list_slice_ends
@@ -395,7 +397,7 @@ def test_who_signs_up_during_a_run_pushes_nobody_out(
     async def cut_and_sign_up(conn: Connection, *, after: str, size: int) -> list[str]:
         ends = await cut(conn, after=after, size=size)
         await conn.execute(
-            "INSERT INTO suppliers (id, name) VALUES ('00000000-0000-4000-8000-000000000001', 'quite new')"
+            "INSERT INTO suppliers (id, name) VALUES ('00000000-0000-4000-8000-000000000001', 'new')"
         )
         return ends
 
@@ -405,7 +407,7 @@ def test_who_signs_up_during_a_run_pushes_nobody_out(
         assert conn.execute("SELECT count(*) FROM churn_risk").fetchone() == (601,)
 
 
-def test_a_policy_without_triggers_still_scores(populated: str) -> None:
+def test_a_playbook_without_triggers_still_scores(populated: str) -> None:
     off = {
         name: structs.replace(trigger, enabled=False) for name, trigger in PLAYBOOK.triggers.items()
     }
@@ -417,13 +419,15 @@ def test_a_policy_without_triggers_still_scores(populated: str) -> None:
     assert not rows(populated)["interventions"]
 
 
-def test_nobody_yet(database: str) -> None:
+def test_a_run_without_suppliers(database: str) -> None:
     assert run(database, None).suppliers == 0
     with pytest.raises(InputError, match="no suppliers"):
         run(database, NOW)
 
 
-def test_the_command_prints_the_contract(populated: str, tmp_path: Path) -> None:
+def test_the_command_prints_the_summary_as_json_and_refuses_bad_moments(
+    populated: str, tmp_path: Path
+) -> None:
     import json
     import os
 
@@ -444,7 +448,7 @@ def test_the_command_prints_the_contract(populated: str, tmp_path: Path) -> None
     )
     for words, says in (
         (["--as-of", "yesterday"], "expected a date"),
-        (["--as-of", "1999-01-01"], "nothing is known before"),
+        (["--as-of", "1999-01-01"], "the first event is of"),
         (["--as-of", "2999-01-01"], "future"),
     ):
         refused = subprocess.run(

@@ -15,12 +15,13 @@ from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.formatting import plural
 from everafter.core.settings import Settings, load_settings
-from everafter.daily.model import RunSummary
+from everafter.daily.model import InterventionCounts, RunSummary
 from everafter.daily.run import run_day
 from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import load_playbook
 
-_LIVE_FOR = timedelta(hours=24)
+_REPLAY_AFTER = timedelta(hours=24)
+"""A moment longer ago than this is a replay: nothing is sent."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,8 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="DATE",
-                help="Score as of this day or moment (2026-08-01, 2026-08-01T06:00Z); default: now.",
+                help="Score as of this date or moment (2026-08-01, 2026-08-01T06:00Z); default:"
+                " now.",
             ),
         ] = None,
         dry_run: Annotated[
@@ -38,7 +40,8 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
-        """Score every supplier, decide, and put what was decided on its way."""
+        """Run the daily run: score every supplier, evaluate the triggers, and queue emails and
+        tasks."""
         settings = load_settings()
         summary = asyncio.run(_run(settings, parse_moment(as_of), dry_run=dry_run, quiet=as_json))
         if as_json:
@@ -53,7 +56,7 @@ async def _run(
     playbook = load_playbook(settings)
     url = database_url(settings)
     await migrate(url)
-    replay = as_of is not None and as_of < datetime.now(UTC) - _LIVE_FOR
+    replay = as_of is not None and as_of < datetime.now(UTC) - _REPLAY_AFTER
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,7 +79,8 @@ async def _run(
 
 
 def parse_moment(text: str | None) -> datetime | None:
-    """A day (its first moment, UTC) or a moment; one without a zone is UTC.
+    """Read a date (its first moment, UTC) or a moment (UTC where it has no time zone); null stays
+    null.
 
     Raises:
         InputError: it is neither.
@@ -87,61 +91,60 @@ def parse_moment(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError(
-            f"--as-of {text!r}: expected a date such as 2026-08-01 or a moment such as 2026-08-01T06:00Z"
+            f"--as-of {text!r}: expected a date such as 2026-08-01 or a moment such as"
+            " 2026-08-01T06:00Z"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def print_summary(summary: RunSummary, console: Console | None = None) -> None:
-    """The summary as people read it."""
+    """Print a summary for people."""
     console = console or Console()
-    would = " (dry run: nothing was written)" if summary.dry_run else ""
-    past = ", a past day: its messages are recorded and not sent" if summary.replay else ""
+    dry = " (dry run: nothing was written)" if summary.dry_run else ""
+    past = ", a past day: messages are recorded and not sent" if summary.replay else ""
     average = "" if summary.average_score is None else f", average score {summary.average_score}"
     console.print(
-        f"[bold]{plural(summary.suppliers, 'supplier')}[/bold] scored as of {summary.as_of:%Y-%m-%d %H:%M} UTC"
-        f" in {summary.seconds:.1f} s{average}{past}{would}"
+        f"[bold]{plural(summary.suppliers, 'supplier')}[/bold] scored as of"
+        f" {summary.as_of:%Y-%m-%d %H:%M} UTC in {summary.seconds:.1f} s{average}{past}{dry}"
     )
     if not summary.suppliers:
         console.print(
-            "No suppliers yet: `everafter import PATH` brings an export in, or send `identify` to /v1/identify."
+            "No suppliers yet. Import an export with `everafter import PATH`, or send `identify`"
+            " calls to /v1/identify."
         )
         return
-    bands = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
-    for title in ("health", "suppliers", "share", "", "churn", "suppliers"):
-        bands.add_column(title, justify="right" if title in {"suppliers", "share"} else "left")
-    for (risk, count), (level, leaving) in zip(
+    console.print(_band_table(summary))
+    counts = summary.interventions
+    console.print(
+        f"\n[bold]{counts.triggered:,}[/bold] interventions triggered, {counts.holdout:,} in the"
+        f" holdout, {sum(counts.skipped.values()):,} skipped"
+    )
+    console.print(_intervention_table(counts))
+
+
+def _band_table(summary: RunSummary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for title in ("health", "suppliers", "share", "", "churn risk", "suppliers"):
+        table.add_column(title, justify="right" if title in {"suppliers", "share"} else "left")
+    for (risk, count), (level, by_level) in zip(
         summary.by_risk.items(), summary.by_churn.items(), strict=True
     ):
         share = count / summary.suppliers
-        bands.add_row(
-            risk.replace("_", " "),
-            f"{count:,}",
-            f"{share:.0%}",
-            "█" * round(24 * share),
-            level,
-            f"{leaving:,}",
+        bar = "█" * round(24 * share)
+        table.add_row(
+            risk.replace("_", " "), f"{count:,}", f"{share:.0%}", bar, level, f"{by_level:,}"
         )
     if summary.unscored:
-        bands.add_row(
-            "not known yet",
-            f"{summary.unscored:,}",
-            f"{summary.unscored / summary.suppliers:.0%}",
-            "",
-            "",
-            "",
-        )
-    console.print(bands)
-    results = summary.interventions
-    console.print(
-        f"\n[bold]{results.triggered:,}[/bold] interventions decided, {results.holdout:,} in the holdout,"
-        f" {sum(results.skipped.values()):,} skipped"
-    )
+        share = summary.unscored / summary.suppliers
+        table.add_row("unknown", f"{summary.unscored:,}", f"{share:.0%}", "", "", "")
+    return table
+
+
+def _intervention_table(counts: InterventionCounts) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for trigger, count in sorted(results.by_trigger.items(), key=lambda item: -item[1]):
+    for trigger, count in sorted(counts.by_trigger.items(), key=lambda item: -item[1]):
         table.add_row("triggered", f"{count:,}", trigger)
-    for reason, count in sorted(results.skipped.items(), key=lambda item: -item[1]):
-        table.add_row(
-            "[dim]skipped[/dim]", f"{count:,}", f"[dim]{SKIP_REASONS.get(reason, reason)}[/dim]"
-        )
-    console.print(table)
+    for reason, count in sorted(counts.skipped.items(), key=lambda item: -item[1]):
+        text = SKIP_REASONS.get(reason, reason)
+        table.add_row("[dim]skipped[/dim]", f"{count:,}", f"[dim]{text}[/dim]")
+    return table

@@ -1,4 +1,5 @@
-"""The worker's part of the daily run: once a day, after the hour, whoever comes first."""
+"""The worker's part of the daily run: once a day after RUN_FROM_HOUR, by whichever worker is
+first."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -15,25 +16,28 @@ from everafter.playbook.loading import load_playbook
 log = logging.getLogger("everafter.work")
 
 FINISH_DAYS = 7
-"""An earlier day's run that stopped on the way is finished within so many days; then doctor names
-it."""
-RUN_FROM_HOUR = 5  # UTC; before Europe's morning, after America's evening
+"""An interrupted run is finished within so many days; after that `everafter doctor` reports it."""
+RUN_FROM_HOUR = 5
+"""UTC: before the morning in Europe, after the evening in America."""
 
 
 async def run_when_due(url: str, settings: Settings) -> str | None:
-    """Do today's run when it is past its hour and not done; take up one that stopped on the way.
-    Null: nothing to do.
+    """Run today's run when its hour has come and it is not done, and finish interrupted ones.
 
-    The playbook is read each time, so that a changed policy holds from the next day on without a
-    restart."""
+    The playbook is read each time, so that a changed one applies from the next run on without a
+    restart.
+
+    Returns:
+        A line for the log; null: there was nothing to do.
+    """
     now = datetime.now(UTC)
     try:
-        reported = await _finish_earlier_runs(url, settings, now)
+        done = await _finish_earlier_runs(url, settings, now)
         if now.hour >= RUN_FROM_HOUR and await _is_due(url, now):
-            reported.append(describe_run(await run_day(url, load_playbook(settings))))
-    except ConflictError:  # another process is at it
+            done.append(describe_run(await run_day(url, load_playbook(settings))))
+    except ConflictError:  # another process is running it
         return None
-    return "; ".join(reported) or None
+    return "; ".join(done) or None
 
 
 async def _is_due(url: str, now: datetime) -> bool:
@@ -42,8 +46,8 @@ async def _is_due(url: str, now: datetime) -> bool:
 
 
 async def _finish_earlier_runs(url: str, settings: Settings, now: datetime) -> list[str]:
-    """Finish the runs of earlier days that stopped on the way, as of their own moment and by the
-    policy they began with. What they still decide is recorded and not sent: today's run decides for
+    """Finish the interrupted runs of earlier days, as of their own moment and with the playbook
+    they began with. What they still trigger is recorded and not sent, because today's run covers
     today."""
     async with connection(url) as conn:
         since = now.date() - timedelta(days=FINISH_DAYS)
@@ -51,19 +55,19 @@ async def _finish_earlier_runs(url: str, settings: Settings, now: datetime) -> l
             (as_of, await get_playbook(conn, version))
             for as_of, version in await list_unfinished_runs(conn, since, now.date())
         ]
-    reported: list[str] = []
+    done: list[str] = []
     for as_of, playbook in unfinished:
         try:
             summary = await run_day(url, playbook or load_playbook(settings), as_of, replay=True)
         except InputError as error:
             log.warning("the run of %s cannot be finished: %s", as_of.date(), error.message)
             continue
-        reported.append(f"finished {as_of:%Y-%m-%d}: {describe_run(summary)}")
-    return reported
+        done.append(f"finished {as_of:%Y-%m-%d}: {describe_run(summary)}")
+    return done
 
 
 def describe_run(summary: RunSummary) -> str:
     """A line for the log."""
     scored = plural(summary.suppliers, "supplier")
     triggered = plural(summary.interventions.triggered, "intervention")
-    return f"{scored} scored, {triggered} decided, in {summary.seconds:.1f} s"
+    return f"{scored} scored, {triggered} triggered, in {summary.seconds:.1f} s"

@@ -1,16 +1,18 @@
-"""What a daily run reports."""
+"""The figures of a daily run."""
 
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 from msgspec import Struct, field
 
 
 class InterventionCounts(Struct):
-    """Interventions of a day in the log: how many were decided, kept back (by reason), in the
-    holdout; `by_trigger` counts the decided. What is kept back for the reason of the day before is
-    in the log of that day and is not counted again; tips are the coach's and no run's."""
+    """The run's entries in the day's intervention log. skipped: by reason; by_trigger: triggered
+    entries only.
+
+    A skip that repeats the reason of an earlier day has its entry there and is not counted again.
+    Tips are chosen by the coach and not counted.
+    """
 
     triggered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
@@ -19,7 +21,7 @@ class InterventionCounts(Struct):
 
 
 class RunSummary(Struct):
-    """One run's outcome. `unscored`: suppliers of whom nothing at all is known yet."""
+    """The result of a run. unscored: suppliers of whom nothing is known yet."""
 
     as_of: datetime
     suppliers: int = 0
@@ -36,45 +38,62 @@ class RunSummary(Struct):
     seconds: float = 0.0
 
 
-def summarize_slice(scored: pl.DataFrame, results: pl.DataFrame) -> dict[str, Any]:
-    """What a slice adds to the day's figures. verdicts: as the log would take them."""
+class SliceFigures(Struct):
+    """What one slice adds to the figures of its run."""
 
-    def counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-        return dict(frame.group_by(column).len().drop_nulls().sort(column).iter_rows())
+    suppliers: int
+    score_sum: float
+    unscored: int
+    by_risk: dict[str, int]
+    by_churn: dict[str, int]
+    triggered: int
+    skipped: dict[str, int]
+    holdout: int
+    by_trigger: dict[str, int]
 
+
+def summarize_slice(scored: pl.DataFrame, results: pl.DataFrame) -> SliceFigures:
+    """Count one slice.
+
+    Args:
+        results: the rows that go into the intervention log.
+    """
     skipped = results.filter(pl.col("status") == "skipped")
     triggered = results.filter(pl.col("status") == "triggered")
-    return {
-        "suppliers": scored.height,
-        "score_sum": scored["health_score"].sum() or 0.0,
-        "unscored": scored["health_score"].null_count(),
-        "by_risk": counts(scored, "risk_level"),
-        "by_churn": counts(scored, "churn_level"),
-        "triggered": triggered.height,
-        "holdout": results.filter(pl.col("status") == "holdout").height,
-        "skipped": counts(skipped, "reason"),
-        "by_trigger": counts(triggered, "trigger"),
-    }
+    return SliceFigures(
+        suppliers=scored.height,
+        score_sum=scored.select(pl.col("health_score").sum()).item(),
+        unscored=scored["health_score"].null_count(),
+        by_risk=_count_by(scored, "risk_level"),
+        by_churn=_count_by(scored, "churn_level"),
+        triggered=triggered.height,
+        skipped=_count_by(skipped, "reason"),
+        holdout=results.filter(pl.col("status") == "holdout").height,
+        by_trigger=_count_by(triggered, "trigger"),
+    )
 
 
-def add_slices(summary: RunSummary, slices: list[dict[str, Any]]) -> RunSummary:
-    """The figures of a run that writes nothing, from its slices'."""
+def _count_by(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    return dict(frame.group_by(column).len().drop_nulls().sort(column).iter_rows())
+
+
+def add_slices(summary: RunSummary, slices: list[SliceFigures]) -> None:
+    """Fill a dry run's summary from its slices."""
     score_sum = 0.0
-    results = summary.interventions
+    counts = summary.interventions
     for part in slices:
-        summary.suppliers += part["suppliers"]
-        summary.unscored += part["unscored"]
-        score_sum += part["score_sum"]
-        results.triggered += part["triggered"]
-        results.holdout += part["holdout"]
-        for into, name in (
-            (summary.by_risk, "by_risk"),
-            (summary.by_churn, "by_churn"),
-            (results.skipped, "skipped"),
-            (results.by_trigger, "by_trigger"),
+        summary.suppliers += part.suppliers
+        summary.unscored += part.unscored
+        score_sum += part.score_sum
+        counts.triggered += part.triggered
+        counts.holdout += part.holdout
+        for total, added in (
+            (summary.by_risk, part.by_risk),
+            (summary.by_churn, part.by_churn),
+            (counts.skipped, part.skipped),
+            (counts.by_trigger, part.by_trigger),
         ):
-            for key, count in part[name].items():
-                into[key] = into.get(key, 0) + count
+            for key, count in added.items():
+                total[key] = total.get(key, 0) + count
     scored = summary.suppliers - summary.unscored
     summary.average_score = round(score_sum / scored, 1) if scored else None
-    return summary

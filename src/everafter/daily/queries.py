@@ -1,4 +1,4 @@
-"""The books of the daily run: which day, which slices are done."""
+"""Records of the daily run: the playbook versions, the runs, and which slices are done."""
 
 import hashlib
 from datetime import date, datetime
@@ -12,16 +12,20 @@ from psycopg.types.json import Jsonb
 from everafter.core.db import Connection, append_frame
 from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
-from everafter.daily.model import RunSummary
+from everafter.daily.model import RunSummary, SliceFigures
 from everafter.interventions.queries import count_interventions
 from everafter.playbook.model import Playbook
 
+FIRST_ID = "00000000-0000-0000-0000-000000000000"
+"""Lower bound of the first slice."""
+
 
 async def lock_runs(conn: Connection) -> bool:
-    """Whether this connection now holds the one right to run; it ends with the connection.
+    """Take the lock of the daily run, until the connection ends; false: another run has it.
 
-    With it comes the right to spend of the suppliers' attention: those who spend of it elsewhere
-    are waited for, and from then on find it taken (coach.queries.may_spend)."""
+    The lock of the frequency cap comes with it: those who count messages elsewhere are waited for,
+    and from then on find it taken (coach.queries.may_spend).
+    """
     cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.RUN])
     row = await cursor.fetchone()
     if not (row and row[0]):
@@ -37,11 +41,16 @@ async def unlock_runs(conn: Connection) -> None:
 
 
 async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
-    """The number of this policy; what says the same has the same number, whatever its comments."""
+    """The version number of a playbook, stored when it is new. Playbooks that differ only in
+    comments and layout have the same number."""
     source = msgspec.json.encode(playbook, order="sorted").decode()
     sha = hashlib.sha256(source.encode()).hexdigest()
     await conn.execute(
-        "INSERT INTO playbook_versions (sha256, source) VALUES (%s, %s) ON CONFLICT (sha256) DO NOTHING",
+        """
+        INSERT INTO playbook_versions (sha256, source)
+        VALUES (%s, %s)
+        ON CONFLICT (sha256) DO NOTHING
+        """,
         [sha, source],
     )
     cursor = await conn.execute("SELECT version FROM playbook_versions WHERE sha256 = %s", [sha])
@@ -51,7 +60,7 @@ async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
 
 
 async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
-    """The moment scored by a run of that day that did not come to its end, or null."""
+    """The moment scored by that day's run, if it did not finish; else null."""
     cursor = await conn.execute(
         "SELECT as_of FROM runs WHERE run_on = %s AND finished_at IS NULL", [day]
     )
@@ -62,13 +71,18 @@ async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
 async def list_unfinished_runs(
     conn: Connection, since: date, before: date
 ) -> list[tuple[datetime, int]]:
-    """(as_of, playbook_version) of the runs of these days that did not come to their end, the first
-    day first; `since` is included, `before` is not."""
+    """(as_of, playbook_version) of the runs that did not finish, the earliest first.
+
+    Args:
+        since, before: days; the first included, the last excluded.
+    """
     cursor = await conn.execute(
         """
         SELECT as_of, playbook_version
         FROM runs
-        WHERE run_on >= %s AND run_on < %s AND finished_at IS NULL
+        WHERE run_on >= %s
+          AND run_on < %s
+          AND finished_at IS NULL
         ORDER BY run_on
         """,
         [since, before],
@@ -77,7 +91,7 @@ async def list_unfinished_runs(
 
 
 async def get_playbook(conn: Connection, version: int) -> Playbook | None:
-    """A policy as it was in force; null when this program cannot read it any more."""
+    """A stored playbook; null when this version of the program cannot read it."""
     cursor = await conn.execute(
         "SELECT source FROM playbook_versions WHERE version = %s", [version]
     )
@@ -89,9 +103,12 @@ async def get_playbook(conn: Connection, version: int) -> Playbook | None:
 
 
 async def is_run_due(conn: Connection, day: date) -> bool:
-    """Whether there is somebody to score and that day's run has not come to its end."""
+    """Whether there are suppliers and that day's run has not finished."""
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT 1 FROM suppliers) AND NOT EXISTS (SELECT 1 FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)",
+        """
+        SELECT EXISTS (SELECT 1 FROM suppliers)
+          AND NOT EXISTS (SELECT 1 FROM runs WHERE run_on = %s AND finished_at IS NOT NULL)
+        """,
         [day],
     )
     row = await cursor.fetchone()
@@ -101,17 +118,25 @@ async def is_run_due(conn: Connection, day: date) -> bool:
 async def start_run(
     conn: Connection, as_of: datetime, playbook_version: int, *, replay: bool
 ) -> str:
-    """Open the day's run, or take up the one that stopped on the way.
+    """Record the start of the day's run, or resume the one that was interrupted.
 
-    Returns: The last supplier id that is done already: the same moment and policy go on behind it,
-        anything else begins again.
+    Returns:
+        The last supplier id that is done. An interrupted run of the same moment and playbook
+        version is resumed; any other is begun again, from FIRST_ID.
 
     Raises:
-        ConflictError: a replay of a day that was scored live.
+        ConflictError: a replay of a day that has been scored live.
     """
     day = as_of.date()
     cursor = await conn.execute(
-        "SELECT 1 FROM runs WHERE run_on = %s AND as_of = %s AND playbook_version = %s AND finished_at IS NULL",
+        """
+        SELECT 1
+        FROM runs
+        WHERE run_on = %s
+          AND as_of = %s
+          AND playbook_version = %s
+          AND finished_at IS NULL
+        """,
         [day, as_of, playbook_version],
     )
     if await cursor.fetchone():
@@ -126,49 +151,71 @@ async def start_run(
     )
     if replay and await cursor.fetchone():
         raise ConflictError(
-            f"{day} was scored when it was there; a replay would write over what was decided then."
-            " `everafter explain SUPPLIER --to DAY` shows that day, `--dry-run` what the present rules would say of it"
+            f"{day} was scored live, and a replay would overwrite its results. To see that day, use"
+            " `everafter explain SUPPLIER --to DAY`; to score it by today's rules, `--dry-run`"
         )
     await conn.execute("DELETE FROM run_slices WHERE run_on = %s", [day])
     await conn.execute(
-        "INSERT INTO runs (run_on, as_of, playbook_version, replay) VALUES (%(day)s, %(as_of)s, %(version)s, %(replay)s)"
-        " ON CONFLICT (run_on) DO UPDATE SET as_of = %(as_of)s, playbook_version = %(version)s, replay = %(replay)s,"
-        " started_at = clock_timestamp(), finished_at = NULL, summary = NULL",
+        """
+        INSERT INTO runs (run_on, as_of, playbook_version, replay)
+        VALUES (%(day)s, %(as_of)s, %(version)s, %(replay)s)
+        ON CONFLICT (run_on) DO UPDATE SET
+          as_of = %(as_of)s,
+          playbook_version = %(version)s,
+          replay = %(replay)s,
+          started_at = clock_timestamp(),
+          finished_at = NULL,
+          summary = NULL
+        """,
         {"day": day, "as_of": as_of, "version": playbook_version, "replay": replay},
     )
     return FIRST_ID
 
 
-FIRST_ID = "00000000-0000-0000-0000-000000000000"
-
-
 async def save_scores(
     conn: Connection, health: pl.DataFrame, churn: pl.DataFrame, *, day: date, after: str, last: str
 ) -> None:
-    """Write a slice's scores, in place of any of the same day and suppliers."""
+    """Write a slice's scores, replacing those of the same day and suppliers.
+
+    Args:
+        after, last: bounds of the slice's supplier ids, the first excluded, the last included.
+    """
     bounds: dict[str, Any] = {"day": day, "after": after, "last": last}
     await conn.execute(
-        "DELETE FROM customer_health WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s",
+        """
+        DELETE FROM customer_health
+        WHERE calculated_on = %(day)s
+          AND supplier_id > %(after)s
+          AND supplier_id <= %(last)s
+        """,
         bounds,
     )
     await conn.execute(
-        "DELETE FROM churn_risk WHERE calculated_on = %(day)s AND supplier_id > %(after)s AND supplier_id <= %(last)s",
+        """
+        DELETE FROM churn_risk
+        WHERE calculated_on = %(day)s
+          AND supplier_id > %(after)s
+          AND supplier_id <= %(last)s
+        """,
         bounds,
     )
     await append_frame(conn, "customer_health", health)
     await append_frame(conn, "churn_risk", churn)
 
 
-async def save_slice(conn: Connection, *, day: date, last: str, summary: dict[str, Any]) -> None:
-    """Note that every supplier up to `last` is done."""
+async def save_slice(conn: Connection, *, day: date, last: str, figures: SliceFigures) -> None:
+    """Record that every supplier up to `last` is done."""
     await conn.execute(
-        "INSERT INTO run_slices (run_on, last_id, suppliers, summary) VALUES (%s, %s, %s, %s)",
-        [day, last, summary["suppliers"], Jsonb(summary)],
+        """
+        INSERT INTO run_slices (run_on, last_id, suppliers, summary)
+        VALUES (%s, %s, %s, %s)
+        """,
+        [day, last, figures.suppliers, Jsonb(msgspec.to_builtins(figures))],
     )
 
 
 async def add_figures(conn: Connection, summary: RunSummary, day: date) -> None:
-    """Count the day's figures from its rows into an empty summary."""
+    """Fill an empty summary with the day's figures, counted from its rows."""
     cursor = await conn.execute(
         """
         SELECT risk_level, count(*), sum(score::numeric)
@@ -201,29 +248,46 @@ async def add_figures(conn: Connection, summary: RunSummary, day: date) -> None:
                 summary.interventions.holdout += count
 
 
-async def finish_run(conn: Connection, day: date, summary: bytes) -> None:
-    """Close the day's run."""
+async def finish_run(conn: Connection, day: date, summary: RunSummary) -> None:
+    """Record that the day's run has finished."""
     await conn.execute(
         "UPDATE runs SET finished_at = clock_timestamp(), summary = %s::jsonb WHERE run_on = %s",
-        [summary.decode(), day],
+        [msgspec.json.encode(summary).decode(), day],
     )
 
 
 async def get_bounds(conn: Connection) -> tuple[int, datetime | None, datetime | None]:
-    """How many suppliers there are, and the first and last event folded (null: none)."""
+    """(number of suppliers, first event, last event); the events are null when there are none."""
     cursor = await conn.execute(
-        "SELECT (SELECT count(*) FROM suppliers), (SELECT min(first_event_at) FROM supplier_activity), (SELECT max(last_event_at) FROM supplier_activity)"
+        """
+        SELECT
+          (SELECT count(*) FROM suppliers),
+          (SELECT min(first_event_at) FROM supplier_activity),
+          (SELECT max(last_event_at) FROM supplier_activity)
+        """
     )
     row = await cursor.fetchone()
-    assert row  # noqa: S101 a select without FROM always has its row
+    assert row  # noqa: S101 a SELECT without FROM returns one row
     return row
 
 
 async def list_slice_ends(conn: Connection, *, after: str, size: int) -> list[str]:
-    """The last supplier id of each slice of `size` behind `after`, in order."""
+    """The last supplier id of each slice of `size` suppliers after `after`, in order."""
     cursor = await conn.execute(
-        "SELECT id::text FROM (SELECT id, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS total FROM suppliers"
-        " WHERE id > %(after)s) numbered WHERE n %% %(size)s = 0 OR n = total ORDER BY id",
+        """
+        SELECT id::text
+        FROM (
+          SELECT
+            id,
+            row_number() OVER (ORDER BY id) AS place,
+            count(*) OVER () AS total
+          FROM suppliers
+          WHERE id > %(after)s
+        ) numbered
+        WHERE place %% %(size)s = 0
+           OR place = total
+        ORDER BY id
+        """,
         {"after": after, "size": size},
     )
     return [row[0] for row in await cursor.fetchall()]

@@ -1,9 +1,9 @@
-"""The daily run: for each slice of suppliers read once, score purely, write in bulk, in one
-transaction.
+"""The daily run: read a slice of suppliers once, score it with pure functions, write it in bulk in
+one transaction.
 
-While one slice is scored the next is being read and the last is being written, each on a connection
-of its own. A slice is done when its transaction is; a run that was killed goes on behind the last
-slice that is done, with the moment and the policy it began with."""
+While one slice is scored, the next is read and the previous one written, each on its own
+connection. A slice is done when its transaction is committed. A run that was killed resumes after
+the last slice that is done, with the moment and the playbook it began with."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from typing import Any
 
-import msgspec
 import polars as pl
 
 from everafter.activity.feature_queries import name_features, with_features
@@ -22,7 +20,7 @@ from everafter.activity.queries import fold_pending, get_feature_ids
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.daily import queries
-from everafter.daily.model import RunSummary, add_slices, summarize_slice
+from everafter.daily.model import RunSummary, SliceFigures, add_slices, summarize_slice
 from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
 from everafter.interventions.outcome_rules import compile_successes, find_outcomes
@@ -57,12 +55,28 @@ from everafter.scoring.rules import churn_rows, health_rows, score_suppliers
 from everafter.signals.queries import read_inputs, read_past_inputs
 
 SLICE = 20_000
+"""Suppliers in a slice."""
+
 Progress = Callable[[int, int], None]
+"""Called with (suppliers done, suppliers in all)."""
+
+_CLOCK_SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every slice of a run is scored with."""
+    """What all slices of a run have in common.
+
+    Attributes:
+        conditions: by trigger (playbook.rules.compile_conditions).
+        feature_ids: slots of the features in `feature_days`.
+        suppressed: from interventions.queries.get_suppressed.
+        replay: the day is a past one: nothing is sent.
+        from_events: the activity is folded again from the events before `as_of`, because later
+            ones have been folded already.
+        watch: which milestones the run before looked for.
+        successes: by trigger (interventions.outcome_rules.compile_successes).
+    """
 
     playbook: Playbook
     conditions: dict[str, pl.Expr]
@@ -85,6 +99,8 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class SliceInputs:
+    """What is read for a slice: the suppliers with ids above `after`, up to `last`."""
+
     after: str
     last: str
     suppliers: pl.DataFrame
@@ -96,7 +112,7 @@ class SliceInputs:
 
 @dataclass(frozen=True, slots=True)
 class SliceResults:
-    """A slice's rows, ready to be written."""
+    """The rows that a slice writes, and its scored frame."""
 
     scored: pl.DataFrame
     health: pl.DataFrame
@@ -107,7 +123,7 @@ class SliceResults:
     milestones: pl.DataFrame
     progress: pl.DataFrame
     outcomes: pl.DataFrame
-    summary: dict[str, Any]
+    figures: SliceFigures
 
 
 async def run_day(
@@ -121,21 +137,23 @@ async def run_day(
     slice_size: int = SLICE,
     reader: FrameReader | None = None,
 ) -> RunSummary:
-    """Score every supplier as of a moment, decide, and record.
+    """Score every supplier as of a moment, evaluate the triggers, and write the results.
 
-    Args: as_of: null means now, or the moment of today's run that did not come to its end. A moment
-        before the last event is scored from the events before it. replay: the day is past: messages
-        are recorded as decided then, and never sent. dry_run: nothing is written; the summary says
-        what would be. progress: called with (suppliers done, suppliers in all). reader: an open one
-        to read with, which stays open; null: one is opened for this run (about 40 ms).
+    Args:
+        as_of: null means now, or the moment of today's run if that was interrupted. A moment
+            before the last event is scored from the events before it.
+        replay: the day is a past one: messages are recorded and never sent.
+        dry_run: write nothing; the summary says what would be written.
+        slice_size: suppliers in a slice.
+        reader: to read with; it stays open. Null: one is opened for this run (about 40 ms).
 
-    Returns: The day's figures, counted from the rows that stand when the run ends: the same whether
-        it came to its end at once, was killed and taken up, or was repeated. Of a dry run: what
-        would be added.
+    Returns:
+        The day's figures, counted from its rows at the end of the run: the same whether it ran
+        through, was killed and resumed, or was repeated. Of a dry run: what it would add.
 
     Raises:
-        ConflictError: another run is under way.
-        InputError: `as_of` lies in the future, or before anything is known.
+        ConflictError: another run is in progress, or a replay of a day scored live.
+        InputError: `as_of` is in the future, or before the first event.
     """
     started = perf_counter()
     own = FrameReader(url) if reader is None else None
@@ -144,7 +162,9 @@ async def run_day(
     try:
         async with connection(url, autocommit=True) as conn:
             if not dry_run and not await queries.lock_runs(conn):
-                raise ConflictError("another run is under way on this database; wait for it to end")
+                raise ConflictError(
+                    "another run is in progress on this database; try again when it has finished"
+                )
             if not dry_run:
                 while await fold_pending(conn):
                     pass
@@ -152,9 +172,17 @@ async def run_day(
             context, total, after = await _open_run(
                 conn, playbook, as_of, replay=replay, dry_run=dry_run
             )
-            async with connection(url, autocommit=True) as advising:
+            async with connection(url, autocommit=True) as recommending:
                 slices = await _run_slices(
-                    conn, advising, reading, context, after, total, dry_run, progress, slice_size
+                    conn,
+                    recommending,
+                    reading,
+                    context,
+                    after,
+                    total,
+                    dry_run,
+                    progress,
+                    slice_size,
                 )
             summary = RunSummary(
                 as_of=context.as_of,
@@ -168,7 +196,7 @@ async def run_day(
                 await queries.add_figures(conn, summary, context.as_of.date())
             summary.seconds = round(perf_counter() - started, 3)
             if not dry_run:
-                await queries.finish_run(conn, context.as_of.date(), msgspec.json.encode(summary))
+                await queries.finish_run(conn, context.as_of.date(), summary)
                 await queries.unlock_runs(conn)
             return summary
     finally:
@@ -179,24 +207,20 @@ async def run_day(
 async def _open_run(
     conn: Connection, playbook: Playbook, as_of: datetime | None, *, replay: bool, dry_run: bool
 ) -> tuple[Context, int, str]:
-    """Settle the moment and the policy, and where to begin."""
+    """Decide on the moment, the playbook version and the first supplier.
+
+    Returns:
+        The context, the number of suppliers in all, and the last supplier id that is done.
+    """
     now = datetime.now(UTC)
     total, first_event, last_event = await queries.get_bounds(conn)
     moment = as_of
     if moment is None:
         moment = (None if dry_run else await queries.get_unfinished_run(conn, now.date())) or now
-    elif moment > now + timedelta(minutes=5):
-        raise InputError(f"as of {moment:%Y-%m-%d %H:%M}: that is in the future")
-    elif first_event is not None and moment < first_event:
-        raise InputError(
-            f"as of {moment:%Y-%m-%d}: nothing is known before {first_event:%Y-%m-%d %H:%M} UTC, the first event"
-        )
-    elif first_event is None and total == 0:
-        raise InputError(
-            f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send some first"
-        )
+    else:
+        _check_moment(moment, now, total, first_event)
     version, after = 0, queries.FIRST_ID
-    moment = moment.astimezone(UTC)  # its date is the day that is scored, wherever the caller lives
+    moment = moment.astimezone(UTC)  # its date is the day scored, whatever the caller's time zone
     if not dry_run:
         version = await queries.ensure_playbook_version(conn, playbook)
         async with conn.transaction():
@@ -218,9 +242,25 @@ async def _open_run(
     return context, total, after
 
 
+def _check_moment(
+    moment: datetime, now: datetime, suppliers: int, first_event: datetime | None
+) -> None:
+    if moment > now + _CLOCK_SKEW:
+        raise InputError(f"as of {moment:%Y-%m-%d %H:%M}: this is in the future")
+    if first_event is not None and moment < first_event:
+        raise InputError(
+            f"as of {moment:%Y-%m-%d}: the first event is of {first_event:%Y-%m-%d %H:%M} UTC"
+        )
+    if first_event is None and suppliers == 0:
+        raise InputError(
+            f"as of {moment:%Y-%m-%d}: there are no suppliers and no events yet; import or send"
+            " some first"
+        )
+
+
 async def _run_slices(
     conn: Connection,
-    advising: Connection,
+    recommending: Connection,
     reader: FrameReader,
     context: Context,
     after: str,
@@ -228,11 +268,11 @@ async def _run_slices(
     dry_run: bool,
     progress: Progress | None,
     slice_size: int,
-) -> list[dict[str, Any]]:
-    """Read ahead, score, write behind."""
+) -> list[SliceFigures]:
+    """Score slice by slice, reading one ahead and writing one behind."""
     ends = await queries.list_slice_ends(conn, after=after, size=slice_size)
     starts = [after, *ends[:-1]]
-    done, summaries = 0, list[dict[str, Any]]()
+    done, figures = 0, list[SliceFigures]()
     unnamed = conn if dry_run else None
     reading = (
         asyncio.create_task(_read(reader, context, starts[0], ends[0], unnamed)) if ends else None
@@ -249,12 +289,12 @@ async def _run_slices(
                     _read(reader, context, starts[following], ends[following], unnamed)
                 )
             results = await asyncio.to_thread(score_slice, inputs, context)
-            summaries.append(results.summary)
+            figures.append(results.figures)
             if not dry_run:
-                # reading clients and writing emails takes longer than storing them, and nothing of
-                # the slice before depends on it
-                advised = await recommend_by_email(
-                    advising,
+                # Before waiting for the previous slice: this takes longer than writing it, and
+                # nothing in it depends on that slice.
+                recommended = await recommend_by_email(
+                    recommending,
                     results.messages,
                     results.scored,
                     context.playbook,
@@ -263,7 +303,7 @@ async def _run_slices(
                 )
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(_write(conn, inputs, results, advised, context))
+                writing = asyncio.create_task(_write(conn, inputs, results, recommended, context))
             done += inputs.suppliers.height
             if progress:
                 progress(done, total)
@@ -276,14 +316,18 @@ async def _run_slices(
                 with contextlib.suppress(BaseException):
                     await task
         raise
-    return summaries
+    return figures
 
 
 async def _read(
     reader: FrameReader, context: Context, after: str, last: str, unnamed: Connection | None
 ) -> SliceInputs:
-    """What a slice is scored from. unnamed: of a dry run, which gives no feature a slot but reads
-    the rows as if it had."""
+    """Read a slice.
+
+    Args:
+        unnamed: in a dry run, the connection to read features with that have no slot yet: a real
+            run would have given them one.
+    """
     if context.from_events:
         suppliers = await read_past_inputs(
             reader, context.feature_ids, context.as_of, after=after, last=last
@@ -316,8 +360,7 @@ async def _read(
 
 
 def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
-    """All of a slice's rows, from what was read. Pure but for nothing: the moment comes in with the
-    context."""
+    """Score a slice and evaluate its triggers. Pure: no I/O, no clock."""
     playbook, as_of = context.playbook, context.as_of
     scored = score_suppliers(inputs.suppliers, playbook, as_of, context.feature_ids)
     milestones = find_fresh(
@@ -327,11 +370,11 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
         scored, inputs.waiting, milestones, inputs.history, playbook, as_of
     )
     proposed = pl.concat([propose(scored, playbook, context.conditions), celebrations])
-    passed = check_eligibility(
+    new = check_eligibility(
         proposed, inputs.history, inputs.open_tasks, context.suppressed, playbook, as_of
-    )
+    ).filter("is_new")
     results = make_interventions(
-        passed.filter("is_new"),
+        new,
         scored,
         playbook,
         as_of,
@@ -348,7 +391,7 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
         milestones=milestones,
         progress=find_progress(scored, playbook, as_of),
         outcomes=find_outcomes(scored, inputs.windows, context.successes, as_of.date()),
-        summary=summarize_slice(scored, passed.filter("is_new")),
+        figures=summarize_slice(scored, new),
     )
 
 
@@ -356,11 +399,11 @@ async def _write(
     conn: Connection,
     inputs: SliceInputs,
     rows: SliceResults,
-    advised: tuple[pl.DataFrame, pl.DataFrame],
+    recommended: tuple[pl.DataFrame, pl.DataFrame],
     context: Context,
 ) -> None:
     day = context.as_of.date()
-    messages, recommendations = advised
+    messages, recommendations = recommended
     celebrated = celebrated_in(rows.results)
     async with conn.transaction():
         await queries.save_scores(
@@ -370,10 +413,9 @@ async def _write(
         await insert_interventions(conn, rows.results, messages, rows.tasks)
         if not context.replay:
             await note_given(conn, recommendations, "email", day)
-        # in the order in which a reported action writes both, or the two would wait for each other
-        # for ever
+        # In the order in which a reported action writes both, or the two could deadlock.
         await keep_progress(conn, rows.progress)
         await record_milestones(conn, rows.milestones)
         if not context.replay:
             await mark_celebrated_by_email(conn, celebrated, context.as_of)
-        await queries.save_slice(conn, day=day, last=inputs.last, summary=rows.summary)
+        await queries.save_slice(conn, day=day, last=inputs.last, figures=rows.figures)
