@@ -48,6 +48,7 @@ from everafter.scoring.live import LiveScorer
 # Modules with `handlers`, one line each.
 FACES = (
     "everafter.accounts.pages",
+    "everafter.branding.pages",
     "everafter.certificates.pages",
     "everafter.coach.api",
     "everafter.coach.pages",

@@ -9,9 +9,12 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from everafter.branding.loading import load_brand
+from everafter.branding.page_rules import page_brand
+from everafter.branding.rules import branded_sender
 from everafter.certificates.model import Certificate
 from everafter.certificates.queries import find_earned
-from everafter.certificates.rules import read_certificate_token, texts_of
+from everafter.certificates.rules import look_of, read_certificate_token, texts_of
 from everafter.certificates.typefaces import why_not
 from everafter.certificates.typesetting import Sheet, typeset
 from everafter.core.db import Connection
@@ -44,6 +47,7 @@ async def show_certificate(
     certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
     if certificate is None:
         raise NotFoundError("there is no certificate at this address; the link may not be whole")
+    brand = await asyncio.to_thread(load_brand, state.settings)
     words = texts_of(certificate)
     if reason := await asyncio.to_thread(why_not, words):
         raise NotFoundError(f"this certificate cannot be shown: {reason}")
@@ -51,15 +55,17 @@ async def show_certificate(
         settings: Settings = state.settings
         headers = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}
         address = f"{settings.base_url}/certificates/{token}"
+        look = page_brand(brand, words["sender"])
         return page(
             request,
             "certificates/templates/certificate.html",
             headers=headers,
             words=words,
             address=address,
+            brand=look,
         )
     sheet, media_type, file_name = _MEDIA[suffix]
-    body = await asyncio.to_thread(typeset, sheet, words)
+    body = await asyncio.to_thread(typeset, sheet, words, look_of(brand))
     return Response(
         body,
         media_type=media_type,
@@ -73,12 +79,10 @@ async def _find(conn: Connection, settings: Settings, token: str) -> Certificate
     if found is None:
         return None
     name, timezone, earned_at = found
-    sender = sender_of(settings.mail_from, settings.base_url)
-    return Certificate(
-        name,
-        earned_at.astimezone(find_zone(timezone)).date(),
-        sender.display_name or sender.addr_spec,
-    )
+    brand = await asyncio.to_thread(load_brand, settings)
+    sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
+    signed_by = brand.name or sender.display_name or sender.addr_spec
+    return Certificate(name, earned_at.astimezone(find_zone(timezone)).date(), signed_by)
 
 
 handlers = [Router(path="/", route_handlers=[show_certificate], include_in_schema=False)]

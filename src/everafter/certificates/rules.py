@@ -5,6 +5,7 @@ import unicodedata
 from itertools import pairwise
 from uuid import UUID
 
+from everafter.branding.model import Brand
 from everafter.certificates.model import Certificate
 from everafter.core.signing import make_token, read_token
 
@@ -66,6 +67,14 @@ def texts_of(certificate: Certificate) -> dict[str, str]:
         "sender_label": "with congratulations",
         "year": str(day.year),
     }
+
+
+def look_of(brand: Brand) -> tuple[tuple[str, str], ...]:
+    """What the sheets take of the platform's look: its accent and its logo as SVG; nothing where
+    none is set."""
+    accent = brand.colors.accent if brand.colors else ""
+    logo = brand.logo.svg if brand.logo else ""
+    return tuple((key, value) for key, value in (("accent", accent), ("logo", logo)) if value)
 
 
 def clean_name(text: str) -> str:

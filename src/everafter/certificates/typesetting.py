@@ -24,16 +24,21 @@ class UnprintableError(EverafterError):
     """A certificate has signs that no typeface here has; the message names them."""
 
 
-def typeset(sheet: Sheet, words: Mapping[str, str]) -> bytes:
+def typeset(
+    sheet: Sheet, words: Mapping[str, str], look: tuple[tuple[str, str], ...] = ()
+) -> bytes:
     """The sheet for the wall as PDF, or the picture to share as PNG (1200 × 630); the latest few
     are kept. Blocks.
+
+    Args:
+        look: the platform's accent and logo, from `look_of`.
 
     Raises:
         UnprintableError: it would show boxes in place of signs.
     """
     if reason := why_not(words):
         raise UnprintableError(reason)
-    return _typeset(sheet, tuple(sorted(words.items())))
+    return _typeset(sheet, tuple(sorted(words.items())), look)
 
 
 def compile_sheet(
@@ -41,11 +46,13 @@ def compile_sheet(
     words: Mapping[str, str],
     media: Literal["pdf", "png"],
     dots: int = _PICTURE_DOTS_PER_INCH,
+    look: tuple[tuple[str, str], ...] = (),
 ) -> bytes:
     """A sheet as PDF or as a picture of so many dots an inch, whatever signs the typefaces have."""
     families = choose_families("".join(words.values()))[0]
     inputs = {
         **words,
+        **dict(look),
         "typefaces": "\n".join(families),
         "name_typefaces": "\n".join(choose_first(words["name"])),
     }
@@ -58,8 +65,10 @@ def compile_sheet(
 
 
 @lru_cache(maxsize=32)
-def _typeset(sheet: Sheet, words: tuple[tuple[str, str], ...]) -> bytes:
-    return compile_sheet(sheet, dict(words), "pdf" if sheet == "sheet" else "png")
+def _typeset(
+    sheet: Sheet, words: tuple[tuple[str, str], ...], look: tuple[tuple[str, str], ...]
+) -> bytes:
+    return compile_sheet(sheet, dict(words), "pdf" if sheet == "sheet" else "png", look=look)
 
 
 @cache

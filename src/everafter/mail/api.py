@@ -16,6 +16,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Redirect
 
+from everafter.branding.loading import load_brand
+from everafter.branding.page_rules import page_brand
+from everafter.branding.rules import LOGO_STYLE, branded_sender, recolor
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
@@ -177,17 +180,17 @@ def _unknown_link(settings: Settings) -> Response[str]:
 
 
 def _page(settings: Settings, what: str, status: int = 200, **context: str) -> Response[str]:
-    sender = sender_of(settings.mail_from, settings.base_url)
-    style, html = _template()
+    brand = load_brand(settings)
+    sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
+    look = page_brand(brand, sender.display_name or sender.addr_spec)
+    ours, html = _template()
+    style = recolor(ours, brand.colors) + (LOGO_STYLE if look.logo else "")
     body = html.render(
-        what=what,
-        style=style,
-        sender=sender.display_name or sender.addr_spec,
-        email=sender.addr_spec,
-        **context,
+        what=what, style=style, brand=look, email=brand.reply_to or sender.addr_spec, **context
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    images = f" img-src 'self' {look.img_src};" if look.logo else ""
+    policy = f"default-src 'none'; style-src 'sha256-{digest}';{images} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from everafter.branding.loading import load_brand
 from everafter.core.db import Connection, connection, database_url, make_pool, migrate
 from everafter.core.errors import (
     ConflictError,
@@ -28,6 +29,7 @@ from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
 from everafter.mail import queries
 from everafter.mail.model import STATUS_MEANING, Key, Message
+from everafter.mail.overrides import check_overrides
 from everafter.mail.report_rules import MOST_BYTES
 from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, take_report
 from everafter.mail.rules import message_id, preview, sender_of
@@ -126,8 +128,13 @@ def show_command(
     """Show one message: as it was sent, or as it would be now."""
     message = _in_transaction(lambda conn: _find(conn, id))
     settings = load_settings()
+    brand = load_brand(settings, check_overrides)
     rendered = preview(
-        message, mail_from=settings.mail_from, base_url=settings.base_url, secret=settings.secret
+        message,
+        mail_from=settings.mail_from,
+        base_url=settings.base_url,
+        secret=settings.secret,
+        brand=brand,
     )
     if as_json:
         _print_json(asdict(message) | {"preview": message.subject is None, **asdict(rendered)})

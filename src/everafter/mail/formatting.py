@@ -235,12 +235,17 @@ def moment(value: str, timezone: str | None = None, until: str | None = None) ->
         RenderError: not ISO 8601.
     """
     zone = find_zone(timezone)
-    start = _at(value, zone)
-    clock = format_clocks(start, _at(until, zone)) if until else format_clock(start)
+    start = read_instant(value, zone)
+    clock = format_clocks(start, read_instant(until, zone)) if until else format_clock(start)
     return f"{format_weekday(start)}, {clock} ({zone.key})"
 
 
-def _at(value: str, zone: dt.tzinfo) -> dt.datetime:
+def read_instant(value: str, zone: dt.tzinfo) -> dt.datetime:
+    """An ISO 8601 time in that zone; one without an offset is UTC.
+
+    Raises:
+        RenderError: not ISO 8601.
+    """
     try:
         time = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
@@ -282,6 +287,8 @@ _NUMBERS: dict[str, str] = {
     "tickets_open": "{n, plural, one {question} other {questions}} open with our support",
 }
 """Labels of the numbers block."""
+NUMBER_NAMES = tuple(_NUMBERS)
+"""Signals that the numbers block can show."""
 
 _ZERO_OF = {"clients_active_30d": "clients_total", "forms_answered_13w": "forms_sent_13w"}
 """Numbers whose zero says something, when the number that they are a part of is not zero."""

@@ -18,6 +18,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from everafter.branding.loading import load_brand
+from everafter.branding.model import Brand
+from everafter.branding.rules import branded_sender
 from everafter.certificates.typefaces import why_not_for
 from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.email_address import read_email, travelling_form
@@ -27,6 +30,7 @@ from everafter.core.settings import Settings
 from everafter.mail import queries
 from everafter.mail.answer_rules import classify_refusal
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
+from everafter.mail.overrides import check_overrides
 from everafter.mail.reports import read_mailbox
 from everafter.mail.rules import (
     MAX_ATTEMPTS,
@@ -124,7 +128,8 @@ class _Sender:
             self.tally.skipped += 1
             return
         try:
-            rendered, message = self._compose(claimed)
+            brand = await asyncio.to_thread(load_brand, self.settings, check_overrides)
+            rendered, message = self._compose(claimed, brand)
             recipient = read_email(claimed.to_email)
         except (RenderError, ValueError) as error:
             reason = f"cannot be made: {error}"
@@ -161,10 +166,11 @@ class _Sender:
             await self._give_back(claimed)
             raise
 
-    def _compose(self, claimed: Claim) -> tuple[Rendered, bytes]:
+    def _compose(self, claimed: Claim, brand: Brand) -> tuple[Rendered, bytes]:
         settings = self.settings
         key = Key(claimed.supplier_id, claimed.id)
-        links = links_of(settings.base_url, settings.secret, key, claimed.topic, self.server.sender)
+        sender = branded_sender(self.server.sender, brand)
+        links = links_of(settings.base_url, settings.secret, key, claimed.topic, sender)
         if (
             claimed.subject is not None
             and claimed.body_text is not None
@@ -172,14 +178,12 @@ class _Sender:
         ):
             rendered = Rendered(claimed.subject, claimed.body_text, claimed.body_html)
         else:
-            rendered = render_message(claimed.template, describe(claimed), links)
+            rendered = render_message(claimed.template, describe(claimed), links, brand)
         if links.certificate in rendered.html and (
-            reason := why_not_for(describe(claimed)["name"], links.sender)
+            reason := why_not_for(describe(claimed)["name"], brand.name or links.sender)
         ):
             raise RenderError(f"the certificate it leads to cannot be printed: {reason}")
-        message = build_message(
-            claimed, rendered, links, self.server.sender, dt.datetime.now(dt.UTC)
-        )
+        message = build_message(claimed, rendered, links, sender, dt.datetime.now(dt.UTC), brand)
         return rendered, message
 
     async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
@@ -355,12 +359,16 @@ async def send_due(
     Returns:
         What became of the messages taken.
 
-    Raises: SettingsError: EVERAFTER_SMTP_URL is wrong. MailServerError: none is set; or, without
-        `stop`, it cannot be used, and what was not sent stays queued. DatabaseUnavailableError:
-        without `stop`, the database went away."""
+    Raises: SettingsError: EVERAFTER_SMTP_URL is wrong. InputError: the platform's email templates
+        cannot be used. MailServerError: none is set; or, without `stop`, it cannot be used, and
+        what was not sent stays queued. DatabaseUnavailableError: without `stop`, the database went
+        away."""
     server = mail_server(settings)
     if server is None:
         raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
+    await asyncio.to_thread(
+        load_brand, settings, check_overrides
+    )  # what cannot be used ends the worker at once
     with contextlib.suppress(
         *(() if stop is None else DATABASE_ERRORS)
     ):  # a worker waits for its database

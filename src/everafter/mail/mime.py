@@ -220,6 +220,21 @@ def attachment(content: bytes, media_type: str, file_name: str) -> Entity:
     return Entity(headers, _in_lines(b64encode(content)))
 
 
+def related(
+    boundary: str, root: Entity, content: bytes, media_type: str, content_id: str, file_name: str
+) -> Entity:
+    """A part and one file that it shows by `cid:` (RFC 2387)."""
+    headers = (
+        Header("Content-Type", (media_type,)),
+        Header("Content-Transfer-Encoding", ("base64",)),
+        Header("Content-ID", (f"<{content_id}>",)),
+        value_header("Content-Disposition", "inline", filename=file_name),
+    )
+    edge = f"=_{boundary}"
+    own = Header("Content-Type", ("multipart/related;", 'type="text/html";', f'boundary="{edge}"'))
+    return Entity((own,), (root, Entity(headers, _in_lines(b64encode(content)))), edge)
+
+
 def multipart(kind: str, boundary: str, parts: list[Entity], *headers: Header) -> Entity:
     """Several parts. The boundary has `=_` put before it, which no body above can hold."""
     edge = f"=_{boundary}"

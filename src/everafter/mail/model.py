@@ -39,6 +39,10 @@ Source = Literal["recipient", "mail server", "bounce", "complaint", "provider", 
 """Who says that no mail is to go to an address."""
 
 
+LOGO_ID = "platform-logo@everafter"
+"""The Content-ID of the logo that an email carries."""
+
+
 class RenderError(EverafterError):
     """A message cannot be made of this template and these facts."""
 

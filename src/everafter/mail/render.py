@@ -8,15 +8,17 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
 import css_inline
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from everafter.branding.model import ENGLISH, OURS, Brand
+from everafter.branding.rules import recolor
 from everafter.mail.formatting import (
     FILTERS,
     clean_facts,
@@ -25,9 +27,11 @@ from everafter.mail.formatting import (
     number_rows,
     vendor_words,
 )
-from everafter.mail.model import Links, Rendered, RenderError
+from everafter.mail.model import LOGO_ID, Links, Rendered, RenderError
+from everafter.mail.translation import Words, filters_of, read_labels, translated_rows
 
 _HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
+HEADER_NAMES = _HEADERS
 _WIDTH = 72
 _LONGEST_HEADER = 2500
 _ACTION = re.compile(r"[a-z_]+|https?://[^\s<>\"']+")
@@ -41,6 +45,7 @@ _OPEN, _CLOSE = "\u2068", "\u2069"
 _LETTER = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
 _RIGHT_TO_LEFT = re.compile(f"[{_LETTER}]")
 _RUN = re.compile(rf"[{_LETTER}](?:[^A-Za-z\u00c0-\u024f]*[{_LETTER}])?")
+_BLOCK_AFTER_TEXT = re.compile(r"^(?!\s*\{%)(.*%\})[ \t]*$", re.MULTILINE)
 _FOLDER = resources.files("everafter.mail") / "templates"
 
 
@@ -73,6 +78,68 @@ def _environment(*, autoescape: bool) -> ImmutableSandboxedEnvironment:
 
 _TEXT = _environment(autoescape=False)
 _HTML = _environment(autoescape=True)
+_LARGEST_PART = 100_000
+"""Characters of a part of an email made by an override; Gmail cuts off what is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template's text and where it is from. file: its name; language: of its sentences."""
+
+    file: str
+    text: str
+    language: str = ENGLISH
+    is_ours: bool = True
+
+
+def find_source(template: str, brand: Brand, language: str) -> Source:
+    """The template to use: the override in that language or its base language, the override without
+    a language, ours.
+
+    Raises:
+        RenderError: there is no template of that name.
+    """
+    if template not in list_templates():
+        raise RenderError(
+            f"there is no mail template {template!r}; there are: {', '.join(list_templates())}"
+        )
+    for tag in dict.fromkeys((language, language[:2])):
+        if (name := f"{template}.{tag}.txt") in brand.files:
+            return Source(name, brand.files[name], tag, is_ours=False)
+    name = f"{template}.txt"
+    if name in brand.files:
+        return Source(name, brand.files[name], is_ours=False)
+    return Source(name, (_FOLDER / name).read_text(encoding="utf-8"))
+
+
+def labels_for(brand: Brand, language: str) -> Words:
+    """The phrases around an email in the language of its template."""
+    text = _labels_text(brand, language)
+    return read_labels(text, language) if text else Words(language)
+
+
+def _labels_text(brand: Brand, language: str) -> str | None:
+    """The word table of that language, or of its base language."""
+    return brand.files.get(f"words.{language}.toml") or brand.files.get(
+        f"words.{language[:2]}.toml"
+    )
+
+
+def layout_environment() -> ImmutableSandboxedEnvironment:
+    """The environment of the layout, which escapes what it prints."""
+    return _HTML
+
+
+@lru_cache(maxsize=64)
+def text_environment(language: str, labels_text: str | None) -> ImmutableSandboxedEnvironment:
+    """The environment of templates in that language; `labels_text` is its word table."""
+    if language[:2] == ENGLISH:
+        return _TEXT
+    env = _environment(autoescape=False)
+    for name in FILTERS:
+        env.filters.pop(name, None)
+    env.filters.update(filters_of(read_labels(labels_text or "", language)))
+    return env
 
 
 @cache
@@ -87,31 +154,40 @@ def list_templates() -> tuple[str, ...]:
     )
 
 
-@cache
-def _compiled(template: str) -> tuple[dict[str, Template], Template]:
+@lru_cache(maxsize=256)
+def _compiled(source: Source, labels_text: str | None) -> tuple[dict[str, Template], Template]:
     """A template's header lines and its body, taken apart before rendering: what facts say can
     never become a header."""
-    if template not in list_templates():
-        raise RenderError(
-            f"there is no mail template {template!r}; there are: {', '.join(list_templates())}"
-        )
-    head, _, body = (_FOLDER / f"{template}.txt").read_text(encoding="utf-8").partition("\n\n")
-    headers = dict(line.split(": ", 1) for line in head.splitlines())
+    env = text_environment(source.language, labels_text)
+    head, _, body = source.text.partition("\n\n")
+    lines = head.splitlines()
+    pairs = [line.partition(": ") for line in lines]
+    # empty lines before each part, so that an error has the line of the file
+    headers = {name: "\n" * place + text for place, (name, _, text) in enumerate(pairs)}
+    # the environment drops the line end after a block; one behind a sentence ends that sentence's
+    # line all the same
+    body = "\n" * (len(lines) + 1) + _BLOCK_AFTER_TEXT.sub(r"\1{{ '' }}", body)
     if set(headers) - set(_HEADERS) or "Subject" not in headers:
         raise RenderError(
-            f"{template}.txt: its header lines may be {', '.join(_HEADERS)}, and Subject must be there"
+            f"{source.file}: its header lines may be {', '.join(_HEADERS)}, and Subject must be there"
         )
     try:
-        return {name: _TEXT.from_string(text) for name, text in headers.items()}, _TEXT.from_string(
+        return {name: env.from_string(text) for name, text in headers.items()}, env.from_string(
             body
         )
     except TemplateError as error:
-        raise RenderError(f"{template}.txt: {error}") from error
+        raise RenderError(f"{source.file}: {error}") from error
 
 
-@cache
-def _layout() -> Template:
-    return _HTML.from_string((_FOLDER / "layout.html").read_text(encoding="utf-8"))
+@lru_cache(maxsize=8)
+def _layout(text: str | None) -> Template:
+    """The frame of every HTML part: the override's text, or null for ours."""
+    try:
+        return _HTML.from_string(
+            (_FOLDER / "layout.html").read_text(encoding="utf-8") if text is None else text
+        )
+    except TemplateError as error:
+        raise RenderError(f"layout.html: {error}") from error
 
 
 @cache
@@ -122,13 +198,21 @@ def _style() -> str:
 _INLINER = css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False, minify_css=True)
 
 
-def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Rendered:
+def render_message(
+    template: str,
+    facts: Mapping[str, Any],
+    links: Links,
+    brand: Brand = OURS,
+    language: str | None = None,
+) -> Rendered:
     """Make a message of a template and a supplier's own numbers.
 
     Args: template: a name out of `list_templates()`. facts: `name` (the supplier's) and signals as
         they stood at the decision; what is missing counts as not known. `next_steps`: rows with
         title, body, reason, action_label and action_url, the most useful first. links: where its
-        button and footer lead, and who signs.
+        button and footer lead, and who signs. brand: the platform's name, logo, colors and
+        overrides. language: to write in, as far as there is an override in it; null: by the
+        supplier's country.
 
     Returns:
         The subject (one line), the text part and the HTML part; both parts hold the same sentences.
@@ -136,7 +220,9 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
     Raises:
         RenderError: no such template, or facts that it cannot be made of.
     """
-    headers, body = _compiled(template)
+    source = find_source(template, brand, language or brand.language_of(facts.get("country")))
+    words = labels_for(brand, source.language)
+    headers, body = _compiled(source, _labels_text(brand, source.language))
     context = {
         key: value if key.endswith("_url") else _isolate(value)
         for key, value in clean_facts(facts).items()
@@ -144,7 +230,7 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
     name = str(context.get("name") or "")
     context |= {
         "name": name,
-        "greeting": f"Hi {name}," if name else "Hello,",
+        "greeting": _greeting(words, name),
         "vendor_words": vendor_words(context["vendor_type"]),
         "next_steps": [
             _isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)
@@ -156,26 +242,71 @@ def render_message(template: str, facts: Mapping[str, Any], links: Links) -> Ren
             for key, header in headers.items()
         }
         parts = _parts(body.render(context))
-    except (TemplateError, TypeError) as error:
-        raise RenderError(f"{template}.txt: {error}") from error
+    except (TemplateError, TypeError, RenderError) as error:
+        raise RenderError(f"{source.file}: {error}") from error
+    numbers = made.get("Numbers", "").split()
+    platform = _isolate(clean_text(brand.name)) or _isolate(clean_text(links.sender))
     view: dict[str, Any] = {
         "subject": made["Subject"],
         "preheader": made.get("Preheader", ""),
         "heading": made.get("Heading", ""),
         "parts": parts,
-        "numbers": number_rows(context, made.get("Numbers", "").split()),
+        "numbers": number_rows(context, numbers)
+        if words.language[:2] == ENGLISH
+        else translated_rows(context, numbers, words),
         "button": _button(made.get("Button", ""), links),
         "steps": context["next_steps"],
         "button_in_steps": False,
         "sender": _isolate(clean_text(links.sender)),
         "unsubscribe": links.unsubscribe,
-        "why": _WHY_NOTES if links.unsubscribe else _WHY_ACCOUNT,
+        "why": words.frame.get("why_success", _WHY_NOTES)
+        if links.unsubscribe
+        else words.frame.get("why_transactional", _WHY_ACCOUNT),
+        "stop": words.frame.get("unsubscribe", "Unsubscribe"),
+        "platform": platform,
+        "logo": _logo(brand, _join(platform)),
+        "language": words.language,
+        "direction": words.direction,
     }
     # the button of a step is below that step, not below all of them
     view["button_in_steps"] = view["button"] is not None and any(
         step["go"] == view["button"][1] for step in view["steps"]
     )
-    return Rendered(made["Subject"], _join(_text_part(view)), _html_part(view))
+    rendered = Rendered(made["Subject"], _join(_text_part(view)), _html_part(view, brand))
+    if not source.is_ours or "layout.html" in brand.files:
+        _check_made(rendered, links)
+    return rendered
+
+
+def _greeting(words: Words, name: str) -> str:
+    if name:
+        return words.frame.get("greeting", "Hi {name},").replace("{name}", name)
+    return words.frame.get("greeting_without_name", "Hello,")
+
+
+def _logo(brand: Brand, name: str) -> dict[str, Any] | None:
+    """The logo's address and size for the layout; a file travels with the email under its
+    Content-ID."""
+    logo = brand.logo
+    if logo is None:
+        return None
+    return {
+        "src": logo.url or f"cid:{LOGO_ID}",
+        "width": logo.width,
+        "height": logo.height,
+        "alt": name,
+    }
+
+
+def _check_made(rendered: Rendered, links: Links) -> None:
+    """Refuse what an override left out or made too long: it is not sent at all rather than in
+    part."""
+    if links.unsubscribe and escape(links.unsubscribe) not in rendered.html:
+        raise RenderError(
+            "layout.html: the email has no unsubscribe link; print {{ unsubscribe }} in an href"
+        )
+    if max(len(rendered.text), len(rendered.html)) > _LARGEST_PART:
+        raise RenderError(f"the email has more than {_LARGEST_PART:,} characters")
 
 
 def _isolate(value: Any) -> Any:
@@ -250,9 +381,9 @@ def _text_part(view: dict[str, Any]) -> str:
             blocks += [_step_text(step, view["button"]) for step in view["steps"]]
     blocks.append(view["sender"])
     if view["unsubscribe"]:
-        blocks.append(f"-- \n{_wrap(_WHY_NOTES)}\nUnsubscribe: {view['unsubscribe']}")
+        blocks.append(f"-- \n{_wrap(view['why'])}\n{view['stop']}: {view['unsubscribe']}")
     else:
-        blocks.append(f"-- \n{_wrap(_WHY_ACCOUNT)}")
+        blocks.append(f"-- \n{_wrap(view['why'])}")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -277,6 +408,11 @@ def _wrap(text: str, first: str = "", rest: str = "") -> str:
     )
 
 
-def _html_part(view: dict[str, Any]) -> str:
-    html = _layout().render(view | {"style": Markup(_style())})  # noqa: S704 our own file
+def _html_part(view: dict[str, Any], brand: Brand) -> str:
+    style = brand.files.get("layout.css") or recolor(_style(), brand.colors)
+    layout = _layout(brand.files.get("layout.html"))
+    try:
+        html = layout.render(view | {"style": Markup(style)})  # noqa: S704 a style sheet of ours, or the platform's own
+    except (TemplateError, TypeError) as error:
+        raise RenderError(f"layout.html: {error}") from error
     return _INLINER.inline(html).replace(_OPEN, "<bdi>").replace(_CLOSE, "</bdi>")

@@ -4,16 +4,20 @@ speaks for.
 `render_message` and `list_templates` stand here too, for the pages that show a message before it is
 sent."""
 
+import base64
 import re
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from everafter.branding.model import OURS, Brand
+from everafter.branding.rules import UNNAMED_SENDER, branded_sender
 from everafter.certificates.rules import certificate_url
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import SettingsError
 from everafter.core.signing import make_token, read_token
-from everafter.mail.model import Claim, Key, Links, Message, Rendered, Topic
+from everafter.mail.model import LOGO_ID, Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # pages import them from here
 from everafter.mail.render import render_message as render_message
 
@@ -76,7 +80,7 @@ def sender_of(mail_from: EmailAddress | None, base_url: str) -> EmailAddress:
         return mail_from
     host = urlsplit(base_url).hostname or "localhost"
     return read_email(
-        f"success@{host if re.search('[a-z]', host) else 'localhost'}", "Your success team"
+        f"success@{host if re.search('[a-z]', host) else 'localhost'}", UNNAMED_SENDER
     )
 
 
@@ -97,9 +101,15 @@ def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAd
 
 
 def preview(
-    message: Message, *, mail_from: EmailAddress | None, base_url: str, secret: str
+    message: Message,
+    *,
+    mail_from: EmailAddress | None,
+    base_url: str,
+    secret: str,
+    brand: Brand = OURS,
 ) -> Rendered:
-    """A message as it was sent, or as it would be sent now.
+    """A message as it was sent, or as it would be sent now. The logo that an email carries is
+    inside the HTML part.
 
     Raises:
         RenderError: it cannot be made; the worker would end it for the same reason.
@@ -109,10 +119,19 @@ def preview(
         and message.body_text is not None
         and message.body_html is not None
     ):
-        return Rendered(message.subject, message.body_text, message.body_html)
+        return _with_logo(Rendered(message.subject, message.body_text, message.body_html), brand)
     key = Key(message.supplier_id, message.id)
-    links = links_of(base_url, secret, key, message.topic, sender_of(mail_from, base_url))
-    return render_message(message.template, describe(message), links)
+    sender = branded_sender(sender_of(mail_from, base_url), brand)
+    links = links_of(base_url, secret, key, message.topic, sender)
+    return _with_logo(render_message(message.template, describe(message), links, brand), brand)
+
+
+def _with_logo(rendered: Rendered, brand: Brand) -> Rendered:
+    logo = brand.logo
+    if logo is None or not logo.inline:
+        return rendered
+    data = f"data:{logo.inline_type};base64,{base64.b64encode(logo.inline).decode()}"
+    return replace(rendered, html=rendered.html.replace(f"cid:{LOGO_ID}", data))
 
 
 def describe(message: Message | Claim) -> dict[str, Any]:

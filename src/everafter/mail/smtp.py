@@ -17,21 +17,24 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
+from everafter.branding.model import OURS, Brand
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
 from everafter.mail.answer_rules import Step
 from everafter.mail.formatting import clean_text
 from everafter.mail.mime import (
+    Entity,
     address_header,
     attachment,
     check_bytes,
     literal_header,
     multipart,
+    related,
     text_header,
     text_part,
 )
-from everafter.mail.model import Claim, Links, Rendered
+from everafter.mail.model import LOGO_ID, Claim, Links, Rendered
 from everafter.mail.rules import message_id, sender_of, url_options
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
@@ -110,9 +113,12 @@ def build_message(
     links: Links,
     sender: EmailAddress,
     at: dt.datetime,
+    brand: Brand = OURS,
 ) -> bytes:
     """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`),
     one-click headers.
+
+    The platform's logo goes with it when the HTML part shows it.
 
     Raises: ValueError: the recipient is not an address, or the bytes would be read as another
         message than this."""
@@ -132,8 +138,10 @@ def build_message(
             literal_header("List-Unsubscribe", f"<{links.unsubscribe}>"),
             literal_header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
         ]
+    if brand.reply_to:
+        headers.insert(1, address_header("Reply-To", read_email(brand.reply_to)))
     headers.append(literal_header("MIME-Version", "1.0"))
-    parts = [text_part(rendered.text), text_part(rendered.html, "html")]
+    parts = [text_part(rendered.text), _html_part(claimed, rendered, brand)]
     ics = claimed.facts.get("ics")
     if not isinstance(ics, str):
         whole = multipart("alternative", f"a{claimed.id.hex}", parts, *headers)
@@ -145,6 +153,14 @@ def build_message(
     raw = whole.write()
     check_bytes(raw, whole, sender, recipient)
     return raw
+
+
+def _html_part(claimed: Claim, rendered: Rendered, brand: Brand) -> Entity:
+    part, logo = text_part(rendered.html, "html"), brand.logo
+    if logo is None or not logo.inline or f"cid:{LOGO_ID}" not in rendered.html:
+        return part
+    file_name = f"logo.{logo.inline_type.removeprefix('image/')}"
+    return related(f"r{claimed.id.hex}", part, logo.inline, logo.inline_type, LOGO_ID, file_name)
 
 
 def _method(ics: str) -> str:

@@ -11,8 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.core.settings import load_settings
-from everafter.playbook.loading import find_mistakes, load_playbook, playbook_path, read_playbook
+from everafter.playbook.loading import (
+    find_file_mistakes,
+    find_mistakes,
+    load_playbook,
+    playbook_path,
+    read_playbook,
+)
 from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
+from everafter.playbook.rules import to_playbook
 
 _TAB_WIDTH = 4
 
@@ -39,6 +46,8 @@ def register(app: typer.Typer) -> None:
         file = path or playbook_path(load_settings())
         text = read_playbook(file)
         mistakes = find_mistakes(text)
+        if not any(mistake.level == "error" for mistake in mistakes):
+            mistakes += find_file_mistakes(file, text, to_playbook(text))
         errors = sum(mistake.level == "error" for mistake in mistakes)
         if as_json:
             found = [msgspec.to_builtins(mistake) for mistake in mistakes]
@@ -73,10 +82,11 @@ def register(app: typer.Typer) -> None:
 def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistake]) -> None:
     """Each mistake as file:line:column and what is wrong, the line itself with a caret under it,
     and what was meant."""
-    lines = text.replace("\r\n", "\n").split("\n")
+    own_lines = text.replace("\r\n", "\n").split("\n")
     for mistake in mistakes:
+        lines = _lines_of(mistake.file) if mistake.file else own_lines
         warning = mistake.level == "warning"
-        place = Text(f"{file}:{mistake.line}:{mistake.column}: ", style="bold")
+        place = Text(f"{mistake.file or file}:{mistake.line}:{mistake.column}: ", style="bold")
         kind = Text(
             "warning: " if warning else "error: ", style="yellow" if warning else "bold red"
         )
@@ -106,6 +116,15 @@ def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistak
         f"{file}: {summary or 'nothing to mend'}",
         style="bold red" if errors else "bold" if warnings else "green",
     )
+
+
+def _lines_of(file: str) -> list[str]:
+    """The lines of a file beside the playbook, as far as they can be shown."""
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(100_000).decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+    except OSError:
+        return []
 
 
 def _count(number: int, word: str) -> str:

@@ -1,15 +1,21 @@
 """From a file to a Playbook. The one place that knows which words the other slices give a playbook
 to use."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from everafter.branding.loading import EMAIL_FOLDER, read_brand
+from everafter.branding.model import Problem
 from everafter.core.errors import InputError
 from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings
 from everafter.events.model import CANONICAL
+from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import list_templates
 from everafter.playbook.model import CALL_TYPES, ONBOARDING_ACTIONS, Mistake, Playbook
+from everafter.playbook.places import Places, find_places
 from everafter.playbook.rules import check_playbook, to_playbook
 
 _PACKAGED = "weddings.toml"
@@ -23,7 +29,11 @@ def load_playbook(settings: Settings) -> Playbook:
     Raises: InputError: the file cannot be read, or says something that cannot be followed; all
         mistakes are listed."""
     path = playbook_path(settings)
-    return parse_playbook(read_playbook(path), str(path))
+    text = read_playbook(path)
+    playbook = parse_playbook(text, str(path))
+    if settings.playbook is not None:
+        _raise_errors(find_file_mistakes(path, text, playbook), str(path))
+    return playbook
 
 
 def playbook_path(settings: Settings) -> Path:
@@ -74,11 +84,60 @@ def parse_playbook(text: str, source: str) -> Playbook:
 
     Raises: InputError: it says something that cannot be followed; all mistakes are listed, one a
         line. Warnings are passed over."""
-    errors = [mistake for mistake in find_mistakes(text) if mistake.level == "error"]
+    _raise_errors(find_mistakes(text), source)
+    return to_playbook(text)
+
+
+def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistake]:
+    """Every mistake in the files beside a playbook that has none itself: its logo, email templates
+    and word tables."""
+    brand, problems = read_brand(path, playbook.platform)
+    folder = path.parent / EMAIL_FOLDER
+    problems += [replace(one, file=str(folder / one.file)) for one in check_overrides(brand.files)]
+    problems += _missing_translations(playbook, brand.files)
+    places = find_places(text)
+    return [_as_mistake(one, places) for one in problems]
+
+
+def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Iterator[Problem]:
+    """Languages that [platform] asks for and no file is written in: emails would be English."""
+    platform = playbook.platform
+    named = {("platform", "language"): platform.language}
+    named |= {
+        ("platform", "languages", country): language
+        for country, language in platform.languages.items()
+    }
+    written = {name.split(".")[1][:2] for name in files if name.count(".") == 2} | {"en"}
+    for place, language in named.items():
+        if language[:2] not in written:
+            hint = f"put NAME.{language[:2]}.txt and words.{language[:2]}.toml into {EMAIL_FOLDER}"
+            yield Problem(f"no email is written in {language!r}", hint, path=place, level="warning")
+
+
+def _as_mistake(problem: Problem, places: Places) -> Mistake:
+    if problem.file:
+        return Mistake(
+            problem.line,
+            problem.column,
+            "",
+            problem.message,
+            problem.hint,
+            level=problem.level,
+            file=problem.file,
+        )
+    start, end = places.of_value(problem.path)
+    line, column = places.line_and_column(start)
+    path = ".".join(problem.path)
+    return Mistake(
+        line, column, path, problem.message, problem.hint, max(1, end - start), problem.level
+    )
+
+
+def _raise_errors(mistakes: list[Mistake], source: str) -> None:
+    errors = [mistake for mistake in mistakes if mistake.level == "error"]
     if errors:
         lines = [
-            f"{source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}"
+            f"{m.file or source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}"
             for m in errors
         ]
         raise InputError("the playbook cannot be followed:\n" + "\n".join(lines))
-    return to_playbook(text)

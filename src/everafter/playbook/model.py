@@ -5,6 +5,8 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
+from everafter.branding.model import Platform
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 # No number is without an end: ten years of days and a year of hours can be added to any date, and
 # sums of them stay numbers.
@@ -321,7 +323,8 @@ class Mistake(Struct, frozen=True):
     (warning).
 
     line, column: from 1, in characters; width: how many characters are concerned. path:
-    `triggers.no_login_7_days.when`."""
+    `triggers.no_login_7_days.when`. file: the email template or word table it is in; empty: the
+    playbook itself."""
 
     line: int
     column: int
@@ -330,6 +333,7 @@ class Mistake(Struct, frozen=True):
     hint: str = ""
     width: int = 1
     level: Literal["error", "warning"] = "error"
+    file: str = ""
 
 
 class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
@@ -354,6 +358,7 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     tips: dict[Name, Tip] = field(default_factory=dict)
     support: Support = Support()
     event_names: dict[str, Name] = field(default_factory=dict)
+    platform: Platform = Platform()
 
     @property
     def features(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from everafter.branding.rules import check_platform
 from everafter.playbook import model
 from everafter.playbook.coach_rules import check_coach
 from everafter.playbook.conditions import check_condition
@@ -75,6 +76,7 @@ def check_playbook(
         ),
         *_tips(_table(reading.data, "tips")),
         *check_coach(reading.data, call_types),
+        *_platform(_table(reading.data, "platform"), bad),
         *_event_names(_table(reading.data, "event_names"), event_types),
         *_features(reading.data),
     ]
@@ -261,6 +263,12 @@ def _written(data: dict[str, Any], group: str, *keys: str) -> Path:
     """The first of the keys that is written in the text, for what their defaults have a part in."""
     table = _table(data, group)
     return (group, next((key for key in keys if key in table), keys[0]))
+
+
+def _platform(platform: dict[str, Any], bad: frozenset[Path]) -> Iterator[_Found]:
+    for one in check_platform(platform, bad):
+        if one.path not in bad:
+            yield one.path, None, one.message, one.hint, one.level
 
 
 # ── triggers and sentences ────────────────────────────────────────────────────────────────────────────────────────────

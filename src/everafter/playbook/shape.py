@@ -24,10 +24,13 @@ _PATTERN_WORDS = {
     "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$": 'a time of day such as "17:00", at most "24:00"',
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": 'a day such as "2026-12-24"',
     "^[a-z]{2}$": 'a language such as "en"',
+    "^[a-z]{2}(-[A-Z]{2})?$": 'a language such as "de" or "de-AT"',
+    "^[A-Z]{2}$": 'a country in two capitals, such as "DE"',
+    "^#[0-9a-fA-F]{6}$": 'a color such as "#1d5c4b"',
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LINED = frozenset("\n\t")  # what may be in a longer text all the same
-_ONE_LINE = frozenset(["name", "title", "action_label", "salt"])
+_ONE_LINE = frozenset(["name", "title", "action_label", "salt", "logo", "sender_name", "reply_to"])
 _LONGEST_WORD = 60
 _LONG_NUMBER = 10**20
 _UNIT_LABELS = {"day", "days", "hour", "hours", "week", "weeks", "percent", "%"}
@@ -194,7 +197,12 @@ def _check_plain(value: Any, wanted: inspect.Type, path: Path) -> Iterator[Findi
                     False,
                 )
             elif wanted.pattern and not _matches(wanted.pattern, value):
-                yield path, f"must be {words}, but is {_shown(value)}", _name_hint(value), False
+                yield (
+                    path,
+                    f"must be {words}, but is {_shown(value)}",
+                    _pattern_hint(wanted.pattern, value),
+                    False,
+                )
             elif not value.strip():
                 yield path, "is empty", f"it is {words}", False
         case _:
@@ -281,6 +289,12 @@ def _range_hint(value: float, wanted: inspect.FloatType | inspect.IntType) -> st
     if wanted.le == 1 and 1 < value <= 100:
         return f"a share: {value:g} % is written {value / 100:g}"
     return ""
+
+
+def _pattern_hint(pattern: str, value: str) -> str:
+    """What was probably meant by a text of another form; colors, countries and languages cannot be
+    guessed."""
+    return "" if pattern.startswith(("^#", "^[A-Z]", "^[a-z]{2}(")) else _name_hint(value)
 
 
 def _name_hint(value: str) -> str:

@@ -1,5 +1,6 @@
 """The outbox page, and the page of one message."""
 
+import asyncio
 import re
 import uuid
 from datetime import datetime
@@ -11,6 +12,7 @@ from litestar.params import FromPath
 
 from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
+from everafter.branding.loading import load_brand
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from everafter.core.ids import SupplierId
@@ -27,6 +29,7 @@ from everafter.mail.model import (
     RenderError,
     Status,
 )
+from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import preview
 
 _ROWS = 50
@@ -82,7 +85,7 @@ async def show_message(
 ) -> Response[Any]:
     """Show one message: its text and HTML parts, and its delivery."""
     message = await _find(conn, supplier_id, message_id)
-    rendered, problem = _render(message, request.app.state.settings)
+    rendered, problem = await asyncio.to_thread(_render, message, request.app.state.settings)
     return page(
         request,
         "portfolio/templates/message.html",
@@ -104,9 +107,8 @@ async def show_message_html(
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """Serve the HTML part alone, for the frame on the message's page; requires a signed-in user."""
-    rendered, problem = _render(
-        await _find(conn, supplier_id, message_id), request.app.state.settings
-    )
+    message = await _find(conn, supplier_id, message_id)
+    rendered, problem = await asyncio.to_thread(_render, message, request.app.state.settings)
     if rendered is None:
         raise NotFoundError(f"message {message_id} has no HTML part: {problem}")
     return message_page(rendered.html)
@@ -146,13 +148,15 @@ async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID)
 
 def _render(message: Message, settings: Settings) -> tuple[Rendered | None, str]:
     try:
+        brand = load_brand(settings, check_overrides)
         return preview(
             message,
             mail_from=settings.mail_from,
             base_url=settings.base_url,
             secret=settings.secret,
+            brand=brand,
         ), ""
-    except RenderError as error:
+    except (RenderError, InputError) as error:
         return None, error.message
 
 

@@ -12,6 +12,9 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from everafter.branding.loading import load_brand
+from everafter.branding.page_rules import page_brand
+from everafter.branding.rules import branded_sender
 from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, EverafterError, UnprocessableError
@@ -156,12 +159,10 @@ async def _show(
         if call.type in CALL_TYPES
         else call.type.replace("_", " ").capitalize()
     )
-    sender = sender_of(settings.mail_from, settings.base_url)
     return page(
         request,
         "support/templates/call.html",
         status_code=status,
-        headers=_HEADERS,
         token=token,
         call=call,
         title=title,
@@ -172,8 +173,7 @@ async def _show(
         moved=done == "moved" and standing == "coming" and call.sequence > 0,
         trouble=_SAID.get(trouble, _SAID["taken"]) if trouble and standing == "coming" else "",
         ics=ics_link(settings, call.contact.id, call.id).removeprefix(settings.base_url),
-        sender=sender.display_name or sender.addr_spec,
-        sender_email=sender.addr_spec,
+        **_branded(settings),
         **view,
     )
 
@@ -222,15 +222,24 @@ async def _times(
 
 
 def _nowhere(request: AnyRequest) -> Response[Any]:
-    sender = sender_of(request.app.state.settings.mail_from, request.app.state.settings.base_url)
     return page(
         request,
         "support/templates/no_call.html",
         status_code=404,
-        headers=_HEADERS,
-        sender=sender.display_name or sender.addr_spec,
-        sender_email=sender.addr_spec,
+        **_branded(request.app.state.settings),
     )
+
+
+def _branded(settings: Settings) -> dict[str, Any]:
+    """The platform's look, where answers go, and headers that allow its logo."""
+    brand = load_brand(settings)
+    sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
+    look = page_brand(brand, sender.display_name or sender.addr_spec)
+    policy = _HEADERS["Content-Security-Policy"].replace(
+        "img-src 'self'", f"img-src 'self' {look.img_src}".rstrip()
+    )
+    headers = {**_HEADERS, "Content-Security-Policy": policy}
+    return {"brand": look, "sender_email": brand.reply_to or sender.addr_spec, "headers": headers}
 
 
 def _reason(error: EverafterError) -> str:

@@ -13,6 +13,8 @@ from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
+from everafter.branding.loading import load_brand
+from everafter.branding.rules import branded_sender
 from everafter.core.db import Connection
 from everafter.core.errors import EverafterError
 from everafter.core.settings import Settings
@@ -89,7 +91,8 @@ async def _notify_csm(
 ) -> None:
     if not _is_reachable(call.csm_email):
         return
-    sender = sender_of(settings.mail_from, settings.base_url)
+    brand = await asyncio.to_thread(load_brand, settings)
+    sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
     invited = _as_invited(settings, call)
     organizer = (sender.display_name or sender.addr_spec, sender.addr_spec)
     reported = facts | {

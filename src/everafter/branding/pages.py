@@ -1,0 +1,39 @@
+"""The platform's logo and style sheet, for the pages that suppliers open."""
+
+from litestar import Response, Router, get
+from litestar.datastructures import State
+
+from everafter.branding.loading import load_brand
+from everafter.branding.rules import page_style
+from everafter.core.errors import NotFoundError
+from everafter.core.settings import Settings
+
+# an SVG that is opened by itself runs nothing and loads nothing
+_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "public, max-age=31536000, immutable",
+}
+
+
+@get("/brand/style.css", sync_to_thread=True)
+def show_style(state: State) -> Response[str]:
+    """The platform's colors; the address changes with them."""
+    settings: Settings = state.settings
+    return Response(
+        page_style(load_brand(settings)), media_type="text/css; charset=utf-8", headers=_HEADERS
+    )
+
+
+@get("/brand/logo", sync_to_thread=True)
+def show_logo(state: State) -> Response[bytes]:
+    """The logo as it is beside the playbook."""
+    settings: Settings = state.settings
+    logo = load_brand(settings).logo
+    if logo is None or not logo.content:
+        raise NotFoundError("no logo is set; [platform] logo in the playbook names one")
+    return Response(logo.content, media_type=logo.media_type, headers=_HEADERS)
+
+
+handlers = [Router(path="/", route_handlers=[show_style, show_logo], include_in_schema=False)]

@@ -1,0 +1,559 @@
+"""Checks of the email templates and word tables that a platform puts beside its playbook.
+
+Overrides run in the sandbox that our own templates run in, and with less: no calls, no assignments
+that could grow a text, loops only over what an email has. So rendering one ends, in little time.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from jinja2 import TemplateSyntaxError, nodes
+
+from everafter.branding.model import ENGLISH, Brand, Problem
+from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_NAMES
+from everafter.mail.model import Links, RenderError
+from everafter.mail.render import (
+    HEADER_NAMES,
+    layout_environment,
+    list_templates,
+    render_message,
+    text_environment,
+)
+from everafter.mail.samples import sample_facts
+from everafter.mail.translation import FRAME, filters_of, find_locale, read_labels
+from everafter.mail.word_checks import check_labels, nearest
+from everafter.signals.model import SIGNAL_SCHEMA
+
+TEXT_NAMES = frozenset(
+    [*SIGNAL_SCHEMA, *CALL_FACTS, "name", "greeting", "vendor_words", "next_steps"]
+)
+"""Variables of a template."""
+
+LAYOUT_NAMES = frozenset(
+    [
+        *(
+            "subject",
+            "preheader",
+            "heading",
+            "parts",
+            "numbers",
+            "button",
+            "steps",
+            "button_in_steps",
+            "sender",
+        ),
+        *("unsubscribe", "why", "stop", "platform", "logo", "language", "direction", "style"),
+    ]
+)
+"""Variables of layout.html."""
+
+_TEMPLATE = re.compile(r"([a-z0-9_]+)(?:\.([A-Za-z]+(?:-[A-Za-z]+)?))?\.txt")
+_WORDS = re.compile(r"words\.([A-Za-z]+(?:-[A-Za-z]+)?)\.toml")
+_LANGUAGE = re.compile(r"[a-z]{2}(-[A-Z]{2})?")
+_LOOPED = frozenset({"next_steps", "parts", "numbers", "steps"})
+_SHORT = frozenset({"numbers", "steps"})
+_MOST_COPIES = 200
+_TESTS = frozenset(
+    {
+        "defined",
+        "divisibleby",
+        "even",
+        "false",
+        "none",
+        "number",
+        "odd",
+        "string",
+        "true",
+        "undefined",
+    }
+)
+_PLAIN_FILTERS = frozenset(
+    {
+        "capitalize",
+        "default",
+        "d",
+        "e",
+        "escape",
+        "first",
+        "int",
+        "last",
+        "length",
+        "lower",
+        "round",
+        "title",
+        "trim",
+        "upper",
+    }
+)
+_ENGLISH_FILTERS = frozenset({"of_clients", "vendor_words"})
+_BLOCKS = ("[numbers]", "[button]", "[next_steps]")
+_NODES: tuple[type[nodes.Node], ...] = (
+    *(
+        nodes.Template,
+        nodes.Output,
+        nodes.TemplateData,
+        nodes.If,
+        nodes.For,
+        nodes.Name,
+        nodes.Const,
+    ),
+    *(
+        nodes.Filter,
+        nodes.Test,
+        nodes.Compare,
+        nodes.Operand,
+        nodes.And,
+        nodes.Or,
+        nodes.Not,
+        nodes.CondExpr,
+    ),
+    *(
+        nodes.Getattr,
+        nodes.Getitem,
+        nodes.Concat,
+        nodes.Add,
+        nodes.Sub,
+        nodes.Neg,
+        nodes.Pos,
+        nodes.Mul,
+        nodes.Div,
+    ),
+    *(nodes.Assign, nodes.Tuple, nodes.Keyword, nodes.Slice),
+)
+_Made = Iterator[Problem]
+
+
+def check_overrides(files: Mapping[str, str]) -> list[Problem]:
+    """Everything wrong with these files, by name and line; their `file` is the name alone."""
+    problems: list[Problem] = []
+    for name, text in files.items():
+        problems += [replace(one, file=name) for one in _check_file(name, text, files)]
+    if any(one.level == "error" for one in problems):
+        return problems
+    return [*problems, *_render_all(files)]
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_file(name: str, text: str, files: Mapping[str, str]) -> _Made:
+    if found := _WORDS.fullmatch(name):
+        yield from _check_language(found[1]) or check_labels(text, found[1])
+    elif found := _TEMPLATE.fullmatch(name):
+        yield from _check_template(found[1], found[2], text, files)
+    elif name == "layout.html":
+        yield from _check_layout(text)
+    elif name == "layout.css":
+        yield from _check_css(text)
+    else:
+        known = [
+            *(f"{one}.txt" for one in list_templates()),
+            "layout.html",
+            "layout.css",
+            "words.de.toml",
+        ]
+        yield Problem(
+            f"{name} overrides nothing",
+            nearest(name, known)
+            or "NAME.txt, NAME.de.txt, words.de.toml, layout.html or layout.css",
+        )
+
+
+def _check_language(language: str) -> list[Problem]:
+    if not _LANGUAGE.fullmatch(language) or find_locale(language) is None:
+        return [
+            Problem(f"there is no language {language!r}", 'such as "de", or "de-AT" with a country')
+        ]
+    return []
+
+
+# ── templates ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_template(
+    template: str, language: str | None, text: str, files: Mapping[str, str]
+) -> _Made:
+    if template not in list_templates():
+        yield Problem(
+            f"there is no email {template!r}",
+            nearest(template, list(list_templates())) or f"emails: {', '.join(list_templates())}",
+        )
+        return
+    if language is not None:
+        if found := _check_language(language):
+            yield from found
+            return
+        if language[:2] != ENGLISH and not _has_labels(language, files):
+            yield Problem(
+                f"words.{language[:2]}.toml does not exist",
+                f"it holds the phrases around every {language[:2]} email: {', '.join(FRAME)}",
+            )
+            return
+    yield from _check_parts(text, language or ENGLISH, files)
+
+
+def _has_labels(language: str, files: Mapping[str, str]) -> bool:
+    return f"words.{language}.toml" in files or f"words.{language[:2]}.toml" in files
+
+
+def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
+    head, separator, body = text.partition("\n\n")
+    lines = head.split("\n")
+    seen: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        name, colon, value = line.partition(": ")
+        if not colon or name not in HEADER_NAMES:
+            hint = (
+                nearest(name, list(HEADER_NAMES))
+                or f"before the first empty line there are only: {', '.join(HEADER_NAMES)}"
+            )
+            yield Problem(f"{line[:40]!r} is not a header line", hint, line=number)
+        elif name in seen:
+            yield Problem(f"{name} is there twice", "keep one", line=number)
+        else:
+            yield from _check_source(value, language, files, number)
+            if name == "Numbers":
+                yield from _check_numbers(value, number)
+        seen.add(name)
+    if "Subject" not in seen:
+        yield Problem(
+            "there is no Subject", "the first line is Subject: and what the email is about"
+        )
+    if not separator or not body.strip():
+        yield Problem(
+            "there is no text",
+            "an empty line follows the header lines, then the text",
+            line=len(lines),
+        )
+    yield from _check_source(body, language, files, len(lines) + 2)
+    if "Button" in seen and "[button]" not in body:
+        yield Problem(
+            "the button is not in the text",
+            "write [button] on a line of its own where it belongs",
+            level="warning",
+        )
+    for number, line in enumerate(body.split("\n"), len(lines) + 2):
+        if re.fullmatch(r"\[\w+\]", line.strip()) and line.strip() not in _BLOCKS:
+            yield Problem(
+                f"{line.strip()} is not a block",
+                nearest(line.strip(), list(_BLOCKS)) or f"blocks: {', '.join(_BLOCKS)}",
+                line=number,
+            )
+
+
+def _check_numbers(value: str, line: int) -> _Made:
+    for name in value.split():
+        if name not in NUMBER_NAMES:
+            yield Problem(
+                f"{name} has no label",
+                nearest(name, list(NUMBER_NAMES)) or f"numbers: {', '.join(NUMBER_NAMES)}",
+                line=line,
+            )
+
+
+def _check_source(text: str, language: str, files: Mapping[str, str], first: int) -> _Made:
+    """Check one part of a template, which begins on line `first` of its file."""
+    words = files.get(f"words.{language}.toml") or files.get(f"words.{language[:2]}.toml")
+    try:
+        env = text_environment(language, words)
+        own = FILTERS if language[:2] == ENGLISH else filters_of(read_labels(words or "", language))
+    except (ValueError, AttributeError):  # the word table's own check says what is wrong
+        return
+    allowed = _PLAIN_FILTERS | own.keys()
+    names = TEXT_NAMES if language[:2] == ENGLISH else TEXT_NAMES - {"vendor_words"}
+    yield from _check_tree(env.parse, "\n" * (first - 1) + text, names, allowed)
+
+
+def _check_tree(
+    parse: Callable[[str], nodes.Template],
+    text: str,
+    names: frozenset[str],
+    filters: frozenset[str] | set[str],
+) -> _Made:
+    try:
+        tree = parse(text)
+    except TemplateSyntaxError as error:
+        yield Problem(
+            f"{error.message}", "compare with our template of the same name", line=error.lineno
+        )
+        return
+    except RecursionError:
+        yield Problem("the template is nested too deeply", "split it into sentences")
+        return
+    found = [one for node in _walk(tree) for one in _check_node(node, filters)]
+    found += _check_loops(tree, 0)
+    for name in _unknown_names(tree, names):
+        hint = nearest(name.name, sorted(names)) or "docs/signals.md lists the signals"
+        found.append(Problem(f"there is no variable {name.name!r}", hint, line=name.lineno))
+    yield from sorted(dict.fromkeys(found), key=lambda one: one.line)
+
+
+def _unknown_names(tree: nodes.Template, names: frozenset[str]) -> Iterator[nodes.Name]:
+    """Variables that are read and neither known nor set.
+
+    Jinja's own search compiles the template, which computes constants, hostile ones too.
+    """
+    everything = [node for node in _walk(tree) if isinstance(node, nodes.Name)]
+    own = {node.name for node in everything if node.ctx == "store"} | {"loop"}
+    yield from (node for node in everything if node.ctx == "load" and node.name not in names | own)
+
+
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        yield one
+        todo.extend(one.iter_child_nodes())
+
+
+def _check_node(node: nodes.Node, filters: frozenset[str] | set[str]) -> _Made:
+    line = node.lineno
+    if isinstance(node, nodes.Filter) and node.name not in filters:
+        hint = nearest(node.name, sorted(filters)) or f"filters: {', '.join(sorted(filters))}"
+        if node.name in _ENGLISH_FILTERS:
+            hint = "it writes an English sentence; write your own with count and number"
+        yield Problem(f"the filter {node.name!r} cannot be used", hint, line=line)
+    elif isinstance(node, nodes.Test) and node.name not in _TESTS:
+        hint = nearest(node.name, sorted(_TESTS)) or f"tests: {', '.join(sorted(_TESTS))}"
+        yield Problem(f"the test {node.name!r} cannot be used", hint, line=line)
+    elif isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+        yield Problem(
+            f"{node.attr} is not available in templates", "print a variable by its name", line=line
+        )
+    elif isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const | nodes.Slice):
+        yield Problem(
+            "only fixed keys can be looked up", "such as step['title'] or next_steps[0]", line=line
+        )
+    elif (
+        isinstance(node, nodes.Getitem)
+        and isinstance(node.arg, nodes.Const)
+        and str(node.arg.value).startswith("_")
+    ):
+        yield Problem(
+            f"{node.arg.value} is not available in templates",
+            "print a variable by its name",
+            line=line,
+        )
+    elif isinstance(node, nodes.Mul) and not _is_small(node):
+        yield Problem(
+            "multiplication is limited to fixed values",
+            f"a text at most {_MOST_COPIES} times",
+            line=line,
+        )
+    elif isinstance(node, nodes.Assign) and any(
+        isinstance(one, nodes.Concat | nodes.Add | nodes.Mul) for one in _walk(node.node)
+    ):
+        yield Problem(
+            "a text cannot be put together in {% set %}",
+            "print its parts one after the other",
+            line=line,
+        )
+    elif isinstance(node, nodes.Call):
+        yield Problem(
+            "functions cannot be called in templates",
+            "use a filter: {{ clients_total|count('client') }}",
+            line=line,
+        )
+    elif isinstance(node, nodes.Stmt | nodes.Expr) and not isinstance(node, _NODES):
+        what = type(node).__name__.lower()
+        yield Problem(
+            f"{what} cannot be used in templates",
+            "there are if, for, set, filters and comparisons",
+            line=line,
+        )
+
+
+def _is_small(node: nodes.Mul) -> bool:
+    sides = (node.left, node.right)
+    if not all(isinstance(side, nodes.Const) for side in sides):
+        return False
+    values = [side.value for side in sides if isinstance(side, nodes.Const)]
+    return (
+        all(value <= _MOST_COPIES for value in values if isinstance(value, int | float))
+        and sum(isinstance(v, str) for v in values) < 2
+    )
+
+
+def _check_loops(node: nodes.Node, depth: int) -> _Made:
+    """Allow loops over what an email has, and inside another loop over short lists only."""
+    for child in node.iter_child_nodes():
+        if isinstance(child, nodes.For):
+            over = child.iter
+            name = over.name if isinstance(over, nodes.Name) else ""
+            items = (
+                isinstance(over, nodes.Getitem)
+                and isinstance(over.arg, nodes.Const)
+                and over.arg.value == "items"
+            )
+            short = items or name in _SHORT
+            if child.recursive or depth > 1 or not (name in _LOOPED if depth == 0 else short):
+                hint = f"loops go over {', '.join(sorted(_LOOPED))},"
+                hint += f" and inside them over {', '.join(sorted(_SHORT))}"
+                yield Problem("this cannot be looped over", hint, line=child.lineno)
+        yield from _check_loops(child, depth + isinstance(child, nodes.For))
+
+
+# ── the layout ────────────────────────────────────────────────────────────────────────────────
+
+_NO_TAGS = frozenset(
+    {
+        "script",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "input",
+        "button",
+        "base",
+        "link",
+        "svg",
+        "video",
+        "audio",
+    }
+)
+_URL = re.compile(r"(https?:|mailto:|tel:|cid:|#|$)", re.IGNORECASE)
+
+
+class _Tags(HTMLParser):
+    """Tags and attributes that no email may have, with their lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[Problem] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        line = self.getpos()[0]
+        if tag in _NO_TAGS:
+            self.problems.append(
+                Problem(f"<{tag}> cannot be used in emails", "mail programs remove it", line=line)
+            )
+        for name, value in attrs:
+            if name.startswith("on") or name == "srcdoc":
+                self.problems.append(
+                    Problem(
+                        f"{name}= cannot be used in emails", "mail programs remove it", line=line
+                    )
+                )
+            elif name in {"href", "src", "action", "background"}:
+                self.links.append(value or "")
+                if not _URL.match((value or "").strip()):
+                    hint = "https:, http:, mailto:, tel: or cid:"
+                    self.problems.append(
+                        Problem(
+                            f"{name}={(value or '')[:40]!r} is not an address for emails",
+                            hint,
+                            line=line,
+                        )
+                    )
+
+
+def _check_layout(text: str) -> _Made:
+    env = layout_environment()
+    allowed = _PLAIN_FILTERS
+    yield from _check_tree(env.parse, text, LAYOUT_NAMES, allowed)
+    used = _names_in(text)
+    if used is not None and "unsubscribe" not in used:
+        hint = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
+        yield Problem("the layout has no unsubscribe link", hint, line=text.count("\n") or 1)
+    if used is not None and "parts" not in used:
+        yield Problem(
+            "the layout does not print the email's text",
+            "loop over parts as ours does",
+            line=text.count("\n") or 1,
+        )
+
+
+def _names_in(text: str) -> set[str] | None:
+    """The variables that a layout reads; null when it cannot be parsed."""
+    try:
+        tree = layout_environment().parse(text)
+    except (TemplateSyntaxError, RecursionError):
+        return None
+    return {node.name for node in _walk(tree) if isinstance(node, nodes.Name)}
+
+
+def _check_css(text: str) -> _Made:
+    for number, line in enumerate(text.split("\n"), 1):
+        if found := re.search(r"</|@import|expression\(|javascript:|url\(", line, re.IGNORECASE):
+            yield Problem(
+                f"{found[0]} cannot be used in the emails' style sheet",
+                "nothing is loaded from it",
+                line=number,
+            )
+
+
+# ── rendering ─────────────────────────────────────────────────────────────────────────────────
+
+_LINKS = {
+    topic: Links(
+        "https://platform.example/go/",
+        address,
+        "The team",
+        "https://platform.example/certificates/x",
+    )
+    for topic, address in (("success", "https://platform.example/u/TOKEN"), ("transactional", None))
+}
+
+
+def _render_all(files: Mapping[str, str]) -> _Made:
+    """Render every override for every kind of supplier, or one of our templates in their layout."""
+    templates = [
+        (found[1], found[2] or ENGLISH, name)
+        for name in files
+        if (found := _TEMPLATE.fullmatch(name))
+    ]
+    if not templates and ("layout.html" in files or "layout.css" in files):
+        templates = [("check_in", ENGLISH, "layout.html")]
+    for template, language, name in templates:
+        yield from _render_one(template, language, name, files)
+
+
+def _render_one(template: str, language: str, name: str, files: Mapping[str, str]) -> _Made:
+    brand = Brand(files=files)
+    topic = "transactional" if template.startswith("call_") else "success"
+    for who, facts in sample_facts().items():
+        try:
+            rendered = render_message(template, facts, _LINKS[topic], brand, language)
+        except (RenderError, TypeError, ValueError) as error:
+            where, line = _place(error, name)
+            yield Problem(
+                f"cannot be rendered for a supplier {who}: {_reason(error)}",
+                _cure(error),
+                where,
+                line=line,
+            )
+            return
+        if "layout.html" in files:
+            tags = _Tags()
+            tags.feed(rendered.html)
+            yield from (
+                replace(one, file="layout.html", line=1) for one in dict.fromkeys(tags.problems)
+            )
+            if tags.problems:
+                return
+
+
+def _reason(error: Exception) -> str:
+    return re.sub(r"^[\w.-]+\.(txt|html): ", "", str(error))
+
+
+def _cure(error: Exception) -> str:
+    if "not known" in str(error) or "NoneType" in str(error):
+        return "ask first: {% if clients_total is not none %}"
+    if "unsubscribe" in str(error):
+        return 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
+    return "compare with our template of the same name"
+
+
+def _place(error: Exception, name: str) -> tuple[str, int]:
+    """The file and line where rendering failed, which Jinja puts into the traceback."""
+    file = "layout.html" if str(error).startswith("layout.html") else name
+    line, traceback = 1, (error.__cause__ or error).__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return file, line

@@ -1,0 +1,93 @@
+"""Checks of the word tables beside the playbook: words.LANGUAGE.toml."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from everafter.branding.model import ENGLISH, Problem
+from everafter.mail.formatting import NUMBER_NAMES
+from everafter.mail.translation import FRAME, plural_categories
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint with the nearest known name; empty: none is near."""
+    found = get_close_matches(name[:100], known, n=1, cutoff=0.6)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def check_labels(text: str, language: str) -> Iterator[Problem]:
+    """Every mistake in words.LANGUAGE.toml, by line."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found = re.search(r"line (\d+)", str(error))
+        yield Problem(
+            f"not TOML: {error}", 'a line is key = "text"', line=int(found[1]) if found else 1
+        )
+        return
+    for part in table:
+        if part not in {"frame", "numbers"}:
+            yield Problem(
+                f"unknown table {part!r}",
+                nearest(part, ["frame", "numbers"]) or "known here: frame, numbers",
+                line=_line_of(text, part),
+            )
+    frame, numbers = (
+        table.get(name, {}) if isinstance(table.get(name, {}), dict) else {}
+        for name in ("frame", "numbers")
+    )
+    yield from _check_frame(text, frame, language)
+    categories = plural_categories(language)
+    for name, forms in numbers.items():
+        line = _line_of(text, name)
+        if name not in NUMBER_NAMES:
+            yield Problem(
+                f"unknown number {name!r}",
+                nearest(name, list(NUMBER_NAMES)) or f"numbers: {', '.join(NUMBER_NAMES)}",
+                line=line,
+            )
+        elif (
+            not isinstance(forms, list)
+            or len(forms) != len(categories)
+            or not all(isinstance(form, str) for form in forms)
+        ):
+            hint = f"{language} has {len(categories)} plural forms: {', '.join(categories)}"
+            yield Problem(f"{name} needs a list of {len(categories)} texts", hint, line=line)
+
+
+def _check_frame(text: str, frame: dict[str, Any], language: str) -> Iterator[Problem]:
+    for name, value in frame.items():
+        line = _line_of(text, name)
+        if name not in FRAME:
+            yield Problem(
+                f"unknown phrase {name!r}",
+                nearest(name, list(FRAME)) or f"known here: {', '.join(FRAME)}",
+                line=line,
+            )
+        elif not isinstance(value, str) or not value.strip() or "\n" in value or len(value) > 300:
+            yield Problem(
+                f"{name} is not a text on one line",
+                f'{name} = "…", at most 300 characters',
+                line=line,
+            )
+        elif FRAME[name] not in value:
+            yield Problem(
+                f"{name} has no {FRAME[name]}", f"write {FRAME[name]} where it belongs", line=line
+            )
+    missing = [name for name in FRAME if name not in frame]
+    if missing and language[:2] != ENGLISH:
+        yield Problem(
+            f"[frame] has no {', '.join(missing)}",
+            "every phrase around an email needs a translation",
+            line=_line_of(text, "frame"),
+        )
+
+
+def _line_of(text: str, name: str) -> int:
+    """The first line that begins with that key or table; 1: none does."""
+    pattern = re.compile(rf"""\s*\[?["']?{re.escape(name)}\b""")
+    return next(
+        (number for number, line in enumerate(text.split("\n"), 1) if pattern.match(line)), 1
+    )

@@ -1,0 +1,440 @@
+"""`playbook check` on [platform] and on the files beside a playbook: each mistake has its file, its line and a cure."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from everafter.branding.images import LogoError, read_logo
+from everafter.branding.model import OURS, Brand, PlatformColors
+from everafter.branding.rules import branded_sender, contrast, recolor, resolve_colors
+from everafter.cli import app
+from everafter.core.email_address import read_email
+from everafter.core.errors import InputError
+from everafter.core.settings import Settings
+from everafter.mail.model import Links, RenderError
+from everafter.mail.overrides import check_overrides
+from everafter.mail.rules import list_templates, render_message
+from everafter.mail.samples import sample_facts
+from everafter.mail.translation import Words, filters_of
+from everafter.playbook.loading import find_file_mistakes, find_mistakes, load_playbook
+from everafter.playbook.model import Mistake
+from everafter.playbook.rules import to_playbook
+from helpers_branding import (
+    LABELS_DE,
+    ONE_YEAR,
+    ONE_YEAR_DE,
+    PLATFORM,
+    SMALL,
+    SVG,
+    add_file,
+    make_platform,
+    png,
+)
+from helpers_mail import TYPICAL
+
+runner = CliRunner(env={"EVERAFTER_SECRET": "s" * 32, "EVERAFTER_PLAYBOOK": "", "COLUMNS": "200"})
+LINKS = Links("https://care.example/go/", "https://care.example/u/TOKEN", "Ada")
+SHIPPED = Path(__file__).parent.parent / "src" / "everafter" / "mail" / "templates"
+LAYOUT = (SHIPPED / "layout.html").read_text(encoding="utf-8")
+
+
+def mistakes_of(playbook: Path) -> list[Mistake]:
+    text = playbook.read_text(encoding="utf-8")
+    return find_mistakes(text) or find_file_mistakes(playbook, text, to_playbook(text))
+
+
+def only(playbook: Path) -> Mistake:
+    found = mistakes_of(playbook)
+    assert len(found) == 1, found
+    return found[0]
+
+
+# ── [platform] ────────────────────────────────────────────────────────────────────────────────
+
+PLATFORM_CASES = [
+    ('name = "Confetti & Co"', "name = 7", "must be a text", "quotes", "7"),
+    ('name = "Confetti & Co"', f'name = "{"x" * 81}"', "81 characters", "short", f'"{"x" * 81}"'),
+    ('name = "Confetti & Co"', 'nam = "Confetti"', "unknown key 'nam'", "did you mean name?", "nam"),
+    ("[platform.colors]", "[platform.colours]", "unknown key 'colours'", "did you mean colors?", "colours"),
+    ('reply_to = "care@confetti.example"', 'reply_to = "care@"', "reply_to", "care@example.com", '"care@"'),
+    ('accent = "#9b2d5c"', 'accent = "red"', "must be a color", "#1d5c4b", '"red"'),
+    ('accent = "#9b2d5c"', 'accent = "#ff99cc"', "accent has contrast 1.", "is the nearest that is legible", '"#ff99cc"'),
+    ('accent = "#9b2d5c"', 'accent = "#9b2d5c"\naccent_dark = "#331122"', "accent_dark has contrast", "nearest", '"#331122"'),
+    ('accent = "#9b2d5c"', 'accent = "#9b2d5c"\non_accent = "#aa3366"', "on_accent on accent", "use #ffffff", '"#aa3366"'),
+    ('accent = "#9b2d5c"', 'on_accent = "#ffffff"', "on_accent is set, and accent is not", "add accent", '"#ffffff"'),
+    ('languages = { DE = "de" }', 'languages = { de = "de" }', "de", "DE", "de ="),
+    ('languages = { DE = "de" }', 'language = "German"', "language", "de-AT", '"German"'),
+    ('logo = "logo.svg"', 'logo = "http://confetti.example/logo.png"', "cannot be used as a logo", "https", '"http:'),
+    ('logo = "logo.svg"', 'logo = "data:image/png;base64,AAAA"', "cannot be used as a logo", "beside", '"data:'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("was", "written", "said", "hint", "at"), PLATFORM_CASES)
+def test_each_mistake_in_the_table(was: str, written: str, said: str, hint: str, at: str) -> None:
+    assert PLATFORM.count(was) == 1
+    text = f"{SMALL}\n{PLATFORM.replace(was, written)}"
+    found = [one for one in find_mistakes(text) if one.level == "error"]
+    assert len(found) == 1, found
+    assert said in found[0].message and hint in f"{found[0].message} {found[0].hint}", found[0]
+    line = text.splitlines()[found[0].line - 1]
+    assert line[found[0].column - 1 :].startswith(at), line[found[0].column - 1 :]
+
+
+def test_a_sound_folder_has_no_mistake(tmp_path: Path) -> None:
+    playbook = make_platform(
+        tmp_path, one_year__txt=ONE_YEAR, one_year__de__txt=ONE_YEAR_DE, labels__de__toml=LABELS_DE
+    )
+    add_file(tmp_path, "README.md", "what these are")
+    add_file(tmp_path, ".DS_Store", b"\xff\xfe")
+    assert mistakes_of(playbook) == []
+    loaded = load_playbook(Settings(None, tmp_path, playbook, None, "http://testserver", "s" * 32))
+    assert loaded.platform.name == "Confetti & Co" and loaded.platform.languages == {"DE": "de"}
+
+
+def test_a_language_without_files_and_a_hosted_logo_are_warnings(tmp_path: Path) -> None:
+    hosted = PLATFORM.replace("logo.svg", "https://cdn.confetti.example/logo.png")
+    playbook = make_platform(tmp_path, hosted, logo=None)
+    text = playbook.read_text(encoding="utf-8")
+    found = [*find_mistakes(text), *find_file_mistakes(playbook, text, to_playbook(text))]
+    assert [(one.level, one.path) for one in found] == [
+        ("warning", "platform.logo"),
+        ("warning", "platform.languages.DE"),
+    ]
+    assert "words.de.toml" in found[1].hint
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────
+
+BODY = "Subject: Hello there\n\nA paragraph.\n\n"
+FILES = [
+    ("we_mis_you.txt", BODY, "no email 'we_mis_you'", "did you mean we_miss_you?", 1),
+    ("check_in.html", BODY, "overrides nothing", "did you mean check_in.txt?", 1),
+    ("check_in.xx.txt", BODY, "no language 'xx'", "de-AT", 1),
+    ("check_in.DE.txt", BODY, "no language 'DE'", "de-AT", 1),
+    ("check_in.fr.txt", BODY, "words.fr.toml does not exist", "greeting", 1),
+    ("check_in.txt", "Subjekt: Hello\n\nText.", "'Subjekt: Hello' is not a header line", "did you mean Subject?", 1),
+    ("check_in.txt", "Heading: Hello\n\nText.", "there is no Subject", "first line", 1),
+    ("check_in.txt", "Subject: a\nSubject: b\n\nText.", "Subject is there twice", "keep one", 2),
+    ("check_in.txt", "Subject: Hello\n", "there is no text", "empty line", 2),
+    ("check_in.txt", BODY + "{{ clients_totl }}", "no variable 'clients_totl'", "did you mean clients_total?", 5),
+    ("check_in.txt", "Subject: {{ nme }}\n\nText.", "no variable 'nme'", "did you mean name?", 1),
+    ("check_in.txt", "Subject: a\nHeading: {{ nme }}\n\nText.", "no variable 'nme'", "did you mean name?", 2),
+    ("check_in.txt", BODY + "{% if name %}\nHi", "Unexpected end of template", "our template", 6),
+    ("check_in.txt", BODY + "Hi\n{{ name", "unexpected end of template", "our template", 6),
+    ("check_in.txt", BODY + "Hi\n{{ clients_total }}", "a fact that is not known", "is not none", 6),
+    ("check_in.txt", BODY + "{{ clients_total + 1 }}", "cannot be rendered for a supplier of whom nothing is known", "is not none", 5),
+    ("check_in.txt", BODY + "{{ name|cout('a') }}", "the filter 'cout' cannot be used", "did you mean count?", 5),
+    ("check_in.txt", BODY + "[nombers]", "[nombers] is not a block", "did you mean [numbers]?", 5),
+    ("check_in.txt", "Subject: a\nNumbers: clients_totl\n\nText.", "clients_totl has no label", "did you mean clients_total?", 2),
+    ("check_in.txt", "Subject: a\nButton: Go | javascript:x\n\nText.\n\n[button]", "neither an action", "our template", 1),
+    ("layout.css", "p { color: red }\n@import url(x.css);", "@import cannot be used", "loaded", 2),
+    ("layout.css", "p { background: url(https://x.example/a.png) }", "url( cannot be used", "loaded", 1),
+    ("layout.css", "p {}\n</style><script>", "</ cannot be used", "loaded", 2),
+    ("layout.html", LAYOUT.replace("{{ unsubscribe }}", ""), "no unsubscribe link", "{{ unsubscribe }}", 1),
+    ("layout.html", LAYOUT.replace('<a href="{{ unsubscribe }}">', "<a>"), "no unsubscribe link", "{{ unsubscribe }}", 1),
+    ("layout.html", LAYOUT.replace("{{ why }}", "{{ wy }}"), "no variable 'wy'", "did you mean why?", 56),
+    ("layout.html", LAYOUT.replace("<body>", "<body><script>alert(1)</script>"), "<script> cannot be used", "remove", 1),
+    ("layout.html", LAYOUT.replace("<body>", '<body onload="x()">'), "onload= cannot be used", "remove", 1),
+    ("layout.html", LAYOUT.replace("<body>", '<body><a href="javascript:x()">x</a>'), "is not an address", "https:", 1),
+    ("words.de.toml", LABELS_DE + "clients_totl = []", "unknown number 'clients_totl'", "did you mean clients_total?", 14),
+    ("words.de.toml", LABELS_DE.replace("today", "tody"), "unknown phrase 'tody'", "did you mean today?", 7),
+    ("words.de.toml", LABELS_DE.replace("Hallo {name},", "Hallo,"), "greeting has no {name}", "{name}", 2),
+    ("words.de.toml", LABELS_DE.replace('["Paar bei Ihnen", ', "["), "clients_total needs a list of 2 texts", "one, other", 11),
+    ("words.de.toml", "[frame\n", "not TOML", "key", 1),
+    ("words.de.toml", "[frame]\n", "has no greeting, greeting_without_name", "translation", 1),
+    ("words.de.toml", "[fram]\n", "unknown table 'fram'", "did you mean frame?", 1),
+    ("check_in.txt", b"Subject: a\n\nM\xfcnchen", "not UTF-8", "save it as UTF-8", 3),
+    ("check_in.txt", b"Subject: a\n\nM\0nchen", "NUL", "plain text", 1),
+    ("check_in.txt", "x" * 64_001, "more than 64,000 bytes", "smaller", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "said", "hint", "line"), FILES)
+def test_each_mistake_in_a_file(
+    tmp_path: Path, name: str, content: bytes | str, said: str, hint: str, line: int
+) -> None:
+    playbook = make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""))
+    path = add_file(tmp_path, name, content)
+    found = mistakes_of(playbook)
+    matching = [one for one in found if said in one.message and one.file == str(path)]
+    assert len(matching) == 1, found
+    mistake = matching[0]
+    assert hint in mistake.hint and mistake.level == "error", mistake
+    if name != "layout.html" or "wy" in said:
+        assert mistake.line == line, mistake
+    with pytest.raises(InputError) as raised:
+        load_playbook(Settings(None, tmp_path, playbook, None, "http://testserver", "s" * 32))
+    assert f"{path}:{mistake.line}:" in raised.value.message and said in raised.value.message
+
+
+HOSTILE = [
+    "{{ ''.__class__ }}",
+    "{{ ''['__class__'] }}",
+    "{{ name['__cla' ~ 'ss__'] }}",
+    "{{ name|attr('__class__') }}",
+    "{{ name.__class__.__mro__ }}",
+    "{{ ''.join(['a']) }}",
+    "{{ name.format(name) }}",
+    "{{ range(10000000) }}",
+    "{% for a in range(100000) %}x{% endfor %}",
+    "{% for a in 'xxxxxxxx' %}x{% endfor %}",
+    "{% for a in next_steps %}{% for b in next_steps %}{% for c in next_steps %}x{% endfor %}{% endfor %}{% endfor %}",
+    "{{ 'x' * 1000000000 }}",
+    "{{ 'x' * clients_total }}",
+    "{{ 9 ** 9 ** 9 }}",
+    "{{ 'x'|center(1000000000) }}",
+    "{{ name|replace('', 'xxxxxxxx') }}",
+    "{% set a = 'x' %}{% set a = a ~ a %}{{ a }}",
+    "{% set a %}x{% endset %}{{ a }}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "{% include '/etc/passwd' %}",
+    "{% extends '/etc/passwd' %}",
+    "{% import 'os' as os %}",
+    "{% block a %}{% endblock %}",
+    "{{ cycler.__init__.__globals__ }}",
+    "{{ lipsum() }}",
+    "{{ self }}",
+    "{{ ('x' * 200) * 200 }}",
+    "{{ name is filter }}",
+    "{% for a in next_steps recursive %}{{ loop(a) }}{% endfor %}",
+    "{% for a in parts %}{% for b in parts %}x{% endfor %}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_template_is_refused_before_it_is_rendered(text: str) -> None:
+    found = check_overrides({"check_in.txt": BODY + text})
+    assert found and all(one.level == "error" for one in found)
+    assert not any("cannot be rendered" in one.message for one in found), found
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_layout_is_refused_before_it_is_rendered(text: str) -> None:
+    found = check_overrides({"layout.html": LAYOUT.replace("</body>", f"{text}</body>")})
+    assert found and not any("cannot be rendered" in one.message for one in found), found
+
+
+def test_what_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text(BODY)
+    folder = tmp_path / "platform"
+    playbook = make_platform(folder)
+    (folder / "logo.svg").unlink()
+    (folder / "logo.svg").symlink_to(secret)
+    (folder / "templates" / "emails").mkdir(parents=True)
+    (folder / "templates" / "emails" / "check_in.txt").symlink_to(secret)
+    found = mistakes_of(playbook)
+    assert ["leads outside" in one.message for one in found if one.level == "error"] == [
+        True,
+        True,
+    ], found
+    above = make_platform(folder, PLATFORM.replace("logo.svg", "../secret.txt"), logo=None)
+    assert any(
+        "leads outside" in one.message and one.path == "platform.logo" for one in mistakes_of(above)
+    )
+
+
+def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
+    """As Kubernetes mounts a ConfigMap."""
+    playbook = make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""))
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / "check_in.txt").write_text(BODY)
+    (tmp_path / "templates" / "emails").mkdir(parents=True)
+    (tmp_path / "templates" / "emails" / "check_in.txt").symlink_to(
+        tmp_path / "..data" / "check_in.txt"
+    )
+    assert mistakes_of(playbook) == []
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    playbook = make_platform(tmp_path)
+    (tmp_path / "templates" / "emails" / "check_in.txt").mkdir(parents=True)
+    os.mkfifo(tmp_path / "templates" / "emails" / "we_miss_you.txt")
+    found = [one.message for one in mistakes_of(playbook) if one.level == "error"]
+    assert (
+        len(found) == 2
+        and "check_in.txt" in found[0]
+        and "we_miss_you.txt is not a file" in found[1]
+    ), found
+
+
+def test_the_command_shows_the_line_of_the_file(tmp_path: Path) -> None:
+    playbook = make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""))
+    path = add_file(tmp_path, "check_in.txt", BODY + "Hi {{ nme }}.")
+    result = runner.invoke(app, ["playbook", "check", str(playbook)])
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    at = lines.index(f"{path}:5:1: error: there is no variable 'nme'")
+    assert "Hi {{ nme }}." in lines[at + 1] and "did you mean name?" in lines[at + 3]
+    answer = json.loads(runner.invoke(app, ["playbook", "check", str(playbook), "--json"]).output)
+    assert [(one["file"], one["line"]) for one in answer["mistakes"]] == [
+        (str(path), 5)
+    ] and answer["valid"] is False
+
+
+# ── logos ─────────────────────────────────────────────────────────────────────────────────────
+
+BAD_LOGOS = [
+    (b"GIF89a" + b"\0" * 40, "not a PNG, JPEG or SVG"),
+    (b"", "not a PNG, JPEG or SVG"),
+    (b"x" * 200_001, "200,001 bytes"),
+    (png(8, 8), "8 × 8 pixels"),
+    (png(4001, 16), "4001 × 16 pixels"),
+    (png()[:60], "damaged"),
+    (b"\xff\xd8\xff\xe0" + b"\0" * 20, "damaged"),
+    (SVG.replace("<circle", "<script>alert(1)</script><circle").encode(), "a <script> element"),
+    (SVG.replace("<circle", "<foreignObject/><circle").encode(), "a <foreignobject> element"),
+    (SVG.replace("<circle", '<circle onload="x()"').encode(), "an onload= attribute"),
+    (SVG.replace("<circle", '<image href="https://x.example/a.png"/><circle').encode(), "a link to 'https://x.example/a.png'"),
+    (SVG.replace("<circle", '<image href="file:///etc/passwd"/><circle').encode(), "a link to 'file:///etc/passwd'"),
+    (SVG.replace("<circle", "<style>@import 'x.css'</style><circle").encode(), "a style sheet that loads"),
+    (SVG.replace('fill="#9b2d5c"', 'style="fill: url(https://x.example/#a)"').encode(), "that loads something"),
+    (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]>' + SVG.encode(), "DOCTYPE"),
+    (SVG.replace("</svg>", "").encode(), "cannot be read"),
+    (b"<?xml version='1.0'?><html/>", "not SVG"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "said"), BAD_LOGOS)
+def test_each_logo_that_cannot_be_used(content: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(LogoError) as raised:
+        read_logo(content)
+    assert said in str(raised.value) and raised.value.hint
+    playbook = make_platform(
+        tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""), logo=content
+    )
+    mistake = only(playbook)
+    assert mistake.path == "platform.logo" and (said in mistake.message or "bytes" in said)
+
+
+def test_a_logo_that_is_not_there(tmp_path: Path) -> None:
+    mistake = only(
+        make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""), logo=None)
+    )
+    assert "logo.svg does not exist" in mistake.message and mistake.path == "platform.logo"
+
+
+def test_logos_keep_their_shape_and_emails_carry_no_svg() -> None:
+    vector, bitmap, wide = (
+        read_logo(SVG.encode()),
+        read_logo(png(300, 100)),
+        read_logo(png(3000, 100)),
+    )
+    assert (vector.width, vector.height, vector.inline_type) == (160, 40, "image/png")
+    assert vector.inline.startswith(b"\x89PNG") and vector.media_type == "image/svg+xml"
+    assert (bitmap.width, bitmap.height, bitmap.inline) == (120, 40, png(300, 100))
+    assert (wide.width, wide.height) == (240, 8)
+
+
+# ── colors and names ──────────────────────────────────────────────────────────────────────────
+
+
+def test_missing_colors_are_computed_with_enough_contrast() -> None:
+    for accent in ("#9b2d5c", "#005fcc", "#1d5c4b", "#000000", "#767600"):
+        colors = resolve_colors(PlatformColors(accent=accent))
+        assert colors is not None
+        assert contrast(colors.accent, colors.on_accent) >= 4.5
+        assert contrast(colors.accent_dark, colors.on_accent_dark) >= 4.5
+        assert contrast(colors.accent_dark, "#1b1f20") >= 7
+    assert resolve_colors(PlatformColors()) is None
+    assert recolor("a { color: #1d5c4b; }", None) == "a { color: #1d5c4b; }"
+
+
+def test_whose_name_comes_first() -> None:
+    named, unnamed = (
+        read_email("nora@care.example", "Nora Lind"),
+        read_email("nora@care.example", "Your success team"),
+    )
+    assert branded_sender(named, Brand(name="Confetti", sender_name="Ada")).display_name == "Ada"
+    assert branded_sender(named, Brand(name="Confetti")).display_name == "Nora Lind"
+    assert branded_sender(unnamed, Brand(name="Confetti")).display_name == "Confetti"
+    assert branded_sender(unnamed, OURS) == unnamed
+
+
+# ── rendering ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_our_own_templates_pass_the_check_of_overrides() -> None:
+    names = [f"{name}.txt" for name in list_templates()]
+    files = {
+        name: (SHIPPED / name).read_text(encoding="utf-8")
+        for name in [*names, "layout.html", "layout.css"]
+    }
+    assert check_overrides(files) == []
+
+
+def test_the_language_follows_the_country() -> None:
+    files = {"one_year.txt": ONE_YEAR, "one_year.de.txt": ONE_YEAR_DE, "words.de.toml": LABELS_DE}
+    brand = Brand(languages={"DE": "de", "AT": "de-AT"}, files=files)
+    for country, language in (("DE", "de"), ("AT", "de"), ("GB", "en"), (None, "en")):
+        made = render_message(
+            "one_year", TYPICAL | {"country": country, "limit_ratio": 0.5}, LINKS, brand
+        )
+        assert f'<html lang="{language}"' in made.html
+        assert made.subject.startswith("Ein Jahr" if language == "de" else "A whole year")
+    german = render_message(
+        "one_year",
+        TYPICAL
+        | {"country": "DE", "limit_ratio": 0.5, "clients_total": 1, "days_to_next_wedding": 0},
+        LINKS,
+        brand,
+    )
+    assert "Hallo Golden Hour Photography," in german.text and "1 Paar.\n" in german.text
+    rows = [" ".join(line.split()) for line in german.text.splitlines()]
+    assert (
+        "1 Paar bei Ihnen" in rows
+        and "50 % Ihres Tarifs genutzt" in rows
+        and "heute Tage bis zur nächsten Hochzeit" in rows
+    )
+    assert "Solche Nachrichten abbestellen: https://care.example/u/TOKEN" in german.text
+    assert "Stop these notes" not in german.html + german.text
+    other = render_message("check_in", TYPICAL | {"country": "DE"}, LINKS, brand)
+    assert '<html lang="en"' in other.html, "an email without a translation is English as a whole"
+
+
+@pytest.mark.parametrize(
+    ("language", "forms", "said"),
+    [
+        ("de", ("Paar", "Paare"), {0: "0 Paare", 1: "1 Paar", 2: "2 Paare", 1200: "1.200 Paare"}),
+        ("fr", ("client", "clients", "clients"), {0: "0 client", 1: "1 client", 2: "2 clients"}),
+        (
+            "pl",
+            ("para", "pary", "par", "pary"),
+            {0: "0 par", 1: "1 para", 2: "2 pary", 5: "5 par", 21: "21 par", 22: "22 pary"},
+        ),
+    ],
+)
+def test_plural_forms_are_those_of_the_language(
+    language: str, forms: tuple[str, ...], said: dict[int, str]
+) -> None:
+    count = filters_of(Words(language))["count"]
+    assert {number: count(number, *forms) for number in said} == said
+    with pytest.raises(RenderError, match="plural forms"):
+        count(1, *forms[1:])
+
+
+def test_dates_and_shares_are_written_as_the_language_writes_them() -> None:
+    german = filters_of(Words("de", {"today": "heute", "tomorrow": "morgen"}))
+    said = german["moment"]("2026-11-24T14:30:00Z", "Europe/Berlin", "2026-11-24T14:45:00Z")
+    assert said == "Dienstag, 24. November 2026, 15:30–15:45 (Europe/Berlin)"
+    assert [german["soon"](number) for number in (0, 1.5, 12)] == ["heute", "morgen", "12 Tage"]
+    assert german["percent"](0.999).replace("\xa0", " ") == "99 %"
+
+
+def test_an_email_that_an_override_spoils_is_not_made() -> None:
+    no_link = LAYOUT.replace("{{ unsubscribe }}", "https://elsewhere.example/")
+    with pytest.raises(RenderError, match="no unsubscribe link"):
+        render_message("check_in", TYPICAL, LINKS, Brand(files={"layout.html": no_link}))
+    with pytest.raises(RenderError, match="100,000"):
+        render_message(
+            "check_in", TYPICAL, LINKS, Brand(files={"check_in.txt": BODY + "word " * 30_000})
+        )
+
+
+def test_samples_have_every_signal_of_the_right_type() -> None:
+    for facts in sample_facts().values():
+        for template in list_templates():
+            render_message(template, facts, LINKS)
