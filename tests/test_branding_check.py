@@ -85,7 +85,7 @@ def test_each_mistake_in_the_table(was: str, written: str, said: str, hint: str,
 
 def test_a_sound_folder_has_no_mistake(tmp_path: Path) -> None:
     playbook = make_platform(
-        tmp_path, one_year__txt=ONE_YEAR, one_year__de__txt=ONE_YEAR_DE, labels__de__toml=LABELS_DE
+        tmp_path, one_year__txt=ONE_YEAR, one_year__de__txt=ONE_YEAR_DE, words__de__toml=LABELS_DE
     )
     add_file(tmp_path, "README.md", "what these are")
     add_file(tmp_path, ".DS_Store", b"\xff\xfe")

@@ -45,7 +45,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {
         "one_year__txt": ONE_YEAR,
         "one_year__de__txt": ONE_YEAR_DE,
-        "labels__de__toml": LABELS_DE,
+        "words__de__toml": LABELS_DE,
     }
     return make_platform(tmp_path_factory.mktemp("platform"), **files)
 
@@ -196,7 +196,7 @@ def test_the_last_good_files_stay_in_use(
         tmp_path / "p",
         one_year__txt=ONE_YEAR,
         one_year__de__txt=ONE_YEAR_DE,
-        labels__de__toml=LABELS_DE,
+        words__de__toml=LABELS_DE,
     )
     with_platform = at(settings, playbook)
     database = str(settings.database_url)
@@ -215,9 +215,9 @@ def test_the_last_good_files_stay_in_use(
         len(said) == 1
         and f"{path}:3:1: there is no variable 'greting' (did you mean greeting?)" in said[0]
     )
-    add_file(playbook.parent, "one_year.txt", ONE_YEAR.replace("A whole year", "Mended"))
+    add_file(playbook.parent, "one_year.txt", ONE_YEAR.replace("A whole year", "Fixed"))
     add_message(database, "last@example.com", template="one_year")
-    assert str(sent(with_platform)["Subject"]).startswith("Mended")
+    assert str(sent(with_platform)["Subject"]).startswith("Fixed")
 
 
 def test_files_that_are_broken_from_the_start_stop_sending(
