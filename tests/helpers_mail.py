@@ -286,7 +286,7 @@ def sending(settings: Settings, taking: Sink, **options: Any) -> Settings:
     return replace(
         settings,
         smtp_url=taking.url(**options),
-        mail_from=read_email("nora@care.example", "Nora Lind"),
+        mail_from=settings.mail_from or read_email("nora@care.example", "Nora Lind"),
     )
 
 

@@ -18,6 +18,7 @@ from everafter.app import create_app
 from everafter.branding.loading import load_brand
 from everafter.certificates.rules import certificate_url
 from everafter.cli import app as cli
+from everafter.core.email_address import read_email
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
 from everafter.mail.jobs import send_due
@@ -175,11 +176,11 @@ def test_the_name_in_the_setting_gives_way_only_to_a_senders_name(
 ) -> None:
     playbook = make_platform(tmp_path / "p", '[platform]\nname = "Confetti"\n', logo=None)
     for sender, shown in (
-        ("Nora%20Lind%20<nora@care.example>", "Nora Lind"),
-        ("nora@care.example", None),
+        (read_email("nora@care.example", "Nora Lind"), "Nora Lind"),
+        (read_email("nora@care.example"), None),
     ):
         add_message(str(settings.database_url), template="check_in")
-        message = sent(at(settings, playbook), **{"from": sender})
+        message = sent(replace(at(settings, playbook), mail_from=sender))
         assert str(message["From"]) == (
             f"{shown} <nora@care.example>" if shown else "Confetti <nora@care.example>"
         )

@@ -69,8 +69,8 @@ def test_show_before_and_after(cli: Any, database: str) -> None:
     said = cli("mail", "show", str(key.id)[:9]).stdout
     assert (
         "Subject:" in said
-        and "3 forms still waiting for an answer" in said
-        and "14  clients on your books" in said
+        and "3 forms are still waiting for an answer" in said
+        and "14  couples on your list" in said
     )
     assert f"<{key.id}@localhost>" in said
     assert cli("mail", "show", str(key.id), "--html").stdout.startswith("<!DOCTYPE html>")

@@ -49,7 +49,7 @@ def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
     assert to == "clients@example.com"
     assert str(message["From"]) == "Nora Lind <nora@care.example>"
     assert str(message["To"]) == "Żółw & Söhne <clients@example.com>"
-    assert message["Subject"] == "3 forms still waiting for an answer"
+    assert message["Subject"] == "3 forms are still waiting for an answer"
     assert message["Message-ID"] == f"<{key.id}@care.example>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Date"].datetime.tzinfo is not None
@@ -57,7 +57,7 @@ def test_a_message_arrives_whole(settings: Settings, database: str) -> None:
     assert message["List-Unsubscribe"].startswith("<http://testserver/u/")
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None and html is not None
-    assert "  14  clients on your books" in text.get_content().replace("\r\n", "\n")
+    assert "  14  couples on your list" in text.get_content().replace("\r\n", "\n")
     assert ">14</td>" in html.get_content()
     row = get(database, key)
     assert (row.status, row.attempt, row.smtp_reply, row.status_reason) == (

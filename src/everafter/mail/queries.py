@@ -247,9 +247,15 @@ async def sweep(conn: Connection, max_attempts: int) -> Swept:
         "UPDATE outbox SET status = 'queued', owner = NULL, lease_until = NULL WHERE status = 'claimed' AND lease_until < now()"
     )
     in_doubt = await conn.execute(
-        """ UPDATE outbox SET status = 'in_doubt', lease_until = NULL, status_reason = 'the
-        connection ended before the mail server answered; it may or may not have been sent' WHERE
-        status = 'handing' AND lease_until < now() """
+        """
+        UPDATE outbox
+        SET
+            status = 'in_doubt',
+            lease_until = NULL,
+            status_reason = 'the connection ended before the mail server answered;'
+                ' it may or may not have been sent'
+        WHERE status = 'handing' AND lease_until < now()
+        """
     )
     return Swept(expired.rowcount, requeued.rowcount, in_doubt.rowcount)
 
@@ -260,8 +266,14 @@ async def sweep(conn: Connection, max_attempts: int) -> Swept:
 async def resolve_sent(conn: Connection, key: Key, who: str) -> bool:
     """A person found that a message in doubt was sent. False when it is not in doubt."""
     cursor = await conn.execute(
-        """ UPDATE outbox SET status = 'accepted', accepted_at = now(), status_reason = 'found sent
-        by ' || %s::text WHERE supplier_id = %s AND id = %s AND status = 'in_doubt' """,
+        """
+        UPDATE outbox
+        SET
+            status = 'accepted',
+            accepted_at = now(),
+            status_reason = 'found sent by ' || %s::text
+        WHERE supplier_id = %s AND id = %s AND status = 'in_doubt'
+        """,
         [who, key.supplier_id, key.id],
     )
     return cursor.rowcount == 1
