@@ -88,9 +88,6 @@ def _with_nulls(text: str, *, braced: bool) -> str:
 
 def _gauges() -> list[Statement]:
     """The statements of /metrics are in a table of their own."""
-    from everafter.core.probes import GAUGES
+    from everafter.app import GAUGES
 
-    return [
-        Statement(statement, f"gauge {name}", "everafter.core.probes")
-        for name, _, statement in GAUGES
-    ]
+    return [Statement(gauge.statement, f"gauge {gauge.name}", "everafter.app") for gauge in GAUGES]

@@ -20,13 +20,14 @@ from conftest import with_database
 from everafter.activity import model
 from everafter.activity.feature_queries import name_features
 from everafter.activity.feature_rules import assign_slots, keep_latest, needs_slots
-from everafter.activity.queries import fold_pending, get_feature_ids
+from everafter.activity.queries import get_feature_ids
 from everafter.activity.rules import fold
 from everafter.core import db
 from everafter.core.db import connection
 from everafter.core.errors import InputError
 from everafter.daily.run import run_day
 from everafter.events.queries import forget_rare_types, store_events_in_bulk
+from everafter.folding import fold_events
 from everafter.playbook.loading import load_playbook, parse_playbook
 from everafter.playbook.model import Playbook
 from helpers_server import Server
@@ -74,7 +75,7 @@ async def store(url: str, uses: list[Use], *, fold_in: int = 10**9) -> None:
         for start in range(0, len(uses), fold_in):
             async with conn.transaction():
                 await store_events_in_bulk(conn, events.slice(start, fold_in))
-            while await fold_pending(conn):
+            while await fold_events(conn):
                 pass
 
 
@@ -315,7 +316,7 @@ def test_what_is_still_pending_is_counted_once(database: str) -> None:
             async with conn.transaction():
                 await store_events_in_bulk(conn, events)
             await name_features(conn, ["forms"])
-            while await fold_pending(conn):
+            while await fold_events(conn):
                 pass
 
     asyncio.run(send_name_fold())

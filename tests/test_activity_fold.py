@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from everafter.activity import model
 from everafter.activity.model import State
-from everafter.activity.queries import fold_pending
 from everafter.activity.rules import fold
 from everafter.core import db
+from everafter.folding import fold_events
 from everafter.playbook.loading import parse_playbook
 from everafter.signals.rules import compute_signals
 from everafter.signals.text import format_value
@@ -233,7 +233,7 @@ def test_the_stored_activity_is_the_folded_one(database: str) -> None:
             )  # fmt: skip
 
     async def _drain(conn: db.Connection) -> Any:
-        while n := await fold_pending(conn, limit=120):
+        while n := await fold_events(conn, limit=120):
             yield n
 
     stored = asyncio.run(through_database())
@@ -299,7 +299,7 @@ def test_an_event_that_cannot_be_folded_stops_no_other(database: str) -> None:
         async with db.connection(database) as conn:
             await db.copy_frame(conn, "events_pending", as_frame([*broken, *good]))
         async with db.connection(database, autocommit=True) as conn:
-            folded = await fold_pending(conn)
+            folded = await fold_events(conn)
             activity = await (
                 await conn.execute("SELECT events_total FROM supplier_activity")
             ).fetchall()

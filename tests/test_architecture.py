@@ -219,6 +219,7 @@ def test_the_command_line_stays_in_commands() -> None:
     assert users - at_the_edge == {
         "everafter.cli",
         "everafter.doctor",
+        "everafter.importer",
         "everafter.server",
         "everafter.worker",
     }

@@ -16,6 +16,7 @@ import pytest
 
 from everafter.core.db import connection
 from everafter.events.importing import Importer
+from everafter.folding import fold_events
 from helpers_server import Server
 from test_events_http import key as key
 from test_events_http import post
@@ -155,9 +156,9 @@ class Sender:
 
         async def run() -> Any:
             async with connection(self.server.database, autocommit=True) as conn:
-                return await Importer(conn, self.folder / "rejects", {}, lambda *_: None).run(
-                    [path]
-                )
+                return await Importer(
+                    conn, self.folder / "rejects", {}, lambda *_: None, fold_events
+                ).run([path])
 
         [file] = asyncio.run(run()).files
         assert file.error is None

@@ -11,12 +11,14 @@ import polars as pl
 import psycopg
 import pytest
 
+from everafter.activity.jobs import FoldLoop
 from everafter.core.db import Connection, connection, make_pool
 from everafter.core.probes import Counters
-from everafter.events import jobs, model
+from everafter.events import model
 from everafter.events.ingest import take_in_waiting
-from everafter.events.jobs import FoldLoop, run_housekeeping
+from everafter.events.jobs import run_housekeeping
 from everafter.events.queries import ensure_months, store_events, store_events_in_bulk
+from everafter.folding import fold_events
 from helpers_server import Server
 
 NOW = datetime.now(UTC).replace(microsecond=123456)
@@ -203,25 +205,21 @@ def test_an_event_that_meets_its_month_being_made_goes_there(database: str, stor
 # ── the loops ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_fold_that_fails_is_tried_again(
-    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    real, calls = jobs.fold_pending, list[int]()
+def test_a_fold_that_fails_is_tried_again(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    calls = list[int]()
 
     async def flaky(conn: Connection) -> int:
         calls.append(1)
         if len(calls) < 3:
             raise RuntimeError("no luck")
-        return await real(conn)
-
-    monkeypatch.setattr(jobs, "fold_pending", flaky)
+        return await fold_events(conn)
 
     async def run() -> None:
         pool = make_pool(database, size=2)
         await pool.open()
         async with pool.connection() as conn:
             await store_events(conn, frame(30))
-        loop = FoldLoop(pool, Counters())
+        loop = FoldLoop(pool, Counters(), flaky)
         loop.start()
         loop.trigger()
         async with asyncio.timeout(10):
@@ -240,7 +238,7 @@ def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
     async def run() -> None:
         pool = make_pool(database, size=2)
         await pool.open()
-        loop = FoldLoop(pool, Counters())
+        loop = FoldLoop(pool, Counters(), fold_events)
         loop.start()
         async with pool.connection() as conn:
             await store_events(conn, frame(30))

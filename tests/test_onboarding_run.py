@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from everafter.activity.queries import fold_pending
 from everafter.core.db import connection
 from everafter.core.settings import load_settings
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
+from everafter.folding import fold_events
 from everafter.onboarding.queries import (
     claim_celebration,
     keep_action,
@@ -104,7 +104,7 @@ class World:
 
     async def _fold(self) -> None:
         async with connection(self.url, autocommit=True) as conn:
-            while await fold_pending(conn):
+            while await fold_events(conn):
                 pass
 
     def run(

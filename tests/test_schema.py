@@ -23,7 +23,7 @@ from helpers_sql import PREPARABLE, Statement, list_statements
 # Calls whose statement is put together where they stand, and how else it is tried.
 COMPOSED = {
     "src/everafter/core/db.py": "the ways of any statement; every test goes through them",
-    "src/everafter/core/probes.py": "GAUGES, which are prepared below",
+    "src/everafter/core/probes.py": "gauges, which are prepared below",
     "src/everafter/demo/queries.py": "DROP SCHEMA",
     "src/everafter/interventions/log_queries.py": "filters; tests/test_pages_interventions.py asks for each",
     "src/everafter/portfolio/queries.py": "sorts and filters; tests/test_pages_portfolio.py asks for each",

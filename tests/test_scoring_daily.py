@@ -14,12 +14,13 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from everafter.activity.feature_queries import name_features
-from everafter.activity.queries import fold_pending, get_feature_ids
+from everafter.activity.queries import get_feature_ids
 from everafter.core.db import FrameReader, connection, copy_frame
 from everafter.daily.queries import FIRST_ID
 from everafter.daily.run import run_day
 from everafter.demo.simulator import simulate
 from everafter.events.queries import store_events_in_bulk
+from everafter.folding import fold_events
 from everafter.playbook.loading import load_playbook
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.model import SIGNAL_SCHEMA
@@ -56,7 +57,7 @@ async def load_market(url: str) -> datetime:
             conn, market.events.with_columns(pl.col("occurred_at").alias("received_at"))
         )
     async with connection(url, autocommit=True) as conn:
-        while await fold_pending(conn):
+        while await fold_events(conn):
             pass
     last: datetime = market.events["occurred_at"].max()  # type: ignore[assignment]
     return last + timedelta(seconds=1)

@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from everafter.activity.queries import fold_pending
 from everafter.core.db import connection
 from everafter.core.locks import Lock
+from everafter.folding import fold_events
 from everafter.tickets.model import Change
 from everafter.tickets.queries import find_ticket
 from everafter.tickets.rules import follow
@@ -382,7 +382,7 @@ def test_late_and_repeated_events_end_in_the_same_rows(server: Server, supplier:
 
     async def stored() -> list[Change]:
         async with connection(server.database) as conn:
-            while await fold_pending(conn):
+            while await fold_events(conn):
                 pass
             found = await find_ticket(conn, uuid.UUID(supplier), "T")
             assert found is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -16,7 +16,9 @@ from litestar.types import ASGIApp
 
 from everafter import __version__
 from everafter.accounts.access import provide_viewer, refuse_strangers
-from everafter.activity.jobs import keep_features_named
+from everafter.accounts.key_cache import KeyCache
+from everafter.activity import queries as activity_queries
+from everafter.activity.jobs import FoldLoop, keep_features_named
 from everafter.coach.live import CoachScorer
 from everafter.coach.tip_batches import TipBatcher
 from everafter.coach.tokens import KeyRing
@@ -34,18 +36,19 @@ from everafter.core.web import (
     EXCEPTION_HANDLERS,
     ID_DECODERS,
     AnyRequest,
-    KeyCache,
     provide_connection,
     refuse_unknown_parameters,
 )
+from everafter.events import queries as events_queries
 from everafter.events.browser_rules import is_entrance
-from everafter.events.jobs import FoldLoop, housekeep, prepare_months
+from everafter.events.jobs import housekeep, prepare_months
+from everafter.folding import FOLLOWERS, fold_events
+from everafter.mail import queries as mail_queries
 from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
-from everafter.playbook.model import Playbook
 from everafter.scoring.live import LiveScorer
+from everafter.support import calendar_queries
 
-# Modules with `handlers`, one line each.
 FACES = (
     "everafter.accounts.pages",
     "everafter.branding.pages",
@@ -71,6 +74,15 @@ FACES = (
     "everafter.support.manage_pages",
     "everafter.tickets.api",
     "everafter.tickets.pages",
+)
+
+"""Modules with `handlers`."""
+
+GAUGES = (
+    *events_queries.GAUGES,
+    *activity_queries.GAUGES,
+    *mail_queries.GAUGES,
+    *calendar_queries.GAUGES,
 )
 
 _OPENAPI = OpenAPIConfig(
@@ -113,66 +125,73 @@ async def _before_request(request: AnyRequest) -> None:
     await receive_body(request)
 
 
-async def _drop_broken(*pools: Pool) -> None:
-    """Replace the connections that died with the database, so that no request is given one."""
-    for pool in pools:
-        await pool.check()
-
-
 @asynccontextmanager
 async def _running(app: Litestar) -> AsyncGenerator[None]:
-    """All that an application holds while it serves: connections, the fold, and what runs
-    beside."""
-    settings: Settings = app.state.settings
-    url: str = app.state.url
-    playbook: Playbook = app.state.playbook
-    pool = make_pool(url, size=6)
-    app.state.pool = pool
-    # its own, so that a flood of anything else does not hold up events and keys
-    ingest_pool = make_pool(url, size=Admission.WORKING + 2)  # keys and the fold
-    app.state.ingest_pool = ingest_pool
-    app.state.fold = FoldLoop(ingest_pool, app.state.counters)
-    app.state.admission = Admission(settings.limits)
-    app.state.live = LiveScorer(url, playbook)
-    reads = make_pool(url, size=6, autocommit=True)
-    app.state.coach_reads = reads
-    app.state.coach = CoachScorer(url, playbook, pool)
-    app.state.coach_keys = KeyRing(settings.secret)
-    app.state.tip_batcher = TipBatcher(pool, playbook)
-    await pool.open()
-    await ingest_pool.open()
-    await reads.open()
-    loop = asyncio.get_running_loop()
-    app.state.recheck = lambda: asyncio.run_coroutine_threadsafe(
-        _drop_broken(pool, ingest_pool, reads), loop
-    )
-    await prepare_months(pool)
-    named = asyncio.Event()
-    naming = asyncio.create_task(keep_features_named(pool, playbook, named), name="features")
-    await named.wait()
-    app.state.fold.start()
-    tending = asyncio.create_task(housekeep(pool, app.state.fold), name="housekeep")
-    try:
+    """Open what the application needs while it serves; close it in reverse order."""
+    state = app.state
+    async with AsyncExitStack() as stack:
+        await _open_pools(state, stack)
+        _open_scorers(state, stack)
+        await prepare_months(state.pool)
+        await _start_jobs(state, stack)
         yield
-    finally:
-        tending.cancel()
-        naming.cancel()
-        await asyncio.gather(tending, naming, return_exceptions=True)
-        await app.state.fold.stop()
-        await app.state.live.close()
-        await app.state.tip_batcher.close()
-        await app.state.coach.close()
-        await reads.close()
-        await ingest_pool.close()
-        await pool.close()
+
+
+async def _open_pools(state: State, stack: AsyncExitStack) -> None:
+    """pool: for handlers. ingest_pool: for ingest, API keys and the fold, so that a flood of other
+    requests delays no event. coach_reads: for the coach, in autocommit."""
+    state.pool = make_pool(state.url, size=6)
+    state.ingest_pool = make_pool(state.url, size=Admission.WORKING + 2)
+    state.coach_reads = make_pool(state.url, size=6, autocommit=True)
+    pools: tuple[Pool, ...] = (state.pool, state.ingest_pool, state.coach_reads)
+    for pool in pools:
+        stack.push_async_callback(pool.close)
+        await pool.open()
+
+    async def drop_broken() -> None:
+        for pool in pools:
+            await pool.check()
+
+    loop = asyncio.get_running_loop()
+    state.recheck = lambda: asyncio.run_coroutine_threadsafe(drop_broken(), loop)
+
+
+def _open_scorers(state: State, stack: AsyncExitStack) -> None:
+    state.coach = CoachScorer(state.url, state.playbook, state.pool)
+    state.tip_batcher = TipBatcher(state.pool, state.playbook)
+    state.live = LiveScorer(state.url, state.playbook)
+    for scorer in (state.coach, state.tip_batcher, state.live):
+        stack.push_async_callback(scorer.close)
+
+
+async def _start_jobs(state: State, stack: AsyncExitStack) -> None:
+    """Start what runs beside the requests: the fold, once the features that the playbook names
+    have their slots (or the first attempt at that failed), and housekeeping."""
+    features_named = asyncio.Event()
+    fold = FoldLoop(state.ingest_pool, state.counters, fold_events)
+    state.fold, state.trigger_fold = fold, fold.trigger
+    jobs = {
+        "features": keep_features_named(state.pool, state.playbook.features, features_named),
+        "housekeeping": housekeep(state.pool, fold.trigger),
+    }
+    stack.push_async_callback(fold.stop)
+    tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+    stack.push_async_callback(_cancel, tasks)
+    await features_named.wait()
+    fold.start()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def create_app(settings: Settings, url: str) -> Litestar:
     """The application over a migrated database at `url`.
 
-    `app.state` holds settings, url, pool, playbook, key_cache (`core.web.KeyCache`), counters,
-    admission (`core.admission.Admission`), ingest_pool and fold (`events.jobs.FoldLoop`); once it
-    runs also recheck, to be called from any thread when the database is back.
+    Handlers find what they share in `app.state`; once it serves also the pools, the scorers, the
+    fold, and `recheck`, which any thread calls when the database is back.
 
     Raises:
         InputError: the playbook cannot be followed.
@@ -190,8 +209,12 @@ def create_app(settings: Settings, url: str) -> Litestar:
                 "settings": settings,
                 "url": url,
                 "playbook": playbook,
-                "key_cache": KeyCache(),
+                "admission": Admission(settings.limits),
+                "coach_keys": KeyRing(settings.secret),
                 "counters": Counters(),
+                "followers": FOLLOWERS,
+                "gauges": GAUGES,
+                "key_cache": KeyCache(),
                 "shared": Shared(),
             }
         ),

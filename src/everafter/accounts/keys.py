@@ -114,9 +114,29 @@ async def list_coach_keys(conn: Connection, secret: str) -> list[CoachKey]:
     return found
 
 
-async def note_use(conn: Connection, key_id: UUID) -> None:
-    """Write down that a key is in use."""
-    await conn.execute("UPDATE api_keys SET last_used_at = now() WHERE id = %s", [key_id])
+async def list_live_scopes(conn: Connection) -> dict[bytes, str]:
+    """The scope of every live key, by the key's hash."""
+    cursor = await conn.execute(
+        """
+        SELECT key_hash, scope
+        FROM api_keys
+        WHERE revoked_at IS NULL
+        """
+    )
+    return {bytes(key_hash): scope for key_hash, scope in await cursor.fetchall()}
+
+
+async def note_use(conn: Connection, key_hash: bytes) -> None:
+    """Store that a key is in use; writes at most once a minute."""
+    await conn.execute(
+        """
+        UPDATE api_keys
+        SET last_used_at = now()
+        WHERE key_hash = %s
+          AND coalesce(last_used_at < now() - interval '1 minute', true)
+        """,
+        [key_hash],
+    )
 
 
 async def list_keys(conn: Connection) -> list[ApiKey]:

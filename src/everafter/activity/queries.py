@@ -2,6 +2,7 @@
 (Citus: no cross-shard locks)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import polars as pl
@@ -11,17 +12,18 @@ from everafter.activity import model
 from everafter.activity.rules import fold, read_facts, settle_weddings, split_foldable
 from everafter.core.db import Connection, read_copy, upsert_frame
 from everafter.core.errors import OverloadedError
+from everafter.core.gauges import Gauge
 from everafter.core.locks import Lock
-from everafter.onboarding.queries import keep_earliest
-from everafter.scoring.churn_queries import record_cancellations
-from everafter.tickets.queries import add_changes
-from everafter.tickets.rules import find_changes
+
+Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[object]], ...]
+"""Called after a fold, in its transaction, each with the connection, the folded events
+(EVENTS_SCHEMA, in order of arrival) and the new rows of their suppliers (ACTIVITY_SCHEMA)."""
 
 FOLD_BATCH = 50_000
 FOLD_PATIENCE = "3s"
 
 
-async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
+async def fold_pending(conn: Connection, followers: Followers, *, limit: int = FOLD_BATCH) -> int:
     """Fold up to about `limit` stored events into the supplier's activity, in one transaction;
     waits for another folder to finish.
 
@@ -42,10 +44,10 @@ async def fold_pending(conn: Connection, *, limit: int = FOLD_BATCH) -> int:
         )
         if events.is_empty() and changed:
             await settle_zones(conn, changed)
-        return await _fold(conn, events)
+        return await _fold(conn, events, followers)
 
 
-async def fold_supplier(conn: Connection, supplier_id: UUID) -> int:
+async def fold_supplier(conn: Connection, supplier_id: UUID, followers: Followers) -> int:
     """Fold what is pending of one supplier, so that what was just said of it can be read back.
 
     Args:
@@ -70,10 +72,10 @@ async def fold_supplier(conn: Connection, supplier_id: UUID) -> int:
         {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
         {"supplier": str(supplier_id)},
     )
-    return await _fold(conn, events)
+    return await _fold(conn, events, followers)
 
 
-async def _fold(conn: Connection, events: pl.DataFrame) -> int:
+async def _fold(conn: Connection, events: pl.DataFrame, followers: Followers) -> int:
     if events.is_empty():
         return 0
     taken = events.height
@@ -85,9 +87,8 @@ async def _fold(conn: Connection, events: pl.DataFrame) -> int:
     before = await get_state(conn, events)
     after = await asyncio.to_thread(fold, before, events, feature_ids)
     await save_state(conn, after)
-    await keep_earliest(conn, after.activity)
-    await add_changes(conn, find_changes(events))
-    await record_cancellations(conn, events)
+    for follow in followers:
+        await follow(conn, events, after.activity)
     await count_types(conn, events)
     return taken
 
@@ -268,3 +269,16 @@ async def count_types(conn: Connection, events: pl.DataFrame) -> None:
             counted["last"].to_list(),
         ],
     )
+
+
+GAUGES = (
+    Gauge(
+        "everafter_suppliers_beyond_features",
+        "suppliers with more features that no playbook names than their row can hold",
+        """
+        SELECT '', count(*)
+        FROM supplier_activity
+        WHERE features_beyond
+        """,
+    ),
+)

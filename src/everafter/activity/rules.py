@@ -17,7 +17,7 @@ from everafter.activity import model
 from everafter.activity.feature_rules import merge_other_features
 from everafter.activity.model import State
 from everafter.core.zones import find_zone
-from everafter.tickets.model import CHANGES_BY_TYPE
+from everafter.events.model import CANONICAL
 
 IMPLIED_FEATURES = {
     "form_created": "forms",
@@ -26,17 +26,9 @@ IMPLIED_FEATURES = {
     "automation_enabled": "automations",
     "import_clients_started": "client_import",
 }
-CLIENT_TYPES = (
-    "client_added",
-    "client_active",
-    "client_archived",
-    "client_lost",
-    "form_sent",
-    "form_completed",
-    "journey_email_sent",
-    "journey_email_opened",
-    "invite_sent_to_client",
-)
+TICKET_TYPES = tuple(name for name, fields in CANONICAL.items() if "ticket_id" in fields)
+CLIENT_TYPES = tuple(name for name, fields in CANONICAL.items() if "client_id" in fields)
+_NEED_CLIENT = tuple(t for t in CLIENT_TYPES if CANONICAL[t]["client_id"] == "id")
 ITEM_TYPES = ("form_sent", "form_completed", "journey_email_sent", "journey_email_opened")
 SUBSCRIPTION_STATES = {
     "subscription_changed": "active",
@@ -99,14 +91,11 @@ def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         limit.is_null() | limit.cast(pl.Float64, strict=False).is_finite().fill_null(False)
     )
     lacks = (
-        pl.when(
-            kind.is_in([t for t in CLIENT_TYPES if t != "invite_sent_to_client"])
-            & pl.col("client_id").is_null()
-        )
+        pl.when(kind.is_in(_NEED_CLIENT) & pl.col("client_id").is_null())
         .then(pl.lit("client_id"))
         .when(kind.is_in(ITEM_TYPES) & pl.coalesce("form_id", "message_id").is_null())
         .then(pl.lit("form_id or message_id"))
-        .when(kind.is_in(list(CHANGES_BY_TYPE)) & pl.col("ticket_id").is_null())
+        .when(kind.is_in(TICKET_TYPES) & pl.col("ticket_id").is_null())
         .then(pl.lit("ticket_id"))
         .when((kind == "feature_used") & pl.col("feature").is_null())
         .then(pl.lit("feature"))
@@ -139,7 +128,7 @@ def read_facts(events: pl.DataFrame) -> pl.DataFrame:
         text("wedding_moment", "client_added").str.to_datetime(
             "%Y-%m-%dT%H:%M:%SZ", time_zone="UTC", strict=False
         ),
-        text("ticket_id", *CHANGES_BY_TYPE),
+        text("ticket_id", *TICKET_TYPES),
         text("subject", "ticket_opened"),
         text("priority", "ticket_opened"),
         text("plan", "subscription_changed"),

@@ -15,6 +15,7 @@ from jwt.api_jws import PyJWS
 from everafter.accounts.keys import (
     CoachKey,
     derive_coach_key,
+    hash_key,
     list_coach_keys,
     note_use,
     read_coach_key_id,
@@ -138,7 +139,7 @@ class KeyRing:
             return
         self._noted[key.id] = monotonic()
         async with pool.connection() as conn:
-            await note_use(conn, key.id)
+            await note_use(conn, hash_key(key.key))
 
 
 def _read_header(token: str) -> dict[str, Any]:

@@ -92,3 +92,8 @@ class DatabaseUnavailableError(EverafterError):
     status = 503
     code = "database_unavailable"
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from typing import Any, Literal, LiteralString
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -12,78 +12,12 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Pool, list_migrations
 from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.gauges import Gauge
 from everafter.core.shared import Shared
 
 READY_SECONDS = 3.0
 
-# name, help, statement: rows of (labels as text, value). Each must stay cheap with millions of rows
-# behind it.
-GAUGES: tuple[tuple[str, str, LiteralString], ...] = (
-    ("everafter_up", "whether the database answers", "SELECT '', 1"),
-    (
-        "everafter_ingest_pending_events",
-        "events stored and not yet folded",
-        "SELECT '', coalesce(max(seq) - min(seq) + 1, 0) FROM events_pending",
-    ),
-    (
-        "everafter_ingest_lag_seconds",
-        "age of the oldest event that is stored and not yet folded",
-        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() -"
-        " (SELECT received_at FROM events_pending ORDER BY seq LIMIT 1)), 0)::float8",
-    ),
-    (
-        "everafter_rejects",
-        "events refused and kept for a person to see",
-        "SELECT format('code=\"%s\"', code), count(*) FROM rejects GROUP BY code",
-    ),
-    (
-        "everafter_event_types",
-        "names of events seen; the rarest are forgotten beyond some thousand",
-        "SELECT '', count(*) FROM event_types",
-    ),
-    (
-        "everafter_suppliers_beyond_features",
-        "suppliers who used more features than their row keeps, of those that no playbook names",
-        "SELECT '', count(*) FROM supplier_activity WHERE features_beyond",
-    ),
-    (
-        "everafter_outbox_messages",
-        "messages not yet handed over, by state, and those nobody can be sure of",
-        "SELECT format('status=\"%s\"', status), count(*) FROM outbox"
-        " WHERE status IN ('queued', 'claimed', 'handing', 'in_doubt', 'dead') GROUP BY status",
-    ),
-    (
-        "everafter_mail_refused_seconds",
-        "how long the mail server has refused our mail as a whole; 0 while it takes it",
-        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM mail_trouble",
-    ),
-    (
-        "everafter_mail_events",
-        "what was reported of messages after they were handed over, by type",
-        "SELECT format('type=\"%s\"', type), count(*) FROM mail_events GROUP BY type",
-    ),
-    (
-        "everafter_suppressed_addresses",
-        "addresses that get no mail, or none of a topic, by who says so",
-        "SELECT format('source=\"%s\"', source), count(*) FROM suppressions GROUP BY source",
-    ),
-    (
-        "everafter_outbox_oldest_due_seconds",
-        "age of the oldest message that could have been sent",
-        "SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(send_after)), 0)::float8 FROM outbox"
-        " WHERE status IN ('queued', 'claimed', 'handing') AND send_after <= now()",
-    ),
-    (
-        "everafter_calendar_unread_events",
-        "events in CSMs' calendars that could not be read in full",
-        "SELECT '', coalesce(sum(unread), 0) FROM calendar_feeds",
-    ),
-    (
-        "everafter_calendars_failing",
-        "CSMs' calendars that could not be read at the last try",
-        "SELECT '', count(*) FROM calendar_feeds WHERE failure IS NOT NULL",
-    ),
-)
+UP = Gauge("everafter_up", "whether the database answers", "SELECT '', 1")
 
 
 class Counters:
@@ -157,23 +91,26 @@ async def metrics(state: State) -> Response[str]:
     """Counts and ages in the Prometheus text format."""
     counters: Counters = state.counters
     shared: Shared = state.shared
-    lines = counters.lines() + await shared.run("gauges", lambda: _read_gauges(state.pool))
+    lines = counters.lines() + await shared.run(
+        "gauges", lambda: _read_gauges(state.pool, (UP, *state.gauges))
+    )
     text = "\n".join(lines) + "\n"
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _read_gauges(pool: Pool) -> list[str]:
+async def _read_gauges(pool: Pool, gauges: tuple[Gauge, ...]) -> list[str]:
     lines: list[str] = []
     try:
         async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
-            for name, meaning, statement in GAUGES:
-                cursor = await conn.execute(statement)
-                lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+            for gauge in gauges:
+                cursor = await conn.execute(gauge.statement)
+                lines += [f"# HELP {gauge.name} {gauge.help}", f"# TYPE {gauge.name} gauge"]
                 lines += [
-                    _line(name, labels, float(value)) for labels, value in await cursor.fetchall()
+                    _line(gauge.name, labels, float(value))
+                    for labels, value in await cursor.fetchall()
                 ]
     except (TimeoutError, PoolTimeout, PoolClosed, psycopg.Error):
-        lines += ["# TYPE everafter_up gauge", "everafter_up 0"]
+        lines += [f"# TYPE {UP.name} gauge", f"{UP.name} 0"]
     return lines
 
 

@@ -1,16 +1,13 @@
 """The web's common ground: one transaction a request, errors as problem+json, who is calling."""
 
-import asyncio
 import base64
 import binascii
-import hashlib
 import logging
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import psycopg
@@ -29,7 +26,6 @@ from everafter.core.errors import (
     EverafterError,
     ForbiddenError,
     InputError,
-    OverloadedError,
     UnauthorizedError,
 )
 from everafter.core.ids import SupplierId, TextId, read_supplier_id, read_text_id
@@ -205,98 +201,16 @@ def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
 # ── who is calling ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class KeyCache:
-    """The live API keys, read whole: what is not among them costs no look-up of its own.
-
-    The keys are few and made by the operator. They are read again when they are older than
-    `LIVE_SECONDS`, and for a key that is not among them: it may be new. All who wait for that wait
-    for one statement, and statements are `PAUSE_SECONDS` apart, so a flood of made-up keys costs a
-    few statements a second and pushes no live key out.
-    """
-
-    LIVE_SECONDS = 5.0
-    PAUSE_SECONDS = 0.25
-    UNKNOWN_SECONDS = 1.0
-    MOST_UNKNOWN = 1_000
-    MOST_WAITING = 200
-
-    def __init__(self) -> None:
-        self._live: dict[bytes, str] = {}
-        self._read_at = float("-inf")  # when the statement began that they are from
-        self._reading: asyncio.Task[None] | None = None
-        self._waiting = 0
-        self._unknown: dict[bytes, float] = {}  # until when nobody is asked again
-        self._noted: dict[bytes, float] = {}
+class KeyLookup(Protocol):
+    """How a request's API key is looked up; the application brings the implementation."""
 
     def is_live(self, token: str) -> bool:
-        """Whether a key was live when the keys were last read."""
-        return _digest(token) in self._live
+        """Whether the key was live at the last look-up; asks nothing."""
+        ...
 
     async def find_scope(self, pool: Pool, token: str) -> str | None:
-        """The scope of a live key, or null.
-
-        Raises:
-            OverloadedError: too many unknown keys wait to be looked for.
-        """
-        digest = _digest(token)
-        now = time.monotonic()
-        if now - self._read_at < self.LIVE_SECONDS:
-            if digest in self._live:
-                return await self._note(pool, digest, now)
-            if self._unknown.get(digest, 0) > now:
-                return None
-        await self._read_after(pool, now, is_known=digest in self._live)
-        if digest in self._live:
-            return await self._note(pool, digest, now)
-        while len(self._unknown) >= self.MOST_UNKNOWN:
-            del self._unknown[next(iter(self._unknown))]
-        self._unknown[digest] = time.monotonic() + self.UNKNOWN_SECONDS
-        return None
-
-    async def _read_after(self, pool: Pool, moment: float, *, is_known: bool) -> None:
-        """Return once the keys are from a statement that began after the moment."""
-        if self._waiting >= self.MOST_WAITING and not is_known:
-            raise OverloadedError("too many unknown keys are arriving", retry_after=1)
-        self._waiting += 1
-        try:
-            while self._read_at < moment:
-                if self._reading is None or self._reading.done():
-                    self._reading = asyncio.create_task(self._read(pool))
-                await asyncio.shield(self._reading)
-        finally:
-            self._waiting -= 1
-
-    async def _read(self, pool: Pool) -> None:
-        await asyncio.sleep(max(0.0, self._read_at + self.PAUSE_SECONDS - time.monotonic()))
-        async with pool.connection() as conn:
-            began = time.monotonic()
-            cursor = await conn.execute(
-                "SELECT key_hash, scope FROM api_keys WHERE revoked_at IS NULL"
-            )
-            self._live = {bytes(key_hash): scope for key_hash, scope in await cursor.fetchall()}
-        self._read_at = began
-        self._noted = {key: at for key, at in self._noted.items() if key in self._live}
-
-    async def _note(self, pool: Pool, digest: bytes, now: float) -> str:
-        """Write down, once a minute, that a live key is in use; its scope."""
-        scope = self._live[digest]
-        if now - self._noted.get(digest, float("-inf")) > 60:
-            self._noted[digest] = now
-            async with pool.connection() as conn:
-                await conn.execute(
-                    """
-                    UPDATE api_keys
-                    SET last_used_at = now()
-                    WHERE key_hash = %s
-                      AND coalesce(last_used_at < now() - interval '1 minute', true)
-                    """,
-                    [digest],
-                )
-        return scope
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        """The scope of a live key, or null."""
+        ...
 
 
 def read_bearer(header: str) -> str | None:
@@ -350,8 +264,8 @@ async def require_scope(state: State, token: str, *allowed: str) -> None:
         UnauthorizedError: no such key, or it was revoked.
         ForbiddenError: the key's scope is another.
     """
-    cache: KeyCache = state.key_cache
-    found = await cache.find_scope(state.ingest_pool, token)
+    keys: KeyLookup = state.key_cache
+    found = await keys.find_scope(state.ingest_pool, token)
     if found is None:
         raise UnauthorizedError("this key is not known, or was revoked")
     if found not in allowed and not (found == "write" and "read" in allowed):

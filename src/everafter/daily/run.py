@@ -16,11 +16,12 @@ import polars as pl
 
 from everafter.activity.feature_queries import name_features, with_features
 from everafter.activity.feature_rules import assign_slots
-from everafter.activity.queries import fold_pending, get_feature_ids
+from everafter.activity.queries import get_feature_ids
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.daily import queries
 from everafter.daily.model import RunSummary, SliceFigures, add_slices, summarize_slice
+from everafter.folding import fold_events
 from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
 from everafter.interventions.outcome_rules import compile_successes, find_outcomes
@@ -166,7 +167,7 @@ async def run_day(
                     "another run is in progress on this database; try again when it has finished"
                 )
             if not dry_run:
-                while await fold_pending(conn):
+                while await fold_events(conn):
                     pass
                 await name_features(conn, playbook.features)
             context, total, after = await _open_run(

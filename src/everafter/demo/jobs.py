@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from everafter.activity.queries import fold_pending
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
@@ -20,6 +19,7 @@ from everafter.demo.responses import RESPONSE_DAYS, Responses
 from everafter.demo.rules import check_simulated, month_starts, said_between
 from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
+from everafter.folding import fold_events
 from everafter.playbook.model import Playbook
 from everafter.recommendations.jobs import measure_impressions
 from everafter.suppliers.model import Said
@@ -145,7 +145,7 @@ async def load(
     if after is not None:
         responses = await open_responses(conn, market, world, after)
         new += await _store(conn, responses.between(after, until), [])
-    while await fold_pending(conn):
+    while await fold_events(conn):
         pass
     return new
 

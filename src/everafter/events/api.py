@@ -23,7 +23,7 @@ from everafter.core.probes import Counters
 from everafter.core.web import (
     EXCEPTION_HANDLERS,
     AnyRequest,
-    KeyCache,
+    KeyLookup,
     read_basic_user,
     read_bearer,
     scope,
@@ -39,7 +39,6 @@ from everafter.events.browser_rules import (
 from everafter.events.describe import BatchOperation, CallOperation, PostHogOperation
 from everafter.events.forms import unwrap_form
 from everafter.events.ingest import Outcome, take_in
-from everafter.events.jobs import FoldLoop
 from everafter.events.model import CANONICAL, Checked
 from everafter.events.posthog import decode_posthog
 from everafter.events.rules import check_events
@@ -114,8 +113,7 @@ async def _ingest(
             admission.count_key(prepared.received.key or "")
         async with admission.work:
             outcome = await _store(state.ingest_pool, prepared)
-    fold: FoldLoop = state.fold
-    fold.trigger()
+    state.trigger_fold()
     answer = _answer(prepared, outcome)
     for what in ("accepted", "duplicates"):
         counters.add("everafter_ingest_events_total", getattr(answer, what), f'result="{what}"')
@@ -213,8 +211,8 @@ async def _require_ingest(state: State, key: str | None) -> None:
         raise UnauthorizedError(
             "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address"
         )
-    cache: KeyCache = state.key_cache
-    if await cache.find_scope(state.ingest_pool, key) != "ingest":
+    keys: KeyLookup = state.key_cache
+    if await keys.find_scope(state.ingest_pool, key) != "ingest":
         raise UnauthorizedError(
             "this is not a live ingest key; `everafter key create --scope ingest` makes one"
         )
@@ -222,11 +220,11 @@ async def _require_ingest(state: State, key: str | None) -> None:
 
 async def _expect_key(state: State, found: list[str] | None) -> None:
     """Refuse a large body without a live key before it is decoded."""
-    cache: KeyCache = state.key_cache
+    keys: KeyLookup = state.key_cache
     if found is None:
         return
     for key in found:
-        if await cache.find_scope(state.ingest_pool, key) == "ingest":
+        if await keys.find_scope(state.ingest_pool, key) == "ingest":
             return
     await _require_ingest(state, found[0] if found else None)
 

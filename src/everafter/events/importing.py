@@ -3,7 +3,7 @@ lost to a bad row."""
 
 import asyncio
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any, LiteralString
 import msgspec
 import polars as pl
 
-from everafter.activity.queries import fold_pending
 from everafter.core.db import Connection, read_copy
 from everafter.core.errors import InputError
 from everafter.core.files import make_ours, make_private, open_private
@@ -61,6 +60,7 @@ class ImportSummary:
 
 
 Report = Callable[[Source, FileSummary], None]
+Fold = Callable[[Connection], Awaitable[int]]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
@@ -90,12 +90,18 @@ class Importer:
     """One import over a connection in autocommit; every chunk is a transaction of its own."""
 
     def __init__(
-        self, conn: Connection, rejects: Path, event_names: dict[str, str], report: Report
+        self,
+        conn: Connection,
+        rejects: Path,
+        event_names: dict[str, str],
+        report: Report,
+        fold: Fold,
     ) -> None:
         self._conn = conn
         self._rejects = rejects
         self._event_names = event_names
         self._report = report
+        self._fold_pending = fold
         self._now = datetime.now(UTC)
         self.summary = ImportSummary()
 
@@ -149,7 +155,7 @@ class Importer:
             summary.rejects_file = str(rejects.path) if rejects.count else None
 
     async def _fold(self) -> None:
-        while folded := await fold_pending(self._conn):
+        while folded := await self._fold_pending(self._conn):
             self.summary.folded += folded
 
     # ── the three kinds ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from psycopg import AsyncCursor, errors
 
 from everafter.core.db import Connection, copy_frame
 from everafter.core.errors import OverloadedError
+from everafter.core.gauges import Gauge
 from everafter.events import model
 from everafter.events.model import StoredCounts
 from everafter.events.rules import read_waiting
@@ -309,3 +310,41 @@ async def list_event_types(conn: Connection) -> list[dict[str, Any]]:
     )
     names = ("type", "events", "first_at", "last_at")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+GAUGES = (
+    Gauge(
+        "everafter_ingest_pending_events",
+        "events stored and not yet folded",
+        """
+        SELECT '', coalesce(max(seq) - min(seq) + 1, 0)
+        FROM events_pending
+        """,
+    ),
+    Gauge(
+        "everafter_ingest_lag_seconds",
+        "age of the oldest event that is stored and not yet folded",
+        """
+        SELECT '', coalesce(extract(epoch FROM clock_timestamp() - (
+          SELECT received_at FROM events_pending ORDER BY seq LIMIT 1
+        )), 0)::float8
+        """,
+    ),
+    Gauge(
+        "everafter_rejects",
+        "rejected events that are stored, by code",
+        """
+        SELECT format('code="%s"', code), count(*)
+        FROM rejects
+        GROUP BY code
+        """,
+    ),
+    Gauge(
+        "everafter_event_types",
+        "event names seen; beyond some thousand the rarest are dropped",
+        """
+        SELECT '', count(*)
+        FROM event_types
+        """,
+    ),
+)

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
+from everafter.core.gauges import Gauge
 from everafter.mail.model import (
     Claim,
     Key,
@@ -500,3 +501,53 @@ async def count_by_status(conn: Connection) -> dict[Status, int]:
         "SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status"
     )
     return dict(await cursor.fetchall())
+
+
+GAUGES = (
+    Gauge(
+        "everafter_outbox_messages",
+        "messages not yet handed over, in doubt or dead, by status",
+        """
+        SELECT format('status="%s"', status), count(*)
+        FROM outbox
+        WHERE status IN ('queued', 'claimed', 'handing', 'in_doubt', 'dead')
+        GROUP BY status
+        """,
+    ),
+    Gauge(
+        "everafter_mail_refused_seconds",
+        "how long the mail server has been refusing all our mail; 0 while it accepts it",
+        """
+        SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8
+        FROM mail_trouble
+        """,
+    ),
+    Gauge(
+        "everafter_mail_events",
+        "bounces, complaints and deliveries reported, by type",
+        """
+        SELECT format('type="%s"', type), count(*)
+        FROM mail_events
+        GROUP BY type
+        """,
+    ),
+    Gauge(
+        "everafter_suppressed_addresses",
+        "suppressed addresses, by source",
+        """
+        SELECT format('source="%s"', source), count(*)
+        FROM suppressions
+        GROUP BY source
+        """,
+    ),
+    Gauge(
+        "everafter_outbox_oldest_due_seconds",
+        "age of the oldest message that is due",
+        """
+        SELECT '', coalesce(extract(epoch FROM clock_timestamp() - min(send_after)), 0)::float8
+        FROM outbox
+        WHERE status IN ('queued', 'claimed', 'handing')
+          AND send_after <= now()
+        """,
+    ),
+)

@@ -6,6 +6,7 @@ from psycopg.rows import TupleRow
 
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
+from everafter.core.gauges import Gauge
 from everafter.support.model import BusyTime, Feed, FeedTimes
 
 _FEED = """
@@ -133,3 +134,24 @@ async def replace_busy_times(conn: Connection, user_id: UUID, times: list[BusyTi
 
 def _feed(row: TupleRow) -> Feed:
     return Feed(*row)
+
+
+GAUGES = (
+    Gauge(
+        "everafter_calendar_unread_events",
+        "events in CSMs' calendars that could not be read in full",
+        """
+        SELECT '', coalesce(sum(unread), 0)
+        FROM calendar_feeds
+        """,
+    ),
+    Gauge(
+        "everafter_calendars_failing",
+        "CSMs' calendars that could not be read at the last attempt",
+        """
+        SELECT '', count(*)
+        FROM calendar_feeds
+        WHERE failure IS NOT NULL
+        """,
+    ),
+)

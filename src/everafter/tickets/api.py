@@ -67,7 +67,9 @@ async def open_ticket(
 
     async def effect() -> tuple[int, TicketAnswer]:
         return 201, _answer(
-            await changes.open_ticket(conn, state.playbook.support, data, datetime.now(UTC))
+            await changes.open_ticket(
+                conn, state.playbook.support, state.followers, data, datetime.now(UTC)
+            )
         )
 
     return await answer_once(request, conn, idempotency_key, effect)
@@ -104,7 +106,14 @@ async def act_on_ticket(
         support = state.playbook.support
         return 200, _answer(
             await changes.act(
-                conn, support, data.supplier_id, ticket_id, transition, data.at, datetime.now(UTC)
+                conn,
+                support,
+                state.followers,
+                data.supplier_id,
+                ticket_id,
+                transition,
+                data.at,
+                datetime.now(UTC),
             )
         )
 

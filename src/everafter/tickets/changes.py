@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import polars as pl
 
-from everafter.activity.queries import fold_supplier
+from everafter.activity.queries import Followers, fold_supplier
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, NotFoundError, UnprocessableError
 from everafter.core.ids import read_id
@@ -28,7 +28,11 @@ _TICK = timedelta(microseconds=1)
 
 
 async def open_ticket(
-    conn: Connection, support: Support, asked: TicketRequest, now: datetime
+    conn: Connection,
+    support: Support,
+    followers: Followers,
+    asked: TicketRequest,
+    now: datetime,
 ) -> Evaluated:
     """Open a ticket, or a resolved one again.
 
@@ -44,12 +48,13 @@ async def open_ticket(
     if subject is None:
         raise UnprocessableError("subject: it is empty")
     said = {"ticket_id": ticket_id, "subject": subject, "priority": clean(asked.priority)}
-    return await _tell(conn, support, asked.supplier_id, "opened", said, asked.at, now)
+    return await _tell(conn, support, followers, asked.supplier_id, "opened", said, asked.at, now)
 
 
 async def act(
     conn: Connection,
     support: Support,
+    followers: Followers,
     supplier_id: UUID,
     ticket_id: str,
     transition: Transition,
@@ -66,7 +71,9 @@ async def act(
     known = read_id(ticket_id)
     if known is None:
         raise NotFoundError(f"there is no ticket {ticket_id[:60]!r} of this supplier")
-    return await _tell(conn, support, supplier_id, transition, {"ticket_id": known}, at, now)
+    return await _tell(
+        conn, support, followers, supplier_id, transition, {"ticket_id": known}, at, now
+    )
 
 
 async def get_ticket(
@@ -94,6 +101,7 @@ def clean(text: str | None) -> str | None:
 async def _tell(
     conn: Connection,
     support: Support,
+    followers: Followers,
     supplier_id: UUID,
     transition: Transition,
     said: dict[str, str | None],
@@ -104,9 +112,8 @@ async def _tell(
     then."""
     ticket_id = said["ticket_id"] or ""
     await queries.require_supplier(conn, supplier_id)
-    await fold_supplier(
-        conn, supplier_id
-    )  # and hold the folder's lock: two who resolve one ticket come one after the other
+    # and hold the fold's lock: two who resolve one ticket come one after the other
+    await fold_supplier(conn, supplier_id, followers)
     ticket = await queries.find_ticket(conn, supplier_id, ticket_id)
     moment = _moment(at, ticket, now)
     course = follow(ticket.changes, moment) if ticket else None
@@ -120,7 +127,7 @@ async def _tell(
             state=course.state if course else None,
         )
     await _store(conn, supplier_id, transition, said, moment, now)
-    await fold_supplier(conn, supplier_id)
+    await fold_supplier(conn, supplier_id, followers)
     return await get_ticket(conn, support, supplier_id, ticket_id, now)
 
 

@@ -108,6 +108,7 @@ async def act_on_ticket(
     await changes.act(
         conn,
         state.playbook.support,
+        state.followers,
         supplier_id,
         _text(form, "ticket_id"),
         transition,

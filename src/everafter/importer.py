@@ -22,6 +22,7 @@ from everafter.core.db import connection, database_url, migrate
 from everafter.core.settings import load_settings
 from everafter.events.files import Source
 from everafter.events.importing import FileSummary, Importer, ImportSummary, find_files
+from everafter.folding import fold_events
 from everafter.playbook.loading import load_playbook
 
 
@@ -80,7 +81,9 @@ async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
         bars.update(tasks[source.path], completed=source.position, rows=summary.rows)
 
     async with connection(url, autocommit=True) as conn:
-        importer = Importer(conn, settings.data / "rejects", playbook.event_names, report)
+        importer = Importer(
+            conn, settings.data / "rejects", playbook.event_names, report, fold_events
+        )
         with bars:
             return await importer.run(paths)
 
