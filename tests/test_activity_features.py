@@ -469,7 +469,7 @@ def _as_then(conn: psycopg.Connection[Any], uses: list[Use]) -> None:
         )
         empty = "login_days, clients_active_d, feature_uses_w, clients_lost_w, forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w, tickets_w, payments_failed_w"  # fmt: skip
         conn.execute(
-            f"INSERT INTO supplier_activity (supplier_id, events_total, first_event_at, last_event_at, feature_days, clients_added, clients_total,"  # type: ignore[arg-type]
+            f"INSERT INTO pulse (supplier_id, events_total, first_event_at, last_event_at, feature_days, clients_added, clients_total,"  # type: ignore[arg-type]
             f" weddings, tickets_open, {empty}) VALUES (%s, %s, %s, %s, %s, 0, 0, '{{}}', 0, decode(repeat('00', 24), 'hex'),"
             f" decode(repeat('00', 128), 'hex'), {', '.join(['decode(repeat(%s, 32), %s)'] * 8)})",
             [who, len(of_mine), min(of_mine), max(of_mine), days, *(["00", "hex"] * 8)],

@@ -150,7 +150,7 @@ def test_neither_order_nor_cut_nor_format_matters(cli: Cli, folder: Path, tmp_pa
     cli.load(folder)
     whole = cli.state()
     cli.sql(
-        "TRUNCATE suppliers, events, event_ids, activity, clients, sent_items, tickets, event_types, features CASCADE"
+        "TRUNCATE suppliers, events, event_ids, supplier_activity, clients, sent_items, tickets, event_types, features CASCADE"
     )
     parts = tmp_path / "parts"
     parts.mkdir()

@@ -59,7 +59,7 @@ COMMANDS = (
     Command(
         "explain",
         "everafter.scoring.commands",
-        "Why a supplier's score is what it is, and what changed since a day.",
+        "Explain a supplier's score, and what changed since a day.",
     ),
     Command(
         "metrics",

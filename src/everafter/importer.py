@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         a rejects file with their line and the reason, and everything else is kept. Ends with 0 when
         every row was taken, 1 when some were refused, 2 when a file could not be read to its end.
         """
-        summary = asyncio.run(_import(find_files(paths), quiet=json))
+        summary = asyncio.run(_import(find_files(paths), show_progress=not json))
         if json:
             typer.echo(msgspec.json.encode(summary))
         else:
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
+async def _import(paths: list[Path], *, show_progress: bool) -> ImportSummary:
     settings = load_settings()
     playbook = load_playbook(settings)
     url = database_url(settings)
@@ -69,7 +69,7 @@ async def _import(paths: list[Path], *, quiet: bool) -> ImportSummary:
         TextColumn("{task.fields[rows]:,} rows"),
         TimeRemainingColumn(),
         console=console,
-        disable=quiet or not console.is_terminal,
+        disable=not (show_progress and console.is_terminal),
     )
     tasks: dict[Path, TaskID] = {}
 
