@@ -54,7 +54,7 @@ COMMANDS = (
     Command(
         "run",
         "everafter.daily.commands",
-        "Score every supplier, decide, and put what was decided on its way.",
+        "Run the daily run: score every supplier, evaluate the triggers, and queue emails and tasks.",
     ),
     Command(
         "explain",
