@@ -265,4 +265,4 @@ def test_the_suppliers_page_shows_the_path(server: Server) -> None:
     with signed_in(server) as client:
         text = words(client.get(f"/suppliers/{supplier}").text)
         assert 'id="path"' not in client.get(f"/suppliers/{old}").text
-    assert "1 of 5 steps" in text and "open: Log in and look around, Bring your clients in" in text
+    assert "1 of 5 steps" in text and "open: Log in and look around, Add your couples" in text

@@ -72,8 +72,8 @@ def test_the_path_as_it_stands(server: Server) -> None:
     assert found["next"] == {
         "step": "day1",
         "action": "import_clients_started",
-        "title": "Bring your clients in",
-        "hint": "A spreadsheet is enough; names and dates to begin with.",
+        "title": "Add your couples",
+        "hint": "A spreadsheet with names and dates is enough to begin with.",
         "url": "/clients/import",
     }
     first = found["steps"][0]

@@ -147,7 +147,7 @@ def test_the_next_step_names_the_client_and_the_day(server: Server, name: str) -
         ]
     said = " ".join(name.split())
     step = found["form_late_before_the_day"]
-    assert step["reason"] == f"{said} have had the form for 9 days; their wedding is in 24 days."
+    assert step["reason"] == f"{said} received the form 9 days ago and get married in 24 days."
     assert step["action"] == {"label": "Send a reminder", "url": "/clients/c0/forms"}
     assert step["client"] == {"client_id": "c0", "name": said, "others": 0}
     assert (
@@ -191,7 +191,7 @@ def test_what_worked_stands_beside_it(server: Server) -> None:
     whole, dj = effects["effects"]
     assert (whole["vendor_type"], whole["title"], whole["closes"]) == (
         None,
-        "Remind a few the form",
+        "Remind a couple of the form",
         "form_completion",
     )
     assert (
@@ -340,13 +340,13 @@ def test_the_team_reads_the_same_list_with_why(server: Server) -> None:
     with signed_in(server) as client:
         page = client.get(f"/suppliers/{supplier}").text
         assert "What would help most" in page and "<img src=x" not in page
-        assert "&lt;img src=x onerror=alert(1)&gt; &amp; Jonas have had the form for 9 days" in page
+        assert "&lt;img src=x onerror=alert(1)&gt; &amp; Jonas received the form 9 days ago" in page
         assert (
             "DJ: of 60 suppliers offered it 75 % were better after two weeks, of 20 not offered it 25 %."
             in page
         )
         helps = client.get("/recommendations").text
-        assert "Remind a few the form" in helps and "+50 (" in helps and "forgotten" in helps
+        assert "Remind a couple of the form" in helps and "+50 (" in helps and "forgotten" in helps
         assert "Too few to say" in helps
         assert (
             "seen or not" in helps

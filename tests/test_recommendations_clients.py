@@ -108,9 +108,9 @@ def test_what_is_not_known_of_a_client_is_null() -> None:
         ("👰🏽‍♀️ & 🤵", "👰🏽‍♀️ & 🤵"),
         ("Ann\r\nBcc: all@example.com\u202e", "Ann Bcc: all@example.com"),
         ("A" * 500, "A" * 59 + "…"),
-        ("  \t ", "a client"),
-        ("", "a client"),
-        (None, "a client"),
+        ("  \t ", "a couple"),
+        ("", "a couple"),
+        (None, "a couple"),
     ],
 )
 def test_any_name_is_said_as_it_is_and_begins_nothing(name: str | None, said: str) -> None:
@@ -142,7 +142,7 @@ def test_a_client_without_a_name_in_german() -> None:
     [row] = recommend(
         frame({}), policy(a=german), describe_clients(raw({}), AS_OF), language="de-AT"
     ).to_dicts()
-    assert (row["title"], row["reason"]) == ("Ein Paar wartet", "Ein Paar wait")
+    assert (row["title"], row["reason"]) == ("Ein Paar wartet", "A couple wait")
 
 
 # ── which of them ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -274,10 +274,10 @@ def test_the_eve_of_a_wedding_comes_before_everything() -> None:
         "forms_before_the_day",
     ]
     assert found["id"].to_list()[:4] == first
-    assert found["reason"][0] == "Ada & Max: days to the wedding 1, forms not answered 2."
+    assert found["reason"][0] == "Ada & Max get married tomorrow. 2 forms are still unanswered."
     assert (
         found["reason"][2]
-        == "Emma & Jonas have had the form for 9 days; their wedding is in 24 days."
+        == "Emma & Jonas received the form 9 days ago and get married in 24 days."
     )
     assert found["client_name"].to_list()[:4] == ["Ada & Max", None, "Emma & Jonas", None]
 

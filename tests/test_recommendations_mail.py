@@ -30,7 +30,7 @@ STEPS = [
         "id": "form_late_before_the_day",
         "title": "Remind Emma & Jonas of the form",
         "body": "A short line from you brings most answers within two days.",
-        "reason": "Emma & Jonas have had the form for 9 days; their wedding is in 24 days.",
+        "reason": "Emma & Jonas received the form 9 days ago and get married in 24 days.",
         "action_label": "Send a reminder",
         "action_url": "/clients/c%2F1/forms",
     },
@@ -129,7 +129,7 @@ def test_no_paths_of_the_platform(url: str) -> None:
 def test_the_way_to_the_platform_never_leads_elsewhere(server: Server) -> None:
     with server.client() as client:
         page = client.get("/go/step", params={"to": "/clients/7"})
-        assert page.status_code == 200 and "Sign in as you always do" in page.text
+        assert page.status_code == 200 and "Sign in as usual" in page.text
         assert client.get("/go/step", params={"to": "//evil.example"}).status_code == 404
         assert client.get("/go/step").status_code == 400
     with (
@@ -260,7 +260,7 @@ def test_the_run_puts_steps_into_emails_and_notes_what_was_told(database: str) -
         if step["id"] == "form_late_before_the_day"
     ]
     assert named and named[0]["reason"].startswith(
-        "Emma & {Jonas} have had the form for 9 days; their wedding is in 24 days"
+        "Emma & {Jonas} received the form 9 days ago and get married in 24 days"
     )
     for _, template, facts in emails:
         ids = {step["id"] for step in facts.get("next_steps", [])}

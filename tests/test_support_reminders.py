@@ -113,7 +113,7 @@ def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> No
     assert all(
         booked.manage_url in str(parts(message)["text/plain"].get_content()) for message in hers
     )
-    assert "A reminder of your call" in str(parts(hers[1])["text/html"].get_content())
+    assert "Your call is coming up" in str(parts(hers[1])["text/html"].get_content())
     assert set(taking.count().values()) == {1}, "each row of the outbox once"
     assert to(taking, "ada@example.org")[0]["Subject"].startswith(
         "Booked: Check-in with Rosa Flowers"
@@ -357,29 +357,29 @@ FACTS = {
 @pytest.mark.parametrize(
     ("template", "more", "says"),
     [
-        ("call_booked", {}, "If the time no longer suits you, take another one"),
+        ("call_booked", {}, "If the time no longer suits you, pick another"),
         (
             "call_moved",
             {},
-            "It was to be on Monday 23 November, 09:00 (Europe/London); that time is given up.",
+            "It was planned for Monday 23 November, 09:00 (Europe/London); that time is free again.",
         ),
         ("call_cancelled", {}, "is cancelled."),
         ("call_reminder", {}, "is on Tuesday 24 November, 14:30–14:45 (Europe/London)."),
         (
             "call_for_csm",
             {"change": "booked"},
-            "Rosa Flowers has booked a call with you on Tuesday 24 November, 14:30–14:45",
+            "Rosa Flowers booked a call with you on Tuesday 24 November, 14:30–14:45",
         ),
         (
             "call_for_csm",
             {"change": "moved"},
-            "has moved the call to Tuesday 24 November, 14:30–14:45 (Europe/London). It was to be",
+            "moved the call to Tuesday 24 November, 14:30–14:45 (Europe/London). It was planned for",
         ),
-        ("call_for_csm", {"change": "cancelled", "reason": "Ill"}, "They said: Ill"),
+        ("call_for_csm", {"change": "cancelled", "reason": "Ill"}, "Their reason: Ill"),
         (
             "call_for_csm",
             {"change": "passed_on"},
-            "a time that a colleague had free. What you had on Tuesday 24 November",
+            "a colleague takes it. Your time on Tuesday 24 November",
         ),
     ],
 )

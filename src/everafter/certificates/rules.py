@@ -7,6 +7,7 @@ from uuid import UUID
 
 from everafter.branding.model import Brand
 from everafter.certificates.model import Certificate
+from everafter.core.i18n import format_date_long
 from everafter.core.signing import make_token, read_token
 
 _PURPOSE = b"everafter certificate 1\0"
@@ -55,14 +56,14 @@ def texts_of(certificate: Certificate) -> dict[str, str]:
     return {
         "language": "en",
         "heading": "Certificate of success",
-        "before": "This is to say that",
+        "before": "This certifies that",
         "name": name,
         "name_broken": " ".join(map(_breakable, name.split(" "))),
         "direction": _direction(name),
-        "body": "has set up everything that happy clients need: a first form, clients invited and active,"
-        " and journeys that write by themselves.",
-        "date": f"{day.day} {day:%B %Y}",
-        "date_label": "fully activated",
+        "body": "has set up everything that happy couples need: a first form, couples invited and"
+        " active, and journeys that keep them informed.",
+        "date": format_date_long(day),
+        "date_label": "set up in full",
         "sender": clean_name(certificate.sender),
         "sender_label": "with congratulations",
         "year": str(day.year),

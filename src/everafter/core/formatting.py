@@ -1,73 +1,78 @@
-"""Numbers and times in words, the same on every page."""
+"""Numbers and times on the team's pages, which are in English."""
 
 from datetime import UTC, date, datetime
 
+from everafter.core.i18n import choose_form, format_clock, format_number, format_short_date
+
 _MINUS = "−"
+_NONE = "–"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 client`, `2 clients`; thousands are set apart.
+    """A count with its noun.
 
     >>> plural(1, "client"), plural(1200, "client"), plural(0, "reply", "replies")
     ('1 client', '1,200 clients', '0 replies')
     """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{format_number(count)} {choose_form(count, (one, many or one + 's'))}"
 
 
 def signed(value: float, decimals: int = 0) -> str:
-    """With its sign, and a true minus; what rounds to nothing has none.
+    """A difference with its sign; one that rounds to zero has none.
 
     >>> signed(3.4), signed(-2.6), signed(-0.2), signed(-0.25, 1)
     ('+3', '−3', '0', '−0.2')
     """
-    text = f"{abs(value):.{decimals}f}"
+    text = format_number(abs(value), decimals=decimals)
     if not text.strip("0."):
         return text
     return ("+" if value > 0 else _MINUS) + text
 
 
 def money(minor: int | None) -> str:
-    """Minor units as an amount; the currency is the platform's own.
+    """Minor units as an amount in the platform's own currency.
 
     >>> money(490050), money(None)
     ('4,900.50', '–')
     """
-    return "–" if minor is None else f"{minor / 100:,.2f}"
+    return _NONE if minor is None else format_number(minor / 100, decimals=2)
 
 
 def percent(share: float | None) -> str:
-    """A share of one.
+    """A share of one in whole percent.
 
     >>> percent(0.404), percent(None)
     ('40 %', '–')
     """
-    return "–" if share is None else f"{share * 100:.0f} %"
+    return _NONE if share is None else f"{format_number(share * 100)} %"
 
 
 def day(value: date | datetime | None, today: date | None = None) -> str:
-    """`22 Nov`, with the year when it is not that of `today`.
+    """A date, with the year unless it is that of `today`.
 
     >>> day(date(2026, 11, 22), date(2026, 12, 1)), day(date(2025, 1, 2), date(2026, 12, 1))
     ('22 Nov', '2 Jan 2025')
     """
     if value is None:
-        return "–"
+        return _NONE
     on = value.astimezone(UTC).date() if isinstance(value, datetime) else value
-    return f"{on.day} {on:%b}" if today and on.year == today.year else f"{on.day} {on:%b %Y}"
+    return format_short_date(on, year=not (today and on.year == today.year))
 
 
 def moment(value: datetime | None) -> str:
-    """`22 Nov 2026, 05:00 UTC`."""
-    return "–" if value is None else f"{value.day} {value.astimezone(UTC):%b %Y, %H:%M} UTC"
+    """A date and time in UTC: `22 Nov 2026, 05:00 UTC`."""
+    return _NONE if value is None else f"{clock(value)} UTC"
 
 
 def clock(value: datetime | None, today: date | None = None) -> str:
-    """The day and the time in UTC, where the zone is said elsewhere: `22 Nov, 05:00`."""
-    return "–" if value is None else f"{day(value, today)}, {value.astimezone(UTC):%H:%M}"
+    """A date and time in UTC, where the zone is named elsewhere: `22 Nov, 05:00`."""
+    if value is None:
+        return _NONE
+    return f"{day(value, today)}, {format_clock(value.astimezone(UTC))}"
 
 
 def ago(value: datetime | None, now: datetime) -> str:
-    """How long since, in the one unit that fits; whole days are counted by the calendar.
+    """How long ago, in one unit; days are counted by the calendar.
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=UTC)
     >>> ago(datetime(2026, 11, 22, 9, tzinfo=UTC), now), ago(datetime(2026, 11, 21, 23, tzinfo=UTC), now)
@@ -81,12 +86,12 @@ def ago(value: datetime | None, now: datetime) -> str:
     if days < 2:
         return "today" if days <= 0 else "yesterday"
     if days < 60:
-        return f"{days} days"
-    return f"{days // 30} months" if days < 730 else f"{days // 365} years"
+        return plural(days, "day")
+    return plural(days // 30, "month") if days < 730 else plural(days // 365, "year")
 
 
 def said(name: str) -> str:
-    """A name from the playbook or the platform as words.
+    """A name from the playbook or the platform, with spaces.
 
     >>> said("client_import"), said("no_login_7_days")
     ('client import', 'no login 7 days')
@@ -95,7 +100,7 @@ def said(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The same with a capital first email.
+    """A text with a capital first letter.
 
     >>> sentence("no login 7 days")
     'No login 7 days'

@@ -9,7 +9,13 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_interval, format_time, format_timedelta
+from babel.dates import (
+    format_date,
+    format_interval,
+    format_skeleton,
+    format_time,
+    format_timedelta,
+)
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
@@ -179,25 +185,38 @@ def format_date_long(day: date, language: str = ENGLISH) -> str:
     return format_date(day, "long", locale=find_locale(language))
 
 
-def format_weekday(day: date, language: str = ENGLISH) -> str:
-    """A day with its weekday and without its year.
+def format_weekday(day: date, language: str = ENGLISH, *, year: bool = False) -> str:
+    """A day with its weekday, and with or without its year.
 
     >>> format_weekday(date(2026, 11, 24)), format_weekday(date(2026, 11, 24), "de")
     ('Tuesday 24 November', 'Dienstag, 24. November')
+    >>> format_weekday(date(2026, 11, 24), year=True)
+    'Tuesday, 24 November 2026'
     """
-    return format_date(day, _weekday_pattern(language), locale=find_locale(language))
+    pattern = _weekday_pattern(language, "y" if year else "")
+    return format_date(day, pattern, locale=find_locale(language))
 
 
 @lru_cache(maxsize=64)
-def _weekday_pattern(language: str) -> str:
+def _weekday_pattern(language: str, year: str) -> str:
     """CLDR's pattern of weekday, day and month, its fields widened to full names.
 
     Widening the fields of the nearest pattern is the matching that UTS 35 describes.
     """
     skeletons = find_locale(language).datetime_skeletons
-    nearest = next(name for name in ("MMMMEEEEd", "MMMMEd", "MMMEd", "MEd") if name in skeletons)
+    names = (f"{year}{name}" for name in ("MMMMEEEEd", "MMMMEd", "MMMEd", "MEd"))
+    nearest = next(name for name in names if name in skeletons)
     wide = {"E": "EEEE", "M": "MMMM"}
     return _FIELDS.sub(lambda found: wide.get(found[0][0], found[0]), skeletons[nearest].pattern)
+
+
+def format_short_date(day: date, language: str = ENGLISH, *, year: bool = True) -> str:
+    """A date with the month abbreviated, with or without its year.
+
+    >>> format_short_date(date(2026, 11, 24)), format_short_date(date(2026, 11, 24), year=False)
+    ('24 Nov 2026', '24 Nov')
+    """
+    return format_skeleton("yMMMd" if year else "MMMd", day, locale=find_locale(language))
 
 
 def format_clock(at: datetime | time, language: str = ENGLISH) -> str:

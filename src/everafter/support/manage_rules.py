@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from everafter.core.i18n import format_clock, format_clocks, format_weekday
 from everafter.support.model import BookedCall, Slot
 
 SHOWN_DAYS = 7
@@ -46,16 +47,16 @@ def list_free_days(
     shown: list[FreeDay] = []
     for day, free in list(days.items())[:SHOWN_DAYS]:
         found = [one for one in free if len(free) <= MANY_TIMES or one[0].minute % 30 == 0]
-        twice = Counter(f"{local:%H:%M}" for local, _ in found)
+        twice = Counter(format_clock(local) for local, _ in found)
         times = [
             FreeTime(
-                f"{local:%H:%M}" + (f" {local:%Z}" if twice[f"{local:%H:%M}"] > 1 else ""),
+                format_clock(local) + (f" {local:%Z}" if twice[format_clock(local)] > 1 else ""),
                 utc(slot.starts_at),
                 "" if slot.csm.email == known else slot.csm.name,
             )
             for local, slot in found
         ]
-        shown.append(FreeDay(format_day(day), day, times))
+        shown.append(FreeDay(format_weekday(day), day, times))
     more = list(days)[SHOWN_DAYS] if len(days) > SHOWN_DAYS else None
     return shown, more
 
@@ -68,12 +69,7 @@ def describe_state(call: BookedCall, now: datetime) -> str:
 def format_span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     """`Tuesday 24 November 2026, 14:30–14:45`."""
     begin, until = start.astimezone(zone), end.astimezone(zone)
-    return f"{format_day(begin.date())} {begin.year}, {begin:%H:%M}–{until:%H:%M}"
-
-
-def format_day(day: date) -> str:
-    """`Tuesday 24 November`."""
-    return f"{day:%A} {day.day} {day:%B}"
+    return f"{format_weekday(begin, year=True)}, {format_clocks(begin, until)}"
 
 
 def format_zone(zone: ZoneInfo, at: datetime) -> str:

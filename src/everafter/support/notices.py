@@ -17,6 +17,7 @@ from everafter.branding.loading import load_brand
 from everafter.branding.rules import branded_sender
 from everafter.core.db import Connection
 from everafter.core.errors import EverafterError
+from everafter.core.i18n import format_clock, format_weekday
 from everafter.core.settings import Settings
 from everafter.core.zones import find_zone
 from everafter.mail.model import Key
@@ -164,7 +165,7 @@ def _facts(settings: Settings, call: BookedCall) -> dict[str, Any]:
         "minutes": int((call.ends_at - call.starts_at).total_seconds() // 60),
         "starts_at": _utc(call.starts_at),
         "ends_at": _utc(call.ends_at),
-        "starts_local": f"{local:%A} {local.day} {local:%B %Y} at {local:%H:%M}",
+        "starts_local": f"{format_weekday(local, year=True)} at {format_clock(local)}",
         "timezone": zone.key,
         "csm_name": call.csm_name,
         "csm_email": call.csm_email,
