@@ -198,7 +198,9 @@ def email_sentences() -> Iterator[Sentence]:
             yield Sentence(f"{template}: subject", "en", values, made.subject, "label")
             preheader = re.search(r'class="preheader"[^>]*>([^<&\u00a0]*)', made.html)
             if preheader:
-                yield Sentence(f"{template}: preheader", "en", values, preheader[1].strip(), "label")
+                yield Sentence(
+                    f"{template}: preheader", "en", values, preheader[1].strip(), "label"
+                )
             for paragraph in made.text.split("\n\n"):
                 for block in _blocks(paragraph):
                     yield Sentence(f"{template}: text", "en", values, block, "block")

@@ -147,7 +147,7 @@ def test_the_next_step_names_the_client_and_the_day(server: Server, name: str) -
         ]
     said = " ".join(name.split())
     step = found["form_late_before_the_day"]
-    assert step["reason"] == f"{said} received the form 9 days ago and get married in 24 days."
+    assert step["reason"] == f"{said} received the form 9 days ago, and the wedding is in 24 days."
     assert step["action"] == {"label": "Send a reminder", "url": "/clients/c0/forms"}
     assert step["client"] == {"client_id": "c0", "name": said, "others": 0}
     assert (

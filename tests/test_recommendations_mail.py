@@ -30,7 +30,7 @@ STEPS = [
         "id": "form_late_before_the_day",
         "title": "Remind Emma & Jonas of the form",
         "body": "A short line from you brings most answers within two days.",
-        "reason": "Emma & Jonas received the form 9 days ago and get married in 24 days.",
+        "reason": "Emma & Jonas received the form 9 days ago, and the wedding is in 24 days.",
         "action_label": "Send a reminder",
         "action_url": "/clients/c%2F1/forms",
     },
@@ -260,7 +260,7 @@ def test_the_run_puts_steps_into_emails_and_notes_what_was_told(database: str) -
         if step["id"] == "form_late_before_the_day"
     ]
     assert named and named[0]["reason"].startswith(
-        "Emma & {Jonas} received the form 9 days ago and get married in 24 days"
+        "Emma & {Jonas} received the form 9 days ago, and the wedding is in 24 days"
     )
     for _, template, facts in emails:
         ids = {step["id"] for step in facts.get("next_steps", [])}

@@ -82,11 +82,15 @@ def test_every_source_is_rendered() -> None:
         assert sources[name] >= 20, name
     for name in ("coach", "certificate", "call", "we_miss_you", "call_booked", "page"):
         assert sources[name] >= 1, name
-    values = {s.values for s in SENTENCES if s.source == "recommendations.remind_waiting_forms.reason"}
+    values = {
+        s.values for s in SENTENCES if s.source == "recommendations.remind_waiting_forms.reason"
+    }
     assert values == {f"forms_waiting={n}" for n in (0, 1, 2, 5, 21, "unknown")}
 
 
-@pytest.mark.parametrize("word", ["letter", "trade", "silence", "vendor type", "holdout", "line of work"])
+@pytest.mark.parametrize(
+    "word", ["letter", "trade", "silence", "vendor type", "holdout", "line of work"]
+)
 def test_suppliers_do_not_read_our_words(word: str) -> None:
     found = [
         readable(s) for s in SENTENCES if s.kind != "team" and re.search(rf"\b{word}s?\b", s.text)
@@ -188,7 +192,10 @@ def test_a_value_is_never_read_as_a_message() -> None:
 
 
 def test_a_sentence_may_be_written_over_several_lines() -> None:
-    assert format_sentence("A\n  {clients_total, plural,\n    other {# b}}\n", {"clients_total": 2}) == "A 2 b"
+    assert (
+        format_sentence("A\n  {clients_total, plural,\n    other {# b}}\n", {"clients_total": 2})
+        == "A 2 b"
+    )
     assert format_sentence("50\u202f% \u00a0x", {}) == "50\u202f% \u00a0x", "other spaces stay"
 
 
@@ -225,9 +232,18 @@ def test_plain_placeholders_are_written_by_unit_and_language() -> None:
 def test_select_has_a_branch_for_null_and_for_what_is_not_listed() -> None:
     text = "{plan, select, basic {Basic} unknown {?} other {{plan} plan}}"
     plans = ["basic", "studio", None, ""]
-    assert [format_sentence(text, {"plan": plan}) for plan in plans] == ["Basic", "studio plan", "?", "?"]
+    assert [format_sentence(text, {"plan": plan}) for plan in plans] == [
+        "Basic",
+        "studio plan",
+        "?",
+        "?",
+    ]
     flag = "{payment_past_due, select, true {due} false {paid} other {?}}"
-    assert [format_sentence(flag, {"payment_past_due": x}) for x in (True, False, None)] == ["due", "paid", "?"]
+    assert [format_sentence(flag, {"payment_past_due": x}) for x in (True, False, None)] == [
+        "due",
+        "paid",
+        "?",
+    ]
 
 
 def test_ordinals_and_offsets() -> None:
@@ -237,6 +253,13 @@ def test_ordinals_and_offsets() -> None:
     def write(number: int, message: str) -> str:
         return format_message(message, lambda _: Value(str(number), number))
 
-    assert [write(n, text) for n in (1, 2, 3, 4, 11, 21)] == ["1st", "2nd", "3rd", "4th", "11th", "21st"]
+    assert [write(n, text) for n in (1, 2, 3, 4, 11, 21)] == [
+        "1st",
+        "2nd",
+        "3rd",
+        "4th",
+        "11th",
+        "21st",
+    ]
     others = "{n, plural, offset:1 =1 {Ann} one {Ann and # other} other {Ann and # others}}"
     assert [write(n, others) for n in (1, 2, 5)] == ["Ann", "Ann and 1 other", "Ann and 4 others"]

@@ -211,7 +211,7 @@ def of_clients(active: float, total: float) -> str:
 
 
 _ONE_CLIENT = "your one couple was {active, plural, =0 {not active} other {active}}"
-_ALL_CLIENTS = "all {total} of your couples were active"
+_ALL_CLIENTS = "{total, plural, =2 {both} other {all #}} of your couples were active"
 _SOME_CLIENTS = """{active, plural, =0 {none} one {one} other {#}} of your {total} couples
   {active, plural, =0 {was} one {was} other {were}} active"""
 
