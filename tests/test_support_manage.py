@@ -67,7 +67,7 @@ def test_the_page_shows_the_call_in_the_suppliers_time_and_looking_changes_nothi
     said = words(page)
     assert (
         "Check-in with Ada" in said
-        and f"{start:%A} {start.day} {start:%B %Y}, {start:%H:%M}" in said
+        and f"{start:%A}, {start.day} {start:%B %Y}, {start:%H:%M}" in said
         and "Europe/Berlin, UTC" in said
     )
     assert "<script>" not in page.text and "&lt;script&gt;" in page.text
@@ -308,7 +308,7 @@ def test_labels_of_zones_and_spans() -> None:
     assert format_zone(find_zone(None), at) == "UTC"
     assert (
         format_span(at, at + timedelta(minutes=15), find_zone("UTC"))
-        == "Tuesday 24 November 2026, 09:00–09:15"
+        == "Tuesday, 24 November 2026, 09:00–09:15"
     )
 
 

@@ -226,7 +226,7 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
         reminders = [
             m
             for m in to(taking, "rosa@example.com")
-            if "A reminder" in str(parts(m)["text/html"].get_content())
+            if "is coming up" in str(parts(m)["text/html"].get_content())
         ]
         assert len(reminders) == 1
     other = uuid.uuid4()
