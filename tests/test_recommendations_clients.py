@@ -274,7 +274,9 @@ def test_the_eve_of_a_wedding_comes_before_everything() -> None:
         "forms_before_the_day",
     ]
     assert found["id"].to_list()[:4] == first
-    assert found["reason"][0] == "The wedding of Ada & Max is tomorrow. 2 forms are still unanswered."
+    assert (
+        found["reason"][0] == "The wedding of Ada & Max is tomorrow. 2 forms are still unanswered."
+    )
     assert (
         found["reason"][2]
         == "Emma & Jonas received the form 9 days ago, and the wedding is in 24 days."
