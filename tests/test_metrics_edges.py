@@ -435,13 +435,13 @@ def test_predictions_against_what_came_and_what_was_done_before(server: Server) 
     found = ask(server, period=period).churn_prediction
     assert found
     row = found.all.everyone
-    assert (row.n, row.left, row.warned, row.high) == (22, 7, 7, 4)
+    assert (row.n, row.churned, row.warned, row.high) == (22, 7, 7, 4)
     assert row.precision_high == 0.5 and row.recall_high == 2 / 7 and row.recall_warned == 4 / 7
-    assert (found.all.untouched.n, found.all.untouched.left) == (17, 6)
+    assert (found.all.untouched.n, found.all.untouched.churned) == (17, 6)
     assert {one.group: one.n for one in found.rows} == {"free": 22, "pro": 0}, (
         "the plan of that day; who cancelled, of today"
     )
-    assert [(one.level, one.n, one.left) for one in found.levels] == [
+    assert [(one.level, one.n, one.churned) for one in found.levels] == [
         ("low", 15, 3),
         ("medium", 3, 2),
         ("high", 4, 2),

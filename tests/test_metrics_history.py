@@ -278,7 +278,7 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         ends = [
             (
                 max(0.0, ((form or gone or NOW) - began).total_seconds()),
-                "form" if form else "left" if gone else "open",
+                "form" if form else "churned" if gone else "open",
             )
             for began, form, gone in rows
         ]
@@ -398,7 +398,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         high = [row[2] for row in rows if row[1] == "high"]
         values = {
             "n": len(rows),
-            "left": sum(gone_then),
+            "churned": sum(gone_then),
             "base_rate": mean(gone_then),
             "auc": one_by_one(rows),
             "precision_warned": mean(warned),

@@ -186,7 +186,7 @@ def shares_of(rows: list[tuple[int, str]]) -> tuple[list[float], list[float]]:
     days, shares = time_rules.share_there(
         np.array([float(day) for day, _ in rows]),
         np.array([end == "form" for _, end in rows]),
-        np.array([end == "left" for _, end in rows]),
+        np.array([end == "churned" for _, end in rows]),
     )
     return days.tolist(), shares.tolist()
 
@@ -207,7 +207,7 @@ def test_where_nobody_leaves_the_share_is_the_product_limit(rows: list[tuple[int
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 12), st.sampled_from(["form", "left"])), min_size=1, max_size=40
+        st.tuples(st.integers(0, 12), st.sampled_from(["form", "churned"])), min_size=1, max_size=40
     )
 )
 def test_where_all_is_known_the_share_is_of_all_the_churned_too(
@@ -240,7 +240,7 @@ def test_leaving_ends_no_looking() -> None:
     timed = time_rules.time_first_forms(
         pl.DataFrame(rows, schema=time_rules.SIGNED_UP_SCHEMA, orient="row"), now
     )
-    assert timed.select("days", "reached", "left").rows() == [
+    assert timed.select("days", "reached", "churned").rows() == [
         (5, True, False), (1, False, True), (1, False, True), (3, False, False), (0, True, False), (2, True, False),
     ]  # fmt: skip
     unknown = time_rules.time_first_forms(
@@ -407,7 +407,7 @@ def test_every_share_of_features_falls_in_one_part() -> None:
 )
 def test_the_area_is_that_of_comparing_each_pair(rows: list[tuple[float, bool, int]]) -> None:
     frame = pl.DataFrame(
-        rows, schema={"risk": pl.Float64(), "left": pl.Boolean(), "n": pl.Int64()}, orient="row"
+        rows, schema={"risk": pl.Float64(), "churned": pl.Boolean(), "n": pl.Int64()}, orient="row"
     )
     left = [risk for risk, gone, n in rows if gone for _ in range(n)]
     stayed = [risk for risk, gone, n in rows if not gone for _ in range(n)]

@@ -325,7 +325,7 @@ def level_columns(measured: ChurnMetric, width: int) -> Columns:
     return columns(
         [
             (
-                f"{row.level}: {row.left:,} of {row.n:,}",
+                f"{row.level}: {row.churned:,} of {row.n:,}",
                 row.share or 0.0,
                 "–" if row.share is None else f"{row.share:.1%}".replace("%", " %"),
                 row.level,

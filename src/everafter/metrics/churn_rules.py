@@ -21,7 +21,7 @@ PREDICTIONS_SCHEMA = {
     "day": pl.Date(),
     "level": pl.String(),
     "risk": pl.Float64(),
-    "left": pl.Boolean(),
+    "churned": pl.Boolean(),
     "untouched": pl.Boolean(),
     "n": pl.Int64(),
 }
@@ -88,17 +88,17 @@ def find_auc(predictions: pl.DataFrame) -> float | None:
     stayed, ties counting half.
 
     Args:
-        predictions: risk, left, n.
+        predictions: risk, churned, n.
 
     Returns:
-        0 to 1; null when fewer than FEWEST left, or stayed.
+        0 to 1; null when fewer than FEWEST churned, or stayed.
     """
     by_risk = predictions.group_by("risk").agg(
-        pl.col("n").filter(pl.col("left")).sum().alias("left"),
-        pl.col("n").filter(~pl.col("left")).sum().alias("stayed"),
+        pl.col("n").filter(pl.col("churned")).sum().alias("churned"),
+        pl.col("n").filter(~pl.col("churned")).sum().alias("stayed"),
     )
     by_risk = by_risk.sort("risk")
-    left, stayed = (by_risk[name].to_numpy().astype(np.float64) for name in ("left", "stayed"))
+    churned, stayed = (by_risk[name].to_numpy().astype(np.float64) for name in ("churned", "stayed"))
     if min(left.sum(), stayed.sum()) < FEWEST:
         return None
     below = np.cumsum(stayed) - stayed
@@ -124,19 +124,19 @@ def auc_range(auc: float, left: int, stayed: int) -> tuple[float, float]:
 
 def compare(predictions: pl.DataFrame) -> Accuracy:
     """How these predictions (PREDICTIONS_SCHEMA) compare with what came."""
-    n, left = _count(predictions), _count(predictions.filter("left"))
+    n, churned = _count(predictions), _count(predictions.filter("churned"))
     warned = predictions.filter(pl.col("level") != "low")
     high = predictions.filter(pl.col("level") == "high")
     warned_n, high_n = _count(warned), _count(high)
-    warned_churned, high_churned = _count(warned.filter("left")), _count(high.filter("left"))
+    warned_churned, high_churned = _count(warned.filter("churned")), _count(high.filter("churned"))
     auc = find_auc(predictions)
-    low, high_bound = (None, None) if auc is None else auc_range(auc, left, n - left)
+    low, high_bound = (None, None) if auc is None else auc_range(auc, churned, n - churned)
     return Accuracy(
         auc=auc,
         auc_low=low,
         auc_high=high_bound,
         n=n,
-        left=left,
+        churned=left,
         base_rate=left / n if n else None,
         warned=warned_n,
         precision_warned=warned_churned / warned_n if warned_n else None,
@@ -184,8 +184,8 @@ def measure_churn(
     levels: list[LevelRow] = []
     for level in _LEVELS:
         at_level = predictions.filter(pl.col("level") == level)
-        n, left = _count(at_level), _count(at_level.filter("left"))
-        levels.append(LevelRow(level, n, left, left / n if n else None))
+        n, churned = _count(at_level), _count(at_level.filter("churned"))
+        levels.append(LevelRow(level, n, churned, left / n if n else None))
     return ChurnMetric(
         horizon=horizon,
         all=_churn_row(None, predictions, led),

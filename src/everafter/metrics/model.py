@@ -1,14 +1,12 @@
-"""The six metrics by which the programme is watched: what each is, precisely, and the rows it
-gives.
+"""The six metrics: definitions and rows.
 
-All days are UTC. A period is a first and a last day, both within it. `group` is the cohort
-("2026-08", the month of sign-up, which is that of `account_created` or else `created_at`), the
-vendor type or the plan; null: not known. `value` is the metric's main number and `n` how many it
-rests on; a number is null when nothing can be said.
+All days are UTC. A period has a first and a last day, both included. `group` is the cohort
+("2026-08", the month of sign-up by `account_created`, else `created_at`), the vendor type or the
+plan; null: unknown. `value` is the metric's main number and `n` the number of observations; a
+number is null if it cannot be computed.
 
-    by            as of when cohort        never changes vendor_type   health, adoption, churn: as
-    scored that day; interventions: as decided; first form and tickets: as it is now plan
-    the same
+A cohort never changes. Vendor type and plan are those of the scored day (health, adoption, churn),
+of the intervention, or current (first form, tickets).
 """
 
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from msgspec import Struct, field
 
 By = Literal["cohort", "vendor_type", "plan"]
 BYS: tuple[By, ...] = ("cohort", "vendor_type", "plan")
-BY_LABELS: dict[By, str] = {"cohort": "cohort", "vendor_type": "vendor_type", "plan": "plan"}
+BY_LABELS: dict[By, str] = {"cohort": "cohort", "vendor_type": "vendor type", "plan": "plan"}
 
 Metric = Literal[
     "health_score",
@@ -49,14 +47,13 @@ HORIZONS = (30, 60, 90)
 DEFAULT_DAYS = 90
 MOST_DAYS = 1_100
 MOST_ROWS = 1_500_000
-"""Scores read for one answer: beyond it days are left out, evenly. Measured in
-docs/decisions/0025."""
+"""Maximum number of scores read for one answer; above it, days are sampled evenly
+(docs/decisions/0025)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From the first to the last day, both included; horizon: within how many days a foretold
-    leaving must come."""
+    """First and last day, both included. horizon: days within which a predicted churn must occur."""
 
     first: date
     last: date
@@ -71,12 +68,12 @@ class Period:
 
 
 class HealthRow(Struct):
-    """Average health of a group over the days scored in the period.
+    """Average health score of a group over the days scored in the period.
 
-    value: mean of the scores before flooring, each supplier once for each day read; n: those
-    scores. suppliers, latest, healthy, at_risk, critical: suppliers scored on the last day read,
-    their mean, and the shares of the bands among them. change: latest less the mean of the first
-    day read; null when only one day was."""
+    value: mean score before flooring, one per supplier and day read. n: number of scores.
+    suppliers, latest, healthy, at_risk, critical: of the last day read: suppliers, mean score, and
+    shares of the bands. change: latest minus the mean of the first day read; null if only one day.
+    """
 
     group: str | None
     value: float | None
@@ -90,7 +87,7 @@ class HealthRow(Struct):
 
 
 class DayAverage(Struct):
-    """The mean score of all suppliers scored on a day."""
+    """Mean score of all suppliers scored on a day."""
 
     day: date
     value: float
@@ -98,8 +95,7 @@ class DayAverage(Struct):
 
 
 class HealthMetric(Struct):
-    """days_scored: days in the period on which a run came to its end; days_read: of those, how many
-    the averages rest on."""
+    """days_scored: days in the period with a finished run. days_read: those that were read."""
 
     all: HealthRow
     rows: list[HealthRow]
@@ -112,25 +108,25 @@ Conclusion = Literal["helps", "hurts", "not_yet_known", "too_few", "no_control"]
 CONCLUSION_LABELS: dict[str, str] = {
     "helps": "helps",
     "hurts": "does harm",
-    "not_yet_known": "not yet known",
+    "not_yet_known": "not conclusive",
     "too_few": "too few to say",
-    "no_control": "nobody in the holdout",
+    "no_control": "no control group",
 }
 
 
 class SuccessRow(Struct):
-    """What became of interventions whose window ended in the period, those that were the first ever
-    of their supplier and trigger.
+    """Success of interventions whose goal window ended in the period and was the first of its
+    supplier and trigger.
 
-    value: share of the treated for whom the trigger's success came true within its window; n: the
-    treated. control_value, control_n: the same of the in the holdout. difference: treated less in
-    the holdout; over several triggers the mean of their differences, weighted by the treated, of
-    those triggers that have both. low, high: its 95 % confidence sequence, smoothed, which holds
-    for all looks at one growing sample (the same first day, a later last one), else for one look.
-    compared: how many the difference rests on. Null, and 0, when too few (under 50, or 10 in an
-    arm). verdict: of a trigger "helps" or "hurts" when the exact test declares it; of groups when
-    the sequence leaves out nothing (0). evidence: the exact e-value of one trigger, as its natural
-    logarithm; null for groups."""
+    value: share of the treatment group that reached the goal within the window. n: size of the
+    treatment group. control_value, control_n: the same for the control group (holdout).
+    difference: lift, treatment minus control; for several triggers the mean weighted by treated
+    suppliers, over triggers with both groups. low, high: 95 % confidence sequence of the lift,
+    valid for repeated looks at a growing sample (same first day), else for one look. compared:
+    suppliers behind the lift. Null (compared: 0) if too few: under 50, or under 10 in a group.
+    conclusion: for a trigger by the exact test, for groups by whether the interval excludes 0.
+    evidence: natural logarithm of the exact e-value of a trigger; null for groups.
+    """
 
     group: str | None
     value: float | None
@@ -146,8 +142,7 @@ class SuccessRow(Struct):
 
 
 class SuccessMetric(Struct):
-    """triggers: a row for each, group being its name. windows: ended windows, repeated ones
-    included."""
+    """triggers: one row each, `group` is its name. windows: ended windows, including repeated ones."""
 
     all: SuccessRow
     rows: list[SuccessRow]
@@ -156,14 +151,13 @@ class SuccessMetric(Struct):
 
 
 class FirstValueRow(Struct):
-    """How long suppliers who signed up in the period took to their first form.
+    """Time from sign-up in the period to the first form.
 
-    n: all who signed up; reached: those who have a first form by now; share: reached ÷ n. value
-    (median), quarter, three_quarters: days in which half, a quarter, three quarters of all who
-    signed up get there, by Aalen and Johansen: who is not there yet counts with the time it had so
-    far; who left without a form never gets there; null: so many are not there yet. within_14_days:
-    the share there after 14 days, by the same estimate; null: nobody was followed for 14 days, and
-    not of everybody it is known."""
+    n: suppliers who signed up. reached: those with a first form by now. share: reached ÷ n. value
+    (median), quarter, three_quarters: days until 50, 25, 75 % reach it, by the Aalen–Johansen
+    estimator (no form yet: censored; churned without a form: never); null if not reached yet.
+    within_14_days: estimated share after 14 days; null if no supplier was observed for 14 days.
+    """
 
     group: str | None
     value: float | None
@@ -176,15 +170,16 @@ class FirstValueRow(Struct):
 
 
 class CurvePoint(Struct):
-    """The share that is there after so many days."""
+    """Share that has reached it after `days`."""
 
     days: float
     share: float
 
 
 class FirstValueMetric(Struct):
-    """curve: the share of all who signed up that has a first form, by days since; it steps at each
-    point. unknown: suppliers whose sign-up is not known, who are in no cohort."""
+    """curve: share with a first form by days since sign-up, a step function. unknown: suppliers
+    without a sign-up date; they are in no cohort.
+    """
 
     all: FirstValueRow
     rows: list[FirstValueRow]
@@ -193,12 +188,12 @@ class FirstValueMetric(Struct):
 
 
 class AdoptionRow(Struct):
-    """Share of the vendor type's key features that suppliers use, on the last day scored in the
-    period.
+    """Share of the vendor type's key features in use on the last day scored in the period.
 
-    value: mean share; n: suppliers of whom it is known. change: value less that of the period's
-    first scored day; null: only one day. none, some, half, most, all: shares of suppliers using
-    none, up to half, half and more, three quarters and more, all."""
+    value: mean share. n: suppliers with a known share. change: since the first scored day of the
+    period; null if only one day. none, some, half, most, all: shares of suppliers that use none,
+    under half, half or more, three quarters or more, all.
+    """
 
     group: str | None
     value: float | None
@@ -212,7 +207,7 @@ class AdoptionRow(Struct):
 
 
 class AdoptionMetric(Struct):
-    """day: the last day scored in the period, and the first; null: none."""
+    """day, first_day: last and first day scored in the period; null: none."""
 
     all: AdoptionRow
     rows: list[AdoptionRow]
@@ -221,12 +216,12 @@ class AdoptionMetric(Struct):
 
 
 class TicketRow(Struct):
-    """Tickets resolved in the period and not opened again since.
+    """Tickets resolved in the period and not reopened since.
 
-    value, p90: median and 90th percentile of the hours from first opening to resolution, by the
-    calendar; n: tickets. business_median, business_p90: in open hours of support, without the time
-    in which the supplier was waited for. opened: tickets first opened in the period; still_open: of
-    those, how many are not resolved now."""
+    value, p90: median and 90th percentile of the hours from first opening to resolution. n:
+    tickets. business_median, business_p90: in business hours, excluding time waiting for the
+    supplier. opened: tickets first opened in the period. still_open: those not resolved now.
+    """
 
     group: str | None
     value: float | None
@@ -239,15 +234,14 @@ class TicketRow(Struct):
 
 
 class TicketSpread(Struct):
-    """Tickets resolved within so many hours by the calendar, and in no earlier span; until_hours
-    null: longer than all."""
+    """Tickets per bin of resolution time. until_hours: upper limit; null for the last bin."""
 
     until_hours: float | None
     n: int
 
 
 class TicketMetric(Struct):
-    """spread: all resolved tickets by how long they took."""
+    """spread: resolved tickets by resolution time."""
 
     all: TicketRow
     rows: list[TicketRow]
@@ -255,19 +249,20 @@ class TicketMetric(Struct):
 
 
 class Accuracy(Struct):
-    """How predictions compare with what came: who left within the horizon.
+    """Predictions compared with churn within the horizon.
 
-    n: predictions, one for each supplier and day read; left: those that came true as leavings;
-    base_rate: left ÷ n. auc: the chance that of one who left and one who stayed the first had the
-    higher risk (ties count half), with its 95 % range; null: fewer than five left, or stayed.
-    precision_*: share of the warned who left; recall_*: share of those who left that were warned;
-    high: level high; warned: high or medium; null: nobody warned, nobody left."""
+    n: predictions, one per supplier and day read. churned: those followed by churn. base_rate:
+    churned ÷ n. auc: probability that a churned supplier had a higher risk than a retained one
+    (ties count half), with its 95 % interval; null if fewer than five churned or were retained.
+    precision_*: share of the warned that churned. recall_*: share of the churned that were warned.
+    high: level high. warned: high or medium. Null: nobody warned, or nobody churned.
+    """
 
     auc: float | None
     auc_low: float | None
     auc_high: float | None
     n: int
-    left: int
+    churned: int
     base_rate: float | None
     warned: int
     precision_warned: float | None
@@ -280,12 +275,12 @@ class Accuracy(Struct):
 class ChurnRow(Struct):
     """Churn predictions whose horizon ended in the period.
 
-    value, n: AUC and predictions of all. everyone: all predictions; untouched: those around which
-    nothing was decided for the supplier, from as many days before as the horizon, over the
-    prediction's own day, to the leaving or the horizon's end (in the holdout ones are nothing).
-    lead_days: median days from the first of the unbroken warnings, looked at weekly, to the
-    cancellation, of those who cancelled in the period with a warning standing; lead_n: these;
-    unwarned: those who cancelled without; unseen: those never scored in the 90 days before."""
+    value, n: AUC and number of predictions. everyone: all predictions. untouched: those without a
+    triggered intervention from one horizon before the prediction until the churn or the end of the
+    horizon. lead_days: median days from the first of the uninterrupted warnings (checked weekly) to
+    the cancellation, for suppliers that cancelled in the period with a warning (lead_n). unwarned:
+    cancelled without a warning. unseen: not scored in the 90 days before.
+    """
 
     group: str | None
     value: float | None
@@ -299,24 +294,23 @@ class ChurnRow(Struct):
 
 
 class LevelRow(Struct):
-    """Of those at a level, how many left within the horizon."""
+    """Churn within the horizon by predicted level."""
 
     level: Literal["low", "medium", "high"]
     n: int
-    left: int
+    churned: int
     share: float | None
 
 
 class ChurnDay(Struct):
-    """The predictions of one day."""
+    """Accuracy of the predictions of one day."""
 
     day: date
     accuracy: Accuracy
 
 
 class ChurnMetric(Struct):
-    """horizon: days. levels: by the level foretold; days: by the day of the prediction, which are
-    30 days or more apart."""
+    """horizon: days. levels: by predicted level. days: by prediction day, at least 30 days apart."""
 
     horizon: int
     all: ChurnRow
@@ -331,11 +325,11 @@ Measured = (
 )
 
 
-# ── what the API gives ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── API ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Metrics(Struct, omit_defaults=True):
-    """The metrics asked for; the others are left out."""
+    """The requested metrics; others are omitted."""
 
     health_score: HealthMetric | None = None
     intervention_success: SuccessMetric | None = None
@@ -346,8 +340,9 @@ class Metrics(Struct, omit_defaults=True):
 
 
 class MetricsAnswer(Struct):
-    """`first`, `until`: the period, both days within it. `by`: what each metric is grouped by.
-    `scored_until`: the last day in the period whose run came to its end; null: none."""
+    """`from`, `until`: the period, both included. `by`: grouping of each metric. `scored_until`: last
+    day in the period with a finished run; null: none.
+    """
 
     first: date = field(name="from")
     until: date

@@ -41,7 +41,7 @@ from everafter.metrics.rules import (
     write_triggers_csv,
 )
 from everafter.metrics.text_model import METRIC_TEXTS
-from everafter.metrics.text_rules import has_anything, headline, tell
+from everafter.metrics.text_rules import has_anything, headline, describe
 from everafter.playbook.model import Playbook
 
 ROWS_SHOWN = 12
@@ -102,7 +102,7 @@ def _section(
         "columns": [column for column in table_of(metric) if column.on_page],
         "any": has_anything(measured),
         "headline": headline(measured),
-        "treated": tell(measured),
+        "description": describe(measured),
         "rows": [(describe_group(by, row.group, titles), row) for row in measured.rows],
         "scale": charts.scale_of(measured.rows),
         "triggers": triggers,

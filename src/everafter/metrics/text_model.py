@@ -1,5 +1,4 @@
-"""What people read of each metric: its title, what it rests on, what it cannot say, and its table.
-Pure."""
+"""The text and the table of each metric: title, definition, limits, columns. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a metric's table: where it is in the row ("everyone.n"), its head, how its
-    numbers are written, and whether the page has room for it."""
+    """A column of a metric's table.
+
+    field: path in the row ("everyone.n"). head: header. kind: number format. on_page: whether the
+    page shows it (CSV and CLI show all).
+    """
 
     field: str
     head: str
@@ -25,8 +27,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class MetricText:
-    """What people read of a metric: its title, what it rests on, what it cannot say, how a row is
-    drawn, its table."""
+    """The text of a metric.
+
+    rests_on: what is counted. cannot: what the metric does not say. drawn: legend of the chart.
+    """
 
     title: str
     short: str
@@ -40,9 +44,10 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     "health_score": MetricText(
         "Health score",
         "Average health score",
-        "Every score given in the period counts once: a supplier scored on 90 days counts 90 times. Vendor type and plan are those"
-        " of the day.",
-        "Suppliers who cancel are scored no more, so a group can rise because its worst have left.",
+        "Every score in the period counts once: a supplier scored on 90 days counts 90 times."
+        " Vendor type and plan are those of that day.",
+        "Churned suppliers are no longer scored, so a group’s average can rise because its worst"
+        " suppliers churned.",
         "bar: average; mark: last day",
         (
             Column("value", "Average", "points"),
@@ -57,50 +62,52 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     ),
     "intervention_success": MetricText(
         "Intervention success rate",
-        "Succeeded when treated",
-        "Windows that ended in the period, where it was the supplier’s first ever for that trigger. The difference from those left"
-        " alone on purpose is what we made. Its range holds 95 % of the time: however often one looks while the period keeps its"
-        " first day and only grows; for one look at a period that moves along, such as the last 90 days.",
-        "What would have happened anyway is in the success rate, and is not in the difference. Triggers without a holdout have no"
-        " difference. One supplier can be in several triggers, which the range over all triggers takes as if they were several."
-        " A period picked because of what it shows proves nothing.",
-        "mark: difference in points; bar: its 95 % range",
+        "Success rate of the treated",
+        "Goal windows that ended in the period and were the supplier’s first for that trigger. Lift is"
+        " the difference from the control group (the holdout). Its 95 % interval is valid for repeated"
+        " looks at a period with a fixed first day, and for a single look at a moving period such as"
+        " the last 90 days.",
+        "The success rate includes suppliers who would have succeeded anyway; lift does not. Triggers"
+        " without a holdout have no lift. A supplier in several triggers counts once for each. A"
+        " period chosen because of its result proves nothing.",
+        "mark: lift in points; bar: its 95 % interval",
         (
             Column("value", "Succeeded", "share"),
-            Column("n", "of treated", "count"),
-            Column("control_value", "Succeeded", "share"),
-            Column("control_n", "of left alone", "count"),
-            Column("difference", "Difference", "share_change"),
+            Column("n", "Treated", "count"),
+            Column("control_value", "Control succeeded", "share"),
+            Column("control_n", "Control", "count"),
+            Column("difference", "Lift", "share_change"),
             Column("low", "From", "share_change"),
             Column("high", "To", "share_change"),
-            Column("conclusion", "Says", "text"),
+            Column("conclusion", "Conclusion", "text"),
         ),
     ),
     "time_to_first_value": MetricText(
         "Time to first value",
         "Median to the first form",
-        "All who signed up in the period, with what is known of them by now. Who is not there yet counts with the time it had"
-        " (Aalen–Johansen); who left without a form never gets there, and stays among all.",
-        "The youngest have had little time: what the curve says of later days rests on the older ones. Vendor type and plan are"
-        " those of today, so a plan that is reached by doing well looks quick.",
-        "mark: median; bar: from a quarter to three quarters there",
+        "Suppliers who signed up in the period. Those without a form yet count with the time they"
+        " have had (Aalen–Johansen estimator); those who churned without a form never reach it.",
+        "Recent sign-ups have had little time, so later days of the curve rest on older ones. Vendor"
+        " type and plan are current, so a plan that successful suppliers upgrade to looks fast.",
+        "mark: median; bar: first to third quartile",
         (
             Column("value", "Median", "days"),
-            Column("quarter", "A quarter in", "days"),
-            Column("three_quarters", "Three quarters in", "days"),
-            Column("within_14_days", "In 14 days", "share"),
-            Column("share", "There by now", "share"),
-            Column("reached", "There", "count"),
+            Column("quarter", "25 % within", "days"),
+            Column("three_quarters", "75 % within", "days"),
+            Column("within_14_days", "Within 14 days", "share"),
+            Column("share", "Reached so far", "share"),
+            Column("reached", "Reached", "count"),
             Column("n", "Signed up", "count"),
         ),
     ),
     "feature_adoption": MetricText(
         "Feature adoption",
         "Key features in use",
-        "The last day scored in the period: the share of the vendor type's key features that a supplier used in the playbook’s window.",
-        "Vendor types have different key features, so a share of one is not a share of the other. It says what is used,"
-        " not how much nor whether it helps.",
-        "suppliers by the share they use",
+        "On the last day scored in the period: the share of the vendor type’s key features that a"
+        " supplier used within the playbook’s window.",
+        "Vendor types have different key features, so their shares are not comparable. The metric says"
+        " what is used, not how much or whether it helps.",
+        "suppliers by share of key features used",
         (
             Column("value", "Average", "share"),
             Column("change", "Change", "share_change"),
@@ -115,15 +122,16 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     "ticket_resolution": MetricText(
         "Ticket resolution time",
         "Median to resolution",
-        "Tickets resolved in the period and still resolved, from their first opening. Business hours are support's open hours"
-        " without the time spent waiting for the supplier.",
-        "Tickets that are still open are not in the times; they are beside them. Vendor type and plan are those of today.",
-        "bar: median; line: nine of ten",
+        "Tickets resolved in the period and not reopened, measured from when they were first opened."
+        " Business hours exclude the time spent waiting for the supplier.",
+        "Open tickets are counted separately and are not in the times. Vendor type and plan are"
+        " current.",
+        "bar: median; line: 90th percentile",
         (
             Column("value", "Median", "hours"),
-            Column("p90", "9 of 10 within", "hours"),
-            Column("business_median", "Median, open hours", "hours"),
-            Column("business_p90", "9 of 10, open hours", "hours"),
+            Column("p90", "90th percentile", "hours"),
+            Column("business_median", "Median, business hours", "hours"),
+            Column("business_p90", "90th percentile, business hours", "hours"),
             Column("n", "Resolved", "count"),
             Column("opened", "Opened", "count"),
             Column("still_open", "Still open", "count"),
@@ -131,30 +139,32 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     ),
     "churn_prediction": MetricText(
         "Churn prediction accuracy",
-        "Ranked rightly (AUC)",
-        "One prediction for each supplier every 30 days, with its whole horizon ended by now, against the cancellations that came.",
-        "We act on warnings, and who stays because of it makes the warning look wrong: untouched are the predictions around which"
-        " nothing was done, from as many days before as the horizon to the leaving or the horizon’s end. They are no fair sample of"
-        " all: whoever a warning made us act for is missing, and who left soon had less time to be touched. With few"
-        " leavings every figure here is rough.",
-        "mark: AUC; bar: its 95 % range",
+        "Ranking accuracy (AUC)",
+        "One prediction per supplier every 30 days whose horizon has ended, compared with the"
+        " cancellations that followed.",
+        "Warnings lead to interventions, and a supplier retained by one makes its warning look wrong."
+        " “Untouched” predictions had no intervention from one horizon before the prediction until"
+        " the churn or the end of the horizon. They are not a representative sample: suppliers with"
+        " interventions are missing, and early churners had less time to receive one. With few"
+        " churned suppliers, all figures are rough.",
+        "mark: AUC; bar: its 95 % interval",
         (
             Column("value", "AUC", "number"),
             Column("everyone.auc_low", "From", "number", on_page=False),
             Column("everyone.auc_high", "To", "number", on_page=False),
             Column("everyone.n", "Predictions", "count"),
-            Column("everyone.left", "Left", "count"),
+            Column("everyone.churned", "Churned", "count"),
             Column("everyone.base_rate", "Base rate", "share"),
-            Column("everyone.precision_warned", "Warned who left", "share"),
-            Column("everyone.recall_warned", "Churned suppliers warned", "share"),
-            Column("everyone.precision_high", "High who left", "share", on_page=False),
-            Column("everyone.recall_high", "Churned suppliers at high", "share", on_page=False),
+            Column("everyone.precision_warned", "Precision, warned", "share"),
+            Column("everyone.recall_warned", "Recall, warned", "share"),
+            Column("everyone.precision_high", "Precision, high", "share", on_page=False),
+            Column("everyone.recall_high", "Recall, high", "share", on_page=False),
             Column("untouched.auc", "AUC untouched", "number"),
             Column("untouched.n", "Untouched", "count"),
-            Column("untouched.left", "Left untouched", "count", on_page=False),
-            Column("lead_days", "Lead", "days"),
-            Column("lead_n", "Left warned", "count"),
-            Column("unwarned", "Left unwarned", "count"),
+            Column("untouched.churned", "Churned untouched", "count", on_page=False),
+            Column("lead_days", "Lead time", "days"),
+            Column("lead_n", "Churned with warning", "count"),
+            Column("unwarned", "Churned without warning", "count"),
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""A metric in a sentence or two, as one would say it in a meeting. Pure."""
+"""Describe each metric in a few sentences. Pure."""
 
 from everafter.core.formatting import day, plural
 from everafter.metrics.model import (
@@ -16,7 +16,7 @@ from everafter.metrics.text_model import Kind
 
 
 def has_anything(measured: Measured) -> bool:
-    """Whether there is something to show."""
+    """Return whether there is data to show."""
     if isinstance(measured, TicketMetric):
         return bool(measured.all.n or measured.all.opened)
     if isinstance(measured, ChurnMetric):
@@ -29,7 +29,7 @@ def has_anything(measured: Measured) -> bool:
 
 
 def headline(measured: Measured) -> str:
-    """The one number, as written."""
+    """Format the metric's main number."""
     kind: Kind = "share"
     match measured:
         case HealthMetric():
@@ -45,31 +45,32 @@ def headline(measured: Measured) -> str:
     return format_value(measured.all.value, kind)
 
 
-def tell(measured: Measured) -> list[str]:
-    """What it comes to, with how many it rests on."""
+def describe(measured: Measured) -> list[str]:
+    """Describe the result, with the counts behind it."""
     match measured:
         case HealthMetric():
-            return _tell_health(measured)
+            return _describe_health(measured)
         case SuccessMetric():
-            return _tell_success(measured)
+            return _describe_success(measured)
         case FirstValueMetric():
-            return _tell_first_value(measured)
+            return _describe_first_value(measured)
         case AdoptionMetric():
-            return _tell_adoption(measured)
+            return _describe_adoption(measured)
         case TicketMetric():
-            return _tell_tickets(measured)
+            return _describe_tickets(measured)
         case ChurnMetric():
-            return _tell_churn(measured)
+            return _describe_churn(measured)
 
 
-def _tell_health(measured: HealthMetric) -> list[str]:
+def _describe_health(measured: HealthMetric) -> list[str]:
     row = measured.all
-    said = [f"over {plural(row.n, 'score')} on {plural(measured.days_read, 'day')}"]
+    base = f"over {plural(row.n, 'score')} on {plural(measured.days_read, 'day')}"
     if measured.days_read < measured.days_scored:
-        said[0] += f", spread evenly over the {measured.days_scored:,} that were scored"
-    latest = f"On the last day {format_value(row.latest, 'points')} for {plural(row.suppliers, 'supplier')}"
-    change = "" if row.change is None else f", {format_value(row.change, 'change')} since the first"
-    return [said[0], f"{latest}{change}: {_bands(row.healthy, row.at_risk, row.critical)}"]
+        base += f", sampled evenly from {measured.days_scored:,} scored days"
+    average = format_value(row.latest, "points")
+    latest = f"Last day: {average} for {plural(row.suppliers, 'supplier')}"
+    change = "" if row.change is None else f", {format_value(row.change, 'change')} since the first day"
+    return [base, f"{latest}{change}: {_bands(row.healthy, row.at_risk, row.critical)}"]
 
 
 def _bands(healthy: float | None, at_risk: float | None, critical: float | None) -> str:
@@ -77,55 +78,53 @@ def _bands(healthy: float | None, at_risk: float | None, critical: float | None)
     return ", ".join(f"{format_value(share, 'share')} {word}" for word, share in parts)
 
 
-def _tell_success(measured: SuccessMetric) -> list[str]:
+def _describe_success(measured: SuccessMetric) -> list[str]:
     row = measured.all
-    left_alone = (
-        f"of {plural(row.control_n, 'supplier')} left alone on purpose {format_value(row.control_value, 'share')} did as well"
+    control = (
+        f"control group: {format_value(row.control_value, 'share')} of {row.control_n:,}"
         if row.control_n
-        else "nobody was left alone on purpose in this period, so nothing says what would have happened anyway"
+        else "no control group in this period, so lift is unknown"
     )
-    return [f"of {row.n:,} treated; {left_alone}", describe_difference(row)]
+    return [f"of {row.n:,} treated; {control}", describe_difference(row)]
 
 
 def describe_difference(row: SuccessRow) -> str:
-    """What the difference says, and how sure it is."""
+    """Describe the lift and its interval."""
     if row.difference is None:
         return (
-            "Too few to say what difference we made"
+            "Too few to measure lift"
             if row.conclusion != "no_control"
-            else "Without a holdout there is no difference to see"
+            else "No lift without a control group"
         )
     low, high = format_value(row.low, "share_change"), format_value(row.high, "share_change")
-    held = f"{format_value(row.difference, 'share_change')} points (between {low} and {high})"
-    if row.conclusion == "helps":
-        return f"Within the same trigger, being treated made {held}: it helps"
-    if row.conclusion == "hurts":
-        return f"Within the same trigger, being treated made {held}: it does harm"
-    return f"Within the same trigger, being treated made {held}: the difference is not yet known"
+    lift = f"Lift {format_value(row.difference, 'share_change')} points (95 %: {low} to {high})"
+    conclusion = {"helps": "it helps", "hurts": "it does harm"}.get(row.conclusion, "not conclusive")
+    return f"{lift}: {conclusion}"
 
 
-def _tell_first_value(measured: FirstValueMetric) -> list[str]:
+def _describe_first_value(measured: FirstValueMetric) -> list[str]:
     row = measured.all
     if row.value is None and row.n:
-        first = f"so far fewer than half of the {plural(row.n, 'supplier')} who signed up have made a form"
+        first = f"fewer than half of {plural(row.n, 'new supplier')} have sent a form so far"
     else:
-        first = (
-            f"until half of the {plural(row.n, 'supplier')} who signed up had made their first form"
-        )
+        first = f"median of {plural(row.n, 'new supplier')} to the first form"
     early = (
         ""
         if row.within_14_days is None
         else f"; {format_value(row.within_14_days, 'share')} within 14 days"
     )
-    said = [first, f"{row.reached:,} are there by now, {format_value(row.share, 'share')}{early}"]
+    lines = [
+        first,
+        f"{row.reached:,} have reached it so far, {format_value(row.share, 'share')}{early}",
+    ]
     if measured.unknown:
-        said.append(
-            f"The sign-up of {plural(measured.unknown, 'supplier')} is not known; they are in no cohort"
+        lines.append(
+            f"The sign-up date of {plural(measured.unknown, 'supplier')} is unknown; not in any cohort"
         )
-    return said
+    return lines
 
 
-def _tell_adoption(measured: AdoptionMetric) -> list[str]:
+def _describe_adoption(measured: AdoptionMetric) -> list[str]:
     row = measured.all
     change = (
         ""
@@ -135,58 +134,55 @@ def _tell_adoption(measured: AdoptionMetric) -> list[str]:
         )
     )
     return [
-        f"of their vendor type’s key features are used by the average of {plural(row.n, 'supplier')}{change}",
+        f"of key features in use, average of {plural(row.n, 'supplier')}{change}",
         f"{format_value(row.all, 'share')} use all of them, {format_value(row.none, 'share')} none",
     ]
 
 
-def _tell_tickets(measured: TicketMetric) -> list[str]:
+def _describe_tickets(measured: TicketMetric) -> list[str]:
     row = measured.all
-    said = [
-        f"is the median of {plural(row.n, 'resolved ticket')}; nine of ten within {format_value(row.p90, 'hours')}"
-    ]
+    p90 = format_value(row.p90, "hours")
+    lines = [f"median of {plural(row.n, 'resolved ticket')}; 90 % within {p90}"]
     if row.business_median is not None:
-        said.append(
-            f"In support’s open hours the median is {format_value(row.business_median, 'hours')},"
-            f" nine of ten within {format_value(row.business_p90, 'hours')}"
+        lines.append(
+            f"In business hours: median {format_value(row.business_median, 'hours')},"
+            f" 90 % within {format_value(row.business_p90, 'hours')}"
         )
-    said.append(
-        f"{plural(row.opened, 'ticket')} opened, of which {row.still_open:,} are not resolved"
-    )
-    return said
+    lines.append(f"{plural(row.opened, 'ticket')} opened, {row.still_open:,} still open")
+    return lines
 
 
-def _tell_churn(measured: ChurnMetric) -> list[str]:
+def _describe_churn(measured: ChurnMetric) -> list[str]:
     everyone, untouched = measured.all.everyone, measured.all.untouched
     if everyone.auc is None:
-        first = "fewer than five left, too few to say how well they were ranked"
+        first = "fewer than five churned, too few to measure the ranking"
     else:
-        first = (
-            f"a churned supplier stood above a stayer {everyone.auc * 100:.0f} times in a hundred"
-            f" (between {(everyone.auc_low or 0) * 100:.0f} and {(everyone.auc_high or 0) * 100:.0f}; 50 is chance)"
-        )
-    said = [
+        low, high = everyone.auc_low or 0, everyone.auc_high or 0
+        first = f"AUC (95 %: {low:.2f} to {high:.2f}; 0.5 is chance)"
+    lines = [
         first,
-        f"Of {plural(everyone.n, 'prediction')} {everyone.left:,} came true as a leaving within {measured.horizon} days"
-        f" ({format_value(everyone.base_rate, 'share')})",
+        f"{everyone.churned:,} of {plural(everyone.n, 'prediction')} churned"
+        f" within {measured.horizon} days ({format_value(everyone.base_rate, 'share')})",
     ]
-    if everyone.left:
-        said.append(
-            f"{format_value(everyone.recall_warned, 'share')} of the leavings were warned of;"
-            f" of those warned {format_value(everyone.precision_warned, 'share')} left"
+    if everyone.churned:
+        lines.append(
+            f"{format_value(everyone.recall_warned, 'share')} of churned suppliers had a warning;"
+            f" {format_value(everyone.precision_warned, 'share')} of those warned churned"
         )
-    auc = "too few left to rank" if untouched.auc is None else f"AUC {untouched.auc:.2f}"
-    said.append(
-        f"With nothing done before or after: {plural(untouched.n, 'prediction')}, {untouched.left:,} left, {auc}"
+    auc = "too few churned to rank" if untouched.auc is None else f"AUC {untouched.auc:.2f}"
+    lines.append(
+        f"Without interventions: {plural(untouched.n, 'prediction')},"
+        f" {untouched.churned:,} churned, {auc}"
     )
     leaving = measured.all.lead_n + measured.all.unwarned + measured.all.unseen
     if leaving:
         lead = (
             ""
             if measured.all.lead_days is None
-            else f", for {format_value(measured.all.lead_days, 'days')} in the middle case"
+            else f", median lead time {format_value(measured.all.lead_days, 'days')}"
         )
-        said.append(
-            f"Of {plural(leaving, 'cancellation')} in the period {measured.all.lead_n:,} had a warning standing{lead}"
+        lines.append(
+            f"{measured.all.lead_n:,} of {plural(leaving, 'cancellation')} in the period"
+            f" had a warning{lead}"
         )
-    return said
+    return lines

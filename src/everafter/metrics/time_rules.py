@@ -27,7 +27,7 @@ SIGNED_UP_SCHEMA = {
     "group": pl.String(),
     "began_at": TIME,
     "form_at": TIME,
-    "left": pl.Boolean(),
+    "churned": pl.Boolean(),
     "told_at": TIME,
 }
 """One row for each who signed up. left: has cancelled and not come back; told_at: since when, null:
@@ -37,7 +37,7 @@ FIRST_FORM_SCHEMA = {
     "group": pl.String(),
     "days": pl.Float64(),
     "reached": pl.Boolean(),
-    "left": pl.Boolean(),
+    "churned": pl.Boolean(),
 }
 """One row for each who signed up: days from sign-up to the first form; to leaving without one; or
 so far, when neither came."""
@@ -76,7 +76,7 @@ def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     """
     now = moment(as_of)
     reached = (pl.col("form_at") <= now).fill_null(False)
-    left = ~reached & pl.col("left") & (pl.col("told_at").fill_null(now) <= now)
+    churned = ~reached & pl.col("churned") & (pl.col("told_at").fill_null(now) <= now)
     end = (
         pl.when(reached)
         .then("form_at")
@@ -89,7 +89,7 @@ def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         "group",
         days.clip(lower_bound=0).alias("days"),
         reached.alias("reached"),
-        left.alias("left"),
+        churned.alias("churned"),
     )
 
 
@@ -163,13 +163,13 @@ def of_group(frame: pl.DataFrame, group: str | None) -> pl.DataFrame:
 
 
 def _curve(people: pl.DataFrame) -> tuple[Floats, Floats]:
-    return share_there(*(people[name].to_numpy() for name in ("days", "reached", "left")))
+    return share_there(*(people[name].to_numpy() for name in ("days", "reached", "churned")))
 
 
 def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
     days, shares = _curve(people)
     seen_long_enough = people.height > 0 and bool((people["days"] >= _EARLY_DAYS).any())
-    all_triggered = people.height > 0 and bool((people["reached"] | people["left"]).all())
+    all_triggered = people.height > 0 and bool((people["reached"] | people["churned"]).all())
     early = (
         float(shares[days <= _EARLY_DAYS].max(initial=0.0))
         if seen_long_enough or all_triggered
