@@ -224,10 +224,10 @@ def test_leaving_ends_no_looking() -> None:
 
     def row(ago: float, form: float | None, left: float | None = None) -> tuple[Any, ...]:
         began = now - timedelta(days=ago)
-        form_at, told_at = (
+        form_at, churned_at = (
             None if after is None else began + timedelta(days=after) for after in (form, left)
         )
-        return "a", began, form_at, left is not None, told_at
+        return "a", began, form_at, left is not None, churned_at
 
     rows = [
         row(10, 5),

@@ -173,8 +173,8 @@ def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | N
         pl.col("account_created_at").dt.strftime("%Y-%m").alias("group"),
         pl.col("account_created_at").alias("began_at"),
         pl.col("first_form_at").alias("form_at"),
-        (pl.col("subscription").fill_null("active") == "cancelled").alias("left"),
-        pl.col("subscription_at").alias("told_at"),
+        (pl.col("subscription").fill_null("active") == "cancelled").alias("churned"),
+        pl.col("subscription_at").alias("churned_at"),
     ).cast(pl.Schema(SIGNED_UP_SCHEMA))
     people = time_first_forms(signed_up, as_of)
     if people.is_empty():

@@ -1,4 +1,4 @@
-"""The six metrics for programs."""
+"""The metrics API."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -22,9 +22,9 @@ from everafter.metrics.rules import read_by, read_metrics, read_period
     guards=[scope("read")],
     tags=["Metrics"],
     operation_id="getMetrics",
-    summary="The six metrics of the programme",
+    summary="Get the six success metrics",
     responses=problems(
-        bad_request="no such metric or grouping (`did_you_mean` names near ones), or a period that is none"
+        bad_request="unknown metric or grouping (`did_you_mean` has similar names), or invalid period"
     ),
 )
 async def get_metrics(
@@ -41,7 +41,7 @@ async def get_metrics(
         str | None,
         QueryParameter(
             min_length=1,
-            description=f"{', '.join(BYS)}; default: each metric by what it is asked for most.",
+            description=f"{', '.join(BYS)}; default: each metric's own.",
             schema_extra={"enum": list(BYS)},
         ),
     ] = None,
@@ -66,16 +66,19 @@ async def get_metrics(
         str | None,
         QueryParameter(
             min_length=1,
-            description=f"Of churn predictions, in days: {', '.join(map(str, HORIZONS))}. Default: {HORIZONS[0]}.",
+            description=(
+                f"Horizon of churn predictions in days: {', '.join(map(str, HORIZONS))}."
+                f" Default: {HORIZONS[0]}."
+            ),
             schema_extra={"enum": [str(days) for days in HORIZONS]},
         ),
     ] = None,
 ) -> MetricsAnswer:
-    """Each metric as `all`, `rows` by group, and what its chart is drawn from; docs/methods.md
-    defines every number.
+    """Return each metric as `all`, `rows` by group, and the data of its chart.
 
-    `value` is the metric's main number, `n` how many it rests on; null means that nothing can be
-    said."""
+    `value` is the metric's main number and `n` the number of observations; null means that it cannot
+    be computed. docs/methods.md defines every number.
+    """
     now = datetime.now(UTC)
     period = read_period(start, until, now.date(), horizon)
     return await answer_metrics(

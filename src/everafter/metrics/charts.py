@@ -1,7 +1,8 @@
-"""The metrics as drawings: coordinates for SVG, which the template writes. Pure.
+"""Compute the coordinates of the metric charts; the template writes the SVG. Pure.
 
-A strip is one row's drawing, 100 wide and stretched to its cell; the charts come in two widths, for
-a desk and for a phone."""
+A strip is the drawing of one table row, 100 units wide and stretched to its cell. Charts come in two
+widths, for wide and for narrow windows.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ ADOPTION_PARTS = ("none", "some", "half", "most", "all")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a strip, of 100; kind: its class in the style sheet."""
+    """A segment of a strip, in units of 100. kind: its CSS class."""
 
     start: float
     size: float
@@ -37,7 +38,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One row's drawing: stretches, marks (at, kind), and the ends of its scale in words."""
+    """The drawing of a row: segments and marks (at, kind)."""
 
     pieces: list[Piece]
     marks: list[tuple[float, str]]
@@ -45,15 +46,14 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What the strips of one table have in common: the value at their left and right ends, and
-    where nothing (0) or chance lies."""
+    """The scale shared by the strips of a table. middle: the value of 0 or chance; null: none."""
 
     low: float
     high: float
     middle: float | None = None
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0–100; what lies outside is drawn at the edge.
+        """Return the position of a value, 0–100; values outside are drawn at the edge.
 
         >>> Scale(-0.5, 0.5).place(0.25), Scale(0, 10).place(12)
         (75.0, 100.0)
@@ -62,8 +62,7 @@ class Scale:
 
 
 def scale_of(rows: Sequence[Row]) -> Scale:
-    """The scale on which the rows of a metric are drawn; what a few outliers would stretch is cut
-    at a round number."""
+    """Choose the scale of a metric's rows; it is capped so that outliers do not stretch it."""
     first = rows[0] if rows else None
     match first:
         case SuccessRow():
@@ -105,7 +104,7 @@ def scale_of(rows: Sequence[Row]) -> Scale:
 
 
 def strip(row: Row, scale: Scale) -> Strip:
-    """One row on the scale of its table; empty when it has no value."""
+    """Draw a row on the scale of its table; empty if it has no value."""
     marks: list[tuple[float, str]] = (
         [] if scale.middle is None else [(scale.place(scale.middle), "zero")]
     )
@@ -136,7 +135,7 @@ def strip(row: Row, scale: Scale) -> Strip:
 
 
 def stack(shares: Sequence[float]) -> list[Piece]:
-    """Shares of a whole side by side, in the order of ADOPTION_PARTS.
+    """Draw shares side by side, in the order of ADOPTION_PARTS.
 
     >>> [(piece.start, piece.size, piece.kind) for piece in stack([0.5, 0, 0, 0.25, 0.25])]
     [(0.0, 50.0, 'part-none'), (50.0, 25.0, 'part-most'), (75.0, 25.0, 'part-all')]
@@ -165,12 +164,11 @@ def _mark(value: float | None, scale: Scale, kind: str) -> list[tuple[float, str
     return [] if value is None else [(scale.place(value), kind)]
 
 
-# ── charts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── charts ────────────────────────────────────────────────────────────────────────
 
 
 def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Trend | None:
-    """The average score day by day; null: no day was read. Where days were left out to read fewer
-    scores, the line crosses them."""
+    """Draw the average score by day; null if no day was read. The line bridges days not read."""
     if not measured.days:
         return None
     known = {one.day: Day(one.day, one.value, None) for one in measured.days}
@@ -191,8 +189,7 @@ def health_trend(measured: HealthMetric, playbook: Playbook, width: int) -> Tren
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A stepped line with the axes around it; half: where it reaches one half, null when it does
-    not."""
+    """A step line with axes. half: where it reaches 50 %; null if it does not."""
 
     width: int
     height: int
@@ -209,7 +206,7 @@ class Curve:
 def step_curve(
     points: Sequence[CurvePoint], median: float | None, last_day: int, width: int, height: int = 220
 ) -> Curve:
-    """The share that is there, over the days since sign-up, up to `last_day`."""
+    """Draw the share reached by days since sign-up, up to `last_day`."""
     left, right, top, bottom = 40.0, width - 10.0, 8.0, height - 24.0
 
     def x(day: float) -> float:
@@ -246,7 +243,7 @@ def step_curve(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One upright bar with the word under it and the number over it."""
+    """A column with a label below and a number above."""
 
     x: float
     width: float
@@ -259,7 +256,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Upright bars; line: the height of a level to compare with, and its words."""
+    """A column chart. line: a reference level and its label."""
 
     width: int
     height: int
@@ -274,10 +271,12 @@ def columns(
     height: int = 200,
     line: tuple[float, str] | None = None,
 ) -> Columns:
-    """Bars side by side.
+    """Draw columns side by side.
 
-    Args: values: word, value, the number as written, kind. line: a value to compare with, and its
-        words."""
+    Args:
+        values: label, value, formatted number, CSS class.
+        line: a reference value and its label.
+    """
     top, bottom = 26.0, height - 24.0
     most = max([value for _, value, _, _ in values] + ([line[0]] if line else []), default=0) or 1.0
     step = width / max(1, len(values))
@@ -307,7 +306,7 @@ def columns(
 
 
 def ticket_columns(spread: Sequence[TicketSpread], width: int) -> Columns:
-    """How many tickets took how long."""
+    """Draw the resolved tickets by resolution time."""
     return columns(
         [(_until(part.until_hours), float(part.n), f"{part.n:,}", "fill") for part in spread], width
     )
@@ -320,7 +319,7 @@ def _until(hours: float | None) -> str:
 
 
 def level_columns(measured: ChurnMetric, width: int) -> Columns:
-    """What share of each level left, against all."""
+    """Draw the share churned by predicted level, with the base rate as reference."""
     base = measured.all.everyone.base_rate
     return columns(
         [

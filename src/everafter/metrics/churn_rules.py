@@ -1,8 +1,8 @@
-"""Was it foretold? Churn predictions against the cancellations that came. Pure.
+"""Compare churn predictions with the cancellations that followed. Pure.
 
-Source: docs/methods.md, Churn (Report): AUC, precision and recall of the warnings with lead time,
-by month and level, on predictions made before anyone intervened, against the base rate. Here
-"untouched" asks more: nothing decided afterwards either."""
+Source: docs/methods.md: AUC, precision and recall of warnings with lead time, by level, against the
+base rate; "untouched" predictions had no intervention before or after.
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -25,7 +25,7 @@ PREDICTIONS_SCHEMA = {
     "untouched": pl.Boolean(),
     "n": pl.Int64(),
 }
-"""Predictions that are alike in all of these, and how many; risk to three decimals."""
+"""Number of predictions (n) per combination of the other columns; risk rounded to 3 decimals."""
 
 LEADS_SCHEMA = {
     "group": pl.String(),
@@ -34,12 +34,11 @@ LEADS_SCHEMA = {
     "day": pl.Date(),
     "level": pl.String(),
 }
-"""Of each cancellation in the period, the level on each day looked at before it; one row with null
-day when there is none."""
+"""For each cancellation in the period, the level on each day read before it; one row with a null
+day if there is none."""
 
 FEWEST = 5
-"""Churned suppliers, and stayers, under which no AUC is given: one churned supplier's place says
-nothing."""
+"""Minimum number of churned, and of retained, suppliers for an AUC."""
 DAYS_APART = 30
 LOOKED_AT_EVERY_DAYS = 7
 LOOKED_BACK_DAYS = 90
@@ -47,12 +46,11 @@ _LEVELS: tuple[Literal["low", "medium", "high"], ...] = ("low", "medium", "high"
 
 
 def choose_prediction_days(scored: Sequence[date], period: Period) -> list[date]:
-    """The days whose predictions are looked at: the latest scored one whose horizon has ended in
-    the period, and back from it every DAYS_APART days or the next scored day before, as long as the
-    horizon ends in the period.
+    """Choose the prediction days: scored days at least DAYS_APART apart, latest first, whose horizon
+    ends in the period.
 
     Args:
-        scored: in order.
+        scored: sorted.
 
     >>> days = [date(2026, 1, 1) + timedelta(days=n) for n in range(0, 120, 7)]
     >>> [str(day) for day in choose_prediction_days(days, Period(date(2026, 2, 15), date(2026, 4, 30), 30))]
@@ -68,8 +66,9 @@ def choose_prediction_days(scored: Sequence[date], period: Period) -> list[date]
 
 
 def choose_lead_days(scored: Sequence[date], period: Period) -> list[date]:
-    """The days on which standing warnings are looked for: a week or more apart, back to
-    LOOKED_BACK_DAYS before the period."""
+    """Choose the days on which to look for warnings: a week or more apart, back to
+    LOOKED_BACK_DAYS before the period.
+    """
     chosen: list[date] = []
     for day in reversed(
         [
@@ -84,46 +83,48 @@ def choose_lead_days(scored: Sequence[date], period: Period) -> list[date]:
 
 
 def find_auc(predictions: pl.DataFrame) -> float | None:
-    """The area under the curve: the chance that a churned supplier had the higher risk than one who
-    stayed, ties counting half.
+    """Compute the AUC: the probability that a churned supplier had a higher risk than a retained
+    one, ties counting half.
 
     Args:
         predictions: risk, churned, n.
 
     Returns:
-        0 to 1; null when fewer than FEWEST churned, or stayed.
+        0 to 1; null if fewer than FEWEST churned, or were retained.
     """
     by_risk = predictions.group_by("risk").agg(
         pl.col("n").filter(pl.col("churned")).sum().alias("churned"),
-        pl.col("n").filter(~pl.col("churned")).sum().alias("stayed"),
+        pl.col("n").filter(~pl.col("churned")).sum().alias("retained"),
     )
     by_risk = by_risk.sort("risk")
-    churned, stayed = (by_risk[name].to_numpy().astype(np.float64) for name in ("churned", "stayed"))
-    if min(left.sum(), stayed.sum()) < FEWEST:
+    churned, retained = (
+        by_risk[name].to_numpy().astype(np.float64) for name in ("churned", "retained")
+    )
+    if min(churned.sum(), retained.sum()) < FEWEST:
         return None
-    below = np.cumsum(stayed) - stayed
-    return float((left * (below + stayed / 2)).sum() / (left.sum() * stayed.sum()))
+    below = np.cumsum(retained) - retained
+    return float((churned * (below + retained / 2)).sum() / (churned.sum() * retained.sum()))
 
 
-def auc_range(auc: float, left: int, stayed: int) -> tuple[float, float]:
-    """The 95 % range of an AUC of so many who left and stayed, by Hanley and McNeil (1982).
+def auc_range(auc: float, churned: int, retained: int) -> tuple[float, float]:
+    """Compute the 95 % interval of an AUC by Hanley and McNeil (1982).
 
-    A supplier that is scored on several days counts each time, so with horizons over 30 days the
-    range is a little too narrow.
+    A supplier scored on several days counts each time, so with horizons over 30 days the interval
+    is slightly too narrow.
 
     >>> [round(bound, 4) for bound in auc_range(0.8, 30, 970)]
     [0.704, 0.896]
     """
     one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = (auc * (1 - auc) + (left - 1) * (one - auc**2) + (stayed - 1) * (two - auc**2)) / (
-        left * stayed
-    )
+    variance = (
+        auc * (1 - auc) + (churned - 1) * (one - auc**2) + (retained - 1) * (two - auc**2)
+    ) / (churned * retained)
     half = 1.959964 * sqrt(max(0.0, variance))
     return max(0.0, auc - half), min(1.0, auc + half)
 
 
 def compare(predictions: pl.DataFrame) -> Accuracy:
-    """How these predictions (PREDICTIONS_SCHEMA) compare with what came."""
+    """Measure the accuracy of these predictions (PREDICTIONS_SCHEMA)."""
     n, churned = _count(predictions), _count(predictions.filter("churned"))
     warned = predictions.filter(pl.col("level") != "low")
     high = predictions.filter(pl.col("level") == "high")
@@ -136,14 +137,14 @@ def compare(predictions: pl.DataFrame) -> Accuracy:
         auc_low=low,
         auc_high=high_bound,
         n=n,
-        churned=left,
-        base_rate=left / n if n else None,
+        churned=churned,
+        base_rate=churned / n if n else None,
         warned=warned_n,
         precision_warned=warned_churned / warned_n if warned_n else None,
-        recall_warned=warned_churned / left if left else None,
+        recall_warned=warned_churned / churned if churned else None,
         high=high_n,
         precision_high=high_churned / high_n if high_n else None,
-        recall_high=high_churned / left if left else None,
+        recall_high=high_churned / churned if churned else None,
     )
 
 
@@ -152,14 +153,15 @@ def _count(predictions: pl.DataFrame) -> int:
 
 
 def find_leads(leads: pl.DataFrame) -> pl.DataFrame:
-    """Of each churned supplier how many days before the cancellation the warning began that stood
-    at the end.
+    """Compute lead times: days from the start of the last uninterrupted warning to the cancellation.
 
     Args:
         leads: LEADS_SCHEMA.
 
-    Returns: group, churned supplier, lead_days (null: no warning stood), seen (false: not scored in
-        that time)."""
+    Returns:
+        group, churned (row number of the cancellation), lead_days (null: no warning at the end),
+        seen (false: never scored in that time).
+    """
     low = pl.col("level") == "low"
     last_low = pl.col("day").filter(low).max()
     return leads.group_by("group", "churned").agg(
@@ -176,16 +178,20 @@ def find_leads(leads: pl.DataFrame) -> pl.DataFrame:
 def measure_churn(
     predictions: pl.DataFrame, leads: pl.DataFrame, order: Sequence[str | None], horizon: int
 ) -> ChurnMetric:
-    """How good the predictions were, by group.
+    """Measure the predictions by group.
 
-    Args: predictions: PREDICTIONS_SCHEMA. leads: LEADS_SCHEMA. order: the groups in which to
-        answer. horizon: days."""
+    Args:
+        predictions: PREDICTIONS_SCHEMA.
+        leads: LEADS_SCHEMA.
+        order: the groups of the result, in order.
+        horizon: days.
+    """
     led = find_leads(leads)
     levels: list[LevelRow] = []
     for level in _LEVELS:
         at_level = predictions.filter(pl.col("level") == level)
         n, churned = _count(at_level), _count(at_level.filter("churned"))
-        levels.append(LevelRow(level, n, churned, left / n if n else None))
+        levels.append(LevelRow(level, n, churned, churned / n if n else None))
     return ChurnMetric(
         horizon=horizon,
         all=_churn_row(None, predictions, led),

@@ -54,16 +54,16 @@ def register(app: typer.Typer) -> None:
         ] = None,
         first: Annotated[
             str | None,
-            typer.Option("--from", metavar="DATE", help="The first day, UTC; default: 90 days."),
+            typer.Option("--from", metavar="DATE", help="First day, UTC. Default: 90 days."),
         ] = None,
         until: Annotated[
-            str | None, typer.Option(metavar="DATE", help="The last day, UTC; default: today.")
+            str | None, typer.Option(metavar="DATE", help="Last day, UTC. Default: today.")
         ] = None,
         horizon: Annotated[
             str | None,
             typer.Option(
                 metavar="DAYS",
-                help=f"Of churn predictions: {', '.join(map(str, HORIZONS))}; default: 30.",
+                help=f"Horizon of churn predictions: {', '.join(map(str, HORIZONS))}. Default: 30.",
             ),
         ] = None,
         as_json: Annotated[
@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--csv", help="Print one metric's table as CSV.")
         ] = False,
     ) -> None:
-        """The six metrics by which the programme is watched, with how many each number rests on."""
+        """Print the six success metrics, with the number of observations behind each."""
         now = datetime.now(UTC)
         wanted, grouped = read_metrics(metric or []), read_by(by)
         period = read_period(first, until, now.date(), horizon)
@@ -107,9 +107,7 @@ def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
     console = Console(highlight=False)
     days = (answer.until - answer.first).days + 1
     scored = (
-        f"; scored until {day(answer.scored_until)}"
-        if answer.scored_until
-        else "; no day of it was scored"
+        f"; scored until {day(answer.scored_until)}" if answer.scored_until else "; no scored days"
     )
     console.print(f"{day(answer.first)} to {day(answer.until)}, {plural(days, 'day')}{scored}")
     for metric in metrics:

@@ -1,12 +1,11 @@
-"""Did it help? Success of the treated against the in the holdout, in a way that lets one growing
-sample be looked at every day. Pure.
+"""Lift of interventions: treatment against control group, valid for repeated looks. Pure.
 
-That holds for a sample that only grows: the same first day, a later last one. Over a period that
-moves along, or is picked after looking, the range holds for one look.
+The confidence sequence holds for a sample that only grows (same first day, later last day). For a
+moving period, or one chosen after looking, the interval holds for a single look.
 
-Source: docs/methods.md, Did the intervention help? (asymptotic confidence sequence: Waudby-Smith
-and others 2024, arXiv 2103.06476; exact two-armed e-value by universal inference; e-BH over many
-triggers)."""
+Source: docs/methods.md (asymptotic confidence sequence: Waudby-Smith and others 2024, arXiv
+2103.06476; exact two-armed e-value by universal inference; e-BH over many triggers).
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,14 @@ from everafter.metrics.model import Conclusion, SuccessMetric, SuccessRow
 
 ALPHA = 0.05
 TUNED_FOR = 500
-"""The number of suppliers at which the confidence sequence is narrowest. Fixed beforehand, or it
-would not hold."""
+"""Number of suppliers at which the confidence sequence is narrowest. It must be fixed in advance."""
 FEWEST = 50
 FEWEST_IN_ARM = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Of one trigger: how many were treated, and of those succeeded; how many in the holdout, and
-    of those succeeded."""
+    """Treatment and control group of one trigger: sizes and successes."""
 
     treated: int
     succeeded: int
@@ -36,7 +33,7 @@ class Arms:
 
 
 def tune(at: int, alpha: float = ALPHA) -> float:
-    """ρ, which makes the sequence narrowest after `at` observations.
+    """Compute ρ, which makes the sequence narrowest after `at` observations.
 
     >>> round(tune(500), 7)
     0.1259854
@@ -45,7 +42,7 @@ def tune(at: int, alpha: float = ALPHA) -> float:
 
 
 def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -> float:
-    """Half the width of the asymptotic confidence sequence of a mean after `count` observations.
+    """Compute half the width of the asymptotic confidence sequence of a mean.
 
     >>> [round(half_width(1, count, tune(500)), 6) for count in (100, 500, 1000)]
     [0.336389, 0.135739, 0.096812]
@@ -57,18 +54,19 @@ def half_width(deviation: float, count: int, rho: float, alpha: float = ALPHA) -
 def confidence_sequence(
     arms: Sequence[Arms], *, smoothed: bool = True, tuned_for: int = TUNED_FOR, alpha: float = ALPHA
 ) -> tuple[float, float, float]:
-    """The difference treated less in the holdout with its bounds, which hold at every moment of one
-    growing sample together with chance 1 − alpha.
+    """Compute the lift (treatment minus control) and its bounds, which hold at all looks at one
+    growing sample together with probability 1 − alpha.
 
-    Several strata (triggers) are compared each within itself and averaged with the weight of their
-    treated: their holdouts differ in size, so that all treated against all in the holdout would
-    compare triggers, not treatment.
+    Strata (triggers) are compared within themselves and averaged, weighted by treated suppliers:
+    holdout shares differ, so pooling would compare triggers instead of treatment.
 
-    Args: arms: each with both arms not empty. smoothed: one success and one failure more in each
-        arm, without which rare failures are taken for certainty.
+    Args:
+        arms: both groups of each must not be empty.
+        smoothed: add one success and one failure to each group; without it, rare failures are taken
+            for certainty.
 
     Returns:
-        difference, low, high; not cut at −1 and 1.
+        difference, low, high; not clipped to −1 and 1.
 
     >>> found = confidence_sequence([Arms(2000, 1800, 1000, 800)], smoothed=False, tuned_for=3000)
     >>> [round(value, 7) for value in found]
@@ -91,8 +89,8 @@ def confidence_sequence(
 
 
 def log_evidence(arms: Arms) -> float:
-    """ln of the exact e-value against "treated and in the holdout succeed alike"; at ln 20 one
-    trigger alone is declared.
+    """Compute the natural logarithm of the exact e-value against equal success rates; a single
+    trigger is declared at ln 20.
 
     >>> round(log_evidence(Arms(200, 180, 100, 80)), 6), round(log_evidence(Arms(2000, 1800, 1000, 800)), 6)
     (-2.494978, 19.917675)
@@ -115,8 +113,8 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
-    """Which of several triggers are declared, by e-BH: the k largest e-values, for the largest k
-    whose k-th is at least m/(kα).
+    """Decide which triggers are declared, by e-BH: the k largest e-values, for the largest k whose
+    k-th value is at least m/(kα).
 
     Args:
         evidence: natural logarithms of e-values.
@@ -133,7 +131,7 @@ def declare(evidence: Sequence[float], alpha: float = ALPHA) -> list[bool]:
     return [value >= bound for value in evidence]
 
 
-# ── the metric ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the metric ────────────────────────────────────────────────────────────────────
 
 SUCCESS_SCHEMA = {
     "group": pl.String(),
@@ -143,15 +141,16 @@ SUCCESS_SCHEMA = {
     "n": pl.Int64(),
     "succeeded": pl.Int64(),
 }
-"""Rows of `queries.read_success`: windows that ended, the first ever of their supplier and trigger
-(n), and those of them that succeeded."""
+"""Rows of `queries.read_success`. windows: ended windows. n: those that were the first of their
+supplier and trigger. succeeded: of n."""
 
 
 def measure_success(counts: pl.DataFrame, order: Sequence[str | None]) -> SuccessMetric:
-    """The success rates by group and by trigger.
+    """Compute success rates by group and by trigger.
 
     Args:
-        counts: SUCCESS_SCHEMA. order: the groups in which to answer.
+        counts: SUCCESS_SCHEMA.
+        order: the groups of the result, in order.
     """
     by_trigger = _arms(
         counts.filter(pl.col("n") > 0)

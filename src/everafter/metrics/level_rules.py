@@ -1,4 +1,4 @@
-"""Averages over scored days: health, and the key features in use. Pure."""
+"""Average health scores and feature adoption over scored days. Pure."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -25,15 +25,15 @@ HEALTH_SCHEMA = {
     "at_risk": pl.Int64(),
     "critical": pl.Int64(),
 }
-"""Scores by group and day: how many, their sum, how many in each band."""
+"""Scores by group and day: count, sum, and count per band."""
 
 ADOPTION_SCHEMA = {"group": pl.String(), "day": pl.Date(), "percent": pl.Int64(), "n": pl.Int64()}
 """Suppliers by group, day and percent of their key features in use."""
 
 
 def choose_days(scored: Sequence[date], suppliers: int, most_rows: int = MOST_ROWS) -> list[date]:
-    """The days to read: all, or as many as `most_rows` scores allow, evenly spread, the first and
-    the last always among them.
+    """Choose the days to read: all, or as many as `most_rows` allows, evenly spread, always with the
+    first and the last.
 
     >>> days = [date(2026, 1, day) for day in range(1, 10)]
     >>> [day.day for day in choose_days(days, 100, 500)], len(choose_days(days, 10, 500)), choose_days([], 10)
@@ -50,10 +50,13 @@ def choose_days(scored: Sequence[date], suppliers: int, most_rows: int = MOST_RO
 def measure_health(
     scores: pl.DataFrame, order: Sequence[str | None], days_scored: int
 ) -> HealthMetric:
-    """Average health by group.
+    """Average the health scores by group.
 
-    Args: scores: HEALTH_SCHEMA. order: the groups in which to answer. days_scored: in the period,
-        read or not."""
+    Args:
+        scores: HEALTH_SCHEMA.
+        order: the groups of the result, in order.
+        days_scored: days in the period with a finished run, read or not.
+    """
     by_day = scores.group_by("day").agg(pl.col("n", "total").sum()).sort("day")
     days = by_day["day"].to_list()
     first, last = (days[0], days[-1]) if days else (None, None)
@@ -99,16 +102,19 @@ def _mean(scores: pl.DataFrame) -> float | None:
     return float(scores["total"].sum()) / n if n else None
 
 
-# ── adoption ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── adoption ──────────────────────────────────────────────────────────────────────
 
 
 def measure_adoption(
     shares: pl.DataFrame, order: Sequence[str | None], days: Sequence[date]
 ) -> AdoptionMetric:
-    """Key features in use by group.
+    """Measure the use of key features by group.
 
-    Args: shares: ADOPTION_SCHEMA of the first and the last scored day. order: the groups in which
-        to answer. days: these two, or one, or none."""
+    Args:
+        shares: ADOPTION_SCHEMA of the first and the last scored day.
+        order: the groups of the result, in order.
+        days: these two days, or one, or none.
+    """
     first, last = (days[0], days[-1]) if days else (None, None)
     return AdoptionMetric(
         all=_adoption_row(None, shares, first, last),

@@ -1,4 +1,4 @@
-"""Measuring: which days, one statement, one pure function."""
+"""Compute metrics: choose the days, run one statement, apply one pure function."""
 
 import asyncio
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ from everafter.tickets.hours import open_hours
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What every metric of one answer is measured by. runs: days scored to their end, back to where
-    any metric looks."""
+    """Input shared by all metrics of an answer. runs: finished runs, back to the earliest day that
+    any metric needs.
+    """
 
     period: Period
     now: datetime
@@ -51,14 +52,14 @@ class Question:
 
     @property
     def days(self) -> list[date]:
-        """Days scored in the period."""
+        """List the scored days of the period."""
         return [day for day, _ in self.runs if self.period.first <= day]
 
 
 async def open_question(
     conn: Connection, period: Period, now: datetime, playbook: Playbook
 ) -> Question:
-    """Look up what all metrics need."""
+    """Read the shared input."""
     await queries.give_room(conn)
     back = max(period.horizon, LOOKED_BACK_DAYS + 7)
     runs = await queries.list_runs(conn, period.first - timedelta(days=back), period.last)
@@ -69,7 +70,7 @@ async def open_question(
 async def measure(
     conn: Connection, question: Question, metrics: tuple[Metric, ...], by: By | None
 ) -> dict[Metric, Measured]:
-    """The metrics asked for, each by `by` or else by what it is asked for most."""
+    """Compute the metrics, grouped by `by` or by each metric's default."""
     return {
         metric: await _MEASURES[metric](conn, question, by or DEFAULT_BY[metric])
         for metric in metrics
@@ -162,7 +163,7 @@ async def answer_metrics(
     metrics: tuple[Metric, ...],
     by: By | None,
 ) -> MetricsAnswer:
-    """The whole answer, as the API and the command line give it."""
+    """Compute the answer of the API and the command line."""
     question = await open_question(conn, period, now, playbook)
     measured = await measure(conn, question, metrics, by)
     return MetricsAnswer(

@@ -1,4 +1,4 @@
-"""The six metrics for people: a page to show to the board, and each table as a file."""
+"""The metrics page, and each table as CSV."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -41,7 +41,7 @@ from everafter.metrics.rules import (
     write_triggers_csv,
 )
 from everafter.metrics.text_model import METRIC_TEXTS
-from everafter.metrics.text_rules import has_anything, headline, describe
+from everafter.metrics.text_rules import describe, has_anything, headline
 from everafter.playbook.model import Playbook
 
 ROWS_SHOWN = 12
@@ -55,7 +55,7 @@ async def show_insights(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """The six metrics over the period and by the groups that the address names."""
+    """Show the six metrics for the period and grouping of the query string."""
     now = datetime.now(UTC)
     view = view_rules.parse_view(request.query_params, now.date())
     question = await open_question(conn, view.period, now, state.playbook)
@@ -90,7 +90,7 @@ def _describe_trigger(name: str) -> str:
 def _section(
     metric: Metric, measured: Measured, chosen: By | None, playbook: Playbook
 ) -> dict[str, Any]:
-    """Everything the template needs of one metric."""
+    """Collect what the template needs for one metric."""
     by = chosen or DEFAULT_BY[metric]
     titles = {name: segment.title for name, segment in playbook.segments.items()}
     triggers = measured.triggers if isinstance(measured, SuccessMetric) else []
@@ -98,7 +98,7 @@ def _section(
         "metric": metric,
         "by": by,
         "measured": measured,
-        "telling": METRIC_TEXTS[metric],
+        "text": METRIC_TEXTS[metric],
         "columns": [column for column in table_of(metric) if column.on_page],
         "any": has_anything(measured),
         "headline": headline(measured),
@@ -135,7 +135,7 @@ async def get_insights_file(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[bytes]:
-    """One metric's table as a file; `table=triggers`: the success of each trigger."""
+    """Download a metric's table as CSV; `table=triggers` for the table by trigger."""
     now = datetime.now(UTC)
     view = view_rules.parse_view(request.query_params, now.date())
     metrics = read_metrics([request.query_params.get("metric", "")])

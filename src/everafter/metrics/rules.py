@@ -1,4 +1,4 @@
-"""What is asked for, in which order groups stand, and a metric as a table. Pure."""
+"""Parse parameters, order groups, and format a metric as a table. Pure."""
 
 import csv
 import io
@@ -30,24 +30,24 @@ from everafter.portfolio.rules import harmless
 EARLIEST = date(2000, 1, 1)
 
 
-# ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── parameters ────────────────────────────────────────────────────────────────────
 
 
 def read_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
-    """The metrics of these names, in the order of METRICS; all when none is named.
+    """Parse metric names, in the order of METRICS; none means all.
 
     Raises:
-        InputError: there is no such metric; `did_you_mean` has those that are spelt nearly so.
+        InputError: unknown metric; `did_you_mean` has similar names.
     """
     wanted = {_one_of("metric", name, METRICS) for name in names if name}
     return tuple(metric for metric in METRICS if metric in wanted) if wanted else METRICS
 
 
 def read_by(name: str | None) -> By | None:
-    """What to group by; null: each metric by what it is asked for most.
+    """Parse the grouping; null: each metric's default.
 
     Raises:
-        InputError: there is no such grouping.
+        InputError: unknown grouping.
     """
     return _one_of("by", name, BYS) if name else None
 
@@ -65,8 +65,7 @@ def _one_of(what: str, name: str, known: Sequence[Any]) -> Any:
 def read_period(
     first: str | None, last: str | None, today: date, horizon: int | str | None = None
 ) -> Period:
-    """The period asked for: the last DEFAULT_DAYS days, or those up to `last`, or from `first`
-    until today.
+    """Parse the period: by default the last DEFAULT_DAYS days; `first` and `last` limit it.
 
     Raises: InputError: a day that is none, lies in the future or long ago, an end before the
         beginning, more than MOST_DAYS days, or a horizon that is not one of HORIZONS."""
@@ -96,14 +95,13 @@ def _day(what: str, text: str) -> date:
     return day
 
 
-# ── groups ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── groups ────────────────────────────────────────────────────────────────────────
 
 
 def order_groups(
     by: By, groups: Iterable[str | None], sizes: Mapping[str | None, int] | None = None
 ) -> list[str | None]:
-    """The groups in which to answer: cohorts the latest first, others the largest first; not known
-    at the end.
+    """Order the groups: cohorts latest first, others largest first; unknown last.
 
     >>> order_groups("cohort", ["2026-01", None, "2026-03"]), order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
     (['2026-03', '2026-01', None], ['b', 'a'])
@@ -115,7 +113,7 @@ def order_groups(
 
 
 def describe_group(by: By, group: str | None, titles: Mapping[str, str] | None = None) -> str:
-    """A group as people read it.
+    """Format a group.
 
     Args:
         titles: of vendor types, from the playbook.
@@ -124,27 +122,27 @@ def describe_group(by: By, group: str | None, titles: Mapping[str, str] | None =
     ('Aug 2026', 'DJ', 'Plan not known')
     """
     if group is None:
-        return f"{sentence(BY_LABELS[by])} not known"
+        return f"Unknown {BY_LABELS[by]}"
     if by == "cohort":
         return f"{date.fromisoformat(group + '-01'):%b %Y}"
     return (titles or {}).get(group) or sentence(said(group))
 
 
-# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tables ────────────────────────────────────────────────────────────────────────
 
 
 def cell(row: Row, column: Column) -> Any:
-    """The value of a row in that column."""
+    """Return the value of a row in a column."""
     return reduce(getattr, column.field.split("."), row)
 
 
 def table_of(metric: Metric) -> Sequence[Column]:
-    """The columns of a metric's table."""
+    """Return the columns of a metric's table."""
     return METRIC_TEXTS[metric].columns
 
 
 def format_cell(value: float | str | None, column: Column) -> str:
-    """The value of a cell as people read it."""
+    """Format the value of a cell."""
     return (
         CONCLUSION_LABELS.get(value, value)
         if isinstance(value, str)
@@ -153,7 +151,7 @@ def format_cell(value: float | str | None, column: Column) -> str:
 
 
 def format_value(value: float | str | None, kind: Kind) -> str:
-    """A number as people read it; null is a dash.
+    """Format a number; null is a dash.
 
     >>> format_value(0.123, "share"), format_value(-0.05, "share_change"), format_value(1234, "count"), format_value(None, "hours")
     ('12.3 %', '−5.0', '1,234', '–')
@@ -191,8 +189,7 @@ def _format_hours(hours: float) -> str:
 
 
 def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) -> str:
-    """A metric's table as RFC 4180 text, the row of all first; text that a spreadsheet would take
-    for a formula is marked."""
+    """Write a metric's table as CSV (RFC 4180), the total first, escaping spreadsheet formulas."""
     out = io.StringIO()
     writer = csv.writer(out)
     columns = METRIC_TEXTS[metric].columns
@@ -206,7 +203,7 @@ def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) ->
 
 
 def write_triggers_csv(rows: Sequence[SuccessRow]) -> str:
-    """The success of each trigger as RFC 4180 text."""
+    """Write the success of each trigger as CSV (RFC 4180)."""
     out = io.StringIO()
     writer = csv.writer(out)
     columns = METRIC_TEXTS["intervention_success"].columns

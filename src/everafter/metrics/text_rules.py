@@ -69,7 +69,9 @@ def _describe_health(measured: HealthMetric) -> list[str]:
         base += f", sampled evenly from {measured.days_scored:,} scored days"
     average = format_value(row.latest, "points")
     latest = f"Last day: {average} for {plural(row.suppliers, 'supplier')}"
-    change = "" if row.change is None else f", {format_value(row.change, 'change')} since the first day"
+    change = (
+        "" if row.change is None else f", {format_value(row.change, 'change')} since the first day"
+    )
     return [base, f"{latest}{change}: {_bands(row.healthy, row.at_risk, row.critical)}"]
 
 
@@ -98,7 +100,9 @@ def describe_difference(row: SuccessRow) -> str:
         )
     low, high = format_value(row.low, "share_change"), format_value(row.high, "share_change")
     lift = f"Lift {format_value(row.difference, 'share_change')} points (95 %: {low} to {high})"
-    conclusion = {"helps": "it helps", "hurts": "it does harm"}.get(row.conclusion, "not conclusive")
+    conclusion = {"helps": "it helps", "hurts": "it does harm"}.get(
+        row.conclusion, "not conclusive"
+    )
     return f"{lift}: {conclusion}"
 
 

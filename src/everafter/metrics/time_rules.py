@@ -1,5 +1,4 @@
-"""Times: to the first form, with those who are not there yet, and from a ticket's opening to its
-resolution. Pure."""
+"""Time to the first form (with censoring), and ticket resolution times. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,10 +27,9 @@ SIGNED_UP_SCHEMA = {
     "began_at": TIME,
     "form_at": TIME,
     "churned": pl.Boolean(),
-    "told_at": TIME,
+    "churned_at": TIME,
 }
-"""One row for each who signed up. left: has cancelled and not come back; told_at: since when, null:
-not known."""
+"""One row per sign-up. churned: cancelled and not returned. churned_at: since when; null: unknown."""
 
 FIRST_FORM_SCHEMA = {
     "group": pl.String(),
@@ -39,8 +37,7 @@ FIRST_FORM_SCHEMA = {
     "reached": pl.Boolean(),
     "churned": pl.Boolean(),
 }
-"""One row for each who signed up: days from sign-up to the first form; to leaving without one; or
-so far, when neither came."""
+"""One row per sign-up. days: from sign-up to the first form, to churn without one, or until now."""
 
 TICKETS_SCHEMA = {
     "group": pl.String(),
@@ -50,38 +47,37 @@ TICKETS_SCHEMA = {
     "opened_in_period": pl.Boolean(),
     "changes": pl.String(),
 }
-"""Tickets resolved or first opened in the period. resolved_at: null unless it is resolved now;
-changes: "epoch-µs state" of each change, separated by commas, where the supplier was waited for or
-it was opened again; else null."""
+"""Tickets resolved or first opened in the period. resolved_at: null if not resolved now. changes:
+"epoch-µs state" of each change, comma-separated, for tickets that waited for the supplier or were
+reopened; else null."""
 
 _EARLY_DAYS = 14.0
 _HOUR = 3600.0
 SPREAD_HOURS = (1.0, 4.0, 12.0, 24.0, 48.0, 96.0, 168.0)
 _MOST_POINTS = 200
-_TRANSITIONS: dict[str, Transition] = {transitions: transitions for transitions in ORDER}
+_TRANSITIONS: dict[str, Transition] = {state: state for state in ORDER}
 
 
-# ── to the first form ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── to the first form ─────────────────────────────────────────────────────────────
 
 
 def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """FIRST_FORM_SCHEMA of those who signed up, as known at a moment: the one rule of what a
-    churned supplier counts as.
+    """Compute FIRST_FORM_SCHEMA as of a moment.
 
-    Who left without a form never gets there; one whose leaving has no known moment has left at
-    `as_of`. A form that is told of before the sign-up took no time.
+    A supplier that churned without a form never reaches one; churn at an unknown time counts as at
+    `as_of`. A form before the sign-up took 0 days.
 
     Args:
         signed_up: SIGNED_UP_SCHEMA, all before `as_of`.
     """
     now = moment(as_of)
     reached = (pl.col("form_at") <= now).fill_null(False)
-    churned = ~reached & pl.col("churned") & (pl.col("told_at").fill_null(now) <= now)
+    churned = ~reached & pl.col("churned") & (pl.col("churned_at").fill_null(now) <= now)
     end = (
         pl.when(reached)
         .then("form_at")
-        .when(left)
-        .then(pl.col("told_at").fill_null(now))
+        .when(churned)
+        .then(pl.col("churned_at").fill_null(now))
         .otherwise(now)
     )
     days = (end - pl.col("began_at")).dt.total_microseconds() / 86_400_000_000
@@ -94,32 +90,35 @@ def time_first_forms(signed_up: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
 
 
 def share_there(
-    days: Floats, reached: npt.NDArray[np.bool_], left: npt.NDArray[np.bool_]
+    days: Floats, reached: npt.NDArray[np.bool_], churned: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """The share of all that is there by each day on which somebody got there, when others leave and
-    never do.
+    """Estimate the cumulative share that has reached the event, with churn as a competing event.
 
-    Args: days: time to the event, to leaving, or observed without either. reached, left: which it
-        was; never both.
+    Args:
+        days: time to the event, to churn, or of observation without either.
+        reached, churned: which of these it was; never both.
 
-    Returns: days (ascending, distinct) and shares (0–1, ascending). Who is censored on a day at
-        which others get there counts as at risk then. Where nobody is censored a share is simply
-        those there ÷ all; where nobody leaves it is Kaplan and Meier's.
+    Returns:
+        days (ascending, distinct) and shares (0–1, ascending). An observation censored on the day of
+        an event counts as at risk on that day. Without censoring, the share is events ÷ all; without
+        churn, it is the Kaplan–Meier estimate.
 
-    Source: Aalen and Johansen 1978, cumulative incidence with leaving as the competing event.
+    Source: Aalen and Johansen 1978.
 
-    >>> days, shares = share_there(np.array([1.0, 2, 2, 3]), np.array([True, True, False, False]), np.array([False] * 4))
+    >>> reached = np.array([True, True, False, False])
+    >>> days, shares = share_there(np.array([1.0, 2, 2, 3]), reached, np.array([False] * 4))
     >>> days.tolist(), shares.tolist()
     ([1.0, 2.0], [0.25, 0.5])
-    >>> share_there(np.array([1.0, 5.0]), np.array([False, True]), np.array([True, False]))[1].tolist()
+    >>> both = np.array([False, True]), np.array([True, False])
+    >>> share_there(np.array([1.0, 5.0]), *both)[1].tolist()
     [0.5]
     """
     ends, place = np.unique(days, return_inverse=True)
     events = np.bincount(place, weights=reached, minlength=len(ends))
-    churned = np.bincount(place, weights=left, minlength=len(ends))
+    lost = np.bincount(place, weights=churned, minlength=len(ends))
     ended = np.bincount(place, minlength=len(ends))
     at_risk = len(days) - np.concatenate(([0], np.cumsum(ended)[:-1]))
-    neither = np.cumprod(1 - (events + churned) / np.maximum(at_risk, 1))
+    neither = np.cumprod(1 - (events + lost) / np.maximum(at_risk, 1))
     before = np.concatenate(([1.0], neither))[: len(ends)]
     shares = np.cumsum(before * events / np.maximum(at_risk, 1))
     there = events > 0
@@ -127,10 +126,12 @@ def share_there(
 
 
 def quantile(days: Floats, shares: Floats, share: float) -> float | None:
-    """The first day by which so many are there; null when the curve ends below.
+    """Find the first day at which the curve reaches `share`; null if it never does.
 
-    >>> quantile(np.array([1.0, 2.0]), np.array([0.25, 0.5]), 0.5), quantile(np.array([1.0]), np.array([0.25]), 0.5)
-    (2.0, None)
+    >>> quantile(np.array([1.0, 2.0]), np.array([0.25, 0.5]), 0.5)
+    2.0
+    >>> quantile(np.array([1.0]), np.array([0.25]), 0.5) is None
+    True
     """
     place = int(np.searchsorted(shares, share - 1e-12))
     return float(days[place]) if place < len(days) else None
@@ -139,10 +140,13 @@ def quantile(days: Floats, shares: Floats, share: float) -> float | None:
 def measure_first_value(
     people: pl.DataFrame, order: Sequence[str | None], unknown: int
 ) -> FirstValueMetric:
-    """Time to the first form by group.
+    """Measure the time to the first form by group.
 
-    Args: people: FIRST_FORM_SCHEMA. order: the groups in which to answer. unknown: suppliers whose
-        sign-up is not known."""
+    Args:
+        people: FIRST_FORM_SCHEMA.
+        order: the groups of the result, in order.
+        unknown: number of suppliers without a sign-up date.
+    """
     days, shares = _curve(people)
     points = [CurvePoint(float(day), float(share)) for day, share in zip(days, shares, strict=True)]
     if len(points) > _MOST_POINTS:
@@ -158,7 +162,7 @@ def measure_first_value(
 
 
 def of_group(frame: pl.DataFrame, group: str | None) -> pl.DataFrame:
-    """The rows of one group; null is a group too."""
+    """Select the rows of a group; null is a group too."""
     return frame.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))
 
 
@@ -188,16 +192,19 @@ def _first_value_row(group: str | None, people: pl.DataFrame) -> FirstValueRow:
     )
 
 
-# ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tickets ───────────────────────────────────────────────────────────────────────
 
 
 def measure_tickets(
     tickets: pl.DataFrame, order: Sequence[str | None], hours: OpenHours
 ) -> TicketMetric:
-    """Resolution times by group.
+    """Measure resolution times by group.
 
-    Args: tickets: TICKETS_SCHEMA. order: the groups in which to answer. hours: support's open hours
-        around all of them."""
+    Args:
+        tickets: TICKETS_SCHEMA.
+        order: the groups of the result, in order.
+        hours: support's open hours, covering all tickets.
+    """
     numbered = tickets.with_row_index("ticket")
     resolved = numbered.filter(pl.col("in_period"))
     timed = numbered.with_columns(
@@ -219,11 +226,11 @@ def measure_tickets(
 
 
 def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
-    """Open hours from opening to resolution, without those in which the supplier was waited for or
-    the ticket was resolved before.
+    """Compute the open hours from opening to resolution, excluding time waiting for the supplier and
+    time in which the ticket was resolved.
 
-    Most tickets are opened and resolved and nothing between; these are computed together, the
-    others one by one."""
+    Tickets without changes in between are computed together, the others one by one.
+    """
     edges = np.array(
         [edge for pair in zip(hours.starts, hours.ends, strict=True) for edge in pair],
         dtype=np.float64,
@@ -284,5 +291,5 @@ def _spread(hours: Floats) -> list[TicketSpread]:
 
 
 def _percentile(values: pl.Series, percent: float) -> float | None:
-    """With interpolation between two neighbours, as PostgreSQL's percentile_cont has it."""
+    """Interpolate linearly, as PostgreSQL's percentile_cont does."""
     return float(np.percentile(values.to_numpy(), percent)) if len(values) else None

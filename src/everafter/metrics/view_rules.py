@@ -1,4 +1,4 @@
-"""What a reader of the page has chosen, as an address and back. Pure."""
+"""Parse the query string of the metrics page, and build it again. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ PRESETS = (30, 90, 180, 365)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """period, and by what to group; by null: each metric by its own. preset: the period's days when
-    it ends today, else null."""
+    """Period and grouping. by: null: each metric's default. preset: length of the period in days if
+    it ends today, else null.
+    """
 
     period: Period
     by: By | None
@@ -23,11 +24,10 @@ class View:
 
 
 def parse_view(params: Mapping[str, str], today: date) -> View:
-    """The view an address asks for; `days` is a period that ends today, `from` and `until` go
-    before it.
+    """Parse the query parameters. `days` is a period that ends today; `from` and `until` override it.
 
     Raises:
-        InputError: what `read_period` and `read_by` refuse.
+        InputError: see `read_period` and `read_by`.
     """
     first, last = params.get("from", "").strip(), params.get("until", "").strip()
     days = params.get("days", "").strip()
@@ -39,8 +39,8 @@ def parse_view(params: Mapping[str, str], today: date) -> View:
 
 
 def view_query(view: View, **changes: Any) -> str:
-    """The query of a view with some things changed (days, by, horizon, metric, table), without what
-    says nothing.
+    """Build the query string with some fields changed (days, by, horizon, metric, table), leaving
+    defaults out.
 
     >>> view_query(View(Period(date(2026, 1, 1), date(2026, 1, 31)), None, None), by="plan")
     'from=2026-01-01&until=2026-01-31&by=plan'
