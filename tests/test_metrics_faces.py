@@ -225,7 +225,7 @@ def test_six_sections_with_their_tables_and_files(client: httpx.Client) -> None:
     assert page.status_code == 200 and XSS not in page.text and "<script>" not in page.text
     for metric in METRICS:
         assert f'id="{metric}"' in page.text
-    assert page.text.count("<b>Rests on</b>") == page.text.count("<b>Cannot say</b>") == 6
+    assert page.text.count("<b>What is counted.</b>") == page.text.count("<b>Limits.</b>") == 6
     assert 'href="/insights" aria-current="page"' in page.text
     links = re.findall(r'href="(/insights\.csv\?[^"]*)"', page.text)
     assert len(links) == 7, "one for each metric, and one for the triggers"

@@ -97,8 +97,8 @@ def test_a_file_holds_no_formula_and_every_number() -> None:
     assert lines[1] == "all,70.5,70.5,,0.5,0.5,0.0,2,2" and lines[2].startswith("'=1+1|cmd,70.5")
 
 
-def test_every_column_is_there_and_every_metric_is_told() -> None:
-    """With nothing at all too: no sentence breaks on a null."""
+def test_metrics_without_data_are_described() -> None:
+    """Every sentence and every column copes with null."""
     empty = {
         "health_score": level_rules.measure_health(
             pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0
@@ -121,14 +121,14 @@ def test_every_column_is_there_and_every_metric_is_told() -> None:
     assert set(empty) == set(METRICS) == set(METRIC_TEXTS)
     for metric, found in empty.items():
         assert not text_rules.has_anything(found) and text_rules.headline(found) == "–"
-        assert all("None" not in sentence for sentence in text_rules.tell(found))
+        assert all("None" not in sentence for sentence in text_rules.describe(found))
         for column in rules.table_of(metric):  # type: ignore[arg-type]
             assert "None" not in rules.format_cell(rules.cell(found.all, column), column)
         scale = charts.scale_of([found.all])
         assert charts.strip(found.all, scale).pieces == []
 
 
-def test_groups_stand_in_their_order() -> None:
+def test_groups_are_ordered() -> None:
     assert rules.order_groups("cohort", ["2025-12", "2026-01", None]) == [
         "2026-01",
         "2025-12",
@@ -140,9 +140,9 @@ def test_groups_stand_in_their_order() -> None:
         None,
     ]
     assert [rules.describe_group(by, None) for by in BYS] == [
-        "Cohort not known",
-        "Vendor type not known",
-        "Plan not known",
+        "Unknown cohort",
+        "Unknown vendor type",
+        "Unknown plan",
     ]
 
 
@@ -156,6 +156,7 @@ def test_a_strip_stays_within_its_cell() -> None:
     )
 
 
-def test_what_the_range_holds_for_is_said_where_it_is_shown() -> None:
-    said = METRIC_TEXTS["intervention_success"].rests_on
-    assert "only grows" in said and "for one look at a period that moves along" in said
+def test_the_page_says_what_the_interval_is_valid_for() -> None:
+    text = METRIC_TEXTS["intervention_success"].rests_on
+    assert "repeated looks at a period with a fixed first day" in text
+    assert "a single look at a moving period" in text

@@ -24,7 +24,9 @@ from everafter.metrics.rules import read_by, read_metrics, read_period
     operation_id="getMetrics",
     summary="Get the six success metrics",
     responses=problems(
-        bad_request="unknown metric or grouping (`did_you_mean` has similar names), or invalid period"
+        bad_request=(
+            "unknown metric or grouping (`did_you_mean` has similar names), or invalid period"
+        )
     ),
 )
 async def get_metrics(
@@ -76,8 +78,8 @@ async def get_metrics(
 ) -> MetricsAnswer:
     """Return each metric as `all`, `rows` by group, and the data of its chart.
 
-    `value` is the metric's main number and `n` the number of observations; null means that it cannot
-    be computed. docs/methods.md defines every number.
+    `value` is the metric's main number and `n` the number of observations; null means that it
+    cannot be computed. docs/methods.md defines every number.
     """
     now = datetime.now(UTC)
     period = read_period(start, until, now.date(), horizon)

@@ -1,7 +1,7 @@
 """Compute the coordinates of the metric charts; the template writes the SVG. Pure.
 
-A strip is the drawing of one table row, 100 units wide and stretched to its cell. Charts come in two
-widths, for wide and for narrow windows.
+A strip is the drawing of one table row, 100 units wide and stretched to its cell. Charts come in
+two widths, for wide and for narrow windows.
 """
 
 from collections.abc import Sequence

@@ -46,14 +46,15 @@ _LEVELS: tuple[Literal["low", "medium", "high"], ...] = ("low", "medium", "high"
 
 
 def choose_prediction_days(scored: Sequence[date], period: Period) -> list[date]:
-    """Choose the prediction days: scored days at least DAYS_APART apart, latest first, whose horizon
-    ends in the period.
+    """Choose the prediction days: scored days at least DAYS_APART apart, latest first, whose
+    horizon ends in the period.
 
     Args:
         scored: sorted.
 
     >>> days = [date(2026, 1, 1) + timedelta(days=n) for n in range(0, 120, 7)]
-    >>> [str(day) for day in choose_prediction_days(days, Period(date(2026, 2, 15), date(2026, 4, 30), 30))]
+    >>> period = Period(date(2026, 2, 15), date(2026, 4, 30), 30)
+    >>> [str(day) for day in choose_prediction_days(days, period)]
     ['2026-02-19', '2026-03-26']
     """
     horizon = timedelta(days=period.horizon)
@@ -153,7 +154,7 @@ def _count(predictions: pl.DataFrame) -> int:
 
 
 def find_leads(leads: pl.DataFrame) -> pl.DataFrame:
-    """Compute lead times: days from the start of the last uninterrupted warning to the cancellation.
+    """Compute lead times: days from the start of the last warning to the cancellation.
 
     Args:
         leads: LEADS_SCHEMA.

@@ -17,7 +17,7 @@ from everafter.metrics.model import Conclusion, SuccessMetric, SuccessRow
 
 ALPHA = 0.05
 TUNED_FOR = 500
-"""Number of suppliers at which the confidence sequence is narrowest. It must be fixed in advance."""
+"""Number of suppliers at which the confidence sequence is narrowest; fixed in advance."""
 FEWEST = 50
 FEWEST_IN_ARM = 10
 
@@ -92,8 +92,8 @@ def log_evidence(arms: Arms) -> float:
     """Compute the natural logarithm of the exact e-value against equal success rates; a single
     trigger is declared at ln 20.
 
-    >>> round(log_evidence(Arms(200, 180, 100, 80)), 6), round(log_evidence(Arms(2000, 1800, 1000, 800)), 6)
-    (-2.494978, 19.917675)
+    >>> [round(log_evidence(a), 6) for a in (Arms(200, 180, 100, 80), Arms(2000, 1800, 1000, 800))]
+    [-2.494978, 19.917675]
     """
     succeeded = arms.succeeded + arms.control_succeeded
     failed = arms.treated + arms.holdout - succeeded

@@ -32,12 +32,14 @@ ADOPTION_SCHEMA = {"group": pl.String(), "day": pl.Date(), "percent": pl.Int64()
 
 
 def choose_days(scored: Sequence[date], suppliers: int, most_rows: int = MOST_ROWS) -> list[date]:
-    """Choose the days to read: all, or as many as `most_rows` allows, evenly spread, always with the
-    first and the last.
+    """Choose the days to read: all, or as many as `most_rows` allows, evenly spread, always with
+    the first and the last.
 
     >>> days = [date(2026, 1, day) for day in range(1, 10)]
-    >>> [day.day for day in choose_days(days, 100, 500)], len(choose_days(days, 10, 500)), choose_days([], 10)
-    ([1, 3, 5, 7, 9], 9, [])
+    >>> [day.day for day in choose_days(days, 100, 500)]
+    [1, 3, 5, 7, 9]
+    >>> len(choose_days(days, 10, 500)), choose_days([], 10)
+    (9, [])
     """
     count = min(len(scored), max(2, most_rows // max(1, suppliers)))
     return (

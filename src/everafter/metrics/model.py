@@ -53,7 +53,7 @@ MOST_ROWS = 1_500_000
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """First and last day, both included. horizon: days within which a predicted churn must occur."""
+    """First and last day, both included. horizon: days in which a predicted churn must occur."""
 
     first: date
     last: date
@@ -142,7 +142,7 @@ class SuccessRow(Struct):
 
 
 class SuccessMetric(Struct):
-    """triggers: one row each, `group` is its name. windows: ended windows, including repeated ones."""
+    """triggers: one row each, `group` is its name. windows: ended windows, repeated ones too."""
 
     all: SuccessRow
     rows: list[SuccessRow]
@@ -310,7 +310,7 @@ class ChurnDay(Struct):
 
 
 class ChurnMetric(Struct):
-    """horizon: days. levels: by predicted level. days: by prediction day, at least 30 days apart."""
+    """horizon: days. levels: by predicted level. days: by prediction day, 30 or more apart."""
 
     horizon: int
     all: ChurnRow

@@ -77,7 +77,8 @@ def read_period(
         raise InputError(f"from: {since} lies after until, {until}")
     if (until - since).days >= MOST_DAYS:
         raise InputError(
-            f"from {since} until {until} are {(until - since).days + 1:,} days; at most {MOST_DAYS:,} can be asked for"
+            f"from {since} until {until} are {(until - since).days + 1:,} days;"
+            f" the maximum is {MOST_DAYS:,}"
         )
     text = str(horizon or HORIZONS[0])
     if text not in map(str, HORIZONS):
@@ -103,8 +104,10 @@ def order_groups(
 ) -> list[str | None]:
     """Order the groups: cohorts latest first, others largest first; unknown last.
 
-    >>> order_groups("cohort", ["2026-01", None, "2026-03"]), order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
-    (['2026-03', '2026-01', None], ['b', 'a'])
+    >>> order_groups("cohort", ["2026-01", None, "2026-03"])
+    ['2026-03', '2026-01', None]
+    >>> order_groups("plan", ["a", "b"], {"a": 1, "b": 2})
+    ['b', 'a']
     """
     known = sorted({group for group in groups if group is not None}, reverse=by == "cohort")
     if by != "cohort" and sizes is not None:
@@ -118,8 +121,10 @@ def describe_group(by: By, group: str | None, titles: Mapping[str, str] | None =
     Args:
         titles: of vendor types, from the playbook.
 
-    >>> describe_group("cohort", "2026-08"), describe_group("vendor_type", "dj", {"dj": "DJ"}), describe_group("plan", None)
-    ('Aug 2026', 'DJ', 'Plan not known')
+    >>> describe_group("cohort", "2026-08"), describe_group("vendor_type", "dj", {"dj": "DJ"})
+    ('Aug 2026', 'DJ')
+    >>> describe_group("plan", None)
+    'Unknown plan'
     """
     if group is None:
         return f"Unknown {BY_LABELS[by]}"
@@ -153,10 +158,12 @@ def format_cell(value: float | str | None, column: Column) -> str:
 def format_value(value: float | str | None, kind: Kind) -> str:
     """Format a number; null is a dash.
 
-    >>> format_value(0.123, "share"), format_value(-0.05, "share_change"), format_value(1234, "count"), format_value(None, "hours")
-    ('12.3 %', '−5.0', '1,234', '–')
-    >>> format_value(0.4, "days"), format_value(6.25, "days"), format_value(90.0, "hours"), format_value(7.0, "hours"), format_value(0.4, "hours")
-    ('9.6 h', '6.2 days', '3.8 days', '7.0 h', '24 min')
+    >>> format_value(0.123, "share"), format_value(-0.05, "share_change"), format_value(1234, "count")
+    ('12.3 %', '−5.0', '1,234')
+    >>> [format_value(days, "days") for days in (0.4, 6.25, None)]
+    ['9.6 h', '6.2 days', '–']
+    >>> [format_value(hours, "hours") for hours in (90.0, 7.0, 0.4)]
+    ['3.8 days', '7.0 h', '24 min']
     """
     if value is None:
         return "–"

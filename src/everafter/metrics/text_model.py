@@ -63,13 +63,13 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     "intervention_success": MetricText(
         "Intervention success rate",
         "Success rate of the treated",
-        "Goal windows that ended in the period and were the supplier’s first for that trigger. Lift is"
-        " the difference from the control group (the holdout). Its 95 % interval is valid for repeated"
-        " looks at a period with a fixed first day, and for a single look at a moving period such as"
-        " the last 90 days.",
-        "The success rate includes suppliers who would have succeeded anyway; lift does not. Triggers"
-        " without a holdout have no lift. A supplier in several triggers counts once for each. A"
-        " period chosen because of its result proves nothing.",
+        "Goal windows that ended in the period and were the supplier’s first for that trigger."
+        " Lift is the difference from the control group (the holdout). Its 95 % interval is valid"
+        " for repeated looks at a period with a fixed first day, and for a single look at a"
+        " moving period such as the last 90 days.",
+        "The success rate includes suppliers who would have succeeded anyway; lift does not."
+        " Triggers without a holdout have no lift. A supplier in several triggers counts once for"
+        " each. A period chosen because of its result proves nothing.",
         "mark: lift in points; bar: its 95 % interval",
         (
             Column("value", "Succeeded", "share"),
@@ -87,8 +87,9 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
         "Median to the first form",
         "Suppliers who signed up in the period. Those without a form yet count with the time they"
         " have had (Aalen–Johansen estimator); those who churned without a form never reach it.",
-        "Recent sign-ups have had little time, so later days of the curve rest on older ones. Vendor"
-        " type and plan are current, so a plan that successful suppliers upgrade to looks fast.",
+        "Recent sign-ups have had little time, so later days of the curve rest on older ones."
+        " Vendor type and plan are current, so a plan that successful suppliers upgrade to looks"
+        " fast.",
         "mark: median; bar: first to third quartile",
         (
             Column("value", "Median", "days"),
@@ -105,8 +106,8 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
         "Key features in use",
         "On the last day scored in the period: the share of the vendor type’s key features that a"
         " supplier used within the playbook’s window.",
-        "Vendor types have different key features, so their shares are not comparable. The metric says"
-        " what is used, not how much or whether it helps.",
+        "Vendor types have different key features, so their shares are not comparable. The metric"
+        " says what is used, not how much or whether it helps.",
         "suppliers by share of key features used",
         (
             Column("value", "Average", "share"),
@@ -122,8 +123,8 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
     "ticket_resolution": MetricText(
         "Ticket resolution time",
         "Median to resolution",
-        "Tickets resolved in the period and not reopened, measured from when they were first opened."
-        " Business hours exclude the time spent waiting for the supplier.",
+        "Tickets resolved in the period and not reopened, measured from when they were first"
+        " opened. Business hours exclude the time spent waiting for the supplier.",
         "Open tickets are counted separately and are not in the times. Vendor type and plan are"
         " current.",
         "bar: median; line: 90th percentile",
@@ -142,11 +143,11 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
         "Ranking accuracy (AUC)",
         "One prediction per supplier every 30 days whose horizon has ended, compared with the"
         " cancellations that followed.",
-        "Warnings lead to interventions, and a supplier retained by one makes its warning look wrong."
-        " “Untouched” predictions had no intervention from one horizon before the prediction until"
-        " the churn or the end of the horizon. They are not a representative sample: suppliers with"
-        " interventions are missing, and early churners had less time to receive one. With few"
-        " churned suppliers, all figures are rough.",
+        "Warnings lead to interventions, and a supplier retained by one makes its warning look"
+        " wrong. “Untouched” predictions had no intervention from one horizon before the"
+        " prediction until the churn or the end of the horizon. They are not a representative"
+        " sample: suppliers with interventions are missing, and early churners had less time to"
+        " receive one. With few churned suppliers, all figures are rough.",
         "mark: AUC; bar: its 95 % interval",
         (
             Column("value", "AUC", "number"),

@@ -123,7 +123,7 @@ def _describe_first_value(measured: FirstValueMetric) -> list[str]:
     ]
     if measured.unknown:
         lines.append(
-            f"The sign-up date of {plural(measured.unknown, 'supplier')} is unknown; not in any cohort"
+            f"The sign-up date of {plural(measured.unknown, 'supplier')} is unknown (no cohort)"
         )
     return lines
 

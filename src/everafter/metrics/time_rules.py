@@ -29,7 +29,7 @@ SIGNED_UP_SCHEMA = {
     "churned": pl.Boolean(),
     "churned_at": TIME,
 }
-"""One row per sign-up. churned: cancelled and not returned. churned_at: since when; null: unknown."""
+"""One row per sign-up. churned: cancelled and not returned. churned_at: when; null: unknown."""
 
 FIRST_FORM_SCHEMA = {
     "group": pl.String(),
@@ -99,9 +99,9 @@ def share_there(
         reached, churned: which of these it was; never both.
 
     Returns:
-        days (ascending, distinct) and shares (0–1, ascending). An observation censored on the day of
-        an event counts as at risk on that day. Without censoring, the share is events ÷ all; without
-        churn, it is the Kaplan–Meier estimate.
+        days (ascending, distinct) and shares (0–1, ascending). An observation censored on the day
+        of an event counts as at risk on that day. Without censoring, the share is events ÷ all;
+        without churn, it is the Kaplan–Meier estimate.
 
     Source: Aalen and Johansen 1978.
 
@@ -226,8 +226,8 @@ def measure_tickets(
 
 
 def business_hours(tickets: pl.DataFrame, hours: OpenHours) -> list[float]:
-    """Compute the open hours from opening to resolution, excluding time waiting for the supplier and
-    time in which the ticket was resolved.
+    """Compute the open hours from opening to resolution, excluding time waiting for the supplier
+    and time in which the ticket was resolved.
 
     Tickets without changes in between are computed together, the others one by one.
     """

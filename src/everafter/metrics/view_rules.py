@@ -24,7 +24,7 @@ class View:
 
 
 def parse_view(params: Mapping[str, str], today: date) -> View:
-    """Parse the query parameters. `days` is a period that ends today; `from` and `until` override it.
+    """Parse the query parameters. `days`: a period that ends today; `from`, `until` override it.
 
     Raises:
         InputError: see `read_period` and `read_by`.
