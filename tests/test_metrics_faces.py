@@ -138,7 +138,7 @@ def test_some_by_a_group_over_a_period(full: Server) -> None:
         ("from=yesterday", "from: 'yesterday' is not a day such as 2026-08-01", None),
         ("until=2999-01-01", "has not come yet", None),
         ("from=2026-02-01&until=2026-01-01", "lies after until", None),
-        ("from=2001-01-01", "at most 1,100", None),
+        ("from=2001-01-01", "the maximum is 1,100", None),
         ("horizon=31", "none of 30, 60, 90", None),
         ("from=%00", "is not a day", None),
     ],

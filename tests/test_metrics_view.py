@@ -35,7 +35,7 @@ def test_a_period_is_the_last_90_days_unless_said() -> None:
         (None, "2026-11-23", None, "until: 2026-11-23 has not come yet"),
         ("2026-05-02", "2026-05-01", None, "from: 2026-05-02 lies after until, 2026-05-01"),
         ("1999-12-31", "2000-01-02", None, "lies before 2000-01-01"),
-        ("2020-01-01", "2026-01-01", None, "at most 1,100"),
+        ("2020-01-01", "2026-01-01", None, "the maximum is 1,100"),
         (None, None, "45", "horizon: '45' is none of 30, 60, 90 days"),
     ],
 )

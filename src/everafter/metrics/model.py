@@ -340,8 +340,8 @@ class Metrics(Struct, omit_defaults=True):
 
 
 class MetricsAnswer(Struct):
-    """`from`, `until`: the period, both included. `by`: grouping of each metric. `scored_until`: last
-    day in the period with a finished run; null: none.
+    """`from`, `until`: the period, both included. `by`: grouping of each metric. `scored_until`:
+    last day in the period with a finished run; null: none.
     """
 
     first: date = field(name="from")

@@ -158,8 +158,10 @@ def format_cell(value: float | str | None, column: Column) -> str:
 def format_value(value: float | str | None, kind: Kind) -> str:
     """Format a number; null is a dash.
 
-    >>> format_value(0.123, "share"), format_value(-0.05, "share_change"), format_value(1234, "count")
-    ('12.3 %', '−5.0', '1,234')
+    >>> format_value(0.123, "share"), format_value(-0.05, "share_change")
+    ('12.3 %', '−5.0')
+    >>> format_value(1234, "count")
+    '1,234'
     >>> [format_value(days, "days") for days in (0.4, 6.25, None)]
     ['9.6 h', '6.2 days', '–']
     >>> [format_value(hours, "hours") for hours in (90.0, 7.0, 0.4)]
