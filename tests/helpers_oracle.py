@@ -1,4 +1,4 @@
-"""The signals read straight off a supplier's raw events, in plain Python: slow, obvious, and nothing shared with the fold."""
+"""Signals computed from a supplier's raw events in plain Python: slow, obvious, and sharing no code with the fold."""
 
 from collections import defaultdict
 from datetime import UTC, date, datetime
@@ -24,7 +24,7 @@ def week(at: datetime) -> int:
 
 
 def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
-    """What the supplier's activity's signals must be at `as_of`, for one supplier's events as they arrived, all of them before it."""
+    """The signals at `as_of`, from one supplier's events in the order of their arrival, all before it."""
     today, this_week = day(as_of), week(as_of)
 
     def times(*types: str) -> list[datetime]:
@@ -42,8 +42,8 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
     for story in clients.values():
         added = [e["at"] for e in story if e["type"] == "client_added"]
         archived = [e["at"] for e in story if e["type"] == "client_archived"]
-        gone = [e["at"] for e in story if e["type"] == "client_lost"]
-        ended = max(archived + gone, default=None)
+        losses = [e["at"] for e in story if e["type"] == "client_lost"]
+        ended = max(archived + losses, default=None)
         dates = [
             (e["at"], e["props"]["wedding_date"])
             for e in story
@@ -57,8 +57,8 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
                     "active": max(active, default=None),
                 }
             )
-        elif gone and (not archived or max(gone) > max(archived)):
-            lost.append(max(gone))
+        elif losses and (not archived or max(losses) > max(archived)):
+            lost.append(max(losses))
     weddings = [
         day(datetime.combine(c["wedding"], datetime.min.time(), tzinfo=UTC)) - today
         for c in current
@@ -112,8 +112,8 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
             c["active"] is not None and today - 30 < day(c["active"]) for c in current
         ),
         "clients_lost_13w": in_weeks(lost, 13),
-        "weddings_90d": sum(0 <= ahead <= 90 for ahead in weddings),
-        "weddings_365d": sum(0 <= ahead <= 365 for ahead in weddings),
+        "weddings_90d": sum(0 <= ahead < 90 for ahead in weddings),
+        "weddings_365d": sum(0 <= ahead < 365 for ahead in weddings),
         "days_to_next_wedding": min(coming, default=None),
         "forms_sent_13w": in_weeks([at for at, _ in forms], 13),
         "forms_answered_13w": in_weeks([at for at, done in forms if done], 13),
@@ -139,9 +139,9 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
     }
 
 
-def _last(said: list[Any]) -> Any:
-    """What was said of the latest moment, which comes first in each; of two of one moment what arrived later."""
-    return sorted(said, key=lambda one: one[0])[-1]
+def _last(values: list[Any]) -> Any:
+    """The value of the latest moment, each being (moment, value, …); of two with one moment the later arrival."""
+    return sorted(values, key=lambda one: one[0])[-1]
 
 
 def _usage(events: list[Event]) -> float | None:
@@ -150,7 +150,7 @@ def _usage(events: list[Event]) -> float | None:
         if e["type"] == "usage_reported":
             props = e["props"]
             reports[props["resource"]].append((e["at"], props["used"], props.get("limit")))
-    latest = [_last(said) for said in reports.values()]
+    latest = [_last(values) for values in reports.values()]
     return max((used / limit for _, used, limit in latest if limit), default=None)
 
 
@@ -160,5 +160,5 @@ def _subscription(events: list[Event]) -> str | None:
         "subscription_paused": "paused",
         "subscription_cancelled": "cancelled",
     }
-    said = [(e["at"], states[e["type"]]) for e in events if e["type"] in states]
-    return _last(said)[1] if said else None
+    changes = [(e["at"], states[e["type"]]) for e in events if e["type"] in states]
+    return _last(changes)[1] if changes else None

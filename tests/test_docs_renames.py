@@ -12,6 +12,7 @@ import typer
 
 from everafter.app import create_app
 from everafter.core.settings import load_settings
+from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import find_mistakes
 from everafter.signals import model as signals_model
 from helpers_source import ROOT, SRC
@@ -120,6 +121,7 @@ EXISTS: dict[str, Callable[[str], bool]] = {
     "table": lambda name: name in _columns(),
     "column": _is_column,
     "status": lambda name: name in _statuses(),
+    "skip reason": lambda name: name in SKIP_REASONS,
     "route": lambda name: name in _routes(),
     "page": lambda name: name in _pages(),
     "field": lambda name: name in _fields(),

@@ -102,18 +102,18 @@ def _skip_reason(suppressed: frozenset[str], as_of: datetime) -> pl.Expr:
 
 
 def _draw_holdout(passed: pl.DataFrame, holdout: Holdout) -> pl.DataFrame:
-    """Add `held_out` Boolean."""
+    """Add `in_holdout` Boolean."""
     drawn = [
         not essential and is_in_holdout(supplier, trigger, share, holdout)
         for supplier, trigger, share, essential in passed.select(
             "supplier_id", "trigger", "holdout", "essential"
         ).iter_rows()
     ]
-    return passed.with_columns(pl.Series("held_out", drawn, dtype=pl.Boolean))
+    return passed.with_columns(pl.Series("in_holdout", drawn, dtype=pl.Boolean))
 
 
 def _apply_frequency_cap(passed: pl.DataFrame, messaging: Messaging) -> pl.DataFrame:
-    """Replace `held_out` by status and reason, with the rest of the week's messages going to the
+    """Replace `in_holdout` by status and reason, with the rest of the week's messages going to the
     highest priorities. Essential messages are always sent and count first."""
     counts = pl.col("channel").is_in(SUPPLIER_CHANNELS)
     place = counts.cast(pl.Int64).cum_sum().over("supplier_id") + pl.col("used").fill_null(0)
@@ -127,17 +127,17 @@ def _apply_frequency_cap(passed: pl.DataFrame, messaging: Messaging) -> pl.DataF
         .with_columns(
             pl.when(over)
             .then(pl.lit("skipped"))
-            .when(pl.col("held_out"))
+            .when(pl.col("in_holdout"))
             .then(pl.lit("holdout"))
             .otherwise(pl.lit("triggered"))
             .alias("status"),
             pl.when(over)
             .then(pl.lit(FREQUENCY_CAP))
-            .when(pl.col("held_out"))
+            .when(pl.col("in_holdout"))
             .then(pl.lit("holdout"))
             .alias("reason"),
         )
-        .drop("held_out", "place")
+        .drop("in_holdout", "place")
     )
 
 

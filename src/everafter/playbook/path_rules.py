@@ -18,7 +18,7 @@ from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_translations
 from everafter.playbook.shape import did_you_mean
 from everafter.signals.model import SIGNALS
 
-_LATER = {signal.name for signal in SIGNALS if signal.group in {"onboarding", "score_details"}}
+_LATER = {signal.name for signal in SIGNALS if signal.group in {"onboarding", "score"}}
 _MISSED = re.compile(
     r"onboarding_missed(?:\s*,\s*''\s*\))?\s*(?:=|<>|!=|(?:NOT\s+)?IN\b)\s*(?P<names>\([^)]*\)|'[^']*')",
     re.IGNORECASE,

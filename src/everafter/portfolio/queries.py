@@ -19,11 +19,12 @@ from everafter.portfolio.model import (
     Sort,
     View,
 )
+from everafter.signals.model import WEDDINGS_DAYS
 
 _PAST_DUE = "coalesce(p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity'), false)"
 # The days are sorted, so two binary searches count them: 10,000 rows in 5 ms; unnest takes 20 ms.
 _WEDDINGS = """coalesce(
-    width_bucket(%(epoch_day)s + 89, p.weddings) - width_bucket(%(epoch_day)s - 1, p.weddings), 0
+    width_bucket(%(last_day)s, p.weddings) - width_bucket(%(yesterday)s, p.weddings), 0
   )"""
 
 # The sort expression of each column. The planner drops joins that neither sort nor filter uses.
@@ -118,6 +119,7 @@ async def get_portfolio(
         limit: maximum number of rows; above one page (the CSV file) sparklines are left out.
     """
     spark = days.spark if limit <= PAGE_ROWS else []
+    epoch_day = (today - date(1970, 1, 1)).days
     statement = sql.SQL(_STATEMENT).format(
         sort=sql.SQL(_SORTS[view.sort]),
         direction=sql.SQL("DESC" if view.descending else "ASC"),
@@ -130,7 +132,8 @@ async def get_portfolio(
         # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
         "day": days.latest or date.min,
         "day_before": days.before or date.min,
-        "epoch_day": (today - date(1970, 1, 1)).days,
+        "yesterday": epoch_day - 1,
+        "last_day": epoch_day + WEDDINGS_DAYS - 1,
         "limit": limit,
         "offset": (view.page - 1) * limit,
         "spark": spark,

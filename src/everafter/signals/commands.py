@@ -14,11 +14,11 @@ def register(app: typer.Typer) -> None:
     @app.command("signals")
     def signals_command(
         markdown: Annotated[
-            bool, typer.Option("--markdown", help="The documentation page.")
+            bool, typer.Option("--markdown", help="Print the documentation page.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     ) -> None:
-        """List the signals: every column that a playbook's condition may name."""
+        """List the signals: every column that a condition in the playbook may name."""
         if markdown:
             typer.echo(signals_page(), nl=False)
         elif as_json:
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
             ]
             typer.echo(json.dumps(rows, ensure_ascii=False))
         else:
-            table = Table("signal", "type", "unit", "meaning", "null means")
+            table = Table("signal", "type", "unit", "meaning", "null")
             group = ""
             for signal in SIGNALS:
                 if signal.group != group:

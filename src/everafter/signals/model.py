@@ -1,8 +1,8 @@
-"""The registry of signals: every column a rule, a condition or a page may name.
+"""The registry of signals: every column that a rule, a condition or a page may name.
 
-A signal is a named column of the scored frame, one row per supplier. This list is the only place
-where one is declared; the documentation page (docs/signals.md), the playbook's checker and the
-frames' tests read it."""
+A signal is a named column of the scored frame, which has one row per supplier. Signals are declared
+here and nowhere else; the documentation page (docs/signals.md), the playbook's checker and the
+type of a scored row (row_model.py) follow from this list or are tested against it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,17 +21,26 @@ Group = Literal[
     "money",
     "onboarding",
     "season",
-    "score_details",
+    "score",
     "client",
 ]
+
+WEDDINGS_DAYS = 90
+"""Days of `weddings_90d`, today included."""
+WEDDINGS_YEAR_DAYS = 365
+"""Days of `weddings_365d`, today included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One named column.
 
-    dtype: a Polars type; unit: what one means; null: what an absent value says; source: where it
-    comes from."""
+    Attributes:
+        dtype: its Polars type.
+        unit: what a value of 1 means.
+        null: when it is null.
+        source: what it is computed from: traits, event types, or other parts of the scoring.
+    """
 
     name: str
     group: Group
@@ -42,540 +51,355 @@ class Signal:
     source: str
 
 
-_F = pl.Float64()
-_I = pl.Int64()
-_B = pl.Boolean()
-_S = pl.String()
+_FLOAT = pl.Float64()
+_INT = pl.Int64()
+_BOOL = pl.Boolean()
+_TEXT = pl.String()
 _NEVER = "never null"
 
 SIGNALS: tuple[Signal, ...] = (
+    # ── profile ──
     Signal(
-        "vendor_type",
-        "profile",
-        _S,
-        "name",
-        "the supplier's vendor type, which chooses its segment",
-        "not told: the default segment",
-        "suppliers",
+        "vendor_type", "profile", _TEXT, "name",
+        "the supplier's vendor type, which selects its segment",
+        "not sent; the default segment applies", "suppliers",
     ),
     Signal(
-        "plan",
-        "profile",
-        _S,
-        "name",
-        "the plan paid for",
-        "not told",
-        "suppliers, subscription_changed",
+        "plan", "profile", _TEXT, "name",
+        "the plan the supplier is on",
+        "not sent", "suppliers, subscription_changed",
     ),
     Signal(
-        "country",
-        "profile",
-        _S,
-        "ISO 3166-1",
+        "country", "profile", _TEXT, "ISO 3166-1",
         "where the supplier works",
-        "not told: no season is assumed",
-        "suppliers",
+        "not sent; no season is assumed", "suppliers",
     ),
     Signal(
-        "mrr_minor",
-        "profile",
-        _I,
-        "minor units a month",
+        "mrr_minor", "profile", _INT, "minor units a month",
         "what the supplier pays each month",
-        "not told",
-        "suppliers",
+        "not sent", "suppliers",
     ),
     Signal(
-        "tenure_days",
-        "profile",
-        _F,
-        "days",
+        "tenure_days", "profile", _FLOAT, "days",
         "age of the account",
-        "not told and no account_created seen",
-        "suppliers, account_created",
+        "not sent, and no account_created event", "suppliers, account_created",
     ),
     Signal(
-        "subscription",
-        "profile",
-        _S,
-        "active, paused or cancelled",
+        "subscription", "profile", _TEXT, "active, paused or cancelled",
         "state of the subscription",
-        "never told: taken as active",
-        "subscription_*",
+        "no subscription event; treated as active", "subscription_*",
     ),
+    # ── activity ──
     Signal(
-        "days_since_login",
-        "activity",
-        _F,
-        "days",
+        "days_since_login", "activity", _FLOAT, "days",
         "time since the last login, or since the account began when there was none",
-        "no login and no known beginning",
-        "login",
+        "no login, and the start of the account is unknown", "login",
     ),
     Signal(
-        "days_inactive",
-        "activity",
-        _F,
-        "days",
-        "days since login × season index: silence as the season lets it count",
-        "as days_since_login",
-        "login, season",
+        "days_inactive", "activity", _FLOAT, "days",
+        "days_since_login × season_index: inactivity adjusted for the season",
+        "as days_since_login", "login, season",
     ),
     Signal(
-        "login_days_28d",
-        "activity",
-        _I,
-        "days of 28",
+        "login_days_28d", "activity", _INT, "days of 28",
         "days with a login in the last 28",
-        _NEVER,
-        "login",
+        _NEVER, "login",
     ),
     Signal(
-        "login_days_84d",
-        "activity",
-        _I,
-        "days of 84",
+        "login_days_84d", "activity", _INT, "days of 84",
         "days with a login in the last 84",
-        _NEVER,
-        "login",
+        _NEVER, "login",
     ),
     Signal(
-        "inactivity_probability",
-        "activity",
-        _F,
-        "0–1",
-        "chance of so long a silence given the own rhythm and the season: small means unlike them",
-        "fewer than 4 login days in the 12 weeks before the last login",
-        "login, season",
+        "inactivity_probability", "activity", _FLOAT, "0–1",
+        "probability of being inactive for so long, given the supplier's own rhythm and the season;"
+        " small means unusual",
+        "fewer than 4 login days in the 12 weeks before the last login", "login, season",
+    ),
+    # ── clients ──
+    Signal(
+        "clients_total", "clients", _INT, "clients",
+        "current clients: neither archived nor lost",
+        _NEVER, "client_*",
     ),
     Signal(
-        "clients_total",
-        "clients",
-        _I,
-        "clients",
-        "clients on the books: not archived, not lost",
-        _NEVER,
-        "client_*",
-    ),
-    Signal(
-        "clients_active_30d",
-        "clients",
-        _I,
-        "clients",
+        "clients_active_30d", "clients", _INT, "clients",
         "of these, active in the last 30 days",
-        _NEVER,
-        "client_active, form_completed",
+        _NEVER, "client_active, form_completed",
     ),
     Signal(
-        "client_activity",
-        "clients",
-        _F,
-        "0–1",
+        "client_activity", "clients", _FLOAT, "0–1",
         "active clients ÷ clients",
-        "no clients",
-        "client_*",
+        "no clients", "client_*",
     ),
     Signal(
-        "clients_lost_13w",
-        "clients",
-        _I,
-        "clients",
+        "clients_lost_13w", "clients", _INT, "clients",
         "clients lost in the last 13 weeks",
-        _NEVER,
-        "client_lost",
+        _NEVER, "client_lost",
     ),
     Signal(
-        "client_loss_rate",
-        "clients",
-        _F,
-        "0–1",
-        "lost in 13 weeks ÷ (clients + lost)",
-        "no clients and none lost",
-        "client_*",
+        "client_loss_rate", "clients", _FLOAT, "0–1",
+        "clients lost in 13 weeks ÷ (clients + those lost)",
+        "no clients and none lost", "client_*",
     ),
     Signal(
-        "weddings_90d",
-        "clients",
-        _I,
-        "weddings",
-        "weddings of own clients in the next 90 days",
-        _NEVER,
-        "client_added",
+        "weddings_90d", "clients", _INT, "weddings",
+        f"weddings of current clients in the next {WEDDINGS_DAYS} days",
+        _NEVER, "client_added",
     ),
     Signal(
-        "weddings_365d",
-        "clients",
-        _I,
-        "weddings",
-        "the same in the next 365 days",
-        _NEVER,
-        "client_added",
+        "weddings_365d", "clients", _INT, "weddings",
+        f"the same in the next {WEDDINGS_YEAR_DAYS} days",
+        _NEVER, "client_added",
     ),
     Signal(
-        "days_to_next_wedding",
-        "clients",
-        _I,
-        "days",
-        "until the next wedding of an own client",
-        "none is coming",
-        "client_added",
+        "days_to_next_wedding", "clients", _INT, "days",
+        "until the next wedding of a current client; 0 is today",
+        "no wedding is coming", "client_added",
     ),
+    # ── forms ──
     Signal(
-        "forms_sent_13w",
-        "forms",
-        _I,
-        "forms",
+        "forms_sent_13w", "forms", _INT, "forms",
         "forms sent to clients in the last 13 weeks",
-        _NEVER,
-        "form_sent",
+        _NEVER, "form_sent",
     ),
     Signal(
-        "forms_answered_13w",
-        "forms",
-        _I,
-        "forms",
+        "forms_answered_13w", "forms", _INT, "forms",
         "of these, completed by now",
-        _NEVER,
-        "form_completed",
+        _NEVER, "form_completed",
     ),
     Signal(
-        "form_completion_rate",
-        "forms",
-        _F,
-        "0–1",
+        "form_completion_rate", "forms", _FLOAT, "0–1",
         "completed ÷ sent",
-        "none sent in 13 weeks",
-        "form_*",
+        "none sent in 13 weeks", "form_*",
     ),
     Signal(
-        "forms_waiting",
-        "forms",
-        _I,
-        "forms",
-        "sent in the last 13 weeks, more than a week ago, and not completed",
-        _NEVER,
-        "form_*",
+        "forms_waiting", "forms", _INT, "forms",
+        "sent in the last 13 weeks but before this week, and not completed",
+        _NEVER, "form_*",
     ),
+    # ── journeys ──
     Signal(
-        "journey_emails_13w",
-        "journeys",
-        _I,
-        "e-mails",
+        "journey_emails_13w", "journeys", _INT, "emails",
         "journey emails sent in the last 13 weeks",
-        _NEVER,
-        "journey_email_sent",
+        _NEVER, "journey_email_sent",
     ),
     Signal(
-        "journey_open_rate",
-        "journeys",
-        _F,
-        "0–1",
-        "of these, opened by now",
-        "none sent in 13 weeks",
-        "journey_email_*",
+        "journey_open_rate", "journeys", _FLOAT, "0–1",
+        "of these, opened by now ÷ sent",
+        "none sent in 13 weeks", "journey_email_*",
+    ),
+    # ── features ──
+    Signal(
+        "features_adopted", "features", _INT, "features",
+        "key features of the segment used within the playbook's feature_window_days",
+        _NEVER, "feature_used",
     ),
     Signal(
-        "features_adopted",
-        "features",
-        _I,
-        "features",
-        "key features of the segment used within the playbook's window",
-        _NEVER,
-        "feature_used",
-    ),
-    Signal(
-        "feature_adoption",
-        "features",
-        _F,
-        "0–1",
+        "feature_adoption", "features", _FLOAT, "0–1",
         "features_adopted ÷ key features of the segment",
-        "no event was ever seen",
-        "feature_used",
+        "no event was ever received", "feature_used",
     ),
     Signal(
-        "feature_uses_4w",
-        "features",
-        _I,
-        "uses",
+        "feature_uses_4w", "features", _INT, "uses",
         "feature uses in the last 4 weeks",
-        _NEVER,
-        "feature_used",
+        _NEVER, "feature_used",
     ),
     Signal(
-        "feature_use_ratio",
-        "features",
-        _F,
-        "ratio",
-        "uses of the last 4 weeks ÷ what the 8 weeks before and the season lead one to expect",
-        "fewer than 8 uses in those 8 weeks; but 0 for someone who used features before and none in the last 12 weeks",
-        "feature_used, season",
+        "feature_use_ratio", "features", _FLOAT, "ratio",
+        "uses in the last 4 weeks ÷ what the 8 weeks before and the season predict",
+        "fewer than 8 uses in those 8 weeks; but 0 for a supplier that used features before and"
+        " none in the last 12 weeks", "feature_used, season",
     ),
+    # ── support ──
     Signal(
-        "tickets_open",
-        "support",
-        _I,
-        "tickets",
+        "tickets_open", "support", _INT, "tickets",
         "tickets opened and not resolved",
-        _NEVER,
-        "ticket_*",
+        _NEVER, "ticket_*",
     ),
     Signal(
-        "tickets_4w",
-        "support",
-        _I,
-        "tickets",
+        "tickets_4w", "support", _INT, "tickets",
         "tickets opened in the last 4 weeks",
-        _NEVER,
-        "ticket_opened",
+        _NEVER, "ticket_opened",
     ),
+    # ── money ──
     Signal(
-        "payment_past_due",
-        "money",
-        _B,
-        "yes or no",
+        "payment_past_due", "money", _BOOL, "yes or no",
         "the last payment failed and has not recovered",
-        _NEVER,
-        "payment_*",
-    ),
-    Signal("days_past_due", "money", _F, "days", "since that failure", "not past due", "payment_*"),
-    Signal(
-        "payments_failed_13w",
-        "money",
-        _I,
-        "payments",
-        "failures in the last 13 weeks",
-        _NEVER,
-        "payment_failed",
+        _NEVER, "payment_*",
     ),
     Signal(
-        "limit_ratio",
-        "money",
-        _F,
-        "ratio",
-        "the fullest of the plan's limits: clients ÷ client limit, or usage reported",
-        "no limit known",
-        "suppliers, usage_reported",
+        "days_past_due", "money", _FLOAT, "days",
+        "time since that failure",
+        "not past due", "payment_*",
     ),
     Signal(
-        "onboarding_steps_done",
-        "onboarding",
-        _I,
-        "steps",
+        "payments_failed_13w", "money", _INT, "payments",
+        "payments that failed in the last 13 weeks",
+        _NEVER, "payment_failed",
+    ),
+    Signal(
+        "limit_ratio", "money", _FLOAT, "ratio",
+        "how full the fullest of the plan's limits is: clients ÷ client limit, or usage reported",
+        "no limit is known", "suppliers, usage_reported",
+    ),
+    # ── onboarding ──
+    Signal(
+        "onboarding_steps_done", "onboarding", _INT, "steps",
         "steps of the onboarding path that are done",
-        _NEVER,
-        "onboarding events",
+        _NEVER, "onboarding events",
     ),
     Signal(
-        "onboarding_steps_due",
-        "onboarding",
-        _I,
-        "steps",
+        "onboarding_steps_due", "onboarding", _INT, "steps",
         "steps whose day has come",
-        "the account's beginning was never seen",
-        "playbook",
+        "the start of the account is unknown", "playbook",
     ),
     Signal(
-        "onboarding_days_behind",
-        "onboarding",
-        _F,
-        "days",
-        "how long the oldest due step has been waiting",
-        "nothing is due, or the beginning was never seen",
-        "playbook",
+        "onboarding_days_behind", "onboarding", _FLOAT, "days",
+        "time since the day of the oldest due step that is not done",
+        "no step is due, or the start of the account is unknown", "playbook",
     ),
     Signal(
-        "fully_activated",
-        "onboarding",
-        _B,
-        "yes or no",
+        "fully_activated", "onboarding", _BOOL, "yes or no",
         "all steps are done",
-        _NEVER,
-        "onboarding events",
+        _NEVER, "onboarding events",
     ),
     Signal(
-        "onboarding_state",
-        "onboarding",
-        _S,
-        "on_track, behind, stuck or done",
-        "how the oldest due step is, its waiting days × season index; done: fully activated",
-        "the account's beginning was never seen, or the path's time is over",
-        "playbook, season",
+        "onboarding_state", "onboarding", _TEXT, "on_track, behind, stuck or done",
+        "how late the oldest due step is, by onboarding_days_behind × season_index; done: fully"
+        " activated",
+        "the start of the account is unknown, or onboarding is over", "playbook, season",
     ),
     Signal(
-        "onboarding_missed",
-        "onboarding",
-        _S,
-        "name",
-        "the oldest due step of the path that is not done",
-        "none is, or the beginning was never seen",
-        "playbook",
+        "onboarding_missed", "onboarding", _TEXT, "name",
+        "the oldest due step that is not done",
+        "there is none, or the start of the account is unknown", "playbook",
     ),
+    # ── season ──
     Signal(
-        "season_index",
-        "season",
-        _F,
-        "(0, 1]",
+        "season_index", "season", _FLOAT, "(0, 1]",
         "activity expected now ÷ the supplier's own peak; 1 when nothing is known of the season",
-        _NEVER,
-        "season",
+        _NEVER, "season",
     ),
     Signal(
-        "off_season",
-        "season",
-        _B,
-        "yes or no",
-        "season index is under the playbook's off-season mark",
-        _NEVER,
-        "season",
+        "off_season", "season", _BOOL, "yes or no",
+        "season_index is below the playbook's off_season_below",
+        _NEVER, "season",
+    ),
+    # ── score ──
+    Signal(
+        "health_score", "score", _FLOAT, "0–100",
+        "the health score, not floored",
+        "nothing is known", "health",
     ),
     Signal(
-        "health_score",
-        "score_details",
-        _F,
-        "0–100",
-        "the health score before flooring",
-        "nothing at all is known",
-        "health",
+        "risk_level", "score", _TEXT, "healthy, at_risk or critical",
+        "the band of the health score",
+        "nothing is known", "health",
     ),
     Signal(
-        "risk_level",
-        "score_details",
-        _S,
-        "healthy, at_risk or critical",
-        "the band of the score",
-        "nothing at all is known",
-        "health",
+        "coverage", "score", _FLOAT, "0–1",
+        "data coverage: share of the score's weights that was known",
+        _NEVER, "health",
     ),
     Signal(
-        "coverage",
-        "score_details",
-        _F,
-        "0–1",
-        "share of the score's weights that was known",
-        _NEVER,
-        "health",
+        "churn_risk", "score", _FLOAT, "0–1",
+        "the churn risk index",
+        _NEVER, "churn",
     ),
-    Signal("churn_risk", "score_details", _F, "0–1", "the risk index of leaving", _NEVER, "churn"),
     Signal(
-        "churn_level",
-        "score_details",
-        _S,
-        "low, medium or high",
-        "the band of the index",
-        _NEVER,
-        "churn",
+        "churn_level", "score", _TEXT, "low, medium or high",
+        "the band of churn_risk",
+        _NEVER, "churn",
     ),
-)
+)  # fmt: skip
 
 SIGNAL_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in SIGNALS}
 
 CLIENT_SIGNALS: tuple[Signal, ...] = (
     Signal(
-        "client_name",
-        "client",
-        _S,
-        "name",
+        "client_name", "client", _TEXT, "name",
         "name of the client, at most 60 characters",
-        "no name was sent: reads “a couple”",
-        "client_added",
+        "not sent; reads “a couple”", "client_added",
     ),
     Signal(
-        "days_to_wedding",
-        "client",
-        _I,
-        "days",
-        "until its wedding; 0 is today",
-        "no date is known",
-        "client_added",
-    ),
-    Signal("forms_sent", "client", _I, "forms", "ever sent to it", _NEVER, "form_sent"),
-    Signal(
-        "forms_unanswered",
-        "client",
-        _I,
-        "forms",
-        "sent to it in the last 180 days, not completed",
-        _NEVER,
-        "form_*",
+        "days_to_wedding", "client", _INT, "days",
+        "until the client's wedding; 0 is today",
+        "no date is known", "client_added",
     ),
     Signal(
-        "form_waiting_days",
-        "client",
-        _I,
-        "days",
+        "forms_sent", "client", _INT, "forms",
+        "forms ever sent to the client",
+        _NEVER, "form_sent",
+    ),
+    Signal(
+        "forms_unanswered", "client", _INT, "forms",
+        "forms sent in the last 180 days and not completed",
+        _NEVER, "form_*",
+    ),
+    Signal(
+        "form_waiting_days", "client", _INT, "days",
         "how long the oldest of these has waited",
-        "none waits",
-        "form_*",
+        "none is waiting", "form_*",
     ),
     Signal(
-        "emails_unopened",
-        "client",
-        _I,
-        "e-mails",
-        "journey emails sent to it in the last 180 days, not opened",
-        _NEVER,
-        "journey_email_*",
+        "emails_unopened", "client", _INT, "emails",
+        "journey emails sent in the last 180 days and not opened",
+        _NEVER, "journey_email_*",
     ),
     Signal(
-        "days_since_active",
-        "client",
-        _I,
-        "days",
-        "since it was last in the portal or completed a form",
-        "never seen there",
-        "client_active, form_completed",
+        "days_since_active", "client", _INT, "days",
+        "since the client last used the portal or completed a form",
+        "never active", "client_active, form_completed",
     ),
     Signal(
-        "portal_inactive_days",
-        "client",
-        _I,
-        "days",
-        "the same, or since it was added when it was never seen there",
-        "neither is known",
-        "client_active, client_added",
+        "portal_inactive_days", "client", _INT, "days",
+        "the same, or since the client was added when it was never active",
+        "neither is known", "client_active, client_added",
     ),
-)
-"""What a condition or sentence of `[client_recommendations.*]` may name: about one client, not
-about the supplier."""
+)  # fmt: skip
+"""What conditions and sentences of `[client_recommendations.*]` may name: they are about one client
+at a time, not about the supplier."""
 
 CLIENT_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in CLIENT_SIGNALS}
 
+_PAGE = """\
+# Signals
+
+Every column that a condition in the playbook may name. Generated from `everafter/signals/model.py`
+by `make docs`. Windows of days and weeks are whole UTC days and weeks (from Monday) and include the
+current one.
+"""
+
+_CLIENT_PAGE = """\
+
+## One client
+
+For `[client_recommendations.*]`, whose conditions and sentences are about one client at a time.
+Days are whole ones, rounded down. Archived and lost clients, and those whose wedding is over, are
+not evaluated.
+
+"""
+
 
 def signals_page() -> str:
-    """The registry as a Markdown page; `everafter signals --markdown` prints it and a test keeps
-    docs/signals.md equal."""
-    lines = [
-        "# Signals",
-        "",
-        "Every column that a playbook's condition may name. Generated from `everafter/signals/model.py` by `make docs`.",
-        "Windows of days and weeks are whole UTC days and weeks (Monday first), the present one included.",
-    ]
+    """The registry as a Markdown page, for `everafter signals --markdown`; a test holds
+    docs/signals.md equal to it."""
+    page = _PAGE
     for group in dict.fromkeys(signal.group for signal in SIGNALS):
-        lines += [
-            "",
-            f"## {group.capitalize()}",
-            "",
-            *_table([s for s in SIGNALS if s.group == group]),
-        ]
-    lines += [
-        "",
-        "## One client",
-        "",
-        "These are for `[client_recommendations.*]`, whose conditions and sentences are about one client at a time.",
-    ]
-    lines += [
-        "A day begun does not count; archived and lost clients and those whose wedding is over are not asked.",
-        "",
-    ]
-    return "\n".join([*lines, *_table(CLIENT_SIGNALS)]) + "\n"
+        table = _table(signal for signal in SIGNALS if signal.group == group)
+        page += f"\n## {group.capitalize()}\n\n{table}"
+    return page + _CLIENT_PAGE + _table(CLIENT_SIGNALS)
 
 
-def _table(signals: Iterable[Signal]) -> list[str]:
-    return [
-        "| signal | type | unit | meaning | null means | source |",
+def _table(signals: Iterable[Signal]) -> str:
+    lines = [
+        "| signal | type | unit | meaning | null | source |",
         "|---|---|---|---|---|---|",
         *(
-            f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null} | {s.source} |"
+            f"| `{s.name}` | {type(s.dtype).__name__} | {s.unit} | {s.meaning} | {s.null}"
+            f" | {s.source} |"
             for s in signals
         ),
     ]
+    return "\n".join(lines) + "\n"

@@ -1,5 +1,4 @@
-"""From what the supplier's activity holds to the signals, for one supplier or a million. Pure: the
-moment is an argument."""
+"""Computing signals from a supplier's activity, for one supplier or a million. Pure."""
 
 from datetime import datetime
 
@@ -10,26 +9,35 @@ import polars as pl
 from everafter.activity import model
 from everafter.activity.model import Ages, Matrix, sum_window
 from everafter.playbook.model import Playbook
+from everafter.signals.model import WEDDINGS_DAYS, WEDDINGS_YEAR_DAYS
 
 RHYTHM_DAYS = 84
-# Prior of a day having a login: worth half a login day in a week, so that a handful of own days
-# outweighs it.
+"""Days before the last login in which a supplier's rhythm is measured."""
+
+# Prior of a login on a day: half a login day in a week, which a handful of own days outweighs.
 _PRIOR_DAYS = 7.0
 _PRIOR_LOGINS = 0.5
-_LEAST_LOGINS = 4
-_LEAST_USES = 8
+
+_MIN_LOGIN_DAYS = 4
+_MIN_USES = 8
+_ACTIVE_DAYS = 30
 
 
 def compute_signals(
     frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
 ) -> pl.DataFrame:
-    """Add the signals of activity, clients, forms, journeys, features, support and money.
+    """Compute the signals of profile, activity, clients, forms, journeys, features, support and
+    money.
 
-    Args: frame: a row per supplier as signals.queries reads it, with `season_index` and
-        `season_trend` from the season. as_of: the moment scored; nothing later is counted.
+    Args:
+        frame: a row per supplier, as signals.queries reads it, with `season_index` and
+            `season_trend` (scoring.season_rules).
+        as_of: the moment scored; nothing later is counted.
+        feature_ids: slots of the features in `feature_days`.
 
-    Returns: The frame with `segment` and the columns the registry (signals/model.py) names for
-        those groups; rings are dropped, but for feature_days, of which the onboarding path asks.
+    Returns:
+        The frame with `segment` and the signals of those groups. The ring buffers are dropped,
+        except feature_days, which the onboarding path needs.
     """
     now = model.moment(as_of)
     began = pl.coalesce("account_created_at", "created_at")
@@ -41,15 +49,8 @@ def compute_signals(
         .otherwise(pl.lit("default"))
         .alias("segment"),
     )
-    # nothing used in 12 weeks by someone who did use something before: the decline is complete, not
-    # unknown
-    dormant = (pl.col("feature_uses_4w") + pl.col("_uses_before") == 0) & (
-        pl.col("_days_unused") > RHYTHM_DAYS
-    )
     counted = _counted(frame, as_of)
-    past_due = pl.col("payment_failed_at").is_not_null() & ~(
-        pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
-    ).fill_null(False)
+    past_due = _past_due()
     return (
         frame.with_columns(
             *counted,
@@ -67,21 +68,12 @@ def compute_signals(
             ),
             _ratio("forms_answered_13w", pl.col("forms_sent_13w")).alias("form_completion_rate"),
             _ratio("_emails_opened", pl.col("journey_emails_13w")).alias("journey_open_rate"),
-            pl.when(pl.col("_uses_before") >= _LEAST_USES)
-            .then(2 * pl.col("feature_uses_4w") / (pl.col("_uses_before") * pl.col("season_trend")))
-            .when(dormant)
-            .then(0.0)
-            .alias("feature_use_ratio"),
+            _feature_use_ratio().alias("feature_use_ratio"),
             past_due.alias("payment_past_due"),
             pl.when(past_due)
             .then(_days_between(pl.col("payment_failed_at"), now))
             .alias("days_past_due"),
-            pl.max_horizontal(
-                pl.when(pl.col("client_limit") > 0).then(
-                    pl.col("clients_total") / pl.col("client_limit")
-                ),
-                "usage_ratio",
-            ).alias("limit_ratio"),
+            _limit_ratio().alias("limit_ratio"),
         )
         .drop(
             "_emails_opened",
@@ -98,6 +90,30 @@ def compute_signals(
     )
 
 
+def _past_due() -> pl.Expr:
+    recovered = pl.col("payment_recovered_at") >= pl.col("payment_failed_at")
+    return pl.col("payment_failed_at").is_not_null() & ~recovered.fill_null(False)
+
+
+def _feature_use_ratio() -> pl.Expr:
+    """Uses in the last 4 weeks ÷ half the uses of the 8 weeks before, adjusted for the season."""
+    uses, before = pl.col("feature_uses_4w"), pl.col("_uses_before")
+    # A supplier that used features before and none in 12 weeks has declined completely: 0, not
+    # unknown.
+    has_stopped = (uses + before == 0) & (pl.col("_days_unused") > RHYTHM_DAYS)
+    return (
+        pl.when(before >= _MIN_USES)
+        .then(2 * uses / (before * pl.col("season_trend")))
+        .when(has_stopped)
+        .then(0.0)
+    )
+
+
+def _limit_ratio() -> pl.Expr:
+    of_clients = pl.col("clients_total") / pl.col("client_limit")
+    return pl.max_horizontal(pl.when(pl.col("client_limit") > 0).then(of_clients), "usage_ratio")
+
+
 def _days_between(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     return ((end - start).dt.total_microseconds() / 86_400_000_000).clip(lower_bound=0)
 
@@ -107,29 +123,36 @@ def _ratio(part: str, whole: pl.Expr) -> pl.Expr:
 
 
 def _inactivity_probability(frame: pl.DataFrame, counted: list[pl.Series]) -> pl.Series:
-    """P(no login for so long) when each day has a login with the supplier's own chance, which is
-    Beta-distributed.
+    """The probability of no login for so long, if each day has a login with the supplier's own
+    probability, which is Beta-distributed.
 
-    Beta(a, b) after n login days of the D up to the last login (12 weeks, or the account's life
-    when that is shorter); t days of silence, shortened where the season slows, have the chance B(a,
-    b + t) / B(a, b). Days and not logins are counted: someone who comes daily is then certain to
-    come, where a Poisson process would still skip one day in three (docs/decisions/0012). Source:
-    the spec's notes 2 and 4; docs/methods.md, early warning."""
+    The distribution is Beta(a, b) after n login days of the D days up to the last login (12 weeks,
+    or the age of the account if that is less). t days without a login, shortened where the season
+    slows down, have the probability B(a, b + t) / B(a, b). Days with a login are counted, not
+    logins: a daily user is then almost certain to log in on a day, where a Poisson process would
+    still skip one day in three (docs/decisions/0012).
+
+    Source: the spec's notes 2 and 4; docs/methods.md, early warning.
+    """
     logins = next(series for series in counted if series.name == "_rhythm_logins").to_numpy()
-    silent = frame["days_since_login"].to_numpy()
+    days = frame["days_since_login"].to_numpy()
     tenure = frame["tenure_days"].to_numpy()
     seen = np.maximum(
-        np.clip(np.where(np.isnan(tenure), RHYTHM_DAYS, tenure - silent), 1, RHYTHM_DAYS), logins
+        np.clip(np.where(np.isnan(tenure), RHYTHM_DAYS, tenure - days), 1, RHYTHM_DAYS), logins
     )
     a, b = _PRIOR_LOGINS + logins, _PRIOR_DAYS - _PRIOR_LOGINS + seen - logins
-    t = silent * np.minimum(frame["season_trend"].to_numpy(), 1.0)
-    chance = np.exp(_log_gamma(b + t) - _log_gamma(b) + _log_gamma(a + b) - _log_gamma(a + b + t))
-    known = (logins >= _LEAST_LOGINS) & ~np.isnan(silent)
-    return pl.Series("inactivity_probability", np.where(known, chance, np.nan), nan_to_null=True)
+    t = days * np.minimum(frame["season_trend"].to_numpy(), 1.0)
+    probability = np.exp(
+        _log_gamma(b + t) - _log_gamma(b) + _log_gamma(a + b) - _log_gamma(a + b + t)
+    )
+    known = (logins >= _MIN_LOGIN_DAYS) & ~np.isnan(days)
+    return pl.Series(
+        "inactivity_probability", np.where(known, probability, np.nan), nan_to_null=True
+    )
 
 
 def _log_gamma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """ln Γ(x) for x > 0, by Stirling's series eight steps up; the error is under 1e-10."""
+    """ln Γ(x) for x > 0, by Stirling's series at x + 8; the error is below 1e-10."""
     up = x + 8.0
     series = (
         (up - 0.5) * np.log(up)
@@ -143,7 +166,8 @@ def _log_gamma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
-    """What is read from the rings and the list of weddings."""
+    """The counts in the ring buffers and in the list of weddings. Names with an underscore are
+    needed for other signals and dropped later."""
     today = int(as_of.timestamp() // 86_400)
     week = (today + 3) // 7
     days = frame.select(
@@ -155,7 +179,7 @@ def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
     login_ages = Ages(head, model.LOGIN_SLOTS)
     active = sum_window(
         model.read_ring(frame["clients_active_d"], model.ACTIVE_SLOTS),
-        Ages(head, model.ACTIVE_SLOTS).window(today, 30),
+        Ages(head, model.ACTIVE_SLOTS).window(today, _ACTIVE_DAYS),
     )
     ages = Ages(head_week, model.WEEK_SLOTS)
     weeks13, weeks4, week12_before = (
@@ -186,6 +210,11 @@ def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
 
 
 def _weddings(weddings: pl.Series, today: int) -> list[pl.Series]:
+    """The signals of coming weddings.
+
+    Args:
+        weddings: List(Int32), days since 1970; null counts as empty.
+    """
     parts = pl.select(n=pl.lit(weddings).list.len().fill_null(0))
     lengths = parts["n"].to_numpy()
     rows = np.repeat(np.arange(len(lengths)), lengths)
@@ -201,8 +230,10 @@ def _weddings(weddings: pl.Series, today: int) -> list[pl.Series]:
     nearest = np.full(len(lengths), np.inf)
     np.minimum.at(nearest, rows, ahead)
     return [
-        pl.Series("weddings_90d", np.bincount(rows[ahead <= 90], minlength=len(lengths))),
-        pl.Series("weddings_365d", np.bincount(rows[ahead <= 365], minlength=len(lengths))),
+        pl.Series("weddings_90d", np.bincount(rows[ahead < WEDDINGS_DAYS], minlength=len(lengths))),
+        pl.Series(
+            "weddings_365d", np.bincount(rows[ahead < WEDDINGS_YEAR_DAYS], minlength=len(lengths))
+        ),
         pl.Series(
             "days_to_next_wedding",
             [None if at == np.inf else int(at) for at in nearest.tolist()],
@@ -214,7 +245,8 @@ def _weddings(weddings: pl.Series, today: int) -> list[pl.Series]:
 def _adopted(
     frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
 ) -> list[pl.Series]:
-    """Key features of the segment used within the playbook's window."""
+    """features_adopted, the number of key features of the segment, and the days since any feature
+    was used (0 where none ever was)."""
     today = int(as_of.timestamp() // 86_400)
     slots = max(feature_ids.values(), default=0) + 1
     last_used = model.unpack_slots(frame["feature_days"], slots)
