@@ -225,7 +225,7 @@ FIGURES = (
     Figure("playbook.md", "(at most {} in all", "playbook.model:MAX_FEATURES"),
     Figure("playbook.md", "({} clients in 30 days)", "onboarding.model:SEVERAL_ACTIVE", in_words),
     Figure("glossary.md", "threshold ({})", "playbook:season.off_season_below"),
-    Figure("glossary.md", "Healthy from {},", "playbook:health.at_risk_below", whole),
+    Figure("glossary.md", "healthy from {},", "playbook:health.at_risk_below", whole),
     Figure("glossary.md", "critical below {}", "playbook:health.critical_below", whole),
     Figure("glossary.md", "Of a run: {}", "daily.run:SLICE", thousands),
     # decisions
