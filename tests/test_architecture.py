@@ -36,6 +36,8 @@ FACES = ("api", "pages", "commands")
 # What a pure module may import from elsewhere: errors to raise, words to say, the names of the time zones, how to read
 # what others wrote.
 PURE_CORE = {
+    "everafter.core.charts",
+    "everafter.core.csv",
     "everafter.core.cursor",
     "everafter.core.errors",
     "everafter.core.email_address",
@@ -115,6 +117,87 @@ def test_core_imports_no_slice() -> None:
         if name != "everafter" and not name.startswith("everafter.core")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+# The rooms from the bottom up: one imports only rooms below it. What the parts know of one another settles the order:
+# - accounts is low because every page asks who is signed in.
+# - What comes in (suppliers, events) is stored, then folded (activity), then read as columns (signals).
+# - The playbook names signals, events, features and email templates, so it is above all that it can name, and below
+#   all that follows it.
+# - Scoring measures onboarding, and its explanation shows interventions, so both are below it.
+# - Pages of several rooms (funnel, portfolio) and what runs all of them (daily, demo, app, worker…) are at the top.
+LAYERS = (
+    "core",
+    "branding",
+    "accounts",
+    "suppliers",
+    "events",
+    "activity",
+    "signals",
+    "certificates",
+    "mail",
+    "playbook",
+    "onboarding interventions",
+    "scoring",
+    "health",
+    "support",
+    "tickets",
+    "metrics",
+    "recommendations",
+    "coach",
+    "funnel",
+    "portfolio",
+    "folding",
+    "daily",
+    "openapi reference",
+    "reference_pages",
+    "app",
+    "server",
+    "demo",
+    "worker importer doctor",
+    "cli",
+)
+UPWARD = {
+    (
+        "signals",
+        "playbook",
+    ): "signals are computed for the playbook's segments and key features; its conditions name signals",
+}
+
+
+def room_of(name: str) -> str:
+    """The folder or the top-level module that a dotted name is in."""
+    return name.split(".")[1]
+
+
+def test_every_room_is_in_one_layer() -> None:
+    rooms = [room for layer in LAYERS for room in layer.split()]
+    assert len(rooms) == len(set(rooms))
+    assert set(rooms) == {room_of(name) for name in MODULES if "." in name} - {"migrations"}
+
+
+def test_rooms_import_only_rooms_below_them() -> None:
+    height = {room: n for n, layer in enumerate(LAYERS) for room in layer.split()}
+    upward: dict[tuple[str, str], list[str]] = {}
+    for module in MODULES.values():
+        for name in imported_from_us(module) & set(MODULES) - {"everafter"}:
+            here, there = room_of(f"{module.name}.__init__"), room_of(name)
+            if here in height and here != there and height[here] <= height[there]:
+                upward.setdefault((here, there), []).append(f"{module.name} imports {name}")
+    new = [line for pair, lines in upward.items() if pair not in UPWARD for line in lines]
+    assert not new, "\n".join(new)
+    assert set(UPWARD) == set(upward), "take out of UPWARD what is no longer imported"
+
+
+def test_only_the_application_imports_the_portfolio() -> None:
+    """Its pages show every other room; what others need of it belongs below."""
+    users = {
+        module.name
+        for module in MODULES.values()
+        if module.slice != "portfolio"
+        and any(name.startswith("everafter.portfolio") for name in module.imports)
+    }
+    assert users <= {"everafter.app"}
 
 
 @pytest.mark.parametrize("module", PURE, ids=lambda module: module.name.removeprefix("everafter."))

@@ -222,7 +222,7 @@ FIGURES = (
     Figure("dashboard.md", "ends after {} hours", "accounts.model:IDLE_LIMIT", hours),
     Figure("dashboard.md", "and after {} days", "accounts.model:ABSOLUTE_LIMIT", days),
     Figure("dashboard.md", "calls of the next {} days", "tickets.page_model:CALL_DAYS", in_words),
-    Figure("playbook.md", "(at most {} in all", "playbook.model:MAX_FEATURES"),
+    Figure("playbook.md", "(at most {} in all", "activity.model:MAX_FEATURES"),
     Figure("playbook.md", "({} clients in 30 days)", "onboarding.model:SEVERAL_ACTIVE", in_words),
     Figure("glossary.md", "threshold ({})", "playbook:season.off_season_below"),
     Figure("glossary.md", "healthy from {},", "playbook:health.at_risk_below", whole),
@@ -232,7 +232,7 @@ FIGURES = (
     Figure("decisions/0003-activity-ring-buffers.md", "{} days for logins", "activity.model:LOGIN_SLOTS"),
     Figure("decisions/0003-activity-ring-buffers.md", "{} for active clients", "activity.model:ACTIVE_SLOTS"),
     Figure("decisions/0003-activity-ring-buffers.md", "{} weeks for the rest", "activity.model:WEEK_SLOTS"),
-    Figure("decisions/0003-activity-ring-buffers.md", "at most {}", "playbook.model:MAX_FEATURES"),
+    Figure("decisions/0003-activity-ring-buffers.md", "at most {}", "activity.model:MAX_FEATURES"),
     Figure("decisions/0020-coach-tokens-and-tips.md", "caches up to {} suppliers", "coach.live:MOST_KEPT", thousands),
     Figure("decisions/0025-metrics-from-rows.md", "at most {} scores", "metrics.model:MOST_ROWS", thousands),
 )  # fmt: skip

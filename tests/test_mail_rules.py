@@ -6,6 +6,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everafter.branding.rules import sender_of
 from everafter.core.email_address import read_email
 from everafter.mail.model import Key
 from everafter.mail.rules import (
@@ -15,7 +16,6 @@ from everafter.mail.rules import (
     one_click_token,
     one_click_token_key,
     retry_seconds,
-    sender_of,
 )
 
 KEY = Key(uuid.UUID(int=7), uuid.UUID(int=8))

@@ -91,7 +91,7 @@ def test_a_file_holds_no_formula_and_every_number() -> None:
         [("=1+1|cmd", TODAY, 2, 141.0, 1, 1, 0)], schema=level_rules.HEALTH_SCHEMA, orient="row"
     )
     found = level_rules.measure_health(frame, ["=1+1|cmd"], 1)
-    text = rules.write_csv("health_score", "plan", found.rows, found.all)
+    text = rules.metric_csv("health_score", "plan", found.rows, found.all)
     lines = text.splitlines()
     assert lines[0] == "plan,value,latest,change,healthy,at_risk,critical,suppliers,n"
     assert lines[1] == "all,70.5,70.5,,0.5,0.5,0.0,2,2" and lines[2].startswith("'=1+1|cmd,70.5")

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everafter.core import formatting
+from everafter.core import charts, csv, formatting
 from everafter.interventions import log_rules
-from everafter.portfolio import charts, rules
+from everafter.portfolio import rules
 from everafter.portfolio.event_labels import group_timeline
 from everafter.portfolio.supplier_model import Event
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=80)
 
 
-@pytest.mark.parametrize("module", [formatting, charts, rules, log_rules])
+@pytest.mark.parametrize("module", [formatting, charts, csv, rules, log_rules])
 def test_the_examples_are_true(module: ModuleType) -> None:
     tried = doctest.testmod(module)
     assert tried.failed == 0 and tried.attempted > 0

@@ -34,12 +34,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from everafter.playbook.model import MAX_FEATURES as MAX_FEATURES
-
 LOGIN_SLOTS = 192
 ACTIVE_SLOTS = 64
 WEEK_SLOTS = 16
 MAX_OTHER_FEATURES = 64
+MAX_FEATURES = 512
+"""Features that a playbook can name: each has a slot in every supplier's row."""
 MAX_RESOURCES = 64
 
 TIME = pl.Datetime("us", "UTC")

@@ -138,6 +138,19 @@ async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
     )
 
 
+async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
+    """List (vendor type, number of suppliers); null: suppliers without a vendor type."""
+    cursor = await conn.execute(
+        """
+        SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)
+        FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+        GROUP BY 1
+        ORDER BY 1 NULLS LAST
+        """
+    )
+    return await cursor.fetchall()
+
+
 async def list_zone_changes(conn: Connection) -> list[str]:
     """The suppliers whose time zone has changed, and whose weddings are still as they were."""
     cursor = await conn.execute("SELECT supplier_id::text FROM zone_changes")

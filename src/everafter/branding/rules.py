@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from everafter.branding.model import Brand, Colors, PlatformColors, Problem
 from everafter.core.email_address import EmailAddress, read_email
@@ -138,6 +139,16 @@ def _luminance(color: str) -> float:
 
 
 # ── the sender ────────────────────────────────────────────────────────────────────────────────
+
+
+def sender_of(mail_from: EmailAddress | None, base_url: str) -> EmailAddress:
+    """Who mail is from: EVERAFTER_MAIL_FROM, else `success@` the host that links lead to."""
+    if mail_from:
+        return mail_from
+    host = urlsplit(base_url).hostname or "localhost"
+    return read_email(
+        f"success@{host if re.search('[a-z]', host) else 'localhost'}", UNNAMED_SENDER
+    )
 
 
 def branded_sender(address: EmailAddress, brand: Brand) -> EmailAddress:

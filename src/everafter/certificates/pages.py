@@ -11,7 +11,7 @@ from litestar.params import FromPath
 
 from everafter.branding.loading import load_brand
 from everafter.branding.page_rules import page_brand
-from everafter.branding.rules import branded_sender
+from everafter.branding.rules import branded_sender, sender_of
 from everafter.certificates.model import Certificate
 from everafter.certificates.queries import find_earned
 from everafter.certificates.rules import look_of, read_certificate_token, texts_of
@@ -23,7 +23,6 @@ from everafter.core.pages import page
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
 from everafter.core.zones import find_zone
-from everafter.mail.rules import sender_of
 
 _MEDIA: dict[str, tuple[Sheet, str, str]] = {
     "pdf": ("sheet", "application/pdf", "certificate.pdf"),

@@ -21,11 +21,11 @@ from everafter.coach.rules import (
     with_tips_as_triggers,
 )
 from everafter.core.db import Connection, Pool
-from everafter.daily.queries import ensure_playbook_version
 from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.model import FREQUENCY_CAP
 from everafter.interventions.rules import make_interventions, propose
 from everafter.playbook.model import TIP_PREFIX, Playbook
+from everafter.playbook.queries import ensure_playbook_version
 from everafter.signals.model import SIGNAL_SCHEMA
 
 _MOST_AT_ONCE = 200

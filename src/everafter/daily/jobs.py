@@ -9,9 +9,10 @@ from everafter.core.errors import ConflictError, InputError
 from everafter.core.formatting import plural
 from everafter.core.settings import Settings
 from everafter.daily.model import RunSummary
-from everafter.daily.queries import get_playbook, is_run_due, list_unfinished_runs
+from everafter.daily.queries import is_run_due, list_unfinished_runs
 from everafter.daily.run import run_day
 from everafter.playbook.loading import load_playbook
+from everafter.playbook.queries import get_playbook
 
 log = logging.getLogger("everafter.work")
 

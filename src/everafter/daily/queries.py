@@ -1,6 +1,5 @@
 """Records of the daily run: the playbook versions, the runs, and which slices are done."""
 
-import hashlib
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +13,6 @@ from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
 from everafter.daily.model import RunSummary, SliceFigures
 from everafter.interventions.queries import count_interventions
-from everafter.playbook.model import Playbook
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 """Lower bound of the first slice."""
@@ -38,25 +36,6 @@ async def unlock_runs(conn: Connection) -> None:
     """Give the right to run back at once: a closed connection keeps it until the server has
     noticed."""
     await conn.execute("SELECT pg_advisory_unlock_all()")
-
-
-async def ensure_playbook_version(conn: Connection, playbook: Playbook) -> int:
-    """The version number of a playbook, stored when it is new. Playbooks that differ only in
-    comments and layout have the same number."""
-    source = msgspec.json.encode(playbook, order="sorted").decode()
-    sha = hashlib.sha256(source.encode()).hexdigest()
-    await conn.execute(
-        """
-        INSERT INTO playbook_versions (sha256, source)
-        VALUES (%s, %s)
-        ON CONFLICT (sha256) DO NOTHING
-        """,
-        [sha, source],
-    )
-    cursor = await conn.execute("SELECT version FROM playbook_versions WHERE sha256 = %s", [sha])
-    row = await cursor.fetchone()
-    assert row  # noqa: S101 inserted or found just above
-    return row[0]
 
 
 async def get_unfinished_run(conn: Connection, day: date) -> datetime | None:
@@ -88,18 +67,6 @@ async def list_unfinished_runs(
         [since, before],
     )
     return await cursor.fetchall()
-
-
-async def get_playbook(conn: Connection, version: int) -> Playbook | None:
-    """A stored playbook; null when this version of the program cannot read it."""
-    cursor = await conn.execute(
-        "SELECT source FROM playbook_versions WHERE version = %s", [version]
-    )
-    row = await cursor.fetchone()
-    try:
-        return msgspec.json.decode(row[0], type=Playbook) if row else None
-    except msgspec.DecodeError:
-        return None
 
 
 async def is_run_due(conn: Connection, day: date) -> bool:

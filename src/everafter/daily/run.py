@@ -49,6 +49,7 @@ from everafter.onboarding.queries import (
 )
 from everafter.onboarding.rules import find_fresh, find_milestones, find_progress
 from everafter.playbook.model import Playbook
+from everafter.playbook.queries import ensure_playbook_version
 from everafter.playbook.rules import compile_conditions
 from everafter.recommendations.jobs import recommend_by_email
 from everafter.recommendations.queries import note_given
@@ -223,7 +224,7 @@ async def _open_run(
     version, after = 0, queries.FIRST_ID
     moment = moment.astimezone(UTC)  # its date is the day scored, whatever the caller's time zone
     if not dry_run:
-        version = await queries.ensure_playbook_version(conn, playbook)
+        version = await ensure_playbook_version(conn, playbook)
         async with conn.transaction():
             after = await queries.start_run(conn, moment, version, replay=replay)
     from_events = as_of is not None and last_event is not None and last_event >= moment

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
+from everafter.activity.queries import list_vendor_types
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
 from everafter.core.web import AnyRequest
@@ -17,8 +18,7 @@ from everafter.funnel import rules
 from everafter.funnel.cohort import follow_cohort
 from everafter.funnel.model import LISTED, MOST_FOLLOWED, NOT_REPORTED, PERIODS, STATE_LABELS, View
 from everafter.onboarding import queries
-from everafter.portfolio.queries import list_vendor_types
-from everafter.portfolio.rules import vendor_type_title
+from everafter.playbook.labels import vendor_type_title
 
 
 def _in_period(followed: pl.DataFrame, view: View, now: datetime) -> pl.DataFrame:

@@ -1,7 +1,5 @@
 """Of those who signed up: who got how far, how soon, and who waits. Pure."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
@@ -11,6 +9,7 @@ from urllib.parse import urlencode
 import polars as pl
 
 from everafter.activity.model import moment
+from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
 from everafter.funnel.model import (
     PERIODS,
@@ -27,7 +26,6 @@ from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, measure_first_value, 
 from everafter.onboarding.path_rules import Path, path_of
 from everafter.onboarding.rules import steps_of
 from everafter.playbook.model import FULLY_ACTIVATED, OnboardingStep, Playbook
-from everafter.portfolio.rules import harmless
 
 
 def parse_view(params: Mapping[str, str]) -> View:
@@ -239,9 +237,7 @@ def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
     """Everyone who signed up, a line each, with the state and each step: done, open, or empty where
     the path has it not."""
     path = path_of(playbook)
-    out = io.StringIO()
-    writer = csv.writer(out)
-    heads = [
+    header = [
         "supplier_id",
         "name",
         "vendor_type",
@@ -252,7 +248,7 @@ def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
         "days_behind",
         "days_to_first_form",
     ]
-    writer.writerow([*heads, *(name for name, _ in path.steps)])
+    rows: list[list[Any]] = []
     for row in standing.iter_rows(named=True):
         form, began = row["first_form_at"], row["account_created_at"]
         values = [
@@ -273,5 +269,5 @@ def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
             ("done" if row[f"_step_{n}"] else "open") if has else None
             for n, has in enumerate(asked)
         ]
-        writer.writerow([harmless(value) for value in (*values, *done)])
-    return out.getvalue()
+        rows.append([*values, *done])
+    return write_csv([*header, *(name for name, _ in path.steps)], rows)

@@ -18,7 +18,7 @@ from litestar.response import Redirect
 
 from everafter.branding.loading import load_brand
 from everafter.branding.page_rules import page_brand
-from everafter.branding.rules import LOGO_STYLE, branded_sender, recolor
+from everafter.branding.rules import LOGO_STYLE, branded_sender, recolor, sender_of
 from everafter.core.bodies import BODY_ERRORS
 from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
@@ -40,7 +40,7 @@ from everafter.mail.formatting import is_platform_path
 from everafter.mail.report_queries import find_sent
 from everafter.mail.report_rules import EventType
 from everafter.mail.reports import take_event
-from everafter.mail.rules import message_row, one_click_token_key, sender_of
+from everafter.mail.rules import message_row, one_click_token_key
 
 _ACTIONS = {
     "home": "your overview",

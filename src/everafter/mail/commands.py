@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.branding.loading import load_brand
+from everafter.branding.rules import sender_of
 from everafter.core.db import Connection, connection, database_url, make_pool, migrate
 from everafter.core.errors import (
     ConflictError,
@@ -32,7 +33,7 @@ from everafter.mail.model import STATUS_MEANING, Key, Message
 from everafter.mail.overrides import check_overrides
 from everafter.mail.report_rules import MOST_BYTES
 from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, take_report
-from everafter.mail.rules import message_id, preview, sender_of
+from everafter.mail.rules import message_id, preview
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 IdArgument = Annotated[

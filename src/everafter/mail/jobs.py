@@ -20,7 +20,7 @@ from pathlib import Path
 
 from everafter.branding.loading import load_brand
 from everafter.branding.model import Brand
-from everafter.branding.rules import branded_sender
+from everafter.branding.rules import branded_sender, sender_of
 from everafter.certificates.typefaces import why_not_for
 from everafter.core.db import DATABASE_ERRORS, Connection, Pool
 from everafter.core.email_address import read_email, travelling_form
@@ -38,7 +38,6 @@ from everafter.mail.rules import (
     links_of,
     render_message,
     retry_seconds,
-    sender_of,
     url_options,
 )
 from everafter.mail.smtp import (

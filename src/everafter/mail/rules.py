@@ -5,16 +5,15 @@ speaks for.
 sent."""
 
 import base64
-import re
 import uuid
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from everafter.branding.model import OURS, Brand
-from everafter.branding.rules import UNNAMED_SENDER, branded_sender
+from everafter.branding.rules import branded_sender, sender_of
 from everafter.certificates.rules import certificate_url
-from everafter.core.email_address import EmailAddress, read_email
+from everafter.core.email_address import EmailAddress
 from everafter.core.errors import SettingsError
 from everafter.core.signing import make_token, read_token
 from everafter.mail.model import LOGO_ID, Claim, Key, Links, Message, Rendered, Topic
@@ -72,16 +71,6 @@ def url_options(smtp_url: str) -> dict[str, str]:
             f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; there are {', '.join(_OPTIONS)}"
         )
     return options
-
-
-def sender_of(mail_from: EmailAddress | None, base_url: str) -> EmailAddress:
-    """Who mail is from: EVERAFTER_MAIL_FROM, else `success@` the host that links lead to."""
-    if mail_from:
-        return mail_from
-    host = urlsplit(base_url).hostname or "localhost"
-    return read_email(
-        f"success@{host if re.search('[a-z]', host) else 'localhost'}", UNNAMED_SENDER
-    )
 
 
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

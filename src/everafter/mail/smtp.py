@@ -18,6 +18,7 @@ import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
 from everafter.branding.model import OURS, Brand
+from everafter.branding.rules import sender_of
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
@@ -35,7 +36,7 @@ from everafter.mail.mime import (
     text_part,
 )
 from everafter.mail.model import LOGO_ID, Claim, Links, Rendered
-from everafter.mail.rules import message_id, sender_of, url_options
+from everafter.mail.rules import message_id, url_options
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 _LONGEST_REPLY = 500

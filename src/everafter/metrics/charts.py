@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from everafter.core.charts import BRIDGE_DAYS, Day, Tick, Trend, fill_days, trend
 from everafter.metrics.model import (
     AdoptionRow,
     ChurnMetric,
@@ -22,7 +23,6 @@ from everafter.metrics.model import (
     TicketSpread,
 )
 from everafter.playbook.model import Playbook
-from everafter.portfolio.charts import BRIDGE_DAYS, Day, Tick, Trend, fill_days, trend
 
 ADOPTION_PARTS = ("none", "some", "half", "most", "all")
 

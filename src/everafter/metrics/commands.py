@@ -29,11 +29,11 @@ from everafter.metrics.rules import (
     cell,
     describe_group,
     format_cell,
+    metric_csv,
     read_by,
     read_metrics,
     read_period,
     table_of,
-    write_csv,
 )
 from everafter.metrics.text_model import METRIC_TEXTS
 from everafter.playbook.loading import load_playbook
@@ -86,7 +86,7 @@ def register(app: typer.Typer) -> None:
         elif as_csv:
             measured: Any = getattr(answer.metrics, wanted[0])
             typer.echo(
-                write_csv(wanted[0], answer.by[wanted[0]], measured.rows, measured.all), nl=False
+                metric_csv(wanted[0], answer.by[wanted[0]], measured.rows, measured.all), nl=False
             )
         else:
             _print(answer, wanted)

@@ -35,10 +35,10 @@ from everafter.metrics.rules import (
     cell,
     describe_group,
     format_cell,
+    metric_csv,
     read_metrics,
     table_of,
-    write_csv,
-    write_triggers_csv,
+    triggers_csv,
 )
 from everafter.metrics.text_model import METRIC_TEXTS
 from everafter.metrics.text_rules import describe, has_anything, headline
@@ -146,10 +146,10 @@ async def get_insights_file(
     measured = (await measure(conn, question, metrics, view.by))[metric]
     days = f"{view.period.first}-{view.period.last}"
     if request.query_params.get("table") == "triggers" and isinstance(measured, SuccessMetric):
-        return download(write_triggers_csv(measured.triggers), f"{metric}-triggers-{days}.csv")
+        return download(triggers_csv(measured.triggers), f"{metric}-triggers-{days}.csv")
     by = view.by or DEFAULT_BY[metric]
     return download(
-        write_csv(metric, by, measured.rows, measured.all), f"{metric}-by-{by}-{days}.csv"
+        metric_csv(metric, by, measured.rows, measured.all), f"{metric}-by-{by}-{days}.csv"
     )
 
 

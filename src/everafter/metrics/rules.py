@@ -1,13 +1,12 @@
 """Parse parameters, order groups, and format a metric as a table. Pure."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import reduce
 from typing import Any
 
+from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
 from everafter.core.formatting import said, sentence
 from everafter.metrics.model import (
@@ -25,7 +24,6 @@ from everafter.metrics.model import (
     SuccessRow,
 )
 from everafter.metrics.text_model import METRIC_TEXTS, Column, Kind
-from everafter.portfolio.rules import harmless
 
 EARLIEST = date(2000, 1, 1)
 
@@ -197,31 +195,26 @@ def _format_hours(hours: float) -> str:
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
 
 
-def write_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) -> str:
-    """Write a metric's table as CSV (RFC 4180), the total first, escaping spreadsheet formulas."""
-    out = io.StringIO()
-    writer = csv.writer(out)
+def metric_csv(metric: Metric, by: By, rows: Sequence[Row], total: Row | None) -> str:
+    """Write a metric's table as CSV, the total first."""
     columns = METRIC_TEXTS[metric].columns
-    writer.writerow([by, *(column.field.replace(".", "_") for column in columns)])
-    for name, row in [
+    named = [
         *([("all", total)] if total else []),
         *((row.group or "", row) for row in rows),
-    ]:
-        writer.writerow([harmless(name), *(_plain(cell(row, column)) for column in columns)])
-    return out.getvalue()
+    ]
+    return write_csv(
+        [by, *(column.field.replace(".", "_") for column in columns)],
+        ([name, *(_plain(cell(row, column)) for column in columns)] for name, row in named),
+    )
 
 
-def write_triggers_csv(rows: Sequence[SuccessRow]) -> str:
-    """Write the success of each trigger as CSV (RFC 4180)."""
-    out = io.StringIO()
-    writer = csv.writer(out)
+def triggers_csv(rows: Sequence[SuccessRow]) -> str:
+    """Write the success of each trigger as CSV."""
     columns = METRIC_TEXTS["intervention_success"].columns
-    writer.writerow(["trigger", *(column.field for column in columns)])
-    for row in rows:
-        writer.writerow(
-            [harmless(row.group or ""), *(_plain(cell(row, column)) for column in columns)]
-        )
-    return out.getvalue()
+    return write_csv(
+        ["trigger", *(column.field for column in columns)],
+        ([row.group or "", *(_plain(cell(row, column)) for column in columns)] for row in rows),
+    )
 
 
 def _plain(value: Any) -> Any:

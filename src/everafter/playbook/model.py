@@ -18,9 +18,6 @@ Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 
-MAX_FEATURES = 512
-"""Features that a playbook can name: each has a slot in every supplier's row."""
-
 MAX_MASK_BITS = 60
 """Onboarding actions, steps and milestones that a playbook can name, of each: a run carries them as
 the bits of one number."""

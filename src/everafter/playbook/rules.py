@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from everafter.activity.model import MAX_FEATURES
 from everafter.branding.rules import check_platform
 from everafter.playbook import model
 from everafter.playbook.coach_rules import check_coach
@@ -189,8 +190,8 @@ def _features(data: dict[str, Any]) -> Iterator[_Found]:
     }
     asked = [_table(actions, name).get("feature") for name in actions]
     named = keys | {feature for feature in asked if isinstance(feature, str)}
-    if len(named) > model.MAX_FEATURES:
-        message = f"{len(named)} features are named; at most {model.MAX_FEATURES} can be followed"
+    if len(named) > MAX_FEATURES:
+        message = f"{len(named)} features are named; at most {MAX_FEATURES} can be followed"
         yield ("segments",), None, message, "keep those that tell who is doing well", "error"
 
 

@@ -9,12 +9,14 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
+from everafter.activity.queries import list_vendor_types
+from everafter.core.charts import sparkline
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
 from everafter.core.web import AnyRequest
+from everafter.playbook.labels import vendor_type_title
 from everafter.playbook.model import Playbook
 from everafter.portfolio import message_pages, queries, rules, supplier_pages
-from everafter.portfolio.charts import sparkline
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
     BAND_LABELS,
@@ -48,7 +50,7 @@ async def show_portfolio(
     days = await _choose_days(conn, overview.scored_on or now.date())
     if overview.scored_on:
         portfolio = await queries.get_portfolio(conn, view, days, now.date())
-        vendors = await queries.list_vendor_types(conn)
+        vendors = await list_vendor_types(conn)
     shown = _view_context(view, portfolio, rules.spark_places(days), state.playbook)
     return page(
         request,
@@ -71,7 +73,7 @@ def _view_context(
     view: View, portfolio: Portfolio, places: list[float], playbook: Playbook
 ) -> dict[str, Any]:
     def vendor_type(vendor_type: str | None) -> str:
-        return rules.vendor_type_title(vendor_type, playbook)
+        return vendor_type_title(vendor_type, playbook)
 
     def page_query(number: int) -> str:
         return rules.view_query(view, page=number)

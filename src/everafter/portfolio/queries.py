@@ -213,16 +213,3 @@ async def list_scored_days(conn: Connection, since: date) -> list[date]:
         [since],
     )
     return [day for (day,) in await cursor.fetchall()]
-
-
-async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
-    """List (vendor type, number of suppliers); null: suppliers without a vendor type."""
-    cursor = await conn.execute(
-        """
-        SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)
-        FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id
-        GROUP BY 1
-        ORDER BY 1 NULLS LAST
-        """
-    )
-    return await cursor.fetchall()

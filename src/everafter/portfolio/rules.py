@@ -1,17 +1,15 @@
 """Parse the portfolio's query string, build it again, and write the portfolio as CSV. Pure."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
 from everafter.core.formatting import said, sentence
 from everafter.core.ids import MOST_CHARACTERS
-from everafter.playbook.model import Playbook
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
     BAND_LABELS,
@@ -133,14 +131,6 @@ def last_page(portfolio: Portfolio) -> int:
     return max(1, -(-portfolio.matches // PAGE_ROWS))
 
 
-def vendor_type_title(vendor_type: str | None, playbook: Playbook) -> str:
-    """Return the title of the vendor type's segment, or the vendor type's own name."""
-    if not vendor_type:
-        return "Unknown vendor type"
-    segment = playbook.segments.get(vendor_type)
-    return segment.title if segment else sentence(said(vendor_type))
-
-
 def describe_reason(main_reason: str | None) -> str:
     """Return the label of the main reason for the lost points; "–" if null."""
     known = {str(name): words for name, words in REASON_LABELS.items()}
@@ -201,50 +191,31 @@ CSV_COLUMNS = (
 
 
 def portfolio_csv(rows: Iterable[Row]) -> str:
-    """Write the rows as CSV (RFC 4180), escaping text that spreadsheets take for a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(CSV_COLUMNS)
-    for row in rows:
-        values = (
-            str(row.id),
-            row.external_id,
-            row.name,
-            row.vendor_type,
-            row.plan,
-            row.subscription,
-            BAND_LABELS[row.band],
-            row.health_score,
-            None if row.change is None else round(row.change, 1),
-            row.main_reason,
-            None if row.coverage is None else round(row.coverage, 2),
-            None if row.season_index is None else round(row.season_index, 2),
-            row.last_login_at.isoformat() if row.last_login_at else None,
-            row.clients_active,
-            row.clients_total,
-            row.weddings_90d,
-            row.tickets_open,
-            "yes" if row.past_due else "no",
-            row.churn_level,
-            None if row.churn_risk is None else round(row.churn_risk, 2),
-            row.mrr_minor,
-        )
-        writer.writerow([harmless(value) for value in values])
-    return out.getvalue()
+    """Write the rows as CSV."""
+    return write_csv(CSV_COLUMNS, map(_csv_row, rows))
 
 
-def harmless(value: Any) -> Any:
-    """Prefix text that starts like a formula, leading spaces included, with an apostrophe."""
-    if isinstance(value, str) and value.lstrip(" ")[:1] in {
-        "=",
-        "+",
-        "-",
-        "@",
-        "\t",
-        "\r",
-        "\n",
-        "|",
-        "%",
-    }:
-        return "'" + value
-    return value
+def _csv_row(row: Row) -> tuple[Any, ...]:
+    return (
+        str(row.id),
+        row.external_id,
+        row.name,
+        row.vendor_type,
+        row.plan,
+        row.subscription,
+        BAND_LABELS[row.band],
+        row.health_score,
+        None if row.change is None else round(row.change, 1),
+        row.main_reason,
+        None if row.coverage is None else round(row.coverage, 2),
+        None if row.season_index is None else round(row.season_index, 2),
+        row.last_login_at.isoformat() if row.last_login_at else None,
+        row.clients_active,
+        row.clients_total,
+        row.weddings_90d,
+        row.tickets_open,
+        "yes" if row.past_due else "no",
+        row.churn_level,
+        None if row.churn_risk is None else round(row.churn_risk, 2),
+        row.mrr_minor,
+    )

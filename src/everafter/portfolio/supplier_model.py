@@ -15,13 +15,6 @@ CLIENTS_SHOWN = 12
 LOG_SHOWN = 25
 TICKETS_SHOWN = 15
 
-DIMENSION_LABELS: dict[Dimension, str] = {
-    "login": "Logins",
-    "feature_adoption": "Features in use",
-    "client_activity": "Active clients",
-    "form_completion": "Forms completed",
-    "journey_performance": "Journey emails opened",
-}
 CHURN_LABELS: dict[str, str] = {
     "login": "Inactivity",
     "support_tickets": "Support tickets",

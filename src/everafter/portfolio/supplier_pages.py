@@ -15,6 +15,7 @@ from litestar.params import FromPath
 from everafter.accounts.model import Viewer
 from everafter.certificates.rules import certificate_url
 from everafter.certificates.typefaces import why_not_for
+from everafter.core import charts
 from everafter.core.db import Connection
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import SupplierId
@@ -27,13 +28,13 @@ from everafter.interventions.log_model import STATUS_LABELS, LogEntry
 from everafter.mail import queries as mail_queries
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
+from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
 from everafter.playbook.model import Playbook, Support
-from everafter.portfolio import charts, rules, supplier_queries, supplier_rules
+from everafter.portfolio import supplier_queries, supplier_rules
 from everafter.portfolio.event_labels import group_timeline
 from everafter.portfolio.model import BAND_LABELS
 from everafter.portfolio.supplier_model import (
     CHURN_LABELS,
-    DIMENSION_LABELS,
     HISTORY_DAYS,
     LOG_SHOWN,
     MIN_DAYS,
@@ -92,7 +93,7 @@ async def show_supplier(
         "portfolio/templates/supplier.html",
         viewer=viewer,
         supplier=supplier,
-        vendor_type=rules.vendor_type_title(supplier.vendor_type, state.playbook),
+        vendor_type=vendor_type_title(supplier.vendor_type, state.playbook),
         charts=_charts(
             history,
             entries,
@@ -159,7 +160,7 @@ async def _steps(
     )
     return page_rules.shown_steps(
         recommendations,
-        rules.vendor_type_title(supplier.vendor_type, state.playbook),
+        vendor_type_title(supplier.vendor_type, state.playbook),
         DIMENSION_LABELS,
     )
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from everafter.core.charts import round_to_sum
 from everafter.core.formatting import day as format_day
 from everafter.core.formatting import percent, plural
 from everafter.playbook.model import DIMENSIONS, Dimension, Playbook, Segment
-from everafter.portfolio.charts import round_to_sum
 from everafter.portfolio.model import CHANGE_DAYS, COMPARED_WITHIN_DAYS
 from everafter.portfolio.supplier_model import (
     CHURN_LABELS,

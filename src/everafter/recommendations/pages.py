@@ -10,8 +10,7 @@ from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.pages import page
 from everafter.core.web import AnyRequest
-from everafter.portfolio.rules import vendor_type_title
-from everafter.portfolio.supplier_model import DIMENSION_LABELS
+from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
 from everafter.recommendations import page_rules
 from everafter.recommendations.effects_rules import list_effects
 from everafter.recommendations.queries import get_effects

@@ -14,7 +14,7 @@ from litestar.params import FromPath
 
 from everafter.branding.loading import load_brand
 from everafter.branding.page_rules import page_brand
-from everafter.branding.rules import branded_sender
+from everafter.branding.rules import branded_sender, sender_of
 from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, EverafterError, UnprocessableError
@@ -22,7 +22,6 @@ from everafter.core.pages import page, see_other
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
 from everafter.core.zones import find_zone
-from everafter.mail.rules import sender_of
 from everafter.support.booking import find_slots
 from everafter.support.changes import cancel_call, reschedule_call, type_of
 from everafter.support.ics import read_manage_token

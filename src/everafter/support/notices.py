@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from msgspec.structs import replace
 
 from everafter.branding.loading import load_brand
-from everafter.branding.rules import branded_sender
+from everafter.branding.rules import branded_sender, sender_of
 from everafter.core.db import Connection
 from everafter.core.errors import EverafterError
 from everafter.core.i18n import format_clock, format_weekday
@@ -22,7 +22,6 @@ from everafter.core.settings import Settings
 from everafter.core.zones import find_zone
 from everafter.mail.model import Key
 from everafter.mail.queries import enqueue, withdraw
-from everafter.mail.rules import sender_of
 from everafter.playbook.loading import load_playbook, playbook_path
 from everafter.playbook.model import Support
 from everafter.support.ics import (
