@@ -27,6 +27,7 @@ CATEGORIES = ("zero", "one", "two", "few", "many", "other")
 _BRITISH = "en_GB"
 _SAMPLE = range(200)
 _NO_LARGER_UNIT = 10**9
+_COUNTED_DAYS = 60
 _FIELDS = re.compile(r"'[^']*'|E+|M{3,}")
 
 
@@ -161,15 +162,15 @@ def format_days(days: int, language: str = ENGLISH) -> str:
     return format_unit(days, "duration-day", length="long", locale=find_locale(language))
 
 
-def format_days_ahead(days: int, language: str = ENGLISH) -> str:
-    """A day in the future, counted from today.
+def format_ahead(days: int, language: str = ENGLISH) -> str:
+    """A day in the future, counted from today: in days, and beyond two months in months.
 
-    >>> format_days_ahead(9), format_days_ahead(9, "de")
-    ('in 9 days', 'in 9 Tagen')
+    >>> format_ahead(9), format_ahead(9, "de"), format_ahead(80)
+    ('in 9 days', 'in 9 Tagen', 'in 3 months')
     """
     return format_timedelta(
         timedelta(days=days),
-        granularity="day",
+        granularity="day" if days <= _COUNTED_DAYS else "month",
         threshold=_NO_LARGER_UNIT,
         add_direction=True,
         locale=find_locale(language),

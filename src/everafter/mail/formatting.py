@@ -11,14 +11,16 @@ from urllib.parse import quote
 import polars as pl
 
 from everafter.core.i18n import (
+    ENGLISH,
     choose_form,
+    format_ahead,
     format_clock,
     format_clocks,
     format_days,
-    format_days_ahead,
     format_number,
     format_share,
     format_weekday,
+    plural_categories,
 )
 from everafter.core.messages import Value, format_message
 from everafter.core.texts import clean_line
@@ -45,8 +47,6 @@ _LONGEST_TEXT = 200
 _LONGEST_NAME = 80
 _LONGEST_URL = 2000
 _LONGEST_STEP = 400
-_COUNTED_DAYS = 60
-_DAYS_PER_MONTH = 30.44
 _PATH = re.compile(r"/(?![/\\])[^\s\\\x00-\x1f\x7f]*")
 _WHOLE_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 
@@ -164,42 +164,53 @@ def _fits(value: object, dtype: pl.DataType) -> bool:
 # ── filters ───────────────────────────────────────────────────────────────────────────────────
 
 
-def count(number: float, *forms: str) -> str:
-    """How many: one form for each plural category, `one` and `other`. `#` in a form is the number;
-    forms without it have it before them.
+def count(number: float, *forms: str, language: str = ENGLISH) -> str:
+    """How many: one form for each plural category of the language, in CLDR's order. `#` in a form
+    is the number; if no form has it, it comes first.
+
+    Raises:
+        RenderError: the language has another number of plural categories.
 
     >>> count(1, "couple", "couples"), count(14000, "couple", "couples")
     ('1 couple', '14,000 couples')
     >>> count(1, "one form is", "# forms are"), count(3, "one form is", "# forms are")
     ('one form is', '3 forms are')
     """
+    expected = plural_categories(language)
+    if len(forms) != len(expected):
+        raise RenderError(
+            f"{len(forms)} plural forms; {language} has {len(expected)}: {', '.join(expected)}"
+        )
     whole = math.floor(number)
-    form = choose_form(whole, forms)
-    figure = format_number(whole)
+    form, figure = choose_form(whole, forms, language), format_number(whole, language)
     if any("#" in one for one in forms):
         return form.replace("#", figure)
     return f"{figure} {form}"
 
 
-def days(number: float) -> str:
-    """A length of time in whole days: `less than a day`, `1 day`, `9 days`."""
-    return "less than a day" if number < 1 else format_days(math.floor(number))
+def number(value: float, language: str = ENGLISH) -> str:
+    """A whole number."""
+    return format_number(math.floor(value), language)
 
 
-def soon(number: float) -> str:
-    """A day in the future: `today`, `tomorrow`, `in 12 days`, and beyond two months `in about 3
-    months`."""
-    whole = max(0, math.floor(number))
-    if whole < 2:
-        return ("today", "tomorrow")[whole]
-    if whole <= _COUNTED_DAYS:
-        return format_days_ahead(whole)
-    return count(round(whole / _DAYS_PER_MONTH), "in about # month", "in about # months")
+def days(value: float, language: str = ENGLISH) -> str:
+    """A length of time in whole days: `1 day`, `9 days`; in English also `less than a day`."""
+    if value < 1 and language.partition("-")[0] == ENGLISH:
+        return "less than a day"
+    return format_days(math.floor(value), language)
 
 
-def percent(share: float) -> str:
+def soon(
+    value: float, language: str = ENGLISH, today: str = "today", tomorrow: str = "tomorrow"
+) -> str:
+    """A day in the future: `today`, `tomorrow`, `in 12 days`, and beyond two months `in 3 months`."""
+    whole = max(0, math.floor(value))
+    return (today, tomorrow)[whole] if whole < 2 else format_ahead(whole, language)
+
+
+def percent(share: float, language: str = ENGLISH) -> str:
     """A share as a whole percentage; only all of it is 100%."""
-    return format_share(share)
+    return format_share(share, language)
 
 
 def of_clients(active: float, total: float) -> str:
@@ -227,7 +238,9 @@ def first_up(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def moment(value: str, timezone: str | None = None, until: str | None = None) -> str:
+def moment(
+    value: str, timezone: str | None = None, until: str | None = None, *, language: str = ENGLISH
+) -> str:
     """A time in the zone named (UTC when there is no such zone): `Tuesday 24 November, 14:30–14:45
     (Europe/London)`.
 
@@ -236,8 +249,10 @@ def moment(value: str, timezone: str | None = None, until: str | None = None) ->
     """
     zone = find_zone(timezone)
     start = read_instant(value, zone)
-    clock = format_clocks(start, read_instant(until, zone)) if until else format_clock(start)
-    return f"{format_weekday(start)}, {clock} ({zone.key})"
+    clock = format_clock(start, language)
+    if until:
+        clock = format_clocks(start, read_instant(until, zone), language)
+    return f"{format_weekday(start, language)}, {clock} ({zone.key})"
 
 
 def read_instant(value: str, zone: dt.tzinfo) -> dt.datetime:

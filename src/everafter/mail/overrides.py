@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from jinja2 import TemplateSyntaxError, nodes
 
 from everafter.branding.model import ENGLISH, Brand, Problem
+from everafter.core.i18n import is_language
 from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_NAMES
 from everafter.mail.model import Links, RenderError
 from everafter.mail.render import (
@@ -22,7 +23,7 @@ from everafter.mail.render import (
     text_environment,
 )
 from everafter.mail.samples import sample_facts
-from everafter.mail.translation import FRAME, filters_of, find_locale, read_labels
+from everafter.mail.translation import FRAME, filters_of, read_labels
 from everafter.mail.word_checks import check_labels, nearest
 from everafter.signals.model import SIGNAL_SCHEMA
 
@@ -162,7 +163,7 @@ def _check_file(name: str, text: str, files: Mapping[str, str]) -> _Made:
 
 
 def _check_language(language: str) -> list[Problem]:
-    if not _LANGUAGE.fullmatch(language) or find_locale(language) is None:
+    if not _LANGUAGE.fullmatch(language) or not is_language(language):
         return [
             Problem(f"there is no language {language!r}", 'such as "de", or "de-AT" with a country')
         ]

@@ -112,7 +112,7 @@ async def claim(conn: Connection, key: Key, owner: str, lease_seconds: float) ->
               AND NOT EXISTS (SELECT 1 FROM mail_pause)
             RETURNING supplier_id, id, owner, attempt, status, template, topic, to_email, to_name, facts, expires_at,
               subject, body_text, body_html
-            """,  # noqa: S608 our own words
+            """,
             {"supplier_id": key.supplier_id, "id": key.id, "owner": owner, "lease": lease_seconds},
         )  # fmt: skip
         return await cursor.fetchone()
@@ -138,7 +138,7 @@ async def mark_handing(
             WHERE supplier_id = %(supplier_id)s AND id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s
               AND status = 'claimed' AND lease_until > now() AND NOT EXISTS (SELECT 1 FROM mail_pause)
             RETURNING status
-            """,  # noqa: S608 our own words
+            """,
             _mine(claimed)
             | {"subject": rendered.subject, "text": rendered.text, "html": rendered.html, "lease": lease_seconds},
         )  # fmt: skip

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from everafter.branding.model import ENGLISH, Problem
+from everafter.core.i18n import plural_categories
 from everafter.mail.formatting import NUMBER_NAMES
-from everafter.mail.translation import FRAME, plural_categories
+from everafter.mail.translation import FRAME
 
 
 def nearest(name: str, known: list[str]) -> str:
