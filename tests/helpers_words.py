@@ -52,7 +52,7 @@ RETIRED_NAMES = {
 
 # What looks like a retired word and is something else.
 ALLOWED = [
-    r"quiet[ _-]hours?(?! of work)",  # when no email is sent
+    r"quiet[ _-]hours?(?! of work)|quiet_(?:from|until)",  # when no email is sent
     r"--quiet\b|\bquiet = |[(,] ?quiet(?:=|: bool)",  # options of command lines that silence output
     r"trade-?offs?|trademarks?",
     r"pg_(?:try_)?advisory\w*|advisory lock",
@@ -64,7 +64,8 @@ ALLOWED = [
 
 # Where "couple" or "you told us" is what a supplier reads, and "letter" is a letter of an alphabet.
 SUPPLIER_COPY = re.compile(
-    r"^docs/glossary|^src/everafter/(?:mail/templates/|certificates/|coach/messages|support/templates/call|playbook/weddings\.toml"
+    r"^docs/glossary|^tests/(?:test|helpers)_sentences|^src/everafter/(?:mail/templates/|mail/formatting|mail/api|certificates/|coach/messages|support/templates/call"
+    r"|playbook/weddings\.toml|recommendations/client_model"
     r"|demo/(?:messages|platform|templates/|tickets|names)|locales?/|core/locales?/)"
 )
 ALPHABET = re.compile(
@@ -91,7 +92,7 @@ _SPLIT = re.compile(r"[_\-]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORDS = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in RETIRED) + r")\b")
 _NAMES = re.compile("|".join(f"(?:{name})" for name in RETIRED_NAMES))
 _FINE = re.compile("|".join(f"(?:{allowed})" for allowed in ALLOWED), re.IGNORECASE)
-_COPY = re.compile(r"\b(?:couples?|told)\b", re.IGNORECASE)
+_COPY = re.compile(r"\b(?:couples?|told)\b|(?-i:\bE-Mails?\b)", re.IGNORECASE)  # E-Mail: German
 _LETTER = re.compile(r"\bletters?\b", re.IGNORECASE)
 # `[de]` and `[texts.de-AT]` begin a table of another language; `translations.de.title = "…"` is one line of it.
 _LANGUAGE_TABLE = re.compile(r"^\s*\[+[\w.\"-]*?\b(de|fr|es|it|nl)(?:-[A-Z]{2})?\b[\w.\"-]*\]+")

@@ -356,7 +356,7 @@ def sentences(playbook: Playbook) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "when", "sentence"), sentences(PLAYBOOK))
-def test_a_sentence_names_only_numbers_that_are_known_when_it_is_said(
+def test_a_sentence_names_only_numbers_that_are_known_when_it_is_shown(
     name: str, when: str, sentence: str
 ) -> None:
     if name == "churn_high_assign":

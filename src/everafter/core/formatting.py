@@ -100,7 +100,7 @@ def said(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text with a capital first letter.
+    """A text whose first word is capitalized.
 
     >>> sentence("no login 7 days")
     'No login 7 days'

@@ -26,8 +26,7 @@ UNKNOWN = "unknown"
 """The branch for null."""
 
 Kind = Literal["number", "share", "text", "flag"]
-"""What a placeholder stands for. share: a percentage, which is a number that nothing is counted
-with."""
+"""What a placeholder is replaced by. share: a percentage, a number that counts nothing."""
 Nodes = list[Any]
 """Texts, and placeholders as pyicumessageformat gives them."""
 
@@ -39,7 +38,7 @@ _TYPES = ("plural", "select", "selectordinal")
 
 
 class Value(NamedTuple):
-    """What a placeholder stands for.
+    """What a placeholder is replaced by.
 
     text: as it is written; number: what plural forms go by, null when it is not a number; key: what
     `select` compares, null when the value is not known.
@@ -182,7 +181,7 @@ def format_message(text: str, value: Callable[[str], Value], language: str = ENG
 
 
 def _write(nodes: Nodes, value: Callable[[str], Value], language: str, number: str) -> str:
-    """number: what `#` stands for."""
+    """number: what `#` is replaced by."""
     parts: list[str] = []
     for node in nodes:
         if isinstance(node, str):

@@ -52,33 +52,33 @@ _WHOLE_ADDRESS = re.compile(r"https?://[^\s<>\"']+")
 
 
 @dataclass(frozen=True, slots=True)
-class VendorWords:
+class VendorTerms:
     """How emails address a vendor type. a: with its article; form: the form that it sends first."""
 
     a: str
     form: str
 
 
-VENDOR_WORDS: dict[str, VendorWords] = {
-    "photographer": VendorWords("a photographer", "shot list"),
-    "videographer": VendorWords("a videographer", "list of moments to film"),
-    "dj": VendorWords("a DJ", "song list"),
-    "musician": VendorWords("a musician", "song list"),
-    "venue": VendorWords("a venue", "questionnaire about the day and the room"),
-    "florist": VendorWords("a florist", "flower brief"),
-    "caterer": VendorWords("a caterer", "menu and allergies form"),
-    "planner": VendorWords("a planner", "planning questionnaire"),
-    "celebrant": VendorWords("a celebrant", "ceremony questionnaire"),
-    "hair_makeup": VendorWords("a hair and make-up artist", "form for looks and timings"),
-    "cake": VendorWords("a cake maker", "flavours and allergies form"),
-    "transport": VendorWords("a transport company", "form for addresses and times"),
+VENDOR_TERMS: dict[str, VendorTerms] = {
+    "photographer": VendorTerms("a photographer", "shot list"),
+    "videographer": VendorTerms("a videographer", "list of moments to film"),
+    "dj": VendorTerms("a DJ", "song list"),
+    "musician": VendorTerms("a musician", "song list"),
+    "venue": VendorTerms("a venue", "questionnaire about the day and the room"),
+    "florist": VendorTerms("a florist", "flower brief"),
+    "caterer": VendorTerms("a caterer", "menu and allergies form"),
+    "planner": VendorTerms("a planner", "planning questionnaire"),
+    "celebrant": VendorTerms("a celebrant", "ceremony questionnaire"),
+    "hair_makeup": VendorTerms("a hair and make-up artist", "form for looks and timings"),
+    "cake": VendorTerms("a cake maker", "flavours and allergies form"),
+    "transport": VendorTerms("a transport company", "form for addresses and times"),
 }
-_ANY_VENDOR_WORDS = VendorWords("a wedding supplier", "questionnaire about the day")
+_ANY_VENDOR_TERMS = VendorTerms("a wedding supplier", "questionnaire about the day")
 
 
-def vendor_words(vendor_type: object) -> VendorWords:
+def vendor_terms(vendor_type: object) -> VendorTerms:
     """The words for a vendor type; for an unknown one or null, words that fit all."""
-    return VENDOR_WORDS.get(str(vendor_type), _ANY_VENDOR_WORDS)
+    return VENDOR_TERMS.get(str(vendor_type), _ANY_VENDOR_TERMS)
 
 
 def clean_text(value: str, longest: int = _LONGEST_TEXT) -> str:
@@ -171,8 +171,8 @@ def count(number: float, *forms: str, language: str = ENGLISH) -> str:
     Raises:
         RenderError: the language has another number of plural categories.
 
-    >>> count(1, "couple", "couples"), count(14000, "couple", "couples")
-    ('1 couple', '14,000 couples')
+    >>> count(1, "form", "forms"), count(14000, "form", "forms")
+    ('1 form', '14,000 forms')
     >>> count(1, "one form is", "# forms are"), count(3, "one form is", "# forms are")
     ('one form is', '3 forms are')
     """
@@ -234,7 +234,7 @@ def _message(pattern: str, **numbers: float) -> str:
 
 
 def first_up(text: str) -> str:
-    """The text with a capital first letter."""
+    """The text with its first word capitalized."""
     return text[:1].upper() + text[1:]
 
 
@@ -276,7 +276,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "of_clients": of_clients,
     "first_up": first_up,
     "moment": moment,
-    "vendor_words": vendor_words,
+    "vendor_terms": vendor_terms,
 }
 
 

@@ -28,7 +28,7 @@ from everafter.mail.word_checks import check_labels, nearest
 from everafter.signals.model import SIGNAL_SCHEMA
 
 TEXT_NAMES = frozenset(
-    [*SIGNAL_SCHEMA, *CALL_FACTS, "name", "greeting", "vendor_words", "next_steps"]
+    [*SIGNAL_SCHEMA, *CALL_FACTS, "name", "greeting", "vendor_terms", "next_steps"]
 )
 """Variables of a template."""
 
@@ -88,7 +88,7 @@ _PLAIN_FILTERS = frozenset(
         "upper",
     }
 )
-_ENGLISH_FILTERS = frozenset({"of_clients", "vendor_words"})
+_ENGLISH_FILTERS = frozenset({"of_clients", "vendor_terms"})
 _BLOCKS = ("[numbers]", "[button]", "[next_steps]")
 _NODES: tuple[type[nodes.Node], ...] = (
     *(
@@ -263,7 +263,7 @@ def _check_source(text: str, language: str, files: Mapping[str, str], first: int
     except (ValueError, AttributeError):  # the word table's own check says what is wrong
         return
     allowed = _PLAIN_FILTERS | own.keys()
-    names = TEXT_NAMES if language[:2] == ENGLISH else TEXT_NAMES - {"vendor_words"}
+    names = TEXT_NAMES if language[:2] == ENGLISH else TEXT_NAMES - {"vendor_terms"}
     yield from _check_tree(env.parse, "\n" * (first - 1) + text, names, allowed)
 
 

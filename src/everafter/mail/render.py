@@ -25,7 +25,7 @@ from everafter.mail.formatting import (
     clean_steps,
     clean_text,
     number_rows,
-    vendor_words,
+    vendor_terms,
 )
 from everafter.mail.model import LOGO_ID, Links, Rendered, RenderError
 from everafter.mail.translation import Words, filters_of, read_labels, translated_rows
@@ -231,7 +231,7 @@ def render_message(
     context |= {
         "name": name,
         "greeting": _greeting(words, name),
-        "vendor_words": vendor_words(context["vendor_type"]),
+        "vendor_terms": vendor_terms(context["vendor_type"]),
         "next_steps": [
             _isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)
         ],

@@ -87,7 +87,7 @@ def translated_rows(
 def filters_of(words: Words) -> dict[str, Callable[..., Any]]:
     """The filters of templates in a language other than English.
 
-    `of_clients` and `vendor_words` write English sentences, so they are not among them.
+    `of_clients` and `vendor_terms` write English sentences, so they are not among them.
     """
     language = words.language
     days = {"today": words.frame.get("today", ""), "tomorrow": words.frame.get("tomorrow", "")}

@@ -96,11 +96,13 @@ UPDATE recommendation_impressions
 SET recommendation_id = CASE recommendation_id
   WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
   WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
+  WHEN 'tell_us_what_is_in_the_way' THEN 'ask_what_is_in_the_way' WHEN 'use_the_quiet_months' THEN 'use_the_off_season'
   WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
   ELSE recommendation_id END;
 UPDATE recommendation_effects
 SET recommendation_id = CASE recommendation_id
   WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
   WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
+  WHEN 'tell_us_what_is_in_the_way' THEN 'ask_what_is_in_the_way' WHEN 'use_the_quiet_months' THEN 'use_the_off_season'
   WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
   ELSE recommendation_id END;
