@@ -115,7 +115,7 @@ FIGURES = (
     Figure("methods.md", "Below {} a supplier is off season", "playbook:season.off_season_below"),
     Figure("methods.md", "n to {} against", "playbook:season.own_weddings_weight", whole),
     Figure("methods.md", "rhythm in the {} weeks", "signals.rules:RHYTHM_DAYS", weeks),
-    Figure("methods.md", "fewer than {} login days", "signals.rules:", in_words),
+    Figure("methods.md", "fewer than {} login days", "signals.rules:_MIN_LOGIN_DAYS", in_words),
     Figure("methods.md", "season-adjusted inactivity | {:.2f} |", "playbook:churn.login"),
     Figure("methods.md", "{} days of season-adjusted inactivity", "playbook:churn.login_full_days", whole),
     Figure("methods.md", "season predict | {:.2f} |", "playbook:churn.feature_usage"),
