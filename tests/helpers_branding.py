@@ -31,9 +31,9 @@ today = "heute"
 tomorrow = "morgen"
 
 [numbers]
-clients_total = ["Paar bei Ihnen", "Paare bei Ihnen"]
-limit_ratio = ["Ihres Tarifs genutzt", "Ihres Tarifs genutzt"]
-days_to_next_wedding = ["Tag bis zur nächsten Hochzeit", "Tage bis zur nächsten Hochzeit"]
+clients_total = "{n, plural, one {Paar} other {Paare}} bei Ihnen"
+limit_ratio = "Ihres Tarifs genutzt"
+days_to_next_wedding = "{n, plural, =0 {Ihre nächste Hochzeit} one {Tag bis zur nächsten Hochzeit} other {Tage bis zur nächsten Hochzeit}}"
 """
 ONE_YEAR_DE = """\
 Subject: Ein Jahr zusammen{% if name %}, {{ name }}{% endif %}

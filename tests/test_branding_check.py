@@ -142,7 +142,11 @@ FILES = [
     ("words.de.toml", LABELS_DE + "clients_totl = []", "unknown number 'clients_totl'", "did you mean clients_total?", 14),
     ("words.de.toml", LABELS_DE.replace("today", "tody"), "unknown phrase 'tody'", "did you mean today?", 7),
     ("words.de.toml", LABELS_DE.replace("Hallo {name},", "Hallo,"), "greeting has no {name}", "{name}", 2),
-    ("words.de.toml", LABELS_DE.replace('["Paar bei Ihnen", ', "["), "clients_total needs a list of 2 texts", "one, other", 11),
+    ("words.de.toml", LABELS_DE.replace("one {Paar} ", "once {Paar} "), "'once' is not a branch of plural", "one, other", 11),
+    ("words.de.toml", LABELS_DE.replace("other {Paare}}", "other {Paare}"), "{ is missing here", "{# form}", 11),
+    ("words.de.toml", LABELS_DE.replace("one {Paar} other {Paare}", "one {Paar}"), "there is no branch other", "no branch", 11),
+    ("words.de.toml", LABELS_DE.replace("bei Ihnen", "bei {name}"), "clients_total has no value {name}", "the number is n", 11),
+    ("words.de.toml", LABELS_DE.replace('"Ihres Tarifs genutzt"', "[1]"), "limit_ratio is not a text", "of what your plan", 12),
     ("words.de.toml", "[frame\n", "not TOML", "key", 1),
     ("words.de.toml", "[frame]\n", "has no greeting, greeting_without_name", "translation", 1),
     ("words.de.toml", "[fram]\n", "unknown table 'fram'", "did you mean frame?", 1),
@@ -387,10 +391,10 @@ def test_the_language_follows_the_country() -> None:
     assert (
         "1 Paar bei Ihnen" in rows
         and "50 % Ihres Tarifs genutzt" in rows
-        and "heute Tage bis zur nächsten Hochzeit" in rows
+        and "heute Ihre nächste Hochzeit" in rows
     )
     assert "Solche Nachrichten abbestellen: https://care.example/u/TOKEN" in german.text
-    assert "Stop these notes" not in german.html + german.text
+    assert "Unsubscribe" not in german.html + german.text
     other = render_message("check_in", TYPICAL | {"country": "DE"}, LINKS, brand)
     assert '<html lang="en"' in other.html, "an email without a translation is English as a whole"
 

@@ -195,7 +195,7 @@ def test_a_time_that_was_taken_meanwhile(visit: Visit) -> None:
     )
     wanted.click()
     expect(panel(page).get_by_role("alert")).to_have_text(
-        "Somebody was faster. These times are free:"
+        "That time was just taken. These are free:"
     )
     panel(page).locator(".slot").first.click()
     expect(panel(page).get_by_role("heading", name="Your call is booked")).to_be_visible()

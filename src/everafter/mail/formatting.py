@@ -227,10 +227,11 @@ _SOME_CLIENTS = """{active, plural, =0 {none} one {one} other {#}} of your {tota
   {active, plural, =0 {was} one {was} other {were}} active"""
 
 
-def _message(pattern: str, **numbers: float) -> str:
-    return format_message(
-        pattern, lambda name: Value(format_number(numbers[name]), math.floor(numbers[name]))
-    )
+def _message(pattern: str, language: str = ENGLISH, **numbers: float) -> str:
+    def value(name: str) -> Value:
+        return Value(number(numbers[name], language), math.floor(numbers[name]))
+
+    return format_message(pattern, value, language)
 
 
 def first_up(text: str) -> str:
@@ -282,7 +283,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 # ── the block of numbers ──────────────────────────────────────────────────────────────────────
 
-_NUMBERS: dict[str, str] = {
+NUMBER_LABELS: dict[str, str] = {
     "clients_total": "{n, plural, one {couple} other {couples}} on your list",
     "clients_active_30d": "active in the last 30 days",
     "forms_waiting": "{n, plural, one {form} other {forms}} waiting for more than a week",
@@ -301,41 +302,45 @@ _NUMBERS: dict[str, str] = {
     "onboarding_steps_done": "first {n, plural, one {step} other {steps}} done",
     "tickets_open": "{n, plural, one {question} other {questions}} open with our support",
 }
-"""Labels of the numbers block."""
-NUMBER_NAMES = tuple(_NUMBERS)
-"""Signals that the numbers block can show."""
+"""Labels of the numbers block in English: messages with the number `n`, by signal."""
 
 _ZERO_OF = {"clients_active_30d": "clients_total", "forms_answered_13w": "forms_sent_13w"}
 """Numbers whose zero says something, when the number that they are a part of is not zero."""
 
 
-def number_rows(facts: Mapping[str, Any], names: list[str]) -> list[tuple[str, str]]:
+def number_rows(
+    facts: Mapping[str, Any],
+    names: list[str],
+    labels: Mapping[str, str] = NUMBER_LABELS,
+    language: str = ENGLISH,
+    today: str = "today",
+) -> list[tuple[str, str]]:
     """The rows of the numbers block as (figure, label), for those of `names` that say something.
 
     Null is left out, and so is zero, except for a part of something (0 of 14 couples active) and for
     a wedding today.
+
+    Args:
+        labels: messages with the number `n`, by signal, in `language`.
+        today: the figure of a wedding today.
 
     Raises:
         RenderError: a name has no label.
     """
     rows: list[tuple[str, str]] = []
     for name in names:
-        if name not in _NUMBERS:
-            raise RenderError(f"Numbers: {name} has no label")
         value = facts.get(name)
-        if value is not None and (value > 0 or _is_said_at_zero(facts, name)):
-            rows.append((_figure(name, value), _message(_NUMBERS[name], n=value)))
+        if name not in labels:
+            raise RenderError(f"Numbers: {name} has no label in {language}")
+        if value is None or (value <= 0 and not _says_something_at_zero(facts, name)):
+            continue
+        figure = percent(value, language) if name == "limit_ratio" else number(value, language)
+        if name == "days_to_next_wedding" and value < 1:
+            figure = today
+        rows.append((figure, _message(labels[name], language, n=value)))
     return rows
 
 
-def _figure(name: str, value: float) -> str:
-    if name == "limit_ratio":
-        return percent(value)
-    if name == "days_to_next_wedding" and value < 1:
-        return soon(value)
-    return format_number(math.floor(value))
-
-
-def _is_said_at_zero(facts: Mapping[str, Any], name: str) -> bool:
+def _says_something_at_zero(facts: Mapping[str, Any], name: str) -> bool:
     whole = _ZERO_OF.get(name)
     return name == "days_to_next_wedding" or (whole is not None and bool(facts.get(whole)))

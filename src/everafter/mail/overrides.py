@@ -13,7 +13,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from everafter.branding.model import ENGLISH, Brand, Problem
 from everafter.core.i18n import is_language
-from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_NAMES
+from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_LABELS
 from everafter.mail.model import Links, RenderError
 from everafter.mail.render import (
     HEADER_NAMES,
@@ -246,10 +246,10 @@ def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
 
 def _check_numbers(value: str, line: int) -> _Made:
     for name in value.split():
-        if name not in NUMBER_NAMES:
+        if name not in NUMBER_LABELS:
             yield Problem(
                 f"{name} has no label",
-                nearest(name, list(NUMBER_NAMES)) or f"numbers: {', '.join(NUMBER_NAMES)}",
+                nearest(name, list(NUMBER_LABELS)) or f"numbers: {', '.join(NUMBER_LABELS)}",
                 line=line,
             )
 

@@ -28,7 +28,7 @@ from everafter.mail.formatting import (
     vendor_terms,
 )
 from everafter.mail.model import LOGO_ID, Links, Rendered, RenderError
-from everafter.mail.translation import Words, filters_of, read_labels, translated_rows
+from everafter.mail.translation import Words, filters_of, read_labels
 
 _HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
 HEADER_NAMES = _HEADERS
@@ -251,9 +251,9 @@ def render_message(
         "preheader": made.get("Preheader", ""),
         "heading": made.get("Heading", ""),
         "parts": parts,
-        "numbers": number_rows(context, numbers)
-        if words.language[:2] == ENGLISH
-        else translated_rows(context, numbers, words),
+        "numbers": number_rows(
+            context, numbers, words.labels, words.language, words.frame.get("today", "today")
+        ),
         "button": _button(made.get("Button", ""), links),
         "steps": context["next_steps"],
         "button_in_steps": False,

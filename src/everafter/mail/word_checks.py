@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from everafter.branding.model import ENGLISH, Problem
-from everafter.core.i18n import plural_categories
-from everafter.mail.formatting import NUMBER_NAMES
+from everafter.core.messages import check_message, placeholders
+from everafter.mail.formatting import NUMBER_LABELS
 from everafter.mail.translation import FRAME
 
 
@@ -40,22 +40,32 @@ def check_labels(text: str, language: str) -> Iterator[Problem]:
         for name in ("frame", "numbers")
     )
     yield from _check_frame(text, frame, language)
-    categories = plural_categories(language)
-    for name, forms in numbers.items():
+    yield from _check_numbers(text, numbers, language)
+
+
+def _check_numbers(text: str, numbers: dict[str, Any], language: str) -> Iterator[Problem]:
+    for name, label in numbers.items():
         line = _line_of(text, name)
-        if name not in NUMBER_NAMES:
+        if name not in NUMBER_LABELS:
             yield Problem(
                 f"unknown number {name!r}",
-                nearest(name, list(NUMBER_NAMES)) or f"numbers: {', '.join(NUMBER_NAMES)}",
+                nearest(name, list(NUMBER_LABELS)) or f"numbers: {', '.join(NUMBER_LABELS)}",
                 line=line,
             )
-        elif (
-            not isinstance(forms, list)
-            or len(forms) != len(categories)
-            or not all(isinstance(form, str) for form in forms)
-        ):
-            hint = f"{language} has {len(categories)} plural forms: {', '.join(categories)}"
-            yield Problem(f"{name} needs a list of {len(categories)} texts", hint, line=line)
+        elif not isinstance(label, str) or not label.strip():
+            example = f'{name} = "{NUMBER_LABELS[name]}"'
+            yield Problem(f"{name} is not a text", " ".join(example.split()), line=line)
+        else:
+            yield from _check_label(name, label, language, line)
+
+
+def _check_label(name: str, label: str, language: str, line: int) -> Iterator[Problem]:
+    remarks = check_message(label, {"n": "number"}, language)
+    if not any(remark.level == "error" for remark in remarks):
+        for unknown in {word for word in placeholders(label) if word != "n"}:
+            yield Problem(f"{name} has no value {{{unknown}}}", "the number is n", line=line)
+    for remark in remarks:
+        yield Problem(f"{name}: {remark.message}", remark.hint, line=line, level=remark.level)
 
 
 def _check_frame(text: str, frame: dict[str, Any], language: str) -> Iterator[Problem]:
