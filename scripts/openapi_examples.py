@@ -115,9 +115,14 @@ def send_events(recorder: Recorder) -> None:
     """Call all ingest routes, as their SDKs do."""
     now = datetime.now(UTC).replace(microsecond=0)
     traits = {
-        "name": "Rosewood Photography", "email": "hello@rosewood.example", "vendor_type": "photographer", "plan": "pro",
-        "country": "GB", "timezone": "Europe/London", "createdAt": (now - timedelta(days=30)).isoformat(),
-    }  # fmt: skip
+        "name": "Rosewood Photography",
+        "email": "hello@rosewood.example",
+        "vendor_type": "photographer",
+        "plan": "pro",
+        "country": "GB",
+        "timezone": "Europe/London",
+        "createdAt": (now - timedelta(days=30)).isoformat(),
+    }
     calls: dict[str, dict[str, Any]] = {
         "identify": {"traits": traits},
         "track": {"event": "feature_used", "properties": {"feature": "forms"}},
@@ -168,7 +173,7 @@ def send_events(recorder: Recorder) -> None:
         json={"batch": [bad]},
         headers={"Authorization": f"Bearer {recorder.keys['ingest']}"},
     )
-    time.sleep(3)  # until it is folded
+    time.sleep(3)  # until the events are folded
 
 
 def call_api(recorder: Recorder) -> None:

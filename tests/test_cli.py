@@ -1,4 +1,4 @@
-"""The command line as a whole: what its help says and loads, its version, and settings with a wrong name."""
+"""The command line: its help, imports and version, and warnings about unknown settings."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ HEAVY = {"polars", "numpy", "litestar", "uvicorn", "psycopg", "pyarrow", "typst"
 
 
 def loaded_by(*arguments: str) -> set[str]:
-    """The packages of HEAVY that a command line loads, in a process of its own."""
+    """The packages of HEAVY that a command imports, in a separate process."""
     script = (
         "import sys; from everafter.cli import main\n"
         "try: main()\n"
@@ -30,22 +30,22 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize("argument", ["--help", "-h", "--version"])
-def test_help_loads_nothing_heavy(argument: str) -> None:
+def test_help_imports_no_heavy_package(argument: str) -> None:
     assert loaded_by(argument) == set()
 
 
-def test_a_commands_help_loads_only_its_own_module() -> None:
+def test_a_commands_help_imports_only_its_module() -> None:
     assert loaded_by("signals", "-h") == {"polars"}
 
 
-def test_the_table_repeats_each_commands_own_help() -> None:
+def test_the_table_repeats_each_commands_help() -> None:
     assert len(COMMANDS) > 12 and len({one.name for one in COMMANDS}) == len(COMMANDS)
     for one in COMMANDS:
         first = inspect.cleandoc(load_command(one.name).help or "").split("\n\n")[0]
         assert one.help == " ".join(first.split()), one.name
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(app, ["-h"]).output
     assert [
         one.name for one in COMMANDS if not re.search(rf"^\W+{one.name} ", shown, re.MULTILINE)
@@ -62,11 +62,11 @@ def test_short_help_works_at_every_depth() -> None:
             ), below
 
 
-def test_the_version() -> None:
+def test_version_is_printed() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"everafter {__version__}\n"
 
 
-def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+def test_a_mistyped_command_suggests_the_nearest() -> None:
     refused = CliRunner().invoke(app, ["sevre"])
     assert refused.exit_code == 2 and "Did you mean 'serve'" in refused.output
 
@@ -86,11 +86,11 @@ def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
         ("EVERAFTER_COLOUR_OF_THE_SKY", None),
     ],
 )
-def test_the_nearest_setting_is_named(name: str, near: str | None) -> None:
+def test_an_unknown_setting_suggests_the_nearest(name: str, near: str | None) -> None:
     assert find_unknown({name: "x"}) == [(name, near)]
 
 
-def test_names_that_others_set_are_left_alone() -> None:
+def test_variables_set_by_other_programs_are_ignored() -> None:
     env = {
         "EVERAFTER_SECRET_FILE": "/run/secrets/x",
         "EVERAFTER_COACH_KEY": "of the platform's backend",

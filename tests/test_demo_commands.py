@@ -1,4 +1,4 @@
-"""`everafter demo` as people call it."""
+"""`everafter demo` on the command line."""
 
 import asyncio
 import gzip
@@ -32,7 +32,7 @@ def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the commands of this test work on that database."""
+    """Set the environment so that commands use this database."""
     assert settings.database_url
     for name in [name for name in os.environ if name.startswith("EVERAFTER_")]:
         monkeypatch.delenv(name)
@@ -42,8 +42,8 @@ def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(module_settings: Settings) -> str:
-    """What the first start printed, into the module's database."""
+def first_output(module_settings: Settings) -> str:
+    """The output of the first start, into the module's database."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EVERAFTER_")
     }
@@ -74,24 +74,35 @@ def count(settings: Settings, table: str) -> int:
     return row[0]
 
 
-def test_a_demo_is_whole_and_a_second_start_adds_nothing(
-    made: str,
+def test_the_demo_is_complete_and_a_second_start_adds_nothing(
+    first_output: str,
     module_settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert re.search(r"^Starting PostgreSQL .* s$", made, re.M) and re.search(
-        r"^Scored \d+ days of the history", made, re.M
+    assert re.search(r"^Starting PostgreSQL .* s$", first_output, re.M) and re.search(
+        r"^Scored \d+ days of the history", first_output, re.M
     )
-    assert re.search(r"^  10 of \d+: \d+ \w+ \d{4}$", made, re.M), (
-        "progress also where there is no terminal"
+    assert re.search(r"^  10 of \d+: \d+ \w+ \d{4}$", first_output, re.M), (
+        "progress without a terminal"
     )
-    assert re.search(r"^healthy +\d+ +\d+%", made, re.M) and re.search(
-        r"^critical +\d+", made, re.M
+    assert re.search(r"^healthy +\d+ +\d+%", first_output, re.M) and re.search(
+        r"^critical +\d+", first_output, re.M
     )
-    assert re.search(r"^triggered +\d+", made, re.M) and re.search(r"^skipped +\d+", made, re.M)
-    assert "team@example.com" in made and "ea_ingest_demo" in made and "ea_write_demo" in made
-    assert "outbox" in made and "all of it is invented" in made and "Resuming" not in made
+    assert re.search(r"^holdout +\d+ +control group", first_output, re.M)
+    assert re.search(r"^triggered +\d+", first_output, re.M) and re.search(
+        r"^skipped +\d+", first_output, re.M
+    )
+    assert (
+        "team@example.com" in first_output
+        and "ea_ingest_demo" in first_output
+        and "ea_write_demo" in first_output
+    )
+    assert (
+        "outbox" in first_output
+        and "All of it is sample data" in first_output
+        and "Resuming" not in first_output
+    )
     use(module_settings, monkeypatch)
     tables = (
         "suppliers",
@@ -109,16 +120,16 @@ def test_a_demo_is_whole_and_a_second_start_adds_nothing(
     second = capsys.readouterr().out
     after = {table: count(module_settings, table) for table in tables}
     assert after | {"events": 0} == before | {"events": 0}
-    assert 0 <= after["events"] - before["events"] < 30, "only what has happened since"
+    assert 0 <= after["events"] - before["events"] < 30, "only events since the first start"
     assert "Resuming the sample data of" in second and "--fresh" in second
-    assert made.splitlines()[-4:] == second.splitlines()[-4:], "the same sign-in and keys"
+    assert first_output.splitlines()[-4:] == second.splitlines()[-4:], "same password and keys"
     assert everafter(monkeypatch, "demo", "--no-serve", *SMALL, "--suppliers", "30") == 0
     assert "has 25 suppliers, 4 months and seed 7" in capsys.readouterr().out, (
-        "other options are not silently dropped"
+        "ignored options are reported"
     )
 
 
-def test_a_fresh_one_takes_the_place_of_an_older_version_and_leaves_a_platforms_own_table(
+def test_fresh_replaces_the_schema_of_another_version_and_keeps_the_platforms_tables(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert settings.database_url
@@ -138,7 +149,7 @@ def test_a_fresh_one_takes_the_place_of_an_older_version_and_leaves_a_platforms_
         assert conn.execute("SELECT count(*) FROM public.suppliers").fetchall() == [(1,)]
 
 
-def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
+def test_the_demo_refuses_a_database_with_other_suppliers(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert settings.database_url
@@ -146,11 +157,11 @@ def test_other_peoples_suppliers_are_never_mixed_with_invented_ones(
         conn.execute("INSERT INTO suppliers (id, name) VALUES (gen_random_uuid(), 'A real one')")
     for more in ([], ["--fresh"]):
         assert everafter(monkeypatch, "demo", "--no-serve", *SMALL, *more) == 1
-        assert "not the demo's" in " ".join(capsys.readouterr().err.split())
+        assert "not sample data" in " ".join(capsys.readouterr().err.split())
         assert count(settings, "suppliers") == 1
 
 
-def test_an_export_is_the_imports_shape(
+def test_an_export_can_be_imported(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -164,7 +175,7 @@ def test_an_export_is_the_imports_shape(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == bytes_before
     events = pl.read_csv(gzip.decompress(bytes_before["events.csv.gz"]))
     assert events.columns == ["message_id", "supplier_id", "type", "occurred_at", "properties"]
-    # its day is told to the end, so a part may lie some hours ahead, which an import allows
+    # the last day is simulated to its end; an import accepts events some hours in the future
     assert everafter(monkeypatch, "import", str(folder)) == 0
     assert count(settings, "events") == events.height and count(settings, "suppliers") == 25
     capsys.readouterr()
@@ -172,21 +183,21 @@ def test_an_export_is_the_imports_shape(
     assert "cannot write there" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_said_and_the_next_one_used() -> None:
+def test_a_port_in_use_is_reported_and_the_next_one_used() -> None:
     console = Console(record=True, width=100)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
         with bind_next("127.0.0.1", port, console) as listener:
             assert listener.getsockname()[1] > port
-    assert f"Port {port} is taken" in console.export_text()
+    assert f"Port {port} is in use" in console.export_text()
     with pytest.raises(InputError, match=r"cannot listen on 203\.0\.113\.1"):
         bind_next("203.0.113.1", port, console)
 
 
-def test_it_serves_and_ctrl_c_ends_it_cleanly(
-    made: str, module_settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_it_serves_and_ctrl_c_stops_it(
+    first_output: str, module_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(module_settings, monkeypatch)
     command = [str(EVERAFTER), "demo", *SMALL, "--port", "8790"]
@@ -196,7 +207,7 @@ def test_it_serves_and_ctrl_c_ends_it_cleanly(
         assert demo.stdout and demo.stderr
         try:
             lines: list[str] = []
-            while not (lines and lines[-1].startswith("Ctrl+C")):
+            while not (lines and lines[-1].startswith("Press Ctrl+C")):
                 line = demo.stdout.readline()
                 assert line, demo.stderr.read()
                 lines.append(line)

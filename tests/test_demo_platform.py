@@ -1,4 +1,4 @@
-"""The demo's platform: it signs tokens and sends events as a real one would, and its pages hold nothing inline."""
+"""The sample platform: it signs tokens and sends events, and its pages have no inline code."""
 
 import asyncio
 import socket
@@ -24,13 +24,13 @@ KEY_ID = uuid.UUID(int=7)
 
 @pytest.fixture
 def tenants(server: Server) -> list[uuid.UUID]:
-    """One who is at risk, and one who does well."""
-    at_risk, well = add_supplier(server, "Quiet Films"), add_supplier(server, f"Fine {XSS}")
+    """Two suppliers, one at risk and one healthy."""
+    at_risk, healthy = add_supplier(server, "Calm Films"), add_supplier(server, f"Fine {XSS}")
     now = datetime.now(UTC)
     ingest = httpx.Client(
         base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('ingest')}"}
     )
-    for supplier in (at_risk, well):
+    for supplier in (at_risk, healthy):
         event = {
             "userId": str(supplier),
             "event": "login",
@@ -46,7 +46,7 @@ def tenants(server: Server) -> list[uuid.UUID]:
         "INSERT INTO playbook_versions (sha256, source) VALUES ('x', '{}') ON CONFLICT DO NOTHING"
     )
     server.sql("DELETE FROM customer_health")
-    for supplier, score, risk in ((at_risk, 50, "at_risk"), (well, 90, "healthy")):
+    for supplier, score, risk in ((at_risk, 50, "at_risk"), (healthy, 90, "healthy")):
         server.sql(
             "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, season_index,"
             " playbook_version) VALUES (%s, %s, %s, current_date, %s, 1, 1, 1)",
@@ -56,12 +56,12 @@ def tenants(server: Server) -> list[uuid.UUID]:
     server.sql(
         "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())"
     )
-    return [at_risk, well]
+    return [at_risk, healthy]
 
 
 @pytest.fixture
 def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]:
-    """A browser's client on the platform's pages."""
+    """A client on the platform's pages."""
 
     async def make() -> str | None:
         async with connection(server.database) as conn:
@@ -86,7 +86,7 @@ def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]
     listener.close()
 
 
-def test_its_token_opens_the_coach_of_whoever_is_signed_in(
+def test_the_token_opens_the_coach_of_the_signed_in_supplier(
     platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
 ) -> None:
     for tenant in reversed(tenants):
@@ -99,7 +99,7 @@ def test_its_token_opens_the_coach_of_whoever_is_signed_in(
         assert answer.status_code == 200 and answer.json()["supplier"]["id"] == str(tenant)
 
 
-def test_what_one_does_there_reaches_everafter(
+def test_actions_send_events_to_everafter(
     platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
 ) -> None:
     platform.post("/as", data={"supplier": str(tenants[0])})
@@ -114,7 +114,7 @@ def test_what_one_does_there_reaches_everafter(
     assert server.sql("SELECT count(*) FROM events WHERE type <> 'login'") == [(2,)]
 
 
-def test_its_pages_hold_nothing_inline_and_describe_names_as_text(
+def test_pages_have_no_inline_code_and_escape_names(
     platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
 ) -> None:
     platform.post("/as", data={"supplier": str(tenants[1])})
@@ -139,20 +139,20 @@ def test_its_pages_hold_nothing_inline_and_describe_names_as_text(
         )
 
 
-def test_who_falls_out_of_the_list_stays_signed_in(
+def test_an_unlisted_supplier_stays_signed_in(
     platform: httpx.Client, server: Server, tenants: list[uuid.UUID]
 ) -> None:
-    assert "Quiet Films: at risk" in platform.post("/as", data={"supplier": str(tenants[0])}).text
+    assert "Calm Films: at risk" in platform.post("/as", data={"supplier": str(tenants[0])}).text
     server.sql(
         "UPDATE customer_health SET risk_level = 'critical' WHERE supplier_id = %s", tenants[0]
     )
-    assert "Quiet Films: as before" in platform.get("/dashboard").text
+    assert "Calm Films: selected" in platform.get("/dashboard").text
     token = platform.get("/coach-token").json()["token"]
     assert jwt.decode(token, options={"verify_signature": False})["sub"] == str(tenants[0])
     assert platform.post("/as", data={"supplier": "no id"}).status_code == 200
 
 
-def test_a_page_sends_nobody_elsewhere(platform: httpx.Client) -> None:
+def test_redirects_stay_on_the_site(platform: httpx.Client) -> None:
     answer = platform.post(
         "/language",
         data={"language": "de"},
@@ -163,7 +163,7 @@ def test_a_page_sends_nobody_elsewhere(platform: httpx.Client) -> None:
     assert 'locale="de"' in platform.get("/dashboard").text
 
 
-def test_a_token_lasts_minutes() -> None:
+def test_a_token_is_valid_for_minutes() -> None:
     claims = jwt.decode(
         sign_token("k" * 40, KEY_ID, 1000),
         "k" * 40,

@@ -1,4 +1,4 @@
-"""How the demo's suppliers respond to what they are sent: the same each time, and only those who were sent something."""
+"""Simulated responses to interventions: reproducible, and only from suppliers that got one."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -39,7 +39,7 @@ def to_everyone(market: Market, trigger: str, at: datetime = AT) -> list[Sent]:
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
-def test_responses_are_the_same_each_time_and_valid_events(market: Market, trigger: str) -> None:
+def test_responses_are_reproducible_and_valid_events(market: Market, trigger: str) -> None:
     first = respond(market, to_everyone(market, trigger))
     assert first.schema == pl.Schema(EVENT_SCHEMA) and first["occurred_at"].is_sorted()
     assert (
@@ -59,16 +59,16 @@ def test_responses_are_the_same_each_time_and_valid_events(market: Market, trigg
         )
 
 
-def test_only_those_who_were_sent_something_respond_and_some_never_do(market: Market) -> None:
+def test_only_suppliers_with_an_intervention_respond_and_not_all(market: Market) -> None:
     assert respond(market, []).is_empty()
     half = to_everyone(market, "no_login_7_days")[::2]
-    there = set(respond(market, half)["supplier_id"])
-    assert there <= {one.supplier_id for one in half} and 0.5 < len(there) / len(half) < 1
+    responding = set(respond(market, half)["supplier_id"])
+    assert responding <= {one.supplier_id for one in half} and 0.5 < len(responding) / len(half) < 1
     assert respond(market, to_everyone(market, "high_usage_no_upgrade")).is_empty()
     assert respond(market, [Sent("not-a-supplier-of-the-demo", "no_login_7_days", AT)]).is_empty()
 
 
-def test_nobody_responds_after_leaving_and_churned_hardly_before(market: Market) -> None:
+def test_churning_suppliers_rarely_respond_and_never_after_cancellation(market: Market) -> None:
     leaving = {
         person.id: person
         for person in market.people
@@ -88,7 +88,7 @@ def test_nobody_responds_after_leaving_and_churned_hardly_before(market: Market)
     assert events.filter(pl.col("type") == "login")["supplier_id"].n_unique() <= 0.3 * len(leaving)
 
 
-def test_what_is_asked_for_in_parts_is_the_whole(market: Market) -> None:
+def test_consecutive_periods_add_up_to_the_whole(market: Market) -> None:
     responses = Responses(market, 7, int(END.timestamp()))
     responses.add(to_everyone(market, "no_login_7_days"))
     middle = AT + timedelta(days=5)

@@ -1,4 +1,4 @@
-"""The demo's history told to the product: what the team would see, and what a second start adds."""
+"""The demo's history in the product: the resulting scores, and what a second start adds."""
 
 import asyncio
 from datetime import UTC, date, datetime, time, timedelta
@@ -77,7 +77,7 @@ def test_a_history_generated_in_two_parts_is_stored_once(database: str) -> None:
     assert half.world == world and half.scored_at == days[1]
     assert half.events_until is not None and half.events_until < days[1]
 
-    # a start that was killed after it had stored a part of the next batch: what is there counts once
+    # a start that was killed while it stored the next batch: each event counts once
     async def store_a_part() -> None:
         async with connection(database, autocommit=True) as conn:
             await jobs.load(conn, market, world, half.events_until, days[1] + timedelta(days=3))
@@ -104,12 +104,12 @@ def test_a_history_generated_in_two_parts_is_stored_once(database: str) -> None:
     assert stored == (expected + responses, expected + responses) and folded == (
         expected + responses,
     )
-    assert early == (0,), "nobody is scored before the account was opened"
-    # of the first two days nothing may be sent; what the last day of each telling decided may
+    assert early == (0,), "no supplier is scored before its account exists"
+    # messages of past days are not sent, those of the last day of each call may be
     assert {status for status, _ in mail} <= {"replayed", "queued"} and dict(mail)["replayed"] > 0
 
 
-def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(database: str) -> None:
+def test_the_coachs_recommendations_are_recorded_and_their_effects_measured(database: str) -> None:
     anchor = date(2026, 3, 10)
     world, market = world_and_market(anchor, 60)
     days = [
@@ -129,11 +129,11 @@ def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(dat
         all_vendor_types = conn.execute(
             "SELECT sum(treated), sum(control) FROM recommendation_effects WHERE vendor_type = ''"
         ).fetchone()
-    # neither long ago nor today, when the suppliers of the demo's platform have a coach of their own
+    # only within COACH_DAYS, and not today, when suppliers use the coach itself
     assert {shown_on for _, shown_on, _, _ in offers} == {day.date() for day in days[1:-1]}
     assert {(supplier, shown_on) for supplier, shown_on, _, _ in offers} <= set(logins)
     assert {treated for _, _, treated, _ in offers} == {True, False}, (
-        "at random some are not offered"
+        "some are in the control group"
     )
     assert all(
         (measured_on == anchor) == (shown_on <= anchor - timedelta(days=14))
@@ -142,7 +142,7 @@ def test_who_signed_in_was_offered_next_steps_and_what_came_of_it_is_counted(dat
     assert counted is not None and counted == all_vendor_types and counted[0] > counted[1] > 0
 
 
-def test_the_plan_scores_weeks_then_days_then_now() -> None:
+def test_moments_are_weekly_then_daily_then_now() -> None:
     world = World(date(2026, 11, 22), 300, 16, 7)
     now = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
     moments = plan_moments(world, None, now)
@@ -157,27 +157,27 @@ def test_the_plan_scores_weeks_then_days_then_now() -> None:
         and gaps.count(7) >= SCORED_DAYS // 7 - 3
     )
     assert plan_moments(World(world.anchor, 300, 4, 7), None, now)[0].date() >= date(2026, 8, 5), (
-        "two weeks into a short one"
+        "a short history starts after two weeks"
     )
     assert plan_moments(world, now - timedelta(hours=1), now) == []
     three_later = plan_moments(world, now, now + timedelta(days=3))
     assert [moment.date().day for moment in three_later] == [23, 24, 25]
 
 
-def test_a_world_is_found_again_in_its_suppliers() -> None:
+def test_a_world_survives_encoding() -> None:
     world = World(date(2026, 11, 22), 120, 9, 3)
     assert read_world(write_world(world)) == world
 
 
-def test_the_quickstart_names_the_figures_of_the_demo() -> None:
+def test_the_quickstart_repeats_the_demos_figures() -> None:
     text = " ".join(Path("docs/quickstart.md").read_text(encoding="utf-8").split())
     world = World(date(2026, 11, 22))
     assert world.months == 12
-    for said in (
+    for text_part in (
         f"a year of sample data for {world.suppliers} suppliers",
         f"the last {SCORED_DAYS} days",
         f"each of the last {DAILY_DAYS} days",
         f"http://127.0.0.1:{PORT}",
         f"down from {QUEUE_OUTAGE_DAYS.stop - 1} to {QUEUE_OUTAGE_DAYS.start} days ago",
     ):
-        assert said in text, said
+        assert text_part in text, text_part

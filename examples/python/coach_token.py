@@ -4,9 +4,9 @@ With Flask, behind your own sign-in:
 
     @app.get("/coach-token")
     @login_required
-    def token():
-        text = coach_token(os.environ["COACH_KEY"], current_user.supplier_id, locale=current_user.locale)
-        return {"token": text}, {"Cache-Control": "no-store"}
+    def get_token():
+        token = coach_token(os.environ["COACH_KEY"], current_user.supplier_id, current_user.locale)
+        return {"token": token}, {"Cache-Control": "no-store"}
 
 On the command line: COACH_KEY=ea_coach_… python coach_token.py SUPPLIER_ID [LOCALE]
 """
@@ -21,12 +21,16 @@ import time
 
 
 def coach_token(key: str, supplier_id: str, locale: str | None = None, minutes: int = 10) -> str:
-    """Sign a token that is valid for `minutes` (at most 15). key: the output of `everafter key create --scope coach`."""
+    """Sign a token that is valid for `minutes` (at most 15).
+
+    key: the output of `everafter key create --scope coach`.
+    """
     now = int(time.time())
     claims = {"sub": supplier_id, "aud": "everafter-coach", "iat": now, "exp": now + 60 * minutes}
     if locale:
         claims["locale"] = locale
-    parts = [_base64url(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "coach+jwt"}, claims)]
+    header = {"alg": "HS256", "typ": "coach+jwt"}
+    parts = [_base64url(json.dumps(part).encode()) for part in (header, claims)]
     signature = hmac.digest(key.encode(), ".".join(parts).encode(), hashlib.sha256)
     return ".".join([*parts, _base64url(signature)])
 

@@ -1,5 +1,4 @@
-"""The command line: one table of all commands; a command's module is imported when the command is
-used."""
+"""The command line. A command's module is imported when the command is used."""
 
 import os
 import sys
@@ -14,8 +13,8 @@ from everafter.core.errors import DatabaseUnavailableError, EverafterError, Inpu
 
 
 class Command(NamedTuple):
-    """name: as typed. module: its `register(app)` adds the command. help: the first paragraph of
-    the command's own help."""
+    """A command. module: its `register(app)` adds the command. help: the first paragraph of the
+    command's docstring."""
 
     name: str
     module: str
@@ -26,8 +25,8 @@ COMMANDS = (
     Command(
         "demo",
         "everafter.demo.commands",
-        "Show Everafter with a year of sample data, scored and served with a dashboard; takes about"
-        " half a minute.",
+        "Generate a year of sample data, score it and serve the dashboard. Takes about half a"
+        " minute.",
     ),
     Command(
         "doctor",
@@ -38,7 +37,7 @@ COMMANDS = (
     Command(
         "serve",
         "everafter.server",
-        "Serve the API, the dashboard and the coach; brings the schema up to date first.",
+        "Serve the API, the dashboard and the coach. Migrates the database first.",
     ),
     Command(
         "work",
@@ -54,7 +53,8 @@ COMMANDS = (
     Command(
         "run",
         "everafter.daily.commands",
-        "Run the daily run: score every supplier, evaluate the triggers, and queue emails and tasks.",
+        "Run the daily run: score every supplier, evaluate the triggers, and queue emails"
+        " and tasks.",
     ),
     Command(
         "explain",
@@ -88,8 +88,7 @@ COMMANDS = (
 
 
 class LazyGroup(TyperGroup):
-    """Lists the commands of the table by name and help; imports the module of the one that is
-    used."""
+    """Lists the commands without importing their modules."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -101,7 +100,7 @@ class LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """The command itself, with its arguments, options and commands below it."""
+    """Import a command with its arguments, options and subcommands."""
     (found,) = [one for one in COMMANDS if one.name == name]
     part = typer.Typer(rich_markup_mode="rich")
     import_module(found.module).register(part)
@@ -109,7 +108,7 @@ def load_command(name: str) -> Any:
 
 
 def load_commands() -> dict[str, Any]:
-    """Every command of the table by name."""
+    """Import all commands, by name."""
     return {one.name: load_command(one.name) for one in COMMANDS}
 
 
@@ -131,7 +130,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def begin(
+def check_environment(
     _: Annotated[
         bool,
         typer.Option(
@@ -139,7 +138,7 @@ def begin(
         ),
     ] = False,
 ) -> None:
-    """Before any command: name the environment variables that are not settings."""
+    """Warn about unknown EVERAFTER_ environment variables."""
     if any(name.startswith("EVERAFTER_") for name in os.environ):
         from everafter.core.unknown_settings import describe_unknown
 
@@ -148,7 +147,7 @@ def begin(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and an exit code."""
+    """Run the command line. An EverafterError is printed as one line and sets the exit code."""
     try:
         app()
     except EverafterError as error:
@@ -156,23 +155,21 @@ def main() -> None:
     except UnicodeEncodeError as error:
         if error.reason != _SURROGATES:
             raise
-        _end(InputError(f"{error.object!r} is not UTF-8: in an argument or a setting"))
+        _end(InputError(f"{error.object!r} is not UTF-8 (an argument or a setting)"))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not _is_refusal(error):
+        if not _is_database_error(error):
             raise
-        _end(DatabaseUnavailableError(f"the database did not do it: {str(error).strip()}"))
+        _end(DatabaseUnavailableError(f"the database refused: {str(error).strip()}"))
 
 
-_SURROGATES = (
-    "surrogates not allowed"  # how Python carries bytes of the command line that are not UTF-8
-)
+_SURROGATES = "surrogates not allowed"
+"""The reason of the error for arguments that are not UTF-8, which Python decodes to surrogates."""
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether the database does not answer, or answers but may not or cannot write: reason and cure
-    are the operator's."""
+def _is_database_error(error: Exception) -> bool:
+    """Return whether the database is unreachable, read-only, or lacks a permission or schema."""
     import psycopg
 
     return isinstance(
@@ -189,7 +186,7 @@ def _end(error: EverafterError) -> NoReturn:
     from rich.console import Console
     from rich.text import Text
 
-    # as it is, not as markup: names and paths may hold brackets
+    # not parsed as markup: names and paths may contain brackets
     line = Text.assemble(("error:", "red"), " ", error.message.encode(errors="replace").decode())
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
     sys.exit(error.exit_code)

@@ -1,5 +1,4 @@
-"""The API reference at /docs, as its template needs it. Pure: everything comes from the OpenAPI
-document."""
+"""Build the data of the API reference at /docs from the OpenAPI document. Pure."""
 
 import json
 import re
@@ -24,10 +23,10 @@ _KEY_NAMES = {
 
 
 class Field(Struct, frozen=True):
-    """A parameter or a field of a body.
+    """A parameter, or a field of a body.
 
-    depth: 0 for a field of the body itself. place: path, query or header for a parameter, empty for
-    a field. notes: limits and default, ready to read."""
+    notes: limits and default as text. depth: nesting depth, 0 for a top-level field. place: path,
+    query or header for a parameter, empty for a field."""
 
     name: str
     type: str
@@ -39,7 +38,7 @@ class Field(Struct, frozen=True):
 
 
 class Body(Struct, frozen=True):
-    """A request's or an answer's body. example: as JSON or text, empty when none was recorded."""
+    """The body of a request or response. example: JSON or text, empty when none was recorded."""
 
     media_type: str
     type: str
@@ -48,7 +47,7 @@ class Body(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """One status of an operation. headers: name and description of each."""
+    """A response of an operation. headers: (name, description)."""
 
     status: str
     phrase: str
@@ -58,9 +57,9 @@ class Answer(Struct, frozen=True):
 
 
 class Operation(Struct, frozen=True):
-    """Operations that differ only in their path are one.
+    """An operation. Operations that differ only in the path are merged into one.
 
-    keys: the security schemes of which one is needed; empty when everybody may call.
+    keys: the accepted security schemes, of which one is needed; empty when none is.
     """
 
     id: str
@@ -79,7 +78,7 @@ class Operation(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """The operations of a tag."""
+    """The operations with one tag."""
 
     id: str
     name: str
@@ -87,7 +86,7 @@ class Group(Struct, frozen=True):
 
 
 class Scheme(Struct, frozen=True):
-    """A way to say who is calling. how: the header or parameter that carries it."""
+    """A security scheme. how: the header or parameter that carries the key."""
 
     name: str
     how: str
@@ -95,7 +94,7 @@ class Scheme(Struct, frozen=True):
 
 
 class Reference(Struct, frozen=True):
-    """The whole page. problem: what every error's body holds."""
+    """The whole page. problem: the fields of an error's body."""
 
     title: str
     version: str
@@ -105,7 +104,7 @@ class Reference(Struct, frozen=True):
 
 
 def describe_reference(document: Document, base_url: str) -> Reference:
-    """The page of a document; `base_url` is where the example calls go."""
+    """Build the page of an OpenAPI document. `base_url`: the server of the example calls."""
     groups: dict[str, dict[tuple[str, ...], list[tuple[str, str, Document]]]] = {}
     for path, method, operation in _operations(document):
         tag = (operation.get("tags") or ["Other"])[0]
@@ -162,8 +161,7 @@ def _operation(
 
 
 def _spaced(name: str) -> str:
-    """A name in camelCase as words, for an operation whose summary is no more than its function's
-    name.
+    """Split a name in camelCase into words, for operations without a written summary.
 
     >>> _spaced("ingestBatch"), _spaced("isReady")
     ('Ingest batch', 'Is ready')
@@ -206,9 +204,9 @@ def _answer(document: Document, status: str, answer: Document) -> Answer:
 
 
 def _body(document: Document, content: Document) -> Body | None:
-    for media_type, said in content.items():
-        schema = said.get("schema", {})
-        example = next(iter(said.get("examples", {}).values()), {})
+    for media_type, media in content.items():
+        schema = media.get("schema", {})
+        example = next(iter(media.get("examples", {}).values()), {})
         if "$ref" in example:
             example = document["components"]["examples"][example["$ref"].rpartition("/")[2]]
         value = example.get("value")
@@ -222,7 +220,7 @@ def _body(document: Document, content: Document) -> Body | None:
     return None
 
 
-# ── schemas ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── schemas ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _resolve(document: Document, schema: Document) -> Document:
@@ -232,7 +230,7 @@ def _resolve(document: Document, schema: Document) -> Document:
 
 
 def _choices(schema: Document) -> list[Document]:
-    """The alternatives of a schema without null; the schema itself when it has none."""
+    """Return the schema's alternatives except null, or the schema itself."""
     choices = schema.get("oneOf") or schema.get("anyOf") or [schema]
     return [one for one in choices if one.get("type") != "null"]
 
@@ -240,8 +238,8 @@ def _choices(schema: Document) -> list[Document]:
 def _fields(
     document: Document, schema: Document, depth: int = 0, seen: tuple[str, ...] = ()
 ) -> Iterator[Field]:
-    """The fields below a schema, each followed by its own; a schema inside itself is not opened
-    again."""
+    """Yield the fields of a schema, each followed by its subfields. Recursive schemas are expanded
+    once."""
     for choice in _choices(schema):
         name = choice.get("$ref", "")
         if depth >= _MOST_DEPTH or (name and name in seen):
@@ -272,7 +270,7 @@ def _properties(
 
 
 def _type(document: Document, schema: Document) -> str:
-    """The type for people: `string or null`, `list of objects`, `"open" or "done"`."""
+    """Describe a type: `string or null`, `list of objects`, `"open" or "done"`."""
     schema = _resolve(document, schema)
     if "const" in schema:
         return json.dumps(schema["const"])
@@ -291,7 +289,7 @@ def _type(document: Document, schema: Document) -> str:
 
 
 def _notes(schema: Document) -> str:
-    """Limits and the default: `1 to 500; default 100`."""
+    """Describe limits and default: `1 to 500; default 100`."""
     notes: list[str] = []
     for least, most, unit in (
         ("minimum", "maximum", ""),
@@ -314,11 +312,11 @@ def _whole(number: float | None) -> float | None:
     return int(number) if number is not None and number == int(number) else number
 
 
-# ── the example call ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the example call ──────────────────────────────────────────────────────────────────────────────
 
 
 def _call(path: str, method: str, operation: Document, base_url: str) -> str:
-    """The operation as a curl command, with the recorded examples."""
+    """Write the operation as a curl command with the recorded example values."""
     query: list[str] = []
     lines: list[str] = []
     for parameter in operation.get("parameters", ()):
@@ -343,7 +341,7 @@ def _call(path: str, method: str, operation: Document, base_url: str) -> str:
 
 
 def _example(operation: Document) -> Any:
-    for said in operation.get("requestBody", {}).get("content", {}).values():
-        for example in said.get("examples", {}).values():
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        for example in media.get("examples", {}).values():
             return example.get("value")
     return None

@@ -1,4 +1,4 @@
-"""GET /docs: the API reference, made from the OpenAPI document and served from our own files."""
+"""GET /docs: the API reference, rendered from the OpenAPI document."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 @get("/docs", include_in_schema=False, sync_to_thread=True)
 def show_reference(request: AnyRequest) -> Response[str]:
-    """The same page for everybody, so it is rendered once."""
+    """Show the API reference. It is rendered once and cached."""
     state = request.app.state
     html: str | None = state.get("reference")
     if html is None:
@@ -36,7 +36,7 @@ def _render(request: AnyRequest) -> str:
 
 
 def format_prose(text: str) -> Markup:
-    """A description as HTML: `…` is code, an empty line begins a paragraph."""
+    """Format a description as HTML: `…` is code, an empty line starts a paragraph."""
     paragraphs = re.split(r"\n\s*\n", text.strip())
     return Markup("").join(
         Markup("<p>{}</p>").format(

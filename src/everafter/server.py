@@ -29,46 +29,44 @@ from everafter.core.settings import DEFAULT_BASE_URL, Settings, load_settings
 log = logging.getLogger("everafter.server")
 
 _OTHER_FILES = 200
-"""Files besides connections: the database's, the program's own, and those of children."""
+"""Open files other than client connections: database, program, child processes."""
 STOP_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
-"""Longer than proxies keep a connection (a minute, as a rule): of two hundred busy clients some
-lost an answer when it was 5."""
+"""Longer than proxies keep idle connections (usually a minute). With 5 seconds some of 200 busy
+clients lost a response."""
 
 
 def register(app: typer.Typer) -> None:
     @app.command("serve")
     def serve_command(
         host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-        port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one")] = 8000,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8000,
     ) -> None:
-        """Serve the API, the dashboard and the coach; brings the schema up to date first."""
+        """Serve the API, the dashboard and the coach. Migrates the database first."""
         logging.basicConfig(
             level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
         )
         logging.getLogger("everafter").setLevel(logging.INFO)
-        logging.getLogger("uvicorn.error").setLevel(
-            logging.ERROR
-        )  # a line for each bad request would be a flood
-        # uvicorn sends itself the signal again once it has stopped; without a handler that would
-        # end the process before the embedded PostgreSQL is stopped too
+        # uvicorn logs a warning for each invalid request
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        # uvicorn raises the signal again when it has stopped; without a handler that would end the
+        # process before the embedded PostgreSQL is stopped
         signal.signal(signal.SIGTERM, _end)
         settings = load_settings()
         url = database_url(settings)
         asyncio.run(migrate(url))
         with contextlib.closing(bind(host, port)) as listener:
             shown = f"[{host}]" if ":" in host else host
-            here = f"http://{shown}:{listener.getsockname()[1]}"
-            if settings.base_url == DEFAULT_BASE_URL and host not in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
-                settings = replace(
-                    settings, base_url=here
-                )  # links lead to where we listen, unless told otherwise
+            address = f"http://{shown}:{listener.getsockname()[1]}"
+            is_any = host in {"0.0.0.0", "::"}  # noqa: S104 compared, not bound
+            if settings.base_url == DEFAULT_BASE_URL and not is_any:
+                settings = replace(settings, base_url=address)
             Console(stderr=True, highlight=False).print(
-                f"Everafter answers at {here} (Ctrl+C stops it)", soft_wrap=True
+                f"Everafter answers at {address} (Ctrl+C stops it)", soft_wrap=True
             )
             application = create_app(settings, url)
-            # What is from the start is never looked through again: a full collection took 54 ms of
-            # every request then in hand.
+            # exclude the objects of the start from garbage collection: a full collection paused
+            # requests for 54 ms
             gc.collect()
             gc.freeze()
             run_server(
@@ -79,11 +77,10 @@ def register(app: typer.Typer) -> None:
 def run_server(
     server: uvicorn.Server, listener: socket.socket, settings: Settings, application: Litestar
 ) -> None:
-    """Serve until told to stop, with the embedded PostgreSQL (where it is that) kept running
-    beside.
+    """Serve until stopped by a signal, and restart the embedded PostgreSQL, if used, when it exits.
 
     Raises:
-        DatabaseUnavailableError: the embedded PostgreSQL is gone and cannot be started again.
+        DatabaseUnavailableError: the embedded PostgreSQL stopped and cannot be restarted.
         EverafterError: the application did not start.
     """
     failures: list[DatabaseUnavailableError] = []
@@ -92,16 +89,16 @@ def run_server(
         failures.append(error)
         server.should_exit = True
 
-    def find_again() -> None:
+    def recheck_database() -> None:
         if recheck := getattr(application.state, "recheck", None):
             recheck()
 
-    with supervised(None if settings.database_url else settings.data, fail, find_again):
+    with supervised(None if settings.database_url else settings.data, fail, recheck_database):
         server.run(sockets=[listener])
     if failures:
         raise failures[0]
     if not server.started:
-        raise EverafterError("the application did not start; the lines above say why")
+        raise EverafterError("the application did not start; see the lines above")
 
 
 def _end(*_: object) -> None:
@@ -109,10 +106,10 @@ def _end(*_: object) -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Create a listening socket.
 
     Raises:
-        InputError: the address is not ours, or the port is taken.
+        InputError: this machine does not have the address, or the port is in use.
     """
     listener: socket.socket | None = None
     try:
@@ -120,21 +117,21 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(2048)  # who connects before the application is up waits for it
-    except (OSError, UnicodeError) as error:  # the second: a name that cannot be one
+        listener.listen(2048)  # connections wait here until the application starts
+    except (OSError, UnicodeError) as error:  # UnicodeError: invalid host name
         if listener:
             listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        cure = "; stop what listens there, or name another port with --port" if taken else ""
-        raise InputError(f"cannot listen on {host} port {port}: {reason}{cure}") from error
+        is_in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        hint = "; choose another port with --port" if is_in_use else ""
+        raise InputError(f"cannot listen on {host} port {port}: {reason}{hint}") from error
     return listener
 
 
 def fitting(limits: Limits) -> Limits:
-    """The limits, with no more connections than this process may have files open.
+    """Return the limits with connections reduced to what the limit of open files allows.
 
-    Raises the soft limit as far as is needed and allowed.
+    Raises the soft limit of open files first, as far as needed and allowed.
     """
     needed = limits.connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -148,14 +145,15 @@ def fitting(limits: Limits) -> Limits:
     most = max(soft - _OTHER_FILES, soft // 2)
     log.warning(
         "only %d files may be open, so at most %d connections are served; raise LimitNOFILE to %d",
-        soft, most, needed,
-    )  # fmt: skip
+        soft,
+        most,
+        needed,
+    )
     return replace(limits, connections=most)
 
 
 def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.Server:
-    """A uvicorn server for the application; SIGTERM lets requests in hand finish, for
-    `STOP_SECONDS` at most."""
+    """Create a uvicorn server. On SIGTERM, running requests have `STOP_SECONDS` to finish."""
     limits = limits or Limits()
     return uvicorn.Server(
         uvicorn.Config(

@@ -1,5 +1,4 @@
-"""Days and hours of the demo: local clocks, wedding seasons, and what of a vendor type's work
-follows them. Days are ordinals."""
+"""Local time, wedding seasons and booking dates of the sample data. Days are ordinals."""
 
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -16,24 +15,24 @@ Floats = npt.NDArray[np.float64]
 _FIRST_DAY = (0.0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _WEEKDAY_OF_WEDDING = (0.03, 0.03, 0.04, 0.08, 0.19, 0.50, 0.13)
 _NORTHERN_BOOKING = (1.45, 1.35, 1.20, 1.0, 0.9, 0.8, 0.75, 0.85, 1.0, 1.0, 0.95, 0.75)
-"""By which month clients book: engagements peak between November and February everywhere; the rest
-is assumed."""
+"""Relative bookings by month. Engagements peak between November and February everywhere; the other
+months are assumed."""
 
 
 @lru_cache(maxsize=65_536)
 def midnight(timezone: str, day: int) -> int:
-    """Unix seconds of the day's beginning on the clock that is there at noon."""
+    """Return the Unix seconds of a day's start, by the UTC offset in force at noon."""
     noon = datetime.fromordinal(day).replace(hour=12, tzinfo=ZoneInfo(timezone))
     return int(noon.astimezone(UTC).timestamp()) - DAY_SECONDS // 2
 
 
 def day_of(seconds: float) -> int:
-    """The UTC day, as an ordinal, of a moment."""
+    """Return the UTC day of a time as an ordinal."""
     return EPOCH + int(seconds // DAY_SECONDS)
 
 
 def months_before(day: date, months: int) -> date:
-    """The same day so many months earlier, or the month's last when there is none."""
+    """Return the same day `months` earlier, or that month's last day."""
     whole = day.year * 12 + day.month - 1 - months
     year, month = divmod(whole, 12)
     for number in (day.day, 30, 29, 28):
@@ -46,7 +45,7 @@ def months_before(day: date, months: int) -> date:
 
 @lru_cache(maxsize=32)
 def _year_curve(months: tuple[float, ...]) -> Floats:
-    """366 days; the months' shares, joined at mid-month and scaled to a peak of 1."""
+    """Interpolate monthly shares to 366 days, scaled to a peak of 1."""
     middles = np.array(_FIRST_DAY) + 15
     around = np.concatenate([middles[-1:] - 365, middles, middles[:1] + 365])
     values = np.array([months[-1], *months, months[0]])
@@ -55,8 +54,8 @@ def _year_curve(months: tuple[float, ...]) -> Floats:
 
 
 def season(supplier: Supplier, days: npt.NDArray[np.int64]) -> Floats:
-    """How busy the season makes this supplier on each day, 1 at its peak: its country's weddings,
-    those a month ahead first."""
+    """Return the supplier's season by day, 1 at its peak. It follows the country's weddings on that
+    day and a month later."""
     weddings = _year_curve(COUNTRIES[supplier.country].weddings)
     year = 0.45 * weddings + 0.55 * np.roll(weddings, -30)
     special = {Archetype.SLEEPER: 0.92, Archetype.SUDDEN: 0.15}
@@ -65,13 +64,12 @@ def season(supplier: Supplier, days: npt.NDArray[np.int64]) -> Floats:
 
 
 def booking_wave(day: int) -> float:
-    """How many clients book about this day, 1 on average."""
+    """Return the relative number of bookings on a day; 1 is average."""
     return _NORTHERN_BOOKING[date.fromordinal(day).month - 1]
 
 
 def wedding_day(rng: Random, country: str, booked: int, lead_days: int) -> int:
-    """A client's day: about the vendor type's lead ahead, in the country's season, mostly on a
-    Saturday."""
+    """Draw a wedding day: about `lead_days` after booking, in season, most often a Saturday."""
     curve = _year_curve(COUNTRIES[country].weddings)
     day = booked
     for _ in range(12):

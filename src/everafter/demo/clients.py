@@ -1,5 +1,5 @@
-"""The clients of one supplier: when they come, what is sent to them, how they answer, how it
-ends."""
+"""Simulate the clients of one supplier: when they are added, their activity, forms, journey emails
+and end."""
 
 import heapq
 from bisect import bisect_left
@@ -15,15 +15,15 @@ from everafter.demo.names import client as client_name
 _HOUR = 3600
 _ADD_DELAY_DAYS = 10
 _STAGES = ((9999, 180, 0.031), (180, 60, 0.046), (60, 0, 0.085), (0, -6, 0.03))
-"""How often a client does something, a day, by days before the wedding (from, to, rate)."""
+"""A client's events per day, by days before the wedding: (from, to, rate)."""
 _FORMS_BEFORE = (150, 75, 28)
 _FORM_LIMIT_DAYS = 45
 
 
 @dataclass(slots=True)
 class _Client:
-    """One client: its number, id, moment of being added, wedding day, and the moment and manner of
-    its end."""
+    """One client. added, ends: Unix seconds. wedding: an ordinal. lost: whether it ends before the
+    wedding."""
 
     number: int
     id: str
@@ -34,11 +34,12 @@ class _Client:
     lost: bool
 
 
-def live_clients(life: Life) -> list[tuple[int, int]]:
-    """Emit all that the supplier's clients do.
+def emit_clients(life: Life) -> list[tuple[int, int]]:
+    """Emit the events of the supplier's clients.
 
-    Returns: For each client (added, ended), in Unix seconds, also where these lie outside the
-        simulated time."""
+    Returns:
+        (added, ended) of each client in Unix seconds, possibly outside the simulated time.
+    """
     supplier = life.supplier
     rng = Random(f"{life.seed}:{supplier.index}:arrivals")
     on_books: list[int] = []
@@ -55,13 +56,12 @@ def live_clients(life: Life) -> list[tuple[int, int]]:
             continue
         heapq.heappush(on_books, client.ends)
         spans.append((client.added, client.ends))
-        _live(life, client)
+        _emit_client(life, client)
     return spans
 
 
 def _arrivals(life: Life, rng: Random) -> list[int]:
-    """The moments at which clients are added, in order: first those brought along, then as they
-    book."""
+    """Return the times at which clients are added, in order: the imported ones, then bookings."""
     supplier = life.supplier
     vendor_type = VENDOR_TYPES[supplier.vendor_type]
     stays_weeks = vendor_type.lead_days / 7 + 1.5
@@ -73,7 +73,7 @@ def _arrivals(life: Life, rng: Random) -> list[int]:
         moments += [imported + 60 + 20 * place for place in range(brought)]
     first = life.first_day if imported is None else max(life.first_day, day_of(imported) + 1)
     for monday in range(first, life.last_day + 1, 7):
-        # before the account came new clients are only those in the import
+        # before the account existed, clients come by the import only
         rate = (
             1.15
             * supplier.target
@@ -111,14 +111,14 @@ def _draw_client(life: Life, number: int, added: int) -> _Client:
     )
     for begins, ends, share in supplier.story.losing:
         chance, when = rng.random(), rng.random()
-        leaves = midnight(supplier.timezone, begins + round(when * (ends - begins))) + 17 * _HOUR
-        if chance < share and added + DAY_SECONDS < leaves < lost_at:
-            lost_at = leaves
+        left_at = midnight(supplier.timezone, begins + round(when * (ends - begins))) + 17 * _HOUR
+        if chance < share and added + DAY_SECONDS < left_at < lost_at:
+            lost_at = left_at
     lost = lost_at < archived
     return _Client(number, client_id, rng, added, wedding, lost_at if lost else archived, lost)
 
 
-def _live(life: Life, client: _Client) -> None:
+def _emit_client(life: Life, client: _Client) -> None:
     supplier, rng = life.supplier, client.rng
     client_id = f'"client_id":"{client.id}"'
     key = f"c{client.number}"
@@ -134,15 +134,14 @@ def _live(life: Life, client: _Client) -> None:
     _activity(life, client, client_id, key)
     _forms(life, client, client_id, key)
     _journey(life, client, client_id, key)
-    # the first client, who was sent the first invitation, is told even when its wedding was before
-    # the history
+    # the first client got the first invitation, so it is emitted even if it ended before that
     ended = "client_lost" if client.lost else "client_archived"
     life.emit(ended, client.ends, f"{key}-end", f"{{{client_id}}}", early=client.number == 0)
 
 
 def _activity(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """Visits to the portal, more of them as the day comes near; a supplier that goes quiet has
-    quieter clients."""
+    """Emit visits to the portal, more of them near the wedding and fewer when the supplier is
+    inactive."""
     rng = client.rng
     warmth = rng.gammavariate(4.0, 0.25) * (0.75 + 0.5 * life.supplier.completes)
     added = day_of(client.added)
@@ -159,8 +158,8 @@ def _activity(life: Life, client: _Client, client_id: str, key: str) -> None:
 
 
 def _forms(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """A first form soon after booking, three before the wedding; each goes out when the supplier
-    next sits down."""
+    """Emit a form soon after booking and up to three before the wedding, each at the supplier's
+    next login."""
     rng = client.rng
     first = day_of(client.added) + rng.randint(0, 9)
     due = [first, *(client.wedding - before - rng.randint(-9, 9) for before in _FORMS_BEFORE)]
@@ -192,8 +191,8 @@ def _forms(life: Life, client: _Client, client_id: str, key: str) -> None:
 
 
 def _journey(life: Life, client: _Client, client_id: str, key: str) -> None:
-    """The mails a journey sends by itself: a welcome, one every ten weeks, two as the day comes
-    near, and thanks after."""
+    """Emit the automatic emails of a journey: a welcome, one every ten weeks, two shortly before
+    the wedding, one after it."""
     if life.journeys_from is None:
         return
     rng = client.rng
@@ -221,7 +220,7 @@ def _iso(day: int) -> str:
 
 
 def _poisson(rng: Random, mean: float) -> int:
-    """Counts chance events by summing waiting times: exact, and the means here are small."""
+    """Draw from a Poisson distribution by summing waiting times; fine for small means."""
     if mean <= 0:
         return 0
     count, waited = 0, rng.expovariate(1.0)

@@ -1,7 +1,6 @@
-"""What the coach offered on past days, so that the demo can show what came of it.
+"""Record the coach's recommendations on past days, so that the demo can show their effects.
 
-The invented suppliers live their lives whatever they are told: offers make no difference here, and
-an honest page says so."""
+Simulated suppliers do not react to recommendations, so the measured effects are about zero."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -19,31 +18,30 @@ from everafter.recommendations.rules import recommend
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_inputs_of
 
-OFFERED_DAYS = 60
-"""For so many days up to now the coach was there."""
+COACH_DAYS = 60
+"""Days before now for which recommendations are recorded."""
 
 
-async def offer_next_steps(
+async def record_recommendations(
     conn: Connection, reader: FrameReader, playbook: Playbook, market: Market, moment: datetime
 ) -> int:
-    """Offer next steps to those who signed in on the day up to `moment`, as their coach would have
-    when they did.
+    """Record recommendations for the suppliers who logged in during the day before `moment`.
 
     Args:
         conn: in autocommit; the events up to `moment` are folded, and none later.
 
     Returns:
-        How many were offered, or at random not.
+        How many were recorded, including those of the control group.
     """
-    here = pl.col("occurred_at").is_between(moment - timedelta(days=1), moment, closed="left") & (
-        pl.col("type") == "login"
-    )
-    ids = market.events.filter(here)["supplier_id"].unique().sort().to_list()
+    logged_in = pl.col("occurred_at").is_between(
+        moment - timedelta(days=1), moment, closed="left"
+    ) & (pl.col("type") == "login")
+    ids = market.events.filter(logged_in)["supplier_id"].unique().sort().to_list()
     if not ids:
         return 0
     raw, features = await read_clients(conn, ids, moment), await get_feature_ids(conn)
 
-    def advise() -> pl.DataFrame:
+    def select() -> pl.DataFrame:
         inputs = join_progress(
             read_inputs_of(reader, ids), read_progress_of(reader, playbook, moment, ids)
         )
@@ -52,7 +50,7 @@ async def offer_next_steps(
             scored, playbook, describe_clients(raw, moment), most=playbook.coach.next_steps
         )
 
-    recommendations = await asyncio.to_thread(advise)
+    recommendations = await asyncio.to_thread(select)
     async with conn.transaction():
         await note_given(conn, recommendations, "coach", moment.date())
     return recommendations.height

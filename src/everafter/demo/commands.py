@@ -1,4 +1,4 @@
-"""`everafter demo`: a platform of sample data, its history scored, served."""
+"""`everafter demo`: generate sample data, score its history and serve it."""
 
 import asyncio
 import base64
@@ -40,18 +40,18 @@ from everafter.playbook.loading import load_playbook
 
 SIGN_IN = "team@example.com"
 PORT = 8100
-"""Not the port of `everafter serve`, so that both can run side by side."""
+"""Differs from the port of `everafter serve`, so that both can run at the same time."""
 _PORTS_TRIED = 50
 _LINE_EVERY = 10
-"""Where there is no terminal, a line is printed every so many days."""
+"""Without a terminal, print a progress line after this many days."""
 _COACH_KEY_ID = UUID("a15e0000-0000-4000-8000-00000000c0ac")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to get in: the password of `SIGN_IN`, and keys by scope (those that were not revoked).
+    """The password of `SIGN_IN`, and the keys by scope that are not revoked.
 
-    coach_key: the platform's, null when it was revoked.
+    coach_key: the sample platform's, null when it is revoked.
     """
 
     password: str
@@ -63,38 +63,36 @@ def register(app: typer.Typer) -> None:
     @app.command("demo")
     def demo_command(
         suppliers: Annotated[
-            int, typer.Option(min=20, max=20_000, help="how many suppliers the platform has")
+            int, typer.Option(min=20, max=20_000, help="number of suppliers")
         ] = 400,
-        months: Annotated[
-            int, typer.Option(min=4, max=36, help="how far its history goes back")
-        ] = 12,
+        months: Annotated[int, typer.Option(min=4, max=36, help="length of the history")] = 12,
         host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
         port: Annotated[
-            int, typer.Option(min=0, max=65535, help="the next free one is taken when it is busy")
+            int, typer.Option(min=0, max=65535, help="the next free port is used when it is in use")
         ] = PORT,
         daily: Annotated[
             int,
             typer.Option(
-                min=1, max=400, help="how many of the last days are scored each; older ones weekly"
+                min=1, max=400, help="number of days scored daily; older history is scored weekly"
             ),
         ] = DAILY_DAYS,
-        seed: Annotated[int, typer.Option(min=0, help="another seed is another platform")] = 7,
+        seed: Annotated[int, typer.Option(min=0, help="each seed gives another platform")] = 7,
         fresh: Annotated[
             bool,
-            typer.Option("--fresh", help="Delete the sample data that is there and start again."),
+            typer.Option("--fresh", help="Delete the existing sample data and start again."),
         ] = False,
         no_serve: Annotated[
-            bool, typer.Option("--no-serve", help="Do not serve at the end.")
+            bool, typer.Option("--no-serve", help="Only generate the data, do not serve.")
         ] = False,
         export: Annotated[
             Path | None,
             typer.Option(
-                metavar="FOLDER", help="Only write the platform's export, for `everafter import`."
+                metavar="FOLDER", help="Only write the data as files for `everafter import`."
             ),
         ] = None,
     ) -> None:
-        """Show Everafter with a year of sample data, scored and served with a dashboard; takes
-        about half a minute."""
+        """Generate a year of sample data, score it and serve the dashboard. Takes about half a
+        minute."""
         console = Console(highlight=False)
         now = datetime.now(UTC)
         world = World(now.date(), suppliers, months, seed)
@@ -111,7 +109,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate_world(world: World, now: datetime) -> Market:
-    """The world as it is at `now`, its day told to the end."""
+    """Simulate the world up to the end of the day of `now`."""
     return simulate(world.suppliers, now.date(), world.months, world.seed, anchor=world.anchor)
 
 
@@ -119,15 +117,15 @@ async def _prepare(
     settings: Settings, asked: World, now: datetime, console: Console, *, daily: int, fresh: bool
 ) -> tuple[str, Access]:
     playbook = load_playbook(settings)
-    # most often there is no demo yet, and PostgreSQL takes as long to start as the simulation does
+    # in parallel with the start of PostgreSQL, in case there is no demo yet
     simulating = asyncio.create_task(asyncio.to_thread(simulate_world, asked, now))
     with _step(console, "Starting PostgreSQL"):
         url = await asyncio.to_thread(database_url, settings)
         if fresh:
-            await _forget(url)
+            await _drop_demo(url)
         await migrate(url)
-        state = await _find(url)
-    _refuse_foreign(state)
+        state = await _read_state(url)
+    _check_suppliers(state)
     world = state.world or asked
     if state.world and (world.suppliers, world.months, world.seed) != (
         asked.suppliers,
@@ -135,12 +133,14 @@ async def _prepare(
         asked.seed,
     ):
         console.print(
-            f"[yellow]The sample data that is there has {world.suppliers} suppliers, {world.months} months and seed {world.seed},"
-            " and is used as it is; --fresh starts again with the options given.[/yellow]"
+            f"[yellow]The existing sample data has {world.suppliers} suppliers,"
+            f" {world.months} months and seed {world.seed}, and is kept."
+            " To use the given options, add --fresh.[/yellow]"
         )
     if state.world:
         console.print(
-            f"Resuming the sample data of {world.anchor:%d %B %Y} with what has happened since; --fresh starts again."
+            f"Resuming the sample data of {world.anchor.day} {world.anchor:%B %Y}."
+            " To start again, add --fresh."
         )
     with _step(console, f"Simulating {world.suppliers} suppliers over {world.months} months"):
         market = await simulating
@@ -154,51 +154,51 @@ async def _prepare(
     if summary is None:
         async with connection(url, autocommit=True) as conn:
             await jobs.load(conn, market, world, state.events_until, now)
-    access = await _let_in(url, settings.secret)
+    access = await _ensure_access(url, settings.secret)
     await _report(console, url, world, market, summary or state.summary)
     return url, access
 
 
-async def _forget(url: str) -> None:
-    """Take a demo out with its tables, whichever version made them; what holds anybody else's
-    suppliers stays."""
+async def _drop_demo(url: str) -> None:
+    """Drop the schema of a demo of any version. Keeps a database with other suppliers."""
     async with connection(url, autocommit=True) as conn:
         if await queries.is_demo_or_empty(conn):
             await queries.drop_schema(conn)
 
 
-async def _find(url: str) -> DemoState:
+async def _read_state(url: str) -> DemoState:
     async with connection(url) as conn:
         return await queries.get_demo_state(conn)
 
 
-def _refuse_foreign(state: DemoState) -> None:
-    """Never mix invented suppliers with real ones."""
+def _check_suppliers(state: DemoState) -> None:
+    """Refuse to add sample data to a database with other suppliers."""
     if state.suppliers and state.world is None:
         raise ConflictError(
-            f"this database holds {state.suppliers:,} suppliers that are not the demo's, and the demo must not mix with them;"
-            " give it a place of its own: EVERAFTER_DATA=.everafter-demo (and no EVERAFTER_DATABASE_URL) everafter demo"
+            f"this database has {state.suppliers:,} suppliers that are not sample data;"
+            " run the demo in another folder and without EVERAFTER_DATABASE_URL:"
+            " EVERAFTER_DATA=.everafter-demo everafter demo"
         )
 
 
-async def _let_in(url: str, secret: str) -> Access:
-    """A sign-in and keys that are the same at every start of this installation, and kept nowhere in
-    clear."""
+async def _ensure_access(url: str, secret: str) -> Access:
+    """Create a user and keys. They are derived from the secret, so they are the same at each start
+    and not stored in plain text."""
     password = "-".join(
         _derived(secret, "password", 16)[place : place + 4] for place in range(0, 16, 4)
     )
     keys = {scope: f"ea_{scope}_demo{_derived(secret, scope, 32)}" for scope in ("ingest", "write")}
     async with connection(url) as conn:
-        there = await find_credentials(conn, SIGN_IN)
-        if there is None or not await verify_password(password, there.password_hash):
+        user = await find_credentials(conn, SIGN_IN)
+        if user is None or not await verify_password(password, user.password_hash):
             hashed = await asyncio.to_thread(hash_password, password)
             await upsert_user(conn, SIGN_IN, "Robin Hale", "admin", hashed)
-        live = {
+        active = {
             scope: key for scope, key in keys.items() if await queries.ensure_key(conn, key, scope)
         }
         await platform_queries.ensure_csms(conn)
         coach_key = await platform_queries.ensure_coach_key(conn, secret, _COACH_KEY_ID)
-    return Access(password, live, coach_key)
+    return Access(password, active, coach_key)
 
 
 def _derived(secret: str, purpose: str, length: int) -> str:
@@ -208,12 +208,12 @@ def _derived(secret: str, purpose: str, length: int) -> str:
     return base64.b32encode(digest).decode().lower()[:length]
 
 
-# ── what is shown ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── output ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def _step(console: Console, title: str) -> Generator[None]:
-    """A spinner on a terminal; elsewhere a line when it is done."""
+    """Show a spinner on a terminal, and print the time when the step is done."""
     started = datetime.now(UTC)
     with console.status(title):
         yield
@@ -226,15 +226,21 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
         yield lambda _: None
         return
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[day]}"), TimeElapsedColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[day]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
     started = datetime.now(UTC)
     days = f"{total} {'day' if total == 1 else 'days'} of the history"
     if not console.is_terminal:
         console.print(f"Scoring {days} ...")
     with bar:
-        task = bar.add_task(f"Scoring {days}", total=total, day="importing what came before")
+        task = bar.add_task(f"Scoring {days}", total=total, day="importing older events")
 
         def done(moment: datetime) -> None:
             bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")
@@ -251,17 +257,18 @@ async def _report(
     console: Console, url: str, world: World, market: Market, summary: RunSummary | None
 ) -> None:
     console.print(
-        f"\n[bold]{market.suppliers.height:,}[/bold] suppliers, {market.events.height:,} events, {world.months} months of history"
-        " up to now; all of it is invented."
+        f"\n[bold]{market.suppliers.height:,}[/bold] suppliers, {market.events.height:,} events,"
+        f" {world.months} months of history. All of it is sample data."
     )
     if summary is not None:
-        console.print(f"\n[bold]The run of {summary.as_of:%A, %d %B %Y, %H:%M} UTC[/bold]")
+        as_of = summary.as_of
+        console.print(f"\n[bold]Daily run of {as_of.day} {as_of:%B %Y, %H:%M} UTC[/bold]")
         console.print(_summary_table(summary))
     async with connection(url) as conn:
         queued, replayed = await queries.count_waiting_mail(conn)
     console.print(
-        f"\n{queued:,} messages wait in the outbox and {replayed:,} of past days are on record there;"
-        " the demo sends nothing: read them in the dashboard under Messages."
+        f"\nThe outbox has {queued:,} queued messages and {replayed:,} of past days."
+        " The demo sends none of them; see Messages in the dashboard."
     )
 
 
@@ -283,10 +290,10 @@ def _summary_table(summary: RunSummary) -> Table:
     table.add_row("", "", "", "")
     table.add_row("triggered", f"{results.triggered:,}", "", _counts(results.by_trigger))
     table.add_row(
-        "in the holdout",
+        "holdout",
         f"{results.holdout:,}",
         "",
-        "[dim]left alone on purpose, to see what helps[/dim]",
+        "[dim]control group: no message, to measure the effect[/dim]",
     )
     skipped = {SKIP_REASONS.get(reason, reason): count for reason, count in results.skipped.items()}
     table.add_row("skipped", f"{sum(skipped.values()):,}", "", f"[dim]{_counts(skipped)}[/dim]")
@@ -309,20 +316,20 @@ def _print_access(
         table.add_row(f"{scope} key", key)
     if platform:
         table.add_row(
-            "the coach",
-            f"[bold]{platform}[/bold]  on a platform's own pages, as its suppliers see it",
+            "coach",
+            f"[bold]{platform}[/bold]  embedded in a sample platform, as suppliers see it",
         )
     console.print()
     console.print(table, soft_wrap=True)
 
 
-# ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── serving ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _serve(
     settings: Settings, url: str, host: str, port: int, console: Console, access: Access
 ) -> None:
-    # the web application takes half a second to import, which an export or a test need not wait for
+    # imported here because an export does not need the web application (half a second)
     from everafter.app import create_app
     from everafter.server import make_server, run_server
 
@@ -334,7 +341,8 @@ def _serve(
         with _platform(settings, url, host, base, access) as platform:
             _print_access(console, access, base, platform)
             console.print(
-                "\n[dim]Ctrl+C stops it; the next start goes on from there. --fresh starts again with new data.[/dim]"
+                "\n[dim]Press Ctrl+C to stop. The next start resumes this data;"
+                " --fresh starts again.[/dim]"
             )
             with contextlib.suppress(KeyboardInterrupt):
                 application = create_app(settings, url)
@@ -346,8 +354,8 @@ def _serve(
 def _platform(
     settings: Settings, url: str, host: str, base: str, access: Access
 ) -> Generator[str | None]:
-    """A platform's pages on the next free port, in a thread of their own, until the block ends;
-    null when its keys are gone."""
+    """Serve the sample platform in a thread, on the next free port. Yields its URL, or null when
+    its keys are revoked."""
     from everafter.demo.platform_pages import Wiring, create_platform
     from everafter.server import make_server
 
@@ -371,25 +379,26 @@ def _platform(
 
 
 def bind_next(host: str, port: int, console: Console) -> socket.socket:
-    """A socket on that port, or on the next free one, which is said.
+    """Bind a socket to `port` or the next free port, and print which one if it differs.
 
     Raises:
-        InputError: the address is not ours, or no port near is free.
+        InputError: this machine does not have the address, or none of the next ports is free.
     """
     from everafter.server import bind
 
     for candidate in range(port, min(port + _PORTS_TRIED, 65_536)):
-        if _is_taken(host, candidate):
+        if _is_in_use(host, candidate):
             continue
         if candidate != port:
-            console.print(f"[yellow]Port {port} is taken; using {candidate}.[/yellow]")
+            console.print(f"[yellow]Port {port} is in use; using {candidate}.[/yellow]")
         return bind(host, candidate)
     raise InputError(
-        f"cannot listen on {host}: the ports {port} to {port + _PORTS_TRIED - 1} are all taken; name one with --port"
+        f"cannot listen on {host}: the ports {port} to {port + _PORTS_TRIED - 1} are all in use;"
+        " choose another with --port"
     )
 
 
-def _is_taken(host: str, port: int) -> bool:
+def _is_in_use(host: str, port: int) -> bool:
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:

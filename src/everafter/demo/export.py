@@ -1,4 +1,4 @@
-"""A simulated platform as files, in the shape that `everafter import` reads."""
+"""Export a simulated platform as files for `everafter import`."""
 
 import gzip
 from pathlib import Path
@@ -23,13 +23,13 @@ _SUPPLIER_COLUMNS = (
 
 
 def write_export(market: Market, folder: Path) -> list[Path]:
-    """Write suppliers.csv, clients.csv and events.csv.gz; the same market gives the same bytes.
+    """Write suppliers.csv, clients.csv and events.csv.gz. The same market gives the same bytes.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be created or written to.
     """
     paths = [folder / name for name in ("suppliers.csv", "clients.csv", "events.csv.gz")]
     try:
@@ -51,29 +51,29 @@ def write_export(market: Market, folder: Path) -> list[Path]:
 
 
 def suppliers_table(market: Market) -> pl.DataFrame:
-    """The suppliers as they are on the last day."""
+    """Return the suppliers with their values on the last day."""
     return market.suppliers.select(
         *_SUPPLIER_COLUMNS, pl.col("created_at").dt.date().alias("created_on")
     )
 
 
 def clients_table(market: Market) -> pl.DataFrame:
-    """Every client ever added."""
+    """Return every client ever added."""
 
-    def said(name: str) -> pl.Expr:
+    def value(name: str) -> pl.Expr:
         return pl.col("properties").str.json_path_match(f"$.{name}")
 
     added = market.events.filter(pl.col("type") == "client_added")
     return added.select(
-        said("client_id").alias("id"),
+        value("client_id").alias("id"),
         "supplier_id",
         pl.col("occurred_at").dt.date().alias("added_on"),
-        said("wedding_date").alias("wedding_date"),
+        value("wedding_date").alias("wedding_date"),
     )
 
 
 def events_table(market: Market) -> pl.DataFrame:
-    """The events with their times as text."""
+    """Return the events with times as text."""
     return market.events.select(
         "message_id",
         "supplier_id",

@@ -1,5 +1,4 @@
-"""Bring a simulated history into the product the way a real one comes: store, fold, score, one
-moment after the other."""
+"""Load a simulated history as a real one would arrive: store, fold and score, moment by moment."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +10,12 @@ import polars as pl
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.daily.model import RunSummary
 from everafter.daily.run import run_day
-from everafter.demo.coach import OFFERED_DAYS, offer_next_steps
+from everafter.demo.coach import COACH_DAYS, record_recommendations
 from everafter.demo.model import Market, World
 from everafter.demo.platform_queries import ensure_csms
-from everafter.demo.queries import list_sent, live_the_past, work_tasks
+from everafter.demo.queries import complete_past_tasks, count_past_interventions, list_sent
 from everafter.demo.responses import RESPONSE_DAYS, Responses
-from everafter.demo.rules import check_simulated, month_starts, said_between
+from everafter.demo.rules import check_simulated, month_starts, updates_between
 from everafter.events.ingest import take_in
 from everafter.events.queries import ensure_months
 from everafter.folding import fold_events
@@ -33,50 +32,48 @@ async def generate(
     market: Market,
     world: World,
     moments: list[datetime],
-    told_until: datetime | None,
+    stored_until: datetime | None,
     progress: Callable[[datetime], None],
 ) -> RunSummary | None:
-    """Bring the database to each moment in turn and score it there; only the last one's messages
-    may be sent.
+    """Store, fold and score up to each moment in turn. Only the last run's messages may be sent.
 
-    Suppliers respond to what they are sent on the way. Stopped anywhere and called again, it goes
-    on: batches are whole, and a message counts once.
+    Suppliers respond to the messages of earlier runs. A stopped call can be repeated: batches are
+    transactions, and each event is stored once.
 
     Args:
         moments: in order; the last is now.
-        told_until: the last event that is stored already, null for none.
-        progress: called with each moment that is done.
+        stored_until: time of the last event already stored, null for none.
+        progress: called after each moment.
 
     Returns:
         The summary of the last run, null when there are no moments.
     """
     summary: RunSummary | None = None
     async with connection(url, autocommit=True) as conn, connection(url, autocommit=True) as ahead:
-        responses = await open_responses(conn, market, world, told_until)
+        responses = await open_responses(conn, market, world, stored_until)
         with closing(await asyncio.to_thread(FrameReader, url)) as reader:
-            storing = _Storing(ahead, market, world, moments, told_until)
+            storing = _Storing(ahead, market, world, moments, stored_until)
             try:
                 for place, moment in enumerate(moments):
                     await storing.wait(place)
-                    await _store(conn, responses.between(told_until, moment), [])
-                    told_until = moment  # run_day folds first
+                    await _store(conn, responses.between(stored_until, moment), [])
+                    stored_until = moment  # run_day folds first
                     if place == len(moments) - 1:
-                        await live_the_past(conn)
+                        await count_past_interventions(conn)
                         await ensure_csms(conn)
-                        await work_tasks(conn, moment)
+                        await complete_past_tasks(conn, moment)
                     summary = await run_day(
                         url,
                         playbook,
                         moment,
                         replay=place < len(moments) - 1,
-                        # by then this day's state is read, and storing what comes next changes
-                        # nothing of it
+                        # by now this moment's state has been read, so later events can be stored
                         progress=lambda _, __, following=place + 1: storing.begin(following),
                         reader=reader,
                     )
                     responses.add(await list_sent(conn, moment))
-                    if timedelta() < moments[-1] - moment <= timedelta(days=OFFERED_DAYS):
-                        await offer_next_steps(conn, reader, playbook, market, moment)
+                    if timedelta() < moments[-1] - moment <= timedelta(days=COACH_DAYS):
+                        await record_recommendations(conn, reader, playbook, market, moment)
                     progress(moment)
             finally:
                 await storing.stop()
@@ -94,49 +91,48 @@ class _Storing:
         market: Market,
         world: World,
         moments: list[datetime],
-        told_until: datetime | None,
+        stored_until: datetime | None,
     ) -> None:
         self._conn, self._market, self._world, self._moments = conn, market, world, moments
-        self._told_until = told_until
+        self._stored_until = stored_until
         self._tasks: list[asyncio.Task[int]] = []
 
     def begin(self, place: int) -> None:
-        """Start on the events up to the moment at `place`; those before it are stored."""
+        """Start storing the events up to the moment at `place`. Earlier ones are stored."""
         if place == len(self._tasks) and place < len(self._moments):
-            after = self._moments[place - 1] if place else self._told_until
+            after = self._moments[place - 1] if place else self._stored_until
             until = self._moments[place]
             self._tasks.append(
                 asyncio.create_task(store(self._conn, self._market, self._world, after, until))
             )
 
     async def wait(self, place: int) -> None:
-        """Return when the events up to that moment are stored."""
+        """Wait until the events up to the moment at `place` are stored."""
         self.begin(place)
         await self._tasks[place]
 
     async def stop(self) -> None:
-        """Leave nothing running."""
+        """Cancel the running tasks and wait for them."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def open_responses(
-    conn: Connection, market: Market, world: World, told_until: datetime | None
+    conn: Connection, market: Market, world: World, stored_until: datetime | None
 ) -> Responses:
-    """How suppliers respond from here on to what they were sent before."""
+    """Return the suppliers' responses to recent messages from `stored_until` on."""
     end = market.events["occurred_at"][-1] if market.events.height else datetime.now(UTC)
     responses = Responses(market, world.seed, int(end.timestamp()) + 1)
-    if told_until is not None:
-        responses.add(await list_sent(conn, told_until - timedelta(days=RESPONSE_DAYS)))
+    if stored_until is not None:
+        responses.add(await list_sent(conn, stored_until - timedelta(days=RESPONSE_DAYS)))
     return responses
 
 
 async def load(
     conn: Connection, market: Market, world: World, after: datetime | None, until: datetime
 ) -> int:
-    """Store what happens between two moments, with the responses to what was sent before, and fold
-    it.
+    """Store and fold the events between two moments, including responses to earlier messages.
 
     Returns:
         How many events were new.
@@ -153,7 +149,7 @@ async def load(
 async def store(
     conn: Connection, market: Market, world: World, after: datetime | None, until: datetime
 ) -> int:
-    """Store what happens between two moments by the stories alone.
+    """Store the events between two moments, without responses to messages.
 
     Returns:
         How many events were new.
@@ -163,11 +159,11 @@ async def store(
         for one in (after, until)
     )
     events = market.events.slice(int(begin), max(0, int(end) - int(begin)))
-    return await _store(conn, events, said_between(market, world, after, until))
+    return await _store(conn, events, updates_between(market, world, after, until))
 
 
-async def _store(conn: Connection, events: pl.DataFrame, said: list[Said]) -> int:
-    if events.is_empty() and not said:
+async def _store(conn: Connection, events: pl.DataFrame, updates: list[Said]) -> int:
+    if events.is_empty() and not updates:
         return 0
     checked = await asyncio.to_thread(check_simulated, events)
     if checked.good.height:
@@ -177,6 +173,6 @@ async def _store(conn: Connection, events: pl.DataFrame, said: list[Said]) -> in
     for begin in range(0, max(1, checked.good.height), _BATCH):
         async with conn.transaction():
             part = type(checked)(checked.good.slice(begin, _BATCH), checked.rejects)
-            outcome = await take_in(conn, part, said if begin == 0 else [], source="demo")
+            outcome = await take_in(conn, part, updates if begin == 0 else [], source="demo")
         new += outcome.stored.new
     return new

@@ -1,4 +1,4 @@
-"""One supplier's time on the platform: its levels by day, its logins, and the events it gives."""
+"""Simulate one supplier: its activity by day, its logins, and its events."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -12,7 +12,7 @@ from everafter.demo.model import DAY_SECONDS, EPOCH, PLANS, Archetype, Knots, Su
 
 _WEEKDAYS = np.array([1.08, 1.18, 1.15, 1.12, 0.95, 0.62, 0.9])
 _STEPS = (
-    # type, earliest and latest hours after the account began
+    # type, earliest and latest hours after the account was created
     ("completed_wizard", 0.15, 0.8),
     ("import_clients_started", 0.9, 22.0),
     ("form_created", 25.0, 66.0),
@@ -34,10 +34,10 @@ class Events:
 
 
 class Life:
-    """One supplier from the day its history begins (`base`) to the last that is told (`last_day`).
+    """One supplier from the first day of its history (`base`) to the last (`last_day`).
 
-    All chance is drawn from streams of its own, day by day from `base`, so that a later end only
-    adds. Moments are Unix seconds."""
+    Random numbers come from the supplier's own streams, day by day from `base`, so a later end only
+    adds events. Times are Unix seconds."""
 
     def __init__(
         self, supplier: Supplier, seed: int, start: int, until: int, events: Events
@@ -47,7 +47,7 @@ class Life:
         self.start = (start - EPOCH) * DAY_SECONDS
         self.base = max(start, supplier.created)
         self.first_day = max(supplier.created, start - 700)
-        # a day more than is told: east of Greenwich it has begun before the last UTC day is over
+        # one day more: east of Greenwich it begins before the last UTC day ends
         story = supplier.story
         self.last_day = until + 1 if story.cancels is None else min(until + 1, story.cancels)
         self.end = (until + 1 - EPOCH) * DAY_SECONDS
@@ -66,7 +66,7 @@ class Life:
     def emit(
         self, kind: str, at: int, key: str, properties: str | None = None, *, early: bool = False
     ) -> None:
-        """Add an event, unless it lies outside the told time; `early` ones may lie before it."""
+        """Add an event if it is within the simulated time. `early` events may be before it."""
         if at >= self.end or (at < self.start and not early):
             return
         events = self.events
@@ -77,18 +77,16 @@ class Life:
         events.properties.append(properties)
 
     def client_id(self, number: int, rng: Random | None = None) -> str:
-        """The id of the supplier's client of that number: the first that the client's own stream
-        gives."""
+        """Return the id of a client by number. It is the first draw of the client's own stream."""
         rng = rng or Random(f"{self.seed}:{self.supplier.index}:{number}")
         return f"{self.prefix}c{number:03d}-{rng.getrandbits(32):08x}"
 
     def level(self, day: int) -> float:
-        """What the supplier does itself that day against its own usual, season and holidays left
-        out."""
+        """Return the supplier's own activity on a day; 1 is usual. Excludes season and holidays."""
         return self._at(self._activity, day)
 
     def clients_level(self, day: int) -> float:
-        """How its clients answer that day against their usual."""
+        """Return how the clients respond on a day; 1 is usual."""
         return self._at(self._clients, day)
 
     def is_paused(self, day: int) -> bool:
@@ -106,8 +104,7 @@ class Life:
         return float(levels[min(max(day - self.base, 0), len(levels) - 1)])
 
     def _levels(self) -> Floats:
-        """The story's activity, with weeks that go better or worse, and rest while the season is
-        paused."""
+        """Return the activity by day: the story's, with noise over weeks and with pauses."""
         noise = self._stream(0).normal(0, 0.16, len(self.days) // 21 + 3)
         weeks = np.interp(np.arange(len(self.days)) / 21, np.arange(len(noise)), noise)
         levels = _curve(self.supplier.story.activity, self.days) * np.exp(weeks)
@@ -118,11 +115,10 @@ class Life:
     def _stream(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.supplier.index, number])
 
-    # ── its own doing ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the supplier's own events ─────────────────────────────────────────────────────────────────
 
-    def open_account(self) -> None:
-        """The beginning, step by step as far as the story lets it come; told also when it lies
-        before the history."""
+    def emit_onboarding(self) -> None:
+        """Emit the onboarding steps of the story, also those before the history begins."""
         supplier = self.supplier
         rng = Random(f"{self.seed}:{supplier.index}:onboarding")
         began = midnight(supplier.timezone, supplier.created) + round((8 + 4 * rng.random()) * 3600)
@@ -155,8 +151,8 @@ class Life:
             self.emit(kind, at, kind.replace("_", "-"), client, early=True)
             self.logins.append(at - 420)
 
-    def sit_down(self) -> None:
-        """Logins by the own rhythm, and the features used in each sitting."""
+    def emit_logins(self) -> None:
+        """Emit logins by the supplier's rhythm, and feature uses after each login."""
         supplier, days = self.supplier, self.days
         busy = self._activity * season(supplier, days) * self._holidays()
         chance = np.minimum(0.97, supplier.rhythm / 7 * _WEEKDAYS[(days - 1) % 7] * busy)
@@ -184,7 +180,7 @@ class Life:
         self.logins.sort()
 
     def _holidays(self) -> Floats:
-        """Some days away each year, in a month of few weddings if the supplier can choose."""
+        """Return a factor for each day: 0.08 on two to five days of holidays a year, else 1."""
         rng = Random(f"{self.seed}:{self.supplier.index}:holidays")
         free: Any = np.ones(len(self.days))
         for year in range(5):
@@ -197,8 +193,7 @@ class Life:
 
 
 def _at_least_weekly(came: npt.NDArray[np.bool_], busy: Floats) -> npt.NDArray[np.bool_]:
-    """A supplier at work looks in after six days without a login at the latest, however chance
-    fell."""
+    """Add a login after five days without one in active periods."""
     came = came.copy()
     away = 0
     for day, active in enumerate((busy > 0.4).tolist()):
@@ -209,7 +204,7 @@ def _at_least_weekly(came: npt.NDArray[np.bool_], busy: Floats) -> npt.NDArray[n
 
 
 def first_client_id(seed: int, index: int) -> str:
-    """The id of the first client of the supplier with that number, as `Life.client_id` gives it."""
+    """Return the id of a supplier's first client, the same as `Life.client_id(0)`."""
     return f"demo-{index:04d}c000-{Random(f'{seed}:{index}:0').getrandbits(32):08x}"
 
 

@@ -1,10 +1,9 @@
-"""What the demo platform is made of: its suppliers, how each one's story goes, and the figures it
-is drawn from.
+"""The types of the sample data, and the rates it is drawn from.
 
-Rates are those of a real platform's export (160 suppliers, 16 months, 711 events a supplier): by
-the week and supplier about 3 days with a login, 4 features used, 3 clients active, 1.4 forms sent
-of which half come back, half a new client, one ticket in three months; a third of the suppliers pay
-nothing; one in eight leaves within the time."""
+The rates match a real platform's export (160 suppliers, 16 months, 711 events per supplier). Per
+supplier and week: about 3 days with a login, 4 feature uses, 3 active clients, 1.4 forms sent (half
+of them are completed) and 0.5 new clients. One ticket per supplier in three months. A third of the
+suppliers are on the free plan; one in eight churns within the 16 months."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -43,10 +42,11 @@ SUPPLIER_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a simulated platform is made from; the same world is told further on a later day.
+    """The parameters of a simulated platform. The same world can be simulated further on a later
+    day.
 
-    anchor: the day the stories are arranged for; suppliers: how many there are on it; months: how
-    far the history goes back from it."""
+    anchor: the day for which the stories are arranged. suppliers: their number on that day.
+    months: length of the history before the anchor."""
 
     anchor: date
     suppliers: int = 400
@@ -58,10 +58,11 @@ class World:
 class Market:
     """A simulated platform.
 
-    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, as it is then;
-        plan_before and upgraded_at where the plan has changed; `archetype` is how its story was
-        drawn, which no rule may read. events: EVENT_SCHEMA by time; properties are JSON objects or
-        null. people: the suppliers as they were drawn, with their stories."""
+    suppliers: SUPPLIER_SCHEMA, a row for each account opened by the last day, with its values on
+        that day. plan_before and upgraded_at are null unless the plan has changed. `archetype`
+        must not be read by any rule.
+    events: EVENT_SCHEMA, ordered by time. properties are JSON objects or null.
+    people: the suppliers with their stories."""
 
     suppliers: pl.DataFrame
     events: pl.DataFrame
@@ -69,7 +70,7 @@ class Market:
 
 
 class Archetype(StrEnum):
-    """How a supplier is on the day the stories are arranged for."""
+    """A supplier's situation on the anchor day."""
 
     THRIVING = "thriving"
     STEADY = "steady"
@@ -79,16 +80,16 @@ class Archetype(StrEnum):
     NEW = "new and quick"
     STUCK = "new and stuck"
     FADER = "slow fader"
-    SUDDEN = "suddenly silent"
+    SUDDEN = "suddenly inactive"
     BILLING = "billing trouble"
     OUTGROWING = "outgrowing the plan"
     OVERWHELMED = "overwhelmed"
     DABBLER = "dabbler"
     DORMANT = "dormant"
-    CHURNED_FADED = "faded and left"
-    CHURNED_SUDDENLY = "left suddenly"
-    CHURNED_UNPAID = "left over a payment"
-    CHURNED_STUCK = "never got going"
+    CHURNED_FADED = "faded and churned"
+    CHURNED_SUDDENLY = "churned suddenly"
+    CHURNED_UNPAID = "churned over a payment"
+    CHURNED_STUCK = "never activated"
 
 
 SHARES: dict[Archetype, float] = {
@@ -112,8 +113,8 @@ SHARES: dict[Archetype, float] = {
     Archetype.CHURNED_STUCK: 0.02,
 }
 QUEUE_OUTAGE_DAYS = range(58, 75)
-"""So many days before the anchor the help desk's feed was down: what suppliers asked then never
-reached the product."""
+"""Days before the anchor on which the ticket feed was down. Tickets opened on them never reached
+the product."""
 CHURNED = (
     Archetype.CHURNED_FADED,
     Archetype.CHURNED_SUDDENLY,
@@ -124,9 +125,11 @@ CHURNED = (
 
 @dataclass(frozen=True, slots=True)
 class VendorType:
-    """A vendor type: its share of the platform, how far ahead clients book it (days; Australian
-    figures where published, the planner's and the caterer's are assumed), how much of its work
-    follows the season (0–1), and what it uses, most used first."""
+    """The rates of a vendor type.
+
+    share: share of the platform's suppliers. lead_days: days from booking to the wedding
+    (published Australian figures; planner and caterer are assumed). seasonal: how much of its
+    activity follows the season (0–1). features: most used first."""
 
     share: float
     lead_days: int
@@ -171,8 +174,7 @@ VENDOR_TYPES: dict[str, VendorType] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a plan costs a month, how many clients it holds, and how many a supplier on it usually
-    has (from, to)."""
+    """A plan's monthly price, its limit of clients, and the usual number of clients (from, to)."""
 
     mrr_minor: int
     client_limit: int
@@ -188,13 +190,15 @@ PLANS: dict[str, Plan] = {
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """Share of the platform, towns with their time zones, and the share of a year's weddings in
-    each month (January first).
+    """The rates of a country.
 
-    The months are from published figures where these exist (England and Wales 2023: August 14.3 %,
-    January 2.6 %; United States: September to November 43 %, June to August 28 %, December to
-    February 11 %; Australia: November 12.9 %, October 12.6 %, June 4.8 %; New Zealand: January to
-    March 43 %, June to August 13 %); the months between these, Ireland, Canada and South Africa are
+    share: share of the platform's suppliers. towns: name and time zone. weddings: each month's
+    share of a year's weddings in percent, January first.
+
+    The monthly shares are published figures where these exist (England and Wales 2023: August
+    14.3 %, January 2.6 %; United States: September to November 43 %, June to August 28 %, December
+    to February 11 %; Australia: November 12.9 %, October 12.6 %, June 4.8 %; New Zealand: January to
+    March 43 %, June to August 13 %). The months between these, Ireland, Canada and South Africa are
     assumed."""
 
     share: float
@@ -288,15 +292,19 @@ Knots = list[tuple[int, float]]
 
 @dataclass(slots=True)
 class Story:
-    """How one supplier's time goes. Days are proleptic ordinals; knots are joined by straight lines
-    and are flat outside.
+    """The course of one supplier's activity. Days are proleptic ordinals. Knots are interpolated
+    linearly and constant outside their range.
 
-    activity: what the supplier does itself, 1 is its own usual; clients: how its clients answer;
-    tickets: opened a week. onboarded: how many of the six steps are ever done; slow_days: how long
-    the later ones let wait; angry: its tickets are. cancels: the last day; paused: seasons of rest,
-    each (from, until). losing: times of trouble in which clients leave as well, each (from, until,
-    chance that a client does). unpaid: failures of payment that are not chance, each (day, days
-    until it is made good or null for never)."""
+    activity: the supplier's own activity; 1 is its usual level.
+    clients: how its clients respond; 1 is their usual level.
+    tickets: tickets opened per week.
+    onboarded: how many of the six onboarding steps are ever done.
+    slow_days: delay of the steps after the second, in days.
+    angry: whether its tickets are complaints.
+    cancels: the day of cancellation, null for none.
+    paused: pauses of the subscription, each (from, until).
+    losing: periods in which clients leave too, each (from, until, probability per client).
+    unpaid: failed payments of the story, each (day, days until recovered or null for never)."""
 
     activity: Knots = field(default_factory=lambda: [(0, 1.0)])
     clients: Knots = field(default_factory=lambda: [(0, 1.0)])
@@ -312,11 +320,11 @@ class Story:
 
 @dataclass(slots=True)
 class Supplier:
-    """One supplier as drawn.
+    """One simulated supplier. created, upgraded: days as ordinals.
 
-    rhythm: days with a login in a week at its peak; target: clients on the books at its usual;
-    completes, opens: the share of forms that come back and of journeys' mails that are opened;
-    hour: when it sits down, local time."""
+    rhythm: days with a login per week in its peak season. target: usual number of clients.
+    completes: share of forms that are completed. opens: share of journey emails that are opened.
+    hour: usual hour of its logins, local time."""
 
     index: int
     id: str

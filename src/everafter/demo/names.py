@@ -1,5 +1,4 @@
-"""Names as people give them to businesses, to each other and to their troubles. Nothing here is
-anyone's real business."""
+"""Invented names of businesses, contacts and clients, and subjects of tickets."""
 
 import tomllib
 import unicodedata
@@ -27,8 +26,8 @@ ANGRY_SUBJECTS: list[str] = _WORDS["subjects"]["angry"]
 
 
 class Namer:
-    """Gives each supplier a name and an address that no other one has. The n-th name depends only
-    on those before it."""
+    """Makes a unique name and email address for each supplier. The n-th name depends only on those
+    before it."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -36,8 +35,7 @@ class Namer:
         self.uses: dict[str, int] = {}
 
     def business(self, rng: Random, vendor_type: str, country: str, town: str, contact: str) -> str:
-        """A business name; `contact` (first name and surname) is used where the vendor type is
-        known by its person."""
+        """Make a business name. Some patterns include the contact's first name or surname."""
         first, _, surname = contact.partition(" ")
         patterns = PATTERNS[vendor_type] + (VENUES[country] if vendor_type == "venue" else [])
         pattern = self._rarest(rng, patterns)
@@ -59,12 +57,12 @@ class Namer:
         return name
 
     def contact(self, rng: Random, country: str) -> str:
-        """First name and surname of the one who runs the business."""
+        """Make the first name and surname of the contact."""
         surname = self._rarest(rng, SURNAMES[country]).replace("-", " ")
         return f"{rng.choice(FIRST[country])} {surname}"
 
     def email(self, name: str, contact: str) -> str:
-        """An address at example.com that no other supplier has."""
+        """Make a unique address at example.com."""
         first, business = _plain(contact.split()[0]), _plain(name)
         slug = f"hello.{business}" if first in business else f"{first}.{business}"
         number = 2
@@ -75,13 +73,13 @@ class Namer:
         return f"{slug}@example.com"
 
     def _rarest(self, rng: Random, words: Sequence[str]) -> str:
-        """One of the two least used of a few drawn words: variety without a fixed order."""
+        """Return the least used of five drawn words, for variety."""
         drawn = [rng.choice(words) for _ in range(5)]
         return min(drawn, key=lambda word: self.uses.get(word, 0))
 
 
 def client(rng: Random, country: str) -> str:
-    """Two first names, as a supplier would write them on the folder."""
+    """Make a client's name: two first names."""
     names = FIRST[country] if rng.random() < 0.85 else FIRST[rng.choice(list(FIRST))]
     one = rng.choice(names)
     two = rng.choice(names)
@@ -91,6 +89,6 @@ def client(rng: Random, country: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """ASCII emails and digits of a name, lower case."""
-    spread = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return "".join(email for email in spread.lower() if email.isalnum())
+    """Return the ASCII letters and digits of a name in lower case."""
+    decomposed = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return "".join(character for character in decomposed.lower() if character.isalnum())

@@ -1,8 +1,7 @@
-"""A platform as a customer of ours has one, "Aisle & Co": another origin, pages under a strict
-policy, and the coach in them.
+"""A sample platform, "Aisle & Co", with the coach embedded in its pages.
 
-Its server does what a real one does: it knows who is signed in, signs the coach's tokens, and sends
-events. Its pages are few."""
+It runs on its own origin under a strict Content-Security-Policy. Like a real platform, its server
+signs coach tokens for the signed-in supplier and sends events to Everafter."""
 
 import secrets
 import time
@@ -44,13 +43,13 @@ _PAGES = {
     "/account/billing": "Billing",
 }
 
-_MADE: dict[str, Callable[[], str]] = {
+_GENERATED: dict[str, Callable[[], str]] = {
     "(new)": lambda: secrets.token_hex(6),
     "(in seven months)": lambda: (datetime.now(UTC) + timedelta(days=210)).date().isoformat(),
 }
 
-# What one can do here, and the event it is to Everafter: its name, its properties (some made when
-# it is done), what the page says afterwards.
+# Actions on the pages: the event sent to Everafter, its properties (some are generated when the
+# event is sent), and the confirmation on the page.
 _ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
     "import": ("import_clients_started", {}, "Your list of clients is being read."),
     "client": (
@@ -68,7 +67,7 @@ _ACTIONS: dict[str, tuple[str, dict[str, str], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What the platform's operator was given by Everafter's: where it answers, and two keys."""
+    """Everafter's address and the two keys the platform needs."""
 
     everafter: str
     ingest_key: str
@@ -76,13 +75,13 @@ class Wiring:
 
 
 def create_platform(url: str, wiring: Wiring) -> Litestar:
-    """The platform over the demo's database at `url`, wired to the Everafter that serves it."""
+    """Create the platform's application, which reads the demo's database at `url`."""
     return Litestar(
         route_handlers=[
-            show_start,
-            be_somebody,
-            speak,
-            give_token,
+            redirect_to_overview,
+            switch_supplier,
+            switch_language,
+            get_token,
             get_style,
             do_action,
             show_page,
@@ -95,8 +94,7 @@ def create_platform(url: str, wiring: Wiring) -> Litestar:
 
 
 def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
-    """A coach token for the supplier who is signed in; any library that knows HS256 makes the
-    same."""
+    """Sign a coach token for the signed-in supplier, with a standard JWT library (HS256)."""
     claims = {
         "sub": str(supplier_id),
         "aud": "everafter-coach",
@@ -107,8 +105,8 @@ def sign_token(coach_key: str, supplier_id: UUID, now: int) -> str:
 
 
 async def _tenants(request: AnyRequest, state: State) -> tuple[list[Tenant], Tenant | None]:
-    """Whom one may be, and who is signed in; everybody may be anybody here, so a cookie's word is
-    taken."""
+    """Return the suppliers to choose from and the signed-in one. The cookie needs no signature
+    here: every visitor may be any supplier."""
     try:
         chosen = UUID(request.cookies.get("aisle_supplier", ""))
     except ValueError:
@@ -120,18 +118,18 @@ async def _tenants(request: AnyRequest, state: State) -> tuple[list[Tenant], Ten
     )
 
 
-# ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @get("/")
-async def show_start() -> Redirect:
-    """The menu's first page."""
+async def redirect_to_overview() -> Redirect:
+    """Redirect to the overview."""
     return Redirect("/dashboard", status_code=302)
 
 
 @get("/{path:path}")
 async def show_page(request: AnyRequest, state: State, path: FromPath[str]) -> Response[Any]:
-    """Any page: those of the menu have something on them, what cards lead to has its name."""
+    """Show any page. Pages outside the menu have a title only."""
     tenants, tenant = await _tenants(request, state)
     language = request.cookies.get("aisle_language", "en")
     figures, clients = None, []
@@ -139,7 +137,7 @@ async def show_page(request: AnyRequest, state: State, path: FromPath[str]) -> R
         async with connection(state.url) as conn:
             figures = await queries.get_figures(conn, tenant.id)
             clients = await queries.list_clients(conn, tenant.id, 5 if path == "/dashboard" else 40)
-    action = _ACTIONS.get(request.query_params.get("did", ""))
+    action = _ACTIONS.get(request.query_params.get("done", ""))
     context = {
         "path": path,
         "menu": _PAGES,
@@ -163,9 +161,10 @@ async def show_page(request: AnyRequest, state: State, path: FromPath[str]) -> R
 
 
 def _headers(wiring: Wiring) -> dict[str, str]:
-    """A policy as strict as a careful platform's: its own files, and Everafter's module and API."""
+    """Headers with a strict Content-Security-Policy: own files, Everafter's module and API."""
     policy = (
-        f"default-src 'none'; script-src {wiring.everafter}; connect-src 'self' {wiring.everafter}; style-src 'self';"
+        f"default-src 'none'; script-src {wiring.everafter};"
+        f" connect-src 'self' {wiring.everafter}; style-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     return {
@@ -177,13 +176,13 @@ def _headers(wiring: Wiring) -> dict[str, str]:
 
 @get("/platform.css", sync_to_thread=True)
 def get_style() -> Response[bytes]:
-    """The pages' look."""
+    """Serve the stylesheet."""
     style = resources.files("everafter.demo").joinpath("templates", "platform.css").read_bytes()
     return Response(style, media_type="text/css", headers={"Cache-Control": "no-cache"})
 
 
 @post("/as", status_code=303)
-async def be_somebody(request: AnyRequest) -> Response[Any]:
+async def switch_supplier(request: AnyRequest) -> Response[Any]:
     """Sign in as another supplier."""
     form = await request.form()
     return _back(
@@ -198,8 +197,8 @@ async def be_somebody(request: AnyRequest) -> Response[Any]:
 
 
 @post("/language", status_code=303)
-async def speak(request: AnyRequest) -> Response[Any]:
-    """Read the platform's coach in another language."""
+async def switch_language(request: AnyRequest) -> Response[Any]:
+    """Change the coach's language."""
     form = await request.form()
     return _back(
         request,
@@ -209,9 +208,9 @@ async def speak(request: AnyRequest) -> Response[Any]:
     )
 
 
-def _back(request: AnyRequest, *cookies: Cookie, did: str = "") -> Response[Any]:
+def _back(request: AnyRequest, *cookies: Cookie, done: str = "") -> Response[Any]:
     path = httpx.URL(request.headers.get("referer", "/dashboard")).path
-    where = "/" + quote(path.lstrip("/"), safe="/") + (f"?did={did}" if did else "")
+    where = "/" + quote(path.lstrip("/"), safe="/") + (f"?done={done}" if done else "")
     return Response(
         b"",
         status_code=303,
@@ -221,28 +220,29 @@ def _back(request: AnyRequest, *cookies: Cookie, did: str = "") -> Response[Any]
     )
 
 
-# ── what its server does with Everafter's ─────────────────────────────────────────────────────────────────────────────
+# ── calls between the platform's server and Everafter ─────────────────────────────────────────────
 
 
 @get("/coach-token")
-async def give_token(request: AnyRequest, state: State) -> Response[Any]:
-    """The coach's token for whoever is signed in."""
+async def get_token(request: AnyRequest, state: State) -> Response[Any]:
+    """Return a coach token for the signed-in supplier."""
     _, tenant = await _tenants(request, state)
     if tenant is None:
-        return Response({"message": "nobody is signed in"}, status_code=401)
+        return Response({"message": "not signed in"}, status_code=401)
     token = sign_token(state.wiring.coach_key, tenant.id, int(time.time()))
     return Response({"token": token}, headers={"Cache-Control": "no-store"})
 
 
 @post("/do/{action:str}", status_code=303)
 async def do_action(request: AnyRequest, state: State, action: FromPath[str]) -> Response[Any]:
-    """Do it, and tell Everafter."""
+    """Send the action's event to Everafter."""
     _, tenant = await _tenants(request, state)
     if tenant is None or action not in _ACTIONS:
         return _back(request)
     event, properties, _ = _ACTIONS[action]
     known = {
-        name: _MADE[value]() if value in _MADE else value for name, value in properties.items()
+        name: _GENERATED[value]() if value in _GENERATED else value
+        for name, value in properties.items()
     }
     wiring: Wiring = state.wiring
     async with httpx.AsyncClient(timeout=10) as client:
@@ -257,4 +257,4 @@ async def do_action(request: AnyRequest, state: State, action: FromPath[str]) ->
             headers={"Authorization": f"Bearer {wiring.ingest_key}"},
         )
         answer.raise_for_status()
-    return _back(request, did=action)
+    return _back(request, done=action)

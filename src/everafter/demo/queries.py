@@ -1,4 +1,4 @@
-"""What the demo leaves in the database to find itself again, and its keys."""
+"""Statements on the demo's own state: progress, tasks of past days, keys."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,11 +19,10 @@ TEAM = ("dana@example.com", "mere@example.com", "robin@example.com")
 
 @dataclass(frozen=True, slots=True)
 class DemoState:
-    """How far the demo in a database has come.
+    """The state of the demo in a database.
 
-    world: null when no supplier there is the demo's; suppliers: how many there are, the demo's or
-    not; events_until: the last demo event stored; scored_at and summary: the last run that came to
-    its end."""
+    world: null when the database has no demo suppliers. suppliers: number of all suppliers.
+    events_until: time of the last stored demo event. scored_at, summary: the last completed run."""
 
     world: World | None
     suppliers: int
@@ -33,17 +32,26 @@ class DemoState:
 
 
 async def get_demo_state(conn: Connection) -> DemoState:
-    """How far the demo in this database has come."""
+    """Read the state of the demo in this database."""
     cursor = await conn.execute(
-        "SELECT (SELECT count(*) FROM suppliers), (SELECT max(traits ->> 'demo_world') FROM suppliers),"
-        " (SELECT max(occurred_at) FROM events WHERE message_id LIKE 'demo-%%')",
-        [],
+        """
+        SELECT
+          (SELECT count(*) FROM suppliers),
+          (SELECT max(traits ->> 'demo_world') FROM suppliers),
+          (SELECT max(occurred_at) FROM events WHERE message_id LIKE 'demo-%')
+        """
     )
     row = await cursor.fetchone()
-    assert row  # noqa: S101 a select without FROM always has its row
+    assert row  # noqa: S101 a select without FROM returns a row
     suppliers, world, events_until = row
     cursor = await conn.execute(
-        "SELECT as_of, summary::text FROM runs WHERE finished_at IS NOT NULL ORDER BY run_on DESC LIMIT 1"
+        """
+        SELECT as_of, summary::text
+        FROM runs
+        WHERE finished_at IS NOT NULL
+        ORDER BY run_on DESC
+        LIMIT 1
+        """
     )
     run = await cursor.fetchone()
     return DemoState(
@@ -55,15 +63,14 @@ async def get_demo_state(conn: Connection) -> DemoState:
     )
 
 
-async def live_the_past(conn: Connection) -> None:
-    """Let today count what the demo's past days decided, as a platform's would that had lived them
-    (a replay does not count)."""
+async def count_past_interventions(conn: Connection) -> None:
+    """Mark the interventions of past days as real, so that frequency caps and cooldowns count
+    them. Those of a replay do not count."""
     await conn.execute("UPDATE interventions SET replay = false WHERE replay")
 
 
 async def list_sent(conn: Connection, since: datetime) -> list[Sent]:
-    """What reached the suppliers since a moment: triggered interventions, not those of the control
-    group."""
+    """List the interventions since a moment that reached suppliers. Excludes the control group."""
     cursor = await conn.execute(
         """
         SELECT supplier_id::text, trigger, evaluated_at
@@ -76,12 +83,12 @@ async def list_sent(conn: Connection, since: datetime) -> list[Sent]:
     return [Sent(*row) for row in await cursor.fetchall()]
 
 
-async def work_tasks(conn: Connection, now: datetime) -> None:
-    """Let the team have worked on the tasks of past days, which a replay closes as it creates them.
+async def complete_past_tasks(conn: Connection, now: datetime) -> None:
+    """Assign and complete tasks of past days, as a team would have. A replay dismisses them when it
+    creates them.
 
-    Each task has an owner on the team by its supplier; most are done within days. Of those due in
-    the last days some are still open, and some of these are assigned. Which ones follows from the
-    task's id."""
+    Tasks older than nine days are done. Of the newer ones some are still open, and some of those
+    are unassigned. The task's id determines which."""
     await conn.execute(
         """
         WITH people AS (
@@ -123,36 +130,43 @@ async def work_tasks(conn: Connection, now: datetime) -> None:
 
 
 async def is_demo_or_empty(conn: Connection) -> bool:
-    """Whether this is a demo's database, with whatever was sent to it since, or an empty one.
+    """Return whether the database holds demo data or no suppliers at all.
 
-    Asks only for what every version has.
+    Works with the schema of any version.
     """
-    # by its whole name: the platform may have a table of that name in a schema of its own
+    # schema-qualified: the platform may have its own table of that name
     cursor = await conn.execute("SELECT to_regclass(%s) IS NULL", [f"{SCHEMA}.suppliers"])
     row = await cursor.fetchone()
     if row and row[0]:
         return True
     cursor = await conn.execute(
-        "SELECT NOT EXISTS (SELECT 1 FROM suppliers) OR EXISTS (SELECT 1 FROM suppliers WHERE traits ? 'demo_world')"
+        """
+        SELECT NOT EXISTS (SELECT 1 FROM suppliers)
+          OR EXISTS (SELECT 1 FROM suppliers WHERE traits ? 'demo_world')
+        """
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
 
 
 async def drop_schema(conn: Connection) -> None:
-    """Take everything of ours out of the database."""
+    """Drop Everafter's schema with all its tables."""
     await conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
 
 
 async def ensure_key(conn: Connection, key: str, scope: str) -> bool:
-    """Let this key be one of ours.
+    """Create this API key if it does not exist.
 
     Returns:
-        False when it was revoked.
+        False when it is revoked.
     """
     key_hash = hashlib.sha256(key.encode()).digest()
     await conn.execute(
-        "INSERT INTO api_keys (key_hash, scope, name) VALUES (%s, %s, 'demo') ON CONFLICT (key_hash) DO NOTHING",
+        """
+        INSERT INTO api_keys (key_hash, scope, name)
+        VALUES (%s, %s, 'demo')
+        ON CONFLICT (key_hash) DO NOTHING
+        """,
         [key_hash, scope],
     )
     cursor = await conn.execute(
@@ -163,10 +177,15 @@ async def ensure_key(conn: Connection, key: str, scope: str) -> bool:
 
 
 async def count_waiting_mail(conn: Connection) -> tuple[int, int]:
-    """How many messages wait to be sent, and how many of past days are there for the record."""
+    """Count the queued messages, and those recorded for past days."""
     cursor = await conn.execute(
-        "SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'replayed') FROM outbox"
+        """
+        SELECT
+          count(*) FILTER (WHERE status = 'queued'),
+          count(*) FILTER (WHERE status = 'replayed')
+        FROM outbox
+        """
     )
     row = await cursor.fetchone()
-    assert row  # noqa: S101 an aggregate always has its row
+    assert row  # noqa: S101 an aggregate returns a row
     return row[0], row[1]

@@ -1,9 +1,7 @@
-"""How the demo's suppliers respond to what they are sent: who comes back after an email, and what
-they do then.
+"""Simulate how suppliers respond to triggered interventions.
 
-Only what was really sent counts: the control group gets no email and goes on as its story has it.
-Who responds is drawn from the seed, the supplier, the trigger and the day, so the same emails
-always lead to the same events."""
+Suppliers of the control group do not respond. The random numbers depend on the seed, the supplier,
+the trigger and the day, so the same interventions always lead to the same events."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
@@ -20,20 +18,20 @@ from everafter.demo.model import DAY_SECONDS, EVENT_SCHEMA, Market, Supplier
 from everafter.demo.names import client as client_name
 
 RESPONSE_DAYS = 45
-"""An email has no effect after this many days."""
+"""Days after which an intervention has no effect."""
 _HOUR = 3600
 _RECEPTIVE = 0.92
-"""The share of suppliers that read what they are sent at all."""
+"""Share of suppliers that read their email at all."""
 _COMES_BACK = {
     "early_inactivity": 0.2,
     "no_login_7_days": 0.95,
     "churn_medium_check_in": 0.15,
     "churn_high_offer": 0.08,
 }
-"""How likely a receptive supplier returns to its usual activity, by trigger."""
+"""Probability that a receptive supplier returns to its usual activity, by trigger."""
 _CALL = "churn_high_assign"
 _CALL_SUCCEEDS = 0.65
-"""A call reaches those who do not read their email as well."""
+"""Probability of success of a call, which also reaches suppliers that do not read email."""
 _CLIENTS_INVITED = {"low_client_adoption": 0.8}
 _STEPS_DONE = {
     "onboarding_day1_missed": 0.5,
@@ -42,7 +40,7 @@ _STEPS_DONE = {
     "stuck_onboarding": 0.4,
 }
 _LEAVING_DAYS = 120
-"""Whoever cancels within this many days has made up its mind: it has one more look at most."""
+"""A supplier that cancels within this many days responds with one login at most."""
 _STEPS = (
     ("completed_wizard", 0.1),
     ("import_clients_started", 0.5),
@@ -51,7 +49,7 @@ _STEPS = (
     ("customer_journey_started", 48.0),
     ("automation_enabled", 52.0),
 )
-"""The onboarding steps, with the hours after the supplier is back."""
+"""The onboarding steps, each with hours after the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +66,10 @@ Event = tuple[int, str, str, str, str | None]
 
 
 class Responses:
-    """The events that follow from what was sent, in the order of time."""
+    """The events in response to interventions, ordered by time."""
 
     def __init__(self, market: Market, seed: int, until: int) -> None:
-        """until: Unix seconds; what would happen later is left out."""
+        """until: Unix seconds; later events are dropped."""
         self._people = {supplier.id: supplier for supplier in market.people}
         self._market, self._seed, self._until = market, seed, until
         self._clients: dict[str, list[tuple[str, int, int]]] | None = None
@@ -79,14 +77,14 @@ class Responses:
         self._keys: set[str] = set()
 
     def add(self, sent: Iterable[Sent]) -> None:
-        """Let each supplier respond, or not."""
+        """Add each supplier's response, if it responds."""
         for one in sent:
             supplier = self._people.get(one.supplier_id)
             if supplier is not None:
                 self._respond(supplier, one.trigger, int(one.at.timestamp()))
 
     def between(self, after: datetime | None, until: datetime) -> pl.DataFrame:
-        """EVENT_SCHEMA: the events from one moment (null: the beginning) to before another."""
+        """Return the events from `after` (null: the first) to before `until`, as EVENT_SCHEMA."""
         begin = 0 if after is None else bisect_left(self._events, (int(after.timestamp()),))
         rows = self._events[begin : bisect_left(self._events, (int(until.timestamp()),))]
         at, supplier_id, message_id, kind, properties = (
@@ -128,8 +126,7 @@ class Responses:
             self._do_steps(supplier, rng, back, trigger)
 
     def _come_back(self, supplier: Supplier, rng: Random, back: int, trigger: str) -> None:
-        """A visit, and then the usual rhythm for as long as the story itself keeps the supplier
-        away."""
+        """Emit a login, then logins at the usual rhythm while the story has less activity."""
         self._visit(supplier, rng, back, trigger)
         knots = sorted(supplier.story.activity)
         first = day_of(back) + 1
@@ -142,8 +139,7 @@ class Responses:
                 self._visit(supplier, rng, at, trigger)
 
     def _invite_clients(self, supplier: Supplier, rng: Random, back: int, trigger: str) -> None:
-        """A visit to send the invitations, and most of the clients look in over the next ten
-        days."""
+        """Emit a login, then visits by most clients over the next ten days."""
         self._visit(supplier, rng, back, trigger)
         for client_id, added, ended in self._clients_of(supplier):
             stays, days, again = rng.random(), rng.uniform(0.5, 10), rng.uniform(1, 12)
@@ -163,7 +159,7 @@ class Responses:
                     )
 
     def _do_steps(self, supplier: Supplier, rng: Random, back: int, trigger: str) -> None:
-        """The onboarding steps, one after the other, with clients who look in."""
+        """Emit the onboarding steps in order, with visits by clients."""
         self._visit(supplier, rng, back, trigger)
         first = first_client_id(self._seed, supplier.index)
         clients = [first, *(f"{first}-{n}" for n in (1, 2, 3))]
@@ -201,7 +197,7 @@ class Responses:
             self._visit(supplier, rng, back + days * DAY_SECONDS, trigger)
 
     def _visit(self, supplier: Supplier, rng: Random, at: int, trigger: str) -> None:
-        """A login, and some of the supplier's features used."""
+        """Emit a login and one to three feature uses."""
         day = day_of(at)
         self._emit(supplier, at, f"{trigger}-l{day}", "login", None)
         for n in range(rng.randint(1, 3)):
@@ -226,14 +222,14 @@ class Responses:
 
     @staticmethod
     def _daytime(supplier: Supplier, at: int) -> int:
-        """This moment by day on the supplier's clock, or the next morning."""
+        """Return this time if it is daytime for the supplier, else the next morning."""
         hour = (at - midnight(supplier.timezone, day_of(at))) % DAY_SECONDS / _HOUR
         if hour < 8:
             return at + round((8.5 - hour) * _HOUR)
         return at if hour < 21 else at + round((32.5 - hour) * _HOUR)
 
     def _clients_of(self, supplier: Supplier) -> list[tuple[str, int, int]]:
-        """The supplier's clients: id, and the Unix seconds between which they are on the books."""
+        """Return the supplier's clients as (id, added, ended), in Unix seconds."""
         if self._clients is None:
             self._clients = _list_clients(self._market.events)
         return self._clients.get(supplier.id, [])

@@ -1,4 +1,4 @@
-"""Which moments of the history are scored, and what is told by then. Pure."""
+"""Select the moments to score, and the simulated data up to each of them. Pure."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -12,8 +12,8 @@ from everafter.suppliers.model import Said
 
 SCORED_AT = time(6, tzinfo=UTC)
 SCORED_DAYS = 217
-"""The history is scored for so many days before the anchor; what is older was imported, as on a
-real installation."""
+"""Days before the anchor that are scored. Older events are only imported, as on a real
+installation."""
 DAILY_DAYS = 10
 _SETTLING_DAYS = 14
 
@@ -21,13 +21,14 @@ _SETTLING_DAYS = 14
 def plan_moments(
     world: World, last: datetime | None, now: datetime, daily_days: int = DAILY_DAYS
 ) -> list[datetime]:
-    """The moments still to be scored, in order; the last is `now`, unless today is scored already.
+    """List the moments still to be scored, in order. The last is `now`, unless today is already
+    scored.
 
-    A day is scored at 06:00 UTC: each of the last `daily_days`, and of the older ones one a week,
-    from `SCORED_DAYS` before the anchor on, and from two weeks into a shorter history.
+    Days are scored at 06:00 UTC: each of the last `daily_days`, and one per week before those.
+    The first is `SCORED_DAYS` before the anchor, or two weeks into a shorter history.
 
     Args:
-        last: the moment of the last run that came to its end, null when there was none.
+        last: the moment of the last completed run, null when there was none.
     """
     today = now.date()
     first = max(
@@ -45,8 +46,8 @@ def plan_moments(
 
 
 def check_simulated(events: pl.DataFrame) -> Checked:
-    """Simulated events (EVENT_SCHEMA, by time), ready to be stored: they are received the moment
-    they happen."""
+    """Prepare simulated events (EVENT_SCHEMA, ordered by time) for storing. Their time of receipt
+    is the time they occurred."""
     checked = events.with_row_index("row").with_columns(
         pl.col("row").cast(pl.Int64),
         received_at=pl.col("occurred_at"),
@@ -55,11 +56,11 @@ def check_simulated(events: pl.DataFrame) -> Checked:
     return Checked(checked.select(list(CHECKED_SCHEMA)), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
-def said_between(
+def updates_between(
     market: Market, world: World, after: datetime | None, until: datetime
 ) -> list[Said]:
-    """What the platform says of its suppliers in that time: new accounts, and changes of plan."""
-    said: list[Said] = []
+    """List the supplier updates between two moments: new accounts and plan changes."""
+    updates: list[Said] = []
     for row in market.suppliers.iter_rows(named=True):
         if (after is None or row["created_at"] > after) and row["created_at"] <= until:
             traits = {
@@ -71,7 +72,7 @@ def said_between(
                 "town": row["town"],
                 "demo_world": write_world(world),
             }
-            said.append(
+            updates.append(
                 Said(
                     row["id"],
                     traits | _plan_traits(row["plan_before"] or row["plan"]),
@@ -80,8 +81,8 @@ def said_between(
             )
         upgraded = row["upgraded_at"]
         if upgraded is not None and (after is None or upgraded > after) and upgraded <= until:
-            said.append(Said(row["id"], _plan_traits(row["plan"]), upgraded))
-    return said
+            updates.append(Said(row["id"], _plan_traits(row["plan"]), upgraded))
+    return updates
 
 
 def _plan_traits(plan: str) -> dict[str, object]:
@@ -93,17 +94,17 @@ def _plan_traits(plan: str) -> dict[str, object]:
 
 
 def write_world(world: World) -> str:
-    """The world as a trait of its suppliers, by which a later demo takes it up again."""
+    """Encode the world as a trait of its suppliers, so that a later demo can resume it."""
     return msgspec.json.encode(world).decode()
 
 
 def read_world(text: str) -> World:
-    """The inverse of `write_world`."""
+    """Decode what `write_world` encoded."""
     return msgspec.json.decode(text, type=World)
 
 
 def month_starts(first: date, last: date) -> list[datetime]:
-    """The first moment of each month from one day's to another's."""
+    """Return the first moment of each month between two days, inclusive."""
     months: list[datetime] = []
     at = datetime(first.year, first.month, 1, tzinfo=UTC)
     while at.date() <= last:

@@ -1,9 +1,8 @@
-"""The demo's platform: hundreds of wedding suppliers living through a year and more, the same for
-the same seed.
+"""Simulate a platform of wedding suppliers over a year or more.
 
-Each supplier is drawn with a story (stories.py), lives it day by day (life.py) with its clients
-(clients.py), and leaves the events that a real platform would have sent. Nothing here reads a clock
-or the outside, and no rule of the product reads the stories."""
+stories.py draws the suppliers and the course of their activity, life.py and clients.py turn these
+into the events a real platform would send. The result depends on the arguments only, and no rule of
+the product reads the stories."""
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime
@@ -12,7 +11,7 @@ from random import Random
 import polars as pl
 
 from everafter.demo.calendar import midnight, months_before
-from everafter.demo.clients import live_clients
+from everafter.demo.clients import emit_clients
 from everafter.demo.life import Events, Life
 from everafter.demo.model import (
     DAY_SECONDS,
@@ -23,35 +22,37 @@ from everafter.demo.model import (
     Market,
     Supplier,
 )
-from everafter.demo.stories import cast
-from everafter.demo.tickets import ask_support
+from everafter.demo.stories import draw_suppliers
+from everafter.demo.tickets import emit_tickets
 
 
 def simulate(
     suppliers: int, until: date, months: int, seed: int, anchor: date | None = None
 ) -> Market:
-    """A platform of about so many suppliers and its events.
+    """Simulate a platform.
 
-    Args: suppliers: how many there are on the anchor's day, those that left included. until: the
-        last day that is told, in UTC and to its end. months: how far the history goes back from the
-        anchor. Accounts opened earlier bring their first steps and their present clients with the
-        true, earlier dates. seed: the same seed, suppliers, months and anchor give the same world.
-        anchor: the day the stories are arranged for, `until` when null. With a fixed anchor a later
-        `until` gives the same events and more: message ids are stable.
+    Args:
+        suppliers: their number on the anchor day, including churned ones.
+        until: the last simulated day (UTC), to its end.
+        months: length of the history before the anchor. The onboarding and present clients of
+            older accounts are included with their earlier dates.
+        seed: the same seed, suppliers, months and anchor give the same platform.
+        anchor: the day for which the stories are arranged; null means `until`. With the same
+            anchor a later `until` only adds events, and message ids are stable.
 
     Returns:
-        Suppliers and events, the events by time.
+        Suppliers and events, the events ordered by time.
 
     Raises:
-        ValueError: `until` lies before the anchor, or there is nothing to simulate.
+        ValueError: `until` is before the anchor, or the platform is too small or short.
     """
     anchored = anchor or until
     if until < anchored or suppliers < 1 or months < 4:
         raise ValueError(
-            "needs a supplier or more, 4 months or more, and an end that is not before the anchor"
+            "suppliers must be at least 1, months at least 4, and until not before the anchor"
         )
     start = months_before(anchored, months).toordinal()
-    people = cast(suppliers, seed, anchored.toordinal(), start, until.toordinal() + 1)
+    people = draw_suppliers(suppliers, seed, anchored.toordinal(), start, until.toordinal() + 1)
     events = Events()
     for supplier in people:
         _simulate_supplier(supplier, seed, start, until.toordinal(), anchored.toordinal(), events)
@@ -62,17 +63,17 @@ def _simulate_supplier(
     supplier: Supplier, seed: int, start: int, until: int, anchor: int, events: Events
 ) -> None:
     life = Life(supplier, seed, start, until, events)
-    life.open_account()
-    life.sit_down()
-    spans = live_clients(life)
-    ask_support(life, anchor)
+    life.emit_onboarding()
+    life.emit_logins()
+    spans = emit_clients(life)
+    emit_tickets(life, anchor)
     _payments(life)
     _usage(life, spans)
     _subscription(life)
 
 
 def _payments(life: Life) -> None:
-    """A card fails now and then and is fixed within days; in some stories it is not."""
+    """Emit failed payments: random ones that recover within days, and those of the story."""
     supplier = life.supplier
     price = PLANS[supplier.plan].mrr_minor
     if not price:
@@ -99,8 +100,7 @@ def _payments(life: Life) -> None:
 
 
 def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
-    """Clients on the books against the plan's limit: reported on the first of each month, and
-    weekly where it gets tight."""
+    """Emit the number of clients and the plan's limit: monthly, and weekly from 80 % of it."""
     added, ended = sorted(span[0] for span in spans), sorted(span[1] for span in spans)
     for day in range(life.base, life.last_day + 1):
         first = date.fromordinal(day).day == 1
@@ -118,7 +118,7 @@ def _usage(life: Life, spans: list[tuple[int, int]]) -> None:
 
 
 def _subscription(life: Life) -> None:
-    """Changes of plan, seasons of rest, and the end."""
+    """Emit plan changes, pauses and the cancellation."""
     supplier = life.supplier
     plan = f'{{"plan":"{supplier.plan}"}}'
     if supplier.upgraded is not None:
@@ -172,8 +172,8 @@ def _suppliers_frame(people: list[Supplier], until: int) -> pl.DataFrame:
                 "archetype": str(supplier.archetype),
             }
         )
-    told_until = datetime.fromtimestamp((until + 1 - EPOCH) * DAY_SECONDS, UTC)
-    return pl.DataFrame(rows, schema=SUPPLIER_SCHEMA).filter(pl.col("created_at") < told_until)
+    end = datetime.fromtimestamp((until + 1 - EPOCH) * DAY_SECONDS, UTC)
+    return pl.DataFrame(rows, schema=SUPPLIER_SCHEMA).filter(pl.col("created_at") < end)
 
 
 def _moment(supplier: Supplier, day: int, hour: int) -> datetime:
@@ -191,7 +191,9 @@ def _events_frame(events: Events) -> pl.DataFrame:
                 "properties": pl.Series(events.properties, dtype=pl.String),
             }
         )
-        .with_columns(pl.col("occurred_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+        .with_columns(
+            pl.col("occurred_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        )
         .cast(EVENT_SCHEMA)  # pyright: ignore[reportArgumentType] invariance of the dict's values
         .sort("occurred_at", "supplier_id", "message_id")
     )

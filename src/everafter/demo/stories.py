@@ -1,5 +1,6 @@
-"""Who is on the platform and how each one's story goes, arranged so that on one day there is
-something of everything."""
+"""Draw the suppliers of the sample data and the course of their activity.
+
+The stories are arranged so that every situation exists on the anchor day."""
 
 import uuid
 from collections.abc import Callable
@@ -22,17 +23,17 @@ _A = Archetype
 _FALLING = (_A.FADER, _A.SUDDEN, _A.STUCK, _A.BILLING, _A.DABBLER, _A.DORMANT, *CHURNED)
 _WELL = (_A.THRIVING, _A.STEADY, _A.SLEEPER, _A.OUTGROWING, _A.OVERWHELMED)
 _LIGHT = (_A.STEADY, _A.SLEEPER, _A.RECOVERED)
-"""Of these, who pays nothing uses it less."""
+"""Of these, suppliers on the free plan are less active."""
 JOINING_DAYS = 60
-"""Over how many days before the anchor the new accounts are spread."""
+"""New accounts are created within this many days before the anchor."""
 
 
-def cast(count: int, seed: int, anchor: int, start: int, until: int) -> list[Supplier]:
-    """The suppliers whose account was opened by `until`.
+def draw_suppliers(count: int, seed: int, anchor: int, start: int, until: int) -> list[Supplier]:
+    """Draw the suppliers whose accounts are created by `until`.
 
-    `count` of them have their story arranged around `anchor`; after it new ones join at the season
-    index of the last two months. The n-th supplier depends on nothing but the seed, n, the count,
-    the anchor and the start, so a later `until` only adds."""
+    `count` of them have their stories arranged around `anchor`. After it, new suppliers join at the
+    rate of the two months before. The n-th supplier depends only on the seed, n, the count, the
+    anchor and the start, so a later `until` only adds suppliers."""
     namer = Namer()
     kinds = _shuffled_archetypes(count, seed)
     suppliers = [
@@ -52,8 +53,7 @@ def cast(count: int, seed: int, anchor: int, start: int, until: int) -> list[Sup
 
 
 def _shuffled_archetypes(count: int, seed: int) -> list[Archetype]:
-    """Each archetype by its share, rounded by the largest remainder, in an order that says
-    nothing."""
+    """Return `count` archetypes by their shares (largest remainder), in random order."""
     exact = {kind: share * count / sum(SHARES.values()) for kind, share in SHARES.items()}
     whole = {kind: int(value) for kind, value in exact.items()}
     by_remainder = sorted(exact, key=lambda kind: exact[kind] - whole[kind], reverse=True)
@@ -116,8 +116,7 @@ def _draw(
 
 
 def _created(rng: Random, kind: Archetype, anchor: int, start: int) -> int:
-    """The day the account was opened. Churned suppliers were there for at least a part of the
-    history."""
+    """Draw the day the account is created. Churned suppliers are active for part of the history."""
     if kind in (_A.NEW, _A.STUCK):
         return anchor - rng.randint(5 if kind == _A.NEW else 9, JOINING_DAYS)
     if kind == _A.CHURNED_STUCK:
@@ -131,7 +130,7 @@ def _created(rng: Random, kind: Archetype, anchor: int, start: int) -> int:
 def _plan(
     rng: Random, kind: Archetype, created: int, anchor: int
 ) -> tuple[str, str | None, int | None]:
-    """The plan, and for some the plan before it and the day of the change."""
+    """Draw the plan, and for some the previous plan and the day of the change."""
     if kind == _A.DABBLER:
         return "free", None, None
     shares = {"free": 0.34, "pro": 0.54, "studio": 0.12}
@@ -148,8 +147,7 @@ def _plan(
 
 
 def _rhythm(rng: Random, kind: Archetype, vendor_type: str, plan: str) -> float:
-    """Days with a login in a week of the peak; the vendor types with an office sit down more often
-    than those who play at night."""
+    """Draw the days with a login per week in peak season. Venues and planners log in more often."""
     low, high = {
         _A.THRIVING: (4.6, 6.4),
         _A.SUDDEN: (7.0, 8.4),
@@ -178,8 +176,7 @@ def _target(rng: Random, kind: Archetype, plan: str) -> float:
 def _features(
     rng: Random, kind: Archetype, vendor_type: str, journeys: bool, plan: str
 ) -> tuple[str, ...]:
-    """What the supplier has taken up: the first few of its vendor type, and by chance of the
-    rest."""
+    """Draw the features that the supplier uses, more likely the first two of its vendor type."""
     kept = {
         _A.THRIVING: 0.97,
         _A.OUTGROWING: 0.95,
@@ -188,15 +185,15 @@ def _features(
         _A.STUCK: 0.35,
         _A.CHURNED_STUCK: 0.35,
     }.get(kind, 0.66 if plan == "free" and kind in _LIGHT else 0.84)
-    taken = tuple(
+    adopted = tuple(
         feature
         for place, feature in enumerate(VENDOR_TYPES[vendor_type].features)
         if (feature != "journeys" or journeys) and rng.random() < kept + (0.06 if place < 2 else 0)
     )
-    return taken or VENDOR_TYPES[vendor_type].features[:1]
+    return adopted or VENDOR_TYPES[vendor_type].features[:1]
 
 
-# ── how it goes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── stories ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _story(rng: Random, kind: Archetype, created: int, anchor: int, start: int) -> Story:
@@ -209,13 +206,13 @@ def _story(rng: Random, kind: Archetype, created: int, anchor: int, start: int) 
     if kind in _WELL:
         _past_troubles(rng, story, created, anchor, start)
     if kind not in _FALLING:
-        _perhaps_leave_later(rng, story, anchor)
+        _perhaps_churn_later(rng, story, anchor)
     return story
 
 
 def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Who is well today was not always: a slow beginning, or a slump and back. Without these only
-    the present would look ill."""
+    """Add past troubles to a supplier that is healthy on the anchor day: slow onboarding, slumps or
+    overload. Without them all troubles would be recent."""
     if created >= start and rng.random() < 0.35:
         story.slow_days = rng.randint(14, 55)
         begun = created + story.slow_days
@@ -234,8 +231,7 @@ def _past_troubles(rng: Random, story: Story, created: int, anchor: int, start: 
 
 
 def _overload(rng: Random, story: Story, begins: int) -> int:
-    """Too much at once: clients wait, tickets pile up, and it passes. Returns the day it is
-    over."""
+    """Add weeks with unresponsive clients and many tickets. Returns the day they end."""
     over = begins + rng.randint(50, 80)
     story.clients += [(begins, 1.0), (begins + 20, 0.3), (over - 15, 0.35), (over, 1.0)]
     story.tickets += [(begins, 0.065), (begins + 20, 0.9), (over - 15, 0.8), (over, 0.065)]
@@ -243,8 +239,8 @@ def _overload(rng: Random, story: Story, begins: int) -> int:
 
 
 def _slump(rng: Random, story: Story, begins: int) -> int:
-    """Six to ten weeks of next to nothing, and back: sooner for those who are written to
-    (responses.py). Returns the day it is over."""
+    """Add six to ten weeks without activity. Interventions can end them earlier (responses.py).
+    Returns the day they end."""
     low = begins + rng.randint(6, 14)
     back = low + rng.randint(34, 56)
     depth = 0.0
@@ -256,8 +252,8 @@ def _slump(rng: Random, story: Story, begins: int) -> int:
     return back + 18
 
 
-def _perhaps_leave_later(rng: Random, story: Story, anchor: int) -> None:
-    """Beyond the anchor a supplier that is well today may fade as well, about one in ten a year."""
+def _perhaps_churn_later(rng: Random, story: Story, anchor: int) -> None:
+    """Let the supplier fade and cancel after the anchor, about one in ten per year."""
     begins = anchor + 14 + round(rng.expovariate(1 / 3300))
     weeks = rng.randint(6, 12)
     _fade(rng, story, begins, begins + 7 * weeks)
@@ -265,7 +261,7 @@ def _perhaps_leave_later(rng: Random, story: Story, anchor: int) -> None:
 
 
 def _fade(rng: Random, story: Story, begins: int, ends: int, floor: float = 0.1) -> None:
-    """Less and less from `begins` to `ends`; the clients notice two weeks later."""
+    """Reduce the activity from `begins` to `ends`; the clients follow two weeks later."""
     last = story.activity[-1][1]
     half = begins + (ends - begins) // 2
     story.activity += [(begins, last), (half, last * _between(rng, 0.35, 0.6))]
@@ -285,7 +281,7 @@ def _paused(rng: Random, story: Story, created: int, anchor: int, start: int) ->
 
 
 def _recovered(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Back only lately."""
+    """Active again only recently."""
     _slump(rng, story, rng.randint(anchor - 150, anchor - 74))
 
 
@@ -295,7 +291,7 @@ def _new(rng: Random, story: Story, created: int, anchor: int, start: int) -> No
 
 
 def _stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """A step or three, then less and less; clients who were never invited cannot answer."""
+    """One to three onboarding steps, then less and less activity."""
     story.onboarded = rng.choice((1, 1, 2, 2, 3))
     story.activity = [(created, 0.9), (created + 4, 0.5), (created + 11, 0.06)]
     story.clients = [(created, 0.12)]
@@ -305,16 +301,15 @@ def _stuck(rng: Random, story: Story, created: int, anchor: int, start: int) -> 
 
 
 def _fader(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """From just beginning to fade to all but gone; the further, the more clients and patience are
-    lost."""
+    """Fading activity, from the first signs to almost none, with lost clients and complaints."""
     far = rng.random()
     begins = anchor - round(7 * (5 + 7 * far))
     low = 0.22 * (1 - far)
-    silent = anchor - round(4 + 36 * max(0.0, far - 0.35))
+    inactive_from = anchor - round(4 + 36 * max(0.0, far - 0.35))
     story.activity = [
         (begins, 1.0),
-        (max(begins + 14, silent - 21), 0.55),
-        (silent, low),
+        (max(begins + 14, inactive_from - 21), 0.55),
+        (inactive_from, low),
         (anchor, low * 0.6),
     ]
     story.clients = [(begins + 10, 1.0), (anchor, 0.6 - 0.4 * far)]
@@ -330,13 +325,13 @@ def _fader(rng: Random, story: Story, created: int, anchor: int, start: int) -> 
 
 
 def _sudden(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """There every day, and then not; half of them only for a week or so."""
-    silent = anchor - (rng.randint(6, 10) if rng.random() < 0.6 else rng.randint(15, 32))
-    story.activity = [(silent - 1, 1.0), (silent, 0.0)]
-    story.clients = [(silent, 1.0), (silent + 21, 0.5)]
+    """Daily logins, then none: for about a week in most cases, else for up to a month."""
+    inactive_from = anchor - (rng.randint(6, 10) if rng.random() < 0.6 else rng.randint(15, 32))
+    story.activity = [(inactive_from - 1, 1.0), (inactive_from, 0.0)]
+    story.clients = [(inactive_from, 1.0), (inactive_from + 21, 0.5)]
     if rng.random() < 0.5:
         story.cancels = anchor + rng.randint(5, 25)
-        story.losing = [(silent - 20, story.cancels, 0.2)]
+        story.losing = [(inactive_from - 20, story.cancels, 0.2)]
     else:
         back = anchor + rng.randint(4, 20)
         story.activity += [(back, 0.0), (back + 1, 0.9)]
@@ -367,7 +362,7 @@ def _dabbler(rng: Random, story: Story, created: int, anchor: int, start: int) -
 
 
 def _dormant(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Nobody has closed the account, and nobody comes any more."""
+    """No logins for months, without a cancellation."""
     first = max(created + 40, start - 60)
     begins = rng.randint(min(first, anchor - 100), anchor - 90)
     story.activity = [(begins, 0.8), (begins + 21, 0.25), (begins + 35, 0.004)]
@@ -388,12 +383,12 @@ def _churned_faded(rng: Random, story: Story, created: int, anchor: int, start: 
 
 
 def _churned_suddenly(rng: Random, story: Story, created: int, anchor: int, start: int) -> None:
-    """Hardly a sign: a fortnight of less, or of silence. No warning sees all churned suppliers, and
-    the demo must not pretend so."""
+    """One to three weeks of low or no activity before the cancellation. No real warning catches all
+    churn, so the sample data has such cases."""
     story.cancels = _churn_day(rng, created, anchor, start)
-    quiet = rng.randint(9, 22)
+    days = rng.randint(9, 22)
     level = rng.choice((0.05, 0.05, 0.3))
-    story.activity = [(story.cancels - quiet, 1.0), (story.cancels - quiet + 2, level)]
+    story.activity = [(story.cancels - days, 1.0), (story.cancels - days + 2, level)]
     _perhaps_angry(rng, story, story.cancels)
 
 
@@ -438,7 +433,7 @@ def _between(rng: Random, low: float, high: float) -> float:
 
 
 def _weighted(rng: Random, shares: dict[str, float]) -> str:
-    """One of the keys, by its share."""
+    """Draw one of the keys by its share."""
     place = rng.random() * sum(shares.values())
     for key, share in shares.items():
         place -= share
