@@ -64,12 +64,12 @@ COMMANDS = (
     Command(
         "metrics",
         "everafter.metrics.commands",
-        "The six metrics by which the programme is watched, with how many each number rests on.",
+        "Print the six success metrics, with the number of observations behind each.",
     ),
     Command(
         "signals",
         "everafter.signals.commands",
-        "List the signals: every column that a playbook's condition may name.",
+        "List the signals: every column that a condition in the playbook may name.",
     ),
     Command(
         "playbook",
