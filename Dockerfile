@@ -1,4 +1,4 @@
-# The server and the worker are this image; they differ in the command. See docs/install.md.
+# One image for the server and the worker, which differ in the command. See docs/install.md.
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1

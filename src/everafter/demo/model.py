@@ -197,9 +197,9 @@ class Country:
 
     The monthly shares are published figures where these exist (England and Wales 2023: August
     14.3 %, January 2.6 %; United States: September to November 43 %, June to August 28 %, December
-    to February 11 %; Australia: November 12.9 %, October 12.6 %, June 4.8 %; New Zealand: January to
-    March 43 %, June to August 13 %). The months between these, Ireland, Canada and South Africa are
-    assumed."""
+    to February 11 %; Australia: November 12.9 %, October 12.6 %, June 4.8 %; New Zealand: January
+    to March 43 %, June to August 13 %). The months between these, Ireland, Canada and South Africa
+    are assumed."""
 
     share: float
     towns: tuple[tuple[str, str], ...]

@@ -1,18 +1,18 @@
-// What the pages are better with, and work without: filters that apply as they change, keys to move by, and no full reload.
+// Optional improvements of the pages: filters apply on change without a full reload, and lists have keyboard shortcuts.
 
 const form = document.querySelector("form[data-live]");
-let asked = 0;
-let seen = location.search;
+let requests = 0;
+let shownSearch = location.search;
 
 async function show(url) {
-  const mine = ++asked;
+  const mine = ++requests;
   const results = document.querySelector(".results");
   results?.setAttribute("aria-busy", "true");
   try {
     const answer = await fetch(url, { headers: { accept: "text/html" }, redirect: "manual" });
     if (!answer.ok) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (mine !== asked) return; // a later question overtook this one
+    if (mine !== requests) return; // a newer request replaced this one
     for (const part of [".results", ".distribution", ".filters input[type=hidden]"]) {
       const [now, then] = [document.querySelectorAll(part), page.querySelectorAll(part)];
       if (part.startsWith(".filters")) {
@@ -25,9 +25,9 @@ async function show(url) {
       }
     }
     history.pushState(null, "", url);
-    seen = location.search;
+    shownSearch = location.search;
   } catch {
-    location.assign(url); // whatever it was, the plain way will say it
+    location.assign(url); // load the page without JavaScript, which shows the error
   }
 }
 
@@ -38,21 +38,21 @@ if (form) {
     return `${form.getAttribute("action")}?${fields}`;
   };
   document.documentElement.classList.add("live");
-  let soon;
+  let timer;
   form.addEventListener("input", (event) => {
     if (event.target.name === "sort") form.elements.dir.value = "";
-    clearTimeout(soon);
-    soon = setTimeout(() => show(address()), event.target.type === "search" ? 220 : 0);
+    clearTimeout(timer);
+    timer = setTimeout(() => show(address()), event.target.type === "search" ? 220 : 0);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    clearTimeout(soon);
+    clearTimeout(timer);
     show(address());
   });
-  addEventListener("popstate", () => location.search !== seen && location.reload());
+  addEventListener("popstate", () => location.search !== shownSearch && location.reload());
 }
 
-// "/" goes to the search; j and k go through the rows of a list.
+// "/" focuses the search field; "j" and "k" move through the rows of a list.
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
   if (event.key === "/") {
