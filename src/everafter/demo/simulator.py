@@ -191,9 +191,7 @@ def _events_frame(events: Events) -> pl.DataFrame:
                 "properties": pl.Series(events.properties, dtype=pl.String),
             }
         )
-        .with_columns(
-            pl.col("occurred_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        )
+        .with_columns(pl.col("occurred_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
         .cast(EVENT_SCHEMA)  # pyright: ignore[reportArgumentType] invariance of the dict's values
         .sort("occurred_at", "supplier_id", "message_id")
     )
