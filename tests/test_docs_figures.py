@@ -156,7 +156,7 @@ FIGURES = (
     Figure("api.md", "nested deeper than {} levels", "events.model:PROPERTIES_DEPTH"),
     Figure("api.md", "{} requests per second are accepted with one key", "limits:key_rate", thousands),
     Figure("api.md", "and {} from one address", "limits:address_rate"),
-    Figure("api.md", "`sentAt` more than {} hours", "events.model:BELIEVED_SKEW", hours),
+    Figure("api.md", "if it is more than {} hours off", "events.model:BELIEVED_SKEW", hours),
     Figure("api.md", "(files) more than {} hours ahead", "events.model:FUTURE_ALLOWED", hours),
     Figure("api.md", "before {} |", "events.model:EARLIEST", lambda moment: moment.year),
     Figure("api.md", "Traits of more than {} characters", "suppliers.model:TEXT_CHARACTERS"),
