@@ -1,4 +1,4 @@
-"""The files to run Everafter with: what they name exists, and their limits are the program's."""
+"""Deployment files: they refer to existing commands, files and settings, and match the limits."""
 
 import configparser
 import re
@@ -22,7 +22,7 @@ UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 
 
 def check_command(words: list[str]) -> None:
-    """That `everafter WORDS` is a command with these options."""
+    """Check that `everafter WORDS` is a command with these options."""
     options = {option for param in load_command(words[0]).params for option in param.opts}
     assert {word for word in words if word.startswith("--")} <= options
 
@@ -42,7 +42,7 @@ def test_the_base_images_are_pinned_to_a_version() -> None:
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases[0])
 
 
-def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     sent = {
         line[1:]
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -58,7 +58,7 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_image_runs_as_nobody_special() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     values = dict(instructions())
     assert values["USER"] == "10001:10001"
     assert values["ENTRYPOINT"] == '["everafter"]'
@@ -75,7 +75,7 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 
 
-def test_everything_that_a_service_names_is_declared(compose: dict[str, Any]) -> None:
+def test_everything_a_service_refers_to_is_declared(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert set(services) == {"database", "server", "worker"}
     for name, service in services.items():
@@ -91,7 +91,7 @@ def test_everything_that_a_service_names_is_declared(compose: dict[str, Any]) ->
         ), name
 
 
-def test_the_services_are_started_with_commands_and_settings_that_exist(
+def test_services_use_existing_commands_and_settings(
     compose: dict[str, Any],
 ) -> None:
     for name in ("server", "worker"):
@@ -106,7 +106,7 @@ def test_the_services_are_started_with_commands_and_settings_that_exist(
         assert service["stop_grace_period"] == "35s"
 
 
-def test_every_secret_is_made_in_the_instructions_and_kept_out_of_git(
+def test_every_secret_is_created_in_the_docs_and_ignored_by_git(
     compose: dict[str, Any],
 ) -> None:
     text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ def read_unit(path: Path) -> configparser.ConfigParser:
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_starts_a_command_that_exists(path: Path) -> None:
+def test_a_unit_starts_an_existing_command(path: Path) -> None:
     service = read_unit(path)["Service"]
     program, *words = shlex.split(service["ExecStart"])
     assert program == "/opt/everafter/bin/everafter"
@@ -141,13 +141,13 @@ def test_a_unit_starts_a_command_that_exists(path: Path) -> None:
     assert service["EnvironmentFile"] == "/etc/everafter/everafter.env"
 
 
-def test_the_units_differ_only_in_what_they_start() -> None:
+def test_the_units_differ_only_in_the_command() -> None:
     server, worker = (dict(read_unit(path)["Service"]) for path in UNITS)
     assert server.pop("ExecStart") != worker.pop("ExecStart")
     assert server == worker
 
 
-def test_the_example_of_settings_names_settings() -> None:
+def test_the_example_environment_has_existing_settings() -> None:
     text = (ROOT / "deploy" / "systemd" / "everafter.env").read_text(encoding="utf-8")
     named = set(re.findall(r"^#?(EVERAFTER_\w+)=", text, re.MULTILINE))
     assert len(named) > 6 and named <= KNOWN
@@ -156,11 +156,11 @@ def test_the_example_of_settings_names_settings() -> None:
 # ── nginx ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_proxys_limits_fit_the_programs() -> None:
+def test_the_proxys_limits_match_the_servers() -> None:
     text = (ROOT / "deploy" / "nginx" / "everafter.conf").read_text(encoding="utf-8")
-    said = dict(re.findall(r"^\s+([a-z_]+) ([^;]+);", text, re.MULTILINE))
-    assert said["client_max_body_size"] == f"{MOST_BYTES // 1024 // 1024}m"
-    assert int(said["keepalive_timeout"].rstrip("s")) < KEEP_ALIVE_SECONDS
-    assert int(said["limit_conn"].split()[1]) <= limits.Limits().connections_per_address
+    directives = dict(re.findall(r"^\s+([a-z_]+) ([^;]+);", text, re.MULTILINE))
+    assert directives["client_max_body_size"] == f"{MOST_BYTES // 1024 // 1024}m"
+    assert int(directives["keepalive_timeout"].rstrip("s")) < KEEP_ALIVE_SECONDS
+    assert int(directives["limit_conn"].split()[1]) <= limits.Limits().connections_per_address
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in text
     assert text.count("{") == text.count("}")

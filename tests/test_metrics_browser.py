@@ -1,4 +1,4 @@
-"""The metrics in a real Chromium: on a desk and a phone, without scripts, by keyboard, printed."""
+"""The metrics page in Chromium: wide and narrow, without JavaScript, by keyboard, in print."""
 
 import os
 import shutil
@@ -37,7 +37,9 @@ def open_page(browser: Browser, server: Server, width: int, *, scripts: bool = F
     )
     page = context.new_page()
     page.set_default_timeout(10_000)
-    page.on("console", lambda said: pytest.fail(said.text) if said.type == "error" else None)
+    page.on(
+        "console", lambda message: pytest.fail(message.text) if message.type == "error" else None
+    )
     page.goto("/insights")
     page.get_by_label("E-mail").fill("mia@example.com")
     page.get_by_label("Password").fill(PASSWORD)
@@ -46,7 +48,7 @@ def open_page(browser: Browser, server: Server, width: int, *, scripts: bool = F
     return page
 
 
-def test_choosing_works_without_scripts_and_nothing_sticks_out(
+def test_filters_work_without_javascript_and_nothing_overflows(
     full: Server, chromium: Browser
 ) -> None:
     add_user(full)
@@ -68,7 +70,7 @@ def test_choosing_works_without_scripts_and_nothing_sticks_out(
         page.context.close()
 
 
-def test_the_keyboard_reaches_every_table_and_file(full: Server, chromium: Browser) -> None:
+def test_every_table_and_file_is_reachable_by_keyboard(full: Server, chromium: Browser) -> None:
     add_user(full)
     page = open_page(chromium, full, 1280, scripts=True)
     page.locator("#from-nowhere, [name=from]").first.focus()

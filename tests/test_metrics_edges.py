@@ -1,4 +1,4 @@
-"""The metrics over tables written by hand: nobody, one, plan changes, the borders of a period, replays, those who came back."""
+"""The metrics on small hand-written tables: no suppliers, one, plan changes, period limits, replays, returned suppliers."""
 
 import asyncio
 import uuid
@@ -59,14 +59,14 @@ def groups(metric: Any) -> dict[str | None, tuple[Any, Any]]:
     return {row.group: (row.value, row.n) for row in metric.rows}
 
 
-def test_nobody(server: Server) -> None:
+def test_no_suppliers(server: Server) -> None:
     found = ask(server)
     for metric in METRICS:
         measured = getattr(found, metric)
         assert (measured.all.value, measured.all.n, measured.rows) == (None, 0, []), metric
 
 
-def test_one_supplier_of_whom_nothing_is_known(server: Server) -> None:
+def test_one_supplier_without_data(server: Server) -> None:
     scored(server, LAST)
     add_supplier(server, "Nobody", vendor_type=None, plan=None, created_at=None)
     found = ask(server)
@@ -80,7 +80,7 @@ def test_one_supplier_of_whom_nothing_is_known(server: Server) -> None:
     )
 
 
-def test_a_score_counts_for_the_plan_it_was_given_under(server: Server) -> None:
+def test_a_score_counts_for_the_plan_of_its_day(server: Server) -> None:
     scored(server, FIRST, LAST)
     moved = add_supplier(server, "Moved", plan="pro", vendor_type="dj")
     score(server, moved, FIRST, 20, plan="free", vendor_type="venue", feature_adoption_score=10)
@@ -94,7 +94,7 @@ def test_a_score_counts_for_the_plan_it_was_given_under(server: Server) -> None:
     assert found.health_score.all.change == 70
     by_vendor_type = ask(server, "vendor_type").health_score
     assert by_vendor_type and groups(by_vendor_type) == {"venue": (20, 1), "dj": (90, 1)}
-    # not known that day stays so; a row from before the columns takes what is known now
+    # unknown on that day stays unknown; rows older than the columns use the present value
     score(
         server, add_supplier(server, "Then unknown", plan="pro"), LAST, 50, plan="", vendor_type=""
     )
@@ -109,7 +109,7 @@ def test_a_score_counts_for_the_plan_it_was_given_under(server: Server) -> None:
     assert [row.group for row in later.rows][-1] is None
 
 
-def test_the_borders_of_a_period_are_days_of_utc_and_both_within(server: Server) -> None:
+def test_a_period_includes_its_first_and_last_day_in_utc(server: Server) -> None:
     days = (FIRST - timedelta(days=1), FIRST, LAST, LAST + timedelta(days=1))
     scored(server, *days)
     one = add_supplier(server, "One", created_at=at(FIRST))
@@ -149,7 +149,7 @@ def test_the_borders_of_a_period_are_days_of_utc_and_both_within(server: Server)
     assert found.churn_prediction and found.churn_prediction.all.unseen == 2
 
 
-def test_a_run_that_did_not_end_is_not_counted(server: Server) -> None:
+def test_an_unfinished_run_is_not_counted(server: Server) -> None:
     scored(server, FIRST)
     scored(server, LAST, finished=False)
     supplier = add_supplier(server, "Half")
@@ -163,11 +163,11 @@ def test_a_run_that_did_not_end_is_not_counted(server: Server) -> None:
         and found.health_score.days_scored == 1
     )
     assert found.intervention_success and found.intervention_success.all.n == 0, (
-        "its last day was not scored yet"
+        "the last day is not scored yet"
     )
 
 
-def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(
+def test_success_counts_the_first_intervention_with_a_goal(
     server: Server,
 ) -> None:
     scored(server, NOW.date())
@@ -216,7 +216,7 @@ def test_success_counts_the_first_time_only_what_was_done_and_what_names_one(
     assert {row.group: row.n for row in found.rows} == {"free": 1, "pro": 1}
 
 
-def test_only_the_first_window_there_ever_was_is_compared(server: Server) -> None:
+def test_only_the_first_window_of_a_supplier_is_compared(server: Server) -> None:
     scored(server, NOW.date())
     early, late, replayed, refused = (
         add_supplier(server, name) for name in ("Early", "Late", "Replayed", "Refused")
@@ -250,15 +250,15 @@ def test_only_the_first_window_there_ever_was_is_compared(server: Server) -> Non
     window(again, before, succeeded=True)
     window(again, within, succeeded=True)
     assert "again" not in {row.group for row in ask(server).intervention_success.rows}, (
-        "nobody of that plan is compared"
+        "no supplier of that plan is compared"
     )  # type: ignore[union-attr]
     since = ask(server, period=Period(before, LAST)).intervention_success
     assert since and (since.windows, since.all.n) == (7, 4), (
-        "the period that holds its first window counts the supplier"
+        "a supplier counts in the period of its first window"
     )
 
 
-def test_only_the_emails_of_milestones_are_no_interventions(server: Server) -> None:
+def test_milestone_emails_are_not_interventions(server: Server) -> None:
     scored(server, NOW.date())
     one = add_supplier(server, "One")
     server.sql(
@@ -267,17 +267,17 @@ def test_only_the_emails_of_milestones_are_no_interventions(server: Server) -> N
     for trigger in (
         "celebrate_first_form",
         "celebrate_first_gallery",
-        "celebrated_and_gone",
+        "celebrated_and_churned",
         "celebrateXfirst_form",
     ):
         add_conclusion(server, one, trigger, "triggered", "x", evaluated_on=FIRST, success_by=LAST)
     found = ask(server).intervention_success
     assert found and {row.group for row in found.triggers} == {
-        "celebrate_first_gallery", "celebrated_and_gone", "celebrateXfirst_form",
+        "celebrate_first_gallery", "celebrated_and_churned", "celebrateXfirst_form",
     }  # fmt: skip
 
 
-def test_the_onboarding_page_and_the_metric_describe_the_same_of_churned(server: Server) -> None:
+def test_the_onboarding_page_and_the_metric_agree_on_churned_suppliers(server: Server) -> None:
     began = NOW - timedelta(days=20)
     for place, (form, left) in enumerate(
         ((5, None), (None, 1), (None, 12), (3, 9), (None, None), (None, 19))
@@ -308,12 +308,12 @@ def test_the_onboarding_page_and_the_metric_describe_the_same_of_churned(server:
         and whole.first_form == found.all
         and [month.first_form for month in months] == found.rows
     )
-    # day 1: one of six leaves; day 3 and 5: one each is there; the rest are followed for longer and never are
+    # day 1: one of six churns; days 3 and 5: one each completes; the others never do
     assert (found.all.n, found.all.reached, found.all.quarter, found.all.value) == (6, 2, 5, None)
     assert found.all.within_14_days == pytest.approx(2 / 6)
 
 
-def test_a_churned_without_a_form_never_gets_there(server: Server) -> None:
+def test_a_churned_supplier_without_a_form_never_completes(server: Server) -> None:
     for place in range(4):
         supplier = add_supplier(
             server, f"S{place}", created_at=at(FIRST), plan=("free", "pro")[place % 2]
@@ -341,7 +341,7 @@ def test_a_churned_without_a_form_never_gets_there(server: Server) -> None:
     }
 
 
-def test_a_ticket_opened_again_is_open(server: Server) -> None:
+def test_a_reopened_ticket_is_open(server: Server) -> None:
     supplier = add_supplier(server, "One")
     rows = (("again", 1, 20, 10), ("twice", 1, 12, 20), ("open", 1, 1, None))
     for name, opened, again, resolved in rows:
@@ -358,7 +358,7 @@ def test_a_ticket_opened_again_is_open(server: Server) -> None:
     )
 
 
-def test_tickets_of_a_period_are_found_by_its_days(server: Server) -> None:
+def test_tickets_are_selected_by_the_days_of_the_period(server: Server) -> None:
     server.sql("INSERT INTO suppliers (id) SELECT gen_random_uuid() FROM generate_series(1, 100)")
     server.sql(
         "INSERT INTO tickets (supplier_id, ticket_id, opened_at, last_opened_at, resolved_at)"
@@ -381,7 +381,7 @@ def test_tickets_of_a_period_are_found_by_its_days(server: Server) -> None:
     )
 
 
-def test_predictions_against_what_came_and_what_was_done_before(server: Server) -> None:
+def test_predictions_are_compared_with_churn_and_interventions(server: Server) -> None:
     day, period = date(2026, 7, 15), Period(FIRST, LAST, 30)
     scored(server, day)
 
@@ -451,7 +451,7 @@ def test_predictions_against_what_came_and_what_was_done_before(server: Server) 
     )  # type: ignore[union-attr]
 
 
-def test_who_came_back_had_left_all_the_same(server: Server) -> None:
+def test_a_supplier_that_returned_still_counts_as_churned(server: Server) -> None:
     scored(server, *(FIRST + timedelta(days=back) for back in (-20, -13, -6)))
     supplier = add_supplier(server, "Back")
     add_activity(server, supplier, subscription="active")

@@ -1,4 +1,4 @@
-"""The metrics over HTTP, on the command line and as a page: what is asked for, what is refused, what is written."""
+"""The metrics as API, command and page: parameters, errors and formats."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ from helpers_server import Server
 
 @pytest.fixture
 def full(server: Server) -> Server:
-    """60 suppliers with a little of everything."""
+    """60 suppliers with data for every metric."""
     ids = add_portfolio(server)
     server.sql("INSERT INTO playbook_versions (sha256, source) VALUES ('x', '')")
     for back in (60, 35, 18, 14, 3, 0):
@@ -86,14 +86,14 @@ def full(server: Server) -> Server:
 # ── the API ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_all_six_over_the_last_90_days(full: Server) -> None:
+def test_all_metrics_over_the_last_90_days(full: Server) -> None:
     with full.client("read") as client:
         answer = client.get("/api/metrics")
         assert answer.status_code == 200, answer.text
         body = answer.json()
         last = date.fromisoformat(body["until"])
         assert set(body["metrics"]) == set(METRICS) and last in {TODAY, datetime.now(UTC).date()}, (
-            "it may be midnight meanwhile"
+            "the test may run across midnight"
         )
         assert (
             body["from"] == (last - timedelta(days=89)).isoformat()
@@ -108,7 +108,7 @@ def test_all_six_over_the_last_90_days(full: Server) -> None:
         assert body["metrics"]["ticket_resolution"]["all"]["n"] == 48
 
 
-def test_some_by_a_group_over_a_period(full: Server) -> None:
+def test_selected_metrics_by_group_over_a_period(full: Server) -> None:
     with full.client("read") as client:
         asked = "/api/metrics?metric=health_score&metric=ticket_resolution&by=plan"
         body = client.get(f"{asked}&from={TODAY - timedelta(days=5)}&until={TODAY}").json()
@@ -143,7 +143,7 @@ def test_some_by_a_group_over_a_period(full: Server) -> None:
         ("from=%00", "is not a day", None),
     ],
 )
-def test_what_cannot_be_asked_is_named(
+def test_an_invalid_parameter_is_named(
     server: Server, query: str, words: str, near: list[str] | None
 ) -> None:
     with server.client("read") as client:
@@ -156,7 +156,7 @@ def test_what_cannot_be_asked_is_named(
         assert answer.json().get("did_you_mean") == near
 
 
-def test_a_key_that_may_not_read_is_refused(server: Server) -> None:
+def test_a_key_without_read_scope_is_refused(server: Server) -> None:
     for scope, status in (("ingest", 403), ("coach", 403), ("read", 200), ("write", 200)):
         with server.client(scope) as client:  # type: ignore[arg-type]
             assert client.get("/api/metrics").status_code == status
@@ -174,7 +174,7 @@ def run(full: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *words: CliRunner().invoke(app, ["metrics", *words])
 
 
-def test_tables_json_and_csv_describe_the_same(run: Any, full: Server) -> None:
+def test_tables_json_and_csv_agree(run: Any, full: Server) -> None:
     shown = run()
     assert shown.exit_code == 0, shown.output
     for title in (
@@ -200,15 +200,15 @@ def test_tables_json_and_csv_describe_the_same(run: Any, full: Server) -> None:
     assert len(rows) == 1 + len(reported["metrics"]["ticket_resolution"]["rows"])
 
 
-def test_the_command_line_names_what_it_cannot_do(run: Any) -> None:
-    for words, said in (
+def test_the_command_line_names_an_invalid_option(run: Any) -> None:
+    for words, message in (
         (("--csv",), "name the metric with --metric"),
         (("--metric", "adoption"), "did you mean feature_adoption"),
         (("--from", "x"), "from: 'x' is not a day"),
         (("--horizon", "7"), "none of 30, 60, 90"),
     ):
         refused = run(*words)
-        assert refused.exit_code != 0 and said in str(refused.exception)
+        assert refused.exit_code != 0 and message in str(refused.exception)
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +220,7 @@ def client(full: Server) -> Iterator[httpx.Client]:
         yield made
 
 
-def test_six_sections_with_their_tables_and_files(client: httpx.Client) -> None:
+def test_the_page_has_six_sections_with_tables_and_files(client: httpx.Client) -> None:
     page = client.get("/insights")
     assert page.status_code == 200 and XSS not in page.text and "<script>" not in page.text
     for metric in METRICS:
@@ -228,14 +228,14 @@ def test_six_sections_with_their_tables_and_files(client: httpx.Client) -> None:
     assert page.text.count("<b>What is counted.</b>") == page.text.count("<b>Limits.</b>") == 6
     assert 'href="/insights" aria-current="page"' in page.text
     links = re.findall(r'href="(/insights\.csv\?[^"]*)"', page.text)
-    assert len(links) == 7, "one for each metric, and one for the triggers"
+    assert len(links) == 7, "one per metric, and one for the triggers"
     for link in links:
         file = client.get(link.replace("&amp;", "&"))
         assert file.status_code == 200 and file.headers["content-type"].startswith("text/csv")
         assert len(list(csv.reader(io.StringIO(file.text)))) >= 2
 
 
-def test_the_address_says_what_is_shown(client: httpx.Client) -> None:
+def test_the_url_holds_the_view(client: httpx.Client) -> None:
     page = client.get("/insights?days=30&by=plan&horizon=90").text
     assert ">By plan " in page and ">By cohort" not in page
     assert re.search(r'href="\?days=30[^"]*" aria-current="true"', page)
@@ -256,7 +256,7 @@ def test_the_address_says_what_is_shown(client: httpx.Client) -> None:
     )
 
 
-def test_with_nobody_there_it_says_how_to_begin(server: Server) -> None:
+def test_without_suppliers_the_page_explains_how_to_start(server: Server) -> None:
     with signed_in(server) as client:
         page = client.get("/insights").text
         assert (
@@ -266,7 +266,7 @@ def test_with_nobody_there_it_says_how_to_begin(server: Server) -> None:
         )
 
 
-def test_nobody_reads_it_without_signing_in(server: Server) -> None:
+def test_the_page_requires_a_sign_in(server: Server) -> None:
     add_user(server)
     with browser(server) as client:
         assert (

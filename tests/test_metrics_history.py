@@ -40,7 +40,7 @@ Groups = dict[Any, Any]
 
 
 class Raw:
-    """Every raw table, whole, and the world behind them."""
+    """All raw tables, and the world that was simulated."""
 
     def __init__(self, url: str, market: Market) -> None:
         with psycopg.connect(
@@ -68,7 +68,7 @@ class Raw:
         }
 
     def of(self, by: By, supplier: Any, at: datetime | None = None) -> str | None:
-        """The supplier's group at a moment (null: as it is at the end)."""
+        """The supplier's group at a moment (null: at the end)."""
         row = self.world[str(supplier)]
         if by == "cohort":
             return f"{self.began[str(supplier)]:%Y-%m}"
@@ -86,7 +86,7 @@ class Raw:
 
 @pytest.fixture(scope="module")
 def reported(module_database: str) -> tuple[str, Raw]:
-    """The history that `everafter demo` makes by default, up to a fixed day."""
+    """The default history of `everafter demo`, up to a fixed day."""
     world = World(LAST)
     market = simulate(world.suppliers, LAST, world.months, world.seed)
     moments = plan_moments(world, None, datetime.combine(LAST, time(6), UTC))
@@ -105,7 +105,7 @@ def ask(url: str, period: Period, by: By) -> Metrics:
 
 
 def collect(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
-    """Values by group, and those of all under 'all'."""
+    """Values by group, and all values under 'all'."""
     found: dict[Any, list[Any]] = defaultdict(list)
     for group, value in pairs:
         found[group].append(value)
@@ -131,7 +131,7 @@ def check(
             ), (row.group, name)
 
 
-def test_each_metric_is_what_the_raw_tables_describe(reported: tuple[str, Raw]) -> None:
+def test_each_metric_equals_the_value_from_the_raw_tables(reported: tuple[str, Raw]) -> None:
     url, raw = reported
     for period in PERIODS:
         for by in BYS:
@@ -147,7 +147,7 @@ def test_each_metric_is_what_the_raw_tables_describe(reported: tuple[str, Raw]) 
         for row in raw.world.values()
         if row["upgraded_at"] and PERIODS[2].first < row["upgraded_at"].date() < LAST
     ]
-    assert moved, "some plans changed in the time, or the test says nothing of them"
+    assert moved, "without plan changes the test does not cover them"
 
 
 def mean(values: list[float]) -> float | None:
@@ -259,17 +259,17 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     for event in raw.named("form_created", "form_sent"):
         supplier = str(event["supplier_id"])
         forms[supplier] = min(event["occurred_at"], forms.get(supplier, event["occurred_at"]))
-    last_said: dict[str, tuple[datetime, str]] = {}
+    last_state: dict[str, tuple[datetime, str]] = {}
     for event in raw.named("subscription_changed", "subscription_paused", "subscription_cancelled"):
-        said, supplier = (event["occurred_at"], event["type"]), str(event["supplier_id"])
-        last_said[supplier] = max(said, last_said.get(supplier, said))
-    left = {
+        state, supplier = (event["occurred_at"], event["type"]), str(event["supplier_id"])
+        last_state[supplier] = max(state, last_state.get(supplier, state))
+    cancelled = {
         supplier: at
-        for supplier, (at, state) in last_said.items()
+        for supplier, (at, state) in last_state.items()
         if state == "subscription_cancelled"
     }
     people = [
-        (raw.of(by, supplier), (began, forms.get(supplier), left.get(supplier)))
+        (raw.of(by, supplier), (began, forms.get(supplier), cancelled.get(supplier)))
         for supplier, began in raw.began.items()
         if period.first <= began.date() <= period.last
     ]
@@ -277,10 +277,10 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     def tell(rows: list[Any]) -> dict[str, Any]:
         ends = [
             (
-                max(0.0, ((form or gone or NOW) - began).total_seconds()),
-                "form" if form else "churned" if gone else "open",
+                max(0.0, ((form or churned_at or NOW) - began).total_seconds()),
+                "form" if form else "churned" if churned_at else "open",
             )
-            for began, form, gone in rows
+            for began, form, churned_at in rows
         ]
         there = [end == "form" for _, end in ends]
         return {
@@ -295,7 +295,7 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
 
 
 def day_of(ends: list[tuple[float, str]], share: float) -> float | None:
-    """The day by which so many of all are there, by handing on: who is not there yet gives its weight to those seen longer."""
+    """The day by which a share of all has completed; censored suppliers pass their weight to those observed longer."""
     weight, there = 1 / len(ends) if ends else 0.0, 0.0
     waiting = sorted(ends, key=lambda one: (one[0], one[1] == "open"))
     for place, (at, end) in enumerate(waiting):
@@ -359,7 +359,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         if not chosen or chosen[-1] - day >= timedelta(days=30):
             chosen.append(day)
     assert sorted(chosen) == [one.day for one in found.churn_prediction.days]
-    gone = {
+    cancelled = {
         event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")
     }
     done = defaultdict(set)
@@ -367,17 +367,21 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         if row["status"] == "triggered":
             done[row["supplier_id"]].add((row["evaluated_on"], row["evaluated_at"]))
 
-    def left(row: dict[str, Any]) -> bool:
+    def has_churned(row: dict[str, Any]) -> bool:
         return (
-            row["supplier_id"] in gone
-            and row["calculated_at"] < gone[row["supplier_id"]] <= row["calculated_at"] + horizon
+            row["supplier_id"] in cancelled
+            and row["calculated_at"]
+            < cancelled[row["supplier_id"]]
+            <= row["calculated_at"] + horizon
         )
 
     def is_untouched(row: dict[str, Any]) -> bool:
         near = [
             at for day, at in done[row["supplier_id"]] if abs(day - row["calculated_on"]) <= horizon
         ]
-        return all(at > gone[row["supplier_id"]] for at in near) if left(row) else not near
+        return (
+            all(at > cancelled[row["supplier_id"]] for at in near) if has_churned(row) else not near
+        )
 
     predictions = [
         (
@@ -385,7 +389,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             (
                 round(row["risk"], 3),
                 row["level"],
-                left(row),
+                has_churned(row),
                 is_untouched(row),
             ),
         )
@@ -394,17 +398,20 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     ]
 
     def compare(rows: list[Any], name: str) -> dict[str, Any]:
-        gone_then, warned = [row[2] for row in rows], [row[2] for row in rows if row[1] != "low"]
+        churned_later, warned = (
+            [row[2] for row in rows],
+            [row[2] for row in rows if row[1] != "low"],
+        )
         high = [row[2] for row in rows if row[1] == "high"]
         values = {
             "n": len(rows),
-            "churned": sum(gone_then),
-            "base_rate": mean(gone_then),
+            "churned": sum(churned_later),
+            "base_rate": mean(churned_later),
             "auc": one_by_one(rows),
             "precision_warned": mean(warned),
-            "recall_warned": sum(warned) / sum(gone_then) if any(gone_then) else None,
+            "recall_warned": sum(warned) / sum(churned_later) if any(churned_later) else None,
             "precision_high": mean(high),
-            "recall_high": sum(high) / sum(gone_then) if any(gone_then) else None,
+            "recall_high": sum(high) / sum(churned_later) if any(churned_later) else None,
         }
         return {f"{name}.{key}": value for key, value in values.items()}
 
@@ -415,29 +422,33 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     for row in found.churn_prediction.rows:
         expected.setdefault(
             row.group, []
-        )  # groups in which somebody left who was not scored on the chosen days
+        )  # groups in which a supplier churned who was not scored on the chosen days
     check(found.churn_prediction, expected, tell)
-    left_here = [at for at in gone.values() if period.first <= at.date() <= period.last]
+    churned_in_period = [
+        at for at in cancelled.values() if period.first <= at.date() <= period.last
+    ]
     row = found.churn_prediction.all
-    assert row.lead_n + row.unwarned + row.unseen == len(left_here)
+    assert row.lead_n + row.unwarned + row.unseen == len(churned_in_period)
 
 
 def one_by_one(rows: list[Any]) -> float | None:
-    """The area under the curve by comparing each churned supplier with each who stayed."""
-    left, stayed = [row[0] for row in rows if row[2]], [row[0] for row in rows if not row[2]]
-    if len(left) < 5 or len(stayed) < 5:
+    """The area under the curve by comparing each churned supplier with each who others."""
+    churned, others = [row[0] for row in rows if row[2]], [row[0] for row in rows if not row[2]]
+    if len(churned) < 5 or len(others) < 5:
         return None
-    return sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed))
+    return sum((a > b) + (a == b) / 2 for a in churned for b in others) / (
+        len(churned) * len(others)
+    )
 
 
 # ── what the demo's history shows ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_higher_the_churn_risk_the_more_churn_and_it_shows_weeks_before(
+def test_higher_churn_risk_means_more_churn_and_rises_weeks_before(
     reported: tuple[str, Raw],
 ) -> None:
     _, raw = reported
-    gone = {
+    cancelled = {
         event["supplier_id"]: event["occurred_at"] for event in raw.named("subscription_cancelled")
     }
     month, shares = timedelta(days=30), dict[str, float]()
@@ -448,27 +459,31 @@ def test_the_higher_the_churn_risk_the_more_churn_and_it_shows_weeks_before(
             if row["level"] == level and row["calculated_on"] <= LAST - month
         ]
         churned = [
-            row["calculated_at"] < gone.get(row["supplier_id"], NOW) <= row["calculated_at"] + month
+            row["calculated_at"]
+            < cancelled.get(row["supplier_id"], NOW)
+            <= row["calculated_at"] + month
             for row in rows
         ]
         shares[level] = sum(churned) / len(rows)
     assert (
         shares["low"] < 0.02 < 0.1 < shares["medium"] < shares["high"] and shares["high"] > 0.25
     ), shares
-    scored = {row["supplier_id"] for row in raw.churn} & gone.keys()
+    scored = {row["supplier_id"] for row in raw.churn} & cancelled.keys()
     warned = {
         row["supplier_id"]
         for row in raw.churn
         if row["level"] != "low"
-        and timedelta(days=7) < gone.get(row["supplier_id"], NOW) - row["calculated_at"] < 3 * month
+        and timedelta(days=7)
+        < cancelled.get(row["supplier_id"], NOW) - row["calculated_at"]
+        < 3 * month
     }
     assert len(scored) > 30 and len(warned & scored) > 0.6 * len(scored), (
-        "most churned suppliers were seen a week before"
+        "most churned suppliers were scored a week before"
     )
     falls = list[float]()
     for supplier in scored:
         by_weeks = {
-            (gone[supplier] - row["calculated_at"]).days // 7: row["score"]
+            (cancelled[supplier] - row["calculated_at"]).days // 7: row["score"]
             for row in raw.health
             if row["supplier_id"] == supplier
         }
@@ -477,7 +492,7 @@ def test_the_higher_the_churn_risk_the_more_churn_and_it_shows_weeks_before(
     assert len(falls) > 10 and median(falls) > 20, "points lost in the last twelve weeks"
 
 
-def test_some_effects_are_clear_and_some_are_not(reported: tuple[str, Raw]) -> None:
+def test_some_effects_are_significant_and_some_are_not(reported: tuple[str, Raw]) -> None:
     success = ask(
         reported[0], Period(LAST - timedelta(days=179), LAST, 30), "vendor_type"
     ).intervention_success
@@ -489,7 +504,7 @@ def test_some_effects_are_clear_and_some_are_not(reported: tuple[str, Raw]) -> N
     assert {"not_yet_known", "too_few", "no_control"} <= conclusions
 
 
-def test_the_team_has_tasks_open_overdue_assigned_and_done(reported: tuple[str, Raw]) -> None:
+def test_tasks_are_open_overdue_assigned_and_done(reported: tuple[str, Raw]) -> None:
     with psycopg.connect(reported[0], options="-c search_path=everafter -c timezone=UTC") as conn:
         tasks = conn.execute(
             "SELECT status, assignee_id IS NOT NULL, due_at < %s FROM tasks", [NOW]

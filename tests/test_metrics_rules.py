@@ -1,4 +1,4 @@
-"""The metrics' rules on cases made by hand, and against the values that docs/methods.md gives."""
+"""The metrics' rules on small cases, and against the reference values of docs/methods.md."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -25,7 +25,7 @@ TODAY = date(2026, 11, 22)
 # ── did it help ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_reference_values_of_the_confidence_sequence() -> None:
+def test_reference_values_of_the_confidence_sequence() -> None:
     rho = tune(500)
     assert rho == pytest.approx(0.1259854, abs=1e-7)
     widths = [half_width(1, count, rho) for count in (100, 500, 1000)]
@@ -36,7 +36,7 @@ def test_the_reference_values_of_the_confidence_sequence() -> None:
     assert smoothed[0] == pytest.approx(1801 / 2002 - 801 / 1002) and smoothed[1] < plain[1] + 0.001
 
 
-def test_the_reference_values_of_the_exact_test() -> None:
+def test_reference_values_of_the_exact_test() -> None:
     assert log_evidence(Arms(200, 180, 100, 80)) == pytest.approx(-2.494978, abs=1e-6)
     assert log_evidence(Arms(2000, 1800, 1000, 800)) == pytest.approx(19.917675, abs=1e-6)
     assert log_evidence(Arms(5, 0, 5, 0)) < 0 and log_evidence(Arms(5, 5, 5, 5)) < 0, (
@@ -44,7 +44,7 @@ def test_the_reference_values_of_the_exact_test() -> None:
     )
 
 
-def test_many_triggers_are_declared_together() -> None:
+def test_triggers_are_corrected_for_multiple_tests() -> None:
     assert effect_rules.declare([log(19.9)]) == [False] and effect_rules.declare([log(20)]) == [
         True
     ]
@@ -54,16 +54,16 @@ def test_many_triggers_are_declared_together() -> None:
     )
 
 
-def test_smoothing_keeps_rare_failures_from_being_certain() -> None:
-    """Holdout without a failure: as usually coded the interval has no width from that arm."""
+def test_smoothing_widens_the_interval_of_rare_failures() -> None:
+    """Holdout without a failure: without smoothing that group adds no width to the interval."""
     _, low, high = confidence_sequence([Arms(450, 440, 50, 50)])
     assert low < 0 < high
     _, _, plain_high = confidence_sequence([Arms(450, 440, 50, 50)], smoothed=False)
-    assert plain_high < 0, "this is the false alarm that smoothing is for"
+    assert plain_high < 0, "the false alarm that smoothing prevents"
 
 
-def test_triggers_of_unlike_holdouts_are_compared_each_within_itself() -> None:
-    """Together the treated look better by far only because the easy trigger holds few out."""
+def test_triggers_with_different_holdouts_are_compared_separately() -> None:
+    """Pooled, treated suppliers look better only because the easy trigger has a small holdout."""
     easy, hard = Arms(950, 855, 50, 45), Arms(500, 100, 500, 100)
     pooled = (855 + 100) / 1450 - (45 + 100) / 550
     difference, low, high = confidence_sequence([easy, hard], smoothed=False)
@@ -71,8 +71,8 @@ def test_triggers_of_unlike_holdouts_are_compared_each_within_itself() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.85, 0.98])
-def test_looking_every_day_seldom_sees_what_is_not_there(rate: float) -> None:
-    """Peeking every 10 from 50 to 1,000 with no effect: under 5 % of histories are ever wrong (a plain interval: over 40 %)."""
+def test_daily_checks_rarely_find_an_effect_that_does_not_exist(rate: float) -> None:
+    """Checks at every 10 from 50 to 1,000 without an effect: under 5 % of histories ever find one (plain interval: over 40 %)."""
     random = np.random.default_rng(5)
     wrong = plain = 0
     for _ in range(200):
@@ -112,7 +112,7 @@ def success(*rows: tuple[str | None, str, bool, int, int]) -> Any:
     )
 
 
-def test_success_says_no_more_than_it_may() -> None:
+def test_success_claims_only_what_the_data_supports() -> None:
     nobody = success()
     assert (
         nobody.all.value,
@@ -160,7 +160,7 @@ def people(*rows: tuple[float, bool]) -> pl.DataFrame:
     )
 
 
-def test_who_is_not_there_yet_is_not_left_out() -> None:
+def test_suppliers_that_have_not_completed_are_included() -> None:
     done = people((1, True), (2, True), (30, False), (30, False), (30, False))
     row = time_rules.measure_first_value(done, ["a"], 0).all
     assert row.value is None and row.quarter == 2 and row.share == 0.4, (
@@ -170,7 +170,9 @@ def test_who_is_not_there_yet_is_not_left_out() -> None:
     assert early.value == 1, (
         "who had half a day only is not held against it: half of the two who could be seen were there in a day"
     )
-    assert early.within_14_days is None, "nobody has been here for 14 days, and not all are there"
+    assert early.within_14_days is None, (
+        "no supplier has been observed for 14 days, and not all have completed"
+    )
     assert time_rules.measure_first_value(people((1, True)), ["a"], 0).all.within_14_days == 1
     nobody = time_rules.measure_first_value(people(), [], 3)
     assert (nobody.all.n, nobody.all.value, nobody.all.share, nobody.curve, nobody.unknown) == (
@@ -192,15 +194,15 @@ def shares_of(rows: list[tuple[int, str]]) -> tuple[list[float], list[float]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=40))
-def test_where_nobody_leaves_the_share_is_the_product_limit(rows: list[tuple[int, bool]]) -> None:
+def test_without_churn_the_share_is_the_product_limit(rows: list[tuple[int, bool]]) -> None:
     days, shares = shares_of([(day, "form" if there else "open") for day, there in rows])
-    left = 1.0
+    remaining = 1.0
     expected: list[tuple[float, float]] = []
     for day in sorted({day for day, there in rows if there}):
-        left *= 1 - sum(other == day and there for other, there in rows) / sum(
+        remaining *= 1 - sum(other == day and there for other, there in rows) / sum(
             other >= day for other, _ in rows
         )
-        expected.append((day, 1 - left))
+        expected.append((day, 1 - remaining))
     assert days == [day for day, _ in expected]
     assert shares == pytest.approx([share for _, share in expected])
 
@@ -210,7 +212,7 @@ def test_where_nobody_leaves_the_share_is_the_product_limit(rows: list[tuple[int
         st.tuples(st.integers(0, 12), st.sampled_from(["form", "churned"])), min_size=1, max_size=40
     )
 )
-def test_where_all_is_known_the_share_is_of_all_the_churned_too(
+def test_without_censoring_the_share_includes_churned_suppliers(
     rows: list[tuple[int, str]],
 ) -> None:
     days, shares = shares_of(rows)
@@ -219,15 +221,15 @@ def test_where_all_is_known_the_share_is_of_all_the_churned_too(
     )
 
 
-def test_leaving_ends_no_looking() -> None:
+def test_churn_does_not_end_observation() -> None:
     now = datetime(2026, 11, 22, tzinfo=UTC)
 
-    def row(ago: float, form: float | None, left: float | None = None) -> tuple[Any, ...]:
+    def row(ago: float, form: float | None, churned: float | None = None) -> tuple[Any, ...]:
         began = now - timedelta(days=ago)
         form_at, churned_at = (
-            None if after is None else began + timedelta(days=after) for after in (form, left)
+            None if after is None else began + timedelta(days=after) for after in (form, churned)
         )
-        return "a", began, form_at, left is not None, churned_at
+        return "a", began, form_at, churned is not None, churned_at
 
     rows = [
         row(10, 5),
@@ -254,7 +256,7 @@ def test_leaving_ends_no_looking() -> None:
     assert unknown.rows() == [("a", 7.0, False, True)]
     found = time_rules.measure_first_value(timed.head(3), ["a"], 0).all
     assert (found.quarter, found.value, found.within_14_days) == (5, None, pytest.approx(1 / 3)), (
-        "two of three never get there"
+        "two of three never complete"
     )
 
 
@@ -274,7 +276,7 @@ def measured(*rows: tuple[Any, ...]) -> TicketRow:
     return time_rules.measure_tickets(frame, ["a"], HOURS).all
 
 
-def test_open_hours_do_not_count_nights_weekends_and_waiting() -> None:
+def test_business_hours_exclude_nights_weekends_and_waiting() -> None:
     friday, monday = datetime(2026, 3, 6, 16, tzinfo=UTC), datetime(2026, 3, 9, 10, tzinfo=UTC)
     row = measured(ticket(friday, monday))
     assert row.value == 66 and row.business_median == 2, "an hour on Friday, an hour on Monday"
@@ -286,15 +288,15 @@ def test_open_hours_do_not_count_nights_weekends_and_waiting() -> None:
     nine, fifteen = datetime(2026, 3, 9, 9, tzinfo=UTC), datetime(2026, 3, 9, 15, tzinfo=UTC)
     row = measured(ticket(nine, fifteen, reported))
     assert row.value == 6 and row.business_median == 3, (
-        "three hours of six the supplier was waited for"
+        "the supplier was waited for in three of six hours"
     )
     again = f"{at(9)} opened,{at(10)} resolved,{at(14)} opened,{at(15)} resolved"
     assert measured(ticket(nine, fifteen, again)).business_median == 2, (
-        "between a resolution and the next opening no clock runs"
+        "no time counts between a resolution and the next opening"
     )
 
 
-def test_no_ticket_one_ticket_and_those_still_open() -> None:
+def test_no_ticket_one_ticket_and_open_tickets() -> None:
     nobody = measured()
     assert (nobody.n, nobody.value, nobody.p90, nobody.opened) == (0, None, None, 0)
     began = datetime(2026, 3, 9, 9, tzinfo=UTC)
@@ -303,12 +305,10 @@ def test_no_ticket_one_ticket_and_those_still_open() -> None:
     one = measured(ticket(began, began + timedelta(hours=3)))
     assert (one.value, one.p90, one.business_median) == (3, 3, 3)
     backwards = measured(ticket(began, began - timedelta(hours=1)))
-    assert backwards.value == 0 and backwards.business_median == 0, (
-        "told with a clock that is wrong"
-    )
+    assert backwards.value == 0 and backwards.business_median == 0, "reported with a wrong clock"
 
 
-def test_a_ticket_at_the_border_of_a_span_is_within_it() -> None:
+def test_a_ticket_at_the_limit_of_a_period_is_included() -> None:
     began = datetime(2026, 3, 9, 9, tzinfo=UTC)
     hours = [0.0, 1.0, 1.5, 24.0, 168.0, 168.1]
     rows = [ticket(began, began + timedelta(hours=h)) for h in hours]
@@ -322,7 +322,7 @@ def test_a_ticket_at_the_border_of_a_span_is_within_it() -> None:
 # ── health, adoption ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_averages_of_nobody_of_one_day_and_of_many() -> None:
+def test_averages_of_no_supplier_one_day_and_many() -> None:
     nothing = level_rules.measure_health(pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0)
     assert (
         nothing.all.value,
@@ -341,15 +341,13 @@ def test_averages_of_nobody_of_one_day_and_of_many() -> None:
     found = level_rules.measure_health(frame, ["pro", "free"], 5)
     pro, free = found.rows
     assert (pro.value, pro.latest, pro.change, pro.suppliers, pro.healthy) == (60, 80, 30, 1, 1)
-    assert (free.value, free.change) == (30, None), (
-        "a group that was not there on the first day has no change"
-    )
+    assert (free.value, free.change) == (30, None), "a group without a first day has no change"
     assert found.all.change == 5 and found.days_read == 2 and found.days_scored == 5
     alone = level_rules.measure_health(frame.filter(pl.col("day") == last), ["pro", "free"], 1)
     assert alone.all.change is None, "one day has no change"
 
 
-def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
+def test_days_are_sampled_evenly_when_there_are_too_many_scores() -> None:
     scored = [TODAY - timedelta(days=back) for back in range(364, -1, -1)]
     chosen = level_rules.choose_days(scored, 200_000)
     assert (
@@ -364,7 +362,7 @@ def test_days_are_left_out_evenly_when_there_are_too_many_scores() -> None:
     assert len(level_rules.choose_days(scored, 10**9)) == 2
 
 
-def test_the_line_crosses_days_that_were_left_out() -> None:
+def test_the_line_crosses_days_that_were_not_sampled() -> None:
     playbook = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
     def lines(apart: int, *, scored: int) -> int:
@@ -378,11 +376,11 @@ def test_the_line_crosses_days_that_were_left_out() -> None:
         return len(drawn.lines) if drawn else 0
 
     assert lines(15, scored=91) == 1, "seven days read of 91"
-    assert lines(15, scored=7) == 7, "nobody scored in between"
+    assert lines(15, scored=7) == 7, "no scores in between"
     assert lines(7, scored=7) == 1, "scored once a week"
 
 
-def test_every_share_of_features_falls_in_one_part() -> None:
+def test_every_share_of_features_belongs_to_one_part() -> None:
     rows = [("pro", TODAY, percent, 1) for percent in range(101)]
     found = level_rules.measure_adoption(
         pl.DataFrame(rows, schema=level_rules.ADOPTION_SCHEMA, orient="row"), ["pro"], [TODAY]
@@ -405,33 +403,34 @@ def test_every_share_of_features_falls_in_one_part() -> None:
         max_size=30,
     )
 )
-def test_the_area_is_that_of_comparing_each_pair(rows: list[tuple[float, bool, int]]) -> None:
+def test_the_area_equals_comparing_each_pair(rows: list[tuple[float, bool, int]]) -> None:
     frame = pl.DataFrame(
         rows, schema={"risk": pl.Float64(), "churned": pl.Boolean(), "n": pl.Int64()}, orient="row"
     )
-    left = [risk for risk, gone, n in rows if gone for _ in range(n)]
-    stayed = [risk for risk, gone, n in rows if not gone for _ in range(n)]
+    churned = [risk for risk, is_churned, n in rows if is_churned for _ in range(n)]
+    others = [risk for risk, is_churned, n in rows if not is_churned for _ in range(n)]
     found = churn_rules.find_auc(frame)
-    if min(len(left), len(stayed)) < churn_rules.FEWEST:
+    if min(len(churned), len(others)) < churn_rules.FEWEST:
         assert found is None
     else:
         assert found == pytest.approx(
-            sum((a > b) + (a == b) / 2 for a in left for b in stayed) / (len(left) * len(stayed))
+            sum((a > b) + (a == b) / 2 for a in churned for b in others)
+            / (len(churned) * len(others))
         )
-        low, high = churn_rules.auc_range(found or 0.0, len(left), len(stayed))
+        low, high = churn_rules.auc_range(found or 0.0, len(churned), len(others))
         assert 0 <= low <= (found or 0.0) <= high <= 1
 
 
 def leads(*rows: tuple[int, int | None, str | None]) -> Any:
     """(churned supplier, days before the cancellation, level) → lead_days by churned supplier."""
-    gone = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    cancelled_at = datetime(2026, 11, 1, 12, tzinfo=UTC)
     frame = pl.DataFrame(
         [
             (
                 "a",
                 churned,
-                gone,
-                None if back is None else gone.date() - timedelta(days=back),
+                cancelled_at,
+                None if back is None else cancelled_at.date() - timedelta(days=back),
                 level,
             )
             for churned, back, level in rows
@@ -443,18 +442,18 @@ def leads(*rows: tuple[int, int | None, str | None]) -> Any:
     return list(zip(found["lead_days"].to_list(), found["seen"].to_list(), strict=True))
 
 
-def test_the_lead_is_that_of_the_warning_which_stood_at_the_end() -> None:
+def test_the_lead_time_is_of_the_last_warning() -> None:
     assert leads(
         (1, 30, "high"), (1, 23, "low"), (1, 16, "medium"), (1, 9, "high"), (1, 2, "medium")
     ) == [(16, True)]
     assert leads((1, 9, "high"), (1, 2, "low")) == [(None, True)], (
-        "a warning that was taken back warned of nothing"
+        "a withdrawn warning does not count"
     )
     assert leads((1, 2, "high")) == [(2, True)] and leads((1, None, None)) == [(None, False)]
     assert leads((1, 9, "medium"), (2, 9, "low")) == [(9, True), (None, True)]
 
 
-def test_only_predictions_that_have_run_out_are_looked_at() -> None:
+def test_only_predictions_past_their_horizon_are_evaluated() -> None:
     scored = [TODAY - timedelta(days=back) for back in range(200, -1, -1)]
     period = Period(TODAY - timedelta(days=89), TODAY, 30)
     chosen = churn_rules.choose_prediction_days(scored, period)

@@ -1,4 +1,4 @@
-"""What is asked of the metrics, and how it is said."""
+"""The parameters of the metrics, and the text of the results."""
 
 from datetime import date
 
@@ -20,7 +20,7 @@ from everafter.metrics.text_model import METRIC_TEXTS
 from test_metrics_rules import HOURS, TODAY, people, success
 
 
-def test_a_period_is_the_last_90_days_unless_said() -> None:
+def test_the_default_period_is_the_last_90_days() -> None:
     assert rules.read_period(None, None, TODAY) == Period(date(2026, 8, 25), TODAY, 30)
     assert rules.read_period("2026-11-22", "2026-11-22", TODAY, "90") == Period(TODAY, TODAY, 90)
     assert rules.read_period(None, "2026-03-31", TODAY).first == date(2026, 1, 1)
@@ -39,7 +39,7 @@ def test_a_period_is_the_last_90_days_unless_said() -> None:
         (None, None, "45", "horizon: '45' is none of 30, 60, 90 days"),
     ],
 )
-def test_a_period_that_is_none_is_named(
+def test_an_invalid_period_is_named(
     first: str | None, last: str | None, horizon: str | None, words: str
 ) -> None:
     with pytest.raises(InputError) as refused:
@@ -47,7 +47,7 @@ def test_a_period_that_is_none_is_named(
     assert words in refused.value.message
 
 
-def test_a_metric_that_is_misspelt_finds_its_like() -> None:
+def test_a_misspelt_metric_suggests_the_nearest() -> None:
     for asked, near in (
         ("health", "health_score"),
         ("churn-prediction", "churn_prediction"),
@@ -69,7 +69,7 @@ def test_a_metric_that_is_misspelt_finds_its_like() -> None:
     assert rules.read_metrics([]) == METRICS and rules.read_by("") is None
 
 
-def test_an_address_and_its_view_are_one() -> None:
+def test_a_view_survives_its_url() -> None:
     for params in (
         {},
         {"days": "365"},
@@ -82,11 +82,11 @@ def test_an_address_and_its_view_are_one() -> None:
     moved = view_rules.parse_view({"from": "2026-01-01", "until": "2026-03-31"}, TODAY)
     assert moved.preset is None and view_rules.view_query(moved, days=30) == "days=30"
     assert view_rules.parse_view({"days": "31"}, TODAY).preset == 90, (
-        "a number that is not offered is left alone"
+        "a number that is not a choice is ignored"
     )
 
 
-def test_a_file_holds_no_formula_and_every_number() -> None:
+def test_a_file_escapes_formulas_and_has_every_number() -> None:
     frame = pl.DataFrame(
         [("=1+1|cmd", TODAY, 2, 141.0, 1, 1, 0)], schema=level_rules.HEALTH_SCHEMA, orient="row"
     )
@@ -98,7 +98,7 @@ def test_a_file_holds_no_formula_and_every_number() -> None:
 
 
 def test_metrics_without_data_are_described() -> None:
-    """Every sentence and every column copes with null."""
+    """Every sentence and column accepts null."""
     empty = {
         "health_score": level_rules.measure_health(
             pl.DataFrame(schema=level_rules.HEALTH_SCHEMA), [], 0
@@ -146,7 +146,7 @@ def test_groups_are_ordered() -> None:
     ]
 
 
-def test_a_strip_stays_within_its_cell() -> None:
+def test_a_strip_stays_in_its_cell() -> None:
     found = success(("pro", "a", False, 45, 45), ("pro", "a", True, 12, 0))
     scale = charts.scale_of(found.triggers)
     drawn = charts.strip(found.triggers[0], scale)
@@ -156,7 +156,7 @@ def test_a_strip_stays_within_its_cell() -> None:
     )
 
 
-def test_the_page_says_what_the_interval_is_valid_for() -> None:
+def test_the_page_explains_the_interval() -> None:
     text = METRIC_TEXTS["intervention_success"].rests_on
     assert "repeated looks at a period with a fixed first day" in text
     assert "a single look at a moving period" in text

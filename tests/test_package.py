@@ -1,4 +1,4 @@
-"""The wheel: everything that the package needs at run time is in it, and nothing else."""
+"""The wheel has everything the package needs at run time, and nothing else."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def contents(folder: Path) -> set[str]:
-    """The package's files, as git would take them."""
+    """The package's files in git."""
     done = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],
         cwd=folder,
@@ -42,7 +42,7 @@ def contents(folder: Path) -> set[str]:
     return {name for name in done.stdout.splitlines() if (folder / name).exists()}
 
 
-def test_the_wheel_holds_the_packages_files(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_the_packages_files(wheel: zipfile.ZipFile) -> None:
     inside = {
         name.removeprefix("everafter/")
         for name in wheel.namelist()
@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_packages_files(wheel: zipfile.ZipFile) -> None:
     assert all(wheel.read(f"everafter/{name}") == (SRC / name).read_bytes() for name in there)
 
 
-def test_the_wheel_tells_what_it_is(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_metadata(wheel: zipfile.ZipFile) -> None:
     info = f"everafter-{__version__}.dist-info"
     metadata = wheel.read(f"{info}/METADATA").decode()
     for line in (
@@ -74,7 +74,7 @@ def test_the_wheel_tells_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_license_is_whole() -> None:
+def test_the_license_is_complete() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License\n" in text and "Version 2.0, January 2004" in text
     assert (

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium: what a person does, with the keyboard too, and at the width of a phone."""
+"""The pages in Chromium: common tasks, by mouse and keyboard, wide and narrow."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def site(server: Server) -> dict[str, str]:
-    """A full site; its pages by name."""
+    """A site with data: the paths of its pages by name."""
     ids = add_portfolio(server)
     add_user(server)
     result = add_conclusion(server, ids[3], "no_login_7_days", "triggered", XSS)
@@ -58,7 +58,7 @@ def visit(server: Server, chromium: Browser, site: dict[str, str]) -> Iterator["
 
 
 class Visit:
-    """Opens contexts; collects what a page complains about."""
+    """Opens browser contexts and collects the errors of pages."""
 
     def __init__(self, server: Server, chromium: Browser) -> None:
         self.server, self.chromium = server, chromium
@@ -88,7 +88,7 @@ def scores(page: Page) -> list[int]:
     return [int(text) for text in page.locator("td.score b").all_inner_texts() if text != "–"]
 
 
-def test_signing_in_leads_to_the_page_one_wanted_and_out_again(visit: Visit) -> None:
+def test_sign_in_returns_to_the_requested_page_and_sign_out_works(visit: Visit) -> None:
     page = visit.page(signed_in=False)
     page.goto("/messages?status=queued")
     page.get_by_label("E-mail").fill("mia@example.com")
@@ -106,7 +106,7 @@ def test_signing_in_leads_to_the_page_one_wanted_and_out_again(visit: Visit) -> 
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_sort_and_filter_with_and_without_scripts(visit: Visit, scripts: bool) -> None:
+def test_sort_and_filter_with_and_without_javascript(visit: Visit, scripts: bool) -> None:
     page = visit.page(scripts=scripts)
     assert scores(page) == sorted(scores(page))
     page.get_by_role("link", name="Score").click()
@@ -116,7 +116,7 @@ def test_sort_and_filter_with_and_without_scripts(visit: Visit, scripts: bool) -
     if not scripts:
         page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status")).to_contain_text("12 suppliers")
-    assert "vendor=dj" in page.url and "dir=desc" in page.url, "the view is in the address"
+    assert "vendor=dj" in page.url and "dir=desc" in page.url, "the URL holds the view"
     page.locator(".distribution").get_by_role("link", name="Critical").click()
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Score")
     assert scores(page) and max(scores(page)) < 40
@@ -127,13 +127,13 @@ def test_sort_and_filter_with_and_without_scripts(visit: Visit, scripts: bool) -
     expect(page.get_by_text("No supplier is like that")).to_be_visible()
 
 
-def test_filters_apply_as_they_change_and_stay_when_one_goes_back(visit: Visit) -> None:
+def test_filters_apply_on_change_and_survive_going_back(visit: Visit) -> None:
     page = visit.page()
     page.evaluate("window.same = true")
     page.get_by_label("Search").press_sequentially("Supplier 01")
     expect(page.get_by_role("status")).to_contain_text("9 suppliers")
     expect(page.get_by_label("Search")).to_be_focused()
-    assert page.evaluate("window.same") is True, "the page was not loaded again"
+    assert page.evaluate("window.same") is True, "the page was not reloaded"
     page.locator("[name=churn]").select_option("high")
     expect(page).to_have_url(re.compile("churn=high"))
     found = page.get_by_role("status").inner_text()
@@ -142,7 +142,7 @@ def test_filters_apply_as_they_change_and_stay_when_one_goes_back(visit: Visit) 
     assert page.get_by_label("Search").input_value() == "Supplier 01"
 
 
-def test_the_keyboard_reaches_everything(visit: Visit) -> None:
+def test_everything_is_reachable_by_keyboard(visit: Visit) -> None:
     page = visit.page()
     page.goto("/")
     page.keyboard.press("Tab")
@@ -153,7 +153,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     page.keyboard.press("/")
     expect(page.get_by_label("Search")).to_be_focused()
     page.keyboard.type("j")
-    assert page.get_by_label("Search").input_value() == "j", "keys are emails in a field"
+    assert page.get_by_label("Search").input_value() == "j", "shortcuts do not apply in a field"
     page.get_by_label("Search").fill("")
     page.get_by_label("Search").blur()
     page.keyboard.press("j")
@@ -164,7 +164,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     style = row.evaluate(
         "e => [getComputedStyle(e).outlineStyle, parseFloat(getComputedStyle(e).outlineWidth)]"
     )
-    assert style[0] == "solid" and style[1] >= 2, "focus can be seen"
+    assert style[0] == "solid" and style[1] >= 2, "focus is visible"
     name = row.inner_text()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text(name)
@@ -179,14 +179,14 @@ def test_no_page_scrolls_sideways(visit: Visit, site: dict[str, str], width: int
         assert wide[0] <= wide[1], f"{name} is {wide[0]} wide in {wide[1]}"
 
 
-def test_a_phone_sees_cards_with_labels(visit: Visit) -> None:
+def test_narrow_screens_show_cards_with_labels(visit: Visit) -> None:
     page = visit.page(390)
     page.goto("/")
     card = page.locator("tbody tr").nth(5)
     inside = card.evaluate(
         "e => [...e.children].every(c => c.getBoundingClientRect().right <= innerWidth)"
     )
-    assert inside, "nothing of a card is cut off"
+    assert inside, "cards are not cut off"
     label = card.locator("td[data-label='Last login']").evaluate(
         "e => getComputedStyle(e, '::before').content"
     )
@@ -195,7 +195,7 @@ def test_a_phone_sees_cards_with_labels(visit: Visit) -> None:
     expect(page).to_have_url(re.compile("sort=mrr"))
 
 
-def test_names_and_messages_stay_text(visit: Visit, site: dict[str, str]) -> None:
+def test_names_and_messages_are_escaped(visit: Visit, site: dict[str, str]) -> None:
     page = visit.page()
     for path in (*site.values(), "/?q=" + "%3Cscript%3Edocument.title%3D'pwned'%3C%2Fscript%3E"):
         page.goto(path)
@@ -206,7 +206,7 @@ def test_names_and_messages_stay_text(visit: Visit, site: dict[str, str]) -> Non
     expect(page.get_by_role("heading", level=1)).to_have_text(XSS)
 
 
-def test_the_emails_frame_can_do_nothing(visit: Visit, site: dict[str, str]) -> None:
+def test_the_email_frame_runs_no_code(visit: Visit, site: dict[str, str]) -> None:
     page = visit.page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -218,13 +218,11 @@ def test_the_emails_frame_can_do_nothing(visit: Visit, site: dict[str, str]) -> 
     expect(page.get_by_role("heading", name="Messages")).to_be_visible()
     assert not [url for url in asked if "sign-out" in url], "a form in an email is not sent"
     assert not [url for url in asked if not url.startswith(visit.server.base_url)], (
-        "nothing comes from elsewhere"
+        "no requests to other hosts"
     )
 
 
-def test_the_email_opened_by_itself_can_do_nothing_either(
-    visit: Visit, site: dict[str, str]
-) -> None:
+def test_the_email_opened_directly_runs_no_code(visit: Visit, site: dict[str, str]) -> None:
     page = visit.page()
     page.goto(site["message"] + "/html")
     page.wait_for_load_state("networkidle")
@@ -233,9 +231,7 @@ def test_the_email_opened_by_itself_can_do_nothing_either(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_labels_stand_out_from_what_is_behind_them(
-    visit: Visit, site: dict[str, str], scheme: str
-) -> None:
+def test_labels_have_enough_contrast(visit: Visit, site: dict[str, str], scheme: str) -> None:
     page = visit.page()
     page.emulate_media(color_scheme=scheme)  # pyright: ignore[reportArgumentType]
     for path in site.values():

@@ -1,4 +1,4 @@
-"""Drawings and words, without a server."""
+"""Charts and labels, without a server."""
 
 import doctest
 from datetime import UTC, date, datetime, timedelta
@@ -18,13 +18,13 @@ SCORES = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=80)
 
 
 @pytest.mark.parametrize("module", [formatting, charts, csv, rules, log_rules])
-def test_the_examples_are_true(module: ModuleType) -> None:
+def test_the_doctests_pass(module: ModuleType) -> None:
     tried = doctest.testmod(module)
     assert tried.failed == 0 and tried.attempted > 0
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.integers(0, 2))
-def test_rounded_parts_add_up_and_stay_near(parts: list[float], decimals: int) -> None:
+def test_rounded_parts_add_up(parts: list[float], decimals: int) -> None:
     shown = charts.round_to_sum(parts, sum(parts), decimals)
     assert (
         round(sum(shown), decimals) == round(sum(parts), decimals)
@@ -37,7 +37,7 @@ def test_rounded_parts_add_up_and_stay_near(parts: list[float], decimals: int) -
 
 
 @given(SCORES)
-def test_a_sparkline_stays_inside_and_breaks_where_nothing_is_known(
+def test_a_sparkline_stays_inside_and_breaks_at_unknown_values(
     scores: list[float | None],
 ) -> None:
     spark = charts.sparkline(
@@ -75,7 +75,7 @@ def test_a_trend_stays_inside(scores: list[float | None], start: int) -> None:
     assert len(drawn.off_season) == (len(scores) + 8) // 9
 
 
-def test_one_type_on_one_day_is_one_line() -> None:
+def test_events_of_one_type_and_day_are_one_line() -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     events = [
         Event(
@@ -94,7 +94,7 @@ def test_one_type_on_one_day_is_one_line() -> None:
     ]
 
 
-def test_a_number_is_no_name() -> None:
+def test_numbers_are_not_shown_as_names() -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     ((day),) = group_timeline([Event("form_sent", noon, {"form_id": "0179c25f3"}, "Anna & Ben")])
     assert day.entries[0].detail == "Anna & Ben"

@@ -1,4 +1,4 @@
-"""The intervention log over real HTTP: why something happened, and why nothing did."""
+"""The intervention log over HTTP: results and reasons."""
 
 import html
 import re
@@ -55,7 +55,7 @@ def history(server: Server) -> dict[str, uuid.UUID]:
 
 
 def lines(client: httpx.Client, query: str = "") -> list[tuple[str, ...]]:
-    """(supplier, trigger, outcome, why) of each line."""
+    """(supplier, trigger, result, reason) of each line."""
     answer = client.get(f"/interventions?{query}")
     assert answer.status_code == 200, answer.text
     found: list[tuple[str, ...]] = []
@@ -68,7 +68,7 @@ def lines(client: httpx.Client, query: str = "") -> list[tuple[str, ...]]:
     return found
 
 
-def test_entries_by_day_with_the_reason_as_text(
+def test_entries_are_listed_by_day_with_reasons(
     client: httpx.Client, history: dict[str, uuid.UUID]
 ) -> None:
     assert set(lines(client)) == {
@@ -140,7 +140,7 @@ def test_a_triggered_email_links_to_its_message(server: Server, client: httpx.Cl
     assert XSS not in page and html.escape(XSS, quote=False).split("&gt;")[0] in page
 
 
-def test_pages_of_a_long_log(server: Server, client: httpx.Client) -> None:
+def test_a_long_log_has_pages(server: Server, client: httpx.Client) -> None:
     for place in range(101):
         add_conclusion(
             server,
@@ -153,11 +153,11 @@ def test_pages_of_a_long_log(server: Server, client: httpx.Client) -> None:
     assert (len(first), len(second)) == (100, 1) and len({*first, *second}) == 101
 
 
-def test_an_empty_log_says_so(client: httpx.Client) -> None:
+def test_an_empty_log_has_a_message(client: httpx.Client) -> None:
     assert "No interventions yet" in client.get("/interventions").text
 
 
-def test_every_reason_of_the_eligibility_has_labels() -> None:
+def test_every_skip_reason_has_a_label() -> None:
     for code, words in SKIP_REASONS.items():
         assert describe_reason("skipped", code) == words != code
     assert describe_reason("skipped", "brand_new") == "brand new"

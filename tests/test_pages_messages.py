@@ -1,4 +1,4 @@
-"""The outbox over real HTTP: states, one message, and a frame that may do nothing."""
+"""The outbox over HTTP: states, one message, and its sandboxed frame."""
 
 import re
 import uuid
@@ -50,7 +50,9 @@ def test_every_state_is_listed_counted_and_explained(
     assert client.get("/messages?status=lost").status_code == 400
 
 
-def test_older_ones_by_cursor(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
+def test_older_messages_by_cursor(
+    server: Server, client: httpx.Client, supplier: uuid.UUID
+) -> None:
     made = {
         str(add_message(server, supplier, created_at=NOW - timedelta(seconds=place // 2)))
         for place in range(120)
@@ -81,7 +83,7 @@ def test_a_queued_message_is_previewed_with_the_suppliers_numbers(
     )
 
 
-def test_what_was_sent_is_shown_as_it_was_sent(
+def test_a_sent_message_is_shown_as_sent(
     server: Server, client: httpx.Client, supplier: uuid.UUID
 ) -> None:
     message = add_message(
@@ -97,17 +99,17 @@ def test_what_was_sent_is_shown_as_it_was_sent(
     page = client.get(f"/messages/{supplier}/{message}").text
     assert XSS not in page and "&lt;script&gt;" in page
     inner = client.get(f"/messages/{supplier}/{message}/html")
-    assert XSS in inner.text, "it is shown as it is, in a frame that may do nothing with it"
+    assert XSS in inner.text, "shown unescaped, in a sandboxed frame"
     policy = inner.headers["content-security-policy"]
     assert (
         policy.startswith("sandbox;")
         and "default-src 'none'" in policy
         and "script-src" not in policy
     )
-    assert "http" not in policy, "nothing is fetched, so a sender does not learn that we looked"
+    assert "http" not in policy, "no remote content, so the sender cannot track views"
 
 
-def test_the_html_part_is_for_those_who_are_signed_in(server: Server, supplier: uuid.UUID) -> None:
+def test_the_html_part_requires_a_sign_in(server: Server, supplier: uuid.UUID) -> None:
     message = add_message(server, supplier)
     answer = httpx.get(
         f"{server.base_url}/messages/{supplier}/{message}/html", headers={"accept": "text/html"}
@@ -115,7 +117,7 @@ def test_the_html_part_is_for_those_who_are_signed_in(server: Server, supplier: 
     assert answer.status_code == 303
 
 
-def test_one_that_cannot_be_made_says_why(
+def test_a_message_that_cannot_be_rendered_shows_the_reason(
     server: Server, client: httpx.Client, supplier: uuid.UUID
 ) -> None:
     message = add_message(server, supplier, template="never_written")
@@ -125,7 +127,7 @@ def test_one_that_cannot_be_made_says_why(
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("sent", "accepted"), ("resend", "queued")])
-def test_a_person_decides_what_is_in_doubt(
+def test_a_message_in_doubt_can_be_resolved(
     server: Server, client: httpx.Client, supplier: uuid.UUID, outcome: str, status: str
 ) -> None:
     message = add_message(
@@ -156,7 +158,7 @@ def test_a_person_decides_what_is_in_doubt(
     )
 
 
-def test_observers_only_look(server: Server, supplier: uuid.UUID) -> None:
+def test_observers_cannot_change_messages(server: Server, supplier: uuid.UUID) -> None:
     message = add_message(server, supplier, status="in_doubt")
     with signed_in(server, "observer") as client:
         path = f"/messages/{supplier}/{message}"
@@ -169,7 +171,9 @@ def test_observers_only_look(server: Server, supplier: uuid.UUID) -> None:
     assert server.sql("SELECT status FROM outbox") == [("in_doubt",)]
 
 
-def test_none_and_no_such(server: Server, client: httpx.Client, supplier: uuid.UUID) -> None:
+def test_an_empty_list_and_an_unknown_message(
+    server: Server, client: httpx.Client, supplier: uuid.UUID
+) -> None:
     assert "No messages yet" in client.get("/messages").text
     assert client.get(f"/messages/{supplier}/{uuid.uuid4()}").status_code == 404
     server.sql("INSERT INTO mail_pause (id, reason) VALUES (1, 'a mistake in a template')")

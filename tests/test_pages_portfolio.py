@@ -1,4 +1,4 @@
-"""The portfolio over real HTTP: sorting, filters, pages, the file, what it says when there is nothing."""
+"""The portfolio over HTTP: sorting, filters, pages, CSV, and the empty state."""
 
 import csv
 import html
@@ -92,12 +92,12 @@ VIEWS = st.builds(
 
 
 @given(VIEWS)
-def test_an_address_holds_the_whole_view(view: View) -> None:
+def test_the_url_holds_the_whole_view(view: View) -> None:
     assert parse_view(dict(parse_qsl(view_query(view, page=view.page)))) == view
 
 
 @given(VIEWS, st.sampled_from(SORTS))
-def test_a_second_click_turns_the_order(view: View, sort: Any) -> None:
+def test_a_second_click_reverses_the_order(view: View, sort: Any) -> None:
     once = parse_view(dict(parse_qsl(sort_query(view, sort))))
     twice = parse_view(dict(parse_qsl(sort_query(once, sort))))
     assert (
@@ -118,7 +118,7 @@ def test_a_second_click_turns_the_order(view: View, sort: Any) -> None:
         {"page": "9" * 30},
     ],
 )
-def test_an_address_that_says_nonsense_names_it(params: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_named(params: dict[str, str]) -> None:
     ((name, _),) = params.items()
     with pytest.raises(InputError, match=f"^{name}: "):
         parse_view(params)
@@ -147,7 +147,7 @@ def check_order(sort: str, direction: str, rows: list[dict[str, str]]) -> None:
     if sort == "login":  # never is the longest ago of all
         assert values == sorted(values, reverse=direction == "desc")
         return
-    assert values[: len(known)] == known, "what is not known is last, whatever the direction"
+    assert values[: len(known)] == known, "unknown values are last in both directions"
     keys: list[Any] = [float(value) if sort in NUMBERS else value.lower() for value in known]
     if sort == "name":  # where signs stand is the database's; that of the numbered names is seen
         keys = [key for key in keys if key.startswith("supplier")]
@@ -163,7 +163,7 @@ def test_billing_and_active_clients_sort(server: Server, client: httpx.Client) -
         "SELECT p.supplier_id::text FROM supplier_activity p WHERE payment_failed_at IS NOT NULL"
         " AND subscription IS DISTINCT FROM 'cancelled' ORDER BY payment_failed_at"
     )
-    assert [row["id"] for row in rows[:7]] == [row[0] for row in past], "the longest past due first"
+    assert [row["id"] for row in rows[:7]] == [row[0] for row in past], "the most overdue first"
     shown = [row["id"] for row in file(client, "sort=active&dir=desc&churned=1")]
     wanted = server.sql(
         "SELECT supplier_id::text FROM customer_health WHERE calculated_on = current_date AND client_engagement_score IS NOT NULL"
@@ -175,7 +175,7 @@ def test_billing_and_active_clients_sort(server: Server, client: httpx.Client) -
 def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     rows = file(client)
-    assert len(rows) == 60 - 2, "those who cancelled are left out"
+    assert len(rows) == 60 - 2, "cancelled suppliers are excluded"
     assert len(file(client, "churned=1")) == 60
     words = {
         "critical": "Critical",
@@ -204,13 +204,13 @@ def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
         (row["vendor_type"], row["band"], row["churn_level"]) == ("", "Critical", "high")
         for row in rows
     )
-    # the distribution counts what all other filters let through, so that one can step from band to band
+    # the distribution applies all filters except the band
     narrowed = client.get("/?vendor=dj&band=critical").text
     all_djs = sum(row["vendor_type"] == "dj" for row in rows)
     assert re.search(rf'<span class="band">All</span> <b>{all_djs}</b>', narrowed)
 
 
-def test_search_takes_signs_as_signs(server: Server, client: httpx.Client) -> None:
+def test_search_treats_wildcards_as_text(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     assert len(file(client, "q=supplier+01")) == 9  # 010 to 018; 019 cancelled
     assert len(file(client, "q=100%25_SURE")) == len(file(client, "q=supplier"))
@@ -219,7 +219,7 @@ def test_search_takes_signs_as_signs(server: Server, client: httpx.Client) -> No
     assert "No suppliers match these filters" in client.get("/?q=zzz").text
 
 
-def test_pages_hold_everyone_once(server: Server, client: httpx.Client) -> None:
+def test_pages_list_every_supplier_once(server: Server, client: httpx.Client) -> None:
     for place in range(130):
         add_supplier(server, f"Supplier {place:03d}")
     server.sql(
@@ -228,13 +228,13 @@ def test_pages_hold_everyone_once(server: Server, client: httpx.Client) -> None:
     pages = [names(client, f"sort=mrr&page={page}") for page in (1, 2, 3, 4)]
     assert [len(page) for page in pages] == [50, 50, 30, 0]
     assert len({name for page in pages for name in page}) == 130, (
-        "equal values keep one order over the pages"
+        "equal values keep their order across pages"
     )
     first = client.get("/?sort=mrr").text
     assert "Page 1 of 3" in first and 'rel="next" href="?sort=mrr&amp;page=2"' in first
 
 
-def test_what_comes_in_stays_text(server: Server, client: httpx.Client) -> None:
+def test_names_are_escaped(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     page = client.get("/?q=script").text
     assert names(client, "q=script") == [XSS] and "<img src=x" not in page
@@ -257,7 +257,7 @@ def test_the_file_escapes_formulas_in_every_text(server: Server, client: httpx.C
     assert set(file(client)[0]) == set(CSV_COLUMNS)
 
 
-def test_nothing_yet_tells_what_to_do(server: Server, client: httpx.Client) -> None:
+def test_an_empty_portfolio_explains_how_to_start(server: Server, client: httpx.Client) -> None:
     page = client.get("/").text
     assert "No suppliers yet" in page and "everafter import" in page
     assert file(client) == []
@@ -266,7 +266,7 @@ def test_nothing_yet_tells_what_to_do(server: Server, client: httpx.Client) -> N
     assert "1 supplier, none scored yet" in page and "everafter run" in page
 
 
-def test_a_run_under_way_is_not_shown_in_part(server: Server, client: httpx.Client) -> None:
+def test_an_unfinished_run_is_not_shown(server: Server, client: httpx.Client) -> None:
     add_portfolio(server)
     before = TODAY - timedelta(days=14)
     server.sql(
@@ -298,7 +298,7 @@ def test_the_distribution_fills_its_bar(counts: list[int]) -> None:
 
 
 @given(st.sets(st.integers(0, 140)), st.integers(0, 3))
-def test_the_days_looked_at_were_scored(back: set[int], later: int) -> None:
+def test_compared_days_were_scored(back: set[int], later: int) -> None:
     latest = date(2026, 6, 1)
     scored = {latest - timedelta(days=days) for days in back}
     chosen = choose_days(
@@ -319,9 +319,7 @@ def test_the_days_looked_at_were_scored(back: set[int], later: int) -> None:
         assert chosen.before == latest - timedelta(days=14)
 
 
-def test_a_day_that_was_missed_is_stood_for_by_the_one_before(
-    server: Server, client: httpx.Client
-) -> None:
+def test_a_missed_day_uses_the_day_before(server: Server, client: httpx.Client) -> None:
     supplier = add_supplier(server, "Weekly")
     for back, share in ((0, 0.8), (7, 0.7), (16, 0.5)):
         day = TODAY - timedelta(days=back)
@@ -335,7 +333,7 @@ def test_a_day_that_was_missed_is_stood_for_by_the_one_before(
     assert drawn and drawn[0].count("<polyline") == 1, "one line through the scored days"
 
 
-def test_ids_are_what_rows_lead_to(server: Server, client: httpx.Client) -> None:
+def test_rows_link_to_suppliers(server: Server, client: httpx.Client) -> None:
     ids = add_portfolio(server, 5)
     linked = set(re.findall(r'class="row" href="/suppliers/([0-9a-f-]+)"', client.get("/").text))
     assert linked == {str(supplier) for supplier in ids} and all(uuid.UUID(one) for one in linked)

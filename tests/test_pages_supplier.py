@@ -1,4 +1,4 @@
-"""One supplier's page over real HTTP: what is shown adds up, and tells what is missing."""
+"""A supplier's page over HTTP: its numbers agree, and missing data is marked."""
 
 import html
 import re
@@ -34,7 +34,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 
 def send(server: Server, supplier: uuid.UUID, *events: tuple[str, float, dict[str, Any]]) -> None:
-    """(type, days ago, properties) through the platform's own door, and folded."""
+    """Send (type, days ago, properties) to the ingest API and wait until they are folded."""
     body = [
         {
             "type": "track",
@@ -121,7 +121,7 @@ def test_the_page_and_the_api_agree(
     assert len(points) == 4 and abs(sum(float(most) for _, most in points) - 100) <= 2
 
 
-def test_the_changes_of_the_parts_sum_to_the_change_of_the_score(
+def test_changes_of_dimensions_add_up_to_the_change_of_the_score(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     then = dict(zip(DIMENSIONS, (30.0, 23.456, None, 7.777, 3.333), strict=True))
@@ -197,7 +197,7 @@ def test_clients_tickets_tasks_calls(
     assert "Open <script>document" in page
 
 
-def test_interventions_and_messages_of_this_supplier_alone(
+def test_only_this_suppliers_interventions_and_messages(
     server: Server, client: httpx.Client, lively: uuid.UUID
 ) -> None:
     other = add_supplier(server, "Other")
@@ -288,7 +288,7 @@ def test_the_chart_has_a_text_alternative(
     ("path", "status"),
     [("/suppliers/0b7f3c1e-0000-4000-8000-000000000000", 404), ("/suppliers/1", 404)],
 )
-def test_no_such_supplier(client: httpx.Client, path: str, status: int) -> None:
+def test_an_unknown_supplier(client: httpx.Client, path: str, status: int) -> None:
     answer = client.get(path)
     assert answer.status_code == status and "Nothing is here" in answer.text
 

@@ -1,4 +1,4 @@
-"""/docs: every operation of the API with its parameters, bodies, statuses and keys, in a strict browser too."""
+"""/docs: every operation with parameters, bodies, statuses and keys."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_every_operation_is_on_the_page(html: str, document: dict[str, Any]) -> 
         ), path
 
 
-def test_everything_said_of_an_operation_is_shown(document: dict[str, Any]) -> None:
+def test_everything_about_an_operation_is_shown(document: dict[str, Any]) -> None:
     described = describe_reference(document, "https://x.example")
     shown = {
         name: one for group in described.groups for one in group.operations for name in one.ids
@@ -64,7 +64,7 @@ def test_everything_said_of_an_operation_is_shown(document: dict[str, Any]) -> N
     for _, path, operation in operations(document):
         one = shown[operation["operationId"]]
         assert {field.name for field in one.parameters} == {
-            said["name"] for said in operation.get("parameters", ())
+            parameter["name"] for parameter in operation.get("parameters", ())
         }, path
         assert [answer.status for answer in one.answers + one.errors] == list(
             operation["responses"]
@@ -77,7 +77,7 @@ def test_everything_said_of_an_operation_is_shown(document: dict[str, Any]) -> N
     assert all(field.description for field in described.problem)
 
 
-def test_fields_below_fields_are_shown_once_each(document: dict[str, Any]) -> None:
+def test_subfields_are_shown_once(document: dict[str, Any]) -> None:
     described = describe_reference(document, "https://x.example")
     (score,) = [
         one for group in described.groups for one in group.operations if one.id == "getHealthScore"
@@ -92,7 +92,7 @@ def test_fields_below_fields_are_shown_once_each(document: dict[str, Any]) -> No
     )
 
 
-def test_a_schema_inside_itself_ends() -> None:
+def test_a_recursive_schema_ends() -> None:
     node = {
         "properties": {
             "name": {"type": "string"},
@@ -116,11 +116,11 @@ def test_a_schema_inside_itself_ends() -> None:
     ]
 
 
-def test_descriptions_are_text() -> None:
+def test_descriptions_are_escaped() -> None:
     assert format_prose("a `<b>` & c\n\nd") == "<p>a <code>&lt;b&gt;</code> &amp; c</p><p>d</p>"
 
 
-def test_nothing_is_inline_or_from_elsewhere(html: str) -> None:
+def test_no_inline_code_or_remote_files(html: str) -> None:
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=", html)
     assert not re.search(r'(?:src|href)="(?:[a-z]+:|//)', html)
     assert all(re.search(r'\ssrc="/static/', tag) for tag in re.findall(r"<script[^>]*>", html))
@@ -132,7 +132,7 @@ def test_it_is_linked_from_the_api_page() -> None:
 
 @needs_chromium
 @pytest.mark.browser
-def test_in_a_browser(site: Server) -> None:
+def test_the_page_in_a_browser(site: Server) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         trouble: list[str] = []
@@ -159,7 +159,7 @@ def test_in_a_browser(site: Server) -> None:
 
 
 def filter_by(page: Page, text: str) -> None:
-    """By keyboard: / goes to the filter."""
+    """The "/" key focuses the filter."""
     page.locator("h1").click()
     page.keyboard.press("/")
     page.keyboard.press("ControlOrMeta+a")
