@@ -41,7 +41,7 @@ def open_page(browser: Browser, server: Server, width: int, *, scripts: bool = F
         "console", lambda message: pytest.fail(message.text) if message.type == "error" else None
     )
     page.goto("/insights")
-    page.get_by_label("E-mail").fill("mia@example.com")
+    page.get_by_label("Email").fill("mia@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Metrics", exact=True)).to_be_visible()

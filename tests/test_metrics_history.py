@@ -114,13 +114,13 @@ def collect(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
 
 
 def check(
-    measured: Any, expected: dict[Any, list[Any]], tell: Callable[[list[Any]], dict[str, Any]]
+    measured: Any, expected: dict[Any, list[Any]], summarize: Callable[[list[Any]], dict[str, Any]]
 ) -> None:
-    """Every row has what `tell` makes of the group's values, and there is no other group."""
+    """Every row has what `summarize` makes of the group's values, and there is no other group."""
     assert [row.group for row in measured.rows if row.group not in expected] == []
     assert {row.group for row in measured.rows} == expected.keys() - {"all"}
     for row in [*measured.rows, measured.all]:
-        for name, value in tell(
+        for name, value in summarize(
             expected.get("all" if row is measured.all else row.group, [])
         ).items():
             found = row
@@ -163,7 +163,7 @@ def health(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         if row["calculated_on"] in days
     )
 
-    def tell(rows: Rows) -> dict[str, Any]:
+    def summarize(rows: Rows) -> dict[str, Any]:
         now = [row for row in rows if row["calculated_on"] == days[-1]]
         then, latest = (
             mean([row["score"] for row in rows if row["calculated_on"] == days[0]]),
@@ -179,7 +179,7 @@ def health(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             "healthy": mean([row["risk_level"] == "healthy" for row in now]),
         }
 
-    check(found.health_score, scores, tell)
+    check(found.health_score, scores, summarize)
     assert [point.day for point in found.health_score.days] == days
 
 
@@ -193,7 +193,7 @@ def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     ]
     shares = collect((raw.of(by, row["supplier_id"], row["calculated_at"]), row) for row in known)
 
-    def tell(rows: Rows) -> dict[str, Any]:
+    def summarize(rows: Rows) -> dict[str, Any]:
         now = [
             row["feature_adoption_score"] / 100 for row in rows if row["calculated_on"] == days[-1]
         ]
@@ -212,7 +212,7 @@ def adoption(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             "all": mean([share == 1 for share in now]),
         }
 
-    check(found.feature_adoption, shares, tell)
+    check(found.feature_adoption, shares, summarize)
 
 
 def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
@@ -232,7 +232,7 @@ def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     firsts = [row for row in firsts_ever if period.first <= row["success_by"] <= period.last]
     assert found.intervention_success.windows == len(over) > len(firsts) > 20
 
-    def tell(rows: Rows) -> dict[str, Any]:
+    def summarize(rows: Rows) -> dict[str, Any]:
         treated = [row["succeeded_on"] is not None for row in rows if row["status"] == "triggered"]
         holdout = [row["succeeded_on"] is not None for row in rows if row["status"] == "holdout"]
         return {
@@ -245,11 +245,11 @@ def success(raw: Raw, period: Period, by: By, found: Metrics) -> None:
     check(
         found.intervention_success,
         collect((raw.of(by, row["supplier_id"], row["evaluated_at"]), row) for row in firsts),
-        tell,
+        summarize,
     )
     triggers = collect((row["trigger"], row) for row in firsts)
     for row in found.intervention_success.triggers:
-        for name, value in tell(triggers[row.group]).items():
+        for name, value in summarize(triggers[row.group]).items():
             assert getattr(row, name) == value
 
 
@@ -274,7 +274,7 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         if period.first <= began.date() <= period.last
     ]
 
-    def tell(rows: list[Any]) -> dict[str, Any]:
+    def summarize(rows: list[Any]) -> dict[str, Any]:
         ends = [
             (
                 max(0.0, ((form or churned_at or NOW) - began).total_seconds()),
@@ -291,7 +291,7 @@ def first_value(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             "three_quarters": day_of(ends, 0.75),
         }
 
-    check(found.time_to_first_value, collect(people), tell)
+    check(found.time_to_first_value, collect(people), summarize)
 
 
 def day_of(ends: list[tuple[float, str]], share: float) -> float | None:
@@ -322,7 +322,7 @@ def tickets(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         if here or period.first <= min(opened).date() <= period.last:
             pairs.append((raw.of(by, supplier), (min(opened), ended, here)))
 
-    def tell(rows: list[Any]) -> dict[str, Any]:
+    def summarize(rows: list[Any]) -> dict[str, Any]:
         hours = sorted(
             (ended - opened).total_seconds() / 3600 for opened, ended, here in rows if here
         )
@@ -342,7 +342,7 @@ def tickets(raw: Raw, period: Period, by: By, found: Metrics) -> None:
             "still_open": sum(ended is None for ended in began),
         }
 
-    check(found.ticket_resolution, collect(pairs), tell)
+    check(found.ticket_resolution, collect(pairs), summarize)
     assert sum(span.n for span in found.ticket_resolution.spread) == found.ticket_resolution.all.n
 
 
@@ -415,7 +415,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         }
         return {f"{name}.{key}": value for key, value in values.items()}
 
-    def tell(rows: list[Any]) -> dict[str, Any]:
+    def summarize(rows: list[Any]) -> dict[str, Any]:
         return compare(rows, "everyone") | compare([row for row in rows if row[3]], "untouched")
 
     expected = collect(predictions)
@@ -423,7 +423,7 @@ def churn(raw: Raw, period: Period, by: By, found: Metrics) -> None:
         expected.setdefault(
             row.group, []
         )  # groups in which a supplier churned who was not scored on the chosen days
-    check(found.churn_prediction, expected, tell)
+    check(found.churn_prediction, expected, summarize)
     churned_in_period = [
         at for at in cancelled.values() if period.first <= at.date() <= period.last
     ]

@@ -77,7 +77,7 @@ class Visit:
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         if signed_in:
             page.goto("/")
-            page.get_by_label("E-mail").fill("mia@example.com")
+            page.get_by_label("Email").fill("mia@example.com")
             page.get_by_label("Password").fill(PASSWORD)
             page.get_by_role("button", name="Sign in").click()
             expect(page.get_by_role("heading", name="Portfolio")).to_be_visible()
@@ -91,7 +91,7 @@ def scores(page: Page) -> list[int]:
 def test_sign_in_returns_to_the_requested_page_and_sign_out_works(visit: Visit) -> None:
     page = visit.page(signed_in=False)
     page.goto("/messages?status=queued")
-    page.get_by_label("E-mail").fill("mia@example.com")
+    page.get_by_label("Email").fill("mia@example.com")
     page.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("That address and password do not go together.")
