@@ -76,8 +76,8 @@ def write_playbook(
     settings: Settings, tmp_path: Path, *, hours: float = 0, holdout: float = 0.0, more: str = ""
 ) -> Settings:
     shipped = playbook_path(settings).read_text(encoding="utf-8")
-    before, _, rest = shipped.partition("# ── The coach ─")
-    after = rest[rest.index("# ── Names ─") :]
+    before, _, rest = shipped.partition("# ── Coach ─")
+    after = rest[rest.index("# ── Event names ─") :]
     text = before + TIPS.format(hours=hours, holdout=holdout) + more + after
     text = text.replace("global_share = 0.05", "global_share = 0.0")
     path = tmp_path / "playbook.toml"

@@ -9,11 +9,18 @@ import httpx
 import pytest
 
 from everafter.coach.messages import help_messages, interface_messages, list_languages
+from everafter.core.messages import check_message, placeholders
 from everafter.core.settings import Settings
+from everafter.playbook.sentence_rules import SUPPLIER_KINDS
 from helpers_coach import Browser, add_supplier, send
 from helpers_server import Server, serving
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl")
+KINDS = {
+    **SUPPLIER_KINDS,
+    **dict.fromkeys(("done", "total", "minutes"), "number"),
+    **dict.fromkeys(("day", "zone"), "text"),
+}
 SET_UP = (
     "account_created",
     "vendor_type_selected",
@@ -32,7 +39,7 @@ def test_who_is_at_risk_is_offered_a_call_until_one_is_booked(server: Server) ->
     offered = browser.look()["help"]
     assert offered == {
         "message": "Need help? Let us book a quick call and get you back on track.",
-        "reason": "You were last here 60 days ago.",
+        "reason": "We last saw you here 60 days ago.",
         "minutes": 15,
         "type": "success_call",
     }
@@ -225,7 +232,7 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) 
     assert len(shown) > 1 and [one["id"] for one in shown] == [one["id"] for one in listed]
     assert [one["reason"] for one in shown] == [one["reason"] for one in listed]
     reported = server.sql(
-        "SELECT recommendation_id FROM recommendation_impressions WHERE reported AND channel = 'coach' AND supplier_id = %s",
+        "SELECT recommendation_id FROM recommendation_impressions WHERE treated AND channel = 'coach' AND supplier_id = %s",
         supplier,
     )
     assert {name for (name,) in reported} == {one["id"] for one in shown}
@@ -301,13 +308,10 @@ def test_every_language_has_every_word_with_its_places(language: str) -> None:
         assert theirs.keys() == english.keys()
         for key, text in theirs.items():
             assert text.strip() == text and text
-            assert places(text) == places(english[key]), f"{language}.{key}"
+            assert set(placeholders(text)) == set(placeholders(english[key])), f"{language}.{key}"
+            assert not check_message(text, KINDS, language), f"{language}.{key}"
         same = [key for key in english if theirs[key] == english[key]]
         assert language == "en" or len(same) <= 3, f"not translated: {same}"
-
-
-def places(text: str) -> set[str]:
-    return {part.partition("}")[0] for part in text.split("{")[1:]}
 
 
 # ── what browsers ask first ───────────────────────────────────────────────────────────────────────────────────────────

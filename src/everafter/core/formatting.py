@@ -75,8 +75,8 @@ def ago(value: datetime | None, now: datetime) -> str:
     """How long ago, in one unit; days are counted by the calendar.
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    >>> ago(datetime(2026, 11, 22, 9, tzinfo=UTC), now), ago(datetime(2026, 11, 21, 23, tzinfo=UTC), now)
-    ('today', 'yesterday')
+    >>> [ago(datetime(2026, 11, on, 9, tzinfo=UTC), now) for on in (22, 21)]
+    ['today', 'yesterday']
     >>> ago(datetime(2026, 11, 2, tzinfo=UTC), now), ago(datetime(2024, 11, 2, tzinfo=UTC), now)
     ('20 days', '2 years')
     """

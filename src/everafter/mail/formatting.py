@@ -114,7 +114,8 @@ def clean_steps(steps: object, go: str) -> list[dict[str, str]]:
     A path on the platform goes through `…/go/step`, which knows the platform's address; a whole
     address stays. Steps without a text or an address are left out.
 
-    >>> step = {"title": "Ring them", "body": "Now.", "reason": "Late.", "action_label": "Open", "action_url": "/clients/7"}
+    >>> step = dict.fromkeys(("title", "body", "reason", "action_label"), "Text")
+    >>> step["action_url"] = "/clients/7"
     >>> clean_steps([step, "nonsense"], "https://care.example/go/")[0]["go"]
     'https://care.example/go/step?to=%2Fclients%2F7'
     """
@@ -203,7 +204,7 @@ def days(value: float, language: str = ENGLISH) -> str:
 def soon(
     value: float, language: str = ENGLISH, today: str = "today", tomorrow: str = "tomorrow"
 ) -> str:
-    """A day in the future: `today`, `tomorrow`, `in 12 days`, and beyond two months `in 3 months`."""
+    """A day in the future: `today`, `tomorrow`, `in 12 days`, beyond two months `in 3 months`."""
     whole = max(0, math.floor(value))
     return (today, tomorrow)[whole] if whole < 2 else format_ahead(whole, language)
 
@@ -317,8 +318,8 @@ def number_rows(
 ) -> list[tuple[str, str]]:
     """The rows of the numbers block as (figure, label), for those of `names` that say something.
 
-    Null is left out, and so is zero, except for a part of something (0 of 14 couples active) and for
-    a wedding today.
+    Null is left out, and so is zero, except for a part of something (0 of 14 couples active) and
+    for a wedding today.
 
     Args:
         labels: messages with the number `n`, by signal, in `language`.

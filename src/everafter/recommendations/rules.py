@@ -255,9 +255,10 @@ def texts_of(
         language: of the reader, or null; what has no translation is in the playbook's own.
         own: the playbook's language.
 
-    >>> step = Recommendation("true", "Send it", "Now.", "Late.", "Send", "/", translations={"de": {"title": "Senden"}})
-    >>> texts_of(step, "de-AT")["title"], texts_of(step, "de-AT")["body"], texts_of(step, "fr")["title"]
-    (('Senden', 'de'), ('Now.', 'en'), ('Send it', 'en'))
+    >>> german = {"de": {"title": "Senden"}}
+    >>> step = Recommendation("true", "Send it", "Now.", "Late.", "Send", "/", translations=german)
+    >>> texts_of(step, "de-AT")["title"], texts_of(step, "de-AT")["body"]
+    (('Senden', 'de'), ('Now.', 'en'))
     """
     languages = list_languages([language], own)
     return {

@@ -45,7 +45,8 @@ def format_sentence(text: str, facts: Mapping[str, Any], language: str = ENGLISH
     >>> text = "{days_since_login, plural, =0 {today} one {# day ago} other {# days ago}}"
     >>> [format_sentence(text, {"days_since_login": days}) for days in (0.4, 1.9, 12.7)]
     ['today', '1 day ago', '12 days ago']
-    >>> format_sentence("{form_completion_rate} von {clients_total}", {"form_completion_rate": 0.5}, "de")
+    >>> facts = {"form_completion_rate": 0.5}
+    >>> format_sentence("{form_completion_rate} von {clients_total}", facts, "de")
     '50\\xa0% von unbekannt'
     """
 
@@ -57,10 +58,10 @@ def format_sentence(text: str, facts: Mapping[str, Any], language: str = ENGLISH
 
 
 def format_value(name: str, value: Any, language: str = ENGLISH) -> str:
-    """One signal's value: shares as percent, days and counts whole, other numbers with two decimals.
+    """One signal's value: shares as percent, days and counts whole, others with two decimals.
 
-    >>> format_value("churn_risk", 0.7251), format_value("limit_ratio", 0.9), format_value("payment_past_due", True)
-    ('0.73', '90%', 'yes')
+    >>> format_value("churn_risk", 0.7251), format_value("limit_ratio", 0.9)
+    ('0.73', '90%')
     """
     yes, no, unknown = _WORDS.get(language.partition("-")[0], _WORDS[ENGLISH])
     if value is None:
@@ -83,8 +84,8 @@ def format_value(name: str, value: Any, language: str = ENGLISH) -> str:
 def number_of(name: str, value: Any) -> float | None:
     """The number that plural forms go by, which is the one that is written; null: there is none.
 
-    >>> number_of("days_since_login", 1.9), number_of("client_activity", 0.004), number_of("plan", "pro")
-    (1, 1, None)
+    >>> number_of("days_since_login", 1.9), number_of("client_activity", 0.004)
+    (1, 1)
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
