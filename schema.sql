@@ -316,29 +316,29 @@ ALTER TABLE everafter.playbook_versions ALTER COLUMN version ADD GENERATED ALWAY
 );
 
 CREATE TABLE everafter.recommendation_effects (
-    recommendation_id text CONSTRAINT advice_effects_advice_id_not_null NOT NULL,
-    vendor_type text CONSTRAINT advice_effects_vendor_type_not_null NOT NULL,
-    treated integer CONSTRAINT advice_effects_told_not_null NOT NULL,
-    treated_improved integer CONSTRAINT advice_effects_told_better_not_null NOT NULL,
-    control integer CONSTRAINT advice_effects_untold_not_null NOT NULL,
-    control_improved integer CONSTRAINT advice_effects_untold_better_not_null NOT NULL,
-    measured_at timestamp with time zone DEFAULT now() CONSTRAINT advice_effects_measured_at_not_null NOT NULL
+    recommendation_id text NOT NULL,
+    vendor_type text NOT NULL,
+    treated integer NOT NULL,
+    treated_improved integer NOT NULL,
+    control integer NOT NULL,
+    control_improved integer NOT NULL,
+    measured_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE everafter.recommendation_impressions (
-    supplier_id uuid CONSTRAINT advice_given_supplier_id_not_null NOT NULL,
-    recommendation_id text CONSTRAINT advice_given_advice_id_not_null NOT NULL,
-    shown_on date CONSTRAINT advice_given_given_on_not_null NOT NULL,
-    channel text CONSTRAINT advice_given_channel_not_null NOT NULL,
+    supplier_id uuid NOT NULL,
+    recommendation_id text NOT NULL,
+    shown_on date NOT NULL,
+    channel text NOT NULL,
     vendor_type text,
-    closes text,
+    dimension text,
     points_before double precision,
     points_max double precision,
-    treated boolean DEFAULT true CONSTRAINT advice_given_told_not_null NOT NULL,
+    treated boolean DEFAULT true NOT NULL,
     clicked_at timestamp with time zone,
     measured_on date,
-    worked boolean,
-    CONSTRAINT advice_given_channel_check CHECK ((channel = ANY (ARRAY['coach'::text, 'email'::text, 'dashboard'::text, 'api'::text])))
+    improved boolean,
+    CONSTRAINT recommendation_impressions_channel_check CHECK ((channel = ANY (ARRAY['coach'::text, 'email'::text, 'dashboard'::text, 'api'::text])))
 );
 
 CREATE TABLE everafter.rejects (
@@ -550,18 +550,18 @@ CREATE TABLE everafter.tickets (
     resolved_at timestamp with time zone
 );
 
-CREATE TABLE everafter.tips_shown (
+CREATE TABLE everafter.tip_impressions (
     supplier_id uuid NOT NULL,
     tip_id text NOT NULL,
     intervention_id uuid NOT NULL,
     page text,
     shown_at timestamp with time zone NOT NULL,
-    answer text,
-    answered_at timestamp with time zone,
+    response text,
+    responded_at timestamp with time zone,
     snoozed_until timestamp with time zone,
     snoozed_in text,
-    CONSTRAINT tips_shown_answer_check CHECK ((answer = ANY (ARRAY['do'::text, 'later'::text, 'never'::text]))),
-    CONSTRAINT tips_shown_snoozed_in_check CHECK ((snoozed_in = ANY (ARRAY['in'::text, 'off'::text])))
+    CONSTRAINT tip_impressions_response_check CHECK ((response = ANY (ARRAY['completed'::text, 'snoozed'::text, 'dismissed'::text]))),
+    CONSTRAINT tip_impressions_snoozed_in_check CHECK ((snoozed_in = ANY (ARRAY['in'::text, 'off'::text])))
 );
 
 CREATE TABLE everafter.users (
@@ -588,12 +588,6 @@ CREATE TABLE everafter.zone_changes (
 );
 
 ALTER TABLE ONLY everafter.events ATTACH PARTITION everafter.events_other DEFAULT;
-
-ALTER TABLE ONLY everafter.recommendation_effects
-    ADD CONSTRAINT advice_effects_pkey PRIMARY KEY (recommendation_id, vendor_type);
-
-ALTER TABLE ONLY everafter.recommendation_impressions
-    ADD CONSTRAINT advice_given_pkey PRIMARY KEY (supplier_id, recommendation_id, shown_on);
 
 ALTER TABLE ONLY everafter.api_keys
     ADD CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash);
@@ -673,6 +667,12 @@ ALTER TABLE ONLY everafter.playbook_versions
 ALTER TABLE ONLY everafter.supplier_activity
     ADD CONSTRAINT pulse_pkey PRIMARY KEY (supplier_id);
 
+ALTER TABLE ONLY everafter.recommendation_effects
+    ADD CONSTRAINT recommendation_effects_pkey PRIMARY KEY (recommendation_id, vendor_type);
+
+ALTER TABLE ONLY everafter.recommendation_impressions
+    ADD CONSTRAINT recommendation_impressions_pkey PRIMARY KEY (supplier_id, recommendation_id, shown_on);
+
 ALTER TABLE ONLY everafter.rejects
     ADD CONSTRAINT rejects_pkey PRIMARY KEY (id);
 
@@ -712,8 +712,8 @@ ALTER TABLE ONLY everafter.ticket_changes
 ALTER TABLE ONLY everafter.tickets
     ADD CONSTRAINT tickets_pkey PRIMARY KEY (supplier_id, ticket_id);
 
-ALTER TABLE ONLY everafter.tips_shown
-    ADD CONSTRAINT tips_shown_pkey PRIMARY KEY (supplier_id, tip_id);
+ALTER TABLE ONLY everafter.tip_impressions
+    ADD CONSTRAINT tip_impressions_pkey PRIMARY KEY (supplier_id, tip_id);
 
 ALTER TABLE ONLY everafter.users
     ADD CONSTRAINT users_email_key UNIQUE (email);

@@ -37,7 +37,7 @@ globalThis.seen = {}; globalThis.shift = 0;
 new PerformanceObserver((list) => { for (const one of list.getEntries()) shift += one.value; }).observe({ type: "layout-shift", buffered: true });
 const look = () => {
   const root = document.querySelector("everafter-coach")?.shadowRoot;
-  const there = { button: root?.querySelector(".opener"), content: root?.querySelector(".card, .checklist, .next, .nothing") };
+  const there = { button: root?.querySelector(".opener"), content: root?.querySelector(".card, .checklist, .recommendations, .nothing") };
   for (const [name, node] of Object.entries(there))
     if (node?.checkVisibility() && !(name in seen)) { seen[name] = 0; requestAnimationFrame(() => { seen[name] = performance.now(); }); }
   if (!seen.button || !seen.content) requestAnimationFrame(look);

@@ -76,12 +76,12 @@ class Browser:
         shown = self.look(page)["tip"]
         return shown["id"] if shown else None
 
-    def answer(
-        self, tip: str, said: str, until: str | None = None, **headers: str
+    def respond(
+        self, tip: str, response: str, until: str | None = None, **headers: str
     ) -> httpx.Response:
-        """Say something to a tip."""
+        """Respond to a tip."""
         return self.client.post(
-            f"/api/coach/tips/{tip}", json={"answer": said, "until": until}, headers=headers
+            f"/api/coach/tips/{tip}", json={"response": response, "until": until}, headers=headers
         )
 
 

@@ -1,6 +1,10 @@
-"""Ids as platforms have them, and the supplier that each names by the documented rule."""
+"""Ids as platforms have them, the supplier that each names by the documented rule, and ids of suppliers whose control groups are known."""
 
+import itertools
 import uuid
+
+from everafter.interventions.eligibility import is_in_holdout
+from everafter.playbook.model import Holdout, Playbook
 
 NAMESPACE = uuid.UUID(
     "450c6939-8980-4264-81d6-ffa431a0ace0"
@@ -61,3 +65,37 @@ REFUSED = ["x" * 201, "a\0b", "a\nb", "a\x85b", "\x7f", "half \ufffd", " "]
 def supplier_of(text: str) -> str:
     """The UUID of the supplier that a text of TEXTS or SPELLINGS names, by the rule as documented."""
     return _UUID if text in SPELLINGS else str(uuid.uuid5(NAMESPACE, text))
+
+
+_COUNTER = itertools.count()
+
+
+def treated_id(playbook: Playbook) -> str:
+    """The id of a supplier that is in no holdout of a playbook: it gets everything that applies.
+
+    Random ids are in one holdout or the other now and then.
+    """
+    return _next_id(playbook, [])
+
+
+def control_id(playbook: Playbook, recommendation: str) -> str:
+    """The id of a supplier that is in the holdout of this recommendation and in no other."""
+    return _next_id(playbook, [f"recommendation:{recommendation}"])
+
+
+def _next_id(playbook: Playbook, held: list[str]) -> str:
+    policy = playbook.holdout
+    shares = {
+        f"recommendation:{name}": policy.recommendation_share
+        for name in (*playbook.recommendations, *playbook.client_recommendations)
+    }
+    shares |= {name: trigger.holdout for name, trigger in playbook.triggers.items()}
+    shares |= {f"tip_{name}": tip.holdout for name, tip in playbook.tips.items()}
+    alone = Holdout(0.0, policy.recommendation_share, policy.salt)
+    while True:
+        found = str(uuid.uuid5(NAMESPACE, f"supplier {next(_COUNTER)}"))
+        if not is_in_holdout(found, "", 0.0, policy) and all(
+            is_in_holdout(found, name, share, alone) == (name in held)
+            for name, share in shares.items()
+        ):
+            return found

@@ -64,12 +64,17 @@ def _names_a_reader(node: ast.Call) -> bool:
 
 
 def _text_of(node: ast.expr, module: Module) -> str | None:
-    """The text of a literal, of literals put together, and of names that mean such at the top of the module."""
+    """The text of a literal, of literals put together (f-strings too), and of the module's own constants."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = _text_of(node.left, module), _text_of(node.right, module)
         return None if left is None or right is None else left + right
+    if isinstance(node, ast.JoinedStr):
+        parts = [_text_of(part, module) for part in node.values]
+        return None if None in parts else "".join(part or "" for part in parts)
+    if isinstance(node, ast.FormattedValue):
+        return _text_of(node.value, module)
     if isinstance(node, ast.Name):
         value: Any = getattr(import_module(module.name), node.id, None)
         return value if isinstance(value, str) else None

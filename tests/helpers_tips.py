@@ -1,5 +1,6 @@
 """A playbook of four tips, and servers that speak it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -76,9 +77,9 @@ def write_playbook(
     settings: Settings, tmp_path: Path, *, hours: float = 0, holdout: float = 0.0, more: str = ""
 ) -> Settings:
     shipped = playbook_path(settings).read_text(encoding="utf-8")
-    before, _, rest = shipped.partition("# ── Coach ─")
-    after = rest[rest.index("# ── Event names ─") :]
-    text = before + TIPS.format(hours=hours, holdout=holdout) + more + after
+    tables = re.split(r"^(?=\[)", shipped, flags=re.MULTILINE)
+    others = [table for table in tables if not table.startswith(("[coach]", "[tips."))]
+    text = "".join(others) + TIPS.format(hours=hours, holdout=holdout) + more
     text = text.replace("global_share = 0.05", "global_share = 0.0")
     path = tmp_path / "playbook.toml"
     path.write_text(text, encoding="utf-8")
@@ -103,7 +104,7 @@ def history(server: Server) -> list[tuple[Any, ...]]:
 
 def rejudge(server: Server) -> None:
     """As a minute later: nothing that was scored is kept."""
-    server.app.state.coach._kept.clear()
+    server.app.state.coach.clear()
 
 
 @pytest.fixture

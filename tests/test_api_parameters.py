@@ -31,7 +31,7 @@ SUPPLIER = "00000000-0000-4000-8000-000000000001"
             [],
         ),
         (
-            "/api/success/recommendations-effects?%F0%9F%92%8D=1&=2",
+            "/api/success/recommendation-effects?%F0%9F%92%8D=1&=2",
             "no parameter '💍' here; it takes none",
             [],
         ),

@@ -222,7 +222,7 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) 
     for _ in range(9):  # each step is at random not told to one in ten
         supplier = add_supplier(server)
         browser = Browser(server, supplier)
-        if len(shown := browser.look()["next_steps"]) > 1:
+        if len(shown := browser.look()["recommendations"]) > 1:
             break
     with server.client("read") as client:
         path = f"/api/success/recommendations/{supplier}"
@@ -237,14 +237,16 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) 
     )
     assert {name for (name,) in reported} == {one["id"] for one in shown}
     step = shown[0]["id"]
-    assert browser.client.post(f"/api/coach/steps/{step}").status_code == 204
+    assert browser.client.post(f"/api/coach/recommendations/{step}/click").status_code == 204
     assert server.sql(
         "SELECT recommendation_id FROM recommendation_impressions WHERE clicked_at IS NOT NULL"
     ) == [(step,)]
-    assert browser.client.post("/api/coach/steps/never_given").status_code == 204
+    assert browser.client.post("/api/coach/recommendations/never_shown/click").status_code == 204
     other = Browser(server, add_supplier(server))
     other.look()
-    assert other.client.post(f"/api/coach/steps/{shown[-1]['id']}").status_code == 204
+    assert (
+        other.client.post(f"/api/coach/recommendations/{shown[-1]['id']}/click").status_code == 204
+    )
     taken = server.sql(
         "SELECT supplier_id::text, recommendation_id FROM recommendation_impressions WHERE clicked_at IS NOT NULL"
     )
@@ -290,14 +292,17 @@ def test_who_has_cancelled_is_gone(server: Server) -> None:
 
 def test_labels_come_when_they_are_asked_for(server: Server) -> None:
     browser = Browser(server, add_supplier(server))
-    assert browser.look()["words"] is None
-    german = browser.look(words=1, locale="de-AT")
-    assert german["locale"] == "de" and german["words"]["later"] == "Später"
+    assert browser.look()["messages"] is None
+    german = browser.look(messages=1, locale="de-AT")
+    assert german["locale"] == "de" and german["messages"]["later"] == "Später"
     assert (
-        browser.look(words=1, locale="ja")["words"] == browser.look(words=1, locale="en")["words"]
+        browser.look(messages=1, locale="ja")["messages"]
+        == browser.look(messages=1, locale="en")["messages"]
     )
-    assert browser.look(words="true")["words"] and browser.look(words=0)["words"] is None
-    assert browser.client.get("/api/coach", params={"words": "perhaps"}).status_code == 400
+    assert (
+        browser.look(messages="true")["messages"] and browser.look(messages=0)["messages"] is None
+    )
+    assert browser.client.get("/api/coach", params={"messages": "perhaps"}).status_code == 400
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -322,7 +327,7 @@ def test_a_foreign_page_may_ask_everything_of_the_browsers_routes(server: Server
         "/api/coach",
         "/api/coach/tips/x",
         "/api/coach/celebrations/x",
-        "/api/coach/steps/x",
+        "/api/coach/recommendations/x/click",
         "/api/coach/slots",
         "/api/coach/calls",
     )
@@ -357,7 +362,7 @@ def test_errors_can_be_read_from_a_foreign_page_too(server: Server) -> None:
     answers: list[Any] = [
         httpx.get(server.base_url + "/api/coach"),
         browser.client.get("/api/coach", params={"page": "x" * 501}),
-        browser.client.post("/api/coach/tips/none", json={"answer": "do"}),
+        browser.client.post("/api/coach/tips/none", json={"response": "completed"}),
         browser.client.post("/api/coach/tips/none", content=b"{"),
     ]
     assert [answer.status_code for answer in answers] == [401, 400, 404, 400]
@@ -375,5 +380,5 @@ def test_the_openapi_document_describes_the_coach(server: Server) -> None:
     document = httpx.get(server.base_url + "/openapi.json").json()
     described = document["paths"]["/api/coach"]["get"]
     assert described["operationId"] == "getCoach" and {"401", "404"} <= set(described["responses"])
-    assert {"page", "locale", "words"} <= {one["name"] for one in described["parameters"]}
+    assert {"page", "locale", "messages"} <= {one["name"] for one in described["parameters"]}
     assert not [path for path, item in document["paths"].items() if "options" in item]

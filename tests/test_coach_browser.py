@@ -14,7 +14,9 @@ pytestmark = needs_chromium
 
 
 def answers(visit: Visit) -> list[tuple[Any, ...]]:
-    return visit.server.sql("SELECT tip_id, answer, snoozed_until IS NOT NULL FROM tips_shown")
+    return visit.server.sql(
+        "SELECT tip_id, response, snoozed_until IS NOT NULL FROM tip_impressions"
+    )
 
 
 # ── a tip ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -34,7 +36,7 @@ def test_a_tip_comes_by_itself_says_why_and_leads_on(visit: Visit) -> None:
     expect(panel(page).get_by_text("You have 1 clients.")).to_be_visible()
     link(page, "Write to them").click()
     expect(page).to_have_url(visit.site.origin + "/clients?to=all")
-    assert answers(visit) == [("greet", "do", False)]
+    assert answers(visit) == [("greet", "completed", False)]
     page.goto("/tip")
     expect(opener(page)).to_be_visible()
     page.wait_for_timeout(400)
@@ -52,11 +54,11 @@ def test_later_and_never_are_kept(visit: Visit) -> None:
     button(page, "In a week").click()
     expect(panel(page)).to_be_hidden()
     expect(opener(page)).to_be_focused()
-    wait_until(page, lambda: answers(visit) == [("greet", "later", True)], "the answer is kept")
+    wait_until(page, lambda: answers(visit) == [("greet", "snoozed", True)], "the answer is kept")
     visit.site.supplier = add_supplier(visit.server)
     page.goto("/tip")
     button(page, "Do not show again").click()
-    wait_until(page, lambda: ("greet", "never", False) in answers(visit), "the answer is kept")
+    wait_until(page, lambda: ("greet", "dismissed", False) in answers(visit), "the answer is kept")
 
 
 def test_a_page_of_one_piece_goes_on_by_itself(visit: Visit) -> None:
@@ -70,12 +72,14 @@ def test_a_page_of_one_piece_goes_on_by_itself(visit: Visit) -> None:
     assert page.url.endswith("/tip/done") and heard(page, "action") == [
         {"id": "greet", "url": "/clients?to=all"}
     ]
-    wait_until(page, lambda: answers(visit) == [("greet", "do", False)], "the answer is kept")
+    wait_until(
+        page, lambda: answers(visit) == [("greet", "completed", False)], "the answer is kept"
+    )
 
 
 def test_closing_is_no_answer_and_quiet_is_a_dot_only(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
-    visit.site.attributes = "quiet"
+    visit.site.attributes = "no-popup"
     page = visit.page("/tip")
     expect(opener(page)).to_have_accessible_name(re.compile("something new for you"))
     expect(opener(page).locator(".dot")).to_be_visible()

@@ -181,7 +181,7 @@ def test_an_answer_is_not_lost_when_the_line_is(visit: Visit) -> None:
     expect(panel(page)).to_be_hidden()
     wait_until(
         page,
-        lambda: visit.server.sql("SELECT answer FROM tips_shown") == [("never",)],
+        lambda: visit.server.sql("SELECT response FROM tip_impressions") == [("dismissed",)],
         "told at the third try",
     )
 

@@ -7,13 +7,13 @@ import msgspec
 import polars as pl
 import pytest
 
-from everafter.coach.live import MOST_SAID, Scored
-from everafter.coach.model import Said, ShownTip
+from everafter.coach.live import MOST_LANGUAGES, Scored
+from everafter.coach.model import CoachTexts, TipImpression
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
     is_page,
-    is_resting,
+    is_paused,
     snooze,
     tip_conditions,
     tip_order,
@@ -49,15 +49,15 @@ def tip(**changes: Any) -> Tip:
 
 def shown(
     days_ago: float, answer: Any = None, until: datetime | None = None, season: Any = None
-) -> ShownTip:
-    return ShownTip("one", NOW - timedelta(days=days_ago), answer, until, season)
+) -> TipImpression:
+    return TipImpression("one", NOW - timedelta(days=days_ago), answer, until, season)
 
 
-def is_open(last: ShownTip, **changes: Any) -> bool:
+def is_open(last: TipImpression, **changes: Any) -> bool:
     return find_open_tip(["one"], {"one": last}, {"one": tip(**changes)}, NOW) == "one"
 
 
-def may_be_new(last: ShownTip, *, off_season: bool = False, **changes: Any) -> bool:
+def may_be_new(last: TipImpression, *, off_season: bool = False, **changes: Any) -> bool:
     return find_new_tips(
         ["one"], {"one": last}, {"one": tip(**changes)}, NOW, off_season=off_season
     ) == ["one"]
@@ -95,14 +95,15 @@ def test_pages(page: str | None, patterns: list[str], fits: bool) -> None:
 def test_a_browser_that_names_a_thousand_languages_fills_no_memory() -> None:
     scored, made = Scored({}, [], needs_call=False), 0
 
-    def make() -> Said:
+    def make() -> CoachTexts:
         nonlocal made
         made += 1
-        return Said(None, None, [])
+        return CoachTexts(None, None, [])
 
     for number in range(1_000):
-        assert scored.say((f"x{number}", "en"), make) is scored.say((f"x{number}", "en"), make)
-    assert made == 1_000 and len(scored.said) <= MOST_SAID
+        languages = (f"x{number}", "en")
+        assert scored.get_texts(languages, make) is scored.get_texts(languages, make)
+    assert made == 1_000 and len(scored.texts) <= MOST_LANGUAGES
 
 
 def test_a_glob_of_many_stars_is_answered_at_once() -> None:
@@ -115,31 +116,33 @@ def test_an_unanswered_tip_is_open_for_its_window() -> None:
 
 
 def test_answers_close_it() -> None:
-    for answer in ("do", "never", "later"):
-        assert not is_open(shown(1, answer, NOW + timedelta(days=1) if answer == "later" else None))
-    assert may_be_new(shown(1, "do")), "the eligibility check asks for the cooldown"
-    assert not may_be_new(shown(900, "never"))
+    for answer in ("completed", "dismissed", "snoozed"):
+        assert not is_open(
+            shown(1, answer, NOW + timedelta(days=1) if answer == "snoozed" else None)
+        )
+    assert may_be_new(shown(1, "completed")), "the eligibility check asks for the cooldown"
+    assert not may_be_new(shown(900, "dismissed"))
 
 
 def test_put_off_it_comes_again_on_its_day_and_is_new_long_after() -> None:
     at = NOW - timedelta(seconds=1)
-    assert is_open(shown(3, "later", at)) and not is_open(
-        shown(3, "later", NOW + timedelta(seconds=1))
+    assert is_open(shown(3, "snoozed", at)) and not is_open(
+        shown(3, "snoozed", NOW + timedelta(seconds=1))
     )
-    assert not is_open(shown(40, "later", NOW - timedelta(days=20))), (
+    assert not is_open(shown(40, "snoozed", NOW - timedelta(days=20))), (
         "it was due three weeks ago, and nobody was here"
     )
-    assert may_be_new(shown(40, "later", NOW - timedelta(days=20)))
+    assert may_be_new(shown(40, "snoozed", NOW - timedelta(days=20)))
 
 
 def test_after_the_season_is_a_new_decision_when_it_has_turned_or_much_later() -> None:
     far = NOW + timedelta(days=150)
-    assert not is_open(shown(50, "later", far, "in"))
-    assert not may_be_new(shown(50, "later", far, "in"), off_season=False)
-    assert may_be_new(shown(50, "later", far, "in"), off_season=True)
-    assert may_be_new(shown(50, "later", far, "off"), off_season=False)
-    assert may_be_new(shown(200, "later", NOW, "in"), off_season=False)
-    assert not is_open(shown(200, "later", NOW, "in")), (
+    assert not is_open(shown(50, "snoozed", far, "in"))
+    assert not may_be_new(shown(50, "snoozed", far, "in"), off_season=False)
+    assert may_be_new(shown(50, "snoozed", far, "in"), off_season=True)
+    assert may_be_new(shown(50, "snoozed", far, "off"), off_season=False)
+    assert may_be_new(shown(200, "snoozed", NOW, "in"), off_season=False)
+    assert not is_open(shown(200, "snoozed", NOW, "in")), (
         "after so long the eligibility check is asked"
     )
 
@@ -152,11 +155,11 @@ def test_only_what_applies_here_is_looked_at_and_in_its_order() -> None:
 
 
 def test_rest_between_tips() -> None:
-    assert not is_resting(None, 20, NOW)
-    assert is_resting(NOW - timedelta(hours=19.9), 20, NOW) and not is_resting(
+    assert not is_paused(None, 20, NOW)
+    assert is_paused(NOW - timedelta(hours=19.9), 20, NOW) and not is_paused(
         NOW - timedelta(hours=20), 20, NOW
     )
-    assert not is_resting(NOW, 0, NOW)
+    assert not is_paused(NOW, 0, NOW)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_the_most_important_tip_is_shown_with_the_suppliers_numbers_and_why(coac
     assert (trigger, action, channel, status) == ("tip_everywhere", "show_tip", "tip", "triggered")
     assert (reason, success_by) == ("2 clients are on your books.", 10)
     assert facts["clients_total"] == 2 and facts["name"] == "Rosa Flowers"
-    assert coach.sql("SELECT tip_id, intervention_id, page, answer FROM tips_shown") == [
+    assert coach.sql("SELECT tip_id, intervention_id, page, response FROM tip_impressions") == [
         ("everywhere", identity, "/", None)
     ]
 
@@ -69,8 +69,8 @@ def test_a_tip_waits_on_its_own_page(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    assert browser.answer("everywhere", "never").json() == {
-        "answer": "never",
+    assert browser.respond("everywhere", "dismissed").json() == {
+        "response": "dismissed",
         "snoozed_until": None,
     }
     assert browser.tip("/") is None
@@ -94,7 +94,7 @@ def test_texts_come_in_the_readers_language_each_with_its_fallback(coach: Server
     )
     assert browser.look("/", locale="xx")["tip"]["title"] == "Hello Rosa Flowers"
     assert browser.look("/", locale="en-GB")["tip"]["title"] == "Hello Rosa Flowers"
-    assert browser.look("/", locale="'; DROP TABLE tips_shown; --")["locale"] == "de", (
+    assert browser.look("/", locale="'; DROP TABLE tip_impressions; --")["locale"] == "de", (
         "what is no locale is passed over"
     )
 
@@ -107,7 +107,10 @@ def test_done_is_done_for_the_cooldown(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     assert browser.tip("/") == "everywhere"
-    assert browser.answer("everywhere", "do").json() == {"answer": "do", "snoozed_until": None}
+    assert browser.respond("everywhere", "completed").json() == {
+        "response": "completed",
+        "snoozed_until": None,
+    }
     assert browser.tip("/") is None
     rejudge(coach)
     assert browser.tip("/") is None
@@ -125,12 +128,12 @@ def test_tomorrow_is_the_next_morning_where_the_supplier_lives(coach: Server) ->
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    until = datetime.fromisoformat(browser.answer("everywhere", "later").json()["snoozed_until"])
+    until = datetime.fromisoformat(browser.respond("everywhere", "snoozed").json()["snoozed_until"])
     local = until.astimezone(ZoneInfo("Pacific/Auckland"))
     tomorrow = datetime.now(ZoneInfo("Pacific/Auckland")).date() + timedelta(days=1)
     assert (local.date(), local.hour, local.minute) == (tomorrow, 4, 0)
     week = datetime.fromisoformat(
-        browser.answer("everywhere", "later", "week").json()["snoozed_until"]
+        browser.respond("everywhere", "snoozed", "week").json()["snoozed_until"]
     )
     assert (week.astimezone(ZoneInfo("Pacific/Auckland")).date() - tomorrow).days == 6
 
@@ -140,12 +143,12 @@ def test_a_tip_put_off_comes_again_without_asking_twice(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    browser.answer("everywhere", "later", "day")
+    browser.respond("everywhere", "snoozed", "day")
     assert browser.tip("/") is None
-    coach.sql("UPDATE tips_shown SET snoozed_until = now() - interval '1 minute'")
+    coach.sql("UPDATE tip_impressions SET snoozed_until = now() - interval '1 minute'")
     assert browser.tip("/") == "everywhere"
     assert coach.sql(
-        "SELECT answer, snoozed_until, shown_at > now() - interval '1 minute' FROM tips_shown"
+        "SELECT response, snoozed_until, shown_at > now() - interval '1 minute' FROM tip_impressions"
     ) == [(None, None, True)]
     assert history(coach) == [("tip_everywhere", "triggered", "tip")]
 
@@ -159,16 +162,16 @@ def test_after_the_season_waits_for_the_season_to_turn(settings: Settings, tmp_p
         browser = Browser(coach, supplier)
         browser.tip("/")
         until = datetime.fromisoformat(
-            browser.answer("everywhere", "later", "season").json()["snoozed_until"]
+            browser.respond("everywhere", "snoozed", "season").json()["snoozed_until"]
         )
         assert until > datetime.now(UTC) + timedelta(days=120)
-        assert coach.sql("SELECT snoozed_in FROM tips_shown") == [("in",)]
+        assert coach.sql("SELECT snoozed_in FROM tip_impressions") == [("in",)]
         coach.sql(
             "UPDATE interventions SET evaluated_at = evaluated_at - interval '90 days', evaluated_on = evaluated_on - 90"
         )
         rejudge(coach)
         assert browser.tip("/") is None, "the same season"
-        coach.sql("UPDATE tips_shown SET snoozed_in = 'off'")
+        coach.sql("UPDATE tip_impressions SET snoozed_in = 'off'")
         rejudge(coach)
         assert browser.tip("/") == "everywhere", "the season has turned: a new decision"
         assert coach.sql("SELECT count(*) FROM interventions") == [(2,)]
@@ -179,9 +182,9 @@ def test_never_is_never_even_when_another_tab_says_later(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    browser.answer("everywhere", "never")
-    assert browser.answer("everywhere", "later", "day").json() == {
-        "answer": "never",
+    browser.respond("everywhere", "dismissed")
+    assert browser.respond("everywhere", "snoozed", "day").json() == {
+        "response": "dismissed",
         "snoozed_until": None,
     }
     coach.sql(
@@ -196,14 +199,19 @@ def test_an_answer_that_cannot_be_is_refused(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    assert browser.answer("everywhere", "do", "day").status_code == 422
-    assert browser.answer("only_forms", "do").status_code == 404, "never shown"
-    assert browser.answer("no_such_tip", "do").status_code == 404
-    assert browser.answer("everywhere", "perhaps").status_code == 400
-    assert Browser(coach, other).answer("everywhere", "never").status_code == 404, "another's tip"
-    assert browser.client.post("/api/coach/tips/%00", json={"answer": "do"}).status_code == 404
+    assert browser.respond("everywhere", "completed", "day").status_code == 422
+    assert browser.respond("only_forms", "completed").status_code == 404, "never shown"
+    assert browser.respond("no_such_tip", "completed").status_code == 404
+    assert browser.respond("everywhere", "perhaps").status_code == 400
+    assert Browser(coach, other).respond("everywhere", "dismissed").status_code == 404, (
+        "another's tip"
+    )
+    assert (
+        browser.client.post("/api/coach/tips/%00", json={"response": "completed"}).status_code
+        == 404
+    )
     assert browser.client.post("/api/coach/tips/everywhere", content=b"\xff{").status_code == 400
-    assert coach.sql("SELECT answer FROM tips_shown") == [(None,)]
+    assert coach.sql("SELECT response FROM tip_impressions") == [(None,)]
 
 
 def test_an_answer_repeated_with_its_key_and_a_new_token_is_one(coach: Server) -> None:
@@ -211,10 +219,10 @@ def test_an_answer_repeated_with_its_key_and_a_new_token_is_one(coach: Server) -
     add_clients(coach, supplier)
     first, second = Browser(coach, supplier), Browser(coach, supplier)
     first.tip("/")
-    said = first.answer("everywhere", "later", "week", **{"Idempotency-Key": "k1"})
-    again = second.answer("everywhere", "later", "week", **{"Idempotency-Key": "k1"})
+    said = first.respond("everywhere", "snoozed", "week", **{"Idempotency-Key": "k1"})
+    again = second.respond("everywhere", "snoozed", "week", **{"Idempotency-Key": "k1"})
     assert again.headers["idempotency-replayed"] == "true" and again.content == said.content
-    assert second.answer("everywhere", "do", **{"Idempotency-Key": "k1"}).status_code == 422
+    assert second.respond("everywhere", "completed", **{"Idempotency-Key": "k1"}).status_code == 422
 
 
 def test_who_does_not_answer_is_left_alone_after_the_window(coach: Server) -> None:
@@ -222,7 +230,7 @@ def test_who_does_not_answer_is_left_alone_after_the_window(coach: Server) -> No
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     browser.tip("/")
-    coach.sql("UPDATE tips_shown SET shown_at = now() - interval '10 days 1 minute'")
+    coach.sql("UPDATE tip_impressions SET shown_at = now() - interval '10 days 1 minute'")
     coach.sql(
         "UPDATE interventions SET evaluated_at = evaluated_at - interval '10 days', evaluated_on = evaluated_on - 10"
     )

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from everafter.coach.queries import may_spend
+from everafter.coach.queries import try_share_frequency_cap
 from everafter.core.db import FrameReader, connection
 from everafter.core.settings import Settings
 from everafter.daily.queries import lock_runs
@@ -80,9 +80,9 @@ def test_a_tip_uses_a_place_of_the_week_for_emails_too(coach: Server) -> None:
     add_clients(coach, supplier)
     browser = Browser(coach, supplier)
     assert browser.tip("/forms") == "everywhere"
-    browser.answer("everywhere", "never")
+    browser.respond("everywhere", "dismissed")
     assert browser.tip("/forms") == "only_forms"
-    browser.answer("only_forms", "never")
+    browser.respond("only_forms", "dismissed")
     reader = FrameReader(coach.database)
     try:
         frame = asyncio.run(
@@ -106,7 +106,7 @@ def test_new_tips_keep_their_distance(settings: Settings, tmp_path: Path) -> Non
         add_clients(coach, supplier)
         browser = Browser(coach, supplier)
         assert browser.tip("/forms") == "everywhere"
-        browser.answer("everywhere", "do")
+        browser.respond("everywhere", "completed")
         assert browser.tip("/forms") is None
         assert history(coach) == [("tip_everywhere", "triggered", "tip")], "waiting is no refusal"
         coach.sql(
@@ -135,7 +135,7 @@ def test_the_holdout_are_left_alone_and_on_record(settings: Settings, tmp_path: 
             )
             assert rows == [("holdout" if held else "triggered", "2", True)]
             assert coach.sql(
-                "SELECT count(*) FROM tips_shown WHERE supplier_id = %s", supplier
+                "SELECT count(*) FROM tip_impressions WHERE supplier_id = %s", supplier
             ) == [(0 if held else 1,)]
         assert all(found.values()), "both kinds were tried"
 
@@ -192,7 +192,7 @@ def test_a_run_waits_for_a_tip_that_is_being_triggered(coach: Server) -> None:
             connection(coach.database) as deciding,
             connection(coach.database, autocommit=True) as run,
         ):
-            assert await may_spend(deciding)
+            assert await try_share_frequency_cap(deciding)
             starting = asyncio.create_task(lock_runs(run))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(starting), 0.5)
@@ -201,7 +201,7 @@ def test_a_run_waits_for_a_tip_that_is_being_triggered(coach: Server) -> None:
             )
             await deciding.commit()
             assert await starting
-            assert not await may_spend(deciding)
+            assert not await try_share_frequency_cap(deciding)
 
     asyncio.run(start_while_one_decides())
     rejudge(coach)
@@ -220,7 +220,7 @@ def test_a_switched_off_coach_decides_nothing(settings: Settings, tmp_path: Path
         add_clients(coach, supplier)
         shown = Browser(coach, supplier).look("/")
         assert (shown["tip"], shown["help"]) == (None, None)
-        assert shown["next_steps"] and history(coach) == []
+        assert shown["recommendations"] and history(coach) == []
 
 
 # ── many at once ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,9 +26,9 @@ EVERY_ROUTE = (
     ("GET", "/api/coach", None),
     ("GET", "/api/coach/slots", None),
     ("POST", "/api/coach/calls", {"starts_at": "2027-01-11T10:00:00Z"}),
-    ("POST", "/api/coach/tips/first_form", {"answer": "do"}),
+    ("POST", "/api/coach/tips/first_form", {"response": "completed"}),
     ("POST", "/api/coach/celebrations/first_form", {}),
-    ("POST", "/api/coach/steps/send_first_form", {}),
+    ("POST", "/api/coach/recommendations/send_first_form/click", {}),
 )
 
 

@@ -75,7 +75,7 @@ def _statuses() -> set[str]:
     schema = (ROOT / "schema.sql").read_text(encoding="utf-8")
     return {
         word
-        for check in re.findall(r"status = ANY \(ARRAY\[(.*?)\]\)", schema)
+        for check in re.findall(r"(?:status|response) = ANY \(ARRAY\[(.*?)\]\)", schema)
         for word in re.findall(r"'(\w+)'", check)
     }
 
@@ -125,6 +125,7 @@ EXISTS: dict[str, Callable[[str], bool]] = {
     "route": lambda name: name in _routes(),
     "page": lambda name: name in _pages(),
     "field": lambda name: name in _fields(),
+    "coach element": lambda name: name in (SRC / "static" / "coach.js").read_text(encoding="utf-8"),
     "command": lambda name: name in _commands(),
     "signal": lambda name: name in _signals(),
     "playbook": _is_in_playbook,

@@ -66,8 +66,8 @@ def test_triggers_with_different_holdouts_are_compared_separately() -> None:
     """Pooled, treated suppliers look better only because the easy trigger has a small holdout."""
     easy, hard = Arms(950, 855, 50, 45), Arms(500, 100, 500, 100)
     pooled = (855 + 100) / 1450 - (45 + 100) / 550
-    difference, low, high = confidence_sequence([easy, hard], smoothed=False)
-    assert pooled > 0.35 and difference == pytest.approx(0) and low < 0 < high
+    lift, low, high = confidence_sequence([easy, hard], smoothed=False)
+    assert pooled > 0.35 and lift == pytest.approx(0) and low < 0 < high
 
 
 @pytest.mark.parametrize("rate", [0.85, 0.98])
@@ -122,11 +122,11 @@ def test_success_claims_only_what_the_data_supports() -> None:
         nobody.triggers,
     ) == (None, 0, "no_control", [], [])
     one = success(("pro", "a", False, 1, 1))
-    assert (one.all.value, one.all.difference, one.all.conclusion) == (1.0, None, "no_control")
+    assert (one.all.value, one.all.lift, one.all.conclusion) == (1.0, None, "no_control")
     few = success(("pro", "a", False, 40, 30), ("pro", "a", True, 9, 1))
     assert (
         few.triggers[0].conclusion == "too_few"
-        and few.triggers[0].difference is None
+        and few.triggers[0].lift is None
         and few.triggers[0].control_value == 1 / 9
     )
     known = success(
@@ -138,11 +138,11 @@ def test_success_claims_only_what_the_data_supports() -> None:
     conclusions = {row.group: row.conclusion for row in known.triggers}
     assert conclusions == {"a": "helps", "b": "not_yet_known"}
     assert (
-        known.triggers[0].difference == pytest.approx(0.1)
+        known.triggers[0].lift == pytest.approx(0.1)
         and known.triggers[0].low < 0.1 < known.triggers[0].high
     )
     assert known.rows[0].group == "pro" and known.rows[-1].group is None
-    assert known.rows[-1].value is None and known.rows[-1].difference is None, (
+    assert known.rows[-1].value is None and known.rows[-1].lift is None, (
         "in the holdout only: nobody to compare with"
     )
     harm = success(("pro", "a", False, 2000, 1600), ("pro", "a", True, 1000, 900))

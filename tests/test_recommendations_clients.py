@@ -18,7 +18,7 @@ from everafter.recommendations.client_rules import choose_clients, describe_clie
 from everafter.recommendations.queries import read_clients
 from everafter.recommendations.rules import recommend
 from everafter.signals.model import CLIENT_SCHEMA, CLIENT_SIGNALS
-from test_recommendations_rules import GAPS, SHIPPED, frame, recommendations
+from test_recommendations_rules import GAPS, SHIPPED, frame, recommendation
 
 AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -436,7 +436,7 @@ def test_general_recommendation_stands_without_clients() -> None:
             {"default": Segment("All", ["forms"])},
             {},
             client_recommendations={"a": about("forms_unanswered >= 1")},
-            recommendations={"b": recommendations("clients_total = 1", "login")},
+            recommendations={"b": recommendation("clients_total = 1", "login")},
         ),
     )
     assert found["id"].to_list() == ["b"] and found["about"].to_list() == [None]

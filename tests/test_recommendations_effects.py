@@ -1,4 +1,4 @@
-"""What recommendations did: the comparison, its shrinking, and the settlement in the database two weeks later."""
+"""Effects of recommendations: the estimate, and the measurement in the database two weeks later."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +20,7 @@ from everafter.recommendations.effects_rules import (
     compare,
     expected_shares,
     list_effects,
-    settle,
+    measure,
     shrink,
 )
 from everafter.recommendations.jobs import measure_impressions, measure_when_due
@@ -28,7 +28,7 @@ from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEM
 from test_recommendations_rules import SHIPPED, effects
 
 TODAY = date(2026, 6, 30)
-TOLD_ON = TODAY - timedelta(days=14)
+SHOWN_ON = TODAY - timedelta(days=14)
 
 sizes = st.integers(0, 10_000)
 
@@ -58,12 +58,12 @@ def test_the_estimate_lies_between_what_was_seen_and_its_parent(
 
 
 def test_regression_to_the_mean_earns_nothing() -> None:
-    """Two of three of the worst recover by themselves (docs/methods.md): telling them gets no credit for it."""
+    """Two thirds of the worst recover by themselves (docs/methods.md): the recommendation gets no credit."""
     shares = expected_shares(
         effects(("a", "", 3000, 2000, 3000, 2000), ("b", "", 3000, 2000, 0, 0)), ["a", "b"], [None]
     )
     assert shares["share"].to_list() == pytest.approx([PRIOR * 25 / 1525, PRIOR])
-    assert shares["worked"].to_list()[1] is None, "nobody to compare with"
+    assert shares["effect"].to_list()[1] is None, "no control group"
 
 
 def test_few_of_a_vendor_type_lean_on_all_vendor_types_and_many_stand_alone() -> None:
@@ -89,7 +89,7 @@ def test_a_difference_is_said_with_its_confidence_sequence_or_not_at_all() -> No
 
 
 def test_what_is_declared_holds_over_all_recommendation_together() -> None:
-    """43 of 60 against 20 of 60 is ln E = 5.24: enough for 9 answers in which nothing else is found, not for 10."""
+    """43 of 60 against 20 of 60 is ln E = 5.24: enough for 9 rows in which nothing else is found, not for 10."""
     clear, null = ("a", "", 60, 43, 60, 20), (300, 150, 60, 30)
     few = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(8))), SHIPPED)
     many = list_effects(effects(clear, *((f"n{n}", "", *null) for n in range(9))), SHIPPED)
@@ -101,7 +101,7 @@ def test_what_is_declared_holds_over_all_recommendation_together() -> None:
     assert [one.conclusion for one in other] == ["hurts", "too_few"]
 
 
-# ── one telling, looked at again ──────────────────────────────────────────────────────────────────────────────────────
+# ── one impression, measured ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def due(**changes: Any) -> pl.DataFrame:
@@ -109,11 +109,11 @@ def due(**changes: Any) -> pl.DataFrame:
     row = {
         "supplier_id": "s",
         "recommendation_id": "a",
-        "shown_on": TOLD_ON,
+        "shown_on": SHOWN_ON,
         "channel": "coach",
         "treated": True,
         "vendor_type": "dj",
-        "closes": "form_completion",
+        "dimension": "form_completion",
         "points_before": 4.5,
         "points_max": 18.0,
         **{f"{d}_points": 1.0 for d in DIMENSIONS},
@@ -124,7 +124,7 @@ def due(**changes: Any) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("changes", "worked"),
+    ("changes", "improved"),
     [
         ({}, True),
         (
@@ -139,7 +139,7 @@ def due(**changes: Any) -> pl.DataFrame:
         ({"points_before": None}, None),
         ({"points_before": 18.0}, None),  # nothing was missing
         ({"points_max": 0.0}, None),
-        ({"closes": None, "points_before": None, "points_max": None}, None),
+        ({"dimension": None, "points_before": None, "points_max": None}, None),
         (
             {
                 "vendor_type": "juggler",
@@ -161,14 +161,14 @@ def due(**changes: Any) -> pl.DataFrame:
         (
             {f"{d}_points": None for d in DIMENSIONS},
             False,
-        ),  # the run took place and did not score it: it has left
+        ),  # the run took place and did not score it: it has churned
         ({**{f"{d}_points": None for d in DIMENSIONS}, "scored": False}, None),
     ],
 )
 def test_better_is_a_quarter_of_what_was_missing(
-    changes: dict[str, Any], worked: bool | None
+    changes: dict[str, Any], improved: bool | None
 ) -> None:
-    assert settle(due(**changes), SHIPPED)["worked"].to_list() == [worked]
+    assert measure(due(**changes), SHIPPED)["improved"].to_list() == [improved]
 
 
 def test_sums_over_vendor_types_hold_those_without_a_vendor_type_too() -> None:
@@ -187,7 +187,7 @@ def test_sums_over_vendor_types_hold_those_without_a_vendor_type_too() -> None:
 # ── in the database ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def given_rows(
+def rows_of(
     supplier: str,
     *ids: str,
     holdout: bool = False,
@@ -198,7 +198,7 @@ def given_rows(
     row = {
         "supplier_id": supplier,
         "vendor_type": vendor_type,
-        "closes": "form_completion",
+        "dimension": "form_completion",
         "points_before": points,
         "points_max": 18.0,
     }
@@ -230,21 +230,23 @@ def test_told_once_a_fortnight_by_whatever_channel(database: str) -> None:
 
     async def go() -> list[Any]:
         async with connection(database) as conn:
-            await queries.note_given(conn, given_rows(one, "a", "b"), "coach", TOLD_ON)
-            await queries.note_given(conn, given_rows(one, "a", "b", "c"), "email", TOLD_ON)
-            await queries.note_given(
-                conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=13)
+            await queries.insert_impressions(conn, rows_of(one, "a", "b"), "coach", SHOWN_ON)
+            await queries.insert_impressions(conn, rows_of(one, "a", "b", "c"), "email", SHOWN_ON)
+            await queries.insert_impressions(
+                conn, rows_of(one, "a"), "coach", SHOWN_ON + timedelta(days=13)
             )
-            await queries.note_given(
-                conn, given_rows(one, "a"), "coach", TOLD_ON + timedelta(days=14)
+            await queries.insert_impressions(
+                conn, rows_of(one, "a"), "coach", SHOWN_ON + timedelta(days=14)
             )
-            await queries.note_given(conn, given_rows(one, "d", holdout=True), "coach", TOLD_ON)
-            await queries.note_given(
-                conn, pl.DataFrame(schema=RECOMMENDATION_SCHEMA), "coach", TOLD_ON
+            await queries.insert_impressions(
+                conn, rows_of(one, "d", holdout=True), "coach", SHOWN_ON
+            )
+            await queries.insert_impressions(
+                conn, pl.DataFrame(schema=RECOMMENDATION_SCHEMA), "coach", SHOWN_ON
             )
             cursor = await conn.execute(
                 "SELECT recommendation_id, shown_on - %s, channel, treated FROM recommendation_impressions ORDER BY 1, 2",
-                [TOLD_ON],
+                [SHOWN_ON],
             )
             return await cursor.fetchall()
 
@@ -260,12 +262,12 @@ def test_told_once_a_fortnight_by_whatever_channel(database: str) -> None:
 def test_told_at_the_same_moment_twice_is_one_row(database: str) -> None:
     one = str(uuid4())
 
-    async def tell() -> None:
+    async def insert() -> None:
         async with connection(database) as conn:
-            await queries.note_given(conn, given_rows(one, "a", "b"), "coach", TOLD_ON)
+            await queries.insert_impressions(conn, rows_of(one, "a", "b"), "coach", SHOWN_ON)
 
     async def go() -> int:
-        await asyncio.gather(*(tell() for _ in range(20)))
+        await asyncio.gather(*(insert() for _ in range(20)))
         async with connection(database) as conn:
             cursor = await conn.execute("SELECT count(*) FROM recommendation_impressions")
             row = await cursor.fetchone()
@@ -278,17 +280,17 @@ def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_on
     database: str,
 ) -> None:
     suppliers = sorted(str(uuid4()) for _ in range(3))
-    treated = pl.concat([given_rows(supplier, "a") for supplier in suppliers])
+    shown = pl.concat([rows_of(supplier, "a") for supplier in suppliers])
 
-    async def tell(rows: pl.DataFrame) -> None:
+    async def insert(rows: pl.DataFrame) -> None:
         async with connection(database) as conn:
-            await queries.note_given(conn, rows, "coach", TOLD_ON)
+            await queries.insert_impressions(conn, rows, "coach", SHOWN_ON)
 
     async def go() -> list[Any]:
         async with connection(database, autocommit=True) as watch:
             async with connection(database) as third:  # is in the middle until both have begun
-                await queries.note_given(third, treated[1:2], "coach", TOLD_ON)
-                both = asyncio.gather(tell(treated), tell(treated.reverse()))
+                await queries.insert_impressions(third, shown[1:2], "coach", SHOWN_ON)
+                both = asyncio.gather(insert(shown), insert(shown.reverse()))
                 waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
                 while len(await (await watch.execute(waits)).fetchall()) < 2:
                     assert not both.done()
@@ -309,22 +311,24 @@ def test_a_pressed_button_is_noted_once_and_only_for_what_was_told(database: str
 
     async def go() -> None:
         async with connection(database) as conn:
-            await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON)
-            await queries.note_given(conn, given_rows(one, "b", holdout=True), "coach", TOLD_ON)
-            assert await queries.mark_clicked(conn, one, "a", TOLD_ON)
+            await queries.insert_impressions(conn, rows_of(one, "a"), "coach", SHOWN_ON)
+            await queries.insert_impressions(
+                conn, rows_of(one, "b", holdout=True), "coach", SHOWN_ON
+            )
+            assert await queries.mark_clicked(conn, one, "a", SHOWN_ON)
             cursor = await conn.execute(
                 "SELECT clicked_at FROM recommendation_impressions WHERE recommendation_id = 'a'"
             )
             first = await cursor.fetchone()
-            assert await queries.mark_clicked(conn, one, "a", TOLD_ON + timedelta(days=3))
+            assert await queries.mark_clicked(conn, one, "a", SHOWN_ON + timedelta(days=3))
             cursor = await conn.execute(
                 "SELECT clicked_at FROM recommendation_impressions WHERE recommendation_id = 'a'"
             )
             assert await cursor.fetchone() == first
-            assert not await queries.mark_clicked(conn, one, "b", TOLD_ON), "it was not told"
-            assert not await queries.mark_clicked(conn, one, "zz", TOLD_ON)
-            assert not await queries.mark_clicked(conn, str(uuid4()), "a", TOLD_ON)
-            assert not await queries.mark_clicked(conn, one, "a", TOLD_ON + timedelta(days=40))
+            assert not await queries.mark_clicked(conn, one, "b", SHOWN_ON), "it was not shown"
+            assert not await queries.mark_clicked(conn, one, "zz", SHOWN_ON)
+            assert not await queries.mark_clicked(conn, str(uuid4()), "a", SHOWN_ON)
+            assert not await queries.mark_clicked(conn, one, "a", SHOWN_ON + timedelta(days=40))
 
     asyncio.run(go())
 
@@ -335,38 +339,38 @@ def test_settled_by_the_run_two_weeks_later_and_counted_by_vendor_type(database:
     async def go() -> Any:
         async with connection(database, autocommit=True) as conn:
             for number, (supplier, held, vendor_type) in enumerate(people):
-                await queries.note_given(
+                await queries.insert_impressions(
                     conn,
-                    given_rows(supplier, "a", holdout=held, vendor_type=vendor_type),
+                    rows_of(supplier, "a", holdout=held, vendor_type=vendor_type),
                     "coach",
-                    TOLD_ON,
+                    SHOWN_ON,
                 )
-                if number < 36:  # the last four have left: not better
+                if number < 36:  # the last four have churned: not improved
                     await score(conn, supplier, TODAY, 17.0 if not held or number < 8 else 4.0)
-            await queries.note_given(
-                conn, given_rows(people[0][0], "a"), "coach", TODAY - timedelta(days=400 - 1)
+            await queries.insert_impressions(
+                conn, rows_of(people[0][0], "a"), "coach", TODAY - timedelta(days=400 - 1)
             )
             await ran(conn, TODAY)
             assert (
                 await measure_impressions(conn, SHIPPED, TODAY - timedelta(days=1))
-            ).settled == 1, "only the one of last year"
+            ).measured == 1, "only the one of last year"
             first = await measure_impressions(conn, SHIPPED, TODAY)
             again = await measure_impressions(conn, SHIPPED, TODAY)
-            frame, measured = await queries.get_effects(conn)
+            frame, measured_at = await queries.get_effects(conn)
             cursor = await conn.execute(
-                "SELECT worked, count(*) FROM recommendation_impressions GROUP BY 1 ORDER BY 1"
+                "SELECT improved, count(*) FROM recommendation_impressions GROUP BY 1 ORDER BY 1"
             )
-            return first, again, frame, measured, await cursor.fetchall()
+            return first, again, frame, measured_at, await cursor.fetchall()
 
-    first, again, frame, measured, worked = asyncio.run(go())
-    assert (first.settled, first.oldest, again.settled) == (40, TOLD_ON, 0)
-    assert first.better == 29 and worked == [(False, 11), (True, 29), (None, 1)]
+    first, again, frame, measured_at, improved = asyncio.run(go())
+    assert (first.measured, first.oldest, again.measured) == (40, SHOWN_ON, 0)
+    assert first.improved == 29 and improved == [(False, 11), (True, 29), (None, 1)]
     assert frame.sort("vendor_type").rows() == [
         ("a", "", 29, 26, 10, 2),
         ("a", "dj", 10, 9, 10, 2),
         ("a", "florist", 19, 17, 0, 0),
-    ], "one was told the same last year: this is not its first"
-    assert measured is not None
+    ], "one was shown it last year: this is not its first impression"
+    assert measured_at is not None
 
 
 def test_only_the_first_telling_of_a_supplier_counts(database: str) -> None:
@@ -375,7 +379,7 @@ def test_only_the_first_telling_of_a_supplier_counts(database: str) -> None:
     async def go() -> pl.DataFrame:
         async with connection(database, autocommit=True) as conn:
             for week in weeks:
-                await queries.note_given(conn, given_rows(one, "a"), "coach", week)
+                await queries.insert_impressions(conn, rows_of(one, "a"), "coach", week)
                 await ran(conn, week + timedelta(days=14))
                 await score(conn, one, week + timedelta(days=14), 4.5 if week is weeks[0] else 18.0)
             await measure_impressions(conn, SHIPPED, TODAY)
@@ -385,17 +389,17 @@ def test_only_the_first_telling_of_a_supplier_counts(database: str) -> None:
 
 
 def test_the_first_telling_stays_the_first_however_long_ago(database: str) -> None:
-    """Its row is kept when all others of that age are forgotten, and nothing later counts in its place."""
+    """Its row is kept when the others of that age are deleted, and no later one counts in its place."""
     one, other = str(uuid4()), str(uuid4())
     long_ago = [TODAY - timedelta(days=days) for days in (500, 470, 430)]
 
     async def go() -> tuple[list[Any], list[Any], list[Any]]:
         async with connection(database, autocommit=True) as conn:
-            for day in (*long_ago, TOLD_ON):
-                await queries.note_given(conn, given_rows(one, "a"), "coach", day)
+            for day in (*long_ago, SHOWN_ON):
+                await queries.insert_impressions(conn, rows_of(one, "a"), "coach", day)
                 await ran(conn, day + timedelta(days=14))
                 await score(conn, one, day + timedelta(days=14), 18.0)
-            await queries.note_given(conn, given_rows(other, "a"), "coach", TOLD_ON)
+            await queries.insert_impressions(conn, rows_of(other, "a"), "coach", SHOWN_ON)
             await score(conn, other, TODAY, 18.0)
             found: list[list[Any]] = []
             for _ in range(2):
@@ -408,8 +412,10 @@ def test_the_first_telling_stays_the_first_however_long_ago(database: str) -> No
             return found[0], found[1], [day for (day,) in await cursor.fetchall()]
 
     first, again, kept = asyncio.run(go())
-    assert first == again == [("a", "", 1, 1, 0, 0)], "only the other's is a first one of this year"
-    assert kept == [long_ago[0], TOLD_ON]
+    assert first == again == [("a", "", 1, 1, 0, 0)], (
+        "only the other's is a first impression of this year"
+    )
+    assert kept == [long_ago[0], SHOWN_ON]
 
 
 def test_a_missed_run_is_waited_for_a_week(database: str) -> None:
@@ -417,11 +423,11 @@ def test_a_missed_run_is_waited_for_a_week(database: str) -> None:
 
     async def go() -> list[tuple[int, int]]:
         async with connection(database, autocommit=True) as conn:
-            await queries.note_given(conn, given_rows(one, "a"), "coach", TOLD_ON)
+            await queries.insert_impressions(conn, rows_of(one, "a"), "coach", SHOWN_ON)
             found: list[tuple[int, int]] = []
             for days in (0, 6, 7, 8):
                 done = await measure_impressions(conn, SHIPPED, TODAY + timedelta(days=days))
-                found.append((done.settled, done.better))
+                found.append((done.measured, done.improved))
             return found
 
     assert asyncio.run(go()) == [(0, 0), (0, 0), (0, 0), (1, 0)]
@@ -437,17 +443,20 @@ def test_the_workers_duty_is_done_by_one_at_a_time(database: str, settings: Sett
             async with pool.connection() as conn:
                 for _ in range(3):
                     supplier = str(uuid4())
-                    await queries.note_given(
-                        conn, given_rows(supplier, "a"), "coach", today - timedelta(days=15)
+                    await queries.insert_impressions(
+                        conn, rows_of(supplier, "a"), "coach", today - timedelta(days=15)
                     )
                     await score(conn, supplier, today - timedelta(days=1), 18.0)
                 await ran(conn, today - timedelta(days=1))
-            said = list(await asyncio.gather(*(measure_when_due(pool, settings) for _ in range(4))))
-            return [*said, await measure_when_due(pool, settings)]
+            lines = list(
+                await asyncio.gather(*(measure_when_due(pool, settings) for _ in range(4)))
+            )
+            return [*lines, await measure_when_due(pool, settings)]
         finally:
             await pool.close()
 
-    said = asyncio.run(go())
-    assert [line for line in said if line] == [
-        f"3 recommendations looked at again, 3 suppliers better, the oldest offered on {today - timedelta(days=15)}"
+    lines = asyncio.run(go())
+    assert [line for line in lines if line] == [
+        "3 impressions of recommendations measured, 3 suppliers improved, the oldest of"
+        f" {today - timedelta(days=15)}"
     ]

@@ -17,7 +17,7 @@ from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Holdout, Playbook, Recommendation, Segment
 from everafter.recommendations.effects_rules import PRIOR
 from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEMA
-from everafter.recommendations.rules import recommend, shown_in_order, treated
+from everafter.recommendations.rules import drop_holdout, recommend, select_impressions
 from everafter.signals.model import SIGNAL_SCHEMA
 
 SHIPPED = load_playbook(
@@ -27,7 +27,7 @@ SHIPPED = load_playbook(
 )
 
 
-def recommendations(when: str, closes: Any = None, reason: str = "because") -> Recommendation:
+def recommendation(when: str, closes: Any = None, reason: str = "because") -> Recommendation:
     return Recommendation(when, "Do {clients_total} things", "Body", reason, "Go", "/go", closes)
 
 
@@ -68,14 +68,12 @@ GAPS = {
 
 def test_the_greatest_gap_comes_first_then_the_playbooks_order() -> None:
     policy = playbook(
-        billing=recommendations("true"),
-        forms=recommendations("true", "form_completion"),
-        journeys=recommendations(
-            "true", "journey_performance"
-        ),  # unknown: nothing is missing there
-        login=recommendations("true", "login"),
-        login_too=recommendations("true", "login"),
-        upgrade=recommendations("true"),
+        billing=recommendation("true"),
+        forms=recommendation("true", "form_completion"),
+        journeys=recommendation("true", "journey_performance"),  # unknown: nothing is missing there
+        login=recommendation("true", "login"),
+        login_too=recommendation("true", "login"),
+        upgrade=recommendation("true"),
     )
     found = recommend(frame(GAPS), policy)
     assert found["id"].to_list() == [
@@ -86,19 +84,19 @@ def test_the_greatest_gap_comes_first_then_the_playbooks_order() -> None:
         "journeys",
         "upgrade",
     ]
-    assert found["closes_points"].to_list() == [0, 20, 20, 8, 0, 0]
+    assert found["missing_points"].to_list() == [0, 20, 20, 8, 0, 0]
     assert found["priority"].to_list() == [1, 2, 3, 4, 5, 6]
     expected = [0, 20 * PRIOR, 20 * (1 - PRIOR) * PRIOR, 8 * PRIOR, 0, 0]
     assert found["expected_points"].to_list() == pytest.approx(expected), (
         "a second one is given what the first leaves"
     )
-    assert found["worked"].to_list() == [None] * 6
+    assert found["effect"].to_list() == [None] * 6
 
 
 def test_each_supplier_has_its_own_ranking_and_only_what_applies() -> None:
     policy = playbook(
-        forms=recommendations("forms_waiting >= 2", "form_completion"),
-        login=recommendations("days_since_login >= 7", "login"),
+        forms=recommendation("forms_waiting >= 2", "form_completion"),
+        login=recommendation("days_since_login >= 7", "login"),
     )
     rows = [
         {**GAPS, "forms_waiting": 3, "days_since_login": 9.0},
@@ -115,7 +113,7 @@ def test_each_supplier_has_its_own_ranking_and_only_what_applies() -> None:
 
 def test_sentences_carry_the_suppliers_own_numbers() -> None:
     policy = playbook(
-        a=recommendations(
+        a=recommendation(
             "true",
             reason="{forms_waiting} forms, {form_completion_rate} done, {days_since_login} days, {payment_past_due}",
         )
@@ -136,17 +134,17 @@ def test_sentences_carry_the_suppliers_own_numbers() -> None:
 def test_nothing_applies_or_nobody_is_there() -> None:
     assert recommend(frame({}), playbook()).schema == pl.Schema(RECOMMENDATION_SCHEMA)
     assert recommend(
-        frame({}), playbook(a=recommendations("clients_total > 1"))
+        frame({}), playbook(a=recommendation("clients_total > 1"))
     ).schema == pl.Schema(RECOMMENDATION_SCHEMA)
-    assert recommend(frame(), playbook(a=recommendations("true", "login"))).is_empty()
+    assert recommend(frame(), playbook(a=recommendation("true", "login"))).is_empty()
 
 
 def test_a_frame_of_one_row_without_types_will_do() -> None:
     untyped = pl.DataFrame(frame({**GAPS, "clients_total": 2}).to_dicts(), infer_schema_length=None)
     assert untyped.schema["days_since_login"] == pl.Null()
     policy = playbook(
-        a=recommendations("days_since_login >= 7", "login"),
-        b=recommendations("clients_total = 2", "journey_performance"),
+        a=recommendation("days_since_login >= 7", "login"),
+        b=recommendation("clients_total = 2", "journey_performance"),
     )
     assert recommend(untyped, policy)["id"].to_list() == ["b"]
 
@@ -157,7 +155,7 @@ def effects(*rows: tuple[str, str, int, int, int, int]) -> pl.DataFrame:
 
 def test_what_worked_for_the_vendor_type_comes_before_the_greater_gap() -> None:
     policy = playbook(
-        login=recommendations("true", "login"), forms=recommendations("true", "form_completion")
+        login=recommendation("true", "login"), forms=recommendation("true", "form_completion")
     )
     seen = effects(
         (
@@ -167,7 +165,7 @@ def test_what_worked_for_the_vendor_type_comes_before_the_greater_gap() -> None:
             600,
             2000,
             600,
-        ),  # a third get better, told or not: chance, and no credit to the telling
+        ),  # a third improve in both groups: no lift
         ("forms", "", 1000, 200, 1000, 150),
         ("forms", "dj", 400, 320, 400, 80),
     )
@@ -181,21 +179,21 @@ def test_what_worked_for_the_vendor_type_comes_before_the_greater_gap() -> None:
     ]
     dj, florist = (found.filter(supplier_id=s, id="forms").row(0, named=True) for s in ("s0", "s1"))
     assert dj["expected_points"] > 3 > 1 > florist["expected_points"]
-    assert dj["worked"] == {
+    assert dj["effect"] == {
         "treated": 400,
-        "better": 320,
+        "treated_improved": 320,
         "control": 400,
         "control_improved": 80,
         "vendor_type": "dj",
     }
-    assert florist["worked"]["vendor_type"] is None and florist["worked"]["treated"] == 1000
+    assert florist["effect"]["vendor_type"] is None and florist["effect"]["treated"] == 1000
 
 
 def test_what_does_harm_comes_last_of_what_serves_the_score_and_is_not_hidden() -> None:
     policy = playbook(
-        login=recommendations("true", "login"),
-        forms=recommendations("true", "form_completion"),
-        talk=recommendations("true"),
+        login=recommendation("true", "login"),
+        forms=recommendation("true", "form_completion"),
+        talk=recommendation("true"),
     )
     found = recommend(frame(GAPS), policy, effects=effects(("login", "", 500, 50, 500, 200)))
     assert found["id"].to_list() == ["forms", "login", "talk"]
@@ -204,22 +202,22 @@ def test_what_does_harm_comes_last_of_what_serves_the_score_and_is_not_hidden() 
 
 def test_at_random_some_are_not_told_and_what_was_passed_over_is_known() -> None:
     policy = playbook(
-        **{f"a{n}": recommendations("true", "login") for n in range(5)},
-        talk=recommendations("true"),
+        **{f"a{n}": recommendation("true", "login") for n in range(5)},
+        talk=recommendation("true"),
     )
     many = pl.concat(
         frame(GAPS).with_columns(pl.lit(f"supplier {n}").alias("supplier_id")) for n in range(400)
     )
     everything = recommend(many, policy)
-    share = everything.filter(pl.col("closes").is_not_null())["holdout"].mean()
+    share = everything.filter(pl.col("dimension").is_not_null())["holdout"].mean()
     assert isinstance(share, float) and 0.11 < share < 0.18, (
         "5 % of everything, and of the rest 10 % of each"
     )
-    assert not everything.filter(pl.col("closes").is_null())["holdout"].any(), (
+    assert not everything.filter(pl.col("dimension").is_null())["holdout"].any(), (
         "nothing can be learned there"
     )
     three = recommend(many, policy, most=3)
-    shown = treated(three)
+    shown = drop_holdout(three)
     counts = shown.group_by("supplier_id").len()["len"]
     assert counts.max() == 3 and shown.filter(supplier_id="supplier 7")["priority"].to_list() == [
         1,
@@ -237,17 +235,20 @@ def test_at_random_some_are_not_told_and_what_was_passed_over_is_known() -> None
     assert_frame_equal(passed.select("supplier_id", "id"), expected)
     one = recommend(many, policy).filter(supplier_id=passed["supplier_id"][0])
     three_of_one = shown.filter(supplier_id=passed["supplier_id"][0])["id"].to_list()
-    noted = shown_in_order(one, three_of_one)
+    recorded = select_impressions(one, three_of_one)
     assert (
-        noted.filter("holdout").height >= 1
-        and noted.filter(~pl.col("holdout"))["id"].to_list() == three_of_one
+        recorded.filter("holdout").height >= 1
+        and recorded.filter(~pl.col("holdout"))["id"].to_list() == three_of_one
     )
     assert_frame_equal(
-        noted, three.filter(supplier_id=passed["supplier_id"][0])
-    )  # as the coach notes it
-    assert noted["id"].to_list() == shown_in_order(one, three_of_one[::-1])["id"].to_list()
-    assert shown_in_order(one, three_of_one[1:]).is_empty() and shown_in_order(one, []).is_empty()
-    before_gap = shown_in_order(one, [three_of_one[0], three_of_one[2]])
+        recorded, three.filter(supplier_id=passed["supplier_id"][0])
+    )  # as the coach records it
+    assert recorded["id"].to_list() == select_impressions(one, three_of_one[::-1])["id"].to_list()
+    assert (
+        select_impressions(one, three_of_one[1:]).is_empty()
+        and select_impressions(one, []).is_empty()
+    )
+    before_gap = select_impressions(one, [three_of_one[0], three_of_one[2]])
     assert before_gap.filter(~pl.col("holdout"))["id"].to_list() == three_of_one[:1]
     assert before_gap["id"].to_list()[-1] == three_of_one[0]
     nobody = structs.replace(policy, holdout=Holdout(recommendation_share=0))
@@ -332,10 +333,8 @@ def oracle(
         if one is None or not one["treated"] or not one["control"]:
             return parent
         pairs = one["treated"] * one["control"] / (one["treated"] + one["control"])
-        difference = (
-            one["treated_improved"] / one["treated"] - one["control_improved"] / one["control"]
-        )
-        return (pairs * difference + 25 * parent) / (pairs + 25)
+        lift = one["treated_improved"] / one["treated"] - one["control_improved"] / one["control"]
+        return (pairs * lift + 25 * parent) / (pairs + 25)
 
     order = list(policy.recommendations)
     closing = next(n for n, name in enumerate(order) if policy.recommendations[name].closes)
@@ -404,12 +403,12 @@ def test_the_ranking_is_the_greedy_one(
     # names are compared where floating point cannot have turned two that are equal but for the last bit
     if all(abs(a - b) > 1e-9 or a == b == 0 for (_, a), (_, b) in pairwise(expected)):
         assert found["id"].to_list() == [name for name, _ in expected]
-    assert (found["expected_points"] <= found["closes_points"] + 1e-9).all() and (
+    assert (found["expected_points"] <= found["missing_points"] + 1e-9).all() and (
         found["expected_points"] >= 0
     ).all()
-    for closes, group in found.filter(pl.col("closes").is_not_null()).group_by("closes"):
-        assert group["expected_points"].sum() <= group["closes_points"][0] + 1e-9, (
-            f"more than is missing in {closes}"
+    for dimension, group in found.filter(pl.col("dimension").is_not_null()).group_by("dimension"):
+        assert group["expected_points"].sum() <= group["missing_points"][0] + 1e-9, (
+            f"more than is missing in {dimension}"
         )
 
 
@@ -423,13 +422,13 @@ def test_who_helps_more_or_has_more_to_win_never_falls(
     row: dict[str, Any], measured: pl.DataFrame, gain: int, data: st.DataObject
 ) -> None:
     before = recommend(frame(row), SHIPPED, effects=measured)
-    served = before.filter(pl.col("closes").is_not_null())
+    served = before.filter(pl.col("dimension").is_not_null())
     if served.is_empty():
         return
-    name, closes = data.draw(st.sampled_from(list(served.select("id", "closes").iter_rows())))
-    wider = {**row, f"{closes}_max": (row.get(f"{closes}_max") or 0.0) + gain}
+    name, dimension = data.draw(st.sampled_from(list(served.select("id", "dimension").iter_rows())))
+    wider = {**row, f"{dimension}_max": (row.get(f"{dimension}_max") or 0.0) + gain}
     after = recommend(frame(wider), SHIPPED, effects=measured)
-    for other in served.filter(closes=closes)["id"]:
+    for other in served.filter(dimension=dimension)["id"]:
         assert place(after, other) <= place(before, other), "a wider gap"
     mine = measured.filter(recommendation_id=name, vendor_type="").to_dicts() or [
         {"treated": 50, "treated_improved": 0, "control": 50, "control_improved": 50}
@@ -458,7 +457,7 @@ def test_one_row_or_many_and_the_shipped_playbook_never_breaks(rows: list[dict[s
     assert_frame_equal(together, alone.sort("supplier_id", "priority"))
     for _, group in together.group_by("supplier_id"):
         assert group["priority"].to_list() == list(range(1, group.height + 1))
-        points = group.filter(pl.col("closes").is_not_null())["expected_points"].to_list()
+        points = group.filter(pl.col("dimension").is_not_null())["expected_points"].to_list()
         assert points == sorted(points, reverse=True)
     assert (
         not together.select(

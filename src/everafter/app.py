@@ -19,7 +19,7 @@ from everafter.accounts.access import provide_viewer, refuse_strangers
 from everafter.accounts.key_cache import KeyCache
 from everafter.activity import queries as activity_queries
 from everafter.activity.jobs import FoldLoop, keep_features_named
-from everafter.coach.live import CoachScorer
+from everafter.coach.live import CoachCache
 from everafter.coach.tip_batches import TipBatcher
 from everafter.coach.tokens import KeyRing
 from everafter.core.admission import MOST_BODY, Admission, receive_body
@@ -157,7 +157,7 @@ async def _open_pools(state: State, stack: AsyncExitStack) -> None:
 
 
 def _open_scorers(state: State, stack: AsyncExitStack) -> None:
-    state.coach = CoachScorer(state.url, state.playbook, state.pool)
+    state.coach = CoachCache(state.url, state.playbook, state.pool)
     state.tip_batcher = TipBatcher(state.pool, state.playbook)
     state.live = LiveScorer(state.url, state.playbook)
     for scorer in (state.coach, state.tip_batcher, state.live):

@@ -1,4 +1,4 @@
-"""The coach: what it knows of a supplier's tips, and what it takes and gives."""
+"""The coach: a supplier's state as it is read, and what its API takes and returns."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,62 +9,57 @@ from msgspec import Meta, Struct
 from everafter.core.ids import SupplierId
 from everafter.onboarding.model import Checklist
 
-Answer = Literal["do", "later", "never"]
+TipResponse = Literal["completed", "snoozed", "dismissed"]
 Until = Literal["day", "week", "season"]
+Version = tuple[int, datetime]
+"""Changes whenever something about a supplier does; see `CoachState.version`."""
 
 SEASON_DAYS = 200
-"""Who says "after the season" sees the tip again when the season turns, and at the latest after so
-many days: not every vendor type and place has a season that turns."""
+"""A tip snoozed until after the season returns when the season turns, at the latest after so many
+days: not every vendor type and region has a season that turns."""
 
 
-class ShownTip(Struct, frozen=True):
-    """The latest showing of one tip. answer: null while there is none; snoozed_in: the season at an
-    answer "after the season"."""
+class TipImpression(Struct, frozen=True):
+    """The latest impression of one tip. response: null until there is one. snoozed_in: whether it
+    was in or off season when the tip was snoozed until after the season; null otherwise."""
 
     tip_id: str
     shown_at: datetime
-    answer: Answer | None
+    response: TipResponse | None
     snoozed_until: datetime | None
     snoozed_in: Literal["in", "off"] | None
 
 
-class Celebrated(Struct, frozen=True):
-    """The playbook's milestones that the coach celebrates, as three columns: name, fresh_days,
-    certificate."""
-
-    names: list[str]
-    days: list[int]
-    certificates: list[bool]
-
-
-NO_MILESTONES = Celebrated([], [], [])
-
-
 class CoachState(Struct, frozen=True):
-    """All that changes about a supplier from one request to the next, as one statement reads it.
+    """What may change about a supplier between two requests, as one statement reads it.
 
-    told (events in the supplier's activity, kept actions of the path, celebrations shown),
-    updated_at (of the suppliers row): a score holds while both stand. last_tip_at: when a tip was
-    last decided or in the holdout, null: not lately. call_ahead: a call is booked that has not
-    ended. uncelebrated: the milestone that waits for its celebration in the coach, null: none."""
+    changes: counts events, onboarding actions and celebrations. updated_at: of the suppliers row.
+    last_tip_at: when a tip was last shown, or kept back by the holdout; null: not lately.
+    call_ahead: whether a booked call has not ended yet. uncelebrated: the milestone to celebrate
+    next; null: none."""
 
     supplier_id: UUID
     name: str
     timezone: str | None
-    reported: int
+    changes: int
     updated_at: datetime
-    tips: dict[str, ShownTip]
+    tips: dict[str, TipImpression]
     last_tip_at: datetime | None
     call_ahead: bool
     uncelebrated: str | None
     external_id: str | None
 
+    @property
+    def version(self) -> Version:
+        """A score holds while this stays the same."""
+        return self.changes, self.updated_at
 
-# ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
+
+# ── the API ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class CoachSupplier(Struct, frozen=True):
-    """Whom the token names."""
+    """The supplier that the token names."""
 
     id: UUID
     external_id: str | None
@@ -79,7 +74,7 @@ class CoachAction(Struct, frozen=True):
 
 
 class CoachTip(Struct, frozen=True):
-    """One tip, with why it is shown, in the supplier's own numbers."""
+    """One tip. `reason` says why it is shown, with the supplier's own numbers."""
 
     id: str
     title: str
@@ -89,7 +84,7 @@ class CoachTip(Struct, frozen=True):
 
 
 class CoachHelp(Struct, frozen=True):
-    """A call that is offered to who needs it."""
+    """The offer of a call, for suppliers at risk."""
 
     message: str
     reason: str
@@ -98,8 +93,8 @@ class CoachHelp(Struct, frozen=True):
 
 
 class CoachCelebration(Struct, frozen=True):
-    """A milestone to celebrate, once the coach has claimed it. `certificate_url` opens without a
-    token; null: there is none."""
+    """A milestone to celebrate, after claiming it. `certificate_url` opens without a token; null:
+    the milestone has no certificate."""
 
     id: str
     title: str
@@ -107,8 +102,8 @@ class CoachCelebration(Struct, frozen=True):
     certificate_url: str | None
 
 
-class CoachNextStep(Struct, frozen=True):
-    """One recommendation, in the supplier's own numbers."""
+class CoachRecommendation(Struct, frozen=True):
+    """One recommendation, with the supplier's own numbers."""
 
     id: str
     title: str
@@ -117,17 +112,17 @@ class CoachNextStep(Struct, frozen=True):
     action: CoachAction
 
 
-class Said(Struct, frozen=True):
-    """The part of an answer that follows from the score alone."""
+class CoachTexts(Struct, frozen=True):
+    """The part of an answer that follows from the score and the language alone."""
 
     help: CoachHelp | None
     checklist: Checklist | None
-    next_steps: list[CoachNextStep]
+    recommendations: list[CoachRecommendation]
 
 
 class CoachAnswer(Struct, frozen=True):
-    """All that the coach shows on a page. `locale`: the language of its texts. `words`: the
-    interface's, when asked for."""
+    """All that the coach shows on a page. `locale`: the language of its texts. `messages`: the
+    texts of the interface; null unless asked for."""
 
     locale: str
     supplier: CoachSupplier
@@ -135,57 +130,56 @@ class CoachAnswer(Struct, frozen=True):
     help: CoachHelp | None
     checklist: Checklist | None
     celebration: CoachCelebration | None
-    next_steps: list[CoachNextStep]
-    words: dict[str, str] | None = None
+    recommendations: list[CoachRecommendation]
+    messages: dict[str, str] | None = None
 
 
 class TipRequest(Struct, frozen=True):
-    """What the supplier says to a tip."""
+    """The supplier's response to a tip."""
 
-    answer: Answer
+    response: TipResponse
     until: Annotated[
         Until | None,
-        Meta(description='With "later": a day (the default), a week, or after the season.'),
+        Meta(description='With "snoozed": a day (the default), a week, or after the season.'),
     ] = None
 
 
 class TipAnswer(Struct, frozen=True):
-    """What is now. `snoozed_until`: not shown before then; after `season` at the latest then, since
-    the season may turn."""
+    """The response as stored. `snoozed_until`: when the tip returns; with `season` it returns
+    earlier if the season turns."""
 
-    answer: Answer
+    response: TipResponse
     snoozed_until: datetime | None
 
 
 class CelebrateAnswer(Struct, frozen=True):
-    """`celebrate` is true exactly once, for the one that is to show it."""
+    """`celebrate` is true for one request only: that one shows the celebration."""
 
     celebrate: bool
 
 
 class CoachCallRequest(Struct, frozen=True):
-    """A call to book, of the kind that the coach offers."""
+    """A call to book, of the type that the playbook offers in the coach."""
 
     starts_at: Annotated[
         datetime,
-        Meta(
-            description="One of the free times; without an offset, wall-clock time of the supplier."
-        ),
+        Meta(description="A free time; without an offset, local time of the supplier."),
     ]
     topic: (
         Annotated[
-            str, Meta(max_length=500, description="What it is about, in the supplier's words.")
+            str,
+            Meta(max_length=500, description="What the call is about, as the supplier says it."),
         ]
         | None
     ) = None
 
 
 class TokenRequest(Struct, frozen=True):
-    """A token to make. `locale` goes into it."""
+    """A token to create. `locale` is put into it."""
 
     supplier_id: SupplierId
     locale: Annotated[str, Meta(max_length=35)] | None = None
-    minutes: Annotated[int, Meta(ge=1, le=15, description="How long it is good.")] = 15
+    minutes: Annotated[int, Meta(ge=1, le=15, description="How long the token is valid.")] = 15
 
 
 class TokenAnswer(Struct, frozen=True):

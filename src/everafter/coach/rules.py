@@ -1,4 +1,4 @@
-"""Which tip may be shown where and when. Pure: the moment is an argument."""
+"""Which tip may be shown where and when. Pure: `now` is an argument."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,20 @@ from typing import Literal
 import msgspec
 import polars as pl
 
-from everafter.coach.model import SEASON_DAYS, Celebrated, ShownTip, Until
+from everafter.coach.model import SEASON_DAYS, TipImpression, Until
 from everafter.core.zones import find_zone
 from everafter.playbook.model import TIP_PREFIX, Playbook, Tip, Trigger
 from everafter.playbook.rules import compile_condition
 
-# ── tips as the eligibility check sees them ────────────────────────────────────────────────────────────────────────────────────────
+# ── tips as triggers ──────────────────────────────────────────────────────────────────────────────
 
 
 def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
-    """The enabled tips as triggers of channel "tip", by the names they have in the intervention
-    log: `tip_<name>`.
+    """The enabled tips as triggers of channel "tip", by their names in the intervention log:
+    `tip_<name>`.
 
-    So one eligibility check serves both, and whoever asks what a trigger's success is finds a tip's
-    as well."""
+    Tips then pass the same eligibility check, and their outcomes are measured in the same way.
+    """
     return {
         TIP_PREFIX + name: Trigger(
             when=tip.when,
@@ -40,23 +40,20 @@ def tip_triggers(playbook: Playbook) -> dict[str, Trigger]:
 
 
 def with_tips_as_triggers(playbook: Playbook) -> Playbook:
-    """The playbook with its tips in place of its triggers, to be handed to the eligibility
-    check."""
+    """The playbook with its tips in place of its triggers, for the eligibility check."""
     return msgspec.structs.replace(playbook, triggers=tip_triggers(playbook))
 
 
 def tip_order(playbook: Playbook) -> list[str]:
-    """The enabled tips, the most important first; equal ones by name, as the eligibility check has
-    them."""
+    """The enabled tips by priority, then by name, as the eligibility check orders them."""
     enabled = [name for name, tip in playbook.tips.items() if tip.enabled]
     return sorted(enabled, key=lambda name: (-playbook.tips[name].priority, name))
 
 
 def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
-    """For each enabled tip whether it applies, wherever the supplier is: its condition, its vendor
-    types, its season. Never null.
+    """For each enabled tip, whether it applies on any page: condition, vendor types, season.
 
-    The frame must hold all signals.
+    The expressions need a frame with all signals and are never null.
     """
     found: dict[str, pl.Expr] = {}
     for name in tip_order(playbook):
@@ -70,46 +67,30 @@ def tip_conditions(playbook: Playbook) -> dict[str, pl.Expr]:
     return found
 
 
-def celebrated(playbook: Playbook) -> Celebrated:
-    """The milestones that the coach celebrates."""
-    ours = {
-        name: milestone
-        for name, milestone in playbook.milestones.items()
-        if "coach" in milestone.celebrate
-    }
-    return Celebrated(
-        list(ours),
-        [one.fresh_days for one in ours.values()],
-        [one.certificate for one in ours.values()],
-    )
-
-
-# ── where and when ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── where and when ────────────────────────────────────────────────────────────────────────────────
 
 
 def is_page(page: str | None, patterns: Sequence[str]) -> bool:
-    """Whether the page is one of the patterns' (`*` means anything); without patterns every page
-    is.
+    """Whether the page matches one of the patterns (`*` matches anything), or there are none.
 
-    Query, fragment and a last slash do not count, the slash in patterns neither.
+    Query, fragment and trailing slashes are ignored, in patterns too.
 
     >>> is_page("/forms/12/edit?tab=2", ["/forms*"]), is_page("/forms/", ["/forms"]), is_page("/", ["/forms"]), is_page(None, [])
     (True, True, False, True)
     """
     if not patterns:
         return True
-    path = re.split(r"[?#]", page or "", maxsplit=1)[0]
-    path = _without_last_slash(path)
-    return any(_fits(path, _without_last_slash(pattern)) for pattern in patterns)
+    path = _strip_slash(re.split(r"[?#]", page or "", maxsplit=1)[0])
+    return any(_matches(path, _strip_slash(pattern)) for pattern in patterns)
 
 
-def _without_last_slash(path: str) -> str:
+def _strip_slash(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _fits(path: str, pattern: str) -> bool:
-    """By searching for the parts between the stars from left to right; a regular expression of many
-    stars would take for ever."""
+def _matches(path: str, pattern: str) -> bool:
+    """Search for the parts between the stars from left to right. A regular expression with many
+    stars could take exponential time."""
     first, *others = pattern.split("*")
     if not others:
         return path == first
@@ -126,49 +107,50 @@ def _fits(path: str, pattern: str) -> bool:
 
 
 def find_open_tip(
-    here: Sequence[str], shown: Mapping[str, ShownTip], tips: Mapping[str, Tip], now: datetime
+    here: Sequence[str], shown: Mapping[str, TipImpression], tips: Mapping[str, Tip], now: datetime
 ) -> str | None:
-    """The tip that is to be shown because it was shown already and waits for its answer, or because
-    its day has come again.
+    """The tip to show without an eligibility check: one that was shown and has no response yet, or
+    one whose snooze is over.
 
-    After its `success_days` without an answer a tip is not repeated any more: what it may have done
-    has been measured by then.
+    A tip without a response is repeated for its `success_days`, until its outcome is measured.
 
     Args:
         here: the tips that apply on this page, the most important first.
-        shown: the latest showing of each.
+        shown: the latest impression of each.
     """
     for name in here:
         last = shown.get(name)
         if last is None:
             continue
-        if last.answer is None and now < last.shown_at + timedelta(days=tips[name].success_days):
+        is_open = last.response is None
+        if is_open and now < last.shown_at + timedelta(days=tips[name].success_days):
             return name
-        if has_come_again(last, tips[name], now):
+        if is_snooze_over(last, tips[name], now):
             return name
     return None
 
 
-def has_come_again(last: ShownTip, tip: Tip, now: datetime) -> bool:
-    """Whether a tip put off by a day or a week is due; it was let through once and is not asked
-    about again."""
-    if last.answer != "later" or last.snoozed_until is None or last.snoozed_in is not None:
+def is_snooze_over(last: TipImpression, tip: Tip, now: datetime) -> bool:
+    """Whether a tip snoozed for a day or a week is due again. It passed the eligibility check
+    before and need not pass it again."""
+    if last.response != "snoozed" or last.snoozed_until is None or last.snoozed_in is not None:
         return False
     return last.snoozed_until <= now < last.snoozed_until + timedelta(days=tip.success_days)
 
 
 def find_new_tips(
     here: Sequence[str],
-    shown: Mapping[str, ShownTip],
+    shown: Mapping[str, TipImpression],
     tips: Mapping[str, Tip],
     now: datetime,
     *,
     off_season: bool,
 ) -> list[str]:
-    """The tips that may be proposed to the eligibility check, the most important first.
+    """The tips to propose to the eligibility check, the most important first.
 
-    Never what was answered "never"; what was put off when its time has come; the rest, where the
-    eligibility check asks for its cooldown."""
+    Left out: tips that were dismissed, that are snoozed, or that are open. The eligibility check
+    applies the cooldown of the others.
+    """
     return [
         name
         for name in here
@@ -176,34 +158,34 @@ def find_new_tips(
     ]
 
 
-def _may_be_new(last: ShownTip, tip: Tip, now: datetime, *, off_season: bool) -> bool:
-    if last.answer == "never":
+def _may_be_new(last: TipImpression, tip: Tip, now: datetime, *, off_season: bool) -> bool:
+    if last.response == "dismissed":
         return False
-    if last.answer == "later" and last.snoozed_until is not None:
+    if last.response == "snoozed" and last.snoozed_until is not None:
         turned = last.snoozed_in is not None and (last.snoozed_in == "off") != off_season
         return turned or last.snoozed_until <= now
-    if last.answer is None:
+    if last.response is None:
         return now >= last.shown_at + timedelta(days=tip.success_days)
     return True
 
 
-def is_resting(last_tip_at: datetime | None, hours: float, now: datetime) -> bool:
-    """Whether the last new tip is too fresh for another; one that was in the holdout rests as one
-    that was shown, to stay comparable."""
+def is_paused(last_tip_at: datetime | None, hours: float, now: datetime) -> bool:
+    """Whether the last new tip is too recent for another. A tip kept back by the holdout counts
+    like one that was shown, so that both groups stay comparable."""
     return last_tip_at is not None and now < last_tip_at + timedelta(hours=hours)
 
 
-def rest_since(playbook: Playbook, now: datetime) -> datetime:
-    """How far back the last tip matters."""
+def pause_start(playbook: Playbook, now: datetime) -> datetime:
+    """The moment before which the last tip does not matter any more."""
     return now - timedelta(hours=playbook.coach.hours_between_tips)
 
 
 def snooze(
     until: Until, now: datetime, timezone: str | None, *, off_season: bool
 ) -> tuple[datetime, Literal["in", "off"] | None]:
-    """Until when a tip is put off, and for "season" the season it must outlast.
+    """Until when a tip is snoozed; for "season", also whether it is in or off season now.
 
-    A day and a week end with the night, in the supplier's zone: who says "tomorrow" in the evening
+    A day and a week end at 04:00 in the supplier's time zone: "tomorrow", said in the evening,
     means the next morning."""
     if until == "season":
         return now + timedelta(days=SEASON_DAYS), "off" if off_season else "in"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from everafter.coach.model import CoachAction, CoachHelp, CoachNextStep, CoachTip
+from everafter.coach.model import CoachAction, CoachHelp, CoachRecommendation, CoachTip
 from everafter.playbook.model import Playbook, Tip
 from everafter.playbook.translation_rules import translate
 from everafter.recommendations.rules import render_recommendation
@@ -22,14 +22,16 @@ def coach_tip(
     return CoachTip(name, title, body, reason, CoachAction(label, tip.action_url))
 
 
-def coach_step(
-    recommendations: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], language: str
-) -> CoachNextStep:
-    """One row of recommendations (recommendations.RECOMMENDATION_SCHEMA) in that language; in the
-    playbook's own where it has no translation."""
-    said = render_recommendation(recommendations, facts, playbook, language)
-    action = CoachAction(said["action_label"], recommendations["action_url"])
-    return CoachNextStep(recommendations["id"], said["title"], said["body"], said["reason"], action)
+def coach_recommendation(
+    recommendation: Mapping[str, Any], playbook: Playbook, facts: Mapping[str, Any], language: str
+) -> CoachRecommendation:
+    """One row of RECOMMENDATION_SCHEMA in that language; in the playbook's own where it has no
+    translation."""
+    texts = render_recommendation(recommendation, facts, playbook, language)
+    action = CoachAction(texts["action_label"], recommendation["action_url"])
+    return CoachRecommendation(
+        recommendation["id"], texts["title"], texts["body"], texts["reason"], action
+    )
 
 
 def _say(

@@ -1,8 +1,8 @@
-"""Where a new tip is decided: behind the one eligibility check, one decision about a supplier at a
-time, however many tabs and servers ask.
+"""Choose new tips: behind the eligibility check of all interventions, once at a time per supplier,
+however many tabs and servers ask.
 
-Requests that arrive while one decision is under way are decided together in the next, as in
-health.live: the eligibility check's frames cost the same for one supplier or a hundred."""
+Requests that arrive while tips are chosen are served together by the next batch
+(`core.batching`)."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,24 +12,29 @@ from typing import Any
 import polars as pl
 
 from everafter.coach import queries
-from everafter.coach.model import NO_MILESTONES, CoachState
+from everafter.coach.model import CoachState
 from everafter.coach.rules import (
     find_new_tips,
     find_open_tip,
-    is_resting,
-    rest_since,
+    is_paused,
+    pause_start,
     with_tips_as_triggers,
 )
+from everafter.core.batching import Batcher
 from everafter.core.db import Connection, Pool
 from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.model import FREQUENCY_CAP
+from everafter.interventions.queries import read_history_of
 from everafter.interventions.rules import make_interventions, propose
+from everafter.onboarding.model import NO_MILESTONES
 from everafter.playbook.model import TIP_PREFIX, Playbook
 from everafter.playbook.queries import ensure_playbook_version
 from everafter.signals.model import SIGNAL_SCHEMA
+from everafter.signals.row_model import CoachRow
 
-_MOST_AT_ONCE = 200
-_ASKED: dict[str, Any] = {
+_BATCH_SIZE = 200
+_QUEUE_SIZE = 200
+_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
     "name": pl.String(),
     "email": pl.String(),
@@ -40,13 +45,19 @@ _ASKED: dict[str, Any] = {
 _NO_TASKS = pl.DataFrame(schema={"supplier_id": pl.String(), "kind": pl.String()})
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """May one of these tips be shown? state: as the request found it; row: scored; here: the tips
-    that apply on this page."""
+@dataclass(frozen=True, slots=True, eq=False)
+class TipQuery:
+    """Which tip may be shown on this page?
+
+    Attributes:
+        state: as the request found it.
+        row: the supplier's scored row.
+        here: the tips that apply on this page, the most important first.
+        page: the path of the page; null when the browser did not send it.
+    """
 
     state: CoachState
-    row: dict[str, Any]
+    row: CoachRow
     here: tuple[str, ...]
     page: str | None
 
@@ -56,171 +67,150 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """tip: to show, null: none on this page. is_full: the week's attention is used up, so there is
-    none on any page today."""
+class TipChoice:
+    """tip: to show on this page; null: none. is_capped: the frequency cap is reached, so no page
+    has a new tip today."""
 
     tip: str | None = None
-    is_full: bool = False
+    is_capped: bool = False
 
 
 class NotNowError(Exception):
-    """No new tip can be decided at this moment."""
+    """No new tip can be chosen during a daily run."""
 
 
 class TipBatcher:
-    """Decides about new tips. One per server process."""
+    """Chooses new tips. One per server process."""
 
     def __init__(self, pool: Pool, playbook: Playbook) -> None:
         self._pool, self._playbook = pool, playbook
         self._policy = with_tips_as_triggers(playbook)
         self._version: int | None = None
-        self._waiting: list[tuple[Ask, asyncio.Future[Decision]]] = []
-        self._working: asyncio.Task[None] | None = None
+        self._batcher = Batcher(
+            self._choose,
+            batch_size=_BATCH_SIZE,
+            queue_size=_QUEUE_SIZE,
+            partition=lambda query: query.supplier_id,
+        )
 
-    async def decide(self, ask: Ask) -> Decision:
-        """The tip to show, if one may be; what the eligibility check kept back is in the
-        intervention log with its reason.
+    async def choose(self, query: TipQuery) -> TipChoice:
+        """The tip to show, if one may be shown. Tips that the eligibility check keeps back are in
+        the intervention log with the reason.
 
-        Raises: NotNowError: the day's run is deciding, or too many wait: the next page view may ask
-            again."""
-        if len(self._waiting) >= _MOST_AT_ONCE:
-            raise NotNowError
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, future))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
-        return await future
+        Raises:
+            NotNowError: a daily run is at work; the next page view may ask again.
+            OverloadedError: too many requests are waiting.
+        """
+        return await self._batcher.get(query) or TipChoice()
 
     async def close(self) -> None:
-        """End the work under way."""
-        if self._working is not None:
-            await asyncio.gather(self._working, return_exceptions=True)
+        """Answer the requests that are waiting."""
+        await self._batcher.close()
 
-    async def _work(self) -> None:
-        while self._waiting:
-            batch: dict[str, tuple[Ask, asyncio.Future[Decision]]] = {}
-            later: list[tuple[Ask, asyncio.Future[Decision]]] = []
-            for ask, future in self._waiting:
-                if ask.supplier_id in batch or len(batch) >= _MOST_AT_ONCE:
-                    later.append((ask, future))
-                else:
-                    batch[ask.supplier_id] = (ask, future)
-            self._waiting = later
-            try:
-                triggered = await self._decide([ask for ask, _ in batch.values()])
-            except Exception as error:
-                for _, future in batch.values():
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for supplier_id, (_, future) in batch.items():
-                if not future.done():
-                    future.set_result(triggered.get(supplier_id, Decision()))
-
-    async def _decide(self, asks: list[Ask]) -> dict[str, Decision]:
+    async def _choose(self, asked: list[TipQuery]) -> dict[TipQuery, TipChoice]:
         now = datetime.now(UTC)
         async with self._pool.connection() as conn:
             if self._version is None:
                 self._version = await ensure_playbook_version(conn, self._playbook)
                 await conn.commit()
-            if not await queries.may_spend(conn):
+            if not await queries.try_share_frequency_cap(conn):
                 raise NotNowError
-            await queries.lock_tips(conn, sorted(ask.supplier_id for ask in asks))
-            triggered: dict[str, Decision] = {}
-            open_: list[tuple[Ask, list[str]]] = []
-            ids = [ask.state.supplier_id for ask in asks]
-            fresh = await queries.list_states(
-                conn, ids, NO_MILESTONES, rest_since(self._playbook, now)
-            )
-            states = {str(state.supplier_id): state for state in fresh}
-            for ask in asks:
-                if (state := states.get(ask.supplier_id)) is None:
+            await queries.lock_tips(conn, sorted(query.supplier_id for query in asked))
+            choices: dict[TipQuery, TipChoice] = {}
+            candidates: list[tuple[TipQuery, list[str]]] = []
+            ids = [query.state.supplier_id for query in asked]
+            states = {
+                state.supplier_id: state
+                for state in await queries.list_states(
+                    conn, ids, NO_MILESTONES, since=pause_start(self._playbook, now), now=now
+                )
+            }
+            for query in asked:
+                if (state := states.get(query.state.supplier_id)) is None:
                     continue  # deleted a moment ago
-                found, new = self._look_again(state, ask, now)
+                found, new = self._look_again(state, query, now)
                 if found is not None:
-                    triggered[ask.supplier_id] = Decision(found)
+                    choices[query] = TipChoice(found)
                 elif new:
-                    open_.append((ask, new))
-            if open_:
-                triggered |= await self._check_eligibility(conn, open_, now)
-        return triggered
+                    candidates.append((query, new))
+            if candidates:
+                choices |= await self._check_eligibility(conn, candidates, now)
+        return choices
 
     def _look_again(
-        self, state: CoachState, ask: Ask, now: datetime
+        self, state: CoachState, query: TipQuery, now: datetime
     ) -> tuple[str | None, list[str]]:
-        """Behind the lock, what another tab may have settled meanwhile: the tip that is open, or
-        those that may be new."""
-        if found := find_open_tip(ask.here, state.tips, self._playbook.tips, now):
+        """With the lock held, what another tab may have changed since: the tip that is open now, or
+        the tips that may be new."""
+        if found := find_open_tip(query.here, state.tips, self._playbook.tips, now):
             return found, []
-        if is_resting(state.last_tip_at, self._playbook.coach.hours_between_tips, now):
+        if is_paused(state.last_tip_at, self._playbook.coach.hours_between_tips, now):
             return None, []
+        off_season = bool(query.row["off_season"])
         return None, find_new_tips(
-            ask.here, state.tips, self._playbook.tips, now, off_season=bool(ask.row["off_season"])
+            query.here, state.tips, self._playbook.tips, now, off_season=off_season
         )
 
     async def _check_eligibility(
-        self, conn: Connection, asks: list[tuple[Ask, list[str]]], now: datetime
-    ) -> dict[str, Decision]:
+        self, conn: Connection, candidates: list[tuple[TipQuery, list[str]]], now: datetime
+    ) -> dict[TipQuery, TipChoice]:
         cooldown = max(tip.cooldown_days for tip in self._playbook.tips.values())
-        history = await queries.read_history_of(
-            conn, [ask.supplier_id for ask, _ in asks], now, cooldown
-        )
-        # what one tip was refused today for want of room, every other would be too
-        full = set(
-            history.filter(pl.col("scored_today") & (pl.col("last_reason") == FREQUENCY_CAP))[
-                "supplier_id"
-            ]
-        )
-        asked = [(ask, names) for ask, names in asks if ask.supplier_id not in full]
-        passed, refused = await asyncio.to_thread(self._score, asked, history, now)
-        if not passed.is_empty():
-            await queries.insert_tip_interventions(conn, passed)
-        full.update(refused)
-        shown = (
-            passed.filter(pl.col("status") == "triggered")
-            .select("supplier_id", "trigger", "id")
-            .rows()
-        )
-        if shown:
-            pages = {ask.supplier_id: ask.page for ask, _ in asks}
-            await queries.upsert_shown(
-                conn,
-                [
-                    (supplier, trigger.removeprefix(TIP_PREFIX), identity, pages[supplier], now)
-                    for supplier, trigger, identity in shown
-                ],
+        by_id = {query.supplier_id: query for query, _ in candidates}
+        history = await read_history_of(conn, list(by_id), as_of=now, cooldown_days=cooldown)
+        # A tip that the frequency cap kept back today stands for all others.
+        is_capped = pl.col("scored_today") & (pl.col("last_reason") == FREQUENCY_CAP)
+        capped = set(history.filter(is_capped)["supplier_id"])
+        asked = [(query, names) for query, names in candidates if query.supplier_id not in capped]
+        results, newly_capped = await asyncio.to_thread(self._evaluate, asked, history, now)
+        if not results.is_empty():
+            await queries.insert_tip_interventions(conn, results)
+        capped.update(newly_capped)
+        shown = [
+            (supplier_id, trigger.removeprefix(TIP_PREFIX), intervention_id)
+            for supplier_id, trigger, intervention_id in results.filter(
+                pl.col("status") == "triggered"
             )
-        triggered = {supplier: Decision(is_full=True) for supplier in full}
-        return triggered | {
-            supplier: Decision(trigger.removeprefix(TIP_PREFIX)) for supplier, trigger, _ in shown
-        }
+            .select("supplier_id", "trigger", "id")
+            .iter_rows()
+        ]
+        if shown:
+            await queries.upsert_impressions(
+                conn, [(*impression, by_id[impression[0]].page, now) for impression in shown]
+            )
+        choices = {by_id[supplier_id]: TipChoice(is_capped=True) for supplier_id in capped}
+        return choices | {by_id[supplier_id]: TipChoice(tip) for supplier_id, tip, _ in shown}
 
-    def _score(
-        self, asks: list[tuple[Ask, list[str]]], history: pl.DataFrame, now: datetime
+    def _evaluate(
+        self, asked: list[tuple[TipQuery, list[str]]], history: pl.DataFrame, now: datetime
     ) -> tuple[pl.DataFrame, list[str]]:
-        """The intervention log's new rows, for each supplier down to the first tip that is shown,
-        in the holdout, or over the budget; and for whom the week is used up, which is no news where
-        it was so yesterday."""
+        """Put the candidates through the eligibility check.
+
+        Returns:
+            New rows for the intervention log, for each supplier down to the first tip that is
+            shown, in the holdout, or over the frequency cap; and the suppliers over the cap, also
+            those whose row repeats an earlier one and is left out.
+        """
         scored = pl.DataFrame(
-            [{name: ask.row.get(name) for name in _ASKED} for ask, _ in asks], schema=_ASKED
+            [{name: query.row.get(name) for name in _SCHEMA} for query, _ in asked], schema=_SCHEMA
         )
-        may = pl.DataFrame(
-            [(ask.supplier_id, TIP_PREFIX + name) for ask, names in asks for name in names],
+        candidates = pl.DataFrame(
+            [(query.supplier_id, TIP_PREFIX + name) for query, names in asked for name in names],
             schema={"supplier_id": pl.String(), "trigger": pl.String()},
             orient="row",
         )
         always = dict.fromkeys(self._policy.triggers, pl.lit(True))
         proposed = propose(scored, self._policy, always).join(
-            may, on=["supplier_id", "trigger"], how="semi"
+            candidates, on=["supplier_id", "trigger"], how="semi"
         )
-        passed = check_eligibility(proposed, history, _NO_TASKS, frozenset(), self._policy, now)
-        ends = (pl.col("status") != "skipped") | (pl.col("reason") == FREQUENCY_CAP)
-        passed = passed.sort(
+        checked = check_eligibility(proposed, history, _NO_TASKS, frozenset(), self._policy, now)
+        is_last = ((pl.col("status") != "skipped") | (pl.col("reason") == FREQUENCY_CAP)).cast(
+            pl.Int64
+        )
+        checked = checked.sort(
             ["supplier_id", "priority", "trigger"], descending=[False, True, False]
-        ).filter(ends.cast(pl.Int64).cum_sum().over("supplier_id") - ends.cast(pl.Int64) == 0)
-        full = passed.filter(pl.col("reason") == FREQUENCY_CAP)["supplier_id"].to_list()
-        results = passed.filter("is_new")
-        return make_interventions(
-            results, scored, self._policy, now, self._version or 0, replay=False
-        ), full
+        ).filter(is_last.cum_sum().over("supplier_id") - is_last == 0)
+        capped = checked.filter(pl.col("reason") == FREQUENCY_CAP)["supplier_id"].to_list()
+        rows = make_interventions(
+            checked.filter("is_new"), scored, self._policy, now, self._version or 0, replay=False
+        )
+        return rows, capped

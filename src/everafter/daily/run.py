@@ -52,7 +52,7 @@ from everafter.playbook.model import Playbook
 from everafter.playbook.queries import ensure_playbook_version
 from everafter.playbook.rules import compile_conditions
 from everafter.recommendations.jobs import recommend_by_email
-from everafter.recommendations.queries import note_given
+from everafter.recommendations.queries import insert_impressions
 from everafter.scoring.rules import churn_rows, health_rows, score_suppliers
 from everafter.signals.queries import read_inputs, read_past_inputs
 
@@ -414,7 +414,7 @@ async def _write(
         await record_outcomes(conn, rows.outcomes)
         await insert_interventions(conn, rows.results, messages, rows.tasks)
         if not context.replay:
-            await note_given(conn, recommendations, "email", day)
+            await insert_impressions(conn, recommendations, "email", day)
         # In the order in which a reported action writes both, or the two could deadlock.
         await keep_progress(conn, rows.progress)
         await record_milestones(conn, rows.milestones)

@@ -13,7 +13,7 @@ from everafter.demo.model import Market
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
 from everafter.recommendations.client_rules import describe_clients
-from everafter.recommendations.queries import note_given, read_clients
+from everafter.recommendations.queries import insert_impressions, read_clients
 from everafter.recommendations.rules import recommend
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_inputs_of
@@ -47,10 +47,10 @@ async def record_recommendations(
         )
         scored = score_suppliers(inputs, playbook, moment, features)
         return recommend(
-            scored, playbook, describe_clients(raw, moment), most=playbook.coach.next_steps
+            scored, playbook, describe_clients(raw, moment), most=playbook.coach.recommendations
         )
 
     recommendations = await asyncio.to_thread(select)
     async with conn.transaction():
-        await note_given(conn, recommendations, "coach", moment.date())
+        await insert_impressions(conn, recommendations, "coach", moment.date())
     return recommendations.height

@@ -1,12 +1,28 @@
 """What the eligibility check must know of the past, and the rows it leaves."""
 
 from datetime import date, datetime, timedelta
+from typing import LiteralString
 
 import polars as pl
 
-from everafter.core.db import Connection, FrameReader, copy_frame
+from everafter.core.db import Connection, FrameReader, copy_frame, read_copy
 from everafter.interventions.model import HISTORY_SCHEMA
 from everafter.playbook.model import TIP_PREFIX
+
+_HISTORY: LiteralString = """
+SELECT
+  supplier_id::text,
+  trigger,
+  max(evaluated_at) FILTER (WHERE status <> 'skipped') AS last_acted_at,
+  count(*) FILTER (
+    WHERE status <> 'skipped' AND channel <> 'task' AND evaluated_on > {week_ago}
+  ) AS messages_7d,
+  bool_or(evaluated_on = {today}) AS scored_today,
+  substr(
+    max(evaluated_on::text || CASE WHEN status = 'skipped' THEN reason ELSE '' END), 11
+  ) AS last_reason
+FROM interventions
+"""
 
 
 async def read_history(
@@ -23,22 +39,51 @@ async def read_history(
         matter, so the read does not grow with the intervention log. replay: whether this run is a
         replay; a live run does not count what replays decided, because nothing of it was done."""
     frame = await reader.fetch(
-        "SELECT supplier_id::text, trigger, max(evaluated_at) FILTER (WHERE status <> 'skipped') AS last_acted_at,"
-        " count(*) FILTER (WHERE status <> 'skipped' AND channel <> 'task' AND evaluated_on > {week_ago}) AS messages_7d,"
-        " bool_or(evaluated_on = {today}) AS scored_today,"
-        " substr(max(evaluated_on::text || CASE WHEN status = 'skipped' THEN reason ELSE '' END), 11) AS last_reason"
-        " FROM interventions"
-        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND evaluated_on >= {since}"
-        " AND ({replay} OR NOT replay)"
-        " GROUP BY supplier_id, trigger",
+        f"""
+        {_HISTORY}
+        WHERE supplier_id > {{after}}::uuid
+          AND supplier_id <= {{last}}::uuid
+          AND evaluated_on >= {{since}}
+          AND ({{replay}} OR NOT replay)
+        GROUP BY supplier_id, trigger
+        """,
         after=after,
         last=last,
-        since=as_of.date() - timedelta(days=max(cooldown_days, 7) + 1),
-        week_ago=as_of.date() - timedelta(days=7),
-        today=as_of.date(),
         replay=replay,
+        **_history_days(as_of, cooldown_days),
     )
     return frame.cast(pl.Schema(HISTORY_SCHEMA))
+
+
+async def read_history_of(
+    conn: Connection, supplier_ids: list[str], *, as_of: datetime, cooldown_days: int
+) -> pl.DataFrame:
+    """The history of these suppliers, without replays: HISTORY_SCHEMA.
+
+    It is read on the caller's connection, so inside the transaction that holds their locks.
+    """
+    return await read_copy(
+        conn,
+        f"""
+        {_HISTORY}
+        WHERE supplier_id = ANY ({{ids}}::uuid[])
+          AND evaluated_on >= {{since}}
+          AND NOT replay
+        GROUP BY supplier_id, trigger
+        """,
+        HISTORY_SCHEMA,
+        {"ids": supplier_ids, **_history_days(as_of, cooldown_days)},
+    )
+
+
+def _history_days(as_of: datetime, cooldown_days: int) -> dict[str, date]:
+    """Older rows than `since` matter neither to a cooldown nor to the frequency cap."""
+    today = as_of.date()
+    return {
+        "since": today - timedelta(days=max(cooldown_days, 7) + 1),
+        "week_ago": today - timedelta(days=7),
+        "today": today,
+    }
 
 
 async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:

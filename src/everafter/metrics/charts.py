@@ -114,7 +114,7 @@ def strip(row: Row, scale: Scale) -> Strip:
             marks += _mark(row.latest, scale, "now")
         case SuccessRow():
             pieces = _range(row.low, row.high, scale, row.conclusion)
-            marks += _mark(row.difference, scale, "now")
+            marks += _mark(row.lift, scale, "now")
         case FirstValueRow():
             pieces = _range(
                 row.quarter,

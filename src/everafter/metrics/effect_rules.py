@@ -66,7 +66,7 @@ def confidence_sequence(
             for certainty.
 
     Returns:
-        difference, low, high; not clipped to −1 and 1.
+        lift, low, high; not clipped to −1 and 1.
 
     >>> found = confidence_sequence([Arms(2000, 1800, 1000, 800)], smoothed=False, tuned_for=3000)
     >>> [round(value, 7) for value in found]
@@ -75,17 +75,17 @@ def confidence_sequence(
     extra = 1 if smoothed else 0
     total = sum(one.treated + one.holdout for one in arms)
     weights = sum(one.treated for one in arms)
-    difference = variance = 0.0
+    lift = variance = 0.0
     for one in arms:
         weight = one.treated / weights
         treated = (one.succeeded + extra) / (one.treated + 2 * extra)
         holdout = (one.control_succeeded + extra) / (one.holdout + 2 * extra)
-        difference += weight * (treated - holdout)
+        lift += weight * (treated - holdout)
         variance += weight**2 * (
             treated * (1 - treated) / one.treated + holdout * (1 - holdout) / one.holdout
         )
     half = half_width(sqrt(total * variance), total, tune(tuned_for, alpha), alpha)
-    return difference, difference - half, difference + half
+    return lift, lift - half, lift + half
 
 
 def log_evidence(arms: Arms) -> float:
@@ -235,7 +235,7 @@ def _row(
         n=treated,
         control_value=sum(one.control_succeeded for one in strata) / holdout if holdout else None,
         control_n=holdout,
-        difference=confidence_sequence(both, smoothed=False)[0] if enough else None,
+        lift=confidence_sequence(both, smoothed=False)[0] if enough else None,
         low=None if low is None else max(-1.0, low),
         high=None if high is None else min(1.0, high),
         compared=compared if enough else 0,

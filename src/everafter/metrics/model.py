@@ -120,7 +120,7 @@ class SuccessRow(Struct):
 
     value: share of the treatment group that reached the goal within the window. n: size of the
     treatment group. control_value, control_n: the same for the control group (holdout).
-    difference: lift, treatment minus control; for several triggers the mean weighted by treated
+    lift: treatment minus control; for several triggers the mean weighted by treated
     suppliers, over triggers with both groups. low, high: 95 % confidence sequence of the lift,
     valid for repeated looks at a growing sample (same first day), else for one look. compared:
     suppliers behind the lift. Null (compared: 0) if too few: under 50, or under 10 in a group.
@@ -133,7 +133,7 @@ class SuccessRow(Struct):
     n: int
     control_value: float | None
     control_n: int
-    difference: float | None
+    lift: float | None
     low: float | None
     high: float | None
     compared: int

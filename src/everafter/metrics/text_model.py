@@ -76,7 +76,7 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
             Column("n", "Treated", "count"),
             Column("control_value", "Control succeeded", "share"),
             Column("control_n", "Control", "count"),
-            Column("difference", "Lift", "share_change"),
+            Column("lift", "Lift", "share_change"),
             Column("low", "From", "share_change"),
             Column("high", "To", "share_change"),
             Column("conclusion", "Conclusion", "text"),

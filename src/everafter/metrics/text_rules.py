@@ -92,14 +92,14 @@ def _describe_success(measured: SuccessMetric) -> list[str]:
 
 def describe_difference(row: SuccessRow) -> str:
     """Describe the lift and its interval."""
-    if row.difference is None:
+    if row.lift is None:
         return (
             "Too few to measure lift"
             if row.conclusion != "no_control"
             else "No lift without a control group"
         )
     low, high = format_value(row.low, "share_change"), format_value(row.high, "share_change")
-    lift = f"Lift {format_value(row.difference, 'share_change')} points (95 %: {low} to {high})"
+    lift = f"Lift {format_value(row.lift, 'share_change')} points (95 %: {low} to {high})"
     conclusion = {"helps": "it helps", "hurts": "it does harm"}.get(
         row.conclusion, "not conclusive"
     )

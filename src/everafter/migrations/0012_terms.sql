@@ -17,6 +17,10 @@ ALTER TABLE recommendation_impressions RENAME COLUMN given_on TO shown_on;
 ALTER TABLE recommendation_impressions RENAME COLUMN told TO treated;
 ALTER TABLE recommendation_impressions RENAME COLUMN taken_at TO clicked_at;
 ALTER TABLE recommendation_impressions RENAME COLUMN settled_on TO measured_on;
+ALTER TABLE recommendation_impressions RENAME COLUMN worked TO improved;
+ALTER TABLE recommendation_impressions RENAME COLUMN closes TO dimension;
+ALTER TABLE recommendation_impressions RENAME CONSTRAINT advice_given_pkey TO recommendation_impressions_pkey;
+ALTER TABLE recommendation_impressions RENAME CONSTRAINT advice_given_channel_check TO recommendation_impressions_channel_check;
 ALTER INDEX advice_unsettled RENAME TO recommendation_impressions_unmeasured;
 
 ALTER TABLE advice_effects RENAME TO recommendation_effects;
@@ -25,6 +29,43 @@ ALTER TABLE recommendation_effects RENAME COLUMN told TO treated;
 ALTER TABLE recommendation_effects RENAME COLUMN told_better TO treated_improved;
 ALTER TABLE recommendation_effects RENAME COLUMN untold TO control;
 ALTER TABLE recommendation_effects RENAME COLUMN untold_better TO control_improved;
+ALTER TABLE recommendation_effects RENAME CONSTRAINT advice_effects_pkey TO recommendation_effects_pkey;
+
+ALTER TABLE tips_shown RENAME TO tip_impressions;
+ALTER TABLE tip_impressions RENAME COLUMN answer TO response;
+ALTER TABLE tip_impressions RENAME COLUMN answered_at TO responded_at;
+ALTER TABLE tip_impressions RENAME CONSTRAINT tips_shown_pkey TO tip_impressions_pkey;
+ALTER TABLE tip_impressions RENAME CONSTRAINT tips_shown_snoozed_in_check TO tip_impressions_snoozed_in_check;
+ALTER TABLE tip_impressions DROP CONSTRAINT tips_shown_answer_check;
+UPDATE tip_impressions
+SET response = CASE response WHEN 'do' THEN 'completed' WHEN 'later' THEN 'snoozed' WHEN 'never' THEN 'dismissed' END
+WHERE response IS NOT NULL;
+ALTER TABLE tip_impressions ADD CONSTRAINT tip_impressions_response_check
+  CHECK (response IN ('completed', 'snoozed', 'dismissed'));
+
+-- From PostgreSQL 18 on, NOT NULL constraints have names too, made of the table's and the column's.
+DO $$
+DECLARE
+  c record;
+BEGIN
+  FOR c IN
+    SELECT
+      con.conrelid::regclass AS relation,
+      con.conname AS old_name,
+      format('%s_%s_not_null', rel.relname, att.attname) AS new_name
+    FROM pg_constraint con
+    JOIN pg_class rel ON rel.oid = con.conrelid
+    JOIN pg_attribute att ON att.attrelid = con.conrelid AND att.attnum = con.conkey[1]
+    WHERE con.contype = 'n'
+      AND con.conrelid IN (
+        'recommendation_impressions'::regclass, 'recommendation_effects'::regclass, 'tip_impressions'::regclass
+      )
+      AND con.conname <> format('%s_%s_not_null', rel.relname, att.attname)
+  LOOP
+    EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', c.relation, c.old_name, c.new_name);
+  END LOOP;
+END
+$$;
 
 -- ── stored words ───────────────────────────────────────────────────────────────────────────────────────────────────
 

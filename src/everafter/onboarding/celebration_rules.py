@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from everafter.activity.model import moment
-from everafter.onboarding.model import MILESTONES_SCHEMA
+from everafter.onboarding.model import MILESTONES_SCHEMA, CoachMilestones
 from everafter.playbook.model import CELEBRATION_PREFIX, Milestone, Playbook, Trigger
 
 _WITH_CERTIFICATE, _OTHERS = 75, 40
@@ -21,6 +21,20 @@ def emailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
         for name, milestone in playbook.milestones.items()
         if "email" in milestone.celebrate
     }
+
+
+def coach_milestones(playbook: Playbook) -> CoachMilestones:
+    """Those of the playbook's milestones that are celebrated in the coach."""
+    celebrated = {
+        name: milestone
+        for name, milestone in playbook.milestones.items()
+        if "coach" in milestone.celebrate
+    }
+    return CoachMilestones(
+        list(celebrated),
+        [milestone.fresh_days for milestone in celebrated.values()],
+        [milestone.certificate for milestone in celebrated.values()],
+    )
 
 
 def with_celebrations(playbook: Playbook) -> Playbook:

@@ -135,6 +135,25 @@ class Celebration(Struct, frozen=True):
     certificate: bool
 
 
+class CoachMilestones(Struct, frozen=True):
+    """The playbook's milestones that the coach celebrates, as three columns."""
+
+    names: list[str]
+    fresh_days: list[int]
+    certificates: list[bool]
+
+    def as_parameters(self) -> dict[str, Any]:
+        """For `queries.NEXT_CELEBRATION`."""
+        return {
+            "names": self.names,
+            "fresh_days": self.fresh_days,
+            "certificates": self.certificates,
+        }
+
+
+NO_MILESTONES = CoachMilestones([], [], [])
+
+
 class MilestoneRequest(Struct, frozen=True):
     """An achievement to record."""
 

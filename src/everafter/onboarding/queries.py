@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import polars as pl
@@ -11,7 +11,7 @@ from psycopg.errors import ForeignKeyViolation
 from everafter.core.db import Connection, FrameReader, copy_frame
 from everafter.core.errors import NotFoundError
 from everafter.core.ids import name_of
-from everafter.onboarding.celebration_rules import emailed_milestones
+from everafter.onboarding.celebration_rules import coach_milestones, emailed_milestones
 from everafter.onboarding.model import (
     MILESTONE_TIMES,
     MILESTONES_SCHEMA,
@@ -28,6 +28,22 @@ from everafter.onboarding.rules import (
     frame_of,
 )
 from everafter.playbook.model import Playbook
+
+NEXT_CELEBRATION: LiteralString = """
+SELECT m.milestone_type
+FROM success_milestones m
+JOIN unnest(%(names)s::text[], %(fresh_days)s::integer[], %(certificates)s::boolean[])
+  AS kind (name, fresh_days, certificate)
+  ON kind.name = m.milestone_type
+WHERE m.supplier_id = s.id
+  AND m.celebrated_in_coach_at IS NULL
+  AND m.fresh
+  AND m.achieved_at > %(now)s::timestamptz - make_interval(days => kind.fresh_days)
+ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type
+LIMIT 1
+"""
+"""A subquery: the milestone that the coach celebrates next for the supplier `s`; null: none. Those
+with a certificate come first, then the latest. Parameters: `CoachMilestones.as_parameters`, now."""
 
 
 async def record_milestone(
@@ -321,23 +337,14 @@ async def next_celebration(
     Args:
         facts: the supplier's name and signals (its scored row), said in the text.
     """
-    days = {name: m.fresh_days for name, m in playbook.milestones.items() if "coach" in m.celebrate}
     cursor = await conn.execute(
-        "SELECT m.milestone_type FROM success_milestones m"
-        " JOIN unnest(%s::text[], %s::integer[], %s::boolean[]) AS kind (name, days, certificate) ON kind.name = m.milestone_type"
-        " WHERE m.supplier_id = %s AND m.celebrated_in_coach_at IS NULL AND m.fresh"
-        " AND m.achieved_at > %s::timestamptz - make_interval(days => kind.days)"
-        " ORDER BY kind.certificate DESC, m.achieved_at DESC, m.milestone_type LIMIT 1",
-        [
-            list(days),
-            list(days.values()),
-            [playbook.milestones[name].certificate for name in days],
-            supplier_id,
-            now,
-        ],
+        f"SELECT ({NEXT_CELEBRATION}) FROM suppliers s WHERE s.id = %(supplier)s",
+        {"supplier": supplier_id, "now": now, **coach_milestones(playbook).as_parameters()},
     )
     row = await cursor.fetchone()
-    return None if row is None else celebration_of(playbook, row[0], facts or {}, language)
+    if row is None or row[0] is None:
+        return None
+    return celebration_of(playbook, row[0], facts or {}, language)
 
 
 async def claim_celebration(

@@ -272,13 +272,13 @@ class Tip(Struct, frozen=True, forbid_unknown_fields=True):
 class Coach(Struct, frozen=True, forbid_unknown_fields=True):
     """The coach inside the platform. hours_between_tips: at least, whatever the week's budget
     leaves. call_when: a condition over signals; where it is true a call is offered, of kind
-    call_type. next_steps: how many recommendations its panel lists."""
+    call_type. recommendations: how many recommendations its panel lists."""
 
     enabled: bool = True
     hours_between_tips: Annotated[float, Meta(ge=0, le=8760)] = 20
     call_when: str = "risk_level IN ('at_risk', 'critical') OR churn_level = 'high'"
     call_type: Name = "success_call"
-    next_steps: Annotated[int, Meta(ge=0, le=10)] = 3
+    recommendations: Annotated[int, Meta(ge=0, le=10)] = 3
     language: Annotated[str, Meta(pattern="^[a-z]{2}$")] = "en"
 
 

@@ -48,6 +48,7 @@ from everafter.portfolio.supplier_model import (
 from everafter.recommendations import page_rules
 from everafter.recommendations.live import recommend_live
 from everafter.scoring.live import LiveScorer
+from everafter.signals.row_model import LiveRow
 from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.model import CLOCK_LABELS
 from everafter.tickets.page_model import TicketLine
@@ -112,7 +113,7 @@ async def show_supplier(
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **await _path(state, conn, row, supplier),
         **_scored(score_details, history),
-        steps=await _steps(state, conn, supplier, row),
+        recommendations=await _recommendations(state, conn, supplier, row),
         **await _timeline(conn, supplier_id, entries, min(asked or latest, latest), latest),
         **_LABELS,
     )
@@ -148,8 +149,8 @@ def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dic
     }
 
 
-async def _steps(
-    state: State, conn: Connection, supplier: Supplier, row: dict[str, Any] | None
+async def _recommendations(
+    state: State, conn: Connection, supplier: Supplier, row: LiveRow | None
 ) -> list[dict[str, Any]]:
     """Return the recommendations; none for a churned supplier."""
     if row is None:
@@ -158,7 +159,7 @@ async def _steps(
     recommendations = await recommend_live(
         state, [str(supplier.id)], most=page_rules.SHOWN, scored=scored, conn=conn
     )
-    return page_rules.shown_steps(
+    return page_rules.describe_recommendations(
         recommendations,
         vendor_type_title(supplier.vendor_type, state.playbook),
         DIMENSION_LABELS,
@@ -195,7 +196,7 @@ def _latest_day(supplier: Supplier, today: date) -> date:
     return today if last > today - timedelta(days=TIMELINE_DAYS) else last
 
 
-async def _live_row(state: State, supplier_id: uuid.UUID) -> dict[str, Any] | None:
+async def _live_row(state: State, supplier_id: uuid.UUID) -> LiveRow | None:
     """Score the supplier as of now, by the same rules as the daily run; null if churned."""
     live: LiveScorer = state.live
     try:
@@ -209,7 +210,7 @@ async def _score(
     conn: Connection,
     supplier: Supplier,
     history: list[StoredDay],
-    row: dict[str, Any] | None,
+    row: LiveRow | None,
 ) -> ScoreDetails | None:
     """Return the current score; for a churned supplier, the last stored one."""
     if row is not None:
@@ -222,7 +223,7 @@ async def _score(
 
 
 async def _path(
-    state: State, conn: Connection, row: dict[str, Any] | None, supplier: Supplier
+    state: State, conn: Connection, row: LiveRow | None, supplier: Supplier
 ) -> dict[str, Any]:
     """Return the onboarding path, for the template.
 

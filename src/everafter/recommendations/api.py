@@ -1,5 +1,4 @@
-"""Personal recommendations for one supplier, scored as it is now; what of them was offered; what
-offering does."""
+"""Recommendations for one supplier as it is now, their impressions, and their effects."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -21,14 +20,14 @@ from everafter.recommendations.live import recommend_live
 from everafter.recommendations.model import (
     ActionAnswer,
     ClientAnswer,
+    EffectCounts,
     EffectsAnswer,
     ImpressionsRequest,
     RecommendationAnswer,
     RecommendationsAnswer,
-    WorkedAnswer,
 )
-from everafter.recommendations.queries import get_effects, note_given
-from everafter.recommendations.rules import shown_in_order, treated
+from everafter.recommendations.queries import get_effects, insert_impressions
+from everafter.recommendations.rules import drop_holdout, select_impressions
 from everafter.scoring.live import score_live
 
 TAGS = ["Success"]
@@ -49,14 +48,15 @@ async def get_recommendations(
     audience: Annotated[
         Literal["team", "supplier"],
         QueryParameter(
-            description="`supplier`: what may be shown to it. `team`: with what at random it is not offered; never show that to it."
+            description="`supplier`: what may be shown to it. `team`: also what its place in a"
+            " control group keeps from it; never show that to the supplier."
         ),
     ] = "supplier",
     locale: Annotated[
         str | None,
         QueryParameter(
             max_length=35,
-            description="Of the words, such as `de-AT`; where there are none, the playbook's own.",
+            description="Language of the texts, such as `de-AT`. Default: the playbook's own.",
         ),
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")] = 100,
@@ -64,68 +64,68 @@ async def get_recommendations(
     """The playbook's recommendations that apply now, about the supplier and about single clients,
     the most useful first.
 
-    What cannot wait comes first; then what can be expected to win back most of the gap in the
-    health score: the points missing, times the share of them that offering it won back at similar
-    suppliers, less what came back by itself (`worked`)."""
+    What is urgent comes first. The rest is ordered by `expected_points`: the points missing in the
+    health score, times the share of them that showing it won back at similar suppliers, compared
+    with a control group (`effect`)."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], locale, scored=scored)
-    shown = treated(recommendations) if audience == "supplier" else recommendations
+    shown = drop_holdout(recommendations) if audience == "supplier" else recommendations
     answers = [_answer(row) for row in shown.head(limit).iter_rows(named=True)]
     return RecommendationsAnswer(supplier_id, scored["external_id"].item(), answers)
 
 
 @post(
-    "/api/success/recommendations/{supplier_id:str}/treated",
+    "/api/success/recommendations/{supplier_id:str}/impressions",
     status_code=204,
     guards=[scope("write")],
     tags=TAGS,
     operation_id="recordImpressions",
     exception_handlers=BODY_ERRORS,
-    summary="Say that recommendations were shown",
+    summary="Record impressions of recommendations",
     responses=problems(
         not_found=NO_SUPPLIER,
-        unprocessable_entity="one of them does not apply to this supplier now",
+        unprocessable_entity="one of them may not be shown to this supplier now",
     ),
 )
 async def post_impressions(
     state: State, supplier_id: FromPath[SupplierId], data: JSONBody[ImpressionsRequest]
 ) -> None:
-    """For a platform that shows next steps in its own pages: note that these were offered, so that
-    what came of them is looked at two weeks later. The coach and the emails do so by themselves.
-    Repeating it changes nothing.
+    """For platforms that show recommendations on their own pages: record that these were shown, so
+    that their outcomes are measured two weeks later. The coach and the emails do so by themselves.
+    Repeating the request changes nothing.
 
-    What counts is the beginning of the list for the supplier as it is now, as far as nothing of it
-    is missing in `ids`, with what at random was passed over on the way. What is behind a gap is not
-    noted: that it was picked out is no lot."""
+    Only the beginning of the current list counts, up to the first recommendation that is missing in
+    `ids`, together with those that the control group kept back in between. Whatever comes after a
+    gap was selected, not drawn at random, and is not recorded."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], scored=scored)
-    there = recommendations.filter(~pl.col("holdout"))["id"].to_list()
-    if strange := [name for name in data.ids if name not in there]:
+    allowed = recommendations.filter(~pl.col("holdout"))["id"].to_list()
+    if unknown := [name for name in data.ids if name not in allowed]:
         raise UnprocessableError(
-            f"ids: {strange[0]!r} is not among what this supplier may be offered now"
+            f"ids: {unknown[0]!r} is not a recommendation that this supplier may be shown now"
         )
-    shown = shown_in_order(recommendations, data.ids)
+    impressions = select_impressions(recommendations, data.ids)
     pool: Pool = state.pool
     async with pool.connection() as conn:
-        await note_given(conn, shown, "api", datetime.now(UTC).date())
+        await insert_impressions(conn, impressions, "api", datetime.now(UTC).date())
 
 
 @get(
-    "/api/success/recommendations-effects",
+    "/api/success/recommendation-effects",
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listRecommendationEffects",
-    summary="What offering recommendations does",
+    summary="Effects of showing recommendations",
     responses=problems(),
 )
 async def get_recommendation_effects(
     state: State, conn: NamedDependency[Connection]
 ) -> EffectsAnswer:
-    """For every recommendation that was offered and looked at again: how many of those it was
-    offered to (`treated`) were better, and how many of those to whom it applied as well and who at
-    random were not offered it (`control`). Suppliers in trouble get better by chance; only the
-    difference counts. Offered is served, seen or not, so those who never looked dilute the
-    difference."""
+    """For every recommendation that was measured: how many of the suppliers that were shown it
+    (`treated`) improved, and how many of those that it applied to but that were kept from seeing it
+    at random (`control`). Suppliers in trouble often improve by chance; only the lift counts. A
+    recommendation counts as shown when it was served, seen or not, so suppliers who never look
+    reduce the lift."""
     effects, measured_at = await get_effects(conn)
     return EffectsAnswer(measured_at, list_effects(effects, state.playbook))
 
@@ -143,10 +143,10 @@ def _answer(row: dict[str, Any]) -> RecommendationAnswer:
         reason=row["reason"],
         action=ActionAnswer(row["action_label"], row["action_url"]),
         priority=row["priority"],
-        closes=row["closes"],
-        closes_points=round(row["closes_points"], 1),
+        dimension=row["dimension"],
+        missing_points=round(row["missing_points"], 1),
         expected_points=round(row["expected_points"], 1),
-        worked=None if row["worked"] is None else WorkedAnswer(**row["worked"]),
+        effect=None if row["effect"] is None else EffectCounts(**row["effect"]),
         client=client,
     )
 

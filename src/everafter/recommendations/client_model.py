@@ -1,4 +1,4 @@
-"""What is read of a client, and what one without a name is called."""
+"""The columns that are read of a client, and the name of a client without one."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ RAW_SCHEMA: dict[str, Any] = {
     "form_sent_at": pl.Datetime("us", "UTC"),
     "emails_unopened": pl.Int64(),
 }
-"""A client as it is read; see `queries.read_clients`."""
+"""Columns of `queries.read_clients`."""
 
 UNNAMED = {"en": "a couple", "de": "ein Paar"}
 """What a client without a name is called, by language."""

@@ -1,5 +1,5 @@
-"""What is known of each client, and which recommendations about one applies. Pure, for the clients
-of one supplier or of many."""
+"""Signals of clients, and which recommendation applies to which client. Pure, for the clients of one
+supplier or of many."""
 
 from datetime import datetime
 from typing import Any
@@ -26,14 +26,16 @@ CHOSEN: dict[str, Any] = {
 
 
 def describe_clients(raw: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """What a playbook may ask of each client, as of a moment.
+    """Compute the signals of clients as of a moment.
 
-    Args: raw: rows of `RAW_SCHEMA`; archived and lost clients and those whose day is over are not
-        among them.
+    Args:
+        raw: rows of `RAW_SCHEMA`, without clients that are archived or lost or whose wedding is
+            over.
 
-    Returns: supplier_id, client_id and the columns of `CLIENT_SIGNALS`. Days are whole ones,
-        rounded down; a name is one clean line of at most 60 characters, null when nothing of it is
-        left."""
+    Returns:
+        supplier_id, client_id and the columns of `CLIENT_SIGNALS`. Days are whole, rounded down; a
+        name is one clean line of at most 60 characters, null when nothing of it is left.
+    """
     now = pl.lit(as_of).cast(pl.Datetime("us", "UTC"))
 
     def days(column: str) -> pl.Expr:
@@ -58,17 +60,17 @@ def describe_clients(raw: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
 
 
 def choose_clients(clients: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """For each supplier and recommendations about clients the one client that needs it most.
+    """For each supplier and each recommendation about clients, choose the client to name.
 
-    A client speaks for one recommendation only, the first of the playbook's that is true of it, so
-    that the same names do not are in three sentences. Of several clients the one with the nearest
-    wedding is chosen, then the one whose form has waited longest; those without a date come last.
+    A client is named by one recommendation only, the first of the playbook that applies to it.
+    Among several clients, the one with the nearest wedding comes first, then the one whose form has
+    waited longest; clients without a date come last.
 
     Args:
-        clients: from `describe_clients`; what is null in a condition counts as no.
+        clients: from `describe_clients`; a condition that is null does not apply.
 
     Returns:
-        Rows of `CHOSEN`: `others` counts the further clients of whom the same is true. In no order.
+        Rows of `CHOSEN` in no order. `others` counts the further clients that it applies to.
     """
     policy = playbook.client_recommendations
     if not policy or clients.is_empty():

@@ -1,15 +1,13 @@
-"""What recommendations did: how far those it was offered to did better than those it was not,
-shrunk to what can be believed. Pure.
+"""The effect of showing recommendations: treatment against control group, with shrinkage. Pure.
 
-Suppliers are offered things when they are doing badly, and who does badly today does better in a
-fortnight by chance alone (regression to the mean). A share of "it helped" by itself is therefore
-mostly noise that flatters. What counts here is the difference to suppliers to whom the same
-recommendations applied at the same kind of moment, and who at random were not offered it
-(docs/methods.md, docs/decisions/0024).
+Suppliers get recommendations when they are doing badly, and such suppliers often do better two weeks
+later by chance alone (regression to the mean). So the share that improved means little by itself.
+What counts is the lift over the control group: suppliers that the same recommendation applied to and
+that, at random, were not shown it (docs/methods.md, docs/decisions/0024).
 
-Told, in names, is offered: served in an answer or sent in an email, seen or not (intention to
-treat). Those who never look are on both sides alike, so the comparison is fair, and its difference
-smaller than what seeing the recommendations does."""
+Treated means that the recommendation was served in an answer or sent in an email, seen or not
+(intention to treat). Those who never look are in both groups alike. The comparison is fair, and the
+lift smaller than the effect of reading the recommendation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,22 +17,22 @@ from everafter.metrics.effect_rules import Arms, confidence_sequence, declare, l
 from everafter.playbook.model import DIMENSIONS, Playbook
 from everafter.recommendations.client_model import UNNAMED
 from everafter.recommendations.model import (
-    BETTER_SHARE,
+    EFFECT,
     EFFECTS_SCHEMA,
+    IMPROVED_SHARE,
     MIN_TO_COMPARE,
-    WORKED,
     EffectAnswer,
     EffectConclusion,
 )
 from everafter.signals.text import format_sentence
 
 PRIOR = 0.10
-"""The share of what is missing that recommendations is taken to win back before anything was seen.
-An assumption; the same for all, so it orders nothing by itself."""
+"""The share of the missing points that a recommendation is assumed to win back before anything was
+measured. The same for all, so it does not affect their order."""
 
 STRENGTH = 25.0
-"""How many compared pairs the parent's estimate weighs as much as. It is 0.25 ÷ sd² for a spread of
-0.1 between vendor types around all vendor types, and between recommendations around the prior."""
+"""The weight of the parent's estimate, in compared pairs: 0.25 ÷ sd² for a standard deviation of 0.1
+between vendor types around all vendor types, and between recommendations around the prior."""
 
 _ALL = ""
 _COUNTS = ("treated", "treated_improved", "control", "control_improved")
@@ -43,32 +41,35 @@ _COUNTS = ("treated", "treated_improved", "control", "control_improved")
 def shrink(
     treated: float, treated_improved: float, control: float, control_improved: float, parent: float
 ) -> float:
-    """The difference between two shares, drawn towards `parent` as far as the numbers are small.
+    """The lift, shrunk toward `parent` the more the fewer suppliers were compared.
 
-    Pairs n = told × control ÷ (told + control): with nobody on one side nothing was compared, and
-    the parent is.
+    The weight is the number of pairs, treated × control ÷ (treated + control). If one group is
+    empty, nothing was compared and the result is `parent`.
 
     >>> round(shrink(0, 0, 0, 0, 0.1), 3), round(shrink(1000, 600, 1000, 300, 0.1), 3)
     (0.1, 0.29)
-    >>> shrink(500, 500, 0, 0, 0.1)  # all better, nobody to compare with: says nothing
+    >>> shrink(500, 500, 0, 0, 0.1)  # all improved, but no control group
     0.1
     """
     pairs = treated * control / (treated + control) if treated and control else 0.0
-    difference = treated_improved / treated - control_improved / control if pairs else 0.0
-    return (pairs * difference + STRENGTH * parent) / (pairs + STRENGTH)
+    lift = treated_improved / treated - control_improved / control if pairs else 0.0
+    return (pairs * lift + STRENGTH * parent) / (pairs + STRENGTH)
 
 
 def expected_shares(
     effects: pl.DataFrame | None, recommendations: list[str], vendor_types: list[str | None]
 ) -> pl.DataFrame:
-    """What offering each recommendations can be expected to win back, for each vendor type.
+    """The share of the missing points that showing each recommendation is expected to win back.
 
-    Args: effects: rows of `EFFECTS_SCHEMA`; vendor_type '' is all vendor types together. Null: none
-        were measured.
+    Args:
+        effects: rows of `EFFECTS_SCHEMA`; vendor_type '' is all vendor types together. Null: none
+            were measured.
 
-    Returns: id, vendor_type, share (0–1: the shrunken difference, vendor type → all vendor types →
-        `PRIOR`; a harmful one counts as 0) and worked (`WORKED`: the vendor type's counts when
-        there are enough on both sides, else all vendor types', else null)."""
+    Returns:
+        id, vendor_type; share (0–1): the lift of the vendor type, shrunk toward that of all vendor
+        types, which is shrunk toward `PRIOR`; 0 for a harmful one. effect (`EFFECT`): the counts of
+        the vendor type if both groups are large enough, else those of all, else null.
+    """
     counts = _counted(effects)
     rows: list[dict[str, object]] = []
     for name in recommendations:
@@ -82,12 +83,12 @@ def expected_shares(
                     "id": name,
                     "vendor_type": vendor_type,
                     "share": min(1.0, max(0.0, share)),
-                    "worked": _worked(own, vendor_type or None) or _worked(everywhere, None),
+                    "effect": _effect(own, vendor_type or None) or _effect(everywhere, None),
                 }
             )
     return pl.DataFrame(
         rows,
-        schema={"id": pl.String, "vendor_type": pl.String, "share": pl.Float64, "worked": WORKED},
+        schema={"id": pl.String, "vendor_type": pl.String, "share": pl.Float64, "effect": EFFECT},
     )
 
 
@@ -96,32 +97,32 @@ def _counted(effects: pl.DataFrame | None) -> dict[tuple[str, str], tuple[int, i
         return {}
     columns = effects.select("recommendation_id", "vendor_type", *_COUNTS).iter_rows()
     return {
-        (recommendations, vendor_type): (treated, better, control, other)
-        for recommendations, vendor_type, treated, better, control, other in columns
+        (recommendation, vendor_type): (treated, treated_improved, control, control_improved)
+        for (
+            recommendation,
+            vendor_type,
+            treated,
+            treated_improved,
+            control,
+            control_improved,
+        ) in columns
     }
 
 
-def _worked(counts: tuple[int, int, int, int], vendor_type: str | None) -> dict[str, object] | None:
-    treated, better, control, control_improved = counts
+def _effect(counts: tuple[int, int, int, int], vendor_type: str | None) -> dict[str, object] | None:
+    treated, _, control, _ = counts
     if min(treated, control) < MIN_TO_COMPARE:
         return None
-    return {
-        "treated": treated,
-        "better": better,
-        "control": control,
-        "control_improved": control_improved,
-        "vendor_type": vendor_type,
-    }
+    return {**dict(zip(_COUNTS, counts, strict=True)), "vendor_type": vendor_type}
 
 
 def compare(
     treated: int, treated_improved: int, control: int, control_improved: int
 ) -> tuple[float, float, float] | None:
-    """The difference of the two shares with its 95 % confidence sequence; null while there are too
-    few to say.
+    """The lift with its 95 % confidence sequence; null while a group is too small.
 
-    Valid however often one looks. Shares are smoothed to (s + 1) ÷ (n + 2) for it, since small
-    samples of rare outcomes would otherwise be far too sure of themselves.
+    The sequence is valid however often one looks. It uses smoothed shares, (s + 1) ÷ (n + 2):
+    without smoothing, it would be far too narrow for small samples of rare outcomes.
 
     >>> d, low, high = compare(1800, 1620, 200, 160)
     >>> round(d, 3), low < d < high
@@ -138,8 +139,8 @@ def compare(
 def _conclusions(
     rows: Sequence[Mapping[str, int]], compared: Sequence[tuple[float, float, float] | None]
 ) -> Iterator[EffectConclusion]:
-    """What is declared of each row, over all that can be compared together: by the exact e-value
-    and e-BH at 5 %."""
+    """The conclusion of each row, by exact e-values and e-BH at 5 % over all rows that can be
+    compared."""
     evidence = [
         log_evidence(Arms(*(row[name] for name in _COUNTS)))
         for row, one in zip(rows, compared, strict=True)
@@ -155,23 +156,26 @@ def _conclusions(
             yield "not_yet_known"
 
 
-def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """Whether each supplier was clearly better when its recommendations was looked at again.
+def measure(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
+    """Whether each supplier has improved since its impression.
 
-    Better: at least `BETTER_SHARE` of what was missing in the dimension has been won back. Shares
-    of a dimension are compared (points ÷ its maximum), not points: a maximum grows when another
-    dimension becomes unknown.
+    It has improved if it won back at least `IMPROVED_SHARE` of what was missing in the dimension.
+    Shares of a dimension are compared (points ÷ its maximum), not points: a maximum grows when
+    another dimension becomes unknown.
 
-    Args: due: from `queries.read_due`; `scored` says whether a daily run took place on the day
-        looked at, whose five `<dimension>_points` are there, null where unknown.
+    Args:
+        due: from `queries.read_due`. `scored`: whether there was a daily run on the day of
+            measurement; its five `<dimension>_points` are null where unknown.
 
-    Returns: supplier_id, recommendation_id, shown_on, channel, told, worked: null where nothing can
-        be compared (no run that day, or the dimension was not known then or now). A supplier whom
-        that day's run did not score any more has left: not better."""
-    gone = pl.all_horizontal(pl.col(f"{d}_points").is_null() for d in DIMENSIONS)
+    Returns:
+        supplier_id, recommendation_id, shown_on, channel, treated, improved. improved is null where
+        nothing can be compared: there was no run, or the dimension was unknown then or now. A
+        supplier that the run did not score any more has churned, and has not improved.
+    """
+    has_churned = pl.all_horizontal(pl.col(f"{d}_points").is_null() for d in DIMENSIONS)
     before = pl.col("points_before") / pl.col("points_max")
     after = _share_after(playbook)
-    better = after >= before + BETTER_SHARE * (1 - before) - 1e-9
+    improved = after >= before + IMPROVED_SHARE * (1 - before) - 1e-9
     comparable = (
         pl.col("scored")
         & (pl.col("points_max") > 0)
@@ -184,17 +188,17 @@ def settle(due: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
         "shown_on",
         "channel",
         "treated",
-        pl.when(comparable & gone)
+        pl.when(comparable & has_churned)
         .then(pl.lit(False))
         .when(comparable)
-        .then(better)
-        .alias("worked"),
+        .then(improved)
+        .alias("improved"),
     )
 
 
 def _share_after(playbook: Playbook) -> pl.Expr:
-    """The dimension's points of the day looked at ÷ its maximum then, which follows from the vendor
-    type's weights and what was known."""
+    """The dimension's points on the day of measurement ÷ its maximum on that day. The maximum
+    follows from the weights of the vendor type and from which dimensions were known."""
 
     def weight(dimension: str) -> pl.Expr:
         per_vendor_type: Mapping[str, float] = {
@@ -209,17 +213,18 @@ def _share_after(playbook: Playbook) -> pl.Expr:
         for d in DIMENSIONS
     )
     return pl.coalesce(
-        pl.when(pl.col("closes") == d).then(pl.col(f"{d}_points") * known / (100 * weight(d)))
+        pl.when(pl.col("dimension") == d).then(pl.col(f"{d}_points") * known / (100 * weight(d)))
         for d in DIMENSIONS
     ).fill_nan(None)
 
 
 def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
-    """The counts of each vendor type, and their sums over all vendor types under the vendor type
-    ''.
+    """The counts of each vendor type, and their sums over all vendor types as vendor type ''.
 
-    Args: by_vendor_type: `EFFECTS_SCHEMA`; vendor_type '' means suppliers without a vendor type,
-        who count in the sums alone."""
+    Args:
+        by_vendor_type: `EFFECTS_SCHEMA`. vendor_type '' means suppliers without a vendor type, which
+            count in the sums only.
+    """
     counts = pl.col(*_COUNTS).sum()
     sums = by_vendor_type.group_by("recommendation_id").agg(
         pl.lit(_ALL).alias("vendor_type"), counts
@@ -237,10 +242,10 @@ def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
 
 
 def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer]:
-    """Every count with its difference, in the order of the playbook (clients first), all vendor
-    types before single ones.
+    """All counts with their lift, in the order of the playbook (clients first), all vendor types
+    before single ones.
 
-    What the playbook does not say any more has no title but its id, and is last.
+    Recommendations that the playbook does not have any more come last, with their id as title.
     """
     policy = {**playbook.client_recommendations, **playbook.recommendations}
     place = {name: number for number, name in enumerate(policy)}
@@ -262,21 +267,21 @@ def list_effects(effects: pl.DataFrame, playbook: Playbook) -> list[EffectAnswer
     compared = [compare(*(row[name] for name in _COUNTS)) for row in rows]
     found: list[EffectAnswer] = []
     for row, one, conclusion in zip(rows, compared, _conclusions(rows, compared), strict=True):
-        recommendations = policy.get(row["recommendation_id"])
-        difference, low, high = one or (None, None, None)
+        recommendation = policy.get(row["recommendation_id"])
+        lift, low, high = one or (None, None, None)
         found.append(
             EffectAnswer(
                 id=row["recommendation_id"],
-                title=format_sentence(recommendations.title, {"client_name": UNNAMED["en"]})
-                if recommendations
+                title=format_sentence(recommendation.title, {"client_name": UNNAMED["en"]})
+                if recommendation
                 else row["recommendation_id"],
-                closes=recommendations.closes if recommendations else None,
+                dimension=recommendation.closes if recommendation else None,
                 vendor_type=row["vendor_type"] or None,
                 treated=row["treated"],
-                better=row["treated_improved"],
+                treated_improved=row["treated_improved"],
                 control=row["control"],
                 control_improved=row["control_improved"],
-                difference=difference,
+                lift=lift,
                 low=low,
                 high=high,
                 conclusion=conclusion,

@@ -1,5 +1,5 @@
-"""What is done with recommendations from time to time: written into emails, and looked at again two
-weeks later."""
+"""Background work with recommendations: add them to emails, and measure their outcomes two weeks
+later."""
 
 from asyncio import to_thread
 from datetime import UTC, date, datetime, timedelta
@@ -13,15 +13,16 @@ from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import Playbook
 from everafter.recommendations import queries
 from everafter.recommendations.client_rules import describe_clients
-from everafter.recommendations.effects_rules import add_all_vendor_types, settle
+from everafter.recommendations.effects_rules import add_all_vendor_types, measure
 from everafter.recommendations.mail_rules import choose_emails, recommend_for_emails, write_steps
-from everafter.recommendations.model import RECOMMENDATION_SCHEMA, SETTLE_AFTER_DAYS, Settled
+from everafter.recommendations.model import MEASURE_AFTER_DAYS, RECOMMENDATION_SCHEMA, Measured
 
-_CLIENTS_PER_EMAIL = (
-    20  # the nearest weddings: reading them is most of the cost of an email, 0.4 ms each
-)
-_RUN_WITHIN_DAYS = 7  # a run missed for so long is not waited for
-_COUNTED_DAYS = 365  # what worked longer ago may work no more
+_CLIENTS_PER_EMAIL = 20
+"""Reading clients is most of the cost of an email, 0.4 ms each."""
+_RUN_WITHIN_DAYS = 7
+"""Days after the 14th within which a daily run may still measure an impression."""
+_COUNTED_DAYS = 365
+"""Age up to which impressions count; what helped before may not help any more."""
 _KEPT_DAYS = 400
 
 
@@ -34,14 +35,16 @@ async def recommend_by_email(
     *,
     of_now: bool,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put next steps into the emails that have room for them; only their recipients' clients are
-    read.
+    """Add recommendations to the emails that have room for them.
 
-    Args: of_now: the suppliers are scored as they are; false: as they were on a past day, whose
-        clients are not known any more.
+    Args:
+        of_now: whether the suppliers are scored as they are now. If they are scored as of a past
+            day, nothing is recommended about clients, whose past is not known.
 
-    Returns: The messages, and the recommendations in them for `queries.note_given`, held-out rows
-        included."""
+    Returns:
+        The messages, and the recommendations in them for `queries.insert_impressions`, including
+        those in the holdout.
+    """
     emails = choose_emails(messages)
     if emails.is_empty():
         return messages, pl.DataFrame(schema=RECOMMENDATION_SCHEMA)
@@ -58,39 +61,38 @@ async def recommend_by_email(
     return write_steps(messages, emails, recommendations), recommendations
 
 
-async def measure_impressions(conn: Connection, playbook: Playbook, today: date) -> Settled:
-    """Look again at what was offered 14 days ago and longer, and count again what offering does.
+async def measure_impressions(conn: Connection, playbook: Playbook, today: date) -> Measured:
+    """Measure the impressions that are 14 days old or older, and count the effects again.
 
-    A day's recommendations is settled by the first finished run from the 14th day on; when there
-    was none within a week, with nothing learned. Safe to repeat and to be stopped: each day is one
-    transaction."""
-    settled, better, oldest = 0, 0, None
-    for shown_on in await queries.list_due_days(conn, today - timedelta(days=SETTLE_AFTER_DAYS)):
-        first = shown_on + timedelta(days=SETTLE_AFTER_DAYS)
+    The first finished run from the 14th day on measures a day's impressions. If there was none
+    within a week, they are marked as measured without an outcome. Safe to repeat and to interrupt:
+    each day is one transaction."""
+    measured, improved, oldest = 0, 0, None
+    for shown_on in await queries.list_due_days(conn, today - timedelta(days=MEASURE_AFTER_DAYS)):
+        first = shown_on + timedelta(days=MEASURE_AFTER_DAYS)
         last = first + timedelta(days=_RUN_WITHIN_DAYS)
-        looked_on = await queries.find_run_between(conn, first, min(last, today))
-        if looked_on is None and last >= today:
+        run_on = await queries.find_run_between(conn, first, min(last, today))
+        if run_on is None and last >= today:
             continue
         async with conn.transaction():
-            due = await queries.read_due(conn, shown_on, looked_on)
-            outcomes = await to_thread(settle, due, playbook)
-            await queries.save_settled(
+            due = await queries.read_due(conn, shown_on, run_on)
+            outcomes = await to_thread(measure, due, playbook)
+            await queries.save_outcomes(
                 conn, outcomes.with_columns(pl.lit(today).alias("measured_on"))
             )
-        settled, better, oldest = (
-            settled + outcomes.height,
-            better + int(outcomes["worked"].sum()),
-            oldest or shown_on,
-        )
+        measured += outcomes.height
+        improved += int(outcomes["improved"].sum())
+        oldest = oldest or shown_on
     async with conn.transaction():
         counted = await queries.count_effects(conn, today - timedelta(days=_COUNTED_DAYS))
         await queries.save_effects(conn, add_all_vendor_types(counted), datetime.now(UTC))
         await queries.delete_old_impressions(conn, today - timedelta(days=_KEPT_DAYS))
-    return Settled(settled, better, oldest)
+    return Measured(measured, improved, oldest)
 
 
 async def measure_when_due(pool: Pool, settings: Settings) -> str | None:
-    """The worker's duty: settle what is due, one worker at a time."""
+    """Duty of the worker: measure what is due, one worker at a time. Returns a line for the log, or
+    None."""
     today = datetime.now(UTC).date()
     async with pool.connection() as conn:
         await conn.set_autocommit(True)
@@ -106,6 +108,9 @@ async def measure_when_due(pool: Pool, settings: Settings) -> str | None:
                 await conn.execute("SELECT pg_advisory_unlock(%s)", [Lock.MEASURE_IMPRESSIONS])
         finally:
             await conn.set_autocommit(False)
-    if not done.settled:
+    if not done.measured:
         return None
-    return f"{done.settled} recommendations looked at again, {done.better} suppliers better, the oldest offered on {done.oldest}"
+    return (
+        f"{done.measured} impressions of recommendations measured, {done.improved} suppliers"
+        f" improved, the oldest of {done.oldest}"
+    )

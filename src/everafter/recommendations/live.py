@@ -1,4 +1,4 @@
-"""Recommendations for the few suppliers that are being asked about now: the API, a supplier's
+"""Recommendations as of now, for the few suppliers that are asked about: the API, a supplier's
 page."""
 
 import asyncio
@@ -26,16 +26,20 @@ async def recommend_live(
     scored: pl.DataFrame | None = None,
     conn: Connection | None = None,
 ) -> pl.DataFrame:
-    """What these suppliers should do next, as of now: see `rules.recommend`.
+    """What these suppliers should do next, as of now; see `rules.recommend`.
 
-    Args: state: the application's. language: of the words ("de", "de-AT"); null: the playbook's
-        own. most: see `rules.recommend`; null: all. scored: rows of `score_live`, for those who
-        have them already; null: they are scored now. conn: to read on, for those who hold one
-        anyway: a second of the pool's could be waited for by all who hold a first. Null: one of the
-        pool's, given back before anything is computed.
+    Args:
+        state: the application's.
+        language: of the texts ("de", "de-AT"); null: the playbook's own.
+        most: see `rules.recommend`; null: all.
+        scored: rows of `score_live`, if you have them; null: they are scored now.
+        conn: to read on, if you hold one: waiting for a second connection of the pool while holding
+            the first could block everybody. Null: one of the pool, given back before anything is
+            computed.
 
     Raises:
         NotFoundError: a supplier is not known, or has cancelled.
+        OverloadedError: too many requests are waiting for a score.
     """
     frame = await score_live(state, supplier_ids) if scored is None else scored
     now = datetime.now(UTC)
@@ -46,10 +50,10 @@ async def recommend_live(
         async with pool.connection() as own:
             raw, effects = await _read(state, own, supplier_ids, now)
 
-    def advise() -> pl.DataFrame:
+    def compute() -> pl.DataFrame:
         return recommend(frame, state.playbook, describe_clients(raw, now), effects, language, most)
 
-    return await asyncio.to_thread(advise)  # 9 ms, in which others are to be answered
+    return await asyncio.to_thread(compute)  # 9 ms
 
 
 async def _read(

@@ -1,5 +1,4 @@
-"""Next steps for a supplier: what is known of its clients, what was offered, what came of it, and
-the API's words for them."""
+"""Recommendations: the columns of their frames, and what the API takes and returns."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,22 +13,22 @@ from everafter.signals.model import CLIENT_SCHEMA
 Channel = Literal["coach", "email", "dashboard", "api"]
 
 MOST_CLIENTS = 200
-"""The nearest weddings that are looked at for one supplier."""
+"""Clients that are read per supplier, those with the nearest weddings."""
 
-SETTLE_AFTER_DAYS = 14
-"""How long after it was offered recommendations is looked at again; for so long, offering it once
-more is the same offer."""
+MEASURE_AFTER_DAYS = 14
+"""Days from an impression to the measurement of its outcome. Showing the recommendation again
+before then is the same impression."""
 
-BETTER_SHARE = 0.25
-"""The part of what was missing in the dimension that must have been won back to count as better."""
+IMPROVED_SHARE = 0.25
+"""Share of the missing points of a dimension that a supplier must win back to count as improved."""
 
 MIN_TO_COMPARE = 10
-"""Suppliers on either side of a comparison below which there are too few to say."""
+"""Suppliers that the treatment and the control group each need before they are compared."""
 
-WORKED = pl.Struct(
+EFFECT = pl.Struct(
     {
         "treated": pl.Int64(),
-        "better": pl.Int64(),
+        "treated_improved": pl.Int64(),
         "control": pl.Int64(),
         "control_improved": pl.Int64(),
         "vendor_type": pl.String(),
@@ -44,26 +43,36 @@ RECOMMENDATION_SCHEMA: dict[str, Any] = {
     "reason": pl.String(),
     "action_label": pl.String(),
     "action_url": pl.String(),
-    "closes": pl.String(),  # the dimension of the score it serves; null: none
-    "closes_points": pl.Float64(),  # points missing there
-    "expected_points": pl.Float64(),  # of these, what offering it can be expected to win back; see `recommend`
-    "priority": pl.Int64(),  # 1 is the first thing to do
-    "worked": WORKED,  # what came of it so far; null: too few to say
-    "client_name": pl.String(),  # the client it speaks of; null: of none, or of one without a name
-    "client_id": pl.String(),  # null: it speaks of no client
-    "others": pl.Int64(),  # further clients of whom the same is true
-    "about": pl.Struct(
-        CLIENT_SCHEMA
-    ),  # what its words say of that client; null: it speaks of no client
-    "holdout": pl.Boolean(),  # at random not offered to this supplier, so that there is something to compare with
+    # the dimension of the health score that it improves; null: none
+    "dimension": pl.String(),
+    # points missing in that dimension
+    "missing_points": pl.Float64(),
+    # the part of these that showing the recommendation is expected to win back; see `recommend`
+    "expected_points": pl.Float64(),
+    # 1 is the first thing to do
+    "priority": pl.Int64(),
+    # outcomes so far; null: too few to compare
+    "effect": EFFECT,
+    # the client that it is about; null: about no client, or one without a name
+    "client_name": pl.String(),
+    # null: about no client
+    "client_id": pl.String(),
+    # number of further clients that it applies to
+    "others": pl.Int64(),
+    # signals of the client for its texts; null: about no client
+    "about": pl.Struct(CLIENT_SCHEMA),
+    # whether this supplier is in the control group of this recommendation, and must not see it
+    "holdout": pl.Boolean(),
     "vendor_type": pl.String(),
-    "points_before": pl.Float64(),  # of the dimension it serves, now; null: none, or unknown
+    # points of the dimension now; null: no dimension, or unknown
+    "points_before": pl.Float64(),
     "points_max": pl.Float64(),
 }
 
 EFFECTS_SCHEMA: dict[str, Any] = {
     "recommendation_id": pl.String(),
-    "vendor_type": pl.String(),  # '': all vendor types together
+    # '': all vendor types together
+    "vendor_type": pl.String(),
     "treated": pl.Int64(),
     "treated_improved": pl.Int64(),
     "control": pl.Int64(),
@@ -71,7 +80,7 @@ EFFECTS_SCHEMA: dict[str, Any] = {
 }
 
 
-# ── the API's words ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the API ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class ActionAnswer(Struct, frozen=True):
@@ -81,22 +90,21 @@ class ActionAnswer(Struct, frozen=True):
     url: str
 
 
-class WorkedAnswer(Struct, frozen=True):
-    """Of suppliers to whom this was offered (told: served, seen or not), how many were clearly
-    better two weeks later; and of those to whom it applied as well and who were, at random, not
-    offered it (control). vendor_type: the vendor type it is counted over; null: all vendor
-    types."""
+class EffectCounts(Struct, frozen=True):
+    """Of the suppliers that were shown this recommendation (treated), how many had improved two
+    weeks later; and of those that it applied to but that were kept from seeing it at random
+    (control). vendor_type: the vendor type that is counted; null: all."""
 
     treated: int
-    better: int
+    treated_improved: int
     control: int
     control_improved: int
     vendor_type: str | None
 
 
 class ClientAnswer(Struct, frozen=True):
-    """The client it speaks of. name: null when the platform told none. others: further clients of
-    whom the same is true."""
+    """The client that a recommendation is about. name: null when the platform has not sent one.
+    others: number of further clients that it applies to."""
 
     client_id: str
     name: str | None
@@ -104,11 +112,11 @@ class ClientAnswer(Struct, frozen=True):
 
 
 class RecommendationAnswer(Struct, frozen=True):
-    """One next step, in the supplier's own numbers.
+    """One recommendation, with the supplier's own numbers.
 
-    closes, closes_points: the dimension of the health score it helps and how many points are
-    missing there; null and 0 where it serves something else. expected_points: of these, what
-    offering it can be expected to win back. worked: null while there are too few to say."""
+    dimension, missing_points: the dimension of the health score that it improves, and how many
+    points are missing there; null and 0 if it improves none. expected_points: the part of these
+    that showing it is expected to win back. effect: null while there are too few to compare."""
 
     id: str
     title: str
@@ -116,15 +124,15 @@ class RecommendationAnswer(Struct, frozen=True):
     reason: str
     action: ActionAnswer
     priority: Annotated[int, Meta(ge=1, description="1 is the first thing to do.")]
-    closes: str | None
-    closes_points: float
+    dimension: str | None
+    missing_points: float
     expected_points: float
-    worked: WorkedAnswer | None
+    effect: EffectCounts | None
     client: ClientAnswer | None
 
 
 class RecommendationsAnswer(Struct, frozen=True):
-    """Next steps, the most useful first; empty when nothing of the playbook's applies."""
+    """Recommendations, the most useful first; empty when none applies."""
 
     supplier_id: UUID
     external_id: str | None
@@ -132,8 +140,8 @@ class RecommendationsAnswer(Struct, frozen=True):
 
 
 class ImpressionsRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """ids: the next steps that the platform showed to the supplier, from the first of the list on,
-    without a gap."""
+    """ids: the recommendations that the platform showed, from the first of the list on, without a
+    gap."""
 
     ids: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=50)
@@ -144,23 +152,22 @@ EffectConclusion = Literal["helps", "hurts", "not_yet_known", "too_few"]
 
 
 class EffectAnswer(Struct, frozen=True):
-    """What came of one recommendation, in one vendor type (null: all together).
+    """The effect of showing one recommendation, in one vendor type (null: all together).
 
-    difference: the share better of those it was offered to (told) less that of those it was at
-    random not (control); null: too few to say. low, high: its 95 % confidence sequence, however
-    often one looks. verdict: "helps" and "hurts" are declared over every answer together, so that
-    among many that do nothing few are called helpful by chance. expected_share: the share of what
-    is missing that ranking takes it to win back."""
+    lift: share of the treatment group that improved, less that of the control group; null: too few
+    to compare. low, high: its 95 % confidence sequence, valid however often one looks. conclusion:
+    "helps" and "hurts" are declared over all rows together, which limits false discoveries.
+    expected_share: the share of the missing points that ranking expects it to win back."""
 
     id: str
     title: str
-    closes: str | None
+    dimension: str | None
     vendor_type: str | None
     treated: int
-    better: int
+    treated_improved: int
     control: int
     control_improved: int
-    difference: float | None
+    lift: float | None
     low: float | None
     high: float | None
     conclusion: EffectConclusion
@@ -168,17 +175,18 @@ class EffectAnswer(Struct, frozen=True):
 
 
 class EffectsAnswer(Struct, frozen=True):
-    """Every recommendation that was settled at least once; measured_at: null before the first."""
+    """Every recommendation that was measured at least once; measured_at: null before the first
+    measurement."""
 
     measured_at: datetime | None
     effects: list[EffectAnswer]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settlement of recommendations found; rows that could not be compared are among
-    `settled` with nothing learned."""
+class Measured:
+    """Result of measuring impressions. measured: how many, including those that could not be
+    compared. oldest: the first day of impressions among them; null: none."""
 
-    settled: int
-    better: int
+    measured: int
+    improved: int
     oldest: date | None

@@ -1,4 +1,4 @@
-"""Next steps and what they do, as pages show them. Pure."""
+"""Recommendations and their effects, as pages show them. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,21 @@ from everafter.playbook.model import Dimension
 from everafter.recommendations.model import MIN_TO_COMPARE, EffectAnswer, EffectConclusion
 
 SHOWN = 5
-"""Next steps on a supplier's page."""
+"""Recommendations on a supplier's page."""
 
 _CONCLUSIONS: dict[EffectConclusion, str] = {
     "helps": "helps",
-    "hurts": "does harm",
+    "hurts": "hurts",
     "not_yet_known": "not yet known",
-    "too_few": f"too few to say: {MIN_TO_COMPARE} are needed on either side",
+    "too_few": f"too few: each group needs {MIN_TO_COMPARE}",
 }
 
-_WIDEST = 0.5  # a difference beyond 50 points of a hundred ends at the edge
+_WIDEST = 0.5  # a lift beyond 50 percentage points is drawn at the edge
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A difference drawn between −50 and +50 points of a hundred; all of it in percent of the
-    width."""
+    """A lift between −50 and +50 percentage points, in percent of the chart's width."""
 
     low: float
     high: float
@@ -35,8 +34,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One recommendations and what came of it over all vendor types, with its vendor types below
-    it."""
+    """The effect of a recommendation over all vendor types, with those of single vendor types."""
 
     answer: EffectAnswer
     conclusion: str
@@ -44,50 +42,52 @@ class Effect:
     vendor_types: list["Effect"]
 
 
-def shown_steps(
+def describe_recommendations(
     recommendations: pl.DataFrame, vendor_type: str, dimension_labels: Mapping[Dimension, str]
 ) -> list[dict[str, Any]]:
-    """Next steps with, in words, what each can win back (`gain`) and what came of offering it
-    (`worked`); both empty where it serves no dimension.
+    """The rows with `gain`, what the recommendation can win back, and `outcome`, what showing it
+    did. Both are empty for one that improves no dimension.
 
-    Args: recommendations: rows of `RECOMMENDATION_SCHEMA`. vendor type: how the supplier's vendor
-        type is called."""
+    Args:
+        recommendations: rows of `RECOMMENDATION_SCHEMA`.
+        vendor_type: the title of the supplier's vendor type.
+    """
     return [
         {
             **row,
-            "gain": _describe_gain(row, dimension_labels[row["closes"]].lower()),
-            "worked": _describe_worked(row["worked"], vendor_type),
+            "gain": _describe_gain(row, dimension_labels[row["dimension"]].lower()),
+            "outcome": _describe_effect(row["effect"], vendor_type),
         }
-        if row["closes"]
-        else {**row, "gain": "", "worked": ""}
+        if row["dimension"]
+        else {**row, "gain": "", "outcome": ""}
         for row in recommendations.iter_rows(named=True)
     ]
 
 
 def _describe_gain(row: Mapping[str, Any], dimension: str) -> str:
-    missing, expected = row["closes_points"], row["expected_points"]
+    missing, expected = row["missing_points"], row["expected_points"]
     if missing < 0.05:
-        return f"Nothing is missing in {dimension}."
-    return f"{missing:.1f} points are missing in {dimension}; offering this can be expected to win back {expected:.1f}."
+        return f"No points missing in {dimension}."
+    return f"Points missing in {dimension}: {missing:.1f}. Expected to win back: {expected:.1f}."
 
 
-def _describe_worked(worked: Mapping[str, Any] | None, vendor_type: str) -> str:
-    if worked is None:
-        return "What offering it does: too few to say."
-    whom = vendor_type if worked["vendor_type"] else "All vendor types"
-    treated, control = (
-        percent(worked["better"] / worked["treated"]),
-        percent(worked["control_improved"] / worked["control"]),
+def _describe_effect(effect: Mapping[str, Any] | None, vendor_type: str) -> str:
+    if effect is None:
+        return "Effect: too few suppliers to compare."
+    whom = vendor_type if effect["vendor_type"] else "All vendor types"
+    treated = percent(effect["treated_improved"] / effect["treated"])
+    control = percent(effect["control_improved"] / effect["control"])
+    return (
+        f"{whom}: {treated} of {plural(effect['treated'], 'supplier')} that saw it improved within"
+        f" two weeks, {control} of the control group ({effect['control']:,})."
     )
-    numbers = f"of {plural(worked['treated'], 'supplier')} offered it {treated} were better after two weeks"
-    return f"{whom}: {numbers}, of {worked['control']:,} not offered it {control}."
 
 
 def group_effects(answers: Sequence[EffectAnswer]) -> list[Effect]:
-    """Each recommendations with the vendor types in which there are enough to say."""
+    """Each recommendation with the vendor types in which there are enough to compare."""
     vendor_types: dict[str, list[Effect]] = {}
     for answer in answers:
-        if answer.vendor_type is not None and answer.difference is not None:
+        if answer.vendor_type is not None and answer.lift is not None:
             vendor_types.setdefault(answer.id, []).append(_effect(answer, []))
     return [
         _effect(answer, vendor_types.get(answer.id, []))
@@ -98,18 +98,19 @@ def group_effects(answers: Sequence[EffectAnswer]) -> list[Effect]:
 
 def _effect(answer: EffectAnswer, vendor_types: list[Effect]) -> Effect:
     conclusion = _CONCLUSIONS[answer.conclusion]
-    if answer.difference is None or answer.low is None or answer.high is None:
+    if answer.lift is None or answer.low is None or answer.high is None:
         return Effect(answer, conclusion, None, vendor_types)
-    interval = Interval(_at(answer.low), _at(answer.high), _at(answer.difference))
+    interval = Interval(_at(answer.low), _at(answer.high), _at(answer.lift))
     return Effect(answer, conclusion, interval, vendor_types)
 
 
-def _at(difference: float) -> float:
-    return round(50 + 50 * max(-1.0, min(1.0, difference / _WIDEST)), 2)
+def _at(lift: float) -> float:
+    return round(50 + 50 * max(-1.0, min(1.0, lift / _WIDEST)), 2)
 
 
-def describe_difference(answer: EffectAnswer) -> str:
-    """`+12 (+3 to +21)`, in points of a hundred."""
-    if answer.difference is None or answer.low is None or answer.high is None:
+def describe_lift(answer: EffectAnswer) -> str:
+    """`+12 (+3 to +21)`, in percentage points."""
+    if answer.lift is None or answer.low is None or answer.high is None:
         return "–"
-    return f"{signed(100 * answer.difference)} ({signed(100 * answer.low)} to {signed(100 * answer.high)})"
+    low, high = signed(100 * answer.low), signed(100 * answer.high)
+    return f"{signed(100 * answer.lift)} ({low} to {high})"

@@ -1,4 +1,4 @@
-"""What helps: every next step that was offered, and what came of it."""
+"""The page of recommendations: which of them help."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ async def show_recommendations(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Offered and not offered compared, by next step and vendor type."""
+    """Compare treatment and control group, by recommendation and vendor type."""
     effects, measured_at = await get_effects(conn)
 
-    def vendor_type(vendor_type: str) -> str:
+    def title_of(vendor_type: str) -> str:
         return vendor_type_title(vendor_type, state.playbook)
 
     return page(
@@ -36,8 +36,8 @@ async def show_recommendations(
         measured_at=measured_at,
         effects=page_rules.group_effects(list_effects(effects, state.playbook)),
         dimension_labels=DIMENSION_LABELS,
-        describe_difference=page_rules.describe_difference,
-        vendor_type=vendor_type,
+        describe_lift=page_rules.describe_lift,
+        title_of=title_of,
         recommendation_share=state.playbook.holdout.recommendation_share,
     )
 

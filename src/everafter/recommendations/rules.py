@@ -1,13 +1,14 @@
-"""Which next steps apply to a supplier, and which first. Pure, for one row or many.
+"""Which recommendations apply to a supplier, and in which order. Pure, for one row or many.
 
-How the other slices use it:
-- live (coach, pages, API): `await live.recommend_live(state, supplier_ids, language, most=3)` reads, scores and recommends;
-- a batch: `recommend(scored, playbook, clients, effects, language, most=3)`;
-- what may be offered to the supplier of it: `treated(recommendations)`; the rest is in the holdout at random;
+How other slices use this one:
+- live (coach, pages, API): `await live.recommend_live(state, supplier_ids, language, most=3)` reads,
+  scores and recommends;
+- in a batch: `recommend(scored, playbook, clients, effects, language, most=3)`;
+- what the supplier may see of it: `drop_holdout(recommendations)`;
 - one row in another language: `render_recommendation(row, facts, playbook, language)`;
-- whoever shows it to the supplier then writes that down, in the same transaction:
-  `await queries.note_given(conn, recommendations, "coach", day)`; a pressed button: `await queries.mark_clicked(conn, supplier_id, id, day)`.
-"""
+- after showing it, in the same transaction: `await queries.insert_impressions(conn,
+  recommendations, "coach", day)`; after a click: `await queries.mark_clicked(conn, supplier_id, id,
+  day)`."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -29,7 +30,7 @@ from everafter.recommendations.model import RECOMMENDATION_SCHEMA
 from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
 from everafter.signals.text import format_sentence
 
-# A frame made of one row has no type where the row has no value.
+# A frame made of one row has no type in columns where the row has no value.
 _TYPES: dict[str, Any] = {
     **SIGNAL_SCHEMA,
     **{f"{d}_points": pl.Float64() for d in DIMENSIONS},
@@ -50,26 +51,29 @@ def recommend(
     """The playbook's recommendations that apply, about the supplier and about single clients,
     ranked for each supplier.
 
-    First is what cannot wait: recommendations that closes no dimension and is in its part of the
-    playbook before all that do (a wedding tomorrow, then a failed payment). Then by expected
-    points: the points missing in the dimension × the share of them that offering wins back
-    (`effects_rules.expected_shares`: learned from the difference between those it was offered to
-    and those it was at random not, in this vendor type as far as it was seen there). What several
-    recommendations would win back in one dimension is counted once: a later one is given what those
-    before it are expected to leave. Equal ones keep the playbook's order, clients before the rest.
+    What is urgent comes first: recommendations that improve no dimension and precede, in their part
+    of the playbook, all those that do (a wedding tomorrow, then a failed payment). The rest is
+    ordered by expected points: the points missing in the dimension, times the share of them that
+    showing the recommendation wins back (`effects_rules.expected_shares`). What several
+    recommendations would win back in one dimension is counted once: each is credited with what
+    those before it are expected to leave. Equal ones keep the order of the playbook, clients first.
     An unknown dimension is left out of the score, so nothing is missing there.
 
-    Args: scored: supplier_id, the signals, `<dimension>_points` (null: unknown) and
-        `<dimension>_max`; a row per supplier. clients: from `client_rules.describe_clients`; null:
-        nothing is said of clients. effects: rows of `EFFECTS_SCHEMA`; null: none measured, so the
-        missing points decide. language: of the words ("de", "de-AT"); null, or one without
-        translation: the playbook's own. most: only so many that may be offered to each supplier,
-        and what is in the holdout before the last of them; null: all.
+    Args:
+        scored: supplier_id, the signals, `<dimension>_points` (null: unknown) and
+            `<dimension>_max`; a row per supplier.
+        clients: from `client_rules.describe_clients`; null: recommend nothing about clients.
+        effects: rows of `EFFECTS_SCHEMA`; null: none measured, so the missing points decide.
+        language: of the texts ("de", "de-AT"); null, or one without translation: the playbook's
+            own.
+        most: recommendations to show per supplier; those in the holdout before the last of them are
+            returned too. Null: all.
 
-    Returns: The columns of `RECOMMENDATION_SCHEMA`, sorted by supplier and priority (1 first);
-        sentences carry the supplier's own numbers.
+    Returns:
+        The columns of `RECOMMENDATION_SCHEMA`, sorted by supplier and priority (1 first); the texts
+        contain the supplier's own numbers.
 
-    Source: issue 3, point 5; docs/methods.md, docs/decisions/0024.
+    Source: docs/methods.md, docs/decisions/0024.
     """
     rows = scored.cast(
         {name: dtype for name, dtype in _TYPES.items() if name in scored.columns}
@@ -80,31 +84,33 @@ def recommend(
     if applying.is_empty():
         return pl.DataFrame(schema=RECOMMENDATION_SCHEMA)
     ranked = _rank(
-        applying.join(_gaps(rows), on=["supplier_id", "closes"], how="left", maintain_order="left"),
+        applying.join(
+            _gaps(rows), on=["supplier_id", "dimension"], how="left", maintain_order="left"
+        ),
         effects,
     )
-    ranked = _draw(ranked, playbook)
+    ranked = _mark_holdout(ranked, playbook)
     if most is not None:
-        may = (~pl.col("holdout")).cast(pl.Int64)
-        ranked = ranked.filter(may.cum_sum().over("supplier_id") - may < most)
+        shown = (~pl.col("holdout")).cast(pl.Int64)
+        ranked = ranked.filter(shown.cum_sum().over("supplier_id") - shown < most)
     return _worded(ranked, rows, playbook, language)
 
 
-def treated(recommendations: pl.DataFrame) -> pl.DataFrame:
-    """What of it may be offered to the supplier, with priorities counted again."""
+def drop_holdout(recommendations: pl.DataFrame) -> pl.DataFrame:
+    """The recommendations that the supplier may see, with their priorities renumbered."""
     shown = recommendations.filter(~pl.col("holdout"))
     return shown.with_columns(
         (pl.int_range(pl.len()).over("supplier_id") + 1).cast(pl.Int64).alias("priority")
     )
 
 
-def shown_in_order(recommendations: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
-    """The rows to note when these were shown of one supplier's recommendations: the beginning of
-    the list, up to the first that was not shown though it might have been, and what is in the
-    holdout before the last of them, which would have been shown too.
+def select_impressions(recommendations: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
+    """The rows to record when these of one supplier's recommendations were shown.
 
-    Behind a gap somebody chose, and would have chosen otherwise of what is in the holdout: those
-    are not noted, on either side."""
+    These are the beginning of the list, up to the first one that could have been shown but was not,
+    and those in the holdout before the last of them, which would have been shown too. Whatever
+    comes after a gap was selected by somebody, who would have selected otherwise among those in the
+    holdout; so it is recorded in neither group."""
     gap = ~pl.col("holdout") & ~pl.col("id").is_in(list(ids))
     front = recommendations.sort("priority").filter(gap.cast(pl.Int64).cum_sum() == 0)
     return front.filter((~pl.col("holdout")).cast(pl.Int64).cum_sum(reverse=True) > 0)
@@ -116,23 +122,20 @@ def _condition(when: str) -> pl.Expr:
 
 
 def _terms(policy: dict[str, Recommendation], place: int) -> pl.DataFrame:
-    """Order and dimension of each recommendation; `_later`: false for what cannot wait."""
-    closing = next(
-        (order for order, recommendations in enumerate(policy.values()) if recommendations.closes),
-        0,
-    )
+    """Order and dimension of each recommendation; `_later`: false for what is urgent."""
+    first = next((n for n, one in enumerate(policy.values()) if one.closes), 0)
     return pl.DataFrame(
         [
-            (name, place + order, order >= closing, recommendations.closes)
-            for order, (name, recommendations) in enumerate(policy.items())
+            (name, place + order, order >= first, recommendation.closes)
+            for order, (name, recommendation) in enumerate(policy.items())
         ],
-        schema={"id": pl.String, "_order": pl.Int64, "_later": pl.Boolean, "closes": pl.String},
+        schema={"id": pl.String, "_order": pl.Int64, "_later": pl.Boolean, "dimension": pl.String},
         orient="row",
     )
 
 
 def _about_suppliers(rows: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """supplier_id and id wherever a condition is true, with no client."""
+    """The recommendations about suppliers whose condition is true, without a client."""
     policy = playbook.recommendations
     asked = rows.select(
         "supplier_id",
@@ -151,7 +154,7 @@ def _about_suppliers(rows: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
             "id",
             "_order",
             "_later",
-            "closes",
+            "dimension",
             pl.lit(0, pl.Int64).alias("others"),
             pl.lit(None, pl.String).alias("client_id"),
             *(pl.lit(None, dtype).alias(name) for name, dtype in CLIENT_SCHEMA.items()),
@@ -172,7 +175,7 @@ def _about_clients(
             "id",
             "_order",
             "_later",
-            "closes",
+            "dimension",
             "others",
             "client_id",
             *CLIENT_SCHEMA,
@@ -181,17 +184,17 @@ def _about_clients(
 
 
 def _gaps(rows: pl.DataFrame) -> pl.DataFrame:
-    """supplier_id, closes (the dimension), its points, its maximum and what is missing."""
+    """supplier_id, dimension, its points, its maximum and how many points are missing."""
     return pl.concat(
         rows.select(
             "supplier_id",
-            pl.lit(d).alias("closes"),
+            pl.lit(d).alias("dimension"),
             pl.col(f"{d}_points").alias("points_before"),
             pl.col(f"{d}_max").alias("points_max"),
             (pl.col(f"{d}_max") - pl.col(f"{d}_points"))
             .clip(lower_bound=0)
             .fill_null(0.0)
-            .alias("closes_points"),
+            .alias("missing_points"),
         )
         for d in DIMENSIONS
     )
@@ -201,24 +204,24 @@ def _rank(found: pl.DataFrame, effects: pl.DataFrame | None) -> pl.DataFrame:
     shares = expected_shares(
         effects, found["id"].unique().to_list(), found["vendor_type"].unique().to_list()
     )
-    churned_before = (
-        (1 - pl.col("share")).shift(1, fill_value=1.0).cum_prod().over("supplier_id", "closes")
+    remaining = (
+        (1 - pl.col("share")).shift(1, fill_value=1.0).cum_prod().over("supplier_id", "dimension")
     )
     return (
         found.join(shares, on=["id", "vendor_type"], how="left", nulls_equal=True)
         .with_columns(
-            pl.col("closes_points").fill_null(0.0),
-            pl.when(pl.col("closes").is_not_null()).then("worked").alias("worked"),
+            pl.col("missing_points").fill_null(0.0),
+            pl.when(pl.col("dimension").is_not_null()).then("effect").alias("effect"),
         )
         .sort("supplier_id", "share", "_order", descending=[False, True, False])
         .with_columns(
-            (pl.col("closes_points") * pl.col("share") * churned_before).alias("expected_points")
+            (pl.col("missing_points") * pl.col("share") * remaining).alias("expected_points")
         )
         .sort(
             "supplier_id",
             "_later",
             "expected_points",
-            "closes_points",
+            "missing_points",
             "_order",
             descending=[False, False, True, True, False],
         )
@@ -228,16 +231,16 @@ def _rank(found: pl.DataFrame, effects: pl.DataFrame | None) -> pl.DataFrame:
     )
 
 
-def _draw(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
-    """Who is not offered what, by a lot that stays drawn. What serves no dimension is never in the
-    holdout: nothing would be learned."""
+def _mark_holdout(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
+    """Add `holdout`. It stays the same for a supplier and a recommendation. One that improves no
+    dimension is never in the holdout, since its outcome could not be measured."""
     share, holdout = playbook.holdout.recommendation_share, playbook.holdout
     draws = [
-        closes is not None
+        dimension is not None
         and share > 0
-        and is_in_holdout(supplier, f"recommendations:{recommendations}", share, holdout)
-        for supplier, recommendations, closes in ranked.select(
-            "supplier_id", "id", "closes"
+        and is_in_holdout(supplier, f"recommendation:{recommendation}", share, holdout)
+        for supplier, recommendation, dimension in ranked.select(
+            "supplier_id", "id", "dimension"
         ).iter_rows()
     ]
     return ranked.with_columns(pl.Series("holdout", draws, dtype=pl.Boolean))

@@ -1,7 +1,6 @@
 """GET /api/health/score/{supplier_id}: the live score and its contributions."""
 
 from datetime import datetime
-from typing import cast
 
 from litestar import get
 from litestar.datastructures import State
@@ -58,7 +57,7 @@ async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> S
     """The supplier's health as of now, by the same rules as the daily run: score, risk level,
     contributions, churn risk."""
     live: LiveScorer = state.live
-    return answer(cast(LiveRow, await live.score(supplier_id)))
+    return answer(await live.score(supplier_id))
 
 
 def answer(row: LiveRow) -> ScoreAnswer:

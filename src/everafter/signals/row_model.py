@@ -6,7 +6,7 @@ coach) gets it as a dictionary of these keys. A test holds the keys and types eq
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import polars as pl
 
@@ -145,16 +145,31 @@ class ScoredRow(SignalRow):
 
 
 class LiveRow(ScoredRow):
-    """A supplier scored on request. as_of: the moment of the score. onboarding_news: whether there
-    is a milestone or an action to record, for the coach (onboarding.rules.find_news)."""
+    """A supplier scored on request. as_of: the moment of the score."""
 
     as_of: datetime
-    onboarding_news: NotRequired[bool]
+
+
+class CoachRow(LiveRow):
+    """A supplier scored for the coach. onboarding_news: whether there is a milestone or an action
+    to record (onboarding.rules.find_news)."""
+
+    onboarding_news: bool
 
 
 def scored_rows(frame: pl.DataFrame) -> Iterator[ScoredRow]:
     """The rows of a scored frame, in order."""
     return cast(Iterator[ScoredRow], frame.iter_rows(named=True))
+
+
+def live_rows(frame: pl.DataFrame) -> Iterator[LiveRow]:
+    """The rows of a frame that was scored on request, in order."""
+    return cast(Iterator[LiveRow], frame.iter_rows(named=True))
+
+
+def coach_rows(frame: pl.DataFrame) -> Iterator[CoachRow]:
+    """The rows of a frame that was scored for the coach, in order."""
+    return cast(Iterator[CoachRow], frame.iter_rows(named=True))
 
 
 def dimension_points(row: ScoredRow, dimension: Dimension) -> float | None:

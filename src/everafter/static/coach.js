@@ -1,8 +1,8 @@
-// <everafter-coach>: a calm button, one card at a time, the checklist, a call in two clicks. See docs/coach.md.
+// <everafter-coach>: a button, one card at a time, the checklist, recommendations, a call. See docs/coach.md.
 
 const NAME = "everafter-coach", HERE = new URL(import.meta.url).origin;
-// Until the server has told its words (coach/messages.toml).
-const WORDS = { coach: "Your coach", close: "Close", offline: "Your coach cannot be reached just now. It keeps trying." };
+// Until the server has sent its texts (coach/messages.toml).
+const TEXTS = { coach: "Your coach", close: "Close", offline: "Your coach cannot be reached just now. It keeps trying." };
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
@@ -11,7 +11,7 @@ sheet.replaceSync(`
 #layer { all: initial; font-family: inherit; color-scheme: inherit; direction: ltr; -webkit-text-size-adjust: 100%; text-size-adjust: 100%;
   --ea-accent: var(--everafter-accent, light-dark(#0f5563, #7cc3d0)); --ea-on-accent: var(--everafter-on-accent, light-dark(#fff, #0b1b1f));
   --ea-surface: var(--everafter-surface, light-dark(#fff, #191f22)); --ea-ink: var(--everafter-ink, light-dark(#1c2326, #e4e8e7));
-  --ea-quiet: var(--everafter-quiet, light-dark(#566165, #9fabad)); --ea-line: var(--everafter-line, light-dark(#dfdfda, #3a4549));
+  --ea-muted: var(--everafter-muted, light-dark(#566165, #9fabad)); --ea-line: var(--everafter-line, light-dark(#dfdfda, #3a4549));
   --ea-new: var(--everafter-new, light-dark(#c2410c, #fb923c)); --ea-radius: var(--everafter-radius, 14px); --ea-gap: var(--everafter-offset, clamp(12px, 2.5vw, 24px));
   position: fixed; z-index: 2147483647; inset-block-end: var(--ea-gap); inset-inline-end: var(--ea-gap); display: block; color: var(--ea-ink); line-height: 1.45; }
 #layer:dir(rtl) { direction: rtl; }
@@ -24,7 +24,7 @@ h2, h3, p, .text { unicode-bidi: plaintext; overflow-wrap: anywhere; text-align:
 button, a, input { font: inherit; color: inherit; }
 :focus-visible { outline: 2px solid var(--ea-accent); outline-offset: 2px; }
 .hush { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.small, .label { font-size: .875em; color: var(--ea-quiet); }
+.small, .label { font-size: .875em; color: var(--ea-muted); }
 .label { font-weight: 600; color: var(--ea-accent); flex-basis: 100%; }
 .opener { position: relative; display: flex; justify-content: center; align-items: center; width: 56px; height: 56px; padding: 0; border-radius: 50%; color: var(--ea-accent); cursor: pointer; }
 .track { position: absolute; inset: 2px; border-radius: 50%; background: conic-gradient(var(--ea-accent) var(--ea-done), var(--ea-line) 0); mask: radial-gradient(closest-side, #0000 calc(100% - 3px), #000 0); }
@@ -38,7 +38,7 @@ button, a, input { font: inherit; color: inherit; }
 .panel:focus-visible .sheet { outline: 2px solid var(--ea-accent); }
 .head { display: flex; align-items: center; padding: 6px 6px 2px; }
 .head h2 { flex: 1; margin-inline-start: 12px; }
-.icon { width: 44px; height: 44px; padding: 0; border: 0; border-radius: 10px; background: none; color: var(--ea-quiet); font-size: 1.4em; line-height: 1; cursor: pointer; }
+.icon { width: 44px; height: 44px; padding: 0; border: 0; border-radius: 10px; background: none; color: var(--ea-muted); font-size: 1.4em; line-height: 1; cursor: pointer; }
 .scroll { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 0 18px 16px; display: grid; gap: 16px; align-content: start; grid: auto-flow max-content / minmax(0, 1fr); }
 .card, .inside { display: grid; gap: 7px; }
 .open .card { padding: 12px 14px; background: color-mix(in srgb, var(--ea-accent) 9%, var(--ea-surface)); border-radius: calc(var(--ea-radius) - 4px); }
@@ -47,12 +47,12 @@ button, a, input { font: inherit; color: inherit; }
 .act { display: inline-flex; align-items: center; justify-content: center; min-height: 44px; min-width: 44px; padding: 6px 12px; border: 1px solid var(--ea-line); border-radius: calc(var(--ea-radius) - 5px); background: none; text-decoration: none; text-align: center; cursor: pointer; }
 .act:hover, .icon:hover, summary:hover { background-image: linear-gradient(#8882, #8882); }
 .main { background: var(--ea-accent); border-color: transparent; color: var(--ea-on-accent); font-weight: 600; padding-inline: 16px; }
-.plain { border-color: transparent; color: var(--ea-quiet); padding-inline: 6px; margin-inline: -3px; }
+.plain { border-color: transparent; color: var(--ea-muted); padding-inline: 6px; margin-inline: -3px; }
 [aria-pressed=true], [aria-busy=true] { border-color: var(--ea-accent); box-shadow: inset 0 0 0 1px var(--ea-accent); font-weight: 600; }
 summary { display: flex; gap: 8px; align-items: center; min-height: 44px; padding: 4px 6px; margin-inline: -6px; border-radius: 8px; cursor: pointer; list-style: none; }
-summary::after { content: ""; flex: none; width: 7px; height: 7px; margin-inline: auto 4px; border: solid var(--ea-quiet); border-width: 0 2px 2px 0; transform: translateY(-2px) rotate(45deg); }
+summary::after { content: ""; flex: none; width: 7px; height: 7px; margin-inline: auto 4px; border: solid var(--ea-muted); border-width: 0 2px 2px 0; transform: translateY(-2px) rotate(45deg); }
 [open] > summary::after { transform: translateY(2px) rotate(225deg); }
-.why summary { color: var(--ea-quiet); font-size: .875em; } .why summary::after { margin-inline-start: 2px; }
+.why summary { color: var(--ea-muted); font-size: .875em; } .why summary::after { margin-inline-start: 2px; }
 .title, .step { display: flex; gap: 8px; } .title > :first-child { flex: 1; }
 progress { width: 100%; accent-color: var(--ea-accent); }
 .item + .item { border-block-start: 1px solid var(--ea-line); }
@@ -61,7 +61,7 @@ progress { width: 100%; accent-color: var(--ea-accent); }
 .inside { padding-block-end: 12px; padding-inline-start: 28px; } .place { display: inline-block; padding-block: 11px; margin-block: -11px; color: var(--ea-accent); text-underline-offset: 2px; }
 .days { display: flex; gap: 6px; overflow-x: auto; padding: 3px; } .day { flex: none; }
 .times { display: grid; grid-template-columns: repeat(auto-fill, minmax(5em, 1fr)); gap: 6px; } .slot { padding-inline: 0; white-space: nowrap; }
-input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--ea-quiet); border-radius: 8px; background: var(--ea-surface); }
+input { display: block; width: 100%; height: 44px; margin-block-start: 4px; padding: 0 10px; border: 1px solid var(--ea-muted); border-radius: 8px; background: var(--ea-surface); }
 .foot { border-block-start: 1px solid var(--ea-line); padding: 4px 15px; }
 .sky { position: fixed; inset: 0; overflow: hidden; pointer-events: none; } i { position: absolute; width: 9px; height: 14px; border-radius: 2px; background: var(--ea-accent); }
 i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e8597c; }
@@ -70,7 +70,7 @@ i:nth-child(3n) { background: #e3a008; } i:nth-child(3n + 1) { background: #e859
 @media print { #layer { display: none; } }
 `);
 
-// h("p.small", { id: "x" }, "text", node): classes are parts too, functions listeners, strings text and never markup.
+// h("p.small", { id: "x" }, "text", node) makes an element. Classes are also parts, functions are listeners, strings are text and never markup.
 const h = (what, props, ...kids) => {
   const [tag, ...classes] = what.split("."), node = document.createElement(tag);
   for (const name of ["class", "part"]) if (classes.length) node.setAttribute(name, classes.join(" "));
@@ -84,29 +84,29 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 const failure = (message, status, answer) => Object.assign(new Error(message), { status, answer });
 const final = ({ status }) => status >= 400 && status < 500 && status !== 408 && status !== 429;
 
-// Of this tab; where storage is forbidden, of this page.
+// Kept for this tab; for this page where storage is forbidden.
 const memory = {};
 const recall = (name) => { try { return memory[name] ?? JSON.parse(sessionStorage.getItem("everafter:" + name)); } catch { return null; } };
 const remember = (name, value) => { memory[name] = value; try { sessionStorage.setItem("everafter:" + name, JSON.stringify(value)); } catch {} };
 
-// What contains what, through shadow roots.
+// Whether outer contains node, also through shadow roots.
 const inside = (outer, node) => node && (outer.contains(node) || inside(outer, node.getRootNode().host));
 const TYPED = "keydown keypress keyup beforeinput input compositionstart compositionupdate compositionend paste copy cut wheel touchmove".split(" ");
-const held = new Set(); // keys pressed in the coach: their release is not the page's either, wherever the focus went
-const coaches = new Set(); // the first that is connected speaks, the others wait
+const held = new Set(); // keys pressed in the coach: the page does not get their release either, wherever the focus is
+const coaches = new Set(); // the first connected one is active, the others wait
 
 class EverafterCoach extends HTMLElement {
   static observedAttributes = ["page", "locale", "server", "token-url", "supplier-id"];
-  #state; #celebration; #call; #words = WORDS;
-  #mode = "closed"; // peek: only the card, as it is new; open: all
-  #later; // the card asks when to come again
+  #state; #celebration; #call; #texts = TEXTS;
+  #mode = "closed"; // peek: only the new card; open: everything
+  #later; // the card asks until when to snooze it
   #away; // nobody is signed in, or the coach is not for them
-  #token; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #said; #calm; #told; #spoken;
+  #token; #getToken; #abort; #listeners; #timer; #queued; #failures = 0; #loadedAt = 0; #announced; #calm; #sending; #language;
   #layer; #button; #panel; #live;
 
-  // What is typed in the coach is kept from the page's shortcuts: at the window, where capturing begins, and at the
-  // shadow root for one inside a closed one. A listener that the page set at the window before this ran is earlier:
-  // what it prevented is typed all the same.
+  // Keep what is typed in the coach from the page's shortcuts: at the window, where capturing begins, and at the shadow
+  // root for a coach inside a closed one. A listener that the page added to the window earlier runs before this one:
+  // a character that it prevented is typed all the same.
   static #guard = (event) => {
     const [at, ...path] = event.composedPath(), coach = path.find((one) => one instanceof EverafterCoach), { type, key, code } = event;
     const down = type === "keydown", used = coach && (coach.#mode !== "closed" || key === "Enter" || key === " ");
@@ -136,7 +136,7 @@ class EverafterCoach extends HTMLElement {
     for (const type of TYPED) root.addEventListener(type, EverafterCoach.#guard, true);
   }
 
-  // Shortcuts that ask before they act see that text is being typed here.
+  // Tells the page's shortcuts that text is being typed here.
   get isContentEditable() { return this.shadowRoot.activeElement?.localName === "input"; }
   get page() { return this.getAttribute("page") ?? location.pathname; }
   set page(value) { this.setAttribute("page", value); }
@@ -155,7 +155,7 @@ class EverafterCoach extends HTMLElement {
     this.#start();
   }
 
-  // Again after each move in the page, which changes nothing else.
+  // Runs again after each move within the page, and then changes nothing else.
   #start() {
     if ([...coaches].find((one) => one.isConnected) !== this) return console.warn(NAME + ": there is one on this page already. This one waits until it is gone.");
     if (this.#listeners) return this.#rise();
@@ -181,8 +181,8 @@ class EverafterCoach extends HTMLElement {
     });
   }
 
-  // Into the browser's top layer, where no style of the page reaches, at the size that it has there by itself. Not
-  // above a modal dialog that holds the rest of the page, and above one that contains it.
+  // Show the coach in the browser's top layer, where no style of the page applies, at its own size. It stays below a
+  // modal dialog of the page, unless that contains it.
   #rise(again) {
     const layer = this.#layer, { style } = layer;
     if (!this.#listeners) return;
@@ -197,16 +197,16 @@ class EverafterCoach extends HTMLElement {
     else if (this.#listeners) this.#begin();
   }
 
-  // Paint at once: the button, and what this tab saw last of a supplier whom the page names.
+  // Paint at once: the button, and what this tab saw last of the supplier that the page names.
   #begin() {
-    this.#celebration = this.#call = this.#token = this.#spoken = null;
-    [this.#state, this.#words] = recall(this.#whose) ?? [null, WORDS];
+    this.#celebration = this.#call = this.#token = this.#language = null;
+    [this.#state, this.#texts] = recall(this.#whose) ?? [null, TEXTS];
     if (recall("open")) this.#mode = "open";
     this.#render();
     this.refresh();
   }
 
-  // Several calls in one turn are one request; an overtaken one is given up.
+  // Several calls in one turn make one request; a newer request aborts an older one.
   refresh() {
     if (!this.#queued && this.#listeners) this.#queued = Promise.resolve().then(() => { this.#queued = null; this.#load(); });
   }
@@ -233,18 +233,18 @@ class EverafterCoach extends HTMLElement {
     this.#abort?.abort();
     if (!this.#listeners || !(this.#getToken || this.hasAttribute("token-url"))) return;
     const { signal } = (this.#abort = new AbortController()), locale = this.#locale, whose = this.getAttribute("supplier-id");
-    await this.#told;
+    await this.#sending;
     if (signal.aborted) return;
     try {
-      const { words, celebration, ...state } = await this.#ask("GET", "?" + new URLSearchParams({ page: this.page, locale, words: locale !== this.#spoken }), { signal });
-      // Whoever claims it shows it; a hidden tab leaves it to one that is seen.
+      const { messages, celebration, ...state } = await this.#ask("GET", "?" + new URLSearchParams({ page: this.page, locale, messages: locale !== this.#language }), { signal });
+      // The tab that claims a celebration shows it; a hidden tab leaves it to a visible one.
       const won = celebration && !document.hidden && (await this.#ask("POST", "/celebrations/" + encodeURIComponent(celebration.id)).catch((error) => this.#fail(error)))?.celebrate && whose === this.getAttribute("supplier-id");
       if (won) this.#celebration = celebration;
       if (!signal.aborted || (won && !this.#state)) {
-        const news = words || this.#away || JSON.stringify(state) !== JSON.stringify(this.#state);
+        const news = messages || this.#away || JSON.stringify(state) !== JSON.stringify(this.#state);
         this.#state = state;
-        this.#words = words ?? this.#words;
-        this.#spoken = locale;
+        this.#texts = messages ?? this.#texts;
+        this.#language = locale;
         this.#loadedAt = celebration && document.hidden ? -1e6 : performance.now();
         this.#failures = 0;
         this.#away = this.#calm = false;
@@ -273,13 +273,14 @@ class EverafterCoach extends HTMLElement {
     }
   }
 
-  // Good for its own span, since the clock here may be wrong. #token is a promise: one that is late for somebody else is nobody's.
-  async #identify(anew) {
+  // A token is used for its own lifetime, measured here, since the clock may be wrong. #token is a promise, replaced when
+  // the supplier changes: a late answer for another supplier is dropped.
+  async #identify(renew) {
     const old = this.#token, known = await old?.catch(() => null);
-    if (!anew && performance.now() < known?.until) return known.text;
+    if (!renew && performance.now() < known?.until) return known.text;
     if (!this.#token || this.#token === old) this.#token = (async () => {
       const given = await this.#askPlatform(), text = typeof given === "string" ? given.trim() : "", began = performance.now();
-      // whatever else the platform answers, such as the page to sign in, is sent to nobody
+      // anything else that the platform answers, such as its sign-in page, is never sent on
       if (text.length > 4096 || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) throw failure("the platform gave no token", 401);
       let span = 0;
       try {
@@ -291,14 +292,14 @@ class EverafterCoach extends HTMLElement {
     return (await this.#token).text;
   }
 
-  // Whatever getToken throws is an error with a status; without one it is tried again. An answer that is no JSON has 401.
+  // An error of getToken counts by its status; without one the request is retried. An answer that is not JSON counts as 401.
   async #askPlatform() {
     try { return await (this.#getToken ? this.#getToken() : this.#fetchToken()); } catch (error) {
       throw failure(error?.message ?? String(error), error?.status ?? error?.response?.status ?? (error instanceof SyntaxError ? 401 : undefined));
     }
   }
 
-  // A redirect that leads where nothing can be read, such as another origin's page to sign in, is an ended session too.
+  // A redirect to a page that cannot be read, such as another origin's sign-in page, means that the session has ended.
   async #fetchToken() {
     const ask = (redirect) => fetch(this.getAttribute("token-url"), { credentials: "same-origin", cache: "no-store", redirect, signal: AbortSignal.timeout(20_000) });
     let response = await ask("manual"), text = "", part;
@@ -310,7 +311,7 @@ class EverafterCoach extends HTMLElement {
     try { const answer = JSON.parse(text); return answer.token ?? answer; } catch { return text; }
   }
 
-  // A POST that nobody waits for.
+  // Send a POST; up to three attempts.
   async #send(path, body) {
     for (let round = 1; ; round++) try { return await this.#ask("POST", path, { body }); } catch (error) {
       if (round === 3 || final(error)) return this.#fail(error);
@@ -331,13 +332,13 @@ class EverafterCoach extends HTMLElement {
   #known(name) { return recall("known")?.includes(name); }
   #notice(name = this.#name(this.#card)) { if (name) remember("known", [...(recall("known") ?? []), name].slice(-50)); }
   get #whose() { return [this.#server, this.#locale, this.getAttribute("supplier-id")].join(" "); }
-  #keep() { if (this.hasAttribute("supplier-id")) remember(this.#whose, [this.#state, this.#words]); }
-  #text(name, values) { return (this.#words[name] ?? WORDS[name] ?? "").replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all); }
+  #keep() { if (this.hasAttribute("supplier-id")) remember(this.#whose, [this.#state, this.#texts]); }
+  #text(name, values) { return (this.#texts[name] ?? TEXTS[name] ?? "").replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all); }
 
   #render() {
     this.#rise();
     const card = this.#card, list = this.#state?.checklist, name = this.#name(card), fresh = name && !this.#known(name);
-    if (this.#mode !== "open") this.#mode = fresh && !this.#calm && !this.hasAttribute("quiet") ? "peek" : "closed";
+    if (this.#mode !== "open") this.#mode = fresh && !this.#calm && !this.hasAttribute("no-popup") ? "peek" : "closed";
     const open = this.#mode === "open", button = this.#button, dot = button.lastChild;
     dot.hidden = !fresh || this.#mode !== "closed";
     button.style.setProperty("--ea-done", (list ? (100 * list.done) / list.total : 0) + "%");
@@ -346,11 +347,11 @@ class EverafterCoach extends HTMLElement {
     button.hidden = this.#away;
     this.#panel.hidden = this.#away || this.#mode === "closed";
     if (!this.#panel.hidden) this.#fill(open, card);
-    if (!this.#panel.hidden && fresh && this.#said !== name) this.#live.textContent = this.#text(card.kind + "_label") + ": " + (card.title ?? card.message);
-    this.#said = name;
+    if (!this.#panel.hidden && fresh && this.#announced !== name) this.#live.textContent = this.#text(card.kind + "_label") + ": " + (card.title ?? card.message);
+    this.#announced = name;
   }
 
-  // Anew each time, for old boxes would jump; focus, scroll and folds stay.
+  // Rebuild the panel each time, so that nothing jumps; keep focus, scroll position and open folds.
   #fill(open, card) {
     const panel = this.#panel, at = this.shadowRoot.activeElement?.dataset.k, folds = [...panel.querySelectorAll("details")].map((one) => [one.dataset.k, one.open]);
     const top = panel.querySelector(".scroll")?.scrollTop, call = this.#call, topic = panel.querySelector("input");
@@ -373,15 +374,15 @@ class EverafterCoach extends HTMLElement {
   #act(kind, label, key, click, more) { return h("button." + kind, { type: "button", "data-k": key, click, ...more }, label); }
   #word(key, click, kind = "act") { return this.#act(kind, this.#text(key), key, click); }
 
-  // A place on the platform: the page may go there itself (everafter:action).
-  #link(kind, key, id, { url, label }, tell) {
+  // A link into the platform. The page may navigate itself (everafter:action).
+  #link(kind, key, id, { url, label }, record) {
     const href = this.#address(url);
     return href && h("a." + kind, { href, "data-k": key, click: (event) => {
-      const told = tell?.();
+      const sent = record?.();
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       if (innerWidth < 500) this.close(false);
-      if (this.#emit("action", { id, url })) Promise.race([told, wait(700)]).then(() => location.assign(href));
+      if (this.#emit("action", { id, url })) Promise.race([sent, wait(700)]).then(() => location.assign(href));
     } }, label);
   }
   #outside(kind, key, url) { const href = url && this.#address(url, this.#server); return href && h("a." + kind, { href, target: "_blank", rel: "noopener", "data-k": key }, this.#text(key)); }
@@ -390,9 +391,9 @@ class EverafterCoach extends HTMLElement {
   }
 
   #home(card) {
-    const { checklist, next_steps } = this.#state ?? {};
+    const { checklist, recommendations } = this.#state ?? {};
     if (!this.#state) return h("p.small", null, this.#text(this.#failures ? "offline" : "loading"));
-    const parts = [card && this.#cardView(card), checklist && this.#checklist(checklist), next_steps?.length && this.#nextSteps(next_steps)].filter(Boolean);
+    const parts = [card && this.#cardView(card), checklist && this.#checklist(checklist), recommendations?.length && this.#recommendations(recommendations)].filter(Boolean);
     return parts.length ? parts : h("p.small.nothing", null, this.#text("nothing"));
   }
 
@@ -407,21 +408,21 @@ class EverafterCoach extends HTMLElement {
   #answers(card) {
     if (card.kind === "celebration") return [this.#outside("act.main", "certificate", card.certificate_url), this.#word("celebrate_close", () => this.#drop(() => { this.#celebration = null; }))];
     if (card.kind === "help") return [this.#act("act.main", this.#text("book_call", card), "book", () => this.#startCall()), this.#word("later", () => this.#drop(() => this.#notice(this.#name({ kind: "no" }))), "act.plain")];
-    const { tip } = this.#state, answer = (answer, until = null) => { this.#state.tip = null; this.#keep(); return (this.#told = this.#send("/tips/" + encodeURIComponent(tip.id), { answer, until })); };
+    const { tip } = this.#state, respond = (response, until = null) => { this.#state.tip = null; this.#keep(); return (this.#sending = this.#send("/tips/" + encodeURIComponent(tip.id), { response, until })); };
     const turn = (later) => { this.#later = later; this.#render(); this.#find(later ? "later_day" : "later").focus(); };
-    if (this.#later) return [h("p.label", null, this.#text("remind")), ["day", "week", "season"].map((until) => this.#word("later_" + until, () => this.#drop(() => answer("later", until)))), this.#word("back", () => turn(false), "act.plain")];
-    return [this.#link("act.main", "do", tip.id, tip.action, () => this.#drop(() => answer("do"))), this.#word("later", () => turn(true)), this.#word("never", () => this.#drop(() => answer("never")), "act.plain")];
+    if (this.#later) return [h("p.label", null, this.#text("remind")), ["day", "week", "season"].map((until) => this.#word("later_" + until, () => this.#drop(() => respond("snoozed", until)))), this.#word("back", () => turn(false), "act.plain")];
+    return [this.#link("act.main", "do", tip.id, tip.action, () => this.#drop(() => respond("completed"))), this.#word("later", () => turn(true)), this.#word("never", () => this.#drop(() => respond("dismissed")), "act.plain")];
   }
 
-  // The card has its answer and goes; the focus stays near, and the next one waits for the next page.
+  // Remove a card that has its response. The focus stays near, and the next card waits for the next page.
   #drop(change) {
     this.#notice();
     this.#calm = true;
-    const told = change();
+    const sent = change();
     this.#later = false;
     this.#render();
     (this.#panel.hidden ? this.#button : this.#panel).focus();
-    return told;
+    return sent;
   }
 
   #checklist(list) {
@@ -437,10 +438,10 @@ class EverafterCoach extends HTMLElement {
   }
   #tick(done) { return done ? h("span.tick.did", { role: "img", "aria-label": this.#text("step_done") }, "✓") : h("span.tick"); }
 
-  #nextSteps(steps) {
-    return h("section.next", { "aria-labelledby": "next" }, h("h3", { id: "next" }, this.#text("next_steps")),
-      h("ul", null, steps.map(({ id, title, body, reason, action }) => h("li.item", null, this.#fold("more", "next " + id, false, h("span.text", null, title),
-        h("div.inside", null, h("p", null, body), h("p.small", null, reason), h("div.acts", null, this.#link("act", "go " + id, id, action, () => this.#send("/steps/" + encodeURIComponent(id))))))))));
+  #recommendations(list) {
+    return h("section.recommendations", { "aria-labelledby": "next" }, h("h3", { id: "next" }, this.#text("next_steps")),
+      h("ul", null, list.map(({ id, title, body, reason, action }) => h("li.item", null, this.#fold("more", "recommendation " + id, false, h("span.text", null, title),
+        h("div.inside", null, h("p", null, body), h("p.small", null, reason), h("div.acts", null, this.#link("act", "go " + id, id, action, () => this.#send("/recommendations/" + encodeURIComponent(id) + "/click")))))))));
   }
 
   async #startCall() {
@@ -470,7 +471,7 @@ class EverafterCoach extends HTMLElement {
     ];
   }
 
-  // Once per intention, however often it is clicked or repeated.
+  // Book once, however often the button is clicked or the request repeated.
   async #book(call, starts_at) {
     if (call.busy) return;
     Object.assign(call, { busy: starts_at, message: null });
@@ -502,8 +503,8 @@ class EverafterCoach extends HTMLElement {
   }
 
   #date(at, form, zone) {
-    const spoken = this.#state?.locale ?? "en", asked = this.#locale;
-    for (const locale of [asked.startsWith(spoken) ? asked : spoken, "en"]) for (const timeZone of [zone, "UTC"])
+    const language = this.#state?.locale ?? "en", asked = this.#locale;
+    for (const locale of [asked.startsWith(language) ? asked : language, "en"]) for (const timeZone of [zone, "UTC"])
       try { return new Intl.DateTimeFormat(locale, { ...form, timeZone }).format(new Date(at)); } catch {}
   }
 
