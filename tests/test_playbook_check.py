@@ -84,8 +84,8 @@ CASES = [
     ("[segments.default]", "[segmnts.default]", "segmnts", "unknown key", "did you mean segments?"),
     ("login = 30", "logins = 30", "logins", "unknown key", "did you mean login?"),
     ("[segments.default]", "[segments.defalt]", "[segments.defalt]", "no segment 'default'", "is this the one?"),
-    ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "small emails", "write quiet"),
-    ('"calendar"]', '"Calendar view"]', '"Calendar view"', "small emails", "write calendar_view"),
+    ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "lower-case letters", "write quiet"),
+    ('"calendar"]', '"Calendar view"]', '"Calendar view"', "lower-case letters", "write calendar_view"),
     # types
     ('title = "Any"', "title = 3", "3", "must be a text", "put it in quotes"),
     ("critical_below = 40", 'critical_below = "40"', '"40"', "must be a number from 0 to 100", "write 40 without quotes"),
@@ -102,7 +102,7 @@ CASES = [
     ('action = "write"', 'action = "write"\nholdout = 5', "5", "from 0 to 1", "5 % is written 0.05"),
     ("login = 30", "login = -1", "-1", "from 0 to 1000", ""),
     ("[3, 7, 14]", "[0, 7, 14]", "0", "above 0", ""),
-    ('channel = "email"', 'channel = "e-mail"', '"email"', 'one of "call", "email"', "did you mean email?"),
+    ('channel = "email"', 'channel = "e-mail"', '"e-mail"', 'one of "call", "email"', "did you mean email?"),
     ("[health]", '[messaging]\nquiet_from = "8pm"\n[health]', '"8pm"', "time of day", ""),
     ('title = "Any"', 'title = " "', '" "', "is empty", ""),
     # what must fit
@@ -120,7 +120,7 @@ CASES = [
         "",
     ),
     # conditions
-    ("days_inactive >= 7 AND", "qiet_days >= 7 AND", "qiet_days", "no signal 'qiet_days'", "did you mean days_inactive?"),
+    ("days_inactive >= 7 AND", "day_inactive >= 7 AND", "day_inactive", "no signal 'day_inactive'", "did you mean days_inactive?"),
     ("plan = 'pro'", "plan = pro", "pro", "no signal 'pro'", "'pro'"),
     ("plan = 'pro'", r"plan = \"pro\"", r"\"pro\"", "no signal 'pro'", "single quotes"),
     ("days_inactive >= 7 AND plan = 'pro'", "days_inactive", "days_inactive", "a number, not yes or no", "compare"),
@@ -136,7 +136,7 @@ CASES = [
     ("plan = 'pro'", "client_activity < 30", "30", "never above 1", "30 % is written 0.3"),
     ("plan = 'pro'", "payment_past_due = 1", "1", "yes or no", "NOT payment_past_due"),
     ("plan = 'pro'", "days_inactive > 0,5", "days_inactive >= 7 AND days_inactive > 0,5", "cannot be read", "0.5"),
-    ("plan = 'pro'", "plan IN (SELECT 1)", "SELECT", "cannot stand", ""),
+    ("plan = 'pro'", "plan IN (SELECT 1)", "SELECT", "cannot be used", ""),
     ("plan = 'pro'", "cast(plan AS int) = 1", "days_inactive >= 7 AND cast(plan AS int) = 1", "cannot be made a number", ""),
     ("days_since_login < 7", "days_since_login < 7 dayz", "dayz", "no signal 'dayz'", "a number is alone"),
     # sentences
@@ -158,7 +158,7 @@ CASES = [
     ("[health]", '[event_names]\nsigned_in = "logn"\n[health]', '"logn"', "no event type", "did you mean login?"),
     # missing
     ('name = "small"', "", 'n', "has no 'name'", "a text"),
-    ('action = "write"', "", "quiet", "has no 'action'", "a name of small emails"),
+    ('action = "write"', "", "quiet", "has no 'action'", "a name of lower-case letters"),
     # TOML
     ('title = "Any"', "title = Any", "A", "not TOML", "quotes"),
     ('title = "Any"', 'title = "Any"\ntitle = "Other"', '"', "not TOML", "written twice"),
