@@ -69,7 +69,7 @@ SUPPLIER_COPY = re.compile(
     r"|demo/(?:messages|platform|templates/|tickets|names)|locales?/|core/locales?/)"
 )
 ALPHABET = re.compile(
-    r"^(?:src/everafter/(?:certificates/|accounts/passwords|core/(?:lenient|email_address|ids|paths))"
+    r"^(?:src/everafter/(?:certificates/|accounts/passwords|core/(?:lenient|email_address|formatting|ids|paths|texts))"
     r"|tests/test_(?:certificates|ids|core_email_address)|docs/decisions/0030)"
 )
 

@@ -12,7 +12,7 @@ from everafter.accounts import passwords, queries, rules
 from everafter.accounts.model import (
     ACCOUNT_FAILURES,
     ADDRESS_FAILURES,
-    MOST_BROWSERS,
+    MAX_BROWSERS,
     STRANGER_FAILURES,
 )
 from everafter.core.db import connection
@@ -185,9 +185,9 @@ def test_a_browser_is_forgotten_in_time(server: Server, mia: str) -> None:
     crowd(server)
     assert enter(server, "192.0.2.5", browser=known).status_code == 429
     server.sql("DELETE FROM sign_in_failures")
-    for _ in range(MOST_BROWSERS + 2):
+    for _ in range(MAX_BROWSERS + 2):
         know(server)
-    assert server.sql("SELECT count(*) FROM known_browsers") == [(MOST_BROWSERS,)]
+    assert server.sql("SELECT count(*) FROM known_browsers") == [(MAX_BROWSERS,)]
 
 
 def test_an_address_that_tries_many_accounts_is_slowed(server: Server, mia: str) -> None:

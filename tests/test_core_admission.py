@@ -60,7 +60,7 @@ def in_pools(server: Server) -> int:
     return total
 
 
-# ── the eligibility check itself ───────────────────────────────────────────────────────────────────────────────
+# ── the limit itself ───────────────────────────────────────────────────────────────────────────────
 
 
 async def never(first: bytes = b"") -> AsyncGenerator[bytes]:
@@ -71,21 +71,21 @@ async def never(first: bytes = b"") -> AsyncGenerator[bytes]:
 
 def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
     async def play() -> None:
-        eligibility = ConcurrencyLimit(most=4, held=1000, share=1 / 2, seconds=1000)
+        limit = ConcurrencyLimit(max_requests=4, max_bytes=1000, share=1 / 2, seconds=1000)
 
         async def read(who: str, stream: AsyncGenerator[bytes]) -> bytes | None:
-            with eligibility.enter(who) as hold:
+            with limit.enter(who) as hold:
                 return await hold.read(stream, 500, 1000)
 
         slow = [asyncio.create_task(read(who, never(b"x"))) for who in ("a", "a", "b", "b")]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert (eligibility.requests, eligibility.held) == (4, 4)
-        with eligibility.enter("c"):
-            assert eligibility.requests == 4, "the longest waiting of all made way"
+        assert (limit.requests, limit.bytes) == (4, 4)
+        with limit.enter("c"):
+            assert limit.requests == 4, "the longest waiting of all made way"
             with pytest.raises(OverloadedError):
                 await slow[0]
-            with eligibility.enter("b"):
+            with limit.enter("b"):
                 with pytest.raises(OverloadedError):
                     await slow[2]
                 assert not slow[1].done() and not slow[3].done()
@@ -93,43 +93,43 @@ def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
         assert (
-            eligibility.requests,
-            eligibility.held,
-            eligibility.reading,
-            eligibility._in_hand,
+            limit.requests,
+            limit.bytes,
+            limit.reading,
+            limit._holds,
         ) == (0, 0, {}, {})
 
     asyncio.run(play())
 
 
 def test_what_is_whole_makes_no_way() -> None:
-    eligibility = ConcurrencyLimit(most=4, held=1000, share=1 / 2, seconds=1000)
+    limit = ConcurrencyLimit(max_requests=4, max_bytes=1000, share=1 / 2, seconds=1000)
     with ExitStack() as stack:
-        holds = [stack.enter_context(eligibility.enter(who)) for who in ("a", "a", "b")]
+        holds = [stack.enter_context(limit.enter(who)) for who in ("a", "a", "b")]
         with pytest.raises(OverloadedError):
-            stack.enter_context(eligibility.enter("a"))
+            stack.enter_context(limit.enter("a"))
         holds[0].take(300)
         with pytest.raises(OverloadedError):
             holds[1].take(201)
         holds[2].take(500)
-        stack.enter_context(eligibility.enter("c"))
+        stack.enter_context(limit.enter("c"))
         with pytest.raises(OverloadedError):
-            stack.enter_context(eligibility.enter("d"))
-    assert (eligibility.requests, eligibility.held) == (0, 0)
+            stack.enter_context(limit.enter("d"))
+    assert (limit.requests, limit.bytes) == (0, 0)
 
 
 def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
     async def play() -> None:
-        eligibility = ConcurrencyLimit(most=100, held=1000, share=1 / 2, seconds=1000)
+        limit = ConcurrencyLimit(max_requests=100, max_bytes=1000, share=1 / 2, seconds=1000)
 
         async def stall(who: str) -> None:
-            with eligibility.enter(who) as hold:
+            with limit.enter(who) as hold:
                 await hold.read(never(b"x" * 250), 500, 1000)
 
         tasks = [asyncio.create_task(stall(who)) for who in ("a", "a", "b", "b")]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert eligibility.held == 1000
+        assert limit.bytes == 1000
 
         async def honest(hold: Hold) -> bytes | None:
             async def stream() -> AsyncGenerator[bytes]:
@@ -137,18 +137,18 @@ def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
 
             return await hold.read(stream(), 500, 1000)
 
-        with eligibility.enter("c") as hold:
+        with limit.enter("c") as hold:
             assert await honest(hold) == b"y" * 100
-        with eligibility.enter("b") as hold:
+        with limit.enter("b") as hold:
             assert await honest(hold) == b"y" * 100
-        assert eligibility.held <= 500
+        assert limit.bytes <= 500
         while sum(task.done() for task in tasks) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(one, OverloadedError) for one in results) == 2
-        assert (eligibility.requests, eligibility.held) == (0, 0)
+        assert (limit.requests, limit.bytes) == (0, 0)
 
     asyncio.run(play())
 
@@ -174,9 +174,9 @@ def test_a_rate_grants_bursts_and_fills_up_again() -> None:
 
 def test_a_rate_remembers_a_bounded_number_of_callers() -> None:
     rate = RateLimit(1, burst_seconds=1)
-    for place in range(RateLimit.MOST * 3):
+    for place in range(RateLimit.MAX_CALLERS * 3):
         rate.take(f"one {place}", 100 + place / 1e6)
-        assert len(rate) <= RateLimit.MOST
+        assert len(rate) <= RateLimit.MAX_CALLERS
     rate.take("late", 1000.0)
     assert rate.charge("late", 1000.0) > 0
 
@@ -187,7 +187,7 @@ def test_a_rate_remembers_a_bounded_number_of_callers() -> None:
 @pytest.fixture(scope="module")
 def patient(module_settings: Settings) -> Iterator[Server]:
     """One where no body takes too long and no address sends too much."""
-    limits = Limits(body_seconds=1000, unproven_seconds=1000, address_rate=0)
+    limits = Limits(body_seconds=1000, anonymous_seconds=1000, address_rate=0)
     with serving(replace(module_settings, limits=limits)) as server:
         yield server
 
@@ -286,7 +286,7 @@ def test_made_up_keys_cost_few_statements_and_push_no_key_out(patient: Server) -
     assert found == "ingest"
     assert all(answer is None or isinstance(answer, OverloadedError) for answer in answers)
     assert patient.app.state.ingest_pool.get_stats()["requests_num"] - before < 10
-    assert len(cache._unknown) <= cache.MOST_UNKNOWN
+    assert len(cache._unknown) <= cache.MAX_UNKNOWN
     new = patient.key("ingest")
     assert send(patient, new).status_code == 200, "a key made just now is found at once"
 
@@ -379,7 +379,7 @@ def test_strangers_cost_no_connection(patient: Server) -> None:
 
 
 def test_a_crowd_at_the_probes_costs_as_much_as_one(patient: Server) -> None:
-    shared, pool = patient.app.state.shared, patient.app.state.pool
+    single_flight, pool = patient.app.state.single_flight, patient.app.state.pool
     send(patient, patient.key("ingest"))
 
     async def crowd() -> list[int]:
@@ -389,7 +389,10 @@ def test_a_crowd_at_the_probes_costs_as_much_as_one(patient: Server) -> None:
             return 1
 
         before = pool.get_stats()["requests_num"]
-        assert await asyncio.gather(*(shared.run("crowd", one) for _ in range(500))) == [1] * 500
+        assert (
+            await asyncio.gather(*(single_flight.run("crowd", one) for _ in range(500)))
+            == [1] * 500
+        )
         return [pool.get_stats()["requests_num"] - before]
 
     assert in_loop_of(patient, crowd) == [1]

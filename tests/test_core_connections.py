@@ -16,13 +16,13 @@ import pytest
 from litestar import Litestar, Request, get, post
 from litestar.datastructures import State
 
-from everafter.core.connections import MOST_HEAD, MOST_HEADERS, Door, Waiting
+from everafter.core.connections import MAX_HEAD, MAX_HEADERS, ConnectionLimiter, Waiting
 from everafter.core.limits import Limits
 from everafter.core.probes import Counters
 from everafter.server import make_server
 
 QUICK = Limits(
-    connections=40, head_seconds=0.4, body_seconds=0.8, unproven_seconds=0.8, unsent_seconds=0.6
+    connections=40, head_seconds=0.4, body_seconds=0.8, anonymous_seconds=0.8, unsent_seconds=0.6
 )
 BIG = b"x" * 40_000_000
 
@@ -64,7 +64,7 @@ class Bare:
     """A server without a database."""
 
     port: int
-    door: Door
+    limiter: ConnectionLimiter
     state: State
 
     def connect(self, sent: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
@@ -93,7 +93,7 @@ def bare(limits: Limits) -> Iterator[Bare]:
         assert thread.is_alive()
         time.sleep(0.01)
     protocol: Any = server.config.http
-    yield Bare(int(listener.getsockname()[1]), protocol.door, app.state)
+    yield Bare(int(listener.getsockname()[1]), protocol.limiter, app.state)
     app.state.released = True
     server.should_exit = True
     thread.join(30)
@@ -112,7 +112,7 @@ def patient() -> Iterator[Bare]:
     """One where nothing happens by time."""
     with bare(
         replace(
-            QUICK, head_seconds=1000, body_seconds=1000, unproven_seconds=1000, unsent_seconds=1000
+            QUICK, head_seconds=1000, body_seconds=1000, anonymous_seconds=1000, unsent_seconds=1000
         )
     ) as server:
         yield server
@@ -159,8 +159,8 @@ TOO_MUCH: list[tuple[str, bytes, int]] = [
     ("one giant header", head("X-A: " + "a" * 30_000_000), 431),
     ("one that never ends", b"GET /alive HTTP/1.1\r\nX-A: " + b"a" * 2_000_000, 431),
     ("a giant name", head("a" * 100_000 + ": 1"), 431),
-    ("just over", head("X-A: " + "a" * MOST_HEAD), 431),
-    ("many small ones", head(*(f"X-{place}: 1" for place in range(MOST_HEADERS + 1))), 431),
+    ("just over", head("X-A: " + "a" * MAX_HEAD), 431),
+    ("many small ones", head(*(f"X-{place}: 1" for place in range(MAX_HEADERS + 1))), 431),
     ("thousands of tiny ones", head(*("a:" for _ in range(100_000))), 431),
     ("folded lines", head("X-A: 1", *(" " + "a" * 1000 for _ in range(200))), 400),
     ("many cookies", head(*(f"Cookie: a{place}=" + "v" * 1000 for place in range(80))), 431),
@@ -207,7 +207,7 @@ def send_as_far_as_it_goes(connection: socket.socket, sent: bytes) -> int:
 def test_large_heads_within_the_limit_are_served(patient: Bare) -> None:
     for headers in (
         ["X-A: " + "a" * 60_000],
-        [f"X-{place}: {'b' * 400}" for place in range(MOST_HEADERS - 1)],
+        [f"X-{place}: {'b' * 400}" for place in range(MAX_HEADERS - 1)],
     ):
         for step in (1 << 20, 3000):
             with patient.connect() as connection:
@@ -221,7 +221,7 @@ def test_large_heads_within_the_limit_are_served(patient: Bare) -> None:
 def test_large_bodies_are_no_heads(patient: Bare) -> None:
     url = f"http://127.0.0.1:{patient.port}/echo"
     with httpx.Client(timeout=30) as client:
-        for size in (0, 1, MOST_HEAD - 50, MOST_HEAD, MOST_HEAD * 3, 5_000_000):
+        for size in (0, 1, MAX_HEAD - 50, MAX_HEAD, MAX_HEAD * 3, 5_000_000):
             body = b"b" * size
             assert client.post(url, content=body).json()["length"] == size
             pieces = [body[: size // 2], body[size // 2 :]]
@@ -354,8 +354,8 @@ def test_who_takes_too_long_is_closed(quick: Bare) -> None:
 @pytest.mark.parametrize("more", [(), ("Connection: close",)])
 def test_who_does_not_read_is_closed(quick: Bare, more: tuple[str, ...]) -> None:
     with quick.connect(head(*more, path="/big")) as connection:
-        wait_for(lambda: len(quick.door) > 0)
-        wait_for(lambda: not len(quick.door))
+        wait_for(lambda: len(quick.limiter) > 0)
+        wait_for(lambda: not len(quick.limiter))
         assert len(read_all(connection)) < len(BIG)
 
 
@@ -388,7 +388,7 @@ def test_who_waits_longest_makes_way(patient: Bare) -> None:
         first, *rest = [
             stack.enter_context(patient.connect(b"GET /half HTTP/1.1\r\nX")) for _ in range(120)
         ]
-        assert patient.is_alive() and len(patient.door) <= QUICK.connections
+        assert patient.is_alive() and len(patient.limiter) <= QUICK.connections
         assert read_all(first) == b"", "the longest waiting went first"
         assert any(one.send(b"-") for one in rest[-1:])
         resting.sendall(head())
@@ -404,7 +404,7 @@ def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> N
         resting = stack.enter_context(patient.connect(head()))
         read_answer(resting)
         sender = stack.enter_context(patient.connect(proven))
-        wait_for(lambda: any(one.waiting is Waiting.BODY for one in patient.door.connections()))
+        wait_for(lambda: any(one.waiting is Waiting.BODY for one in patient.limiter.connections()))
         for _ in range(QUICK.connections * 2):
             stack.enter_context(patient.connect(slow))
         honest = stack.enter_context(patient.connect(slow))
@@ -424,7 +424,7 @@ def test_a_newcomer_has_the_time_to_send_his_request(patient: Bare, crowd: bytes
     with ExitStack() as stack:
         for _ in range(QUICK.connections):
             stack.enter_context(patient.connect(crowd))
-        wait_for(lambda: len(patient.door) == QUICK.connections)
+        wait_for(lambda: len(patient.limiter) == QUICK.connections)
         newcomers = [stack.enter_context(patient.connect()) for _ in range(QUICK.connections // 8)]
         for newcomer in newcomers:
             newcomer.sendall(head())
@@ -451,7 +451,7 @@ def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:
         ]
         wait_for(
             lambda: (
-                sum(one.waiting is Waiting.WORK for one in patient.door.connections())
+                sum(one.waiting is Waiting.WORK for one in patient.limiter.connections())
                 == len(served)
             )
         )
@@ -459,7 +459,7 @@ def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:
             with patient.connect() as newcomer:
                 answer = read_all(newcomer)
             assert answer.startswith(b"HTTP/1.1 503") and b"retry-after" in answer
-        assert len(patient.door) == QUICK.connections
+        assert len(patient.limiter) == QUICK.connections
         patient.state.released = True
         assert {read_answer(one) for one in served} == {(200, b"done")}
     assert patient.is_alive()
@@ -474,8 +474,8 @@ def test_one_address_has_its_share_only() -> None:
         for one in mine:
             one.sendall(b" /alive HTTP/1.1\r\nHost: x\r\n\r\n")
             assert read_answer(one) == (200, b"yes")
-        assert len(server.door) == 9
-    assert not server.door._by_address, "nothing is kept of addresses that are gone"
+        assert len(server.limiter) == 9
+    assert not server.limiter._by_address, "nothing is kept of addresses that are gone"
 
 
 def test_a_proxy_speaks_for_many() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from everafter.core.db import LEAST_VERSION
+from everafter.core.db import MIN_VERSION
 
 EVERAFTER = str(Path(sys.executable).with_name("everafter"))
 
@@ -124,7 +124,7 @@ def test_it_is_refused_in_one_sentence(
     (line,) = done.stderr.splitlines()
     assert (
         line.startswith("error: PostgreSQL 15.18 ")
-        and f"needs PostgreSQL {LEAST_VERSION} or newer" in line
+        and f"needs PostgreSQL {MIN_VERSION} or newer" in line
     )
 
 

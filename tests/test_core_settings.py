@@ -91,7 +91,7 @@ def test_the_platforms_url_is_kept_as_written(tmp_path: Path) -> None:
     ("name", "value", "what"),
     [
         ("EVERAFTER_MAIL_FROM", "nobody", "expected rosa@example.com or Rosa"),
-        ("EVERAFTER_MAIL_FROM", "A\nBcc:x@example.com <a@example.com\nb>", "cannot be seen"),
+        ("EVERAFTER_MAIL_FROM", "A\nBcc:x@example.com <a@example.com\nb>", "invisible characters"),
         ("EVERAFTER_APP_URL", "javascript:alert(1)", "not an http or https URL"),
         ("EVERAFTER_APP_URL", "https://app.example/a b", "not an http or https URL"),
         ("EVERAFTER_SMTP_URL", "smtp://mail.example?from=a@example.com", "set EVERAFTER_MAIL_FROM"),

@@ -13,7 +13,7 @@ from everafter import __version__
 from everafter.cli import load_command
 from everafter.core import limits
 from everafter.core.settings import SETTING_NAMES
-from everafter.events.body import MOST_BYTES
+from everafter.events.body import MAX_BYTES
 from everafter.server import KEEP_ALIVE_SECONDS, STOP_SECONDS
 from helpers_source import ROOT
 
@@ -159,7 +159,7 @@ def test_the_example_environment_has_existing_settings() -> None:
 def test_the_proxys_limits_match_the_servers() -> None:
     text = (ROOT / "deploy" / "nginx" / "everafter.conf").read_text(encoding="utf-8")
     directives = dict(re.findall(r"^\s+([a-z_]+) ([^;]+);", text, re.MULTILINE))
-    assert directives["client_max_body_size"] == f"{MOST_BYTES // 1024 // 1024}m"
+    assert directives["client_max_body_size"] == f"{MAX_BYTES // 1024 // 1024}m"
     assert int(directives["keepalive_timeout"].rstrip("s")) < KEEP_ALIVE_SECONDS
     assert int(directives["limit_conn"].split()[1]) <= limits.Limits().connections_per_address
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in text

@@ -194,10 +194,10 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
             f"{server.base_url}/v1/batch", content=b" " * 5_000_000, headers=auth | origin
         ),
     }
-    eligibility = server.app.state.admission.known
-    eligibility.requests, before = eligibility.MOST_REQUESTS, eligibility.requests
+    limit = server.app.state.admission.known
+    limit.requests, before = limit.max_requests, limit.requests
     answers[503] = httpx.post(f"{server.base_url}/v1/batch", content=b"{}", headers=auth | origin)
-    eligibility.requests = before
+    limit.requests = before
     for status, answer in answers.items():
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"

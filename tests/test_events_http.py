@@ -364,10 +364,10 @@ def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: 
 
 
 def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
-    eligibility = server.app.state.admission.known
-    eligibility.requests = eligibility.MOST_REQUESTS
+    limit = server.app.state.admission.known
+    limit.requests = limit.max_requests
     refused = post(server, key, batch(track(supplier)))
-    eligibility.requests = 0
+    limit.requests = 0
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == refused.headers["x-ratelimit-reset"] == "1"
     assert post(server, key, batch(track(supplier))).json()["accepted"] == 1

@@ -100,8 +100,8 @@ def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any)
 def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
     supplier = str(uuid.uuid4())
     server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
-    eligibility = server.app.state.admission.known
-    eligibility.requests = eligibility.MOST_REQUESTS
+    limit = server.app.state.admission.known
+    limit.requests = limit.max_requests
     errors: list[Any] = []
     client = sdk(
         server.key("ingest"),
@@ -112,7 +112,7 @@ def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
     client.track(supplier, "login")
     time.sleep(0.5)
     assert server.sql("SELECT count(*) FROM events") == [(0,)]
-    eligibility.requests = 0
+    limit.requests = 0
     flushed(client, server)
     assert errors == []
     assert server.sql("SELECT count(*) FROM events") == [(1,)]

@@ -246,7 +246,7 @@ def test_the_url_holds_the_view(client: httpx.Client) -> None:
     assert ", 3 days" in free and 'aria-current="true"' not in free.split("<main")[1]
     for nonsense in ("from=x", "by=x", "horizon=1", "until=2999-01-01"):
         refused = client.get(f"/insights?{nonsense}")
-        assert refused.status_code == 400 and "That could not be read" in refused.text
+        assert refused.status_code == 400 and "Bad request" in refused.text
     assert client.get("/insights.csv").status_code == 400
     assert client.get("/insights.csv?metric=helth").status_code == 400
     nothing = client.get("/insights?from=2010-01-01&until=2010-01-31&horizon=90").text

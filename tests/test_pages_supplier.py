@@ -290,7 +290,7 @@ def test_the_chart_has_a_text_alternative(
 )
 def test_an_unknown_supplier(client: httpx.Client, path: str, status: int) -> None:
     answer = client.get(path)
-    assert answer.status_code == status and "Nothing is here" in answer.text
+    assert answer.status_code == status and "Page not found" in answer.text
 
 
 def test_an_invalid_date_is_refused(client: httpx.Client, lively: uuid.UUID) -> None:

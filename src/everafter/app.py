@@ -22,16 +22,16 @@ from everafter.activity.jobs import FoldLoop, keep_features_named
 from everafter.coach.live import CoachCache
 from everafter.coach.tip_batches import TipBatcher
 from everafter.coach.tokens import KeyRing
-from everafter.core.admission import MOST_BODY, Admission, receive_body
+from everafter.core.admission import MAX_BODY, Admission, receive_body
 from everafter.core.db import Pool, make_pool
-from everafter.core.http import HttpRules, OpenDoor
+from everafter.core.http import CrossOriginPaths, HttpRules
 from everafter.core.openapi import IdSchemas
 from everafter.core.origins import CrossOrigin
 from everafter.core.pages import template_config, with_pages
-from everafter.core.paths import GiveSlashesBack, keep_segments
+from everafter.core.paths import RestoreSlashes, keep_segments
 from everafter.core.probes import Counters
 from everafter.core.settings import Settings
-from everafter.core.shared import Shared
+from everafter.core.single_flight import SingleFlight
 from everafter.core.web import (
     EXCEPTION_HANDLERS,
     ID_DECODERS,
@@ -107,7 +107,9 @@ class Application(Litestar):
     @cached_property
     def _front(self) -> ASGIApp:
         settings: Settings = self.state.settings
-        doors = OpenDoor(super().__call__, is_entrance, CrossOrigin(settings.ingest_origins))
+        doors = CrossOriginPaths(
+            super().__call__, is_entrance, CrossOrigin(settings.ingest_origins)
+        )
         return keep_segments(HttpRules(self, doors))
 
     @cached_property
@@ -215,17 +217,17 @@ def create_app(settings: Settings, url: str) -> Litestar:
                 "followers": FOLLOWERS,
                 "gauges": GAUGES,
                 "key_cache": KeyCache(),
-                "shared": Shared(),
+                "single_flight": SingleFlight(),
             }
         ),
         dependencies={"conn": Provide(provide_connection), "viewer": Provide(provide_viewer)},
         before_request=_before_request,
-        request_max_body_size=MOST_BODY,
+        request_max_body_size=MAX_BODY,
         template_config=template_config(),
         exception_handlers=with_pages(EXCEPTION_HANDLERS),
         logging_config=None,
         openapi_config=_OPENAPI,
         plugins=[IdSchemas()],
         type_decoders=ID_DECODERS,
-        middleware=[GiveSlashesBack()],
+        middleware=[RestoreSlashes()],
     )

@@ -23,7 +23,7 @@ from rich.text import Text
 from everafter.accounts.keys import CoachKey, list_coach_keys
 from everafter.activity.model import MAX_OTHER_FEATURES
 from everafter.certificates.queries import list_honoured_names
-from everafter.core.db import LEAST_VERSION, Connection, connection, database_url, list_migrations
+from everafter.core.db import MIN_VERSION, Connection, connection, database_url, list_migrations
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
 from everafter.core.files import is_open
 from everafter.core.formatting import plural
@@ -142,13 +142,13 @@ async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
             else "read the log that is named"
         )
         if "or newer" in str(error):
-            recommendations = f"move the database to PostgreSQL {LEAST_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
+            recommendations = f"move the database to PostgreSQL {MIN_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
         return [Check("database", "bad", " ".join(str(error).split()), recommendations)]
     except Exception as error:
         return [_failed("database", error)]
 
 
-# ── without the database ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── without the database ──────────────────────────────────────────────────────────────────────────
 
 
 def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check]:
@@ -239,7 +239,7 @@ def check_files(settings: Settings) -> Iterator[Check]:
         )
 
 
-# ── the database ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the database ──────────────────────────────────────────────────────────────────────────────────
 
 
 async def _examine_database(conn: Connection, settings: Settings, now: datetime) -> list[Check]:
@@ -326,10 +326,8 @@ def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
 def check_version(version: int, *, embedded: bool) -> Check:
     """`version` as libpq numbers it: 160004 is 16.4."""
     shown = f"PostgreSQL {version // 10_000}.{version % 10_000}{' (embedded)' if embedded else ''}"
-    if version // 10_000 < LEAST_VERSION:
-        return Check(
-            "database", "bad", shown, f"Everafter needs PostgreSQL {LEAST_VERSION} or newer"
-        )
+    if version // 10_000 < MIN_VERSION:
+        return Check("database", "bad", shown, f"Everafter needs PostgreSQL {MIN_VERSION} or newer")
     return Check("database", "ok", f"{shown} answers")
 
 

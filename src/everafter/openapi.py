@@ -166,7 +166,7 @@ def _describe_body(document: Document, operation: Document, handler: HTTPRouteHa
             described["properties"][name]["items"] = schema["items"]
 
 
-# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 _PROBLEM_CODES = {
     400: ("bad_request", "Validation failed for GET /api/events: limit: expected `int` >= 1"),
@@ -233,7 +233,7 @@ def _add_errors(operation: Document) -> None:
 
 _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
-# ── examples and links ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── examples and links ────────────────────────────────────────────────────────────────────────────
 
 
 def _read_examples() -> Document:

@@ -64,7 +64,7 @@ DUTIES = (
 """All duties of the worker, besides sending."""
 
 
-# ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the loop ──────────────────────────────────────────────────────────────────────────────────────
 
 
 async def run_duty(work: Work, duty: Duty) -> None:
@@ -115,7 +115,7 @@ async def _repeat(work: Work, duty: Duty, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), duty.seconds)
 
 
-# ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the command ───────────────────────────────────────────────────────────────────────────────────
 
 
 def register(app: typer.Typer) -> None:

@@ -22,8 +22,8 @@ class KeyCache:
     LIVE_SECONDS = 5.0
     PAUSE_SECONDS = 0.25
     UNKNOWN_SECONDS = 1.0
-    MOST_UNKNOWN = 1_000
-    MOST_WAITING = 200
+    MAX_UNKNOWN = 1_000
+    MAX_WAITING = 200
 
     def __init__(self) -> None:
         self._live: dict[bytes, str] = {}
@@ -53,14 +53,14 @@ class KeyCache:
         await self._read_after(pool, now, is_known=key_hash in self._live)
         if key_hash in self._live:
             return await self._note(pool, key_hash, now)
-        while len(self._unknown) >= self.MOST_UNKNOWN:
+        while len(self._unknown) >= self.MAX_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[key_hash] = time.monotonic() + self.UNKNOWN_SECONDS
         return None
 
     async def _read_after(self, pool: Pool, moment: float, *, is_known: bool) -> None:
         """Return once the keys are from a statement that began after the moment."""
-        if self._waiting >= self.MOST_WAITING and not is_known:
+        if self._waiting >= self.MAX_WAITING and not is_known:
             raise OverloadedError("too many unknown keys are arriving", retry_after=1)
         self._waiting += 1
         try:

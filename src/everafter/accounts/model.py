@@ -12,7 +12,7 @@ IDLE_LIMIT = timedelta(hours=12)
 ABSOLUTE_LIMIT = timedelta(days=7)
 BROWSER_LIMIT = timedelta(days=90)
 """A browser stays known to an account for so long after signing in."""
-MOST_BROWSERS = 20
+MAX_BROWSERS = 20
 """Known browsers of one account; the one that signed in longest ago goes."""
 
 FAILURE_WINDOW = timedelta(minutes=15)
@@ -24,7 +24,7 @@ STRANGER_FAILURES = 50
 """Of one account in browsers not known to it, from all addresses; then they share a slow season
 index."""
 UNKNOWN_SEASON_INDEX = timedelta(seconds=30)
-MOST_BUCKETS = 100_000
+MAX_BUCKETS = 100_000
 """Counters that are kept; those that end first go."""
 
 MIN_PASSWORD = 12

@@ -12,8 +12,8 @@ from everafter.accounts.model import (
     ABSOLUTE_LIMIT,
     BROWSER_LIMIT,
     IDLE_LIMIT,
-    MOST_BROWSERS,
-    MOST_BUCKETS,
+    MAX_BROWSERS,
+    MAX_BUCKETS,
     Bucket,
     Credentials,
     Role,
@@ -90,7 +90,7 @@ async def find_credentials(conn: Connection, email: str) -> Credentials | None:
         return await cursor.fetchone()
 
 
-# ── sessions ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── sessions ──────────────────────────────────────────────────────────────────────────────────────
 
 
 async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
@@ -195,7 +195,7 @@ async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None)
             LIMIT %(most)s
           )
         """,
-        {"user": user_id, "most": MOST_BROWSERS},
+        {"user": user_id, "most": MAX_BROWSERS},
     )
     return token
 
@@ -240,7 +240,7 @@ async def _count(conn: Connection, bucket: Bucket) -> datetime | None:
     return until if failures > bucket.most else None
 
 
-async def sweep_buckets(conn: Connection, most: int = MOST_BUCKETS) -> None:
+async def sweep_buckets(conn: Connection, most: int = MAX_BUCKETS) -> None:
     """Delete counters whose window is over, and those that end first when there are more than
     `most`.
 

@@ -21,7 +21,7 @@ GATHER_SECONDS = 0.1
 # Events stored by another process (an import that was killed, a second server) are picked up
 # without a trigger.
 LOOK_SECONDS = 5.0
-BACKOFF_MOST = 10.0
+MAX_BACKOFF = 10.0
 
 
 class FoldLoop:
@@ -93,7 +93,7 @@ class FoldLoop:
 
     async def _pause(self, started: float, failures: int) -> None:
         if failures:
-            pause = min(BACKOFF_MOST, 0.2 * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 jitter, not a secret
+            pause = min(MAX_BACKOFF, 0.2 * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 jitter, not a secret
             self._wanted.set()
         else:
             pause = GATHER_SECONDS - (time.monotonic() - started)

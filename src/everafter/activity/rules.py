@@ -37,7 +37,7 @@ SUBSCRIPTION_STATES = {
 }
 # A report may name any two numbers; a quotient without end would be no number that a message or a
 # JSON document can hold.
-_MOST_RATIO = 1_000_000.0
+_MAX_RATIO = 1_000_000.0
 _FIRSTS: dict[str, tuple[str, ...]] = {
     "account_created_at": ("account_created",),
     "vendor_type_selected_at": ("vendor_type_selected",),
@@ -556,7 +556,7 @@ def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) ->
         latest = sorted(known.items(), key=lambda one: (one[1][2], one[0]))[-model.MAX_RESOURCES :]
         usage[row] = json.dumps(dict(latest), sort_keys=True)
         ratios[row] = max(
-            (min(used / limit, _MOST_RATIO) for _, (used, limit, _) in latest if limit),
+            (min(used / limit, _MAX_RATIO) for _, (used, limit, _) in latest if limit),
             default=None,
         )
     usage = [value or "{}" for value in usage]

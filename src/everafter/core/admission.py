@@ -1,7 +1,7 @@
-"""Who may use how much of the server: gates for bodies, and rates of requests.
+"""Limits on what callers may use of the server: bodies in memory, and requests per second.
 
-Bodies are read here, after a route's guards and before anything else of a handler: its transaction
-never waits for a client.
+Bodies are read here, after a route's guards and before the rest of its handler, so that no
+transaction waits for a client.
 """
 
 import asyncio
@@ -19,80 +19,83 @@ from everafter.core.limits import Limits, RateLimit, network_of
 from everafter.core.web import AnyRequest
 
 READS_BODY = "reads_body"
-"""A handler's option: it reads the body itself, within bounds."""
-MOST_BODY = 1024 * 1024
-"""Bytes of a body on every route but ingest; forms have less."""
+"""Option of a handler that reads the body itself, within limits."""
+MAX_BODY = 1024 * 1024
+"""Bytes of a body on every route except ingest; forms may have less."""
 _BODILESS = {HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS}
 
 
 class Admission:
-    """The gates and rates of one process.
+    """The limits of one process.
 
-    known: for requests that carry a live key or token in their headers; one key has half of it.
-    unknown: for all others, whose key may be in the body; one address has a quarter of it.
-    work: database connections that ingest may hold.
+    known: bodies of requests with a live key or token in their headers; a key may use half of it.
+    unknown: bodies of all others, whose key may be in the body; an address may use a quarter of it.
+    work: database connections that ingest may use.
     """
 
     WORKING = 4
 
     def __init__(self, limits: Limits) -> None:
         self.known = ConcurrencyLimit(64, 96 * 1024 * 1024, 1 / 2, limits.body_seconds)
-        self.unknown = ConcurrencyLimit(64, 32 * 1024 * 1024, 1 / 4, limits.unproven_seconds)
+        self.unknown = ConcurrencyLimit(64, 32 * 1024 * 1024, 1 / 4, limits.anonymous_seconds)
         self.work = asyncio.Semaphore(self.WORKING)
         self._keys = RateLimit(limits.key_rate)
         self._addresses = RateLimit(limits.address_rate)
         self._failures = RateLimit(limits.address_rate / 25)
 
     def count_address(self, request: AnyRequest) -> None:
-        """Count an ingest request of an address.
+        """Count an ingest request against its address.
 
         Raises:
-            RateLimitedError: it has sent too many.
+            RateLimitedError: the address has sent too many.
         """
         self._addresses.take(address_of(request), time.monotonic())
 
     def count_key(self, key: str) -> None:
-        """Count an ingest request of a live key.
+        """Count an ingest request against a live key.
 
         Raises:
-            RateLimitedError: it has sent too many.
+            RateLimitedError: the key has sent too many.
         """
         self._keys.take(_name_of(key), time.monotonic())
 
-    def expect_proof(self, request: AnyRequest) -> None:
-        """Called before work is done for a request whose key is not known to be live.
+    def check_failures(self, request: AnyRequest) -> None:
+        """Call this before any work for a request whose key is not known to be live.
 
         Raises:
-            RateLimitedError: its address has failed to show a live key too often.
+            RateLimitedError: too many requests of its address had no live key.
         """
         self._failures.take(address_of(request), time.monotonic(), cost=0)
 
     def count_failure(self, request: AnyRequest) -> None:
-        """Count a request that showed no live key against its address."""
+        """Count a request without a live key against its address."""
         self._failures.charge(address_of(request), time.monotonic())
 
     @contextmanager
     def enter(self, request: AnyRequest, key: str | None) -> Generator[Hold]:
-        """A request with a body in hand, until the block ends.
+        """Count a request with a body until the block ends.
 
         Args:
-            key: what the headers proved who sends it by; null when they did not.
+            key: the live key or token from its headers; null when there is none.
 
         Raises:
-            OverloadedError: too many are.
+            OverloadedError: the limit is reached.
         """
-        eligibility, who = (self.unknown, address_of(request)) if key is None else (self.known, key)
-        with eligibility.enter(who if key is None else _name_of(key)) as hold:
-            yield hold
+        if key is None:
+            with self.unknown.enter(address_of(request)) as hold:
+                yield hold
+        else:
+            with self.known.enter(_name_of(key)) as hold:
+                yield hold
 
 
 async def receive_body(request: AnyRequest) -> None:
-    """For every request: its body is whole before a handler, its transaction included, begins.
+    """Read the body before the handler and its transaction begin.
 
     Raises:
         HTTPException: 408 or 413.
-        TooLargeError: more than MOST_BODY.
-        OverloadedError: too many bodies are on their way.
+        TooLargeError: more than MAX_BODY.
+        OverloadedError: the limit on bodies is reached.
     """
     handler = request.scope["route_handler"]
     if request.method in _BODILESS or handler.opt.get(READS_BODY) or not _has_body(request):
@@ -100,15 +103,15 @@ async def receive_body(request: AnyRequest) -> None:
     admission: Admission = request.app.state.admission
     proof = request.headers.get("authorization") if handler.resolve_guards() else None
     with admission.enter(request, proof) as hold:
-        body = await hold.read(request.stream(), MOST_BODY, MOST_BODY)
+        body = await hold.read(request.stream(), MAX_BODY, MAX_BODY)
     if body is None:
-        raise TooLargeError(f"the body is larger than {MOST_BODY} bytes")
+        raise TooLargeError(f"the body is larger than {MAX_BODY} bytes")
     ScopeState.from_scope(request.scope).body = body
-    await request.body()  # from now on the request answers with that
+    await request.body()  # the request keeps it from now on
 
 
 def address_of(request: AnyRequest) -> str:
-    """What limits by address count a request for."""
+    """The address, or IPv6 network, that a request is counted against."""
     return network_of(request.client.host if request.client else "")
 
 

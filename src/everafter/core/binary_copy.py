@@ -1,8 +1,8 @@
-"""PostgreSQL's binary COPY format, written from whole columns.
+"""Write PostgreSQL's binary COPY format from whole columns.
 
-The server parses text floats, times and uuids for longer than it takes to store them: 200,000 rows
-of scores took 1.7 s as CSV and 0.9 s in this form (docs/decisions/0002). Format: PostgreSQL manual,
-COPY, Binary Format; a field is a big-endian length (-1: null) and the type's own bytes."""
+Parsing floats, times and uuids from text takes the server longer than storing them: 200,000 rows of
+scores took 1.7 s as CSV and 0.9 s in this format (docs/decisions/0002). Format: PostgreSQL manual,
+COPY, Binary Format; a field is a big-endian length (-1: null) and the bytes of its type."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +23,7 @@ Lengths = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One column: its bytes one after another, how many belong to each row, and which rows are
-    null."""
+    """One column: the bytes of all rows, how many belong to each row, and which rows are null."""
 
     data: Bytes
     lengths: Lengths
@@ -32,7 +31,7 @@ class _Field:
 
     @property
     def width(self) -> int | None:
-        """The width of every row, or null where they differ, or some are null, or all are empty."""
+        """The width of every row; null when widths differ, a row is null, or all are empty."""
         if self.null.any() or not len(self.data):
             return None
         first = int(self.lengths[0])
@@ -40,14 +39,14 @@ class _Field:
 
 
 def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
-    """The frame as one binary COPY stream.
+    """Encode a frame as one binary COPY stream.
 
     Args:
         frame: columns in the order of the COPY statement.
-        types: each column's PostgreSQL type, as format_type names it.
+        types: each column's PostgreSQL type, as format_type() names it.
 
     Raises:
-        KeyError: a type this module does not write.
+        KeyError: a type that this module does not write.
     """
     rows = frame.height
     fields = [_field(frame[name], types[name]) for name in frame.columns]
@@ -71,7 +70,7 @@ def encode(frame: pl.DataFrame, types: dict[str, str]) -> bytes:
 
 
 def _write(out: Bytes, place: Lengths, field: _Field) -> Lengths:
-    """Write one field of every row at `place`; gives where the next one begins."""
+    """Write one field of every row at `place`; return where the next field begins."""
     header = np.where(field.null, -1, field.lengths).astype(">i4").view(np.uint8).reshape(-1, 4)
     width = field.width
     if width is not None:

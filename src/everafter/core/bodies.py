@@ -1,4 +1,4 @@
-"""Request bodies that cannot be read, beyond what Litestar answers by itself."""
+"""Errors in request bodies that Litestar does not handle itself."""
 
 from typing import Any
 
@@ -21,20 +21,21 @@ BODY_ERRORS: dict[int | type[Exception], Any] = {
     UnicodeDecodeError: _on_not_utf8,
     RecursionError: _on_too_deep,
 }
-"""For `exception_handlers` of a handler that takes a JSON body: the decoder raises these bare, and
-they would be a 500."""
+"""`exception_handlers` of a handler with a JSON body: the decoder raises these unwrapped, and they
+would become a 500."""
 
 
 async def read_form(request: AnyRequest) -> FormMultiDict:
-    """A page's form, whichever way the browser wrote it down.
+    """Read a page's form.
 
     Raises:
-        InputError: it is not text, or in an encoding nobody knows.
+        InputError: it is not text in a known encoding.
     """
     try:
         form = await request.form()
         for name, value in form.multi_items():
-            f"{name}{value}".encode()  # a part may name its own encoding, and some give what no database or page takes
+            # a part may name its own encoding, and some decode to lone surrogates
+            f"{name}{value}".encode()
     except (UnicodeError, LookupError) as error:
         raise InputError(
             "this form cannot be read: it is not UTF-8 text; go back, reload the page and try again"

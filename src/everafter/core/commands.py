@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option(
                 "--print-schema",
-                help="Print the schema that all migrations make, and touch no database of yours.",
+                help="Print the schema that the migrations create; your database is not used.",
             ),
         ] = False,
     ) -> None:

@@ -1,8 +1,8 @@
-"""Gates: how many request bodies are in memory at once, and how many bytes of them.
+"""Limits on request bodies: how many are in memory at once, and how many bytes they hold.
 
-Callers with a live key share one eligibility check, all others a smaller one, and in each a caller
-gets a limited share. When a eligibility check is full, the body that has been arriving longest is
-dropped for a new one, so that slow senders never keep others out."""
+Each caller may use a share of a limit. When a limit is reached, the body that has been arriving for
+longest is evicted in favor of the new one, so slow senders cannot keep others out.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
@@ -14,51 +14,52 @@ from everafter.core.errors import OverloadedError
 
 
 class Hold:
-    """One request in hand, and how many bytes of it."""
+    """A request that is being received or handled, and the number of its bytes in memory."""
 
-    def __init__(self, eligibility: "ConcurrencyLimit", who: str) -> None:
-        self.who = who
+    def __init__(self, limit: "ConcurrencyLimit", caller: str) -> None:
+        self.caller = caller
         self.bytes = 0
-        self._eligibility = eligibility
+        self.evicted = False
+        self._limit = limit
         self._deadline: asyncio.Timeout | None = None
-        self.made_way = False
 
     def take(self, count: int) -> None:
-        """Count bytes that are kept now.
+        """Count bytes that are now in memory.
 
         Raises:
-            OverloadedError: too many are kept, and no body that is still arriving can be dropped.
+            OverloadedError: the limit is reached, and no body that is still arriving can be
+                evicted.
         """
-        self._eligibility.take(self, count)
+        self._limit.take(self, count)
 
     def drop(self) -> None:
         """Release all its bytes."""
-        self._eligibility.give(self, self.bytes)
+        self._limit.give(self, self.bytes)
 
     async def read(self, stream: AsyncIterator[bytes], most: int, discard: int) -> bytes | None:
-        """The body; null when it is larger than `most` bytes.
+        """Read the body; null when it is larger than `most` bytes.
 
         Args:
             stream: its chunks as they arrive.
-            discard: how many bytes of a body that is too large are read and discarded, since a
+            discard: how many bytes of a body that is too large are read and discarded, because a
                 client that is still writing cannot see the response.
 
         Raises:
             HTTPException: 408, it took too long.
-            OverloadedError: it made way for others, or too many bytes are in hand.
+            OverloadedError: it was evicted, or the limit is reached.
         """
-        seconds = self._eligibility.seconds
+        seconds = self._limit.seconds
         try:
             async with asyncio.timeout(seconds) as self._deadline:
-                self._eligibility.reading[self] = None
+                self._limit.reading[self] = None
                 return await self._collect(stream, most, discard)
         except TimeoutError as error:
-            if self.made_way:
+            if self.evicted:
                 raise _overloaded() from error
             detail = f"the body did not arrive within {seconds:g} s"
             raise HTTPException(status_code=408, detail=detail) from error
         finally:
-            self._eligibility.reading.pop(self, None)
+            self._limit.reading.pop(self, None)
 
     async def _collect(self, stream: AsyncIterator[bytes], most: int, discard: int) -> bytes | None:
         chunks: list[bytes] = []
@@ -75,48 +76,47 @@ class Hold:
                 chunks.clear()
         return None if total > most else b"".join(chunks)
 
-    def make_way(self) -> None:
-        """End the reading: its place and its bytes are free at once."""
-        self.made_way = True
-        self._eligibility.reading.pop(self, None)
-        self._eligibility.leave(self)
+    def evict(self) -> None:
+        """Stop reading, and free its place and its bytes at once."""
+        self.evicted = True
+        self._limit.reading.pop(self, None)
+        self._limit.leave(self)
         if self._deadline is not None:
-            with suppress(RuntimeError):  # it is over already
+            with suppress(RuntimeError):  # the timeout has already ended
                 self._deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class ConcurrencyLimit:
-    """Limits the requests and bytes that are in memory at once; callers beyond that get 503.
+    """Limits the requests and bytes in memory at once; what exceeds it gets a 503.
 
     Args:
-        most: requests in hand.
-        held: bytes of them.
-        share: the part of both that one caller may have.
-        seconds: for a body to arrive.
+        share: the part of both limits that one caller may use.
+        seconds: how long a body may take to arrive.
     """
 
-    def __init__(self, most: int, held: int, share: float, seconds: float) -> None:
-        self.MOST_REQUESTS, self.MOST_HELD, self.seconds = most, held, seconds
-        self._most_each, self._held_each = max(1, int(most * share)), int(held * share)
+    def __init__(self, max_requests: int, max_bytes: int, share: float, seconds: float) -> None:
+        self.max_requests, self.max_bytes, self.seconds = max_requests, max_bytes, seconds
+        self._requests_each = max(1, int(max_requests * share))
+        self._bytes_each = int(max_bytes * share)
         self.requests = 0
-        self.held = 0
+        self.bytes = 0
         self.reading: dict[Hold, None] = {}
-        self._in_hand: dict[str, list[Hold]] = {}  # by caller
+        self._holds: dict[str, list[Hold]] = {}  # by caller
 
     @contextmanager
-    def enter(self, who: str) -> Generator[Hold]:
-        """One request of a caller in hand, until the block ends.
+    def enter(self, caller: str) -> Generator[Hold]:
+        """Count one request of a caller until the block ends.
 
         Raises:
-            OverloadedError: too many are, and none of them is still arriving.
+            OverloadedError: the limit is reached, and no body is still arriving.
         """
-        mine = self._in_hand.get(who, [])
-        if len(mine) >= self._most_each:
-            self._make_room(who)
-        elif self.requests >= self.MOST_REQUESTS:
+        own = self._holds.get(caller, [])
+        if len(own) >= self._requests_each:
+            self._make_room(caller)
+        elif self.requests >= self.max_requests:
             self._make_room(None)
-        hold = Hold(self, who)
-        self._in_hand.setdefault(who, []).append(hold)
+        hold = Hold(self, caller)
+        self._holds.setdefault(caller, []).append(hold)
         self.requests += 1
         try:
             yield hold
@@ -124,44 +124,44 @@ class ConcurrencyLimit:
             self.leave(hold)
 
     def leave(self, hold: Hold) -> None:
-        """Forget a request; once only."""
+        """Stop counting a request; does nothing the second time."""
         hold.drop()
-        mine = self._in_hand.get(hold.who, [])
-        if hold in mine:
-            mine.remove(hold)
+        own = self._holds.get(hold.caller, [])
+        if hold in own:
+            own.remove(hold)
             self.requests -= 1
-            if not mine:
-                del self._in_hand[hold.who]
+            if not own:
+                del self._holds[hold.caller]
 
     def take(self, hold: Hold, count: int) -> None:
-        """Count bytes for a request.
+        """Count bytes of a request.
 
         Raises:
-            OverloadedError: too many are in hand.
+            OverloadedError: the limit is reached, and no other body is still arriving.
         """
-        if hold.made_way:
+        if hold.evicted:
             raise _overloaded()
-        while sum(one.bytes for one in self._in_hand.get(hold.who, [])) + count > self._held_each:
-            self._make_room(hold.who, hold)
-        while self.held + count > self.MOST_HELD:
+        while sum(one.bytes for one in self._holds.get(hold.caller, [])) + count > self._bytes_each:
+            self._make_room(hold.caller, hold)
+        while self.bytes + count > self.max_bytes:
             self._make_room(None, hold)
-        self.held += count
+        self.bytes += count
         hold.bytes += count
 
     def give(self, hold: Hold, count: int) -> None:
-        """Count bytes back."""
-        self.held -= count
+        """Stop counting bytes of a request."""
+        self.bytes -= count
         hold.bytes -= count
 
-    def _make_room(self, who: str | None, newcomer: Hold | None = None) -> None:
-        """End the reading of the body that is longest on its way, of one caller or of all.
+    def _make_room(self, caller: str | None, newcomer: Hold | None = None) -> None:
+        """Evict the body that has been arriving for longest, of one caller or (null) of all.
 
         Raises:
-            OverloadedError: none is.
+            OverloadedError: there is none.
         """
         for hold in self.reading:
-            if hold is not newcomer and who in (None, hold.who):
-                hold.make_way()
+            if hold is not newcomer and caller in (None, hold.caller):
+                hold.evict()
                 return
         raise _overloaded()
 

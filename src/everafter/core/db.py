@@ -1,5 +1,4 @@
-"""Connections, migrations, and the two bulk roads: a statement into a frame, a frame into a
-table."""
+"""Connections, migrations, and bulk transfer: a statement into a frame, a frame into a table."""
 
 import asyncio
 import hashlib
@@ -26,9 +25,8 @@ Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 SCHEMA = "everafter"
-LEAST_VERSION = 16
-# A process that is frozen in the midst of a transaction would keep what it locked from everybody
-# for as long as it is frozen.
+MIN_VERSION = 16
+# Without the timeout, a process that is suspended in a transaction would hold its locks forever.
 _OPTIONS = (
     f"-c search_path={SCHEMA},public -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
 )
@@ -40,19 +38,19 @@ DATABASE_ERRORS = (
     PoolTimeout,
     DatabaseUnavailableError,
 )
-"""How it shows that the database is away, for those who go on when it is back."""
+"""What is raised while the database is unavailable; long-running jobs catch these and retry."""
 
 
 def database_url(settings: Settings) -> str:
-    """The URL to connect to; starts the embedded server when the settings name none."""
+    """The URL to connect to; starts the embedded server when no URL is set."""
     return settings.database_url or start_embedded(settings.data)
 
 
 async def connect(url: str, *, autocommit: bool = False) -> Connection:
-    """One connection with the project's schema first in its search path.
+    """Open a connection with our schema first in its search path.
 
     Raises:
-        DatabaseUnavailableError: nothing answers there, it refuses us, or it is too old.
+        DatabaseUnavailableError: the server does not answer, refuses us, or is too old.
     """
     try:
         conn = await AsyncConnection.connect(
@@ -66,29 +64,30 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
         raise DatabaseUnavailableError(
             f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()
         ) from error
-    if conn.info.server_version // 10_000 < LEAST_VERSION:
+    if conn.info.server_version // 10_000 < MIN_VERSION:
         found = conn.info.parameter_status("server_version")
         await conn.close()
         raise DatabaseUnavailableError(
-            f"PostgreSQL {found} answers at {_without_password(url)}, and Everafter needs PostgreSQL {LEAST_VERSION} or newer"
+            f"PostgreSQL {found} answers at {_without_password(url)}, and Everafter needs"
+            f" PostgreSQL {MIN_VERSION} or newer"
         )
     return conn
 
 
 @asynccontextmanager
 async def connection(url: str, *, autocommit: bool = False) -> AsyncGenerator[Connection]:
-    """A connection that commits at the end of the block, rolls back on an error, and is closed
-    either way."""
+    """Open a connection that commits at the end of the block or rolls back on an error, and is then
+    closed."""
     conn = await connect(url, autocommit=autocommit)
     async with conn:
         yield conn
 
 
 def make_pool(url: str, *, size: int = 8, autocommit: bool = False) -> Pool:
-    """A closed pool of such connections; `await pool.open()` first.
+    """Make a pool of such connections; it is closed until `await pool.open()`.
 
     Args:
-        autocommit: for single statements that read: BEGIN and COMMIT are two of three round trips.
+        autocommit: for single reading statements: saves BEGIN and COMMIT, two of three round trips.
     """
     return AsyncConnectionPool(
         url,
@@ -96,7 +95,9 @@ def make_pool(url: str, *, size: int = 8, autocommit: bool = False) -> Pool:
         max_size=size,
         open=False,
         timeout=5,
-        reconnect_timeout=3,  # its pauses double until then: with the default a database back after a minute waits one more
+        # pauses between attempts double up to this; the default would wait one more minute
+        # for a database that is back after a minute
+        reconnect_timeout=3,
         kwargs={"options": _OPTIONS, "connect_timeout": 5, "autocommit": autocommit},
     )
 
@@ -109,11 +110,11 @@ def _without_password(url: str) -> str:
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
-# ── migrations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── migrations ────────────────────────────────────────────────────────────────────────────────────
 
 
 def list_migrations() -> list[tuple[int, str, str]]:
-    """Every migration as (number, name, SQL), in order."""
+    """List every migration as (number, name, SQL), in order."""
     folder = resources.files("everafter.migrations")
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
     return [
@@ -129,16 +130,23 @@ async def migrate(url: str) -> list[str]:
     Returns:
         The names of the migrations applied now.
 
-    Raises: EverafterError: a migration that was applied before has been changed since, or the
-        database is newer than the program."""
+    Raises:
+        EverafterError: an applied migration has been changed since, or the database is newer than
+            the program.
+    """
     applied: list[str] = []
     async with connection(url, autocommit=True) as conn:
         await _wait_for_turn(conn)
         await conn.execute("CREATE SCHEMA IF NOT EXISTS everafter")
         await conn.execute(
-            "CREATE TABLE IF NOT EXISTS migrations"
-            " (version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
+            """
+            CREATE TABLE IF NOT EXISTS migrations (
+              version integer PRIMARY KEY,
+              name text NOT NULL,
+              sha256 text NOT NULL,
+              applied_at timestamptz NOT NULL DEFAULT now()
+            )
+            """
         )
         cursor = await conn.execute("SELECT version, sha256 FROM migrations")
         known: dict[int, str] = dict(await cursor.fetchall())
@@ -154,29 +162,36 @@ async def migrate(url: str) -> list[str]:
                     raise EverafterError(f"migration {name} has been changed since it was applied")
                 continue
             if text.startswith(OUTSIDE_TRANSACTION):
-                for statement in split_statements(text):
-                    await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] as below
-                await _note_applied(conn, number, name, sha)
+                await _apply(conn, number, name, text, sha)
             else:
                 async with conn.transaction():
                     await conn.execute("SET LOCAL lock_timeout = '5s'")
-                    for statement in split_statements(
-                        text
-                    ):  # one by one: Citus hands each on by itself
-                        await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] our own file, not user input
-                    await _note_applied(conn, number, name, sha)
+                    await _apply(conn, number, name, text, sha)
             applied.append(name)
     return applied
 
 
+async def _apply(conn: Connection, number: int, name: str, text: str, sha: str) -> None:
+    # one statement at a time, because Citus distributes each by itself
+    for statement in split_statements(text):
+        await conn.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType] our own file
+    await conn.execute(
+        """
+        INSERT INTO migrations (version, name, sha256)
+        VALUES (%s, %s, %s)
+        """,
+        [number, name, sha],
+    )
+
+
 OUTSIDE_TRANSACTION = "-- Outside a transaction"
-"""How a migration begins whose statements run one by one, each repeatable: indexes built while
-others write, and what fills in."""
+"""First words of a migration whose statements run outside a transaction, each of them repeatable:
+concurrent index builds and backfills."""
 
 
 def split_statements(text: str) -> list[str]:
-    """The statements of a migration: each ends with a semicolon at the end of its line, outside of
-    a body between $$."""
+    """Split a migration into statements. Each ends with a semicolon at the end of a line, outside
+    of a body between $$."""
     statements: list[str] = []
     for part in text.split(";\n"):
         if statements and statements[-1].count("$$") % 2:
@@ -187,8 +202,8 @@ def split_statements(text: str) -> list[str]:
 
 
 async def _wait_for_turn(conn: Connection) -> None:
-    """One process migrates at a time. Asked again and again: a statement that waits would hold up
-    an index that is built for it."""
+    """Wait until no other process migrates. Polls: a statement that waits for the lock would delay
+    a concurrent index build of the other process."""
     while True:
         cursor = await conn.execute("SELECT pg_try_advisory_lock(%s)", [Lock.MIGRATE])
         if (row := await cursor.fetchone()) and row[0]:
@@ -196,13 +211,7 @@ async def _wait_for_turn(conn: Connection) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _note_applied(conn: Connection, number: int, name: str, sha: str) -> None:
-    await conn.execute(
-        "INSERT INTO migrations (version, name, sha256) VALUES (%s, %s, %s)", [number, name, sha]
-    )
-
-
-# ── frames in, frames out ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── frames in, frames out ─────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -216,17 +225,16 @@ def _translate_errors() -> Generator[None]:
 
 
 class FrameReader:
-    """Reads statements into frames over ADBC, which measured 2.5 to 20 times faster than rows
-    (decision 0002).
+    """Read statements into frames through ADBC: 2.5 to 20 times faster than rows (decision 0002).
 
-    Values are put in as quoted literals by name: `WHERE supplier_id > {after}`.
+    Values are inserted as quoted literals by name: `WHERE supplier_id > {after}`.
     """
 
     def __init__(self, url: str) -> None:
-        """Connect. Blocks; call it in a thread.
+        """Connect. Blocks: call it in a thread.
 
         Raises:
-            DatabaseUnavailableError: nothing answers there, or it refuses us.
+            DatabaseUnavailableError: the server does not answer, or refuses us.
         """
         with _translate_errors():
             self._conn = adbc.connect(url, autocommit=True)
@@ -235,10 +243,10 @@ class FrameReader:
                 cursor.execute("SET timezone = 'UTC'")
 
     def read(self, statement: LiteralString, **values: Any) -> pl.DataFrame:
-        """One row per result row. Blocks; call it in a thread.
+        """Return the result as a frame. Blocks: call it in a thread.
 
         Raises:
-            DatabaseUnavailableError: the connection is gone.
+            DatabaseUnavailableError: the connection was lost.
         """
         query = sql.SQL(statement).format(
             **{name: sql.Literal(value) for name, value in values.items()}
@@ -258,9 +266,9 @@ class FrameReader:
 
 
 async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame) -> None:
-    """Append the rows by COPY; the frame's column names are the table's.
+    """Append rows with COPY; the frame's columns are named like the table's.
 
-    Binary columns become bytea, lists become arrays, null stays null and an empty text stays empty.
+    Binary columns become bytea, lists become arrays; null and empty text stay what they are.
     """
     if frame.is_empty():
         return
@@ -287,12 +295,16 @@ async def copy_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame
 
 
 async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFrame) -> None:
-    """Append the rows by binary COPY: for many rows of plain types, where the server's parsing of
-    text would be half the cost."""
+    """Append rows with binary COPY: for many rows of plain types, where parsing text would be half
+    of the server's work."""
     if frame.is_empty():
         return
     cursor = await conn.execute(
-        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass AND attname = ANY (%s)",
+        """
+        SELECT attname, format_type(atttypid, NULL)
+        FROM pg_attribute
+        WHERE attrelid = %s::regclass AND attname = ANY (%s)
+        """,
         [f"{SCHEMA}.{table}", frame.columns],
     )
     body = await asyncio.to_thread(encode, frame, dict(await cursor.fetchall()))
@@ -306,8 +318,8 @@ async def append_frame(conn: Connection, table: LiteralString, frame: pl.DataFra
 async def upsert_frame(
     conn: Connection, table: LiteralString, keys: tuple[LiteralString, ...], frame: pl.DataFrame
 ) -> None:
-    """Insert the rows by COPY through a temporary table; where the key is already, the other
-    columns are replaced."""
+    """Insert rows with COPY through a temporary table; where the key exists, replace the other
+    columns."""
     if frame.is_empty():
         return
     staging = f"staging_{table}"
@@ -315,14 +327,21 @@ async def upsert_frame(
     columns = sql.SQL(", ").join(names)
     await conn.execute(
         sql.SQL(
-            "CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} LIMIT 0"
+            """
+            CREATE TEMP TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS
+            SELECT {} FROM {} LIMIT 0
+            """
         ).format(sql.Identifier(staging), columns, sql.Identifier(SCHEMA, table))
     )
     await copy_frame(conn, staging, frame)  # pyright: ignore[reportArgumentType] made of a literal
     replaced = [sql.Identifier(name) for name in frame.columns if name not in keys]
     await conn.execute(
         sql.SQL(
-            "INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({})"
+            """
+            INSERT INTO {} ({})
+            SELECT {} FROM {}
+            ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({})
+            """
         ).format(
             sql.Identifier(SCHEMA, table),
             columns,
@@ -342,9 +361,10 @@ async def read_copy(
     schema: dict[str, Any],
     values: dict[str, Any] | None = None,
 ) -> pl.DataFrame:
-    """Read a statement's rows by COPY on this very connection, so inside its transaction, into a frame of `schema`.
+    """Read a statement's rows with COPY, in the connection's transaction, into a frame of `schema`.
 
-    Values are put in by name as quoted literals: `{ids}`. Works for SELECT and for DELETE … RETURNING.
+    Values are inserted by name as quoted literals: `{ids}`. The statement may be a SELECT or a
+    DELETE … RETURNING.
     """
     query = sql.SQL(statement).format(
         **{name: sql.Literal(value) for name, value in (values or {}).items()}

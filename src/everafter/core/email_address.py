@@ -1,7 +1,7 @@
-"""Email addresses: the one reading of them, for what comes in and for what goes out.
+"""Email addresses: one parser, for addresses that come in and addresses that are used.
 
-An address is kept in the form that travels (RFC 5321): its domain in ASCII by IDNA 2008, its local
-part quoted where dots demand it. The envelope, the header and the calendar all show that form."""
+An address is stored as it is sent (RFC 5321): its domain in ASCII by IDNA 2008, its local part
+quoted where its dots require it. Envelope, header and calendar use the same form."""
 
 import re
 import unicodedata
@@ -22,18 +22,18 @@ _DOTTED = re.compile(rf"(?:{_ATOM}|\.)+")
 _QUOTABLE = re.compile(rf"(?:{_ATOM}|[. ])+")
 _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
-_JOINER = re.compile("[\u200c\u200d]")  # IDNA allows them where a script needs them
+_JOINER = re.compile("[\u200c\u200d]")  # IDNA allows them where a script requires them
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 class EmailError(ValueError):
-    """Not an email address that mail can be sent to. The text names it and why, on one line."""
+    """Not an address that mail can be sent to. The message has the address and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
-    """local: quoted where it must be; may be beyond ASCII. domain: ASCII, lower case. display_name:
-    one clean line, empty when there is none."""
+    """local: quoted where necessary, may be non-ASCII. domain: ASCII, lower case. display_name: one
+    clean line, or empty."""
 
     local: str
     domain: str
@@ -50,30 +50,35 @@ class EmailAddress:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only a mail server with SMTPUTF8 (RFC 6531) can take it."""
+        """Whether it needs a mail server with SMTPUTF8 (RFC 6531)."""
         return not self.local.isascii()
 
     @property
     def mailto(self) -> str:
-        """The address as a link or a calendar names it (RFC 6068)."""
+        """The address as a mailto: URL (RFC 6068)."""
         return "mailto:" + quote(self.addr_spec, safe="@+!$'*._~-")
 
 
 def read_email(text: str, name: str = "") -> EmailAddress:
-    """The address in `text`, and `name` as it may be before it.
+    """Parse one address.
+
+    Args:
+        name: the display name before it.
 
     Raises:
         EmailError: not one address, or one that no mail can be sent to.
 
-    >>> read_email("info@faß.example").addr_spec, read_email("taro..yamada.@Docomo.example.").addr_spec
-    ('info@xn--fa-hia.example', '"taro..yamada."@docomo.example')
+    >>> read_email("info@faß.example").addr_spec
+    'info@xn--fa-hia.example'
+    >>> read_email("taro..yamada.@Docomo.example.").addr_spec
+    '"taro..yamada."@docomo.example'
     """
     whole = text.strip()
     local, at, domain = whole.rpartition("@")
     if not at:
         raise _error(text, "there is no @ in it")
     if any(unicodedata.category(sign) in _UNSEEN for sign in local + _JOINER.sub("", domain)):
-        raise _error(text, "it has characters that cannot be seen")
+        raise _error(text, "it has invisible characters")
     try:
         address = EmailAddress(
             _read_local(local), _read_domain(domain), clean_line(name, _LONGEST_NAME)
@@ -86,7 +91,7 @@ def read_email(text: str, name: str = "") -> EmailAddress:
 
 
 def travelling_form(text: str) -> str:
-    """The address in the form that is sent; text that is not an address is returned unchanged."""
+    """The address as it is sent; text that is not an address is returned unchanged."""
     try:
         return read_email(text).addr_spec
     except EmailError:
@@ -98,7 +103,7 @@ def _error(text: str, reason: str) -> EmailError:
 
 
 def _read_local(local: str) -> str:
-    """The part before the @, quoted only if its dots or spaces require it."""
+    """The part before the @, quoted only where its dots or spaces require it."""
     if not local:
         raise ValueError("there is nothing before the @")
     quoted = len(local) > 2 and local[0] == local[-1] == '"'
@@ -115,7 +120,7 @@ def _read_local(local: str) -> str:
 
 
 def _read_domain(domain: str) -> str:
-    """The domain in ASCII: IDNA 2008 with UTS 46's mapping, so that ß and ς stay what they are."""
+    """The domain in ASCII: IDNA 2008 with the mapping of UTS 46, which keeps ß and ς."""
     if domain.startswith("["):
         raise ValueError("the domain is an IP address")
     mapped = domain

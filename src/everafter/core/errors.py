@@ -1,14 +1,13 @@
-"""One tree of errors. Each says what is wrong and where, and is mapped once to an exit code or a
-problem+json."""
+"""All errors of the program. Each becomes an exit code of the command line or a problem+json."""
 
 from typing import Any
 
 
 class EverafterError(Exception):
-    """Something the user can fix; the message says what and where.
+    """An error that the user can fix; the message says what is wrong and where.
 
-    `status` is the HTTP status, `code` a stable word for programs, `exit_code` what the command
-    line returns."""
+    status: of the HTTP response. code: a stable name for programs. exit_code: of the command line.
+    """
 
     status = 500
     code = "internal"
@@ -28,7 +27,7 @@ class SettingsError(EverafterError):
 
 
 class InputError(EverafterError):
-    """What was handed in cannot be used."""
+    """The input cannot be used."""
 
     status = 400
     code = "invalid"
@@ -43,14 +42,14 @@ class UnauthorizedError(EverafterError):
 
 
 class ForbiddenError(EverafterError):
-    """The key is valid but its scope does not reach this."""
+    """The key is valid, but its scope does not allow this."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFoundError(EverafterError):
-    """Nothing is at that name."""
+    """There is nothing of that name or id."""
 
     status = 404
     code = "not_found"
@@ -58,7 +57,7 @@ class NotFoundError(EverafterError):
 
 
 class ConflictError(EverafterError):
-    """It cannot be done as things stand now."""
+    """The current state does not allow it."""
 
     status = 409
     code = "conflict"
@@ -72,7 +71,7 @@ class TooLargeError(EverafterError):
 
 
 class UnprocessableError(EverafterError):
-    """Well formed, but not acceptable."""
+    """The request is well-formed, but cannot be accepted."""
 
     status = 422
     code = "unprocessable"
@@ -80,7 +79,7 @@ class UnprocessableError(EverafterError):
 
 
 class OverloadedError(EverafterError):
-    """More than can be taken now; `retry_after` (seconds) says when to come again."""
+    """A limit is reached; `retry_after` (seconds) says when to retry."""
 
     status = 503
     code = "overloaded"

@@ -1,4 +1,4 @@
-"""Files that hold suppliers' data or secrets: readable by their owner only, whatever the umask."""
+"""Files with suppliers' data or secrets: readable by their owner only, whatever the umask."""
 
 import contextlib
 import errno
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import IO, Any
 
 OURS = frozenset({"secret", "postgres", "rejects"})
-"""What the program itself puts into EVERAFTER_DATA."""
+"""What the program creates in EVERAFTER_DATA."""
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-# The embedded server's own system user (where we are root) passes through the folder it lives in;
-# it sees nothing of it.
+# The embedded server's system user (used when we are root) must be able to enter the folder, but
+# not to list it.
 _PASS = stat.S_IXGRP | stat.S_IXOTH
 
 
 def make_private(folder: Path) -> Path:
-    """Make the folder, closed to others (0700), unless it exists; an existing one is left as it is.
+    """Create a folder that only its owner can access (0700); an existing one is not changed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -31,14 +31,13 @@ def make_private(folder: Path) -> Path:
 
 
 def make_ours(folder: Path) -> Path:
-    """The same for a folder of our own, such as EVERAFTER_DATA; an existing one is closed to
-    others.
+    """The same for our own folder, such as EVERAFTER_DATA; an existing one is closed to others.
 
-    Only if nothing else is in it, since that may be meant for others; then it is left as it is
-    (`doctor` reports it).
+    A folder with other files in it is not changed, since they may be meant for others (`doctor`
+    reports it).
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     make_private(folder)
     if is_open(folder):
@@ -51,7 +50,7 @@ def make_ours(folder: Path) -> Path:
 def open_private(
     path: Path, mode: str = "w", *, encoding: str | None = None, newline: str | None = None
 ) -> IO[Any]:
-    """Open a file for writing that only its owner can read (0600), also if it existed before.
+    """Open a file for writing that only its owner can read (0600), even if it existed before.
 
     Args:
         mode: "w" or "wb".
@@ -73,7 +72,7 @@ def open_private(
 
 
 def close_to_others(path: Path) -> None:
-    """Remove the permissions of everybody but the owner from an existing file, if we may."""
+    """Remove the permissions of everybody but the owner from a file, if we are allowed to."""
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & _OTHERS:
@@ -81,16 +80,15 @@ def close_to_others(path: Path) -> None:
 
 
 def is_open(path: Path) -> bool:
-    """Whether others can read, list or change it; false if they can only pass through it."""
+    """Whether others can read, list or change it; false if they can only enter it."""
     mode = path.stat().st_mode
     return bool(mode & _OTHERS & ~_kept(path))
 
 
 def _kept(path: Path) -> int:
-    """The bits of the folder's mode that let the embedded server's own user reach its folder
-    inside.
+    """The permission bits that let the embedded server's system user reach its folder inside.
 
-    That folder is there before it belongs to that user: another process may be making it just now.
+    Checked by the folder's existence and not its owner: another process may be creating it.
     """
     with contextlib.suppress(OSError):
         if os.geteuid() == 0 and (path / "postgres").exists():

@@ -90,10 +90,10 @@ def ago(value: datetime | None, now: datetime) -> str:
     return plural(days // 30, "month") if days < 730 else plural(days // 365, "year")
 
 
-def said(name: str) -> str:
+def humanize(name: str) -> str:
     """A name from the playbook or the platform, with spaces.
 
-    >>> said("client_import"), said("no_login_7_days")
+    >>> humanize("client_import"), humanize("no_login_7_days")
     ('client import', 'no login 7 days')
     """
     return name.replace("_", " ").strip()
@@ -117,6 +117,6 @@ FILTERS = {
     "moment": moment,
     "clock": clock,
     "ago": ago,
-    "said": said,
+    "humanize": humanize,
     "sentence": sentence,
 }

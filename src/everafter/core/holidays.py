@@ -1,5 +1,5 @@
-"""Public holidays by the `holidays` library, imported when first asked for: that takes 80 ms, and
-most commands never ask."""
+"""Public holidays by the `holidays` library. It is imported when first used: that takes 80 ms, and
+most commands do not use it."""
 
 import re
 from datetime import date
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def knows_holidays(code: str) -> bool:
-    """Are holidays known for this ISO 3166 code: a country ("GB") or a subdivision ("GB-ENG")?"""
+    """Whether holidays are known for an ISO 3166 code: a country ("GB") or a part ("GB-ENG")."""
     try:
         _read_calendar(code, [2026])
     except LookupError:
@@ -16,20 +16,18 @@ def knows_holidays(code: str) -> bool:
 
 
 def list_holidays(code: str, years: range) -> frozenset[date]:
-    """The days that are public holidays there, in these years; years the library knows nothing of
-    have none.
+    """The public holidays of a code in these years; none for years that the library does not cover.
 
     Raises:
-        LookupError: the code is not known; `knows_holidays` asks first.
+        LookupError: the code is not known; check it with `knows_holidays`.
     """
     return frozenset(_read_calendar(code, list(years)))
 
 
 def _read_calendar(code: str, years: list[int]) -> Any:
-    # The library looks a country up among its own attributes, so what cannot be one must not reach
-    # it.
+    # The library looks a country up among its own attributes, so only valid codes may reach it.
     if not _CODE.fullmatch(code):
-        raise LookupError(f"{code!r} is no ISO 3166 code")
+        raise LookupError(f"{code!r} is not an ISO 3166 code")
     from holidays import country_holidays
 
     country, _, subdivision = code.partition("-")

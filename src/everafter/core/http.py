@@ -1,5 +1,4 @@
-"""HTTP rules for all routes: HEAD wherever GET is, correct `Allow` headers, paths open to pages of
-other origins."""
+"""HTTP rules for all routes: HEAD for every GET, correct `Allow` headers, and CORS."""
 
 from collections.abc import Callable
 
@@ -17,10 +16,10 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class HttpRules:
-    """Runs before the application's router."""
+    """Answer HEAD like GET without a body, and add `Allow`; runs before the router."""
 
     def __init__(self, app: Litestar, next_app: ASGIApp) -> None:
-        """`app` knows the routes, `next_app` answers."""
+        """`app` has the routes; `next_app` is called."""
         self._app = app
         self._next_app = next_app
 
@@ -30,7 +29,7 @@ class HttpRules:
             return
         path, method = scope["path"], scope["method"]
 
-        async def send_by_rule(message: Message) -> None:
+        async def send_adjusted(message: Message) -> None:
             if message["type"] == "http.response.start" and (
                 method == "OPTIONS" or message["status"] == 405
             ):
@@ -40,12 +39,12 @@ class HttpRules:
                 message = {**message, "body": b""}
             await send(message)
 
-        asked: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
-        await self._next_app(asked, receive, send_by_rule)
+        forwarded: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+        await self._next_app(forwarded, receive, send_adjusted)
 
 
 def list_methods(app: Litestar, path: str) -> list[str]:
-    """The methods that a path has, HEAD and OPTIONS among them; empty when nothing is there."""
+    """The methods of a path, including HEAD and OPTIONS; empty when there is no route."""
     found = [method for method in _METHODS if _has_route(app, path, method)]
     if not found:
         return []
@@ -59,19 +58,19 @@ def list_methods(app: Litestar, path: str) -> list[str]:
 def _has_route(app: Litestar, path: str, method: str) -> bool:
     try:
         app.asgi_router.handle_routing(path=normalize_path(path), method=method)
-    except HTTPException:  # 404: nothing at the path; 405: not for this method
+    except HTTPException:  # 404 or 405
         return False
     return True
 
 
-class OpenDoor:
-    """Lets pages of other origins call some paths and read the answers, errors too; answers their
-    preflights itself."""
+class CrossOriginPaths:
+    """Let pages of other origins call some paths and read the responses, including errors; answer
+    their preflight requests."""
 
     def __init__(
         self, next_app: ASGIApp, is_open: Callable[[str], bool], cross_origin: CrossOrigin
     ) -> None:
-        """`is_open` says of a path whether it is one of them."""
+        """`is_open`: whether a path may be called from other origins."""
         self._next_app = next_app
         self._is_open = is_open
         self._cross_origin = cross_origin
@@ -80,17 +79,17 @@ class OpenDoor:
         if scope["type"] != "http" or not self._is_open(scope["path"]):
             await self._next_app(scope, receive, send)
             return
-        asked = Headers.from_scope(scope)
-        origin = asked.get("origin")
+        request = Headers.from_scope(scope)
+        origin = request.get("origin")
         if (
             scope["method"] == "OPTIONS"
             and origin is not None
-            and "access-control-request-method" in asked
+            and "access-control-request-method" in request
         ):
             headers = self._cross_origin.preflight_headers(
                 origin,
-                asked.get("access-control-request-headers", ""),
-                asked.get("access-control-request-private-network") == "true",
+                request.get("access-control-request-headers", ""),
+                request.get("access-control-request-private-network") == "true",
             )
             await ASGIResponse(status_code=204, headers=headers)(scope, receive, send)
             return
@@ -104,7 +103,10 @@ class OpenDoor:
         if self._cross_origin.permits(origin):
             await self._next_app(scope, receive, send_open)
             return
-        detail = f"pages of {origin!r:.300} may not send events; EVERAFTER_INGEST_ORIGINS lists those that may"
+        detail = (
+            f"pages of {origin!r:.300} may not send events;"
+            " EVERAFTER_INGEST_ORIGINS lists the origins that may"
+        )
         refused = problem(403, "origin_not_allowed", detail)
         await ASGIResponse(
             body=refused.content, status_code=403, media_type=PROBLEM, headers=headers

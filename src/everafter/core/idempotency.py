@@ -1,5 +1,5 @@
-"""POST that can be repeated: the answer is kept in the transaction of its effect and given again to
-the same key."""
+"""POST requests that are safe to repeat: the response is stored in the transaction of its effect,
+and returned again for the same Idempotency-Key."""
 
 import hashlib
 import re
@@ -25,18 +25,18 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         required=False,
-        description="Any text of your own. Repeated with the same body it gets the first answer and has no second effect; "
-        "with another body 422; while the first is under way 409.",
+        description="Any text of your own. A repetition with the same body returns the first"
+        " response and has no second effect; with another body it returns 422, and 409 while the"
+        " first is in progress.",
     ),
 ]
-"""The parameter that a handler declares as `idempotency_key: IdempotencyKey = None` and hands to
-`answer_once`."""
+"""A handler declares `idempotency_key: IdempotencyKey = None` and passes it to `answer_once`."""
 
 REPLAYED = "Idempotency-Replayed"
 
 
 class InFlightError(ConflictError):
-    """A request with this key is being answered at this moment."""
+    """A request with this key is in progress."""
 
     code = "idempotency_in_flight"
 
@@ -55,19 +55,20 @@ async def answer_once(
     *,
     caller: str | None = None,
 ) -> Response[T]:
-    """Run `effect` (it gives status and body) once for this key, caller and route; later calls get
-    the same bytes.
+    """Run `effect`, which returns status and body, once for this key, caller and route; later calls
+    return the same bytes.
 
-    The row is written on `conn`, so the answer is kept exactly when the effect is. An effect that
-    raises leaves neither: nothing happened, and the key may be used again. The lock belongs to the
-    transaction: a killed server leaves none.
+    The row is written on `conn`, so the response is stored exactly when the effect is committed.
+    If the effect raises, neither is, and the key may be used again. The lock belongs to the
+    transaction, so a killed server leaves none.
 
-    Args: caller: who calls, where the Authorization header changes from one request to the next;
-        null: as that header says.
+    Args:
+        caller: identifies the caller when its Authorization header changes between requests;
+            null: the header identifies it.
 
     Raises:
-        InFlightError: the same key is under way in another request.
-        KeyReusedError: the key came before with another body.
+        InFlightError: another request with this key is in progress.
+        KeyReusedError: the key was used with another body.
     """
     if key is None:
         status, answer = await effect()
@@ -75,12 +76,17 @@ async def answer_once(
     scope, body_hash = _scope(request, caller), await _body_hash(request)
     if not await _lock(conn, scope, key):
         raise InFlightError(
-            "a request with this Idempotency-Key is under way; repeat it in a second", retry_after=1
+            "a request with this Idempotency-Key is in progress; repeat it in a second",
+            retry_after=1,
         )
-    # A statement of its own: its snapshot must be younger than the lock, or the row of the one
-    # before us stays unseen.
+    # A separate statement: its snapshot must be newer than the lock, or it would not see the row of
+    # the request that held the lock before.
     cursor = await conn.execute(
-        "SELECT body_hash, status, response FROM idempotency_keys WHERE scope = %s AND key = %s",
+        """
+        SELECT body_hash, status, response
+        FROM idempotency_keys
+        WHERE scope = %s AND key = %s
+        """,
         [scope, key],
     )
     if row := await cursor.fetchone():
@@ -92,21 +98,23 @@ async def answer_once(
     status, answer = await effect()
     body = msgspec.json.encode(answer)
     await conn.execute(
-        "INSERT INTO idempotency_keys (scope, key, body_hash, status, response) VALUES (%s, %s, %s, %s, %s)",
+        """
+        INSERT INTO idempotency_keys (scope, key, body_hash, status, response)
+        VALUES (%s, %s, %s, %s, %s)
+        """,
         [scope, key, body_hash, status, body],
     )
     return _response(status, body, replayed=False)
 
 
 async def delete_idempotency_keys(conn: Connection, before: datetime) -> int:
-    """Forget the answers older than `before` and say how many; clients repeat within hours, so a
-    week is plenty."""
+    """Delete the responses stored before a moment; return how many. Clients repeat within hours."""
     cursor = await conn.execute("DELETE FROM idempotency_keys WHERE created_at < %s", [before])
     return cursor.rowcount
 
 
 def _response(status: int, body: bytes, *, replayed: bool) -> Response[Any]:
-    # The very bytes, so that what is kept and what was first sent cannot differ.
+    # the stored bytes, so that the first and the repeated response cannot differ
     return Response(
         body,
         status_code=status,
@@ -123,7 +131,7 @@ def _scope(request: AnyRequest, caller: str | None) -> str:
 
 
 def _path(request: AnyRequest) -> str:
-    """The path with the supplier's UUID, whichever way the caller named it."""
+    """The path with the supplier's UUID, whichever id the caller used."""
     parameters: dict[str, Any] = request.scope["path_params"]
     if (supplier_id := find_supplier_id(parameters.get("supplier_id"))) is None:
         return request.url.path

@@ -1,5 +1,4 @@
-"""Ids are the platform's own: any text is one. The one rule of what a text may be, and which UUID
-is a supplier's.
+"""Ids are the platform's own: which texts are ids, and which UUID a supplier's id becomes.
 
 Pure: no I/O, no clock.
 """
@@ -14,18 +13,18 @@ import polars as pl
 from everafter.core.errors import InputError
 
 NAMESPACE = UUID("450c6939-8980-4264-81d6-ffa431a0ace0")
-"""The namespace of suppliers' UUIDs. Part of the contract (docs/api.md): another one would make
-every supplier another."""
+"""Namespace of suppliers' UUIDs. Part of the API (docs/api.md): a change would rename all
+suppliers."""
 
-MOST_CHARACTERS = 200
+MAX_ID_CHARACTERS = 200
 
 RULE = (
-    f"an id is text of 1 to {MOST_CHARACTERS} characters without control characters, or a whole number"
-    " (beyond 9007199254740992 only as text)"
+    f"an id is text of 1 to {MAX_ID_CHARACTERS} characters without control characters,"
+    " or a whole number (beyond 9007199254740992 only as text)"
 )
 
 _UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_EXACT = 2**53  # up to here a floating-point number means one whole number
+_EXACT = 2**53  # up to here each whole number has its own floating-point number
 _UUID = re.compile(
     r"(?:urn:uuid:)?(\{)?([0-9a-f]{4}(?:-?[0-9a-f]{4}){7})(?(1)\})", re.IGNORECASE | re.ASCII
 )
@@ -34,8 +33,7 @@ _REPLACEMENT = "\ufffd"
 
 
 class NotASupplierIdError(InputError, ValueError):
-    """The id of a supplier is not an id. Also a ValueError, so that msgspec says in which field it
-    was."""
+    """A supplier's id is not an id. Also a ValueError, so that msgspec reports the field."""
 
     code = "not_a_supplier_id"
 
@@ -47,25 +45,26 @@ class NotAnIdError(InputError, ValueError):
 
 
 class SupplierId(UUID):
-    """The type of every parameter that names a supplier: reading one applies `read_supplier_id`.
-    named: as the caller wrote it."""
+    """Type of parameters that identify a supplier; they are read by `read_supplier_id`.
+
+    named: the id as the caller wrote it.
+    """
 
     named: str
 
     def __init__(self, text: str, named: str | None = None) -> None:
         super().__init__(text)
-        object.__setattr__(self, "named", named or text)  # a UUID lets nothing be set
+        object.__setattr__(self, "named", named or text)  # UUIDs are immutable
 
 
 class TextId(str):
-    """The type of every parameter that names a client, a form or a ticket: reading one applies
-    `read_id`."""
+    """Type of parameters that identify a client, a form or a ticket; they are read by `read_id`."""
 
     __slots__ = ()
 
 
 def read_id(value: object) -> str | None:
-    """The text of an id as JSON has it; null when it is none.
+    """The id in a JSON value, as text; null when it is not an id.
 
     >>> read_id(" inv-7 "), read_id(123), read_id(123.0), read_id(12.5), read_id(True)
     ('inv-7', '123', '123', None, None)
@@ -74,12 +73,12 @@ def read_id(value: object) -> str | None:
     if not isinstance(text, str):
         return None
     text = text.strip()
-    return text if 0 < len(text) <= MOST_CHARACTERS and not _UNFIT.search(text) else None
+    return text if 0 < len(text) <= MAX_ID_CHARACTERS and not _UNFIT.search(text) else None
 
 
 def number_text(value: float, exact: int = _EXACT) -> str | None:
-    """A whole number as text; null for a boolean, a fraction, a float beyond `exact`, which may be
-    for several numbers, and one without end."""
+    """A whole number as text; null for a boolean, a fraction, infinity, and a float beyond `exact`,
+    which may represent several whole numbers."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -88,9 +87,8 @@ def number_text(value: float, exact: int = _EXACT) -> str | None:
 
 
 def read_supplier_id(value: object) -> SupplierId:
-    """The UUID of the supplier that an id names. A UUID in any spelling is itself; of any other
-    text it is UUIDv5(`NAMESPACE`, text), with the text's case kept and surrounding whitespace
-    removed.
+    """The UUID of a supplier's id. A UUID in any spelling is used as it is; any other text becomes
+    UUIDv5(`NAMESPACE`, text), with its case kept and surrounding whitespace removed.
 
     >>> read_supplier_id("{F47AC10B-58CC-4372-A567-0E02B2C3D479}")
     SupplierId('f47ac10b-58cc-4372-a567-0e02b2c3d479')
@@ -107,7 +105,7 @@ def read_supplier_id(value: object) -> SupplierId:
 
 
 def find_supplier_id(value: object) -> SupplierId | None:
-    """`read_supplier_id`, with null for what is not an id."""
+    """`read_supplier_id`, but null for what is not an id."""
     text = read_id(value)
     found = _resolve(text) if text else None
     return SupplierId(found[0], text) if found else None
@@ -126,19 +124,20 @@ def read_text_id(value: object) -> TextId:
 
 
 def name_of(supplier_id: UUID | str) -> str:
-    """How the caller named a supplier, for a message to it; the UUID, where nobody did."""
+    """The supplier's id as the caller wrote it, for messages; else its UUID."""
     return supplier_id.named if isinstance(supplier_id, SupplierId) else str(supplier_id)
 
 
 def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
-    """`read_supplier_id` for a column: lower-case UUIDs pass untouched, every other text is looked
-    at once.
+    """`read_supplier_id` for a column. Lower-case UUIDs are kept; each other text is read once.
 
     Args:
         texts: ids as text; null where there is none.
 
-    Returns: supplier_id: a UUID as text, null where the text is not an id; external_id: the text,
-        null where it was a UUID."""
+    Returns:
+        supplier_id: a UUID as text, null where the text is not an id; external_id: the text, null
+        where it was a UUID.
+    """
     frame = pl.DataFrame({"text": texts})
     is_plain = pl.col("text").str.contains(_CANONICAL)
     others = frame.filter(~is_plain)["text"].unique().to_list()
@@ -159,8 +158,8 @@ def resolve_supplier_ids(texts: pl.Series) -> pl.DataFrame:
 
 
 def _resolve(text: str) -> tuple[str, str | None] | None:
-    """The UUID of an id's text, and the text where it was none. Null for text that was damaged on
-    its way: what stood in place of U+FFFD is not known, and two suppliers could become one."""
+    """The UUID of an id's text, and the text unless it is a UUID. Null for text with U+FFFD: the
+    original characters are lost, and two suppliers could become one."""
     if found := _UUID.fullmatch(text):
         return str(UUID(found[2])), None
     if _REPLACEMENT in text:
@@ -169,8 +168,7 @@ def _resolve(text: str) -> tuple[str, str | None] | None:
 
 
 def _uuid5(text: str) -> str:
-    """`uuid.uuid5(NAMESPACE, text)` as text, in a third of the time: a file may bring 50,000 of
-    them at once."""
+    """`uuid.uuid5(NAMESPACE, text)` as text, in a third of the time: a file may have 50,000."""
     found = hashlib.sha1(NAMESPACE.bytes + text.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(found[16], 16) & 3]
     return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{variant}{found[17:20]}-{found[20:32]}"

@@ -1,5 +1,5 @@
-"""JSON as senders really write it. Pure: the strict decoder runs first; only what it rejects is
-repaired, value by value."""
+"""JSON as senders really write it: the strict decoder runs first, and what it rejects is repaired
+value by value. Pure."""
 
 import json
 import math
@@ -12,22 +12,25 @@ LOST = "\0!"
 """The prefix of the text that replaces a value which is not JSON (NaN, a number out of range,
 extreme nesting); the rest is the original, shortened. `lost` recognises it."""
 
-MOST_REPAIRS = 100_000
-"""How many tokens of one text are repaired at most; a text with more is not JSON."""
+MAX_REPAIRS = 100_000
+"""Tokens of one text that are repaired; a text that needs more is not JSON."""
 
-MOST_DEPTH = 64
-"""What is nested deeper than this is lost where the decoder gives up on it."""
+MAX_DEPTH = 64
+"""When the decoder gives up on nesting, everything deeper than this is lost."""
 
 _SHOWN = 40
 _PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _PLAIN_ESCAPE = r"\\(?:[\"\\/bfnrt]|u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]|[dD][0-7])[0-9a-fA-F]{2})"
 _FINE_STRING = rf'"(?:[^"\\\x00-\x1f]++|{_PLAIN_ESCAPE}|{_PAIR})*+"'
 _END = r'(?![^ \t\n\r,:\[\]{}"])'
-_FINE_WORD = rf"(?:true|false|null|-?(?:0|[1-9]\d{{0,298}}+)(?:\.\d{{1,300}}+)?+(?:[eE](?:[+]?\d\d?|-\d\d?\d?))?+){_END}"
-# All of this is matched in C: Python looks only at the token that ends such a run.
+_FINE_WORD = (
+    r"(?:true|false|null|-?(?:0|[1-9]\d{0,298}+)(?:\.\d{1,300}+)?+"
+    rf"(?:[eE](?:[+]?\d\d?|-\d\d?\d?))?+){_END}"
+)
+# Matches a run of valid tokens in C; Python handles only the token that ends it.
 _FINE = re.compile(rf"(?:[ \t\n\r,:\[\]{{}}]++|{_FINE_STRING}|{_FINE_WORD})*+")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-# A word before a colon is a key without quotes: that is another language, not one bad value.
+# A word before a colon is an unquoted key: then the text is not JSON, and is not repaired.
 _WORD = re.compile(r'[^ \t\n\r,:\[\]{}"]++(?![ \t\n\r]*:)')
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*+)(?:\.\d++)?+(?:[eE][+-]?\d++)?+")
 _IN_STRING = re.compile(rf"((?:{_PAIR}|{_PLAIN_ESCAPE})++)|\\u[0-9a-fA-F]{{4}}|\\|[\x00-\x1f]")
@@ -43,12 +46,14 @@ class Decoder(Protocol):
 def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
     """Decode JSON; values that are not JSON are `lost`, the others are kept.
 
-    NaN and other bare words, numbers out of range and containers nested too deep become a text that
-    begins with LOST; half a surrogate pair becomes U+FFFD; raw control characters in strings and
-    backslashes before other letters are taken as they stand. Of a key given twice the last counts.
+    NaN and other bare words, numbers out of range and containers nested too deeply become a text
+    that begins with LOST. Lone surrogates become U+FFFD. Raw control characters in strings, and
+    backslashes before other characters, are kept. Of a repeated key the last value counts.
 
-    Raises: msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own, when
-        there is nothing to repair."""
+    Raises:
+        msgspec.DecodeError, msgspec.ValidationError, RecursionError: the decoder's own error, when
+            the text cannot be repaired.
+    """
     try:
         return decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -71,14 +76,11 @@ def decode(text: str | msgspec.Raw, decoder: Decoder) -> Any:
 
 
 def read_text(body: bytes) -> str:
-    """A body as text: UTF-8, with or without a byte order mark; bytes that are not UTF-8 become
-    U+FFFD each.
-
-    UTF-16 and UTF-32 are read too, as JSON's own rule tells them from UTF-8.
-    """
+    """Decode a body: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32; each invalid
+    byte becomes U+FFFD."""
     try:
-        # JSON begins with two ASCII characters, unless it is a lone digit: with a NUL there it is a
-        # wider encoding
+        # JSON begins with two ASCII characters (or is one digit), so a NUL there means UTF-16 or
+        # UTF-32
         text = body.decode(json.detect_encoding(body) if b"\0" in body[:4] else "utf-8")
     except UnicodeDecodeError:
         text = body.decode(json.detect_encoding(body), "replace")
@@ -86,39 +88,38 @@ def read_text(body: bytes) -> str:
 
 
 def lost(value: Any) -> str | None:
-    """The original of a lost value ("NaN"); null for any other value."""
+    """The original text of a lost value ("NaN"); null for any other value."""
     return value[len(LOST) :] if isinstance(value, str) and value.startswith(LOST) else None
 
 
 def clean(value: Any) -> tuple[Any, list[str]]:
-    """A value as it can be stored: lost parts are null, NULs in texts and keys U+FFFD.
+    """Make a value storable: lost parts become null, NULs in texts and keys U+FFFD.
 
     Returns:
-        The value, and what was lost of it.
+        The value, and the original texts of what was lost.
     """
-    gone: list[str] = []
+    removed: list[str] = []
 
     def walk(part: Any) -> Any:
         if isinstance(part, str):
             if (token := lost(part)) is not None:
-                gone.append(token)
+                removed.append(token)
                 return None
             return part.replace("\0", "\ufffd") if "\0" in part else part
         if isinstance(part, dict):
             return {key.replace("\0", "\ufffd"): walk(item) for key, item in part.items()}
         return [walk(item) for item in part] if isinstance(part, list) else part
 
-    return walk(value), gone
+    return walk(value), removed
 
 
 def repair(text: str) -> str:
-    """The text with every token that no JSON decoder takes replaced (see `decode`); its structure
-    is left alone."""
+    """Replace every token that is not JSON (see `decode`); the structure is not changed."""
     parts: list[str] = []
     place = 0
-    for _ in range(MOST_REPAIRS):
+    for _ in range(MAX_REPAIRS):
         fine = _FINE.match(text, place)
-        assert fine is not None  # noqa: S101 it matches nothing too
+        assert fine is not None  # noqa: S101 it also matches the empty text
         if fine.end() == len(text):
             break
         if text[fine.end()] == '"':
@@ -155,26 +156,26 @@ def _repair_word(word: str) -> str:
 
 
 def lose(token: str) -> str:
-    """The JSON text that replaces a lost value."""
+    """The JSON string that replaces a lost value."""
     return msgspec.json.encode(
         LOST + (token if len(token) <= _SHOWN else f"{token[:_SHOWN]}…")
     ).decode()
 
 
 def flatten(text: str) -> str:
-    """The text with every container deeper than MOST_DEPTH lost."""
+    """Replace every container deeper than MAX_DEPTH by a lost value."""
     parts: list[str] = []
     level = place = 0
     start: int | None = None
     for found in _STRUCTURE.finditer(text):
         first, many = found[0][0], found.end() - found.start()
         if first in "[{":
-            if start is None and level + many > MOST_DEPTH:
-                start = found.start() + MOST_DEPTH - level
+            if start is None and level + many > MAX_DEPTH:
+                start = found.start() + MAX_DEPTH - level
             level += many
         elif first in "]}":
-            if start is not None and level - many <= MOST_DEPTH:
-                parts += (text[place:start], lose("what is nested too deep"))
-                place, start = found.start() + level - MOST_DEPTH, None
+            if start is not None and level - many <= MAX_DEPTH:
+                parts += (text[place:start], lose("nested too deeply"))
+                place, start = found.start() + level - MAX_DEPTH, None
             level -= many
     return "".join([*parts, text[place:]])

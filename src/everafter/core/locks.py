@@ -1,5 +1,4 @@
-"""The database-wide locks: one number each, in one place, so that no two things share one by
-chance."""
+"""Keys of all advisory locks, in one place so that no two jobs share one by accident."""
 
 from enum import IntEnum
 
@@ -10,7 +9,7 @@ class Lock(IntEnum):
     MIGRATE = 7_305_001
     FOLD = 7_305_002
     RUN = 7_305_003
-    EVENT_MONTH = 7_305_004  # written out in migrations/0001_spine.sql
+    EVENT_MONTH = 7_305_004  # repeated in migrations/0001_spine.sql
     SWEEP_OUTBOX = 7_305_005
     TICKET_TASKS = 7_305_008
     MEASURE_IMPRESSIONS = 7_305_009

@@ -1,4 +1,4 @@
-"""Sentences in ICU MessageFormat, such as `{n, plural, one {# form} other {# forms}}`.
+"""Sentences with numbers, in ICU MessageFormat: `{n, plural, one {# form} other {# forms}}`.
 
 The grammar is pyicumessageformat's; plural forms are CLDR's (core/i18n.py). Beside what ICU has, a
 `plural` or `select` may have the branch `unknown`, for a value that is null. White space counts as

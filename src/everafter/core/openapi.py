@@ -9,7 +9,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from msgspec import Meta, Struct
 
-from everafter.core.ids import MOST_CHARACTERS, SupplierId, TextId
+from everafter.core.ids import MAX_ID_CHARACTERS, SupplierId, TextId
 
 
 class Problem(Struct, frozen=True):
@@ -25,8 +25,7 @@ class Problem(Struct, frozen=True):
 
 
 class IdSchemas(OpenAPISchemaPlugin):
-    """Parameters that are ids, as `core.ids` reads them: text, in a JSON body a whole number
-    too."""
+    """Describe parameters that are ids: text, and in a JSON body also a whole number."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
@@ -37,7 +36,7 @@ class IdSchemas(OpenAPISchemaPlugin):
         return Schema(
             type=[OpenAPIType.STRING, OpenAPIType.INTEGER],
             min_length=1,
-            max_length=MOST_CHARACTERS,
+            max_length=MAX_ID_CHARACTERS,
             pattern=_pattern(
                 r"\u0000-\u001f\u007f-\u009f\ufffd"
                 if is_supplier
@@ -53,17 +52,16 @@ class IdSchemas(OpenAPISchemaPlugin):
 
 
 def _pattern(refused: str) -> str:
-    """At least one sign, none of the refused ones, and whitespace around it."""
+    """At least one character and none of the refused ones, with whitespace around."""
     return rf"^\s*[^\s{refused}]([^{refused}]*[^\s{refused}])?\s*$"
 
 
-def problems(**said: str) -> dict[int, ResponseSpec]:
-    """The errors of an operation, for a handler's `responses`: `problems(not_found="no such
-    supplier")`.
+def problems(**descriptions: str) -> dict[int, ResponseSpec]:
+    """The errors of an operation, for a handler's `responses`:
+    `problems(not_found="no such supplier")`.
 
-    Only those that are the operation's own: `everafter.openapi` adds what every operation can
-    answer."""
-    texts = {HTTPStatus[name.upper()]: text for name, text in said.items()}
+    Only the operation's own errors; `everafter.openapi` adds those that every operation has."""
+    texts = {HTTPStatus[name.upper()]: text for name, text in descriptions.items()}
     return {
         int(status): ResponseSpec(
             data_container=Problem,

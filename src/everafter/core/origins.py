@@ -1,4 +1,4 @@
-"""Which pages of other origins may call: the rules of CORS, as headers."""
+"""CORS: which pages of other origins may call, as response headers."""
 
 import re
 from dataclasses import dataclass
@@ -8,25 +8,24 @@ ANY_ORIGIN = "*"
 _EXPOSED = "Retry-After, X-RateLimit-Reset"
 _DAY = "86400"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_MOST_HEADERS = 64
+_MAX_HEADERS = 64
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[!-~]{1,260}|null", re.IGNORECASE)
 
 
 def read_origins(text: str) -> tuple[str, ...]:
-    """Origins separated by spaces or commas, each in the form in which browsers send it; `*` is
-    any.
+    """Read origins separated by spaces or commas, in the form that browsers send; `*` is any.
 
     Raises:
-        ValueError: names the part that is not an origin.
+        ValueError: a part is not an origin; the message names it.
     """
     return tuple(_read_origin(part) for part in re.split(r"[\s,]+", text) if part) or (ANY_ORIGIN,)
 
 
 def _read_origin(text: str) -> str:
-    if text in {ANY_ORIGIN, "null"}:  # the second: pages out of files, and sandboxed frames
+    if text in {ANY_ORIGIN, "null"}:  # null: pages from files, and sandboxed frames
         return text
     parts = urlsplit(text)
-    port = parts.port  # raises ValueError itself when it is none
+    port = parts.port  # raises ValueError when it is not a port
     host = parts.hostname or ""
     rest = parts.path.strip("/") or parts.query or parts.fragment or "@" in text
     if not parts.scheme or not host or rest or not _ORIGIN.fullmatch(text.rstrip("/")):
@@ -38,22 +37,22 @@ def _read_origin(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CrossOrigin:
-    """Which pages may send events; `*` among `allowed` means all.
+    """Which pages may send events; `*` in `allowed` means all.
 
-    The page's origin is returned and credentials are allowed, because `navigator.sendBeacon` always
-    sends credentials and Chromium drops other responses. This reveals nothing: these paths read no
-    cookies, and their responses contain no personal data."""
+    The response names the page's origin and allows credentials, because `navigator.sendBeacon`
+    always sends credentials, and Chromium drops other responses. That reveals nothing: these paths
+    read no cookies, and their responses contain no personal data."""
 
     allowed: tuple[str, ...]
 
     def permits(self, origin: str | None) -> bool:
-        """May a page of this origin send? Programs other than browsers send no origin, and may."""
+        """Whether a page of this origin may send events. Without an origin (not a browser): yes."""
         if origin is None or ANY_ORIGIN in self.allowed:
             return True
         return origin.lower() in self.allowed
 
     def headers(self, origin: str | None) -> dict[str, str]:
-        """The headers of every response of these paths, including errors."""
+        """Headers of every response, including errors."""
         headers = {"Vary": "Origin"}
         if origin is None:
             return (
@@ -68,9 +67,9 @@ class CrossOrigin:
         return headers
 
     def preflight_headers(
-        self, origin: str | None, asked_headers: str, asks_for_private_network: bool
+        self, origin: str | None, requested_headers: str, requests_private_network: bool
     ) -> dict[str, str]:
-        """The response to a preflight: it allows every header asked for whose name is valid."""
+        """Headers of the response to a preflight; every requested header is allowed."""
         headers = self.headers(origin)
         headers["Vary"] = (
             "Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
@@ -79,16 +78,15 @@ class CrossOrigin:
             return headers
         headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
         headers["Access-Control-Allow-Headers"] = (
-            permit_headers(asked_headers) or "Authorization, Content-Type"
+            permit_headers(requested_headers) or "Authorization, Content-Type"
         )
         headers["Access-Control-Max-Age"] = _DAY
-        if asks_for_private_network:
+        if requests_private_network:
             headers["Access-Control-Allow-Private-Network"] = "true"
         return headers
 
 
-def permit_headers(asked: str) -> str:
-    """The value of Access-Control-Allow-Headers: the names that were asked for, as far as they can
-    be names."""
-    found = (name.strip() for name in asked.split(",", _MOST_HEADERS)[:_MOST_HEADERS])
+def permit_headers(requested: str) -> str:
+    """The value of Access-Control-Allow-Headers: the requested names that are valid."""
+    found = (name.strip() for name in requested.split(",", _MAX_HEADERS)[:_MAX_HEADERS])
     return ", ".join(name for name in found if _TOKEN.fullmatch(name))

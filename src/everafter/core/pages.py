@@ -1,4 +1,4 @@
-"""Pages for people: the template engine, the headers every page carries, and errors as pages."""
+"""HTML pages: the template engine, the headers of every page, and error pages."""
 
 import hashlib
 import string
@@ -30,14 +30,17 @@ Handlers = dict[int | type[Exception], Any]
 _PACKAGE = Path(str(resources.files("everafter")))
 _YEAR = 31_536_000
 
-# Nothing inline and nothing from elsewhere: what an attacker gets into a page as text stays text.
+# Nothing inline and nothing from other origins, so that injected markup cannot run.
 _CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self';"
-    " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self';"
+    " img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
 )
-# A message's HTML is shown in a frame that may do nothing but paint; remote pictures would tell the
-# sender that we looked.
-_MESSAGE_SECURITY_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'"
+# An email's HTML is shown in a sandboxed frame that loads nothing.
+_MESSAGE_SECURITY_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+    " frame-ancestors 'self'; base-uri 'none'"
+)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -46,24 +49,24 @@ _HEADERS = {
 }
 
 _ERROR_TITLES = {
-    400: "That could not be read",
+    400: "Bad request",
     403: "Not allowed",
-    404: "Nothing is here",
-    405: "Not this way",
-    413: "Too much at once",
-    429: "Too many tries",
+    404: "Page not found",
+    405: "Method not allowed",
+    413: "Too much data",
+    429: "Too many attempts",
     503: "The database does not answer",
 }
-# What is said when nobody said more than the status's own name.
-_BARE_WORDS = {
-    404: "there is no page at this address; it may have been mistyped, or what it showed is gone",
-    405: "this address is there, but it is not asked for in this way",
+# Used when the error has no text of its own.
+_DETAILS = {
+    404: "there is no page at this address; check the spelling, or go back to the portfolio",
+    405: "this page cannot be used in that way",
 }
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """Templates are named by their place in the package: `templates/base.html`,
-    `portfolio/templates/list.html`."""
+    """The template engine. Templates are named by their path in the package:
+    `templates/base.html`, `portfolio/templates/list.html`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PACKAGE),
         autoescape=True,
@@ -79,8 +82,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def static_router() -> Router:
-    """The style sheet, the script and the fonts; their addresses carry a hash of the content, so
-    they may be kept for good."""
+    """Style sheets, scripts and fonts. Their URLs contain a hash, so they are cached forever."""
     return create_static_files_router(
         path="/static",
         directories=[_PACKAGE / "static"],
@@ -90,7 +92,7 @@ def static_router() -> Router:
 
 @lru_cache
 def static_url(name: str) -> str:
-    """The address of a static file, which changes with its content."""
+    """The URL of a static file, which changes with its content."""
     digest = hashlib.sha256((_PACKAGE / "static" / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?v={digest}"
 
@@ -123,7 +125,7 @@ def page_headers(request: AnyRequest) -> dict[str, str]:
 
 
 def message_page(html: str) -> Response[str]:
-    """A message's own HTML, for a sandboxed frame: no script, no form, nothing fetched."""
+    """An email's HTML, for a sandboxed frame without scripts, forms and remote content."""
     return Response(
         html,
         media_type="text/html",
@@ -132,23 +134,22 @@ def message_page(html: str) -> Response[str]:
 
 
 def download(body: str, name: str, media_type: str = "text/csv") -> Response[bytes]:
-    """A file to save."""
+    """A file download."""
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(body.encode(), media_type=media_type, headers={**_HEADERS, **disposition})
 
 
 def see_other(path: str) -> Response[bytes]:
-    """On to another page of ours, by GET."""
-    location = quote(
-        path, safe=string.punctuation
-    )  # a header holds ASCII only; what is escaped already stays as it is
+    """Redirect to another page of ours (303)."""
+    # headers are ASCII; percent-escapes are kept
+    location = quote(path, safe=string.punctuation)
     return Response(
         b"", status_code=303, media_type="text/plain", headers={**_HEADERS, "Location": location}
     )
 
 
 def wants_page(request: AnyRequest) -> bool:
-    """Is a person's browser asking (and not a program, which gets problem+json)?"""
+    """Whether the client is a person's browser; programs get problem+json instead of pages."""
     path = f"{request.url.path}/"
     return "text/html" in request.headers.get("accept", "") and not path.startswith(
         ("/api/", "/v1/", "/static/")
@@ -156,17 +157,16 @@ def wants_page(request: AnyRequest) -> bool:
 
 
 def error_page(request: AnyRequest, status: int, detail: str) -> Response[Any]:
-    """An error as a page; whoever is not signed in is asked to, and then comes back to the page
-    they wanted."""
+    """An error as a page; 401 redirects to the sign-in page, which leads back to this one."""
     if status == 401:
         wanted = sent_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
         return see_other(
             "/sign-in" if request.method != "GET" or wanted == "/" else sign_in_path(wanted)
         )
     if detail == HTTPStatus(status).phrase:
-        detail = _BARE_WORDS.get(status, detail)
+        detail = _DETAILS.get(status, detail)
     title = _ERROR_TITLES.get(
-        status, "Something went wrong here" if status >= 500 else "That did not work"
+        status, "Something went wrong" if status >= 500 else "That did not work"
     )
     headers = {"Retry-After": "5"} if status in {429, 503} else {}
     return page(
@@ -180,7 +180,7 @@ def error_page(request: AnyRequest, status: int, detail: str) -> Response[Any]:
 
 
 def with_pages(handlers: Handlers) -> Handlers:
-    """The same error handlers, with a page instead of problem+json for a person's browser."""
+    """Wrap error handlers so that browsers get a page instead of problem+json."""
     return {error: _as_page(handler) for error, handler in handlers.items()}
 
 
@@ -191,14 +191,14 @@ def _as_page(
         problem = handler(request, error)
         if not wants_page(request):
             return problem
-        detail = msgspec.json.decode(problem.content).get("detail", "something went wrong here")
+        detail = msgspec.json.decode(problem.content).get("detail", "something went wrong")
         return error_page(request, problem.status_code or 500, detail)
 
     return answer
 
 
 def sign_in_path(wanted: str) -> str:
-    """The sign-in page that leads on to `wanted`."""
+    """The URL of the sign-in page that continues to `wanted`."""
     return f"/sign-in?next={quote(wanted, safe='/')}"
 
 

@@ -1,5 +1,5 @@
-"""Ids in paths may hold a slash, written %2F: it stays inside its segment, whatever the server has
-decoded before."""
+"""Ids in paths may contain a slash, sent as %2F. It stays inside its segment, although the server
+decodes the path before routing."""
 
 from typing import Any
 from urllib.parse import quote, unquote
@@ -8,14 +8,13 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-_SLASH, _NONE = "\x1f", "\x1e"  # control characters, which no id may hold
+_SLASH, _NONE = "\x1f", "\x1e"  # control characters, which no id contains
 
 
 def keep_segments(app: ASGIApp) -> ASGIApp:
-    """An application that is given each segment of the path by itself, with `_SLASH` for a slash
-    inside one.
+    """Wrap an application so that a slash inside a segment of the path reaches it as `_SLASH`.
 
-    `GiveSlashesBack` runs after the router and undoes this for the parameters.
+    `RestoreSlashes` runs after the router and undoes this in the path parameters.
     """
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,24 +31,23 @@ def keep_segments(app: ASGIApp) -> ASGIApp:
     return handle
 
 
-class GiveSlashesBack(ASGIMiddleware):
-    """Behind the router: a path's parameters as they were meant."""
+class RestoreSlashes(ASGIMiddleware):
+    """Put slashes back into path parameters; runs after the router."""
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if _SLASH in scope["path"]:
-            given: dict[str, Any] = scope[
-                "path_params"
-            ]  # the router keeps this very object for later requests
+            # a new dictionary: the router reuses the old one for later requests
+            parameters: dict[str, Any] = scope["path_params"]
             scope["path_params"] = {
                 name: value.replace(_SLASH, "/") if isinstance(value, str) else value
-                for name, value in given.items()
+                for name, value in parameters.items()
             }
         await next_app(scope, receive, send)
 
 
 def sent_path(scope: Any) -> str:
-    """The path as it was sent, percent-encoded."""
+    """The path as the client sent it, percent-encoded."""
     raw: bytes | None = scope.get("raw_path")
     return raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])

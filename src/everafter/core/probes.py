@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz`, `/metrics`: how the program itself is doing."""
+"""`/livez`, `/readyz` and `/metrics`: the state of the program."""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +13,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from everafter.core.db import Pool, list_migrations
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.gauges import Gauge
-from everafter.core.shared import Shared
+from everafter.core.single_flight import SingleFlight
 
 READY_SECONDS = 3.0
 
@@ -21,7 +21,7 @@ UP = Gauge("everafter_up", "whether the database answers", "SELECT '', 1")
 
 
 class Counters:
-    """Counts since the start of this process: name and labels → number."""
+    """Counters since the start of this process, by name and labels."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], float] = defaultdict(float)
@@ -52,7 +52,7 @@ class Alive(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """schema: the newest migration of the database."""
+    """schema: the number of the latest migration."""
 
     status: Literal["ready"]
     schema: int
@@ -60,18 +60,18 @@ class Ready(msgspec.Struct):
 
 @get("/livez", operation_id="isAlive", tags=["program"], sync_to_thread=False)
 def livez() -> Alive:
-    """Whether the process answers; says nothing of the database."""
+    """Whether the process answers. Does not check the database."""
     return Alive()
 
 
 @get("/readyz", operation_id="isReady", tags=["program"])
 async def readyz(state: State) -> Ready:
-    """Whether work can be done: the database answers and has this program's schema."""
-    shared: Shared = state.shared
-    return await shared.run("ready", lambda: _look_ready(state.pool))
+    """Whether requests can be handled: the database answers and has this program's schema."""
+    shared: SingleFlight = state.single_flight
+    return await shared.run("ready", lambda: _check_ready(state.pool))
 
 
-async def _look_ready(pool: Pool) -> Ready:
+async def _check_ready(pool: Pool) -> Ready:
     try:
         async with asyncio.timeout(READY_SECONDS), pool.connection(timeout=READY_SECONDS) as conn:
             cursor = await conn.execute("SELECT max(version) FROM migrations")
@@ -88,9 +88,9 @@ async def _look_ready(pool: Pool) -> Ready:
 
 @get("/metrics", include_in_schema=False)
 async def metrics(state: State) -> Response[str]:
-    """Counts and ages in the Prometheus text format."""
+    """Counters and gauges in the Prometheus text format."""
     counters: Counters = state.counters
-    shared: Shared = state.shared
+    shared: SingleFlight = state.single_flight
     lines = counters.lines() + await shared.run(
         "gauges", lambda: _read_gauges(state.pool, (UP, *state.gauges))
     )

@@ -1,4 +1,4 @@
-"""Settings: one frozen record read from the environment, passed on explicitly."""
+"""Settings, read once from the environment and passed on explicitly."""
 
 import contextlib
 import os
@@ -22,18 +22,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the environment decides.
+    """The settings of a process.
 
-    database_url: where PostgreSQL answers; null means the embedded one under `data`. data: folder
-    of the embedded database, the rejects files and the generated secret. playbook: path of the
-    policy file; null means the wedding playbook that ships with the package. smtp_url:
-    `smtp://user:password@host:port`, `smtps://` or `smtp+starttls://`; null means that mail stays
-    in the outbox. base_url: how the outside reaches this server; links in mail begin with it.
-    secret: key for signed links and tokens. limits: what callers may use of the server.
-    ingest_origins: the origins whose pages may send events, as browsers write them; `*` is any.
-    mail_from: the sender of every email; null means `success@` and the host of `base_url`. app_url:
-    where links in emails lead in the platform, with `{action}` for the place; null means a page
-    that names the place."""
+    database_url: the PostgreSQL to use; null: the embedded one under `data`.
+    data: folder of the embedded database, the rejects files and the generated secret.
+    playbook: path of the policy file; null: the wedding playbook of the package.
+    smtp_url: `smtp://user:password@host:port`, `smtps://…` or `smtp+starttls://…`; null: email
+        stays in the outbox.
+    base_url: the public URL of this server; links in emails begin with it.
+    secret: key for signed links and tokens.
+    limits: what callers may use of the server.
+    ingest_origins: the origins whose pages may send events, as browsers send them; `*` is any.
+    mail_from: the sender of every email; null: `success@` and the host of `base_url`.
+    app_url: where links in emails lead in the platform, with `{action}` for the place; null: a page
+        that names the place.
+    """
 
     database_url: str | None
     data: Path
@@ -68,10 +71,10 @@ SETTING_NAMES = (
 
 
 def load_settings(env: dict[str, str] | None = None) -> Settings:
-    """Read the settings; makes the secret where none is given and none was made.
+    """Read the settings; generate the secret when there is none.
 
     Raises:
-        SettingsError: a `…_FILE` cannot be read, a URL is not one, or the secret is too short.
+        SettingsError: a `…_FILE` cannot be read, a URL is invalid, or the secret is too short.
     """
     settings, errors = read_settings(env)
     if errors:
@@ -82,10 +85,10 @@ def load_settings(env: dict[str, str] | None = None) -> Settings:
 def read_settings(
     env: dict[str, str] | None = None, *, make: bool = True
 ) -> tuple[Settings, list[SettingsError]]:
-    """The settings and all that is wrong with them; where something is, its default is used.
+    """Read the settings and their errors; an invalid setting has its default.
 
     Args:
-        make: whether a secret is made where there is none; else it is empty then.
+        make: whether to generate a missing secret; otherwise it is empty.
     """
     source = dict(os.environ) if env is None else env
     errors: list[SettingsError] = []
@@ -130,8 +133,10 @@ def _smtp_url(env: dict[str, str]) -> str | None:
 
 
 _MOVED = {
-    "from": "the option from= is no longer used; set EVERAFTER_MAIL_FROM, for example 'Rosa <rosa@example.com>'",
-    "app": "the option app= is no longer used; set EVERAFTER_APP_URL, for example https://app.example.com",
+    "from": "the option from= is no longer used; set EVERAFTER_MAIL_FROM, for example"
+    " 'Rosa <rosa@example.com>'",
+    "app": "the option app= is no longer used; set EVERAFTER_APP_URL, for example"
+    " https://app.example.com",
 }
 _NAMED_ADDRESS = re.compile(r"\s*(.*?)\s*<([^<>]+)>\s*")
 
@@ -145,7 +150,8 @@ def _mail_from(env: dict[str, str]) -> EmailAddress | None:
         return read_email(match[2], match[1].strip('"')) if match else read_email(text)
     except ValueError as error:
         raise SettingsError(
-            f"EVERAFTER_MAIL_FROM: {text!r}: {error}; expected rosa@example.com or Rosa <rosa@example.com>"
+            f"EVERAFTER_MAIL_FROM: {text!r}: {error}; expected rosa@example.com"
+            " or Rosa <rosa@example.com>"
         ) from error
 
 
@@ -201,7 +207,7 @@ def _is_url(text: str, *schemes: str) -> bool:
             and parts.port != 0
             and not any(map(str.isspace, text))
         )
-    except ValueError:  # a port that is no number or too high, a bracket left open
+    except ValueError:  # an invalid port, or a missing bracket
         return False
 
 
@@ -216,28 +222,27 @@ def _value(env: dict[str, str], name: str) -> str | None:
 
 
 def _secret(env: dict[str, str], data: Path, *, make: bool) -> str:
-    """The secret that is given, else that of the data folder."""
+    """The secret from the environment, else that of the data folder."""
     name = "EVERAFTER_SECRET"
     is_given = bool(env.get(f"{name}_FILE") or env.get(name))
     if not is_given:
         return _generated_secret(data, make=make)
     place = f"{name}_FILE: the secret in {env[f'{name}_FILE']}" if env.get(f"{name}_FILE") else name
-    return _long_enough(
-        _value(env, name) or "", place, "give 32 random ones or more: openssl rand -base64 33"
-    )
+    return _long_enough(_value(env, name) or "", place, "generate one with openssl rand -base64 33")
 
 
 def _long_enough(secret: str, place: str, cure: str) -> str:
     count = len(secret.strip())
     if count < SECRET_CHARACTERS:
         raise SettingsError(
-            f"{place} has {count} characters, and what it signs could be guessed; at least {SECRET_CHARACTERS} are needed: {cure}"
+            f"{place} has {count} characters; at least {SECRET_CHARACTERS} are needed,"
+            f" so that signatures cannot be guessed: {cure}"
         )
     return secret
 
 
 def _generated_secret(data: Path, *, make: bool) -> str:
-    """The secret of this data folder, made at the first need so that links survive a restart."""
+    """The secret of the data folder, generated once so that links survive a restart."""
     path = data / "secret"
     try:
         if not make and not path.exists():
@@ -249,15 +254,15 @@ def _generated_secret(data: Path, *, make: bool) -> str:
         secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"EVERAFTER_DATA: cannot read or write {path}: {error}") from error
-    return _long_enough(secret, f"the secret in {path}", "delete that file, and a new one is made")
+    return _long_enough(
+        secret, f"the secret in {path}", "delete the file, and a new secret is generated"
+    )
 
 
 def _place(path: Path, text: str) -> None:
-    """Write a private file that is whole from the moment it has its name; whoever comes second
-    leaves the first one's."""
-    handle, draft = tempfile.mkstemp(
-        dir=path.parent, prefix=".secret-"
-    )  # readable by its owner only
+    """Create a private file with its content at once; an existing file is not replaced."""
+    # mkstemp makes it readable by its owner only
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     try:

@@ -19,7 +19,7 @@ def find_unknown(env: Mapping[str, str]) -> list[tuple[str, str | None]]:
     """Each variable with our prefix that no setting has, and the setting with the nearest name,
     null when none is near.
 
-    >>> find_unknown({"EVERAFTER_SMPT_URL": "smtp://mail.example", "EVERAFTER_DATA": "/srv", "PATH": "/bin"})
+    >>> find_unknown({"EVERAFTER_SMPT_URL": "smtp://mail.example", "EVERAFTER_DATA": "/srv"})
     [('EVERAFTER_SMPT_URL', 'EVERAFTER_SMTP_URL')]
     >>> find_unknown({"EVERAFTER_SECRET_FLIE": "/run/secret", "EVERAFTER_ZZ": ""})
     [('EVERAFTER_SECRET_FLIE', 'EVERAFTER_SECRET_FILE'), ('EVERAFTER_ZZ', None)]

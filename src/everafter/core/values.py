@@ -1,5 +1,4 @@
-"""Reading one value that somebody else wrote. Pure: one rule for each kind, whichever way the value
-came in."""
+"""Read a value from outside: one rule for each kind, for HTTP and files alike. Pure."""
 
 import math
 import re
@@ -7,46 +6,49 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Spaces around go too: "Anna \r\n and Ben" is "Anna and Ben". C1 controls, line and paragraph
-# separators and halves of surrogate pairs are as little text as tabs and NULs are.
+# With the spaces around them: "Anna \r\n and Ben" becomes "Anna and Ben". C1 controls, line and
+# paragraph separators and lone surrogates are included.
 _CONTROLS = re.compile("\\s*[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _WHOLE = re.compile(r"\+?(\d{1,40})(?:\.0*)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
-# What follows a time instead of its bare offset: "17:20:00 UTC" and "… +0100" as databases and Ruby
-# write them, "… +0100 CET" and "… m=+0.1" after it by Go, "+01:00[Europe/Berlin]" by Java. The
-# emails are upper case by then.
+# A zone in another form than a plain offset: "17:20:00 UTC" and "… +0100" as databases and Ruby
+# write it, "… +0100 CET m=+0.1" as Go does, "+01:00[Europe/Berlin]" as Java does. The text is in
+# upper case here.
 _ZONE = re.compile(
-    r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$"
+    r"\s*(?:(UTC|GMT|Z)|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{2,5})?)"
+    r"(?:\[[A-Z_/+-]{1,40}\]| M=[+-][\d.]{1,20})?$"
 )
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _WEEKDAY = r"(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}"
 _CLOCK = r"(?P<time>\d{2}:\d{2}(?::\d{2})?)"
-# In words the month cannot be taken for the day: mail and HTTP have "Sat, 28 Nov 2026 10:00:00
-# GMT", JavaScript "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
+# With the month as a word, month and day cannot be confused: mail and HTTP write "Sat, 28 Nov 2026
+# 10:00:00 GMT", JavaScript "Sat Nov 28 2026 10:00:00 GMT+0100 (CET)".
 _AS_TEXT = re.compile(
-    rf"(?:{_WEEKDAY}(?:,\s*|\s+))?(?:(?P<day>\d{{1,2}})[ -](?P<month>[A-Z]{{3}})|(?P<month_>[A-Z]{{3}}) (?P<day_>\d{{1,2}}))"
-    rf"[ -](?P<year>\d{{4}})(?: {_CLOCK}(?P<zone> ?(?:UTC|GMT|Z)?(?:[+-]\d{{4}})?)(?: \(.{{1,60}}\))?)?",
+    rf"(?:{_WEEKDAY}(?:,\s*|\s+))?"
+    r"(?:(?P<day>\d{1,2})[ -](?P<month>[A-Z]{3})|(?P<month_>[A-Z]{3}) (?P<day_>\d{1,2}))"
+    r"[ -](?P<year>\d{4})"
+    rf"(?: {_CLOCK}(?P<zone> ?(?:UTC|GMT|Z)?(?:[+-]\d{{4}})?)(?: \(.{{1,60}}\))?)?",
     re.ASCII,
 )
-# Times that are a second, or nothing, before the next: 23:59:60 and 24:00.
+# Leap seconds and the end of a day: 23:59:60 and 24:00.
 _LAST = re.compile(
     r"(?<=[T ])(?:24:00(:00(?:[.,]0{1,9})?)?|23:59:60(?:[.,]\d{1,9})?)(?=$|[Z+-])", re.ASCII
 )
-# A long number as Excel saves it, rounded.
+# A long number as Excel saves it: rounded, so it is not an epoch time.
 _ROUNDED = re.compile(r"-?\d(?:\.\d{1,5})?E\+\d\d", re.ASCII)
-# Epoch numbers are told apart by their size: each unit's range is 1973 to 2100, and the ranges do
-# not touch.
+# The unit of an epoch number follows from its size: each unit covers 1973 to 2100, and these ranges
+# do not overlap.
 _FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_133_980_800
 _SEPARATORS = re.compile("[\\s_\\-\"'`´‘’“”\u200b-\u200d\u2060\ufeff]+")
 
 
 def read_moment(value: Any) -> datetime | None:
-    """A moment in UTC: ISO 8601 text (UTC where it names no zone), a date in words as mail and
-    JavaScript write it, or the time since 1970 as a number or its text.
+    """A moment in UTC: ISO 8601 text (without a zone: UTC), a date as mail and JavaScript write it,
+    or an epoch number or its text; null for anything else.
 
-    Returns: Null when it is neither. An epoch number counts seconds, milliseconds, microseconds or
-        nanoseconds, by its size."""
+    The size of an epoch number decides between seconds, milliseconds, microseconds and nanoseconds.
+    """
     at = _read_time(value)
     if at is None:
         return None
@@ -57,12 +59,14 @@ def read_moment(value: Any) -> datetime | None:
 
 
 def read_day(value: Any) -> date | datetime | None:
-    """A calendar day, or a moment (in UTC) to be converted to a day in the supplier's time zone.
+    """A calendar day, or a moment in UTC that still has to be converted to a day in the supplier's
+    time zone; null for anything that is not a single day: "TBD", "2027-06", "20/06/2027", 31
+    February.
 
-    `2027-06-20`, `20270620`, a time without a zone and a time with the writer's own offset are the
-    day that is written. So is midnight in UTC, which is how a bare date is serialised. Any other
-    time in UTC, or since 1970, is a moment. Null for anything that is not a single day: "TBD",
-    "2027-06", "20/06/2027", 31 February."""
+    `2027-06-20`, `20270620`, a time without a zone and a time with an offset are the day as
+    written. So is midnight in UTC, because plain dates are often serialized so. Any other time in
+    UTC, and epoch numbers, are moments.
+    """
     at = _read_time(value)
     if at is None:
         return None
@@ -73,8 +77,7 @@ def read_day(value: Any) -> date | datetime | None:
 
 
 def read_number(value: Any) -> float | int | None:
-    """A finite number, or the text of one; a whole one comes back as an int. Booleans are not
-    numbers."""
+    """A finite number, or the text of one; whole numbers become int. Booleans are not numbers."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):
@@ -93,14 +96,12 @@ def read_whole(value: Any) -> int | None:
 
 
 def clean_text(text: str) -> str:
-    """One line without control characters: tabs, line breaks and NULs become a space, ends are
-    trimmed."""
+    """Replace control characters (tabs, line breaks, NULs) by a space, and trim."""
     return _CONTROLS.sub(" ", text).strip()
 
 
 def read_text(value: Any) -> str | None:
-    """One line of text, or a number as text, a whole one without a point; null for what is neither,
-    and for nothing."""
+    """One line of text, or a number as text; null for anything else and for empty text."""
     if isinstance(value, str):
         return clean_text(value) or None
     number = read_number(value)
@@ -108,13 +109,13 @@ def read_text(value: Any) -> str | None:
 
 
 def fold_name(name: str) -> str:
-    """What two spellings of a column's or trait's name have in common: `Vendor Type`, `vendor-type`
-    → `vendortype`."""
+    """Normalize the spelling of a column's or trait's name: `Vendor Type` and `vendor-type` become
+    `vendortype`."""
     return _SEPARATORS.sub("", name).casefold()
 
 
 def depth(value: Any) -> int:
-    """How deep lists and objects are nested; 0 for a plain value."""
+    """The nesting depth of lists and objects; 0 for a plain value."""
     deepest, level = 0, [value] if isinstance(value, dict | list) else []
     while level:
         deepest += 1
@@ -128,7 +129,7 @@ def depth(value: Any) -> int:
 
 
 def _read_time(value: Any) -> datetime | None:
-    """As `read_moment`, with the zone as written: none, an offset, or UTC."""
+    """As `read_moment`, but with the zone as written: none, an offset, or UTC."""
     whole = None if isinstance(value, str) else read_whole(value)
     written = (value if isinstance(value, str) else "" if whole is None else str(whole)).strip()
     text = written.upper()
@@ -136,11 +137,11 @@ def _read_time(value: Any) -> datetime | None:
         number = None if _ROUNDED.fullmatch(written) else read_number(text or value)
         if number is not None:
             return _from_epoch(number)
-    return _read_iso(text) or _read_odd(text)
+    return _read_iso(text) or _read_other_form(text)
 
 
 def _read_iso(text: str) -> datetime | None:
-    if "W" in text:  # a week of the year, which Python would take for its Monday
+    if "W" in text:  # a week of the year, which Python reads as its Monday
         return None
     try:
         return datetime.fromisoformat(text)
@@ -148,15 +149,16 @@ def _read_iso(text: str) -> datetime | None:
         return None
 
 
-def _read_odd(text: str) -> datetime | None:
-    """A time that is as clear as ISO 8601 and written in another way; `text` is in upper case."""
+def _read_other_form(text: str) -> datetime | None:
+    """A time in another unambiguous form; `text` is in upper case."""
     if len(text) > 100:
         return None
     if words := _AS_TEXT.fullmatch(text):
         month = words["month"] or words["month_"]
         if month not in _MONTHS:
             return None
-        day = f"{words['year']}-{_MONTHS.index(month) + 1:02d}-{int(words['day'] or words['day_']):02d}"
+        number = int(words["day"] or words["day_"])
+        day = f"{words['year']}-{_MONTHS.index(month) + 1:02d}-{number:02d}"
         offset = (words["zone"] or "").strip().removeprefix("UTC").removeprefix("GMT")
         zone = offset or ("Z" if (words["zone"] or "").strip() else "")
         text = f"{day}T{words['time']}{zone}" if words["time"] else day

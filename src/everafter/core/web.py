@@ -1,9 +1,9 @@
-"""The web's common ground: one transaction a request, errors as problem+json, who is calling."""
+"""What all handlers share: one transaction per request, errors as problem+json, API keys."""
 
 import base64
 import binascii
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -36,8 +36,8 @@ log = logging.getLogger("everafter.web")
 
 
 async def provide_connection(state: State) -> AsyncIterator[Connection]:
-    """`conn` for a handler: one transaction, committed before the answer goes out, rolled back on
-    any error."""
+    """`conn` of a handler: one transaction, committed before the response is sent, or rolled back
+    on an error."""
     pool: Pool = state.pool
     async with pool.connection() as conn:
         yield conn
@@ -47,16 +47,16 @@ ID_DECODERS: TypeDecodersSequence = [
     (lambda kind: kind is SupplierId, lambda _, value: read_supplier_id(value)),
     (lambda kind: kind is TextId, lambda _, value: read_text_id(value)),
 ]
-"""For the application: how parameters become ids, in paths, queries and bodies alike."""
+"""How ids in paths, queries and bodies are read."""
 
 
-# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 PROBLEM = "application/problem+json"
 
 
 def problem_body(status: int, code: str, detail: str, **extra: Any) -> bytes:
-    """An RFC 9457 document, with `code` and `message` for the SDKs that read those."""
+    """An RFC 9457 document, with `code` and `message` for SDKs that read those."""
     body = {
         "type": f"urn:everafter:{code}",
         "title": HTTPStatus(status).phrase,
@@ -93,7 +93,7 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     if isinstance(error, ValidationException) and error.extra:
         extra["errors"] = error.extra
         if isinstance(cause := _cause(error), EverafterError):
-            found: list[Any] = [*error.extra]  # one for each field
+            found: list[Any] = [*error.extra]  # one entry for each field
             return problem(
                 error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra
             )
@@ -121,9 +121,9 @@ def on_database_error(_: AnyRequest, error: Exception) -> Response[bytes]:
 
 
 def on_unexpected_error(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """A mistake of ours: the log gets all of it, the caller none of the inside."""
+    """A bug: the log gets the traceback, the caller no details."""
     log.error("%s %s failed", request.method, sent_path(request.scope), exc_info=error)
-    return problem(500, "internal", "something went wrong here; it has been logged")
+    return problem(500, "internal", "something went wrong; it has been logged")
 
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
@@ -136,21 +136,22 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
 }
 
 
-# ── what is asked ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── parameters ─────────────────────────────────────────────────────────────────────────────────
 
 FROM_MAIL = "opened_from_mail"
-"""A handler's option: mail programs put parameters of their own behind its links, and they must
-open all the same."""
+"""Option of a handler that is linked from emails: unknown parameters, which mail programs add, are
+ignored."""
 
 
 async def refuse_unknown_parameters(request: AnyRequest) -> None:
-    """For every request: no misspelt filter makes an API's GET answer a question that nobody asked.
+    """Refuse query parameters that an API's GET would ignore, such as a misspelled filter.
 
-    Nor does one that is given twice, or null. Not for a POST: its body says what is meant, and
-    clients that collect events add parameters of their own.
+    POST requests are not checked: their input is the body, and event SDKs add their own parameters.
 
-    Raises: InputError: a query parameter that this operation does not have (`did_you_mean` has the
-        one that is spelt nearly so), one that is given twice, or null."""
+    Raises:
+        InputError: an unknown parameter (`did_you_mean` has the nearest name), one given twice, or
+            null.
+    """
     handler = request.scope["route_handler"]
     if (
         not request.scope["query_string"]
@@ -163,30 +164,28 @@ async def refuse_unknown_parameters(request: AnyRequest) -> None:
     known = _parameters_of(handler)
     for name in request.query_params:
         if name not in known:
-            near = get_close_matches(name[:100], known, 1)
-            hint = (
-                f"did you mean {near[0]}?"
-                if near
-                else f"it takes {', '.join(known)}"
-                if known
-                else "it takes none"
-            )
-            raise InputError(
-                f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near
-            )
+            raise _unknown_parameter(name, known)
         field, values = known[name], request.query_params.getall(name)
         if field.is_non_string_sequence:
             continue
         if len(values) > 1:
-            raise InputError(f"{name}: it is given more than once; give one value")
-        # the decoder would read the text null as no value at all, and the filter would be passed
-        # over
+            raise InputError(f"{name}: given more than once; give one value")
+        # the decoder would read the text null as no value, and the filter would be ignored
         if (
             values == ["null"]
             and field.is_optional
             and str not in {one.annotation for one in field.inner_types}
         ):
             raise InputError(f"{name}: null is not a value; leave the parameter out instead")
+
+
+def _unknown_parameter(name: str, known: Iterable[str]) -> InputError:
+    near = get_close_matches(name[:100], known, 1)
+    parameters = ", ".join(known) or "none"
+    hint = f"did you mean {near[0]}?" if near else f"its parameters: {parameters}"
+    return InputError(
+        f"query: there is no parameter {name[:100]!r} here; {hint}", did_you_mean=near
+    )
 
 
 def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
@@ -198,14 +197,14 @@ def _parameters_of(handler: BaseRouteHandler) -> dict[str, FieldDefinition]:
     }
 
 
-# ── who is calling ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── API keys ────────────────────────────────────────────────────────────────────────────────
 
 
 class KeyLookup(Protocol):
-    """How a request's API key is looked up; the application brings the implementation."""
+    """How API keys are looked up; the application provides it as `state.key_cache`."""
 
     def is_live(self, token: str) -> bool:
-        """Whether the key was live at the last look-up; asks nothing."""
+        """Whether the key was live when the keys were last read; no query."""
         ...
 
     async def find_scope(self, pool: Pool, token: str) -> str | None:
@@ -236,8 +235,7 @@ def read_basic_user(header: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class KeyScope:
-    """A guard that lets an API key of one of these scopes pass (`write` may do all that `read`
-    may)."""
+    """Guard that requires an API key of one of these scopes; `write` includes `read`."""
 
     allowed: tuple[str, ...]
 
@@ -258,11 +256,11 @@ def scope(*allowed: str) -> KeyScope:
 
 
 async def require_scope(state: State, token: str, *allowed: str) -> None:
-    """Let a key of one of these scopes pass.
+    """Check that a key has one of these scopes.
 
     Raises:
-        UnauthorizedError: no such key, or it was revoked.
-        ForbiddenError: the key's scope is another.
+        UnauthorizedError: there is no such key, or it was revoked.
+        ForbiddenError: the key has another scope.
     """
     keys: KeyLookup = state.key_cache
     found = await keys.find_scope(state.ingest_pool, token)

@@ -68,7 +68,7 @@ class Ingested(msgspec.Struct):
     rejected: list[RejectedEvent]
 
 
-# ── ingest ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── ingest ────────────────────────────────────────────────────────────────────────────────────────
 
 
 Decode = Callable[[bytes, datetime], Received]
@@ -81,7 +81,7 @@ async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
     admission: Admission = state.admission
     admission.count_address(request)
     if key is None or not state.key_cache.is_live(key):
-        admission.expect_proof(request)
+        admission.check_failures(request)
     try:
         return await _ingest(request, decode, key, admission)
     except UnauthorizedError:
@@ -302,7 +302,7 @@ def _name_operation(path: str) -> str:
     return f"ingest{kind}{''.join(word.capitalize() for word in words)}"
 
 
-# ── reading back ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reading back ──────────────────────────────────────────────────────────────────────────────────
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]
 Cursor = Annotated[

@@ -8,7 +8,7 @@ from itertools import islice
 from everafter.core.concurrency import Hold
 from everafter.core.errors import InputError, TooLargeError
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 # A client that is still writing cannot see "too large": so many more bytes are read and discarded
 # before the connection closes.
 _DISCARD_BYTES = 64 * 1024 * 1024
@@ -24,15 +24,15 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
         encoding: the Content-Encoding header; gzip is recognised without it too.
         hold: counts the bytes.
 
-    Raises: TooLargeError: more than MOST_BYTES, before or after inflating; no more than that is
+    Raises: TooLargeError: more than MAX_BYTES, before or after inflating; no more than that is
         ever inflated. InputError: another encoding, or broken or truncated gzip. HTTPException:
         408, it took too long. OverloadedError: it made way for others, or too many bytes are in
         hand."""
     if encoding.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
         raise InputError(f"Content-Encoding {encoding!r} is not understood; send gzip or none")
-    body = await hold.read(stream, MOST_BYTES, _DISCARD_BYTES)
+    body = await hold.read(stream, MAX_BYTES, _DISCARD_BYTES)
     if body is None:
-        raise TooLargeError(f"the body is larger than {MOST_BYTES} bytes; send smaller batches")
+        raise TooLargeError(f"the body is larger than {MAX_BYTES} bytes; send smaller batches")
     if not body.startswith(GZIP):
         return body
     plain = inflate(body)
@@ -56,7 +56,7 @@ def find_keys(body: bytes) -> list[str] | None:
 
 
 def inflate(body: bytes) -> bytes:
-    """Gunzip, members one after the other as the format allows, never making more than MOST_BYTES.
+    """Gunzip, members one after the other as the format allows, never making more than MAX_BYTES.
 
     Raises:
         TooLargeError: it would be more.
@@ -67,12 +67,12 @@ def inflate(body: bytes) -> bytes:
     for _ in range(_GZIP_MEMBERS):
         stream = zlib.decompressobj(wbits=31)
         try:
-            out += stream.decompress(rest, MOST_BYTES + 1 - len(out))
+            out += stream.decompress(rest, MAX_BYTES + 1 - len(out))
         except zlib.error as error:
             raise InputError(f"the gzip body is broken: {error}") from error
-        if len(out) > MOST_BYTES:
+        if len(out) > MAX_BYTES:
             raise TooLargeError(
-                f"the body inflates to more than {MOST_BYTES} bytes; send smaller batches"
+                f"the body inflates to more than {MAX_BYTES} bytes; send smaller batches"
             )
         if not stream.eof:
             raise InputError("the gzip body is truncated")

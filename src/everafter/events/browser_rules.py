@@ -35,7 +35,7 @@ def is_entrance(path: str) -> bool:
     return path.startswith(_PREFIXES) or path.rstrip("/") in _EXACT
 
 
-# ── what SDKs ask for before they send ────────────────────────────────────────────────────────────────────────────────
+# ── what SDKs ask for before they send ────────────────────────────────────────────────────────────
 
 
 def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:

@@ -192,7 +192,7 @@ class Source:
             out.append(known.get(folded, written.strip(" \t\ufeff\u200b\xa0")) if folded else "")
         return out
 
-    # ── CSV ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── CSV ───────────────────────────────────────────────────────────────────────────────────────
 
     def _unpack_head(self) -> bytes:
         """The first bytes of what is packed; none where they cannot be unpacked, which reading will
@@ -288,7 +288,7 @@ class Source:
             )
         return None if first is None else first[1]
 
-    # ── Parquet ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── Parquet ───────────────────────────────────────────────────────────────────────────────────
 
     def _read_parquet(self) -> Generator[Any]:
         try:

@@ -10,7 +10,7 @@ from everafter.core.errors import InputError
 from everafter.events.body import GZIP, Hold, inflate
 
 _FORM = re.compile(rb"(?:[A-Za-z_]{1,20}=[^&{\[]{0,200}&){0,5}data=")
-_MOST_FIELDS = 20
+_MAX_FIELDS = 20
 
 
 def unwrap_form(body: bytes, hold: Hold) -> bytes:
@@ -24,7 +24,7 @@ def unwrap_form(body: bytes, hold: Hold) -> bytes:
     if not _FORM.match(body):
         return body
     try:
-        [data] = parse_qs(body.decode(), max_num_fields=_MOST_FIELDS)["data"]
+        [data] = parse_qs(body.decode(), max_num_fields=_MAX_FIELDS)["data"]
         content = data.encode() if data.lstrip()[:1] in {"{", "["} else _decode(data)
     except (ValueError, KeyError, binascii.Error) as error:
         raise InputError("the form's field data is neither JSON nor base64 of it") from error

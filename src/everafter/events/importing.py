@@ -158,7 +158,7 @@ class Importer:
         while folded := await self._fold_pending(self._conn):
             self.summary.folded += folded
 
-    # ── the three kinds ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the three kinds ───────────────────────────────────────────────────────────────────────────
 
     async def _suppliers(
         self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"

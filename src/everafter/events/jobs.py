@@ -23,7 +23,7 @@ HOUSEKEEPING_SECONDS = 60.0
 IDEMPOTENCY_HOURS = 7 * 24
 MONTHS_AHEAD = 2
 REJECTS_DAYS = 90
-MOST_TYPES = 5_000
+MAX_TYPES = 5_000
 
 
 async def prepare_months(pool: Pool) -> None:
@@ -84,6 +84,6 @@ async def run_housekeeping(conn: Connection, now: datetime) -> int:
         async with conn.transaction():
             taken += await take_in_waiting(conn, waiting[start : start + 1000])
     await delete_old_rejects(conn, REJECTS_DAYS)
-    await forget_rare_types(conn, MOST_TYPES)
+    await forget_rare_types(conn, MAX_TYPES)
     await delete_idempotency_keys(conn, now - timedelta(hours=IDEMPOTENCY_HOURS))
     return taken

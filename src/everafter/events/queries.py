@@ -175,7 +175,7 @@ async def ensure_months(conn: Connection, moments: list[datetime]) -> None:
             continue
 
 
-# ── rejects ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rejects ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def insert_rejects(conn: Connection, rejects: pl.DataFrame, source: str) -> None:
@@ -234,7 +234,7 @@ async def delete_old_rejects(conn: Connection, days: int) -> int:
     return cursor.rowcount
 
 
-# ── for the API ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── for the API ───────────────────────────────────────────────────────────────────────────────────
 
 
 async def list_events(

@@ -152,7 +152,7 @@ class _Waiting(msgspec.Struct):
     properties: msgspec.Raw = msgspec.Raw(b"null")
 
 
-# ── columns ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── columns ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def _first_fault(received_us: int) -> pl.Expr:
@@ -218,7 +218,7 @@ def _payload(row: dict[str, Any]) -> str | None:
     return text if len(text.encode()) <= model.PROPERTIES_BYTES else None
 
 
-# ── times ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── times ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _micros(at: datetime) -> int:
@@ -279,7 +279,7 @@ def _correct(at: int, received: int, sent: int | None) -> int:
     return at + skew if plausible else at
 
 
-# ── properties ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── properties ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _read_properties(
@@ -423,7 +423,7 @@ _READERS: dict[Kind, tuple[Callable[[Any], Any], str]] = {
 }
 
 
-# ── days ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── days ──────────────────────────────────────────────────────────────────────────────────────────
 
 _DAYS = {name for checks in CANONICAL.values() for name, kind in checks.items() if kind == "date?"}
 _DATED = [kind for kind, checks in CANONICAL.items() if not _DAYS.isdisjoint(checks)]

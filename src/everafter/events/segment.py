@@ -16,7 +16,7 @@ from everafter.core.ids import find_supplier_id, number_text
 from everafter.core.values import read_moment
 from everafter.events import model
 
-MOST_EVENTS = 10_000
+MAX_EVENTS = 10_000
 CALLS = ("track", "identify", "group", "page", "screen", "alias")
 
 
@@ -94,15 +94,15 @@ def decode_request(body: bytes, call: str | None) -> Received:
 
     Raises:
         InputError: not JSON as a whole, or not an object.
-        TooLargeError: more than MOST_EVENTS.
+        TooLargeError: more than MAX_EVENTS.
     """
     text = lenient.read_text(body)
     envelope = _decode(text, call)
     if call is None and envelope.batch is msgspec.UNSET:
         raise InputError('batch is missing; the body is {"batch": [events]}')
     items: list[msgspec.Raw] = envelope.batch if call is None else [msgspec.Raw(text.encode())]
-    if len(items) > MOST_EVENTS:
-        raise TooLargeError(f"{len(items)} events in one request; at most {MOST_EVENTS}")
+    if len(items) > MAX_EVENTS:
+        raise TooLargeError(f"{len(items)} events in one request; at most {MAX_EVENTS}")
     reader = _Reader(_group_of(envelope.context), call)
     for row, item in enumerate(items):
         reader.read(row, item)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from everafter.core.errors import InputError
-from everafter.core.formatting import said, sentence
+from everafter.core.formatting import humanize, sentence
 from everafter.interventions.log_model import DAYS_OFFERED, STATUSES, LogView, TriggerCount
 from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.model import TIP_PREFIX
@@ -63,8 +63,8 @@ def describe_trigger(trigger: str) -> str:
     ('No login 7 days', 'Tip: first form')
     """
     if trigger.startswith(TIP_PREFIX):
-        return f"Tip: {said(trigger.removeprefix(TIP_PREFIX))}"
-    return sentence(said(trigger))
+        return f"Tip: {humanize(trigger.removeprefix(TIP_PREFIX))}"
+    return sentence(humanize(trigger))
 
 
 def describe_reason(status: str, reason: str) -> str:
@@ -76,7 +76,7 @@ def describe_reason(status: str, reason: str) -> str:
     if status == "holdout":
         return _HOLDOUT
     if status == "skipped":
-        return SKIP_REASONS.get(reason, said(reason))
+        return SKIP_REASONS.get(reason, humanize(reason))
     return reason
 
 

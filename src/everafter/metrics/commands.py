@@ -11,7 +11,7 @@ from rich.table import Table
 
 from everafter.core.db import connection, database_url, migrate
 from everafter.core.errors import InputError
-from everafter.core.formatting import day, plural, said, sentence
+from everafter.core.formatting import day, humanize, plural, sentence
 from everafter.core.settings import load_settings
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import (
@@ -121,7 +121,7 @@ def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
                 console,
                 metric,
                 "trigger",
-                [(sentence(said(row.group or "")), row) for row in measured.triggers],
+                [(sentence(humanize(row.group or "")), row) for row in measured.triggers],
             )
         console.print(f"[dim]{METRIC_TEXTS[metric].rests_on}[/dim]")
 

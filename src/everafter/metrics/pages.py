@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.errors import InputError
-from everafter.core.formatting import said, sentence
+from everafter.core.formatting import humanize, sentence
 from everafter.core.pages import download, page
 from everafter.core.web import AnyRequest
 from everafter.metrics import charts, view_rules
@@ -84,7 +84,7 @@ async def show_insights(
 
 
 def _describe_trigger(name: str) -> str:
-    return sentence(said(name))
+    return sentence(humanize(name))
 
 
 def _section(

@@ -1,6 +1,6 @@
 """Names of what a playbook is about, for pages. Pure."""
 
-from everafter.core.formatting import said, sentence
+from everafter.core.formatting import humanize, sentence
 from everafter.playbook.model import Dimension, Playbook
 
 DIMENSION_LABELS: dict[Dimension, str] = {
@@ -17,4 +17,4 @@ def vendor_type_title(vendor_type: str | None, playbook: Playbook) -> str:
     if not vendor_type:
         return "Unknown vendor type"
     segment = playbook.segments.get(vendor_type)
-    return segment.title if segment else sentence(said(vendor_type))
+    return segment.title if segment else sentence(humanize(vendor_type))

@@ -6,7 +6,7 @@ from datetime import UTC
 from itertools import groupby
 from typing import Any
 
-from everafter.core.formatting import plural, said, sentence
+from everafter.core.formatting import humanize, plural, sentence
 from everafter.portfolio.supplier_model import Actor, Entry, Event, TimelineDay
 
 # type → who did it, text for one event, text for several
@@ -89,7 +89,8 @@ def group_timeline(events: Sequence[Event], ours: Sequence[Entry] = ()) -> list[
 
 def _entry(kind: str, events: list[Event]) -> Entry:
     actor, one, many = _LABELS.get(
-        kind, ("account", f"“{sentence(said(kind))}”", f"“{sentence(said(kind))}”, {{n}} times")
+        kind,
+        ("account", f"“{sentence(humanize(kind))}”", f"“{sentence(humanize(kind))}”, {{n}} times"),
     )
     at = max(event.occurred_at for event in events)
     words = one if len(events) == 1 else many.replace("{n}", f"{len(events):,}")
@@ -98,7 +99,7 @@ def _entry(kind: str, events: list[Event]) -> Entry:
 
 def _detail(kind: str, events: list[Event]) -> str:
     if kind == "feature_used":
-        return _listed([said(_text(event.properties, "feature")) for event in events])
+        return _listed([humanize(_text(event.properties, "feature")) for event in events])
     if kind == "ticket_opened":
         return _listed([_text(event.properties, "subject") for event in events])
     if kind == "usage_reported":
@@ -106,7 +107,7 @@ def _detail(kind: str, events: list[Event]) -> str:
     if kind == "subscription_changed":
         return _listed([_text(event.properties, "plan") for event in events])
     if kind == "vendor_type_selected":
-        return _listed([said(_text(event.properties, "vendor_type")) for event in events])
+        return _listed([humanize(_text(event.properties, "vendor_type")) for event in events])
     clients = _listed([event.client_name or "" for event in events])
     forms = (
         {_text(event.properties, "form_id") for event in events}
@@ -115,7 +116,9 @@ def _detail(kind: str, events: list[Event]) -> str:
     )
     # show a form's id if it reads like a name; on most platforms it is a number
     shown = [
-        said(form.replace("-", " ")) for form in forms if len(forms) == 1 and _NAME.fullmatch(form)
+        humanize(form.replace("-", " "))
+        for form in forms
+        if len(forms) == 1 and _NAME.fullmatch(form)
     ]
     return " · ".join(part for part in (*shown, clients) if part)
 
@@ -127,7 +130,7 @@ def _text(properties: dict[str, Any], name: str) -> str:
 
 def _usage(properties: dict[str, Any]) -> str:
     resource, used, limit = (_text(properties, name) for name in ("resource", "used", "limit"))
-    return f"{said(resource)}: {used}" + (f" of {limit}" if limit else "") if resource else ""
+    return f"{humanize(resource)}: {used}" + (f" of {limit}" if limit else "") if resource else ""
 
 
 def _listed(names: list[str]) -> str:

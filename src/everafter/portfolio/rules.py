@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
-from everafter.core.formatting import said, sentence
-from everafter.core.ids import MOST_CHARACTERS
+from everafter.core.formatting import humanize, sentence
+from everafter.core.ids import MAX_ID_CHARACTERS
 from everafter.portfolio.model import (
     ASCENDING_FIRST,
     BAND_LABELS,
@@ -50,7 +50,7 @@ def parse_view(params: Mapping[str, str]) -> View:
     if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= _MOST_PAGES:
         raise InputError(f"page: {page[:20]!r} is not a page number")
     return View(
-        q=params.get("q", "").replace("\0", "").strip()[:MOST_CHARACTERS],
+        q=params.get("q", "").replace("\0", "").strip()[:MAX_ID_CHARACTERS],
         band=_one_of("band", params.get("band", ""), BANDS),
         vendor=params.get("vendor", "").replace("\0", "").strip()[:100],
         reason=_one_of("reason", params.get("reason", ""), REASONS),
@@ -134,7 +134,7 @@ def last_page(portfolio: Portfolio) -> int:
 def describe_reason(main_reason: str | None) -> str:
     """Return the label of the main reason for the lost points; "–" if null."""
     known = {str(name): words for name, words in REASON_LABELS.items()}
-    return "–" if main_reason is None else known.get(main_reason) or sentence(said(main_reason))
+    return "–" if main_reason is None else known.get(main_reason) or sentence(humanize(main_reason))
 
 
 def shares(bands: list[BandCount]) -> list[Share]:

@@ -109,7 +109,7 @@ def _say(profile: Profile, trait: str, value: Any, key: str) -> None:
         profile.said[trait] = (value, key)
 
 
-# ── one trait ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one trait ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _shown(value: Any) -> str:

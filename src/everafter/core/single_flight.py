@@ -1,4 +1,4 @@
-"""Work that many ask for at once is done once, for all of them."""
+"""Run work that several callers want at the same time once, for all of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,17 +7,17 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Shared:
-    """Runs of named work; who asks while one is under way gets its result.
+class SingleFlight:
+    """Named work in progress; callers that arrive meanwhile share its result.
 
-    For answers that anybody may ask for and that cost something: a crowd costs as much as one.
+    For unauthenticated requests that cost a query: a thousand at once cost as much as one.
     """
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of the run under way, or of one begun now; its error goes to all."""
+        """Return the result of the run in progress, or start one; all callers get its error."""
         task = self._running.get(name)
         if task is None:
             task = asyncio.ensure_future(_await(work))
