@@ -2,8 +2,8 @@
 
 import pytest
 
+from everafter.playbook.checking import check_playbook
 from everafter.playbook.conditions import check_condition
-from everafter.playbook.rules import check_playbook
 
 
 @pytest.mark.parametrize("opening", ["(", "not("])
@@ -23,7 +23,7 @@ def test_parentheses_as_people_write_them() -> None:
 
 def test_a_condition_longer_than_can_be_followed() -> None:
     (remark,) = check_condition("days_inactive > 1 AND " * 5000 + "true")
-    assert "at most 2,000" in remark.message
+    assert "the maximum is 2,000" in remark.message
 
 
 @pytest.mark.parametrize("text", ["[", "{a=", "{a=["])

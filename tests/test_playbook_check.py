@@ -1,4 +1,4 @@
-"""The checker: each mistake named, at its place, with what was meant."""
+"""Checking a playbook: each mistake at its place, with a hint."""
 
 import random
 import re
@@ -10,14 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from everafter.core.settings import Settings
+from everafter.playbook.checking import check_playbook
 from everafter.playbook.loading import find_mistakes, playbook_path, read_playbook
 from everafter.playbook.model import Mistake
-from everafter.playbook.rules import (
-    check_playbook,
-    compile_condition,
-    compile_conditions,
-    to_playbook,
-)
+from everafter.playbook.rules import compile_condition, compile_conditions, to_playbook
 from everafter.signals.model import SIGNAL_SCHEMA
 
 WEDDINGS = read_playbook(
@@ -71,19 +67,19 @@ def pointed_at(text: str, mistake: Mistake) -> str:
     return line[mistake.column - 1 : mistake.column - 1 + mistake.width]
 
 
-def test_the_small_one_is_right() -> None:
+def test_a_playbook_without_mistakes_has_none() -> None:
     assert check(SMALL) == []
     assert to_playbook(SMALL).segments["default"].weights.client_activity == 25
 
 
-# what is written instead of what; what is pointed at; what is said; what is meant
+# original, replacement, text pointed at, part of the message, part of the hint
 CASES = [
     # names
     ('title = "Any"', 'titel = "Any"', "titel", "unknown key", "did you mean title?"),
     ("[health]", "[heath]", "heath", "unknown key", "did you mean health?"),
     ("[segments.default]", "[segmnts.default]", "segmnts", "unknown key", "did you mean segments?"),
     ("login = 30", "logins = 30", "logins", "unknown key", "did you mean login?"),
-    ("[segments.default]", "[segments.defalt]", "[segments.defalt]", "no segment 'default'", "is this the one?"),
+    ("[segments.default]", "[segments.defalt]", "[segments.defalt]", "no segment 'default'", "is it this one?"),
     ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "lower-case letters", "write quiet"),
     ('"calendar"]', '"Calendar view"]', '"Calendar view"', "lower-case letters", "write calendar_view"),
     # types
@@ -106,12 +102,12 @@ CASES = [
     ("[health]", '[messaging]\nquiet_from = "8pm"\n[health]', '"8pm"', "time of day", ""),
     ('title = "Any"', 'title = " "', '" "', "is empty", ""),
     # what must fit
-    ("critical_below = 40", "critical_below = 70", "70", "must be under at_risk_below", ""),
-    ("[health]", "[churn]\nmedium_above = 0.8\n[health]", "0.8", "must be under high_above", ""),
-    ("[3, 7, 14]", "[3, 14, 7]", "[3, 14, 7]", "must rise", ""),
-    ("[3, 7, 14]", "[3, 3, 14]", "[3, 3, 14]", "must rise", ""),
+    ("critical_below = 40", "critical_below = 70", "70", "must be less than at_risk_below", ""),
+    ("[health]", "[churn]\nmedium_above = 0.8\n[health]", "0.8", "must be less than high_above", ""),
+    ("[3, 7, 14]", "[3, 14, 7]", "[3, 14, 7]", "must increase", ""),
+    ("[3, 7, 14]", "[3, 3, 14]", "[3, 3, 14]", "must increase", ""),
     ('["forms", "calendar"]', "[]", "[]", "empty", ""),
-    ('["forms", "calendar"]', '["forms", "forms"]', '"forms"', "named twice", ""),
+    ('["forms", "calendar"]', '["forms", "forms"]', '"forms"', "listed twice", ""),
     (
         "weights = { login = 30, feature_adoption = 25 }",
         "weights = { login = 0, feature_adoption = 0, client_activity = 0, form_completion = 0, journey_performance = 0.0 }",
@@ -120,25 +116,25 @@ CASES = [
         "",
     ),
     # conditions
-    ("days_inactive >= 7 AND", "day_inactive >= 7 AND", "day_inactive", "no signal 'day_inactive'", "did you mean days_inactive?"),
+    ("days_inactive >= 7 AND", "days_inactiv >= 7 AND", "days_inactiv", "no signal 'days_inactiv'", "did you mean days_inactive?"),
     ("plan = 'pro'", "plan = pro", "pro", "no signal 'pro'", "'pro'"),
     ("plan = 'pro'", r"plan = \"pro\"", r"\"pro\"", "no signal 'pro'", "single quotes"),
-    ("days_inactive >= 7 AND plan = 'pro'", "days_inactive", "days_inactive", "a number, not yes or no", "compare"),
-    ("days_inactive >= 7 AND plan = 'pro'", "vendor_type", "vendor_type", "a text, not yes or no", "compare"),
-    ("days_inactive >= 7 AND plan", "sum(days_inactive) >= 7 AND plan", "sum", "several suppliers", "each supplier alone"),
+    ("days_inactive >= 7 AND plan = 'pro'", "days_inactive", "days_inactive", "a number, not true or false", "compare"),
+    ("days_inactive >= 7 AND plan = 'pro'", "vendor_type", "vendor_type", "a text, not true or false", "compare"),
+    ("days_inactive >= 7 AND plan", "sum(days_inactive) >= 7 AND plan", "sum", "several suppliers", "evaluated for one supplier"),
     ("days_inactive >= 7 AND", "abbs(days_inactive) >= 7 AND", "abbs", "no function 'abbs'", "did you mean abs?"),
     ("days_inactive >= 7", "days_inactive >= '7'", "days_inactive >= '7' AND plan = 'pro'", "text is compared with a number", ""),
-    ("days_inactive >= 7", "days_inactive == 7", "==", "no meaning", "one ="),
+    ("days_inactive >= 7", "days_inactive == 7", "==", "no meaning", "single ="),
     ("days_inactive >= 7", "(days_inactive >= 7", "(", "never closed", ""),
     ("plan = 'pro'", "plan =", "days_inactive >= 7 AND plan =", "cannot be read", "last ="),
     ("plan = 'pro'", "plan = 'pro", "'", "no meaning", "single quotes"),
     ("plan = 'pro'", "subscription = 'canceled'", "'canceled'", "never 'canceled'", "did you mean cancelled?"),
     ("plan = 'pro'", "client_activity < 30", "30", "never above 1", "30 % is written 0.3"),
-    ("plan = 'pro'", "payment_past_due = 1", "1", "yes or no", "NOT payment_past_due"),
+    ("plan = 'pro'", "payment_past_due = 1", "1", "true or false", "NOT payment_past_due"),
     ("plan = 'pro'", "days_inactive > 0,5", "days_inactive >= 7 AND days_inactive > 0,5", "cannot be read", "0.5"),
     ("plan = 'pro'", "plan IN (SELECT 1)", "SELECT", "cannot be used", ""),
-    ("plan = 'pro'", "cast(plan AS int) = 1", "days_inactive >= 7 AND cast(plan AS int) = 1", "cannot be made a number", ""),
-    ("days_since_login < 7", "days_since_login < 7 dayz", "dayz", "no signal 'dayz'", "a number is alone"),
+    ("plan = 'pro'", "cast(plan AS int) = 1", "days_inactive >= 7 AND cast(plan AS int) = 1", "cannot be converted to a number", ""),
+    ("days_since_login < 7", "days_since_login < 7 dayz", "dayz", "no signal 'dayz'", "numbers have no unit"),
     # sentences
     ("{days_since_login}", "{days_since_logn}", "{days_since_logn}", "is no signal", "did you mean days_since_login?"),
     ("{days_since_login}", "{days_since_login:.0f}", "{days_since_login:.0f}", "is no signal", "write {days_since_login}"),
@@ -161,15 +157,15 @@ CASES = [
     ('action = "write"', "", "quiet", "has no 'action'", "a name of lower-case letters"),
     # TOML
     ('title = "Any"', "title = Any", "A", "not TOML", "quotes"),
-    ('title = "Any"', 'title = "Any"\ntitle = "Other"', '"', "not TOML", "written twice"),
-    ("[health]", "[segments.default]\n[health]", "]", "not TOML", "written twice"),
+    ('title = "Any"', 'title = "Any"\ntitle = "Other"', '"', "not TOML", "twice"),
+    ("[health]", "[segments.default]\n[health]", "]", "not TOML", "twice"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "at", "says", "means"), CASES, ids=[f"{c[1][:40]!r}" for c in CASES]
 )
-def test_a_mistake_is_named_where_it_stands(
+def test_a_mistake_is_reported_at_its_place_with_a_hint(
     right: str, wrong: str, at: str, says: str, means: str
 ) -> None:
     assert SMALL.count(right) == 1 or right in {"[health]", "login = 30"}
@@ -191,19 +187,19 @@ def test_a_mistake_is_named_where_it_stands(
         assert mistake.line - changed in {0, 1}
     else:
         assert shown == at
-    # nothing is blamed besides what follows from the same slip
+    # no other mistake is reported, except those that follow from the same one
     follow_ups = {"heath", "segmnts"}
     assert len(mistakes) == 1 or at in follow_ups or "if_missed" in str(mistakes), mistakes
 
 
-def test_every_mistake_is_named_not_only_the_first() -> None:
+def test_every_mistake_is_reported_not_only_the_first() -> None:
     text = SMALL
     for right, wrong in (
         ('title = "Any"', "titel = 3"),
         ("login = 30", "login = -30"),
         ("critical_below = 40", "critical_below = 90"),
-        ("days_inactive >= 7 AND plan", "qiet_days >= 7 AND plann"),
-        ('channel = "email"', 'channel = "email"'),
+        ("days_inactive >= 7 AND plan", "days_inactiv >= 7 AND plann"),
+        ('channel = "email"', 'channel = "e-mail"'),
         ("{days_since_login}", "{x} and {y}"),
         ('["first_login"]', '["first_logout", "nothing"]'),
     ):
@@ -226,13 +222,13 @@ def test_every_mistake_is_named_not_only_the_first() -> None:
     assert [m.line for m in mistakes] == sorted(m.line for m in mistakes)
 
 
-def test_a_slip_does_not_make_keys_missing() -> None:
-    """The line that could not be read may have held the key that seems to be missing."""
+def test_a_syntax_error_does_not_make_keys_missing() -> None:
+    """The key that seems to be missing may be on the line that could not be read."""
     mistakes = check(SMALL.replace('action = "write"', "action = write"))
     assert [m.message[:8] for m in mistakes if "if_missed" not in m.path] == ["not TOML"]
 
 
-def test_an_empty_text_says_what_a_playbook_needs() -> None:
+def test_an_empty_text_reports_the_required_keys() -> None:
     messages = " ".join(m.message for m in check(""))
     assert "'name'" in messages
     assert "'segments'" in messages
@@ -242,12 +238,12 @@ def test_an_empty_text_says_what_a_playbook_needs() -> None:
 @pytest.mark.parametrize(
     ("addition", "says"),
     [
-        ("holdout = 0", "never be told"),
+        ("holdout = 0", "cannot be measured"),
         ("holdout = 1", "everybody is in the holdout"),
-        ("essential = true\nholdout = 0.1", "never in the holdout"),
+        ("essential = true\nholdout = 0.1", "have no holdout"),
     ],
 )
-def test_what_is_surely_not_meant_is_a_warning(addition: str, says: str) -> None:
+def test_a_holdout_that_makes_no_sense_is_a_warning(addition: str, says: str) -> None:
     mistake = only(SMALL.replace('action = "write"', f'action = "write"\n{addition}'))
     assert mistake.level == "warning"
     assert says in mistake.message
@@ -268,20 +264,20 @@ def test_what_is_surely_not_meant_is_a_warning(addition: str, says: str) -> None
         ("[onboarding.day1]", '[onboarding.also]\nday = 1\ntitle = "B"\nactions = ["first_login"]\n[onboarding.day1]', "both"),
     ],
 )  # fmt: skip
-def test_more_warnings(right: str, wrong: str, says: str) -> None:
+def test_what_is_surely_not_meant_is_a_warning(right: str, wrong: str, says: str) -> None:
     mistakes = check(SMALL.replace(right, wrong, 1))
     assert [m for m in mistakes if says in m.message], mistakes
     assert {m.level for m in mistakes} == {"warning"}
     to_playbook(SMALL.replace(right, wrong, 1))
 
 
-def test_without_the_lists_their_names_are_not_checked() -> None:
+def test_names_are_not_checked_without_a_list_of_them() -> None:
     text = SMALL.replace("we_miss_you", "anything").replace("first_login", "whatever")
     assert check_playbook(text) == []
     assert len(check(text)) == 2
 
 
-def test_an_unknown_answer_is_no() -> None:
+def test_an_unknown_condition_is_false() -> None:
     nothing = pl.DataFrame({name: [None] for name in SIGNAL_SCHEMA}, schema=SIGNAL_SCHEMA)
     assert nothing.select(compile_condition("days_inactive >= 7")).item() is False
     assert nothing.select(compile_condition("NOT days_inactive >= 7")).item() is False
@@ -295,7 +291,7 @@ def test_only_enabled_triggers_are_compiled() -> None:
 
 
 def mutate(text: str, seed: int) -> str:
-    """The shipped playbook after a few slips of the kind people make."""
+    """The shipped playbook with a few mistakes of the kind people make."""
     chance = random.Random(seed)
     for _ in range(chance.randint(1, 4)):
         kind = chance.randrange(6)
@@ -331,7 +327,7 @@ def mutate(text: str, seed: int) -> str:
 @settings(max_examples=60)
 @given(st.integers(0, 10**9))
 @example(3841)
-def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: int) -> None:
+def test_any_edit_of_the_playbook_is_checked_and_what_passes_can_be_loaded(seed: int) -> None:
     text = mutate(WEDDINGS, seed)
     mistakes = find_mistakes(text)
     lines = text.split("\n")
@@ -350,6 +346,6 @@ def test_whatever_is_written_is_answered_and_what_passes_can_be_followed(seed: i
 @given(st.text(max_size=60))
 @example("'\n")
 @example("a = '''\n")
-def test_any_text_at_all_is_answered(text: str) -> None:
+def test_any_text_is_checked(text: str) -> None:
     assert any(m.level == "error" for m in check(text))
     assert isinstance(check(SMALL.replace("plan = 'pro'", text.replace("\n", " "))), list)

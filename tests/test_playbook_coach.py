@@ -1,4 +1,4 @@
-"""Mistakes in what a playbook lets the coach say, each at its place."""
+"""Checking [coach] and [tips.*]: each mistake at its place."""
 
 import pytest
 
@@ -40,15 +40,15 @@ def test_the_shipped_coach_has_no_mistake_and_neither_has_a_good_tip() -> None:
         (
             'success = "clients_total >= 5"',
             'success = "clients_total >= 1"',
-            "what set it off",
+            "is the same as when",
             "warning",
         ),
         ('body = "b"', 'body = "{clients}"', "{clients} is no signal", "error"),
         ('action_label = "a"', 'action_label = "{wedding}"', "{wedding} is no signal", "error"),
-        ('action_url = "/a"', 'action_url = "javascript:alert(1)"', "is no address", "error"),
-        ('action_url = "/a"', 'action_url = "//elsewhere.example"', "is no address", "error"),
-        ('body = "b"', 'body = "b"\npages = ["forms"]', "'forms' is no path", "error"),
-        ('body = "b"', 'body = "b"\npages = ["/forms?new=1"]', "a page is its path alone", "error"),
+        ('action_url = "/a"', 'action_url = "javascript:alert(1)"', "is not a URL", "error"),
+        ('action_url = "/a"', 'action_url = "//elsewhere.example"', "is not a URL", "error"),
+        ('body = "b"', 'body = "b"\npages = ["forms"]', "'forms' is not a path", "error"),
+        ('body = "b"', 'body = "b"\npages = ["/forms?new=1"]', "compared by its path", "error"),
         ('body = "b"', 'body = "b"\nvendor_types = ["djs"]', "there is no segment 'djs'", "error"),
         ('body = "b"', 'body = "b"\nseason = "winter"', "", "error"),
         ('body = "b"', 'body = "b"\nholdout = 0', "nobody is in the holdout", "warning"),
@@ -68,7 +68,7 @@ def test_the_shipped_coach_has_no_mistake_and_neither_has_a_good_tip() -> None:
         ('body = "b"', "", "body", "error"),
     ],
 )
-def test_a_mistake_in_a_tip_is_named_where_it_is(
+def test_a_mistake_in_a_tip_is_reported_at_its_place(
     old: str, new: str, message: str, level: str
 ) -> None:
     assert old in GOOD
@@ -92,14 +92,14 @@ def test_a_mistake_in_a_tip_is_named_where_it_is(
             'call_type = "success_call"',
             'call_type = "sucess_call"',
             "coach.call_type",
-            "there is no kind of call 'sucess_call'",
+            "there is no call type 'sucess_call'",
         ),
         ("next_steps = 3", "next_steps = 11", "coach.next_steps", ""),
         ("hours_between_tips = 20", "hours_between_tips = -1", "coach.hours_between_tips", ""),
         ('language = "en"', 'language = "english"', "coach.language", ""),
     ],
 )
-def test_a_mistake_in_the_coach_is_named_where_it_is(
+def test_a_mistake_in_the_coach_is_reported_at_its_place(
     old: str, new: str, path: str, message: str
 ) -> None:
     assert SHIPPED.count(old) == 1
@@ -111,7 +111,7 @@ def test_a_mistake_in_the_coach_is_named_where_it_is(
     ], mistakes
 
 
-def test_a_trigger_cannot_take_a_tips_name() -> None:
+def test_a_trigger_cannot_have_a_tips_name() -> None:
     text = SHIPPED.replace("[triggers.early_inactivity]", "[triggers.tip_early_inactivity]")
     [mistake] = [one for one in find_mistakes(text) if one.level == "error"]
     assert mistake.path == "triggers.tip_early_inactivity" and "tips" in mistake.message

@@ -34,21 +34,21 @@ def test_check_of_the_shipped_one() -> None:
 
 def test_check_points_at_each_mistake(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
-    text = weddings.replace("days_inactive >= 7 AND days", "\tqiet_days >= 7 AND days", 1).replace(
-        "cooldown_days = 7\n", "cooldown = 7\n", 1
-    )
+    text = weddings.replace(
+        "days_inactive >= 7 AND days", "\tdays_inactve >= 7 AND days", 1
+    ).replace("cooldown_days = 7\n", "cooldown = 7\n", 1)
     file.write_text(text)
     result = runner.invoke(app, ["playbook", "check", str(file)])
     assert result.exit_code == 2
     lines = result.output.splitlines()
-    line = 1 + next(i for i, line in enumerate(text.splitlines()) if "qiet_days" in line)
-    column = text.splitlines()[line - 1].index("qiet_days") + 1
+    line = 1 + next(i for i, line in enumerate(text.splitlines()) if "days_inactve" in line)
+    column = text.splitlines()[line - 1].index("days_inactve") + 1
     at = next(
         i for i, shown in enumerate(lines) if shown.startswith(f"{file}:{line}:{column}: error: ")
     )
     source, caret = lines[at + 1], lines[at + 2]
-    assert caret.rstrip().endswith("^" * len("qiet_days"))
-    assert source[caret.index("^") : caret.index("^") + 9] == "qiet_days"
+    assert caret.rstrip().endswith("^" * len("days_inactve"))
+    assert source[caret.index("^") : caret.index("^") + 12] == "days_inactve"
     assert "did you mean days_inactive?" in lines[at + 3]
     assert "did you mean cooldown_days?" in result.output
     assert lines[-1] == f"{file}: 2 mistakes"
@@ -114,7 +114,7 @@ def test_loading_lists_all_mistakes(tmp_path: Path, weddings: str) -> None:
         next(w for w in weddings.splitlines() if w.startswith("critical_below"))
     )
     assert (
-        f"{file}:{line}:18: critical_below (40) must be under at_risk_below (20)"
+        f"{file}:{line}:18: critical_below (40) must be less than at_risk_below (20)"
         in raised.value.message
     )
     assert "there is no template 'chek_in' (did you mean check_in?)" in raised.value.message

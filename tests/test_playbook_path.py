@@ -1,12 +1,13 @@
-"""The checker on the onboarding path and the milestones: each mistake named, at its place, with what was meant."""
+"""Checking the onboarding path and the milestones: each mistake at its place, with a hint."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from everafter.onboarding.rules import add_onboarding, frame_of
+from everafter.playbook.checking import check_playbook
 from everafter.playbook.model import Mistake
-from everafter.playbook.rules import check_playbook, to_playbook
+from everafter.playbook.rules import to_playbook
 from test_playbook_check import EVENTS, WEDDINGS
 
 PATH = """\
@@ -78,24 +79,24 @@ def test_a_path_without_mistakes_has_none() -> None:
     ("old", "new", "path", "message", "hint"),
     [
         ('"first_login", "calendar_filled"]', '"first_login", "calender_filled"]', "onboarding.day1.actions[1]", "no onboarding action 'calender_filled'", "calendar_filled"),
-        ('success_metric = "first_login"', 'success_metric = "dance"', "onboarding.day1.success_metric", "none of the step's actions", "add it"),
+        ('success_metric = "first_login"', 'success_metric = "dance"', "onboarding.day1.success_metric", "not one of the step's actions", "add it"),
         ('if_missed = "write"', 'if_missed = "wrote"', "onboarding.day1.if_missed", "no trigger has the action 'wrote'", "write"),
         ('vendor_types = ["venue"]', 'vendor_types = ["venu"]', "onboarding.day1.vendor_types[0]", "no segment 'venu'", "venue"),
-        ('when = "clients_total >= 1"', 'when = "health_score < 40"', "onboarding.day1.when", "health_score is known only after", "what the supplier did"),
+        ('when = "clients_total >= 1"', 'when = "health_score < 40"', "onboarding.day1.when", "health_score is computed only after", "what the supplier did"),
         ('when = "clients_total >= 1"', 'when = "client_total >= 1"', "onboarding.day1.when", "no signal 'client_total'", "clients_total"),
-        ('done_when = "clients_total >= 3"', 'done_when = "fully_activated"', "onboarding_actions.calendar_filled.done_when", "known only after", ""),
+        ('done_when = "clients_total >= 3"', 'done_when = "fully_activated"', "onboarding_actions.calendar_filled.done_when", "computed only after", ""),
         ('milestone = "fully_activated"', 'milestone = "full_activated"', "onboarding.day14.milestone", "no milestone 'full_activated'", "fully_activated"),
-        ('milestone = "fully_activated"\n', "", "onboarding.day14.celebration", "no milestone to celebrate", "name it"),
-        ("stuck_after_days = 3", "stuck_after_days = 0.5", "onboarding_timing.stuck_after_days", "must be under stuck_after_days", "falls behind"),
+        ('milestone = "fully_activated"\n', "", "onboarding.day14.celebration", "no milestone to celebrate", "name one"),
+        ("stuck_after_days = 3", "stuck_after_days = 0.5", "onboarding_timing.stuck_after_days", "must be less than stuck_after_days", "behind before"),
         ("'day1' AND", "'day2' AND", "triggers.help.when", "the path has no step 'day2'", "day1"),
         ('template = "cheers"\n', "", "milestones.fully_activated", "has no template", "cheers"),
         ('template = "cheers"', 'template = "chears"', "milestones.fully_activated.template", "no template 'chears'", "cheers"),
         ("translations.de.title", "translations.de.titel", "onboarding_actions.calendar_filled.translations.de.titel", "'titel' cannot be translated here", "title"),
-        ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own email is in the intervention log", "another name"),
-        ("[milestones.fully_activated]", "[milestones.ten_clients]\ntitle = 'Ten'\ncelebration = '!'\ncertificate = true\n[milestones.fully_activated]", "milestones.ten_clients.certificate", "the certificate is for fully_activated", ""),
+        ("[triggers.help]", "[triggers.celebrate_fully_activated]", "triggers.celebrate_fully_activated", "own email in the intervention log", "another name"),
+        ("[milestones.fully_activated]", "[milestones.ten_clients]\ntitle = 'Ten'\ncelebration = '!'\ncertificate = true\n[milestones.fully_activated]", "milestones.ten_clients.certificate", "only fully_activated has a certificate", ""),
     ],
 )  # fmt: skip
-def test_each_mistake_is_named_at_its_place(
+def test_a_mistake_is_reported_at_its_place_with_a_hint(
     old: str, new: str, path: str, message: str, hint: str
 ) -> None:
     assert PATH.count(old) == 1, old
@@ -121,7 +122,7 @@ def test_what_is_surely_not_meant_is_a_warning() -> None:
     ]
 
 
-def test_more_than_a_run_can_carry_is_refused() -> None:
+def test_more_milestones_than_bits_are_refused() -> None:
     many = "".join(f'[milestones.m{n}]\ntitle = "x"\ncelebration = "x"\n' for n in range(60))
     [mistake] = check(PATH + many)
     assert "more than 60" in mistake.message and mistake.path == "milestones.m59"
@@ -150,6 +151,4 @@ def test_actions_are_counted_whether_declared_or_not() -> None:
         datetime(2026, 3, 1, tzinfo=UTC),
     )
     assert scored["onboarding_actions"].item() == 2**60 - 4, "all but the two of the first step"
-    assert errors(path(59)) == [
-        ("onboarding.own.actions[58]", "the path asks for more than 60 actions")
-    ]
+    assert errors(path(59)) == [("onboarding.own.actions[58]", "the path has more than 60 actions")]

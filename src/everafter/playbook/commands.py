@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -27,7 +27,7 @@ _TAB_WIDTH = 4
 def register(app: typer.Typer) -> None:
     commands = typer.Typer(
         name="playbook",
-        help="The policy: what is in force, and whether it can be followed.",
+        help="Check a playbook, show it, and print where it is.",
         no_args_is_help=True,
     )
     app.add_typer(commands)
@@ -35,14 +35,12 @@ def register(app: typer.Typer) -> None:
     @commands.command("check")
     def check_command(
         path: Annotated[
-            Path | None, typer.Argument(help="A playbook; without it the one in force.")
+            Path | None, typer.Argument(help="A playbook; default: the one in use.")
         ] = None,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="One JSON object instead of text.")
-        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
-        """Name every mistake of a playbook with its place. Exit code 2 when it cannot be followed,
-        else 0."""
+        """Report every mistake in a playbook with its place. The exit code is 2 when there are
+        errors, else 0."""
         file = path or playbook_path(load_settings())
         text = read_playbook(file)
         mistakes = find_mistakes(text)
@@ -63,10 +61,10 @@ def register(app: typer.Typer) -> None:
     @commands.command("show")
     def show_command(
         as_json: Annotated[
-            bool, typer.Option("--json", help="The whole playbook as JSON, defaults filled in.")
+            bool, typer.Option("--json", help="Print the whole playbook as JSON, with defaults.")
         ] = False,
     ) -> None:
-        """Show the playbook in force."""
+        """Show the playbook in use."""
         playbook = load_playbook(load_settings())
         if as_json:
             typer.echo(msgspec.json.encode(playbook).decode())
@@ -75,36 +73,16 @@ def register(app: typer.Typer) -> None:
 
     @commands.command("path")
     def path_command() -> None:
-        """Print where the playbook in force lies; copy that file to begin your own."""
+        """Print the path of the playbook in use; copy that file to write your own."""
         typer.echo(str(playbook_path(load_settings())))
 
 
 def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistake]) -> None:
-    """Each mistake as file:line:column and what is wrong, the line itself with a caret under it,
-    and what was meant."""
+    """Print each mistake as file:line:column and message, with its line, a caret and the hint."""
     own_lines = text.replace("\r\n", "\n").split("\n")
     for mistake in mistakes:
         lines = _lines_of(mistake.file) if mistake.file else own_lines
-        warning = mistake.level == "warning"
-        place = Text(f"{mistake.file or file}:{mistake.line}:{mistake.column}: ", style="bold")
-        kind = Text(
-            "warning: " if warning else "error: ", style="yellow" if warning else "bold red"
-        )
-        console.print(place + kind + Text(mistake.message))
-        line = lines[mistake.line - 1] if mistake.line <= len(lines) else ""
-        before = line[: mistake.column - 1].expandtabs(_TAB_WIDTH)
-        number = f"{mistake.line:>5}"
-        console.print(Text(f"{number} │ ", style="dim") + Text(line.expandtabs(_TAB_WIDTH)))
-        caret = " " * len(before) + "^" * mistake.width
-        console.print(
-            Text(" " * len(number) + " │ ", style="dim")
-            + Text(caret, style="yellow" if warning else "red")
-        )
-        if mistake.hint:
-            console.print(
-                Text(" " * len(number) + " = ", style="dim") + Text(mistake.hint, style="cyan")
-            )
-        console.print()
+        _print_mistake(console, mistake.file or file, lines, mistake)
     errors = sum(mistake.level == "error" for mistake in mistakes)
     warnings = len(mistakes) - errors
     counts = [
@@ -112,14 +90,29 @@ def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistak
         _count(warnings, "warning") if warnings else "",
     ]
     summary = " and ".join(count for count in counts if count)
-    console.print(
-        f"{file}: {summary or 'nothing to mend'}",
-        style="bold red" if errors else "bold" if warnings else "green",
-    )
+    style = "bold red" if errors else "bold" if warnings else "green"
+    console.print(f"{file}: {summary or 'nothing to fix'}", style=style)
+
+
+def _print_mistake(console: Console, file: str, lines: list[str], mistake: Mistake) -> None:
+    is_warning = mistake.level == "warning"
+    place = Text(f"{file}:{mistake.line}:{mistake.column}: ", style="bold")
+    level = Text(f"{mistake.level}: ", style="yellow" if is_warning else "bold red")
+    console.print(place + level + Text(mistake.message))
+    line = lines[mistake.line - 1] if mistake.line <= len(lines) else ""
+    before = line[: mistake.column - 1].expandtabs(_TAB_WIDTH)
+    number = f"{mistake.line:>5}"
+    margin = " " * len(number)
+    caret = Text(" " * len(before) + "^" * mistake.width, style="yellow" if is_warning else "red")
+    console.print(Text(f"{number} │ ", style="dim") + Text(line.expandtabs(_TAB_WIDTH)))
+    console.print(Text(f"{margin} │ ", style="dim") + caret)
+    if mistake.hint:
+        console.print(Text(f"{margin} = ", style="dim") + Text(mistake.hint, style="cyan"))
+    console.print()
 
 
 def _lines_of(file: str) -> list[str]:
-    """The lines of a file beside the playbook, as far as they can be shown."""
+    """The lines of a file beside the playbook; none when it cannot be read."""
     try:
         with Path(file).open("rb") as opened:
             return opened.read(100_000).decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
@@ -132,20 +125,19 @@ def _count(number: int, word: str) -> str:
 
 
 def print_playbook(console: Console, playbook: Playbook) -> None:
-    """The policy as tables: segments, triggers by priority, onboarding, milestones,
-    recommendations, and the numbers."""
+    """Print a playbook as tables."""
     console.print(Text(playbook.name, style="bold"))
     for table in (
-        _segments(playbook),
-        _triggers(playbook),
-        _onboarding(playbook),
-        _achievements(playbook),
-        _numbers(playbook),
+        _segment_table(playbook),
+        _trigger_table(playbook),
+        _onboarding_table(playbook),
+        _text_table(playbook),
+        _number_table(playbook),
     ):
         console.print(table)
 
 
-def _segments(playbook: Playbook) -> Table:
+def _segment_table(playbook: Playbook) -> Table:
     table = Table("segment", title="Segments", title_justify="left")
     for dimension in DIMENSIONS:
         table.add_column(dimension.replace("_", " "), justify="right")
@@ -159,68 +151,56 @@ def _segments(playbook: Playbook) -> Table:
     return table
 
 
-def _triggers(playbook: Playbook) -> Table:
+def _trigger_table(playbook: Playbook) -> Table:
     table = Table(
-        "trigger",
-        "does",
-        "by",
-        "when",
-        title="Triggers, the most important first",
-        title_justify="left",
+        "trigger", "action", "channel", "when", title="Triggers by priority", title_justify="left"
     )
-    for heading in ("prio", "cooldown", "in the holdout"):
+    for heading in ("priority", "cooldown", "holdout"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, trigger in sorted(playbook.triggers.items(), key=lambda item: -item[1].priority):
-        by = f"{trigger.channel}: {trigger.template}" if trigger.template else trigger.channel
-        held = "never" if trigger.essential else f"{trigger.holdout:.0%}"
-        style = "" if trigger.enabled else "dim strike"
-        row = (
+        channel = f"{trigger.channel}: {trigger.template}" if trigger.template else trigger.channel
+        table.add_row(
             name,
             trigger.action,
-            by,
+            channel,
             Text(trigger.when),
             str(trigger.priority),
             f"{trigger.cooldown_days} d",
-            held,
+            "none" if trigger.essential else f"{trigger.holdout:.0%}",
+            style="" if trigger.enabled else "dim strike",
         )
-        table.add_row(*row, style=style)
     return table
 
 
-def _onboarding(playbook: Playbook) -> Table:
+def _onboarding_table(playbook: Playbook) -> Table:
     table = Table(
-        "day", "step", "expected", "if missed", title="Onboarding path", title_justify="left"
+        "day", "step", "actions", "if missed", title="Onboarding path", title_justify="left"
     )
     for step in sorted(playbook.onboarding.values(), key=lambda step: step.day):
         table.add_row(str(step.day), step.title, ", ".join(step.actions), step.if_missed or "")
     return table
 
 
-def _achievements(playbook: Playbook) -> Table:
-    table = Table(
-        "", "name", "when", "says", title="Milestones and recommendations", title_justify="left"
-    )
+def _text_table(playbook: Playbook) -> Table:
+    title = "Milestones and recommendations"
+    table = Table("", "name", "when", "text", title=title, title_justify="left")
     for name, milestone in playbook.milestones.items():
-        table.add_row(
-            "milestone", name, Text(milestone.when or "its own event"), Text(milestone.celebration)
-        )
-    for name, recommendations in playbook.recommendations.items():
-        table.add_row(
-            "recommendations", name, Text(recommendations.when), Text(recommendations.title)
-        )
+        when = milestone.when or "its own event"
+        table.add_row("milestone", name, Text(when), Text(milestone.celebration))
+    for name, one in playbook.recommendations.items():
+        table.add_row("recommendation", name, Text(one.when), Text(one.title))
     return table
 
 
-def _numbers(playbook: Playbook) -> Table:
+def _number_table(playbook: Playbook) -> Table:
     table = Table("table", "key", "value", title="Numbers", title_justify="left")
     for group in ("health", "season", "churn", "messaging", "holdout"):
         for key, value in msgspec.to_builtins(getattr(playbook, group)).items():
-            shown = (
-                str(value).lower()
-                if isinstance(value, bool)
-                else f"{value:g}"
-                if isinstance(value, float)
-                else str(value)
-            )
-            table.add_row(group, key, shown)
+            table.add_row(group, key, _format_number(value))
     return table
+
+
+def _format_number(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

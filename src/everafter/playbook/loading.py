@@ -1,5 +1,7 @@
-"""From a file to a Playbook. The one place that knows which words the other slices give a playbook
-to use."""
+"""Loading a playbook from its file.
+
+This module knows which names other slices give a playbook to use: email templates, event types,
+holidays."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,20 +16,21 @@ from everafter.core.settings import Settings
 from everafter.events.model import CANONICAL
 from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import list_templates
+from everafter.playbook.checking import check_playbook
 from everafter.playbook.model import CALL_TYPES, ONBOARDING_ACTIONS, Mistake, Playbook
 from everafter.playbook.places import Places, find_places
-from everafter.playbook.rules import check_playbook, to_playbook
+from everafter.playbook.rules import to_playbook
 
 _PACKAGED = "weddings.toml"
-_MOST_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000
 
 
 def load_playbook(settings: Settings) -> Playbook:
-    """The policy in force: the file the settings name, or the wedding playbook that ships with the
-    package.
+    """Load the playbook of the settings, or the wedding playbook that ships with the package.
 
-    Raises: InputError: the file cannot be read, or says something that cannot be followed; all
-        mistakes are listed."""
+    Raises:
+        InputError: the file cannot be read or has errors; all of them are listed.
+    """
     path = playbook_path(settings)
     text = read_playbook(path)
     playbook = parse_playbook(text, str(path))
@@ -37,27 +40,25 @@ def load_playbook(settings: Settings) -> Playbook:
 
 
 def playbook_path(settings: Settings) -> Path:
-    """The file of the policy in force."""
+    """The playbook's file."""
     return settings.playbook or Path(str(resources.files("everafter.playbook") / _PACKAGED))
 
 
 def read_playbook(path: Path) -> str:
-    """The text of a playbook's file.
+    """Read the text of a playbook's file.
 
     Raises:
-        InputError: it is not there, too large for a playbook, or not UTF-8.
+        InputError: it does not exist, is too large, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
             f"the playbook {path} cannot be read: {error.strerror or error}"
         ) from error
-    if len(content) > _MOST_BYTES:
-        raise InputError(
-            f"{path} has more than {_MOST_BYTES:,} bytes; a playbook has some thousands"
-        )
+    if len(content) > _MAX_BYTES:
+        raise InputError(f"{path} has more than {_MAX_BYTES:,} bytes; is it a playbook?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,8 +68,8 @@ def read_playbook(path: Path) -> str:
 
 
 def find_mistakes(text: str) -> list[Mistake]:
-    """Every mistake in a playbook's text, measured by this installation's templates, onboarding
-    actions and event types."""
+    """Find every mistake in a playbook's text, given the templates and event types of this
+    version."""
     return check_playbook(
         text,
         frozenset(list_templates()),
@@ -80,17 +81,24 @@ def find_mistakes(text: str) -> list[Mistake]:
 
 
 def parse_playbook(text: str, source: str) -> Playbook:
-    """The policy in `text`; `source` names it in messages.
+    """Read a playbook. Warnings are ignored.
 
-    Raises: InputError: it says something that cannot be followed; all mistakes are listed, one a
-        line. Warnings are passed over."""
+    Args:
+        source: names the text in messages.
+
+    Raises:
+        InputError: it has errors; all of them are listed, one a line.
+    """
     _raise_errors(find_mistakes(text), source)
     return to_playbook(text)
 
 
 def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistake]:
-    """Every mistake in the files beside a playbook that has none itself: its logo, email templates
-    and word tables."""
+    """Find every mistake in the files beside a playbook: its logo, email templates and word tables.
+
+    Args:
+        text: of a playbook without errors.
+    """
     brand, problems = read_brand(path, playbook.platform)
     folder = path.parent / EMAIL_FOLDER
     problems += [replace(one, file=str(folder / one.file)) for one in check_overrides(brand.files)]
@@ -100,7 +108,7 @@ def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistak
 
 
 def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Iterator[Problem]:
-    """Languages that [platform] asks for and no file is written in: emails would be English."""
+    """Languages of [platform] without a file; emails in them would be in English."""
     platform = playbook.platform
     named = {("platform", "language"): platform.language}
     named |= {
@@ -111,7 +119,7 @@ def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Itera
     for place, language in named.items():
         if language[:2] not in written:
             hint = f"put NAME.{language[:2]}.txt and words.{language[:2]}.toml into {EMAIL_FOLDER}"
-            yield Problem(f"no email is written in {language!r}", hint, path=place, level="warning")
+            yield Problem(f"there is no email in {language!r}", hint, path=place, level="warning")
 
 
 def _as_mistake(problem: Problem, places: Places) -> Mistake:
@@ -140,4 +148,4 @@ def _raise_errors(mistakes: list[Mistake], source: str) -> None:
             f"{m.file or source}:{m.line}:{m.column}: {m.message}{f' ({m.hint})' if m.hint else ''}"
             for m in errors
         ]
-        raise InputError("the playbook cannot be followed:\n" + "\n".join(lines))
+        raise InputError("the playbook has errors:\n" + "\n".join(lines))

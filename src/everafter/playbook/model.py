@@ -1,5 +1,4 @@
-"""What a playbook may say: all policy, typed. `everafter/playbook/weddings.toml` is the one that
-ships."""
+"""The playbook: all policy, typed. `everafter/playbook/weddings.toml` is the one that ships."""
 
 from typing import Annotated, Literal, get_args
 
@@ -8,8 +7,7 @@ from msgspec import Meta, Struct, field
 from everafter.branding.model import Platform
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-# No number is without an end: ten years of days and a year of hours can be added to any date, and
-# sums of them stay numbers.
+# Every number has a maximum: ten years of days or a year of hours can be added to any date.
 Days = Annotated[float, Meta(gt=0, le=3650)]
 Hours = Annotated[float, Meta(gt=0, le=8760)]
 Count = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -73,8 +71,9 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 class Segment(Struct, frozen=True, forbid_unknown_fields=True):
     """How one vendor type is scored.
 
-    login_days: silence (season-adjusted days) under which the login dimension earns all, two
-    thirds, a third."""
+    login_days: season-adjusted days without a login below which the login dimension has all its
+    points, two thirds, one third.
+    """
 
     title: str
     key_features: list[Name]
@@ -83,8 +82,8 @@ class Segment(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Health(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bands of the score, and how recently a key feature must have been used to count as
-    adopted."""
+    """Bands of the health score, and the days within which a key feature must have been used to
+    count as adopted."""
 
     critical_below: Annotated[float, Meta(ge=0, le=100)] = 40
     at_risk_below: Annotated[float, Meta(ge=0, le=100)] = 70
@@ -92,8 +91,14 @@ class Health(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Season(Struct, frozen=True, forbid_unknown_fields=True):
-    """floor: the least season index a quiet month can have; own_weddings_weight: how many coming
-    weddings weigh as much as the prior."""
+    """How the season adjusts scores.
+
+    Attributes:
+        enabled: false: season_index is always 1.
+        floor: the smallest season_index.
+        own_weddings_weight: the number of known weddings that weigh as much as the prior of the
+            vendor type.
+    """
 
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
@@ -102,8 +107,8 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):
-    """The spec's five signals: the weight of each (they are scaled to sum to 1), the bands, and
-    where each signal is full."""
+    """The churn risk index: the weights of the spec's five signals (scaled to sum to 1), the bands,
+    and the value at which each signal has its full weight."""
 
     medium_above: Share = 0.4
     high_above: Share = 0.7
@@ -120,7 +125,7 @@ class Churn(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Messaging(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one supplier may get from us, over all channels, and when."""
+    """The frequency cap over all channels, and the quiet hours in the supplier's time zone."""
 
     messages_per_week: Annotated[int, Meta(ge=0, le=1000)] = 2
     quiet_from: ClockTime = "20:00"
@@ -128,9 +133,14 @@ class Messaging(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
-    """global_share: suppliers who get nothing that may be in the holdout; recommendation_share:
-    suppliers who are not offered one given next step (of those that serve a dimension of the
-    score), for each step others; salt: change it to draw again."""
+    """The suppliers that are not treated, so that effects can be measured.
+
+    Attributes:
+        global_share: of suppliers, who get nothing that has a holdout.
+        recommendation_share: of suppliers, who do not get a recommendation that serves a dimension
+            of the score; others for each recommendation.
+        salt: change it to draw again.
+    """
 
     global_share: Share = 0.05
     recommendation_share: Share = 0.1
@@ -138,12 +148,17 @@ class Holdout(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a condition over signals is true, one action is proposed to the eligibility check.
+    """An action that is proposed to the eligibility check when a condition is true.
 
-    when, success: SQL expressions over signals. reason: said to people; `{signal}` is replaced by
-    the supplier's number. priority: the higher goes first under the frequency cap. essential:
-    billing, critical or transactional, never in the holdout and never over the budget. template: of
-    the message, for channel email. expires_hours: not sent later than this."""
+    Attributes:
+        when, success: conditions over signals (SQL expressions). success: what the action should
+            achieve within success_days.
+        reason: a sentence for the team (core/messages.py); it may name signals.
+        template: of the email, for channel email.
+        priority: higher ones go first under the frequency cap.
+        essential: for billing and urgent tasks; without holdout and not capped.
+        expires_hours: the email is not sent later than this.
+    """
 
     when: str
     action: Name
@@ -161,14 +176,17 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
-    """Actions expected by a day of the account's life; `if_missed` names the action taken when they
-    are not there.
+    """Actions that are expected by a day of the account's life.
 
-    vendor_types: whose path has it; empty: everyone's ("default" means those without a segment of
-    their own). when: a condition over signals; where it is not true the step is not asked.
-    success_metric: the one of `actions` that says the step has worked. milestone, celebration: what
-    completing it reaches, and the action that celebrates it. translations: of the title, by
-    language."""
+    Attributes:
+        if_missed: the action of the trigger that helps when they are missing.
+        vendor_types: whose path has the step; empty: everyone's. "default" means vendor types
+            without their own segment.
+        when: a condition over signals; where it is false, the path does not have the step.
+        success_metric: the one of `actions` that shows whether the step works.
+        milestone, celebration: what completing it reaches, and the action that celebrates it.
+        translations: of the title, by language.
+    """
 
     day: Annotated[int, Meta(ge=0, le=3650)]
     actions: list[Name]
@@ -183,11 +201,17 @@ class OnboardingStep(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one action is in the supplier's checklist, and where on the platform it is done (a path).
+    """An action as the supplier's checklist shows it.
 
-    done_when: a condition over signals that says it is done. feature: it is done once that feature
-    was used. Without either: one of the actions that have an event of their own, or one that the
-    platform reports by the API. translations: by language, of `title` and `hint`."""
+    Without done_when and feature, it is one of ONBOARDING_ACTIONS, or the platform reports it by
+    the API.
+
+    Attributes:
+        url: where on the platform it is done (a path).
+        done_when: a condition over signals; the action is done when it is true.
+        feature: the action is done when this feature was used.
+        translations: by language, of title and hint.
+    """
 
     title: str
     hint: str = ""
@@ -198,8 +222,12 @@ class OnboardingAction(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnboardingTiming(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long a step may take: behind after so many days past its day, stuck after so many. In a
-    slack month days count less, but no less than `min_season_index`."""
+    """How long a step may take, in days after its day.
+
+    Attributes:
+        min_season_index: days are multiplied by season_index, but by no less than this.
+        lasts_days: the age of the account at which onboarding is over.
+    """
 
     behind_after_days: Annotated[float, Meta(ge=0, le=3650)] = 1
     stuck_after_days: Days = 7
@@ -208,12 +236,15 @@ class OnboardingTiming(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
-    """An achievement worth celebrating. when: an SQL expression over signals; null: recorded by the
-    API or by its own event.
+    """An achievement to celebrate.
 
-    celebrate: where. template: of the message, for "email". certificate: whether a certificate goes
-    with it. fresh_days: what was reached longer ago than this is recorded and not celebrated any
-    more."""
+    Attributes:
+        when: a condition over signals; null: recorded by the API or by its own event.
+        celebrate: where.
+        template: of the email, when it is celebrated by email.
+        certificate: whether the supplier gets a certificate.
+        fresh_days: a milestone reached longer ago is recorded and not celebrated.
+    """
 
     title: str
     celebration: str
@@ -226,10 +257,16 @@ class Milestone(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
-    """One next step. `{signal}` in title, body, reason and action_label is replaced by the
-    supplier's number (in [client_recommendations.*] by the client's); closes: the dimension it
-    helps. excluded_templates: email templates that say the same already. translations: by language
-    ("de"), any of title, body, reason, action_label."""
+    """One thing that would help a supplier.
+
+    Title, body, reason and action_label may name signals (core/messages.py): the supplier's, or in
+    [client_recommendations.*] the client's.
+
+    Attributes:
+        closes: the dimension of the score that it improves.
+        excluded_templates: emails that recommend the same already.
+        translations: by language, of the four texts.
+    """
 
     when: str
     title: str
@@ -243,13 +280,16 @@ class Recommendation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tip(Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing the coach may say, at the right place and moment; it passes the same eligibility
-    check as every intervention.
+    """A tip of the coach; it passes the same eligibility check as triggers. Its texts may name
+    signals (core/messages.py).
 
-    when, success: SQL expressions over signals. pages: of the platform, `*` means anything; empty:
-    every page. vendor_types: empty: every vendor type. season: shown only in or off season.
-    `{signal}` in title, body and reason is replaced by the supplier's number. translations: by
-    language ("de"), any of title, body, reason, action_label."""
+    Attributes:
+        when, success: conditions over signals.
+        pages: paths of the platform where it is shown, with `*` for anything; empty: everywhere.
+        vendor_types: empty: all.
+        season: show it only in season, or off season.
+        translations: by language, of title, body, reason and action_label.
+    """
 
     when: str
     title: str
@@ -270,9 +310,14 @@ class Tip(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Coach(Struct, frozen=True, forbid_unknown_fields=True):
-    """The coach inside the platform. hours_between_tips: at least, whatever the week's budget
-    leaves. call_when: a condition over signals; where it is true a call is offered, of kind
-    call_type. recommendations: how many recommendations its panel lists."""
+    """The coach inside the platform.
+
+    Attributes:
+        hours_between_tips: the minimum, besides the frequency cap.
+        call_when: a condition over signals; where it is true, a call of call_type is offered.
+        recommendations: how many the panel lists.
+        language: the one that the playbook's texts are written in.
+    """
 
     enabled: bool = True
     hours_between_tips: Annotated[float, Meta(ge=0, le=8760)] = 20
@@ -283,20 +328,23 @@ class Coach(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Clocks(Struct, frozen=True, forbid_unknown_fields=True):
-    """Business hours within which a ticket of one priority is to be answered first, and
-    resolved."""
+    """Open hours within which tickets of one priority get a first reply, and are resolved."""
 
     reply_hours: Hours
     resolve_hours: Hours
 
 
 class Support(Struct, frozen=True, forbid_unknown_fields=True):
-    """When support is there (the ticket clocks run only then) and what it promises.
+    """When support is open, and what it promises. Ticket clocks run only in open hours.
 
-    work_days: ISO weekdays. holidays: ISO 3166 ("GB", "GB-ENG"); null: none are kept. closed_on:
-    further days (2026-12-24). clocks: by priority; "normal" is used for every other.
-    due_soon_share: of a clock's hours; when only so much is left it is due soon. remind_hours:
-    before a call."""
+    Attributes:
+        work_days: ISO weekdays.
+        holidays: ISO 3166 ("GB", "GB-ENG"); null: none.
+        closed_on: other days (2026-12-24).
+        clocks: by priority; "normal" applies to priorities without their own.
+        due_soon_share: a clock is due soon when this share of its hours is left.
+        remind_hours: before a call.
+    """
 
     timezone: str = "UTC"
     open_from: ClockTime = "09:00"
@@ -316,12 +364,14 @@ class Support(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mistake(Struct, frozen=True):
-    """Something in a playbook's text that cannot be followed (error), or that is surely not meant
-    (warning).
+    """An error in a playbook's text, or a warning: something that is valid and surely not meant.
 
-    line, column: from 1, in characters; width: how many characters are concerned. path:
-    `triggers.no_login_7_days.when`. file: the email template or word table it is in; empty: the
-    playbook itself."""
+    Attributes:
+        line, column: from 1, in characters.
+        path: such as `triggers.no_login_7_days.when`.
+        width: the number of characters concerned.
+        file: the email template or word table that it is in; empty: the playbook.
+    """
 
     line: int
     column: int
@@ -334,8 +384,7 @@ class Mistake(Struct, frozen=True):
 
 
 class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole policy. `segments` must hold "default", used for every vendor type that has none of
-    its own."""
+    """A whole playbook. The segment "default" applies to vendor types without their own."""
 
     name: str
     segments: dict[Name, Segment]
@@ -359,7 +408,7 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def features(self) -> frozenset[str]:
-        """Every feature that this policy asks about by name."""
+        """Every feature that the playbook names."""
         keys = {feature for segment in self.segments.values() for feature in segment.key_features}
         asked = {action.feature for action in self.onboarding_actions.values() if action.feature}
         return frozenset(keys | asked)

@@ -1,5 +1,6 @@
-"""Where in a TOML text each key and value is, which tomllib does not tell. Pure; the text must be
-valid TOML."""
+"""Where in a TOML text each key and value is; tomllib does not tell. Pure.
+
+The text must be valid TOML (docs/decisions/0033)."""
 
 import re
 from bisect import bisect_right
@@ -16,8 +17,11 @@ _ESCAPES = {"u": 5, "U": 9, "x": 3}
 
 @dataclass(slots=True)
 class Places:
-    """Offsets by path: where a key begins, and from where to where its value reaches. A table's
-    value is its header."""
+    """Offsets of keys and values, as (start, end) by path. A table's value is its header.
+
+    Attributes:
+        lines: the offset of each line.
+    """
 
     text: str
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
@@ -30,18 +34,16 @@ class Places:
         return line, offset - self.lines[line - 1] + 1
 
     def of_key(self, path: Path) -> tuple[int, int]:
-        """From where to where the key reaches; for what is not written, its nearest written
-        parent's."""
+        """(start, end) of a key; of one that is not in the text, its nearest parent's."""
         return self._nearest(self.keys, path)
 
     def of_value(self, path: Path) -> tuple[int, int]:
-        """From where to where the value reaches; for what is not written, its nearest written
-        parent's key."""
+        """(start, end) of a value; of one that is not in the text, its nearest parent's key."""
         return self.values[path] if path in self.values else self.of_key(path)
 
     def in_string(self, path: Path, start: int, end: int) -> tuple[int, int]:
-        """Where the characters `start` to `end` of a text value stand, its quotes and escapes
-        counted."""
+        """(start, end) in the TOML text of the characters `start` to `end` of a text value, whose
+        quotes and escapes take space."""
         first, last = self.of_value(path)
         raw = self.text[first:last]
         inside = string_offsets(raw)
@@ -49,6 +51,12 @@ class Places:
             return first, last
         edges = [*inside, len(raw) - (3 if raw[:3] in _LONG_QUOTES else 1)]
         return first + edges[min(start, len(inside))], first + edges[min(end, len(inside))]
+
+    def move(self, old: Path, new: Path) -> None:
+        """Give a key, and everything below it, another path."""
+        for offsets in (self.keys, self.values):
+            for path in [path for path in offsets if path[: len(old)] == old]:
+                offsets[*new, *path[len(old) :]] = offsets.pop(path)
 
     def _nearest(self, table: dict[Path, tuple[int, int]], path: Path) -> tuple[int, int]:
         while path:
@@ -59,15 +67,19 @@ class Places:
 
 
 def find_places(text: str) -> Places:
-    """Walk a valid TOML text once and note where everything is."""
+    """Find every key and value of a valid TOML text."""
     walker = _Walker(text)
     walker.walk()
     return walker.places
 
 
 def string_offsets(raw: str) -> list[int]:
-    """For each character of the value that `raw` (with its quotes) means, where it is written in
-    `raw`."""
+    """For each character of a text value, its offset in `raw`, which is the value as written, with
+    quotes and escapes.
+
+    >>> string_offsets(r'"a\\nb"')
+    [1, 2, 4]
+    """
     quote = raw[:3] if raw[:3] in _LONG_QUOTES else raw[:1]
     if quote[:1] not in {'"', "'"}:
         return []
@@ -90,8 +102,8 @@ def string_offsets(raw: str) -> list[int]:
 
 
 class _Walker:
-    """One pass over the text. Each method begins where its thing begins and leaves `at` behind its
-    end."""
+    """One pass over the text. Each method expects `at` at the start of what it is named after, and
+    leaves it behind the end."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -134,8 +146,8 @@ class _Walker:
         return table
 
     def note_key(self, table: Path, parts: list[tuple[str, int, int]]) -> Path:
-        """Note each part of a dotted key, once; a name that means an array of tables means its last
-        table."""
+        """Store each part of a dotted key once, and return its path. The name of an array of tables
+        means its last table."""
         path = table
         for name, first, last in parts:
             path = (*path, name)
@@ -183,9 +195,7 @@ class _Walker:
             while not self.text.startswith(quote * 3, self.at):
                 self.at += 2 if self.text[self.at] == "\\" and quote == '"' else 1
             self.at += 3
-            while self.text.startswith(
-                quote, self.at
-            ):  # up to two quotes may be before the closing three
+            while self.text.startswith(quote, self.at):  # the text may end with one or two quotes
                 self.at += 1
             return
         self.at += 1

@@ -12,8 +12,9 @@ from everafter.core.messages import (
     check_message,
     find_placeholders,
 )
-from everafter.playbook.findings import Found, table
-from everafter.playbook.shape import did_you_mean
+from everafter.playbook.findings import Finding, at, table
+from everafter.playbook.hints import did_you_mean
+from everafter.playbook.places import Path
 from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
 from everafter.signals.text import kinds_of
 
@@ -38,11 +39,11 @@ def language_of(data: Mapping[str, Any]) -> str:
 
 
 def check_sentence(
-    path: tuple[str | int, ...],
+    path: Path,
     sentence: str,
     kinds: Mapping[str, Kind],
     language: str = ENGLISH,
-) -> Iterator[Found]:
+) -> Iterator[Finding]:
     """Every mistake in one sentence: its grammar, its names, its plural forms.
 
     Args:
@@ -51,10 +52,10 @@ def check_sentence(
     """
     unknown = list(_check_names(sentence, kinds))
     for remark in unknown or [*check_message(sentence, kinds, language)]:
-        yield path, (remark.start, remark.end), remark.message, remark.hint, remark.level
+        yield at(path, remark)
     if not unknown:
         for remark in _check_nouns(sentence, kinds, language):
-            yield path, (remark.start, remark.end), remark.message, remark.hint, remark.level
+            yield at(path, remark)
 
 
 def _check_names(sentence: str, kinds: Mapping[str, Kind]) -> Iterator[Remark]:
@@ -89,11 +90,11 @@ def _check_nouns(sentence: str, kinds: Mapping[str, Kind], language: str) -> Ite
 
 
 def check_translations(
-    path: tuple[str, ...],
+    path: Path,
     item: Mapping[str, Any],
     keys: tuple[str, ...],
     kinds: Mapping[str, Kind],
-) -> Iterator[Found]:
+) -> Iterator[Finding]:
     """Every mistake in the texts of an item in other languages.
 
     Args:
@@ -103,11 +104,12 @@ def check_translations(
     for language in table(dict(item), "translations"):
         if not is_language(language):
             where = (*path, "translations", language)
-            yield where, None, f"{language!r} is not a language", 'such as "de" or "de-AT"', "error"
+            message = f"{language!r} is not a language"
+            yield Finding(where, message, 'such as "de" or "de-AT"')
         for key, text in table(dict(item), "translations", language).items():
             where = (*path, "translations", language, key)
             if key not in keys:
                 hint = did_you_mean(key, keys) or f"translated are: {', '.join(keys)}"
-                yield where, None, f"{key!r} cannot be translated here", hint, "error"
+                yield Finding(where, f"{key!r} cannot be translated here", hint)
             elif isinstance(text, str):
                 yield from check_sentence(where, text, kinds, language)

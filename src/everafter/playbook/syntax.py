@@ -1,4 +1,7 @@
-"""Reading TOML so that one slip of the pen does not hide the others. Pure."""
+"""Reading TOML so that one syntax error does not hide the others. Pure.
+
+tomllib stops at the first error. Here the line of the error is emptied and the text read again,
+until all errors are found (docs/decisions/0033)."""
 
 import re
 import tomllib
@@ -7,72 +10,81 @@ from typing import Any
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"^\s*\[")
-_MOST_SLIPS = 50
-_MOST_DIGITS = 4300  # Python reads no longer whole number, unless it was started otherwise
 _DIGITS = re.compile(r"[0-9][0-9_]*")
-BROKEN = "__unreadable_{}__"
+_MAX_SLIPS = 50
+_MAX_DIGITS = 4300
+"""Python does not convert longer numbers, unless it was started with another limit."""
+
+UNREADABLE = "__unreadable_"
+"""How the name begins that a table has whose header could not be read."""
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         "Cannot declare",
-        "this table is written twice: put both parts together, or give the second another name",
+        "this table is there twice: merge the two, or give the second another name",
     ),
     (
         "Cannot overwrite",
-        "this key is written twice in the same table, or names a table that is already there: keep one",
+        "this key is there twice in the same table, or is the name of a table: keep one",
     ),
-    ("Duplicate inline table key", "this key is written twice between the braces: keep one"),
+    ("Duplicate inline table key", "this key is there twice between the braces: keep one"),
     ("Expected '=' after", "a line is `key = value`; a key with spaces or dots in it needs quotes"),
     (
         "Invalid value",
-        'text goes in quotes: key = "text"; numbers have no thousands sign; yes and no are true and false',
+        'text goes in quotes: key = "text"; numbers have no thousands separator; yes and no are'
+        " true and false",
     ),
     (
         "Illegal character '\\n'",
-        "a text is not closed on its line: put the closing quote, or use three quotes for several lines",
+        "a text is not closed on its line: add the closing quote, or use three quotes for several"
+        " lines",
     ),
-    ("Unterminated string", "a text is not closed: put the closing quote"),
-    ("Unclosed array", "a list is not closed: put ] at its end"),
+    ("Unterminated string", "a text is not closed: add the closing quote"),
+    ("Unclosed array", "a list is not closed: add ] at its end"),
     (
         "Invalid initial character",
-        "a key begins with a letter or a digit; an inline table stays on one line",
+        "a key begins with a letter or a digit; an inline table is on one line",
     ),
-    ("Unclosed inline table", "braces are not closed: put } on the same line"),
+    ("Unclosed inline table", "an inline table is not closed: add } on the same line"),
     (
         "Expected newline or end of document",
-        'one `key = value` a line; a quote inside a text is written \\"',
+        'write one `key = value` a line; a quote inside a text is written \\"',
     ),
-    ("Expected ']' at the end of a table", "a table's header is [name.name]"),
+    ("Expected ']' at the end of a table", "the header of a table is [name.name]"),
     ("Unescaped '\\'", "in a text with double quotes a backslash is written twice"),
     ("Invalid statement", "a line is `key = value`, a [table], or begins with # as a comment"),
 )
+"""How tomllib's message begins, and what to do."""
 
-# What is opened on one line and noticed as unclosed only further down: how it opens, and the
-# messages it then causes.
 _OPENINGS: tuple[tuple[re.Pattern[str], tuple[str, ...], str], ...] = (
     (re.compile(r"=\s*\[[^\]#]*(#.*)?$"), ("Invalid value", "Unclosed array"), "list"),
     (re.compile(r'=\s*"""(?!.*""")'), ("Unterminated string", "Expected"), "text"),
     (re.compile(r"=\s*'''(?!.*''')"), ("Unterminated string", "Expected"), "text"),
     (re.compile(r"^[^'\"#]*'[^']*$"), ('Expected "\'"',), "single-quoted text"),
 )
+"""What may be left open on one line and is noticed only further down: how it opens, how the
+messages begin that it then causes, and what it is."""
 _CLOSING = {"list": "]", "text": "its three quotes", "single-quoted text": "its quote"}
 
 
 @dataclass(slots=True)
 class Slip:
-    """A place where the text is not TOML; line and column from 1."""
+    """A syntax error; line and column from 1."""
 
     line: int
     column: int
     message: str
     hint: str
-    until: int  # the last line it spoils
+    until: int  # the last line that it makes unreadable
 
 
 @dataclass(slots=True)
 class Reading:
-    """What could be read. text: with the unreadable lines emptied, so that line numbers stay;
-    incomplete: tables that lost one."""
+    """What could be read of a text.
+
+    Attributes:
+        text: the text with the unreadable lines emptied, so that line numbers stay the same.
+    """
 
     data: dict[str, Any]
     text: str
@@ -80,11 +92,11 @@ class Reading:
 
 
 def read_toml(text: str) -> Reading:
-    """Read a text, stepping over lines that are not TOML.
+    """Read a text, skipping lines with syntax errors.
 
-    A line that fails is emptied (a header is replaced by one of no meaning, so that what follows
-    does not fall into the table before) and the rest is read again. `data` is empty when no end is
-    reached that way."""
+    The header of a table that cannot be read is replaced by another, so that the keys below it do
+    not become those of the table above. When the rest cannot be read either, `data` is empty.
+    """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     slips: list[Slip] = []
     while True:
@@ -92,36 +104,26 @@ def read_toml(text: str) -> Reading:
         try:
             return Reading(tomllib.loads(whole), whole, slips)
         except RecursionError:
-            line = (
-                max(
-                    range(len(lines)),
-                    key=lambda number: lines[number].count("[") + lines[number].count("{"),
-                )
-                + 1
-            )
-            deep = Slip(
-                line,
-                1,
-                "not TOML that can be read: nested too deeply",
-                "a playbook's lists and braces need two levels",
-                line,
-            )
-            return Reading({}, "", [*slips, deep])
-        except ValueError as error:
-            slip = (
-                _slip(str(error), lines)
-                if isinstance(error, tomllib.TOMLDecodeError)
-                else _long_number(lines)
-            )
-            if len(slips) >= _MOST_SLIPS or any(s.line == slip.line for s in slips):
-                return Reading(
-                    {}, "", slips or [slip]
-                )  # what is left is no TOML either, so nothing in it has a place
-            slips.append(slip)
-            is_header = _HEADER.match(lines[slip.line - 1]) is not None
-            lines[slip.line - 1 : slip.until] = [""] * (slip.until - slip.line + 1)
-            if is_header:
-                lines[slip.line - 1] = f"[{BROKEN.format(len(slips))}]"
+            return Reading({}, "", [*slips, _too_deep(lines)])
+        except tomllib.TOMLDecodeError as error:
+            slip = _slip(str(error), lines)
+        except ValueError:
+            slip = _long_number(lines)
+        if len(slips) >= _MAX_SLIPS or any(s.line == slip.line for s in slips):
+            # The rest is not TOML either, so nothing in it has a place.
+            return Reading({}, "", slips or [slip])
+        slips.append(slip)
+        is_header = _HEADER.match(lines[slip.line - 1]) is not None
+        lines[slip.line - 1 : slip.until] = [""] * (slip.until - slip.line + 1)
+        if is_header:
+            lines[slip.line - 1] = f"[{UNREADABLE}{len(slips)}]"
+
+
+def _too_deep(lines: list[str]) -> Slip:
+    depths = [line.count("[") + line.count("{") for line in lines]
+    line = depths.index(max(depths)) + 1
+    hint = "lists and inline tables of a playbook need two levels"
+    return Slip(line, 1, "not TOML that can be read: nested too deeply", hint, line)
 
 
 def _slip(message: str, lines: list[str]) -> Slip:
@@ -139,28 +141,28 @@ def _slip(message: str, lines: list[str]) -> Slip:
                 opened,
                 len(lines[opened - 1].rstrip()) + 1,
                 text,
-                f"put {_CLOSING[name]} at its end",
+                f"add {_CLOSING[name]} at its end",
                 until,
             )
     return Slip(line, column, f"not TOML: {words[:1].lower()}{words[1:]}", hint, line)
 
 
 def _long_number(lines: list[str]) -> Slip:
-    """Where the integer is that has more digits than Python reads, which tomllib says without a
-    place."""
+    """Find the whole number that has more digits than Python converts; tomllib does not say where
+    it is."""
     for number, line in enumerate(lines, 1):
         runs = (
-            run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MOST_DIGITS
+            run for run in _DIGITS.finditer(line) if len(run[0]) - run[0].count("_") > _MAX_DIGITS
         )
         if (run := next(runs, None)) is not None and _breaks_at(lines[:number]):
-            words = f"a number of more than {_MOST_DIGITS:,} digits"
-            return Slip(number, run.start() + 1, words, "no number here needs that many", number)
-    return Slip(1, 1, "not TOML that can be read: a value cannot be made", "", len(lines))
+            words = f"a number of more than {_MAX_DIGITS:,} digits"
+            return Slip(number, run.start() + 1, words, "no key needs so many", number)
+    return Slip(1, 1, "not TOML that can be read: a value cannot be converted", "", len(lines))
 
 
 def _breaks_at(lines: list[str]) -> bool:
-    """Whether it is on the last of these lines that a value cannot be made: digits in a comment or
-    a text can."""
+    """Whether a value on the last of these lines cannot be converted. Digits in a comment or a text
+    can be as many as one likes."""
     try:
         tomllib.loads("\n".join(lines))
     except tomllib.TOMLDecodeError:
@@ -171,7 +173,8 @@ def _breaks_at(lines: list[str]) -> bool:
 
 
 def _opened_before(line: int, lines: list[str], opening: re.Pattern[str], name: str) -> int | None:
-    """The nearest line above (or at the end: this one) that opens what no line between closes."""
+    """The nearest line above that opens what no line in between closes; at the end of the text,
+    also this line."""
     for number in range(line, 0, -1):
         text = lines[number - 1]
         if opening.search(text) and (number < line or line == len(lines)):
