@@ -94,7 +94,7 @@ def test_a_mistake_in_a_tip_is_reported_at_its_place(
             "coach.call_type",
             "there is no call type 'sucess_call'",
         ),
-        ("next_steps = 3", "next_steps = 11", "coach.next_steps", ""),
+        ("recommendations = 3", "recommendations = 11", "coach.recommendations", ""),
         ("hours_between_tips = 20", "hours_between_tips = -1", "coach.hours_between_tips", ""),
         ('language = "en"', 'language = "english"', "coach.language", ""),
     ],
