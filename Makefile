@@ -33,7 +33,7 @@ test: lint ## run all checks and all tests
 	@$(BIN)/python -m pytest -n 2 -q tests
 
 check: lint ## check format, lint, types, architecture, schema, docs
-	@$(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/test_architecture.py tests/test_schema.py tests/test_docs.py
+	@$(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/test_architecture.py tests/test_schema.py tests/test_words.py tests/test_docs*.py
 
 lint: setup-dev ## check format, lint and types
 	@$(BIN)/ruff format --check --quiet src tests benchmarks scripts
