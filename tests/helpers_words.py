@@ -68,6 +68,7 @@ SUPPLIER_COPY = re.compile(
     r"|playbook/weddings\.toml|recommendations/client_model"
     r"|demo/(?:messages|platform|templates/|tickets|names)|locales?/|core/locales?/)"
 )
+EXAMPLES = re.compile(r"^src/everafter/openapi_examples\.json$|^docs/signals\.md$")  # quote copy
 ALPHABET = re.compile(
     r"^(?:src/everafter/(?:certificates/|accounts/passwords|core/(?:lenient|email_address|formatting|ids|paths|texts))"
     r"|tests/test_(?:certificates|ids|core_email_address)|docs/decisions/0030)"
@@ -146,6 +147,8 @@ def _find(line: str, path: str) -> Iterator[str]:
     line = _FINE.sub(" ", line)
     if SUPPLIER_COPY.match(path):
         line = _COPY.sub(" ", line)
+    if EXAMPLES.match(path):
+        line = _COUPLE.sub(" ", line)
     if ALPHABET.match(path):
         line = _LETTER.sub(" ", line)
     yield from (match[0] for match in _NAMES.finditer(line))
