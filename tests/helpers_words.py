@@ -94,6 +94,7 @@ _WORDS = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in RETIRED) + r")
 _NAMES = re.compile("|".join(f"(?:{name})" for name in RETIRED_NAMES))
 _FINE = re.compile("|".join(f"(?:{allowed})" for allowed in ALLOWED), re.IGNORECASE)
 _COPY = re.compile(r"\b(?:couples?|told)\b|(?-i:\bE-Mails?\b)", re.IGNORECASE)  # E-Mail: German
+_COUPLE = re.compile(r"\bcouples?\b", re.IGNORECASE)
 _LETTER = re.compile(r"\bletters?\b", re.IGNORECASE)
 # `[de]` and `[texts.de-AT]` begin a table of another language; `translations.de.title = "…"` is one line of it.
 _LANGUAGE_TABLE = re.compile(r"^\s*\[+[\w.\"-]*?\b(de|fr|es|it|nl)(?:-[A-Z]{2})?\b[\w.\"-]*\]+")

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
@@ -13,6 +13,7 @@ import typer
 from everafter.app import create_app
 from everafter.core.settings import load_settings
 from everafter.interventions.model import SKIP_REASONS
+from everafter.metrics.model import Conclusion
 from everafter.playbook.loading import find_mistakes
 from everafter.signals import model as signals_model
 from helpers_source import ROOT, SRC
@@ -57,6 +58,22 @@ def _app() -> Any:
 def _routes() -> set[str]:
     paths = _app().description["paths"]
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+
+
+def _operations() -> list[Any]:
+    return [one for path in _app().description["paths"].values() for one in path.values()]
+
+
+@cache
+def _parameters() -> set[str]:
+    return {parameter["name"] for one in _operations() for parameter in one.get("parameters", [])}
+
+
+@cache
+def _page_parameters() -> set[str]:
+    """The query parameters that pages read."""
+    sources = [path.read_text(encoding="utf-8") for path in SRC.glob("*/*rules.py")]
+    return {name for text in sources for name in re.findall(r'params\.get\("(\w+)"', text)}
 
 
 @cache
@@ -122,6 +139,10 @@ EXISTS: dict[str, Callable[[str], bool]] = {
     "column": _is_column,
     "status": lambda name: name in _statuses(),
     "skip reason": lambda name: name in SKIP_REASONS,
+    "conclusion": lambda name: name in get_args(Conclusion),
+    "page parameter": lambda name: name in _page_parameters(),
+    "parameter": lambda name: name in _parameters(),
+    "operation": lambda name: name in {one["operationId"] for one in _operations()},
     "route": lambda name: name in _routes(),
     "page": lambda name: name in _pages(),
     "field": lambda name: name in _fields(),
