@@ -1,4 +1,4 @@
-"""A platform's own folder: a playbook with [platform], a logo, email templates and word tables."""
+"""A platform's own folder: a playbook with [platform], a logo, email templates and phrases."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ languages = { DE = "de" }
 [platform.colors]
 accent = "#9b2d5c"
 """
-LABELS_DE = """\
+PHRASES_DE = """\
 [frame]
 greeting = "Hallo {name},"
 greeting_without_name = "Guten Tag,"

@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback whose recipients misbehave as their names say, and rows for the outbox."""
+"""A real SMTP server on loopback that treats recipients by their names, and rows for the outbox."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,7 @@ TYPICAL: dict[str, Any] = {
 
 
 class _Server(SMTP):
-    """aiosmtpd with one more misbehaviour: `cut@` loses the connection instead of getting a 354."""
+    """aiosmtpd that drops the connection at DATA for `cut@` recipients."""
 
     sink: "Sink"
 
@@ -112,13 +112,16 @@ class _Controller(Controller):
 
 @dataclass
 class Sink:
-    """What arrived. The beginning of a recipient's name says how it is treated.
+    """Received messages. The start of a recipient's name decides the reply.
 
-    greylist: 451 to RCPT · nobody: 550 5.1.1 · relay: 550 without a code · policy: 550 5.7.1 · later: 452 to the message ·
-    never: 554 to the message · cut: connection lost at DATA · lost: lost after the message was taken · odd: an answer of no class
+    greylist: 451 to RCPT · nobody: 550 5.1.1 · relay: 550 without a code · policy: 550 5.7.1 ·
+    later: 452 to the message · never: 554 to the message · cut: connection lost at DATA · lost:
+    connection lost after the message · odd: invalid code
+
+    delay: seconds before the reply to a message.
     """
 
-    delay: float = 0.0  # seconds between taking a message and saying so
+    delay: float = 0.0
     messages: list[tuple[str, EmailMessage]] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
     cuts: int = 0
@@ -163,14 +166,14 @@ class Sink:
         return "299 what" if who == "odd" else "250 2.0.0 taken"
 
     def count(self) -> Counter[str]:
-        """How many copies of each outbox row arrived, by its id out of the Message-ID."""
+        """The number of copies of each outbox row that arrived, by the id in the Message-ID."""
         return Counter(
             str(message["Message-ID"]).strip("<>").partition("@")[0]
             for _, message in list(self.messages)
         )
 
     def url(self, scheme: str = "smtp", user: str = "", **options: Any) -> str:
-        """EVERAFTER_SMTP_URL for it."""
+        """EVERAFTER_SMTP_URL of this server."""
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"{scheme}://{user}127.0.0.1:{self.port}?{query}"
 
@@ -178,15 +181,15 @@ class Sink:
 @contextlib.contextmanager
 def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SSLContext | None = None, starttls: bool = False,
          timeout: float = 300) -> Iterator[Sink]:  # fmt: skip
-    """A running server; with `users`, one that wants to be signed in to; with `tls`, one that speaks TLS (or offers it)."""
-    taking = Sink(delay=delay)
+    """Run a server; with `users`, it requires sign-in; with `tls`, it uses TLS (or offers STARTTLS)."""
+    inbox = Sink(delay=delay)
     options: dict[str, Any] = {"timeout": timeout}
     if users is not None:
 
         def check(
             server: Any, session: Any, envelope: Any, mechanism: str, data: Any
         ) -> AuthResult:
-            taking.logins.append(data.login)
+            inbox.logins.append(data.login)
             return AuthResult(
                 success=users.get(data.login.decode()) == data.password.decode(), handled=False
             )
@@ -194,11 +197,11 @@ def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SS
         options |= {"authenticator": check, "auth_required": True}
     if tls and starttls:
         options |= {"tls_context": tls, "require_starttls": True}
-    controller = _Controller(taking, ssl_context=tls if tls and not starttls else None, **options)
+    controller = _Controller(inbox, ssl_context=tls if tls and not starttls else None, **options)
     controller.start()
     try:
-        taking.port = controller.port
-        yield taking
+        inbox.port = controller.port
+        yield inbox
     finally:
         controller.stop()
 
@@ -207,7 +210,7 @@ def sink(*, delay: float = 0.0, users: dict[str, str] | None = None, tls: ssl.SS
 
 
 def sql(database: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """The rows of a statement, committed."""
+    """Execute a statement and commit; return its rows."""
     with psycopg.connect(
         database, options="-c search_path=everafter,public -c timezone=UTC"
     ) as conn:
@@ -237,7 +240,7 @@ def add_message(database: str, to: str = "clients@example.com", *, template: str
 
 
 def add_messages(database: str, number: int) -> None:
-    """That many messages, to as many addresses, of one supplier."""
+    """Add messages of one supplier to different addresses."""
     supplier = uuid.uuid4()
     sql(database, "INSERT INTO suppliers (id, name) VALUES (%s, 'Golden Hour')", supplier)
     sql(
@@ -250,7 +253,7 @@ def add_messages(database: str, number: int) -> None:
 
 
 def get(database: str, key: Key) -> Message:
-    """The row as it is."""
+    """The current row."""
 
     async def read() -> Message | None:
         async with connection(database) as conn:
@@ -262,7 +265,7 @@ def get(database: str, key: Key) -> Message:
 
 
 def with_pool(database: str, do: Callable[[Pool], Awaitable[T]]) -> T:
-    """Run `do` with a pool of its own."""
+    """Run `do` with a new pool."""
 
     async def run() -> T:
         async with make_pool(database) as pool:
@@ -281,26 +284,26 @@ def with_connection(database: str, do: Callable[[Connection], Awaitable[T]]) -> 
     return asyncio.run(run())
 
 
-def sending(settings: Settings, taking: Sink, **options: Any) -> Settings:
-    """The settings with that server."""
+def sending(settings: Settings, inbox: Sink, **options: Any) -> Settings:
+    """The settings with the server of `inbox`."""
     return replace(
         settings,
-        smtp_url=taking.url(**options),
+        smtp_url=inbox.url(**options),
         mail_from=settings.mail_from or read_email("nora@care.example", "Nora Lind"),
     )
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
-    """Return once it holds; fail when it does not in time."""
+    """Wait until `holds` is true; fail after `seconds`."""
     until = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, "it did not come true in time"
+        assert time.monotonic() < until, "the condition did not become true in time"
         time.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncIterator[int]:
-    """A server that says one thing to whoever connects, and hangs up."""
+    """A server that sends `answer` to each client and closes the connection."""
 
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,4 +1,4 @@
-"""`playbook check` on [platform] and on the files beside a playbook: each mistake has its file, its line and a cure."""
+"""`playbook check` on [platform] and the files beside a playbook: each mistake has a file, a line and a hint."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from everafter.mail.model import Links, RenderError
 from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import list_templates, render_message
 from everafter.mail.samples import sample_facts
-from everafter.mail.translation import Words, filters_of
+from everafter.mail.translation import Phrases, filters_of
 from everafter.playbook.loading import find_file_mistakes, find_mistakes, load_playbook
 from everafter.playbook.model import Mistake
 from everafter.playbook.rules import to_playbook
 from helpers_branding import (
-    LABELS_DE,
     ONE_YEAR,
     ONE_YEAR_DE,
+    PHRASES_DE,
     PLATFORM,
     SMALL,
     SVG,
@@ -61,10 +61,10 @@ PLATFORM_CASES = [
     ("[platform.colors]", "[platform.colours]", "unknown key 'colours'", "did you mean colors?", "colours"),
     ('reply_to = "care@confetti.example"', 'reply_to = "care@"', "reply_to", "care@example.com", '"care@"'),
     ('accent = "#9b2d5c"', 'accent = "red"', "must be a color", "#1d5c4b", '"red"'),
-    ('accent = "#9b2d5c"', 'accent = "#ff99cc"', "accent has contrast 1.", "is the nearest that is legible", '"#ff99cc"'),
+    ('accent = "#9b2d5c"', 'accent = "#ff99cc"', "accent has contrast 1.", "is the nearest legible color", '"#ff99cc"'),
     ('accent = "#9b2d5c"', 'accent = "#9b2d5c"\naccent_dark = "#331122"', "accent_dark has contrast", "nearest", '"#331122"'),
     ('accent = "#9b2d5c"', 'accent = "#9b2d5c"\non_accent = "#aa3366"', "on_accent on accent", "use #ffffff", '"#aa3366"'),
-    ('accent = "#9b2d5c"', 'on_accent = "#ffffff"', "on_accent is set, and accent is not", "add accent", '"#ffffff"'),
+    ('accent = "#9b2d5c"', 'on_accent = "#ffffff"', "on_accent is set without accent", "add accent", '"#ffffff"'),
     ('languages = { DE = "de" }', 'languages = { de = "de" }', "de", "DE", "de ="),
     ('languages = { DE = "de" }', 'language = "German"', "language", "de-AT", '"German"'),
     ('logo = "logo.svg"', 'logo = "http://confetti.example/logo.png"', "cannot be used as a logo", "https", '"http:'),
@@ -72,20 +72,25 @@ PLATFORM_CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("was", "written", "said", "hint", "at"), PLATFORM_CASES)
-def test_each_mistake_in_the_table(was: str, written: str, said: str, hint: str, at: str) -> None:
+@pytest.mark.parametrize(("was", "written", "message", "hint", "at"), PLATFORM_CASES)
+def test_each_mistake_in_the_table(
+    was: str, written: str, message: str, hint: str, at: str
+) -> None:
     assert PLATFORM.count(was) == 1
     text = f"{SMALL}\n{PLATFORM.replace(was, written)}"
     found = [one for one in find_mistakes(text) if one.level == "error"]
     assert len(found) == 1, found
-    assert said in found[0].message and hint in f"{found[0].message} {found[0].hint}", found[0]
+    assert message in found[0].message and hint in f"{found[0].message} {found[0].hint}", found[0]
     line = text.splitlines()[found[0].line - 1]
     assert line[found[0].column - 1 :].startswith(at), line[found[0].column - 1 :]
 
 
-def test_a_sound_folder_has_no_mistake(tmp_path: Path) -> None:
+def test_a_valid_folder_has_no_mistakes(tmp_path: Path) -> None:
     playbook = make_platform(
-        tmp_path, one_year__txt=ONE_YEAR, one_year__de__txt=ONE_YEAR_DE, words__de__toml=LABELS_DE
+        tmp_path,
+        one_year__txt=ONE_YEAR,
+        one_year__de__txt=ONE_YEAR_DE,
+        phrases__de__toml=PHRASES_DE,
     )
     add_file(tmp_path, "README.md", "what these are")
     add_file(tmp_path, ".DS_Store", b"\xff\xfe")
@@ -103,75 +108,75 @@ def test_a_language_without_files_and_a_hosted_logo_are_warnings(tmp_path: Path)
         ("warning", "platform.logo"),
         ("warning", "platform.languages.DE"),
     ]
-    assert "words.de.toml" in found[1].hint
+    assert "phrases.de.toml" in found[1].hint
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 
 BODY = "Subject: Hello there\n\nA paragraph.\n\n"
 FILES = [
-    ("we_mis_you.txt", BODY, "no email 'we_mis_you'", "did you mean we_miss_you?", 1),
+    ("we_mis_you.txt", BODY, "unknown email 'we_mis_you'", "did you mean we_miss_you?", 1),
     ("check_in.html", BODY, "overrides nothing", "did you mean check_in.txt?", 1),
-    ("check_in.xx.txt", BODY, "no language 'xx'", "de-AT", 1),
-    ("check_in.DE.txt", BODY, "no language 'DE'", "de-AT", 1),
-    ("check_in.fr.txt", BODY, "words.fr.toml does not exist", "greeting", 1),
+    ("check_in.xx.txt", BODY, "unknown language 'xx'", "de-AT", 1),
+    ("check_in.DE.txt", BODY, "unknown language 'DE'", "de-AT", 1),
+    ("check_in.fr.txt", BODY, "phrases.fr.toml does not exist", "greeting", 1),
     ("check_in.txt", "Subjekt: Hello\n\nText.", "'Subjekt: Hello' is not a header line", "did you mean Subject?", 1),
-    ("check_in.txt", "Heading: Hello\n\nText.", "there is no Subject", "first line", 1),
-    ("check_in.txt", "Subject: a\nSubject: b\n\nText.", "Subject is there twice", "keep one", 2),
+    ("check_in.txt", "Heading: Hello\n\nText.", "there is no Subject", "start the file", 1),
+    ("check_in.txt", "Subject: a\nSubject: b\n\nText.", "Subject appears twice", "keep one", 2),
     ("check_in.txt", "Subject: Hello\n", "there is no text", "empty line", 2),
-    ("check_in.txt", BODY + "{{ clients_totl }}", "no variable 'clients_totl'", "did you mean clients_total?", 5),
-    ("check_in.txt", "Subject: {{ nme }}\n\nText.", "no variable 'nme'", "did you mean name?", 1),
-    ("check_in.txt", "Subject: a\nHeading: {{ nme }}\n\nText.", "no variable 'nme'", "did you mean name?", 2),
+    ("check_in.txt", BODY + "{{ clients_totl }}", "unknown variable 'clients_totl'", "did you mean clients_total?", 5),
+    ("check_in.txt", "Subject: {{ nme }}\n\nText.", "unknown variable 'nme'", "did you mean name?", 1),
+    ("check_in.txt", "Subject: a\nHeading: {{ nme }}\n\nText.", "unknown variable 'nme'", "did you mean name?", 2),
     ("check_in.txt", BODY + "{% if name %}\nHi", "Unexpected end of template", "our template", 6),
     ("check_in.txt", BODY + "Hi\n{{ name", "unexpected end of template", "our template", 6),
-    ("check_in.txt", BODY + "Hi\n{{ clients_total }}", "a fact that is not known", "is not none", 6),
-    ("check_in.txt", BODY + "{{ clients_total + 1 }}", "cannot be rendered for a supplier of whom nothing is known", "is not none", 5),
+    ("check_in.txt", BODY + "Hi\n{{ clients_total }}", "prints an unknown fact", "is not none", 6),
+    ("check_in.txt", BODY + "{{ clients_total + 1 }}", "cannot be rendered for a supplier without known facts", "is not none", 5),
     ("check_in.txt", BODY + "{{ name|cout('a') }}", "the filter 'cout' cannot be used", "did you mean count?", 5),
     ("check_in.txt", BODY + "[nombers]", "[nombers] is not a block", "did you mean [numbers]?", 5),
     ("check_in.txt", "Subject: a\nNumbers: clients_totl\n\nText.", "clients_totl has no label", "did you mean clients_total?", 2),
-    ("check_in.txt", "Subject: a\nButton: Go | javascript:x\n\nText.\n\n[button]", "neither an action", "our template", 1),
-    ("layout.css", "p { color: red }\n@import url(x.css);", "@import cannot be used", "loaded", 2),
-    ("layout.css", "p { background: url(https://x.example/a.png) }", "url( cannot be used", "loaded", 1),
-    ("layout.css", "p {}\n</style><script>", "</ cannot be used", "loaded", 2),
+    ("check_in.txt", "Subject: a\nButton: Go | javascript:x\n\nText.\n\n[button]", "neither the name of an action", "our template", 1),
+    ("layout.css", "p { color: red }\n@import url(x.css);", "@import cannot be used", "load nothing", 2),
+    ("layout.css", "p { background: url(https://x.example/a.png) }", "url( cannot be used", "load nothing", 1),
+    ("layout.css", "p {}\n</style><script>", "</ cannot be used", "load nothing", 2),
     ("layout.html", LAYOUT.replace("{{ unsubscribe }}", ""), "no unsubscribe link", "{{ unsubscribe }}", 1),
     ("layout.html", LAYOUT.replace('<a href="{{ unsubscribe }}">', "<a>"), "no unsubscribe link", "{{ unsubscribe }}", 1),
-    ("layout.html", LAYOUT.replace("{{ why }}", "{{ wy }}"), "no variable 'wy'", "did you mean why?", 56),
+    ("layout.html", LAYOUT.replace("{{ why }}", "{{ wy }}"), "unknown variable 'wy'", "did you mean why?", 56),
     ("layout.html", LAYOUT.replace("<body>", "<body><script>alert(1)</script>"), "<script> cannot be used", "remove", 1),
     ("layout.html", LAYOUT.replace("<body>", '<body onload="x()">'), "onload= cannot be used", "remove", 1),
-    ("layout.html", LAYOUT.replace("<body>", '<body><a href="javascript:x()">x</a>'), "is not an address", "https:", 1),
-    ("words.de.toml", LABELS_DE + "clients_totl = []", "unknown number 'clients_totl'", "did you mean clients_total?", 14),
-    ("words.de.toml", LABELS_DE.replace("today", "tody"), "unknown phrase 'tody'", "did you mean today?", 7),
-    ("words.de.toml", LABELS_DE.replace("Hallo {name},", "Hallo,"), "greeting has no {name}", "{name}", 2),
-    ("words.de.toml", LABELS_DE.replace("one {Paar} ", "once {Paar} "), "'once' is not a branch of plural", "one, other", 11),
-    ("words.de.toml", LABELS_DE.replace("other {Paare}}", "other {Paare}"), "{ is missing here", "{# form}", 11),
-    ("words.de.toml", LABELS_DE.replace("one {Paar} other {Paare}", "one {Paar}"), "there is no branch other", "no branch", 11),
-    ("words.de.toml", LABELS_DE.replace("bei Ihnen", "bei {name}"), "clients_total has no value {name}", "the number is n", 11),
-    ("words.de.toml", LABELS_DE.replace('"Ihres Tarifs genutzt"', "[1]"), "limit_ratio is not a text", "of what your plan", 12),
-    ("words.de.toml", "[frame\n", "not TOML", "key", 1),
-    ("words.de.toml", "[frame]\n", "has no greeting, greeting_without_name", "translation", 1),
-    ("words.de.toml", "[fram]\n", "unknown table 'fram'", "did you mean frame?", 1),
+    ("layout.html", LAYOUT.replace("<body>", '<body><a href="javascript:x()">x</a>'), "is not a URL for emails", "https:", 1),
+    ("phrases.de.toml", PHRASES_DE + "clients_totl = []", "unknown number 'clients_totl'", "did you mean clients_total?", 14),
+    ("phrases.de.toml", PHRASES_DE.replace("today", "tody"), "unknown phrase 'tody'", "did you mean today?", 7),
+    ("phrases.de.toml", PHRASES_DE.replace("Hallo {name},", "Hallo,"), "greeting has no {name}", "{name}", 2),
+    ("phrases.de.toml", PHRASES_DE.replace("one {Paar} ", "once {Paar} "), "'once' is not a branch of plural", "one, other", 11),
+    ("phrases.de.toml", PHRASES_DE.replace("other {Paare}}", "other {Paare}"), "{ is missing here", "{# form}", 11),
+    ("phrases.de.toml", PHRASES_DE.replace("one {Paar} other {Paare}", "one {Paar}"), "there is no branch other", "no branch", 11),
+    ("phrases.de.toml", PHRASES_DE.replace("bei Ihnen", "bei {name}"), "clients_total has an unknown placeholder {name}", "the number is n", 11),
+    ("phrases.de.toml", PHRASES_DE.replace('"Ihres Tarifs genutzt"', "[1]"), "limit_ratio is not text", "of what your plan", 12),
+    ("phrases.de.toml", "[frame\n", "not TOML", "key", 1),
+    ("phrases.de.toml", "[frame]\n", "has no greeting, greeting_without_name", "translate", 1),
+    ("phrases.de.toml", "[fram]\n", "unknown table 'fram'", "did you mean frame?", 1),
     ("check_in.txt", b"Subject: a\n\nM\xfcnchen", "not UTF-8", "save it as UTF-8", 3),
     ("check_in.txt", b"Subject: a\n\nM\0nchen", "NUL", "plain text", 1),
     ("check_in.txt", "x" * 64_001, "more than 64,000 bytes", "smaller", 1),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "content", "said", "hint", "line"), FILES)
+@pytest.mark.parametrize(("name", "content", "message", "hint", "line"), FILES)
 def test_each_mistake_in_a_file(
-    tmp_path: Path, name: str, content: bytes | str, said: str, hint: str, line: int
+    tmp_path: Path, name: str, content: bytes | str, message: str, hint: str, line: int
 ) -> None:
     playbook = make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""))
     path = add_file(tmp_path, name, content)
     found = mistakes_of(playbook)
-    matching = [one for one in found if said in one.message and one.file == str(path)]
+    matching = [one for one in found if message in one.message and one.file == str(path)]
     assert len(matching) == 1, found
     mistake = matching[0]
     assert hint in mistake.hint and mistake.level == "error", mistake
-    if name != "layout.html" or "wy" in said:
+    if name != "layout.html" or "wy" in message:
         assert mistake.line == line, mistake
     with pytest.raises(InputError) as raised:
         load_playbook(Settings(None, tmp_path, playbook, None, "http://testserver", "s" * 32))
-    assert f"{path}:{mistake.line}:" in raised.value.message and said in raised.value.message
+    assert f"{path}:{mistake.line}:" in raised.value.message and message in raised.value.message
 
 
 HOSTILE = [
@@ -209,19 +214,19 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_template_is_refused_before_it_is_rendered(text: str) -> None:
+def test_a_hostile_template_is_rejected_before_rendering(text: str) -> None:
     found = check_overrides({"check_in.txt": BODY + text})
     assert found and all(one.level == "error" for one in found)
     assert not any("cannot be rendered" in one.message for one in found), found
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_layout_is_refused_before_it_is_rendered(text: str) -> None:
+def test_a_hostile_layout_is_rejected_before_rendering(text: str) -> None:
     found = check_overrides({"layout.html": LAYOUT.replace("</body>", f"{text}</body>")})
     assert found and not any("cannot be rendered" in one.message for one in found), found
 
 
-def test_what_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_files_outside_the_folder_are_rejected(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text(BODY)
     folder = tmp_path / "platform"
@@ -231,18 +236,21 @@ def test_what_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (folder / "templates" / "emails").mkdir(parents=True)
     (folder / "templates" / "emails" / "check_in.txt").symlink_to(secret)
     found = mistakes_of(playbook)
-    assert ["leads outside" in one.message for one in found if one.level == "error"] == [
+    assert [
+        "outside the playbook's folder" in one.message for one in found if one.level == "error"
+    ] == [
         True,
         True,
     ], found
     above = make_platform(folder, PLATFORM.replace("logo.svg", "../secret.txt"), logo=None)
     assert any(
-        "leads outside" in one.message and one.path == "platform.logo" for one in mistakes_of(above)
+        "outside the playbook's folder" in one.message and one.path == "platform.logo"
+        for one in mistakes_of(above)
     )
 
 
 def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
-    """As Kubernetes mounts a ConfigMap."""
+    """Kubernetes mounts a ConfigMap like this."""
     playbook = make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""))
     (tmp_path / "..data").mkdir()
     (tmp_path / "..data" / "check_in.txt").write_text(BODY)
@@ -253,7 +261,7 @@ def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
     assert mistakes_of(playbook) == []
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_entries_that_are_not_files_are_rejected_without_blocking(tmp_path: Path) -> None:
     playbook = make_platform(tmp_path)
     (tmp_path / "templates" / "emails" / "check_in.txt").mkdir(parents=True)
     os.mkfifo(tmp_path / "templates" / "emails" / "we_miss_you.txt")
@@ -271,7 +279,7 @@ def test_the_command_shows_the_line_of_the_file(tmp_path: Path) -> None:
     result = runner.invoke(app, ["playbook", "check", str(playbook)])
     assert result.exit_code == 2
     lines = result.output.splitlines()
-    at = lines.index(f"{path}:5:1: error: there is no variable 'nme'")
+    at = lines.index(f"{path}:5:1: error: unknown variable 'nme'")
     assert "Hi {{ nme }}." in lines[at + 1] and "did you mean name?" in lines[at + 3]
     answer = json.loads(runner.invoke(app, ["playbook", "check", str(playbook), "--json"]).output)
     assert [(one["file"], one["line"]) for one in answer["mistakes"]] == [
@@ -302,26 +310,26 @@ BAD_LOGOS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "said"), BAD_LOGOS)
-def test_each_logo_that_cannot_be_used(content: bytes, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "message"), BAD_LOGOS)
+def test_invalid_logos_are_rejected(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(LogoError) as raised:
         read_logo(content)
-    assert said in str(raised.value) and raised.value.hint
+    assert message in str(raised.value) and raised.value.hint
     playbook = make_platform(
         tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""), logo=content
     )
     mistake = only(playbook)
-    assert mistake.path == "platform.logo" and (said in mistake.message or "bytes" in said)
+    assert mistake.path == "platform.logo" and (message in mistake.message or "bytes" in message)
 
 
-def test_a_logo_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_logo(tmp_path: Path) -> None:
     mistake = only(
         make_platform(tmp_path, PLATFORM.replace('languages = { DE = "de" }\n', ""), logo=None)
     )
     assert "logo.svg does not exist" in mistake.message and mistake.path == "platform.logo"
 
 
-def test_logos_keep_their_shape_and_emails_carry_no_svg() -> None:
+def test_logos_keep_their_proportions_and_emails_have_no_svg() -> None:
     vector, bitmap, wide = (
         read_logo(SVG.encode()),
         read_logo(png(300, 100)),
@@ -347,7 +355,7 @@ def test_missing_colors_are_computed_with_enough_contrast() -> None:
     assert recolor("a { color: #1d5c4b; }", None) == "a { color: #1d5c4b; }"
 
 
-def test_whose_name_comes_first() -> None:
+def test_the_order_of_sender_names() -> None:
     named, unnamed = (
         read_email("nora@care.example", "Nora Lind"),
         read_email("nora@care.example", "Your success team"),
@@ -361,7 +369,7 @@ def test_whose_name_comes_first() -> None:
 # ── rendering ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_our_own_templates_pass_the_check_of_overrides() -> None:
+def test_our_own_templates_pass_the_check() -> None:
     names = [f"{name}.txt" for name in list_templates()]
     files = {
         name: (SHIPPED / name).read_text(encoding="utf-8")
@@ -371,7 +379,11 @@ def test_our_own_templates_pass_the_check_of_overrides() -> None:
 
 
 def test_the_language_follows_the_country() -> None:
-    files = {"one_year.txt": ONE_YEAR, "one_year.de.txt": ONE_YEAR_DE, "words.de.toml": LABELS_DE}
+    files = {
+        "one_year.txt": ONE_YEAR,
+        "one_year.de.txt": ONE_YEAR_DE,
+        "phrases.de.toml": PHRASES_DE,
+    }
     brand = Brand(languages={"DE": "de", "AT": "de-AT"}, files=files)
     for country, language in (("DE", "de"), ("AT", "de"), ("GB", "en"), (None, "en")):
         made = render_message(
@@ -400,7 +412,7 @@ def test_the_language_follows_the_country() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "forms", "said"),
+    ("language", "forms", "message"),
     [
         ("de", ("Paar", "Paare"), {0: "0 Paare", 1: "1 Paar", 2: "2 Paare", 1200: "1.200 Paare"}),
         ("fr", ("client", "clients", "clients"), {0: "0 client", 1: "1 client", 2: "2 clients"}),
@@ -412,23 +424,23 @@ def test_the_language_follows_the_country() -> None:
     ],
 )
 def test_plural_forms_are_those_of_the_language(
-    language: str, forms: tuple[str, ...], said: dict[int, str]
+    language: str, forms: tuple[str, ...], message: dict[int, str]
 ) -> None:
-    count = filters_of(Words(language))["count"]
-    assert {number: count(number, *forms) for number in said} == said
+    count = filters_of(Phrases(language))["count"]
+    assert {number: count(number, *forms) for number in message} == message
     with pytest.raises(RenderError, match="plural forms"):
         count(1, *forms[1:])
 
 
-def test_dates_and_shares_are_written_as_the_language_writes_them() -> None:
-    german = filters_of(Words("de", {"today": "heute", "tomorrow": "morgen"}))
-    said = german["moment"]("2026-11-24T14:30:00Z", "Europe/Berlin", "2026-11-24T14:45:00Z")
-    assert said == "Dienstag, 24. November, 15:30–15:45 Uhr (Europe/Berlin)"
+def test_dates_and_percentages_follow_the_language() -> None:
+    german = filters_of(Phrases("de", {"today": "heute", "tomorrow": "morgen"}))
+    message = german["moment"]("2026-11-24T14:30:00Z", "Europe/Berlin", "2026-11-24T14:45:00Z")
+    assert message == "Dienstag, 24. November, 15:30–15:45 Uhr (Europe/Berlin)"
     assert [german["soon"](number) for number in (0, 1.5, 12)] == ["heute", "morgen", "in 12 Tagen"]
     assert german["percent"](0.999).replace("\xa0", " ") == "99 %"
 
 
-def test_an_email_that_an_override_spoils_is_not_made() -> None:
+def test_an_email_without_unsubscribe_link_or_too_long_is_not_rendered() -> None:
     no_link = LAYOUT.replace("{{ unsubscribe }}", "https://elsewhere.example/")
     with pytest.raises(RenderError, match="no unsubscribe link"):
         render_message("check_in", TYPICAL, LINKS, Brand(files={"layout.html": no_link}))
@@ -438,7 +450,7 @@ def test_an_email_that_an_override_spoils_is_not_made() -> None:
         )
 
 
-def test_samples_have_every_signal_of_the_right_type() -> None:
+def test_all_templates_render_with_the_sample_facts() -> None:
     for facts in sample_facts().values():
         for template in list_templates():
             render_message(template, facts, LINKS)

@@ -1,4 +1,4 @@
-"""A platform's own name, logo, colors and templates: in the bytes that are sent, on the pages and on certificates."""
+"""The platform's name, logo, colors and templates in sent emails, on pages and on certificates."""
 
 import base64
 import io
@@ -25,9 +25,9 @@ from everafter.mail.jobs import send_due
 from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import one_click_token
 from helpers_branding import (
-    LABELS_DE,
     ONE_YEAR,
     ONE_YEAR_DE,
+    PHRASES_DE,
     PLATFORM,
     SVG,
     add_file,
@@ -42,11 +42,11 @@ from test_certificates import text_of
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A playbook with everything set."""
+    """A playbook with all of [platform] set."""
     files = {
         "one_year__txt": ONE_YEAR,
         "one_year__de__txt": ONE_YEAR_DE,
-        "words__de__toml": LABELS_DE,
+        "phrases__de__toml": PHRASES_DE,
     }
     return make_platform(tmp_path_factory.mktemp("platform"), **files)
 
@@ -58,20 +58,20 @@ def branded(module_settings: Settings, platform: Path) -> Iterator[Server]:
 
 
 def send(settings: Settings, **options: object) -> Sink:
-    """Send what is due, to a server that takes everything."""
-    with sink() as taking:
+    """Send due messages to a server that accepts everything."""
+    with sink() as inbox:
         with_pool(
             str(settings.database_url),
-            lambda pool: send_due(pool, sending(settings, taking, **options), senders=1),
+            lambda pool: send_due(pool, sending(settings, inbox, **options), senders=1),
         )
-    return taking
+    return inbox
 
 
 def sent(settings: Settings, **options: object) -> EmailMessage:
     """The one message that is due."""
-    taking = send(settings, **options)
-    assert len(taking.messages) == 1
-    return taking.messages[0][1]
+    inbox = send(settings, **options)
+    assert len(inbox.messages) == 1
+    return inbox.messages[0][1]
 
 
 def html_of(message: EmailMessage) -> str:
@@ -116,7 +116,7 @@ def test_an_email_has_the_platforms_name_logo_colors_and_reply_address(branded: 
     assert row.status == "accepted" and row.body_html is not None and "base64" not in row.body_html
 
 
-def test_without_a_platform_nothing_is_different(settings: Settings) -> None:
+def test_without_a_platform_nothing_changes(settings: Settings) -> None:
     add_message(str(settings.database_url), template="check_in")
     message = sent(settings)
     assert str(message["From"]) == "Nora Lind <nora@care.example>" and message["Reply-To"] is None
@@ -128,14 +128,14 @@ def test_without_a_platform_nothing_is_different(settings: Settings) -> None:
     ]
 
 
-def test_an_override_is_sent_and_its_translation_by_country(branded: Server) -> None:
+def test_overrides_and_translations_are_sent(branded: Server) -> None:
     for country in ("GB", "DE"):
         facts = TYPICAL | {"country": country}
         add_message(
             branded.database, f"{country.lower()}@example.com", template="one_year", facts=facts
         )
-    taking = send(branded.settings)
-    by_recipient = dict(taking.messages)
+    inbox = send(branded.settings)
+    by_recipient = dict(inbox.messages)
     english, german = by_recipient["gb@example.com"], by_recipient["de@example.com"]
     assert str(english["Subject"]) == "A whole year, Golden Hour Photography"
     assert "This sentence is the platform's own." in english.get_body(("plain",)).get_content()  # pyright: ignore
@@ -145,7 +145,7 @@ def test_an_override_is_sent_and_its_translation_by_country(branded: Server) -> 
     assert german["List-Unsubscribe"].strip("<>") in html_of(german)
 
 
-def test_a_hosted_logo_is_linked_and_not_carried(settings: Settings, tmp_path: Path) -> None:
+def test_a_hosted_logo_is_linked_not_attached(settings: Settings, tmp_path: Path) -> None:
     url = "https://cdn.confetti.example/logo.png"
     playbook = make_platform(tmp_path / "p", PLATFORM.replace("logo.svg", url), logo=None)
     add_message(str(settings.database_url), template="check_in")
@@ -154,7 +154,7 @@ def test_a_hosted_logo_is_linked_and_not_carried(settings: Settings, tmp_path: P
     assert "image/png" not in [part.get_content_type() for part in message.walk()]
 
 
-def test_an_invitation_goes_with_a_logo(settings: Settings, tmp_path: Path) -> None:
+def test_an_invitation_can_have_a_logo(settings: Settings, tmp_path: Path) -> None:
     ics = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
     playbook = make_platform(tmp_path / "p", logo=png())
     add_message(
@@ -171,7 +171,7 @@ def test_an_invitation_goes_with_a_logo(settings: Settings, tmp_path: Path) -> N
     assert "List-Unsubscribe" not in message
 
 
-def test_the_name_in_the_setting_gives_way_only_to_a_senders_name(
+def test_only_sender_name_overrides_the_name_in_the_settings(
     settings: Settings, tmp_path: Path
 ) -> None:
     playbook = make_platform(tmp_path / "p", '[platform]\nname = "Confetti"\n', logo=None)
@@ -190,14 +190,14 @@ def test_the_name_in_the_setting_gives_way_only_to_a_senders_name(
 # ── files that break while the worker runs ────────────────────────────────────────────────────
 
 
-def test_the_last_good_files_stay_in_use(
+def test_the_last_valid_files_stay_in_use(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     playbook = make_platform(
         tmp_path / "p",
         one_year__txt=ONE_YEAR,
         one_year__de__txt=ONE_YEAR_DE,
-        words__de__toml=LABELS_DE,
+        phrases__de__toml=PHRASES_DE,
     )
     with_platform = at(settings, playbook)
     database = str(settings.database_url)
@@ -209,24 +209,22 @@ def test_the_last_good_files_stay_in_use(
     for number in range(3):
         add_message(database, f"broken{number}@example.com", template="one_year")
     with caplog.at_level(logging.ERROR, logger="everafter.branding"):
-        taking = send(with_platform)
-    assert [str(message["Subject"])[:12] for _, message in taking.messages] == ["A whole year"] * 3
-    said = [record.getMessage() for record in caplog.records]
+        inbox = send(with_platform)
+    assert [str(message["Subject"])[:12] for _, message in inbox.messages] == ["A whole year"] * 3
+    output = [record.getMessage() for record in caplog.records]
     assert (
-        len(said) == 1
-        and f"{path}:3:1: there is no variable 'greting' (did you mean greeting?)" in said[0]
+        len(output) == 1
+        and f"{path}:3:1: unknown variable 'greting' (did you mean greeting?)" in output[0]
     )
     add_file(playbook.parent, "one_year.txt", ONE_YEAR.replace("A whole year", "Fixed"))
     add_message(database, "last@example.com", template="one_year")
     assert str(sent(with_platform)["Subject"]).startswith("Fixed")
 
 
-def test_files_that_are_broken_from_the_start_stop_sending(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_worker_does_not_start_with_invalid_files(settings: Settings, tmp_path: Path) -> None:
     playbook = make_platform(tmp_path / "p", check_in__txt="Subject: {{ ''.__class__ }}\n\nText.\n")
     key = add_message(str(settings.database_url), template="check_in")
-    with pytest.raises(InputError, match="__class__ is not available in templates"):
+    with pytest.raises(InputError, match="__class__ cannot be used in templates"):
         send(at(settings, playbook))
     assert get(str(settings.database_url), key).status == "queued", "nothing was claimed"
     with pytest.raises(InputError, match="__class__"):
@@ -240,10 +238,8 @@ def test_files_that_are_broken_from_the_start_stop_sending(
     assert result.exit_code != 0
 
 
-def test_an_email_that_cannot_be_made_is_not_sent_in_part(
-    settings: Settings, tmp_path: Path
-) -> None:
-    """The samples of the check are few; a supplier of another kind can still be one that an override did not think of."""
+def test_an_email_that_cannot_be_rendered_is_not_sent(settings: Settings, tmp_path: Path) -> None:
+    """The check only uses sample suppliers; an override can still fail for another one."""
     body = "{% if vendor_type == 'dj' %}{{ plan }}{% endif %}"
     playbook = make_platform(
         tmp_path / "p", check_in__txt=f"Subject: Hello\n\n{{{{ greeting }}}}\n\n{body}\n"
@@ -251,12 +247,12 @@ def test_an_email_that_cannot_be_made_is_not_sent_in_part(
     key = add_message(str(settings.database_url), template="check_in", facts={"vendor_type": "dj"})
     assert send(at(settings, playbook)).messages == []
     row = get(str(settings.database_url), key)
-    assert row.status == "dead" and "check_in.txt: a template printed a fact that is not known" in (
+    assert row.status == "dead" and "check_in.txt: the template prints an unknown fact" in (
         row.status_reason or ""
     )
 
 
-def test_the_same_files_are_read_once(platform: Path, settings: Settings) -> None:
+def test_unchanged_files_are_read_once(platform: Path, settings: Settings) -> None:
     first = load_brand(at(settings, platform), check_overrides)
     assert load_brand(at(settings, platform), check_overrides) is first
     os.utime(platform)
@@ -330,7 +326,7 @@ def test_the_certificate(branded: Server) -> None:
 
 
 def _forms(pdf: bytes) -> Iterator[bytes]:
-    """The drawings that a page refers to."""
+    """The images that a page uses."""
     reader = pypdf.PdfReader(io.BytesIO(pdf))
     for number in range(1, len(reader.xref[0]) + 1 if reader.xref else 400):
         found = reader.get_object(number)
@@ -358,7 +354,7 @@ def test_the_preview_shows_the_override_and_the_logo(branded: Server, platform: 
     assert "This sentence is the platform's own." in shown.output
 
 
-def test_the_logo_of_a_platform_without_one_is_not_found(server: Server) -> None:
+def test_without_a_logo_its_url_is_not_found(server: Server) -> None:
     assert httpx.get(f"{server.base_url}/brand/logo").status_code == 404
     page = httpx.get(f"{server.base_url}/u/{'A' * 64}")
     assert "<img" not in page.text and "img-src" not in page.headers["content-security-policy"]

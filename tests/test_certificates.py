@@ -380,8 +380,8 @@ def test_a_message_that_leads_to_no_certificate_is_not_sent(
         database, template="success_certificate", facts={**TYPICAL, "name": "Rosa\u2122"}
     )
     other = add_message(database, facts={**TYPICAL, "name": f"Rosa {NOWHERE}"})
-    with sink() as taking:
-        sending_to = sending(settings, taking)
+    with sink() as inbox:
+        sending_to = sending(settings, inbox)
         with_pool(database, lambda pool: send_due(pool, sending_to, senders=1))
     assert [get(database, key).status for key in (lost, good, other)] == [
         "dead",

@@ -1,4 +1,4 @@
-"""`everafter work` and `everafter mail` as a person types them."""
+"""The commands `everafter work` and `everafter mail`."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from helpers_mail import add_message, get, sink, sql
 
 @pytest.fixture
 def cli(database: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command over that database; an error of ours is raised."""
+    """Run a command on the database; our errors are raised."""
     monkeypatch.setenv("EVERAFTER_DATABASE_URL", database)
     monkeypatch.setenv("EVERAFTER_DATA", str(tmp_path))
     monkeypatch.delenv("EVERAFTER_SMTP_URL", raising=False)
@@ -28,13 +28,13 @@ def cli(database: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_work_once_sends_what_is_due(
+def test_work_once_sends_due_messages(
     cli: Any, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_message(database)
     add_message(database, "nobody1@example.com")
-    with sink() as taking:
-        monkeypatch.setenv("EVERAFTER_SMTP_URL", taking.url())
+    with sink() as inbox:
+        monkeypatch.setenv("EVERAFTER_SMTP_URL", inbox.url())
         assert (
             cli("work", "--once").stdout
             == "1 accepted by the mail server, 1 rejected permanently\n"
@@ -43,7 +43,7 @@ def test_work_once_sends_what_is_due(
         assert json.loads(cli("work", "--once", "--json").stdout)["accepted"] == 0
 
 
-def test_work_without_a_server_says_so_and_does_the_rest(cli: Any, database: str) -> None:
+def test_work_without_a_server_only_runs_the_other_duties(cli: Any, database: str) -> None:
     stale, fresh = add_message(database, expires="-1 minute"), add_message(database)
     cli("work", "--once")
     assert [get(database, key).status for key in (stale, fresh)] == ["expired", "queued"]
@@ -53,12 +53,12 @@ def test_list(cli: Any, database: str) -> None:
     assert "the outbox is empty" in cli("mail", "list").stdout
     add_message(database, name="[red]Müller & Söhne[/red]")
     add_message(database, template="check_in", status="replayed")
-    said = cli("mail", "list").stdout
-    assert "[red]Müller" in said and "check_in" in said and "queued: 1" in said
+    output = cli("mail", "list").stdout
+    assert "[red]Müller" in output and "check_in" in output and "queued: 1" in output
     read = json.loads(cli("mail", "list", "--status", "replayed", "--json").stdout)
     assert [line["template"] for line in read["messages"]] == ["check_in"]
     assert read["counts"] == {"queued": 1, "replayed": 1}
-    with pytest.raises(InputError, match="there is no such state"):
+    with pytest.raises(InputError, match="unknown status"):
         cli("mail", "list", "--status", "sent")
     with pytest.raises(InputError, match="cannot be a supplier's id"):
         cli("mail", "list", "--supplier", "x" * 201)
@@ -66,13 +66,13 @@ def test_list(cli: Any, database: str) -> None:
 
 def test_show_before_and_after(cli: Any, database: str) -> None:
     key = add_message(database)
-    said = cli("mail", "show", str(key.id)[:9]).stdout
+    output = cli("mail", "show", str(key.id)[:9]).stdout
     assert (
-        "Subject:" in said
-        and "3 forms are still waiting for an answer" in said
-        and "14  couples on your list" in said
+        "Subject:" in output
+        and "3 forms are still waiting for an answer" in output
+        and "14  couples on your list" in output
     )
-    assert f"<{key.id}@localhost>" in said
+    assert f"<{key.id}@localhost>" in output
     assert cli("mail", "show", str(key.id), "--html").stdout.startswith("<!DOCTYPE html>")
     assert json.loads(cli("mail", "show", str(key.id), "--json").stdout)["preview"] is True
     sql(
@@ -80,7 +80,7 @@ def test_show_before_and_after(cli: Any, database: str) -> None:
         "UPDATE outbox SET subject = 'As sent', body_text = 'As sent.', body_html = '<p>As sent.</p>'",
     )
     assert json.loads(cli("mail", "show", str(key.id), "--json").stdout)["subject"] == "As sent"
-    with pytest.raises(NotFoundError, match="there is no message ffffffff"):
+    with pytest.raises(NotFoundError, match="no message ffffffff"):
         cli("mail", "show", "ffffffff")
     with pytest.raises(NotFoundError, match="100%"):
         cli("mail", "show", "100%")
@@ -89,11 +89,8 @@ def test_show_before_and_after(cli: Any, database: str) -> None:
 def test_resolve(cli: Any, database: str) -> None:
     sent, again, fine = (add_message(database) for _ in range(3))
     sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'gone' WHERE id <> %s", fine.id)
-    assert "counts as sent" in cli("mail", "resolve", str(sent.id), "--sent").stdout
-    assert (
-        "will be sent by the next worker"
-        in cli("mail", "resolve", str(again.id), "--resend").stdout
-    )
+    assert "marked as sent" in cli("mail", "resolve", str(sent.id), "--sent").stdout
+    assert "queued again" in cli("mail", "resolve", str(again.id), "--resend").stdout
     assert [get(database, key).status for key in (sent, again, fine)] == [
         "accepted",
         "queued",
@@ -110,18 +107,18 @@ def test_resolve(cli: Any, database: str) -> None:
 def test_pause_and_resume(cli: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = add_message(database)
     cli("mail", "pause", "the wrong playbook was live")
-    assert "mail is paused: the wrong playbook was live" in cli("mail", "list").stdout
-    with sink() as taking:
-        monkeypatch.setenv("EVERAFTER_SMTP_URL", taking.url())
+    assert "sending is paused: the wrong playbook was live" in cli("mail", "list").stdout
+    with sink() as inbox:
+        monkeypatch.setenv("EVERAFTER_SMTP_URL", inbox.url())
         assert cli("work", "--once").stdout == "nothing was due\n"
-        assert cli("mail", "resume").stdout == "mail flows again\n"
-        assert cli("mail", "resume").stdout == "mail was not paused\n"
+        assert cli("mail", "resume").stdout == "sending resumed\n"
+        assert cli("mail", "resume").stdout == "sending was not paused\n"
         cli("work", "--once")
     assert get(database, key).status == "accepted"
 
 
 def test_allow(cli: Any, database: str) -> None:
     sql(database, "INSERT INTO suppressions VALUES ('ann@example.com', '*', 'refused: 550')")
-    assert "may get mail again" in cli("mail", "allow", "Ann@Example.com").stdout
+    assert "can get mail again" in cli("mail", "allow", "Ann@Example.com").stdout
     with pytest.raises(NotFoundError, match="not on the suppression list"):
         cli("mail", "allow", "ann@example.com")

@@ -33,12 +33,12 @@ SHORTEN_UNLOCKED = (
 class Worker:
     """`everafter work` as a process of its own; what it says goes to a file."""
 
-    def __init__(self, database: str, taking: Sink, log: Path, senders: int) -> None:
+    def __init__(self, database: str, inbox: Sink, log: Path, senders: int) -> None:
         environment = os.environ | {
             "EVERAFTER_DATABASE_URL": database,
             "EVERAFTER_DATA": str(log.parent),
             "EVERAFTER_SECRET": "a-secret-for-tests-and-for-nothing-else",
-            "EVERAFTER_SMTP_URL": taking.url(lease=LEASE, timeout=1),
+            "EVERAFTER_SMTP_URL": inbox.url(lease=LEASE, timeout=1),
         }
         command = [
             sys.executable,
@@ -60,8 +60,8 @@ def start(database: str, tmp_path: Path) -> Iterator[Any]:
     """Starts workers, and ends those that are left."""
     workers: list[Worker] = []
 
-    def begin(taking: Sink, senders: int) -> Worker:
-        workers.append(Worker(database, taking, tmp_path / "work.log", senders))
+    def begin(inbox: Sink, senders: int) -> Worker:
+        workers.append(Worker(database, inbox, tmp_path / "work.log", senders))
         return workers[-1]
 
     yield begin
@@ -82,9 +82,9 @@ def settled(database: str) -> bool:
     )
 
 
-def account_for(database: str, taking: Sink, kills: int, senders: int) -> Counter[str]:
+def account_for(database: str, inbox: Sink, kills: int, senders: int) -> Counter[str]:
     """Every row has ended, and the sink agrees with each: accepted means one copy, in doubt means one or none."""
-    copies = taking.count()
+    copies = inbox.count()
     rows = sql(database, "SELECT id::text, status FROM outbox")
     doubled = [row for row, number in copies.items() if number > 1]
     assert doubled == [], "a message came twice"
@@ -105,18 +105,16 @@ def account_for(database: str, taking: Sink, kills: int, senders: int) -> Counte
 
 
 @pytest.mark.parametrize("senders", [1, 4])
-def test_killed_at_random_nothing_doubles_and_nothing_is_lost(
+def test_a_killed_worker_sends_no_message_twice_and_loses_none(
     database: str, start: Any, senders: int
 ) -> None:
     dice, kills = random.Random(senders), 0
     add_messages(database, MESSAGES)
-    with sink(delay=0.02) as taking:
-        worker = start(taking, senders)
+    with sink(delay=0.02) as inbox:
+        worker = start(inbox, senders)
         for kill in range(KILLS):
-            target = len(taking.messages) + dice.randint(1, max(1, MESSAGES // (2 * KILLS)))
-            wait_until(
-                lambda target=target: len(taking.messages) >= target or settled(database), 60
-            )
+            target = len(inbox.messages) + dice.randint(1, max(1, MESSAGES // (2 * KILLS)))
+            wait_until(lambda target=target: len(inbox.messages) >= target or settled(database), 60)
             time.sleep(dice.random() * 0.08)
             if settled(database):
                 break
@@ -124,16 +122,16 @@ def test_killed_at_random_nothing_doubles_and_nothing_is_lost(
             assert worker.process.wait() == -signal.SIGKILL
             kills = kill + 1
             sql(database, SHORTEN)
-            worker = start(taking, senders)
+            worker = start(inbox, senders)
         wait_until(lambda: settled(database), 60)
         worker.signal(signal.SIGTERM)
         assert worker.process.wait(30) == 0
         time.sleep(0.1)
-        account_for(database, taking, kills, senders)
+        account_for(database, inbox, kills, senders)
     assert kills > KILLS // 2, "the messages must last for the kills"
 
 
-def test_frozen_longer_than_its_lease_it_does_no_harm(database: str, start: Any) -> None:
+def test_a_worker_suspended_beyond_its_lease_sends_nothing_twice(database: str, start: Any) -> None:
     """A worker stopped by SIGSTOP with messages in the air, and another that takes over; then the first goes on.
 
     The mail server waits 1 s for input and the lease is 2 s: what it wakes up with, nobody listens to any more.
@@ -149,11 +147,11 @@ def test_frozen_longer_than_its_lease_it_does_no_harm(database: str, start: Any)
         )
         return settled(database)
 
-    with sink(delay=0.1, timeout=1) as taking:
-        first, second = start(taking, 2), start(taking, 2)
+    with sink(delay=0.1, timeout=1) as inbox:
+        first, second = start(inbox, 2), start(inbox, 2)
         for frozen in (first, second):
-            target = len(taking.messages) + dice.randint(5, 20)
-            wait_until(lambda target=target: len(taking.messages) >= target, 60)
+            target = len(inbox.messages) + dice.randint(5, 20)
+            wait_until(lambda target=target: len(inbox.messages) >= target, 60)
             assert not settled(database), "the messages must last for the freezes"
             frozen.signal(signal.SIGSTOP)
             sql(database, SHORTEN_UNLOCKED)
@@ -163,25 +161,25 @@ def test_frozen_longer_than_its_lease_it_does_no_harm(database: str, start: Any)
         for worker in (first, second):
             worker.signal(signal.SIGTERM)
             assert worker.process.wait(30) == 0
-        account_for(database, taking, 2, 2)
+        account_for(database, inbox, 2, 2)
 
 
-def test_sigterm_under_load_leaves_nothing_in_the_air(database: str, start: Any) -> None:
+def test_sigterm_under_load_finishes_open_messages(database: str, start: Any) -> None:
     add_messages(database, MESSAGES)
-    with sink(delay=0.3) as taking:
-        worker = start(taking, 4)
-        wait_until(lambda: len(taking.messages) >= 10, 30)
+    with sink(delay=0.3) as inbox:
+        worker = start(inbox, 4)
+        wait_until(lambda: len(inbox.messages) >= 10, 30)
         began = time.monotonic()
         worker.signal(signal.SIGTERM)
         assert worker.process.wait(30) == 0
         assert time.monotonic() - began < 10
         ends = by_status(database)
         assert set(ends) == {"accepted", "queued"}
-        assert ends["accepted"] == len(taking.messages)
-        assert set(taking.count().values()) == {1}
+        assert ends["accepted"] == len(inbox.messages)
+        assert set(inbox.count().values()) == {1}
 
 
-def test_the_database_goes_away_and_comes_back(database: str, start: Any) -> None:
+def test_results_survive_cut_database_connections(database: str, start: Any) -> None:
     """Every connection is cut again and again while messages travel: what was answered is written down all the same."""
     add_messages(database, MESSAGES)
     stop = threading.Event()
@@ -198,9 +196,9 @@ def test_the_database_goes_away_and_comes_back(database: str, start: Any) -> Non
                 )
             )
 
-    with sink(delay=0.02) as taking:
-        worker = start(taking, 4)
-        wait_until(lambda: len(taking.messages) >= 5, 30)
+    with sink(delay=0.02) as inbox:
+        worker = start(inbox, 4)
+        wait_until(lambda: len(inbox.messages) >= 5, 30)
         cutter = threading.Thread(target=cut)
         cutter.start()
         time.sleep(3)
@@ -211,5 +209,5 @@ def test_the_database_goes_away_and_comes_back(database: str, start: Any) -> Non
         assert worker.process.wait(30) == 0
         assert cuts >= 5
         # The worker lived, so it knows what became of every message but those whose `handing` it could not see committed.
-        ends = account_for(database, taking, 0, 4)
+        ends = account_for(database, inbox, 0, 4)
     assert ends["accepted"] == MESSAGES

@@ -1,4 +1,4 @@
-"""Every email on narrow screens, in a browser: nothing is wider than the screen, whatever its texts are."""
+"""Every email on narrow screens, in a browser: nothing is wider than the screen, with any text."""
 
 import html
 import re
@@ -29,7 +29,7 @@ TEXTS = {
 
 
 def facts(text: str) -> dict[str, Any]:
-    """Everything that is told is that text, and every number is large."""
+    """Facts in which every text is `text` and every number is large."""
     numbers = {
         name: 1_234_567_890 if isinstance(value, int) else value
         for name, value in TYPICAL.items()
@@ -44,7 +44,7 @@ def facts(text: str) -> dict[str, Any]:
         "ics_url": ADDRESS,
         "supplier_url": ADDRESS,
     }
-    said = dict.fromkeys(
+    texts = dict.fromkeys(
         ("name", "csm_name", "topic", "call_title", "reason", "supplier_name", "plan"), text
     )
     step = {"title": text, "body": text, "reason": text, **ACTION}
@@ -52,7 +52,7 @@ def facts(text: str) -> dict[str, Any]:
         **TYPICAL,
         **numbers,
         **call,
-        **said,
+        **texts,
         "change": "moved",
         "next_steps": [step, {**step, "action_url": "/x"}],
     }
@@ -77,7 +77,7 @@ WIDER = """() => {
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("width", [375, 320])
-def test_nothing_is_wider_than_the_screen(page: Page, width: int, text: str) -> None:
+def test_no_element_is_wider_than_the_screen(page: Page, width: int, text: str) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     wide: dict[str, Any] = {}
     for unsubscribe in (ADDRESS, None):
@@ -90,8 +90,8 @@ def test_nothing_is_wider_than_the_screen(page: Page, width: int, text: str) -> 
     assert wide == {}
 
 
-def test_a_name_from_right_to_left_keeps_its_direction_and_the_sentence_its_own(page: Page) -> None:
-    """Without isolation the number after the name would be before it."""
+def test_right_to_left_names_are_isolated_from_the_sentence(page: Page) -> None:
+    """Without isolation the number after the name would be shown before it."""
     page.set_viewport_size({"width": 700, "height": 700})
     name = "סטודיו Rosa צילום 2000"
     step = {

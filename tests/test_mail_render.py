@@ -1,4 +1,4 @@
-"""Every template with every kind of facts: it renders, reads right, and carries nothing that was not put into it."""
+"""Every template with all kinds of facts: it renders, reads well, and contains nothing else."""
 
 import re
 from html.parser import HTMLParser
@@ -68,7 +68,7 @@ FACTS: dict[str, dict[str, Any]] = {
 
 
 class _Words(HTMLParser):
-    """The words of an HTML part, its links, and the tags that were open."""
+    """Collects the text, the links and the open tags of an HTML part."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def test_each_template_with_each_kind_of_facts(template: str, facts: str) -> Non
 
 
 @pytest.mark.parametrize("template", list_templates())
-def test_both_parts_describe_the_same(template: str) -> None:
+def test_both_parts_have_the_same_sentences(template: str) -> None:
     rendered = render_message(template, TYPICAL | CALL, LINKS)
     words = flat(" ".join(read(rendered.html).words))
     paragraphs = rendered.text.partition("\n\nNora Lind\n\n-- ")[0].split("\n\n")
@@ -163,7 +163,7 @@ def test_a_hostile_name_stays_a_name() -> None:
     template=st.sampled_from(list_templates()),
     off_season=st.none() | st.booleans(),
 )
-def test_any_name_and_any_numbers(
+def test_any_name_and_any_numbers_can_be_rendered(
     name: str, numbers: dict[str, Any], template: str, off_season: bool | None
 ) -> None:
     rendered = render_message(template, {"name": name, "off_season": off_season, **numbers}, LINKS)
@@ -181,7 +181,7 @@ def test_the_preheader_comes_first_and_is_hidden() -> None:
     assert "Your 14 couples at a glance." in first[:600]
 
 
-def test_styles_are_in_place_and_nothing_is_fetched() -> None:
+def test_styles_are_inline_and_nothing_is_fetched() -> None:
     html = render_message("we_miss_you", TYPICAL, LINKS).html
     assert re.search(r"<h1 style=[^>]*font-size: ?27px", html)
     assert "prefers-color-scheme" in html and "max-width: 480px" in html.replace(
@@ -191,7 +191,7 @@ def test_styles_are_in_place_and_nothing_is_fetched() -> None:
     assert len(html.encode()) < 60_000, "Gmail cuts a message at 102 kB"
 
 
-def test_the_numbers_are_the_suppliers_own() -> None:
+def test_the_numbers_are_those_of_the_supplier() -> None:
     text = render_message("we_miss_you", TYPICAL, LINKS).text
     assert "We have not seen you for 9 days" in flat(text)
     assert (
@@ -220,12 +220,12 @@ def test_the_numbers_are_the_suppliers_own() -> None:
         ("retention_offer", "it makes little sense to pay for what you do not use"),
     ],
 )
-def test_off_season_nobody_is_pressed(template: str, gentle: str) -> None:
+def test_off_season_emails_do_not_press(template: str, gentle: str) -> None:
     assert gentle in flat(render_message(template, TYPICAL | {"off_season": True}, LINKS).text)
     assert gentle not in flat(render_message(template, TYPICAL | {"off_season": False}, LINKS).text)
 
 
-def test_transactional_mail_has_no_way_out_and_says_why() -> None:
+def test_transactional_email_has_no_unsubscribe_link_and_explains_why() -> None:
     rendered = render_message(
         "payment_failed", TYPICAL, Links("https://care.example/go/", None, "Nora")
     )
@@ -236,8 +236,8 @@ def test_transactional_mail_has_no_way_out_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("template", "facts", "what"),
     [
-        ("nothing_like_it", {}, "there is no mail template 'nothing_like_it'"),
-        ("../model", {}, "there is no mail template"),
+        ("nothing_like_it", {}, "unknown email template 'nothing_like_it'"),
+        ("../model", {}, "unknown email template"),
         (
             "we_miss_you",
             {"clients_total": "many"},
@@ -248,11 +248,13 @@ def test_transactional_mail_has_no_way_out_and_says_why() -> None:
         (
             "call_booked",
             CALL | {"ics_url": "javascript:alert(1)"},
-            "neither an action's name nor an http address",
+            "neither the name of an action nor a URL",
         ),
     ],
 )
-def test_what_cannot_be_made_says_why(template: str, facts: dict[str, Any], what: str) -> None:
+def test_a_message_that_cannot_be_rendered_has_a_reason(
+    template: str, facts: dict[str, Any], what: str
+) -> None:
     with pytest.raises(RenderError) as caught:
         render_message(template, facts, LINKS)
     assert what in caught.value.message
@@ -289,7 +291,7 @@ def test_filters() -> None:
     assert moment("2026-11-24T14:30:00", "../etc/passwd") == "Tuesday 24 November, 14:30 (UTC)"
 
 
-def test_the_numbers_block_leaves_out_what_is_zero_or_unknown() -> None:
+def test_the_numbers_block_omits_zero_and_unknown_numbers() -> None:
     names = ["clients_total", "clients_active_30d", "forms_waiting"]
     assert number_rows(
         {"clients_total": 14, "clients_active_30d": 0, "forms_waiting": 0}, names
@@ -309,7 +311,7 @@ def test_a_rendered_message_is_a_plain_record() -> None:
     assert isinstance(render_message("check_in", {}, LINKS), Rendered)
 
 
-def test_the_certificates_button_leads_to_the_suppliers_own() -> None:
+def test_the_certificate_button_links_to_the_suppliers_certificate() -> None:
     links = Links(
         LINKS.go, LINKS.unsubscribe, LINKS.sender, "https://care.example/certificates/TOKEN"
     )

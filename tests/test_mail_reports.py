@@ -1,4 +1,4 @@
-"""What comes back: bounces, complaints and what only looks like them, from a pipe, a mailbox and a provider."""
+"""Bounces, complaints and messages that only look like them, from a pipe, a mailbox and a provider."""
 
 import base64
 import mailbox
@@ -23,7 +23,7 @@ from everafter.core.settings import Settings
 from everafter.mail.jobs import read_bounces
 from everafter.mail.model import Key
 from everafter.mail.report_rules import read_report
-from everafter.mail.reports import take_report
+from everafter.mail.reports import record_report
 from everafter.mail.rules import message_token, message_token_key, one_click_token
 from helpers_mail import add_message, get, sink, sql, with_connection, with_pool
 from helpers_server import Server, serving
@@ -44,11 +44,11 @@ def settings(module_settings: Settings) -> Settings:
 
 
 def sent(settings: Settings, database: str, to: str = TO, **more: Any) -> tuple[Key, bytes]:
-    """A message that was handed over, and its bytes."""
+    """A sent message and its bytes."""
     key = add_message(database, to, **more)
-    with sink() as taking:
-        assert send(settings, taking).accepted == 1
-    return key, taking.raw[0]
+    with sink() as inbox:
+        assert send(settings, inbox).accepted == 1
+    return key, inbox.raw[0]
 
 
 def status_block(to: str = TO, status: str = "5.1.1", diagnostic: str = "smtp; 550 5.1.1 user unknown", action: str = "failed",
@@ -62,7 +62,7 @@ def status_block(to: str = TO, status: str = "5.1.1", diagnostic: str = "smtp; 5
 def report_of(
     raw: bytes, *blocks: str, returned: str = "text/rfc822-headers", kind: str = "delivery-status"
 ) -> bytes:
-    """A report as mail servers write them: words, blocks, and what was sent."""
+    """A delivery report as mail servers write it: a text, blocks, and the original message."""
     gives_back = raw.partition(b"\r\n\r\n")[0] + b"\r\n" if "headers" in returned else raw
     fields = "\r\n".join(
         [
@@ -103,7 +103,7 @@ def complaint_of(raw: bytes, kind: str = "abuse") -> bytes:
 def take(settings: Settings, database: str, raw: bytes) -> str:
     now = datetime.now(UTC)
     return with_connection(
-        database, lambda conn: take_report(conn, settings.secret, raw, "nora@care.example", now)
+        database, lambda conn: record_report(conn, settings.secret, raw, "nora@care.example", now)
     )
 
 
@@ -124,7 +124,7 @@ def suppressed(database: str) -> list[tuple[Any, ...]]:
         ("message/global-headers", "global-delivery-status"),
     ],
 )
-def test_a_bounce_ends_the_message_and_the_address_once(
+def test_a_bounce_ends_the_message_and_suppresses_the_address_once(
     settings: Settings, database: str, returned: str, kind: str
 ) -> None:
     key, raw = sent(settings, database)
@@ -134,11 +134,11 @@ def test_a_bounce_ends_the_message_and_the_address_once(
     row = get(database, key)
     assert (row.status, row.status_reason) == (
         "bounced",
-        "reported later: 5.1.1 550 5.1.1 user unknown",
+        "delivery report: 5.1.1 550 5.1.1 user unknown",
     )
     assert suppressed(database) == [(TO, "*", "bounce")]
     assert get(database, waiting).status == "suppressed"
-    assert take(settings, database, bounce) == "known"
+    assert take(settings, database, bounce) == "duplicate"
     assert sql(database, "SELECT type, source, code FROM mail_events") == [
         ("bounce", "report", "5.1.1")
     ]
@@ -211,7 +211,7 @@ def test_a_bounce_ends_the_message_and_the_address_once(
         (status_block("elsewhere@mail.example", original=TO), "bounced", "bounce", True),
     ],
 )
-def test_what_a_report_says_is_what_follows(
+def test_each_kind_of_report_has_its_effect(
     settings: Settings, database: str, block: str, status: str, type_: str, *, stops: bool
 ) -> None:
     key, raw = sent(settings, database)
@@ -221,7 +221,7 @@ def test_what_a_report_says_is_what_follows(
     assert bool(suppressed(database)) == stops
 
 
-def test_of_several_recipients_only_ours_counts(settings: Settings, database: str) -> None:
+def test_only_our_recipient_of_several_counts(settings: Settings, database: str) -> None:
     key, raw = sent(settings, database)
     others = [
         status_block("bob@studio.example"),
@@ -233,10 +233,8 @@ def test_of_several_recipients_only_ours_counts(settings: Settings, database: st
     assert suppressed(database) == [(TO, "*", "bounce")]
 
 
-def test_addresses_beyond_ascii_are_known_in_each_of_their_forms(
-    settings: Settings, database: str
-) -> None:
-    for to, said in (
+def test_non_ascii_addresses_match_in_each_form(settings: Settings, database: str) -> None:
+    for to, block in (
         ("käthe@spaß.example", r"k\x{E4}the@spaß.example"),
         ("žofie@studio.example", "žofie@studio.example"),
         ("hana..t@docomo.example", '"hana..t"@docomo.example'),
@@ -247,14 +245,14 @@ def test_addresses_beyond_ascii_are_known_in_each_of_their_forms(
             take(
                 settings,
                 database,
-                report_of(raw, status_block(said), kind="global-delivery-status"),
+                report_of(raw, status_block(block), kind="global-delivery-status"),
             )
             == "recorded"
         )
     assert len(suppressed(database)) == 4
 
 
-def test_a_status_in_base64_is_read(settings: Settings, database: str) -> None:
+def test_a_base64_status_is_decoded(settings: Settings, database: str) -> None:
     _, raw = sent(settings, database)
     fields = "Reporting-MTA: dns; mx.example\r\n\r\n" + status_block()
     coded = base64.encodebytes(fields.encode()).replace(b"\n", b"\r\n")
@@ -267,7 +265,7 @@ def test_a_status_in_base64_is_read(settings: Settings, database: str) -> None:
     assert suppressed(database) == [(TO, "*", "bounce")]
 
 
-def test_a_report_settles_a_doubt(settings: Settings, database: str) -> None:
+def test_a_report_resolves_a_message_in_doubt(settings: Settings, database: str) -> None:
     key, raw = sent(settings, database)
     sql(database, "UPDATE outbox SET status = 'in_doubt', accepted_at = NULL")
     assert (
@@ -284,17 +282,17 @@ def test_a_report_settles_a_doubt(settings: Settings, database: str) -> None:
 def test_a_complaint_stops_all_but_transactional_mail(settings: Settings, database: str) -> None:
     key, raw = sent(settings, database)
     assert take(settings, database, complaint_of(raw)) == "recorded"
-    assert take(settings, database, complaint_of(raw)) == "known"
+    assert take(settings, database, complaint_of(raw)) == "duplicate"
     assert suppressed(database) == [(TO, "success", "complaint")]
     assert get(database, key).status == "accepted"
     booked = add_message(database, TO, topic="transactional", template="call_reminder")
-    with sink() as taking:
-        assert send(settings, taking).accepted == 1
+    with sink() as inbox:
+        assert send(settings, inbox).accepted == 1
     assert get(database, booked).status == "accepted"
 
 
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure", "dmarc", "", "nonsense"])
-def test_other_feedback_is_no_complaint(settings: Settings, database: str, kind: str) -> None:
+def test_other_feedback_is_not_a_complaint(settings: Settings, database: str, kind: str) -> None:
     _, raw = sent(settings, database)
     assert take(settings, database, complaint_of(raw, kind)) == "ignored"
     assert suppressed(database) == []
@@ -303,7 +301,7 @@ def test_other_feedback_is_no_complaint(settings: Settings, database: str, kind:
 # ── what is none, and what is forged ──────────────────────────────────────────────────────────────
 
 
-def test_mail_of_people_and_machines_is_no_report(settings: Settings, database: str) -> None:
+def test_other_mail_is_not_a_report(settings: Settings, database: str) -> None:
     key, raw = sent(settings, database)
     quoted = b"".join(b"> " + line + b"\r\n" for line in raw.split(b"\r\n")[:30])
     for message in (
@@ -329,7 +327,7 @@ def test_mail_of_people_and_machines_is_no_report(settings: Settings, database: 
 
 
 def test_a_forged_report_suppresses_nobody(settings: Settings, database: str) -> None:
-    """Who knows an address and can work out a Message-ID still has no token."""
+    """Knowing an address and a Message-ID is not enough without the token."""
     key, raw = sent(settings, database)
     other, other_raw = sent(settings, database, "bob@studio.example")
     token = message_token(settings.secret, key)
@@ -358,7 +356,7 @@ def test_a_forged_report_suppresses_nobody(settings: Settings, database: str) ->
 
 
 @pytest.mark.parametrize("status", ["queued", "claimed", "dead", "suppressed", "expired"])
-def test_what_was_never_handed_over_cannot_bounce(
+def test_a_message_that_was_never_sent_cannot_bounce(
     settings: Settings, database: str, status: str
 ) -> None:
     key, raw = sent(settings, database)
@@ -367,7 +365,7 @@ def test_what_was_never_handed_over_cannot_bounce(
     assert get(database, key).status == status and suppressed(database) == []
 
 
-def test_a_token_names_its_row_alone(settings: Settings) -> None:
+def test_a_token_identifies_its_row_only(settings: Settings) -> None:
     key = Key(*(UUID(int=n) for n in (7, 8)))
     token = message_token("secret", key)
     assert message_token_key("secret", token) == key
@@ -379,7 +377,7 @@ def test_a_token_names_its_row_alone(settings: Settings) -> None:
 
 @examples(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_no_bytes_break_the_reader(data: st.DataObject) -> None:
+def test_any_bytes_can_be_parsed(data: st.DataObject) -> None:
     whole = report_of(
         b"X-Everafter: " + b"A" * 64 + b"\r\n\r\nx", status_block(), status_block("b@c.example")
     )
@@ -404,7 +402,7 @@ def pipe(
     return subprocess.run(command, input=raw, env=env, capture_output=True, timeout=120)
 
 
-def test_a_pipe_gets_the_codes_that_mail_servers_know(
+def test_the_pipe_command_returns_sysexits_codes(
     settings: Settings, database: str, tmp_path: Path
 ) -> None:
     long = replace(settings, secret="a-secret-for-tests-that-is-as-long-as-one-must-be")
@@ -455,7 +453,9 @@ def provider(module_settings: Settings) -> Iterator[Server]:
         yield running
 
 
-def test_a_providers_events(settings: Settings, database: str, provider: Server) -> None:
+def test_provider_events_have_results_in_order(
+    settings: Settings, database: str, provider: Server
+) -> None:
     key, _ = sent(settings, database)
     fine, _ = sent(settings, database, "fine@studio.example")
     mid, fine_id = f"<{key.id}@care.example>", f"{fine.id}@care.example"
@@ -498,19 +498,19 @@ def test_a_providers_events(settings: Settings, database: str, provider: Server)
         results = [one["result"] for one in answer.json()["results"]]
         assert results == [
             "recorded",
-            "known",
+            "duplicate",
             "recorded",
             "recorded",
             "unmatched",
-            "refused",
-            "refused",
-            "refused",
+            "rejected",
+            "rejected",
+            "rejected",
             "unmatched",
         ]
         again = [
             one["result"] for one in client.post("/api/mail/events", json=events).json()["results"]
         ]
-        assert again == ["known", "known", "known", "known", *results[4:]]
+        assert again == ["duplicate", "duplicate", "duplicate", "duplicate", *results[4:]]
         assert client.post("/api/mail/events", json=[]).json() == {"results": []}
         assert client.post("/api/mail/events", json=[events[0]] * 1001).status_code == 400
         assert client.post("/api/mail/events", json={"events": events}).status_code == 400
@@ -529,7 +529,7 @@ def test_a_providers_events(settings: Settings, database: str, provider: Server)
 @pytest.mark.parametrize(
     "at", ["2026-05-04T10:00:00Z", "2026-05-04T12:00:00+02:00", "2026-05-04 10:00:00", "1777888800"]
 )
-def test_the_time_of_a_providers_event_is_read_as_any_other_time(
+def test_provider_event_times_accept_the_usual_formats(
     at: str, settings: Settings, database: str, provider: Server
 ) -> None:
     key, _ = sent(settings, database)

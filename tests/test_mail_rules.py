@@ -1,4 +1,4 @@
-"""The outbox's policy: answers, waiting, addresses, tokens."""
+"""Retry times, senders, Message-IDs and tokens."""
 
 import base64
 import uuid
@@ -21,13 +21,13 @@ from everafter.mail.rules import (
 KEY = Key(uuid.UUID(int=7), uuid.UUID(int=8))
 
 
-def test_waiting_grows_and_stays_bounded() -> None:
+def test_retry_waits_grow_to_a_limit() -> None:
     waits = [retry_seconds(attempt, 0) for attempt in range(1, MAX_ATTEMPTS + 1)]
     assert waits == sorted(waits) and waits[0] == 60 and waits[-1] == 14400
     assert retry_seconds(1, 1) == 75
 
 
-def test_the_message_id_stays(settings_sender: str = "nora@care.example") -> None:
+def test_the_message_id_is_stable(settings_sender: str = "nora@care.example") -> None:
     assert (
         message_id(KEY.id, settings_sender) == "<00000000-0000-0000-0000-000000000008@care.example>"
     )
@@ -35,7 +35,7 @@ def test_the_message_id_stays(settings_sender: str = "nora@care.example") -> Non
     assert sender_of(read_email("a@b.example"), "https://care.example").addr_spec == "a@b.example"
 
 
-def test_a_token_speaks_for_its_row_alone() -> None:
+def test_an_unsubscribe_token_identifies_its_row_only() -> None:
     token = one_click_token("secret", KEY)
     assert len(token) == 64 and token.isascii()
     assert one_click_token_key("secret", token) == KEY
@@ -47,11 +47,11 @@ def test_a_token_speaks_for_its_row_alone() -> None:
 
 
 @given(st.text(max_size=100))
-def test_any_other_text_is_no_token(text: str) -> None:
+def test_other_texts_are_not_tokens(text: str) -> None:
     assert one_click_token_key("secret", text) is None
 
 
-def test_only_success_mail_can_be_stopped() -> None:
+def test_only_success_email_has_an_unsubscribe_link() -> None:
     sender = read_email("nora@care.example")
     assert links_of("https://x", "s", KEY, "transactional", sender).unsubscribe is None
     links = links_of("https://x", "s", KEY, "success", sender)

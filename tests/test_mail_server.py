@@ -1,4 +1,4 @@
-"""The mail server itself: away, stale, over TLS, signed in to, and what a wrong setting says."""
+"""The mail server: unreachable, stale, with TLS and sign-in, and invalid settings."""
 
 import asyncio
 import datetime as dt
@@ -32,7 +32,7 @@ from helpers_mail import (
 from test_mail_send import send
 
 
-def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: str) -> None:
+def test_an_unreachable_server_uses_no_attempt(settings: Settings, database: str) -> None:
     key = add_message(database)
     for answer in (
         b"554 go away\r\n",
@@ -45,7 +45,7 @@ def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: st
             async with raw_server(answer) as port:
                 with pytest.raises(
                     MailServerError,
-                    match=r"the mail server (refuses us: (554 go away|421 not now)|cannot be used)",
+                    match=r"the mail server (rejects our mail: (554 go away|421 not now)|cannot be used)",
                 ):
                     await send_due(pool, replace(settings, smtp_url=f"smtp://127.0.0.1:{port}"))
 
@@ -61,7 +61,7 @@ def test_a_server_that_is_away_costs_no_attempt(settings: Settings, database: st
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context, and the certificate that a client must trust for it."""
+    """The TLS context of a server, and the certificate that clients must trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now = dt.datetime.now(dt.UTC)
@@ -92,7 +92,7 @@ def certificate(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     return context, trust
 
 
-def test_starttls_and_signing_in(
+def test_starttls_and_sign_in(
     settings: Settings,
     database: str,
     certificate: tuple[ssl.SSLContext, Path],
@@ -100,27 +100,29 @@ def test_starttls_and_signing_in(
 ) -> None:
     key = add_message(database)
     context, trust = certificate
-    with sink(users={"nora": "open sesame"}, tls=context, starttls=True) as taking:
+    with sink(users={"nora": "open sesame"}, tls=context, starttls=True) as inbox:
         with pytest.raises(MailServerError, match="certificate"):
-            send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@")
+            send(settings, inbox, scheme="smtp+starttls", user="nora:open%20sesame@")
         monkeypatch.setenv("SSL_CERT_FILE", str(trust))
         with pytest.raises(MailServerError, match="535"):
-            send(settings, taking, scheme="smtp+starttls", user="nora:wrong@")
+            send(settings, inbox, scheme="smtp+starttls", user="nora:wrong@")
         assert get(database, key).attempt == 0
         assert (
-            send(settings, taking, scheme="smtp+starttls", user="nora:open%20sesame@").accepted == 1
+            send(settings, inbox, scheme="smtp+starttls", user="nora:open%20sesame@").accepted == 1
         )
-    assert taking.logins[-1] == b"nora"
+    assert inbox.logins[-1] == b"nora"
 
 
-def test_a_server_without_starttls_gets_nothing_in_clear(settings: Settings, database: str) -> None:
+def test_a_server_without_starttls_gets_nothing_unencrypted(
+    settings: Settings, database: str
+) -> None:
     key = add_message(database)
-    with sink() as taking, pytest.raises(MailServerError, match="STARTTLS"):
-        send(settings, taking, scheme="smtp+starttls")
-    assert (get(database, key).status, taking.messages) == ("queued", [])
+    with sink() as inbox, pytest.raises(MailServerError, match="STARTTLS"):
+        send(settings, inbox, scheme="smtp+starttls")
+    assert (get(database, key).status, inbox.messages) == ("queued", [])
 
 
-def test_tls_from_the_first_byte(
+def test_implicit_tls(
     settings: Settings,
     database: str,
     certificate: tuple[ssl.SSLContext, Path],
@@ -129,24 +131,24 @@ def test_tls_from_the_first_byte(
     add_message(database)
     context, trust = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(trust))
-    with sink(tls=context) as taking:
-        assert send(settings, taking, scheme="smtps").accepted == 1
+    with sink(tls=context) as inbox:
+        assert send(settings, inbox, scheme="smtps").accepted == 1
 
 
-def test_a_connection_that_went_stale_is_opened_again(settings: Settings, database: str) -> None:
+def test_a_stale_connection_is_reopened(settings: Settings, database: str) -> None:
     add_message(database, "first@example.com")
 
     async def two(pool: Any) -> Tally:
         stop = asyncio.Event()
-        work = asyncio.create_task(send_due(pool, sending(settings, taking), senders=1, stop=stop))
-        await asyncio.to_thread(wait_until, lambda: len(taking.messages) == 1)
+        work = asyncio.create_task(send_due(pool, sending(settings, inbox), senders=1, stop=stop))
+        await asyncio.to_thread(wait_until, lambda: len(inbox.messages) == 1)
         await asyncio.sleep(1.5)  # the server hangs up on who is idle for a second
         await asyncio.to_thread(add_message, database, "second@example.com")
-        await asyncio.to_thread(wait_until, lambda: len(taking.messages) == 2)
+        await asyncio.to_thread(wait_until, lambda: len(inbox.messages) == 2)
         stop.set()
         return await work
 
-    with sink(timeout=1) as taking:
+    with sink(timeout=1) as inbox:
         assert with_pool(database, two) == Tally(accepted=2)
 
 
@@ -155,19 +157,19 @@ def test_a_connection_that_went_stale_is_opened_again(settings: Settings, databa
     [
         ("smtp://mail.example?sender=a@example.com", "unknown option 'sender'"),
         ("smtp://mail.example?lease=soon", "could not convert"),
-        ("smtp://mail.example?lease=1&timeout=60", "lease no shorter"),
-        ("smtp://nora:secret@mail.example", "in clear"),
+        ("smtp://mail.example?lease=1&timeout=60", "at most lease"),
+        ("smtp://nora:secret@mail.example", "unencrypted"),
         ("smtp://mail.example:99999", "range"),
     ],
 )
-def test_a_wrong_setting_says_so(settings: Settings, url: str, what: str) -> None:
+def test_an_invalid_setting_is_explained(settings: Settings, url: str, what: str) -> None:
     with pytest.raises(SettingsError, match="EVERAFTER_SMTP_URL") as caught:
         mail_server(replace(settings, smtp_url=url))
     assert what in caught.value.message
     assert "secret" not in caught.value.message
 
 
-def test_where_mail_comes_from(settings: Settings) -> None:
+def test_the_sender_comes_from_the_settings(settings: Settings) -> None:
     server = mail_server(
         replace(
             settings,

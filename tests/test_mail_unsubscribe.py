@@ -1,4 +1,4 @@
-"""RFC 8058 from outside: the POST of a mail program acts at once, looking changes nothing."""
+"""One-click unsubscription (RFC 8058): POST acts immediately, GET changes nothing."""
 
 import asyncio
 from dataclasses import replace
@@ -33,7 +33,9 @@ def suppressed(server: Server) -> list[tuple[str, str, str]]:
     ],
     ids=["urlencoded", "multipart", "no body", "garbage"],
 )
-def test_one_click_acts_at_once(server: Server, request_kind: dict[str, object]) -> None:
+def test_one_click_unsubscribes_immediately(
+    server: Server, request_kind: dict[str, object]
+) -> None:
     first = add_message(server.database, "Ann@Example.com")
     waiting = add_message(
         server.database, "ann@example.com", template="check_in", send_after="3 days"
@@ -53,12 +55,12 @@ def test_one_click_acts_at_once(server: Server, request_kind: dict[str, object])
     assert states == ["suppressed", "suppressed", "queued", "queued"]
 
 
-def test_the_link_in_a_sent_message_works_and_ends_what_waits(server: Server) -> None:
+def test_the_link_in_a_sent_message_cancels_queued_messages(server: Server) -> None:
     add_message(server.database, "ann@example.com")
-    with sink() as taking:
-        with_settings = replace(sending(server.settings, taking), base_url=server.base_url)
+    with sink() as inbox:
+        with_settings = replace(sending(server.settings, inbox), base_url=server.base_url)
         with_pool(server.database, lambda pool: send_due(pool, with_settings))
-        [(_, message)] = taking.messages
+        [(_, message)] = inbox.messages
         link = message["List-Unsubscribe"].strip("<>")
         html = message.get_body(("html",))
         assert html is not None and f'href="{link}"' in html.get_content()
@@ -68,7 +70,7 @@ def test_the_link_in_a_sent_message_works_and_ends_what_waits(server: Server) ->
     assert get(server.database, later).status == "suppressed"
 
 
-def test_looking_changes_nothing(server: Server) -> None:
+def test_get_changes_nothing(server: Server) -> None:
     key = add_message(server.database)
     link = f"/u/{one_click_token(server.settings.secret, key)}"
     with server.client() as client:
@@ -86,7 +88,7 @@ def test_looking_changes_nothing(server: Server) -> None:
     assert suppressed(server) == [] and get(server.database, key).status == "queued"
 
 
-def test_a_link_of_nobody(server: Server) -> None:
+def test_an_unknown_link(server: Server) -> None:
     key = add_message(server.database)
     good = one_click_token(server.settings.secret, key)
     other_secret = one_click_token("another secret", key)
@@ -107,7 +109,7 @@ def test_a_link_of_nobody(server: Server) -> None:
     assert suppressed(server) == []
 
 
-def test_a_button_leads_into_the_platform_or_says_where(server: Server) -> None:
+def test_a_button_redirects_to_the_platform_or_explains_where(server: Server) -> None:
     with server.client() as client:
         page = client.get("/go/forms", follow_redirects=False)
         assert page.status_code == 200 and "look for your forms" in page.text
@@ -124,7 +126,7 @@ def test_a_button_leads_into_the_platform_or_says_where(server: Server) -> None:
             assert "set-cookie" not in answer.headers
 
 
-def test_many_clicks_at_once_are_one(server: Server) -> None:
+def test_concurrent_clicks_count_once(server: Server) -> None:
     link = f"{server.base_url}/u/{token(server)}"
 
     async def click() -> list[int]:
@@ -136,7 +138,7 @@ def test_many_clicks_at_once_are_one(server: Server) -> None:
     assert len(suppressed(server)) == 1
 
 
-def test_an_address_unsubscribes_however_it_was_spelled_when_it_was_sent(server: Server) -> None:
+def test_unsubscribing_matches_other_spellings_of_the_address(server: Server) -> None:
     old = add_message(server.database, "Info@Bücher-Hochzeit.example")
     waiting = add_message(
         server.database,
@@ -155,16 +157,16 @@ def test_an_address_unsubscribes_however_it_was_spelled_when_it_was_sent(server:
     ]
 
 
-def test_suppressions_of_before_hold_for_the_form_that_is_sent(server: Server) -> None:
+def test_suppressions_of_earlier_versions_still_match(server: Server) -> None:
     server.sql(
         "INSERT INTO suppressions (email, topic, reason) VALUES ('info@bücher-hochzeit.example', 'success', 'unsubscribed')"
     )
     new = add_message(server.database, "info@xn--bcher-hochzeit-gsb.example")
     before = add_message(server.database, "info@bücher-hochzeit.example")
     other = add_message(server.database, "ann@example.com")
-    with sink() as taking:
-        with_pool(server.database, lambda pool: send_due(pool, sending(server.settings, taking)))
-        assert len(taking.messages) == 1
+    with sink() as inbox:
+        with_pool(server.database, lambda pool: send_due(pool, sending(server.settings, inbox)))
+        assert len(inbox.messages) == 1
     assert [get(server.database, key).status for key in (new, before, other)] == [
         "suppressed",
         "suppressed",

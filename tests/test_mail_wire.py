@@ -54,7 +54,7 @@ MIME = ["MIME-Version", "Content-Type"]
 
 
 def call_of(name: str, topic: str | None = None) -> Call:
-    """A call whose every text is that name."""
+    """A call in which every text is the name."""
     return Call(
         id=UUID(int=7),
         type="success_call",
@@ -70,7 +70,7 @@ def call_of(name: str, topic: str | None = None) -> Call:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """What any template can be told, each text of it hostile."""
+    """All facts of templates, each text hostile."""
     texts = ("csm_name", "topic", "call_title", "reason", "supplier_name", "plan", "name")
     storable = name.replace("\0", "").encode("utf-8", "replace").decode()
     step = {
@@ -96,7 +96,7 @@ def facts_of(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sent:
-    """One message: what was asked for, and what arrived."""
+    """One message: the input, and what arrived."""
 
     template: str
     name: str
@@ -108,7 +108,7 @@ class Sent:
 
 @pytest.fixture(scope="module")
 def arrived(module_settings: Settings, module_database: str) -> list[Sent]:
-    """Every template with a hostile name, and every hostile name with some template, through a real server."""
+    """Send every template with a hostile name, and every hostile name with some template, through a real server."""
     templates = list_templates()
     pairs = [(templates[number % len(templates)], name) for number, name in enumerate(NAMES)]
     pairs += [(template, NAMES[number % 15]) for number, template in enumerate(templates)]
@@ -121,9 +121,9 @@ def arrived(module_settings: Settings, module_database: str) -> list[Sent]:
             module_database, RECIPIENT, template=template, topic=topic, name=storable, facts=facts
         )
         keys[key] = (template, storable, facts["ics"])
-    with sink() as taking:
-        assert send(module_settings, taking, senders=2).accepted == len(keys)
-    by_id = {email.message_from_bytes(raw)["Message-ID"]: raw for raw in taking.raw}
+    with sink() as inbox:
+        assert send(module_settings, inbox, senders=2).accepted == len(keys)
+    by_id = {email.message_from_bytes(raw)["Message-ID"]: raw for raw in inbox.raw}
     sent: list[Sent] = []
     for key, (template, name, ics) in keys.items():
         row = get(module_database, key)
@@ -143,11 +143,11 @@ def flat(text: str) -> str:
 
 
 def tight(name: str) -> str:
-    """Python's new reader puts spaces between the encoded words of a name, which RFC 2047, 6.2, forbids."""
+    """Python's new parser inserts spaces between the encoded words of a name, against RFC 2047, 6.2."""
     return name.replace(" ", "")
 
 
-def test_pythons_old_reader_finds_what_was_set(arrived: list[Sent]) -> None:
+def test_pythons_old_parser_reads_the_message(arrived: list[Sent]) -> None:
     for one in arrived:
         read = email.message_from_bytes(one.raw)
         assert read.keys() == names_of(one), one.name
@@ -161,7 +161,7 @@ def test_pythons_old_reader_finds_what_was_set(arrived: list[Sent]) -> None:
         assert not any(part.defects for part in read.walk())
 
 
-def test_pythons_new_reader_finds_what_was_set(arrived: list[Sent]) -> None:
+def test_pythons_new_parser_reads_the_message(arrived: list[Sent]) -> None:
     for one in arrived:
         read = email.message_from_bytes(one.raw, policy=email.policy.default)
         assert read.keys() == names_of(one), one.name
@@ -177,7 +177,7 @@ def test_pythons_new_reader_finds_what_was_set(arrived: list[Sent]) -> None:
         assert (file.get_filename(), file.get_content().decode()) == ("invite.ics", one.ics)
 
 
-def test_a_reader_of_another_kind_finds_what_was_set(arrived: list[Sent]) -> None:
+def test_another_parser_reads_the_message(arrived: list[Sent]) -> None:
     found, _ = read_elsewhere([one.raw for one in arrived], [])
     for one, read in zip(arrived, found, strict=True):
         assert read["headers"] == [name.lower() for name in names_of(one)], one.name
@@ -203,7 +203,7 @@ def test_the_bytes_are_plain(arrived: list[Sent]) -> None:
         assert max(map(len, others)) <= 78
 
 
-def test_two_readers_of_calendars_find_what_was_set() -> None:
+def test_two_calendar_parsers_read_the_invitation() -> None:
     written: list[tuple[str, str]] = []
     for name in NAMES:
         call = call_of(name, name)
@@ -259,12 +259,12 @@ def whole(*headers: Header, body: Entity | None = None) -> Entity:
 
 
 def file_name(name: str) -> str:
-    """No file system takes these signs; without them nothing in a file's name is an encoded word either."""
+    """File systems reject these characters; replacing them also breaks encoded words."""
     return re.sub(r'[/\\:*?"<>|]', "_", clean_line(name + ".pdf"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_may_have_any_name(name: str) -> None:
+def test_an_attachment_can_have_any_name(name: str) -> None:
     made = whole(
         text_header("Subject", "x"),
         body=attachment(b"\0\xff" * 80, "application/pdf", name + ".pdf"),
@@ -277,7 +277,7 @@ def test_a_file_may_have_any_name(name: str) -> None:
     assert part.get_content() == b"\0\xff" * 80
 
 
-def test_another_reader_finds_the_same_file_names() -> None:
+def test_another_parser_reads_the_file_names() -> None:
     raws = [
         whole(
             text_header("Subject", "x"), body=attachment(b"x", "application/pdf", name + ".pdf")
@@ -289,7 +289,7 @@ def test_another_reader_finds_the_same_file_names() -> None:
 
 
 @pytest.mark.parametrize("text", [name for name in NAMES if clean_line(name)])
-def test_a_subject_and_a_sender_may_be_any_text(text: str) -> None:
+def test_subject_and_sender_can_be_any_text(text: str) -> None:
     sender = read_email("nora@care.example", text)
     headers = [
         address_header("From", sender),
@@ -309,7 +309,7 @@ def test_a_subject_and_a_sender_may_be_any_text(text: str) -> None:
 @pytest.mark.parametrize(
     "value", ["<https://x/\r\nBcc: a@b>", "<https://x/ y>", "<https://ü/>", "", "x" * 1000, "a\0"]
 )
-def test_a_link_that_is_none_is_not_written(value: str) -> None:
+def test_an_invalid_link_is_not_written(value: str) -> None:
     with pytest.raises(UnsafeMessageError, match="List-Unsubscribe"):
         literal_header("List-Unsubscribe", value)
 
@@ -330,14 +330,14 @@ def test_a_link_that_is_none_is_not_written(value: str) -> None:
         Header("Content-Type", ('multipart/mixed; boundary="other"',)),
     ],
 )
-def test_the_check_refuses_what_a_careless_writer_would_send(forged: Header) -> None:
-    """The last net: it knows nothing of how headers are written."""
+def test_the_check_rejects_forged_headers(forged: Header) -> None:
+    """The check shares no code with the writer."""
     made = whole(forged)
     with pytest.raises(UnsafeMessageError):
         check_bytes(made.write(), made, SENDER, read_email(RECIPIENT))
 
 
-def test_the_check_refuses_other_addresses_and_parts() -> None:
+def test_the_check_rejects_other_addresses_and_parts() -> None:
     made = whole(text_header("Subject", "x"))
     raw = made.write()
     check_bytes(raw, made, SENDER, read_email(RECIPIENT))
@@ -367,7 +367,7 @@ def test_the_check_refuses_other_addresses_and_parts() -> None:
         "\0",
     ],
 )
-def test_a_body_may_be_any_text(text: str) -> None:
+def test_a_body_can_be_any_text(text: str) -> None:
     made = whole(text_header("Subject", "x"), body=text_part(text))
     raw = made.write()
     check_bytes(raw, made, SENDER, read_email(RECIPIENT))
@@ -377,13 +377,11 @@ def test_a_body_may_be_any_text(text: str) -> None:
     assert max(map(len, raw.split(b"\r\n"))) <= 78
 
 
-def test_headers_of_a_message_that_cannot_be_made_safely_end_it(
-    settings: Settings, database: str
-) -> None:
-    """A setting can be wrong too: what it would do to the headers keeps the message from being sent."""
+def test_a_message_with_unsafe_headers_is_not_sent(settings: Settings, database: str) -> None:
+    """An invalid setting that would corrupt the headers prevents sending."""
     key = add_message(database)
-    with sink() as taking:
-        send(replace(settings, base_url="https://care.example/a b"), taking)
+    with sink() as inbox:
+        send(replace(settings, base_url="https://care.example/a b"), inbox)
     row = get(database, key)
-    assert taking.raw == [] and row.status == "dead"
+    assert inbox.raw == [] and row.status == "dead"
     assert "List-Unsubscribe" in (row.status_reason or "")

@@ -57,8 +57,8 @@ def book(settings: Settings, supplier: uuid.UUID, ahead: timedelta) -> BookedAns
     return asyncio.run(run())
 
 
-def send(settings: Settings, taking: Sink) -> None:
-    using = sending(settings, taking)
+def send(settings: Settings, inbox: Sink) -> None:
+    using = sending(settings, inbox)
     with_pool(str(settings.database_url), lambda pool: send_due(pool, using))
 
 
@@ -85,28 +85,28 @@ def parts(message: EmailMessage) -> dict[str, Any]:
     return {part.get_content_type(): part for part in message.walk()}
 
 
-def to(taking: Sink, address: str) -> list[EmailMessage]:
-    return [message for recipient, message in taking.messages if recipient == address]
+def to(inbox: Sink, address: str) -> list[EmailMessage]:
+    return [message for recipient, message in inbox.messages if recipient == address]
 
 
 def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
-    with sink() as taking:
+    with sink() as inbox:
         booked = book(settings, supplier, timedelta(hours=30))
         for _ in range(2):
-            send(settings, taking)
-        assert len(to(taking, "rosa@example.com")) == 1 and len(to(taking, "ada@example.org")) == 1
+            send(settings, inbox)
+        assert len(to(inbox, "rosa@example.com")) == 1 and len(to(inbox, "ada@example.org")) == 1
         pass_time(database, timedelta(hours=7))  # 23 hours before
         for _ in range(2):
-            send(settings, taking)
-        assert len(to(taking, "rosa@example.com")) == 2
+            send(settings, inbox)
+        assert len(to(inbox, "rosa@example.com")) == 2
         pass_time(database, timedelta(hours=22.5))  # half an hour before
         for _ in range(2):
-            send(settings, taking)
+            send(settings, inbox)
         pass_time(database, timedelta(hours=2))
-        send(settings, taking)
-    hers = to(taking, "rosa@example.com")
+        send(settings, inbox)
+    hers = to(inbox, "rosa@example.com")
     local = booked.starts_at.astimezone(ZoneInfo("Europe/Berlin"))
     when = f"{local:%A} {local.day} {local:%B}, {local:%H:%M}"
     assert [message["Subject"] for message in hers] == [f"Your call on {when} (Europe/Berlin)"] * 3
@@ -114,8 +114,8 @@ def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> No
         booked.manage_url in str(parts(message)["text/plain"].get_content()) for message in hers
     )
     assert "Your call is coming up" in str(parts(hers[1])["text/html"].get_content())
-    assert set(taking.count().values()) == {1}, "each row of the outbox once"
-    assert to(taking, "ada@example.org")[0]["Subject"].startswith(
+    assert set(inbox.count().values()) == {1}, "each row of the outbox once"
+    assert to(inbox, "ada@example.org")[0]["Subject"].startswith(
         "Booked: Check-in with Rosa Flowers"
     )
 
@@ -123,9 +123,9 @@ def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> No
 def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
-    with sink() as taking:
+    with sink() as inbox:
         booked = book(settings, supplier, timedelta(days=3))
-        send(settings, taking)
+        send(settings, inbox)
 
         async def change() -> None:
             async with connection(database) as conn:
@@ -141,12 +141,12 @@ def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None
                 )
 
         asyncio.run(change())
-        send(settings, taking)
+        send(settings, inbox)
         asyncio.run(drop())
-        send(settings, taking)
+        send(settings, inbox)
     for address in ("rosa@example.com", "ada@example.org"):
         seen: list[tuple[str, int, str]] = []
-        for message in to(taking, address):
+        for message in to(inbox, address):
             assert message.get_content_type() == "multipart/mixed"
             alternative, attachment = list(message.iter_parts())
             assert [part.get_content_type() for part in alternative.iter_parts()] == [
@@ -220,12 +220,12 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
     database = str(settings.database_url)
     supplier = add_people(database)
     book(settings, supplier, timedelta(hours=30))
-    with sink() as taking:
+    with sink() as inbox:
         pass_time(database, timedelta(hours=29.5))
-        send(settings, taking)
+        send(settings, inbox)
         reminders = [
             m
-            for m in to(taking, "rosa@example.com")
+            for m in to(inbox, "rosa@example.com")
             if "is coming up" in str(parts(m)["text/html"].get_content())
         ]
         assert len(reminders) == 1
@@ -236,10 +236,10 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
         other,
     )
     book(settings, other, timedelta(hours=33))
-    with sink() as taking:
+    with sink() as inbox:
         pass_time(database, timedelta(hours=34))
-        send(settings, taking)
-        assert to(taking, "late@example.com") == []
+        send(settings, inbox)
+        assert to(inbox, "late@example.com") == []
 
 
 def test_a_move_and_a_cancellation_take_their_reminders_along(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Logo files: which kind they are, whether they are safe to show, and what emails carry of them."""
+"""Check logo files, and convert them for emails and certificates."""
 
 import base64
 import re
@@ -14,29 +14,19 @@ MOST_LOGO_BYTES = 200_000
 _LARGEST_SIDE = 4000
 _SMALLEST_SIDE = 16
 _SHOWN_HEIGHT, _SHOWN_WIDTH = 40, 240
-_DOTS_PER_INCH = 216  # three for each pixel at 72, so that an SVG is sharp on dense screens
+_DOTS_PER_INCH = 216  # three times 72, so that an SVG is sharp on dense screens
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MEDIA = {"png": "image/png", "jpg": "image/jpeg", "svg": "image/svg+xml"}
-_FORBIDDEN = frozenset(
-    {
-        "script",
-        "foreignobject",
-        "iframe",
-        "embed",
-        "object",
-        "audio",
-        "video",
-        "handler",
-        "listener",
-        "set",
-    }
-)
+_FORBIDDEN = frozenset({
+    "script", "foreignobject", "iframe", "embed", "object", "audio", "video", "handler",
+    "listener", "set",
+})  # fmt: skip
 _INSIDE = re.compile(r"#[\w.:-]+|data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 _FETCHES = re.compile(r"@import|url\(\s*['\"]?(?!#)|expression\(|javascript:", re.IGNORECASE)
 
 
 class LogoError(ValueError):
-    """A file cannot be used as a logo; `hint` says what would help."""
+    """A file cannot be used as a logo. hint: how to fix it."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -44,16 +34,16 @@ class LogoError(ValueError):
 
 
 def read_logo(content: bytes) -> Logo:
-    """The logo that a file holds. Blocks for about 50 ms.
+    """Read and check a logo file. Blocks for about 50 ms.
 
     Raises:
-        LogoError: it is too large or too small, not an image of a known kind, damaged, or an SVG
-            that runs or loads something.
+        LogoError: the file is too large, too small, damaged, not an image of a supported type, or
+            an SVG that runs or loads something.
     """
     if len(content) > MOST_LOGO_BYTES:
         raise LogoError(
-            f"the logo has {len(content):,} bytes; at most {MOST_LOGO_BYTES:,}",
-            "every email carries it: export it smaller",
+            f"the logo has {len(content):,} bytes; the limit is {MOST_LOGO_BYTES:,}",
+            "export it smaller; it is attached to every email",
         )
     kind = _kind(content)
     if kind == "svg":
@@ -103,29 +93,29 @@ def _pixels(kind: str, content: bytes) -> tuple[int, int]:
 def _check_size(width: int, height: int) -> None:
     if max(width, height) > _LARGEST_SIDE or min(width, height) < _SMALLEST_SIDE:
         message = f"the logo has {width} × {height} pixels;"
-        message += f" each side may have {_SMALLEST_SIDE} to {_LARGEST_SIDE}"
-        raise LogoError(
-            message, f"it is shown {_SHOWN_HEIGHT} pixels high: three times that is plenty"
-        )
+        message += f" each side must have {_SMALLEST_SIDE} to {_LARGEST_SIDE}"
+        hint = f"it is shown {_SHOWN_HEIGHT} pixels high; {3 * _SHOWN_HEIGHT} are enough"
+        raise LogoError(message, hint)
 
 
 def _check_svg(content: bytes) -> None:
-    """Refuse what could run or load something, and entities, which can make a small file huge."""
+    """Reject files that could run or load something, and entities, which can expand a small file to
+    a huge one."""
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise LogoError("the SVG logo has a DOCTYPE or entities", "remove them")
     try:
         text = content.decode("utf-8-sig")
-        root = ElementTree.fromstring(text)  # noqa: S314 it has no DTD, so no entities
+        root = ElementTree.fromstring(text)  # noqa: S314 without a DTD there are no entities
     except (ElementTree.ParseError, UnicodeDecodeError, ValueError) as error:
         raise LogoError(
             f"the SVG logo cannot be read: {error}", "export it again, as UTF-8"
         ) from error
     if _name(root.tag) != "svg":
-        raise LogoError("the logo is XML, and not SVG", "its first element must be <svg>")
+        raise LogoError("the logo is XML but not SVG", "the root element must be <svg>")
     for problem in _dangers(root):
         raise LogoError(
             f"the SVG logo has {problem}",
-            "export it as plain SVG, with everything embedded and text as paths",
+            "export it as plain SVG with embedded images and text converted to paths",
         )
 
 
@@ -151,8 +141,8 @@ def _name(tag: object) -> str:
 
 
 def _draw(kind: str, content: bytes) -> bytes:
-    """The image as a PNG; that it can be drawn shows that it is whole."""
-    import typst  # a large library, which only platforms with a logo need here
+    """Render the image as PNG, which also proves that the file is intact."""
+    import typst  # large, and only needed by platforms with a logo
 
     with tempfile.TemporaryDirectory(prefix="everafter-logo-") as folder:
         (Path(folder) / f"logo.{kind}").write_bytes(content)
@@ -160,19 +150,19 @@ def _draw(kind: str, content: bytes) -> bytes:
         source = "#set page(width: auto, height: auto, margin: 0pt, fill: none)\n"
         source += f'#image("logo.{kind}", {size})'
         try:
-            made = typst.Compiler(source.encode(), root=folder).compile(
+            png = typst.Compiler(source.encode(), root=folder).compile(
                 format="png", ppi=_DOTS_PER_INCH if kind == "svg" else 72
             )
         except (typst.TypstError, RuntimeError) as error:
             raise LogoError(
-                "the logo cannot be drawn: the file is damaged", "export it again"
+                "the logo cannot be rendered: the file is damaged", "export it again"
             ) from error
-    assert isinstance(made, bytes)  # noqa: S101 one page without an output path is bytes
-    return made
+    assert isinstance(png, bytes)  # noqa: S101 one page without an output path
+    return png
 
 
 def _wrap(content: bytes, media_type: str, width: int, height: int) -> str:
-    """A bitmap as an SVG document."""
+    """Wrap a bitmap into an SVG document."""
     data = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
     size = f'width="{width}" height="{height}"'
     root = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>'

@@ -1,4 +1,4 @@
-"""The Brand of a playbook's [platform] and folder, read again whenever a file changes."""
+"""Load the brand from a playbook's [platform] and folder, and reload it when a file changes."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from everafter.core.errors import InputError
 from everafter.core.settings import Settings
 
 EMAIL_FOLDER = Path("templates") / "emails"
-"""Where overrides are, from the playbook's folder."""
+"""The folder of overrides, relative to the playbook."""
 
 log = logging.getLogger("everafter.branding")
 
@@ -27,13 +27,13 @@ _MOST_PLAYBOOK_BYTES = 1_000_000
 _IGNORED = frozenset({"README", "README.md", "README.txt"})
 
 Check = Callable[[Mapping[str, str]], list[Problem]]
-"""What is wrong with email templates and word tables, by file name."""
+"""Finds mistakes in email templates and phrases, by file name."""
 _State = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What was found in that state of the files. good: the last usable brand; null: none yet."""
+class _Loaded:
+    """The result of loading the files in a given state. good: the last valid brand; null: none."""
 
     state: _State
     watched: tuple[Path, ...]
@@ -41,33 +41,33 @@ class _Kept:
     error: str
 
 
-_kept: dict[tuple[Path, Check | None], _Kept] = {}
+_cache: dict[tuple[Path, Check | None], _Loaded] = {}
 
 
 def load_brand(settings: Settings, check: Check | None = None) -> Brand:
-    """The brand in force, from memory until a file changes.
+    """The current brand, cached until a file changes.
 
-    While the files cannot be used, the last usable ones stay in force, and the reason is logged.
+    If the files become invalid, the last valid ones are kept, and the reason is logged.
 
     Args:
-        check: also read the email templates and word tables, and check them with this.
+        check: also load the email templates and phrases, and check them with this function.
 
     Raises:
-        InputError: they cannot be used, and no earlier state is known.
+        InputError: the files are invalid, and no valid state was loaded before.
     """
     if settings.playbook is None:
         return OURS
     key = (settings.playbook.absolute(), check)
-    kept = _kept.get(key)
-    if kept is None or _state(kept.watched) != kept.state:
-        kept = _kept[key] = _read_again(key[0], check, kept.good if kept else None)
-    if kept.good is None:
-        raise InputError(kept.error)
-    return kept.good
+    loaded = _cache.get(key)
+    if loaded is None or _state(loaded.watched) != loaded.state:
+        loaded = _cache[key] = _load(key[0], check, loaded.good if loaded else None)
+    if loaded.good is None:
+        raise InputError(loaded.error)
+    return loaded.good
 
 
 def read_brand(path: Path, platform: Platform) -> tuple[Brand, list[Problem]]:
-    """The brand of the playbook at `path`, and what is wrong with the files beside it."""
+    """The brand of the playbook at `path`, and the problems of the files beside it."""
     logo, problems = _find_logo(path.parent, platform.logo)
     files, unreadable = read_files(path.parent)
     brand = Brand(
@@ -84,7 +84,7 @@ def read_brand(path: Path, platform: Platform) -> tuple[Brand, list[Problem]]:
 
 
 def read_files(folder: Path) -> tuple[dict[str, str], list[Problem]]:
-    """The text of every override by file name, and what is wrong with unreadable ones."""
+    """The text of each override by file name, and the problems of unreadable files."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     try:
@@ -95,7 +95,7 @@ def read_files(folder: Path) -> tuple[dict[str, str], list[Problem]]:
         return {}, [
             Problem(
                 f"the folder cannot be read: {error.strerror}",
-                "let Everafter's user read it",
+                "make it readable for Everafter",
                 str(folder / EMAIL_FOLDER),
             )
         ]
@@ -105,9 +105,11 @@ def read_files(folder: Path) -> tuple[dict[str, str], list[Problem]]:
         if not name.startswith(".") and not name.endswith("~") and name not in _IGNORED
     ]
     if len(names) > _MOST_FILES:
-        hint = "keep only email templates and word tables in it"
+        hint = "keep only email templates and phrases in it"
         return {}, [
-            Problem(f"{len(names)} files; at most {_MOST_FILES}", hint, str(folder / EMAIL_FOLDER))
+            Problem(
+                f"{len(names)} files; the limit is {_MOST_FILES}", hint, str(folder / EMAIL_FOLDER)
+            )
         ]
     for name in names:
         try:
@@ -117,8 +119,8 @@ def read_files(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     return texts, problems
 
 
-def _read_again(path: Path, check: Check | None, good: Brand | None) -> _Kept:
-    """Read everything. The state is taken first: what changes meanwhile is found the next time."""
+def _load(path: Path, check: Check | None, good: Brand | None) -> _Loaded:
+    """Load all files. Their state is read first, so that later changes are found next time."""
     platform, error = _read_platform(path)
     watched = tuple(
         _watched(path, platform.logo if platform else None, templates=check is not None)
@@ -133,18 +135,16 @@ def _read_again(path: Path, check: Check | None, good: Brand | None) -> _Kept:
             for one in (check(brand.files) if check is not None else [])
         ]
         if lines := [describe_problem(one, path) for one in problems if one.level == "error"]:
-            error = f"{path}: the platform's logo or email templates cannot be used:\n" + "\n".join(
-                lines
-            )
+            error = "\n".join([f"{path}: the logo or the email templates are invalid:", *lines])
         else:
-            return _Kept(state, watched, brand, "")
+            return _Loaded(state, watched, brand, "")
     if good is not None:
-        log.error("%s\nThe files as they were before stay in use.", error)
-    return _Kept(state, watched, good, error)
+        log.error("%s\nThe last valid files stay in use.", error)
+    return _Loaded(state, watched, good, error)
 
 
 def describe_problem(problem: Problem, playbook: Path) -> str:
-    """One line: the place, what is wrong, and in brackets what to do."""
+    """One line with the place, the mistake and, in brackets, the hint."""
     place = (
         f"{problem.file}:{problem.line}:{problem.column}"
         if problem.file
@@ -154,7 +154,7 @@ def describe_problem(problem: Problem, playbook: Path) -> str:
 
 
 def _read_platform(path: Path) -> tuple[Platform | None, str]:
-    """The table [platform], or why it cannot be used. The rest is checked by `load_playbook`."""
+    """The table [platform], or why it is invalid. `load_playbook` checks the other tables."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_PLAYBOOK_BYTES).decode("utf-8-sig")
@@ -163,7 +163,7 @@ def _read_platform(path: Path) -> tuple[Platform | None, str]:
     except OSError as error:
         return None, f"the playbook {path} cannot be read: {error.strerror or error}"
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
-        return None, f"the playbook {path} cannot be used: {error}; run everafter playbook check"
+        return None, f"the playbook {path} is invalid: {error}; run everafter playbook check"
     errors = [describe_problem(one, path) for one in check_platform(table) if one.level == "error"]
     return (None, "\n".join(errors)) if errors else (platform, "")
 
@@ -206,25 +206,26 @@ def _read_text(folder: Path, name: Path) -> str:
 
 
 def _read_bytes(folder: Path, name: Path, most: int) -> bytes:
-    """A regular file inside the folder, links resolved."""
+    """The content of a regular file in the folder; links inside it are followed."""
     try:
         root, path = folder.resolve(strict=True), (folder / name).resolve(strict=True)
         if not path.is_relative_to(root):
             raise _UnusableError(
-                f"{name} leads outside the playbook's folder, to {path}",
-                "copy the file into the folder",
+                f"{name} is outside the playbook's folder: {path}", "copy it into the folder"
             )
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _UnusableError(f"{name} is not a file", "put a file there, or remove it")
+                raise _UnusableError(f"{name} is not a file", "replace or remove it")
             content = file.read(most + 1)
     except FileNotFoundError as error:
-        raise _UnusableError(f"{name} does not exist", f"a path from {folder}") from error
+        raise _UnusableError(
+            f"{name} does not exist", f"use a path relative to {folder}"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise _UnusableError(
-            f"{name} cannot be read: {reason}", "let Everafter's user read it"
+            f"{name} cannot be read: {reason}", "make it readable for Everafter"
         ) from error
     if len(content) > most:
         raise _UnusableError(f"{name} has more than {most:,} bytes", "make it smaller")
@@ -232,7 +233,7 @@ def _read_bytes(folder: Path, name: Path, most: int) -> bytes:
 
 
 def _watched(playbook: Path, logo: str | None, *, templates: bool) -> Iterator[Path]:
-    """What the brand depends on; a folder means the files in it."""
+    """The files that the brand depends on; for a folder, all files in it."""
     yield playbook
     if logo and not is_hosted(logo):
         yield playbook.parent / logo
@@ -241,7 +242,7 @@ def _watched(playbook: Path, logo: str | None, *, templates: bool) -> Iterator[P
 
 
 def _state(watched: tuple[Path, ...]) -> _State:
-    """When each of these was last changed, and how large it is; what is not there has -1."""
+    """The modification time and size of each file; -1: it does not exist."""
     found: list[tuple[str, int, int]] = []
     for path in watched:
         try:

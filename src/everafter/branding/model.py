@@ -11,14 +11,15 @@ Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
 Language = Annotated[str, Meta(pattern="^[a-z]{2}(-[A-Z]{2})?$")]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$")]
 ENGLISH = "en"
-"""The language of the emails that ship."""
+"""The language of our own emails."""
 
 
 class PlatformColors(Struct, frozen=True, forbid_unknown_fields=True):
-    """Colors of emails and pages. accent: links, figures and buttons; null: the ones that ship.
+    """Colors of emails and pages.
 
-    on_accent: text on a button. accent_dark, on_accent_dark: the same in dark mode. Null: computed
-    from accent, with enough contrast.
+    accent: links, figures and buttons; null: our colors. on_accent: the text on buttons.
+    accent_dark, on_accent_dark: the same in dark mode. Those that are null are computed from
+    accent, with enough contrast.
     """
 
     accent: Color | None = None
@@ -30,9 +31,9 @@ class PlatformColors(Struct, frozen=True, forbid_unknown_fields=True):
 class Platform(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [platform] of a playbook.
 
-    name: above every email and page. logo: a PNG, JPEG or SVG file beside the playbook, or an https
-    URL. sender_name: the name that emails are from and signed with. reply_to: where answers go.
-    language: of emails; languages: by the supplier's country, where it differs.
+    name: shown on emails and pages. logo: a PNG, JPEG or SVG file beside the playbook, or an https
+    URL. sender_name: the name in From and in the signature. reply_to: the address for replies.
+    language: the language of emails; languages: exceptions by the supplier's country.
     """
 
     name: str | None = None
@@ -46,7 +47,7 @@ class Platform(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Colors:
-    """Four `#rrggbb` values: an accent and the text on it, in light and in dark mode."""
+    """The accent color and the color of text on it, in light and in dark mode, as `#rrggbb`."""
 
     accent: str
     on_accent: str
@@ -56,12 +57,11 @@ class Colors:
 
 @dataclass(frozen=True, slots=True)
 class Logo:
-    """A logo, ready to be shown.
+    """A logo.
 
-    url: where it is hosted, when it is not a file; then everything else is empty. content and
-    media_type: the file. inline and inline_type: what emails carry, which is never SVG. svg: the
-    file as an SVG document, for certificates. width, height: how large emails and pages show it,
-    in pixels.
+    url: the address of a hosted logo; all other fields are empty then. content, media_type: the
+    file. inline, inline_type: the attachment of emails, never SVG. svg: the file as an SVG
+    document, for certificates. width, height: the size on pages and in emails, in pixels.
     """
 
     url: str = ""
@@ -76,9 +76,9 @@ class Logo:
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """What is used of [platform] and of the files beside the playbook. Empty text: not set.
+    """The settings of [platform] and the files beside the playbook. Empty text: not set.
 
-    files: email templates and word tables that override ours, by file name.
+    files: email templates and phrases that override ours, by file name.
     """
 
     name: str = ""
@@ -100,15 +100,15 @@ class Brand:
 
 
 OURS = Brand()
-"""What is used where the playbook has no [platform]."""
+"""The brand without [platform]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with [platform] or with a file beside the playbook.
+    """A mistake in [platform] or in a file beside the playbook.
 
-    file: its path; empty: the playbook. path: the key of the playbook concerned. line and column:
-    from 1, in `file`. hint: how to correct it.
+    file: its path; empty: the playbook. path: the key in the playbook. line, column: from 1, in
+    `file`. hint: how to fix it.
     """
 
     message: str

@@ -1,4 +1,4 @@
-"""The brand as a page's template uses it. Pure."""
+"""The brand for page templates. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from everafter.branding.rules import page_style
 
 @dataclass(frozen=True, slots=True)
 class PageBrand:
-    """What a page's template uses. name: above it. logo, style: addresses; empty: there is none.
+    """The brand for a page template.
 
-    img_src: what the content security policy must allow for the logo, beside 'self'.
+    logo, style: URLs; empty: none. img_src: the source that the content security policy must allow
+    for the logo, besides 'self'.
     """
 
     name: str
@@ -24,19 +25,17 @@ class PageBrand:
 
 
 def page_brand(brand: Brand, sender: str) -> PageBrand:
-    """The brand for a page; `sender` is shown where the platform has no name."""
+    """The brand for a page. sender: the name if the platform has none."""
     style = page_style(brand)
-    address = f"/brand/style.css?v={_digest(style.encode())}" if style else ""
+    css = f"/brand/style.css?v={_digest(style.encode())}" if style else ""
     logo, name = brand.logo, brand.name or sender
     if logo is None:
-        return PageBrand(name, style=address)
+        return PageBrand(name, style=css)
     if logo.url:
-        return PageBrand(
-            name, logo.url, style=address, img_src=f"https://{urlsplit(logo.url).netloc}"
-        )
-    return PageBrand(
-        name, f"/brand/logo?v={_digest(logo.content)}", logo.width, logo.height, address
-    )
+        origin = f"https://{urlsplit(logo.url).netloc}"
+        return PageBrand(name, logo.url, style=css, img_src=origin)
+    url = f"/brand/logo?v={_digest(logo.content)}"
+    return PageBrand(name, url, logo.width, logo.height, css)
 
 
 def _digest(content: bytes) -> str:

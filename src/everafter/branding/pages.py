@@ -8,7 +8,7 @@ from everafter.branding.rules import page_style
 from everafter.core.errors import NotFoundError
 from everafter.core.settings import Settings
 
-# an SVG that is opened by itself runs nothing and loads nothing
+# an SVG that is opened directly cannot run or load anything
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -19,7 +19,7 @@ _HEADERS = {
 
 @get("/brand/style.css", sync_to_thread=True)
 def show_style(state: State) -> Response[str]:
-    """The platform's colors; the address changes with them."""
+    """Serve the platform's colors. The URL contains their hash."""
     settings: Settings = state.settings
     return Response(
         page_style(load_brand(settings)), media_type="text/css; charset=utf-8", headers=_HEADERS
@@ -28,11 +28,11 @@ def show_style(state: State) -> Response[str]:
 
 @get("/brand/logo", sync_to_thread=True)
 def show_logo(state: State) -> Response[bytes]:
-    """The logo as it is beside the playbook."""
+    """Serve the logo file."""
     settings: Settings = state.settings
     logo = load_brand(settings).logo
     if logo is None or not logo.content:
-        raise NotFoundError("no logo is set; [platform] logo in the playbook names one")
+        raise NotFoundError("no logo is set; set [platform] logo in the playbook")
     return Response(logo.content, media_type=logo.media_type, headers=_HEADERS)
 
 

@@ -1,4 +1,4 @@
-"""Colors with enough contrast, checks of [platform], and who an email is from. Pure."""
+"""Colors with enough contrast, the sender of emails, and checks of [platform]. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from everafter.branding.model import Brand, Colors, PlatformColors, Problem
 from everafter.core.email_address import EmailAddress, read_email
 
 LEAST_CONTRAST = 4.5
-"""WCAG 2.2, success criterion 1.4.3 (level AA): text of normal size against its background."""
+"""Minimum contrast of normal text with its background: WCAG 2.2, 1.4.3, level AA."""
 
 UNNAMED_SENDER = "Your success team"
-"""The sender's name where neither the playbook nor EVERAFTER_MAIL_FROM has one."""
+"""The sender's name if neither the playbook nor EVERAFTER_MAIL_FROM sets one."""
 
-# The backgrounds of emails and pages, as in mail/templates/layout.css and static/*.css.
+# backgrounds in mail/templates/layout.css and static/*.css
 _LIGHT = ("#ffffff", "#fffefb", "#faf9f7", "#f4f2ed")
 _DARK = ("#121516", "#191f22", "#1b1f20")
-_INKS = ("#ffffff", "#10201b")
+_TEXT_COLORS = ("#ffffff", "#10201b")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:\d{1,5})?/[A-Za-z0-9._~/%?=&+-]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -28,7 +28,7 @@ _LONGEST_NAME = 80
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colors by WCAG 2.2, from 1 to 21.
+    """The contrast ratio of two colors (WCAG 2.2), 1–21.
 
     >>> contrast("#000000", "#ffffff"), round(contrast("#767676", "#ffffff"), 2)
     (21.0, 4.54)
@@ -38,7 +38,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def mix(color: str, other: str, share: float) -> str:
-    """`color` with that share (0 to 1) of `other` in it.
+    """Mix `color` with a share (0–1) of `other`.
 
     >>> mix("#000000", "#ffffff", 0.5)
     '#808080'
@@ -48,23 +48,23 @@ def mix(color: str, other: str, share: float) -> str:
 
 
 def resolve_colors(colors: PlatformColors) -> Colors | None:
-    """All four colors, the missing ones computed; null: no accent is set."""
+    """All four colors, missing ones computed; null: no accent is set."""
     accent = colors.accent
     if accent is None:
         return None
     dark = colors.accent_dark or legible(accent, _DARK, towards="#ffffff", least=7)
     return Colors(
         accent.lower(),
-        (colors.on_accent or _ink(accent)).lower(),
+        (colors.on_accent or _text_color(accent)).lower(),
         dark.lower(),
-        (colors.on_accent_dark or _ink(dark)).lower(),
+        (colors.on_accent_dark or _text_color(dark)).lower(),
     )
 
 
 def legible(
     color: str, backgrounds: tuple[str, ...], *, towards: str, least: float = LEAST_CONTRAST
 ) -> str:
-    """The nearest color on the way to `towards` that has contrast `least` with every background."""
+    """The first color between `color` and `towards` with contrast `least` to each background."""
     for step in range(101):
         found = mix(color, towards, step / 100)
         if min(contrast(found, one) for one in backgrounds) >= least:
@@ -73,7 +73,7 @@ def legible(
 
 
 def recolor(css: str, colors: Colors | None) -> str:
-    """One of our style sheets in the platform's colors; as it is when none are set."""
+    """Replace the colors of one of our style sheets by the platform's, if they are set."""
     if colors is None:
         return css
     ours = {
@@ -89,7 +89,7 @@ def recolor(css: str, colors: Colors | None) -> str:
 
 
 def page_style(brand: Brand) -> str:
-    """The style sheet that follows ours on suppliers' pages; empty: nothing changes."""
+    """The style sheet loaded after ours on pages for suppliers; empty: no changes."""
     rules: list[str] = []
     if colors := brand.colors:
         light = _variables(colors.accent, colors.on_accent, _LIGHT[1])
@@ -108,24 +108,25 @@ LOGO_STYLE = (
     "@media (prefers-color-scheme: dark) { .logo { box-sizing: content-box; background: #fffefb;"
     " padding: 6px 10px; border-radius: 6px; } }"
 )
-"""A logo on a page. In dark mode it gets a light plate, as most logos are drawn for light paper."""
+"""Style of a logo on a page. In dark mode it gets a light background, because most logos are made
+for light ones."""
 
 
-def _variables(accent: str, ink: str, paper: str) -> str:
-    wash = mix(accent, paper, 0.88)
+def _variables(accent: str, on_accent: str, background: str) -> str:
+    wash = mix(accent, background, 0.88)
     pairs = {
         "accent": accent,
-        "on-accent": ink,
-        "accent-ink": ink,
+        "on-accent": on_accent,
+        "accent-ink": on_accent,
         "wash": wash,
         "accent-wash": wash,
     }
     return " ".join(f"--{name}: {value};" for name, value in pairs.items())
 
 
-def _ink(color: str) -> str:
-    """White, or nearly black: what is read better on that color."""
-    return max(_INKS, key=lambda ink: contrast(ink, color))
+def _text_color(color: str) -> str:
+    """White or near-black, whichever has more contrast with the color."""
+    return max(_TEXT_COLORS, key=lambda text: contrast(text, color))
 
 
 def _channels(color: str) -> tuple[int, int, int]:
@@ -152,10 +153,10 @@ def sender_of(mail_from: EmailAddress | None, base_url: str) -> EmailAddress:
 
 
 def branded_sender(address: EmailAddress, brand: Brand) -> EmailAddress:
-    """The address that mail is from, with the name to show.
+    """The sender of emails with its display name.
 
-    The address is always the one that the mail server accepts. The name is the playbook's
-    `sender_name`, else the one in the setting, else the platform's.
+    The address is always the one of the settings, which the mail server accepts. The name is the
+    playbook's `sender_name`, else the one of the settings, else the platform's name.
     """
     named = address.display_name if address.display_name != UNNAMED_SENDER else ""
     name = brand.sender_name or named or brand.name or address.display_name
@@ -168,18 +169,16 @@ def branded_sender(address: EmailAddress, brand: Brand) -> EmailAddress:
 def check_platform(
     platform: dict[str, Any], bad: frozenset[tuple[str | int, ...]] = frozenset()
 ) -> Iterator[Problem]:
-    """Every mistake in the table [platform] beyond types.
+    """All mistakes in the table [platform], except for wrong types.
 
     Args:
-        bad: paths with a value of the wrong type, which are skipped.
+        bad: paths with values of a wrong type, which are skipped.
     """
     for name in ("name", "sender_name"):
         text = platform.get(name)
         if isinstance(text, str) and len(text) > _LONGEST_NAME:
-            message = (
-                f"{name} has {len(text)} characters; at most {_LONGEST_NAME} fit above an email"
-            )
-            yield Problem(message, "use the short name", path=("platform", name))
+            message = f"{name} has {len(text)} characters; the limit is {_LONGEST_NAME}"
+            yield Problem(message, "use a shorter name", path=("platform", name))
     reply_to = platform.get("reply_to")
     if isinstance(reply_to, str):
         try:
@@ -187,15 +186,15 @@ def check_platform(
         except ValueError as error:
             yield Problem(
                 f"reply_to: {error}",
-                'an address alone, such as "care@example.com"',
+                'use an address without a name, such as "care@example.com"',
                 path=("platform", "reply_to"),
             )
     logo = platform.get("logo")
     if isinstance(logo, str) and _SCHEME.match(logo) and not _HTTPS.fullmatch(logo):
-        hint = "a file beside the playbook, or an https:// URL"
+        hint = "use a file beside the playbook, or an https:// URL"
         yield Problem(f"{logo[:60]!r} cannot be used as a logo", hint, path=("platform", "logo"))
     elif isinstance(logo, str) and _HTTPS.fullmatch(logo):
-        message = "a hosted logo is not on certificates, and mail programs ask before they load it"
+        message = "a hosted logo is missing on certificates, and mail clients may not load it"
         yield Problem(
             message, "put the file beside the playbook", path=("platform", "logo"), level="warning"
         )
@@ -205,7 +204,7 @@ def check_platform(
 
 
 def is_hosted(logo: str) -> bool:
-    """Whether this logo is an https URL rather than a file."""
+    """Whether a logo is an https URL, not a file."""
     return _HTTPS.fullmatch(logo) is not None
 
 
@@ -213,10 +212,8 @@ def _check_colors(table: dict[str, Any]) -> Iterator[Problem]:
     known = {key: value for key, value in table.items() if key in PlatformColors.__struct_fields__}
     if known and "accent" not in known:
         first = next(iter(known))
-        hint = "add accent; the other three are computed from it"
-        yield Problem(
-            f"{first} is set, and accent is not", hint, path=("platform", "colors", first)
-        )
+        hint = "add accent; the other colors are computed from it"
+        yield Problem(f"{first} is set without accent", hint, path=("platform", "colors", first))
         return
     colors = resolve_colors(PlatformColors(**known))
     if colors is None:
@@ -225,12 +222,12 @@ def _check_colors(table: dict[str, Any]) -> Iterator[Problem]:
     yield from _check_text(
         "accent_dark", colors.accent_dark, _DARK, "#ffffff", "the dark background"
     )
-    for ink, color in (("on_accent", "accent"), ("on_accent_dark", "accent_dark")):
-        ratio = contrast(getattr(colors, ink), getattr(colors, color))
+    for text, color in (("on_accent", "accent"), ("on_accent_dark", "accent_dark")):
+        ratio = contrast(getattr(colors, text), getattr(colors, color))
         if ratio < LEAST_CONTRAST:
-            at = ink if ink in known else color
-            message = f"{ink} on {color} has contrast {ratio:.1f}; text needs {LEAST_CONTRAST}"
-            hint = f"use {_ink(getattr(colors, color))} on it, or leave {ink} out"
+            at = text if text in known else color
+            message = f"{text} on {color} has contrast {ratio:.1f}; text needs {LEAST_CONTRAST}"
+            hint = f"use {_text_color(getattr(colors, color))}, or remove {text}"
             yield Problem(message, hint, path=("platform", "colors", at))
 
 
@@ -242,5 +239,5 @@ def _check_text(
         message = f"{name} has contrast {ratio:.1f} with {where}; text needs {LEAST_CONTRAST}"
         nearest = legible(color, backgrounds, towards=towards)
         yield Problem(
-            message, f"{nearest} is the nearest that is legible", path=("platform", "colors", name)
+            message, f"{nearest} is the nearest legible color", path=("platform", "colors", name)
         )

@@ -1,4 +1,4 @@
-"""What a recipient can do from a message: stop such notes, and follow its button."""
+"""Links in emails (unsubscribe, buttons), and events reported by email providers."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ from everafter.mail.events_model import (
 from everafter.mail.formatting import is_platform_path
 from everafter.mail.report_queries import find_sent
 from everafter.mail.report_rules import EventType
-from everafter.mail.reports import take_event
+from everafter.mail.reports import record_event
 from everafter.mail.rules import message_row, one_click_token_key
 
 _ACTIONS = {
@@ -47,12 +47,11 @@ _ACTIONS = {
     "clients": "your couples",
     "forms": "your forms",
     "plans": "your plan and what it includes",
-    "billing": "how you pay",
+    "billing": "your payment details",
     "pause": "pausing your subscription",
     "call": "booking a call",
     "video": "the introduction video",
 }
-
 
 _EVENT_TYPES: dict[str, EventType] = {
     "bounce": "bounce",
@@ -66,7 +65,7 @@ _CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 @get("/u/{token:str}", include_in_schema=False, sync_to_thread=False)
 def show_unsubscribe(token: FromPath[str], state: State) -> Response[str]:
-    """Ask. Mail scanners open every link, so looking at this page changes nothing."""
+    """Ask for confirmation: mail scanners open every link, so GET changes nothing."""
     settings: Settings = state.settings
     if one_click_token_key(settings.secret, token) is None:
         return _unknown_link(settings)
@@ -77,10 +76,11 @@ def show_unsubscribe(token: FromPath[str], state: State) -> Response[str]:
 async def unsubscribe(
     token: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[str]:
-    """Stop such notes at once, what is queued included (RFC 8058).
+    """Unsubscribe the recipient, also from queued messages (RFC 8058).
 
-    The token is the authority: no cookie, no body and no content type matter, and there is no
-    redirect."""
+    The token authorizes the request. Cookies, body and content type are ignored, and the response
+    is not a redirect.
+    """
     settings: Settings = state.settings
     key = one_click_token_key(settings.secret, token)
     message = await queries.get_message(conn, key.supplier_id, key.id) if key else None
@@ -92,35 +92,30 @@ async def unsubscribe(
 
 @get("/go/step", include_in_schema=False, sync_to_thread=False)
 def follow_step(to: FromQuery[str], state: State) -> Response[Any]:
-    """To the page of the platform where a next step is done. Only the platform's own host is ever
-    led to."""
+    """Redirect to a page of the platform. `to` is a path: other hosts are never redirected to."""
     settings: Settings = state.settings
     if not is_platform_path(to):
         return _unknown_link(settings)
     if app := settings.app_url:
         parts = urlsplit(app)
-        return Redirect(
-            f"{parts.scheme}://{parts.netloc}{to}",
-            status_code=302,
-            headers={"Referrer-Policy": "no-referrer"},
-        )
+        return _redirect(f"{parts.scheme}://{parts.netloc}{to}")
     return _page(settings, "where", where="the page that the email names")
 
 
 @get("/go/{action:str}", include_in_schema=False, sync_to_thread=False)
 def follow_button(action: FromPath[str], state: State) -> Response[Any]:
-    """To the place in the platform that a message's button names; a page that names it, when the
-    platform's address is not set."""
+    """Redirect to the page of the platform that a button names. Without EVERAFTER_APP_URL, show
+    where to find it."""
     settings: Settings = state.settings
     if action not in _ACTIONS:
         return _unknown_link(settings)
     if app := settings.app_url:
-        return Redirect(
-            app.replace("{action}", action),
-            status_code=302,
-            headers={"Referrer-Policy": "no-referrer"},
-        )
+        return _redirect(app.replace("{action}", action))
     return _page(settings, "where", where=_ACTIONS[action])
+
+
+def _redirect(url: str) -> Redirect:
+    return Redirect(url, status_code=302, headers={"Referrer-Policy": "no-referrer"})
 
 
 @post(
@@ -131,20 +126,20 @@ def follow_button(action: FromPath[str], state: State) -> Response[Any]:
     operation_id="recordMailEvents",
     exception_handlers=BODY_ERRORS,
     summary="Report bounces, complaints and deliveries",
-    response_description="What became of each event, in their order.",
+    response_description="The result of each event, in the order of the request.",
     responses=problems(),
 )
 async def record_events(
     conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]
 ) -> MailEventsAnswer:
-    """For an email provider's events, passed on by the platform. An event sent again changes
-    nothing; one that cannot be used is answered with the reason, and the others are still taken. It
-    counts only for a message that was sent to that address."""
+    """Record events of an email provider that the platform forwards. Repeated events change
+    nothing. An invalid event is rejected with a reason, and the others are still recorded. An event
+    only counts if the message was sent to that address."""
     settings: Settings = state.settings
     sender = sender_of(settings.mail_from, settings.base_url).addr_spec
     now = datetime.now(UTC)
     if len(data) > MOST_EVENTS:
-        raise InputError(f"{len(data)} events: at most {MOST_EVENTS} are taken at once")
+        raise InputError(f"{len(data)} events: the limit is {MOST_EVENTS} per request")
     return MailEventsAnswer([await _record(conn, one, sender, now) for one in data])
 
 
@@ -155,22 +150,22 @@ async def _record(
     if kind is None:
         problem = f"type: expected one of {', '.join(_EVENT_TYPES)}"
     elif message is None:
-        problem = "message_id: expected the Message-ID of a message that was sent from here"
+        problem = "message_id: expected the Message-ID of a message that Everafter sent"
     elif one.code and not _CODE.fullmatch(one.code):
         problem = "code: expected an enhanced status code such as 5.1.1"
     if kind is None or message is None or problem:
-        return MailEventAnswer("refused", problem)
+        return MailEventAnswer("rejected", problem)
     sent = await find_sent(conn, message, travelling_form(clean_line(one.email)))
     if sent is None:
         return MailEventAnswer("unmatched", "no such message was sent to this address")
-    code, at = one.code or "", _moment(one.at, now)
+    code, at = one.code or "", _read_time(one.at, now)
     return MailEventAnswer(
-        await take_event(conn, sent, kind, code, one.reason, "provider", sender, at)
+        await record_event(conn, sent, kind, code, one.reason, "provider", sender, at)
     )
 
 
-def _moment(text: str | None, now: datetime) -> datetime:
-    """The time given, if it can be read and is plausible; else now."""
+def _read_time(text: str | None, now: datetime) -> datetime:
+    """The given time if it is valid and plausible, else now."""
     at = read_moment(text)
     return at if at is not None and _EARLIEST <= at <= now else now
 
@@ -182,15 +177,18 @@ def _unknown_link(settings: Settings) -> Response[str]:
 def _page(settings: Settings, what: str, status: int = 200, **context: str) -> Response[str]:
     brand = load_brand(settings)
     sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
-    look = page_brand(brand, sender.display_name or sender.addr_spec)
-    ours, html = _template()
-    style = recolor(ours, brand.colors) + (LOGO_STYLE if look.logo else "")
+    shown = page_brand(brand, sender.display_name or sender.addr_spec)
+    css, html = _template()
+    style = recolor(css, brand.colors) + (LOGO_STYLE if shown.logo else "")
     body = html.render(
-        what=what, style=style, brand=look, email=brand.reply_to or sender.addr_spec, **context
+        what=what, style=style, brand=shown, email=brand.reply_to or sender.addr_spec, **context
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    images = f" img-src 'self' {look.img_src};" if look.logo else ""
-    policy = f"default-src 'none'; style-src 'sha256-{digest}';{images} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    images = f" img-src 'self' {shown.img_src};" if shown.logo else ""
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}';{images} form-action 'self';"
+        " base-uri 'none'; frame-ancestors 'none'"
+    )
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",

@@ -32,12 +32,12 @@ from everafter.mail import queries
 from everafter.mail.model import STATUS_MEANING, Key, Message
 from everafter.mail.overrides import check_overrides
 from everafter.mail.report_rules import MOST_BYTES
-from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, take_report
+from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, record_report
 from everafter.mail.rules import message_id, preview
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 IdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The message's id, or the beginning of it.")
+    str, typer.Argument(metavar="ID", help="The id of the message, or its first characters.")
 ]
 
 out = Console(highlight=False, soft_wrap=True)
@@ -46,7 +46,7 @@ out = Console(highlight=False, soft_wrap=True)
 def register(app: typer.Typer) -> None:
     """Add the mail commands."""
     mail = typer.Typer(
-        no_args_is_help=True, help="Look into the outbox, and decide what only a person can."
+        no_args_is_help=True, help="Inspect the outbox, and resolve messages in doubt."
     )
     mail.command("list")(list_command)
     mail.command("show")(show_command)
@@ -60,21 +60,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(mail, name="mail")
 
 
-# ── everafter mail ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── everafter mail ────────────────────────────────────────────────────────────────────────────
 
 
 def list_command(
     status: Annotated[
-        str | None, typer.Option(help=f"Only this state: {', '.join(STATUS_MEANING)}.")
+        str | None, typer.Option(help=f"Only this status: {', '.join(STATUS_MEANING)}.")
     ] = None,
-    supplier: Annotated[str | None, typer.Option(help="Only this supplier's, by id.")] = None,
+    supplier: Annotated[str | None, typer.Option(help="Only messages of this supplier id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
     as_json: JsonOption = False,
 ) -> None:
     """List messages, newest first."""
     if status is not None and status not in STATUS_MEANING:
         raise InputError(
-            f"--status {status}: there is no such state; there are {', '.join(STATUS_MEANING)}"
+            f"--status {status}: unknown status; expected one of {', '.join(STATUS_MEANING)}"
         )
     supplier_id = read_supplier_id(supplier) if supplier else None
     lines, counts, paused, trouble = _in_transaction(
@@ -91,13 +91,17 @@ def list_command(
         )
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "created", "supplier", "template", "state", "why"):
-        table.add_column(column, no_wrap=column in {"id", "created", "state"}, overflow="fold")
+    for column in ("id", "created", "supplier", "template", "status", "reason"):
+        table.add_column(column, no_wrap=column in {"id", "created", "status"}, overflow="fold")
     for line in lines:
         cells = (
-            str(line.id)[:8], f"{line.created_at:%Y-%m-%d}", line.supplier or "(gone)", line.template,
-            line.status, line.status_reason or "",
-        )  # fmt: skip
+            str(line.id)[:8],
+            f"{line.created_at:%Y-%m-%d}",
+            line.supplier or "(deleted)",
+            line.template,
+            line.status,
+            line.status_reason or "",
+        )
         table.add_row(*(Text(cell) for cell in cells))
     out.print(table)
     out.print(
@@ -108,9 +112,10 @@ def list_command(
         style="dim",
     )
     if paused:
-        out.print(Text(f"mail is paused: {paused}"), style="yellow")
+        out.print(Text(f"sending is paused: {paused}"), style="yellow")
     if trouble:
-        out.print(Text(f"since {trouble.since:%Y-%m-%d %H:%M} UTC {trouble.reason}"), style="red")
+        since = f"{trouble.since:%Y-%m-%d %H:%M} UTC"
+        out.print(Text(f"since {since}: {trouble.reason}"), style="red")
 
 
 async def _read_list(
@@ -126,7 +131,7 @@ def show_command(
     html: Annotated[bool, typer.Option("--html", help="Print the HTML part.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one message: as it was sent, or as it would be now."""
+    """Show one message as it was sent, or as it would be sent now."""
     message = _in_transaction(lambda conn: _find(conn, id))
     settings = load_settings()
     brand = load_brand(settings, check_overrides)
@@ -146,15 +151,17 @@ def show_command(
     facts = {
         "To": f"{message.to_name} <{message.to_email}>",
         "Subject": rendered.subject,
-        "State": f"{message.status}: {STATUS_MEANING[message.status]}",
-        "Why": message.status_reason,
-        "Answer": message.smtp_reply,
+        "Status": f"{message.status}: {STATUS_MEANING[message.status]}",
+        "Reason": message.status_reason,
+        "Reply": message.smtp_reply,
         "Attempts": str(message.attempt) if message.attempt else None,
         "Not before": f"{message.send_after:%Y-%m-%d %H:%M} UTC",
         "Not after": f"{message.expires_at:%Y-%m-%d %H:%M} UTC",
         "Accepted": f"{message.accepted_at:%Y-%m-%d %H:%M:%S} UTC" if message.accepted_at else None,
         "Template": f"{message.template} ({message.topic})",
-        "Supplier": f"{message.supplier or '(gone)'} ({message.external_id or message.supplier_id})",
+        "Supplier": (
+            f"{message.supplier or '(deleted)'} ({message.external_id or message.supplier_id})"
+        ),
         "Message-ID": message_id(
             message.id, sender_of(settings.mail_from, settings.base_url).addr_spec
         ),
@@ -168,63 +175,63 @@ def show_command(
 def resolve_command(
     id: IdArgument,  # noqa: A002
     sent: Annotated[
-        bool, typer.Option("--sent", help="It was sent: the mail server's log says so.")
+        bool, typer.Option("--sent", help="It was sent, according to the mail server's log.")
     ] = False,
     resend: Annotated[
-        bool, typer.Option("--resend", help="It was not sent, or may come twice: send it.")
+        bool, typer.Option("--resend", help="It was not sent, or may arrive twice: send it again.")
     ] = False,
 ) -> None:
-    """Decide about a message in doubt: look for its Message-ID in the mail server's log first."""
+    """Resolve a message in doubt. First search the mail server's log for its Message-ID."""
     if sent == resend:
-        raise InputError("say either --sent or --resend")
+        raise InputError("expected either --sent or --resend")
 
     async def resolve(conn: Connection) -> Message:
         message = await _find(conn, id)
         key = Key(message.supplier_id, message.id)
         change = queries.resolve_sent if sent else queries.resolve_resend
-        if not await change(conn, key, "a person at the command line"):
+        if not await change(conn, key, "the command line"):
             raise ConflictError(
-                f"message {message.id} is {message.status}, not in_doubt; there is nothing to decide"
+                f"message {message.id} is {message.status}, not in_doubt: nothing to resolve"
             )
         return message
 
     message = _in_transaction(resolve)
-    typer.echo(f"{message.id}: {'counts as sent' if sent else 'will be sent by the next worker'}")
+    typer.echo(f"{message.id}: {'marked as sent' if sent else 'queued again'}")
 
 
 def pause_command(
-    reason: Annotated[str, typer.Argument(help="Why, for those who find mail standing still.")],
+    reason: Annotated[str, typer.Argument(help="The reason, for everyone who wonders.")],
 ) -> None:
-    """Hold all mail back, in every worker at once, until `everafter mail resume`."""
+    """Stop sending in all workers until `everafter mail resume`."""
     _in_transaction(lambda conn: queries.pause(conn, reason))
-    typer.echo("mail is paused; what waits past its time will expire")
+    typer.echo("sending is paused; messages past their expiry will not be sent")
 
 
 def resume_command() -> None:
-    """Let mail flow again."""
-    typer.echo("mail flows again" if _in_transaction(queries.resume) else "mail was not paused")
+    """Resume sending."""
+    resumed = _in_transaction(queries.resume)
+    typer.echo("sending resumed" if resumed else "sending was not paused")
 
 
 def allow_command(email: str) -> None:
-    """Take an address off the suppression list, when its owner asks to get mail again."""
+    """Remove an address from the suppression list, if its owner asks to get mail again."""
     count = _in_transaction(lambda conn: queries.lift_suppressions(conn, email))
     if not count:
         raise NotFoundError(f"{email} is not on the suppression list")
-    typer.echo(f"{email} may get mail again")
+    typer.echo(f"{email} can get mail again")
 
 
 def suppressed_command(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List suppressed addresses, the latest first, with source and reason. `everafter mail allow`
-    removes one."""
+    """List suppressed addresses, the latest first. `everafter mail allow` removes one."""
     lines = _in_transaction(lambda conn: queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("since", "email", "topic", "source", "why"):
+    for column in ("since", "email", "topic", "source", "reason"):
         table.add_column(column, overflow="fold")
     for line in lines:
         cells = (f"{line.created_at:%Y-%m-%d}", line.email, line.topic, line.source, line.reason)
@@ -232,30 +239,33 @@ def suppressed_command(
     out.print(table)
 
 
-# ── what comes back ───────────────────────────────────────────────────────────────────────────────
+# ── delivery reports ──────────────────────────────────────────────────────────────────────────
 
 _TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the mail server keeps the message and retries
 _NO_DATA = 65  # EX_DATAERR
 
 
 def bounce_command() -> None:
-    """Take one bounce or complaint from stdin, as a mail server's pipe passes it on.
+    """Record one bounce or complaint from stdin, for the pipe of a mail server.
 
-    Exit code 0: taken, or not a report; 75: the database is unavailable, try again later; 65: stdin
-    is empty."""
+    Exit codes: 0 if it was recorded or is not a report, 75 if the database is unavailable (try
+    again later), 65 if stdin is empty.
+    """
     raw = sys.stdin.buffer.read(MOST_BYTES)
     while sys.stdin.buffer.read(65536):
-        pass  # whoever writes into the pipe must not find it closed
+        pass  # otherwise the writer of the pipe gets an error
     if not raw.strip():
-        typer.echo("there is no message on stdin", err=True)
+        typer.echo("no message on stdin", err=True)
         raise typer.Exit(_NO_DATA)
     try:
         settings = load_settings()
         sender = sender_of(settings.mail_from, settings.base_url).addr_spec
         now = datetime.now(UTC)
-        outcome = _in_transaction(lambda conn: take_report(conn, settings.secret, raw, sender, now))
+        outcome = _in_transaction(
+            lambda conn: record_report(conn, settings.secret, raw, sender, now)
+        )
     except (EverafterError, psycopg.Error, OSError) as error:
-        typer.echo(f"not taken; try again later: {error}", err=True)
+        typer.echo(f"not recorded; try again later: {error}", err=True)
         raise typer.Exit(_TRY_AGAIN) from error
     typer.echo(f"{outcome}: {OUTCOME_MEANING[outcome]}")
 
@@ -265,13 +275,14 @@ def bounces_command(
         Path, typer.Argument(help="A Maildir (a folder with `new` in it) or an mbox file.")
     ],
 ) -> None:
-    """Take the unread bounces and complaints in a mailbox, and mark them as read.
+    """Record the unread bounces and complaints of a mailbox, and mark them as read.
 
-    The worker does it every minute when EVERAFTER_SMTP_URL has `bounces=PATH`.
+    The worker does this every minute if EVERAFTER_SMTP_URL has `bounces=PATH`.
     """
     tally = asyncio.run(_read_mailbox(path))
     typer.echo(
-        ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or "nothing unread"
+        ", ".join(f"{number} {outcome}" for outcome, number in tally.items())
+        or "no unread messages"
     )
 
 
@@ -288,10 +299,10 @@ async def _read_mailbox(path: Path) -> Counter[Outcome]:
 async def _find(conn: Connection, prefix: str) -> Message:
     keys = await queries.find_keys(conn, prefix)
     if len(keys) > 1:
-        raise InputError(f"several messages' ids begin with {prefix}; give more of it")
+        raise InputError(f"several message ids start with {prefix}; give more characters")
     message = await queries.get_message(conn, keys[0].supplier_id, keys[0].id) if keys else None
     if message is None:
-        raise NotFoundError(f"there is no message {prefix} in the outbox")
+        raise NotFoundError(f"no message {prefix} in the outbox")
     return message
 
 

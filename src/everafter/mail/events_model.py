@@ -1,4 +1,4 @@
-"""What a provider reports over the API, and what is answered."""
+"""Requests and responses of `POST /api/mail/events`."""
 
 from typing import Annotated
 
@@ -6,15 +6,17 @@ from msgspec import Meta, Struct
 
 _TYPE = "`bounce`, `delayed`, `complaint` or `delivered`."
 _AT = (
-    "When it happened: ISO 8601, UTC if it has no offset. A time that cannot be read counts as now."
+    "When it happened: ISO 8601, UTC if it has no offset. An invalid time is replaced by the"
+    " current time."
 )
 _CODE = (
-    "Enhanced status code (RFC 3463). Only a clear one about the recipient suppresses the address."
+    "Enhanced status code (RFC 3463). Only a code that is clearly about the recipient suppresses"
+    " the address."
 )
 
 
 class MailEventRequest(Struct, frozen=True):
-    """One thing that became of one message."""
+    """An event about one message."""
 
     type: Annotated[str, Meta(max_length=40, description=_TYPE, examples=["bounce"])]
     message_id: Annotated[
@@ -33,7 +35,7 @@ class MailEventRequest(Struct, frozen=True):
         str,
         Meta(
             max_length=10_000,
-            description="The server's words.",
+            description="The reply of the mail server.",
             examples=["550 5.1.1 user unknown"],
         ),
     ] = ""
@@ -41,7 +43,7 @@ class MailEventRequest(Struct, frozen=True):
 
 
 MOST_EVENTS = 1000
-"""How many are taken at once."""
+"""Events per request."""
 
 MailEvents = Annotated[
     list[MailEventRequest],
@@ -50,14 +52,14 @@ MailEvents = Annotated[
 
 
 class MailEventAnswer(Struct, frozen=True):
-    """What became of one event: `recorded`, `known`, `unmatched` or `refused`, and why where it was
-    not taken."""
+    """The result of one event: `recorded`, `duplicate`, `unmatched` or `rejected`. reason: why it
+    was not recorded."""
 
     result: str
     reason: str = ""
 
 
 class MailEventsAnswer(Struct, frozen=True):
-    """One answer for each event, in their order."""
+    """One result per event, in the order of the request."""
 
     results: list[MailEventAnswer]

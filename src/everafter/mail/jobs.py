@@ -1,8 +1,9 @@
-"""The worker: it sends what is due, once, and does what has to be done from time to time.
+"""Send due messages exactly once, and the periodic duties of email.
 
-RELIABILITY, 'Email, once': claim (lease on the database's clock) → RCPT accepted → `handing`
-committed while the row is still this attempt's → DATA → the answer written down. Every step before
-DATA may fail and be repeated; nothing after it is."""
+Steps: claim the message with a lease on the database's clock; RCPT is accepted; commit `handing` if
+this attempt still holds the row; DATA; record the reply. Each step before DATA can fail and be
+repeated. Nothing after it is repeated.
+"""
 
 import asyncio
 import contextlib
@@ -28,9 +29,9 @@ from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.mail import queries
-from everafter.mail.answer_rules import classify_refusal
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
 from everafter.mail.overrides import check_overrides
+from everafter.mail.reply_rules import classify_refusal
 from everafter.mail.reports import read_mailbox
 from everafter.mail.rules import (
     MAX_ATTEMPTS,
@@ -55,35 +56,32 @@ from everafter.mail.smtp import (
 log = logging.getLogger("everafter.work")
 
 _BATCH = 50
-_REFUSALS_TO_HOLD = (
-    5  # messages, one after the other, at which the server refused us: then all wait a little
-)
+_REJECTIONS_TO_HOLD = 5
+"""Consecutive messages for which the server rejects our mail, after which sending is held."""
 _POLL_SECONDS = 1.0
-_CLAIM_LEASE_SECONDS = 120.0  # short: before `handing` a second worker can do no harm, so a crash delays a message little
+_CLAIM_LEASE_SECONDS = 120.0
+"""Short: before `handing` a second worker does no harm, so that a crash delays a message little."""
 _PERSIST_SECONDS = 15.0
 _IDLE_SECONDS = 10.0
 
 
 async def sweep_outbox(pool: Pool) -> str | None:
-    """Expire what is stale, requeue lapsed claims, show hand-overs without an answer."""
+    """Expire overdue messages, requeue lapsed claims, and mark unanswered messages as in doubt."""
     async with pool.connection() as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_OUTBOX])
         if (row := await cursor.fetchone()) is None or not row[0]:
             return None
         swept = await queries.sweep(conn, MAX_ATTEMPTS)
-    said = [
-        f"{swept.expired} expired" if swept.expired else "",
-        f"{swept.requeued} given back to the queue" if swept.requeued else "",
-        f"{swept.in_doubt} in doubt (everafter mail list --status in_doubt)"
-        if swept.in_doubt
-        else "",
-    ]
-    return ", ".join(filter(None, said)) or None
+    parts = {
+        "expired": swept.expired,
+        "returned to the queue": swept.requeued,
+        "in doubt (everafter mail list --status in_doubt)": swept.in_doubt,
+    }
+    return ", ".join(f"{number} {what}" for what, number in parts.items() if number) or None
 
 
 async def read_bounces(pool: Pool, settings: Settings) -> str | None:
-    """Read the bounces in the mailbox that EVERAFTER_SMTP_URL names (`bounces=PATH`), if it names
-    one."""
+    """Read bounces from the mailbox in EVERAFTER_SMTP_URL (`bounces=PATH`), if there is one."""
     path = url_options(settings.smtp_url).get("bounces") if settings.smtp_url else None
     if not path:
         return None
@@ -92,12 +90,16 @@ async def read_bounces(pool: Pool, settings: Settings) -> str | None:
     return ", ".join(f"{number} {outcome}" for outcome, number in tally.items()) or None
 
 
-# ── one message ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one message ───────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
 class _Sender:
-    """Takes messages one after the other over one connection."""
+    """Sends messages over one connection, one after the other.
+
+    rejection: why the server rejected our mail at the last message; null: it did not. accepted:
+    whether the last message was accepted.
+    """
 
     pool: Pool
     settings: Settings
@@ -105,18 +107,19 @@ class _Sender:
     owner: str
     tally: Tally
     session: Session = field(init=False)
-    refusal: str | None = (
-        None  # why the server refused us at the last message; null when it did not
-    )
-    accepted: bool = False  # whether the last message was taken
+    rejection: str | None = None
+    accepted: bool = False
 
     def __post_init__(self) -> None:
         self.session = Session(self.server)
 
     async def send(self, key: Key) -> None:
-        """Take one message through to its end. Raises MailServerError before anything is claimed,
-        or with the claim given back."""
-        self.refusal, self.accepted = None, False
+        """Send one message and record its result.
+
+        Raises:
+            MailServerError: the server cannot be used; the message is still queued.
+        """
+        self.rejection, self.accepted = None, False
         await self.session.open()
         lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
         async with self.pool.connection() as conn:
@@ -131,8 +134,10 @@ class _Sender:
             rendered, message = self._compose(claimed, brand)
             recipient = read_email(claimed.to_email)
         except (RenderError, ValueError) as error:
-            reason = f"cannot be made: {error}"
-            log.error("message %s cannot be made; `everafter mail show` says why", claimed.id)
+            reason = f"cannot be rendered: {error}"
+            log.error(
+                "message %s cannot be rendered; `everafter mail show` has the reason", claimed.id
+            )
             self.tally.dead += 1
             await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
             return
@@ -144,23 +149,22 @@ class _Sender:
                 self.accepted = True
                 await self._persist(lambda conn: queries.mark_accepted(conn, claimed, reply))
         except RefusedError as refused:
-            await self._refused(claimed, refused)
-            return
+            await self._handle_refusal(claimed, refused)
         except NotOfferedError as error:
             reason = str(error)
             log.error(
-                "message %s cannot be sent through this mail server; `everafter mail show` says why",
+                "message %s cannot be sent by this server; `everafter mail show` has the reason",
                 claimed.id,
             )
             self.tally.dead += 1
             await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
         except NotHandedError as error:
-            await self._put_off(
-                claimed, f"the connection was lost before the message was begun: {error}"
+            await self._defer(
+                claimed, f"the connection was lost before the message was started: {error}"
             )
         except UnknownOutcomeError as error:
             self.tally.unknown += 1
-            log.warning("message %s was handed over and not answered: %s", claimed.id, error)
+            log.warning("message %s was sent without a reply: %s", claimed.id, error)
         except MailServerError:
             await self._give_back(claimed)
             raise
@@ -181,13 +185,12 @@ class _Sender:
         if links.certificate in rendered.html and (
             reason := why_not_for(describe(claimed)["name"], brand.name or links.sender)
         ):
-            raise RenderError(f"the certificate it leads to cannot be printed: {reason}")
+            raise RenderError(f"the linked certificate cannot be printed: {reason}")
         message = build_message(claimed, rendered, links, sender, dt.datetime.now(dt.UTC), brand)
         return rendered, message
 
     async def _may_hand_over(self, claimed: Claim, rendered: Rendered) -> bool:
-        """Commit `handing`. Whatever comes instead of it, what was offered to the server is taken
-        back."""
+        """Commit `handing`. If that fails, withdraw the offer to the server."""
         began = time.monotonic()
         try:
             async with self.pool.connection() as conn:
@@ -203,72 +206,68 @@ class _Sender:
         await self.session.reset()
         if status in {"expired", "suppressed"}:
             self.tally.skipped += 1
-        else:  # no longer ours, paused, or this process was frozen: then whoever sees the row next shall have it
+        else:  # held by another attempt, paused, or this process was suspended for too long
             await self._give_back(claimed)
         return False
 
-    async def _refused(self, claimed: Claim, refused: RefusedError) -> None:
+    async def _handle_refusal(self, claimed: Claim, refused: RefusedError) -> None:
         await self.session.reset()
         sender = self.server.sender.addr_spec
         classification = classify_refusal(
             refused.step, refused.code, refused.text, travelling_form(claimed.to_email), sender
         )
         if classification == "defer":
-            await self._put_off(claimed, str(refused))
+            await self._defer(claimed, str(refused))
             return
-        if classification == "ours":
-            await self._put_off_for_us(claimed, refused)
+        if classification == "sender_rejected":
+            await self._defer_for_sender(claimed, refused)
             return
         log.warning(
-            "message %s was refused for good by the mail server: %s", claimed.id, refused.code
+            "message %s was rejected permanently by the mail server: %s", claimed.id, refused.code
         )
         self.tally.dead += 1
 
         async def end(conn: Connection) -> None:
-            if (
-                await queries.mark_dead(conn, claimed, f"refused: {refused}", str(refused))
-                and classification == "bad_address"
-            ):
-                await queries.suppress(
-                    conn, claimed.to_email, "*", f"refused: {refused}", "mail server"
-                )
+            reason = f"rejected: {refused}"
+            ended = await queries.mark_dead(conn, claimed, reason, str(refused))
+            if ended and classification == "bad_address":
+                await queries.suppress(conn, claimed.to_email, "*", reason, "mail server")
 
         await self._persist(end)
 
-    async def _put_off_for_us(self, claimed: Claim, refused: RefusedError) -> None:
-        """The server would refuse any message of ours: it waits until that is corrected, or until
-        it expires."""
+    async def _defer_for_sender(self, claimed: Claim, refused: RefusedError) -> None:
+        """Defer a message because the server rejects all our mail, until that is fixed or the
+        message expires."""
         self.tally.deferred += 1
-        self.refusal = f"the mail server refuses us: {refused}"
-        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
-        reason = self.refusal
+        self.rejection = reason = f"the mail server rejects our mail: {refused}"
+        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 jitter
 
-        async def put_off(conn: Connection) -> None:
+        async def defer(conn: Connection) -> None:
             if await queries.defer(conn, claimed, str(refused), seconds, reason):
                 await queries.note_trouble(conn, reason)
 
-        await self._persist(put_off)
+        await self._persist(defer)
 
-    async def _put_off(self, claimed: Claim, reason: str) -> None:
+    async def _defer(self, claimed: Claim, reason: str) -> None:
         if claimed.attempt >= MAX_ATTEMPTS:
             self.tally.dead += 1
             await self._persist(
-                lambda conn: queries.mark_dead(conn, claimed, f"given up: {reason}", reason)
+                lambda conn: queries.mark_dead(conn, claimed, f"gave up: {reason}", reason)
             )
             return
         self.tally.deferred += 1
-        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 spreading load, not a secret
+        seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 jitter
         await self._persist(lambda conn: queries.defer(conn, claimed, reason, seconds))
 
     async def _give_back(self, claimed: Claim) -> None:
         self.tally.returned += 1
         await self._persist(
-            lambda conn: queries.defer(conn, claimed, "given back before it was handed over", 5)
+            lambda conn: queries.defer(conn, claimed, "returned to the queue before it was sent", 5)
         )
 
     async def _persist(self, write: Callable[[Connection], Awaitable[object]]) -> None:
-        """Write an outcome down, trying on through a database that restarts: an outcome forgotten
-        is a message in doubt."""
+        """Record a result; retry while the database restarts. Without the record the message would
+        be in doubt."""
         until = time.monotonic() + _PERSIST_SECONDS
         while True:
             try:
@@ -278,72 +277,77 @@ class _Sender:
             except DATABASE_ERRORS as error:
                 if time.monotonic() > until:
                     log.error(
-                        "an outcome could not be written down; the message will be in doubt: %s",
-                        error,
+                        "a result could not be recorded; the message will be in doubt: %s", error
                     )
                     return
                 await asyncio.sleep(0.5)
 
 
-# ── many messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── many messages ─────────────────────────────────────────────────────────────────────────────
 
 
-class _Due:
-    """Hands out due messages to several senders, in batches; after trouble that is not a message's
-    own it hands out none."""
+class _Queue:
+    """Distributes due messages to several senders, in batches. After an error of the server or the
+    database it holds them back for a while."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._keys: deque[Key] = deque()
         self._lock = asyncio.Lock()
-        self._look_again = 0.0
-        self._troubles = 0
-        self._refusals = 0  # one after the other, since a message was last taken
-        self._cleared = False  # whether the database is known to hold no trouble
+        self._next_poll = 0.0
+        self._errors = 0
+        self._rejections = 0  # consecutive, since a message was last accepted
+        self._cleared = False  # whether mail_trouble is known to be empty
         self._held_until = 0.0
 
     async def next(self, *, now: bool) -> Key | None:
-        """The next one; null when nothing is due, as found at most a second ago (or just `now`)."""
+        """The next message; null: none was due within the last second, or at this moment with
+        `now`."""
         async with self._lock:
             if time.monotonic() < self._held_until:
                 return None
-            if not self._keys and (now or time.monotonic() >= self._look_again):
+            if not self._keys and (now or time.monotonic() >= self._next_poll):
                 async with self._pool.connection() as conn:
                     self._keys.extend(await queries.list_due(conn, _BATCH))
                 if not self._keys:
-                    self._look_again = time.monotonic() + _POLL_SECONDS
+                    self._next_poll = time.monotonic() + _POLL_SECONDS
             return self._keys.popleft() if self._keys else None
 
-    async def well(self, sender: "_Sender") -> None:
-        """A message went through its steps. Raises MailServerError when the server refused us at
-        each of the last few."""
-        if sender.refusal is not None:
-            self._refusals += 1
+    async def record(self, sender: _Sender) -> None:
+        """Note the result of the message that `sender` just processed.
+
+        Raises:
+            MailServerError: the server rejected our mail at each of the last few messages.
+        """
+        if sender.rejection is not None:
+            self._rejections += 1
             self._cleared = False
-            if self._refusals >= _REFUSALS_TO_HOLD:
-                raise MailServerError(sender.refusal)
+            if self._rejections >= _REJECTIONS_TO_HOLD:
+                raise MailServerError(sender.rejection)
             return
-        self._troubles = 0
+        self._errors = 0
         if not sender.accepted:
             return
-        self._refusals = 0
+        self._rejections = 0
         if not self._cleared:
             async with self._pool.connection() as conn:
                 await queries.clear_trouble(conn)
             self._cleared = True
 
     async def hold(self, error: Exception) -> None:
-        """The server or the database is away: wait, twice as long each time, a minute at most."""
+        """Hold all messages after an error of the server or the database: twice as long each time,
+        at most one minute."""
         if time.monotonic() < self._held_until:
             return
-        # before anything is awaited: senders that fail together are one trouble
-        self._troubles += 1
-        seconds = min(60.0, 2.0 ** min(self._troubles, 6)) * (0.75 + random.random() / 4)  # noqa: S311 as above
+        # before any await, so that senders that fail together count as one error
+        self._errors += 1
+        jitter = 0.75 + random.random() / 4  # noqa: S311 not a secret
+        seconds = min(60.0, 2.0 ** min(self._errors, 6)) * jitter
         self._held_until = time.monotonic() + seconds
-        log.warning("nothing is sent for %.0f s: %s", seconds, error)
+        log.warning("sending is held for %.0f s: %s", seconds, error)
         if isinstance(error, MailServerError):
             self._cleared = False
-            await _keep_trouble(self._pool, error)
+            await _note_trouble(self._pool, error)
 
 
 async def send_due(
@@ -353,77 +357,78 @@ async def send_due(
     senders: int = 4,
     stop: asyncio.Event | None = None,
 ) -> Tally:
-    """Send what is due until nothing is, or, with `stop`, go on until that is set.
+    """Send all due messages; with `stop`, keep sending until it is set.
 
     Returns:
-        What became of the messages taken.
+        Counts by result.
 
-    Raises: SettingsError: EVERAFTER_SMTP_URL is wrong. InputError: the platform's email templates
-        cannot be used. MailServerError: none is set; or, without `stop`, it cannot be used, and
-        what was not sent stays queued. DatabaseUnavailableError: without `stop`, the database went
-        away."""
+    Raises:
+        SettingsError: EVERAFTER_SMTP_URL is invalid.
+        InputError: the platform's email templates are invalid.
+        MailServerError: no server is set; or, without `stop`, it cannot be used. Unsent messages
+            stay queued.
+        DatabaseUnavailableError: without `stop`, the database is unavailable.
+    """
     server = mail_server(settings)
     if server is None:
         raise MailServerError("EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
-    await asyncio.to_thread(
-        load_brand, settings, check_overrides
-    )  # what cannot be used ends the worker at once
-    with contextlib.suppress(
-        *(() if stop is None else DATABASE_ERRORS)
-    ):  # a worker waits for its database
+    # invalid templates stop the worker at the start
+    await asyncio.to_thread(load_brand, settings, check_overrides)
+    # a worker that runs until it is stopped waits for its database
+    with contextlib.suppress(*(() if stop is None else DATABASE_ERRORS)):
         async with pool.connection() as conn:
             await queries.respell_suppressions(conn)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    tally, due = Tally(), _Due(pool)
-    crew = [_Sender(pool, settings, server, owner, tally) for _ in range(senders)]
-    ends = await asyncio.gather(
-        *(_drain(sender, due) if stop is None else _serve(sender, due, stop) for sender in crew),
+    tally, queue = Tally(), _Queue(pool)
+    results = await asyncio.gather(
+        *(
+            _drain(sender, queue) if stop is None else _serve(sender, queue, stop)
+            for sender in [_Sender(pool, settings, server, owner, tally) for _ in range(senders)]
+        ),
         return_exceptions=True,
     )
-    for end in ends:
-        if isinstance(end, DATABASE_ERRORS):
-            raise DatabaseUnavailableError(f"the database does not answer: {end}") from end
-        if end is not None:
-            raise end
+    for result in results:
+        if isinstance(result, DATABASE_ERRORS):
+            raise DatabaseUnavailableError(f"the database does not answer: {result}") from result
+        if result is not None:
+            raise result
     return tally
 
 
-async def _drain(sender: _Sender, due: _Due) -> None:
+async def _drain(sender: _Sender, queue: _Queue) -> None:
     try:
-        while key := await due.next(now=True):
+        while key := await queue.next(now=True):
             await sender.send(key)
-            await due.well(sender)
+            await queue.record(sender)
     except MailServerError as error:
-        await _keep_trouble(sender.pool, error)
+        await _note_trouble(sender.pool, error)
         raise
     finally:
         await sender.session.close()
 
 
-async def _keep_trouble(pool: Pool, error: MailServerError) -> None:
+async def _note_trouble(pool: Pool, error: MailServerError) -> None:
     with contextlib.suppress(*DATABASE_ERRORS):
         async with pool.connection() as conn:
             await queries.note_trouble(conn, error.message)
 
 
-async def _serve(sender: _Sender, due: _Due, stop: asyncio.Event) -> None:
+async def _serve(sender: _Sender, queue: _Queue, stop: asyncio.Event) -> None:
     idle_since = time.monotonic()
     try:
         while not stop.is_set():
             try:
-                if key := await due.next(now=False):
+                if key := await queue.next(now=False):
                     await sender.send(key)
-                    await due.well(sender)
+                    await queue.record(sender)
                     idle_since = time.monotonic()
                     continue
                 if time.monotonic() - idle_since > _IDLE_SECONDS:
                     await sender.session.close()
             except (MailServerError, *DATABASE_ERRORS) as error:
-                await due.hold(error)
+                await queue.hold(error)
             except Exception:
-                log.exception(
-                    "a message could not be worked on; it goes back to the queue when its lease ends"
-                )
+                log.exception("a message failed; it returns to the queue when its lease ends")
                 await sender.session.close()
             await _sleep(stop, _POLL_SECONDS)
     finally:

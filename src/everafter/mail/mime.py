@@ -1,8 +1,8 @@
-"""A message as the bytes that travel. Pure.
+"""Write messages as bytes. Pure.
 
-Python's email library decodes an encoded word (`=?utf-8?q?=0D=0A?=`) wherever it is given one, so a
-name can become header lines. Here each header is written from text that is taken literally, and
-`check_bytes` reads the whole message again, as others will, before it may be sent.
+Python's email library decodes encoded words (`=?utf-8?q?=0D=0A?=`) in its input, so that a name can
+become header lines. This module takes the text of each header literally, and `check_bytes` parses
+the whole message again before it is sent.
 """
 
 import binascii
@@ -21,7 +21,7 @@ from everafter.core.texts import clean_line
 
 _LINE = 76
 _LONGEST_LINE = 998  # RFC 5322, 2.1.1
-_ENCODED = 60  # an encoded word with its marks, so that it fits on a header's first line
+_ENCODED = 60  # an encoded word with its delimiters, so that it fits on a header's first line
 _LONGEST_WORD = 60
 _LONGEST_TEXT = 2500
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
@@ -33,21 +33,21 @@ _PLAIN_IN_WORD = re.compile(r"[A-Za-z0-9!*+/-]")
 
 
 class UnsafeMessageError(ValueError):
-    """The bytes of a message are not what was meant; it must not be sent."""
+    """The bytes of a message differ from the intended message; it must not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One header: its name, and the pieces of its value, between which a line may be broken."""
+    """A header. pieces: its value, which may be folded between pieces."""
 
     name: str
     pieces: tuple[str, ...]
 
     def lines(self) -> str:
-        """The header as it travels, its line end included.
+        """The folded header with its line end.
 
         Raises:
-            UnsafeMessageError: a piece is longer than a line may be.
+            UnsafeMessageError: a piece exceeds the maximum line length.
         """
         lines, line = [], f"{self.name}:"
         for place, piece in enumerate(self.pieces):
@@ -57,31 +57,31 @@ class Header:
             line += f" {piece}"
         lines.append(line)
         if max(map(len, lines)) > _LONGEST_LINE:
-            raise UnsafeMessageError(f"{self.name}: too long for a line")
+            raise UnsafeMessageError(f"{self.name} exceeds the maximum line length")
         return "\r\n".join(lines) + "\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A message or a part of one. body: its content as it travels, or the parts it has."""
+    """A message or a part of one. body: the encoded content, or the parts."""
 
     headers: tuple[Header, ...]
     body: "bytes | tuple[Entity, ...]"
     boundary: str = ""
 
     def walk(self) -> Iterator["Entity"]:
-        """This one and all its parts, in the order in which they stand."""
+        """This entity and all its parts, in order."""
         yield self
         if not isinstance(self.body, bytes):
             for part in self.body:
                 yield from part.walk()
 
     def names(self) -> list[str]:
-        """The names of its headers."""
+        """The names of the headers."""
         return [header.name for header in self.headers]
 
     def write(self) -> bytes:
-        """Its bytes: line ends are CRLF, and the last line has one."""
+        """The bytes, with CRLF line ends, also on the last line."""
         head = "".join(header.lines() for header in self.headers).encode() + b"\r\n"
         if isinstance(self.body, bytes):
             return head + self.body
@@ -94,7 +94,7 @@ class Entity:
 
 
 def text_header(name: str, text: str) -> Header:
-    """A header of free text, as Subject is. Whatever the text holds is read again as it is."""
+    """A header of free text, such as Subject. Any text survives being parsed again."""
     clean = clean_line(text, _LONGEST_TEXT)
     words = clean.split(" ")
     plain = _PRINTABLE.fullmatch(clean) and max(map(len, words)) <= _LONGEST_WORD
@@ -102,28 +102,28 @@ def text_header(name: str, text: str) -> Header:
 
 
 def address_header(name: str, address: EmailAddress) -> Header:
-    """A header with one address, as From and To are."""
+    """A header with one address, such as From and To."""
     phrase = _phrase(address.display_name)
     spec = f"<{address.addr_spec}>" if phrase else address.addr_spec
     return Header(name, (*phrase, spec))
 
 
 def literal_header(name: str, value: str) -> Header:
-    """A header whose value is ours and stays on one line, as links must: mail programs read no
-    encoded word as one.
+    """A header with a generated value that is neither folded nor encoded, such as links: mail
+    clients do not decode them.
 
     Raises:
-        UnsafeMessageError: it has another sign than visible ASCII, or more than 900 of them.
+        UnsafeMessageError: it has characters other than visible ASCII, or more than 900.
     """
     if not _LITERAL.fullmatch(value):
         raise UnsafeMessageError(
-            f"{name}: {clean_line(value, 60)!r} cannot be written in a header as it is"
+            f"{name}: {clean_line(value, 60)!r} cannot be written without encoding"
         )
     return Header(name, (value,))
 
 
 def value_header(name: str, value: str, **parameters: str) -> Header:
-    """A header of a value (ours) and parameters (of any text), as Content-Type is."""
+    """A header with a generated value and parameters of any text, such as Content-Type."""
     pairs = [pair for key, text in parameters.items() for pair in _parameter(key, text)]
     *firsts, last = [value, *pairs]
     return Header(name, (*(f"{piece};" for piece in firsts), last))
@@ -144,9 +144,9 @@ def _phrase(name: str) -> list[str]:
 
 
 def _encoded_words(text: str) -> list[str]:
-    """RFC 2047, in Q or B, whichever is shorter; no character is cut in two."""
-    in_q = ["".join(_q(byte) for byte in sign.encode()) for sign in text]
-    in_b = [sign.encode() for sign in text]
+    """RFC 2047 encoded words, in Q or B, whichever is shorter. No character is split."""
+    in_q = ["".join(_q(byte) for byte in char.encode()) for char in text]
+    in_b = [char.encode() for char in text]
     kind, room = (
         ("q", _ENCODED - 12) if sum(map(len, in_q)) <= len(b"".join(in_b)) * 4 / 3 else ("b", 36)
     )
@@ -166,12 +166,12 @@ def _encoded_words(text: str) -> list[str]:
 
 
 def _q(byte: int) -> str:
-    sign = chr(byte)
-    return "_" if sign == " " else sign if _PLAIN_IN_WORD.fullmatch(sign) else f"={byte:02X}"
+    char = chr(byte)
+    return "_" if char == " " else char if _PLAIN_IN_WORD.fullmatch(char) else f"={byte:02X}"
 
 
 def _parameter(name: str, text: str) -> list[str]:
-    """`name=value` by RFC 2045, or by RFC 2231 where the value is not plain or long."""
+    """`name=value` by RFC 2045, or by RFC 2231 if the value is long or not plain."""
     clean = clean_line(text)
     if _TOKEN.fullmatch(clean) and len(clean) <= _LONGEST_WORD and "=?" not in clean:
         return [f"{name}={clean}"]
@@ -181,12 +181,12 @@ def _parameter(name: str, text: str) -> list[str]:
         and not re.search(r'"|\\|=\?', clean)
     ):
         return [f'{name}="{clean}"']
-    signs = [quote(sign, safe="") for sign in clean]
     rows = ["utf-8''"]
-    for sign in signs:
-        if len(rows[-1]) + len(sign) > _LONGEST_WORD - 10:
+    for char in clean:
+        quoted = quote(char, safe="")
+        if len(rows[-1]) + len(quoted) > _LONGEST_WORD - 10:
             rows.append("")
-        rows[-1] += sign
+        rows[-1] += quoted
     if len(rows) == 1:
         return [f"{name}*={rows[0]}"]
     return [f"{name}*{number}*={row}" for number, row in enumerate(rows)]
@@ -196,7 +196,7 @@ def _parameter(name: str, text: str) -> list[str]:
 
 
 def text_part(text: str, subtype: str = "plain", *more: Header, **parameters: str) -> Entity:
-    """A text as quoted-printable: ASCII, lines of 76 signs at most, no bare CR."""
+    """A text in quoted-printable: ASCII, lines of at most 76 characters, no bare CR."""
     lines = "\n".join(re.split(r"\r\n|\r|\n", text)).encode("utf-8", "replace")
     body = binascii.b2a_qp(lines, istext=True).replace(b"\n", b"\r\n")
     headers = (
@@ -208,8 +208,8 @@ def text_part(text: str, subtype: str = "plain", *more: Header, **parameters: st
 
 
 def attachment(content: bytes, media_type: str, file_name: str) -> Entity:
-    """A file, as base64. Signs that no file system takes become `_` in its name; with them go
-    encoded words, which some mail programs read in parameters too."""
+    """A file in base64. Characters that file systems reject become `_` in its name. This also
+    breaks encoded words, which some mail clients decode in parameters."""
     headers = (
         Header("Content-Type", (media_type,)),
         Header("Content-Transfer-Encoding", ("base64",)),
@@ -223,7 +223,7 @@ def attachment(content: bytes, media_type: str, file_name: str) -> Entity:
 def related(
     boundary: str, root: Entity, content: bytes, media_type: str, content_id: str, file_name: str
 ) -> Entity:
-    """A part and one file that it shows by `cid:` (RFC 2387)."""
+    """A part and a file that it references by `cid:` (RFC 2387)."""
     headers = (
         Header("Content-Type", (media_type,)),
         Header("Content-Transfer-Encoding", ("base64",)),
@@ -236,7 +236,7 @@ def related(
 
 
 def multipart(kind: str, boundary: str, parts: list[Entity], *headers: Header) -> Entity:
-    """Several parts. The boundary has `=_` put before it, which no body above can hold."""
+    """Several parts. The boundary starts with `=_`, which no encoded body can contain."""
     edge = f"=_{boundary}"
     own = Header("Content-Type", (f"multipart/{kind};", f'boundary="{edge}"'))
     return Entity((*headers, own), tuple(parts), edge)
@@ -255,34 +255,34 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def check_bytes(raw: bytes, meant: Entity, sender: EmailAddress, recipient: EmailAddress) -> None:
-    """Read a message again, in two ways that share nothing with the writer.
+    """Parse a message again, in two ways that share no code with the writer.
 
     Raises:
-        UnsafeMessageError: its headers, its parts or its addresses are not those that were meant.
+        UnsafeMessageError: its headers, parts or addresses differ from `meant`.
     """
     if re.search(rb"\r(?!\n)|(?<!\r)\n|\0", raw) or not (raw.isascii() or recipient.needs_smtputf8):
-        raise UnsafeMessageError("the message has a bare CR, LF or NUL, or a byte beyond ASCII")
+        raise UnsafeMessageError("the message has a bare CR, LF or NUL, or a non-ASCII byte")
     if max(map(len, raw.split(b"\r\n"))) > _LONGEST_LINE:
         raise UnsafeMessageError(f"a line is longer than {_LONGEST_LINE} octets")
     head, empty, _ = raw.partition(b"\r\n\r\n")
     names = [_field_name(line) for line in re.split(rb"\r\n(?![ \t])", head)]
     if not empty or names != meant.names():
-        raise UnsafeMessageError("the headers would not be those that were set")
+        raise UnsafeMessageError("the headers differ from those that were set")
     read = email.message_from_bytes(raw)
     parts = list(read.walk())
     if [part.keys() for part in parts] != [entity.names() for entity in meant.walk()]:
         raise UnsafeMessageError(
-            "the headers or parts would be read as others than those that were set"
+            "the headers or parts are parsed as others than those that were set"
         )
     if any(part.defects for part in parts):
-        raise UnsafeMessageError("the message would be read as broken")
+        raise UnsafeMessageError("the message is parsed with defects")
     for name, address in (("From", sender), ("To", recipient)):
         if _specs(read, name) != [address.addr_spec]:
-            raise UnsafeMessageError(f"{name} would be read as another address")
+            raise UnsafeMessageError(f"{name} is parsed as another address")
 
 
 def _field_name(line: bytes) -> str | None:
-    """The name of a header's line, or null when it is none or hides a control character."""
+    """The name of a header line; null: it is not one, or encodes a control character."""
     found = _FIELD.match(line)
     for kind, body in _WORD.findall(line):
         try:
@@ -297,7 +297,7 @@ def _field_name(line: bytes) -> str | None:
 
 
 def _specs(read: Message, name: str) -> list[str]:
-    """The addresses that a header of this name holds, read without their display names."""
+    """The addresses in the headers of this name, without display names."""
     raw = [value for key, value in read.raw_items() if key.lower() == name.lower()]
     values = [value.encode("ascii", "surrogateescape").decode("utf-8", "replace") for value in raw]
     return [

@@ -1,4 +1,4 @@
-"""What the outbox speaks of: messages, their states, and how a message looks when rendered."""
+"""Types of the outbox: messages, their statuses, and rendered messages."""
 
 import datetime as dt
 import uuid
@@ -22,29 +22,29 @@ Status = Literal[
 ]
 
 STATUS_MEANING: dict[Status, str] = {
-    "queued": "waits for its time or for a worker",
-    "claimed": "a worker has it; nothing was handed over yet",
-    "handing": "its recipient was accepted and the message may be on its way this moment",
-    "accepted": "the mail server took it, once",
-    "bounced": "the mail server took it, and reported later that it could not be delivered",
-    "dead": "refused for good, or could not be made; it will not be tried again",
-    "in_doubt": "the connection ended before the mail server's answer; a person decides",
-    "expired": "its time had passed before it could be sent",
-    "suppressed": "the recipient does not want it, or cannot get it",
-    "replayed": "belongs to a past day scored afterwards; never sent",
+    "queued": "waiting for its time or for a worker",
+    "claimed": "taken by a worker; not handed to the mail server yet",
+    "handing": "the recipient was accepted; the message is being sent",
+    "accepted": "accepted by the mail server",
+    "bounced": "accepted by the mail server, and returned later as undeliverable",
+    "dead": "rejected permanently, or could not be rendered; it will not be tried again",
+    "in_doubt": "the connection ended before the mail server replied; needs a decision",
+    "expired": "not sent before its expiry",
+    "suppressed": "the recipient does not want it, or cannot receive it",
+    "replayed": "of a past day that was scored later; never sent",
 }
 
 
 Source = Literal["recipient", "mail server", "bounce", "complaint", "provider", "person"]
-"""Who says that no mail is to go to an address."""
+"""Where a suppression comes from."""
 
 
 LOGO_ID = "platform-logo@everafter"
-"""The Content-ID of the logo that an email carries."""
+"""The Content-ID of the attached logo."""
 
 
 class RenderError(EverafterError):
-    """A message cannot be made of this template and these facts."""
+    """A message cannot be rendered with this template and these facts."""
 
     status = 422
     code = "mail_render"
@@ -52,11 +52,12 @@ class RenderError(EverafterError):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What a message points to besides its own words.
+    """Links and signature of a message.
 
-    go: beginning of a button's address; the button's action is appended. unsubscribe: the one-click
-    address, null for transactional mail. sender: the name that signs. certificate: the address of
-    the supplier's certificate. token: what a report about this message is known by."""
+    go: the prefix of button URLs, to which the action is appended. unsubscribe: the one-click URL;
+    null for transactional email. sender: the name in the signature. certificate: the URL of the
+    supplier's certificate. token: identifies the message in delivery reports.
+    """
 
     go: str
     unsubscribe: str | None
@@ -67,7 +68,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A message as it will be read."""
+    """A rendered message."""
 
     subject: str
     text: str
@@ -76,7 +77,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Names one row of the outbox."""
+    """The primary key of a row in the outbox."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -84,11 +85,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row as the worker that claimed it sees it; `owner` and `attempt` prove that it is still the
-    worker's own.
+    """A row claimed by a worker. Later updates compare `owner` and `attempt`, so that a worker only
+    changes rows it still holds.
 
-    status: 'claimed', or the end it came to instead ('expired', 'suppressed'). The three texts are
-    null until a first hand-over was begun; later attempts send the same words."""
+    status: 'claimed', or 'expired' or 'suppressed' if it must not be sent. subject, body_text and
+    body_html are null until the first hand-over; later attempts send the same texts.
+    """
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -108,8 +110,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class OutboxLine:
-    """One line of a list of messages. supplier: the supplier's name, null when it is gone.
-    external_id: the platform's own id of it."""
+    """One row of a message list. supplier: the supplier's name; null if it no longer exists.
+    external_id: the platform's id of the supplier."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -130,8 +132,8 @@ class OutboxLine:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message whole. The three texts are null until a hand-over was begun: render a preview
-    instead."""
+    """One message with all its columns. subject, body_text and body_html are null until the first
+    hand-over; `preview` renders them."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -160,7 +162,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why the mail server takes no mail of ours, since when, and when that was last seen."""
+    """Why the mail server currently rejects our mail. since: the first time; seen_at: the last."""
 
     reason: str
     since: dt.datetime
@@ -169,7 +171,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom a message was handed over for."""
+    """The recipient of a sent message."""
 
     supplier_id: uuid.UUID
     id: uuid.UUID
@@ -179,8 +181,11 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class MailEvent:
-    """Something said of a message after it was handed over. code: as of RFC 3463, null when none
-    was given. at: when it happened, as far as was said."""
+    """An event about a sent message.
+
+    code: the enhanced status code (RFC 3463); null: none. at: when it happened, or when it arrived
+    if the report does not say.
+    """
 
     supplier_id: uuid.UUID
     outbox_id: uuid.UUID
@@ -194,7 +199,7 @@ class MailEvent:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """An address that gets nothing of a topic ('*': nothing at all), who says so, and why."""
+    """An address that gets no email of a topic ('*': of any topic), with source and reason."""
 
     email: str
     topic: str
@@ -205,8 +210,7 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep of the outbox found: messages expired, given back to the queue, and left in
-    doubt."""
+    """Messages that one sweep of the outbox expired, requeued and marked as in doubt."""
 
     expired: int
     requeued: int
@@ -215,8 +219,10 @@ class Swept:
 
 @dataclass(slots=True)
 class Tally:
-    """What a worker did with the messages it took; `unknown` were handed over without an answer and
-    stay `handing`."""
+    """Counts of the messages that a worker processed, by result.
+
+    unknown: sent without a reply; they stay `handing`. returned: put back into the queue.
+    """
 
     accepted: int = 0
     deferred: int = 0

@@ -1,7 +1,8 @@
-"""Checks of the email templates and word tables that a platform puts beside its playbook.
+"""Check the email templates and phrases that a platform puts beside its playbook.
 
-Overrides run in the sandbox that our own templates run in, and with less: no calls, no assignments
-that could grow a text, loops only over what an email has. So rendering one ends, in little time.
+Overrides run in the sandbox of our own templates, with further restrictions: no calls, no
+assignments that could grow a text, loops only over the lists of the email. Rendering therefore ends
+quickly.
 """
 
 import re
@@ -15,6 +16,7 @@ from everafter.branding.model import ENGLISH, Brand, Problem
 from everafter.core.i18n import is_language
 from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_LABELS
 from everafter.mail.model import Links, RenderError
+from everafter.mail.phrase_checks import check_phrases, nearest
 from everafter.mail.render import (
     HEADER_NAMES,
     layout_environment,
@@ -23,8 +25,7 @@ from everafter.mail.render import (
     text_environment,
 )
 from everafter.mail.samples import sample_facts
-from everafter.mail.translation import FRAME, filters_of, read_labels
-from everafter.mail.word_checks import check_labels, nearest
+from everafter.mail.translation import FRAME, filters_of, read_phrases
 from everafter.signals.model import SIGNAL_SCHEMA
 
 TEXT_NAMES = frozenset(
@@ -32,102 +33,40 @@ TEXT_NAMES = frozenset(
 )
 """Variables of a template."""
 
-LAYOUT_NAMES = frozenset(
-    [
-        *(
-            "subject",
-            "preheader",
-            "heading",
-            "parts",
-            "numbers",
-            "button",
-            "steps",
-            "button_in_steps",
-            "sender",
-        ),
-        *("unsubscribe", "why", "stop", "platform", "logo", "language", "direction", "style"),
-    ]
-)
+LAYOUT_NAMES = frozenset({
+    "subject", "preheader", "heading", "parts", "numbers", "button", "steps", "button_in_steps",
+    "sender", "unsubscribe", "why", "stop", "platform", "logo", "language", "direction", "style",
+})  # fmt: skip
 """Variables of layout.html."""
 
 _TEMPLATE = re.compile(r"([a-z0-9_]+)(?:\.([A-Za-z]+(?:-[A-Za-z]+)?))?\.txt")
-_WORDS = re.compile(r"words\.([A-Za-z]+(?:-[A-Za-z]+)?)\.toml")
+_PHRASES = re.compile(r"phrases\.([A-Za-z]+(?:-[A-Za-z]+)?)\.toml")
 _LANGUAGE = re.compile(r"[a-z]{2}(-[A-Z]{2})?")
 _LOOPED = frozenset({"next_steps", "parts", "numbers", "steps"})
-_SHORT = frozenset({"numbers", "steps"})
+_LOOPED_INSIDE = frozenset({"numbers", "steps"})
 _MOST_COPIES = 200
-_TESTS = frozenset(
-    {
-        "defined",
-        "divisibleby",
-        "even",
-        "false",
-        "none",
-        "number",
-        "odd",
-        "string",
-        "true",
-        "undefined",
-    }
-)
-_PLAIN_FILTERS = frozenset(
-    {
-        "capitalize",
-        "default",
-        "d",
-        "e",
-        "escape",
-        "first",
-        "int",
-        "last",
-        "length",
-        "lower",
-        "round",
-        "title",
-        "trim",
-        "upper",
-    }
-)
+_TESTS = frozenset({
+    "defined", "divisibleby", "even", "false", "none", "number", "odd", "string", "true",
+    "undefined",
+})  # fmt: skip
+_PLAIN_FILTERS = frozenset({
+    "capitalize", "default", "d", "e", "escape", "first", "int", "last", "length", "lower", "round",
+    "title", "trim", "upper",
+})  # fmt: skip
 _ENGLISH_FILTERS = frozenset({"of_clients", "vendor_terms"})
 _BLOCKS = ("[numbers]", "[button]", "[next_steps]")
-_NODES: tuple[type[nodes.Node], ...] = (
-    *(
-        nodes.Template,
-        nodes.Output,
-        nodes.TemplateData,
-        nodes.If,
-        nodes.For,
-        nodes.Name,
-        nodes.Const,
-    ),
-    *(
-        nodes.Filter,
-        nodes.Test,
-        nodes.Compare,
-        nodes.Operand,
-        nodes.And,
-        nodes.Or,
-        nodes.Not,
-        nodes.CondExpr,
-    ),
-    *(
-        nodes.Getattr,
-        nodes.Getitem,
-        nodes.Concat,
-        nodes.Add,
-        nodes.Sub,
-        nodes.Neg,
-        nodes.Pos,
-        nodes.Mul,
-        nodes.Div,
-    ),
-    *(nodes.Assign, nodes.Tuple, nodes.Keyword, nodes.Slice),
-)
-_Made = Iterator[Problem]
+_NODES = (
+    nodes.Template | nodes.Output | nodes.TemplateData | nodes.If | nodes.For | nodes.Name
+    | nodes.Const | nodes.Filter | nodes.Test | nodes.Compare | nodes.Operand | nodes.And
+    | nodes.Or | nodes.Not | nodes.CondExpr | nodes.Getattr | nodes.Getitem | nodes.Concat
+    | nodes.Add | nodes.Sub | nodes.Neg | nodes.Pos | nodes.Mul | nodes.Div | nodes.Assign
+    | nodes.Tuple | nodes.Keyword | nodes.Slice
+)  # fmt: skip
+_UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
 
 
 def check_overrides(files: Mapping[str, str]) -> list[Problem]:
-    """Everything wrong with these files, by name and line; their `file` is the name alone."""
+    """All mistakes in these files. `file` of a problem is the file's name."""
     problems: list[Problem] = []
     for name, text in files.items():
         problems += [replace(one, file=name) for one in _check_file(name, text, files)]
@@ -139,9 +78,9 @@ def check_overrides(files: Mapping[str, str]) -> list[Problem]:
 # ── names ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check_file(name: str, text: str, files: Mapping[str, str]) -> _Made:
-    if found := _WORDS.fullmatch(name):
-        yield from _check_language(found[1]) or check_labels(text, found[1])
+def _check_file(name: str, text: str, files: Mapping[str, str]) -> Iterator[Problem]:
+    if found := _PHRASES.fullmatch(name):
+        yield from _check_language(found[1]) or check_phrases(text, found[1])
     elif found := _TEMPLATE.fullmatch(name):
         yield from _check_template(found[1], found[2], text, files)
     elif name == "layout.html":
@@ -153,20 +92,18 @@ def _check_file(name: str, text: str, files: Mapping[str, str]) -> _Made:
             *(f"{one}.txt" for one in list_templates()),
             "layout.html",
             "layout.css",
-            "words.de.toml",
+            "phrases.de.toml",
         ]
         yield Problem(
             f"{name} overrides nothing",
             nearest(name, known)
-            or "NAME.txt, NAME.de.txt, words.de.toml, layout.html or layout.css",
+            or "expected NAME.txt, NAME.de.txt, phrases.de.toml, layout.html or layout.css",
         )
 
 
 def _check_language(language: str) -> list[Problem]:
     if not _LANGUAGE.fullmatch(language) or not is_language(language):
-        return [
-            Problem(f"there is no language {language!r}", 'such as "de", or "de-AT" with a country')
-        ]
+        return [Problem(f"unknown language {language!r}", 'use "de", or "de-AT" with a country')]
     return []
 
 
@@ -175,10 +112,10 @@ def _check_language(language: str) -> list[Problem]:
 
 def _check_template(
     template: str, language: str | None, text: str, files: Mapping[str, str]
-) -> _Made:
+) -> Iterator[Problem]:
     if template not in list_templates():
         yield Problem(
-            f"there is no email {template!r}",
+            f"unknown email {template!r}",
             nearest(template, list(list_templates())) or f"emails: {', '.join(list_templates())}",
         )
         return
@@ -186,20 +123,20 @@ def _check_template(
         if found := _check_language(language):
             yield from found
             return
-        if language[:2] != ENGLISH and not _has_labels(language, files):
+        if language[:2] != ENGLISH and not _has_phrases(language, files):
             yield Problem(
-                f"words.{language[:2]}.toml does not exist",
-                f"it holds the phrases around every {language[:2]} email: {', '.join(FRAME)}",
+                f"phrases.{language[:2]}.toml does not exist",
+                f"it contains the phrases around every {language[:2]} email: {', '.join(FRAME)}",
             )
             return
     yield from _check_parts(text, language or ENGLISH, files)
 
 
-def _has_labels(language: str, files: Mapping[str, str]) -> bool:
-    return f"words.{language}.toml" in files or f"words.{language[:2]}.toml" in files
+def _has_phrases(language: str, files: Mapping[str, str]) -> bool:
+    return f"phrases.{language}.toml" in files or f"phrases.{language[:2]}.toml" in files
 
 
-def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
+def _check_parts(text: str, language: str, files: Mapping[str, str]) -> Iterator[Problem]:
     head, separator, body = text.partition("\n\n")
     lines = head.split("\n")
     seen: set[str] = set()
@@ -208,11 +145,11 @@ def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
         if not colon or name not in HEADER_NAMES:
             hint = (
                 nearest(name, list(HEADER_NAMES))
-                or f"before the first empty line there are only: {', '.join(HEADER_NAMES)}"
+                or f"allowed before the first empty line: {', '.join(HEADER_NAMES)}"
             )
             yield Problem(f"{line[:40]!r} is not a header line", hint, line=number)
         elif name in seen:
-            yield Problem(f"{name} is there twice", "keep one", line=number)
+            yield Problem(f"{name} appears twice", "keep one", line=number)
         else:
             yield from _check_source(value, language, files, number)
             if name == "Numbers":
@@ -220,19 +157,19 @@ def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
         seen.add(name)
     if "Subject" not in seen:
         yield Problem(
-            "there is no Subject", "the first line is Subject: and what the email is about"
+            "there is no Subject", "start the file with Subject: and the subject of the email"
         )
     if not separator or not body.strip():
         yield Problem(
             "there is no text",
-            "an empty line follows the header lines, then the text",
+            "after the header lines, write an empty line and then the text",
             line=len(lines),
         )
     yield from _check_source(body, language, files, len(lines) + 2)
     if "Button" in seen and "[button]" not in body:
         yield Problem(
             "the button is not in the text",
-            "write [button] on a line of its own where it belongs",
+            "write [button] on a line of its own",
             level="warning",
         )
     for number, line in enumerate(body.split("\n"), len(lines) + 2):
@@ -244,7 +181,7 @@ def _check_parts(text: str, language: str, files: Mapping[str, str]) -> _Made:
             )
 
 
-def _check_numbers(value: str, line: int) -> _Made:
+def _check_numbers(value: str, line: int) -> Iterator[Problem]:
     for name in value.split():
         if name not in NUMBER_LABELS:
             yield Problem(
@@ -254,15 +191,21 @@ def _check_numbers(value: str, line: int) -> _Made:
             )
 
 
-def _check_source(text: str, language: str, files: Mapping[str, str], first: int) -> _Made:
-    """Check one part of a template, which begins on line `first` of its file."""
-    words = files.get(f"words.{language}.toml") or files.get(f"words.{language[:2]}.toml")
+def _check_source(
+    text: str, language: str, files: Mapping[str, str], first: int
+) -> Iterator[Problem]:
+    """Check one part of a template, which starts on line `first` of its file."""
+    phrases = files.get(f"phrases.{language}.toml") or files.get(f"phrases.{language[:2]}.toml")
     try:
-        env = text_environment(language, words)
-        own = FILTERS if language[:2] == ENGLISH else filters_of(read_labels(words or "", language))
-    except (ValueError, AttributeError):  # the word table's own check says what is wrong
+        env = text_environment(language, phrases)
+        filters = (
+            FILTERS
+            if language[:2] == ENGLISH
+            else filters_of(read_phrases(phrases or "", language))
+        )
+    except (ValueError, AttributeError):  # reported by the check of the phrases
         return
-    allowed = _PLAIN_FILTERS | own.keys()
+    allowed = _PLAIN_FILTERS | filters.keys()
     names = TEXT_NAMES if language[:2] == ENGLISH else TEXT_NAMES - {"vendor_terms"}
     yield from _check_tree(env.parse, "\n" * (first - 1) + text, names, allowed)
 
@@ -272,7 +215,7 @@ def _check_tree(
     text: str,
     names: frozenset[str],
     filters: frozenset[str] | set[str],
-) -> _Made:
+) -> Iterator[Problem]:
     try:
         tree = parse(text)
     except TemplateSyntaxError as error:
@@ -286,15 +229,15 @@ def _check_tree(
     found = [one for node in _walk(tree) for one in _check_node(node, filters)]
     found += _check_loops(tree, 0)
     for name in _unknown_names(tree, names):
-        hint = nearest(name.name, sorted(names)) or "docs/signals.md lists the signals"
-        found.append(Problem(f"there is no variable {name.name!r}", hint, line=name.lineno))
+        hint = nearest(name.name, sorted(names)) or "see docs/signals.md for all signals"
+        found.append(Problem(f"unknown variable {name.name!r}", hint, line=name.lineno))
     yield from sorted(dict.fromkeys(found), key=lambda one: one.line)
 
 
 def _unknown_names(tree: nodes.Template, names: frozenset[str]) -> Iterator[nodes.Name]:
-    """Variables that are read and neither known nor set.
+    """Variables that are read without being known or set.
 
-    Jinja's own search compiles the template, which computes constants, hostile ones too.
+    Jinja's own search compiles the template, which evaluates its constants, also hostile ones.
     """
     everything = [node for node in _walk(tree) if isinstance(node, nodes.Name)]
     own = {node.name for node in everything if node.ctx == "store"} | {"loop"}
@@ -309,23 +252,23 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
         todo.extend(one.iter_child_nodes())
 
 
-def _check_node(node: nodes.Node, filters: frozenset[str] | set[str]) -> _Made:
+def _check_node(node: nodes.Node, filters: frozenset[str] | set[str]) -> Iterator[Problem]:
     line = node.lineno
     if isinstance(node, nodes.Filter) and node.name not in filters:
         hint = nearest(node.name, sorted(filters)) or f"filters: {', '.join(sorted(filters))}"
         if node.name in _ENGLISH_FILTERS:
-            hint = "it writes an English sentence; write your own with count and number"
+            hint = "it writes an English sentence; use count and number instead"
         yield Problem(f"the filter {node.name!r} cannot be used", hint, line=line)
     elif isinstance(node, nodes.Test) and node.name not in _TESTS:
         hint = nearest(node.name, sorted(_TESTS)) or f"tests: {', '.join(sorted(_TESTS))}"
         yield Problem(f"the test {node.name!r} cannot be used", hint, line=line)
     elif isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
         yield Problem(
-            f"{node.attr} is not available in templates", "print a variable by its name", line=line
+            f"{node.attr} cannot be used in templates", "print a variable by its name", line=line
         )
     elif isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const | nodes.Slice):
         yield Problem(
-            "only fixed keys can be looked up", "such as step['title'] or next_steps[0]", line=line
+            "only constant keys are allowed", "such as step['title'] or next_steps[0]", line=line
         )
     elif (
         isinstance(node, nodes.Getitem)
@@ -333,35 +276,35 @@ def _check_node(node: nodes.Node, filters: frozenset[str] | set[str]) -> _Made:
         and str(node.arg.value).startswith("_")
     ):
         yield Problem(
-            f"{node.arg.value} is not available in templates",
+            f"{node.arg.value} cannot be used in templates",
             "print a variable by its name",
             line=line,
         )
     elif isinstance(node, nodes.Mul) and not _is_small(node):
         yield Problem(
-            "multiplication is limited to fixed values",
-            f"a text at most {_MOST_COPIES} times",
+            "only constants can be multiplied",
+            f"repeat a text at most {_MOST_COPIES} times",
             line=line,
         )
     elif isinstance(node, nodes.Assign) and any(
         isinstance(one, nodes.Concat | nodes.Add | nodes.Mul) for one in _walk(node.node)
     ):
         yield Problem(
-            "a text cannot be put together in {% set %}",
-            "print its parts one after the other",
+            "texts cannot be concatenated in {% set %}",
+            "print the parts one after the other",
             line=line,
         )
     elif isinstance(node, nodes.Call):
         yield Problem(
             "functions cannot be called in templates",
-            "use a filter: {{ clients_total|count('client') }}",
+            "use a filter: {{ clients_total|count('couple', 'couples') }}",
             line=line,
         )
     elif isinstance(node, nodes.Stmt | nodes.Expr) and not isinstance(node, _NODES):
         what = type(node).__name__.lower()
         yield Problem(
             f"{what} cannot be used in templates",
-            "there are if, for, set, filters and comparisons",
+            "use if, for, set, filters and comparisons",
             line=line,
         )
 
@@ -377,8 +320,8 @@ def _is_small(node: nodes.Mul) -> bool:
     )
 
 
-def _check_loops(node: nodes.Node, depth: int) -> _Made:
-    """Allow loops over what an email has, and inside another loop over short lists only."""
+def _check_loops(node: nodes.Node, depth: int) -> Iterator[Problem]:
+    """Allow loops over the lists of an email, and nested loops over short lists only."""
     for child in node.iter_child_nodes():
         if isinstance(child, nodes.For):
             over = child.iter
@@ -388,83 +331,54 @@ def _check_loops(node: nodes.Node, depth: int) -> _Made:
                 and isinstance(over.arg, nodes.Const)
                 and over.arg.value == "items"
             )
-            short = items or name in _SHORT
+            short = items or name in _LOOPED_INSIDE
             if child.recursive or depth > 1 or not (name in _LOOPED if depth == 0 else short):
-                hint = f"loops go over {', '.join(sorted(_LOOPED))},"
-                hint += f" and inside them over {', '.join(sorted(_SHORT))}"
-                yield Problem("this cannot be looped over", hint, line=child.lineno)
+                outer, inner = ", ".join(sorted(_LOOPED)), ", ".join(sorted(_LOOPED_INSIDE))
+                hint = f"loop over {outer}, and in nested loops over {inner}"
+                yield Problem("loops over this are not allowed", hint, line=child.lineno)
         yield from _check_loops(child, depth + isinstance(child, nodes.For))
 
 
 # ── the layout ────────────────────────────────────────────────────────────────────────────────
 
-_NO_TAGS = frozenset(
-    {
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "form",
-        "input",
-        "button",
-        "base",
-        "link",
-        "svg",
-        "video",
-        "audio",
-    }
-)
+_FORBIDDEN_TAGS = frozenset({
+    "script", "iframe", "object", "embed", "form", "input", "button", "base", "link", "svg",
+    "video", "audio",
+})  # fmt: skip
 _URL = re.compile(r"(https?:|mailto:|tel:|cid:|#|$)", re.IGNORECASE)
 
 
 class _Tags(HTMLParser):
-    """Tags and attributes that no email may have, with their lines."""
+    """Collects tags and attributes that are not allowed in emails, with their lines."""
 
     def __init__(self) -> None:
         super().__init__()
         self.problems: list[Problem] = []
-        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        line = self.getpos()[0]
-        if tag in _NO_TAGS:
-            self.problems.append(
-                Problem(f"<{tag}> cannot be used in emails", "mail programs remove it", line=line)
-            )
+        if tag in _FORBIDDEN_TAGS:
+            self._add(f"<{tag}> cannot be used in emails", "mail clients remove it")
         for name, value in attrs:
             if name.startswith("on") or name == "srcdoc":
-                self.problems.append(
-                    Problem(
-                        f"{name}= cannot be used in emails", "mail programs remove it", line=line
-                    )
-                )
-            elif name in {"href", "src", "action", "background"}:
-                self.links.append(value or "")
-                if not _URL.match((value or "").strip()):
-                    hint = "https:, http:, mailto:, tel: or cid:"
-                    self.problems.append(
-                        Problem(
-                            f"{name}={(value or '')[:40]!r} is not an address for emails",
-                            hint,
-                            line=line,
-                        )
-                    )
+                self._add(f"{name}= cannot be used in emails", "mail clients remove it")
+            elif name in {"href", "src", "action", "background"} and not _URL.match(
+                (value or "").strip()
+            ):
+                message = f"{name}={(value or '')[:40]!r} is not a URL for emails"
+                self._add(message, "use https:, http:, mailto:, tel: or cid:")
+
+    def _add(self, message: str, hint: str) -> None:
+        self.problems.append(Problem(message, hint, line=self.getpos()[0]))
 
 
-def _check_layout(text: str) -> _Made:
-    env = layout_environment()
-    allowed = _PLAIN_FILTERS
-    yield from _check_tree(env.parse, text, LAYOUT_NAMES, allowed)
-    used = _names_in(text)
+def _check_layout(text: str) -> Iterator[Problem]:
+    yield from _check_tree(layout_environment().parse, text, LAYOUT_NAMES, _PLAIN_FILTERS)
+    used, last = _names_in(text), text.count("\n") or 1
     if used is not None and "unsubscribe" not in used:
-        hint = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
-        yield Problem("the layout has no unsubscribe link", hint, line=text.count("\n") or 1)
+        yield Problem("the layout has no unsubscribe link", _UNSUBSCRIBE_HINT, line=last)
     if used is not None and "parts" not in used:
-        yield Problem(
-            "the layout does not print the email's text",
-            "loop over parts as ours does",
-            line=text.count("\n") or 1,
-        )
+        message = "the layout does not print the text of the email"
+        yield Problem(message, "loop over parts, as in our layout.html", line=last)
 
 
 def _names_in(text: str) -> set[str] | None:
@@ -476,12 +390,12 @@ def _names_in(text: str) -> set[str] | None:
     return {node.name for node in _walk(tree) if isinstance(node, nodes.Name)}
 
 
-def _check_css(text: str) -> _Made:
+def _check_css(text: str) -> Iterator[Problem]:
     for number, line in enumerate(text.split("\n"), 1):
         if found := re.search(r"</|@import|expression\(|javascript:|url\(", line, re.IGNORECASE):
             yield Problem(
-                f"{found[0]} cannot be used in the emails' style sheet",
-                "nothing is loaded from it",
+                f"{found[0]} cannot be used in the style sheet of emails",
+                "emails load nothing",
                 line=number,
             )
 
@@ -499,8 +413,8 @@ _LINKS = {
 }
 
 
-def _render_all(files: Mapping[str, str]) -> _Made:
-    """Render every override for every kind of supplier, or one of our templates in their layout."""
+def _render_all(files: Mapping[str, str]) -> Iterator[Problem]:
+    """Render every override for each sample supplier, or one of our templates in the layout."""
     templates = [
         (found[1], found[2] or ENGLISH, name)
         for name in files
@@ -512,20 +426,18 @@ def _render_all(files: Mapping[str, str]) -> _Made:
         yield from _render_one(template, language, name, files)
 
 
-def _render_one(template: str, language: str, name: str, files: Mapping[str, str]) -> _Made:
+def _render_one(
+    template: str, language: str, name: str, files: Mapping[str, str]
+) -> Iterator[Problem]:
     brand = Brand(files=files)
     topic = "transactional" if template.startswith("call_") else "success"
-    for who, facts in sample_facts().items():
+    for sample, facts in sample_facts().items():
         try:
             rendered = render_message(template, facts, _LINKS[topic], brand, language)
         except (RenderError, TypeError, ValueError) as error:
             where, line = _place(error, name)
-            yield Problem(
-                f"cannot be rendered for a supplier {who}: {_reason(error)}",
-                _cure(error),
-                where,
-                line=line,
-            )
+            message = f"cannot be rendered for a supplier {sample}: {_reason(error)}"
+            yield Problem(message, _hint(error), where, line=line)
             return
         if "layout.html" in files:
             tags = _Tags()
@@ -541,16 +453,16 @@ def _reason(error: Exception) -> str:
     return re.sub(r"^[\w.-]+\.(txt|html): ", "", str(error))
 
 
-def _cure(error: Exception) -> str:
-    if "not known" in str(error) or "NoneType" in str(error):
-        return "ask first: {% if clients_total is not none %}"
+def _hint(error: Exception) -> str:
+    if "unknown fact" in str(error) or "NoneType" in str(error):
+        return "test first: {% if clients_total is not none %}"
     if "unsubscribe" in str(error):
-        return 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
+        return _UNSUBSCRIBE_HINT
     return "compare with our template of the same name"
 
 
 def _place(error: Exception, name: str) -> tuple[str, int]:
-    """The file and line where rendering failed, which Jinja puts into the traceback."""
+    """The file and line where rendering failed, from the traceback."""
     file = "layout.html" if str(error).startswith("layout.html") else name
     line, traceback = 1, (error.__cause__ or error).__traceback__
     while traceback is not None:

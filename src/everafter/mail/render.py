@@ -1,8 +1,8 @@
-"""Templates into messages: sandboxed, strict about what is missing, escaped for HTML.
+"""Render email templates: in a sandbox, strict about unknown facts, escaped for HTML.
 
-A template is one text file: header lines (`Subject`, `Preheader`, `Heading`, `Button`, `Numbers`),
-an empty line, and paragraphs. The email is written once; the HTML part is the same paragraphs in
-one shared layout, so that the two parts cannot disagree."""
+A template is a text file: header lines (`Subject`, `Preheader`, `Heading`, `Button`, `Numbers`), an
+empty line, and paragraphs. The text part and the HTML part are made from the same paragraphs.
+"""
 
 import re
 import textwrap
@@ -28,10 +28,9 @@ from everafter.mail.formatting import (
     vendor_terms,
 )
 from everafter.mail.model import LOGO_ID, Links, Rendered, RenderError
-from everafter.mail.translation import Words, filters_of, read_labels
+from everafter.mail.translation import Phrases, filters_of, read_phrases
 
-_HEADERS = ("Subject", "Preheader", "Heading", "Button", "Numbers")
-HEADER_NAMES = _HEADERS
+HEADER_NAMES = ("Subject", "Preheader", "Heading", "Button", "Numbers")
 _WIDTH = 72
 _LONGEST_HEADER = 2500
 _ACTION = re.compile(r"[a-z_]+|https?://[^\s<>\"']+")
@@ -40,18 +39,18 @@ _WHY_ACCOUNT = (
     "This is about your account or your appointment, so we send it even if you have unsubscribed"
     " from other emails."
 )
-# U+2068 and U+2069; `clean_text` lets no fact bring any of its own
+# directional isolates; `clean_text` removes them from facts
 _OPEN, _CLOSE = "\u2068", "\u2069"
-_LETTER = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
-_RIGHT_TO_LEFT = re.compile(f"[{_LETTER}]")
-_RUN = re.compile(rf"[{_LETTER}](?:[^A-Za-z\u00c0-\u024f]*[{_LETTER}])?")
+_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+_RIGHT_TO_LEFT = re.compile(f"[{_RTL}]")
+_RTL_RUN = re.compile(rf"[{_RTL}](?:[^A-Za-z\u00c0-\u024f]*[{_RTL}])?")
 _BLOCK_AFTER_TEXT = re.compile(r"^(?!\s*\{%)(.*%\})[ \t]*$", re.MULTILINE)
 _FOLDER = resources.files("everafter.mail") / "templates"
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A piece of the email: kind is text, list, numbers, next_steps or button."""
+    """A block of the email. kind: text, list, numbers, next_steps or button."""
 
     kind: str
     text: str = ""
@@ -60,7 +59,7 @@ class _Part:
 
 def _refuse_null(value: Any) -> Any:
     if value is None:
-        raise RenderError("a template printed a fact that is not known; it must ask first")
+        raise RenderError("the template prints an unknown fact; it must test for none first")
     return value
 
 
@@ -79,12 +78,12 @@ def _environment(*, autoescape: bool) -> ImmutableSandboxedEnvironment:
 _TEXT = _environment(autoescape=False)
 _HTML = _environment(autoescape=True)
 _LARGEST_PART = 100_000
-"""Characters of a part of an email made by an override; Gmail cuts off what is longer."""
+"""Characters of one part of an email that an override renders; Gmail truncates longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A template's text and where it is from. file: its name; language: of its sentences."""
+    """A template. file: the name of its file; language: of its sentences."""
 
     file: str
     text: str
@@ -93,15 +92,15 @@ class Source:
 
 
 def find_source(template: str, brand: Brand, language: str) -> Source:
-    """The template to use: the override in that language or its base language, the override without
-    a language, ours.
+    """The template to use: the override in the language or its base language, else the override
+    without a language, else ours.
 
     Raises:
-        RenderError: there is no template of that name.
+        RenderError: unknown template.
     """
     if template not in list_templates():
         raise RenderError(
-            f"there is no mail template {template!r}; there are: {', '.join(list_templates())}"
+            f"unknown email template {template!r}; expected one of {', '.join(list_templates())}"
         )
     for tag in dict.fromkeys((language, language[:2])):
         if (name := f"{template}.{tag}.txt") in brand.files:
@@ -112,33 +111,33 @@ def find_source(template: str, brand: Brand, language: str) -> Source:
     return Source(name, (_FOLDER / name).read_text(encoding="utf-8"))
 
 
-def labels_for(brand: Brand, language: str) -> Words:
+def phrases_for(brand: Brand, language: str) -> Phrases:
     """The phrases around an email in the language of its template."""
-    text = _labels_text(brand, language)
-    return read_labels(text, language) if text else Words(language)
+    text = _phrases_text(brand, language)
+    return read_phrases(text, language) if text else Phrases(language)
 
 
-def _labels_text(brand: Brand, language: str) -> str | None:
-    """The word table of that language, or of its base language."""
-    return brand.files.get(f"words.{language}.toml") or brand.files.get(
-        f"words.{language[:2]}.toml"
+def _phrases_text(brand: Brand, language: str) -> str | None:
+    """The phrases of that language, or of its base language."""
+    return brand.files.get(f"phrases.{language}.toml") or brand.files.get(
+        f"phrases.{language[:2]}.toml"
     )
 
 
 def layout_environment() -> ImmutableSandboxedEnvironment:
-    """The environment of the layout, which escapes what it prints."""
+    """The environment of the layout, with autoescape."""
     return _HTML
 
 
 @lru_cache(maxsize=64)
-def text_environment(language: str, labels_text: str | None) -> ImmutableSandboxedEnvironment:
-    """The environment of templates in that language; `labels_text` is its word table."""
+def text_environment(language: str, phrases_text: str | None) -> ImmutableSandboxedEnvironment:
+    """The environment of templates in a language. phrases_text: its phrases.LANGUAGE.toml."""
     if language[:2] == ENGLISH:
         return _TEXT
     env = _environment(autoescape=False)
     for name in FILTERS:
         env.filters.pop(name, None)
-    env.filters.update(filters_of(read_labels(labels_text or "", language)))
+    env.filters.update(filters_of(read_phrases(phrases_text or "", language)))
     return env
 
 
@@ -155,21 +154,21 @@ def list_templates() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _compiled(source: Source, labels_text: str | None) -> tuple[dict[str, Template], Template]:
-    """A template's header lines and its body, taken apart before rendering: what facts say can
-    never become a header."""
-    env = text_environment(source.language, labels_text)
+def _compiled(source: Source, phrases_text: str | None) -> tuple[dict[str, Template], Template]:
+    """Compile the header lines and the body of a template separately, so that facts cannot become
+    header lines."""
+    env = text_environment(source.language, phrases_text)
     head, _, body = source.text.partition("\n\n")
     lines = head.splitlines()
     pairs = [line.partition(": ") for line in lines]
-    # empty lines before each part, so that an error has the line of the file
+    # empty lines before each part, so that errors have the line numbers of the file
     headers = {name: "\n" * place + text for place, (name, _, text) in enumerate(pairs)}
-    # the environment drops the line end after a block; one behind a sentence ends that sentence's
-    # line all the same
+    # `trim_blocks` removes the line end after a block; keep it at the end of a sentence
     body = "\n" * (len(lines) + 1) + _BLOCK_AFTER_TEXT.sub(r"\1{{ '' }}", body)
-    if set(headers) - set(_HEADERS) or "Subject" not in headers:
+    if set(headers) - set(HEADER_NAMES) or "Subject" not in headers:
         raise RenderError(
-            f"{source.file}: its header lines may be {', '.join(_HEADERS)}, and Subject must be there"
+            f"{source.file}: expected the header lines {', '.join(HEADER_NAMES)};"
+            " Subject is required"
         )
     try:
         return {name: env.from_string(text) for name, text in headers.items()}, env.from_string(
@@ -181,7 +180,7 @@ def _compiled(source: Source, labels_text: str | None) -> tuple[dict[str, Templa
 
 @lru_cache(maxsize=8)
 def _layout(text: str | None) -> Template:
-    """The frame of every HTML part: the override's text, or null for ours."""
+    """The layout of every HTML part. text: an override; null: ours."""
     try:
         return _HTML.from_string(
             (_FOLDER / "layout.html").read_text(encoding="utf-8") if text is None else text
@@ -205,24 +204,26 @@ def render_message(
     brand: Brand = OURS,
     language: str | None = None,
 ) -> Rendered:
-    """Make a message of a template and a supplier's own numbers.
+    """Render a template with the facts of a supplier.
 
-    Args: template: a name out of `list_templates()`. facts: `name` (the supplier's) and signals as
-        they stood at the decision; what is missing counts as not known. `next_steps`: rows with
-        title, body, reason, action_label and action_url, the most useful first. links: where its
-        button and footer lead, and who signs. brand: the platform's name, logo, colors and
-        overrides. language: to write in, as far as there is an override in it; null: by the
-        supplier's country.
+    Args:
+        template: a name from `list_templates()`.
+        facts: `name` (the supplier's) and signals at the time of the intervention; missing ones are
+            unknown. `next_steps`: rows with title, body, reason, action_label and action_url, the
+            most useful first.
+        links: the links of the button and the footer, and the name in the signature.
+        brand: the platform's name, logo, colors and overrides.
+        language: used if there is an override in it; null: by the supplier's country.
 
     Returns:
-        The subject (one line), the text part and the HTML part; both parts hold the same sentences.
+        The subject (one line), the text part and the HTML part, with the same sentences.
 
     Raises:
-        RenderError: no such template, or facts that it cannot be made of.
+        RenderError: unknown template, or it cannot be rendered with these facts.
     """
     source = find_source(template, brand, language or brand.language_of(facts.get("country")))
-    words = labels_for(brand, source.language)
-    headers, body = _compiled(source, _labels_text(brand, source.language))
+    phrases = phrases_for(brand, source.language)
+    headers, body = _compiled(source, _phrases_text(brand, source.language))
     context = {
         key: value if key.endswith("_url") else _isolate(value)
         for key, value in clean_facts(facts).items()
@@ -230,7 +231,7 @@ def render_message(
     name = str(context.get("name") or "")
     context |= {
         "name": name,
-        "greeting": _greeting(words, name),
+        "greeting": _greeting(phrases, name),
         "vendor_terms": vendor_terms(context["vendor_type"]),
         "next_steps": [
             _isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)
@@ -252,41 +253,44 @@ def render_message(
         "heading": made.get("Heading", ""),
         "parts": parts,
         "numbers": number_rows(
-            context, numbers, words.labels, words.language, words.frame.get("today", "today")
+            context,
+            numbers,
+            phrases.labels,
+            phrases.language,
+            phrases.frame.get("today", "today"),
         ),
         "button": _button(made.get("Button", ""), links),
         "steps": context["next_steps"],
         "button_in_steps": False,
         "sender": _isolate(clean_text(links.sender)),
         "unsubscribe": links.unsubscribe,
-        "why": words.frame.get("why_success", _WHY_NOTES)
+        "why": phrases.frame.get("why_success", _WHY_NOTES)
         if links.unsubscribe
-        else words.frame.get("why_transactional", _WHY_ACCOUNT),
-        "stop": words.frame.get("unsubscribe", "Unsubscribe"),
+        else phrases.frame.get("why_transactional", _WHY_ACCOUNT),
+        "stop": phrases.frame.get("unsubscribe", "Unsubscribe"),
         "platform": platform,
         "logo": _logo(brand, _join(platform)),
-        "language": words.language,
-        "direction": words.direction,
+        "language": phrases.language,
+        "direction": phrases.direction,
     }
-    # the button of a step is below that step, not below all of them
+    # the button of a recommendation is shown below it, not below all of them
     view["button_in_steps"] = view["button"] is not None and any(
         step["go"] == view["button"][1] for step in view["steps"]
     )
     rendered = Rendered(made["Subject"], _join(_text_part(view)), _html_part(view, brand))
     if not source.is_ours or "layout.html" in brand.files:
-        _check_made(rendered, links)
+        _check_rendered(rendered, links)
     return rendered
 
 
-def _greeting(words: Words, name: str) -> str:
+def _greeting(phrases: Phrases, name: str) -> str:
     if name:
-        return words.frame.get("greeting", "Hi {name},").replace("{name}", name)
-    return words.frame.get("greeting_without_name", "Hello,")
+        return phrases.frame.get("greeting", "Hi {name},").replace("{name}", name)
+    return phrases.frame.get("greeting_without_name", "Hello,")
 
 
 def _logo(brand: Brand, name: str) -> dict[str, Any] | None:
-    """The logo's address and size for the layout; a file travels with the email under its
-    Content-ID."""
+    """The URL and size of the logo for the layout. A file is attached with a Content-ID."""
     logo = brand.logo
     if logo is None:
         return None
@@ -298,9 +302,8 @@ def _logo(brand: Brand, name: str) -> dict[str, Any] | None:
     }
 
 
-def _check_made(rendered: Rendered, links: Links) -> None:
-    """Refuse what an override left out or made too long: it is not sent at all rather than in
-    part."""
+def _check_rendered(rendered: Rendered, links: Links) -> None:
+    """Reject a message without its unsubscribe link, or one that mail clients would truncate."""
     if links.unsubscribe and escape(links.unsubscribe) not in rendered.html:
         raise RenderError(
             "layout.html: the email has no unsubscribe link; print {{ unsubscribe }} in an href"
@@ -310,10 +313,11 @@ def _check_made(rendered: Rendered, links: Links) -> None:
 
 
 def _isolate(value: Any) -> Any:
-    """A text that has right-to-left emails, between marks; any other value as it is.
+    """Put a text with right-to-left characters between isolates; return other values unchanged.
 
-    In HTML the marks become a `bdi` element: the name keeps its own direction, and the sentence
-    around it that of English."""
+    In HTML the isolates become a `bdi` element, so that a name keeps its own direction and the
+    sentence around it keeps that of its language.
+    """
     return (
         f"{_OPEN}{value}{_CLOSE}"
         if isinstance(value, str) and _RIGHT_TO_LEFT.search(value)
@@ -322,27 +326,26 @@ def _isolate(value: Any) -> Any:
 
 
 def _isolate_names(step: dict[str, str]) -> dict[str, str]:
-    """A step whose sentences have each run of right-to-left emails between marks, for that is a
-    client's name."""
+    """A recommendation with each run of right-to-left characters (the name of a client) between
+    isolates."""
     return {
-        key: text if key == "go" else _RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text)
+        key: text if key == "go" else _RTL_RUN.sub(rf"{_OPEN}\g<0>{_CLOSE}", text)
         for key, text in step.items()
     }
 
 
 def _join(text: str) -> str:
-    """Without the marks: what is in headers and in the text part."""
+    """Remove the isolates, for headers and the text part."""
     return text.replace(_OPEN, "").replace(_CLOSE, "")
 
 
 def _button(header: str, links: Links) -> tuple[str, str] | None:
-    """Label and address. The action after the last bar is a word for `/go/…`, `certificate`, or a
-    whole address made by us."""
+    """Label and URL. After the last bar: a name for `/go/…`, `certificate`, or a URL."""
     label, _, action = header.rpartition(" | ")
     if not label:
         return None
     if not _ACTION.fullmatch(action):
-        raise RenderError(f"Button: {action!r} is neither an action's name nor an http address")
+        raise RenderError(f"Button: {action!r} is neither the name of an action nor a URL")
     if action == "certificate":
         return label, links.certificate or links.go + action
     return label, action if "://" in action else links.go + action
@@ -388,13 +391,10 @@ def _text_part(view: dict[str, Any]) -> str:
 
 
 def _step_text(step: dict[str, str], button: tuple[str, str] | None) -> str:
-    said = _wrap(f"{step['title']}. {step['reason']} {step['body']}")
-    own = bool(button) and button[1] == step["go"]
-    return (
-        f"{said}\n\n{step['action_label']}:\n{step['go']}"
-        if own
-        else f"{said}\n{step['action_label']}: {step['go']}"
-    )
+    text = _wrap(f"{step['title']}. {step['reason']} {step['body']}")
+    if button and button[1] == step["go"]:
+        return f"{text}\n\n{step['action_label']}:\n{step['go']}"
+    return f"{text}\n{step['action_label']}: {step['go']}"
 
 
 def _wrap(text: str, first: str = "", rest: str = "") -> str:

@@ -1,9 +1,8 @@
-"""What comes back about a message: reports of delivery (RFC 3464, 6533) and of complaints (RFC
-5965). Pure.
+"""Parse delivery reports (RFC 3464, 6533) and complaints (RFC 5965). Pure.
 
-Anybody can write to the address that gets them. A report counts only when it gives back the token
-of a message of ours, which nobody else can make; it speaks of that message, and of its recipient,
-alone."""
+Anybody can write to the address that receives them. A report counts only if it contains the token
+of a message, which cannot be forged, and only for that message and its recipient.
+"""
 
 import email
 import re
@@ -20,7 +19,7 @@ from everafter.core.texts import clean_line
 EventType = Literal["bounce", "soft_bounce", "delayed", "complaint", "delivered"]
 
 MOST_BYTES = 4 * 1024 * 1024
-"""How much of a report is read: what follows is the returned message's own content."""
+"""Bytes of a report that are read. The rest is the content of the returned message."""
 
 _LONGEST_REASON = 500
 _TOKEN = re.compile(rb"X-Everafter:\s*([A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])", re.IGNORECASE)
@@ -33,9 +32,11 @@ _NAMESPACE = uuid.UUID("6e6d1b0e-5f3c-5a7a-9d53-0c1f0b7a1e42")
 
 @dataclass(frozen=True, slots=True)
 class RecipientReport:
-    """What a report says of one recipient. addresses: as it names them, in the form that travels
-    and in lower case. status: `5.1.1`, empty when there is none. diagnostic: the refusing server's
-    words."""
+    """One recipient of a report.
+
+    addresses: the addresses of the recipient, in the form that messages are sent to, in lower case.
+    status: `5.1.1`; empty: none. diagnostic: the reply of the server that rejected the message.
+    """
 
     addresses: frozenset[str]
     action: str
@@ -45,7 +46,7 @@ class RecipientReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report of delivery, or of a complaint. tokens: those given back that look like ours."""
+    """A delivery report or a complaint. tokens: texts that look like message tokens."""
 
     tokens: frozenset[str]
     recipients: tuple[RecipientReport, ...]
@@ -53,8 +54,7 @@ class Report:
 
 
 def read_report(raw: bytes) -> Report | None:
-    """The report that a message is; null for anything else (automatic replies, mail of people,
-    nonsense)."""
+    """Parse a message as a report; null: it is something else, such as an automatic reply."""
     try:
         message = email.message_from_bytes(raw[:MOST_BYTES])
         parts = list(_own_parts(message, 0))
@@ -69,25 +69,26 @@ def read_report(raw: bytes) -> Report | None:
                 return Report(tokens, tuple(_recipients(_blocks(part))))
             if kind == "message/feedback-report":
                 fields = _blocks(part)
-                said = _field(fields[0], "Feedback-Type").lower() if fields else ""
-                return Report(tokens, (), said) if said in _COMPLAINTS else None
+                complaint = _field(fields[0], "Feedback-Type").lower() if fields else ""
+                return Report(tokens, (), complaint) if complaint in _COMPLAINTS else None
     except (RecursionError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # nothing that a mail server writes: the library gave up on it
+        return None  # malformed beyond what the library can parse
     return None
 
 
-def event_id(outbox_id: uuid.UUID, *said: str) -> uuid.UUID:
-    """The same for the same thing said of the same message, so that it counts once."""
-    return uuid.uuid5(_NAMESPACE, "\0".join([str(outbox_id), *said]))
+def event_id(outbox_id: uuid.UUID, *content: str) -> uuid.UUID:
+    """The id of an event, derived from the message and the content, so that repetitions count
+    once."""
+    return uuid.uuid5(_NAMESPACE, "\0".join([str(outbox_id), *content]))
 
 
 def clean_reason(text: str) -> str:
-    """The words of a server as they are kept: one line."""
+    """The reply of a server in one line, as it is stored."""
     return clean_line(text, _LONGEST_REASON)
 
 
 def _own_parts(message: Message, depth: int) -> Iterator[Message]:
-    """The parts of this message, not of messages within it; five levels deep at most."""
+    """The parts of this message, without those of nested messages; at most five levels deep."""
     if message.is_multipart() and message.get_content_maintype() == "multipart" and depth < 5:
         for part in message.get_payload():
             if isinstance(part, Message):
@@ -104,7 +105,7 @@ def _texts(raw: bytes, parts: list[Message]) -> Iterator[bytes]:
 
 
 def _blocks(part: Message) -> list[Message]:
-    """The groups of fields of a status or feedback part: that of the message, and one for each
+    """The groups of fields in a status or feedback part: one of the message, then one per
     recipient."""
     payload = part.get_payload()
     inner = (
@@ -147,7 +148,7 @@ def _recipients(blocks: list[Message]) -> Iterator[RecipientReport]:
 
 
 def _field(block: Message, name: str) -> str:
-    """The field's value with its line ends taken out, bytes beyond ASCII read as UTF-8."""
+    """The unfolded value of a field; non-ASCII bytes are decoded as UTF-8."""
     for key, value in block.raw_items():
         if key.lower() == name.lower():
             text = str(value).encode("ascii", "surrogateescape").decode("utf-8", "replace")
@@ -156,8 +157,8 @@ def _field(block: Message, name: str) -> str:
 
 
 def _address(value: str) -> str:
-    """`rfc822; ann@x.example` or `utf-8; j\\x{F6}rg@x.example` in the form that travels, in lower
-    case."""
+    """The address in `rfc822; ann@x.example` or `utf-8; j\\x{F6}rg@x.example`, in the form that
+    messages are sent to, in lower case."""
     kind, _, address = value.rpartition(";")
     text = address.strip().strip("<>").strip()
     if kind.strip().lower() == "utf-8":

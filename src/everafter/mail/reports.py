@@ -1,4 +1,5 @@
-"""Bounces and complaints, from a pipe, a mailbox or a provider: the caller owns the transaction."""
+"""Record bounces and complaints from a pipe, a mailbox or a provider. The caller owns the
+transaction."""
 
 import asyncio
 import datetime as dt
@@ -11,8 +12,8 @@ from everafter.core.db import Connection, Pool
 from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError
 from everafter.mail import queries, report_queries
-from everafter.mail.answer_rules import classify_bounce
 from everafter.mail.model import Key, MailEvent, Recipient
+from everafter.mail.reply_rules import classify_bounce
 from everafter.mail.report_rules import (
     EventType,
     RecipientReport,
@@ -23,52 +24,53 @@ from everafter.mail.report_rules import (
 )
 from everafter.mail.rules import message_token_key
 
-Outcome = Literal["recorded", "known", "unmatched", "ignored"]
+Outcome = Literal["recorded", "duplicate", "unmatched", "ignored"]
 
 OUTCOME_MEANING: dict[Outcome, str] = {
-    "recorded": "recorded, and acted on",
-    "known": "reported before",
-    "unmatched": "no message was sent from here to that recipient",
-    "ignored": "neither a delivery report nor a complaint",
+    "recorded": "recorded and processed",
+    "duplicate": "recorded before",
+    "unmatched": "no message was sent to that recipient",
+    "ignored": "not a delivery report or complaint",
 }
 
+_EVENT_TYPES: dict[str, EventType] = {"failed": "bounce", "delayed": "delayed"}
 
-async def take_report(
+
+async def record_report(
     conn: Connection, secret: str, raw: bytes, sender: str, now: dt.datetime
 ) -> Outcome:
-    """What a mail server sent back, as bytes.
+    """Record a message that a mail server returned.
 
     Args:
-        sender: our own address; words about it are not words about the recipient.
+        raw: the bytes of the message.
+        sender: our own address; text about it is not about the recipient.
     """
     report = read_report(raw)
     if report is None:
         return "ignored"
     keys = {key for token in report.tokens if (key := message_token_key(secret, token)) is not None}
     if len(keys) != 1:
-        return "unmatched"  # no token of ours, or several: then it is unclear which message it is about
+        return "unmatched"  # no token, or several, which is ambiguous
     sent = await report_queries.find_recipient(conn, keys.pop())
     if sent is None:
         return "unmatched"
     if report.complaint is not None:
-        return await take_event(
+        return await record_event(
             conn, sent, "complaint", "", report.complaint, "report", sender, now
         )
-    found = _of_ours(report, sent)
+    found = _find_recipient(report, sent)
     if found is None:
         return "unmatched"
     one, exact = found
-    kind: EventType = (
-        "bounce" if one.action == "failed" else "delayed" if one.action == "delayed" else "delivered"
-    )  # fmt: skip
-    return await take_event(
+    kind = _EVENT_TYPES.get(one.action, "delivered")
+    return await record_event(
         conn, sent, kind, one.status, one.diagnostic, "report", sender, now, suppress=exact
     )
 
 
-def _of_ours(report: Report, sent: Recipient) -> tuple[RecipientReport, bool] | None:
-    """What the report says of our recipient, and whether it names that very address: a forwarded
-    message is reported under another one, which says nothing of ours."""
+def _find_recipient(report: Report, sent: Recipient) -> tuple[RecipientReport, bool] | None:
+    """The part of the report about our recipient, and whether it names that address. The report on
+    a forwarded message names another one, which says nothing about ours."""
     address = travelling_form(sent.to_email).lower()
     for one in report.recipients:
         if address in one.addresses:
@@ -76,7 +78,7 @@ def _of_ours(report: Report, sent: Recipient) -> tuple[RecipientReport, bool] | 
     return (report.recipients[0], False) if len(report.recipients) == 1 else None
 
 
-async def take_event(
+async def record_event(
     conn: Connection,
     sent: Recipient,
     kind: EventType,
@@ -88,32 +90,38 @@ async def take_event(
     *,
     suppress: bool = True,
 ) -> Outcome:
-    """Keep one thing said of a message, and do what follows from it, once.
+    """Store an event, and apply it once.
 
-    A bounce ends the message; the address is suppressed when the words are clearly about it. A
-    complaint stops all but transactional mail."""
-    key, words = Key(sent.supplier_id, sent.id), clean_reason(reason)
+    A bounce ends the message, and suppresses the address if it is clearly the cause. A complaint
+    stops all mail except transactional mail.
+    """
+    key, text = Key(sent.supplier_id, sent.id), clean_reason(reason)
     classification = classify_bounce(code, reason, sent.to_email, sender)
     if kind == "bounce" and classification == "defer":
         kind = "soft_bounce"
     event = MailEvent(
-        sent.supplier_id, sent.id, event_id(sent.id, kind, code, words), kind, source, code or None, words, at
-    )  # fmt: skip
-    if not await report_queries.keep_event(conn, event):
-        return "known"
-    said = f"reported later: {' '.join(filter(None, (code, words))) or kind}"
+        supplier_id=sent.supplier_id,
+        outbox_id=sent.id,
+        id=event_id(sent.id, kind, code, text),
+        type=kind,
+        source=source,
+        code=code or None,
+        reason=text,
+        at=at,
+    )
+    if not await report_queries.add_event(conn, event):
+        return "duplicate"
+    explanation = f"delivery report: {' '.join(filter(None, (code, text))) or kind}"
     if kind in {"bounce", "soft_bounce"}:
-        await report_queries.mark_bounced(conn, key, said)
+        await report_queries.mark_bounced(conn, key, explanation)
         if kind == "bounce" and classification == "bad_address" and suppress:
-            await queries.suppress(
-                conn, sent.to_email, "*", said, "bounce" if source == "report" else "provider"
-            )
+            origin = "bounce" if source == "report" else "provider"
+            await queries.suppress(conn, sent.to_email, "*", explanation, origin)
     elif kind == "complaint":
-        await queries.suppress(
-            conn, sent.to_email, "success", f"complained: {words or 'abuse'}", "complaint"
-        )
+        complaint = f"complaint: {text or 'abuse'}"
+        await queries.suppress(conn, sent.to_email, "success", complaint, "complaint")
     else:
-        await report_queries.settle_doubt(conn, key, said)
+        await report_queries.resolve_by_report(conn, key, explanation)
     return "recorded"
 
 
@@ -121,11 +129,10 @@ async def take_event(
 
 
 async def read_mailbox(pool: Pool, secret: str, path: Path, sender: str) -> Counter[Outcome]:
-    """Take every report that was not read yet out of a Maildir or an mbox file, and mark it as
-    read.
+    """Record all unread reports of a Maildir or an mbox file, and mark them as read.
 
     Raises:
-        InputError: there is no such mailbox.
+        InputError: the mailbox does not exist.
     """
     box = await asyncio.to_thread(_open_box, path)
     tally: Counter[Outcome] = Counter()
@@ -133,7 +140,7 @@ async def read_mailbox(pool: Pool, secret: str, path: Path, sender: str) -> Coun
         for key in await asyncio.to_thread(_unread, box):
             raw = await asyncio.to_thread(box.get_bytes, key)
             async with pool.connection() as conn:
-                tally[await take_report(conn, secret, raw, sender, dt.datetime.now(dt.UTC))] += 1
+                tally[await record_report(conn, secret, raw, sender, dt.datetime.now(dt.UTC))] += 1
             await asyncio.to_thread(_mark_read, box, key)
     finally:
         await asyncio.to_thread(box.close)
@@ -158,7 +165,7 @@ def _open_box(path: Path) -> Box:
     except (OSError, mailbox.Error) as error:
         raise InputError(f"the mailbox {path} cannot be read: {error}") from error
     raise InputError(
-        f"there is no mailbox at {path}: expected a Maildir (with a folder `new`) or an mbox file"
+        f"no mailbox at {path}: expected a Maildir (with a folder `new`) or an mbox file"
     )
 
 

@@ -1,8 +1,7 @@
-"""The outbox's policy, pure: what an answer of the mail server means, when to try again, who a link
-speaks for.
+"""Rules of sending: when to retry, Message-IDs, senders, links and their tokens, previews. Pure.
 
-`render_message` and `list_templates` stand here too, for the pages that show a message before it is
-sent."""
+`render_message` and `list_templates` are exported from here for other slices.
+"""
 
 import base64
 import uuid
@@ -17,7 +16,7 @@ from everafter.core.email_address import EmailAddress
 from everafter.core.errors import SettingsError
 from everafter.core.signing import make_token, read_token
 from everafter.mail.model import LOGO_ID, Claim, Key, Links, Message, Rendered, Topic
-from everafter.mail.render import list_templates as list_templates  # pages import them from here
+from everafter.mail.render import list_templates as list_templates  # for other slices
 from everafter.mail.render import render_message as render_message
 
 MAX_ATTEMPTS = 10
@@ -27,30 +26,30 @@ _OPTIONS = ("bounces", "lease", "timeout")
 _BACK_OFF_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400)
 
 
-# ── trying again ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── retries ───────────────────────────────────────────────────────────────────────────────────
 
 
 def retry_seconds(attempt: int, jitter: float) -> float:
-    """How long to wait after the `attempt`th try (from 1) was put off: a minute at first, at most
-    four hours.
+    """Seconds to wait after attempt number `attempt` (from 1) was deferred: one minute at first, at
+    most four hours.
 
     Args:
-        jitter: 0–1; up to a quarter is added, so that what failed together is not tried together.
+        jitter: 0–1; adds up to a quarter, so that messages that failed together are retried apart.
     """
     return _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS)) - 1] * (1 + jitter / 4)
 
 
-# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── senders and ids ───────────────────────────────────────────────────────────────────────────
 
 
 def message_id(row: uuid.UUID, sender: str) -> str:
-    """The Message-ID of an outbox row: the same at every attempt, so that a receiver can know a
-    copy for one."""
+    """The Message-ID of an outbox row: the same at every attempt, so that receivers can detect
+    copies."""
     return f"<{row}@{sender.rpartition('@')[2]}>"
 
 
 def message_row(text: str) -> uuid.UUID | None:
-    """The outbox row's id that a Message-ID of ours names; null for any other text."""
+    """The id of the outbox row in a Message-ID; null: it is not one of ours."""
     try:
         return uuid.UUID(text.strip().strip("<>").partition("@")[0])
     except ValueError:
@@ -58,27 +57,26 @@ def message_row(text: str) -> uuid.UUID | None:
 
 
 def url_options(smtp_url: str) -> dict[str, str]:
-    """What is after the question mark of EVERAFTER_SMTP_URL.
+    """The query parameters of EVERAFTER_SMTP_URL.
 
-    bounces: the Maildir or mbox file that bounces come to. lease, timeout: seconds.
+    bounces: the Maildir or mbox file that receives bounces. lease, timeout: seconds.
 
     Raises:
-        SettingsError: an option of another name.
+        SettingsError: an unknown parameter.
     """
     options = dict(parse_qsl(urlsplit(smtp_url).query))
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise SettingsError(
-            f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; there are {', '.join(_OPTIONS)}"
+            f"EVERAFTER_SMTP_URL: unknown option {unknown[0]!r}; expected {', '.join(_OPTIONS)}"
         )
     return options
 
 
-# ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── links ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def links_of(base_url: str, secret: str, key: Key, topic: Topic, sender: EmailAddress) -> Links:
-    """Where a message's button and footer lead, and who signs it. Transactional mail has no way to
-    unsubscribe."""
+    """The links and the signature of a message. Transactional email has no unsubscribe link."""
     unsubscribe = f"{base_url}/u/{one_click_token(secret, key)}" if topic == "success" else None
     return Links(
         go=f"{base_url}/go/",
@@ -97,11 +95,11 @@ def preview(
     secret: str,
     brand: Brand = OURS,
 ) -> Rendered:
-    """A message as it was sent, or as it would be sent now. The logo that an email carries is
-    inside the HTML part.
+    """Render a message as it was sent, or as it would be sent now. The attached logo becomes a
+    `data:` URL in the HTML part.
 
     Raises:
-        RenderError: it cannot be made; the worker would end it for the same reason.
+        RenderError: it cannot be rendered; the worker would end it with the same reason.
     """
     if (
         message.subject is not None
@@ -124,36 +122,35 @@ def _with_logo(rendered: Rendered, brand: Brand) -> Rendered:
 
 
 def describe(message: Message | Claim) -> dict[str, Any]:
-    """The facts to render with: the name is the supplier's as of the decision, or else the
+    """The facts to render with. name: the supplier's at the time of the intervention, else the
     recipient's."""
     return {**message.facts, "name": message.facts.get("name") or message.to_name}
 
 
 def message_token(secret: str, key: Key) -> str:
-    """64 characters that name an outbox row, for a header of its message that a later bounce gives
-    back.
+    """64 characters that identify an outbox row, for a header that bounces return.
 
-    A Message-ID can be guessed by who knows a supplier's id; this cannot, and it opens nothing
-    else."""
+    Unlike a Message-ID it cannot be guessed, and it authorizes nothing else.
+    """
     return make_token(secret, _BOUNCES, key.supplier_id, key.id)
 
 
 def message_token_key(secret: str, token: str) -> Key | None:
-    """The row that a token of `message_token` names, or null for any other text."""
+    """The row of a token of `message_token`; null: invalid."""
     return _read_token(secret, token, _BOUNCES)
 
 
 def one_click_token(secret: str, key: Key) -> str:
-    """64 characters that name an outbox row and carry a 128-bit HMAC-SHA256: who holds them may
-    unsubscribe its recipient.
+    """64 characters that identify an outbox row with a 128-bit HMAC-SHA256. The holder can
+    unsubscribe the recipient.
 
-    The row is named rather than the address, so that no address is in a web server's log.
+    They contain the row instead of the address, so that no address appears in access logs.
     """
     return make_token(secret, _UNSUBSCRIBING, key.supplier_id, key.id)
 
 
 def one_click_token_key(secret: str, token: str) -> Key | None:
-    """The row that a token of ours names, or null for any other text."""
+    """The row of a token of `one_click_token`; null: invalid."""
     return _read_token(secret, token, _UNSUBSCRIBING)
 
 

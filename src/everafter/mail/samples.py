@@ -1,4 +1,4 @@
-"""Sample suppliers, for rendering emails before anybody gets them. Pure."""
+"""Sample suppliers for checking email templates. Pure."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ _CALL = {
 _STEP = {
     "title": "Send one form",
     "body": "It takes a minute.",
-    "reason": "None is out.",
+    "reason": "You have not sent one yet.",
     "action_label": "Send it",
     "action_url": "/forms",
 }
 
 
 def sample_facts() -> dict[str, dict[str, Any]]:
-    """Suppliers of whom nothing, little and much is known, by what is said of them in messages."""
+    """Facts of suppliers with unknown, small and large figures, by description."""
     texts = {name: "studio" for name, dtype in SIGNAL_SCHEMA.items() if dtype == pl.String()} | {
         "vendor_type": "photographer"
     }
@@ -42,7 +42,7 @@ def sample_facts() -> dict[str, dict[str, Any]]:
         return {**known, **values}
 
     return {
-        "of whom nothing is known": {},
+        "without known facts": {},
         "with 0 of everything": every(0, yes=False),
         "with 1 of everything": {**every(1, yes=True), "next_steps": [_STEP]},
         "with 2 of everything": every(2, yes=False),

@@ -1,9 +1,9 @@
-"""The mail server: where it is, and one connection to it that stops between the accepted recipient
-and the message.
+"""The mail server's settings, the bytes of a message, and an SMTP session in two steps.
 
-RFC 5321 lets a client know that a message was not taken (any 4xx or 5xx) and that it was (250 after
-the final dot). In between is a gap in which nobody can know; `Session.offer` ends before it and
-`Session.hand_over` is it."""
+In SMTP (RFC 5321) a client knows that a message was rejected (4xx or 5xx) or accepted (250 after
+the final dot). Between DATA and the reply it cannot know. `Session.offer` ends before this gap;
+`Session.hand_over` covers it.
+"""
 
 import asyncio
 import datetime as dt
@@ -22,7 +22,6 @@ from everafter.branding.rules import sender_of
 from everafter.core.email_address import EmailAddress, read_email
 from everafter.core.errors import EverafterError, SettingsError
 from everafter.core.settings import Settings
-from everafter.mail.answer_rules import Step
 from everafter.mail.formatting import clean_text
 from everafter.mail.mime import (
     Entity,
@@ -36,6 +35,7 @@ from everafter.mail.mime import (
     text_part,
 )
 from everafter.mail.model import LOGO_ID, Claim, Links, Rendered
+from everafter.mail.reply_rules import Step
 from everafter.mail.rules import message_id, url_options
 
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
@@ -44,11 +44,11 @@ _LONGEST_REPLY = 500
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """How mail leaves: read from EVERAFTER_SMTP_URL.
+    """The mail server, from EVERAFTER_SMTP_URL and EVERAFTER_MAIL_FROM.
 
-    sender: the From of every message. lease_seconds: how long a hand-over without an answer is left
-    alone before it counts as in doubt; must outlive the server's own wait for input (5 minutes by
-    RFC 5321). timeout_seconds: for each answer; the one after the message gets five times as long.
+    lease_seconds: a message that was sent without a reply counts as in doubt after this time. It
+    must be longer than the server's own timeout (5 minutes in RFC 5321). timeout_seconds: for each
+    reply; five times as long for the reply after the message.
     """
 
     scheme: str
@@ -62,15 +62,17 @@ class MailServer:
 
     @property
     def place(self) -> str:
-        """The server without its password."""
+        """The URL without credentials."""
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
 def mail_server(settings: Settings) -> MailServer | None:
-    """The server to send through; null when none is set, and mail stays in the outbox.
+    """Read the mail server from the settings; null: none is set, and mail stays in the outbox.
 
-    Raises: SettingsError: the URL names an unknown option or a bad value, or would send a password
-        in clear over a network."""
+    Raises:
+        SettingsError: an unknown option, an invalid value, or a password that would be sent over a
+            network without encryption.
+    """
     if not settings.smtp_url:
         return None
     parts = urlsplit(settings.smtp_url)
@@ -81,13 +83,12 @@ def mail_server(settings: Settings) -> MailServer | None:
     except ValueError as error:
         raise SettingsError(f"EVERAFTER_SMTP_URL: {error}") from error
     if not 0 < timeout <= lease:
-        raise SettingsError(
-            "EVERAFTER_SMTP_URL: timeout must be above 0 and lease no shorter than it"
-        )
+        raise SettingsError("EVERAFTER_SMTP_URL: timeout must be greater than 0 and at most lease")
     host = parts.hostname or ""
     if parts.username and parts.scheme == "smtp" and not _is_loopback(host):
         raise SettingsError(
-            f"EVERAFTER_SMTP_URL: smtp:// would send the password for {host} in clear; use smtp+starttls:// or smtps://"
+            f"EVERAFTER_SMTP_URL: smtp:// would send the password for {host} unencrypted;"
+            " use smtp+starttls:// or smtps://"
         )
     return MailServer(
         scheme=parts.scheme,
@@ -105,7 +106,7 @@ def _is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-# ── the message ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the message ───────────────────────────────────────────────────────────────────────────────
 
 
 def build_message(
@@ -116,13 +117,12 @@ def build_message(
     at: dt.datetime,
     brand: Brand = OURS,
 ) -> bytes:
-    """The message as it travels: text and HTML, an invitation where the facts carry one (`ics`),
-    one-click headers.
+    """Write the message as bytes: text and HTML parts, an invitation if the facts have one (`ics`),
+    headers for one-click unsubscription, and the platform's logo if the HTML part shows it.
 
-    The platform's logo goes with it when the HTML part shows it.
-
-    Raises: ValueError: the recipient is not an address, or the bytes would be read as another
-        message than this."""
+    Raises:
+        ValueError: the recipient is not an address, or the bytes do not parse as this message.
+    """
     recipient = read_email(claimed.to_email, claimed.to_name)
     headers = [
         address_header("From", sender),
@@ -169,18 +169,18 @@ def _method(ics: str) -> str:
     return found[1] if found else "REQUEST"
 
 
-# ── the conversation ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the session ───────────────────────────────────────────────────────────────────────────────
 
 
 class MailServerError(EverafterError):
-    """The mail server cannot be reached or will not have us; no message is at fault."""
+    """The mail server cannot be reached or rejects our mail; no single message is the cause."""
 
     status = 503
     code = "mail_server"
 
 
 class RefusedError(Exception):
-    """A definite no (4xx or 5xx) to one message: it was not taken."""
+    """The server rejected one message (4xx or 5xx)."""
 
     def __init__(self, step: Step, code: int, text: str) -> None:
         super().__init__(f"{code} {text}")
@@ -189,21 +189,20 @@ class RefusedError(Exception):
 
 
 class NotOfferedError(Exception):
-    """The mail server cannot carry this message at all: it was not offered."""
+    """The server cannot transport this message; it was not offered."""
 
 
 class NotHandedError(Exception):
-    """The conversation broke before the message was begun: it was certainly not taken."""
+    """The session broke before the message was started; it was certainly not sent."""
 
 
 class UnknownOutcomeError(Exception):
-    """The conversation broke after the message was begun: whether it was taken cannot be known from
-    here."""
+    """The session broke after the message was started; it may have been sent."""
 
 
 class _Client(aiosmtplib.SMTP):
-    """Closes at once: a server that reads no more, or does not answer the end of TLS, would keep
-    the connection open."""
+    """Closes immediately: a server that stops reading, or does not answer the end of TLS, would
+    keep the connection open."""
 
     def close(self) -> None:
         transport = self.transport
@@ -213,7 +212,7 @@ class _Client(aiosmtplib.SMTP):
 
 
 class Session:
-    """One connection, used for many messages one after the other."""
+    """One connection, reused for several messages."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
@@ -221,10 +220,10 @@ class Session:
         self._used = False
 
     async def open(self) -> None:
-        """Connect, greet, encrypt and sign in, unless that is already.
+        """Connect, encrypt and sign in, unless the session is open.
 
         Raises:
-            MailServerError: any of these failed.
+            MailServerError: one of these steps failed.
         """
         if self._smtp is not None and self._smtp.is_connected:
             return
@@ -247,19 +246,25 @@ class Session:
         except (SMTPException, OSError, ValueError) as error:
             self._drop()
             refused = isinstance(error, SMTPResponseException) and 400 <= error.code <= 599
-            what = "the mail server refuses us" if refused else "the mail server cannot be used"
+            what = (
+                "the mail server rejects our mail" if refused else "the mail server cannot be used"
+            )
             raise MailServerError(f"{what}: {_one_line(error)} ({server.place})") from error
 
     async def offer(self, recipient: EmailAddress) -> None:
-        """MAIL and RCPT. A connection that went stale between two messages is opened again, once.
+        """Send MAIL and RCPT. Reconnect once if the connection broke since the last message.
 
-        Raises: MailServerError: no connection could be had. NotOfferedError, RefusedError,
-            NotHandedError: as their names say."""
+        Raises:
+            MailServerError: no connection.
+            NotOfferedError: the recipient needs SMTPUTF8, which the server does not offer.
+            RefusedError: the server rejected the sender or the recipient.
+            NotHandedError: the session broke.
+        """
         await self.open()
         if recipient.needs_smtputf8 and not self._offers_smtputf8():
             raise NotOfferedError(
                 f"the mail server at {self._server.place} does not offer SMTPUTF8,"
-                f" without which nothing can be sent to {recipient.addr_spec}"
+                f" which {recipient.addr_spec} requires"
             )
         try:
             await self._mail(recipient)
@@ -272,31 +277,33 @@ class Session:
         except RefusedError as refused:
             if refused.code != 421 or not self._used:
                 raise
-            self._drop()  # 421 to a connection that had been idle or had sent its quota: a new one may do
+            self._drop()  # 421: idle for too long, or too many messages on one connection
             await self.open()
             await self._mail(recipient)
         self._used = True
-        await self._say(
+        await self._send(
             "recipient", lambda smtp: _command(smtp, b"RCPT TO:", recipient, {250, 251})
         )
 
     async def hand_over(self, message: bytes) -> str:
-        """DATA and the message.
+        """Send DATA and the message.
 
         Returns:
-            The server's words after its 250.
+            The reply with its 250.
 
-        Raises: RefusedError: the server said no. NotHandedError: it broke off before the first byte
-            of the message. UnknownOutcomeError: it broke off after that, and said nothing that can
-            be relied on."""
+        Raises:
+            RefusedError: the server rejected the message.
+            NotHandedError: the session broke before the first byte of the message.
+            UnknownOutcomeError: the session broke later, without a valid reply.
+        """
         smtp = self._smtp
         if smtp is None or not smtp.is_connected:
             self._drop()
-            raise NotHandedError("the connection was lost before the message was begun")
-        await self._say("data", _begin_data)
+            raise NotHandedError("the connection was lost before the message was started")
+        await self._send("data", _begin_data)
         protocol = smtp.protocol
         if protocol is None:
-            raise NotHandedError("the connection was lost before the message was begun")
+            raise NotHandedError("the connection was lost before the message was started")
         try:
             protocol.write(_dot_stuffed(message))
             response = await protocol.read_response(timeout=self._server.timeout_seconds * 5)
@@ -307,11 +314,11 @@ class Session:
             raise RefusedError("data", response.code, _one_line(response.message))
         if response.code != 250:
             self._drop()
-            raise UnknownOutcomeError(f"an answer that means nothing here: {_one_line(response)}")
+            raise UnknownOutcomeError(f"unexpected reply: {_one_line(response)}")
         return _one_line(response)
 
     async def reset(self) -> None:
-        """Take back what was offered; a connection that cannot do that is closed."""
+        """Send RSET; close the connection if that fails."""
         try:
             if self._smtp is not None and self._smtp.is_connected:
                 await self._smtp.rset()
@@ -321,7 +328,7 @@ class Session:
         self._drop()
 
     async def close(self) -> None:
-        """QUIT, politely but not for long."""
+        """Send QUIT, and close the connection after at most two seconds."""
         try:
             if self._smtp is not None and self._smtp.is_connected:
                 await self._smtp.quit(timeout=2)
@@ -335,9 +342,9 @@ class Session:
     async def _mail(self, recipient: EmailAddress) -> None:
         sender = self._server.sender
         more = b" SMTPUTF8" if recipient.needs_smtputf8 or sender.needs_smtputf8 else b""
-        await self._say("sender", lambda smtp: _command(smtp, b"MAIL FROM:", sender, {250}, more))
+        await self._send("sender", lambda smtp: _command(smtp, b"MAIL FROM:", sender, {250}, more))
 
-    async def _say(
+    async def _send(
         self, step: Step, command: Callable[[aiosmtplib.SMTP], Awaitable[object]]
     ) -> None:
         assert self._smtp is not None  # noqa: S101 open() came before
@@ -346,9 +353,7 @@ class Session:
         except SMTPResponseException as error:
             if not 400 <= error.code <= 599:
                 self._drop()
-                raise NotHandedError(
-                    f"an answer that cannot be read: {_one_line(error)}"
-                ) from error
+                raise NotHandedError(f"invalid reply: {_one_line(error)}") from error
             raise RefusedError(step, error.code, _one_line(error.message)) from error
         except (SMTPException, OSError, ValueError) as error:
             self._drop()
@@ -361,8 +366,8 @@ class Session:
 
 
 def _own_name(sender: EmailAddress) -> str:
-    """The name to greet with. Asking the resolver for one can hang where there is none, so the
-    sender's domain is in."""
+    """The name for EHLO. Without a fully qualified host name it is the sender's domain, because a
+    DNS lookup can hang."""
     name = socket.gethostname()
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else sender.domain
 
@@ -370,7 +375,7 @@ def _own_name(sender: EmailAddress) -> str:
 async def _command(
     smtp: aiosmtplib.SMTP, verb: bytes, address: EmailAddress, good: set[int], more: bytes = b""
 ) -> None:
-    """MAIL or RCPT. The library would take the address apart and put it together in its own way."""
+    """Send MAIL or RCPT. The library would parse the address and write it differently."""
     response = await smtp.execute_command(verb + f"<{address.addr_spec}>".encode() + more)
     if response.code not in good:
         raise SMTPResponseException(response.code, response.message)
@@ -383,8 +388,8 @@ async def _begin_data(smtp: aiosmtplib.SMTP) -> None:
 
 
 def _dot_stuffed(message: bytes) -> bytes:
-    """The message with CRLF line ends only and its dots doubled (RFC 5321, 4.5.2), so that no line
-    of it can end it."""
+    """The message with CRLF line ends and escaped dots (RFC 5321, 4.5.2), so that no line can end
+    it early."""
     lines = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
     if not lines.endswith(b"\r\n"):
         lines += b"\r\n"

@@ -1,4 +1,4 @@
-"""Emails in other languages: the phrases around them, and the filters in that language."""
+"""Emails in other languages: the phrases around them, and template filters. Pure."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -9,7 +9,6 @@ from typing import Any
 from everafter.branding.model import ENGLISH
 from everafter.mail import formatting
 
-# Every phrase around an email, and the placeholder that it must have.
 FRAME: dict[str, str] = {
     "greeting": "{name}",
     "greeting_without_name": "",
@@ -19,14 +18,14 @@ FRAME: dict[str, str] = {
     "today": "",
     "tomorrow": "",
 }
-"""The keys of [frame] in words.LANGUAGE.toml."""
+"""The keys of [frame] in phrases.LANGUAGE.toml, with the placeholder that each must contain."""
 
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A language's phrases.
+class Phrases:
+    """The phrases of a language.
 
     frame: by the keys of FRAME. numbers: labels of the numbers block, messages with the number `n`.
     """
@@ -37,7 +36,7 @@ class Words:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The labels of the numbers block; in English, ours where the table has none."""
+        """The labels of the numbers block; in English, ours for missing ones."""
         is_english = self.language[:2] == ENGLISH
         return {**formatting.NUMBER_LABELS, **self.numbers} if is_english else self.numbers
 
@@ -48,23 +47,23 @@ class Words:
 
 
 @lru_cache(maxsize=64)
-def read_labels(text: str, language: str) -> Words:
-    """The word table of a language.
+def read_phrases(text: str, language: str) -> Phrases:
+    """Parse phrases.LANGUAGE.toml.
 
     Raises:
         ValueError: the text is not TOML.
     """
     table = tomllib.loads(text)
-    return Words(language, table.get("frame", {}), table.get("numbers", {}))
+    return Phrases(language, table.get("frame", {}), table.get("numbers", {}))
 
 
-def filters_of(words: Words) -> dict[str, Callable[..., Any]]:
-    """The filters of templates in a language other than English.
+def filters_of(phrases: Phrases) -> dict[str, Callable[..., Any]]:
+    """The template filters of a language other than English.
 
-    `of_clients` and `vendor_terms` write English sentences, so they are not among them.
+    `of_clients` and `vendor_terms` are missing, because they write English sentences.
     """
-    language = words.language
-    days = {"today": words.frame.get("today", ""), "tomorrow": words.frame.get("tomorrow", "")}
+    language = phrases.language
+    days = {"today": phrases.frame.get("today", ""), "tomorrow": phrases.frame.get("tomorrow", "")}
     return {
         "number": partial(formatting.number, language=language),
         "count": partial(formatting.count, language=language),

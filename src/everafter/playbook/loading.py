@@ -94,7 +94,7 @@ def parse_playbook(text: str, source: str) -> Playbook:
 
 
 def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistake]:
-    """Find every mistake in the files beside a playbook: its logo, email templates and word tables.
+    """Find every mistake in the files beside a playbook: its logo, email templates and phrases.
 
     Args:
         text: of a playbook without errors.
@@ -118,7 +118,8 @@ def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Itera
     written = {name.split(".")[1][:2] for name in files if name.count(".") == 2} | {"en"}
     for place, language in named.items():
         if language[:2] not in written:
-            hint = f"put NAME.{language[:2]}.txt and words.{language[:2]}.toml into {EMAIL_FOLDER}"
+            tag = language[:2]
+            hint = f"put NAME.{tag}.txt and phrases.{tag}.toml into {EMAIL_FOLDER}"
             yield Problem(f"there is no email in {language!r}", hint, path=place, level="warning")
 
 

@@ -370,7 +370,7 @@ class Mistake(Struct, frozen=True):
         line, column: from 1, in characters.
         path: such as `triggers.no_login_7_days.when`.
         width: the number of characters concerned.
-        file: the email template or word table that it is in; empty: the playbook.
+        file: the email template or phrases file that it is in; empty: the playbook.
     """
 
     line: int

@@ -1,4 +1,4 @@
-"""What a mail server's answers mean, in the wordings of those that are met, over real conversations."""
+"""Classification of replies, with the texts of real mail servers, and sending to servers that reject."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from everafter.core.db import Pool
 from everafter.core.email_address import read_email
 from everafter.core.settings import Settings
 from everafter.doctor import examine
-from everafter.mail.answer_rules import classify_bounce, classify_refusal
-from everafter.mail.jobs import _Due, send_due
+from everafter.mail.jobs import _Queue, send_due
+from everafter.mail.reply_rules import classify_bounce, classify_refusal
 from everafter.mail.smtp import MailServerError
 from helpers_mail import add_message, get, sql, with_pool
 
@@ -57,38 +57,38 @@ ANSWERS = [
     ("data", "554 5.7.1 this message looks like spam", "dead"),
     ("data", "550 no such user", "dead"),
     # ── they refuse us ──
-    ("recipient", f"550 Verification failed for <{FROM}>. No such user here. Sender verify failed", "ours"),
-    ("recipient", "550 Sender verify failed", "ours"),
-    ("recipient", f"550 5.1.1 <{FROM}>: Sender address rejected: User unknown in local recipient table", "ours"),
-    ("recipient", f"550 5.1.1 unknown user {FROM}", "ours"),
-    ("recipient", "530 5.7.0 Must issue a STARTTLS command first", "ours"),
-    ("recipient", "530 Authentication required", "ours"),
-    ("recipient", "535 5.7.8 bad credentials", "ours"),
-    ("recipient", "550 5.7.1 Relaying denied", "ours"),
-    ("recipient", "550 relay not permitted, authentication required", "ours"),
-    ("recipient", "554 5.7.1 <ann@studio.example>: Relay access denied", "ours"),
-    ("recipient", "550 5.7.1 Unable to relay", "ours"),
-    ("recipient", "550 Administrative prohibition", "ours"),
-    ("recipient", "553 5.7.1 sender not owned by user", "ours"),
-    ("recipient", "550 5.1.8 Bad sender's system address", "ours"),
-    ("recipient", "501 5.1.7 Bad sender's mailbox address syntax", "ours"),
-    ("recipient", "554 5.7.1 Service unavailable; Client host [192.0.2.4] blocked using zen.rbl.example", "ours"),
-    ("recipient", "550 SC-001 mail from 192.0.2.4 was rejected: part of that network is on our block list", "ours"),
-    ("recipient", "554 Blocked - see https://ipcheck.example/?ip=192.0.2.4", "ours"),
-    ("recipient", "550 5.7.25 the IP address has no PTR record", "ours"),
-    ("recipient", "550 no such user, because your server is on a blacklist", "ours"),
-    ("recipient", "550 5.1.1 undeliverable address: host mx said: 550 blocked by reputation", "ours"),
-    ("recipient", "571 Delivery not authorized", "ours"),
-    ("recipient", "503 5.5.1 Error: need MAIL command", "ours"),
-    ("recipient", "500 5.5.2 command not recognized", "ours"),
-    ("data", "550 5.7.26 unauthenticated mail from care.example is not accepted: SPF and DKIM did not pass", "ours"),
-    ("data", "554 5.7.9 not accepted for policy reasons", "ours"),
-    ("data", "550 5.7.509 Access denied, the sending domain does not pass DMARC", "ours"),
-    ("data", "554 5.5.1 Error: no valid recipients", "ours"),
-    ("sender", "550 5.1.1 no such user", "ours"),
-    ("sender", "553 5.1.8 domain of sender does not resolve", "ours"),
-    ("sender", "554 5.7.1 go away", "ours"),
-    ("sender", "530 5.7.1 Authentication required", "ours"),
+    ("recipient", f"550 Verification failed for <{FROM}>. No such user here. Sender verify failed", "sender_rejected"),
+    ("recipient", "550 Sender verify failed", "sender_rejected"),
+    ("recipient", f"550 5.1.1 <{FROM}>: Sender address rejected: User unknown in local recipient table", "sender_rejected"),
+    ("recipient", f"550 5.1.1 unknown user {FROM}", "sender_rejected"),
+    ("recipient", "530 5.7.0 Must issue a STARTTLS command first", "sender_rejected"),
+    ("recipient", "530 Authentication required", "sender_rejected"),
+    ("recipient", "535 5.7.8 bad credentials", "sender_rejected"),
+    ("recipient", "550 5.7.1 Relaying denied", "sender_rejected"),
+    ("recipient", "550 relay not permitted, authentication required", "sender_rejected"),
+    ("recipient", "554 5.7.1 <ann@studio.example>: Relay access denied", "sender_rejected"),
+    ("recipient", "550 5.7.1 Unable to relay", "sender_rejected"),
+    ("recipient", "550 Administrative prohibition", "sender_rejected"),
+    ("recipient", "553 5.7.1 sender not owned by user", "sender_rejected"),
+    ("recipient", "550 5.1.8 Bad sender's system address", "sender_rejected"),
+    ("recipient", "501 5.1.7 Bad sender's mailbox address syntax", "sender_rejected"),
+    ("recipient", "554 5.7.1 Service unavailable; Client host [192.0.2.4] blocked using zen.rbl.example", "sender_rejected"),
+    ("recipient", "550 SC-001 mail from 192.0.2.4 was rejected: part of that network is on our block list", "sender_rejected"),
+    ("recipient", "554 Blocked - see https://ipcheck.example/?ip=192.0.2.4", "sender_rejected"),
+    ("recipient", "550 5.7.25 the IP address has no PTR record", "sender_rejected"),
+    ("recipient", "550 no such user, because your server is on a blacklist", "sender_rejected"),
+    ("recipient", "550 5.1.1 undeliverable address: host mx said: 550 blocked by reputation", "sender_rejected"),
+    ("recipient", "571 Delivery not authorized", "sender_rejected"),
+    ("recipient", "503 5.5.1 Error: need MAIL command", "sender_rejected"),
+    ("recipient", "500 5.5.2 command not recognized", "sender_rejected"),
+    ("data", "550 5.7.26 unauthenticated mail from care.example is not accepted: SPF and DKIM did not pass", "sender_rejected"),
+    ("data", "554 5.7.9 not accepted for policy reasons", "sender_rejected"),
+    ("data", "550 5.7.509 Access denied, the sending domain does not pass DMARC", "sender_rejected"),
+    ("data", "554 5.5.1 Error: no valid recipients", "sender_rejected"),
+    ("sender", "550 5.1.1 no such user", "sender_rejected"),
+    ("sender", "553 5.1.8 domain of sender does not resolve", "sender_rejected"),
+    ("sender", "554 5.7.1 go away", "sender_rejected"),
+    ("sender", "530 5.7.1 Authentication required", "sender_rejected"),
     # ── not now ──
     ("recipient", "450 4.7.1 greylisted, come back later", "defer"),
     ("recipient", "451 4.3.0 temporary lookup failure", "defer"),
@@ -110,7 +110,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("step", "answer", "result"), ANSWERS)
-def test_what_an_answer_means(step: str, answer: str, result: str) -> None:
+def test_replies_are_classified(step: str, answer: str, result: str) -> None:
     code, _, text = answer.partition(" ")
     assert classify_refusal(step, int(code), text, TO, FROM) == result  # pyright: ignore[reportArgumentType]
 
@@ -124,7 +124,7 @@ def test_what_an_answer_means(step: str, answer: str, result: str) -> None:
         "550@5.7.1.example",
     ],
 )
-def test_labels_in_the_recipients_own_address_mean_nothing(to: str) -> None:
+def test_words_in_the_recipients_address_are_ignored(to: str) -> None:
     assert (
         classify_refusal(
             "recipient", 550, f"5.1.1 <{to}>: Recipient address rejected: User unknown", to, FROM
@@ -149,9 +149,9 @@ def test_labels_in_the_recipients_own_address_mean_nothing(to: str) -> None:
         ("5.1.10", "", "bad_address"),
         ("5.0.0", "", "dead"),
         ("5.4.4", "", "dead"),
-        ("5.1.1", "550 5.7.1 blocked", "ours"),
-        ("5.7.1", "", "ours"),
-        ("5.1.1", f"550 sender {FROM} is not known", "ours"),
+        ("5.1.1", "550 5.7.1 blocked", "sender_rejected"),
+        ("5.7.1", "", "sender_rejected"),
+        ("5.1.1", f"550 sender {FROM} is not known", "sender_rejected"),
         ("5.2.2", "552 5.2.2 mailbox full", "defer"),
         ("5.4.7", "", "defer"),
         ("4.4.7", "", "defer"),
@@ -161,7 +161,7 @@ def test_labels_in_the_recipients_own_address_mean_nothing(to: str) -> None:
         ("what", "ever", "defer"),
     ],
 )
-def test_what_a_report_means(status: str, diagnostic: str, result: str) -> None:
+def test_delivery_reports_are_classified(status: str, diagnostic: str, result: str) -> None:
     assert classify_bounce(status, diagnostic, TO, FROM) == result
 
 
@@ -170,7 +170,7 @@ def test_what_a_report_means(status: str, diagnostic: str, result: str) -> None:
 
 @dataclass
 class Script:
-    """A server that answers one command otherwise, and counts what it took."""
+    """A server with scripted replies that counts accepted messages."""
 
     answers: dict[str, str] = field(default_factory=dict[str, str])
     taken: list[str] = field(default_factory=list[str])
@@ -215,7 +215,7 @@ class Script:
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[Script]:
-    """One server for all: a test sets what it answers."""
+    """One server for the module; each test sets its replies."""
     one, loop = Script(), asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(one.speak, "127.0.0.1", 0))
     one.port = server.sockets[0].getsockname()[1]
@@ -237,7 +237,7 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 def database(module_database: str) -> str:
-    """The module's, emptied: no test here looks at anything else."""
+    """The database of the module, emptied."""
     sql(module_database, "TRUNCATE outbox, suppressions, mail_trouble")
     return module_database
 
@@ -254,7 +254,7 @@ def set_up(settings: Settings, script: Script, **answers: str) -> Settings:
 
 
 def go(settings: Settings) -> str | None:
-    """Send what is due with one sender; the error's text when sending could not go on."""
+    """Send due messages with one sender; return the error that stopped it, if any."""
     assert settings.database_url is not None
     try:
         with_pool(settings.database_url, lambda pool: send_due(pool, settings, senders=1))
@@ -274,20 +274,20 @@ def go(settings: Settings) -> str | None:
         ("AUTH", "454 4.7.0 later"),
     ],
 )
-def test_a_server_that_will_not_have_us_harms_no_message(
+def test_a_server_that_rejects_the_sender_fails_no_message(
     settings: Settings, database: str, script: Script, stage: str, answer: str
 ) -> None:
     more = {"HELO": answer} if stage == "EHLO" else {}
     refusing = set_up(settings, script, **{stage: answer}, **more)
     key = add_message(database, TO, template="call_reminder", topic="transactional")
-    said = go(refusing)
+    error = go(refusing)
     assert (
-        said is not None
-        and said.startswith("the mail server refuses us: ")
-        and answer.partition(" ")[2] in said
+        error is not None
+        and error.startswith("the mail server rejects our mail: ")
+        and answer.partition(" ")[2] in error
     )
     assert (get(database, key).status, get(database, key).attempt) == ("queued", 0)
-    assert sql(database, "SELECT reason FROM mail_trouble") == [(said,)]
+    assert sql(database, "SELECT reason FROM mail_trouble") == [(error,)]
     assert go(set_up(settings, script)) is None
     assert get(database, key).status == "accepted" and len(script.taken) == 1
     assert (
@@ -308,7 +308,7 @@ def test_a_server_that_will_not_have_us_harms_no_message(
         ("END", "550 5.7.26 SPF and DKIM did not pass"),
     ],
 )
-def test_what_speaks_of_us_is_put_off_and_shown_until_it_is_corrected(
+def test_a_rejected_sender_defers_messages_and_is_reported_until_fixed(
     settings: Settings, database: str, script: Script, stage: str, answer: str
 ) -> None:
     key = add_message(database, TO, template="call_reminder", topic="transactional")
@@ -316,14 +316,15 @@ def test_what_speaks_of_us_is_put_off_and_shown_until_it_is_corrected(
     refusing = set_up(settings, script, **{stage: answer})
     assert go(refusing) is None
     row = get(database, key)
-    assert (row.status, row.status_reason) == ("queued", f"the mail server refuses us: {answer}"), (
-        "however often it was tried"
-    )
+    assert (row.status, row.status_reason) == (
+        "queued",
+        f"the mail server rejects our mail: {answer}",
+    ), "however often it was tried"
     assert sql(database, "SELECT * FROM suppressions") == []
     checks = {check.name: check for check in look(refusing)}
     assert (
         checks["mail server"].status == "bad"
-        and f"the mail server refuses us: {answer}" in checks["mail server"].found
+        and f"the mail server rejects our mail: {answer}" in checks["mail server"].found
     )
     booked = add_message(database, TO, template="call_reminder", topic="transactional")
     sql(database, "UPDATE outbox SET send_after = now()")
@@ -344,12 +345,12 @@ def look(settings: Settings):
     return asyncio.run(examine(datetime.now(UTC), env))
 
 
-def test_a_server_that_refuses_every_message_is_not_asked_for_each(
+def test_sending_is_held_after_several_rejections_of_the_sender(
     settings: Settings, database: str, script: Script
 ) -> None:
     keys = [add_message(database, f"n{number}@studio.example") for number in range(20)]
-    said = go(set_up(settings, script, RCPT="550 5.7.1 relaying denied"))
-    assert said == "the mail server refuses us: 550 5.7.1 relaying denied"
+    error = go(set_up(settings, script, RCPT="550 5.7.1 relaying denied"))
+    assert error == "the mail server rejects our mail: 550 5.7.1 relaying denied"
     assert script.tried == 5
     assert {get(database, key).status for key in keys} == {"queued"}
 
@@ -374,7 +375,7 @@ def test_a_server_that_refuses_every_message_is_not_asked_for_each(
         ),
     ],
 )
-def test_what_speaks_of_the_recipient(
+def test_rejections_of_the_recipient(
     settings: Settings,
     database: str,
     script: Script,
@@ -395,7 +396,7 @@ def test_what_speaks_of_the_recipient(
 # ── what a server can carry ───────────────────────────────────────────────────────────────────────
 
 
-def test_an_address_beyond_ascii_goes_where_the_server_takes_it_and_is_named_elsewhere(
+def test_a_non_ascii_address_needs_smtputf8_and_is_named_without_it(
     settings: Settings, database: str, script: Script
 ) -> None:
     refused, taken = "käthe@spaß.example", "żaneta@studio.example"
@@ -416,15 +417,18 @@ def test_an_address_beyond_ascii_goes_where_the_server_takes_it_and_is_named_els
     assert sql(database, "SELECT * FROM suppressions") == []
 
 
-def test_senders_that_are_refused_together_hold_the_queue_once(
+def test_senders_that_fail_together_hold_the_queue_once(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def hold(pool: Pool) -> None:
-        due = _Due(pool)
+        queue = _Queue(pool)
         await asyncio.gather(
-            *(due.hold(MailServerError("the mail server refuses us: 530 5.7.0")) for _ in range(4))
+            *(
+                queue.hold(MailServerError("the mail server rejects our mail: 530 5.7.0"))
+                for _ in range(4)
+            )
         )
 
     with caplog.at_level("WARNING"):
         with_pool(database, hold)
-    assert caplog.text.count("nothing is sent for") == 1
+    assert caplog.text.count("sending is held for") == 1

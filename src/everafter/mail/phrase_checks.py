@@ -1,4 +1,4 @@
-"""Checks of the word tables beside the playbook: words.LANGUAGE.toml."""
+"""Check the translated phrases beside the playbook: phrases.LANGUAGE.toml."""
 
 import re
 import tomllib
@@ -13,13 +13,13 @@ from everafter.mail.translation import FRAME
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A hint with the nearest known name; empty: none is near."""
+    """A hint with the most similar known name; empty: none is similar."""
     found = get_close_matches(name[:100], known, n=1, cutoff=0.6)
     return f"did you mean {found[0]}?" if found else ""
 
 
-def check_labels(text: str, language: str) -> Iterator[Problem]:
-    """Every mistake in words.LANGUAGE.toml, by line."""
+def check_phrases(text: str, language: str) -> Iterator[Problem]:
+    """All mistakes in phrases.LANGUAGE.toml, by line."""
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -54,7 +54,7 @@ def _check_numbers(text: str, numbers: dict[str, Any], language: str) -> Iterato
             )
         elif not isinstance(label, str) or not label.strip():
             example = f'{name} = "{NUMBER_LABELS[name]}"'
-            yield Problem(f"{name} is not a text", " ".join(example.split()), line=line)
+            yield Problem(f"{name} is not text", " ".join(example.split()), line=line)
         else:
             yield from _check_label(name, label, language, line)
 
@@ -63,7 +63,9 @@ def _check_label(name: str, label: str, language: str, line: int) -> Iterator[Pr
     remarks = check_message(label, {"n": "number"}, language)
     if not any(remark.level == "error" for remark in remarks):
         for unknown in {word for word in placeholders(label) if word != "n"}:
-            yield Problem(f"{name} has no value {{{unknown}}}", "the number is n", line=line)
+            yield Problem(
+                f"{name} has an unknown placeholder {{{unknown}}}", "the number is n", line=line
+            )
     for remark in remarks:
         yield Problem(f"{name}: {remark.message}", remark.hint, line=line, level=remark.level)
 
@@ -79,25 +81,23 @@ def _check_frame(text: str, frame: dict[str, Any], language: str) -> Iterator[Pr
             )
         elif not isinstance(value, str) or not value.strip() or "\n" in value or len(value) > 300:
             yield Problem(
-                f"{name} is not a text on one line",
+                f"{name} is not text on one line",
                 f'{name} = "…", at most 300 characters',
                 line=line,
             )
         elif FRAME[name] not in value:
-            yield Problem(
-                f"{name} has no {FRAME[name]}", f"write {FRAME[name]} where it belongs", line=line
-            )
+            yield Problem(f"{name} has no {FRAME[name]}", f"add {FRAME[name]}", line=line)
     missing = [name for name in FRAME if name not in frame]
     if missing and language[:2] != ENGLISH:
         yield Problem(
             f"[frame] has no {', '.join(missing)}",
-            "every phrase around an email needs a translation",
+            "translate every phrase",
             line=_line_of(text, "frame"),
         )
 
 
 def _line_of(text: str, name: str) -> int:
-    """The first line that begins with that key or table; 1: none does."""
+    """The first line that starts with that key or table; 1: none."""
     pattern = re.compile(rf"""\s*\[?["']?{re.escape(name)}\b""")
     return next(
         (number for number, line in enumerate(text.split("\n"), 1) if pattern.match(line)), 1
