@@ -66,9 +66,9 @@ def _is_setting(node: ast.AST) -> bool:
 
 
 def test_every_option_of_the_mail_server_url_is_documented() -> None:
-    with pytest.raises(EverafterError, match="there are ") as refused:
+    with pytest.raises(EverafterError, match="expected ") as refused:
         url_options("smtp://mail.example.com?no_such_option=1")
-    options = refused.value.message.rpartition("there are ")[2].split(", ")
+    options = refused.value.message.rpartition("expected ")[2].split(", ")
     assert len(options) == 3
     assert not missing(options, read("install.md"))
 

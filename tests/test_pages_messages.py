@@ -74,7 +74,7 @@ def test_a_queued_message_is_previewed_with_the_suppliers_numbers(
 ) -> None:
     message = add_message(server, supplier)
     page = client.get(f"/messages/{supplier}/{message}").text
-    assert "with today’s links" in page and "Golden Hour" in page and "waits for its time" in page
+    assert "with today’s links" in page and "Golden Hour" in page and "waiting for its time" in page
     frame = re.search(r"<iframe [^>]*>", page)
     assert (
         frame

@@ -169,7 +169,7 @@ def format_ahead(days: int, language: str = ENGLISH) -> str:
     ('in 9 days', 'in 9 Tagen', 'in 3 months')
     """
     return format_timedelta(
-        timedelta(days=days),
+        timedelta(days=min(days, timedelta.max.days)),
         granularity="day" if days <= _COUNTED_DAYS else "month",
         threshold=_NO_LARGER_UNIT,
         add_direction=True,
