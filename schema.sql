@@ -126,7 +126,7 @@ CREATE TABLE everafter.customer_health (
     form_completion_points double precision,
     journey_performance_points double precision,
     coverage real NOT NULL,
-    season_index real CONSTRAINT customer_health_pace_not_null NOT NULL,
+    season_index real NOT NULL,
     main_reason text,
     playbook_version integer NOT NULL,
     vendor_type text,
@@ -214,8 +214,8 @@ CREATE TABLE everafter.interventions (
     status text NOT NULL,
     reason text NOT NULL,
     priority integer NOT NULL,
-    evaluated_at timestamp with time zone CONSTRAINT interventions_decided_at_not_null NOT NULL,
-    evaluated_on date CONSTRAINT interventions_decided_on_not_null NOT NULL,
+    evaluated_at timestamp with time zone NOT NULL,
+    evaluated_on date NOT NULL,
     success_by date,
     facts jsonb NOT NULL,
     playbook_version integer NOT NULL,
@@ -418,10 +418,10 @@ CREATE TABLE everafter.success_milestones (
 );
 
 CREATE TABLE everafter.supplier_activity (
-    supplier_id uuid CONSTRAINT pulse_supplier_id_not_null NOT NULL,
-    events_total bigint CONSTRAINT pulse_events_total_not_null NOT NULL,
-    first_event_at timestamp with time zone CONSTRAINT pulse_first_event_at_not_null NOT NULL,
-    last_event_at timestamp with time zone CONSTRAINT pulse_last_event_at_not_null NOT NULL,
+    supplier_id uuid NOT NULL,
+    events_total bigint NOT NULL,
+    first_event_at timestamp with time zone NOT NULL,
+    last_event_at timestamp with time zone NOT NULL,
     account_created_at timestamp with time zone,
     vendor_type_selected_at timestamp with time zone,
     completed_wizard_at timestamp with time zone,
@@ -432,24 +432,24 @@ CREATE TABLE everafter.supplier_activity (
     first_journey_at timestamp with time zone,
     first_automation_at timestamp with time zone,
     last_login_at timestamp with time zone,
-    login_days bytea CONSTRAINT pulse_login_days_not_null NOT NULL,
-    feature_days bytea CONSTRAINT pulse_feature_days_not_null NOT NULL,
-    feature_uses_w bytea CONSTRAINT pulse_feature_uses_w_not_null NOT NULL,
-    clients_added integer CONSTRAINT pulse_clients_added_not_null NOT NULL,
-    clients_total integer CONSTRAINT pulse_clients_total_not_null NOT NULL,
-    clients_active_d bytea CONSTRAINT pulse_clients_active_d_not_null NOT NULL,
-    clients_lost_w bytea CONSTRAINT pulse_clients_lost_w_not_null NOT NULL,
-    weddings integer[] CONSTRAINT pulse_weddings_not_null NOT NULL,
-    forms_sent_w bytea CONSTRAINT pulse_forms_sent_w_not_null NOT NULL,
-    forms_answered_w bytea CONSTRAINT pulse_forms_answered_w_not_null NOT NULL,
-    emails_sent_w bytea CONSTRAINT pulse_emails_sent_w_not_null NOT NULL,
-    emails_opened_w bytea CONSTRAINT pulse_emails_opened_w_not_null NOT NULL,
-    tickets_open integer CONSTRAINT pulse_tickets_open_not_null NOT NULL,
-    tickets_w bytea CONSTRAINT pulse_tickets_w_not_null NOT NULL,
+    login_days bytea NOT NULL,
+    feature_days bytea NOT NULL,
+    feature_uses_w bytea NOT NULL,
+    clients_added integer NOT NULL,
+    clients_total integer NOT NULL,
+    clients_active_d bytea NOT NULL,
+    clients_lost_w bytea NOT NULL,
+    weddings integer[] NOT NULL,
+    forms_sent_w bytea NOT NULL,
+    forms_answered_w bytea NOT NULL,
+    emails_sent_w bytea NOT NULL,
+    emails_opened_w bytea NOT NULL,
+    tickets_open integer NOT NULL,
+    tickets_w bytea NOT NULL,
     payment_failed_at timestamp with time zone,
     payment_recovered_at timestamp with time zone,
-    payments_failed_w bytea CONSTRAINT pulse_payments_failed_w_not_null NOT NULL,
-    usage jsonb DEFAULT '{}'::jsonb CONSTRAINT pulse_usage_not_null NOT NULL,
+    payments_failed_w bytea NOT NULL,
+    usage jsonb DEFAULT '{}'::jsonb NOT NULL,
     usage_ratio double precision,
     subscription text,
     subscription_at timestamp with time zone,
@@ -457,10 +457,10 @@ CREATE TABLE everafter.supplier_activity (
     plan_at timestamp with time zone,
     vendor_type text,
     vendor_type_at timestamp with time zone,
-    other_features jsonb DEFAULT '{}'::jsonb CONSTRAINT pulse_other_features_not_null NOT NULL,
+    other_features jsonb DEFAULT '{}'::jsonb NOT NULL,
     last_feature_at timestamp with time zone,
-    features_beyond boolean DEFAULT false CONSTRAINT pulse_features_beyond_not_null NOT NULL,
-    CONSTRAINT pulse_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
+    features_beyond boolean DEFAULT false NOT NULL,
+    CONSTRAINT supplier_activity_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE everafter.suppliers (
@@ -664,9 +664,6 @@ ALTER TABLE ONLY everafter.playbook_versions
 ALTER TABLE ONLY everafter.playbook_versions
     ADD CONSTRAINT playbook_versions_sha256_key UNIQUE (sha256);
 
-ALTER TABLE ONLY everafter.supplier_activity
-    ADD CONSTRAINT pulse_pkey PRIMARY KEY (supplier_id);
-
 ALTER TABLE ONLY everafter.recommendation_effects
     ADD CONSTRAINT recommendation_effects_pkey PRIMARY KEY (recommendation_id, vendor_type);
 
@@ -693,6 +690,9 @@ ALTER TABLE ONLY everafter.sign_in_failures
 
 ALTER TABLE ONLY everafter.success_milestones
     ADD CONSTRAINT success_milestones_pkey PRIMARY KEY (supplier_id, milestone_type);
+
+ALTER TABLE ONLY everafter.supplier_activity
+    ADD CONSTRAINT supplier_activity_pkey PRIMARY KEY (supplier_id);
 
 ALTER TABLE ONLY everafter.suppliers
     ADD CONSTRAINT suppliers_pkey PRIMARY KEY (id);
@@ -760,8 +760,6 @@ CREATE INDEX outbox_open ON everafter.outbox USING btree (status) WHERE (status 
 
 CREATE INDEX outbox_recent ON everafter.outbox USING btree (created_at DESC);
 
-CREATE INDEX pulse_features_beyond ON everafter.supplier_activity USING btree (supplier_id) WHERE features_beyond;
-
 CREATE INDEX recommendation_impressions_unmeasured ON everafter.recommendation_impressions USING btree (shown_on) WHERE (measured_on IS NULL);
 
 CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
@@ -769,6 +767,8 @@ CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
 CREATE INDEX rejects_received ON everafter.rejects USING btree (received_at);
 
 CREATE INDEX rejects_supplier ON everafter.rejects USING btree (supplier_id) WHERE (code = 'unknown_supplier'::text);
+
+CREATE INDEX supplier_activity_features_beyond ON everafter.supplier_activity USING btree (supplier_id) WHERE features_beyond;
 
 CREATE INDEX support_interactions_calls ON everafter.support_interactions USING btree (starts_at) WHERE ((starts_at IS NOT NULL) AND (outcome IS NULL));
 

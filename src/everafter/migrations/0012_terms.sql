@@ -3,6 +3,11 @@
 -- ── tables and columns ─────────────────────────────────────────────────────────────────────────────────────────────
 
 ALTER TABLE pulse RENAME TO supplier_activity;
+ALTER INDEX pulse_pkey RENAME TO supplier_activity_pkey;
+ALTER INDEX pulse_features_beyond RENAME TO supplier_activity_features_beyond;
+ALTER TABLE supplier_activity DROP CONSTRAINT pulse_subscription_check;
+ALTER TABLE supplier_activity ADD CONSTRAINT supplier_activity_subscription_check
+  CHECK (subscription IN ('active', 'paused', 'cancelled'));
 
 ALTER TABLE customer_health RENAME COLUMN pace TO season_index;
 
@@ -19,8 +24,10 @@ ALTER TABLE recommendation_impressions RENAME COLUMN taken_at TO clicked_at;
 ALTER TABLE recommendation_impressions RENAME COLUMN settled_on TO measured_on;
 ALTER TABLE recommendation_impressions RENAME COLUMN worked TO improved;
 ALTER TABLE recommendation_impressions RENAME COLUMN closes TO dimension;
-ALTER TABLE recommendation_impressions RENAME CONSTRAINT advice_given_pkey TO recommendation_impressions_pkey;
-ALTER TABLE recommendation_impressions RENAME CONSTRAINT advice_given_channel_check TO recommendation_impressions_channel_check;
+ALTER INDEX advice_given_pkey RENAME TO recommendation_impressions_pkey;
+ALTER TABLE recommendation_impressions DROP CONSTRAINT advice_given_channel_check;
+ALTER TABLE recommendation_impressions ADD CONSTRAINT recommendation_impressions_channel_check
+  CHECK (channel IN ('coach', 'email', 'dashboard', 'api'));
 ALTER INDEX advice_unsettled RENAME TO recommendation_impressions_unmeasured;
 
 ALTER TABLE advice_effects RENAME TO recommendation_effects;
@@ -29,13 +36,15 @@ ALTER TABLE recommendation_effects RENAME COLUMN told TO treated;
 ALTER TABLE recommendation_effects RENAME COLUMN told_better TO treated_improved;
 ALTER TABLE recommendation_effects RENAME COLUMN untold TO control;
 ALTER TABLE recommendation_effects RENAME COLUMN untold_better TO control_improved;
-ALTER TABLE recommendation_effects RENAME CONSTRAINT advice_effects_pkey TO recommendation_effects_pkey;
+ALTER INDEX advice_effects_pkey RENAME TO recommendation_effects_pkey;
 
 ALTER TABLE tips_shown RENAME TO tip_impressions;
 ALTER TABLE tip_impressions RENAME COLUMN answer TO response;
 ALTER TABLE tip_impressions RENAME COLUMN answered_at TO responded_at;
-ALTER TABLE tip_impressions RENAME CONSTRAINT tips_shown_pkey TO tip_impressions_pkey;
-ALTER TABLE tip_impressions RENAME CONSTRAINT tips_shown_snoozed_in_check TO tip_impressions_snoozed_in_check;
+ALTER INDEX tips_shown_pkey RENAME TO tip_impressions_pkey;
+ALTER TABLE tip_impressions DROP CONSTRAINT tips_shown_snoozed_in_check;
+ALTER TABLE tip_impressions ADD CONSTRAINT tip_impressions_snoozed_in_check
+  CHECK (snoozed_in IN ('in', 'off'));
 ALTER TABLE tip_impressions DROP CONSTRAINT tips_shown_answer_check;
 UPDATE tip_impressions
 SET response = CASE response WHEN 'do' THEN 'completed' WHEN 'later' THEN 'snoozed' WHEN 'never' THEN 'dismissed' END
@@ -43,11 +52,15 @@ WHERE response IS NOT NULL;
 ALTER TABLE tip_impressions ADD CONSTRAINT tip_impressions_response_check
   CHECK (response IN ('completed', 'snoozed', 'dismissed'));
 
--- From PostgreSQL 18 on, NOT NULL constraints have names too, made of the table's and the column's.
+-- From PostgreSQL 18 on, NOT NULL constraints are named after the table and the column. Citus cannot
+-- rename constraints of distributed tables, so a cluster keeps the old names, which nothing uses.
 DO $$
 DECLARE
   c record;
 BEGIN
+  IF to_regclass('pg_dist_partition') IS NOT NULL THEN
+    RETURN;
+  END IF;
   FOR c IN
     SELECT
       con.conrelid::regclass AS relation,
@@ -58,6 +71,7 @@ BEGIN
     JOIN pg_attribute att ON att.attrelid = con.conrelid AND att.attnum = con.conkey[1]
     WHERE con.contype = 'n'
       AND con.conrelid IN (
+        'supplier_activity'::regclass, 'customer_health'::regclass, 'interventions'::regclass,
         'recommendation_impressions'::regclass, 'recommendation_effects'::regclass, 'tip_impressions'::regclass
       )
       AND con.conname <> format('%s_%s_not_null', rel.relname, att.attname)
