@@ -43,7 +43,7 @@ TEXTS = {
     "client_name": ("Anna & Tom", None),
     "plan": ("basic", None),
 }
-PARSER = Environment()  # noqa: S701 templates are only parsed with it
+PARSER = Environment()
 PARSER.filters.update(FILTERS)
 STEP = {
     "title": "Send a reminder",

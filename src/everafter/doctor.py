@@ -142,7 +142,10 @@ async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
             else "read the log that is named"
         )
         if "or newer" in str(error):
-            recommendations = f"move the database to PostgreSQL {MIN_VERSION} or newer, or name another in EVERAFTER_DATABASE_URL"
+            recommendations = (
+                f"move the database to PostgreSQL {MIN_VERSION} or newer, or name another in"
+                " EVERAFTER_DATABASE_URL"
+            )
         return [Check("database", "bad", " ".join(str(error).split()), recommendations)]
     except Exception as error:
         return [_failed("database", error)]
@@ -163,7 +166,10 @@ def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check
         if not quiet:
             yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
     elif host in {"localhost", "::1"} or host.startswith("127."):
-        found = f"mail leaves through {server.place}, with links to {settings.base_url} that only this machine can open"
+        found = (
+            f"mail leaves through {server.place}, with links to {settings.base_url} that only this"
+            " machine can open"
+        )
         yield Check(
             "settings", "warn", found, "set EVERAFTER_BASE_URL to the address suppliers can reach"
         )
@@ -171,7 +177,8 @@ def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check
         yield Check(
             "settings",
             "ok",
-            f"mail leaves through {server.place} as {server.sender}; links lead to {settings.base_url}",
+            f"mail leaves through {server.place} as {server.sender}; links lead to"
+            f" {settings.base_url}",
         )
 
 
@@ -314,7 +321,10 @@ def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
     """Whether the live coach keys can be computed from the secret in use; nothing is said when all
     can."""
     if lost := [key for key in keys if not key.is_ours]:
-        found = f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with them are refused"
+        found = (
+            f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with"
+            " them are refused"
+        )
         yield Check(
             "coach keys",
             "warn",
@@ -371,31 +381,41 @@ SELECT
   (SELECT max(last_event_at) FROM supplier_activity) AS last_event_at,
   (SELECT max(as_of) FROM runs WHERE finished_at IS NOT NULL AND NOT replay) AS last_run,
   (SELECT min(started_at) FROM runs WHERE finished_at IS NULL) AS unfinished_since,
-  (SELECT as_of FROM runs WHERE finished_at IS NULL ORDER BY started_at LIMIT 1) AS unfinished_as_of,
+  (SELECT as_of FROM runs WHERE finished_at IS NULL
+    ORDER BY started_at LIMIT 1) AS unfinished_as_of,
   (SELECT reason FROM mail_pause) AS mail_paused,
-  (SELECT min(send_after) FROM outbox WHERE status = 'queued' AND send_after <= now()) AS mail_due_since,
+  (SELECT min(send_after) FROM outbox WHERE status = 'queued'
+    AND send_after <= now()) AS mail_due_since,
   (SELECT count(*) FROM outbox WHERE status = 'queued') AS mail_queued,
   (SELECT count(*) FROM outbox WHERE status = 'in_doubt') AS mail_in_doubt,
   (SELECT reason FROM mail_trouble WHERE id = 1) AS mail_trouble,
   (SELECT since FROM mail_trouble WHERE id = 1) AS mail_trouble_since,
-  (SELECT count(*) FROM mail_events WHERE type = 'bounce' AND received_at > now() - interval '7 days') AS mail_bounced,
-  (SELECT count(*) FROM mail_events WHERE type = 'complaint' AND received_at > now() - interval '7 days') AS mail_complaints,
-  (SELECT count(*) FROM outbox WHERE status = 'dead' AND created_at > now() - interval '7 days') AS mail_dead,
-  (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days') AS rejected,
+  (SELECT count(*) FROM mail_events WHERE type = 'bounce'
+    AND received_at > now() - interval '7 days') AS mail_bounced,
+  (SELECT count(*) FROM mail_events WHERE type = 'complaint'
+    AND received_at > now() - interval '7 days') AS mail_complaints,
+  (SELECT count(*) FROM outbox WHERE status = 'dead'
+    AND created_at > now() - interval '7 days') AS mail_dead,
+  (SELECT count(*) FROM rejects WHERE code <> 'unknown_supplier'
+    AND received_at > now() - interval '7 days') AS rejected,
   (SELECT count(*) FROM rejects WHERE code = 'unknown_supplier') AS waiting,
   (SELECT count(*) FROM supplier_activity WHERE features_beyond) AS beyond,
   (SELECT array_agg(supplier_id::text) FROM
-    (SELECT supplier_id FROM supplier_activity WHERE features_beyond ORDER BY supplier_id LIMIT 3) AS first) AS beyond_first,
+    (SELECT supplier_id FROM supplier_activity WHERE features_beyond
+      ORDER BY supplier_id LIMIT 3) AS first) AS beyond_first,
   (SELECT count(*) FROM calendar_feeds) AS calendars,
-  (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f JOIN users u ON u.id = f.user_id
+  (SELECT array_agg(u.email || ': ' || f.failure ORDER BY u.email) FROM calendar_feeds f
+    JOIN users u ON u.id = f.user_id
    WHERE f.failure IS NOT NULL) AS calendars_failed,
   (SELECT array_agg(
-     format('%s: %s of its events, %s', u.email, f.unread, coalesce(f.unread_reasons[1], 'for no reason kept')) ORDER BY u.email
+     format('%s: %s of its events, %s', u.email, f.unread, coalesce(f.unread_reasons[1],
+       'for no reason kept')) ORDER BY u.email
    )
    FROM calendar_feeds f JOIN users u ON u.id = f.user_id WHERE f.unread > 0) AS calendars_unread,
   (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds) AS calendars_read_since,
   (SELECT count(*) FROM users WHERE takes_calls) AS csms,
-  (SELECT array_agg(DISTINCT holidays) FROM users WHERE takes_calls AND holidays IS NOT NULL) AS holidays,
+  (SELECT array_agg(DISTINCT holidays) FROM users WHERE takes_calls
+    AND holidays IS NOT NULL) AS holidays,
   (SELECT count(*) FROM users WHERE password_hash IS NOT NULL) AS people,
   (SELECT count(*) FROM api_keys WHERE scope = 'ingest' AND revoked_at IS NULL) AS ingest_keys
 """
@@ -507,7 +527,8 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
         yield Check(
             "mail",
             "ok",
-            f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail server is set",
+            f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail"
+            " server is set",
         )
     elif facts["mail_due_since"] is None:
         yield Check("mail", "ok", "nothing is overdue")
@@ -530,7 +551,8 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
             "mail server",
             "bad",
             found,
-            "correct EVERAFTER_SMTP_URL or the mail server; waiting messages are retried automatically",
+            "correct EVERAFTER_SMTP_URL or the mail server; waiting messages are retried"
+            " automatically",
         )
     if facts["mail_bounced"] or facts["mail_complaints"]:
         bounced, complaints = (
@@ -581,7 +603,8 @@ def _features(facts: dict[str, Any]) -> Iterator[Check]:
         " …" if facts["beyond"] > len(facts["beyond_first"]) else ""
     )
     found = (
-        f"{plural(facts['beyond'], 'supplier')} used more than {MAX_OTHER_FEATURES} features that the playbook does not name"
+        f"{plural(facts['beyond'], 'supplier')} used more than {MAX_OTHER_FEATURES} features that"
+        " the playbook does not name"
         f" ({listed}); the latest {MAX_OTHER_FEATURES} are kept, and no score is affected"
     )
     yield Check(
@@ -625,7 +648,10 @@ def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
     """Whether CSMs' calendars were read in full; no line if they were."""
     if unread := facts["calendars_unread"]:
         more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
-        recommendations = "they count as busy as far as they can be read; correct them there. everafter CSM list shows all reasons"
+        recommendations = (
+            "they count as busy as far as they can be read; correct them there. everafter CSM list"
+            " shows all reasons"
+        )
         yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", recommendations)
 
 

@@ -23,7 +23,9 @@ SECURITY_SCHEMES: Document = {
     "ingestKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key of scope `ingest`. A body may carry it too, as `writeKey`, `api_key` or `token`.",
+        "description": (
+            "A key of scope `ingest`. A body may carry it too, as `writeKey`, `api_key` or `token`."
+        ),
     },
     "ingestKeyAsUser": {
         "type": "http",
@@ -34,7 +36,10 @@ SECURITY_SCHEMES: Document = {
         "type": "apiKey",
         "in": "query",
         "name": "writeKey",
-        "description": "The ingest key in the address, for `navigator.sendBeacon`; `api_key` and `token` are read too.",
+        "description": (
+            "The ingest key in the address, for `navigator.sendBeacon`; `api_key` and `token` are"
+            " read too."
+        ),
     },
     "readKey": {"type": "http", "scheme": "bearer", "description": "A key of scope `read`."},
     "writeKey": {
@@ -51,7 +56,9 @@ SECURITY_SCHEMES: Document = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token for one supplier's browser, of at most 15 minutes, signed with a coach key.",
+        "description": (
+            "A token for one supplier's browser, of at most 15 minutes, signed with a coach key."
+        ),
     },
 }
 _KEYS_OF_SCOPE = {
@@ -62,11 +69,17 @@ _KEYS_OF_SCOPE = {
 }
 
 _EVERY_OPERATION = {
-    400: "the request cannot be read, or a parameter or field is of the wrong kind; `errors` names each",
+    400: (
+        "the request cannot be read, or a parameter or field is of the wrong kind; `errors` names"
+        " each"
+    ),
     408: "the request did not arrive in time",
     414: "the address is too long",
     431: "the request's headers are too large",
-    503: "the database does not answer, or the server is overloaded; `Retry-After` says when to retry",
+    503: (
+        "the database does not answer, or the server is overloaded; `Retry-After` says when to"
+        " retry"
+    ),
 }
 _UNAUTHORIZED = "no key or token, or one that is not known"
 _FORBIDDEN = "the key's scope does not reach this"

@@ -104,7 +104,8 @@ class CoachKey:
 async def list_coach_keys(conn: Connection, secret: str) -> list[CoachKey]:
     """Every live coach key, the newest first; used_lately: within a minute."""
     cursor = await conn.execute(
-        "SELECT id, key_hash, coalesce(last_used_at > now() - interval '1 minute', false) FROM api_keys"
+        "SELECT id, key_hash, coalesce(last_used_at > now() - interval '1 minute', false) FROM"
+        " api_keys"
         " WHERE scope = 'coach' AND revoked_at IS NULL ORDER BY created_at DESC, id"
     )
     found: list[CoachKey] = []
@@ -142,7 +143,8 @@ async def note_use(conn: Connection, key_hash: bytes) -> None:
 async def list_keys(conn: Connection) -> list[ApiKey]:
     """Every key, revoked ones included, the oldest first."""
     cursor = await conn.execute(
-        "SELECT id, scope, name, created_at, last_used_at, revoked_at FROM api_keys ORDER BY created_at, id"
+        "SELECT id, scope, name, created_at, last_used_at, revoked_at FROM api_keys ORDER BY"
+        " created_at, id"
     )
     return [ApiKey(*row) for row in await cursor.fetchall()]
 
@@ -164,7 +166,8 @@ async def revoke_key(conn: Connection, which: str) -> ApiKey:
         )
     if len(found) > 1:
         raise NotFoundError(
-            f"{len(found)} live keys are named {which!r}; give the id that `everafter key list` shows"
+            f"{len(found)} live keys are named {which!r}; give the id that `everafter key list`"
+            " shows"
         )
     await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", [found[0].id])
     return found[0]

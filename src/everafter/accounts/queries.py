@@ -52,7 +52,8 @@ async def insert_user(
 ) -> uuid.UUID | None:
     """Add a user; null when the address is taken."""
     cursor = await conn.execute(
-        "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s) ON CONFLICT (email) DO NOTHING RETURNING id",
+        "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s) ON CONFLICT"
+        " (email) DO NOTHING RETURNING id",
         [email, name, role, password_hash],
     )
     row = await cursor.fetchone()
@@ -101,7 +102,8 @@ async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
         "DELETE FROM sessions WHERE expires_at < now() OR last_seen_at < now() - %s", [IDLE_LIMIT]
     )
     await conn.execute(
-        "INSERT INTO sessions (token_hash, user_id, csrf_token, expires_at) VALUES (%s, %s, %s, now() + %s)",
+        "INSERT INTO sessions (token_hash, user_id, csrf_token, expires_at) VALUES (%s, %s, %s,"
+        " now() + %s)",
         [token_hash(token), user_id, secrets.token_urlsafe(32), ABSOLUTE_LIMIT],
     )
     return token
@@ -112,14 +114,16 @@ async def find_viewer(conn: Connection, token: str) -> Viewer | None:
     was used, once a minute."""
     async with conn.cursor(row_factory=class_row(Viewer)) as cursor:
         await cursor.execute(
-            "SELECT u.id AS user_id, u.email, u.name, u.role, s.csrf_token FROM sessions s JOIN users u ON u.id = s.user_id"
+            "SELECT u.id AS user_id, u.email, u.name, u.role, s.csrf_token FROM sessions s JOIN"
+            " users u ON u.id = s.user_id"
             " WHERE s.token_hash = %s AND s.expires_at > now() AND s.last_seen_at > now() - %s",
             [token_hash(token), IDLE_LIMIT],
         )
         viewer = await cursor.fetchone()
     if viewer:
         await conn.execute(
-            "UPDATE sessions SET last_seen_at = now() WHERE token_hash = %s AND last_seen_at < now() - interval '1 minute'",
+            "UPDATE sessions SET last_seen_at = now() WHERE token_hash = %s AND last_seen_at <"
+            " now() - interval '1 minute'",
             [token_hash(token)],
         )
     return viewer

@@ -37,7 +37,8 @@ def assign_slots(known: dict[str, int], named: Collection[str]) -> dict[str, int
     """
     if len(set(named)) > model.MAX_FEATURES:
         raise InputError(
-            f"the playbook names {len(set(named))} features; at most {model.MAX_FEATURES} can be followed"
+            f"the playbook names {len(set(named))} features; at most {model.MAX_FEATURES} can be"
+            " followed"
         )
     kept = known
     if len(known.keys() | set(named)) >= model.MAX_FEATURES:

@@ -68,7 +68,8 @@ async def fold_supplier(conn: Connection, supplier_id: UUID, followers: Follower
         ) from error
     events = await read_copy(
         conn,
-        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING seq, supplier_id, type, occurred_at, properties",
+        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING seq,"
+        " supplier_id, type, occurred_at, properties",
         {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
         {"supplier": str(supplier_id)},
     )
@@ -206,9 +207,11 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         await get_rows(conn, suppliers),
         await read_copy(
             conn,
-            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date, wedding_date_at,"
+            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date,"
+            " wedding_date_at,"
             " wedding_moment, last_active_at, archived_at, lost_at FROM clients"
-            " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)",
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id,"
+            " client_id) USING (supplier_id, client_id)",
             model.CLIENTS_SCHEMA,
             {
                 "suppliers": clients["supplier_id"].to_list(),
@@ -218,7 +221,8 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         await read_copy(
             conn,
             "SELECT supplier_id, kind, item_id, client_id, sent_at, answered_at FROM sent_items"
-            " JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[]) AS named (supplier_id, client_id, item_id)"
+            " JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[]) AS named"
+            " (supplier_id, client_id, item_id)"
             " USING (supplier_id, client_id, item_id)",
             model.ITEMS_SCHEMA,
             {
@@ -229,8 +233,10 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         ),
         await read_copy(
             conn,
-            "SELECT supplier_id, ticket_id, subject, priority, opened_at, last_opened_at, resolved_at FROM tickets"
-            " JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id, ticket_id) USING (supplier_id, ticket_id)",
+            "SELECT supplier_id, ticket_id, subject, priority, opened_at, last_opened_at,"
+            " resolved_at FROM tickets"
+            " JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id,"
+            " ticket_id) USING (supplier_id, ticket_id)",
             model.TICKETS_SCHEMA,
             {
                 "suppliers": tickets["supplier_id"].to_list(),
@@ -274,7 +280,8 @@ async def count_types(conn: Connection, events: pl.DataFrame) -> None:
         "INSERT INTO event_types AS t (type, events, first_at, last_at)"
         " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])"
         " ON CONFLICT (type) DO UPDATE SET events = t.events + excluded.events,"
-        " first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at, excluded.last_at)",
+        " first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at,"
+        " excluded.last_at)",
         [
             counted["type"].to_list(),
             counted["n"].to_list(),

@@ -28,7 +28,8 @@ async def find_earned(
     """The supplier's name, time zone (null: not told) and the moment it was earned; null when it
     was not, or nobody is there."""
     cursor = await conn.execute(
-        "SELECT s.name, s.timezone, m.achieved_at FROM suppliers s JOIN success_milestones m ON m.supplier_id = s.id"
+        "SELECT s.name, s.timezone, m.achieved_at FROM suppliers s JOIN success_milestones m ON"
+        " m.supplier_id = s.id"
         " WHERE s.id = %s AND m.milestone_type = %s",
         [supplier_id, HONOURED],
     )

@@ -294,7 +294,9 @@ def _describe_celebration(
     responses=problems(
         not_found="this tip was not shown to this supplier",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity='`until` without "snoozed"; or the Idempotency-Key came with another body',
+        unprocessable_entity=(
+            '`until` without "snoozed"; or the Idempotency-Key came with another body'
+        ),
     ),
 )
 async def post_tip(
@@ -490,8 +492,8 @@ async def post_token(
     state: State,
     data: JSONBody[TokenRequest],
 ) -> Response[TokenAnswer]:
-    """For platforms that request tokens rather than sign them. The coach key stays on the platform's
-    server: browsers may not read this answer."""
+    """For platforms that request tokens rather than sign them. The coach key stays on the
+    platform's server: browsers may not read this answer."""
     now = datetime.now(UTC)
     contact = await _get_contact(conn, data.supplier_id)
     key = read_bearer(request.headers["authorization"]) or ""

@@ -16,7 +16,8 @@ from everafter.core.web import AnyRequest
 
 _NAME = "coach.js"
 _HEADERS = {
-    "Access-Control-Allow-Origin": "*",  # a module from another origin is only run when that origin allows it
+    # browsers run a module from another origin only if that origin allows it
+    "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept-Encoding",

@@ -54,7 +54,8 @@ def check_header(header: Mapping[str, Any]) -> None:
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") != TYPE:
         raise TokenTypeError(
-            f'typ is {_shown(kind)}: set the header "typ": "{TYPE}", so that no other token is taken for one'
+            f'typ is {_shown(kind)}: set the header "typ": "{TYPE}",'
+            " so that no other token is taken for one"
         )
 
 
@@ -78,14 +79,16 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TokenClaimsError(
-            f"the claims cannot be used: {error}. Needed: sub (the supplier's id), aud, iat and exp (numbers)"
+            f"the claims cannot be used: {error}. Needed: sub (the supplier's id), aud, iat and"
+            " exp (numbers)"
         ) from None
     if AUDIENCE not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud):
         raise TokenAudienceError(f'aud must be "{AUDIENCE}"')
     seconds = claims.exp - claims.iat
     if not 0 < seconds <= MOST_MINUTES * 60 + LEEWAY_SECONDS:
         raise TokenLifetimeError(
-            f"exp − iat is {seconds:.0f} s: more than 0, at most {MOST_MINUTES * 60}; times are in seconds, not milliseconds"
+            f"exp − iat is {seconds:.0f} s: more than 0, at most {MOST_MINUTES * 60}; times are in"
+            " seconds, not milliseconds"
         )
     at = now.timestamp()
     if claims.iat > at + CLOCK_AHEAD_SECONDS:

@@ -119,18 +119,22 @@ class KeyRing:
             if monotonic() - self._complained > 60:
                 self._complained = monotonic()
                 log.error(
-                    "no coach key fits EVERAFTER_SECRET: it has changed since they were made; make new ones"
+                    "no coach key fits EVERAFTER_SECRET: it has changed since they were made; make"
+                    " new ones"
                 )
             return TokenSecretError(
-                "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth nothing without it;"
+                "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth"
+                " nothing without it;"
                 " restore it, or make a new one: `everafter key create --scope coach`"
             )
         if header.get("kid") is not None:
             return TokenKeyError(
-                "no live coach key fits this kid and signature; kid is the id that `everafter key list` shows"
+                "no live coach key fits this kid and signature; kid is the id that `everafter key"
+                " list` shows"
             )
         return TokenKeyError(
-            "no live coach key has made this signature: sign with the whole text that `everafter key create` printed, as it is;"
+            "no live coach key has made this signature: sign with the whole text that `everafter"
+            " key create` printed, as it is;"
             " it is not base64 to be decoded, and a revoked key signs nothing"
         )
 
@@ -150,7 +154,8 @@ def _read_header(token: str) -> dict[str, Any]:
     """
     if token.startswith("ea_"):
         raise TokenIsKeyError(
-            "this is a key, and keys stay on servers: sign a token with it, or fetch one by POST /api/coach/tokens (docs/coach.md)"
+            "this is a key, and keys stay on servers: sign a token with it, or fetch one by POST"
+            " /api/coach/tokens (docs/coach.md)"
         )
     if len(token) > MOST_CHARACTERS:
         raise TokenError(
@@ -183,7 +188,8 @@ def mint_token(
     key_id = read_coach_key_id(coach_key)
     if key_id is None or derive_coach_key(secret, key_id) != coach_key:
         raise TokenSecretError(
-            "EVERAFTER_SECRET has changed since this key was made; `everafter key create --scope coach` makes one"
+            "EVERAFTER_SECRET has changed since this key was made; `everafter key create --scope"
+            " coach` makes one"
         )
     claims: dict[str, Any] = {
         "sub": str(supplier_id),

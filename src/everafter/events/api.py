@@ -209,7 +209,8 @@ def _sent_key(request: AnyRequest) -> str | None:
 async def _require_ingest(state: State, key: str | None) -> None:
     if key is None:
         raise UnauthorizedError(
-            "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or address"
+            "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body"
+            " or address"
         )
     keys: KeyLookup = state.key_cache
     if await keys.find_scope(state.ingest_pool, key) != "ingest":
@@ -251,7 +252,10 @@ _INGEST: dict[str, Any] = {
     "responses": problems(
         forbidden="pages of this origin may not send events: `EVERAFTER_INGEST_ORIGINS`",
         request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events",
-        too_many_requests="more requests with this key or from this address than are accepted; `Retry-After` says when to retry",
+        too_many_requests=(
+            "more requests with this key or from this address than are accepted; `Retry-After`"
+            " says when to retry"
+        ),
     ),
 }
 
@@ -264,7 +268,10 @@ def _handle_batch(path: str) -> HTTPRouteHandler:
     async def ingest_batch(request: AnyRequest) -> Response[Ingested]:
         return await ingest(request, _decode_batch)
 
-    ingest_batch.__doc__ = "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was refused is listed."
+    ingest_batch.__doc__ = (
+        "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was"
+        " refused is listed."
+    )
     return post(
         path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST
     )(ingest_batch)

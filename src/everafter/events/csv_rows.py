@@ -78,7 +78,8 @@ class _Line:
             self.text = data.decode(errors="replace")
             self.fault = (
                 "bad_utf8",
-                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x}); if the file is in Latin-1 or"
+                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x}); if"
+                " the file is in Latin-1 or"
                 " Windows-1252, save it as UTF-8",
             )
 

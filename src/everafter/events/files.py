@@ -158,13 +158,16 @@ class Source:
             named = [kind for kind in kinds if found.issuperset(COLUMNS[kind].required)]
         if not named:
             raise InputError(
-                f"{self.path} line 1: these columns are neither suppliers (id, name, …), clients (id, supplier_id, added_on, …)"
-                f" nor events (message_id, supplier_id, type, occurred_at, properties): {_shown(self.columns)}"
+                f"{self.path} line 1: these columns are neither suppliers (id, name, …), clients"
+                " (id, supplier_id, added_on, …)"
+                " nor events (message_id, supplier_id, type, occurred_at, properties):"
+                f" {_shown(self.columns)}"
             )
         missing = [column for column in COLUMNS[named[0]].required if column not in found]
         if missing:
             raise InputError(
-                f"{self.path} line 1: column {', '.join(missing)} is missing; found: {_shown(self.columns)}"
+                f"{self.path} line 1: column {', '.join(missing)} is missing; found:"
+                f" {_shown(self.columns)}"
             )
         return named[0]
 
@@ -214,7 +217,8 @@ class Source:
                 yield from split(stream)
         except EOFError as error:
             raise InputError(
-                f"{self.path}: the gzip data ends early, after line {self.line}; the lines before were taken in"
+                f"{self.path}: the gzip data ends early, after line {self.line}; the lines before"
+                " were taken in"
             ) from error
         except (gzip.BadGzipFile, zlib.error, OSError) as error:
             raise InputError(f"{self.path}: damaged after line {self.line}: {error}") from error

@@ -339,7 +339,8 @@ async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFram
     known = await read_copy(
         conn,
         "SELECT supplier_id, client_id, wedding_date AS known_date FROM clients"
-        " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id) USING (supplier_id, client_id)"
+        " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id)"
+        " USING (supplier_id, client_id)"
         " WHERE added_at IS NOT NULL",
         {"supplier_id": pl.String(), "client_id": pl.String(), "known_date": pl.String()},
         {"suppliers": named["supplier_id"].to_list(), "clients": named["client_id"].to_list()},

@@ -21,8 +21,10 @@ _STORE: LiteralString = """
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (supplier_id, message_hash) *
   FROM (
-    SELECT supplier_id, md5(message_id)::uuid AS message_hash, message_id, type, occurred_at, received_at, properties, position
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]) WITH ORDINALITY
+    SELECT supplier_id, md5(message_id)::uuid AS message_hash, message_id, type, occurred_at,
+      received_at, properties, position
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+      %s::text[]) WITH ORDINALITY
       AS came (supplier_id, message_id, type, occurred_at, received_at, properties, position)
   ) AS hashed
   ORDER BY supplier_id, message_hash, position
@@ -32,7 +34,8 @@ WITH incoming AS MATERIALIZED (
   ON CONFLICT DO NOTHING
   RETURNING supplier_id, message_hash
 ), new AS MATERIALIZED (
-  SELECT supplier_id, message_id, type, occurred_at, received_at, properties::jsonb AS properties, position
+  SELECT supplier_id, message_id, type, occurred_at, received_at, properties::jsonb AS properties,
+    position
   FROM incoming JOIN fresh USING (supplier_id, message_hash)
   WHERE type IS NOT NULL
 ), stored AS (
@@ -124,7 +127,8 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
     if frame.is_empty():
         return StoredCounts(0, 0)
     await conn.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS incoming_events (position bigint, supplier_id uuid, message_id text, type text,"
+        "CREATE TEMP TABLE IF NOT EXISTS incoming_events (position bigint, supplier_id uuid,"
+        " message_id text, type text,"
         " occurred_at timestamptz, received_at timestamptz, properties jsonb) ON COMMIT DELETE ROWS"
     )
     await copy_frame(
@@ -146,7 +150,8 @@ async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredC
           SELECT * FROM incoming JOIN fresh USING (supplier_id, message_hash) WHERE type IS NOT NULL
         ), stored AS (
           INSERT INTO events (supplier_id, message_id, type, occurred_at, received_at, properties)
-          SELECT supplier_id, message_id, type, occurred_at, received_at, properties FROM new ORDER BY position
+          SELECT supplier_id, message_id, type, occurred_at, received_at, properties
+            FROM new ORDER BY position
         ), pending AS (
           INSERT INTO events_pending (supplier_id, type, occurred_at, received_at, properties)
           SELECT supplier_id, type, occurred_at, received_at, properties FROM new ORDER BY position
@@ -211,7 +216,8 @@ async def take_waiting(conn: Connection, supplier_ids: list[str]) -> pl.DataFram
     if not supplier_ids:
         return pl.DataFrame(schema=model.STORED_SCHEMA)
     cursor = await conn.execute(
-        "WITH taken AS (DELETE FROM rejects WHERE code = 'unknown_supplier' AND supplier_id = ANY (%s) AND payload IS NOT NULL"
+        "WITH taken AS (DELETE FROM rejects WHERE code = 'unknown_supplier' AND supplier_id = ANY"
+        " (%s) AND payload IS NOT NULL"
         " RETURNING id, payload) SELECT payload::text FROM taken ORDER BY id",
         [supplier_ids],
     )
@@ -267,8 +273,10 @@ async def list_rejects(
 ) -> list[dict[str, Any]]:
     """What was refused, the latest first, from before an id on."""
     cursor = await conn.execute(
-        "SELECT id, received_at, source, code, reason, supplier_id, external_id, message_id, payload FROM rejects"
-        " WHERE (%(code)s::text IS NULL OR code = %(code)s) AND (%(before)s::bigint IS NULL OR id < %(before)s)"
+        "SELECT id, received_at, source, code, reason, supplier_id, external_id, message_id,"
+        " payload FROM rejects"
+        " WHERE (%(code)s::text IS NULL OR code = %(code)s) AND (%(before)s::bigint IS NULL OR id"
+        " < %(before)s)"
         " ORDER BY id DESC LIMIT %(limit)s",
         {"code": code, "before": before, "limit": limit},
     )
@@ -295,7 +303,8 @@ async def forget_rare_types(conn: Connection, keep: int) -> int:
         """
         DELETE FROM event_types
         WHERE type IN (
-          SELECT type FROM event_types WHERE type <> ALL (%s::text[]) ORDER BY events DESC, type OFFSET %s
+          SELECT type FROM event_types WHERE type <> ALL (%s::text[]) ORDER BY events DESC,
+            type OFFSET %s
         )
         """,
         [list(model.CANONICAL), keep],
@@ -306,7 +315,8 @@ async def forget_rare_types(conn: Connection, keep: int) -> int:
 async def list_event_types(conn: Connection) -> list[dict[str, Any]]:
     """Every type that was ever folded, the most frequent first."""
     cursor = await conn.execute(
-        "SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT 1000"
+        "SELECT type, events, first_at, last_at FROM event_types ORDER BY events DESC, type LIMIT"
+        " 1000"
     )
     names = ("type", "events", "first_at", "last_at")
     return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

@@ -313,7 +313,8 @@ def _read_properties(
         encoded = _ENCODER.encode(properties) if properties and fault is None else b""
         if len(encoded) > model.PROPERTIES_BYTES:
             faults[-1] = (
-                f"properties_too_large\tthe properties are {len(encoded)} bytes; at most {model.PROPERTIES_BYTES}"
+                f"properties_too_large\tthe properties are {len(encoded)} bytes; at most"
+                f" {model.PROPERTIES_BYTES}"
             )
         out.append(encoded.decode() or None)
     return out, faults

@@ -58,7 +58,9 @@ LanguageTag = Annotated[
     | problems(
         not_found="there is no such supplier",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity="a time in the future or before 2000; or the Idempotency-Key came with another body",
+        unprocessable_entity=(
+            "a time in the future or before 2000; or the Idempotency-Key came with another body"
+        ),
     ),
 )
 async def post_milestone(
@@ -137,8 +139,10 @@ async def get_onboarding(
     | problems(
         not_found="there is no such supplier, or it has cancelled",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity="an action that the path does not have, a time in the future or before 2000; or the Idempotency-Key"
-        " came with another body",
+        unprocessable_entity=(
+            "an action that the path does not have, a time in the future or before 2000; or the"
+            " Idempotency-Key came with another body"
+        ),
     ),
 )
 async def post_action(

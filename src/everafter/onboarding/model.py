@@ -88,7 +88,10 @@ MilestoneType = Annotated[
     str,
     Meta(
         pattern="^[a-z][a-z0-9_]{0,63}$",
-        description="One of the playbook's, or a name of your own: lower-case emails, digits and underscores.",
+        description=(
+            "One of the playbook's, or a name of your own: lower-case emails, digits and"
+            " underscores."
+        ),
         examples=["first_form", "ten_clients", "first_automation"],
     ),
 ]

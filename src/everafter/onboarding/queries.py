@@ -59,8 +59,10 @@ async def record_milestone(
     """
     try:
         cursor = await conn.execute(
-            "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at) VALUES (%s, %s, %s)"
-            " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING achieved_at, celebrated",
+            "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at) VALUES (%s,"
+            " %s, %s)"
+            " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING achieved_at,"
+            " celebrated",
             [supplier_id, milestone_type, achieved_at],
         )
     except ForeignKeyViolation:
@@ -89,12 +91,17 @@ def read_progress(
     frame = reader.read(
         "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
         " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
-        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
-        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
-        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM success_milestones"
+        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[],"
+        " milestone_type) - 1), 0) AS recorded,"
+        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS"
+        " activated_at,"
+        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM"
+        " success_milestones"
         " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid"
-        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action) - 1), NULL, false"
-        " FROM onboarding_progress WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid"
+        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action)"
+        " - 1), NULL, false"
+        " FROM onboarding_progress WHERE supplier_id > {after}::uuid AND supplier_id <="
+        " {last}::uuid"
         " AND action = ANY ({actions}::text[]) AND done_at <= {as_of}) found GROUP BY supplier_id",
         names=list(playbook.milestones),
         actions=list(path_of(playbook).actions),
@@ -112,11 +119,15 @@ def read_progress_of(
     frame = reader.read(
         "SELECT supplier_id::text, bit_or(recorded) AS recorded, bit_or(kept) AS onboarding_kept,"
         " max(activated_at) AS activated_at, bool_or(shown) AS activation_shown FROM ("
-        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[], milestone_type) - 1), 0) AS recorded,"
-        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS activated_at,"
-        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM success_milestones"
+        "SELECT supplier_id, coalesce(1::bigint << (array_position({names}::text[],"
+        " milestone_type) - 1), 0) AS recorded,"
+        " 0::bigint AS kept, CASE WHEN milestone_type = 'fully_activated' THEN achieved_at END AS"
+        " activated_at,"
+        " milestone_type = 'fully_activated' AND celebrated_in_coach_at IS NOT NULL AS shown FROM"
+        " success_milestones"
         " WHERE supplier_id = ANY ({ids}::uuid[])"
-        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action) - 1), NULL, false"
+        " UNION ALL SELECT supplier_id, 0, 1::bigint << (array_position({actions}::text[], action)"
+        " - 1), NULL, false"
         " FROM onboarding_progress WHERE supplier_id = ANY ({ids}::uuid[])"
         " AND action = ANY ({actions}::text[]) AND done_at <= {as_of}) found GROUP BY supplier_id",
         names=list(playbook.milestones),
@@ -142,7 +153,8 @@ async def get_watch(conn: Connection, playbook: Playbook, before: date) -> Watch
     """Since when the playbook's milestones have been looked for: by the last finished run of a day
     before `before`."""
     cursor = await conn.execute(
-        "SELECT r.as_of, v.source::jsonb -> 'milestones' FROM runs r JOIN playbook_versions v ON v.version = r.playbook_version"
+        "SELECT r.as_of, v.source::jsonb -> 'milestones' FROM runs r JOIN playbook_versions v ON"
+        " v.version = r.playbook_version"
         " WHERE r.run_on < %s AND r.finished_at IS NOT NULL ORDER BY r.run_on DESC LIMIT 1",
         [before],
     )
@@ -170,8 +182,10 @@ async def keep_earliest(conn: Connection, activity: pl.DataFrame) -> None:
     names = {column: name for name, column in MILESTONE_TIMES.items()}
     await conn.execute(
         "UPDATE success_milestones m SET achieved_at = said.at"
-        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS said (supplier_id, milestone_type, at)"
-        " WHERE m.supplier_id = said.supplier_id AND m.milestone_type = said.milestone_type AND m.achieved_at > said.at",
+        " FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS said (supplier_id,"
+        " milestone_type, at)"
+        " WHERE m.supplier_id = said.supplier_id AND m.milestone_type = said.milestone_type AND"
+        " m.achieved_at > said.at",
         [
             times["supplier_id"].to_list(),
             [names[column] for column in times["column"]],
@@ -192,16 +206,20 @@ async def record_milestones(conn: Connection, frame: pl.DataFrame) -> int:
     if frame.is_empty():
         return 0
     await conn.execute(
-        "CREATE TEMP TABLE found_milestones (supplier_id uuid, milestone_type text, achieved_at timestamptz,"
+        "CREATE TEMP TABLE found_milestones (supplier_id uuid, milestone_type text, achieved_at"
+        " timestamptz,"
         " fresh boolean NOT NULL DEFAULT true) ON COMMIT DROP"
     )
     await copy_frame(conn, "found_milestones", frame)
     cursor = await conn.execute(
         # counted by what comes back: on Citus the count of INSERT … SELECT … ON CONFLICT holds the
         # rows left out too
-        "WITH written AS (INSERT INTO success_milestones AS m (supplier_id, milestone_type, achieved_at, fresh)"
-        " SELECT supplier_id, milestone_type, achieved_at, fresh FROM found_milestones ORDER BY supplier_id, milestone_type"
-        " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at = excluded.achieved_at"
+        "WITH written AS (INSERT INTO success_milestones AS m (supplier_id, milestone_type,"
+        " achieved_at, fresh)"
+        " SELECT supplier_id, milestone_type, achieved_at, fresh FROM found_milestones ORDER BY"
+        " supplier_id, milestone_type"
+        " ON CONFLICT (supplier_id, milestone_type) DO UPDATE SET achieved_at ="
+        " excluded.achieved_at"
         " WHERE excluded.achieved_at < m.achieved_at RETURNING 1) SELECT count(*) FROM written"
     )
     row = await cursor.fetchone()
@@ -219,13 +237,15 @@ async def keep_progress(conn: Connection, frame: pl.DataFrame) -> int:
     if frame.is_empty():
         return 0
     await conn.execute(
-        "CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON COMMIT DROP"
+        "CREATE TEMP TABLE found_progress (supplier_id uuid, action text, done_at timestamptz) ON"
+        " COMMIT DROP"
     )
     await copy_frame(conn, "found_progress", frame)
     cursor = await conn.execute(
         "WITH written AS (INSERT INTO onboarding_progress AS p (supplier_id, action, done_at)"
         " SELECT supplier_id, action, done_at FROM found_progress ORDER BY supplier_id, action"
-        " ON CONFLICT (supplier_id, action) DO UPDATE SET done_at = excluded.done_at WHERE excluded.done_at < p.done_at"
+        " ON CONFLICT (supplier_id, action) DO UPDATE SET done_at = excluded.done_at WHERE"
+        " excluded.done_at < p.done_at"
         " RETURNING 1) SELECT count(*) FROM written"
     )
     row = await cursor.fetchone()
@@ -261,7 +281,8 @@ async def record_reached(
     if not kept.is_empty():
         await conn.execute(
             "INSERT INTO onboarding_progress (supplier_id, action, done_at)"
-            " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) ON CONFLICT (supplier_id, action) DO NOTHING",
+            " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) ON CONFLICT"
+            " (supplier_id, action) DO NOTHING",
             [kept["supplier_id"].to_list(), kept["action"].to_list(), kept["done_at"].to_list()],
         )
     found = find_milestones(frame, playbook, as_of)
@@ -277,7 +298,8 @@ async def record_reached(
     cursor = await conn.execute(
         "INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at, fresh)"
         " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::boolean[])"
-        " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING supplier_id::text, milestone_type",
+        " ON CONFLICT (supplier_id, milestone_type) DO NOTHING RETURNING supplier_id::text,"
+        " milestone_type",
         [
             found[name].to_list()
             for name in ("supplier_id", "milestone_type", "achieved_at", "fresh")
@@ -297,7 +319,8 @@ async def read_waiting(
     )
     frame = await reader.fetch(
         "SELECT supplier_id::text, milestone_type, achieved_at FROM success_milestones"
-        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type = ANY ({names}::text[])"
+        " WHERE supplier_id > {after}::uuid AND supplier_id <= {last}::uuid AND milestone_type ="
+        " ANY ({names}::text[])"
         " AND celebrated_by_email_at IS NULL AND fresh AND achieved_at > {oldest}",
         names=list(mailed),
         oldest=oldest,
@@ -317,7 +340,8 @@ async def mark_celebrated_by_email(
     cursor = await conn.execute(
         "UPDATE success_milestones m SET celebrated_by_email_at = %s, celebrated = true"
         " FROM unnest(%s::uuid[], %s::text[]) AS sent (supplier_id, milestone_type)"
-        " WHERE m.supplier_id = sent.supplier_id AND m.milestone_type = sent.milestone_type AND m.celebrated_by_email_at IS NULL",
+        " WHERE m.supplier_id = sent.supplier_id AND m.milestone_type = sent.milestone_type AND"
+        " m.celebrated_by_email_at IS NULL",
         [now, celebrated["supplier_id"].to_list(), celebrated["milestone_type"].to_list()],
     )
     return cursor.rowcount
@@ -368,7 +392,8 @@ async def list_milestones(conn: Connection, supplier_id: UUID) -> list[tuple[str
     """
     cursor = await conn.execute(
         "SELECT m.milestone_type, m.achieved_at, m.celebrated FROM suppliers s"
-        " LEFT JOIN success_milestones m ON m.supplier_id = s.id WHERE s.id = %s ORDER BY m.achieved_at, m.milestone_type",
+        " LEFT JOIN success_milestones m ON m.supplier_id = s.id WHERE s.id = %s ORDER BY"
+        " m.achieved_at, m.milestone_type",
         [supplier_id],
     )
     rows = await cursor.fetchall()
@@ -396,14 +421,16 @@ async def keep_action(
         NotFoundError: no such supplier.
     """
     cursor = await conn.execute(
-        "INSERT INTO onboarding_progress (supplier_id, action, done_at) SELECT id, %s, %s FROM suppliers WHERE id = %s"
+        "INSERT INTO onboarding_progress (supplier_id, action, done_at) SELECT id, %s, %s FROM"
+        " suppliers WHERE id = %s"
         " ON CONFLICT (supplier_id, action) DO NOTHING RETURNING done_at",
         [action, done_at, supplier_id],
     )
     if row := await cursor.fetchone():
         return True, row[0]
     cursor = await conn.execute(
-        "UPDATE onboarding_progress SET done_at = least(done_at, %s) WHERE supplier_id = %s AND action = %s RETURNING done_at",
+        "UPDATE onboarding_progress SET done_at = least(done_at, %s) WHERE supplier_id = %s AND"
+        " action = %s RETURNING done_at",
         [done_at, supplier_id, action],
     )
     row = await cursor.fetchone()
@@ -416,6 +443,7 @@ async def list_plans(conn: Connection) -> list[tuple[str, int]]:
     """(plan, suppliers), '-' for those who never told theirs."""
     cursor = await conn.execute(
         "SELECT coalesce(p.plan, s.plan, '-') AS plan, count(*)"
-        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id GROUP BY 1 ORDER BY 1"
+        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id GROUP BY 1 ORDER"
+        " BY 1"
     )
     return await cursor.fetchall()

@@ -409,7 +409,8 @@ def check_milestone(milestone_type: str, achieved_at: datetime | None, now: date
         ahead are a clock that is fast."""
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
-            f"milestone_type: {milestone_type!r} is not a name: a lower-case email, then at most 63 emails, digits, _"
+            f"milestone_type: {milestone_type!r} is not a name: a lower-case email, then at most"
+            " 63 emails, digits, _"
         )
     return _check_time("achieved_at", achieved_at, now)
 

@@ -1,9 +1,9 @@
 """The effect of showing recommendations: treatment against control group, with shrinkage. Pure.
 
-Suppliers get recommendations when they are doing badly, and such suppliers often do better two weeks
-later by chance alone (regression to the mean). So the share that improved means little by itself.
-What counts is the lift over the control group: suppliers that the same recommendation applied to and
-that, at random, were not shown it (docs/methods.md, docs/decisions/0024).
+Suppliers get recommendations when they are doing badly, and such suppliers often do better two
+weeks later by chance alone (regression to the mean). So the share that improved means little by
+itself. What counts is the lift over the control group: suppliers that the same recommendation
+applied to and that, at random, were not shown it (docs/methods.md, docs/decisions/0024).
 
 Treated means that the recommendation was served in an answer or sent in an email, seen or not
 (intention to treat). Those who never look are in both groups alike. The comparison is fair, and the
@@ -31,8 +31,8 @@ PRIOR = 0.10
 measured. The same for all, so it does not affect their order."""
 
 STRENGTH = 25.0
-"""The weight of the parent's estimate, in compared pairs: 0.25 ÷ sd² for a standard deviation of 0.1
-between vendor types around all vendor types, and between recommendations around the prior."""
+"""The weight of the parent's estimate, in compared pairs: 0.25 ÷ sd² for a standard deviation of
+0.1 between vendor types around all vendor types, and between recommendations around the prior."""
 
 _ALL = ""
 _COUNTS = ("treated", "treated_improved", "control", "control_improved")
@@ -221,10 +221,8 @@ def _share_after(playbook: Playbook) -> pl.Expr:
 def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
     """The counts of each vendor type, and their sums over all vendor types as vendor type ''.
 
-    Args:
-        by_vendor_type: `EFFECTS_SCHEMA`. vendor_type '' means suppliers without a vendor type, which
-            count in the sums only.
-    """
+    Args: by_vendor_type: `EFFECTS_SCHEMA`. vendor_type '' means suppliers without a vendor type,
+        which count in the sums only."""
     counts = pl.col(*_COUNTS).sum()
     sums = by_vendor_type.group_by("recommendation_id").agg(
         pl.lit(_ALL).alias("vendor_type"), counts

@@ -1,8 +1,8 @@
 """Which recommendations apply to a supplier, and in which order. Pure, for one row or many.
 
 How other slices use this one:
-- live (coach, pages, API): `await live.recommend_live(state, supplier_ids, language, most=3)` reads,
-  scores and recommends;
+- live (coach, pages, API): `await live.recommend_live(state, supplier_ids, language, most=3)`
+  reads, scores and recommends;
 - in a batch: `recommend(scored, playbook, clients, effects, language, most=3)`;
 - what the supplier may see of it: `drop_holdout(recommendations)`;
 - one row in another language: `render_recommendation(row, facts, playbook, language)`;
@@ -246,7 +246,7 @@ def _mark_holdout(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     return ranked.with_columns(pl.Series("holdout", draws, dtype=pl.Boolean))
 
 
-# ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── words ─────────────────────────────────────────────────────────────────────────
 
 
 def texts_of(

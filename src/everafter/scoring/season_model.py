@@ -69,7 +69,10 @@ ENGAGEMENTS: dict[Region, Months] = {
 # ISO 3166-1 alpha-2. Only countries whose weddings follow a temperate summer: India, the Gulf or
 # the tropics have seasons of their own, for which no figures are at hand, and a wrong season is
 # worse than none. They are flat.
-_NORTH = "AD AL AT BA BE BG CA CH CY CZ DE DK EE ES FI FR GR HR HU IS IT LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS SE SI SK SM UA XK"
+_NORTH = (
+    "AD AL AT BA BE BG CA CH CY CZ DE DK EE ES FI FR GR HR HU IS IT LI LT LU LV MC MD ME MK MT NL"
+    " NO PL PT RO RS SE SI SK SM UA XK"
+)
 _SOUTH = "AR CL LS NA SZ UY ZA"
 REGION_OF_COUNTRY: dict[str, Region] = {
     **dict.fromkeys(_NORTH.split(), "other_north"),

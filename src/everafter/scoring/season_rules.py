@@ -34,7 +34,8 @@ _YEAR = float(_DAYS_IN_MONTH.sum())
 _LEAD_SPREAD = (
     0.35  # assumed: the spread of booking leads, as a share of the mean; published are means only
 )
-_ENQUIRY_DAYS = 75  # assumed: from the ring to the enquiries; most in the first weeks, none after two and a half months
+_ENQUIRY_DAYS = 75
+"""Assumed: days from engagement until enquiries stop; most come in the first weeks."""
 
 # The own weddings' grid: fortnights from now, with room behind and ahead for the widest triangle.
 _STEP_DAYS = 14
@@ -49,7 +50,7 @@ _VENDOR_TYPE_NAMES = tuple(VENDOR_TYPES)
 _REGION_NAMES: tuple[Region | None, ...] = (None, *WEDDINGS)
 
 
-# ── the prior ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the prior ─────────────────────────────────────────────────────────────────────
 
 
 def region_of(country: str | None) -> Region | None:
@@ -149,7 +150,7 @@ def _month_days(day: date) -> int:
     return (following - day.replace(day=1)).days
 
 
-# ── on frames ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── on frames ─────────────────────────────────────────────────────────────────────
 
 
 def add_season_index(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:

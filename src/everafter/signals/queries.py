@@ -73,14 +73,14 @@ LEFT JOIN supplier_activity p
 WHERE s.id > {{after}}::uuid
   AND s.id <= {{last}}::uuid
 ORDER BY s.id
-"""  # noqa: S608 all parts are literals
+"""
 
 _BY_ID: LiteralString = f"""
 SELECT {_SUPPLIER}, {_ACTIVITY}
 FROM suppliers s
 LEFT JOIN supplier_activity p ON p.supplier_id = s.id
 WHERE s.id = ANY ({{ids}}::uuid[])
-"""  # noqa: S608 all parts are literals
+"""
 
 _SIGNED_UP: LiteralString = f"""
 SELECT {_SUPPLIER}, {_ACTIVITY}, p.subscription_at
@@ -92,7 +92,7 @@ WHERE p.account_created_at >= {{since}}
   AND ({{plan}} = '' OR coalesce(p.plan, s.plan, '-') = {{plan}})
 ORDER BY p.account_created_at DESC
 LIMIT {{most}}
-"""  # noqa: S608 all parts are literals
+"""
 
 _PAST_SLICE: LiteralString = f"""
 SELECT {_SUPPLIER}
@@ -102,7 +102,7 @@ WHERE s.id > {{after}}::uuid
   AND s.id <= {{last}}::uuid
   AND (s.created_at IS NULL OR s.created_at < {{as_of}})
 ORDER BY s.id
-"""  # noqa: S608 all parts are literals
+"""
 
 
 async def read_inputs(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:

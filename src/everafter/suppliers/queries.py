@@ -14,22 +14,30 @@ from everafter.suppliers.model import TRAITS, Profile, UpsertCounts
 # one kept; created_at without a key was loaded from elsewhere and outranks the weak word of an
 # account_created event.
 _UPSERT: LiteralString = """
-INSERT INTO suppliers AS s (id, external_id, name, email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+INSERT INTO suppliers AS s (id, external_id, name, email, vendor_type, plan, country, timezone,
+  mrr_minor, client_limit, created_at,
   consent, traits, trait_times)
-SELECT id, external_id, coalesce(name, ''), email, vendor_type, plan, country, timezone, mrr_minor, client_limit, created_at,
+SELECT id, external_id, coalesce(name, ''), email, vendor_type, plan, country, timezone,
+  mrr_minor, client_limit, created_at,
   coalesce(consent, true), traits, trait_times
-FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, external_id text, name text, email text, vendor_type text,
-  plan text, country text, timezone text, mrr_minor bigint, client_limit integer, created_at timestamptz,
+FROM jsonb_to_recordset(%s::jsonb) AS said (id uuid, external_id text, name text, email text,
+  vendor_type text,
+  plan text, country text, timezone text, mrr_minor bigint, client_limit integer,
+  created_at timestamptz,
   consent boolean, traits jsonb, trait_times jsonb)
 ORDER BY id
 ON CONFLICT (id) DO UPDATE SET
   external_id = coalesce(s.external_id, excluded.external_id),
-  name = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'name') THEN excluded.name ELSE s.name END,
-  email = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'email') THEN excluded.email ELSE s.email END,
+  name = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'name') THEN excluded.name
+    ELSE s.name END,
+  email = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'email')
+    THEN excluded.email ELSE s.email END,
   vendor_type = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'vendor_type')
     THEN excluded.vendor_type ELSE s.vendor_type END,
-  plan = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'plan') THEN excluded.plan ELSE s.plan END,
-  country = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'country') THEN excluded.country ELSE s.country END,
+  plan = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'plan') THEN excluded.plan
+    ELSE s.plan END,
+  country = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'country')
+    THEN excluded.country ELSE s.country END,
   timezone = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'timezone')
     THEN excluded.timezone ELSE s.timezone END,
   mrr_minor = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'mrr_minor')
@@ -37,12 +45,16 @@ ON CONFLICT (id) DO UPDATE SET
   client_limit = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'client_limit')
     THEN excluded.client_limit ELSE s.client_limit END,
   created_at = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'created_at',
-    CASE WHEN s.created_at IS NULL THEN '' ELSE '1' END) THEN excluded.created_at ELSE s.created_at END,
-  consent = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'consent') THEN excluded.consent ELSE s.consent END,
+    CASE WHEN s.created_at IS NULL THEN '' ELSE '1' END) THEN excluded.created_at
+      ELSE s.created_at END,
+  consent = CASE WHEN is_newer(s.trait_times, excluded.trait_times, 'consent')
+    THEN excluded.consent ELSE s.consent END,
   traits = merge_newer(s.traits, s.trait_times, excluded.traits, excluded.trait_times),
-  trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times),
+  trait_times = merge_newer(s.trait_times, s.trait_times, excluded.trait_times,
+    excluded.trait_times),
   updated_at = excluded.updated_at
-WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times) <> s.trait_times
+WHERE merge_newer(s.trait_times, s.trait_times, excluded.trait_times, excluded.trait_times)
+  <> s.trait_times
   OR (s.external_id IS NULL AND excluded.external_id IS NOT NULL)
 RETURNING id::text
 """

@@ -100,7 +100,10 @@ def time_key(said: Said) -> str:
     Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival is; `r` sorts after it, so
     that what arrives now counts against a word of the same moment that was kept then."""
     received = said.at if said.received_at is None else said.received_at
-    return f"{said.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} r{received.astimezone(UTC):%Y%m%d%H%M%S%f} {said.row:09d}"
+    return (
+        f"{said.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} r{received.astimezone(UTC):%Y%m%d%H%M%S%f}"
+        f" {said.row:09d}"
+    )
 
 
 def _say(profile: Profile, trait: str, value: Any, key: str) -> None:

@@ -76,7 +76,10 @@ async def list_call_slots(
         str | None,
         QueryParameter(
             name="from",
-            description="A date, or a time as in `starts_at`. A date begins at midnight in the supplier's time zone. Default: now.",
+            description=(
+                "A date, or a time as in `starts_at`. A date begins at midnight in the supplier's"
+                " time zone. Default: now."
+            ),
             schema_extra={"examples": ["2026-12-01"]},
         ),
     ] = None,
@@ -130,10 +133,15 @@ async def list_call_slots(
     summary="Book a call",
     responses=problems(
         not_found=NO_SUPPLIER,
-        conflict="the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in flight",
-        unprocessable_entity="no such call type, or a time that can never be had: `reason` is past, too_soon, too_far, "
-        "off_grid, outside_hours, dst_gap, dst_overlap or unknown_zone, and `next_free` has times that can; or the Idempotency-Key "
-        "came with another body",
+        conflict=(
+            "the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in"
+            " flight"
+        ),
+        unprocessable_entity=(
+            "no such call type, or a time that can never be had: `reason` is past, too_soon,"
+            " too_far, off_grid, outside_hours, dst_gap, dst_overlap or unknown_zone, and"
+            " `next_free` has times that can; or the Idempotency-Key came with another body"
+        ),
     ),
 )
 async def schedule_call(
@@ -208,8 +216,13 @@ async def get_invitation(
     summary="Move a call",
     responses=problems(
         not_found=NO_CALL,
-        conflict="the time is taken: `next_free` has the next free ones; or the call is over or cancelled: `reason`",
-        unprocessable_entity="a time that can never be had: `reason` and `next_free` as when booking",
+        conflict=(
+            "the time is taken: `next_free` has the next free ones; or the call is over or"
+            " cancelled: `reason`"
+        ),
+        unprocessable_entity=(
+            "a time that can never be had: `reason` and `next_free` as when booking"
+        ),
     ),
 )
 async def reschedule(

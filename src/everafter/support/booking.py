@@ -74,7 +74,8 @@ def get_call_type(name: str) -> CallType:
     if found := CALL_TYPES.get(name):
         return found
     raise UnprocessableError(
-        f"type: there is no call type {name!r}; there are {', '.join(CALL_TYPES)}{suggest(name, [*CALL_TYPES])}"
+        f"type: there is no call type {name!r}; there are"
+        f" {', '.join(CALL_TYPES)}{suggest(name, [*CALL_TYPES])}"
     )
 
 
@@ -183,7 +184,7 @@ def clean_topic(text: str | None) -> str | None:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).strip() or None if text else None
 
 
-# ── taking a time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── taking a time ─────────────────────────────────────────────────────────────────
 
 
 async def take(

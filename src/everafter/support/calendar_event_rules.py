@@ -80,7 +80,7 @@ class Taken(NamedTuple):
     ends: datetime
 
 
-# ── what an event says ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what an event says ────────────────────────────────────────────────────────────
 
 
 def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> Event:
@@ -288,7 +288,7 @@ def _sum(length: Length) -> timedelta:
     return length.nominal + length.then
 
 
-# ── the times it takes ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the times it takes ────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from everafter.core.gauges import Gauge
 from everafter.support.model import BusyTime, Feed, FeedTimes
 
 _FEED = """
-  SELECT f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at
+  SELECT f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified,
+    f.worked_out_at
   FROM calendar_feeds f JOIN users u ON u.id = f.user_id
 """
 
@@ -47,9 +48,12 @@ async def upsert_feed(conn: Connection, user_id: UUID, url: str, *, allow_privat
     """Set where a CSM's calendar is; what another address said before is forgotten."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
-        "INSERT INTO calendar_feeds (user_id, url, allow_private) VALUES (%s, %s, %s) ON CONFLICT (user_id) DO UPDATE SET"
-        " (url, allow_private, etag, last_modified, tried_at, read_at, worked_out_at, unread, unread_reasons, failure)"
-        " = ROW (excluded.url, excluded.allow_private, NULL, NULL, NULL, NULL, NULL, 0, '{}', NULL)",
+        "INSERT INTO calendar_feeds (user_id, url, allow_private) VALUES (%s, %s, %s) ON CONFLICT"
+        " (user_id) DO UPDATE SET"
+        " (url, allow_private, etag, last_modified, tried_at, read_at, worked_out_at, unread,"
+        " unread_reasons, failure)"
+        " = ROW (excluded.url, excluded.allow_private, NULL, NULL, NULL, NULL, NULL, 0, '{}',"
+        " NULL)",
         [user_id, url, allow_private],
     )
 
@@ -65,7 +69,8 @@ async def forget_reading(conn: Connection, user_id: UUID) -> None:
     """Have the calendar read again: its owner's time zone changed, and with it the times that have
     none."""
     await conn.execute(
-        "UPDATE calendar_feeds SET etag = NULL, last_modified = NULL, tried_at = NULL, worked_out_at = NULL WHERE user_id = %s",
+        "UPDATE calendar_feeds SET etag = NULL, last_modified = NULL, tried_at = NULL,"
+        " worked_out_at = NULL WHERE user_id = %s",
         [user_id],
     )
 
@@ -75,7 +80,8 @@ async def mark_failed(conn: Connection, feed: Feed, failure: str) -> bool:
     stays."""
     cursor = await conn.execute(
         "UPDATE calendar_feeds new SET failure = %s FROM calendar_feeds old"
-        " WHERE new.user_id = %s AND new.url = %s AND old.user_id = new.user_id RETURNING old.failure",
+        " WHERE new.user_id = %s AND new.url = %s AND old.user_id = new.user_id RETURNING"
+        " old.failure",
         [failure, feed.user_id, feed.url],
     )
     row = await cursor.fetchone()

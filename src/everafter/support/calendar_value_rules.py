@@ -23,7 +23,8 @@ MOST_REPEATS = 5_000
 _MOST_INTERVAL = 100_000_000
 _A_DAY = timedelta(days=1)
 _MOMENT = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?",
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:[T"
+    r" ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?",
     re.IGNORECASE,
 )
 _DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")

@@ -232,7 +232,8 @@ class Zones:
         if standard_offset(self.own.clocks) == offset:
             return (
                 self.own,
-                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has that offset",
+                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has"
+                " that offset",
             )
         return NamedZone(
             timezone(offset)

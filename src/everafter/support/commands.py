@@ -68,7 +68,8 @@ def show(json: _Json = False) -> None:
     ):
         table.add_column(title, overflow="fold", no_wrap=title == "hours")
     for line in lines:
-        hours = f"{write_days(line.work_days)}\n{line.work_from:%H:%M}-{line.work_until:%H:%M}\n{line.timezone}"
+        span = f"{line.work_from:%H:%M}-{line.work_until:%H:%M}"
+        hours = f"{write_days(line.work_days)}\n{span}\n{line.timezone}"
         off = ", ".join(f"{day:%-d %b}" for day in line.days_off[:3]) + (
             " …" if len(line.days_off) > 3 else ""
         )
@@ -87,7 +88,8 @@ def show(json: _Json = False) -> None:
     for line in lines:
         if line.failure:
             console.print(
-                f"[red]{escape(line.email)}: the calendar cannot be read: {escape(line.failure)}[/red]"
+                f"[red]{escape(line.email)}: the calendar cannot be read:"
+                f" {escape(line.failure)}[/red]"
             )
         for reason in line.unread_reasons:
             console.print(
@@ -149,7 +151,10 @@ def change(
     calls = "takes calls" if line.takes_calls else "takes no calls; their hours are"
     held = f", {line.buffer_minutes} min free after each"
     kept = f", holidays of {line.holidays}" if line.holidays else ""
-    when = f"{write_days(line.work_days)} {line.work_from:%H:%M}-{line.work_until:%H:%M} {line.timezone}"
+    when = (
+        f"{write_days(line.work_days)} {line.work_from:%H:%M}-{line.work_until:%H:%M}"
+        f" {line.timezone}"
+    )
     typer.echo(f"{address} {calls} {when}{held}{kept}.")
 
 
@@ -199,7 +204,8 @@ def take_off(
     )
     for at in booked:
         typer.echo(
-            f"There is a call booked at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC; move it, or it stays.",
+            f"There is a call booked at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC; move it, or it"
+            " stays.",
             err=True,
         )
 
@@ -282,7 +288,7 @@ async def _find(conn: Connection, address: str) -> CsmLine:
     return line
 
 
-# ── what was typed ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what was typed ────────────────────────────────────────────────────────────────
 
 
 def _hours(text: str | None) -> tuple[time, time] | None:
@@ -333,7 +339,8 @@ def _holidays(code: str | None) -> str | None:
         )
         raise InputError(f"--holidays: {code!r} is not known{more}")
     raise InputError(
-        f"--holidays: {code!r} is not known{suggest(tidy, sorted(countries))}; it is ISO 3166: GB, or GB-ENG"
+        f"--holidays: {code!r} is not known{suggest(tidy, sorted(countries))}; it is ISO 3166: GB,"
+        " or GB-ENG"
     )
 
 
@@ -344,7 +351,7 @@ def _day(text: str) -> date:
         raise InputError(f"{text!r} is not a day like 2026-12-24") from None
 
 
-# ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is said ──────────────────────────────────────────────────────────────────
 
 
 def _found(address: str, report: FeedReport) -> str:

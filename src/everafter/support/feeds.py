@@ -139,7 +139,8 @@ async def work_out(task: FeedTask) -> FeedTimes:
             out, _ = await child.communicate(msgspec.json.encode(task))
     except TimeoutError:
         raise FeedError(
-            f"its events could not be worked out within {WORK_SECONDS:.0f} s: does one repeat every second?"
+            f"its events could not be worked out within {WORK_SECONDS:.0f} s: does one repeat"
+            " every second?"
         ) from None
     finally:
         if child.returncode is None:

@@ -38,8 +38,10 @@ from everafter.support.queries import get_booked_call
 from everafter.support.rules import refuse_time, unknown_zone
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action"
+        " 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
 }
@@ -48,7 +50,9 @@ _SAID = {
     "taken": "That time has just been taken. These are free:",
     "past": "That time is over. These are free:",
     "too_soon": "That is too soon: your CSM has to see it two hours ahead. These are free:",
-    "too_far": f"That is too far off: calls are booked at most {HORIZON_DAYS} days ahead. These are free:",
+    "too_far": (
+        f"That is too far off: calls are booked at most {HORIZON_DAYS} days ahead. These are free:"
+    ),
     "unreadable": "That time could not be read. These are free:",
 }
 

@@ -79,7 +79,10 @@ def format_zone(zone: ZoneInfo, at: datetime) -> str:
     if zone.key == "UTC":
         return "UTC"
     hours, rest = divmod(abs(minutes), 60)
-    return f"{zone.key.replace('_', ' ')}, UTC{'−' if minutes < 0 else '+'}{hours}{f':{rest:02d}' if rest else ''}"
+    return (
+        f"{zone.key.replace('_', ' ')},"
+        f" UTC{'−' if minutes < 0 else '+'}{hours}{f':{rest:02d}' if rest else ''}"
+    )
 
 
 def utc(instant: datetime) -> str:

@@ -157,7 +157,7 @@ class BookedCall(Struct, frozen=True):
         return self.outcome == "cancelled"
 
 
-# ── a CSM's own calendar ─────────────────────────────────────────────────────────────────────────────────────────
+# ── a CSM's own calendar ──────────────────────────────────────────────────────────
 
 
 CALENDAR_REACH = timedelta(days=100)
@@ -244,7 +244,7 @@ class CsmLine(Struct, frozen=True):
     calls_ahead: int
 
 
-# ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
+# ── what the API takes and gives ──────────────────────────────────────────────────
 
 Topic = Annotated[
     str, Meta(max_length=500, description="What the call is about, in the supplier's words.")
@@ -258,7 +258,7 @@ ZoneName = Annotated[
     str,
     Meta(
         max_length=64,
-        description="Where a time without an offset is meant: an IANA name. Default: the supplier's.",
+        description="IANA time zone of times without an offset. Default: the supplier's.",
     ),
 ]
 
@@ -271,7 +271,10 @@ class CallRequest(Struct, frozen=True):
     starts_at: Annotated[
         datetime | None,
         Meta(
-            description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."
+            description=(
+                "With an offset: that moment. Without one: wall-clock time in the supplier's time"
+                " zone."
+            )
         ),
     ] = None
     topic: Topic | None = None
@@ -285,7 +288,10 @@ class RescheduleRequest(Struct, frozen=True):
     starts_at: Annotated[
         datetime,
         Meta(
-            description="With an offset: that moment. Without one: wall-clock time in the supplier's time zone."
+            description=(
+                "With an offset: that moment. Without one: wall-clock time in the supplier's time"
+                " zone."
+            )
         ),
     ]
     timezone: ZoneName | None = None

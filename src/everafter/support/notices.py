@@ -39,7 +39,8 @@ _TEMPLATES = ["call_booked", "call_moved", "call_cancelled", "call_reminder", "c
 
 def ics_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:
     """The address of a call's invitation."""
-    return f"{settings.base_url}/api/support/calls/{call_id}.ics?token={sign_call(settings.secret, supplier_id, call_id)}"
+    token = sign_call(settings.secret, supplier_id, call_id)
+    return f"{settings.base_url}/api/support/calls/{call_id}.ics?token={token}"
 
 
 def manage_link(settings: Settings, supplier_id: UUID, call_id: UUID) -> str:

@@ -49,18 +49,23 @@ async def list_diaries(
     """
     cursor = await conn.execute(
         """
-        SELECT u.id, u.name, u.email, u.timezone, u.work_from, u.work_until, u.work_days, u.buffer_minutes, u.holidays,
+        SELECT u.id, u.name, u.email, u.timezone, u.work_from, u.work_until, u.work_days,
+          u.buffer_minutes, u.holidays,
           ARRAY(SELECT (extract(epoch FROM q.starts_at) / 900)::integer FROM booked_quarters q
                 WHERE q.csm_id = u.id AND q.starts_at >= %(start)s AND q.starts_at < %(until)s
                   AND q.interaction_id IS DISTINCT FROM %(moving)s::uuid),
-          ARRAY(SELECT ARRAY[floor(extract(epoch FROM greatest(b.starts_at, %(start)s)) / 900)::integer,
+          ARRAY(SELECT ARRAY[floor(extract(epoch FROM greatest(b.starts_at,
+            %(start)s)) / 900)::integer,
                              ceil(extract(epoch FROM least(b.ends_at, %(until)s)) / 900)::integer]
-                FROM busy_times b WHERE b.user_id = u.id AND b.starts_at < %(until)s AND b.ends_at > %(start)s
+                FROM busy_times b WHERE b.user_id = u.id AND b.starts_at < %(until)s
+                  AND b.ends_at > %(start)s
                 UNION ALL
                 -- further on nothing is known of a calendar that cannot be read any more
-                SELECT ARRAY[floor(extract(epoch FROM greatest(f.worked_out_at + %(reach)s, %(start)s)) / 900)::integer,
+                SELECT ARRAY[floor(extract(epoch FROM greatest(f.worked_out_at + %(reach)s,
+                  %(start)s)) / 900)::integer,
                              ceil(extract(epoch FROM %(until)s::timestamptz) / 900)::integer]
-                FROM calendar_feeds f WHERE f.user_id = u.id AND f.worked_out_at + %(reach)s < %(until)s),
+                FROM calendar_feeds f WHERE f.user_id = u.id
+                  AND f.worked_out_at + %(reach)s < %(until)s),
           ARRAY(SELECT d.day FROM days_off d WHERE d.user_id = u.id
                 AND d.day BETWEEN %(start)s::date - 2 AND %(until)s::date + 2)
         FROM users u WHERE u.takes_calls ORDER BY u.email
@@ -101,8 +106,10 @@ async def find_own_call(
     """When a call of this supplier begins that overlaps [start, until), or null; `moving` does not
     count."""
     cursor = await conn.execute(
-        "SELECT starts_at FROM support_interactions WHERE supplier_id = %s AND starts_at < %s AND ends_at > %s"
-        " AND outcome IS DISTINCT FROM 'cancelled' AND id IS DISTINCT FROM %s::uuid ORDER BY starts_at LIMIT 1",
+        "SELECT starts_at FROM support_interactions WHERE supplier_id = %s AND starts_at < %s AND"
+        " ends_at > %s"
+        " AND outcome IS DISTINCT FROM 'cancelled' AND id IS DISTINCT FROM %s::uuid ORDER BY"
+        " starts_at LIMIT 1",
         [supplier_id, until, start, moving],
     )
     row = await cursor.fetchone()
@@ -136,7 +143,8 @@ async def reach_for_quarters(conn: Connection, csm_id: UUID, quarters: list[date
     another. Who is late looks at the next time instead. It promises nothing to who names a time:
     the key of booked_quarters decides."""
     cursor = await conn.execute(
-        "SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(%s || ' ' || extract(epoch FROM quarter), 2)))"
+        "SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(%s || ' ' || extract(epoch"
+        " FROM quarter), 2)))"
         " FROM unnest(%s::timestamptz[]) AS quarter",
         [str(csm_id), quarters],
     )
@@ -180,7 +188,8 @@ async def insert_call(
 ) -> None:
     """The row of a booked call."""
     await conn.execute(
-        "INSERT INTO support_interactions (supplier_id, id, type, topic, starts_at, ends_at, csm_id)"
+        "INSERT INTO support_interactions (supplier_id, id, type, topic, starts_at, ends_at,"
+        " csm_id)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         [contact.id, call_id, type_name, topic, starts_at, ends_at, csm_id],
     )
@@ -193,9 +202,12 @@ async def get_booked_call(conn: Connection, supplier_id: UUID, call_id: UUID) ->
         NotFoundError: no such call of this supplier.
     """
     cursor = await conn.execute(
-        "SELECT i.id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at, i.sequence, i.changed_at,"
-        " i.cancelled_at, i.closed_at, u.id, u.name, u.email, u.timezone, s.id, s.name, s.email, s.timezone, s.external_id"
-        " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id JOIN users u ON u.id = i.csm_id"
+        "SELECT i.id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at,"
+        " i.sequence, i.changed_at,"
+        " i.cancelled_at, i.closed_at, u.id, u.name, u.email, u.timezone, s.id, s.name, s.email,"
+        " s.timezone, s.external_id"
+        " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id JOIN users u ON"
+        " u.id = i.csm_id"
         " WHERE i.supplier_id = %s AND i.id = %s AND i.starts_at IS NOT NULL",
         [supplier_id, call_id],
     )
@@ -208,7 +220,8 @@ async def get_booked_call(conn: Connection, supplier_id: UUID, call_id: UUID) ->
 async def list_own_quarters(conn: Connection, call: BookedCall) -> list[datetime]:
     """The quarters a call holds of its CSM's time."""
     cursor = await conn.execute(
-        "SELECT starts_at FROM booked_quarters WHERE csm_id = %s AND starts_at >= %s AND starts_at < %s AND interaction_id = %s",
+        "SELECT starts_at FROM booked_quarters WHERE csm_id = %s AND starts_at >= %s AND starts_at"
+        " < %s AND interaction_id = %s",
         [call.csm_id, call.starts_at, call.ends_at + timedelta(days=1), call.id],
     )
     return [row[0] for row in await cursor.fetchall()]
@@ -219,7 +232,8 @@ async def free_quarters(
 ) -> None:
     """Let go of these quarters that a call holds."""
     await conn.execute(
-        "DELETE FROM booked_quarters WHERE csm_id = %s AND starts_at = ANY (%s) AND interaction_id = %s",
+        "DELETE FROM booked_quarters WHERE csm_id = %s AND starts_at = ANY (%s) AND interaction_id"
+        " = %s",
         [csm_id, quarters, call_id],
     )
 
@@ -229,7 +243,8 @@ async def update_call_time(
 ) -> None:
     """Move the row of a call and count the change."""
     await conn.execute(
-        "UPDATE support_interactions SET starts_at = %s, ends_at = %s, csm_id = %s, sequence = sequence + 1, changed_at = now()"
+        "UPDATE support_interactions SET starts_at = %s, ends_at = %s, csm_id = %s, sequence ="
+        " sequence + 1, changed_at = now()"
         " WHERE supplier_id = %s AND id = %s",
         [starts_at, ends_at, csm_id, call.contact.id, call.id],
     )
@@ -238,7 +253,8 @@ async def update_call_time(
 async def update_call_cancelled(conn: Connection, call: BookedCall, notes: str | None) -> None:
     """Call it off and count the change."""
     await conn.execute(
-        "UPDATE support_interactions SET outcome = 'cancelled', notes = %s, cancelled_at = now(), sequence = sequence + 1,"
+        "UPDATE support_interactions SET outcome = 'cancelled', notes = %s, cancelled_at = now(),"
+        " sequence = sequence + 1,"
         " changed_at = now() WHERE supplier_id = %s AND id = %s",
         [notes, call.contact.id, call.id],
     )
@@ -249,14 +265,16 @@ async def update_call_outcome(
 ) -> None:
     """Write down what became of a call; by whom is not known when a program says it."""
     await conn.execute(
-        "UPDATE support_interactions SET outcome = %s, notes = %s, closed_at = now(), closed_by = NULL"
+        "UPDATE support_interactions SET outcome = %s, notes = %s, closed_at = now(), closed_by ="
+        " NULL"
         " WHERE supplier_id = %s AND id = %s",
         [outcome, notes, call.contact.id, call.id],
     )
 
 
 _INTERACTIONS: LiteralString = """
-SELECT i.id, i.supplier_id, s.external_id, i.type, i.topic, i.notes, i.outcome, i.created_at, i.starts_at, i.ends_at,
+SELECT i.id, i.supplier_id, s.external_id, i.type, i.topic, i.notes, i.outcome, i.created_at,
+  i.starts_at, i.ends_at,
   u.name, u.email, i.cancelled_at, i.closed_at
 FROM support_interactions i
   LEFT JOIN suppliers s ON s.id = i.supplier_id

@@ -20,7 +20,7 @@ QUARTER_SECONDS = 900
 _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
-# ── time zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── time zones ────────────────────────────────────────────────────────────────────
 
 
 def unknown_zone(name: str | None) -> str | None:
@@ -38,8 +38,10 @@ def suggest_zones(name: str) -> str:
 def suggest(said: str, known: Sequence[str]) -> str:
     """Which of `known` may have been meant, as the end of a sentence; empty when none comes near.
 
-    >>> suggest("Europe/Berln", ["Europe/Berlin", "Asia/Tokyo"]), suggest("berlin", ["Europe/Berlin"]), suggest("q", ["Asia/Tokyo"])
-    ('; did you mean Europe/Berlin?', '; did you mean Europe/Berlin?', '')
+    >>> suggest("Europe/Berln", ["Europe/Berlin", "Asia/Tokyo"])
+    '; did you mean Europe/Berlin?'
+    >>> suggest("berlin", ["Europe/Berlin"]), suggest("q", ["Asia/Tokyo"])
+    ('; did you mean Europe/Berlin?', '')
     """
     word = said.strip().lower().replace(" ", "_")[:64]
     whole = {name.lower(): name for name in known}
@@ -49,7 +51,7 @@ def suggest(said: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(list(dict.fromkeys(near))[:3])}?" if near else ""
 
 
-# ── one time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one time ──────────────────────────────────────────────────────────────────────
 
 
 def is_open(diary: Diary, quarter: datetime) -> bool:
@@ -120,7 +122,8 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
     if len(real) > 1:
         return Refusal(
             "dst_overlap",
-            f"{starts_at.isoformat()} comes twice in {zone.key}, as the clocks go back; send it with an offset",
+            f"{starts_at.isoformat()} comes twice in {zone.key}, as the clocks go back; send it"
+            " with an offset",
         )
     return real[0]
 
@@ -162,7 +165,7 @@ def refuse_start(
     return None
 
 
-# ── what was typed ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what was typed ────────────────────────────────────────────────────────────────
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -213,7 +216,7 @@ def read_hours(text: str) -> tuple[time, time] | None:
     return time(begin, begin_minute), time(end % 24, end_minute)
 
 
-# ── quarters ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── quarters ──────────────────────────────────────────────────────────────────────
 
 
 def number_quarter(instant: datetime) -> int:

@@ -52,7 +52,10 @@ OTHER_BODY = "or the Idempotency-Key came with another body"
     responses=problems(
         not_found="there is no such supplier",
         conflict=f"a ticket of that id is open already; {IN_FLIGHT}",
-        unprocessable_entity=f"an empty subject, a `ticket_id` that cannot be one, an `at` in the future; {OTHER_BODY}",
+        unprocessable_entity=(
+            "an empty subject, a `ticket_id` that cannot be one, an `at` in the future;"
+            f" {OTHER_BODY}"
+        ),
     ),
 )
 async def open_ticket(
@@ -85,7 +88,10 @@ async def open_ticket(
     summary="Reply to a ticket, let it wait, resume or resolve it",
     responses=problems(
         not_found=NO_TICKET,
-        conflict=f"the ticket does not stand so that this could be done; `state` says how it is; {IN_FLIGHT}",
+        conflict=(
+            "the ticket does not stand so that this could be done; `state` says how it is;"
+            f" {IN_FLIGHT}"
+        ),
         unprocessable_entity=f"no such action, or an `at` in the future; {OTHER_BODY}",
     ),
 )

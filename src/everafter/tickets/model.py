@@ -135,7 +135,7 @@ class Evaluated(Struct, frozen=True):
         return reply
 
 
-# ── what the API takes and gives ──────────────────────────────────────────────────────────────────────────────────────
+# ── what the API takes and gives ──────────────────────────────────────────────────
 
 TicketId = Annotated[
     TextId, Meta(description="Yours, or ours when you left it out.", examples=["T-1042"])
@@ -150,7 +150,10 @@ Priority = Annotated[
 Moment = Annotated[
     datetime | None,
     Meta(
-        description="When it happened, with an offset (without one: UTC); default: now. A ticket's past may be told late."
+        description=(
+            "When it happened, with an offset (without one: UTC); default: now. A ticket's past"
+            " may be told late."
+        )
     ),
 ]
 
@@ -233,7 +236,7 @@ class InteractionRequest(Struct, frozen=True):
         str,
         Meta(
             pattern="^[a-z][a-z0-9_]{0,59}$",
-            description="`onboarding_call`, `check_in`, `technical_support`, or a word of your own.",
+            description="`onboarding_call`, `check_in`, `technical_support`, or your own type.",
             examples=["check_in"],
         ),
     ]

@@ -183,7 +183,7 @@ def format_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{near.get(local.date()) or f'{local:%a} {day(local.date(), today)}'}, {local:%H:%M}"
 
 
-# ── how long it took ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── how long it took ──────────────────────────────────────────────────────────────
 
 
 def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
@@ -254,7 +254,10 @@ def describe_week(week: Week) -> str:
     """A week in a sentence's part."""
     if week.hours is None:
         return "nothing was resolved"
-    return f"{plural(week.resolved, 'ticket')} resolved, half within {format_span(week.hours * 3600)}, {week.in_time} in time"
+    return (
+        f"{plural(week.resolved, 'ticket')} resolved, half within {format_span(week.hours * 3600)},"
+        f" {week.in_time} in time"
+    )
 
 
 def describe_weeks(weeks: Sequence[Week]) -> str:
@@ -263,7 +266,10 @@ def describe_weeks(weeks: Sequence[Week]) -> str:
     if not known:
         return "No ticket was resolved in these weeks."
     worst = max(known, key=lambda week: week.hours or 0)
-    return f"Last: {describe_week(known[-1])}. Longest in the week of {day(worst.starts)}: {format_span((worst.hours or 0) * 3600)}."
+    return (
+        f"Last: {describe_week(known[-1])}. Longest in the week of {day(worst.starts)}:"
+        f" {format_span((worst.hours or 0) * 3600)}."
+    )
 
 
 def _round_up(hours: float) -> float:

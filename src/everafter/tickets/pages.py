@@ -136,7 +136,8 @@ async def close_call(
         conn, supplier_id, call_id, outcome, notes, viewer.user_id, datetime.now(UTC)
     ):
         raise ConflictError(
-            "this call is not waiting for an outcome: it has not begun, was called off, or somebody was quicker"
+            "this call is not waiting for an outcome: it has not begun, was called off, or"
+            " somebody was quicker"
         )
     return see_other(_back(form))
 

@@ -20,11 +20,15 @@ from everafter.tickets.task_rules import KIND, OpenTask, Task
 # is a look-up for each ticket. One supplier is asked for as an array of one: an equality would go
 # over to the joined tables and leave the lateral one behind, for which Citus refuses the join.
 _TICKETS: LiteralString = (
-    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''), s.external_id, ''),"
+    "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''),"
+    " s.external_id, ''),"
     " coalesce(p.vendor_type, s.vendor_type), c.ats, c.states, s.external_id"
-    " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id = t.supplier_id"
-    " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY c.at) AS states,"
-    "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state = 'resumed') AS resumed"
+    " FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p ON"
+    " p.supplier_id = t.supplier_id"
+    " CROSS JOIN LATERAL (SELECT array_agg(c.at ORDER BY c.at) AS ats, array_agg(c.state ORDER BY"
+    " c.at) AS states,"
+    "   max(c.at) FILTER (WHERE c.state = 'waiting') AS waited, max(c.at) FILTER (WHERE c.state ="
+    " 'resumed') AS resumed"
     "   FROM ticket_changes c WHERE c.supplier_id = t.supplier_id AND c.ticket_id = t.ticket_id) c"
 )
 _IS_OPEN: LiteralString = (
@@ -35,7 +39,10 @@ _WAITS: LiteralString = (
     "coalesce(c.waited >= t.last_opened_at AND coalesce(c.waited > c.resumed, true), false)"
 )
 
-_AFTER: LiteralString = " AND (%(at)s::timestamptz IS NULL   OR (t.opened_at, t.supplier_id, t.ticket_id) < (%(at)s, %(last)s::uuid, %(ticket)s::text))"
+_AFTER: LiteralString = (
+    " AND (%(at)s::timestamptz IS NULL   OR (t.opened_at, t.supplier_id, t.ticket_id) < (%(at)s,"
+    " %(last)s::uuid, %(ticket)s::text))"
+)
 _LATEST_FIRST: LiteralString = (
     " ORDER BY t.opened_at DESC, t.supplier_id DESC, t.ticket_id DESC LIMIT %(limit)s"
 )
@@ -51,7 +58,8 @@ async def add_changes(conn: Connection, changes: pl.DataFrame) -> None:
         return
     await conn.execute(
         "INSERT INTO ticket_changes (supplier_id, ticket_id, at, state)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[]) ON CONFLICT DO NOTHING",
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::text[]) ON CONFLICT"
+        " DO NOTHING",
         [changes[name].to_list() for name in ("supplier_id", "ticket_id", "at", "state")],
     )
 
@@ -116,7 +124,10 @@ async def list_tickets(
     else:
         cursor = await conn.execute(
             _TICKETS
-            + " WHERE t.opened_at IS NOT NULL AND (%(suppliers)s::uuid[] IS NULL OR t.supplier_id = ANY (%(suppliers)s))"
+            + """
+            WHERE t.opened_at IS NOT NULL
+              AND (%(suppliers)s::uuid[] IS NULL OR t.supplier_id = ANY (%(suppliers)s))
+            """
             + _AFTER
             + " AND (%(state)s::text IS NULL OR NOT ("
             + _IS_OPEN
@@ -170,8 +181,13 @@ async def list_resolved(conn: Connection, since: datetime, limit: int) -> list[T
     """Tickets resolved since then and not opened again, at most so many of the latest."""
     cursor = await conn.execute(
         _TICKETS
-        + " WHERE t.resolved_at >= %s AND t.last_opened_at IS NOT NULL AND t.resolved_at >= t.last_opened_at"
-        " ORDER BY t.resolved_at DESC, t.supplier_id, t.ticket_id LIMIT %s",
+        + """
+        WHERE t.resolved_at >= %s
+          AND t.last_opened_at IS NOT NULL
+          AND t.resolved_at >= t.last_opened_at
+        ORDER BY t.resolved_at DESC, t.supplier_id, t.ticket_id
+        LIMIT %s
+        """,
         [since, limit],
     )
     return [_ticket(row) for row in await cursor.fetchall()]
@@ -182,13 +198,14 @@ def _ticket(row: Sequence[Any]) -> Ticket:
     return Ticket(*row[:6], changes=changes, external_id=row[8])
 
 
-# ── tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tasks ─────────────────────────────────────────────────────────────────────────
 
 
 async def list_open_tasks(conn: Connection) -> list[OpenTask]:
     """The open tasks about tickets that run late."""
     cursor = await conn.execute(
-        "SELECT supplier_id, ticket_id, id, priority, title, reason, due_at FROM tasks WHERE kind = %s AND status = 'open'"
+        "SELECT supplier_id, ticket_id, id, priority, title, reason, due_at FROM tasks WHERE kind"
+        " = %s AND status = 'open'"
         " AND ticket_id IS NOT NULL",
         [KIND],
     )
@@ -203,8 +220,10 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
     cursor = await conn.execute(
         "INSERT INTO tasks (supplier_id, id, kind, priority, title, reason, due_at, ticket_id)"
         " SELECT supplier_id, id, %s, priority, title, reason, due_at, ticket_id"
-        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
-        " AS transition (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT DO NOTHING RETURNING id",
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[],"
+        " %s::timestamptz[], %s::text[])"
+        " AS transition (supplier_id, id, priority, title, reason, due_at, ticket_id) ON CONFLICT"
+        " DO NOTHING RETURNING id",
         [
             KIND,
             *(
@@ -229,10 +248,13 @@ async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
     if not tasks:
         return
     await conn.execute(
-        "UPDATE tasks t SET priority = transition.priority, title = transition.title, reason = transition.reason, due_at = transition.due_at"
-        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"
+        "UPDATE tasks t SET priority = transition.priority, title = transition.title, reason ="
+        " transition.reason, due_at = transition.due_at"
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[],"
+        " %s::timestamptz[])"
         " AS transition (supplier_id, id, priority, title, reason, due_at)"
-        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status = 'open'",
+        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status ="
+        " 'open'",
         [
             [getattr(task, name) for task in tasks]
             for name in ("supplier_id", "id", "priority", "title", "reason", "due_at")
@@ -245,20 +267,23 @@ async def close_tasks(conn: Connection, tasks: Sequence[OpenTask]) -> int:
     if not tasks:
         return 0
     cursor = await conn.execute(
-        "UPDATE tasks t SET status = 'done', closed_at = now() FROM unnest(%s::uuid[], %s::uuid[]) AS transition (supplier_id, id)"
-        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status = 'open'",
+        "UPDATE tasks t SET status = 'done', closed_at = now() FROM unnest(%s::uuid[], %s::uuid[])"
+        " AS transition (supplier_id, id)"
+        " WHERE t.supplier_id = transition.supplier_id AND t.id = transition.id AND t.status ="
+        " 'open'",
         [[task.supplier_id for task in tasks], [task.id for task in tasks]],
     )
     return cursor.rowcount
 
 
-# ── contacts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── contacts ──────────────────────────────────────────────────────────────────────
 
 
 async def insert_interaction(conn: Connection, said: InteractionRequest) -> Interaction:
     """Record a contact that was not a booked call."""
     cursor = await conn.execute(
-        "INSERT INTO support_interactions (supplier_id, type, notes, outcome) VALUES (%s, %s, %s, %s)"
+        "INSERT INTO support_interactions (supplier_id, type, notes, outcome) VALUES (%s, %s, %s,"
+        " %s)"
         " RETURNING id, type, topic, notes, outcome, created_at, starts_at, ends_at",
         [said.supplier_id, said.type, said.notes, said.outcome],
     )
@@ -269,12 +294,14 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
     )
 
 
-# ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── calls ─────────────────────────────────────────────────────────────────────────
 
 _CALLS: LiteralString = (
-    "SELECT i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, ''), i.id, i.type, i.topic, i.notes,"
+    "SELECT i.supplier_id, coalesce(nullif(s.name, ''), s.external_id, ''), i.id, i.type, i.topic,"
+    " i.notes,"
     " i.starts_at, i.ends_at, u.name"
-    " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN users u ON u.id = i.csm_id"
+    " FROM support_interactions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN users u ON"
+    " u.id = i.csm_id"
     " WHERE i.starts_at IS NOT NULL AND i.outcome IS NULL"
 )
 
@@ -312,7 +339,8 @@ async def close_call(
         notes: null leaves those that are there.
     """
     cursor = await conn.execute(
-        "UPDATE support_interactions SET outcome = %s, notes = coalesce(%s, notes), closed_at = %s, closed_by = %s"
+        "UPDATE support_interactions SET outcome = %s, notes = coalesce(%s, notes), closed_at ="
+        " %s, closed_by = %s"
         " WHERE supplier_id = %s AND id = %s AND starts_at <= %s AND outcome IS NULL",
         [outcome, notes, now, closed_by, supplier_id, call_id, now],
     )

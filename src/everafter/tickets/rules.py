@@ -62,7 +62,7 @@ def find_changes(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-# ── the course ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the course ────────────────────────────────────────────────────────────────────
 
 
 def in_order(changes: Iterable[Change]) -> list[Change]:
@@ -128,7 +128,7 @@ def why_not(course: Course | None, transition: Transition) -> str | None:
             return None
 
 
-# ── the clocks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the clocks ────────────────────────────────────────────────────────────────────
 
 
 def clocks_of(priority: str | None, support: Support) -> Clocks:

@@ -94,7 +94,10 @@ def write_task(one: Evaluated, clock: Clock) -> Task:
     if clock.state == "breached":
         why = f"{what} was promised within {promise}, which ran out {moment(clock.due_at)}"
     elif clock.due_at is None:
-        why = f"{what} was promised within {promise}; {_hours(clock.left)} of them are left when the supplier has answered"
+        why = (
+            f"{what} was promised within {promise}; {_hours(clock.left)} of them are left when the"
+            " supplier has answered"
+        )
     else:
         why = f"{what} was promised within {promise}, by {moment(clock.due_at)}"
     return Task(
