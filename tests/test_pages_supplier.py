@@ -115,8 +115,8 @@ def test_the_page_and_the_api_agree(
     page = client.get(f"/suppliers/{lively}").text
     shown = re.search(r'class="big-score"><b>(\d+)</b>', page)
     assert shown and int(shown[1]) == answer["score"]
-    points = re.findall(r'<td class="num">(\d+\.\d)<span class="quiet"> / (\d+)</span></td>', page)
-    whole = re.search(r"<b>(\d+\.\d)</b><span class=\"quiet\"> / 100", page)
+    points = re.findall(r'<td class="num">(\d+\.\d)<span class="muted"> / (\d+)</span></td>', page)
+    whole = re.search(r"<b>(\d+\.\d)</b><span class=\"muted\"> / 100", page)
     assert whole and round(sum(float(part) for part, _ in points), 1) == float(whole[1])
     assert len(points) == 4 and abs(sum(float(most) for _, most in points) - 100) <= 2
 
@@ -133,7 +133,7 @@ def test_changes_of_dimensions_add_up_to_the_change_of_the_score(
     moved = [number(value) for value in re.findall(r'class="change[^"]*">([^<]+)<', table[0])]
     *shifts, by = moved
     assert len(shifts) == 5 and round(sum(shifts), 1) == by
-    now = re.search(r"<b>(\d+\.\d)</b><span class=\"quiet\"> / 100", table[0])
+    now = re.search(r"<b>(\d+\.\d)</b><span class=\"muted\"> / 100", table[0])
     was = re.search(r"from (\d+\.\d)", table[0])
     assert now and was and round(float(now[1]) - float(was[1]), 1) == by
     day = TODAY - timedelta(days=16)
