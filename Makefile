@@ -52,9 +52,9 @@ lock: setup-dev ## resolve the versions of requirements/ again
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra build --extra dev --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o requirements/dev.txt
 
 docs: setup-dev ## write docs/cli.md, docs/signals.md and schema.sql
-	@$(BIN)/everafter signals --markdown > docs/signals.md
-	@$(BIN)/python scripts/cli_page.py > docs/cli.md
-	@$(BIN)/everafter migrate --print-schema > schema.sql
+	@$(BIN)/everafter signals --markdown > docs/new && mv docs/new docs/signals.md
+	@$(BIN)/python scripts/cli_page.py > docs/new && mv docs/new docs/cli.md
+	@$(BIN)/everafter migrate --print-schema > docs/new && mv docs/new schema.sql
 
 clean: ## remove .venv and .everafter
 	rm -rf $(VENV) .everafter

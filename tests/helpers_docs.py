@@ -13,7 +13,12 @@ from helpers_server import Server
 from helpers_source import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.rglob("*.md")),
+]
 _BASE = "http://127.0.0.1:8000"
 _SHORT_ID = re.compile(r"\b[0-9a-f]{8}\b(?!-)")
 

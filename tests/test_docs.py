@@ -288,6 +288,20 @@ def test_named_files_and_functions_exist() -> None:
             assert any(place.exists() for place in places), f"{page.name} names {name}"
 
 
+def test_the_contributing_guide_names_existing_files_and_tests() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|sql|toml|txt|md|html))`", text):
+        if not re.search(r"SLICE|NAME|00NN", name):
+            assert (ROOT / name).exists(), name
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in SRC.rglob("*.py"))
+    names = re.findall(r"`(\w+)(?:\(\))?`", text)
+    assert len(names) > 10
+    for name in names:
+        known = re.search(rf"\b{name}\b", tests + source)
+        assert known or name in {"conn", "main", "title"}, name
+
+
 def test_the_readme_has_a_picture_and_fits_on_a_screen() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
