@@ -1,7 +1,9 @@
 """The type of a scored row: equal to the registry of signals and to what scoring returns."""
 
+import re
 from datetime import UTC, datetime
-from typing import Any, get_args, get_type_hints
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import polars as pl
 import pytest
@@ -40,9 +42,20 @@ def python_type(dtype: pl.DataType) -> type:
 
 
 def types_of(row: type) -> dict[str, type]:
-    """The type of each key, without its null."""
-    hints = get_type_hints(row)
-    return {name: next(iter(get_args(hint)), hint) for name, hint in hints.items()}
+    """The type of each key, without its null; of a choice between texts str."""
+    found: dict[str, type] = {}
+    for name, hint in get_type_hints(row).items():
+        kind = next((one for one in get_args(hint) if one is not NoneType), hint)
+        found[name] = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
+        if get_origin(hint) is Literal:
+            found[name] = type(get_args(hint)[0])
+    return found
+
+
+def choices_of(hint: Any) -> set[str]:
+    """The texts that a Literal, or one that can be null, allows."""
+    parts = [hint, *get_args(hint)]
+    return {text for one in parts if get_origin(one) is Literal for text in get_args(one)}
 
 
 @pytest.fixture
@@ -73,9 +86,12 @@ def test_the_row_types_are_what_scoring_returns(inputs: pl.DataFrame) -> None:
 def test_the_row_type_has_every_signal_with_the_registrys_type_and_null() -> None:
     hints = get_type_hints(ScoredRow)
     for signal in SIGNALS:
-        can_be_null = type(None) in get_args(hints[signal.name])
+        can_be_null = NoneType in get_args(hints[signal.name])
         assert can_be_null == (signal.null != "never null"), signal.name
         assert types_of(ScoredRow)[signal.name] is python_type(signal.dtype), signal.name
+        choices = set(re.split(", | or ", signal.unit)) if signal.dtype == pl.String() else set()
+        if len(choices) > 1:
+            assert choices_of(hints[signal.name]) == choices, signal.name
 
 
 def test_points_and_contributions_are_read_by_name(inputs: pl.DataFrame) -> None:

@@ -1,9 +1,9 @@
 """Of those who signed up: who got how far, how soon, and who waits. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import polars as pl
@@ -26,6 +26,13 @@ from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, measure_first_value, 
 from everafter.onboarding.path_rules import Path, path_of
 from everafter.onboarding.rules import steps_of
 from everafter.playbook.model import FULLY_ACTIVATED, OnboardingStep, Playbook
+from everafter.signals.row_model import SignalRow
+
+
+class _Row(SignalRow):
+    """A row of `add_standing`."""
+
+    standing: str
 
 
 def parse_view(params: Mapping[str, str]) -> View:
@@ -140,22 +147,25 @@ def list_waiting(standing: pl.DataFrame, playbook: Playbook, most: int) -> list[
         [pl.col("standing") == "stuck", "onboarding_days_behind", "supplier_id"],
         descending=[True, True, False],
     )
-    return [_waiting(row, playbook) for row in waiting.head(most).iter_rows(named=True)]
+    rows = cast(Iterator[_Row], waiting.head(most).iter_rows(named=True))
+    return [_waiting(row, playbook) for row in rows]
 
 
-def _waiting(row: Mapping[str, Any], playbook: Playbook) -> Waiting:
+def _waiting(row: _Row, playbook: Playbook) -> Waiting:
     steps = steps_of(row, playbook)
+    began_at, days_behind = row["account_created_at"], row["onboarding_days_behind"]
+    assert began_at is not None and days_behind is not None  # noqa: S101 a step is due
     step = next(step for step in steps if step.id == row["onboarding_missed"])
     return Waiting(
         id=row["supplier_id"],
         name=row["name"],
         vendor_type=row["vendor_type"],
         plan=row["plan"],
-        began_at=row["account_created_at"],
+        began_at=began_at,
         state=row["standing"],
         step=step.title,
         todo=tuple(action.title for action in step.actions if not action.done),
-        days_behind=row["onboarding_days_behind"],
+        days_behind=days_behind,
         done=sum(step.done for step in steps),
         total=len(steps),
     )

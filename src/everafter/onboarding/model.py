@@ -3,13 +3,14 @@ gives."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import polars as pl
 from msgspec import Meta, Struct
 
 from everafter.core.ids import SupplierId
+from everafter.signals.row_model import OnboardingState
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -28,8 +29,6 @@ ACTION_TIMES = {
 
 SEVERAL_ACTIVE = 3
 """So many clients active in 30 days are the spec's `multiple_clients_active`."""
-
-PathState = Literal["on_track", "behind", "stuck", "done"]
 
 CHECKLIST_TITLES = {
     "en": "Getting started",
@@ -124,7 +123,7 @@ class Checklist(Struct, frozen=True):
     title: str
     done: int
     total: int
-    state: PathState
+    state: OnboardingState
     steps: list[ChecklistStep]
 
 
@@ -230,7 +229,7 @@ class OnboardingAnswer(Struct, frozen=True):
 
     supplier_id: UUID
     external_id: str | None
-    state: PathState | None
+    state: OnboardingState | None
     started_at: datetime | None
     activated_at: datetime | None
     done: int
@@ -267,5 +266,5 @@ class ActionAnswer(Struct, frozen=True):
     external_id: str | None
     action: str
     done_at: datetime
-    state: PathState | None
+    state: OnboardingState | None
     milestones: list[str]

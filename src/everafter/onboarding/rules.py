@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import polars as pl
@@ -43,6 +43,7 @@ from everafter.playbook.model import (
 from everafter.playbook.rules import compile_condition
 from everafter.playbook.translation_rules import list_languages, translate
 from everafter.signals.model import SIGNAL_SCHEMA
+from everafter.signals.row_model import SignalRow
 from everafter.signals.text import format_sentence
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -51,7 +52,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 
 def checklist(
-    row: Mapping[str, Any], playbook: Playbook, as_of: datetime, language: str = "en"
+    row: SignalRow, playbook: Playbook, as_of: datetime, language: str = "en"
 ) -> Checklist | None:
     """The path as one supplier sees it.
 
@@ -71,9 +72,7 @@ def checklist(
     return Checklist(title, sum(step.done for step in steps), len(steps), state, steps)
 
 
-def steps_of(
-    row: Mapping[str, Any], playbook: Playbook, language: str = "en"
-) -> list[ChecklistStep]:
+def steps_of(row: SignalRow, playbook: Playbook, language: str = "en") -> list[ChecklistStep]:
     """The steps that this supplier's path has, in the order of their days, each with its actions;
     `row` as for `checklist`."""
     path = path_of(playbook)
@@ -99,7 +98,7 @@ def steps_of(
 
 
 def answer_of(
-    row: Mapping[str, Any], playbook: Playbook, kept: Mapping[str, datetime], language: str = "en"
+    row: SignalRow, playbook: Playbook, kept: Mapping[str, datetime], language: str = "en"
 ) -> OnboardingAnswer:
     """The whole path of one supplier, for programs and for the team.
 
@@ -137,13 +136,13 @@ def answer_of(
 def _state_of(
     step: ChecklistStep,
     declared: OnboardingStep,
-    row: Mapping[str, Any],
+    row: SignalRow,
     kept: Mapping[str, datetime],
 ) -> StepState:
     def done_at(action: ChecklistAction) -> datetime | None:
         if not action.done:
             return None
-        seen = row.get(ACTION_TIMES.get(action.id, ""))
+        seen = cast(Mapping[str, Any], row).get(ACTION_TIMES.get(action.id, ""))
         times = [at for at in (seen, kept.get(action.id)) if at is not None]
         return min(times, default=row["activated_at"])
 
@@ -160,9 +159,7 @@ def _state_of(
     )
 
 
-def with_action(
-    row: Mapping[str, Any], playbook: Playbook, action: str, as_of: datetime
-) -> pl.DataFrame:
+def with_action(row: SignalRow, playbook: Playbook, action: str, as_of: datetime) -> pl.DataFrame:
     """The scored row with one more action done: what the path says now.
 
     Raises:
@@ -195,7 +192,7 @@ def _translate(
     return translate(getattr(item, key), key, item.translations, languages, own)
 
 
-def _is_over(row: Mapping[str, Any], playbook: Playbook, as_of: datetime) -> bool:
+def _is_over(row: SignalRow, playbook: Playbook, as_of: datetime) -> bool:
     milestone = playbook.milestones.get(FULLY_ACTIVATED)
     at: datetime | None = row.get("activated_at")
     fresh = timedelta(days=milestone.fresh_days if milestone else 14)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from everafter.playbook.model import Dimension
+from everafter.playbook.model import ChurnSignal, Dimension
 from everafter.portfolio.model import Band, Level
 
 HISTORY_DAYS = 365
@@ -15,7 +15,7 @@ CLIENTS_SHOWN = 12
 LOG_SHOWN = 25
 TICKETS_SHOWN = 15
 
-CHURN_LABELS: dict[str, str] = {
+CHURN_LABELS: dict[ChurnSignal, str] = {
     "login": "Inactivity",
     "support_tickets": "Support tickets",
     "feature_usage": "Declining feature use",

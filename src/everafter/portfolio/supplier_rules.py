@@ -7,7 +7,7 @@ from typing import Any
 from everafter.core.charts import round_to_sum
 from everafter.core.formatting import day as format_day
 from everafter.core.formatting import percent, plural
-from everafter.playbook.model import DIMENSIONS, Dimension, Playbook, Segment
+from everafter.playbook.model import DIMENSIONS, ChurnSignal, Dimension, Playbook, Segment
 from everafter.portfolio.model import CHANGE_DAYS, COMPARED_WITHIN_DAYS
 from everafter.portfolio.supplier_model import (
     CHURN_LABELS,
@@ -18,6 +18,13 @@ from everafter.portfolio.supplier_model import (
     Shift,
     StoredDay,
 )
+from everafter.signals.row_model import (
+    LiveRow,
+    ScoredRow,
+    churn_contribution,
+    dimension_max,
+    dimension_points,
+)
 
 
 def segment_of(vendor_type: str | None, playbook: Playbook) -> Segment:
@@ -25,7 +32,7 @@ def segment_of(vendor_type: str | None, playbook: Playbook) -> Segment:
     return playbook.segments.get(vendor_type or "default", playbook.segments["default"])
 
 
-def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDetails:
+def score_details_of_live(row: LiveRow, playbook: Playbook) -> ScoreDetails:
     """Describe a live score.
 
     Args:
@@ -41,7 +48,10 @@ def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDe
         off_season=bool(row["off_season"]),
         parts=[
             Part(
-                name, row[f"{name}_points"], row[f"{name}_max"], _describe_part(name, row, playbook)
+                name,
+                dimension_points(row, name),
+                dimension_max(row, name),
+                _describe_part(name, row, playbook),
             )
             for name in DIMENSIONS
         ],
@@ -50,7 +60,7 @@ def score_details_of_live(row: Mapping[str, Any], playbook: Playbook) -> ScoreDe
         causes=[
             Cause(
                 name,
-                row[f"churn_{name}"],
+                churn_contribution(row, name),
                 _churn_weight(name, playbook),
                 _describe_cause(name, row, playbook),
             )
@@ -104,7 +114,7 @@ def _churn_weight(name: str, playbook: Playbook) -> float:
 # ── what was measured ────────────────────────────────────────────────────────────
 
 
-def _describe_part(name: Dimension, row: Mapping[str, Any], playbook: Playbook) -> str:
+def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
     match name:
         case "login":
             return _describe_login(row)
@@ -137,12 +147,12 @@ def _describe_part(name: Dimension, row: Mapping[str, Any], playbook: Playbook) 
             return f"{percent(row['journey_open_rate'])} of {sent} in 13 weeks opened"
 
 
-def _describe_login(row: Mapping[str, Any]) -> str:
+def _describe_login(row: ScoredRow) -> str:
     days, inactive = row["days_since_login"], row["days_inactive"]
-    if days is None:
+    if days is None or inactive is None:
         return "no login, and the start of the account is unknown"
     whole, counted = int(days), int(inactive)
-    last = row.get("last_login_at") is not None
+    last = row["last_login_at"] is not None
     if not last:
         text = f"no login yet, {plural(whole, 'day')} after the account began"
     else:
@@ -150,7 +160,7 @@ def _describe_login(row: Mapping[str, Any]) -> str:
     return text + (f"; counts as {counted} in this season" if counted != whole else "")
 
 
-def _describe_cause(name: str, row: Mapping[str, Any], playbook: Playbook) -> str:
+def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> str:
     churn = playbook.churn
     match name:
         case "login":
@@ -174,7 +184,7 @@ def _describe_cause(name: str, row: Mapping[str, Any], playbook: Playbook) -> st
             return f"{lost} lost in 13 weeks ({percent(row['client_loss_rate'])})"
         case _:
             if row["payment_past_due"]:
-                return f"a payment failed {plural(int(row['days_past_due']), 'day')} ago"
+                return f"a payment failed {plural(int(row['days_past_due'] or 0), 'day')} ago"
             failed = row["payments_failed_13w"]
             return (
                 f"{plural(failed, 'payment')} failed in 13 weeks, recovered since"

@@ -13,7 +13,7 @@ from everafter.playbook.model import CHURN_SIGNALS
 from everafter.scoring.health_rules import read_components
 from everafter.scoring.live import LiveScorer
 from everafter.scoring.model import Component
-from everafter.signals.row_model import LiveRow, churn_contribution
+from everafter.signals.row_model import ChurnLevel, LiveRow, RiskLevel, churn_contribution
 
 
 class ChurnAnswer(Struct):
@@ -21,7 +21,7 @@ class ChurnAnswer(Struct):
     unknown."""
 
     risk: float
-    level: str
+    level: ChurnLevel
     signals: dict[str, float | None]
 
 
@@ -36,7 +36,7 @@ class ScoreAnswer(Struct):
     supplier_id: str
     external_id: str | None
     score: int | None
-    risk: str | None
+    risk: RiskLevel | None
     components: dict[str, Component]
     coverage: float
     season_index: float

@@ -16,6 +16,8 @@ from everafter.scoring.queries import RecordedScore, get_recorded
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_past_inputs
 from everafter.signals.row_model import (
+    ChurnLevel,
+    RiskLevel,
     ScoredRow,
     churn_contribution,
     dimension_max,
@@ -57,7 +59,7 @@ class Snapshot:
 
     as_of: datetime
     score: float | None
-    risk: str | None
+    risk: RiskLevel | None
     points: dict[Dimension, float | None]
     max: dict[Dimension, float]
     values: dict[Dimension, float | None]
@@ -65,7 +67,7 @@ class Snapshot:
     season_index: float
     inputs: dict[str, Value]
     churn_risk: float
-    churn_level: str
+    churn_level: ChurnLevel
     churn: dict[ChurnSignal, float | None]
     playbook_version: int | None
     is_recorded: bool

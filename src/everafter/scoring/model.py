@@ -1,9 +1,8 @@
 """What goes into a health score and what comes out."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Risk = Literal["healthy", "at_risk", "critical"]
+from everafter.signals.row_model import RiskLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,6 @@ class HealthScore:
     """
 
     score: float | None
-    risk: Risk | None
+    risk: RiskLevel | None
     components: dict[str, Component]
     coverage: float

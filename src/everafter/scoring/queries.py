@@ -9,6 +9,7 @@ from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.ids import find_supplier_id
 from everafter.playbook.model import DIMENSIONS, Dimension
+from everafter.signals.row_model import RiskLevel
 
 
 class Found(NamedTuple):
@@ -75,7 +76,7 @@ class RecordedScore:
 
     calculated_at: datetime
     score: float
-    risk_level: str
+    risk_level: RiskLevel
     points: dict[Dimension, float | None]
     coverage: float
     season_index: float

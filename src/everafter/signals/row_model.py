@@ -6,11 +6,16 @@ coach) gets it as a dictionary of these keys. A test holds the keys and types eq
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 import polars as pl
 
 from everafter.playbook.model import ChurnSignal, Dimension
+
+RiskLevel = Literal["healthy", "at_risk", "critical"]
+ChurnLevel = Literal["low", "medium", "high"]
+OnboardingState = Literal["on_track", "behind", "stuck", "done"]
+Subscription = Literal["active", "paused", "cancelled"]
 
 
 class SignalRow(TypedDict):
@@ -54,7 +59,7 @@ class SignalRow(TypedDict):
     country: str | None
     mrr_minor: int | None
     tenure_days: float | None
-    subscription: str | None
+    subscription: Subscription | None
 
     # signals: activity
     days_since_login: float | None
@@ -100,7 +105,7 @@ class SignalRow(TypedDict):
     onboarding_steps_due: int | None
     onboarding_days_behind: float | None
     fully_activated: bool
-    onboarding_state: str | None
+    onboarding_state: OnboardingState | None
     onboarding_missed: str | None
     onboarding_actions: int
     onboarding_asked: int
@@ -120,7 +125,7 @@ class ScoredRow(SignalRow):
     dimension is unknown; `churn_<signal>` is what the signal contributes to churn_risk."""
 
     health_score: float | None
-    risk_level: str | None
+    risk_level: RiskLevel | None
     coverage: float
     main_reason: str
 
@@ -136,7 +141,7 @@ class ScoredRow(SignalRow):
     journey_performance_max: float
 
     churn_risk: float
-    churn_level: str
+    churn_level: ChurnLevel
     churn_login: float | None
     churn_support_tickets: float | None
     churn_feature_usage: float | None
