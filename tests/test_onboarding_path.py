@@ -379,7 +379,7 @@ def test_the_checklist_speaks_the_readers_language() -> None:
     assert german.title == "Die ersten Schritte"
     assert german.steps[0].title == "Konto eingerichtet"
     assert "song_list" in [step.id for step in german.steps]
-    assert german.steps[0].actions[1].title == "Sagen, was Sie machen"
+    assert german.steps[0].actions[1].title == "Sagen Sie uns, was Sie machen"
     icelandic = checklist(row, WEDDINGS, NOW, "is")
     assert icelandic is not None and icelandic.steps[0].title == "Account set up"
 
