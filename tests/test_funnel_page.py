@@ -16,9 +16,9 @@ from everafter.core.errors import InputError
 from everafter.core.settings import load_settings
 from everafter.funnel.model import Cohort, View
 from everafter.funnel.rules import (
-    add_standing,
+    add_states,
     count_funnel,
-    count_standings,
+    count_states,
     draw_ranges,
     list_waiting,
     measure_cohorts,
@@ -49,10 +49,12 @@ WEDDINGS = load_playbook(load_settings({"EVERAFTER_SECRET": "x" * 32}))
 
 @settings(deadline=None, max_examples=60)
 @given(
-    rows=st.lists(suppliers, min_size=1, max_size=10), steps=paths, left=st.sets(st.integers(0, 9))
+    rows=st.lists(suppliers, min_size=1, max_size=10),
+    steps=paths,
+    churned=st.sets(st.integers(0, 9)),
 )
 def test_the_funnel_counts_what_a_slow_reading_counts(
-    rows: list[dict[str, Any]], steps: dict[str, Any], left: set[int]
+    rows: list[dict[str, Any]], steps: dict[str, Any], churned: set[int]
 ) -> None:
     playbook = playbook_of(steps)
     rows = [row | {"account_created_at": row["account_created_at"] or NOW} for row in rows]
@@ -60,22 +62,26 @@ def test_the_funnel_counts_what_a_slow_reading_counts(
     frame = make_frame(rows).with_columns(
         pl.Series(
             "subscription",
-            ["cancelled" if n in left else None for n in range(len(rows))],
+            ["cancelled" if n in churned else None for n in range(len(rows))],
             dtype=pl.String,
         ),
         pl.lit("Rosa").alias("name"),
         pl.lit(None, pl.String).alias("plan"),
     )
-    standing = add_standing(add_onboarding(frame, playbook, NOW, FEATURES), playbook, NOW)
+    followed = add_states(add_onboarding(frame, playbook, NOW, FEATURES), playbook, NOW)
     slowly = [read_slowly(row, playbook) for row in rows]
     states = [
-        "done" if s["fully_activated"] else "left" if n in left else s["onboarding_state"] or "over"
+        "done"
+        if s["fully_activated"]
+        else "churned"
+        if n in churned
+        else s["onboarding_state"] or "over"
         for n, s in enumerate(slowly)
     ]
-    assert count_standings(standing) == {
-        state: states.count(state) for state in count_standings(standing)
+    assert count_states(followed) == {
+        state: states.count(state) for state in count_states(followed)
     }
-    funnel = {step.id: step for step in count_funnel(standing, playbook)}
+    funnel = {step.id: step for step in count_funnel(followed, playbook)}
     for name, step in steps.items():
         vendor_types = [
             row["vendor_type"] if row["vendor_type"] in VENDOR_TYPES else "default" for row in rows
@@ -97,7 +103,7 @@ def test_the_funnel_counts_what_a_slow_reading_counts(
     assert sum(step.reached for step in funnel.values()) == sum(
         s["onboarding_steps_done"] for s in slowly
     )
-    waiting = list_waiting(standing, playbook, 100)
+    waiting = list_waiting(followed, playbook, 100)
     assert sorted(w.state for w in waiting) == sorted(
         state for state in states if state in {"behind", "stuck"}
     )
@@ -111,10 +117,10 @@ def test_time_to_the_first_form_counts_those_who_have_none_yet() -> None:
         return {"account_created_at": began, "first_form_at": form, **more}
 
     rows = [of(60, 1), of(60, 2), of(60, 3), of(60, None), of(2, 0.5), of(1, None)]
-    standing = make_frame(rows).with_columns(
+    followed = make_frame(rows).with_columns(
         pl.lit(None, pl.String).alias("subscription"), pl.lit(None, TIME).alias("subscription_at")
     )
-    whole, months = measure_cohorts(standing, NOW)
+    whole, months = measure_cohorts(followed, NOW)
     assert whole is not None and (whole.first_form.n, whole.first_form.reached) == (6, 4)
     assert [(c.month, c.first_form.n, c.first_form.reached) for c in months] == [
         ("2026-11", 2, 1),
@@ -122,12 +128,12 @@ def test_time_to_the_first_form_counts_those_who_have_none_yet() -> None:
     ]
     september = months[1].first_form
     assert (september.quarter, september.value, september.three_quarters) == (1.0, 2.0, 3.0)
-    all_churned = standing.filter(pl.col("first_form_at").is_null()).with_columns(
+    all_churned = followed.filter(pl.col("first_form_at").is_null()).with_columns(
         pl.lit("cancelled").alias("subscription")
     )
-    left, _ = measure_cohorts(all_churned, NOW)
-    assert left is not None and left.first_form.value is None
-    assert measure_cohorts(standing.clear(), NOW) == (None, [])
+    whole, _ = measure_cohorts(all_churned, NOW)
+    assert whole is not None and whole.first_form.value is None
+    assert measure_cohorts(followed.clear(), NOW) == (None, [])
 
 
 def test_the_chart_stays_within_its_plot() -> None:
@@ -214,8 +220,8 @@ def test_the_page_counts_filters_and_lists(server: Server) -> None:
         assert XSS not in page.text and "&lt;script&gt;" in page.text
         assert f'href="/suppliers/{stuck}"' in page.text
         assert (
-            "Half have their first form" not in text
-            and "Fewer than half have a first form so far" in text
+            "Half create their first form" not in text
+            and "Fewer than half have created a form so far" in text
         )
         venue = words(client.get("/onboarding?vendor=venue").text)
         assert "1 supplier signed up" in venue and "Your dates in the calendar" in venue
@@ -224,7 +230,7 @@ def test_the_page_counts_filters_and_lists(server: Server) -> None:
         )
         assert "1 supplier signed up" in words(client.get("/onboarding?plan=free").text)
         assert "4 suppliers signed up" in words(client.get("/onboarding?days=365").text)
-        assert "Nobody signed up" in words(client.get("/onboarding?vendor=nobody").text)
+        assert "No sign-ups" in words(client.get("/onboarding?vendor=nobody").text)
         assert client.get("/onboarding?days=7").status_code == 400
         assert "script-src 'self'" in page.headers["content-security-policy"]
 
@@ -253,7 +259,7 @@ def test_the_file_holds_what_the_funnel_counts(server: Server) -> None:
 def test_nobody_yet_and_nobody_signed_in(server: Server) -> None:
     with signed_in(server) as client:
         text = words(client.get("/onboarding").text)
-    assert "The path begins with it" in text and "Nobody on the path is behind" in text
+    assert "The path starts with that event" in text and "No suppliers are behind" in text
     with server.client() as nobody:
         assert nobody.get("/onboarding", headers={"accept": "text/html"}).status_code == 303
         assert nobody.get("/onboarding.csv").status_code == 401

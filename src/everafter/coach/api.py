@@ -294,9 +294,8 @@ def _describe_celebration(
     responses=problems(
         not_found="this tip was not shown to this supplier",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity=(
-            '`until` without "snoozed"; or the Idempotency-Key came with another body'
-        ),
+        unprocessable_entity='`until` without "snoozed"; or the Idempotency-Key came with another'
+        " body",
     ),
 )
 async def post_tip(

@@ -1,17 +1,17 @@
-"""Why a coach token is not taken; each reason has a code, because the developer who embeds the
-coach meets them. Pure."""
+"""Why a coach token is refused. Each reason has a code, for the developer who embeds the coach.
+Pure."""
 
 from everafter.core.errors import UnauthorizedError
 
 
 class TokenError(UnauthorizedError):
-    """The token is missing, or is no coach token at all."""
+    """The token is missing, or is not a coach token."""
 
     code = "token_malformed"
 
 
 class TokenIsKeyError(TokenError):
-    """A key came where a token belongs."""
+    """A key was sent instead of a token."""
 
     code = "token_is_key"
 

@@ -1,5 +1,5 @@
-"""The coach's module for other sites' pages: `/coach.js`, the same under an address that may be
-kept for good, and its hash."""
+"""The coach's module for other sites' pages: `/coach.js`, an immutable address of the same
+content, and its hash."""
 
 import base64
 import gzip
@@ -16,21 +16,19 @@ from everafter.core.web import AnyRequest
 
 _NAME = "coach.js"
 _HEADERS = {
-    # browsers run a module from another origin only if that origin allows it
+    # Browsers run a module from another origin only if that origin allows it.
     "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept-Encoding",
 }
-# `/coach.js` is asked for again after so long; what is there then is answered with 304 in most
-# cases.
+# Age after which browsers ask for `/coach.js` again; the answer is 304 in most cases.
 _FRESH_SECONDS = 300
 _YEAR = 31_536_000
 
 
 class CoachModule(Struct, frozen=True):
-    """What a page's script element needs. src: a path on this server; it changes with the content,
-    as `integrity` does."""
+    """Attributes of a script element. src: a path on this server. Both change with the content."""
 
     src: str
     integrity: str
@@ -44,8 +42,7 @@ class _Script(Struct, frozen=True):
 
 
 def squeeze(source: str) -> str:
-    """The module without comments, indentation and blanks that mean nothing, in its style sheet
-    too."""
+    """Remove comments and needless white space from the module and its style sheet."""
 
     def squeeze_style(found: re.Match[str]) -> str:
         return re.sub(r" *([{};:,>]) *", r"\1", re.sub(r"\s+", " ", found[0]))
@@ -65,14 +62,14 @@ def _script() -> _Script:
 
 @get("/coach.js", include_in_schema=False, sync_to_thread=False)
 def get_module(request: AnyRequest) -> Response[bytes]:
-    """The module as it is now."""
+    """The current module."""
     return _answer(request, f"public, max-age={_FRESH_SECONDS}, stale-while-revalidate=86400")
 
 
 @get("/static/coach.js", include_in_schema=False, sync_to_thread=False)
 def get_versioned_module(request: AnyRequest) -> Response[bytes]:
-    """The module under the address that `/coach.json` gives; under an older one the newest, which
-    may not be kept."""
+    """The module under the address in `/coach.json`, immutable; under an older address the current
+    module, not to be cached."""
     version = _script().module.src.rpartition("=")[2]
     kept = request.query_params.get("v") == version
     return _answer(request, f"public, max-age={_YEAR}, immutable" if kept else "no-cache")
@@ -80,7 +77,7 @@ def get_versioned_module(request: AnyRequest) -> Response[bytes]:
 
 @get("/coach.json", include_in_schema=False, sync_to_thread=False)
 def get_module_hash() -> Response[CoachModule]:
-    """Where the module is and its hash, for pages that insist on `integrity`."""
+    """The module's address and hash, for pages that use `integrity`."""
     return Response(
         _script().module, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
     )

@@ -260,12 +260,18 @@ async def save_response(
         NotFoundError: this tip was never shown to this supplier.
     """
     cursor = await conn.execute(
-        """ UPDATE tip_impressions SET response = CASE WHEN response = 'dismissed' THEN response
-        ELSE %(response)s END, responded_at = CASE WHEN response = 'dismissed' THEN responded_at
-        ELSE %(now)s END, snoozed_until = CASE WHEN response = 'dismissed' THEN NULL ELSE
-        %(until)s::timestamptz END, snoozed_in = CASE WHEN response = 'dismissed' THEN NULL ELSE
-        %(season)s END WHERE supplier_id = %(supplier)s AND tip_id = %(tip)s RETURNING response,
-        snoozed_until """,
+        """
+        UPDATE tip_impressions
+        SET response = CASE WHEN response = 'dismissed' THEN response ELSE %(response)s END,
+          responded_at = CASE WHEN response = 'dismissed' THEN responded_at ELSE %(now)s END,
+          snoozed_until = CASE
+            WHEN response = 'dismissed' THEN NULL
+            ELSE %(until)s::timestamptz
+          END,
+          snoozed_in = CASE WHEN response = 'dismissed' THEN NULL ELSE %(season)s END
+        WHERE supplier_id = %(supplier)s AND tip_id = %(tip)s
+        RETURNING response, snoozed_until
+        """,
         {
             "supplier": supplier_id,
             "tip": tip_id,

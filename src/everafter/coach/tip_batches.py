@@ -157,7 +157,7 @@ class TipBatcher:
         cooldown = max(tip.cooldown_days for tip in self._playbook.tips.values())
         by_id = {query.supplier_id: query for query, _ in candidates}
         history = await read_history_of(conn, list(by_id), as_of=now, cooldown_days=cooldown)
-        # A tip that the frequency cap kept back today stands for all others.
+        # If the frequency cap kept back one tip today, it keeps back all others.
         is_capped = pl.col("scored_today") & (pl.col("last_reason") == FREQUENCY_CAP)
         capped = set(history.filter(is_capped)["supplier_id"])
         asked = [(query, names) for query, names in candidates if query.supplier_id not in capped]

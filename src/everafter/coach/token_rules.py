@@ -1,4 +1,4 @@
-"""What a coach token must say. Pure: the moment is an argument."""
+"""Check the header and the claims of a coach token. Pure: `now` is an argument."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ from everafter.core.ids import SupplierId, read_supplier_id
 ALGORITHM, TYPE, AUDIENCE = "HS256", "coach+jwt", "everafter-coach"
 MOST_MINUTES = 15
 LEEWAY_SECONDS = 10
-"""Two clocks are never quite the same."""
+"""Allowed difference between two clocks."""
 CLOCK_AHEAD_SECONDS = 60
 
 
@@ -30,7 +30,7 @@ Moment = Annotated[float, Meta(ge=0)]
 
 
 class Claims(Struct, frozen=True):
-    """What a verified token says. locale: of its reader, null when not said."""
+    """The claims of a verified token. locale: of the reader; null: unknown."""
 
     sub: SupplierId
     aud: str | list[str]
@@ -41,7 +41,7 @@ class Claims(Struct, frozen=True):
 
 
 def check_header(header: Mapping[str, Any]) -> None:
-    """The header of a token whose signature has not been looked at yet.
+    """Check the header of a token before its signature.
 
     Raises:
         TokenAlgorithmError: another algorithm than HS256, `none` among them.
@@ -49,28 +49,28 @@ def check_header(header: Mapping[str, Any]) -> None:
     """
     if header.get("alg") != ALGORITHM:
         raise TokenAlgorithmError(
-            f"alg is {_shown(header.get('alg'))}: sign with {ALGORITHM}; nothing else is taken"
+            f"alg is {_shown(header.get('alg'))}: sign with {ALGORITHM}; nothing else is accepted"
         )
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") != TYPE:
         raise TokenTypeError(
-            f'typ is {_shown(kind)}: set the header "typ": "{TYPE}",'
-            " so that no other token is taken for one"
+            f'typ is {_shown(kind)}: set the header "typ": "{TYPE}", so that no other token is'
+            " accepted as one"
         )
 
 
 def check_claims(payload: bytes, now: datetime) -> Claims:
-    """The claims of a token whose signature is good.
+    """Check and return the claims of a token with a valid signature.
 
     Args:
         payload: the JSON between the token's dots, decoded.
         now: aware.
 
     Raises:
-        TokenClaimsError: not JSON, a claim is missing or of the wrong kind.
+        TokenClaimsError: not JSON, or a claim is missing or has the wrong type.
         TokenAudienceError: `aud` does not name the coach.
-        TokenLifetimeError: it lives longer than 15 minutes, or ends before it begins.
-        TokenEarlyError: `iat` or `nbf` lies in the future.
+        TokenLifetimeError: it is valid for longer than 15 minutes, or ends before it starts.
+        TokenEarlyError: `iat` or `nbf` is in the future.
         TokenExpiredError: `exp` has passed.
     """
     try:
@@ -93,15 +93,15 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
     at = now.timestamp()
     if claims.iat > at + CLOCK_AHEAD_SECONDS:
         raise TokenEarlyError(
-            f"iat lies {claims.iat - at:.0f} s ahead: the clock of the server that signs is fast"
+            f"iat is {claims.iat - at:.0f} s in the future: the clock of the signing server is fast"
         )
     if claims.nbf is not None and claims.nbf > at + CLOCK_AHEAD_SECONDS:
         raise TokenEarlyError(
-            f"nbf lies {claims.nbf - at:.0f} s ahead: the token is not good before then"
+            f"nbf is {claims.nbf - at:.0f} s in the future: the token is not valid before then"
         )
     if claims.exp <= at - LEEWAY_SECONDS:
         raise TokenExpiredError(
-            f"the token ended {at - claims.exp:.0f} s ago: fetch a new one and repeat the request"
+            f"the token expired {at - claims.exp:.0f} s ago: fetch a new one and repeat the request"
         )
     return claims
 

@@ -38,7 +38,7 @@ log = logging.getLogger("everafter.coach")
 
 
 class KeyRing:
-    """The live coach keys. A revoked one ends within `LIVE_SECONDS`; one made just now is found
+    """The live coach keys, cached. A revoked key ends within `LIVE_SECONDS`; a new one is found
     within `UNKNOWN_SECONDS`."""
 
     LIVE_SECONDS = 5.0
@@ -52,15 +52,15 @@ class KeyRing:
         self._reading = asyncio.Lock()
         self._verified: dict[
             str, tuple[CoachKey, bytes]
-        ] = {}  # tokens whose signature is good; a tab sends one for minutes
+        ] = {}  # tokens with a valid signature; a tab sends the same one for minutes
         self._noted: dict[UUID, float] = {}
         self._complained = float("-inf")
 
     async def read_token(self, pool: Pool, token: str, now: datetime) -> Claims:
-        """The claims of a good token.
+        """The claims of a valid token.
 
         Raises:
-            TokenError: why it is none, one of its kinds.
+            TokenError: the token is not valid; a subclass says why.
         """
         await self._refresh(pool, self.LIVE_SECONDS)
         if known := self._verified.get(token):
@@ -102,7 +102,7 @@ class KeyRing:
             except jwt.InvalidSignatureError:
                 continue
             except jwt.InvalidTokenError as error:
-                raise TokenError(f"this is no token: {error}") from None
+                raise TokenError(f"this is not a token: {error}") from None
         return None
 
     def _candidates(self, header: dict[str, Any]) -> Sequence[CoachKey]:
@@ -113,29 +113,29 @@ class KeyRing:
     def _refusal(self, header: dict[str, Any]) -> TokenError:
         if not self._keys:
             return TokenKeyError(
-                "there is no live coach key; `everafter key create --scope coach` makes one"
+                "there is no live coach key; `everafter key create --scope coach` creates one"
             )
         if not any(key.is_ours for key in self._keys):
             if monotonic() - self._complained > 60:
                 self._complained = monotonic()
                 log.error(
-                    "no coach key fits EVERAFTER_SECRET: it has changed since they were made; make"
-                    " new ones"
+                    "no coach key fits EVERAFTER_SECRET, which has changed since they were created;"
+                    " create new ones"
                 )
             return TokenSecretError(
-                "EVERAFTER_SECRET has changed since the coach keys were made, and they are worth"
-                " nothing without it;"
-                " restore it, or make a new one: `everafter key create --scope coach`"
+                "EVERAFTER_SECRET has changed since the coach keys were created, and they do not"
+                " work without it; restore it, or create a new key:"
+                " `everafter key create --scope coach`"
             )
         if header.get("kid") is not None:
             return TokenKeyError(
-                "no live coach key fits this kid and signature; kid is the id that `everafter key"
-                " list` shows"
+                "no live coach key fits this kid and signature; kid is the id that"
+                " `everafter key list` shows"
             )
         return TokenKeyError(
-            "no live coach key has made this signature: sign with the whole text that `everafter"
-            " key create` printed, as it is;"
-            " it is not base64 to be decoded, and a revoked key signs nothing"
+            "no live coach key made this signature: sign with the whole text that"
+            " `everafter key create` printed, as it is; it is not base64 to be decoded, and revoked"
+            " keys are not accepted"
         )
 
     async def _note(self, pool: Pool, key: CoachKey) -> None:
@@ -147,15 +147,15 @@ class KeyRing:
 
 
 def _read_header(token: str) -> dict[str, Any]:
-    """The header of what may be a token, checked before any signature is.
+    """The checked header of a token, before its signature is verified.
 
     Raises:
-        TokenError: why it is none.
+        TokenError: the text is not a token; a subclass says why.
     """
     if token.startswith("ea_"):
         raise TokenIsKeyError(
-            "this is a key, and keys stay on servers: sign a token with it, or fetch one by POST"
-            " /api/coach/tokens (docs/coach.md)"
+            "this is a key, and keys stay on servers: sign a token with it, or fetch one by"
+            " POST /api/coach/tokens (docs/coach.md)"
         )
     if len(token) > MOST_CHARACTERS:
         raise TokenError(
@@ -165,7 +165,7 @@ def _read_header(token: str) -> dict[str, Any]:
         header = _JWS.get_unverified_header(token)
     except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError, ValueError) as error:
         raise TokenError(
-            f"this is no token (header.claims.signature, each in base64url): {error}"
+            f"this is not a token (header.claims.signature, each in base64url): {error}"
         ) from None
     check_header(header)
     return header
@@ -183,13 +183,13 @@ def mint_token(
     """A token for one supplier, signed with a coach key.
 
     Raises:
-        TokenSecretError: the key was derived from another secret, so the token would not be taken.
+        TokenSecretError: the key was derived from another secret, so the token would be refused.
     """
     key_id = read_coach_key_id(coach_key)
     if key_id is None or derive_coach_key(secret, key_id) != coach_key:
         raise TokenSecretError(
-            "EVERAFTER_SECRET has changed since this key was made; `everafter key create --scope"
-            " coach` makes one"
+            "EVERAFTER_SECRET has changed since this key was created;"
+            " `everafter key create --scope coach` creates one"
         )
     claims: dict[str, Any] = {
         "sub": str(supplier_id),

@@ -1,4 +1,4 @@
-"""Those who signed up in a period, read and followed along their path as the daily run would."""
+"""Suppliers that signed up in a period, with their progress on the onboarding path."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ import polars as pl
 
 from everafter.core.db import FrameReader
 from everafter.funnel.model import MOST_FOLLOWED, View
-from everafter.funnel.rules import add_standing
+from everafter.funnel.rules import add_states
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
 from everafter.scoring.rules import evaluate_signals
@@ -15,13 +15,13 @@ from everafter.signals.queries import read_inputs_began
 
 
 async def follow_cohort(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataFrame:
-    """Everyone of the view's vendor type and plan whose account began in its period or is still on
-    its path, the latest first.
+    """Suppliers of the view's vendor type and plan that signed up in its period or are still on
+    their path, the latest first.
 
-    Those who left since are among them: a funnel of who stayed would say that all is well.
+    Churned suppliers are included: a funnel of those who stayed would look better than it is.
 
     Returns:
-        From `funnel_rules.add_standing`, at most MOST_FOLLOWED rows.
+        The frame of `rules.add_states`, at most MOST_FOLLOWED rows.
     """
     return await asyncio.to_thread(_follow, url, playbook, view, now)
 
@@ -42,6 +42,6 @@ def _follow(url: str, playbook: Playbook, view: View, now: datetime) -> pl.DataF
         progress = read_progress_of(reader, playbook, now, inputs["supplier_id"].to_list())
     finally:
         reader.close()
-    return add_standing(
+    return add_states(
         evaluate_signals(join_progress(inputs, progress), playbook, now, features), playbook, now
     )

@@ -1,4 +1,4 @@
-"""What the team's onboarding page shows."""
+"""The data of the team's onboarding page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +7,10 @@ from everafter.metrics.model import FirstValueRow
 
 PERIODS = {30: "last 30 days", 90: "last 90 days", 180: "last half year", 365: "last year"}
 NOT_REPORTED = "-"
-"""Stands for suppliers who never told their vendor type or plan."""
+"""The filter for suppliers whose vendor type or plan is unknown."""
 
 MOST_FOLLOWED = 20_000
-"""So many who signed up are followed at most, the latest of them: 20,000 take about 1.5 s."""
+"""Suppliers on one page, the latest to sign up: 20,000 take about 1.5 s."""
 
 LISTED = 50
 
@@ -20,13 +20,13 @@ STATE_LABELS = {
     "behind": "Behind",
     "stuck": "Stuck",
     "over": "Not finished in time",
-    "left": "Left on the way",
+    "churned": "Churned before activation",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the address asks for; '' means all."""
+    """The filters of the page's address; '' means all."""
 
     days: int = 90
     vendor: str = ""
@@ -35,8 +35,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class FunnelAction:
-    """asked: those whose path has it; reached: of these, who did it. is_metric: it says that the
-    step has worked."""
+    """asked: suppliers whose path has this action. reached: those of them that did it. is_metric:
+    whether it is the step's success metric."""
 
     id: str
     title: str
@@ -47,8 +47,8 @@ class FunnelAction:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStep:
-    """asked, reached as for an action; due: of those asked, whose day has come; reached_due: of
-    these, who did it."""
+    """asked, reached: as for an action. due: those of the asked whose day has come. reached_due:
+    those of the due that completed the step."""
 
     id: str
     title: str
@@ -64,8 +64,8 @@ class FunnelStep:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A supplier who is behind or stuck. step: its oldest open one; todo: what is not done of
-    it."""
+    """A supplier that is behind or stuck. step: its oldest open step. todo: the open actions of
+    that step."""
 
     id: str
     name: str
@@ -82,8 +82,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Who signed up in one month. month: its first day as text; first_form: days to it
-    (metrics)."""
+    """Suppliers that signed up in one month. month: "2026-11". first_form: days to the first form,
+    as in the metrics."""
 
     month: str
     first_form: FirstValueRow
@@ -91,22 +91,22 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A cohort's line in the chart: y of its row, x of the quarter, half and three quarters; null:
-    beyond what is known."""
+    """A cohort's row in the chart. y: of the row. quarter, half, three_quarters: x of those shares;
+    null: not reached yet. label: the row as text."""
 
     y: float
-    word: str
+    month: str
     n: int
     quarter: float | None
     half: float | None
     three_quarters: float | None
-    said: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """The chart of times to the first form. The plot lies between (left, top) and (right, bottom);
-    ticks: (x, word)."""
+    """The chart of times to the first form. The plot is between (left, top) and (right, bottom).
+    ticks: (x, label)."""
 
     width: int
     height: int

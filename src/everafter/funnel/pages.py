@@ -1,4 +1,4 @@
-"""The team's onboarding page: how far those who signed up got, how soon, and who waits for help."""
+"""The team's onboarding page: the funnel, the time to first value, and who needs help."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -32,16 +32,15 @@ async def show_onboarding(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """The funnel, the time to the first form by cohort, and who is behind or stuck now; filtered as
-    the address says."""
+    """Show the funnel, the time to the first form by cohort, and who is behind or stuck now."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     followed = await follow_cohort(state.url, state.playbook, view, now)
     signed_up = _in_period(followed, view, now)
-    whole_path = rules.count_standings(followed)
+    all_states = rules.count_states(followed)
     whole, cohorts = rules.measure_cohorts(signed_up, now)
 
-    def vendor_type(vendor_type: str | None) -> str:
+    def title_of(vendor_type: str | None) -> str:
         return vendor_type_title(
             None if vendor_type == NOT_REPORTED else vendor_type, state.playbook
         )
@@ -54,11 +53,11 @@ async def show_onboarding(
         periods=PERIODS,
         vendors=[(name or NOT_REPORTED, count) for name, count in await list_vendor_types(conn)],
         plans=await queries.list_plans(conn),
-        vendor_type=vendor_type,
+        title_of=title_of,
         not_reported=NOT_REPORTED,
         total=signed_up.height,
         cut=followed.height == MOST_FOLLOWED,
-        standings=rules.count_standings(signed_up),
+        states=rules.count_states(signed_up),
         state_labels=STATE_LABELS,
         funnel=rules.count_funnel(signed_up, state.playbook),
         whole=whole,
@@ -66,7 +65,7 @@ async def show_onboarding(
         month_name=rules.month_name,
         ranges=[rules.draw_ranges(cohorts), rules.draw_ranges(cohorts, width=360)],
         waiting=rules.list_waiting(followed, state.playbook, LISTED),
-        waiting_total=whole_path["behind"] + whole_path["stuck"],
+        waiting_total=all_states["behind"] + all_states["stuck"],
         view_query=rules.view_query,
         filtered=bool(view.vendor or view.plan),
     )
@@ -79,7 +78,7 @@ async def get_onboarding_file(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[bytes]:
-    """Everyone a view's funnel counts, as a file."""
+    """Download the suppliers of the funnel."""
     view = rules.parse_view(request.query_params)
     now = datetime.now(UTC)
     signed_up = _in_period(await follow_cohort(state.url, state.playbook, view, now), view, now)

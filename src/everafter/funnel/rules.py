@@ -1,4 +1,4 @@
-"""Of those who signed up: who got how far, how soon, and who waits. Pure."""
+"""The onboarding funnel, cohorts, and suppliers that need help. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -30,16 +30,16 @@ from everafter.signals.row_model import SignalRow
 
 
 class _Row(SignalRow):
-    """A row of `add_standing`."""
+    """A row of `add_states`."""
 
-    standing: str
+    state: str
 
 
 def parse_view(params: Mapping[str, str]) -> View:
-    """The view an address asks for.
+    """Read the filters of an address.
 
     Raises:
-        InputError: a period that is not offered.
+        InputError: there is no such period.
     """
     days = params.get("days", "") or str(View().days)
     if days not in {str(offered) for offered in PERIODS}:
@@ -49,35 +49,35 @@ def parse_view(params: Mapping[str, str]) -> View:
 
 
 def view_query(view: View, **changes: Any) -> str:
-    """The query of a view with some things changed, without what says nothing.
+    """The query string of a view with some changes, without defaults.
 
     >>> view_query(View(days=30, vendor="dj"), days=90)
     'vendor=dj'
     """
     changed, default = replace(view, **changes), View()
-    said = {field.name: getattr(changed, field.name) for field in fields(View)}
+    values = {field.name: getattr(changed, field.name) for field in fields(View)}
     return urlencode(
-        {name: value for name, value in said.items() if value != getattr(default, name)}
+        {name: value for name, value in values.items() if value != getattr(default, name)}
     )
 
 
-def add_standing(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `standing` String, one of STATE_LABELS, `_age` and a Boolean `_step_n`, done,
-    for each step of the path.
+def add_states(followed: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
+    """The frame with `state` String, one of STATE_LABELS; `_age` in days; and for each step of the
+    path a Boolean `_step_n`, whether it is done.
 
     Args:
-        followed: from scoring.rules.evaluate_signals, a row for each who signed up.
+        followed: from scoring.rules.evaluate_signals, a row per supplier that signed up.
     """
     path = path_of(playbook)
     activated = pl.col("fully_activated")
-    left = pl.col("subscription").fill_null("active") == "cancelled"
+    churned = pl.col("subscription").fill_null("active") == "cancelled"
     return followed.with_columns(
         pl.when(activated)
         .then(pl.lit("done"))
-        .when(left)
-        .then(pl.lit("left"))
+        .when(churned)
+        .then(pl.lit("churned"))
         .otherwise(pl.col("onboarding_state").fill_null("over"))
-        .alias("standing"),
+        .alias("state"),
         (
             (moment(as_of) - pl.col("account_created_at")).dt.total_microseconds() / 86_400_000_000
         ).alias("_age"),
@@ -94,22 +94,22 @@ def _is_done(path: Path, actions: list[str]) -> pl.Expr:
     return pl.col("fully_activated") | whole
 
 
-def count_standings(standing: pl.DataFrame) -> dict[str, int]:
-    """How many stand how, in the order of STATE_LABELS."""
-    found = dict(standing.group_by("standing").len().iter_rows())
+def count_states(suppliers: pl.DataFrame) -> dict[str, int]:
+    """The number of suppliers in each state, in the order of STATE_LABELS."""
+    found = dict(suppliers.group_by("state").len().iter_rows())
     return {state: found.get(state, 0) for state in STATE_LABELS}
 
 
-def count_funnel(standing: pl.DataFrame, playbook: Playbook) -> list[FunnelStep]:
-    """How many got to each step and each action, of those whose path has it.
+def count_funnel(suppliers: pl.DataFrame, playbook: Playbook) -> list[FunnelStep]:
+    """The number of suppliers that completed each step and each action, of those whose path has it.
 
     Args:
-        standing: from `add_standing`.
+        suppliers: from `add_states`.
     """
     path = path_of(playbook)
     found: list[FunnelStep] = []
     for number, (name, step) in enumerate(path.steps):
-        of_path = standing.filter((pl.col("onboarding_asked") & (1 << number)) != 0)
+        of_path = suppliers.filter((pl.col("onboarding_asked") & (1 << number)) != 0)
         due = of_path.filter(pl.col("_age") >= step.day)
         done = f"_step_{number}"
         found.append(
@@ -140,11 +140,11 @@ def _count_action(
     return FunnelAction(action, title, of_path.height, reached, action == step.success_metric)
 
 
-def list_waiting(standing: pl.DataFrame, playbook: Playbook, most: int) -> list[Waiting]:
-    """Those who are behind or stuck, the stuck first, and who waits longest before others; `most`
-    of them."""
-    waiting = standing.filter(pl.col("standing").is_in(["behind", "stuck"])).sort(
-        [pl.col("standing") == "stuck", "onboarding_days_behind", "supplier_id"],
+def list_waiting(suppliers: pl.DataFrame, playbook: Playbook, most: int) -> list[Waiting]:
+    """The first `most` suppliers that are behind or stuck: stuck ones first, then the longest
+    overdue."""
+    waiting = suppliers.filter(pl.col("state").is_in(["behind", "stuck"])).sort(
+        [pl.col("state") == "stuck", "onboarding_days_behind", "supplier_id"],
         descending=[True, True, False],
     )
     rows = cast(Iterator[_Row], waiting.head(most).iter_rows(named=True))
@@ -162,7 +162,7 @@ def _waiting(row: _Row, playbook: Playbook) -> Waiting:
         vendor_type=row["vendor_type"],
         plan=row["plan"],
         began_at=began_at,
-        state=row["standing"],
+        state=row["state"],
         step=step.title,
         todo=tuple(action.title for action in step.actions if not action.done),
         days_behind=days_behind,
@@ -171,13 +171,11 @@ def _waiting(row: _Row, playbook: Playbook) -> Waiting:
     )
 
 
-def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | None, list[Cohort]]:
-    """Days from sign-up to the first form: of all (null: nobody signed up), and by month of
-    sign-up, the latest first.
-
-    Timed and estimated as the metric is, so that both pages say the same of the same people.
+def measure_cohorts(suppliers: pl.DataFrame, as_of: datetime) -> tuple[Cohort | None, list[Cohort]]:
+    """Days from sign-up to the first form: of all suppliers (null: none signed up), and by month of
+    sign-up, the latest first. Estimated as the metric is.
     """
-    signed_up = standing.select(
+    signed_up = suppliers.select(
         pl.col("account_created_at").dt.strftime("%Y-%m").alias("group"),
         pl.col("account_created_at").alias("began_at"),
         pl.col("first_form_at").alias("form_at"),
@@ -193,8 +191,8 @@ def measure_cohorts(standing: pl.DataFrame, as_of: datetime) -> tuple[Cohort | N
 
 
 def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
-    """The cohorts' times to the first form, a row each: a line from the quarter to three quarters,
-    a dot at the half."""
+    """The chart of the cohorts' times to the first form, a row each: a line from a quarter to three
+    quarters of the suppliers, a dot at half."""
     left, right, top, row_height = 104.0, width - 20.0, 8.0, 26.0
     bottom = top + row_height * len(cohorts)
     marks = [
@@ -213,12 +211,12 @@ def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
     rows = [
         Range(
             y=top + row_height * (number + 0.5),
-            word=cohort.month,
+            month=cohort.month,
             n=cohort.first_form.n,
             quarter=x(cohort.first_form.quarter),
             half=x(cohort.first_form.value),
             three_quarters=x(cohort.first_form.three_quarters),
-            said=_describe_cohort(cohort),
+            label=_describe_cohort(cohort),
         )
         for number, cohort in enumerate(cohorts)
     ]
@@ -228,14 +226,12 @@ def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
 
 def _describe_cohort(cohort: Cohort) -> str:
     found = cohort.first_form
-    half = (
-        "fewer than half have one yet" if found.value is None else f"half by day {found.value:.1f}"
-    )
+    half = "fewer than half so far" if found.value is None else f"half by day {found.value:.1f}"
     return f"{cohort.month}: {half}; {found.reached} of {found.n} have one"
 
 
 def month_name(month: str) -> str:
-    """A cohort's month as people say it.
+    """The name of a cohort's month.
 
     >>> month_name("2026-11")
     'Nov 2026'
@@ -243,9 +239,9 @@ def month_name(month: str) -> str:
     return f"{datetime.fromisoformat(f'{month}-01'):%b %Y}"
 
 
-def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
-    """Everyone who signed up, a line each, with the state and each step: done, open, or empty where
-    the path has it not."""
+def cohort_csv(suppliers: pl.DataFrame, playbook: Playbook) -> str:
+    """The suppliers that signed up, a line each, with the state and each step: done, open, or empty
+    if the path does not have it."""
     path = path_of(playbook)
     header = [
         "supplier_id",
@@ -259,7 +255,7 @@ def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
         "days_to_first_form",
     ]
     rows: list[list[Any]] = []
-    for row in standing.iter_rows(named=True):
+    for row in suppliers.iter_rows(named=True):
         form, began = row["first_form_at"], row["account_created_at"]
         values = [
             row["supplier_id"],
@@ -267,7 +263,7 @@ def cohort_csv(standing: pl.DataFrame, playbook: Playbook) -> str:
             row["vendor_type"],
             row["plan"],
             began.isoformat(),
-            row["standing"],
+            row["state"],
             row["onboarding_missed"],
             None
             if row["onboarding_days_behind"] is None

@@ -1,4 +1,4 @@
-"""The onboarding path and milestones: how far a supplier is, and what it has achieved."""
+"""The API of the onboarding path and milestones."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -48,19 +48,18 @@ LanguageTag = Annotated[
     tags=TAGS,
     operation_id="recordMilestone",
     exception_handlers=BODY_ERRORS,
-    summary="Record an achievement",
-    response_description="Recorded now.",
+    summary="Record a milestone",
+    response_description="Recorded.",
     responses={
         200: ResponseSpec(
-            MilestoneAnswer, generate_examples=False, description="It was already there."
+            MilestoneAnswer, generate_examples=False, description="It was recorded already."
         )
     }
     | problems(
         not_found="there is no such supplier",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity=(
-            "a time in the future or before 2000; or the Idempotency-Key came with another body"
-        ),
+        unprocessable_entity="a time in the future or before 2000; or the Idempotency-Key came with"
+        " another body",
     ),
 )
 async def post_milestone(
@@ -70,7 +69,7 @@ async def post_milestone(
     data: JSONBody[MilestoneRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[MilestoneAnswer]:
-    """201 when it is new, 200 when it was already there; of two times the earlier is kept."""
+    """201 when it is new, 200 when it was recorded already. Of two times the earlier is kept."""
     achieved_at = check_milestone(data.milestone_type, data.achieved_at, datetime.now(UTC))
 
     async def effect() -> tuple[int, MilestoneAnswer]:
@@ -91,13 +90,13 @@ async def post_milestone(
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listMilestones",
-    summary="A supplier's achievements",
+    summary="List a supplier's milestones",
     responses=problems(not_found="there is no such supplier"),
 )
 async def get_milestones(
     conn: NamedDependency[Connection], state: State, supplier_id: FromPath[SupplierId]
 ) -> MilestonesAnswer:
-    """The first one first."""
+    """The earliest first."""
     found = await list_milestones(conn, supplier_id)
     external_id = await get_external_id(conn, supplier_id)
     return MilestonesAnswer(
@@ -110,7 +109,7 @@ async def get_milestones(
     guards=[scope("read")],
     tags=TAGS,
     operation_id="getOnboarding",
-    summary="A supplier's onboarding path",
+    summary="Get a supplier's onboarding path",
     responses=problems(not_found="there is no such supplier, or it has cancelled"),
 )
 async def get_onboarding(
@@ -119,8 +118,8 @@ async def get_onboarding(
     supplier_id: FromPath[SupplierId],
     language: LanguageTag = "en",
 ) -> OnboardingAnswer:
-    """Its steps with their days and actions, as of now. Titles and hints are in `language` where
-    the playbook has it."""
+    """The steps with their days and actions, as of now. Titles and hints are in `language` if the
+    playbook has it."""
     row = await state.live.score(supplier_id)
     return answer_of(row, state.playbook, await list_progress(conn, supplier_id), language)
 
@@ -132,17 +131,17 @@ async def get_onboarding(
     operation_id="reportOnboardingAction",
     exception_handlers=BODY_ERRORS,
     summary="Report an action of the onboarding path",
-    response_description="Kept now.",
+    response_description="Recorded.",
     responses={
-        200: ResponseSpec(ActionAnswer, generate_examples=False, description="It was kept already.")
+        200: ResponseSpec(
+            ActionAnswer, generate_examples=False, description="It was recorded already."
+        )
     }
     | problems(
         not_found="there is no such supplier, or it has cancelled",
         conflict="the Idempotency-Key is in flight",
-        unprocessable_entity=(
-            "an action that the path does not have, a time in the future or before 2000; or the"
-            " Idempotency-Key came with another body"
-        ),
+        unprocessable_entity="an action that the path does not have, a time in the future or before"
+        " 2000; or the Idempotency-Key came with another body",
     ),
 )
 async def post_action(
@@ -153,8 +152,8 @@ async def post_action(
     data: JSONBody[ActionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[ActionAnswer]:
-    """For platforms that report an action by themselves; those with an event of their own need not.
-    Of two times the earlier is kept, and milestones that are reached with it are recorded."""
+    """For actions that have no event of their own. Of two times the earlier is kept. Milestones
+    that are reached with the action are recorded."""
     now = datetime.now(UTC)
     playbook: Playbook = state.playbook
     done_at = check_done_at(data.done_at, now)
@@ -163,12 +162,12 @@ async def post_action(
         scored = with_action(await state.live.score(supplier_id), playbook, data.action, now)
         new, at = await keep_action(conn, supplier_id, data.action, done_at)
         reached = [milestone for _, milestone in await record_reached(conn, scored, playbook, now)]
-        external_id, standing = (
+        external_id, path_state = (
             await get_external_id(conn, supplier_id),
             scored["onboarding_state"].item(),
         )
         return 201 if new else 200, ActionAnswer(
-            supplier_id, external_id, data.action, at, standing, reached
+            supplier_id, external_id, data.action, at, path_state, reached
         )
 
     return await answer_once(request, conn, idempotency_key, effect)

@@ -1,5 +1,5 @@
-"""Milestones that are celebrated by email, as proposals to the eligibility check that all mail
-passes. Pure."""
+"""Celebrations of milestones: by email, as proposals to the eligibility check; and in the coach.
+Pure."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ _LEAST_COOLDOWN_DAYS = 30
 
 
 def emailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
-    """Those of the playbook's milestones that are celebrated by email."""
+    """The playbook's milestones that are celebrated by email."""
     return {
         name: milestone
         for name, milestone in playbook.milestones.items()
@@ -24,7 +24,7 @@ def emailed_milestones(playbook: Playbook) -> dict[str, Milestone]:
 
 
 def coach_milestones(playbook: Playbook) -> CoachMilestones:
-    """Those of the playbook's milestones that are celebrated in the coach."""
+    """The playbook's milestones that are celebrated in the coach."""
     celebrated = {
         name: milestone
         for name, milestone in playbook.milestones.items()
@@ -40,9 +40,9 @@ def coach_milestones(playbook: Playbook) -> CoachMilestones:
 def with_celebrations(playbook: Playbook) -> Playbook:
     """The playbook with a trigger `celebrate_<milestone>` for each celebration by email.
 
-    No condition proposes them (they are not enabled); `propose_celebrations` does. What they share
-    with the others is the eligibility check, the intervention log and the outbox. Nobody is in the
-    holdout of one alone, only who is in the holdout of everything."""
+    They are disabled, so no condition proposes them; `propose_celebrations` does. They share the
+    eligibility check, the intervention log and the outbox with all others. They have no holdout of
+    their own, only the global one."""
     actions = {
         step.milestone: step.celebration
         for step in playbook.onboarding.values()
@@ -74,13 +74,17 @@ def propose_celebrations(
     playbook: Playbook,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """A proposal for every milestone that waits for its email; rows as
-    `interventions.rules.propose` gives them.
+    """A proposal for every milestone to celebrate by email; rows as from
+    `interventions.rules.propose`.
 
-    Args: scored: the slice's rows. waiting: MILESTONES_SCHEMA, recorded before and not yet
-        celebrated by mail. found: the same with `fresh`, found in this run. intervention log: what
-        was decided or in the holdout before: a celebration that was is over, and does not are in it
-        every day as put off. playbook: from `with_celebrations`."""
+    Args:
+        scored: the slice's rows.
+        waiting: MILESTONES_SCHEMA, recorded before and not celebrated by email yet.
+        found: the same with `fresh`, found in this run.
+        history: HISTORY_SCHEMA. A celebration that was triggered or in the holdout is over, and is
+            not proposed every day again.
+        playbook: from `with_celebrations`.
+    """
     mailed = emailed_milestones(playbook)
     days = {name: milestone.fresh_days for name, milestone in mailed.items()}
     triggers = {
@@ -131,7 +135,7 @@ def propose_celebrations(
 
 
 def celebrated_in(results: pl.DataFrame) -> pl.DataFrame:
-    """supplier_id and milestone_type of the celebrations that a run has decided."""
+    """supplier_id and milestone_type of the celebrations that a run has triggered."""
     is_one = (pl.col("status") == "triggered") & pl.col("trigger").str.starts_with(
         CELEBRATION_PREFIX
     )

@@ -1,5 +1,4 @@
-"""The onboarding path and milestones: what is read off a supplier's row, and what the API takes and
-gives."""
+"""The onboarding path and milestones: columns of frames, and what the API takes and returns."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,10 +24,10 @@ ACTION_TIMES = {
     "customer_journey_started": "first_journey_at",
     "first_automation": "first_automation_at",
 }
-"""Onboarding actions that have a moment: the column it is in; null there means not seen."""
+"""Onboarding actions with an event of their own, and the column with its time; null: not seen."""
 
 SEVERAL_ACTIVE = 3
-"""So many clients active in 30 days are the spec's `multiple_clients_active`."""
+"""Clients active in 30 days that make `multiple_clients_active`."""
 
 CHECKLIST_TITLES = {
     "en": "Getting started",
@@ -49,7 +48,7 @@ MILESTONE_TIMES = {
     "first_journey": "first_journey_at",
     "first_automation": "first_automation_at",
 }
-"""Milestones that have a moment of their own."""
+"""Milestones that have an event of their own, and the column with its time."""
 
 TEN = 10
 
@@ -73,11 +72,10 @@ KEPT_SCHEMA: dict[str, Any] = {"supplier_id": pl.String(), "action": pl.String()
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Since when somebody has looked for milestones, so that what is noticed now is known to be
-    new.
+    """The last search for milestones, which tells whether a milestone that is noticed now is new.
 
-    since: the moment of the last finished run before this one, null: there was none. names: the
-    milestones it looked for, by the conditions of today."""
+    since: as_of of the last finished run before this one; null: there was none. names: the
+    milestones that it looked for with the same conditions as today."""
 
     since: datetime | None
     names: frozenset[str]
@@ -87,17 +85,14 @@ MilestoneType = Annotated[
     str,
     Meta(
         pattern="^[a-z][a-z0-9_]{0,63}$",
-        description=(
-            "One of the playbook's, or a name of your own: lower-case emails, digits and"
-            " underscores."
-        ),
+        description="One of the playbook's, or a name of your own: a to z, digits and underscores.",
         examples=["first_form", "ten_clients", "first_automation"],
     ),
 ]
 
 
 class ChecklistAction(Struct, frozen=True):
-    """One thing to do. `url`: a path on the platform, null when it is not done there."""
+    """One thing to do. `url`: a path on the platform; null: it is not done there."""
 
     id: str
     title: str
@@ -107,8 +102,7 @@ class ChecklistAction(Struct, frozen=True):
 
 
 class ChecklistStep(Struct, frozen=True):
-    """A step of the path. `due_on`: in the supplier's time zone; null when the account's beginning
-    is not known."""
+    """A step of the path. `due_on`: in the supplier's time zone; null: the sign-up is unknown."""
 
     id: str
     title: str
@@ -118,7 +112,7 @@ class ChecklistStep(Struct, frozen=True):
 
 
 class Checklist(Struct, frozen=True):
-    """The supplier's own view of the path; `done` of `total` steps."""
+    """The path as the supplier sees it. `done`, `total`: number of steps."""
 
     title: str
     done: int
@@ -128,8 +122,7 @@ class Checklist(Struct, frozen=True):
 
 
 class Celebration(Struct, frozen=True):
-    """A milestone that waits for its celebration. `certificate`: whether a certificate goes with
-    it."""
+    """A milestone to celebrate. `certificate`: whether it comes with a certificate."""
 
     milestone_type: str
     title: str
@@ -157,7 +150,7 @@ NO_MILESTONES = CoachMilestones([], [], [])
 
 
 class MilestoneRequest(Struct, frozen=True):
-    """An achievement to record."""
+    """A milestone to record."""
 
     supplier_id: SupplierId
     milestone_type: MilestoneType
@@ -168,7 +161,7 @@ class MilestoneRequest(Struct, frozen=True):
 
 
 class MilestoneAnswer(Struct, frozen=True):
-    """An achievement. `title` is the playbook's, null for a name of your own."""
+    """A milestone. `title` is the playbook's; null for a name of your own."""
 
     supplier_id: UUID
     external_id: str | None
@@ -179,15 +172,15 @@ class MilestoneAnswer(Struct, frozen=True):
 
 
 class MilestonesAnswer(Struct, frozen=True):
-    """A supplier's achievements, the first one first."""
+    """A supplier's milestones, the earliest first."""
 
     milestones: list[MilestoneAnswer]
 
 
 class ActionState(Struct, frozen=True):
-    """One action. `url`: a path on the platform, null when it is not done there. `done_at`: the
-    event's moment, or when it was reported or first noticed; null while it is not done, and until
-    the daily run has noticed it."""
+    """One action. `url`: a path on the platform; null: it is not done there. `done_at`: the time of
+    the event, of the report, or of the run that first noticed it; null: not done, or not noticed by
+    a daily run yet."""
 
     id: str
     title: str
@@ -198,9 +191,9 @@ class ActionState(Struct, frozen=True):
 
 
 class StepState(Struct, frozen=True):
-    """A step of the path. `day`: of the account's life; `due_on`: that day where the supplier is.
-    `success_metric`: the action that says the step has worked; `if_missed`: what we do when it is
-    not there in time."""
+    """A step of the path. `day`: days after sign-up. `due_on`: that day in the supplier's time
+    zone. `success_metric`: the action that shows that the step has worked. `if_missed`: the
+    intervention if the step is late."""
 
     id: str
     title: str
@@ -213,7 +206,7 @@ class StepState(Struct, frozen=True):
 
 
 class NextAction(Struct, frozen=True):
-    """The first thing on the path that is not done."""
+    """The first open action on the path."""
 
     step: str
     action: str
@@ -223,9 +216,8 @@ class NextAction(Struct, frozen=True):
 
 
 class OnboardingAnswer(Struct, frozen=True):
-    """How far a supplier is on its onboarding path. `state`: null when the path never began or its
-    time is over; `missed`: the oldest step that is due and not done; `days_behind`: since its
-    day."""
+    """A supplier's onboarding path. `state`: null if the path never started or its time is over.
+    `missed`: the oldest step that is due and not done. `days_behind`: days since that was due."""
 
     supplier_id: UUID
     external_id: str | None
@@ -241,14 +233,14 @@ class OnboardingAnswer(Struct, frozen=True):
 
 
 class ActionRequest(Struct, frozen=True):
-    """An action of the path that the platform reports by itself."""
+    """An action of the path that the platform reports."""
 
     action: Annotated[
         str,
         Meta(
             min_length=1,
             max_length=64,
-            description="One of the path's.",
+            description="An action of the path.",
             examples=["first_form_created", "completed_wizard"],
         ),
     ]
@@ -259,8 +251,7 @@ class ActionRequest(Struct, frozen=True):
 
 
 class ActionAnswer(Struct, frozen=True):
-    """The action as it is kept, the state after it, and the milestones that were reached with
-    it."""
+    """The stored action, the state after it, and the milestones that were reached with it."""
 
     supplier_id: UUID
     external_id: str | None

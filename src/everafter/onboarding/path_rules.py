@@ -1,7 +1,7 @@
-"""How far each supplier of a frame is on its onboarding path. Pure, for one row or a million.
+"""Progress of each supplier of a frame on its onboarding path. Pure, for one row or a million.
 
-Whose path has a step, and what it asks, is in the playbook. All conditions are answered in one pass
-over the wide frame; the rest is arithmetic on flags."""
+The playbook defines whose path has a step, and which actions it asks for. All conditions are
+evaluated in one pass over the wide frame; the rest is arithmetic on flags."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,15 +29,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A playbook's path. steps: by day, those of one day as they stand written. actions: what the
-    steps ask for, each once in that order; an action's place is its bit in the masks. Full
-    activation is what follows from them and is none of these."""
+    """A playbook's path. steps: by day, then in the playbook's order. actions: those that the steps
+    ask for, each once in that order; the position of an action is its bit in the masks. Full
+    activation follows from them and is not one of them."""
 
     steps: tuple[tuple[str, OnboardingStep], ...]
     actions: tuple[str, ...]
 
     def bits_of(self, actions: list[str]) -> int:
-        """The mask of these actions, those left out that are not on the path."""
+        """The mask of these actions; those that are not on the path are ignored."""
         return sum(
             1 << self.actions.index(action) for action in set(actions) if action in self.actions
         )
@@ -58,29 +58,40 @@ def add_onboarding(
     as_of: datetime,
     feature_ids: dict[str, int] | None = None,
 ) -> pl.DataFrame:
-    """The frame with the onboarding signals.
+    """Add the onboarding signals to a frame.
 
-    Args: frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not
-        seen), clients_active_30d, and what the playbook's conditions name. When they are there:
-        vendor_type, season index, feature_days (dropped), and what was kept before
-        (queries.read_progress): onboarding_kept Int64, a bit for each action of the path noticed or
-        reported before; activated_at, the moment the path was completed: who once finished it stays
-        finished, also when clients go quiet after the season. as_of: aware; what happened later is
-        not seen. feature_ids: slots of the features in feature_days; null: none was ever used.
+    Args:
+        frame: a row per supplier with the columns of `ACTION_TIMES` (Datetime us UTC, null: not
+            seen), clients_active_30d, and the signals that the playbook's conditions use.
+            Optional: vendor_type, season_index, feature_days (dropped), and the progress from
+            `queries.read_progress`: onboarding_kept Int64, a bit for each action of the path that
+            was noticed or reported before; activated_at, when the path was completed. A supplier
+            that has completed it stays so, even if its clients become inactive after the season.
+        as_of: aware; later events are ignored.
+        feature_ids: slots of the features in feature_days; null: no feature was ever used.
 
-    Returns: The same rows and, added or replaced: onboarding_steps_done Int64; onboarding_steps_due
-        Int64, steps whose day has come; onboarding_days_behind Float64, days since the day of the
-        oldest due step that is not done (null: none such); onboarding_missed String, that step;
-        onboarding_state String; fully_activated Boolean. Only the steps that this supplier's path
-        has are counted. Without account_created the path has no beginning: due, behind, missed are
-        null, and the state is null or done. And for what follows: onboarding_kept and activated_at;
-        onboarding_actions Int64, a bit for each action of the path that is done; onboarding_asked
-        Int64, a bit for each step that this supplier's path has."""
+    Returns:
+        The same rows with these columns added or replaced. Only steps of the supplier's own path
+        are counted.
+
+        - onboarding_steps_done Int64.
+        - onboarding_steps_due Int64: steps whose day has come.
+        - onboarding_missed String: the oldest due step that is not done; null: none.
+        - onboarding_days_behind Float64: days since the day of that step.
+        - onboarding_state String: a `PathState`; null: no path, or its time is over.
+        - fully_activated Boolean.
+        - onboarding_actions Int64: a bit for each action of the path that is done.
+        - onboarding_asked Int64: a bit for each step of the supplier's path.
+        - onboarding_kept and activated_at, as above.
+
+        Without account_created the path has no start: due, behind and missed are null, and the
+        state is null or done.
+    """
     path = path_of(playbook)
     frame = _with_kept(frame)
     now = float((as_of - _EPOCH) // timedelta(microseconds=1))
-    # what the playbook's conditions and vendor types say, in one pass over the wide frame; all else
-    # is arithmetic on arrays: as expressions it cost the one row of a live request twice the time
+    # Conditions and vendor types are evaluated in one pass over the wide frame. The rest is
+    # arithmetic on arrays: as expressions it took twice the time for the one row of a request.
     asked = {
         f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)
     }
@@ -91,29 +102,31 @@ def add_onboarding(
     moments = dict.fromkeys(
         filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions)))
     )
-    said = frame.select(
+    answers = frame.select(
         *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None),
         *map(_micros, moments),
     )
     kept = frame["onboarding_kept"].to_numpy()
     never, always = np.zeros(frame.height, dtype=np.bool_), np.ones(frame.height, dtype=np.bool_)
     did = {
-        action: (never if seen[f"_did_{bit}"] is None else said[f"_did_{bit}"].to_numpy())
+        action: (never if seen[f"_did_{bit}"] is None else answers[f"_did_{bit}"].to_numpy())
         | ((kept & (1 << bit)) != 0)
-        | (said[ACTION_TIMES[action]].to_numpy() <= now if action in ACTION_TIMES else False)
+        | (answers[ACTION_TIMES[action]].to_numpy() <= now if action in ACTION_TIMES else False)
         for bit, action in enumerate(path.actions)
     }
-    asks = [always if answer is None else said[name].to_numpy() for name, answer in asked.items()]
-    began = said["account_created_at"].to_numpy()
+    asks = [
+        always if answer is None else answers[name].to_numpy() for name, answer in asked.items()
+    ]
+    began = answers["account_created_at"].to_numpy()
     age = np.where(began <= now, (now - began) / _DAY_US, np.nan)
-    did[FULLY_ACTIVATED] = _activated(path, did, asks) | (said["activated_at"].to_numpy() <= now)
-    return frame.with_columns(_standing(frame, path, playbook, did, asks, age)).drop(
+    did[FULLY_ACTIVATED] = _activated(path, did, asks) | (answers["activated_at"].to_numpy() <= now)
+    return frame.with_columns(_signals(frame, path, playbook, did, asks, age)).drop(
         "feature_days", strict=False
     )
 
 
 def _with_kept(frame: pl.DataFrame) -> pl.DataFrame:
-    """What was kept before, as columns that are there: nothing was when nobody says so."""
+    """Add the columns of earlier progress where they are missing, as no progress."""
     kept = (
         pl.col("onboarding_kept").fill_null(0)
         if "onboarding_kept" in frame.columns
@@ -141,8 +154,8 @@ def _micros(column: str) -> pl.Expr:
 def _is_seen(
     action: str, frame: pl.DataFrame, playbook: Playbook, feature_ids: dict[str, int]
 ) -> pl.Expr | None:
-    """Whether the signals say that the action is done, its own event apart; its answers are never
-    null. Null: they never do."""
+    """Whether the signals show that the action is done, apart from its own event; never null. None:
+    no signal can show it."""
     declared = playbook.onboarding_actions.get(action)
     ways: list[pl.Expr] = []
     if action == "multiple_clients_active":
@@ -152,7 +165,7 @@ def _is_seen(
     if declared is not None and declared.done_when is not None:
         ways.append(compile_condition(declared.done_when))
     if declared is not None and declared.feature in feature_ids and "feature_days" in frame.columns:
-        # two bytes a feature: the day of its last use, absent or zero for never (activity/model.py)
+        # Two bytes per feature: the day of its last use; absent or zero: never (activity/model.py).
         slot = pl.col("feature_days").bin.slice(2 * feature_ids[declared.feature], 2)
         ways.append((slot != b"") & (slot != b"\0\0"))
     if not ways:
@@ -162,8 +175,7 @@ def _is_seen(
 
 
 def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> pl.Expr | None:
-    """Whether this supplier's path has the step; its answers are never null. Null: everybody's
-    has."""
+    """Whether the supplier's path has the step; never null. None: every path has it."""
     if not step.vendor_types and step.when is None:
         return None
     asked = pl.lit(True)
@@ -181,12 +193,12 @@ def _is_asked(step: OnboardingStep, frame: pl.DataFrame, playbook: Playbook) -> 
 
 
 def _for_each(answer: pl.Expr) -> pl.Expr:
-    """A row for each supplier, also where the answer is the same for all."""
+    """One row per supplier, also where the answer is the same for all."""
     return answer & pl.col("onboarding_kept").is_not_null()
 
 
 def _activated(path: Path, did: dict[str, Bools], asks: list[Bools]) -> Bools:
-    """Whether something is asked of the supplier, and all of it is done."""
+    """Whether the supplier's path asks for something, and all of it is done."""
     real = [
         (ask, [action for action in step.actions if action != FULLY_ACTIVATED])
         for ask, (_, step) in zip(asks, path.steps, strict=True)
@@ -202,7 +214,7 @@ def _activated(path: Path, did: dict[str, Bools], asks: list[Bools]) -> Bools:
     return some & np.logical_and.reduce([~ask | done for ask, done in whole])
 
 
-def _standing(
+def _signals(
     frame: pl.DataFrame,
     path: Path,
     playbook: Playbook,
@@ -210,7 +222,7 @@ def _standing(
     asks: list[Bools],
     age: Floats,
 ) -> list[pl.Series]:
-    """From what was asked and done to the signals.
+    """Compute the signals from what was asked and done.
 
     Args:
         did: by action; asks: by step; age: days since the account began, NaN: unknown.
@@ -224,7 +236,7 @@ def _standing(
             [np.ones(rows, dtype=np.bool_), *(did[action] for action in step.actions)]
         )
         is_due = ask & (age >= step.day)
-        first = is_due & ~made & (missed < 0)  # in the order of days, so the first is the oldest
+        first = is_due & ~made & (missed < 0)  # in the order of days: the first is the oldest
         behind[first], missed[first] = age[first] - step.day, number
         done += ask & made
         due += is_due
@@ -246,28 +258,28 @@ def _standing(
 
 def _state(
     frame: pl.DataFrame,
-    season_index: OnboardingTiming,
+    timing: OnboardingTiming,
     activated: Bools,
     age: Floats,
     asked_bits: npt.NDArray[np.int64],
     behind: Floats,
 ) -> pl.Series:
-    # in a slack month a day of waiting counts less, as everywhere else
+    # Off season a day counts less, as everywhere else.
     season = (
         frame["season_index"].fill_null(1.0).to_numpy()
         if "season_index" in frame.columns
         else np.ones(frame.height)
     )
-    waited = np.nan_to_num(behind * np.maximum(season, season_index.min_season_index), nan=-1.0)
+    waited = np.nan_to_num(behind * np.maximum(season, timing.min_season_index), nan=-1.0)
     place = np.select(
         [
             activated,
-            np.isnan(age) | (age > season_index.lasts_days) | (asked_bits == 0),
-            waited >= season_index.stuck_after_days,
-            waited >= season_index.behind_after_days,
+            np.isnan(age) | (age > timing.lasts_days) | (asked_bits == 0),
+            waited >= timing.stuck_after_days,
+            waited >= timing.behind_after_days,
         ],
         [3, 4, 2, 1],
         0,
     )
-    words = pl.Series(["on_track", "behind", "stuck", "done", None], dtype=pl.String)
-    return words.gather(place).alias("onboarding_state")
+    states = pl.Series(["on_track", "behind", "stuck", "done", None], dtype=pl.String)
+    return states.gather(place).alias("onboarding_state")

@@ -1,4 +1,4 @@
-"""The onboarding path as the supplier sees it, and what it has achieved. Pure."""
+"""The onboarding path as the supplier sees it, and milestones. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from everafter.onboarding.model import (
     Watch,
 )
 from everafter.onboarding.path_rules import (
-    add_onboarding as add_onboarding,  # one door for those who score a frame
+    add_onboarding as add_onboarding,
 )
 from everafter.onboarding.path_rules import path_of
 from everafter.playbook.model import (
@@ -56,13 +56,15 @@ def checklist(
 ) -> Checklist | None:
     """The path as one supplier sees it.
 
-    Args: row: one scored row (health.live, or `add_onboarding` of a frame): the onboarding signals,
-        onboarding_actions, onboarding_asked, account_created_at, and where they are there timezone,
-        activated_at, activation_shown. language: of the reader ("de", "de-AT"); what is not
-        translated is in the playbook's own words.
+    Args:
+        row: one scored row (scoring.live, or a row of `add_onboarding`): the onboarding signals,
+            onboarding_actions, onboarding_asked, account_created_at; optional timezone,
+            activated_at, activation_shown.
+        language: of the reader ("de", "de-AT"); untranslated texts are in the playbook's language.
 
-    Returns: Null when there is no path for this supplier, when its time is over, and when it is
-        done and that was celebrated in the coach or is longer ago than the milestone is celebrated.
+    Returns:
+        Null if this supplier has no path, or its time is over; and once the path is done, after it
+        was celebrated in the coach or is too old to be celebrated.
     """
     state = row["onboarding_state"]
     if state is None or (state == "done" and _is_over(row, playbook, as_of)):
@@ -73,8 +75,7 @@ def checklist(
 
 
 def steps_of(row: SignalRow, playbook: Playbook, language: str = "en") -> list[ChecklistStep]:
-    """The steps that this supplier's path has, in the order of their days, each with its actions;
-    `row` as for `checklist`."""
+    """The steps of this supplier's path by day, with their actions; `row` as for `checklist`."""
     path = path_of(playbook)
     activated = bool(row["fully_activated"])
     began: datetime | None = row["account_created_at"]
@@ -100,7 +101,7 @@ def steps_of(row: SignalRow, playbook: Playbook, language: str = "en") -> list[C
 def answer_of(
     row: SignalRow, playbook: Playbook, kept: Mapping[str, datetime], language: str = "en"
 ) -> OnboardingAnswer:
-    """The whole path of one supplier, for programs and for the team.
+    """The whole path of one supplier, for the API and for the team.
 
     Args:
         row: as for `checklist`.
@@ -160,7 +161,7 @@ def _state_of(
 
 
 def with_action(row: SignalRow, playbook: Playbook, action: str, as_of: datetime) -> pl.DataFrame:
-    """The scored row with one more action done: what the path says now.
+    """The scored row with one more action done.
 
     Raises:
         UnprocessableError: the path has no such action.
@@ -175,7 +176,7 @@ def with_action(row: SignalRow, playbook: Playbook, action: str, as_of: datetime
 
 
 def check_done_at(done_at: datetime | None, now: datetime) -> datetime:
-    """The moment to keep, in UTC.
+    """The time to store, in UTC.
 
     Raises:
         UnprocessableError: a time in the future or before 2000.
@@ -212,20 +213,22 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
     """The playbook's milestones that these suppliers have reached by `as_of` and that are not
     recorded yet.
 
-    A milestone with `when` is reached when that is true; one without by its own event, and
-    `ten_clients` by the tenth client ever added. The time is the event's where there is one, else
-    `as_of`, the first moment it was noticed.
+    A milestone with `when` is reached when that is true; one without, by its own event, and
+    `ten_clients` by the tenth client ever added. Its time is that of the event if there is one,
+    else `as_of`, when it was first noticed.
 
-    Args: frame: supplier_id, the signals, the columns of `MILESTONE_TIMES` and clients_added Int64
-        (clients ever added). When it is there, `recorded` Int64: bit n set for the n-th of the
-        playbook's milestones that is recorded (null: none does). Most of a run's findings are those
-        of the day before; a mask costs one number a supplier to read, where the rows took 0.8 s a
-        run.
+    Args:
+        frame: supplier_id, the signals, the columns of `MILESTONE_TIMES`, and clients_added Int64
+            (clients ever added). Optional: `recorded` Int64, with bit n set if the n-th of the
+            playbook's milestones is recorded (null: none). Most of what a run finds was found the
+            day before; the mask is one number per supplier, where the rows took 0.8 s a run.
 
-    Returns: supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by
-        supplier and type."""
+    Returns:
+        supplier_id String, milestone_type String, achieved_at Datetime us UTC; sorted by supplier
+        and type.
+    """
     new = _new_milestones(frame, playbook, as_of)
-    # all in one pass over the wide frame, then narrow ones
+    # One pass over the wide frame, then narrow ones.
     at = frame.select(
         pl.col("supplier_id").cast(pl.String),
         *(moment_of.alias(f"_{name}") for name, moment_of in new.items()),
@@ -244,8 +247,7 @@ def find_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
 
 
 def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
-    """Of each milestone that can be found, when it was reached; null: not yet, or recorded
-    already."""
+    """When each milestone was reached; null: not yet, or recorded already."""
     recorded = (
         pl.col("recorded").fill_null(0) if "recorded" in frame.columns else pl.lit(0, pl.Int64)
     )
@@ -259,17 +261,19 @@ def _new_milestones(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) ->
 def find_fresh(
     found: pl.DataFrame, frame: pl.DataFrame, playbook: Playbook, watch: Watch, as_of: datetime
 ) -> pl.DataFrame:
-    """`found` with `fresh`: whether it can be told that the milestone was reached lately, and so
-    may be celebrated.
+    """Add `fresh`: whether the milestone was certainly reached lately, and may be celebrated.
 
-    What an event dates is as old as its event. What was only noticed now (`as_of`) may have been so
-    for years when nobody had looked: on the first run over a platform's history, after a new
-    milestone was written into the playbook, for a supplier just brought in. It is new when the run
-    before looked for it and did not find it, or when the account itself (for full activation: the
-    latest of its dated actions) is younger than the milestone's fresh_days.
+    A milestone with an event is as old as the event. One that was only noticed now (`as_of`) may
+    have been reached years ago: on the first run over a platform's history, after the milestone
+    was added to the playbook, or for a supplier that was just imported. It is new if the run before
+    looked for it and did not find it, or if the account (for full activation: its latest action
+    with an event) is younger than the milestone's fresh_days.
 
-    Args: found: from `find_milestones`. frame: the frame it was found in; with added_at, since when
-        the supplier has been there, or none is old enough."""
+    Args:
+        found: from `find_milestones`.
+        frame: the frame it was found in. Optional: added_at, since when the supplier is known here;
+            without it no supplier was known to the run before.
+    """
     if found.is_empty():
         return found.with_columns(pl.lit(True).alias("fresh"))
     added = pl.col("added_at") if "added_at" in frame.columns else pl.lit(None, TIME)
@@ -303,11 +307,8 @@ def find_fresh(
 
 
 def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """Actions of the path that are done, that no event dates, and that are not kept yet: first
-    noticed at `as_of`.
-
-    Whoever had finished the path before is left out: nothing that is asked of them can be undone
-    any more.
+    """Actions of the path that are done, have no event of their own, and are not stored yet: first
+    noticed at `as_of`. Suppliers that have completed the path are left out.
 
     Args:
         frame: from `add_onboarding`.
@@ -330,8 +331,7 @@ def find_progress(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> p
 
 
 def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
-    """Of each action that something other than its event can show, whether it is done and not kept;
-    never null."""
+    """For each action that signals can show, whether it is done and not stored; never null."""
     path, declared = path_of(playbook), playbook.onboarding_actions
     began = (pl.col("account_created_at") <= moment(as_of)).fill_null(False) & pl.col(
         "activated_at"
@@ -355,10 +355,8 @@ def _new_actions(playbook: Playbook, as_of: datetime) -> dict[str, pl.Expr]:
 
 
 def find_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The scored frame with onboarding_news Boolean: whether `find_milestones` or `find_progress`
-    would find something.
-
-    For whoever asks for one supplier many times a second: without news there is nothing to record.
+    """Add onboarding_news Boolean: whether `find_milestones` or `find_progress` would find
+    something. The coach asks about a supplier many times; without news there is nothing to record.
     """
     milestones = [at.is_not_null() for at in _new_milestones(frame, playbook, as_of).values()]
     news = pl.any_horizontal([pl.lit(False), *milestones, *_new_actions(playbook, as_of).values()])
@@ -366,7 +364,7 @@ def find_news(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.Da
 
 
 def frame_of(*rows: Mapping[str, Any]) -> pl.DataFrame:
-    """Scored rows as a frame of the registered types again, with all that this slice asks for."""
+    """Scored rows as a frame of the registered types, with all columns that this slice needs."""
     times = dict.fromkeys(
         [*ACTION_TIMES.values(), *MILESTONE_TIMES.values(), "activated_at", "added_at"], TIME
     )
@@ -381,7 +379,7 @@ def frame_of(*rows: Mapping[str, Any]) -> pl.DataFrame:
 def celebration_of(
     playbook: Playbook, milestone_type: str, facts: Mapping[str, Any], language: str = "en"
 ) -> Celebration | None:
-    """What is said when this milestone is celebrated; null when the playbook does not know it.
+    """The texts of a celebration; null if the playbook does not have this milestone.
 
     Args:
         facts: the supplier's name and signals, for the placeholders; null or absent: not known.
@@ -400,14 +398,14 @@ def celebration_of(
 
 
 def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:
-    """The moment to record, in UTC.
+    """The time to record, in UTC.
 
     Raises: UnprocessableError: not a name, or a time in the future or before 2000. Five minutes
         ahead are a clock that is fast."""
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
-            f"milestone_type: {milestone_type!r} is not a name: a lower-case email, then at most"
-            " 63 emails, digits, _"
+            f"milestone_type: {milestone_type!r} is not a name: a to z first, then at most 63 of"
+            " a to z, digits and _"
         )
     return _check_time("achieved_at", achieved_at, now)
 
@@ -425,7 +423,7 @@ def _check_time(name: str, at: datetime | None, now: datetime) -> datetime:
 
 
 def _reached(name: str, milestone: Milestone, as_of: datetime) -> pl.Expr:
-    """The moment the milestone was reached; null: not yet."""
+    """When the milestone was reached; null: not yet."""
     noticed = moment(as_of)
     if name in MILESTONE_TIMES:
         at = pl.when(pl.col(MILESTONE_TIMES[name]) <= noticed).then(pl.col(MILESTONE_TIMES[name]))

@@ -1,5 +1,5 @@
-"""Signals of clients, and which recommendation applies to which client. Pure, for the clients of
-one supplier or of many."""
+"""Signals of clients, and which recommendation applies to which client. Pure, for one supplier or
+for many."""
 
 from datetime import datetime
 from typing import Any

@@ -221,8 +221,10 @@ def _share_after(playbook: Playbook) -> pl.Expr:
 def add_all_vendor_types(by_vendor_type: pl.DataFrame) -> pl.DataFrame:
     """The counts of each vendor type, and their sums over all vendor types as vendor type ''.
 
-    Args: by_vendor_type: `EFFECTS_SCHEMA`. vendor_type '' means suppliers without a vendor type,
-        which count in the sums only."""
+    Args:
+        by_vendor_type: `EFFECTS_SCHEMA`. vendor_type '' means suppliers without a vendor type; they
+            count in the sums only.
+    """
     counts = pl.col(*_COUNTS).sum()
     sums = by_vendor_type.group_by("recommendation_id").agg(
         pl.lit(_ALL).alias("vendor_type"), counts

@@ -246,7 +246,7 @@ def _mark_holdout(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     return ranked.with_columns(pl.Series("holdout", draws, dtype=pl.Boolean))
 
 
-# ── words ─────────────────────────────────────────────────────────────────────────
+# ── texts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def texts_of(
