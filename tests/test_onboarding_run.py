@@ -379,7 +379,7 @@ def test_the_coach_celebrates_each_once(world: World) -> None:
             return await claim_celebration(conn, UUID(supplier), milestone, NOW)
 
     seen = asyncio.run(celebrate())
-    assert seen[0] == "Fully activated", "the one with a certificate first"
+    assert seen[0] == "Everything set up", "the one with a certificate first"
     assert len(seen) == len(set(seen)) == len(world.milestones(supplier))
     assert all(celebrated for _, celebrated, _ in world.milestones(supplier).values())
     assert score(world, supplier)[0]["activation_shown"] is True

@@ -1,4 +1,4 @@
-"""One implementation of every rule: the run, a replay from raw events and the live answer agree; explanations add up."""
+"""The daily run, a replay from raw events and the live score agree; explanations add up."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ async def load_market(url: str) -> datetime:
     return last + timedelta(seconds=1)
 
 
-def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -> None:
+def test_activity_raw_events_and_live_score_agree(server: Server) -> None:
     playbook = load_playbook(server.settings)
     as_of = asyncio.run(load_market(server.database))
     reader = FrameReader(server.database)
@@ -84,7 +84,7 @@ def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -
     assert activity.height > 20
     assert_frame_equal(activity.select(columns), events.select(columns))
     assert dict(activity.select(*SIGNAL_SCHEMA).schema) == SIGNAL_SCHEMA, (
-        "every signal is there, with its declared type"
+        "every signal has its declared type"
     )
 
     summary = asyncio.run(run_day(server.database, playbook))
@@ -112,13 +112,13 @@ def test_the_activity_the_raw_events_and_the_live_answer_agree(server: Server) -
                 and 0 <= reported["churn"]["risk"] <= 1
             )
             if supplier_id in stored:
-                # seconds have passed since the run: only a login band may have turned
+                # Seconds have passed since the run, so a login may have crossed into the next band.
                 assert abs(reported["score"] - stored[supplier_id][0]) <= 12 and reported[
                     "coverage"
                 ] == pytest.approx(stored[supplier_id][2])
 
 
-def test_the_live_answer_refuses(server: Server) -> None:
+def test_the_live_score_needs_a_known_supplier_and_a_read_key(server: Server) -> None:
     with server.client("read") as client:
         assert client.get(f"/api/health/score/{FIRST_ID}").status_code == 404
         assert client.get("/api/health/score/not-an-id").status_code == 404
@@ -133,7 +133,7 @@ def test_the_live_answer_refuses(server: Server) -> None:
         assert client.get(f"/api/health/score/{FIRST_ID}").status_code == 401
 
 
-def test_explanations_add_up(database: str, tmp_path: Path) -> None:
+def test_explanations_sum_to_the_change(database: str, tmp_path: Path) -> None:
     as_of = asyncio.run(load_market(database))
     day = (as_of - timedelta(days=20)).date()
     env = {**os.environ, "EVERAFTER_DATABASE_URL": database, "EVERAFTER_DATA": str(tmp_path)}
@@ -155,7 +155,7 @@ def test_explanations_add_up(database: str, tmp_path: Path) -> None:
         change = reported["now"]["score"] - reported["before"]["score"]
         assert sum(reported["changes"].values()) == pytest.approx(change, abs=1e-9)
         assert reported["before"]["recomputed_score"] is None, (
-            "nothing came late, so the replay must give the recorded score"
+            "no event arrived late, so the replay gives the recorded score"
         )
     assert call("explain", supplier_id).returncode == 0
     for words, code, says in (

@@ -1,4 +1,4 @@
-"""Which supplier somebody means on the command line."""
+"""Finding the supplier that a command names."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from helpers_mail import sql, with_connection
         "Rosewood 100%",
     ],
 )
-def test_it_is_found_by_its_id_its_address_in_any_spelling_and_its_name(
+def test_a_supplier_is_found_by_id_email_in_any_spelling_and_name(
     database: str, words: str
 ) -> None:
     sql(

@@ -1,4 +1,4 @@
-"""The live score through a database that goes away and comes back."""
+"""The live score when the database restarts or is unavailable."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ SUPPLIER = "00000000-0000-4000-8000-000000000001"
 
 @contextmanager
 def all_connections_lost(server: Server, *, back: bool) -> Generator[None]:
-    """Every connection ends, as when the server is restarted; `back`: new ones are let in."""
+    """End every connection, as when the server restarts; `back`: allow new ones."""
     name = server.sql("SELECT current_database()")[0][0]
     with psycopg.connect(
         psycopg.conninfo.make_conninfo(server.database, dbname="postgres"), autocommit=True
@@ -27,7 +27,7 @@ def all_connections_lost(server: Server, *, back: bool) -> Generator[None]:
             conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def test_a_restarted_database_costs_no_request_and_one_that_is_away_a_503(server: Server) -> None:
+def test_a_restart_fails_no_request_and_an_unavailable_database_returns_503(server: Server) -> None:
     server.sql("INSERT INTO suppliers (id, name) VALUES (%s, 'Rosa Flowers')", SUPPLIER)
     with server.client("read") as client:
         address = f"/api/health/score/{SUPPLIER}"

@@ -1,4 +1,4 @@
-"""The health score is the spec's, exactly; and it says why."""
+"""The health score equals the spec's function, and its contributions sum to it."""
 
 import math
 
@@ -15,7 +15,7 @@ from everafter.scoring.health_rules import score_health
 def spec(
     login: float, adoption: float, activity: float, forms: float, journeys: float
 ) -> tuple[float, str]:
-    """The spec's TypeScript, line by line."""
+    """The spec's TypeScript function in Python."""
     score = 0.0
     if login < 3:
         score += 30
@@ -39,7 +39,7 @@ maybe_share = st.none() | share
 
 
 @given(days, share, share, share, share)
-def test_nothing_missing_and_no_season_is_the_spec_exactly(
+def test_with_all_known_and_no_season_the_score_is_the_specs(
     a: float, b: float, c: float, d: float, e: float
 ) -> None:
     found = calculate_health_score(HealthMetrics(a, b, c, d, e))
@@ -48,7 +48,7 @@ def test_nothing_missing_and_no_season_is_the_spec_exactly(
 
 
 @given(maybe_days, maybe_share, maybe_share, maybe_share, maybe_share, st.floats(0.05, 1))
-def test_contributions_sum_and_what_is_missing_is_left_out(
+def test_contributions_sum_to_the_score_and_unknown_metrics_are_left_out(
     a: float | None,
     b: float | None,
     c: float | None,
@@ -75,7 +75,7 @@ def test_contributions_sum_and_what_is_missing_is_left_out(
 
 
 @given(days, share, share, share, share, st.floats(0, 20), st.floats(0.05, 1))
-def test_better_is_never_worse(
+def test_a_better_metric_never_lowers_the_score(
     a: float, b: float, c: float, d: float, e: float, more: float, season_index: float
 ) -> None:
     base = calculate_health_score(HealthMetrics(a, b, c, d, e), season_index=season_index).score
@@ -92,11 +92,11 @@ def test_better_is_never_worse(
         HealthMetrics(a, b, c, d, e), season_index=season_index / 2
     ).score
     assert slower is not None and slower >= base - 1e-9, (
-        "a quieter season forgives, it never blames"
+        "a lower season_index never lowers the score"
     )
 
 
-def test_season_counts_inactivity_by_season_index() -> None:
+def test_inactivity_is_multiplied_by_the_season_index() -> None:
     assert calculate_health_score(HealthMetrics(10, 1, 1, 1, 1)).components["login"].points == 10
     assert (
         calculate_health_score(HealthMetrics(10, 1, 1, 1, 1), season_index=0.5)
@@ -113,14 +113,14 @@ def test_season_counts_inactivity_by_season_index() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_not_a_number_is_named(bad: float) -> None:
+def test_a_value_that_is_not_a_number_is_named(bad: float) -> None:
     with pytest.raises(ValueError, match="form_completion_rate"):
         calculate_health_score(HealthMetrics(1, 1, 1, bad, 1))
     with pytest.raises(ValueError, match="season_index"):
         calculate_health_score(HealthMetrics(1, 1, 1, 1, 1), season_index=bad)
 
 
-def test_a_frame_is_scored_row_by_row_and_segment_by_segment() -> None:
+def test_each_row_is_scored_by_its_own_segment() -> None:
     segments = {
         "default": Segment(title="", key_features=["forms"]),
         "venue": Segment(

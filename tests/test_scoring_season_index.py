@@ -1,4 +1,4 @@
-"""Season index on frames: against a slow oracle, whatever the slice, day by day without a jump."""
+"""season_index on frames: against a slow oracle, in slices, and from day to day."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from everafter.playbook.model import Playbook, Season, Segment
 from everafter.scoring.season_model import VENDOR_TYPES
 from everafter.scoring.season_rules import (
-    _at,
     _day_of_year,
+    _interpolate,
     _parts,
     add_season_index,
     add_season_trend,
@@ -49,21 +49,22 @@ rows = st.tuples(
 
 
 def oracle(row: Row, season: Season, as_of: datetime) -> float:
-    """The same, one wedding and one fortnight after the other, in plain Python."""
+    """season_index in plain Python: one wedding and one fortnight after the other."""
     country, vendor_type, weddings = row
-    vendor_type = VENDOR_TYPES[vendor_type_of(vendor_type)]
+    name = vendor_type_of(vendor_type)
+    vendor = VENDOR_TYPES[name]
     today = as_of.astimezone(UTC).date()
     near = [w for w in weddings or [] if -28 < w < 14 * 27]
 
     def prior(day: date) -> tuple[float, float]:
-        work, rest = _parts(region_of(country), vendor_type_of(vendor_type))
+        work, rest = _parts(region_of(country), name)
         place = _day_of_year([day])
-        return float(_at(work, place)[0]), float(_at(rest, place)[0])
+        return float(_interpolate(work, place)[0]), float(_interpolate(rest, place)[0])
 
     def kernel(ahead: float) -> float:
         if ahead >= 0:
-            return max(0.0, 1 - ahead / vendor_type.ahead_days)
-        return max(0.0, 1 + ahead / vendor_type.behind_days)
+            return max(0.0, 1 - ahead / vendor.ahead_days)
+        return max(0.0, 1 + ahead / vendor.behind_days)
 
     def expected(step: int) -> float:
         work, rest = prior(today + timedelta(days=14 * step))
@@ -71,12 +72,12 @@ def oracle(row: Row, season: Season, as_of: datetime) -> float:
             sum(kernel(w - 14 * step) for w in near)
             * 365.25
             * 2
-            / (vendor_type.ahead_days + vendor_type.behind_days)
+            / (vendor.ahead_days + vendor.behind_days)
         )
         weight = season.own_weddings_weight
-        return (work * weight + vendor_type.work * load) / (weight + len(near)) + rest
+        return (work * weight + vendor.work * load) / (weight + len(near)) + rest
 
-    work, rest = _parts(region_of(country), vendor_type_of(vendor_type))
+    work, rest = _parts(region_of(country), name)
     seen_peak = max(sum(prior(today + timedelta(days=14 * step))) for step in range(27))
     peak = max(expected(step) for step in range(27)) * float((work + rest).max()) / seen_peak
     return min(1.0, max(season.floor, expected(0) / peak))
@@ -84,7 +85,7 @@ def oracle(row: Row, season: Season, as_of: datetime) -> float:
 
 @settings(max_examples=60)
 @given(rows, st.dates(date(2024, 1, 1), date(2030, 12, 31)))
-def test_season_index_is_what_the_oracle_says(row: Row, day: date) -> None:
+def test_the_season_index_equals_the_oracle(row: Row, day: date) -> None:
     as_of = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     assert season_index_of(row, as_of) == pytest.approx(
         oracle(row, PLAYBOOK.season, as_of), abs=2e-6
@@ -93,7 +94,7 @@ def test_season_index_is_what_the_oracle_says(row: Row, day: date) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(rows, min_size=1, max_size=12), st.integers(1, 5))
-def test_slices_of_any_size_give_the_same(many: list[Row], size: int) -> None:
+def test_the_slice_size_does_not_matter(many: list[Row], size: int) -> None:
     frame = frame_of(many)
     whole = add_season_trend(add_season_index(frame, PLAYBOOK, AS_OF), PLAYBOOK, AS_OF)
     parts = [
@@ -109,7 +110,7 @@ def test_slices_of_any_size_give_the_same(many: list[Row], size: int) -> None:
     )
 
 
-def test_a_block_boundary_changes_nothing() -> None:
+def test_rows_at_the_edges_of_a_block_have_their_own_values() -> None:
     many = (
         [("GB", "dj", [day % 300, day % 70]) for day in range(4096 + 5)]
         + [("GB", "dj", None)] * 4096
@@ -121,7 +122,7 @@ def test_a_block_boundary_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("country", [None, "XX"])
-def test_nothing_known_is_exactly_one(country: str | None) -> None:
+def test_without_a_known_season_the_index_is_exactly_1(country: str | None) -> None:
     result = add_season_index(
         frame_of(
             [(country, "photographer", None), (country, None, []), (country, "dj", [-300, 800])]
@@ -136,7 +137,7 @@ def test_nothing_known_is_exactly_one(country: str | None) -> None:
     )
 
 
-def test_switched_off_is_exactly_one() -> None:
+def test_a_disabled_season_is_exactly_1() -> None:
     off = msgspec.structs.replace(PLAYBOOK, season=Season(enabled=False))
     result = add_season_trend(
         add_season_index(frame_of([("GB", "florist", [200] * 30)]), off, AS_OF), off, AS_OF
@@ -157,7 +158,7 @@ def test_an_empty_frame_keeps_its_columns() -> None:
     assert result.is_empty()
 
 
-def test_without_own_weddings_the_month_middle_is_the_index() -> None:
+def test_without_own_weddings_the_middle_of_a_month_has_the_workload_index() -> None:
     index = workload_index("GB", "venue", PLAYBOOK.season.floor)
     for month in (1, 3, 4, 6, 9, 11):
         days = (date(2026, month % 12 + 1, 1) - date(2026, month, 1)).days
@@ -172,7 +173,7 @@ def test_without_own_weddings_the_month_middle_is_the_index() -> None:
 
 
 @pytest.mark.parametrize("weddings", [None, [10, 45, 80, 120, 250, 251, 252, 360]])
-def test_no_day_brings_a_jump(weddings: list[int] | None) -> None:
+def test_the_index_changes_little_from_day_to_day(weddings: list[int] | None) -> None:
     start = datetime(2027, 1, 1, tzinfo=UTC)
     fixed = None if weddings is None else [(start.date() - EPOCH).days + day for day in weddings]
     season_indexes: list[float] = []
@@ -186,7 +187,7 @@ def test_no_day_brings_a_jump(weddings: list[int] | None) -> None:
     assert max(season_indexes) > 0.9
 
 
-def test_own_weddings_near_by_raise_the_season_index_and_distant_ones_lower_it() -> None:
+def test_own_weddings_soon_raise_the_index_and_distant_ones_lower_it() -> None:
     prior = season_index_of(("GB", "photographer", None))
     busy_now = season_index_of(("GB", "photographer", [-5, 3, 5, 9, 12, 20, 24, 30]))
     busy_later = season_index_of(("GB", "photographer", [240, 250, 255, 260, 266, 271, 280, 290]))
@@ -199,13 +200,13 @@ def test_more_known_weddings_weigh_more() -> None:
     assert many < few < prior
 
 
-def test_weddings_out_of_reach_do_not_count() -> None:
+def test_weddings_outside_the_grid_do_not_count() -> None:
     assert season_index_of(("GB", "dj", [-400, -90, 500, 2000])) == season_index_of(
         ("GB", "dj", None)
     )
 
 
-def test_null_weddings_inside_a_list_are_passed_over() -> None:
+def test_null_weddings_in_a_list_are_ignored() -> None:
     frame = frame_of([("GB", "dj", [10, 200])])
     with_null = frame.with_columns(
         pl.col("weddings").list.concat(pl.lit([None], pl.List(pl.Int32)))
@@ -216,14 +217,14 @@ def test_null_weddings_inside_a_list_are_passed_over() -> None:
     )
 
 
-def test_the_day_is_the_one_in_utc() -> None:
+def test_the_day_is_the_utc_day() -> None:
     evening = datetime(2026, 11, 21, 20, 0, tzinfo=timezone(timedelta(hours=-8)))
     assert season_index_of(("US", "dj", [40])) == season_index_of(
         ("US", "dj", [40]), evening
     )  # both are 22 November in UTC
 
 
-def test_off_season_follows_the_playbooks_mark() -> None:
+def test_off_season_is_below_the_playbooks_mark() -> None:
     frame = frame_of([("GB", "florist", None)], datetime(2026, 1, 15, tzinfo=UTC))
     for mark, expected in ((0.9, True), (0.3, False)):
         playbook = msgspec.structs.replace(PLAYBOOK, season=Season(off_season_below=mark))
@@ -233,7 +234,7 @@ def test_off_season_follows_the_playbooks_mark() -> None:
         )
 
 
-def test_the_trend_says_what_the_season_does_to_a_volume() -> None:
+def test_the_trend_falls_in_autumn_and_rises_in_spring() -> None:
     frame = frame_of([("GB", "florist", None), ("NZ", "florist", None), (None, "florist", None)])
 
     def trend(day: datetime) -> list[float]:
@@ -246,7 +247,7 @@ def test_the_trend_says_what_the_season_does_to_a_volume() -> None:
     assert late_november[2] == early_june[2] == 1
 
 
-def test_the_trend_is_the_ratio_of_mean_season_indexes() -> None:
+def test_the_trend_is_the_ratio_of_mean_indexes() -> None:
     row: Row = ("GB", "caterer", None)
     season_indexes = [season_index_of(row, AS_OF - timedelta(days=back)) for back in range(84)]
     expected = (sum(season_indexes[:28]) / 28) / (sum(season_indexes[28:]) / 56)

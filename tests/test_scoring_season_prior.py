@@ -1,4 +1,4 @@
-"""The season's prior against the figures it was made from."""
+"""The prior of the season against its published sources."""
 
 import pytest
 
@@ -35,32 +35,34 @@ def share(region: str, *months: str) -> float:
         ("new_zealand", ("jun", "jul", "aug"), 13),
     ],
 )
-def test_weddings_keep_every_published_figure(
+def test_weddings_match_the_published_figures(
     region: str, months: tuple[str, ...], published: float
 ) -> None:
     assert share(region, *months) == pytest.approx(published, abs=0.05)
 
 
-def test_engagements_keep_every_published_figure() -> None:
+def test_engagements_match_the_published_figures() -> None:
     assert [ENGAGEMENTS["britain"][m] for m in (11, 7, 8)] == [19, 11, 10]
     assert 37 <= sum(ENGAGEMENTS["us"][m] for m in (10, 11, 0, 1)) <= 47
 
 
 @pytest.mark.parametrize("table", [WEDDINGS, ENGAGEMENTS])
-def test_months_make_a_year_and_none_is_negative(table: dict[str, tuple[float, ...]]) -> None:
+def test_months_sum_to_100_percent_and_none_is_negative(
+    table: dict[str, tuple[float, ...]],
+) -> None:
     for region, months in table.items():
         assert sum(months) == pytest.approx(100), region
         assert min(months) > 0, region
 
 
-def test_published_months_are_the_extremes_they_were_published_as() -> None:
+def test_the_published_extremes_are_the_extremes() -> None:
     assert max(range(12), key=WEDDINGS["britain"].__getitem__) == MONTHS.index("aug")
     assert min(range(12), key=WEDDINGS["britain"].__getitem__) == MONTHS.index("jan")
     assert max(range(12), key=WEDDINGS["australia"].__getitem__) == MONTHS.index("nov")
     assert min(range(12), key=WEDDINGS["australia"].__getitem__) == MONTHS.index("jun")
 
 
-def test_shares_of_a_vendor_type_make_its_whole_year() -> None:
+def test_the_shares_of_a_vendor_type_sum_to_1() -> None:
     for name, vendor_type in VENDOR_TYPES.items():
         assert (
             vendor_type.work + vendor_type.bookings + vendor_type.enquiries + vendor_type.steady
@@ -71,7 +73,7 @@ def test_shares_of_a_vendor_type_make_its_whole_year() -> None:
     assert not set(VENDOR_TYPE_ALIASES) & set(VENDOR_TYPES)
 
 
-def test_booking_leads_are_the_published_ones() -> None:
+def test_booking_leads_match_the_published_ones() -> None:
     published = {
         "venue": 387,
         "photographer": 280,
@@ -87,16 +89,16 @@ def test_booking_leads_are_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize("vendor_type", [None, *VENDOR_TYPES])
-def test_the_index_is_a_share_of_its_own_peak(vendor_type: str | None) -> None:
+def test_the_index_has_a_peak_of_1(vendor_type: str | None) -> None:
     for country in REGION_OF_COUNTRY:
         index = workload_index(country, vendor_type)
         assert len(index) == 12
         assert max(index) == 1
         assert min(index) >= 0.25
-        assert min(index) < 0.8, "a season that never rests is none"
+        assert min(index) < 0.8, "every season has a low"
 
 
-def test_the_floor_holds_the_quiet_months_up() -> None:
+def test_the_floor_is_the_minimum() -> None:
     low = workload_index("NZ", "florist", floor=0.01)
     high = workload_index("NZ", "florist", floor=0.7)
     assert min(low) < 0.5
@@ -116,7 +118,7 @@ def test_november_is_slow_in_the_north(vendor_type: str) -> None:
         ), country
 
 
-def test_where_the_top_of_the_year_lies() -> None:
+def test_the_peak_of_the_year_is_in_the_right_months() -> None:
     def top(country: str, vendor_type: str) -> str:
         index = workload_index(country, vendor_type, floor=0.01)
         return MONTHS[index.index(1)]
@@ -128,7 +130,7 @@ def test_where_the_top_of_the_year_lies() -> None:
     assert top("NZ", "florist") in {"jan", "feb", "mar"}
 
 
-def test_a_southern_year_is_not_the_northern_one_turned_round() -> None:
+def test_a_southern_year_is_not_the_northern_one_shifted_by_six_months() -> None:
     for south in ("AU", "NZ"):
         north, turned = (
             workload_index("GB", "photographer", 0.01),
@@ -139,14 +141,13 @@ def test_a_southern_year_is_not_the_northern_one_turned_round() -> None:
     assert workload_index("AU", "photographer") != workload_index("NZ", "photographer")
 
 
-def test_what_is_booked_first_feels_the_engagements() -> None:
-    """January's enquiries lift a venue over its November; a florist has no such January."""
+def test_venues_get_enquiries_in_january_and_florists_do_not() -> None:
     venue, florist = workload_index("GB", "venue", 0.01), workload_index("GB", "florist", 0.01)
     assert venue[0] > venue[10]
     assert florist[0] < florist[10]
 
 
-def test_a_delivering_vendor_type_stays_busy_after_the_day() -> None:
+def test_photographers_stay_busy_after_the_season() -> None:
     photographer, florist = (
         workload_index("GB", "photographer", 0.01),
         workload_index("GB", "florist", 0.01),

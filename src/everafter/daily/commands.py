@@ -43,7 +43,9 @@ def register(app: typer.Typer) -> None:
         """Run the daily run: score every supplier, evaluate the triggers, and queue emails and
         tasks."""
         settings = load_settings()
-        summary = asyncio.run(_run(settings, parse_moment(as_of), dry_run=dry_run, quiet=as_json))
+        summary = asyncio.run(
+            _run(settings, parse_moment(as_of), dry_run=dry_run, show_progress=not as_json)
+        )
         if as_json:
             typer.echo(msgspec.json.encode(summary).decode())
         else:
@@ -51,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 async def _run(
-    settings: Settings, as_of: datetime | None, *, dry_run: bool, quiet: bool
+    settings: Settings, as_of: datetime | None, *, dry_run: bool, show_progress: bool
 ) -> RunSummary:
     playbook = load_playbook(settings)
     url = database_url(settings)
@@ -64,7 +66,7 @@ async def _run(
         TextColumn("suppliers"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
+        disable=not show_progress or not sys.stderr.isatty(),
         transient=True,
     ) as bar:
         task = bar.add_task("Scoring", total=None)

@@ -12,7 +12,7 @@ from everafter.core.db import Connection, append_frame
 from everafter.core.errors import ConflictError
 from everafter.core.locks import Lock
 from everafter.daily.model import RunSummary, SliceFigures
-from everafter.interventions.queries import count_interventions
+from everafter.interventions.queries import count_run_results
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 """Lower bound of the first slice."""
@@ -204,7 +204,7 @@ async def add_figures(conn: Connection, summary: RunSummary, day: date) -> None:
     summary.suppliers = sum(summary.by_churn.values())
     summary.unscored = summary.suppliers - scored
     summary.average_score = round(float(score_sum / scored), 1) if scored else None
-    for status, name, count in await count_interventions(conn, day):
+    for status, name, count in await count_run_results(conn, day):
         match status:
             case "triggered":
                 summary.interventions.by_trigger[name] = count

@@ -172,8 +172,8 @@ def next_sending_time(as_of: datetime, timezone: str, messaging: Messaging) -> d
     start, end = time.fromisoformat(messaging.quiet_from), time.fromisoformat(messaging.quiet_until)
     clock = local.time().replace(tzinfo=None)
     overnight = start > end
-    is_quiet = (clock >= start or clock < end) if overnight else (start <= clock < end)
-    if not is_quiet:
+    in_quiet_hours = (clock >= start or clock < end) if overnight else (start <= clock < end)
+    if not in_quiet_hours:
         return as_of
     day = local.date() + timedelta(days=1 if overnight and clock >= start else 0)
     return max(as_of, datetime.combine(day, end, tzinfo=zone).astimezone(UTC))

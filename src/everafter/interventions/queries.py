@@ -1,4 +1,4 @@
-"""What the eligibility check must know of the past, and the rows it leaves."""
+"""Reads for the eligibility check, and writes of its results."""
 
 from datetime import date, datetime, timedelta
 from typing import LiteralString
@@ -28,16 +28,21 @@ FROM interventions
 async def read_history(
     reader: FrameReader, *, after: str, last: str, as_of: datetime, cooldown_days: int, replay: bool
 ) -> pl.DataFrame:
-    """Per supplier and trigger: when it last acted (or in the holdout), its messages of the last 7
-    days (those in the holdout too, which take their place in the budget: docs/decisions/0006),
-    whether it was scored today, and why its latest row skipped ('' when that one acted).
+    """The history of a slice, by supplier and trigger.
 
     Rows after `as_of` count as well: a past day that is replayed must not repeat what was done soon
-    after it.
+    after it. Rows in the holdout count as messages (docs/decisions/0006).
 
-    Args: cooldown_days: the playbook's longest; rows older than that and the budget's week cannot
-        matter, so the read does not grow with the intervention log. replay: whether this run is a
-        replay; a live run does not count what replays decided, because nothing of it was done."""
+    Args:
+        after, last: bounds of the supplier ids, the first excluded, the last included.
+        cooldown_days: the playbook's longest. Rows older than that and the frequency cap's week
+            are not read, so the read does not grow with the intervention log.
+        replay: whether this run is a replay. A live run does not count the rows of replays,
+            because nothing was sent.
+
+    Returns:
+        HISTORY_SCHEMA.
+    """
     frame = await reader.fetch(
         f"""
         {_HISTORY}
@@ -77,7 +82,8 @@ async def read_history_of(
 
 
 def _history_days(as_of: datetime, cooldown_days: int) -> dict[str, date]:
-    """Older rows than `since` matter neither to a cooldown nor to the frequency cap."""
+    """The parameters of _HISTORY. Rows before `since` matter neither to a cooldown nor to the
+    frequency cap."""
     today = as_of.date()
     return {
         "since": today - timedelta(days=max(cooldown_days, 7) + 1),
@@ -87,10 +93,15 @@ def _history_days(as_of: datetime, cooldown_days: int) -> dict[str, date]:
 
 
 async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.DataFrame:
-    """supplier_id and kind of every open task."""
+    """supplier_id and kind of every open task of a slice."""
     frame = await reader.fetch(
-        "SELECT supplier_id::text, kind FROM tasks"
-        " WHERE status = 'open' AND supplier_id > {after}::uuid AND supplier_id <= {last}::uuid",
+        """
+        SELECT supplier_id::text, kind
+        FROM tasks
+        WHERE status = 'open'
+          AND supplier_id > {after}::uuid
+          AND supplier_id <= {last}::uuid
+        """,
         after=after,
         last=last,
     )
@@ -98,8 +109,8 @@ async def read_open_tasks(reader: FrameReader, *, after: str, last: str) -> pl.D
 
 
 async def get_suppressed(conn: Connection) -> frozenset[str]:
-    """Addresses that must get nothing of the topic 'success'; those that must get nothing at all
-    begin with '*'."""
+    """Addresses that must receive no message of the topic 'success'; with a leading '*': no message
+    at all."""
     cursor = await conn.execute(
         "SELECT email, topic FROM suppressions WHERE topic IN ('success', '*')"
     )
@@ -111,7 +122,7 @@ async def get_suppressed(conn: Connection) -> frozenset[str]:
 async def insert_interventions(
     conn: Connection, results: pl.DataFrame, messages: pl.DataFrame, tasks: pl.DataFrame
 ) -> None:
-    """Append the intervention log's rows with the messages and tasks they lead to."""
+    """Append rows to the intervention log, with their messages and tasks."""
     columns = (
         "id",
         "supplier_id",
@@ -133,14 +144,18 @@ async def insert_interventions(
     await copy_frame(conn, "tasks", tasks)
 
 
-async def count_interventions(conn: Connection, day: date) -> list[tuple[str, str, int]]:
-    """(status, trigger or, of what was skipped, reason code, number) of one day's verdicts by the
-    run; what the coach showed that day is not among them."""
+async def count_run_results(conn: Connection, day: date) -> list[tuple[str, str, int]]:
+    """(status, trigger or skip reason, number) of one day's log entries by the run; tips, which the
+    coach chooses, are not counted."""
     cursor = await conn.execute(
         """
-        SELECT status, CASE WHEN status = 'skipped' THEN reason ELSE trigger END, count(*)
+        SELECT
+          status,
+          CASE WHEN status = 'skipped' THEN reason ELSE trigger END,
+          count(*)
         FROM interventions
-        WHERE evaluated_on = %s AND NOT starts_with(trigger, %s::text)
+        WHERE evaluated_on = %s
+          AND NOT starts_with(trigger, %s::text)
         GROUP BY 1, 2
         ORDER BY 1, 2
         """,

@@ -8,12 +8,14 @@ from typing import Any
 
 import polars as pl
 
+from everafter.activity.model import TIME
 from everafter.core.messages import placeholders
 from everafter.interventions.eligibility import next_sending_time
 from everafter.playbook.model import Playbook
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.text import format_sentence
 
+_HIGH_PRIORITY = 80
 _TERMS: dict[str, Any] = {
     "trigger": pl.String(),
     "action": pl.String(),
@@ -107,67 +109,72 @@ def make_interventions(
         replay: the day evaluated is a past one.
     """
     day = as_of.date()
+    ids = [
+        intervention_id(supplier, trigger, day.isoformat())
+        for supplier, trigger in results.select("supplier_id", "trigger").iter_rows()
+    ]
+    success_by = {
+        name: day + timedelta(days=trigger.success_days)
+        for name, trigger in playbook.triggers.items()
+    }
+    is_skipped = pl.col("status") == "skipped"
+    return (
+        results.with_columns(pl.Series("id", ids, dtype=pl.String))
+        .join(_texts(results, scored, playbook), on=["supplier_id", "trigger"], how="left")
+        .join(_facts(results, scored), on="supplier_id", how="left")
+        .with_columns(
+            pl.coalesce("text", "reason").alias("reason"),
+            pl.when(is_skipped).then(pl.lit("{}")).otherwise("facts").alias("facts"),
+            pl.when(~is_skipped)
+            .then(pl.col("trigger").replace_strict(success_by, return_dtype=pl.Date))
+            .alias("success_by"),
+            pl.lit(as_of).cast(TIME).alias("evaluated_at"),
+            pl.lit(day).alias("evaluated_on"),
+            pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
+            pl.lit(replay).alias("replay"),
+        )
+        .drop("text")
+    )
+
+
+def _facts(results: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
+    """supplier_id and facts, of suppliers with a row that was not skipped."""
     acted = results.filter(pl.col("status") != "skipped").select("supplier_id").unique()
-    facts = scored.join(acted, on="supplier_id", how="semi").select(
+    return scored.join(acted, on="supplier_id", how="semi").select(
         "supplier_id", pl.struct("name", *SIGNAL_SCHEMA).struct.json_encode().alias("facts")
     )
-    no_text = pl.DataFrame(schema=dict.fromkeys(("supplier_id", "trigger", "words"), pl.String()))
-    words = [
+
+
+def _texts(results: pl.DataFrame, scored: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
+    """supplier_id, trigger, text: the reasons of the triggered rows as sentences."""
+    triggered = results.filter(pl.col("status") == "triggered")
+    empty = pl.DataFrame(schema=dict.fromkeys(("supplier_id", "trigger", "text"), pl.String()))
+    texts = [
         _reasons(
-            results.filter((pl.col("status") == "triggered") & (pl.col("trigger") == name)),
+            triggered.filter(pl.col("trigger") == name),
             scored,
             trigger.reason,
             playbook.coach.language,
         )
         for name, trigger in playbook.triggers.items()
     ]
-    ids = [
-        intervention_id(supplier, trigger, day.isoformat())
-        for supplier, trigger in results.select("supplier_id", "trigger").iter_rows()
-    ]
-    results = (
-        results.with_columns(pl.Series("id", ids, dtype=pl.String))
-        .join(pl.concat([no_text, *words]), on=["supplier_id", "trigger"], how="left")
-        .join(facts, on="supplier_id", how="left")
-        .with_columns(
-            pl.coalesce("words", "reason").alias("reason"),
-            pl.when(pl.col("status") == "skipped")
-            .then(pl.lit("{}"))
-            .otherwise(pl.col("facts"))
-            .alias("facts"),
-        )
-        .drop("words")
-    )
-    success = {
-        name: day + timedelta(days=trigger.success_days)
-        for name, trigger in playbook.triggers.items()
-    }
-    return results.with_columns(
-        pl.when(pl.col("status") != "skipped")
-        .then(pl.col("trigger").replace_strict(success, return_dtype=pl.Date))
-        .alias("success_by"),
-        pl.lit(as_of).cast(pl.Datetime("us", "UTC")).alias("evaluated_at"),
-        pl.lit(day).alias("evaluated_on"),
-        pl.lit(playbook_version, pl.Int64).alias("playbook_version"),
-        pl.lit(replay).alias("replay"),
-    )
+    return pl.concat([empty, *texts])
 
 
 def _reasons(
     triggered: pl.DataFrame, scored: pl.DataFrame, text: str, language: str
 ) -> pl.DataFrame:
-    """One trigger's reason with each supplier's numbers: supplier_id, trigger, words."""
+    """supplier_id, trigger, text: one trigger's reason with each supplier's values."""
     named = [name for name in placeholders(text) if name in scored.columns]
     rows = triggered.select("supplier_id", "trigger").join(
         scored.select("supplier_id", *named), on="supplier_id", maintain_order="left"
     )
-    words = (
-        [format_sentence(text, row, language) for row in rows.select(named).iter_rows(named=True)]
-        if named
-        else [text] * rows.height
-    )
+    texts = [text] * rows.height
+    if named:
+        values = rows.select(named).iter_rows(named=True)
+        texts = [format_sentence(text, row, language) for row in values]
     return rows.select("supplier_id", "trigger").with_columns(
-        pl.Series("words", words, dtype=pl.String)
+        pl.Series("text", texts, dtype=pl.String)
     )
 
 
@@ -192,7 +199,7 @@ def make_messages(
     }
     template = {name: trigger.template or "" for name, trigger in playbook.triggers.items()}
     hours = {name: trigger.expires_hours for name, trigger in playbook.triggers.items()}
-    send_after = pl.col("timezone").replace_strict(zones, return_dtype=pl.Datetime("us", "UTC"))
+    send_after = pl.col("timezone").replace_strict(zones, return_dtype=TIME)
     names = scored.select("supplier_id", pl.col("name").alias("to_name"))
     return emails.join(names, on="supplier_id").select(
         "supplier_id",
@@ -220,15 +227,14 @@ def make_messages(
 
 
 def make_tasks(results: pl.DataFrame, scored: pl.DataFrame, *, replay: bool) -> pl.DataFrame:
-    """The triggered tasks; due within one day when the trigger's priority is 80 or higher, else
-    within three.
+    """The triggered tasks; due within one day from _HIGH_PRIORITY on, else within three.
 
     Args:
         results: rows of `make_interventions`.
         replay: the day evaluated is a past one, so the tasks are recorded as dismissed.
     """
     tasks = results.filter((pl.col("status") == "triggered") & (pl.col("channel") == "task"))
-    high = pl.col("priority") >= 80
+    high = pl.col("priority") >= _HIGH_PRIORITY
     names = scored.select("supplier_id", "name")
     return tasks.join(names, on="supplier_id").select(
         "supplier_id",

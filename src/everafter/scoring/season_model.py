@@ -1,9 +1,8 @@
-"""What is known of the wedding year before a supplier has told us anything: priors by region and by
-vendor type.
+"""Priors of the season by region and vendor type, for suppliers of whom nothing else is known.
 
-Published figures are beside the assumption that fills the months between them. Each row of months
-is January to December, in per cent of the year, and keeps every published sum exactly
-(tests/test_season_prior.py holds them against the sources)."""
+Comments say what is published and what is assumed to fill the months between. Each row has the
+months from January to December in percent of the year, and keeps every published sum exactly
+(tests/test_scoring_season_prior.py compares them with the sources)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +28,7 @@ _BRITAIN: Months = (2.6, 3.2, 3.9, 5.6, 7.9, 11.9, 12.8, 14.3, 14.2, 12.6, 6.2, 
 _US: Months = (2.7, 3.5, 4.0, 5.5, 8.5, 11.0, 8.0, 9.0, 17.0, 19.0, 7.0, 4.8)
 
 # Published (2011): November 12.9, October 12.6, June 4.8. Assumed: all other months, with a second,
-# lower top in autumn.
+# lower peak in autumn.
 _AUSTRALIA: Months = (6.5, 7.8, 9.8, 9.4, 6.4, 4.8, 4.9, 5.8, 9.4, 12.6, 12.9, 9.7)
 
 # Published (2007): January–March 43, June–August 13. Assumed: the split inside each, and of the
@@ -41,7 +40,7 @@ WEDDINGS: dict[Region, Months] = {
     "us": _US,
     "australia": _AUSTRALIA,
     "new_zealand": _NEW_ZEALAND,
-    # Assumed: between the two published curves of their half of the world.
+    # Assumed: the mean of the two published curves of the same hemisphere.
     "other_north": _mean(_BRITAIN, _US),
     "other_south": _mean(_AUSTRALIA, _NEW_ZEALAND),
 }
@@ -53,8 +52,7 @@ _ENGAGED_BRITAIN: Months = (8.0, 8.5, 5.5, 6.0, 6.5, 6.5, 7.5, 11.0, 10.0, 6.5, 
 # other eight months.
 _ENGAGED_US: Months = (8.0, 10.0, 6.5, 6.5, 7.0, 8.0, 8.0, 7.5, 7.0, 7.5, 8.0, 16.0)
 
-# Assumed whole: Christmas and New Year as in the north, no second wave in August, which is winter
-# there.
+# All assumed: Christmas and New Year as in the north, no second wave in August, which is winter.
 _ENGAGED_SOUTH: Months = (11.0, 9.0, 7.0, 7.0, 6.0, 6.0, 6.5, 6.5, 7.0, 8.0, 8.0, 18.0)
 
 ENGAGEMENTS: dict[Region, Months] = {
@@ -66,18 +64,18 @@ ENGAGEMENTS: dict[Region, Months] = {
     "other_south": _ENGAGED_SOUTH,
 }
 
-# ISO 3166-1 alpha-2. Only countries whose weddings follow a temperate summer: India, the Gulf or
-# the tropics have seasons of their own, for which no figures are at hand, and a wrong season is
-# worse than none. They are flat.
-_NORTH = (
-    "AD AL AT BA BE BG CA CH CY CZ DE DK EE ES FI FR GR HR HU IS IT LI LT LU LV MC MD ME MK MT NL"
-    " NO PL PT RO RS SE SI SK SM UA XK"
-)
+# ISO 3166-1 alpha-2. Only countries whose weddings follow a temperate summer. India, the Gulf and
+# the tropics have other seasons, for which we have no figures. A wrong season is worse than none,
+# so theirs is flat.
+_NORTH = """
+    AD AL AT BA BE BG CA CH CY CZ DE DK EE ES FI FR GR HR HU IS IT LI LT LU LV MC MD ME MK MT NL NO
+    PL PT RO RS SE SI SK SM UA XK
+"""
 _SOUTH = "AR CL LS NA SZ UY ZA"
 REGION_OF_COUNTRY: dict[str, Region] = {
     **dict.fromkeys(_NORTH.split(), "other_north"),
     **dict.fromkeys(_SOUTH.split(), "other_south"),
-    # Ireland and the islands: as Britain (assumed). "UK" is not ISO, but it is what people write.
+    # Ireland and the islands: as Britain (assumed). "UK" is not ISO, but people write it.
     **dict.fromkeys(("GB", "UK", "IE", "IM", "JE", "GG"), "britain"),
     "US": "us",
     "AU": "australia",
@@ -87,20 +85,22 @@ REGION_OF_COUNTRY: dict[str, Region] = {
 
 @dataclass(frozen=True, slots=True)
 class VendorType:
-    """How one vendor type's year follows from the clients' year. Shares of its activity in the
-    platform, summing to 1.
+    """What a vendor type does on the platform during the year, in four parts whose shares sum to 1.
 
-    work: for coming weddings, rising from `ahead_days` before the day to the day itself and falling
-    until `behind_days` after it. bookings: contracts and first forms of weddings `lead_days` ahead,
-    with a wide spread. enquiries: newly engaged clients asking, in the weeks and months after the
-    engagement. steady: what has no season (administration, the diary, the accounts). ahead_days and
-    behind_days are multiples of 14, which makes the fortnightly grid of the own weddings exact.
+    `lead_days` is published (Australia) unless marked. All other values are assumptions. That work
+    begins months before a wedding, and not weeks, was compared with the logins of an export (126
+    suppliers who did not churn, 13 months, six countries; mean Poisson deviance by fortnight): no
+    season 0.826, work from 8 weeks before 0.781, from 17 weeks before 0.689, these values 0.694.
 
-    `lead_days` is published (Australia) unless marked. All shares and days of work are assumptions
-    about the vendor type. That work begins months ahead and not weeks was held against the logins
-    of an export (126 suppliers who stayed, 13 months, six countries; mean Poisson deviance by
-    fortnight): no season 0.826, work from 8 weeks ahead 0.781, from 17 weeks 0.689, these values
-    0.694."""
+    Attributes:
+        work: for coming weddings, rising from ahead_days before the day to the day itself, and
+            falling until behind_days after it.
+        bookings: contracts and first forms of weddings lead_days later, with a wide spread.
+        enquiries: by couples in the weeks and months after their engagement.
+        steady: what has no season, such as administration.
+        ahead_days, behind_days: multiples of 14, so that the fortnightly grid of a supplier's own
+            weddings is exact.
+    """
 
     work: float
     bookings: float
@@ -112,21 +112,21 @@ class VendorType:
 
 
 VENDOR_TYPES: dict[str, VendorType] = {
-    # No vendor type told: as the photographer, the commonest, without the deliveries.
+    # Unknown vendor type: as the photographer, the most common, without the deliveries.
     "default": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=242),
-    # Delivers after the day (editing, galleries) and sells far ahead of it.
+    # Delivers after the wedding (editing, galleries) and sells long before it.
     "photographer": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=280, behind_days=28),
     "videographer": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=262, behind_days=28),
-    # Song lists and timings; asked late, often by recommendation of the venue.
+    # Song lists and timings; booked late, often on the recommendation of the venue.
     "dj": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
     "musician": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
-    # The first thing a client looks for: January's enquiries lift the winter.
+    # The first thing that couples look for: January's enquiries lift the winter.
     "venue": VendorType(0.46, 0.12, 0.30, 0.12, lead_days=387, ahead_days=154),
-    # lead: assumed, a planner is found before the venue or with it.
+    # lead: assumed; a planner is booked before the venue or with it.
     "planner": VendorType(0.48, 0.12, 0.28, 0.12, lead_days=365, ahead_days=154),
-    # Flowers follow the wedding day most closely of all.
+    # Flowers follow the wedding day more closely than any other work.
     "florist": VendorType(0.70, 0.12, 0.10, 0.08, lead_days=231, ahead_days=112),
-    # lead: assumed, as the florist's.
+    # lead: assumed, as for the florist.
     "caterer": VendorType(0.66, 0.12, 0.12, 0.10, lead_days=231),
     "celebrant": VendorType(0.61, 0.12, 0.15, 0.12, lead_days=255),
     "hair_makeup": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=198, ahead_days=98),
@@ -134,7 +134,7 @@ VENDOR_TYPES: dict[str, VendorType] = {
     "transport": VendorType(0.64, 0.12, 0.10, 0.14, lead_days=218, ahead_days=84),
 }
 
-# What platforms call the same vendor types.
+# Other names of the same vendor types.
 VENDOR_TYPE_ALIASES: dict[str, str] = {
     "photography": "photographer",
     "video": "videographer",

@@ -1,12 +1,10 @@
-"""The season: how busy a supplier is expected to be now, against the busiest time of its own year.
-Pure.
+"""The season: activity expected now against the peak of the supplier's own year. Pure.
 
-Two things are known: the vendor type's year (a prior from published figures,
-everafter/scoring/season_model.py) and the supplier's own coming weddings. Both say how much wedding
-work lies around a day; they are mixed by how many weddings are known, and the vendor type's other
-work (enquiries, bookings, what has no season) is added before the day is held against the year's
-peak. The peak is that of the supplier's own coming year, so a photographer with a full winter has
-another season than the vendor type."""
+Two things are known: the year of the vendor type (a prior from published figures, season_model.py)
+and the supplier's own coming weddings. Both say how much wedding work there is around a day. They
+are mixed by the number of weddings known, and the other work of the vendor type (enquiries,
+bookings, what has no season) is added. The result is divided by the peak of the supplier's own
+coming year, so a photographer with a full winter has another season than the vendor type."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -31,20 +29,19 @@ Floats = NDArray[np.float64]
 _DAYS_IN_MONTH = np.array([31, 28.25, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _MIDDLES = np.cumsum(_DAYS_IN_MONTH) - _DAYS_IN_MONTH / 2  # day of the year
 _YEAR = float(_DAYS_IN_MONTH.sum())
-_LEAD_SPREAD = (
-    0.35  # assumed: the spread of booking leads, as a share of the mean; published are means only
-)
+_LEAD_SPREAD = 0.35
+"""Spread of booking leads, as a share of the mean. Assumed: only means are published."""
 _ENQUIRY_DAYS = 75
-"""Assumed: days from engagement until enquiries stop; most come in the first weeks."""
+"""Days after the engagement in which enquiries are sent, most in the first weeks. Assumed."""
 
-# The own weddings' grid: fortnights from now, with room behind and ahead for the widest triangle.
+# The grid of own weddings: fortnights from now, with room before and after for the widest triangle.
 _STEP_DAYS = 14
 _STEPS = 27  # today and the 26 fortnights of a year
 _BEHIND = max(vendor.behind_days for vendor in VENDOR_TYPES.values()) // _STEP_DAYS
 _AHEAD = max(vendor.ahead_days for vendor in VENDOR_TYPES.values()) // _STEP_DAYS
 _COLUMNS = _BEHIND + _STEPS + _AHEAD + 1
-_LONG_AGO = -1_000_000  # a day that counts for nothing
-_BLOCK_ROWS = 4096  # a block's grids stay in the processor's cache
+_LONG_AGO = -1_000_000  # instead of null
+_BLOCK_ROWS = 4096  # small enough for the processor's cache
 
 _VENDOR_TYPE_NAMES = tuple(VENDOR_TYPES)
 _REGION_NAMES: tuple[Region | None, ...] = (None, *WEDDINGS)
@@ -54,14 +51,14 @@ _REGION_NAMES: tuple[Region | None, ...] = (None, *WEDDINGS)
 
 
 def region_of(country: str | None) -> Region | None:
-    """The region of an ISO 3166-1 country or 3166-2 part of one ("GB-SCT"); null when no season is
-    known there."""
+    """The region of an ISO 3166-1 country or an ISO 3166-2 subdivision ("GB-SCT"); null where no
+    season is known."""
     code = (country or "").strip().upper()
     return REGION_OF_COUNTRY.get(code[:2]) if len(code) == 2 or code[2:3] == "-" else None
 
 
 def vendor_type_of(vendor_type: str | None) -> str:
-    """The vendor type whose year is taken for a vendor type; "default" when there is none."""
+    """The key of VENDOR_TYPES for a vendor type as the platform writes it; "default" for others."""
     name = (vendor_type or "").strip().lower().replace("-", "_").replace(" ", "_")
     name = VENDOR_TYPE_ALIASES.get(name, name)
     return name if name in VENDOR_TYPES else "default"
@@ -72,17 +69,16 @@ def workload_index(
 ) -> tuple[float, ...]:
     """Expected activity by month, January first, as a share of the busiest month.
 
-    Work for weddings at hand, bookings of weddings a lead time ahead, enquiries of the newly
-    engaged and a steady rest, in the vendor type's shares. A country of which no season is known
-    gives twelve ones.
+    It consists of work for weddings, bookings, enquiries and steady work, in the shares of the
+    vendor type (`season_model.VendorType`). A country whose season is unknown has twelve ones.
 
     Args:
-        country: ISO 3166-1 alpha-2, null when unknown.
-        vendor_type: null or an unknown one is scored as "default".
-        floor: the least value, in (0, 1].
+        country: ISO 3166-1 alpha-2; null: unknown.
+        vendor_type: null and unknown ones count as "default".
+        floor: the smallest value, (0, 1].
 
-    Source: published monthly weddings, engagements and leads, see
-    everafter/scoring/season_model.py."""
+    Source: published monthly weddings, engagements and leads (season_model.py).
+    """
     work, rest = _parts(region_of(country), vendor_type_of(vendor_type))
     whole = work + rest
     return tuple(float(x) for x in np.maximum(whole / whole.max(), floor))
@@ -90,20 +86,20 @@ def workload_index(
 
 @lru_cache(maxsize=256)
 def _parts(region: Region | None, vendor_type_name: str) -> tuple[Floats, Floats]:
-    """Expected activity at the twelve month middles, mean about 1: (wedding work, everything
-    else)."""
+    """Expected activity at the middle of each month, as (wedding work, all else); the mean of
+    their sum is about 1."""
     vendor = VENDOR_TYPES[vendor_type_name]
     if region is None:
         return np.full(12, vendor.work), np.full(12, 1 - vendor.work)
     weddings = np.array(WEDDINGS[region]) / 100 / _DAYS_IN_MONTH * _YEAR  # rate per day, mean 1
     engagements = np.array(ENGAGEMENTS[region]) / 100 / _DAYS_IN_MONTH * _YEAR
     offsets, weights = _kernel(vendor)
-    work = _smeared(weddings, offsets, weights)
+    work = _weighted_mean(weddings, offsets, weights)
     leads = np.arange(1.0, 2.5 * vendor.lead_days)
     likely = np.exp(-0.5 * ((leads - vendor.lead_days) / (_LEAD_SPREAD * vendor.lead_days)) ** 2)
-    bookings = _smeared(weddings, leads, likely)
+    bookings = _weighted_mean(weddings, leads, likely)
     lags = np.arange(float(_ENQUIRY_DAYS))
-    enquiries = _smeared(engagements, -lags, _ENQUIRY_DAYS - lags)
+    enquiries = _weighted_mean(engagements, -lags, _ENQUIRY_DAYS - lags)
     return (
         vendor.work * work,
         vendor.bookings * bookings + vendor.enquiries * enquiries + vendor.steady,
@@ -111,8 +107,8 @@ def _parts(region: Region | None, vendor_type_name: str) -> tuple[Floats, Floats
 
 
 def _kernel(vendor: VendorType) -> tuple[Floats, Floats]:
-    """Days from now to a wedding, and how much work a wedding at that distance gives: a triangle
-    with its top on the day."""
+    """Days from now to a wedding, and the work for a wedding at that distance: a triangle with its
+    top on the day."""
     offsets = np.arange(-vendor.behind_days, vendor.ahead_days + 1.0)
     return offsets, _triangle(offsets, vendor)
 
@@ -122,20 +118,19 @@ def _triangle(days_ahead: Floats, vendor: VendorType) -> Floats:
     return np.maximum(np.where(days_ahead >= 0, rising, falling), 0)
 
 
-def _smeared(monthly: Floats, offsets: Floats, weights: Floats) -> Floats:
-    """At each month middle, the weighted mean of the curve at those offsets in days."""
-    return _at(monthly, _MIDDLES[:, None] + offsets) @ (weights / weights.sum())
+def _weighted_mean(monthly: Floats, offsets: Floats, weights: Floats) -> Floats:
+    """At the middle of each month, the weighted mean of the curve at these offsets in days."""
+    return _interpolate(monthly, _MIDDLES[:, None] + offsets) @ (weights / weights.sum())
 
 
-def _at(monthly: Floats, day_of_year: Floats) -> Floats:
-    """A curve given at the month middles, read at any day of the (circular) year by straight lines
-    between them."""
+def _interpolate(monthly: Floats, day_of_year: Floats) -> Floats:
+    """Interpolate a curve that is given at the middle of each month; the year is circular."""
     return np.interp(day_of_year % _YEAR, _MIDDLES, monthly, period=_YEAR)
 
 
 def _day_of_year(days: list[date]) -> Floats:
-    """Where a date lies in the mean year: month lengths are scaled, so that the 29th of February
-    shifts nothing after it."""
+    """Day of the mean year. Months are scaled to their mean length, so that 29 February does not
+    shift the rest of the year."""
     starts = np.cumsum(_DAYS_IN_MONTH) - _DAYS_IN_MONTH
     return np.array(
         [
@@ -154,18 +149,20 @@ def _month_days(day: date) -> int:
 
 
 def add_season_index(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `season_index` (Float64, (0, 1]) and `off_season` (Boolean), neither ever
-    null.
+    """Add `season_index` Float64, (0, 1], and `off_season` Boolean; neither is ever null.
 
-    Season index is the activity expected on the day of `as_of` ÷ the most expected on any day of
-    the year to come. Wedding work is the vendor type's and the supplier's own, mixed as n :
-    `own_weddings_weight`, n being the weddings known for the coming year. With no season known
-    (country) and no weddings, or with the season switched off, season index is exactly 1.
+    season_index is the activity expected on the day of `as_of` ÷ the most expected on any day of
+    the coming year. Wedding work is that of the vendor type and the supplier's own, mixed as
+    `own_weddings_weight` : n, where n is the number of weddings known in the coming year. It is
+    exactly 1 when the season is disabled, and when neither country nor weddings are known.
 
-    Args: frame: `country` String and `vendor_type` String, both may be null; `weddings`
-        List(Int32), days since 1970 (UTC) of the weddings of own current clients, null as empty.
-        One row does not influence another. playbook: its `season` gives the floor, the off-season
-        mark and the weight. as_of: with a time zone; the day is the UTC one."""
+    Args:
+        frame: `country` and `vendor_type` String, may be null; `weddings` List(Int32), days since
+            1970 (UTC) of the weddings of current clients, null counts as empty. Rows do not
+            influence each other.
+        playbook: its `season`.
+        as_of: with a time zone; the day is its UTC day.
+    """
     season = playbook.season
     if not season.enabled or frame.is_empty():
         return frame.with_columns(season_index=pl.lit(1.0), off_season=pl.lit(False))
@@ -184,16 +181,15 @@ def add_season_index(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -
 
 
 def add_season_trend(frame: pl.DataFrame, playbook: Playbook, as_of: datetime) -> pl.DataFrame:
-    """The frame with `season_trend` (Float64, > 0, never null): what the season alone makes of a
-    volume.
+    """Add `season_trend` Float64, > 0, never null: how the season alone changes a volume.
 
-    The mean prior season index of the last 28 days ÷ that of the 56 days before: 0.8 says that a
-    supplier in good health does a fifth less now. 1 where no season is known, or with the season
-    switched off.
+    It is the mean prior season_index of the last 28 days ÷ that of the 56 days before: with 0.8, a
+    healthy supplier does a fifth less now. It is 1 where no season is known, and when the season is
+    disabled.
 
     Args:
-        frame: `country` String and `vendor_type` String, both may be null.
-        playbook: its `season` switches it on and gives the floor.
+        frame: `country` and `vendor_type` String, may be null.
+        playbook: its `season`.
         as_of: with a time zone; the last of the 28 days is its UTC day.
     """
     if not playbook.season.enabled or frame.is_empty():
@@ -207,8 +203,8 @@ def _utc_day(as_of: datetime) -> date:
 
 
 def _keys(frame: pl.DataFrame) -> NDArray[np.int64]:
-    """Per row, the number of its (region, vendor type) pair."""
-    # Only distinct spellings are looked at, however many rows there are.
+    """The number of each row's (region, vendor type) pair, which is the key of the tables below."""
+    # Only distinct spellings are looked up, however many rows there are.
     countries = {c: _REGION_NAMES.index(region_of(c)) for c in frame["country"].unique()}
     types = {t: _VENDOR_TYPE_NAMES.index(vendor_type_of(t)) for t in frame["vendor_type"].unique()}
     key = pl.col("country").replace_strict(countries, return_dtype=pl.Int64) * len(
@@ -223,18 +219,21 @@ def _all_parts() -> list[tuple[Floats, Floats]]:
 
 @lru_cache(maxsize=64)
 def _prior_season_index(today: date) -> Floats:
-    """By key: the prior's season index on one day, not floored."""
+    """By key: the prior's season_index on one day, without floor."""
     day = _day_of_year([today])
     whole = [work + rest for work, rest in _all_parts()]
-    return np.array([float(_at(w, day)[0]) / float(w.max()) for w in whole])
+    return np.array([float(_interpolate(w, day)[0]) / float(w.max()) for w in whole])
 
 
 @lru_cache(maxsize=64)
 def _prior_trend(today: date, floor: float) -> Floats:
-    """By key: mean floored prior season index of 28 days ÷ that of the 56 days before them."""
+    """By key: the mean season_index (with floor) of 28 days ÷ that of the 56 days before them."""
     days = _day_of_year([today - timedelta(days=back) for back in range(84)])
     season_indexes = np.array(
-        [np.maximum(_at(w, days) / w.max(), floor) for w in (a + b for a, b in _all_parts())]
+        [
+            np.maximum(_interpolate(w, days) / w.max(), floor)
+            for w in (a + b for a, b in _all_parts())
+        ]
     )
     return season_indexes[:, :28].mean(axis=1) / season_indexes[:, 28:].mean(axis=1)
 
@@ -243,20 +242,20 @@ def _prior_trend(today: date, floor: float) -> Floats:
 def _year_ahead(
     today: date,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """By key, at each coming fortnight: (wedding work, the rest), and how far the true peak is
-    above the grid's."""
+    """By key: wedding work and all else at each coming fortnight, and the peak of the year ÷ the
+    peak of the fortnights."""
     days = _day_of_year([today + timedelta(days=_STEP_DAYS * step) for step in range(_STEPS)])
     parts = _all_parts()
-    work = np.array([_at(w, days) for w, _ in parts])
-    rest = np.array([_at(r, days) for _, r in parts])
+    work = np.array([_interpolate(w, days) for w, _ in parts])
+    rest = np.array([_interpolate(r, days) for _, r in parts])
     above = np.array([float((w + r).max()) for w, r in parts]) / (work + rest).max(axis=1)
     return work.astype(np.float32), rest.astype(np.float32), above.astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """By key: each vendor type's triangle at whole fortnights, and the activity one wedding gives
-    on its day when it is the only one."""
+    """By key: the triangle of the vendor type at whole fortnights, and the activity that a single
+    wedding causes on its day."""
     distances = np.arange(-_STEP_DAYS * _BEHIND, _STEP_DAYS * _AHEAD + 1.0, _STEP_DAYS)
     vendors = [VENDOR_TYPES[name] for _ in _REGION_NAMES for name in _VENDOR_TYPE_NAMES]
     taps = np.stack([_triangle(distances, vendor) for vendor in vendors])
@@ -269,7 +268,7 @@ def _taps() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _blended(
     weddings: pl.Series, keys: NDArray[np.int64], prior: Floats, weight: float, today: date
 ) -> Floats:
-    """Season index by the vendor type's year and the own weddings; the prior's where no wedding is
+    """season_index from the prior and the supplier's own weddings; the prior's where no wedding is
     known."""
     rows, places, counts = _own_weddings(weddings, today)
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -288,8 +287,8 @@ def _blended(
 def _own_weddings(
     weddings: pl.Series, today: date
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Of the weddings from a little ago to a year ahead: rows (ascending), fortnights from now, and
-    how many a row has."""
+    """The weddings on the grid: their rows (ascending), fortnights from now, and the number in each
+    row."""
     lengths = weddings.list.len().fill_null(0).to_numpy().astype(np.int64)
     flat = (
         weddings.list.explode(empty_as_null=False, keep_nulls=False) if len(weddings) else weddings
@@ -302,11 +301,11 @@ def _own_weddings(
 
 
 def _gridded(rows: NDArray[np.int64], places: Floats, height: int) -> NDArray[np.float32]:
-    """Weddings per row and fortnight from now, each shared between the two points of the grid it
-    lies between.
+    """Weddings by row and fortnight from now; each is shared between the two nearest points.
 
-    A triangle whose corners are points of the grid is read from it without error, so a wedding
-    coming a day nearer changes the result by that day and never by a step."""
+    The corners of the triangles are points of the grid, so no precision is lost: when a wedding
+    comes a day nearer, the result changes by that day and not in steps.
+    """
     lower = np.floor(places)
     upper_share = places - lower
     cells = rows * _COLUMNS + (lower.astype(np.int64) + _BEHIND)
@@ -322,8 +321,8 @@ def _season_indexes(
     weight: float,
     today: date,
 ) -> NDArray[np.float32]:
-    """Expected activity today ÷ the most at any coming fortnight. Only elementwise steps: a row's
-    result is its own."""
+    """Expected activity today ÷ the most in any coming fortnight. All operations are elementwise,
+    so rows do not influence each other."""
     taps, height = (table[keys] for table in _taps())
     load = np.zeros((len(keys), _STEPS), np.float32)
     for tap in range(1, _BEHIND + _AHEAD):  # the widest triangle's two ends are 0
