@@ -1,4 +1,4 @@
-"""A calendar on the web that misbehaves as a test wants, and the feed of a CSM that reads it."""
+"""A web server with a scripted calendar, and the feed of a CSM."""
 
 import asyncio
 import ssl
@@ -24,7 +24,7 @@ EVENT = "DTSTART:{:%Y%m%dT%H%M%SZ}\nDURATION:PT1H"
 
 
 class Site:
-    """What a calendar's address answers: status, headers, body; and what it was asked."""
+    """A scripted response (status, headers, body), and the received requests."""
 
     def __init__(self) -> None:
         self.status, self.headers, self.body = 200, {"Content-Type": "text/calendar"}, calendar()

@@ -17,7 +17,7 @@ from jinja2 import Environment, meta
 
 from everafter.certificates.model import Certificate
 from everafter.certificates.rules import texts_of
-from everafter.core.formatting import plural
+from everafter.core.formatting import format_period, plural
 from everafter.core.i18n import format_weekday
 from everafter.core.messages import placeholders
 from everafter.core.settings import Settings
@@ -30,7 +30,6 @@ from everafter.playbook.model import Playbook
 from everafter.recommendations.rules import render_recommendation
 from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
 from everafter.signals.text import format_sentence, kinds_of
-from everafter.support.manage_rules import format_span
 from helpers_mail import TYPICAL
 from helpers_source import SRC
 
@@ -273,7 +272,7 @@ def page_sentences() -> Iterator[Sentence]:
     zone = start.tzinfo
     assert zone is not None
     yield Sentence("call.day", "en", "", format_weekday(start), "label")
-    span = format_span(start, start + timedelta(minutes=15), zone)  # type: ignore[arg-type]
+    span = format_period(start, start + timedelta(minutes=15), zone)  # type: ignore[arg-type]
     yield Sentence("call.span", "en", "", span, "label")
     for number in (1, 2, 5, 21):
         yield Sentence("call.times", "en", f"times={number}", plural(number, "time"), "label")

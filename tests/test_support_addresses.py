@@ -1,4 +1,4 @@
-"""Where the address of a calendar may lead: never into the own network unless that was allowed."""
+"""Calendar URLs cannot lead into private networks unless that is allowed."""
 
 import asyncio
 import socket
@@ -62,14 +62,14 @@ INSIDE = (
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_addresses_inside_a_network_are_known(address: str) -> None:
+def test_private_addresses_are_recognized(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 )
-def test_addresses_of_the_internet_are_known(address: str) -> None:
+def test_public_addresses_are_recognized(address: str) -> None:
     assert is_public(address)
 
 
@@ -86,7 +86,7 @@ def test_addresses_of_the_internet_are_known(address: str) -> None:
         "http://user:password@127.0.0.1:{port}/",
     ],
 )
-def test_no_request_goes_into_the_own_network_unless_allowed(
+def test_private_networks_are_not_requested_unless_allowed(
     database: str, site: Site, url: str
 ) -> None:
     set_feed(database, url.format(port=site.port), allow_private=False)
@@ -100,10 +100,10 @@ def feed(url: str, *, allow_private: bool) -> Feed:
     return Feed(None, CSM, "UTC", url, allow_private)  # type: ignore[arg-type]
 
 
-def test_a_name_is_looked_up_once_and_that_very_address_is_asked(
+def test_a_name_is_resolved_once_and_that_address_is_requested(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that is public when it is checked and private when it is connected to (DNS rebinding) is connected to as checked."""
+    """DNS rebinding: the checked address is the one that is connected to."""
     looked_up: list[str] = []
 
     async def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
@@ -140,7 +140,7 @@ def test_each_redirect_is_checked_again(site: Site, monkeypatch: pytest.MonkeyPa
     assert len(site.asked) == 1
 
 
-def test_an_address_that_never_answers_is_passed_over_for_the_next(
+def test_an_unresponsive_address_is_skipped_for_the_next(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
@@ -166,7 +166,7 @@ def test_an_address_that_never_answers_is_passed_over_for_the_next(
     assert found.body == site.body
 
 
-def test_a_certificate_must_be_of_the_name_though_the_address_is_asked(
+def test_a_certificate_must_match_the_name_not_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = make_certificate(tmp_path, "calendar.example")

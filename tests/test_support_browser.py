@@ -1,4 +1,4 @@
-"""The page of a call in a real Chromium: with the keyboard alone, on a phone, light and dark, under its own policy."""
+"""The page of a call in Chromium: with the keyboard, on a phone, light and dark, under its content security policy."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("ada")
-def test_a_call_is_moved_and_cancelled_with_the_keyboard_alone_on_a_phone(
+def test_a_call_is_moved_and_cancelled_with_the_keyboard_on_a_phone(
     server: Server, chromium: Browser, scheme: str
 ) -> None:
     supplier = add_supplier(server)
@@ -65,7 +65,7 @@ def test_a_call_is_moved_and_cancelled_with_the_keyboard_alone_on_a_phone(
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Move the call"
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_contain_text("Your call has its new time")
+    expect(page.get_by_role("status")).to_contain_text("Your call has been moved")
     page.get_by_text("Cancel this call").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
@@ -90,7 +90,7 @@ def test_the_page_needs_no_javascript(server: Server, chromium: Browser) -> None
     page.locator("summary").nth(3).click()
     page.locator("details").nth(3).locator(".times a").first.click()
     page.get_by_role("button", name="Move the call").click()
-    expect(page.get_by_role("status")).to_contain_text("Your call has its new time")
+    expect(page.get_by_role("status")).to_contain_text("Your call has been moved")
     context.close()
     assert server.sql("SELECT sequence FROM support_interactions") == [(1,)]
 

@@ -44,7 +44,7 @@ def spans(times: FeedTimes) -> list[str]:
 
 
 def at_ten(*days: int, month: int = 12) -> list[str]:
-    """10 to 11 o'clock in Berlin's winter."""
+    """10:00 to 11:00 in Berlin in winter."""
     return [f"{month}-{day:02d}T09:00/{month}-{day:02d}T10:00" for day in days]
 
 
@@ -302,7 +302,7 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
         ["12-01T23:00/12-02T23:00"],
         0,
     ),
-    "a busy time that ends before it begins": (
+    "a busy time that ends before it starts": (
         "BEGIN:VFREEBUSY\nFREEBUSY:20261202T100000Z/-PT1H,20261203T100000Z/20261203T090000Z\nEND:VFREEBUSY",
         at_ten(2, 3),
         1,
@@ -340,7 +340,7 @@ CORPUS: dict[str, tuple[str, list[str], int]] = {
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_what_a_calendar_says(name: str) -> None:
+def test_calendars_have_these_busy_times(name: str) -> None:
     text, busy, unread = CORPUS[name]
     times = read(text, NEW_YORK if name.endswith("NY") else BERLIN)
     assert (times.failure, spans(times), times.unread) == (None, busy, unread), times.reasons
@@ -420,7 +420,7 @@ CLOCKS: dict[str, tuple[str, datetime, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CLOCKS)
-def test_when_the_clocks_change(name: str) -> None:
+def test_busy_times_around_clock_changes(name: str) -> None:
     text, start, busy = CLOCKS[name]
     times = read(event(text), start=start, days=5)
     assert (spans(times), times.unread, times.failure) == (busy, 0, None)
@@ -446,7 +446,7 @@ END:VTIMEZONE
 
 
 @pytest.mark.parametrize("name", CLOCKS)
-def test_a_zone_that_the_calendar_defines_has_the_same_clocks(name: str) -> None:
+def test_a_zone_defined_by_the_calendar_has_the_same_times(name: str) -> None:
     text, start, busy = CLOCKS[name]
     times = read(
         OWN_BERLIN + event(text.replace("Europe/Berlin", "mitteleuropa")), start=start, days=5
@@ -454,7 +454,7 @@ def test_a_zone_that_the_calendar_defines_has_the_same_clocks(name: str) -> None
     assert (spans(times), times.unread, times.failure) == (busy, 0, None)
 
 
-def test_nobody_declines_for_an_owner_without_an_address() -> None:
+def test_an_owner_without_an_address_declines_nothing() -> None:
     body = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event(TEN + chr(10) + 'ATTENDEE;PARTSTAT=DECLINED:mailto:')}\nEND:VCALENDAR"
     times = read_busy_times(
         FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14))
@@ -488,7 +488,7 @@ PLAIN = f"BEGIN:VCALENDAR\nVERSION:2.0\n{event('SUMMARY:Müller' + chr(10) + TEN
         b"\xef\xbb\xbf" + PLAIN.encode("utf-8-sig"),
     ],
 )
-def test_however_its_lines_are_written(body: bytes) -> None:
+def test_any_line_ends_and_folds_are_parsed(body: bytes) -> None:
     times = read_busy_times(
         FeedTask(body, NEW_YORK, "ada@example.org", WINTER, WINTER + timedelta(days=14))
     )
@@ -498,29 +498,29 @@ def test_however_its_lines_are_written(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (PLAIN.removesuffix("END:VCALENDAR\n"), "it ends in the middle"),
-        (PLAIN.replace("END:VEVENT\n", ""), "part of it is missing"),
+        (PLAIN.removesuffix("END:VCALENDAR\n"), "it is incomplete"),
+        (PLAIN.replace("END:VEVENT\n", ""), "an event is not closed"),
         (
             PLAIN.replace("END:VEVENT\nEND:VCALENDAR", event(TEN) + "\nEND:VCALENDAR"),
-            "part of it is missing",
+            "an event is not closed",
         ),
-        (PLAIN.replace("END:VCALENDAR", "BEGIN:VEVENT\nDTSTART:2026"), "it ends in the middle"),
-        (PLAIN.removesuffix("END:VCALENDAR\n") + PLAIN, "it ends in the middle"),
-        (PLAIN.replace("BEGIN:VEVENT\n", ""), "part of it is missing"),
+        (PLAIN.replace("END:VCALENDAR", "BEGIN:VEVENT\nDTSTART:2026"), "it is incomplete"),
+        (PLAIN.removesuffix("END:VCALENDAR\n") + PLAIN, "it is incomplete"),
+        (PLAIN.replace("BEGIN:VEVENT\n", ""), "an event is not closed"),
         (
             "<html><body>Please sign in</body></html>",
-            "it is not a calendar: it begins with '<html>",
+            "it is not a calendar: it starts with '<html>",
         ),
         ('{"error": "token expired"}', "it is not a calendar"),
         ("BEGIN:VCARD\nFN:Ada\nEND:VCARD", "it is not a calendar"),
-        (PLAIN[: len(PLAIN) // 2], "it ends in the middle"),
+        (PLAIN[: len(PLAIN) // 2], "it is incomplete"),
         (
             "BEGIN:VCALENDAR\n" + "BEGIN:X\n" * 100_000 + "END:VCALENDAR",
             "nested more than 16 levels",
         ),
     ],
 )
-def test_half_a_calendar_is_a_failure_and_no_calendar_of_free_time(body: str, says: str) -> None:
+def test_an_incomplete_calendar_is_a_failure(body: str, says: str) -> None:
     times = read_busy_times(
         FeedTask(body.encode(), BERLIN, "", WINTER, WINTER + timedelta(days=14))
     )
@@ -528,7 +528,7 @@ def test_half_a_calendar_is_a_failure_and_no_calendar_of_free_time(body: str, sa
 
 
 @pytest.mark.parametrize("cut", range(20, len(PLAIN) - 20, 7))
-def test_wherever_it_is_cut_it_is_a_failure(cut: int) -> None:
+def test_a_calendar_cut_anywhere_is_a_failure(cut: int) -> None:
     body = PLAIN.encode()[:cut]
     assert read_busy_times(FeedTask(body, BERLIN, "", WINTER, WINTER + timedelta(days=14))).failure
 
@@ -548,7 +548,7 @@ def test_wherever_it_is_cut_it_is_a_failure(cut: int) -> None:
         ("http://cal.example/webcal://x", "http://cal.example/webcal://x"),
     ],
 )
-def test_the_schemes_that_calendars_are_given_with(written: str, address: str) -> None:
+def test_the_schemes_of_calendar_urls(written: str, address: str) -> None:
     assert clean_feed_url(written) == address
 
 
@@ -560,7 +560,7 @@ def test_the_schemes_that_calendars_are_given_with(written: str, address: str) -
         "DTSTART" + ';A="b"' * 200_000,
     ],
 )
-def test_a_line_of_a_megabyte_costs_one_pass(line: str) -> None:
+def test_a_line_of_a_megabyte_is_parsed_in_linear_time(line: str) -> None:
     times = read(event(line))
     assert (times.busy, times.unread, times.failure) == ([], 1, None)
 
@@ -585,7 +585,7 @@ def test_a_line_of_a_megabyte_costs_one_pass(line: str) -> None:
 def test_until_in_any_zone(
     zone: str, owner: str, first: date, minute: int, step: int, last: datetime, kind: str
 ) -> None:
-    """Every `step` days at one time by the clock, until a moment written in one of four ways."""
+    """Every `step` days at one local time, until a moment written in one of four ways."""
     clocks = ZoneInfo(zone)
     start = datetime(first.year, first.month, first.day) + timedelta(minutes=minute)
     written = {
@@ -618,7 +618,7 @@ def test_until_in_any_zone(
         lambda at: at.replace(microsecond=0)
     ),
 )
-def test_a_series_of_years_is_not_counted_through_but_comes_to_the_same(
+def test_skipping_years_of_a_series_gives_the_same_times(
     frequency: str, interval: int, days: list[str], week: str, start: datetime
 ) -> None:
     text = f"FREQ={frequency};INTERVAL={interval};WKST={week}" + (

@@ -1,4 +1,4 @@
-"""What a CSM's calendar says, for every oddity that calendars have; and that none of them can hang or fell the reader."""
+"""Busy times of calendars with all kinds of oddities, none of which can hang or crash the parser."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from everafter.support import feeds
 from everafter.support.calendar_rules import merge_times
 from everafter.support.calendars import read_busy_times
-from everafter.support.feeds import FeedError, work_out
+from everafter.support.feeds import FeedError, compute_times
 from everafter.support.model import BusyTime, FeedTask, FeedTimes
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -111,12 +111,12 @@ def test_a_single_event(event: str, busy: str) -> None:
         "DTSTART:20270801T100000Z\nDTEND:20270801T110000Z",
     ],
 )
-def test_what_is_not_busy(event: str) -> None:
+def test_events_that_are_not_busy(event: str) -> None:
     times = read(event)
     assert (times.busy, times.events, times.unread) == ([], 1, 0)
 
 
-def test_a_series_keeps_the_wall_clock_over_a_change_of_clocks_and_has_its_exceptions() -> None:
+def test_a_series_keeps_its_local_time_and_has_exceptions() -> None:
     weekly = (
         "UID:standup\nDTSTART;TZID=Europe/Berlin:20260907T090000\nDTEND;TZID=Europe/Berlin:20260907T093000\n"
         "RRULE:FREQ=WEEKLY;BYDAY=MO\nEXDATE;TZID=Europe/Berlin:20261130T090000,20261207T090000\nRDATE;TZID=Europe/Berlin:20261209T090000"
@@ -142,7 +142,7 @@ def test_every_day_at_ten_is_at_ten_on_each_day_of_the_year() -> None:
     assert len({at.date() for at in local}) == 365
 
 
-def test_what_touches_is_one_time_and_our_own_calls_stay_apart() -> None:
+def test_adjacent_times_are_merged_except_for_our_own_calls() -> None:
     ours = uuid4()
     times = read(
         "DTSTART:20261201T100000Z\nDURATION:PT1H",
@@ -154,7 +154,7 @@ def test_what_touches_is_one_time_and_our_own_calls_stay_apart() -> None:
     assert [one.uid for one in times.busy] == [None, ours]
 
 
-def test_a_calendar_that_tells_no_events_but_free_and_busy() -> None:
+def test_a_calendar_with_free_busy_components_only() -> None:
     body = (
         b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VFREEBUSY\r\nUID:1\r\nDTSTAMP:20261101T000000Z\r\n"
         b"FREEBUSY;FBTYPE=BUSY:20261201T100000Z/20261201T110000Z,20261202T100000Z/PT1H\r\n"
@@ -167,7 +167,7 @@ def test_a_calendar_that_tells_no_events_but_free_and_busy() -> None:
     ]
 
 
-def test_one_event_that_cannot_be_understood_costs_itself_only() -> None:
+def test_an_invalid_event_does_not_affect_others() -> None:
     good = "DTSTART:20261201T100000Z\nDTEND:20261201T110000Z"
     times = read(
         good,
@@ -189,18 +189,18 @@ def test_one_event_that_cannot_be_understood_costs_itself_only() -> None:
         (b"  \r\n", "it is empty"),
         (
             b"<!doctype html><title>Sign in</title>",
-            "it is not a calendar: it begins with '<!doctype html>",
+            "it is not a calendar: it starts with '<!doctype html>",
         ),
         (b"\x00\xff\xfe garbage", "it is not a calendar"),
-        (calendar("DTSTART:20261201T100000Z")[:-40], "it ends in the middle"),
-        (b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n", "part of it is missing"),
+        (calendar("DTSTART:20261201T100000Z")[:-40], "it is incomplete"),
+        (b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n", "an event is not closed"),
         (
             b"BEGIN:VCALENDAR\r\n" + b"\x00nonsense\r\n" * 3 + b"END:VCALENDAR",
-            "not a readable calendar",
+            "not a valid calendar",
         ),
     ],
 )
-def test_what_is_no_calendar_is_said_to_be_none(body: bytes, says: str) -> None:
+def test_other_files_are_not_calendars(body: bytes, says: str) -> None:
     assert says in (read_busy_times(task(body)).failure or "")
 
 
@@ -218,7 +218,7 @@ def test_what_is_no_calendar_is_said_to_be_none(body: bytes, says: str) -> None:
         ).map(lambda body: body + b"\r\nEND:VCALENDAR\r\n"),
     )
 )
-def test_no_bytes_at_all_raise(body: bytes) -> None:
+def test_no_bytes_raise_an_error(body: bytes) -> None:
     times = read_busy_times(task(body))
     assert times.failure or all(START <= one.starts_at < one.ends_at <= UNTIL for one in times.busy)
 
@@ -238,13 +238,13 @@ def test_merged_times_cover_the_same_minutes(pieces: list[tuple[int, int]]) -> N
 # ── in a process of its own ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_process_gives_what_the_function_gives() -> None:
+def test_the_process_returns_the_result_of_the_function() -> None:
     body = calendar(
         "DTSTART:20261201T100000Z\nDURATION:PT1H", "DTSTART;VALUE=DATE:20261224\nRRULE:FREQ=YEARLY"
     )
-    assert asyncio.run(work_out(task(body))) == read_busy_times(task(body))
-    with pytest.raises(FeedError, match="it ends in the middle"):
-        asyncio.run(work_out(task(body[:-20])))
+    assert asyncio.run(compute_times(task(body))) == read_busy_times(task(body))
+    with pytest.raises(FeedError, match="it is incomplete"):
+        asyncio.run(compute_times(task(body[:-20])))
 
 
 @pytest.mark.parametrize(
@@ -263,23 +263,23 @@ def test_the_process_gives_what_the_function_gives() -> None:
         "FREQ=MINUTELY;BYSECOND=0,30",
     ],
 )
-def test_a_rule_without_end_costs_its_own_event_only(rule: str) -> None:
-    """Every second, every minute, over and over, or never but searched for ever."""
+def test_an_endless_rule_does_not_affect_other_events(rule: str) -> None:
+    """Every second, every minute, or never but searched for ever."""
     body = calendar(
         f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:{rule}",
         "DTSTART:20261201T100000Z\nDURATION:PT1H",
     )
-    times = asyncio.run(work_out(task(body)))
+    times = asyncio.run(compute_times(task(body)))
     assert (spans(times), times.events, times.unread) == (["12-01 10:00/12-01 11:00"], 2, 1)
 
 
-def test_many_rules_without_end_leave_the_others_their_turn() -> None:
+def test_many_endless_rules_do_not_affect_other_events() -> None:
     endless = [
         f"DTSTART:20200101T000000Z\nDURATION:PT1M\nRRULE:FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30;INTERVAL={n}"
         for n in range(9)
     ]
     times = asyncio.run(
-        work_out(
+        compute_times(
             task(
                 calendar(
                     *endless, "DTSTART:20261201T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=2"
@@ -293,10 +293,10 @@ def test_many_rules_without_end_leave_the_others_their_turn() -> None:
     )
 
 
-def test_what_takes_too_long_as_a_whole_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "WORK_SECONDS", 0.02)
-    with pytest.raises(FeedError, match="worked out within"):
-        asyncio.run(work_out(task(calendar())))
+def test_a_calendar_that_takes_too_long_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "COMPUTE_SECONDS", 0.02)
+    with pytest.raises(FeedError, match="computed within"):
+        asyncio.run(compute_times(task(calendar())))
 
 
 def test_a_large_calendar_is_read_in_time() -> None:
@@ -305,6 +305,6 @@ def test_a_large_calendar_is_read_in_time() -> None:
         for n in range(10_000)
     ]
     began = time.monotonic()
-    times = asyncio.run(work_out(task(calendar(*events))))
+    times = asyncio.run(compute_times(task(calendar(*events))))
     assert times.events == 10_000 and times.unread == 0 and times.busy
     assert time.monotonic() - began < 15

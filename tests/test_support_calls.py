@@ -1,4 +1,4 @@
-"""Booking calls over HTTP: what is free, who gets it, what the loser hears, what is written."""
+"""Booking calls over HTTP: free times, conflicts and stored rows."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -57,7 +57,7 @@ def slots(client: httpx.Client, supplier: str, **query: Any) -> list[dict[str, A
 
 
 def working_day(days_ahead: int = 2) -> datetime:
-    """Midnight UTC of the first weekday at least so many days from now."""
+    """Midnight UTC of the first weekday at least `days` days from now."""
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(
         days=days_ahead
     )
@@ -66,7 +66,7 @@ def working_day(days_ahead: int = 2) -> datetime:
     return day
 
 
-def test_a_fresh_install_has_slots_and_one_can_be_booked(server: Server) -> None:
+def test_a_new_installation_has_slots_that_can_be_booked(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         answer = client.get(
@@ -110,7 +110,7 @@ def test_a_fresh_install_has_slots_and_one_can_be_booked(server: Server) -> None
     assert held == [(starts_at + timedelta(minutes=15 * n),) for n in range(3)]
 
 
-def test_the_confirmation_waits_in_the_outbox_with_the_invitation(server: Server) -> None:
+def test_the_confirmation_is_queued_with_the_invitation(server: Server) -> None:
     supplier = add_supplier(server)
     day = working_day()
     with server.client("write") as client:
@@ -142,7 +142,7 @@ def test_the_confirmation_waits_in_the_outbox_with_the_invitation(server: Server
     assert icalendar.Calendar.from_ical(facts["ics"])["METHOD"] == "REQUEST"
 
 
-def test_the_invitation_opens_by_its_link_and_by_no_other(server: Server) -> None:
+def test_the_invitation_requires_its_own_link(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         body = client.post(BOOK, json={"supplier_id": supplier, "type": "check_in"}).json()
@@ -167,7 +167,7 @@ def test_the_invitation_opens_by_its_link_and_by_no_other(server: Server) -> Non
     assert without.status_code == 400
 
 
-def test_the_mail_and_the_link_are_one_appointment(settings: Settings) -> None:
+def test_the_email_and_the_link_have_the_same_uid(settings: Settings) -> None:
     with serving(replace(settings, base_url="https://Success.Example.com:8443")) as server:
         supplier = add_supplier(server)
         with server.client("write") as client:
@@ -183,7 +183,7 @@ def test_the_mail_and_the_link_are_one_appointment(settings: Settings) -> None:
     assert ids == [f"{body['interaction_id']}@success.example.com"] * 2
 
 
-def test_a_supplier_without_an_address_can_call_but_gets_no_mail(server: Server) -> None:
+def test_a_supplier_without_an_address_can_book_and_gets_no_email(server: Server) -> None:
     supplier = add_supplier(server, email=None, timezone=None)
     with server.client("write") as client:
         body = client.post(BOOK, json={"supplier_id": supplier, "type": "check_in"}).json()
@@ -191,7 +191,7 @@ def test_a_supplier_without_an_address_can_call_but_gets_no_mail(server: Server)
     assert server.sql("SELECT count(*) FROM outbox") == [(0,)]
 
 
-def test_the_taken_time_is_a_conflict_that_names_the_next_free_ones(server: Server) -> None:
+def test_a_taken_time_is_a_conflict_with_the_next_free_times(server: Server) -> None:
     one, other = add_supplier(server), add_supplier(server)
     at = (working_day() + timedelta(hours=12)).isoformat().replace("+00:00", "Z")
     with server.client("write") as client:
@@ -227,7 +227,7 @@ def test_the_taken_time_is_a_conflict_that_names_the_next_free_ones(server: Serv
     assert server.sql("SELECT count(*) FROM support_interactions") == [(2,)]
 
 
-def test_a_time_that_can_never_be_had_is_named_with_times_that_can(server: Server) -> None:
+def test_an_impossible_time_has_a_reason_and_free_times(server: Server) -> None:
     now, day = datetime.now(UTC), working_day()
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
     cases = {
@@ -260,7 +260,7 @@ def test_a_time_that_can_never_be_had_is_named_with_times_that_can(server: Serve
     assert server.sql("SELECT count(*) FROM booked_quarters") == [(0,)]
 
 
-def test_wall_clock_time_is_the_suppliers_own(server: Server) -> None:
+def test_times_without_an_offset_are_in_the_suppliers_time_zone(server: Server) -> None:
     supplier = add_supplier(server, timezone="Asia/Kolkata")
     at = working_day() + timedelta(hours=10)
     wall = at.astimezone(ZoneInfo("Asia/Kolkata")).replace(tzinfo=None).isoformat()
@@ -271,7 +271,7 @@ def test_wall_clock_time_is_the_suppliers_own(server: Server) -> None:
     assert datetime.fromisoformat(body["starts_at"]) == at
 
 
-def test_a_wall_clock_time_that_the_clocks_skip_is_refused(server: Server) -> None:
+def test_a_skipped_local_time_is_refused(server: Server) -> None:
     supplier = add_supplier(server, timezone="Europe/Berlin")
     with server.client("write") as client:
         answer = client.post(
@@ -284,7 +284,7 @@ def test_a_wall_clock_time_that_the_clocks_skip_is_refused(server: Server) -> No
     assert answer.json()["next_free"]
 
 
-def test_unknown_types_suppliers_and_dates_are_named(server: Server) -> None:
+def test_unknown_types_and_suppliers_and_invalid_dates(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         types = [
@@ -345,7 +345,7 @@ def test_unknown_types_suppliers_and_dates_are_named(server: Server) -> None:
     )
 
 
-def test_a_topic_may_hold_anything(server: Server) -> None:
+def test_a_topic_can_be_any_text(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         answers = [
@@ -391,7 +391,7 @@ def test_from_and_days_bound_the_slots_in_the_suppliers_days(server: Server) -> 
     assert past == []
 
 
-def test_where_two_are_free_the_second_takes_the_call_and_then_it_is_taken(server: Server) -> None:
+def test_a_second_free_csm_takes_the_call_before_the_time_is_taken(server: Server) -> None:
     server.sql("UPDATE users SET takes_calls = false")
     add_csm(server, "ada@example.org")
     add_csm(server, "bob@example.org", work_from="11:00")
@@ -419,7 +419,7 @@ def test_where_two_are_free_the_second_takes_the_call_and_then_it_is_taken(serve
     assert only_ada.json()["csm"]["name"] == "Ada"
 
 
-def test_nobody_takes_calls(server: Server) -> None:
+def test_without_csms_no_time_is_free(server: Server) -> None:
     server.sql("UPDATE users SET takes_calls = false")
     supplier = add_supplier(server)
     at = (working_day() + timedelta(hours=12)).isoformat()
@@ -433,7 +433,7 @@ def test_nobody_takes_calls(server: Server) -> None:
     assert all(answer.json()["next_free"] == [] for answer in answers)
 
 
-def test_a_double_click_is_one_call_even_with_two_csms(server: Server) -> None:
+def test_a_double_click_books_one_call_even_with_two_csms(server: Server) -> None:
     add_csm(server, "ada@example.org")
     supplier = add_supplier(server)
     at = (working_day() + timedelta(hours=12)).isoformat()
@@ -451,8 +451,8 @@ def test_a_double_click_is_one_call_even_with_two_csms(server: Server) -> None:
     assert sorted(statuses) == [201] + [409] * 7
 
 
-def test_a_race_for_the_same_times_has_one_winner_each(server: Server) -> None:
-    """Forty clients go for each of twelve times, in different orders."""
+def test_concurrent_bookings_of_the_same_times_have_one_winner_each(server: Server) -> None:
+    """Forty clients book each of twelve times, in different orders."""
     suppliers = [add_supplier(server) for _ in range(40)]
     day = working_day()
     times = [(day + timedelta(hours=9, minutes=30 * n)).isoformat() for n in range(12)]
@@ -478,7 +478,7 @@ def test_a_race_for_the_same_times_has_one_winner_each(server: Server) -> None:
     assert server.sql("SELECT count(*) FROM outbox WHERE template = 'call_booked'") == [(12,)]
 
 
-def test_a_race_for_the_first_free_time_gives_each_another(server: Server) -> None:
+def test_concurrent_bookings_of_the_first_free_time_get_different_times(server: Server) -> None:
     suppliers = [add_supplier(server) for _ in range(30)]
     with server.client("write") as client, ThreadPoolExecutor(30) as threads:
         answers = list(
@@ -490,7 +490,7 @@ def test_a_race_for_the_first_free_time_gives_each_another(server: Server) -> No
     assert len({answer.json()["starts_at"] for answer in answers}) == 30
 
 
-def test_interactions_come_newest_first_in_pages(server: Server) -> None:
+def test_interactions_are_listed_newest_first_in_pages(server: Server) -> None:
     supplier, other = add_supplier(server), add_supplier(server)
     with server.client("write") as client:
         made = [
@@ -524,7 +524,7 @@ def test_interactions_come_newest_first_in_pages(server: Server) -> None:
     )
 
 
-def test_keys_reach_only_as_far_as_their_scope(server: Server) -> None:
+def test_api_keys_are_limited_to_their_scope(server: Server) -> None:
     supplier = add_supplier(server)
     book = {"supplier_id": supplier, "type": "check_in"}
     with (

@@ -1,4 +1,4 @@
-"""Moving, cancelling and closing calls over HTTP, and what both sides are told of it."""
+"""Moving, cancelling and closing calls over HTTP, and the notifications of both sides."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from test_support_calls import BOOK, add_csm, add_supplier, slots, working_day
 
 @pytest.fixture
 def ada(server: Server) -> None:
-    """One CSM who reads mail, instead of the nobody of a fresh installation."""
+    """One CSM with a real address, instead of the CSM of a new installation."""
     server.sql("UPDATE users SET takes_calls = false")
     add_csm(server, "ada@example.org")
 
@@ -100,7 +100,7 @@ def test_a_moved_call_keeps_its_uid_and_frees_its_old_time(server: Server) -> No
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_call_may_move_into_its_own_time_and_to_where_it_is_already(server: Server) -> None:
+def test_a_call_can_overlap_its_old_time_and_moving_it_nowhere_is_no_change(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         call = book(client, supplier)
@@ -161,7 +161,7 @@ def test_a_move_to_a_taken_or_impossible_time_changes_nothing(server: Server) ->
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_cancelled_call_frees_its_time_and_is_told_once(server: Server) -> None:
+def test_a_cancelled_call_frees_its_slot_and_is_notified_once(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         call = book(client, supplier)
@@ -196,7 +196,7 @@ def test_a_cancelled_call_frees_its_time_and_is_told_once(server: Server) -> Non
 
 
 @pytest.mark.usefixtures("ada")
-def test_the_csm_is_told_too_and_when_a_colleague_takes_over_both_are(server: Server) -> None:
+def test_the_csm_is_notified_and_both_csms_after_a_takeover(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         call = book(client, supplier, 16, topic="Forms")
@@ -241,7 +241,7 @@ def test_the_csm_is_told_too_and_when_a_colleague_takes_over_both_are(server: Se
     assert held(server) == []
 
 
-def test_what_became_of_a_call_is_written_down_and_can_be_corrected(server: Server) -> None:
+def test_an_outcome_is_recorded_and_can_be_replaced(server: Server) -> None:
     supplier = add_supplier(server)
     with server.client("write") as client:
         call = book(client, supplier)
@@ -262,7 +262,7 @@ def test_what_became_of_a_call_is_written_down_and_can_be_corrected(server: Serv
         called_off = book(client, supplier, 11)
         off = change(client, called_off, "outcome", outcome="cancelled", notes="By phone")
         too_late = change(client, called_off, "outcome", outcome="held")
-    assert (early.status_code, early.json()["reason"]) == (409, "not_begun")
+    assert (early.status_code, early.json()["reason"]) == (409, "not_started")
     assert [answer.json()["outcome"] for answer in answers] == ["no_show", "held", "held"]
     assert answers[2].json()["notes"] == "Forms are set up now." and answers[2].json()["closed_at"]
     assert [(answer.status_code, answer.json()["reason"]) for answer in over] == [(409, "over")] * 2
@@ -313,7 +313,7 @@ def test_a_call_belongs_to_its_supplier_and_a_repeated_request_has_one_effect(
     assert server.sql("SELECT sequence FROM support_interactions") == [(1,)]
 
 
-def test_the_first_free_time_and_the_known_csm_pass_cancelled_calls_over(server: Server) -> None:
+def test_cancelled_calls_do_not_count_for_free_times_and_the_known_csm(server: Server) -> None:
     add_csm(server, "bob@example.org")
     supplier = add_supplier(server)
     with server.client("write") as client:
@@ -323,7 +323,7 @@ def test_the_first_free_time_and_the_known_csm_pass_cancelled_calls_over(server:
     assert second["starts_at"] == first["starts_at"]
 
 
-def test_the_suppliers_page_shows_what_became_of_calls(server: Server) -> None:
+def test_the_suppliers_page_shows_outcomes_of_calls(server: Server) -> None:
     from helpers_pages import signed_in
 
     supplier = add_supplier(server)

@@ -1,4 +1,4 @@
-"""A CSM's calendar over HTTP: what is fetched, what is refused, what stays when it breaks."""
+"""Calendars of CSMs over HTTP: fetching, rejecting, and keeping busy times after failures."""
 
 import asyncio
 import gzip
@@ -38,8 +38,10 @@ def test_busy_times_are_not_offered_nor_booked(server: Server, site: Site) -> No
     ]
 
 
-def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: Site) -> None:
-    """Its zone is unknown and its end missing: the time it may be at is taken, and metrics count it."""
+def test_the_time_of_a_doubtful_event_is_not_offered_and_is_counted(
+    server: Server, site: Site
+) -> None:
+    """Its zone is unknown and its end missing: its possible time is busy, and metrics count it."""
     supplier = add_supplier(server)
     site.body = calendar(
         f"DTSTART;TZID=Nowhere/Land:{at(10):%Y%m%dT%H%M%S}\nDTEND:", EVENT.format(at(14))
@@ -47,7 +49,7 @@ def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: S
     set_feed(server.database, site.url)
     report = read(server.database)
     assert (report.busy, report.events, report.unread, len(report.reasons)) == (2, 2, 1, 1)
-    assert "'Nowhere/Land' is not known" in report.reasons[0]
+    assert "'Nowhere/Land' is unknown" in report.reasons[0]
     with server.client("read") as client:
         starts = {datetime.fromisoformat(slot["starts_at"]) for slot in slots(client, supplier)}
         assert "everafter_calendar_unread_events 1\n" in client.get("/metrics").text
@@ -57,8 +59,8 @@ def test_an_event_in_doubt_is_not_offered_and_is_counted(server: Server, site: S
     assert sql(server.database, "SELECT unread, unread_reasons FROM calendar_feeds") == [(0, [])]
 
 
-def test_beyond_what_is_known_of_a_calendar_nothing_is_offered(server: Server, site: Site) -> None:
-    """One that could not be read for 40 days said what it knows for 100: from the 61st day on its owner may be busy."""
+def test_times_beyond_the_known_busy_times_are_not_offered(server: Server, site: Site) -> None:
+    """Busy times reach 100 days: 40 days after the last read, they are unknown from the 61st day."""
     supplier = add_supplier(server)
     site.body = calendar(EVENT.format(at(10)))
     set_feed(server.database, site.url)
@@ -88,7 +90,9 @@ def test_beyond_what_is_known_of_a_calendar_nothing_is_offered(server: Server, s
 
 
 @pytest.mark.parametrize("damage", ["\r", "cut", "html", "no end of an event"])
-def test_half_a_calendar_never_frees_what_was_busy(database: str, site: Site, damage: str) -> None:
+def test_an_incomplete_calendar_keeps_earlier_busy_times(
+    database: str, site: Site, damage: str
+) -> None:
     whole = calendar(EVENT.format(at(10)), EVENT.format(at(12)))
     site.body = whole
     set_feed(database, site.url)
@@ -103,7 +107,7 @@ def test_half_a_calendar_never_frees_what_was_busy(database: str, site: Site, da
     assert busy(database) == [(at(10), at(11)), (at(12), at(13))]
 
 
-def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(
+def test_our_own_call_in_the_calendar_does_not_block_its_own_time(
     server: Server, site: Site
 ) -> None:
     supplier = add_supplier(server)
@@ -127,7 +131,7 @@ def test_our_own_call_that_comes_back_does_not_stand_in_its_own_way(
     assert again.status_code == 201
 
 
-def test_only_a_calendar_that_changed_is_read_again_and_all_of_them_once_a_day(
+def test_only_changed_calendars_are_read_again_and_all_once_a_day(
     database: str, site: Site
 ) -> None:
     site.body, site.headers = (
@@ -147,7 +151,7 @@ def test_only_a_calendar_that_changed_is_read_again_and_all_of_them_once_a_day(
     assert "if-none-match" not in site.asked[2]
 
 
-def test_a_mark_that_cannot_be_sent_back_is_not_kept(database: str, site: Site) -> None:
+def test_an_etag_that_cannot_be_sent_back_is_ignored(database: str, site: Site) -> None:
     site.body, site.headers = (
         calendar(EVENT.format(at(10))),
         {"ETag": '"caf\u00e9"', "Last-Modified": "l\u00fcgt"},
@@ -172,33 +176,36 @@ def cut(site: Site) -> None:
 @pytest.mark.parametrize(
     ("breaks", "says"),
     [
-        (broken(b"<html>sign in</html>"), "it is not a calendar: it begins with '<html>"),
+        (broken(b"<html>sign in</html>"), "it is not a calendar: it starts with '<html>"),
         (broken(b"\x00\xff" * 500), "it is not a calendar"),
         (broken(), "it is empty"),
-        (broken(calendar(EVENT.format(at(10)))[:-30]), "it ends in the middle"),
-        (broken(gzip.compress(calendar())[:-12], Content_Encoding="gzip"), "it ends in the middle"),
-        (broken(b"not gzip", Content_Encoding="gzip"), "cannot be unpacked"),
-        (broken(b"x", Content_Encoding="br"), "it comes packed as br"),
+        (broken(calendar(EVENT.format(at(10)))[:-30]), "it is incomplete"),
+        (
+            broken(gzip.compress(calendar())[:-12], Content_Encoding="gzip"),
+            "the response is incomplete",
+        ),
+        (broken(b"not gzip", Content_Encoding="gzip"), "cannot be decompressed"),
+        (broken(b"x", Content_Encoding="br"), "it has the content encoding br"),
         (
             broken(gzip.compress(b" " * 11_000_000), Content_Encoding="gzip"),
             "it is larger than 10 MB",
         ),
         (broken(b"no", 404), "127.0.0.1 answered 404 Not Found"),
         (broken(b"no", 500), "127.0.0.1 answered 500"),
-        (broken(b"", 304), "127.0.0.1 answered 304 Not Modified though nothing was known of it"),
+        (broken(b"", 304), "127.0.0.1 answered 304 Not Modified to an unconditional request"),
         (
             broken(b"", 302, Location="/private-abc/basic.ics"),
-            "leads on to other addresses more than 3 times",
+            "redirects more than 3 times",
         ),
-        (broken(b"", 302, Location="file:///etc/passwd"), "no http or https address"),
-        (broken(b"", 302, Location="gopher://127.0.0.1/"), "no http or https address"),
-        (broken(b"", 302, Location="http://[bad"), "no address"),
-        (broken(b"", 302, Location="http://127.0.0.1:99999/"), "no http or https address"),
+        (broken(b"", 302, Location="file:///etc/passwd"), "other than an http or https URL"),
+        (broken(b"", 302, Location="gopher://127.0.0.1/"), "other than an http or https URL"),
+        (broken(b"", 302, Location="http://[bad"), "invalid URL"),
+        (broken(b"", 302, Location="http://127.0.0.1:99999/"), "other than an http or https URL"),
         (broken(b"", 302, Location="http://xn--a/"), "127.0.0.1: "),
         (cut, "127.0.0.1: "),
     ],
 )
-def test_a_broken_calendar_keeps_what_was_known(
+def test_a_failed_read_keeps_earlier_busy_times(
     database: str, site: Site, breaks: Callable[[Site], None], says: str
 ) -> None:
     site.body = calendar(EVENT.format(at(10)))
@@ -219,21 +226,21 @@ def test_a_broken_calendar_keeps_what_was_known(
     assert sql(database, "SELECT failure FROM calendar_feeds") == [(None,)]
 
 
-def test_a_calendar_that_never_comes_is_given_up(
+def test_a_calendar_that_never_responds_times_out(
     database: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "FETCH_SECONDS", 0.5)
     site.slow = True
     set_feed(database, site.url)
-    assert read(database).failure == "127.0.0.1 did not give it within 0 s"
+    assert read(database).failure == "127.0.0.1 did not respond within 0 s"
 
 
-def test_nobody_there(database: str) -> None:
+def test_an_unreachable_host(database: str) -> None:
     set_feed(database, "http://127.0.0.1:9/x.ics")
     assert (read(database).failure or "").startswith("127.0.0.1: ")
 
 
-def test_the_worker_reads_each_calendar_once_in_ten_minutes_and_tells_of_trouble_once(
+def test_the_worker_reads_each_calendar_every_ten_minutes_and_logs_a_failure_once(
     database: str, site: Site
 ) -> None:
     site.body = calendar(EVENT.format(at(10)))
@@ -259,7 +266,7 @@ def test_the_worker_reads_each_calendar_once_in_ten_minutes_and_tells_of_trouble
     assert len(busy(database)) == 1
 
 
-def test_a_calendar_that_was_replaced_meanwhile_does_not_count(database: str, site: Site) -> None:
+def test_a_calendar_that_was_replaced_during_the_read_is_ignored(database: str, site: Site) -> None:
     site.body = calendar(EVENT.format(at(10)))
     set_feed(database, site.url)
 

@@ -1,4 +1,4 @@
-"""The invitation as an independent reader of RFC 5545 takes it, and the link that opens it."""
+"""The invitation, parsed by an independent library, and the tokens of its links."""
 
 import base64
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ def test_the_invitation_is_a_request_with_all_its_fields() -> None:
     assert event["ATTENDEE"].params["PARTSTAT"] == "NEEDS-ACTION"
 
 
-def test_a_supplier_without_an_address_gets_a_calendar_entry_not_a_request() -> None:
+def test_a_supplier_without_an_address_gets_a_publish_not_a_request() -> None:
     call = Call(
         **{**{name: getattr(CALL, name) for name in CALL.__struct_fields__}, "supplier_email": None}
     )
@@ -68,7 +68,7 @@ anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 @settings(deadline=None)
 @given(topic=anything, csm=anything, supplier=anything)
-def test_no_text_breaks_out_of_its_line(topic: str, csm: str, supplier: str) -> None:
+def test_no_text_can_inject_lines(topic: str, csm: str, supplier: str) -> None:
     call = Call(
         CALL.id,
         "check_in",
@@ -118,7 +118,7 @@ def test_no_text_breaks_out_of_its_line(topic: str, csm: str, supplier: str) -> 
     assert read(raw.decode())["ATTENDEE"] == "mailto:s@example.org"
 
 
-def test_a_token_opens_its_own_call_only() -> None:
+def test_a_token_is_valid_for_its_call_only() -> None:
     supplier, call = uuid4(), uuid4()
     token = sign_call("secret", supplier, call)
     assert read_call_token("secret", call, token) == supplier
@@ -127,13 +127,13 @@ def test_a_token_opens_its_own_call_only() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "a", "!!!!", "é", "A" * 43, "A" * 10_000])
-def test_what_is_no_token_opens_nothing(token: str) -> None:
+def test_other_texts_are_not_tokens(token: str) -> None:
     assert read_call_token("secret", CALL.id, token) is None
 
 
 @settings(deadline=None)
 @given(bit=st.integers(0, 255))
-def test_no_bit_of_a_token_can_be_changed(bit: int) -> None:
+def test_a_token_with_a_changed_bit_is_invalid(bit: int) -> None:
     supplier = UUID(int=7)
     raw = bytearray(base64.urlsafe_b64decode(sign_call("secret", supplier, CALL.id) + "="))
     raw[bit // 8] ^= 1 << bit % 8

@@ -1,4 +1,4 @@
-"""Two hundred at once for the same times: one winner each, nobody waits for ever, nothing is held that no call has."""
+"""Two hundred concurrent bookings of the same times: one winner each, no deadlock, no quarter held without a call."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ CLIENTS = 200
 
 
 def add_people(database: str, suppliers: int, csms: int = 2) -> list[uuid.UUID]:
-    """CSMs who work round the clock, and suppliers."""
+    """CSMs who work around the clock, and suppliers."""
     sql(database, "UPDATE users SET takes_calls = false")
     sql(
         database,
@@ -47,7 +47,7 @@ def add_people(database: str, suppliers: int, csms: int = 2) -> list[uuid.UUID]:
 def run_all(
     settings: Settings, work: list[Callable[[Connection], Awaitable[Any]]], connections: int = 40
 ) -> list[Any]:
-    """Each in a transaction of its own, all at once over so many connections; what came, or the refusal."""
+    """Run all concurrently, each in its own transaction; return results or errors."""
 
     async def run() -> list[Any]:
         async with make_pool(str(settings.database_url), size=connections) as pool:
@@ -73,7 +73,7 @@ def booking(
 
 
 def check_diary(database: str) -> None:
-    """Every coming call holds its two quarters and nothing else is held: no time is lost and none is held twice."""
+    """Each upcoming call holds its two quarters, and no others are held."""
     missing = sql(
         database,
         "SELECT i.id FROM support_interactions i WHERE i.outcome IS NULL AND 2 <> (SELECT count(*) FROM booked_quarters q"
@@ -93,8 +93,8 @@ def check_diary(database: str) -> None:
     assert not overlaps
 
 
-def test_two_hundred_clients_for_the_same_times(settings: Settings) -> None:
-    """Each of 200 goes for 20 of 100 times that two CSMs have, in an order of its own."""
+def test_two_hundred_concurrent_bookings_of_the_same_times(settings: Settings) -> None:
+    """Each of 200 clients books 20 of 100 times of two CSMs, in its own order."""
     database = str(settings.database_url)
     suppliers = add_people(database, CLIENTS)
     times = [working_day(3) + timedelta(minutes=30 * n) for n in range(100)]
@@ -117,7 +117,7 @@ def test_two_hundred_clients_for_the_same_times(settings: Settings) -> None:
     assert seconds < 90
 
 
-def test_two_hundred_clients_over_http_for_one_time(server: Server) -> None:
+def test_two_hundred_concurrent_requests_for_one_time(server: Server) -> None:
     suppliers = add_people(server.database, CLIENTS, csms=1)
     at = (working_day(3) + timedelta(hours=10)).isoformat()
     key = server.key("write")
@@ -143,8 +143,8 @@ def test_two_hundred_clients_over_http_for_one_time(server: Server) -> None:
     check_diary(server.database)
 
 
-def test_two_hundred_for_the_first_free_time_do_not_queue_up(settings: Settings) -> None:
-    """Each gets another time; together they get the earliest, but for what was passed over because somebody reached for it."""
+def test_two_hundred_bookings_of_the_first_free_time_do_not_queue(settings: Settings) -> None:
+    """Each gets a different time; together they get the earliest ones, except for times skipped because of a concurrent booking."""
     database = str(settings.database_url)
     suppliers = add_people(database, CLIENTS, csms=4)
     answers = run_all(settings, [booking(settings, supplier, None) for supplier in suppliers])
@@ -155,7 +155,7 @@ def test_two_hundred_for_the_first_free_time_do_not_queue_up(settings: Settings)
     assert last < datetime.now(UTC) + timedelta(hours=2) + 3 * timedelta(minutes=30) * (CLIENTS / 4)
 
 
-def test_who_wants_the_first_free_time_does_not_wait_for_who_is_taking_it(
+def test_booking_the_first_free_time_does_not_wait_for_a_concurrent_booking(
     settings: Settings,
 ) -> None:
     database = str(settings.database_url)
@@ -181,8 +181,8 @@ def test_who_wants_the_first_free_time_does_not_wait_for_who_is_taking_it(
     check_diary(database)
 
 
-def test_moves_and_bookings_and_cancellations_race(settings: Settings) -> None:
-    """Sixty calls go for one another's times and back, while others book and cancel there: no time is lost, none held twice."""
+def test_concurrent_moves_bookings_and_cancellations(settings: Settings) -> None:
+    """Sixty calls swap times while others book and cancel: no time is lost or held twice."""
     database = str(settings.database_url)
     suppliers = add_people(database, 120, csms=2)
     times = [working_day(3) + timedelta(minutes=30 * n) for n in range(40)]

@@ -1,4 +1,4 @@
-"""What is told of calls, through a real mail server: confirmation, reminders once and in time, changes, cancellations."""
+"""Emails about calls through a real mail server: confirmations, reminders, changes and cancellations."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ from helpers_mail import Sink, sending, sink, sql, with_pool
 
 
 def add_people(database: str) -> uuid.UUID:
-    """A CSM who works round the clock, and a supplier."""
+    """A CSM who works around the clock, and a supplier."""
     sql(
         database,
         "UPDATE users SET email = 'ada@example.org', name = 'Ada', work_from = '00:00', work_until = '00:00',"
@@ -44,7 +44,7 @@ def add_people(database: str) -> uuid.UUID:
 
 
 def book(settings: Settings, supplier: uuid.UUID, ahead: timedelta) -> BookedAnswer:
-    """A call so far ahead, rounded up to the grid."""
+    """Book a call `ahead` from now, rounded up to the grid."""
     at = datetime.now(UTC).replace(second=0, microsecond=0) + ahead
     at += timedelta(minutes=-at.minute % 15)
 
@@ -63,7 +63,7 @@ def send(settings: Settings, inbox: Sink) -> None:
 
 
 def pass_time(database: str, by: timedelta) -> None:
-    """As if so much time had passed: everything that is dated lies so much earlier."""
+    """Let time pass by moving all dates into the past."""
     sql(
         database,
         "UPDATE outbox SET send_after = send_after - %s, expires_at = expires_at - %s",
@@ -89,7 +89,7 @@ def to(inbox: Sink, address: str) -> list[EmailMessage]:
     return [message for recipient, message in inbox.messages if recipient == address]
 
 
-def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> None:
+def test_each_confirmation_and_reminder_is_sent_once(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     with sink() as inbox:
@@ -120,7 +120,7 @@ def test_a_call_is_confirmed_and_reminded_of_once_each(settings: Settings) -> No
     )
 
 
-def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None:
+def test_the_invitation_is_sent_as_calendars_expect(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     with sink() as inbox:
@@ -173,7 +173,7 @@ def test_the_invitation_travels_as_calendars_want_it(settings: Settings) -> None
 
 
 def check_calendar(raw: bytes) -> str:
-    """What RFC 5545 and RFC 5546 (3.2.2, 3.2.5) ask of a REQUEST or CANCEL for one event; gives the method."""
+    """Check what RFC 5545 and 5546 (3.2.2, 3.2.5) require of a REQUEST or CANCEL; return the method."""
     assert raw.endswith(b"END:VCALENDAR\r\n") and b"\n" not in raw.replace(b"\r\n", b"")
     assert all(len(line) <= 75 for line in raw.split(b"\r\n"))
     calendar = icalendar.Calendar.from_ical(raw)
@@ -206,7 +206,7 @@ def check_calendar(raw: bytes) -> str:
     return str(calendar["METHOD"])
 
 
-def test_no_reminder_is_due_when_its_time_is_past_already(settings: Settings) -> None:
+def test_reminders_in_the_past_are_not_queued(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     booked = book(settings, supplier, timedelta(hours=5))
@@ -242,7 +242,7 @@ def test_after_an_outage_there_is_one_reminder_and_none_after_the_start(settings
         assert to(inbox, "late@example.com") == []
 
 
-def test_a_move_and_a_cancellation_take_their_reminders_along(settings: Settings) -> None:
+def test_moving_and_cancelling_withdraw_reminders(settings: Settings) -> None:
     database = str(settings.database_url)
     supplier = add_people(database)
     moved, dropped = (
@@ -270,7 +270,7 @@ def test_a_move_and_a_cancellation_take_their_reminders_along(settings: Settings
     ) == [(4,)]
 
 
-def test_a_reminder_put_off_by_the_mail_server_while_its_call_is_moved_is_not_tried_again(
+def test_a_deferred_reminder_of_a_moved_call_is_not_retried(
     settings: Settings,
 ) -> None:
     database = str(settings.database_url)
@@ -301,7 +301,7 @@ def test_a_reminder_put_off_by_the_mail_server_while_its_call_is_moved_is_not_tr
     asyncio.run(run())
 
 
-def test_the_playbook_says_how_long_before(settings: Settings, tmp_path: Path) -> None:
+def test_the_playbook_sets_the_times_of_reminders(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     text = read_playbook(playbook_path(settings))
     path.write_text(re.sub(r"(?m)^remind_hours.*\n", "", text), encoding="utf-8")
@@ -326,7 +326,7 @@ def test_the_playbook_says_how_long_before(settings: Settings, tmp_path: Path) -
     ) == [(2,)]
 
 
-def test_an_csm_that_is_nobody_gets_no_mail_and_answers_go_to_the_sender(
+def test_a_csm_without_a_real_address_gets_no_email_and_replies_go_to_the_sender(
     settings: Settings,
 ) -> None:
     database = str(settings.database_url)
@@ -383,7 +383,7 @@ FACTS = {
         ),
     ],
 )
-def test_the_labels(template: str, more: dict[str, str], says: str) -> None:
+def test_the_text_of_each_email(template: str, more: dict[str, str], says: str) -> None:
     rendered = render_message(
         template, FACTS | more, Links("https://care.example/go/", None, "Nora Lind")
     )

@@ -1,4 +1,4 @@
-"""Free times: pure, over every change of the clocks 2026–2030 in twelve zones."""
+"""Free times around every clock change 2026–2030 in twelve zones."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def csm(
 
 
 def diary(of: Csm, *held: datetime) -> Diary:
-    """The CSM's diary with those quarters held."""
+    """The CSM's diary with these quarters booked."""
     return Diary(of, tuple(number_quarter(at) for at in held))
 
 
@@ -91,14 +91,14 @@ def transitions(zone: ZoneInfo) -> Iterator[datetime]:
 TRANSITIONS = [(name, at) for name in ZONES for at in transitions(ZoneInfo(name))]
 
 
-def test_each_zone_changes_its_clocks_each_year() -> None:
+def test_each_zone_has_clock_changes_each_year() -> None:
     counts = Counter((name, at.year) for name, at in TRANSITIONS)
     assert len(counts) == 12 * 5
     assert set(counts.values()) <= {2, 3}, "3: Ramadan comes twice in Casablanca's 2030"
 
 
 def minutes_of_day(name: str, day: datetime) -> int:
-    """How long that local day really is."""
+    """The length of a local day."""
     zone = ZoneInfo(name)
     first = datetime(day.year, day.month, day.day, tzinfo=zone)
     # the first moment of a day that the clocks begin late is the one at which the date changes
@@ -112,7 +112,7 @@ def minutes_of_day(name: str, day: datetime) -> int:
 
 
 @pytest.mark.parametrize(("name", "change"), TRANSITIONS)
-def test_slots_around_a_change_of_clocks(name: str, change: datetime) -> None:
+def test_slots_around_a_clock_change(name: str, change: datetime) -> None:
     zone = ZoneInfo(name)
     night = csm(name, "00:30", "04:30")
     now = change - timedelta(days=3)
@@ -143,7 +143,7 @@ def test_slots_around_a_change_of_clocks(name: str, change: datetime) -> None:
 
 
 def repeated(name: str, local: datetime) -> list[object]:
-    """The refusal that means a wall-clock time that comes twice."""
+    """Whether it is the refusal of a repeated local time."""
     found = resolve_start(local.replace(tzinfo=None), name)
     return [found] if isinstance(found, Refusal) and found.reason == "dst_overlap" else []
 
@@ -166,9 +166,7 @@ def test_a_day_of_23_or_25_hours_has_as_many_slots(name: str, change: datetime) 
 
 
 @pytest.mark.parametrize(("name", "change"), TRANSITIONS)
-def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(
-    name: str, change: datetime
-) -> None:
+def test_skipped_and_repeated_local_times_are_refused(name: str, change: datetime) -> None:
     zone = ZoneInfo(name)
     at = change + timedelta(hours=1)
     offset = at.astimezone(zone).utcoffset()
@@ -187,7 +185,7 @@ def test_skipped_wall_clock_times_are_refused_and_repeated_ones_asked_back(
     assert resolve_start(wall - timedelta(hours=3), name) == last - timedelta(hours=3)
 
 
-def test_a_time_with_an_offset_is_that_moment() -> None:
+def test_a_time_with_an_offset_is_that_instant() -> None:
     assert resolve_start(
         datetime.fromisoformat("2026-03-29T02:30:00+01:00"), "Europe/Berlin"
     ) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
@@ -199,17 +197,17 @@ def test_a_time_with_an_offset_is_that_moment() -> None:
     )
 
 
-def test_wall_clock_time_in_a_zone_that_nobody_knows_is_not_guessed_at() -> None:
+def test_local_time_in_an_unknown_zone_is_refused() -> None:
     found = resolve_start(datetime.fromisoformat("2026-12-01T09:00"), "Europe/Berln")
     assert isinstance(found, Refusal) and found.reason == "unknown_zone"
-    assert "'Europe/Berln' is not known; did you mean Europe/Berlin" in found.detail
+    assert "'Europe/Berln' is unknown; did you mean Europe/Berlin" in found.detail
 
 
 NO_PLACES = ["localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/Europe/Berlin"]
 
 
 @pytest.mark.parametrize("name", NO_PLACES)
-def test_files_beside_the_zones_are_no_zones(name: str) -> None:
+def test_other_files_of_the_zone_database_are_not_zones(name: str) -> None:
     assert unknown_zone(name) == name
     good, bad = read_traits({"timezone": name})
     assert not good and len(bad) == 1
@@ -239,7 +237,7 @@ def test_lead_time_days_and_horizon_bound_the_slots() -> None:
     assert list_slots([diary(ada)], HALF_HOUR, NOW + timedelta(days=HORIZON_DAYS), 7, NOW) == []
 
 
-def test_a_held_quarter_takes_the_calls_that_touch_it_and_their_pause() -> None:
+def test_a_busy_quarter_blocks_overlapping_calls_and_buffers() -> None:
     ada = csm()
     booked = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     held = held_quarters(ada, booked, CHECK_IN)
@@ -252,7 +250,7 @@ def test_a_held_quarter_takes_the_calls_that_touch_it_and_their_pause() -> None:
     assert {booked + QUARTER * -3, booked + QUARTER * 2} <= free
 
 
-def test_past_midnight_belongs_to_the_evening_it_begins_on() -> None:
+def test_hours_after_midnight_belong_to_the_evening_before() -> None:
     night = csm("UTC", "22:00", "02:00", days=(7,))  # Sunday night
     slots = [s.starts_at for s in list_slots([diary(night)], CHECK_IN, NOW, 10, NOW)]
     assert slots[0] == datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
@@ -293,9 +291,7 @@ def test_the_known_csm_comes_first_then_the_least_booked() -> None:
         (NOW + LEAD, None),
     ],
 )
-def test_a_time_that_cannot_be_had_is_refused_with_the_reason(
-    at: datetime, reason: str | None
-) -> None:
+def test_an_impossible_time_is_refused_with_a_reason(at: datetime, reason: str | None) -> None:
     refusal = refuse_start([diary(csm())], HALF_HOUR, at, NOW)
     assert (refusal.reason if refusal else None) == reason
 
@@ -304,7 +300,7 @@ def test_a_time_that_cannot_be_had_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("minutes", [0, 15, 30, 120])
-def test_each_csm_has_a_buffer_of_their_own(minutes: int) -> None:
+def test_each_csm_has_their_own_buffer(minutes: int) -> None:
     ada = replace(csm(), buffer=timedelta(minutes=minutes))
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     held = held_quarters(ada, noon, CHECK_IN)
@@ -318,7 +314,7 @@ def test_each_csm_has_a_buffer_of_their_own(minutes: int) -> None:
     assert min(at for at in free if at >= noon) == noon + QUARTER + ada.buffer
 
 
-def test_closed_days_are_the_csms_local_days() -> None:
+def test_days_off_are_in_the_csms_time_zone() -> None:
     sydney = csm("Australia/Sydney", "08:00", "18:00")
     closed = Diary(sydney, closed=frozenset({date(2026, 11, 25)}))
     days = {
@@ -332,7 +328,7 @@ def test_closed_days_are_the_csms_local_days() -> None:
     assert {"24 22", "25 01", "26 22", "27 00"} <= hours and not {"25 22", "26 01"} & hours
 
 
-def test_what_the_own_calendar_says_is_busy_to_the_minute() -> None:
+def test_busy_times_block_to_the_minute() -> None:
     ada = csm()
     away = (
         number_quarter(datetime(2026, 11, 24, 10, tzinfo=UTC)),
@@ -352,7 +348,7 @@ def test_what_the_own_calendar_says_is_busy_to_the_minute() -> None:
 def plain_slots(
     diaries: list[Diary], call: CallType, start: datetime, days: int, now: datetime
 ) -> list[Slot]:
-    """Each quarter of the grid, asked of each CSM in turn."""
+    """Check each quarter of the grid for each CSM."""
     first = next_quarter(max(start, now + LEAD).astimezone(UTC))
     last = min(start + timedelta(days=days), now + timedelta(days=HORIZON_DAYS)).astimezone(UTC)
     found: list[Slot] = []
@@ -396,7 +392,7 @@ def is_day(at: datetime, zone: str) -> bool:
     return 7 <= at.astimezone(ZoneInfo(zone)).hour < 21
 
 
-def test_the_suppliers_night_is_offered_only_where_there_is_nothing_else() -> None:
+def test_the_suppliers_night_is_offered_only_if_nothing_else_is_free() -> None:
     """London's working day is Adelaide's evening and night: 9 to 10.30 in London is before 21 there in winter."""
     london = diary(csm("Europe/London", "09:00", "17:00"))
     start = datetime(2026, 12, 7, tzinfo=UTC)
@@ -438,9 +434,7 @@ def test_the_suppliers_night_is_offered_only_where_there_is_nothing_else() -> No
     place=st.integers(0, len(TRANSITIONS) - 1),
     kind=st.sampled_from(sorted(CALL_TYPES)),
 )
-def test_the_arrays_describe_what_the_plain_definition_says(
-    data: st.DataObject, place: int, kind: str
-) -> None:
+def test_the_arrays_equal_the_plain_definition(data: st.DataObject, place: int, kind: str) -> None:
     start = TRANSITIONS[place][1] - timedelta(
         hours=data.draw(st.integers(0, 40)), minutes=data.draw(st.integers(0, 59))
     )

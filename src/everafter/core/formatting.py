@@ -1,8 +1,16 @@
 """Numbers and times on the team's pages, which are in English."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from everafter.core.i18n import choose_form, format_clock, format_number, format_short_date
+from everafter.core.i18n import (
+    choose_form,
+    format_clock,
+    format_clocks,
+    format_number,
+    format_short_date,
+    format_weekday,
+)
 
 _MINUS = "−"
 _NONE = "–"
@@ -88,6 +96,60 @@ def ago(value: datetime | None, now: datetime) -> str:
     if days < 60:
         return plural(days, "day")
     return plural(days // 30, "month") if days < 730 else plural(days // 365, "year")
+
+
+def format_period(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    """A time of one day in a time zone: `Tuesday 24 November 2026, 14:30–14:45`."""
+    begin, until = start.astimezone(zone), end.astimezone(zone)
+    return f"{format_weekday(begin, year=True)}, {format_clocks(begin, until)}"
+
+
+def format_zone(zone: ZoneInfo, at: datetime) -> str:
+    """A time zone with its offset: `Europe/Berlin, UTC+1`; only `UTC` for UTC."""
+    if zone.key == "UTC":
+        return "UTC"
+    offset = at.astimezone(zone).utcoffset() or timedelta()
+    minutes = int(offset.total_seconds() // 60)
+    hours, rest = divmod(abs(minutes), 60)
+    sign, rest_text = ("−" if minutes < 0 else "+"), (f":{rest:02d}" if rest else "")
+    return f"{zone.key.replace('_', ' ')}, UTC{sign}{hours}{rest_text}"
+
+
+def format_local(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """A time in a time zone, with the day relative to `now` if it is near: `Mon 23 Nov, 16:30`,
+    `today, 16:30`. The year is included if it is not the current one."""
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    near = {
+        today: "today",
+        today + timedelta(days=1): "tomorrow",
+        today - timedelta(days=1): "yesterday",
+    }
+    on = near.get(local.date()) or f"{local:%a} {day(local.date(), today)}"
+    return f"{on}, {format_clock(local)}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration in minutes and hours.
+
+    >>> format_duration(30), format_duration(1500), format_duration(7500), format_duration(93600)
+    ('1 min', '25 min', '2 h 05 min', '26 h')
+    """
+    minutes = max(1, round(seconds / 60)) if seconds > 0 else 0
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours >= 10 or not rest:
+        return f"{format_number(hours)} h"
+    return f"{hours} h {rest:02d} min"
+
+
+def format_utc(value: datetime) -> str:
+    """A UTC time in ISO 8601.
+
+    >>> format_utc(datetime(2026, 11, 24, 14, 30, tzinfo=UTC))
+    '2026-11-24T14:30:00Z'
+    """
+    return value.isoformat().replace("+00:00", "Z")
 
 
 def humanize(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Booking calls with the success team, and what was said in them."""
+"""Book, move and cancel calls, and list contacts with suppliers."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -51,7 +51,7 @@ from everafter.support.queries import (
 from everafter.support.rules import read_from, suggest_zones, unknown_zone
 
 TAGS = ["Support"]
-NO_SUPPLIER = "there is no such supplier"
+NO_SUPPLIER = "unknown supplier"
 NO_CALL = "this supplier has no such call"
 
 
@@ -62,7 +62,7 @@ NO_CALL = "this supplier has no such call"
     operation_id="listSlots",
     summary="Free times for a call",
     responses=problems(
-        not_found=NO_SUPPLIER, unprocessable_entity="no such call type, or a `from` that is no date"
+        not_found=NO_SUPPLIER, unprocessable_entity="unknown call type, or invalid `from`"
     ),
 )
 async def list_call_slots(
@@ -70,45 +70,45 @@ async def list_call_slots(
     supplier_id: FromQuery[SupplierId],
     type: Annotated[  # noqa: A002 the contract's name
         str,
-        QueryParameter(description="The kind of call.", schema_extra={"enum": list(CALL_TYPES)}),
+        QueryParameter(description="The call type.", schema_extra={"enum": list(CALL_TYPES)}),
     ],
     start: Annotated[
         str | None,
         QueryParameter(
             name="from",
             description=(
-                "A date, or a time as in `starts_at`. A date begins at midnight in the supplier's"
+                "A date, or a time as in `starts_at`. A date starts at midnight in the supplier's"
                 " time zone. Default: now."
             ),
             schema_extra={"examples": ["2026-12-01"]},
         ),
     ] = None,
     days: Annotated[
-        int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")
+        int, QueryParameter(ge=1, le=MAX_DAYS, description="The number of days.")
     ] = DEFAULT_DAYS,
     timezone: Annotated[
         str | None,
         QueryParameter(
             max_length=64,
-            description="The IANA time zone to show them in. Default: the supplier's.",
+            description="The IANA time zone of `local`. Default: the supplier's.",
         ),
     ] = None,
 ) -> SlotsAnswer:
-    """Times on a 15-minute grid inside a CSM's working hours and off their holidays, at least two
-    hours ahead, free with the CSM's pause after."""
+    """Free times on a 15-minute grid, at least two hours ahead, within a CSM's working hours, with
+    the CSM's buffer after the call."""
     now = datetime.now(UTC)
     call = get_call_type(type)
     contact = await get_contact(conn, supplier_id)
     if unknown_zone(timezone):
         raise UnprocessableError(
-            f"timezone: {timezone!r} is not known{suggest_zones(timezone or '')}",
+            f"timezone: unknown time zone {timezone!r}{suggest_zones(timezone or '')}",
             reason="unknown_zone",
         )
     zone = find_zone(timezone or contact.timezone)
     begin = now if start is None else read_from(start, zone.key)
     if begin >= now + timedelta(days=HORIZON_DAYS):
         raise UnprocessableError(
-            f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead"
+            f"from: {start} is too far ahead: calls are booked at most {HORIZON_DAYS} days ahead"
         )
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]
@@ -134,13 +134,13 @@ async def list_call_slots(
     responses=problems(
         not_found=NO_SUPPLIER,
         conflict=(
-            "the time is taken: `next_free` has the next free ones; or the Idempotency-Key is in"
-            " flight"
+            "the time is taken, with free times in `next_free`;"
+            " or a request with this Idempotency-Key is in progress"
         ),
         unprocessable_entity=(
-            "no such call type, or a time that can never be had: `reason` is past, too_soon,"
-            " too_far, off_grid, outside_hours, dst_gap, dst_overlap or unknown_zone, and"
-            " `next_free` has times that can; or the Idempotency-Key came with another body"
+            "unknown call type; or the time cannot be booked: `reason` is past, too_soon, too_far,"
+            " off_grid, outside_hours, dst_gap, dst_overlap or unknown_zone, and `next_free` has"
+            " free times; or the Idempotency-Key was used with another body"
         ),
     ),
 )
@@ -151,11 +151,11 @@ async def schedule_call(
     data: JSONBody[CallRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[BookedAnswer]:
-    """Book the time, or without `starts_at` the first free one. The supplier gets a confirmation
-    with the invitation.
+    """Book a call at `starts_at`, or at the first free time. The supplier gets a confirmation with
+    an invitation.
 
-    Two can never hold the same time of one CSM; where another CSM is free then, that one takes the
-    call."""
+    A CSM is never booked twice. If another CSM is free at that time, that CSM takes the call.
+    """
 
     async def effect() -> tuple[int, BookedAnswer]:
         return 201, await book_call(conn, state.settings, data, datetime.now(UTC))
@@ -169,20 +169,18 @@ async def schedule_call(
     operation_id="getCallInvitation",
     summary="The invitation to a call",
     media_type="text/calendar",
-    responses=problems(not_found="no such call, or not the token of this call"),
+    responses=problems(not_found="unknown call, or the token of another call"),
     opt={FROM_MAIL: True},
 )
 async def get_invitation(
     conn: NamedDependency[Connection],
     state: State,
     file_name: Annotated[str, PathParameter(description="The call's `interaction_id` and `.ics`.")],
-    token: Annotated[str, QueryParameter(description="As in `ics_url`; it means a key.")],
+    token: Annotated[str, QueryParameter(description="From `ics_url`; replaces an API key.")],
 ) -> Response[str]:
-    """The call for a calendar, as `ics_url` gives it: an iTIP REQUEST, or CANCEL. Needs no key: the
-    token opens this one call."""
-    missing = NotFoundError(
-        "there is no such call, or the link is not the whole one from the confirmation"
-    )
+    """The call for a calendar (`ics_url`): an iTIP REQUEST, or CANCEL. It needs no API key: the
+    token gives access to this call only."""
+    missing = NotFoundError("unknown call, or incomplete link: copy the whole link from the email")
     name, dot, suffix = file_name.rpartition(".")
     try:
         call_id = UUID(name)
@@ -217,12 +215,10 @@ async def get_invitation(
     responses=problems(
         not_found=NO_CALL,
         conflict=(
-            "the time is taken: `next_free` has the next free ones; or the call is over or"
-            " cancelled: `reason`"
+            "the time is taken, with free times in `next_free`;"
+            " or the call is over or cancelled (`reason`)"
         ),
-        unprocessable_entity=(
-            "a time that can never be had: `reason` and `next_free` as when booking"
-        ),
+        unprocessable_entity="the time cannot be booked: `reason` and `next_free` as for booking",
     ),
 )
 async def reschedule(
@@ -233,10 +229,11 @@ async def reschedule(
     data: JSONBody[RescheduleRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[BookedAnswer]:
-    """Give it another time, if possible with the same CSM; both get the new invitation, which
-    replaces the old one.
+    """Move a call, if possible with the same CSM. Both sides get a new invitation, which replaces
+    the old one.
 
-    The old time is let go only when the new one is held. The time it has already is no change.
+    The old time is only released once the new one is taken. Moving it to its current time does
+    nothing.
     """
 
     async def effect() -> tuple[int, BookedAnswer]:
@@ -264,7 +261,7 @@ async def reschedule(
     operation_id="cancelCall",
     exception_handlers=BODY_ERRORS,
     summary="Cancel a call",
-    responses=problems(not_found=NO_CALL, conflict="the call is over: `reason`"),
+    responses=problems(not_found=NO_CALL, conflict="the call is over (`reason`)"),
 )
 async def cancel(
     request: AnyRequest,
@@ -274,8 +271,7 @@ async def cancel(
     data: JSONBody[CancelRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Interaction]:
-    """Call it off: its time is free again, and both sides are told. A call that is cancelled
-    already stays so."""
+    """Cancel a call, release its time and notify both sides. Cancelling again does nothing."""
 
     async def effect() -> tuple[int, Interaction]:
         await cancel_call(
@@ -298,10 +294,10 @@ async def cancel(
     tags=TAGS,
     operation_id="recordCallOutcome",
     exception_handlers=BODY_ERRORS,
-    summary="Say what became of a call",
+    summary="Record the outcome of a call",
     responses=problems(
         not_found=NO_CALL,
-        conflict="the call has not begun, or was cancelled before it did: `reason`",
+        conflict="the call has not started, or was cancelled before (`reason`)",
     ),
 )
 async def post_outcome(
@@ -312,7 +308,7 @@ async def post_outcome(
     data: JSONBody[OutcomeRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Interaction]:
-    """Held, missed by the supplier, or cancelled; another word later corrects it."""
+    """Held, not attended by the supplier, or cancelled. A later outcome replaces it."""
 
     async def effect() -> tuple[int, Interaction]:
         now = datetime.now(UTC)
@@ -343,13 +339,13 @@ async def list_supplier_interactions(
     supplier_id: FromQuery[SupplierId],
     cursor: Annotated[
         str | None,
-        QueryParameter(
-            max_length=200, description="`next_cursor` of the page before, as it was given."
-        ),
+        QueryParameter(max_length=200, description="`next_cursor` of the previous page."),
     ] = None,
-    limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=200, description="Maximum number of results.")
+    ] = 50,
 ) -> InteractionsAnswer:
-    """Newest first, a page at a time."""
+    """Contacts of a supplier, newest first."""
     await get_contact(conn, supplier_id)
     found = await list_interactions(conn, supplier_id, read_cursor(cursor, _read_place), limit + 1)
     more = len(found) > limit

@@ -1,5 +1,5 @@
-"""Booking a call: look, take the quarters, write the call and what is told of it. The caller owns
-the transaction."""
+"""Book calls: find a free time, take its quarters, store the call and notify both sides. The caller
+owns the transaction."""
 
 import asyncio
 import re
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
+from everafter.core.formatting import format_utc
 from everafter.core.holidays import list_holidays
 from everafter.core.settings import Settings
 from everafter.core.zones import list_zones
@@ -34,7 +35,7 @@ from everafter.support.model import (
     Slot,
     SlotAnswer,
 )
-from everafter.support.notices import ics_link, manage_link, tell
+from everafter.support.notices import ics_link, manage_link, notify
 from everafter.support.queries import (
     count_coming_calls,
     find_known_csm,
@@ -45,7 +46,7 @@ from everafter.support.queries import (
     insert_call,
     list_diaries,
     lock_supplier_calls,
-    reach_for_quarters,
+    reserve_quarters,
 )
 from everafter.support.rules import (
     find_zone,
@@ -60,22 +61,21 @@ from everafter.support.rules import (
 )
 from everafter.support.slot_rules import list_slots
 
-_LOOKED_AT = 200
-"""So many first free times are tried in one look: as many as may be reached for at once, and
-some."""
+_CANDIDATES = 200
+"""Free times that are fetched at once: more than the bookings that run concurrently."""
 
 
 def get_call_type(name: str) -> CallType:
-    """The call type of that name.
+    """The call type with this name.
 
     Raises:
-        UnprocessableError: there is none; the message lists those there are.
+        UnprocessableError: unknown; the message lists all types.
     """
     if found := CALL_TYPES.get(name):
         return found
     raise UnprocessableError(
-        f"type: there is no call type {name!r}; there are"
-        f" {', '.join(CALL_TYPES)}{suggest(name, [*CALL_TYPES])}"
+        f"type: unknown call type {name!r}; expected one of {', '.join(CALL_TYPES)}"
+        f"{suggest(name, [*CALL_TYPES])}"
     )
 
 
@@ -91,16 +91,18 @@ async def find_slots(
     moving: BookedCall | None = None,
     any_hour: bool = False,
 ) -> list[Slot]:
-    """The free times of a supplier's call; where several CSMs are free, the one they know, else the
-    least booked.
+    """Free times for a supplier's call, each with the CSM that the supplier knows, else the least
+    booked one.
 
-    The supplier's night is left out where its time zone is known and there is anything else.
+    The supplier's night is left out if its time zone is known and other times are free.
 
-    Args: moving: the call that is to get another time: its own counts as free, and its CSM is the
-        one they know. any_hour: the night too."""
+    Args:
+        moving: the call to move; its own time counts as free, and its CSM is preferred.
+        any_hour: include the night.
+    """
     diaries = await read_diaries(conn, contact, max(start, now), days, moving)
     awake_in = contact.timezone if contact.timezone in list_zones() and not any_hour else None
-    # Three months of many CSMs take long enough that other requests should not wait for them.
+    # three months of many CSMs would block other requests
     return await asyncio.to_thread(
         lambda: list_slots(diaries, call, start, days, now, limit=limit, awake_in=awake_in)
     )
@@ -116,18 +118,21 @@ async def book_call(
 ) -> BookedAnswer:
     """Book the requested time, or the first free one.
 
-    Args: most_coming: with so many calls ahead of it a supplier gets no further one; null: as many
-        as there is room for.
+    Args:
+        most_coming: the maximum number of upcoming calls of the supplier; null: no limit.
 
-    Raises: NotFoundError: no such supplier. UnprocessableError: unknown type, or a time that can
-        never be had; `next_free` has times that can. ConflictError: the time is taken, or nothing
-        is free; `next_free` has what is."""
+    Raises:
+        NotFoundError: unknown supplier.
+        UnprocessableError: unknown type, or a time that cannot be booked; `next_free` has free
+            times.
+        ConflictError: the time is taken, or nothing is free; `next_free` has free times.
+    """
     call = get_call_type(request.type)
     contact = await get_contact(conn, request.supplier_id)
     await lock_supplier_calls(conn, contact.id)
     if most_coming is not None and await count_coming_calls(conn, contact.id, now) >= most_coming:
         raise ConflictError(
-            f"{most_coming} calls are booked already; hold or cancel one before the next",
+            f"{most_coming} calls are booked already; cancel one before booking another",
             reason="too_many",
             next_free=[],
         )
@@ -142,12 +147,12 @@ async def book_call(
         conn, contact, call_id, call.name, topic, slot.starts_at, slot.ends_at, slot.csm.id
     )
     booked = await get_booked_call(conn, contact.id, call_id)
-    await tell(conn, settings, booked, "booked", now)
+    await notify(conn, settings, booked, "booked", now)
     return answer_booked(settings, booked)
 
 
 def answer_booked(settings: Settings, call: BookedCall) -> BookedAnswer:
-    """A call as the API gives it."""
+    """A call for the API."""
     contact = call.contact
     return BookedAnswer(
         interaction_id=call.id,
@@ -164,27 +169,27 @@ def answer_booked(settings: Settings, call: BookedCall) -> BookedAnswer:
 
 
 def answer_slots(slots: Sequence[Slot], timezone: str | None = None) -> list[SlotAnswer]:
-    """Slots as the API gives them; with a time zone also on its clocks."""
+    """Slots for the API, also in local time if a time zone is given."""
     zone = find_zone(timezone) if timezone else None
     csms = {slot.csm.id: slot.csm for slot in slots}
     answers = {identity: CsmAnswer(csm.name, csm.email) for identity, csm in csms.items()}
     return [
         SlotAnswer(
-            s.starts_at,
-            s.ends_at,
-            answers[s.csm.id],
-            s.starts_at.astimezone(zone) if zone else None,
+            slot.starts_at,
+            slot.ends_at,
+            answers[slot.csm.id],
+            slot.starts_at.astimezone(zone) if zone else None,
         )
-        for s in slots
+        for slot in slots
     ]
 
 
 def clean_topic(text: str | None) -> str | None:
-    """Without what no mail header, calendar or database takes; null when nothing is left."""
+    """Remove control characters; null: nothing is left."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", " ", text).strip() or None if text else None
 
 
-# ── taking a time ─────────────────────────────────────────────────────────────────
+# ── taking a time ─────────────────────────────────────────────────────────────────────────────
 
 
 async def take(
@@ -198,13 +203,16 @@ async def take(
     moving: BookedCall | None = None,
     own: Sequence[datetime] = (),
 ) -> Slot:
-    """Hold the quarters of that time for the call.
+    """Take the quarters of a time for the call.
 
-    Args: moving: the call as it is, when it is to get another time. own: the quarters it holds of
-        its CSM already.
+    Args:
+        moving: the call in its current state, if it is moved.
+        own: the quarters that it holds already.
 
-    Raises: UnprocessableError: nobody can ever have that time. ConflictError: somebody has it. Both
-        with `next_free`."""
+    Raises:
+        UnprocessableError: the time cannot be booked; with `next_free`.
+        ConflictError: the time is taken; with `next_free`.
+    """
     if isinstance(asked, Refusal):
         raise await _refused(conn, contact, call, asked, now, moving)
     if refusal := refuse_time(asked, now):
@@ -218,7 +226,7 @@ async def take(
             conn,
             contact,
             call,
-            f"this supplier already has a call at {_utc(other)}",
+            f"this supplier already has a call at {format_utc(other)}",
             ends_at,
             now,
             moving,
@@ -231,23 +239,23 @@ async def take(
             ]
             if await hold_quarters(conn, diary.csm.id, call_id, wanted):
                 return Slot(asked, ends_at, diary.csm)
-    raise await _taken(conn, contact, call, f"{_utc(asked)} is taken", asked, now, moving)
+    raise await _taken(conn, contact, call, f"{format_utc(asked)} is taken", asked, now, moving)
 
 
 async def _take_first_free(
     conn: Connection, contact: Contact, call: CallType, call_id: UUID, now: datetime
 ) -> Slot:
-    """Look, and try one after the other: what somebody else is about to take at this moment is
-    passed over, not waited for."""
+    """Take the first free time. Times that a concurrent booking is taking are skipped, not waited
+    for."""
     start = now
     while found := await find_slots(
-        conn, contact, call, start, now, days=HORIZON_DAYS, limit=_LOOKED_AT
+        conn, contact, call, start, now, days=HORIZON_DAYS, limit=_CANDIDATES
     ):
         for slot in found:
             quarters = held_quarters(slot.csm, slot.starts_at, call)
             if (
                 not await find_own_call(conn, contact.id, slot.starts_at, slot.ends_at)
-                and await reach_for_quarters(conn, slot.csm.id, quarters)
+                and await reserve_quarters(conn, slot.csm.id, quarters)
                 and await hold_quarters(conn, slot.csm.id, call_id, quarters)
             ):
                 return slot
@@ -260,8 +268,8 @@ async def _take_first_free(
 async def read_diaries(
     conn: Connection, contact: Contact, start: datetime, days: int, moving: BookedCall | None = None
 ) -> list[Diary]:
-    """Those who take calls, the best for this supplier first, with what of their time is taken over
-    that span."""
+    """All CSMs who take calls, the preferred one of this supplier first, with their busy times in
+    the period."""
     until = start + timedelta(days=days + 1) + MOST_BUFFER
     diaries = await list_diaries(conn, start - BUFFER, until, moving.id if moving else None)
     if any(diary.csm.holidays for diary in diaries):
@@ -287,7 +295,7 @@ def _public_holidays(code: str, first_year: int, last_year: int) -> frozenset[da
     try:
         return list_holidays(code, range(first_year, last_year + 1))
     except LookupError:
-        return frozenset()  # `everafter doctor` tells of it; calls go on
+        return frozenset()  # `everafter doctor` reports it; calls can still be booked
 
 
 async def _refused(
@@ -319,7 +327,3 @@ async def _taken(
         conn, contact, call, start, now, days=DEFAULT_DAYS, limit=NEXT_FREE, moving=moving
     )
     return ConflictError(f"starts_at: {detail}", reason="taken", next_free=answer_slots(free))
-
-
-def _utc(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")

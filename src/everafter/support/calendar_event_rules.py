@@ -1,9 +1,9 @@
-"""From what a calendar says of an event to the times it takes. Pure.
+"""Compute the busy times of calendar events. Pure.
 
-Every event passes `normalise` first: whatever types, zones and spellings its properties have, from
-there on there are moments, spans and rules. Where a calendar can be read in two ways, the way
-counts that keeps its owner busy; where something cannot be read, the event keeps them busy for what
-can be read, and says so in its doubts."""
+`normalize` converts the properties of an event, with all their types, zones and spellings, to
+moments, spans and rules. If a calendar is ambiguous, the interpretation with more busy time counts.
+If a part is invalid, the event is busy for the valid part, and `doubts` has the reason.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ from everafter.support.calendar_zone_rules import Zone, add, add_wall, midnight
 
 _NOTHING = timedelta()
 _A_DAY = timedelta(days=1)
-_GUESS = timedelta(hours=1)
-"""How long an event is taken to be that does not say so readably."""
-_SUB_DAILY = 4  # frequencies from dateutil's HOURLY on
+_DEFAULT_LENGTH = timedelta(hours=1)
+"""Length of an event without a valid one."""
+_SUB_DAILY = 4  # dateutil's HOURLY; higher frequencies have higher numbers
 _LONGEST_LOOK_BACK = timedelta(days=3 * 366)
 
 FindZone = Callable[[str], tuple[Zone, str | None]]
-"""The zone for a TZID; and what is doubtful about it, or null."""
+"""The zone of a TZID, and what is doubtful about it, or null."""
 
 
 class Length(NamedTuple):
-    """How long an event takes: by the clocks of its place, then exactly; at_least: from its
-    beginning, exactly."""
+    """The length of an event: nominal time in its zone, then exact time. at_least: exact time from
+    the start."""
 
     nominal: timedelta
     then: timedelta = _NOTHING
@@ -51,12 +51,12 @@ class Length(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One VEVENT.
+    """A normalized VEVENT.
 
-    start: null when nothing says when it is. sequence: null when it cannot be read. replaces: the
-    time of a series that this one means; from_then_on: and for all later ones. repeats: as far as
-    can be read, or in a way that cannot. doubts: what could not be read; empty where that does not
-    matter."""
+    sequence: null: invalid. start: null: unknown. replaces: the occurrence of a series that this
+    event changes (RECURRENCE-ID); from_then_on: and all later ones. repeats: it recurs, possibly by
+    an invalid rule. doubts: what is invalid; empty if the event is not busy.
+    """
 
     uid: str
     sequence: int | None
@@ -74,28 +74,28 @@ class Event:
 
 
 class Taken(NamedTuple):
-    """A time that is not free, from begin to end."""
+    """A busy time."""
 
     begins: datetime
     ends: datetime
 
 
-# ── what an event says ────────────────────────────────────────────────────────────
+# ── normalizing ───────────────────────────────────────────────────────────────────────────────
 
 
-def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> Event:
-    """All that counts of a VEVENT, in one form for every way of saying it.
+def normalize(event: Component, find_zone: FindZone, own: Zone, email: str) -> Event:
+    """Normalize a VEVENT.
 
-    Args: own: the zone of the calendar's owner, in which days and times without a zone are. email:
-        the owner's, lower case."""
+    Args:
+        own: the owner's zone, for dates and times without a zone.
+        email: the owner's address in lower case.
+    """
     reading = _Reading(find_zone, own)
     starts = reading.moments(event.all("DTSTART"), "start")
     replaced = reading.moments(event.all("RECURRENCE-ID")[:1], "RECURRENCE-ID")
     start, lengths = _place(event, starts, replaced, reading)
     if event.all("RECURRENCE-ID") and not replaced and start:
-        replaced = [
-            start
-        ]  # it changes a series, at a time that nobody knows: it means itself alone
+        replaced = [start]  # it changes an unknown occurrence; only its own time counts
     of_days = start is not None and start.is_day
     rules = reading.rules(event.all("RRULE"), of_days=of_days)
     dates = [
@@ -114,7 +114,7 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
         lengths=lengths,
         rules=rules,
         dates=tuple(dates),
-        except_rules=reading.rules(event.all("EXRULE"), of_days=of_days, whole=True),
+        except_rules=reading.rules(event.all("EXRULE"), of_days=of_days, strict=True),
         except_dates=tuple(reading.moments(event.all("EXDATE"), "EXDATE")),
         replaces=replaced[0] if replaced else None,
         from_then_on="THISANDFUTURE" in ranges,
@@ -125,53 +125,52 @@ def normalise(event: Component, find_zone: FindZone, own: Zone, email: str) -> E
 
 
 def is_busy(event: Component, email: str) -> bool:
-    """Whether it takes its owner's time.
+    """Whether the owner is busy.
 
-    Not when it is cancelled, or its owner declined. When it is said to be free, unless another of
-    its properties says the contrary. Where a property is twice, it counts only if both say the
-    same."""
-    if _words(event, "STATUS") == {"CANCELLED"}:
+    Not if the event is cancelled, declined by the owner, or marked as free without another property
+    that contradicts. Repeated properties only count if they agree.
+    """
+    if _values(event, "STATUS") == {"CANCELLED"}:
         return False
-    own = [guest for guest in event.all("ATTENDEE") if email and _invited(guest) == email]
+    own = [guest for guest in event.all("ATTENDEE") if email and _attendee_email(guest) == email]
     if own and all(guest.parameters.get("PARTSTAT", "").upper() == "DECLINED" for guest in own):
         return False
-    said, shown = _words(event, "TRANSP"), _words(event, "X-MICROSOFT-CDO-BUSYSTATUS")
-    if "TRANSPARENT" in said and "OPAQUE" not in said:
-        return bool(shown - {"FREE"})
-    return shown != {"FREE"} or "OPAQUE" in said
+    transp, status = _values(event, "TRANSP"), _values(event, "X-MICROSOFT-CDO-BUSYSTATUS")
+    if "TRANSPARENT" in transp and "OPAQUE" not in transp:
+        return bool(status - {"FREE"})
+    return status != {"FREE"} or "OPAQUE" in transp
 
 
-def _words(event: Component, name: str) -> set[str]:
-    """What the properties of that name say, in upper case."""
-    return {word for one in event.all(name) if (word := one.value.strip().upper())}
+def _values(event: Component, name: str) -> set[str]:
+    """The values of the properties with this name, in upper case."""
+    return {value for one in event.all(name) if (value := one.value.strip().upper())}
 
 
-def _invited(guest: Property) -> str:
+def _attendee_email(guest: Property) -> str:
     """The address of an attendee, in lower case."""
     return unquote(guest.value.strip().lower().removeprefix("mailto:").strip())
 
 
 class _Reading:
-    """The values of one event, with what could not be read of them."""
+    """Parses the values of one event, and collects doubts."""
 
     def __init__(self, find_zone: FindZone, own: Zone) -> None:
         self.doubts: list[str] = []
         self.own = own
         self._find_zone = find_zone
 
-    def moment(self, text: str, said: Property, what: str) -> Moment | None:
-        zone = None
+    def moment(self, text: str, line: Property, what: str) -> Moment | None:
         moment = read_moment(text, None)
         if moment is None:
             self.doubts.append(f"its {what} {text[:40]!r} cannot be read")
             return read_day(text) if what == "start" else None
-        if (tzid := said.parameters.get("TZID")) and moment.zone is None and not moment.is_day:
+        if (tzid := line.parameters.get("TZID")) and moment.zone is None and not moment.is_day:
             zone, doubt = self._find_zone(tzid)
             if doubt:
                 self.doubts.append(doubt)
             moment = moment._replace(zone=zone)
         if (
-            said.parameters.get("VALUE", "").upper() == "DATE"
+            line.parameters.get("VALUE", "").upper() == "DATE"
             and moment.wall == midnight(moment.wall.date())
             and not moment.zone
         ):
@@ -179,42 +178,45 @@ class _Reading:
         return moment
 
     def moments(self, found: Sequence[Property], what: str) -> list[Moment]:
-        """The readable ones of all their values."""
+        """All valid values of these properties."""
         read = [
-            self.moment(text, said, what) for said in found for text in split_values([said.value])
+            self.moment(text, line, what) for line in found for text in split_values([line.value])
         ]
         return [one for one in read if one]
 
     def periods(self, found: Sequence[Property], what: str) -> list[tuple[Moment, Length | None]]:
-        """Times, some of them with an end of their own."""
+        """Times, with lengths for those that have an end."""
         read: list[tuple[Moment, Length | None]] = []
-        for said in found:
-            for text in split_values([said.value]):
+        for line in found:
+            for text in split_values([line.value]):
                 begin, slash, end = text.partition("/")
-                start = self.moment(begin, said, what)
+                start = self.moment(begin, line, what)
                 if start:
-                    read.append(
-                        (start, self.length_until(start, end, said, what) if slash else None)
-                    )
+                    length = self.length_until(start, end, line, what) if slash else None
+                    read.append((start, length))
         return read
 
-    def length_until(self, start: Moment, end: str, said: Property, what: str) -> Length:
+    def length_until(self, start: Moment, end: str, line: Property, what: str) -> Length:
         span = read_span(end)
         if span:
             return Length(span.days, span.exact)
-        until = self.moment(end, said, what)
-        return length_between(start, until, self.own) if until else Length(_GUESS)
+        until = self.moment(end, line, what)
+        return length_between(start, until, self.own) if until else Length(_DEFAULT_LENGTH)
 
     def rules(
-        self, found: Sequence[Property], *, of_days: bool, whole: bool = False
+        self, found: Sequence[Property], *, of_days: bool, strict: bool = False
     ) -> tuple[Rule, ...]:
-        """of_days: what repeats are whole days. whole: only those that can be read in every part,
-        as for exceptions."""
+        """Parse rules.
+
+        Args:
+            of_days: the event is an all-day event.
+            strict: skip rules with invalid parts, for exceptions.
+        """
         rules: list[Rule] = []
-        for said in found:
+        for line in found:
             before = len(self.doubts)
-            rule = read_rule(said.value, self.doubts) if said.value.strip() else None
-            if rule and not (whole and len(self.doubts) > before):
+            rule = read_rule(line.value, self.doubts) if line.value.strip() else None
+            if rule and not (strict and len(self.doubts) > before):
                 rules.append(without_hours(rule) if of_days else rule)
         return tuple(rules)
 
@@ -222,55 +224,56 @@ class _Reading:
 def _place(
     event: Component, starts: list[Moment], replaced: list[Moment], reading: _Reading
 ) -> tuple[Moment | None, tuple[Length, ...]]:
-    """When an event begins, and how long it takes by each property that says so."""
+    """The start of an event, and its lengths by each property that has one."""
     ends = reading.moments(event.all("DTEND"), "end")
-    said_spans = [one.value for one in event.all("DURATION")]
-    spans = [read_span(one) for one in said_spans]
-    unread = [one for one, span in zip(said_spans, spans, strict=True) if one.strip() and not span]
-    reading.doubts += [f"its duration {one[:40]!r} cannot be read" for one in unread]
+    durations = [one.value for one in event.all("DURATION")]
+    spans = [read_span(one) for one in durations]
+    invalid = [one for one, span in zip(durations, spans, strict=True) if one.strip() and not span]
+    reading.doubts += [f"its duration {one[:40]!r} cannot be read" for one in invalid]
     start = starts[0] if starts else None
     if len(set(starts)) > 1:
         reading.doubts.append("it has more than one start")
     if start is None and ends and not replaced:
-        reading.doubts.append("it has no start that can be read")
-        span = next((one for one in spans if one), None) or Span(_NOTHING, _GUESS)
+        reading.doubts.append("it has no valid start")
+        span = next((one for one in spans if one), None) or Span(_NOTHING, _DEFAULT_LENGTH)
         back = -(span.days + span.exact)
         return ends[0]._replace(wall=add_wall(ends[0].wall, back), is_day=False), (
             Length(span.days, span.exact),
         )
     if start is None and replaced:
-        reading.doubts.append("it has no start that can be read")
+        reading.doubts.append("it has no valid start")
         start = replaced[0]
     if start is None:
-        reading.doubts.append("it does not say when it is")
+        reading.doubts.append("it has no time")
         return None, ()
     lengths = [length_between(start, end, reading.own) for end in ends]
     lengths += [Length(span.days, span.exact) for span in spans if span]
-    unsaid = bool(event.all("DTEND") or said_spans) and not lengths
-    if unsaid and not start.is_day:
+    unknown_end = bool(event.all("DTEND") or durations) and not lengths
+    if unknown_end and not start.is_day:
         reading.doubts.append("its end cannot be read")
     backward = [one for one in lengths if _sum(one) < _NOTHING and one.at_least <= _NOTHING]
     if start.is_day:
         lengths = [one if _sum(one) > _NOTHING else Length(_A_DAY) for one in lengths] or [
             Length(_A_DAY)
         ]
-    elif unsaid:
-        lengths = [Length(_NOTHING, _GUESS)]
+    elif unknown_end:
+        lengths = [Length(_NOTHING, _DEFAULT_LENGTH)]
     if not backward:
         return start, tuple(lengths)
-    reading.doubts.append("it ends before it begins")
+    reading.doubts.append("it ends before it starts")
     if start.is_day:
         return start, tuple(lengths)
     span = -min(map(_sum, backward))
     if span > _A_DAY:
-        return start, (*(one for one in lengths if one not in backward), Length(_NOTHING, _GUESS))
-    # Both moments it names lie in its time.
+        forward = (one for one in lengths if one not in backward)
+        return start, (*forward, Length(_NOTHING, _DEFAULT_LENGTH))
+    # start and end are swapped
     return start._replace(wall=add_wall(start.wall, -span)), (Length(span),)
 
 
 def length_between(start: Moment, end: Moment, own: Zone) -> Length:
-    """From one moment to another, by the clocks where it begins and exactly; by the clocks alone
-    between days."""
+    """The time between two moments: nominal in the zone of the start, and exact. Between dates it
+    is only nominal."""
     if start.is_day and end.is_day:
         return Length(end.wall - start.wall)
     begins = start.instant(own)
@@ -278,7 +281,7 @@ def length_between(start: Moment, end: Moment, own: Zone) -> Length:
         end = end._replace(wall=add_wall(end.wall, _A_DAY))
     ends = end.instant(own)
     if ends <= begins < end.instant(own, 1):
-        ends = end.instant(own, 1)  # in the hour that comes twice
+        ends = end.instant(own, 1)  # in the hour that is repeated
     zone = start.zone or own
     wall = end.wall if (end.zone or own) == zone else zone.wall(ends)
     return Length(wall - start.wall, at_least=ends - begins)
@@ -288,12 +291,12 @@ def _sum(length: Length) -> timedelta:
     return length.nominal + length.then
 
 
-# ── the times it takes ────────────────────────────────────────────────────────────
+# ── busy times ────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that is asked for, and whose clocks count where nothing else is said."""
+    """The period to compute, and the owner's zone."""
 
     start: datetime
     until: datetime
@@ -301,7 +304,7 @@ class Window:
 
 
 class _Repeat(NamedTuple):
-    """An event once. wall: by the clocks of the series. lengths: of its own, or the event's."""
+    """An occurrence. wall: local time of the series. lengths: its own, or those of the event."""
 
     wall: datetime
     begins: datetime
@@ -309,13 +312,13 @@ class _Repeat(NamedTuple):
 
 
 def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
-    """The times of all events of one UID that may touch the window.
+    """The times of all events with one UID that can overlap the window.
 
-    Of several without RECURRENCE-ID those with the highest SEQUENCE count, all of them when it does
-    not differ. Those with one mean a time of the series, whether it has such a time or not.
+    Of several events without a RECURRENCE-ID, those with the highest SEQUENCE count. Events with
+    one replace an occurrence of the series, whether it exists or not.
 
     Raises:
-        TooOftenError, ValueError: a rule that cannot be worked out.
+        TooOftenError, ValueError: a rule cannot be computed.
     """
     masters = _newest([event for event in events if event.replaces is None])
     changed = [event for event in events if event.replaces is not None]
@@ -335,7 +338,7 @@ def take_series(events: Sequence[Event], window: Window) -> Iterator[Taken]:
 
 
 def take_once(event: Event, window: Window) -> Iterator[Taken]:
-    """The first time of an event, for one whose repetition cannot be worked out."""
+    """The first time of an event whose repetitions cannot be computed."""
     if event.busy and event.start:
         yield from _take(
             event.start, event.start.wall, event.start.instant(window.own), event.lengths, window
@@ -343,8 +346,8 @@ def take_once(event: Event, window: Window) -> Iterator[Taken]:
 
 
 def may_touch(event: Event, window: Window) -> bool:
-    """Whether a doubtful event matters in the window: it repeats, or is near it, or nobody knows
-    when it is."""
+    """Whether a doubtful event matters in the window: it recurs, is near it, or has no known
+    time."""
     if event.start is None or event.repeats:
         return True
     begins = event.start.instant(window.own)
@@ -355,7 +358,7 @@ def may_touch(event: Event, window: Window) -> bool:
 
 
 def _newest(events: Sequence[Event]) -> list[Event]:
-    """Those of the highest SEQUENCE; all when one cannot be read."""
+    """Those with the highest SEQUENCE; all of them if one is invalid."""
     if any(event.sequence is None for event in events):
         return list(events)
     highest = max((event.sequence or 0 for event in events), default=0)
@@ -399,13 +402,13 @@ def _take_master(master: Event, changed: Sequence[Event], window: Window) -> Ite
 
 
 def _shift(at: datetime, event: Event, master: Event, own: Zone) -> timedelta:
-    """How much later than the series an event is that changes all from then on."""
+    """The offset from the series of an event that changes all later occurrences."""
     return _in_series(event.start, master, own) - at if event.start else _NOTHING
 
 
 def _repeats(master: Event, window: Window, more: timedelta) -> Iterator[_Repeat]:
-    """All times of a series near the window, without the excepted ones."""
-    assert master.start is not None  # noqa: S101 asked before
+    """All occurrences of a series near the window, without exceptions."""
+    assert master.start is not None  # noqa: S101 checked by the caller
     start, zone = master.start, master.start.zone or window.own
     excepted = _Keys(master, master.except_dates, window.own)
     longest = max(
@@ -427,7 +430,7 @@ def _repeats(master: Event, window: Window, more: timedelta) -> Iterator[_Repeat
             continue
         seen.add((repeat.begins, repeat.lengths))
         if len(seen) > MOST_REPEATS:
-            raise TooOftenError("it repeats more often than meetings do")
+            raise TooOftenError("it repeats too often for a meeting")
         yield repeat
 
 
@@ -435,7 +438,7 @@ def _all_times(
     master: Event, low: datetime, high: datetime, zone: Zone, own: Zone
 ) -> Iterator[_Repeat]:
     start = master.start
-    assert start is not None  # noqa: S101 asked before
+    assert start is not None  # noqa: S101 checked by the caller
     if not master.rules or any(
         is_within(rule, start.wall, start.is_day, zone, own) for rule in master.rules
     ):
@@ -456,11 +459,11 @@ def _all_times(
 
 
 def _in_series(moment: Moment | None, master: Event, own: Zone) -> datetime:
-    """A moment by the clocks of a series, and of its kind: a day for one of days; the usual hour
-    for a day among times."""
+    """A moment as local time of a series: a date for all-day events; for a date in a timed series
+    the usual time of day."""
     start = master.start
     if moment is None or start is None:
-        return datetime.min  # noqa: DTZ901 before all
+        return datetime.min  # noqa: DTZ901 sorts first
     if start.is_day:
         return midnight(_as_day(moment, own))
     if moment.is_day:
@@ -473,7 +476,7 @@ def _in_series(moment: Moment | None, master: Event, own: Zone) -> datetime:
 
 
 def _as_day(moment: Moment, own: Zone) -> date:
-    """The day that a time means: the owner's, if it is midnight there, else as it is written."""
+    """The day of a moment: the owner's day if it is midnight there, else the day as written."""
     if moment.is_day or moment.zone is None:
         return moment.wall.date()
     local = own.wall(moment.zone.instant(moment.wall))
@@ -481,7 +484,7 @@ def _as_day(moment: Moment, own: Zone) -> date:
 
 
 class _Keys:
-    """Moments that name times of a series: by their instant, by its clocks, or by their day."""
+    """Moments that identify occurrences of a series: by instant, local time or day."""
 
     def __init__(self, master: Event, moments: Sequence[Moment], own: Zone) -> None:
         of_days = master.start is not None and master.start.is_day
@@ -505,7 +508,7 @@ def _longest(length: Length) -> timedelta:
 def _take(
     start: Moment, wall: datetime, begins: datetime, lengths: Sequence[Length], window: Window
 ) -> Iterator[Taken]:
-    """One time of an event that begins then, if it lasts at all."""
+    """The busy time of one occurrence, unless its length is zero."""
     zone = start.zone or window.own
     ends = max((_end(zone, wall, begins, length) for length in lengths), default=begins)
     if ends > begins:
@@ -516,5 +519,5 @@ def _end(zone: Zone, wall: datetime, begins: datetime, length: Length) -> dateti
     turned = zone.instant(add_wall(wall, length.nominal)) if length.nominal else begins
     ends = add(turned, length.then)
     ends = max(ends, add(begins, length.at_least))
-    # A time that the clocks pass over is no shorter for it.
+    # an occurrence at a skipped local time keeps its length
     return ends if ends > begins else max(ends, add(begins, _sum(length)))

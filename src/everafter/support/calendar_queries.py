@@ -1,5 +1,6 @@
-"""CSMs' calendars in the database. Nothing here commits."""
+"""SQL of CSMs' calendars. Nothing here commits."""
 
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg.rows import TupleRow
@@ -9,79 +10,123 @@ from everafter.core.errors import NotFoundError
 from everafter.core.gauges import Gauge
 from everafter.support.model import BusyTime, Feed, FeedTimes
 
-_FEED = """
-  SELECT f.user_id, u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified,
-    f.worked_out_at
-  FROM calendar_feeds f JOIN users u ON u.id = f.user_id
+_FEED: LiteralString = """
+SELECT
+  f.user_id,
+  u.email,
+  u.timezone,
+  f.url,
+  f.allow_private,
+  f.etag,
+  f.last_modified,
+  f.worked_out_at
+FROM calendar_feeds f
+JOIN users u ON u.id = f.user_id
+WHERE u.email = %s
 """
 
 
 async def claim_due_feeds(conn: Connection, every_seconds: float) -> list[Feed]:
-    """The calendars not tried for so long, marked as tried now: of several workers one gets
-    each."""
+    """Claim the calendars whose last attempt is at least `every_seconds` ago. Each is returned to
+    one of several workers."""
     cursor = await conn.execute(
-        """ UPDATE calendar_feeds f SET tried_at = now() FROM users u WHERE u.id = f.user_id AND
-        (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second') RETURNING f.user_id,
-        u.email, u.timezone, f.url, f.allow_private, f.etag, f.last_modified, f.worked_out_at """,
+        """
+        UPDATE calendar_feeds f
+        SET tried_at = now()
+        FROM users u
+        WHERE u.id = f.user_id
+          AND (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second')
+        RETURNING
+          f.user_id,
+          u.email,
+          u.timezone,
+          f.url,
+          f.allow_private,
+          f.etag,
+          f.last_modified,
+          f.worked_out_at
+        """,
         [every_seconds],
     )
     return [_feed(row) for row in await cursor.fetchall()]
 
 
 async def get_feed(conn: Connection, email: str) -> Feed:
-    """The calendar of the CSM with this address, marked as tried now.
+    """The calendar of the CSM with this address; claims it.
 
     Raises:
-        NotFoundError: nobody has set one for them.
+        NotFoundError: the CSM has no calendar.
     """
-    cursor = await conn.execute(_FEED + " WHERE u.email = %s", [email])
+    cursor = await conn.execute(_FEED, [email])
     row = await cursor.fetchone()
     if row is None:
         raise NotFoundError(
-            f"no calendar is set for {email}; `everafter CSM calendar {email} URL` sets one"
+            f"{email} has no calendar; set one with `everafter csm calendar {email} URL`"
         )
     await conn.execute("UPDATE calendar_feeds SET tried_at = now() WHERE user_id = %s", [row[0]])
     return _feed(row)
 
 
 async def upsert_feed(conn: Connection, user_id: UUID, url: str, *, allow_private: bool) -> None:
-    """Set where a CSM's calendar is; what another address said before is forgotten."""
+    """Set the calendar of a CSM, and delete the busy times of the previous one."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
-        "INSERT INTO calendar_feeds (user_id, url, allow_private) VALUES (%s, %s, %s) ON CONFLICT"
-        " (user_id) DO UPDATE SET"
-        " (url, allow_private, etag, last_modified, tried_at, read_at, worked_out_at, unread,"
-        " unread_reasons, failure)"
-        " = ROW (excluded.url, excluded.allow_private, NULL, NULL, NULL, NULL, NULL, 0, '{}',"
-        " NULL)",
+        """
+        INSERT INTO calendar_feeds (user_id, url, allow_private)
+        VALUES (%s, %s, %s)
+        ON CONFLICT (user_id) DO UPDATE
+        SET
+          url = excluded.url,
+          allow_private = excluded.allow_private,
+          etag = NULL,
+          last_modified = NULL,
+          tried_at = NULL,
+          read_at = NULL,
+          worked_out_at = NULL,
+          unread = 0,
+          unread_reasons = '{}',
+          failure = NULL
+        """,
         [user_id, url, allow_private],
     )
 
 
 async def delete_feed(conn: Connection, user_id: UUID) -> bool:
-    """Read the calendar no more and forget what it said; false when there was none."""
+    """Delete the calendar of a CSM and its busy times. False: there was none."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     cursor = await conn.execute("DELETE FROM calendar_feeds WHERE user_id = %s", [user_id])
     return cursor.rowcount > 0
 
 
-async def forget_reading(conn: Connection, user_id: UUID) -> None:
-    """Have the calendar read again: its owner's time zone changed, and with it the times that have
-    none."""
+async def reset_feed(conn: Connection, user_id: UUID) -> None:
+    """Make the next read unconditional, because the CSM's time zone changed, and with it times
+    without a zone."""
     await conn.execute(
-        "UPDATE calendar_feeds SET etag = NULL, last_modified = NULL, tried_at = NULL,"
-        " worked_out_at = NULL WHERE user_id = %s",
+        """
+        UPDATE calendar_feeds
+        SET
+          etag = NULL,
+          last_modified = NULL,
+          tried_at = NULL,
+          worked_out_at = NULL
+        WHERE user_id = %s
+        """,
         [user_id],
     )
 
 
 async def mark_failed(conn: Connection, feed: Feed, failure: str) -> bool:
-    """Note why it could not be read; true when that was not said before. What is known of it
-    stays."""
+    """Record why a read failed; true: the reason is new. Busy times are kept."""
     cursor = await conn.execute(
-        "UPDATE calendar_feeds new SET failure = %s FROM calendar_feeds old"
-        " WHERE new.user_id = %s AND new.url = %s AND old.user_id = new.user_id RETURNING"
-        " old.failure",
+        """
+        UPDATE calendar_feeds new
+        SET failure = %s
+        FROM calendar_feeds old
+        WHERE new.user_id = %s
+          AND new.url = %s
+          AND old.user_id = new.user_id
+        RETURNING old.failure
+        """,
         [failure, feed.user_id, feed.url],
     )
     row = await cursor.fetchone()
@@ -89,9 +134,13 @@ async def mark_failed(conn: Connection, feed: Feed, failure: str) -> bool:
 
 
 async def mark_unchanged(conn: Connection, feed: Feed) -> None:
-    """It was asked and is as it was."""
+    """Record that the calendar was read and did not change."""
     await conn.execute(
-        "UPDATE calendar_feeds SET read_at = now(), failure = NULL WHERE user_id = %s AND url = %s",
+        """
+        UPDATE calendar_feeds
+        SET read_at = now(), failure = NULL
+        WHERE user_id = %s AND url = %s
+        """,
         [feed.user_id, feed.url],
     )
 
@@ -99,11 +148,12 @@ async def mark_unchanged(conn: Connection, feed: Feed) -> None:
 async def mark_read(
     conn: Connection, feed: Feed, etag: str | None, last_modified: str | None, times: FeedTimes
 ) -> bool:
-    """It was read; false when the CSM's calendar is another by now, and this one counts no more."""
+    """Record a read. False: the CSM has another calendar by now, and this one must be ignored."""
     cursor = await conn.execute(
         """
         UPDATE calendar_feeds
-        SET etag = %s,
+        SET
+          etag = %s,
           last_modified = %s,
           unread = %s,
           unread_reasons = %s,
@@ -118,22 +168,30 @@ async def mark_read(
 
 
 async def list_own_calls(conn: Connection, interaction_ids: list[UUID]) -> set[UUID]:
-    """Which of these are calls booked here, whatever became of them."""
+    """Those of the ids that are booked calls, also cancelled ones."""
     if not interaction_ids:
         return set()
     cursor = await conn.execute(
-        "SELECT id FROM support_interactions WHERE id = ANY (%s) AND starts_at IS NOT NULL",
+        """
+        SELECT id
+        FROM support_interactions
+        WHERE id = ANY (%s) AND starts_at IS NOT NULL
+        """,
         [interaction_ids],
     )
     return {row[0] for row in await cursor.fetchall()}
 
 
 async def replace_busy_times(conn: Connection, user_id: UUID, times: list[BusyTime]) -> None:
-    """What the CSM's calendar says now, instead of all that it said before."""
+    """Replace all busy times of a CSM."""
     await conn.execute("DELETE FROM busy_times WHERE user_id = %s", [user_id])
     await conn.execute(
-        "INSERT INTO busy_times (user_id, starts_at, ends_at)"
-        " SELECT %s, * FROM unnest(%s::timestamptz[], %s::timestamptz[]) ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO busy_times (user_id, starts_at, ends_at)
+        SELECT %s, *
+        FROM unnest(%s::timestamptz[], %s::timestamptz[])
+        ON CONFLICT DO NOTHING
+        """,
         [user_id, [one.starts_at for one in times], [one.ends_at for one in times]],
     )
 

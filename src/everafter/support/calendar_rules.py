@@ -1,4 +1,4 @@
-"""Times that are not free. Pure."""
+"""Merge busy times. Pure."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,8 @@ from everafter.support.model import BusyTime
 
 
 def merge_times(times: Iterable[BusyTime]) -> list[BusyTime]:
-    """The same time in as few pieces as can be, by their beginning; what may be one of our own
-    calls stays apart."""
+    """Merge overlapping and adjacent times, sorted by start. Times with a UID, which can be our own
+    calls, are only merged with those of the same UID."""
     merged: list[BusyTime] = []
     for one in sorted(
         times, key=lambda one: (one.uid is not None, str(one.uid or ""), one.starts_at)

@@ -1,5 +1,5 @@
-"""iCalendar text into components and their properties, as leniently as can be done without losing
-an event. Pure."""
+"""Parse iCalendar text into components and properties, as leniently as possible without losing
+events. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -10,25 +10,24 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _EVENTS = frozenset({"VEVENT", "VFREEBUSY"})
 _CLOSED = _EVENTS | {"VCALENDAR"}
-# Possessive quantifiers: a line of megabytes costs one pass.
+# possessive quantifiers, so that a line of megabytes takes one pass
 _NAME = re.compile(r"\s*+([A-Za-z0-9.-]++)\s*+(?=[;:])")
 _PARAMETER = re.compile(r';\s*+([A-Za-z0-9-]++)\s*+=((?:"[^"]*+"|[^";:])*+)')
-# Some write a zone's name without the quotes it needs: `TZID=(UTC+01:00) Berlin:20261202T100000`,
-# or `TZID=UTC+01:00:2026…`.
+# some programs omit the quotes around zone names: `TZID=(UTC+01:00) Berlin:20261202T100000`
 _TIME_AT_END = re.compile(
     r":\s*((?:[, ]*\d{4}-?\d\d-?\d\d[0-9TZPWDHMS:,/+.\- ]*)?)$", re.IGNORECASE
 )
-_LONGEST_TIME = 2_000  # characters of a line in which that is looked for
+_LONGEST_TIME = 2_000  # characters at the end of a line that are searched for a time
 _DEEPEST = 16
 _TIMES = frozenset({"DTSTART", "DTEND", "EXDATE", "RDATE", "RECURRENCE-ID"})
 
 
 class CalendarTextError(ValueError):
-    """The text is no whole calendar; the message says why."""
+    """The text is not a complete calendar; the message has the reason."""
 
 
 class Property(NamedTuple):
-    """One line: its name and parameters' names in upper case, its value as written."""
+    """A line. Its name and the names of its parameters are in upper case."""
 
     name: str
     parameters: dict[str, str]
@@ -37,7 +36,7 @@ class Property(NamedTuple):
 
 @dataclass(slots=True)
 class Component:
-    """What is between BEGIN and END: its own properties by name, and the components inside it."""
+    """A component: its properties by name, and the components in it."""
 
     name: str
     properties: dict[str, list[Property]] = field(default_factory=dict[str, list[Property]])
@@ -47,20 +46,19 @@ class Component:
         return self.properties.get(name, [])
 
     def text(self, name: str) -> str:
-        """The value of the first property of that name without blanks around it; empty when there
-        is none."""
+        """The stripped value of the first property with this name; empty: none."""
         found = self.properties.get(name)
         return found[0].value.strip() if found else ""
 
 
 def parse_calendar(body: bytes) -> list[Component]:
-    """The VCALENDAR components of a file.
+    """Parse the VCALENDAR components of a file.
 
-    Line endings may be CR LF, LF, CR or mixed, lines may be folded inside a character, blank lines
-    are passed over. A component within an event that is not closed (an alarm) ends with the event.
+    Line ends can be CR LF, LF, CR or mixed, lines can be folded inside a character, and empty lines
+    are skipped. An unclosed component in an event (such as an alarm) ends with the event.
 
     Raises:
-        CalendarTextError: it is no calendar, or not whole: what is missing may be a busy time.
+        CalendarTextError: it is not a calendar, or incomplete: busy times could be missing.
     """
     if not body.strip(b" \t\r\n\x00"):
         raise CalendarTextError("it is empty")
@@ -68,7 +66,7 @@ def parse_calendar(body: bytes) -> list[Component]:
     stack = [root]
     for line in _unfold(_decodable(body)):
         if stack[-1] is root and not root.inside and not _is_begin(line):
-            raise CalendarTextError(f"it is not a calendar: it begins with {_beginning(body)}")
+            raise CalendarTextError(f"it is not a calendar: it starts with {_beginning(body)}")
         read = _read_line(line)
         if read is None:
             continue
@@ -79,17 +77,17 @@ def parse_calendar(body: bytes) -> list[Component]:
         else:
             stack[-1].properties.setdefault(read.name, []).append(read)
     if len(stack) > 1:
-        raise CalendarTextError("it ends in the middle")
+        raise CalendarTextError("it is incomplete")
     calendars = [one for one in root.inside if one.name == "VCALENDAR"]
     if not calendars:
-        raise CalendarTextError("it is not a readable calendar: it has no BEGIN:VCALENDAR")
+        raise CalendarTextError("it is not a valid calendar: it has no BEGIN:VCALENDAR")
     if len(calendars) == 1 and not calendars[0].properties and not calendars[0].inside:
-        raise CalendarTextError("it is not a readable calendar: it has no properties")
+        raise CalendarTextError("it is not a valid calendar: it has no properties")
     return calendars
 
 
 def walk(component: Component, name: str) -> Iterator[Component]:
-    """The components of that name inside this one, at any depth."""
+    """The components with this name in this one, at any depth."""
     for one in component.inside:
         if one.name == name:
             yield one
@@ -97,15 +95,14 @@ def walk(component: Component, name: str) -> Iterator[Component]:
 
 
 def _decodable(body: bytes) -> bytes:
-    """The same text in UTF-8 without its marks: files that were joined have one in the middle
-    too."""
+    """The text in UTF-8 without byte order marks, which concatenated files also have inside."""
     if body[:2] in _UTF_16_MARKS:
         body = body.decode("utf-16", "replace").encode()
     return body.replace(_BYTE_ORDER_MARK, b"")
 
 
 def _unfold(body: bytes) -> Iterator[str]:
-    """Its content lines. Unfolded as bytes: a fold may split a character."""
+    """The unfolded lines. Bytes are unfolded, because a fold can split a character."""
     body = body.replace(b"\r", b"\n").replace(b"\x00", b"")
     line = bytearray()
     for piece in body.split(b"\n"):
@@ -120,7 +117,7 @@ def _unfold(body: bytes) -> Iterator[str]:
 
 
 def _read_line(line: str) -> Property | None:
-    """One content line; null when it is none, as text that was broken without a fold."""
+    """Parse a line; null: it is not a property, such as text that was broken without folding."""
     head = _NAME.match(line)
     if head is None:
         return None
@@ -147,8 +144,7 @@ def _read_line(line: str) -> Property | None:
 
 
 def _unquoted(name: str, parameters: dict[str, str], line: str, end: re.Match[str]) -> Property:
-    """A line whose zone has a colon and no quotes: the value is the time at its end, `end` where
-    that is."""
+    """Parse a line whose zone has a colon and no quotes. end: the match of the time at its end."""
     at = line.upper().find("TZID=")
     if at >= 0:
         parameters["TZID"] = line[at + 5 : len(line) - len(end[0])].strip().strip('"').strip()
@@ -168,27 +164,27 @@ def _is_begin(line: str) -> bool:
 def _begin(stack: list[Component], name: str) -> None:
     if len(stack) > _DEEPEST:
         raise CalendarTextError(
-            f"it is not a readable calendar: components are nested more than {_DEEPEST} levels deep"
+            f"it is not a valid calendar: components are nested more than {_DEEPEST} levels deep"
         )
     open_names = {one.name for one in stack}
     if name in _EVENTS and open_names & _EVENTS:
-        raise CalendarTextError("its events are not closed: part of it is missing")
+        raise CalendarTextError("it is incomplete: an event is not closed")
     if name == "VCALENDAR" and "VCALENDAR" in open_names:
-        raise CalendarTextError("it ends in the middle and begins again")
+        raise CalendarTextError("it is incomplete, and a second calendar follows")
     component = Component(name)
     stack[-1].inside.append(component)
     stack.append(component)
 
 
 def _end(stack: list[Component], name: str) -> None:
-    """Close that component, and what is open inside it; an END without its BEGIN is passed over."""
+    """Close a component and the open ones in it; an END without a BEGIN is ignored."""
     depth = next((place for place in range(len(stack) - 1, 0, -1) if stack[place].name == name), 0)
     if depth == 0:
         if name in _CLOSED:
-            raise CalendarTextError("its events are not closed: part of it is missing")
+            raise CalendarTextError("it is incomplete: an event is not closed")
         return
     if any(one.name in _CLOSED for one in stack[depth + 1 :]):
-        raise CalendarTextError("its events are not closed: part of it is missing")
+        raise CalendarTextError("it is incomplete: an event is not closed")
     del stack[depth:]
 
 

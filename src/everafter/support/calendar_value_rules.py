@@ -1,4 +1,4 @@
-"""Times, spans and rules of repetition as calendars write them. Pure."""
+"""Parse times, durations and recurrence rules of calendars. Pure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,18 @@ from everafter.support.calendar_zone_rules import (
 )
 
 MOST_REPEATS = 5_000
-"""So many times one repeated event may come in the time ahead: twice an hour, day and night."""
+"""Maximum repetitions of one event in the period: twice an hour, day and night."""
 _MOST_INTERVAL = 100_000_000
 _A_DAY = timedelta(days=1)
 _MOMENT = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)(?:[T"
-    r" ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?",
+    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"(?:[T ]?(?:(\d\d):?(\d\d)?:?(\d\d)?(?:[.,]\d+)?)?\s*(Z|[+\-]\d\d:?(?:\d\d)?)?)?",
     re.IGNORECASE,
 )
 _DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 _SPAN = re.compile(
-    r"([+\-])?P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?",
+    r"([+\-])?P(?:(\d+)W)?(?:(\d+)D)?"
+    r"(?:T(?:(\d+(?:[.,]\d+)?)H)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)S)?)?",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(r"([+\-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
@@ -68,8 +69,8 @@ _KNOWN = frozenset(
 
 
 class Moment(NamedTuple):
-    """A time as it is written. wall: naive. zone: null where it has none of its own: a day, or a
-    time of the reader's clocks."""
+    """A date or time of a calendar. wall: local time, naive. zone: null for dates, and for times
+    without a zone, which are in the owner's zone."""
 
     wall: datetime
     zone: Zone | None = None
@@ -80,8 +81,7 @@ class Moment(NamedTuple):
 
 
 class Span(NamedTuple):
-    """How long something takes: days by the clocks of its place, then exact time (RFC 5545
-    3.3.6)."""
+    """A duration: nominal days, then exact time (RFC 5545, 3.3.6)."""
 
     days: timedelta
     exact: timedelta
@@ -89,7 +89,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of repetition. parts: what dateutil's rrule takes beyond its start."""
+    """A recurrence rule. parts: further arguments of dateutil's rrule."""
 
     frequency: _Frequency
     interval: int = 1
@@ -99,21 +99,22 @@ class Rule:
 
 
 class TooOftenError(ValueError):
-    """A rule gives more times than meetings have."""
+    """A rule repeats too often for a meeting."""
 
 
 def read_moment(text: str, zone: Zone | None) -> Moment | None:
-    """A day or a time; null when it is none. A Z or an offset at its end goes before `zone` (RFC
-    5545 3.2.19).
+    """Parse a date or time; null: invalid. A final Z or offset takes precedence over `zone` (RFC
+    5545, 3.2.19).
 
-    Read besides the basic form: the extended one (`2026-12-01T10:00:00Z`), without seconds or
-    minutes, 24:00, a leap second."""
+    Also accepts the extended format (`2026-12-01T10:00:00Z`), missing seconds or minutes, 24:00 and
+    leap seconds.
+    """
     found = _MOMENT.fullmatch(text.strip())
     if found is None:
         return None
     year, month, day, hour, minute, second, end = found.groups()
     try:
-        begin = datetime(int(year), int(month), int(day))  # noqa: DTZ001 a wall clock's
+        begin = datetime(int(year), int(month), int(day))  # noqa: DTZ001 a local time
     except ValueError:
         return None
     if hour is None:
@@ -129,7 +130,7 @@ def read_moment(text: str, zone: Zone | None) -> Moment | None:
 
 
 def read_day(text: str) -> Moment | None:
-    """The day that a text begins with, whatever follows; null when there is none."""
+    """Parse the date at the start of a text; null: none."""
     found = _DAY.match(text.strip())
     try:
         return Moment(midnight(date(*map(int, found.groups()))), None, True) if found else None
@@ -138,7 +139,7 @@ def read_day(text: str) -> Moment | None:
 
 
 def read_span(text: str) -> Span | None:
-    """`P1D`, `PT1H30M`, `-PT15M`, `P1W`; null when it is none."""
+    """Parse a duration such as `P1D`, `PT1H30M`, `-PT15M`, `P1W`; null: invalid."""
     found = _SPAN.fullmatch(text.strip())
     if found is None or not any(found.groups()[1:]):
         return None
@@ -155,60 +156,57 @@ def read_span(text: str) -> Span | None:
 
 
 def read_rule(text: str, doubts: list[str]) -> Rule | None:
-    """A rule of repetition; null when it does not say how often.
+    """Parse a recurrence rule; null: it has no valid frequency.
 
-    A part that cannot be read is left out, which only makes an event come more often, and is added
-    to `doubts`."""
+    Invalid parts are ignored, which can only add repetitions, and are added to `doubts`.
+    """
     text = re.sub(r"^\s*RRULE:", "", text, flags=re.IGNORECASE)
-    said = dict[str, str]()
+    values = dict[str, str]()
     for piece in text.upper().split(";"):
         name, equals, value = piece.partition("=")
         if piece.strip():
-            said[name.strip()] = value.strip() if equals else ""
-    frequency = _FREQUENCIES.get(said.get("FREQ", ""))
+            values[name.strip()] = value.strip() if equals else ""
+    frequency = _FREQUENCIES.get(values.get("FREQ", ""))
     if frequency is None:
-        doubts.append(f"its rule {_short(text)} does not say how often it repeats")
+        doubts.append(f"its rule {_short(text)} has no valid frequency")
         return None
-    if said.get("RSCALE", "GREGORIAN") != "GREGORIAN":
-        doubts.append(f"it repeats by the calendar {_short(said['RSCALE'])}")
+    if values.get("RSCALE", "GREGORIAN") != "GREGORIAN":
+        doubts.append(f"it repeats by the calendar {_short(values['RSCALE'])}")
         return None
-    odd = [name for name in said if name not in _KNOWN and not name.startswith("X-")]
-    odd += ["SKIP"] if said.get("SKIP", "OMIT") != "OMIT" else []
-    interval = _whole(said, "INTERVAL", 1, odd) or 1
+    odd = [name for name in values if name not in _KNOWN and not name.startswith("X-")]
+    odd += ["SKIP"] if values.get("SKIP", "OMIT") != "OMIT" else []
+    interval = _whole(values, "INTERVAL", 1, odd) or 1
     until = None
-    if "UNTIL" in said:
-        until = read_moment(said["UNTIL"], None)
+    if "UNTIL" in values:
+        until = read_moment(values["UNTIL"], None)
         odd += [] if until else ["UNTIL"]
-    count = _whole(said, "COUNT", 1, odd)
+    count = _whole(values, "COUNT", 1, odd)
     if count is not None and until is not None:
         count, odd = None, [*odd, "COUNT"]
-    parts = {"wkst": _WEEKDAYS.index(said["WKST"])} if said.get("WKST") in _WEEKDAYS else {}
-    parts |= _read_lists(said, odd)
+    parts = {"wkst": _WEEKDAYS.index(values["WKST"])} if values.get("WKST") in _WEEKDAYS else {}
+    parts |= _read_lists(values, odd)
     doubts += [f"{name} of its rule {_short(text)} cannot be read" for name in odd]
     return Rule(frequency, min(interval, _MOST_INTERVAL), count, until, parts)
 
 
 def without_hours(rule: Rule) -> Rule:
-    """The rule as it counts for whole days: hours, minutes and seconds are not heeded (RFC 5545
-    3.3.10)."""
+    """The rule for all-day events, which ignores hours, minutes and seconds (RFC 5545, 3.3.10)."""
     return replace(
         rule, parts={name: value for name, value in rule.parts.items() if name not in _OF_CLOCKS}
     )
 
 
 def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> Iterator[datetime]:
-    """When the rule repeats something that began at `start`, in [low, high]; all naive. UNTIL is
-    not looked at.
+    """The repetitions of an event that started at `start` in [low, high]; naive. UNTIL is ignored.
 
     Raises:
-        TooOftenError: more often than `MOST_REPEATS` times.
-        ValueError: its parts give no rule.
+        TooOftenError: more than `MOST_REPEATS` repetitions.
+        ValueError: dateutil rejects the rule.
     """
     step = _STEPS.get(rule.frequency)
     begin = start
     if step and rule.count is None and start < low:
-        # As many whole periods further on as do not matter; years of days, or seconds, are not
-        # counted through.
+        # skip whole periods before the window instead of iterating over years of days or seconds
         stride = step * rule.interval
         begin = start + max((low - start) // stride - 1, 0) * stride
     found = 0
@@ -220,16 +218,18 @@ def list_times(rule: Rule, start: datetime, low: datetime, high: datetime) -> It
         if wall >= low:
             found += 1
             if found > MOST_REPEATS:
-                raise TooOftenError("it repeats more often than meetings do")
+                raise TooOftenError("it repeats too often for a meeting")
             yield wall
 
 
 def is_within(rule: Rule, wall: datetime, is_day: bool, zone: Zone, own: Zone) -> bool:
-    """Whether UNTIL lets it repeat at `wall`; where types or zones differ, by the reading under
-    which it goes on longer.
+    """Whether a repetition at `wall` is before UNTIL. If types or zones differ, the interpretation
+    with the later end counts.
 
     Args:
-        is_day: what repeats are whole days. zone: of `wall`. own: the reader's.
+        is_day: the event is an all-day event.
+        zone: the zone of `wall`.
+        own: the owner's zone.
     """
     until = rule.until
     if until is None:
@@ -246,7 +246,7 @@ def is_within(rule: Rule, wall: datetime, is_day: bool, zone: Zone, own: Zone) -
 
 
 def split_values(values: Sequence[str]) -> list[str]:
-    """The values of lists, without the empty ones."""
+    """Split comma-separated values; empty ones are removed."""
     return [piece.strip() for value in values for piece in value.split(",") if piece.strip()]
 
 
@@ -254,8 +254,8 @@ def _short(text: str) -> str:
     return repr(text[:40])
 
 
-def _whole(said: dict[str, str], name: str, least: int, odd: list[str]) -> int | None:
-    text = said.get(name)
+def _whole(values: dict[str, str], name: str, least: int, odd: list[str]) -> int | None:
+    text = values.get(name)
     if text is None:
         return None
     if not re.fullmatch(r"\+?\d{1,9}", text) or int(text) < least:
@@ -264,21 +264,21 @@ def _whole(said: dict[str, str], name: str, least: int, odd: list[str]) -> int |
     return int(text)
 
 
-def _read_lists(said: dict[str, str], odd: list[str]) -> dict[str, Any]:
+def _read_lists(values: dict[str, str], odd: list[str]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name, (argument, least, most) in _LISTS.items():
-        if name not in said:
+        if name not in values:
             continue
         numbers = [
-            int(one) for one in split_values([said[name]]) if re.fullmatch(r"[+\-]?\d{1,4}", one)
+            int(one) for one in split_values([values[name]]) if re.fullmatch(r"[+\-]?\d{1,4}", one)
         ]
         good = [one for one in numbers if least <= one <= most and (one or least == 0)]
-        if len(good) != len(split_values([said[name]])) or not good:
+        if len(good) != len(split_values([values[name]])) or not good:
             odd.append(name)
         elif good:
             parts[argument] = sorted(set(good))
-    if "BYDAY" in said:
-        days = [_WEEKDAY.fullmatch(one) for one in split_values([said["BYDAY"]])]
+    if "BYDAY" in values:
+        days = [_WEEKDAY.fullmatch(one) for one in split_values([values["BYDAY"]])]
         if not days or any(day is None or int(day[1] or 1) == 0 for day in days):
             odd.append("BYDAY")
         else:
@@ -288,5 +288,5 @@ def _read_lists(said: dict[str, str], odd: list[str]) -> dict[str, Any]:
                 if day
             ]
     if "bysetpos" in parts and len(parts) == 1 + ("wkst" in parts):
-        del parts["bysetpos"]  # it picks from what other parts give
+        del parts["bysetpos"]  # it selects from the results of other parts
     return parts

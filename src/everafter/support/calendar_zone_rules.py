@@ -1,4 +1,4 @@
-"""What a calendar calls a time zone, and what is behind the name. Pure."""
+"""Time zones in calendars: find them by their names, or build them from their definitions. Pure."""
 
 import re
 from bisect import bisect_right
@@ -21,7 +21,7 @@ _OFFSET = re.compile(
     re.IGNORECASE,
 )
 _OFFSET_NAME = re.compile(r"\(?(?:UTC|GMT)|[+\-\u2212]", re.IGNORECASE)
-# As Windows shows zones: "(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna".
+# display names of Windows: "(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna"
 _DISPLAY = re.compile(
     r"\((?:UTC|GMT)\s*([+\-\u2212]\d{1,2}[:.]?\d\d)?\)\s*(.*)", re.IGNORECASE | re.DOTALL
 )
@@ -38,17 +38,18 @@ _COORDINATED = frozenset(
 
 
 class Zone(Protocol):
-    """The clocks of a place."""
+    """A time zone."""
 
     def instant(self, wall: datetime, fold: int = 0) -> datetime:
-        """The moment (UTC) at which its clocks show `wall` (naive).
+        """The instant in UTC of a local time.
 
-        A time that they pass over is read with the offset from before, one that they show twice is
-        the first (RFC 5545 3.3.5), or with `fold` the second."""
+        Skipped times have the offset from before the change. Repeated times are the first one (RFC
+        5545, 3.3.5), or the second with `fold`.
+        """
         ...
 
     def wall(self, instant: datetime) -> datetime:
-        """What its clocks show at that moment; naive."""
+        """The local time of an instant, naive."""
         ...
 
 
@@ -74,10 +75,11 @@ class NamedZone:
 
 @dataclass(frozen=True, slots=True)
 class WrittenZone:
-    """A zone that the calendar itself defines: VTIMEZONE.
+    """A zone that a calendar defines with VTIMEZONE.
 
-    changes: when the clocks are set (by the clock until then), from which offset to which; in
-    order, never empty."""
+    changes: onset in local time before the change, offset before, offset after; sorted, never
+    empty.
+    """
 
     changes: tuple[tuple[datetime, timedelta, timedelta], ...]
 
@@ -97,15 +99,14 @@ class WrittenZone:
             wall = add(instant, offset).replace(tzinfo=None)
             if instant in (self.instant(wall), self.instant(wall, 1)):
                 return wall
-        return instant.replace(tzinfo=None)  # no clock ever shows it
+        return instant.replace(tzinfo=None)  # no local time maps to it
 
 
 COORDINATED = NamedZone(UTC)
 
 
 def add(instant: datetime, span: timedelta) -> datetime:
-    """The moment so much later; the first or last there is when it lies beyond the years 1 to
-    9999."""
+    """Add a span; results outside the years 1 to 9999 are clamped."""
     try:
         return instant + span
     except OverflowError:
@@ -113,18 +114,18 @@ def add(instant: datetime, span: timedelta) -> datetime:
 
 
 def add_wall(wall: datetime, span: timedelta) -> datetime:
-    """The same for a naive time."""
+    """`add` for naive times."""
     return add(wall.replace(tzinfo=UTC), span).replace(tzinfo=None)
 
 
 def find_named_zone(tzid: str, windows: Mapping[str, str]) -> Zone | None:
-    """The zone that calendars mean by this name; null when none is known by it.
+    """Find a time zone by a name used in calendars; null: unknown.
 
-    Known are IANA names in any case, with a vendor's path before them or blanks for underlines; the
-    names that Windows has for zones and those that it shows; UTC and offsets from it.
+    Known are IANA names in any case, with a vendor's prefix, or with spaces for underscores; names
+    and display names of Windows; UTC and offsets from it.
 
     Args:
-        windows: IANA names by those of Windows in lower case, from CLDR.
+        windows: IANA names by the names of Windows in lower case, from CLDR.
     """
     name = " ".join(tzid.strip().strip("\"'").split())
     lower = name.lower()
@@ -139,7 +140,7 @@ def find_named_zone(tzid: str, windows: Mapping[str, str]) -> Zone | None:
 
 
 def read_offset(text: str) -> timedelta | None:
-    """An offset from UTC as `+0100`, `-05:30`, `UTC+2`, `+013020`; null when it is none."""
+    """Parse a UTC offset such as `+0100`, `-05:30`, `UTC+2`, `+013020`; null: invalid."""
     found = _OFFSET.fullmatch(text.strip())
     if found is None:
         return None
@@ -151,7 +152,7 @@ def read_offset(text: str) -> timedelta | None:
 
 
 def standard_offset(clocks: tzinfo, year: int = 2026) -> timedelta:
-    """The offset without summer time."""
+    """The UTC offset outside summer time."""
     return min(datetime(year, month, 1, tzinfo=clocks).utcoffset() or _NOTHING for month in (1, 7))
 
 
@@ -180,8 +181,7 @@ def _iana(lower: str) -> str | None:
 
 
 def _displayed(name: str, windows: Mapping[str, str]) -> Zone | None:
-    """A zone by the text that Windows shows: one of its cities is the name of a zone with that
-    offset."""
+    """Find a zone by a display name of Windows: by its name, or by a city with the same offset."""
     shown = _DISPLAY.fullmatch(name)
     offset = read_offset(shown[1]) if shown and shown[1] else _NOTHING
     places = shown[2] if shown else name
@@ -201,7 +201,7 @@ def _displayed(name: str, windows: Mapping[str, str]) -> Zone | None:
 
 
 def displayed_offset(name: str) -> timedelta | None:
-    """The offset that such a text names; null when it is none."""
+    """The offset in a display name of Windows; null: none."""
     shown = _DISPLAY.match(name.strip())
     return read_offset(shown[1]) if shown and shown[1] else None
 
@@ -209,10 +209,10 @@ def displayed_offset(name: str) -> timedelta | None:
 def list_changes(
     onsets: Iterable[tuple[Iterable[datetime], timedelta, timedelta]],
 ) -> tuple[tuple[datetime, timedelta, timedelta], ...]:
-    """The changes of a written zone in order, from the onsets of each of its parts."""
+    """The sorted changes of a `WrittenZone` from the onsets of its parts."""
     return tuple(sorted((onset, before, then) for each, before, then in onsets for onset in each))
 
 
 def midnight(day: date) -> datetime:
-    """The beginning of a day, naive."""
-    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 a wall clock's
+    """The start of a day, naive."""
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 a local time

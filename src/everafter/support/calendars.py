@@ -1,9 +1,9 @@
-"""When the owner of a calendar is busy: RFC 5545 in, times out. Run as a program (`python -m`) by
-feeds.py, with bounds on its memory and time, because what comes from elsewhere decides how much
-work it is.
+"""Compute the busy times of a calendar (RFC 5545). feeds.py runs this as a program (`python -m`)
+with limits of memory and CPU time, because untrusted input decides how expensive it is.
 
-Text → components (calendar_text_rules) → events in one form (`normalise` in calendar_event_rules) →
-the times they take."""
+Text → components (calendar_text_rules) → normalized events (`normalize` in calendar_event_rules) →
+busy times.
+"""
 
 import signal
 import sys
@@ -24,7 +24,7 @@ from everafter.support.calendar_event_rules import (
     Taken,
     Window,
     may_touch,
-    normalise,
+    normalize,
     take_once,
     take_series,
 )
@@ -56,20 +56,21 @@ _MOST_REASONS = 5
 _MEMORY_BYTES = 1 << 30
 _CPU_SECONDS = 15
 _EVENT_SECONDS = 1.0
-_LOST_SECONDS = 3.0
+_ABORTED_SECONDS = 3.0
 _LEAST_SECONDS = 0.05
 _WINDOWS = {name.lower(): zone for name, zone in WINDOWS_TO_OLSON.items()}
-_TOO_LONG = "it repeats in a way that cannot be worked out in time"
-_TOO_OFTEN = "it repeats more often than meetings do"
+_TOO_LONG = "its repetitions take too long to compute"
+_TOO_OFTEN = "it repeats too often for a meeting"
 
 
 def read_busy_times(task: FeedTask) -> FeedTimes:
-    """Busy times of a calendar that touch [start, until), merged, by their beginning.
+    """The busy times of a calendar that overlap [start, until), merged and sorted.
 
-    Repeated events are expanded with their exceptions; days without a time and times without a zone
-    are the owner's; events that are transparent, cancelled or declined by the owner are not busy.
-    What can be read in two ways keeps its owner busy. An event of which something cannot be read is
-    counted, and keeps its owner busy for what can be."""
+    Recurring events are expanded with their exceptions. Dates, and times without a zone, are in the
+    owner's time zone. Transparent and cancelled events, and those that the owner declined, are not
+    busy. Ambiguous input counts as busy. Events that can only be parsed in part count as busy for
+    that part, and are counted as unread.
+    """
     try:
         calendars = parse_calendar(task.body)
     except CalendarTextError as error:
@@ -78,7 +79,7 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
     window = Window(task.start, task.until, zones.own)
     found: list[BusyTime] = []
     doubtful = Counter[str]()
-    unread, left = 0, _LOST_SECONDS
+    unread, left = 0, _ABORTED_SECONDS
     series: dict[str, list[Component]] = defaultdict(list)
     blocks: list[Component] = []
     for calendar in calendars:
@@ -87,7 +88,7 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
             series[event.text("UID") or f" {id(event)}"].append(event)
     for uid, group in series.items():
         began = clock.process_time()
-        # Every event that never ends shortens what the next may take: the others' turn has to come.
+        # aborted events reduce the time of the following ones, so that all get their turn
         taken, doubts = _read_series(
             group, zones, window, task.email, max(min(_EVENT_SECONDS, left / 3), _LEAST_SECONDS)
         )
@@ -98,7 +99,7 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
         doubtful.update(doubts)
         if len(found) > MOST_TIMES:
             return FeedTimes(
-                failure=f"it has more than {MOST_TIMES:,} busy times in the time ahead"
+                failure=f"it has more than {MOST_TIMES:,} busy times in the next 100 days"
             )
     for block in blocks:
         taken, odd = _free_busy(block, zones)
@@ -112,11 +113,11 @@ def read_busy_times(task: FeedTask) -> FeedTimes:
 def _read_series(
     group: Sequence[Component], zones: "Zones", window: Window, email: str, seconds: float
 ) -> tuple[list[Taken], list[str]]:
-    """The times of all events of one UID; and of each doubtful one among them, what is doubtful."""
+    """The times of all events with one UID, and the first doubt of each doubtful event."""
     events: list[Event] = []
     try:
-        with _at_most(seconds):
-            events += (normalise(component, zones.find, zones.own, email) for component in group)
+        with _time_limit(seconds):
+            events += (normalize(component, zones.find, zones.own, email) for component in group)
             taken = list(take_series(events, window))
             return taken, [
                 event.doubts[0] for event in events if event.doubts and may_touch(event, window)
@@ -125,19 +126,15 @@ def _read_series(
         reason = _TOO_LONG
     except TooOftenError:
         reason = _TOO_OFTEN
-    except (
-        ValueError,
-        OverflowError,
-        TypeError,
-    ) as error:  # what a rule of odd parts makes its library raise
-        reason = f"its rule cannot be worked out: {str(error)[:80]}"
+    except (ValueError, OverflowError, TypeError) as error:  # of dateutil, for unusual rules
+        reason = f"its rule cannot be computed: {str(error)[:80]}"
     doubts = [event.doubts[0] if event.doubts else reason for event in events if event.busy]
     doubts += [reason] * (len(group) - len(events))
     return [one for event in events for one in take_once(event, window)], doubts or [reason]
 
 
 def _reasons(doubtful: Counter[str]) -> list[str]:
-    """The commonest first, with how many events each is said of."""
+    """The reasons, the most frequent first, with the numbers of events."""
     return [
         f"{reason} ({count:,} events)" if count > 1 else reason
         for reason, count in doubtful.most_common(_MOST_REASONS)
@@ -151,7 +148,7 @@ def _clip(times: Iterable[Taken], task: FeedTask, uid: UUID | None) -> Iterator[
 
 
 def _own_uid(uid: str) -> UUID | None:
-    """Our calls are `<uuid>@<host>`; whether it is one is for the database to say."""
+    """The id in a UID like `<uuid>@<host>`, which can be one of our calls; null: another UID."""
     name, at, _ = uid.partition("@")
     try:
         return UUID(name) if at and len(name) == 36 else None
@@ -160,15 +157,15 @@ def _own_uid(uid: str) -> UUID | None:
 
 
 def _free_busy(block: Component, zones: "Zones") -> tuple[list[Taken], list[str]]:
-    """What a calendar that tells no events says of itself; and which of it cannot be read."""
+    """The busy times of a VFREEBUSY component, and the doubts."""
     taken: list[Taken] = []
     odd: list[str] = []
-    for said in block.all("FREEBUSY"):
-        if said.parameters.get("FBTYPE", "").upper() == "FREE":
+    for line in block.all("FREEBUSY"):
+        if line.parameters.get("FBTYPE", "").upper() == "FREE":
             continue
-        zone, doubt = zones.find(tzid) if (tzid := said.parameters.get("TZID")) else (None, None)
+        zone, doubt = zones.find(tzid) if (tzid := line.parameters.get("TZID")) else (None, None)
         odd += [doubt] if doubt else []
-        for text in split_values([said.value]):
+        for text in split_values([line.value]):
             begin, _, end = text.partition("/")
             start, until, span = read_moment(begin, zone), read_moment(end, zone), read_span(end)
             begins = start.instant(zones.own) if start else None
@@ -179,18 +176,18 @@ def _free_busy(block: Component, zones: "Zones") -> tuple[list[Taken], list[str]
                 odd.append(f"its busy time {text[:40]!r} cannot be read")
                 continue
             if ends < begins:
-                odd.append(f"its busy time {text[:40]!r} ends before it begins")
+                odd.append(f"its busy time {text[:40]!r} ends before it starts")
             if ends != begins:
                 taken.append(Taken(min(begins, ends), max(begins, ends)))
     return taken, odd
 
 
 class Zones:
-    """What the names of zones in one file mean: known ones, those it defines itself, else the
-    owner's own.
+    """The time zones of one file: known ones, those that the file defines, else the owner's.
 
-    A name with a place in it (`Europe/Berlin`) is that place's; any other is looked for in the file
-    first."""
+    Names with a place (`Europe/Berlin`) are known zones first; other names are searched in the file
+    first.
+    """
 
     def __init__(self, calendars: Sequence[Component], own: NamedZone, task: FeedTask) -> None:
         self.own = own
@@ -202,13 +199,13 @@ class Zones:
         self._found: dict[str, tuple[Zone, str | None]] = {}
 
     def find(self, tzid: str) -> tuple[Zone, str | None]:
-        """The zone of that name; and what is doubtful about it, or null."""
+        """The zone with this name, and what is doubtful about it, or null."""
         name = _tidy(tzid)
         if name not in self._found:
-            # Set before it is looked for: what takes too long to work out is not tried twice.
+            # set first, so that a zone that takes too long is not tried twice
             self._found[name] = (
                 self.own,
-                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's",
+                f"the time zone {tzid[:60]!r} is unknown; the owner's was used",
             )
             self._found[name] = self._look(tzid, name) or self._found[name]
         return self._found[name]
@@ -230,17 +227,13 @@ class Zones:
         if offset is None:
             return None
         if standard_offset(self.own.clocks) == offset:
-            return (
-                self.own,
-                f"the time zone {tzid[:60]!r} is not known, and was read as its owner's, which has"
-                " that offset",
-            )
-        return NamedZone(
-            timezone(offset)
-        ), f"the time zone {tzid[:60]!r} is not known, and was read without summer time"
+            doubt = f"the time zone {tzid[:60]!r} is unknown; the owner's has the same offset"
+            return self.own, doubt
+        doubt = f"the time zone {tzid[:60]!r} is unknown; its offset was used without summer time"
+        return NamedZone(timezone(offset)), doubt
 
     def _write(self, component: Component) -> WrittenZone | None:
-        """The zone that a VTIMEZONE defines; null when it defines none."""
+        """The zone that a VTIMEZONE defines; null: it defines none."""
         parts: list[tuple[list[datetime], timedelta, timedelta]] = []
         for part in (one for one in component.inside if one.name in {"STANDARD", "DAYLIGHT"}):
             start, then = (
@@ -256,11 +249,11 @@ class Zones:
         return WrittenZone(changes) if changes else None
 
     def _onsets(self, part: Component, start: datetime, before: timedelta) -> list[datetime]:
-        """When its clocks are set, by the clock until then, as far as is asked for."""
+        """The onsets in the period, in local time before the change."""
         onsets = {start}
         high = self._task.until.replace(tzinfo=None) + timedelta(days=366)
-        for said in part.all("RRULE"):
-            rule = read_rule(said.value, [])
+        for line in part.all("RRULE"):
+            rule = read_rule(line.value, [])
             until = rule and rule.until
             last = (
                 until.wall + (before if until.zone else timedelta(days=until.is_day))
@@ -269,7 +262,7 @@ class Zones:
             )
             if rule:
                 onsets.update(one for one in list_times(rule, start, start, min(high, last)))
-        for text in split_values([said.value for said in part.all("RDATE")]):
+        for text in split_values([line.value for line in part.all("RDATE")]):
             moment = read_moment(text.partition("/")[0], None)
             if moment:
                 onsets.add(moment.wall + (before if moment.zone else timedelta()))
@@ -277,19 +270,18 @@ class Zones:
 
 
 def _tidy(tzid: str) -> str:
-    """A name as it is compared: where a zone is defined its commas are escaped, where it is used
-    they are not."""
+    """A zone name for comparison. Commas are escaped in definitions, and not in references."""
     return " ".join(tzid.replace("\\", "").strip().strip("\"'").split()).lower()
 
 
 class _TooLongError(Exception):
-    """An event takes more time than one may."""
+    """An event takes too long."""
 
 
 @contextmanager
-def _at_most(seconds: float) -> Generator[None, None, None]:
-    """Break off what takes more processor time than that, where the system can: a rule may be
-    searched for ever."""
+def _time_limit(seconds: float) -> Generator[None, None, None]:
+    """Abort after this much CPU time, if the system supports it: the search for repetitions of a
+    rule can run for ever."""
     if (
         not hasattr(signal, "setitimer")
         or threading.current_thread() is not threading.main_thread()
@@ -297,11 +289,11 @@ def _at_most(seconds: float) -> Generator[None, None, None]:
         yield
         return
 
-    def break_off(*_: object) -> None:
+    def abort(*_: object) -> None:
         raise _TooLongError
 
-    before = signal.signal(signal.SIGVTALRM, break_off)
-    # Again and again: a library may take the first for an error of its own.
+    before = signal.signal(signal.SIGVTALRM, abort)
+    # repeatedly, because a library can catch the first exception
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 0.1)
     try:
         yield
@@ -310,20 +302,20 @@ def _at_most(seconds: float) -> Generator[None, None, None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def _bound() -> None:
-    """Where the system can: no more memory and time than a calendar needs."""
+def _limit_resources() -> None:
+    """Limit memory and CPU time, if the system supports it."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     except (ImportError, ValueError, OSError):
-        return  # the parent's clock still bounds it
+        return  # the parent still limits the wall-clock time
 
 
 def main() -> None:
-    """One task on standard input, its times on standard output, both JSON."""
-    _bound()
+    """Read a task from stdin and write its times to stdout, both as JSON."""
+    _limit_resources()
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=FeedTask)
     sys.stdout.buffer.write(msgspec.json.encode(read_busy_times(task)))
 

@@ -1,15 +1,15 @@
-"""What becomes of a booked call: another time, called off, an outcome. The caller owns the
-transaction."""
+"""Change booked calls: move, cancel, record the outcome. The caller owns the transaction."""
 
 from datetime import datetime
 from uuid import UUID
 
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, UnprocessableError
+from everafter.core.formatting import format_utc
 from everafter.core.settings import Settings
 from everafter.support.booking import clean_topic, get_call_type, take
-from everafter.support.model import BookedCall, CallType, Outcome
-from everafter.support.notices import tell
+from everafter.support.model import BookedCall, CallType, Outcome, call_title
+from everafter.support.notices import notify
 from everafter.support.queries import (
     free_quarters,
     get_booked_call,
@@ -32,18 +32,18 @@ async def reschedule_call(
     *,
     timezone: str | None = None,
 ) -> BookedCall:
-    """Give a call another time; to the time it has already is no change.
+    """Move a call to another time. Its current time is not a change.
 
-    The new quarters are taken before the old ones are let go, in one transaction: never are both
-    lost. In that order two calls that go for each other's times cannot wait for one another either.
+    The new quarters are taken before the old ones are released, so that the call never loses both.
+    This order also prevents deadlocks between two calls that swap their times.
 
     Args:
-        timezone: where `starts_at` without an offset is meant; null: the supplier's.
+        timezone: the time zone of `starts_at` without an offset; null: the supplier's.
 
     Raises:
-        NotFoundError: no such call of this supplier.
+        NotFoundError: this supplier has no such call.
         ConflictError: it is over or cancelled (`reason`), or the time is taken (`next_free`).
-        UnprocessableError: a time that can never be had; `next_free` has times that can.
+        UnprocessableError: the time cannot be booked; `next_free` has free times.
     """
     await lock_supplier_calls(conn, supplier_id)
     before = await get_booked_call(conn, supplier_id, call_id)
@@ -60,7 +60,7 @@ async def reschedule_call(
         conn, before.csm_id, call_id, [quarter for quarter in own if quarter not in kept]
     )
     call = await get_booked_call(conn, supplier_id, call_id)
-    await tell(conn, settings, call, "moved", now, before=before)
+    await notify(conn, settings, call, "moved", now, before=before)
     return call
 
 
@@ -73,11 +73,10 @@ async def cancel_call(
     *,
     reason: str | None = None,
 ) -> BookedCall:
-    """Call it off, free its time and tell both sides; one that is cancelled already stays so, and
-    nobody is told again.
+    """Cancel a call, release its time and notify both sides. Cancelling again does nothing.
 
     Raises:
-        NotFoundError: no such call of this supplier.
+        NotFoundError: this supplier has no such call.
         ConflictError: it is over (`reason`).
     """
     await lock_supplier_calls(conn, supplier_id)
@@ -85,12 +84,12 @@ async def cancel_call(
     if before.cancelled:
         return before
     _refuse_ended(before, now)
-    said = clean_topic(reason)
-    notes = "\n".join(filter(None, (before.notes, f"Cancelled: {said}" if said else None)))
+    why = clean_topic(reason)
+    notes = "\n".join(filter(None, (before.notes, f"Cancelled: {why}" if why else None)))
     await update_call_cancelled(conn, before, notes or None)
     await free_quarters(conn, before.csm_id, call_id, await list_own_quarters(conn, before))
     call = await get_booked_call(conn, supplier_id, call_id)
-    await tell(conn, settings, call, "cancelled", now, reason=said)
+    await notify(conn, settings, call, "cancelled", now, reason=why)
     return call
 
 
@@ -104,32 +103,34 @@ async def record_outcome(
     *,
     notes: str | None = None,
 ) -> None:
-    """Write down what became of a call. Another word later corrects it; a coming call that is
-    cancelled is called off.
+    """Record the outcome of a call; a later outcome replaces it. `cancelled` cancels an upcoming
+    call.
 
-    Raises: NotFoundError: no such call of this supplier. ConflictError: it has not begun and can be
-        neither held nor missed, or it was called off before it began (`reason`)."""
+    Raises:
+        NotFoundError: this supplier has no such call.
+        ConflictError: it has not started, or it was cancelled before it started (`reason`).
+    """
     await lock_supplier_calls(conn, supplier_id)
     call = await get_booked_call(conn, supplier_id, call_id)
     if call.cancelled_at is not None:
         if outcome != "cancelled":
-            raise ConflictError("this call was cancelled before it began", reason="cancelled")
+            raise ConflictError("this call was cancelled before it started", reason="cancelled")
     elif call.starts_at > now:
         if outcome != "cancelled":
             raise ConflictError(
-                f"this call begins only at {_utc(call.starts_at)}", reason="not_begun"
+                f"this call starts at {format_utc(call.starts_at)}", reason="not_started"
             )
         call = await cancel_call(conn, settings, supplier_id, call_id, now)
     await update_call_outcome(conn, call, outcome, clean_topic(notes) or call.notes)
 
 
 def type_of(call: BookedCall) -> CallType:
-    """Its kind, with the length it was booked with."""
+    """The call type, with the length of this call."""
     minutes = int((call.ends_at - call.starts_at).total_seconds() // 60)
     try:
         found = get_call_type(call.type)
-    except UnprocessableError:  # of another version of this program
-        return CallType(call.type, call.type.replace("_", " "), minutes)
+    except UnprocessableError:  # of another version of Everafter
+        return CallType(call.type, call_title(call.type), minutes)
     return CallType(found.name, found.title, minutes)
 
 
@@ -138,9 +139,6 @@ def _refuse_ended(call: BookedCall, now: datetime) -> None:
         raise ConflictError("this call was cancelled; book a new one", reason="cancelled")
     if call.starts_at <= now:
         raise ConflictError(
-            f"this call was at {_utc(call.starts_at)}; it can no longer be changed", reason="over"
+            f"this call was at {format_utc(call.starts_at)} and can no longer be changed",
+            reason="over",
         )
-
-
-def _utc(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""`everafter csm …`: who takes calls, when, and where their own calendar is read."""
+"""`everafter csm …`: who takes calls and when, and their calendars."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,30 +34,30 @@ from everafter.support.rules import (
 
 T = TypeVar("T")
 _Email = Annotated[
-    str, typer.Argument(help="The CSM's address, as `everafter user create` was told.")
+    str, typer.Argument(help="The CSM's email address, as given to `everafter user create`.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MOST_DAYS_OFF = 366
 
 
 def register(app: typer.Typer) -> None:
-    csm = typer.Typer(help="Who takes calls with suppliers, and when.", no_args_is_help=True)
+    csm = typer.Typer(help="Manage who takes calls with suppliers, and when.", no_args_is_help=True)
     app.add_typer(csm, name="csm")
     csm.command("list")(show)
     csm.command("set")(change)
-    csm.command("off")(take_off)
+    csm.command("off")(set_days_off)
     csm.command("calendar")(set_calendar)
 
 
 def show(json: _Json = False) -> None:
-    """Everyone who takes calls: hours, days off, and how their calendar is read."""
+    """List everyone who takes calls, with hours, days off and the state of their calendar."""
     lines = _with_connection(csm_queries.list_csm_lines)
     if json:
-        typer.echo(msgspec.json.encode([_reported(line) for line in lines]).decode())
+        typer.echo(msgspec.json.encode([_as_json(line) for line in lines]).decode())
         return
     table = Table(box=None, pad_edge=False)
     for title in (
-        "e-mail",
+        "email",
         "calls",
         "hours",
         "buffer",
@@ -68,8 +68,7 @@ def show(json: _Json = False) -> None:
     ):
         table.add_column(title, overflow="fold", no_wrap=title == "hours")
     for line in lines:
-        span = f"{line.work_from:%H:%M}-{line.work_until:%H:%M}"
-        hours = f"{write_days(line.work_days)}\n{span}\n{line.timezone}"
+        hours = "\n".join(_hours_of(line))
         off = ", ".join(f"{day:%-d %b}" for day in line.days_off[:3]) + (
             " …" if len(line.days_off) > 3 else ""
         )
@@ -87,40 +86,39 @@ def show(json: _Json = False) -> None:
     console.print(table)
     for line in lines:
         if line.failure:
-            console.print(
-                f"[red]{escape(line.email)}: the calendar cannot be read:"
-                f" {escape(line.failure)}[/red]"
-            )
+            text = f"{line.email}: the calendar cannot be read: {line.failure}"
+            console.print(Text(text, style="red"))
         for reason in line.unread_reasons:
-            console.print(
-                f"[yellow]{escape(line.email)}: not read in full: {escape(reason)}[/yellow]"
-            )
+            console.print(Text(f"{line.email}: not read in full: {reason}", style="yellow"))
 
 
 def change(
     email: _Email,
     takes_calls: Annotated[
         bool | None,
-        typer.Option("--takes-calls/--no-calls", help="Whether suppliers can book them."),
+        typer.Option(
+            "--takes-calls/--no-calls", help="Whether suppliers can book calls with them."
+        ),
     ] = None,
     hours: Annotated[
         str | None,
-        typer.Option(help="From and until: 09:00-17:00; 22:00-02:00 runs past midnight."),
+        typer.Option(help="Working hours: 09:00-17:00; 22:00-02:00 ends after midnight."),
     ] = None,
     days: Annotated[
         str | None, typer.Option(help="Working days: mon-fri, or mon,wed,sat-sun.")
     ] = None,
     timezone: Annotated[str | None, typer.Option(help="Their time zone: Europe/London.")] = None,
     buffer: Annotated[
-        int | None, typer.Option(help="Minutes kept free after each call: 0 to 120, in quarters.")
+        int | None,
+        typer.Option(help="Minutes kept free after each call: 0 to 120, a multiple of 15."),
     ] = None,
     holidays: Annotated[
-        str | None, typer.Option(help="Public holidays to keep: GB, GB-ENG; none for none.")
+        str | None, typer.Option(help="Public holidays without calls: GB, GB-ENG, or none.")
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Change when somebody takes calls; what is not named stays. Calls that are booked stay as they
-    are."""
+    """Change when somebody takes calls. Options that are left out keep their values. Booked calls do
+    not change."""
     address = clean_email(email)
     clocks, weekdays = _hours(hours), _days(days)
     _check_buffer(buffer)
@@ -141,43 +139,37 @@ def change(
             holidays=line.holidays if holidays is None else code,
         )
         if timezone and timezone != line.timezone:
-            await calendar_queries.forget_reading(conn, line.id)
+            await calendar_queries.reset_feed(conn, line.id)
         return await _find(conn, address)
 
     line = _with_connection(work)
     if json:
-        typer.echo(msgspec.json.encode(_reported(line)).decode())
+        typer.echo(msgspec.json.encode(_as_json(line)).decode())
         return
-    calls = "takes calls" if line.takes_calls else "takes no calls; their hours are"
-    held = f", {line.buffer_minutes} min free after each"
-    kept = f", holidays of {line.holidays}" if line.holidays else ""
-    when = (
-        f"{write_days(line.work_days)} {line.work_from:%H:%M}-{line.work_until:%H:%M}"
-        f" {line.timezone}"
-    )
-    typer.echo(f"{address} {calls} {when}{held}{kept}.")
+    calls = "takes calls" if line.takes_calls else "takes no calls; working hours:"
+    buffer_text = f", {line.buffer_minutes} min free after each"
+    holidays_text = f", holidays of {line.holidays}" if line.holidays else ""
+    typer.echo(f"{address} {calls} {' '.join(_hours_of(line))}{buffer_text}{holidays_text}.")
 
 
-def take_off(
+def set_days_off(
     email: _Email,
     first: Annotated[str, typer.Argument(metavar="FROM", help="The first day: 2026-12-24.")],
     last: Annotated[
         str | None,
-        typer.Argument(metavar="[UNTIL]", help="The last day; the first alone when left out."),
+        typer.Argument(metavar="[UNTIL]", help="The last day; default: only the first day."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="For colleagues; suppliers do not see it.")] = "",
-    remove: Annotated[
-        bool, typer.Option("--remove", help="They work on these days after all.")
-    ] = False,
+    reason: Annotated[str, typer.Option(help="A note; suppliers do not see it.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these days off.")] = False,
     json: _Json = False,
 ) -> None:
-    """Days on which somebody takes no calls, in their own time zone. Calls booked for them are
-    listed, and stay."""
+    """Set days without calls, in the CSM's time zone. Calls already booked on them are listed and
+    not cancelled."""
     address = clean_email(email)
     begin = _day(first)
     end = _day(last) if last else begin
     if end < begin or (end - begin).days >= _MOST_DAYS_OFF:
-        raise InputError(f"{end} is not within a year after {begin}")
+        raise InputError(f"{end} is not within one year after {begin}")
     days = [begin + timedelta(days=step) for step in range((end - begin).days + 1)]
 
     async def work(conn: Connection) -> tuple[int, list[datetime]]:
@@ -199,13 +191,11 @@ def take_off(
             ).decode()
         )
         return
-    typer.echo(
-        f"{address} {'works again on' if remove else 'is off for'} {plural(changed, 'day')}."
-    )
+    days_text = plural(changed, "day off", "days off")
+    typer.echo(f"{address}: {days_text} {'removed' if remove else 'set'}.")
     for at in booked:
         typer.echo(
-            f"There is a call booked at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC; move it, or it"
-            " stays.",
+            f"A call is booked at {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC; move it if necessary.",
             err=True,
         )
 
@@ -214,43 +204,41 @@ def set_calendar(
     email: _Email,
     url: Annotated[
         str | None,
-        typer.Argument(help="Its address (iCalendar, .ics): https://…, webcal://…, webcals://…"),
+        typer.Argument(help="The iCalendar URL (.ics): https://…, webcal://…, webcals://…"),
     ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Read it no more, and forget what it said.")
+        bool, typer.Option("--remove", help="Remove the calendar and its busy times.")
     ] = False,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="The address may lie inside your own network.")
+        bool, typer.Option("--allow-private", help="Allow a URL in your own network.")
     ] = False,
-    read: Annotated[bool, typer.Option("--read", help="Read the one that is set, now.")] = False,
+    read: Annotated[bool, typer.Option("--read", help="Read the current calendar now.")] = False,
     json: _Json = False,
 ) -> None:
-    """Set a CSM's own calendar, whose busy times are not offered; it is read now and every ten
-    minutes by `everafter work`.
+    """Set the calendar of a CSM. Calls are not booked at its busy times. It is read now, and every
+    ten minutes by `everafter work`.
 
-    Exit code 1 when it cannot be read; it stays set, and is tried again.
+    Exit code 1: it cannot be read. It is still set, and read again later.
     """
     address = clean_email(email)
     if (url is not None) + remove + read != 1:
-        raise InputError("give an address, or --read, or --remove")
+        raise InputError("expected a URL, --read or --remove")
     if remove:
         removed = _with_connection(lambda conn: _remove(conn, address))
         text = msgspec.json.encode({"email": address, "removed": removed}).decode()
         typer.echo(
-            text
-            if json
-            else f"{'The calendar is read no more' if removed else 'No calendar was set'}."
+            text if json else f"{'The calendar was removed' if removed else 'No calendar was set'}."
         )
         return
     report = asyncio.run(_set_and_read(address, url, allow_private))
     if json:
         typer.echo(msgspec.json.encode({"email": address, **msgspec.to_builtins(report)}).decode())
     elif report.failure is None:
-        typer.echo(_found(address, report))
+        typer.echo(_describe_report(address, report))
     if report.failure is not None:
         if not json:
             hint = (
-                "; --allow-private permits it"
+                "; use --allow-private to allow it"
                 if "inside a network" in report.failure and not allow_private
                 else ""
             )
@@ -259,7 +247,7 @@ def set_calendar(
 
 
 async def _set_and_read(address: str, url: str | None, allow_private: bool) -> FeedReport:
-    from everafter.support.feeds import clean_feed_url  # an HTTP client that few commands need
+    from everafter.support.feeds import clean_feed_url  # imports an HTTP client
 
     where = database_url(load_settings())
     await migrate(where)
@@ -283,43 +271,41 @@ async def _find(conn: Connection, address: str) -> CsmLine:
     line = await csm_queries.find_csm_line(conn, address)
     if line is None:
         raise NotFoundError(
-            f"there is no user {address}; `everafter user create {address} --name NAME` adds one"
+            f"no user {address}; create one with `everafter user create {address} --name NAME`"
         )
     return line
 
 
-# ── what was typed ────────────────────────────────────────────────────────────────
+# ── input ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _hours(text: str | None) -> tuple[time, time] | None:
     found = read_hours(text) if text is not None else None
     if text is not None and found is None:
-        raise InputError(f"--hours: {text!r} is not like 09:00-17:00")
+        raise InputError(f"--hours: expected 09:00-17:00, got {text!r}")
     return found
 
 
 def _days(text: str | None) -> list[int] | None:
     found = read_days(text) if text is not None else None
     if text is not None and found is None:
-        raise InputError(f"--days: {text!r} is not like mon-fri or mon,wed,sat-sun")
+        raise InputError(f"--days: expected mon-fri or mon,wed,sat-sun, got {text!r}")
     return found
 
 
 def _check_buffer(minutes: int | None) -> None:
     most = int(MOST_BUFFER.total_seconds() // 60)
     if minutes is not None and (not 0 <= minutes <= most or minutes % 15):
-        raise InputError(
-            f"--buffer: {minutes} is not a number of quarters of an hour: 0, 15, 30 … {most}"
-        )
+        raise InputError(f"--buffer: expected a multiple of 15 from 0 to {most}, got {minutes}")
 
 
 def _check_zone(name: str | None) -> None:
     if name is not None and (not name or unknown_zone(name)):
-        raise InputError(f"--timezone: {name!r} is not known{suggest_zones(name)}")
+        raise InputError(f"--timezone: unknown time zone {name!r}{suggest_zones(name)}")
 
 
 def _holidays(code: str | None) -> str | None:
-    """The code as it is stored; null for none."""
+    """The normalized code; null: none."""
     if code is None or code.strip().lower() in {"none", ""}:
         return None
     tidy = code.strip().upper()
@@ -337,10 +323,10 @@ def _holidays(code: str | None) -> str | None:
             if there
             else f"; use {country}"
         )
-        raise InputError(f"--holidays: {code!r} is not known{more}")
+        raise InputError(f"--holidays: unknown code {code!r}{more}")
+    similar = suggest(tidy, sorted(countries))
     raise InputError(
-        f"--holidays: {code!r} is not known{suggest(tidy, sorted(countries))}; it is ISO 3166: GB,"
-        " or GB-ENG"
+        f"--holidays: unknown code {code!r}{similar}; expected ISO 3166, such as GB or GB-ENG"
     )
 
 
@@ -348,13 +334,19 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{text!r} is not a day like 2026-12-24") from None
+        raise InputError(f"expected a date such as 2026-12-24, got {text!r}") from None
 
 
-# ── what is said ──────────────────────────────────────────────────────────────────
+# ── output ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _found(address: str, report: FeedReport) -> str:
+def _hours_of(line: CsmLine) -> tuple[str, str, str]:
+    """Working days, working hours and time zone."""
+    hours = f"{line.work_from:%H:%M}-{line.work_until:%H:%M}"
+    return write_days(line.work_days), hours, line.timezone
+
+
+def _describe_report(address: str, report: FeedReport) -> str:
     unread = (
         f"; {plural(report.unread, 'event')} could not be read in full: {'; '.join(report.reasons)}"
         if report.unread
@@ -367,9 +359,9 @@ def _found(address: str, report: FeedReport) -> str:
 def _calendar_state(line: CsmLine) -> Text:
     if line.calendar_url is None:
         return Text("–")
-    host = urlsplit(line.calendar_url).hostname or ""  # the whole address is a secret
+    host = urlsplit(line.calendar_url).hostname or ""  # the URL is secret
     if line.failure:
-        return Text(f"{host}: not read", style="red")
+        return Text(f"{host}: failed", style="red")
     if line.read_at is None:
         return Text(f"{host}: not read yet", style="yellow")
     unread = f", {plural(line.unread, 'event')} not read in full" if line.unread else ""
@@ -377,11 +369,11 @@ def _calendar_state(line: CsmLine) -> Text:
     return Text(read, style="yellow" if unread else "")
 
 
-def _reported(line: CsmLine) -> dict[str, object]:
-    """As scripts get it: without the calendar's address, which opens it."""
-    reported: dict[str, object] = msgspec.to_builtins(line)
+def _as_json(line: CsmLine) -> dict[str, object]:
+    """A CSM for scripts, without the calendar's URL, which is secret."""
+    found: dict[str, object] = msgspec.to_builtins(line)
     host = urlsplit(line.calendar_url).hostname if line.calendar_url else None
-    del reported["id"], reported["calendar_url"]
+    del found["id"], found["calendar_url"]
     next_holidays: list[str] = []
     if line.holidays and knows_holidays(line.holidays):
         today = datetime.now(UTC).date()
@@ -391,7 +383,7 @@ def _reported(line: CsmLine) -> dict[str, object]:
             if day >= today
         )
         next_holidays = [day.isoformat() for day in days[:5]]
-    return reported | {
+    return found | {
         "work_days": write_days(line.work_days),
         "calendar_host": host,
         "next_holidays": next_holidays,

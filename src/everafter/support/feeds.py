@@ -1,6 +1,6 @@
-"""Fetching a CSM's calendar from an address they gave: bounded in time, size and redirects, and
-never into the own network unless that was allowed. What came is worked out in a process of its own
-(calendars.py)."""
+"""Fetch the calendar of a CSM, with limits of time, size and redirects, and not from private
+networks unless that is allowed. calendars.py parses it in a separate process.
+"""
 
 import asyncio
 import os
@@ -21,10 +21,10 @@ from everafter.support.model import Feed, FeedTask, FeedTimes
 MOST_BYTES = 10_000_000
 FETCH_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
-WORK_SECONDS = 60.0  # by the clock; the time it computes is bounded by itself, at a quarter of this
+COMPUTE_SECONDS = 60.0  # wall-clock time; the process limits its CPU time to a quarter of it
 _MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
-# The child needs Python's own places and nothing of ours: no database, no secret.
+# the child process gets no settings and no secrets
 _KEPT_ENVIRONMENT = (
     "PATH",
     "PYTHONPATH",
@@ -36,7 +36,6 @@ _KEPT_ENVIRONMENT = (
     "TZDIR",
 )
 
-
 _BEFORE_SCHEME = re.compile(
     r"^(?:(?:webcals?|feed):(?://)?)(?=(?:webcals?|https?):)", re.IGNORECASE
 )
@@ -44,12 +43,12 @@ _CALENDAR_SCHEME = re.compile(r"^(?:webcals?|feed):", re.IGNORECASE)
 
 
 class FeedError(InputError):
-    """A calendar cannot be read; the message says why, without its address, which is a secret."""
+    """A calendar cannot be read. The message does not contain its URL, which is secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What an address gave. body: null when it says that nothing changed since the time we know."""
+    """A response. body: null if the calendar did not change since the last read."""
 
     body: bytes | None
     etag: str | None = None
@@ -57,13 +56,12 @@ class Fetched:
 
 
 def clean_feed_url(text: str) -> str:
-    """The address as it is stored.
+    """Normalize a calendar's URL.
 
-    Calendars write `webcal:`, `webcals:` or `feed:` for `https:`, in any case, or before the whole
-    address.
+    `webcal:`, `webcals:` and `feed:` stand for `https:`, in any case, or precede the whole URL.
 
     Raises:
-        InputError: not an http or https address.
+        InputError: not an http or https URL.
     """
     url = _CALENDAR_SCHEME.sub("https:", _BEFORE_SCHEME.sub("", text.strip()))
     try:
@@ -71,31 +69,29 @@ def clean_feed_url(text: str) -> str:
         good = (
             parsed.scheme in {"http", "https"} and bool(parsed.host) and _port(parsed) is not None
         )
-    except (
-        httpx.InvalidURL,
-        ValueError,
-    ) as error:  # the second: a name in Punycode that means nothing
-        raise InputError(f"{text!r} is not an address: {error}") from error
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: invalid Punycode
+        raise InputError(f"{text!r} is not a URL: {error}") from error
     if not good:
-        raise InputError(f"{text!r} is not an http or https address")
+        raise InputError(f"{text!r} is not an http or https URL")
     return url
 
 
 async def fetch_calendar(
     feed: Feed, *, conditional: bool, tls: ssl.SSLContext | None = None
 ) -> Fetched:
-    """Ask the address for the calendar, `conditional`ly only for one that changed.
+    """Fetch a calendar.
 
     Args:
-        tls: which authorities to trust; null: those everybody does.
+        conditional: send a conditional request.
+        tls: the trusted authorities; null: the default ones.
 
     Raises:
-        FeedError: nothing came, or not what can be a calendar.
+        FeedError: no response, or not a calendar.
     """
     try:
         url = httpx.URL(clean_feed_url(feed.url))
     except InputError:
-        raise FeedError("it is at no http or https address") from None
+        raise FeedError("it is not at an http or https URL") from None
     host = url.host
     try:
         async with asyncio.timeout(FETCH_SECONDS), _client(tls) as client:
@@ -104,27 +100,23 @@ async def fetch_calendar(
                 if isinstance(answer, Fetched):
                     return answer
                 url = answer
-            raise FeedError(f"it leads on to other addresses more than {_MOST_REDIRECTS} times")
+            raise FeedError(f"it redirects more than {_MOST_REDIRECTS} times")
     except TimeoutError:
-        raise FeedError(f"{host} did not give it within {FETCH_SECONDS:.0f} s") from None
+        raise FeedError(f"{host} did not respond within {FETCH_SECONDS:.0f} s") from None
     except FeedError:
         raise
     except InputError as error:
         raise FeedError(error.message) from error
-    except (
-        Exception
-    ) as error:  # what a stranger answers makes the library raise more than its own errors
+    except Exception as error:  # the library can raise other errors than its own
         raise FeedError(f"{host}: {str(error) or type(error).__name__}") from error
 
 
-async def work_out(task: FeedTask) -> FeedTimes:
-    """The busy times of a calendar, worked out in a process of its own that is ended when it takes
-    too long.
-
-    A rule can be written in a line that repeats for ever, or takes for ever to expand.
+async def compute_times(task: FeedTask) -> FeedTimes:
+    """Compute the busy times of a calendar in a child process, which is killed if it takes too long:
+    one line of a calendar can repeat for ever.
 
     Raises:
-        FeedError: it is no calendar, or too much.
+        FeedError: it is not a calendar, or too expensive.
     """
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     child = await asyncio.create_subprocess_exec(
@@ -135,12 +127,12 @@ async def work_out(task: FeedTask) -> FeedTimes:
         env=environment,
     )
     try:
-        async with asyncio.timeout(WORK_SECONDS):
+        async with asyncio.timeout(COMPUTE_SECONDS):
             out, _ = await child.communicate(msgspec.json.encode(task))
     except TimeoutError:
         raise FeedError(
-            f"its events could not be worked out within {WORK_SECONDS:.0f} s: does one repeat"
-            " every second?"
+            f"its events could not be computed within {COMPUTE_SECONDS:.0f} s:"
+            " does one repeat every second?"
         ) from None
     finally:
         if child.returncode is None:
@@ -150,7 +142,7 @@ async def work_out(task: FeedTask) -> FeedTimes:
         times = msgspec.json.decode(out, type=FeedTimes)
     except msgspec.DecodeError:
         raise FeedError(
-            "its events could not be worked out: they need too much time or memory"
+            "its events could not be computed: they need too much time or memory"
         ) from None
     if times.failure:
         raise FeedError(times.failure)
@@ -158,7 +150,7 @@ async def work_out(task: FeedTask) -> FeedTimes:
 
 
 def _client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
-    # No proxy out of the environment: it would connect for us, to where it likes.
+    # no proxy from the environment, which could connect to private networks
     return httpx.AsyncClient(
         verify=tls or True,
         trust_env=False,
@@ -174,10 +166,10 @@ def _client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
 async def _ask(
     client: httpx.AsyncClient, url: httpx.URL, feed: Feed, *, conditional: bool
 ) -> Fetched | httpx.URL:
-    """What one address gives: the calendar, or where to look instead."""
+    """Request one URL; return the calendar, or the URL to follow."""
     port = _port(url)
     if url.scheme not in {"http", "https"} or not url.host or port is None:
-        raise FeedError("it leads on to something that is no http or https address")
+        raise FeedError("it redirects to something other than an http or https URL")
     headers = {"Host": url.netloc.decode("ascii").rpartition("@")[2]}
     if conditional and feed.etag:
         headers["If-None-Match"] = feed.etag
@@ -191,7 +183,7 @@ async def _ask(
             "GET",
             url.copy_with(host=address, username=None, password=None, fragment=None),
             headers=headers,
-            # the name the certificate must be of
+            # verify the certificate of this name
             extensions={"sni_hostname": url.host},
         )
         try:
@@ -201,7 +193,7 @@ async def _ask(
                 raise
             continue
         try:
-            return await _take(
+            return await _handle(
                 response,
                 url,
                 asked_for_changes=bool(conditional and (feed.etag or feed.last_modified)),
@@ -212,12 +204,12 @@ async def _ask(
 
 
 def _port(url: httpx.URL) -> int | None:
-    """Where to connect; null when there is no such port."""
+    """The port to connect to; null: invalid."""
     port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
     return port if 0 < port < 65536 else None
 
 
-async def _take(
+async def _handle(
     response: httpx.Response, url: httpx.URL, *, asked_for_changes: bool
 ) -> Fetched | httpx.URL:
     status = response.status_code
@@ -225,10 +217,10 @@ async def _take(
         try:
             return httpx.URL(urljoin(str(url), _CALENDAR_SCHEME.sub("https:", to)))
         except (httpx.InvalidURL, ValueError):
-            raise FeedError("it leads on to something that is no address") from None
-    etag, modified = _mark(response, "etag"), _mark(response, "last-modified")
+            raise FeedError("it redirects to an invalid URL") from None
+    etag, modified = _validator(response, "etag"), _validator(response, "last-modified")
     if status == 304 and not asked_for_changes:
-        raise FeedError(f"{url.host} answered 304 Not Modified though nothing was known of it")
+        raise FeedError(f"{url.host} answered 304 Not Modified to an unconditional request")
     if status == 304:
         return Fetched(None, etag, modified)
     if status != 200:
@@ -236,26 +228,26 @@ async def _take(
     return Fetched(await _read(response), etag, modified)
 
 
-def _mark(response: httpx.Response, name: str) -> str | None:
-    """What is sent back at the next look; only ASCII can be."""
-    said = response.headers.get(name)
-    return said if said and said.isascii() else None
+def _validator(response: httpx.Response, name: str) -> str | None:
+    """A header to send back with the next request; null: missing or not ASCII."""
+    value = response.headers.get(name)
+    return value if value and value.isascii() else None
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """The body, unpacked by ourselves: a small answer may unpack to gigabytes."""
+    """Decompress the body with a limit: a small response can decompress to gigabytes."""
     packed = response.headers.get("content-encoding", "identity").strip().lower()
     if packed not in {"identity", "", "gzip"}:
-        raise FeedError(f"it comes packed as {packed[:40]}, which was not asked for")
+        raise FeedError(f"it has the content encoding {packed[:40]}, which was not requested")
     unpack = zlib.decompressobj(wbits=31) if packed == "gzip" else None
     body = bytearray()
     async for chunk in response.aiter_raw():
         try:
             body += unpack.decompress(chunk, MOST_BYTES + 1 - len(body)) if unpack else chunk
         except zlib.error as error:
-            raise FeedError("what came cannot be unpacked") from error
+            raise FeedError("the response cannot be decompressed") from error
         if len(body) > MOST_BYTES:
             raise FeedError(f"it is larger than {MOST_BYTES // 1_000_000} MB")
     if unpack and not unpack.eof:
-        raise FeedError("it ends in the middle")
+        raise FeedError("the response is incomplete")
     return bytes(body)

@@ -1,4 +1,4 @@
-"""CSMs' own calendars are read every ten minutes, and when somebody asks."""
+"""Read the calendars of CSMs every ten minutes, and on request."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,18 +22,21 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 READ_EVERY_SECONDS = 600
-_WORK_OUT_AGAIN = timedelta(hours=20)
-_AT_ONCE = 4
+_RECOMPUTE_AFTER = timedelta(hours=20)
+_CONCURRENCY = 4
 
 Connecting = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 async def read_due_calendars(pool: Pool) -> str | None:
-    """The duty: read what was not read for ten minutes. Tells of calendars that cannot be read,
-    once for each reason."""
+    """Read all calendars that were not read for ten minutes.
+
+    Returns:
+        New failures for the log; null: none.
+    """
     async with pool.connection() as conn:
         due = await claim_due_feeds(conn, READ_EVERY_SECONDS)
-    turn = asyncio.Semaphore(_AT_ONCE)
+    turn = asyncio.Semaphore(_CONCURRENCY)
 
     async def read(feed: Feed) -> str | None:
         async with turn:
@@ -50,29 +53,27 @@ async def read_due_calendars(pool: Pool) -> str | None:
 async def read_calendar(
     connecting: Connecting, feed: Feed, now: datetime | None = None, tls: "SSLContext | None" = None
 ) -> FeedReport:
-    """Read one calendar now and keep what it says; when it cannot be read, keep what it said before
-    and why.
+    """Read one calendar and store its busy times. If that fails, keep the earlier ones and store
+    the reason.
 
-    No connection is held while it is fetched.
+    No database connection is held while the calendar is fetched.
 
     Args:
-        now: the moment from which it is worked out; null: this one. tls: as in `fetch_calendar`.
+        now: compute busy times from here; null: the current time.
+        tls: as in `fetch_calendar`.
     """
-    from everafter.support.feeds import (  # an HTTP client that few commands need
-        FeedError,
-        fetch_calendar,
-        work_out,
-    )
+    # imports an HTTP client
+    from everafter.support.feeds import FeedError, compute_times, fetch_calendar
 
     begin = now or datetime.now(UTC)
-    fresh = feed.worked_out_at is not None and begin - feed.worked_out_at < _WORK_OUT_AGAIN
+    fresh = feed.worked_out_at is not None and begin - feed.worked_out_at < _RECOMPUTE_AFTER
     try:
         fetched = await fetch_calendar(feed, conditional=fresh, tls=tls)
         if fetched.body is None:
             async with connecting() as conn:
                 await mark_unchanged(conn, feed)
             return FeedReport(changed=False)
-        # An hour of the past too: a meeting under way is still going on.
+        # from one hour ago, because meetings can be in progress
         task = FeedTask(
             fetched.body,
             feed.timezone,
@@ -80,7 +81,7 @@ async def read_calendar(
             begin - timedelta(hours=1),
             begin + CALENDAR_REACH,
         )
-        times = await work_out(task)
+        times = await compute_times(task)
     except FeedError as error:
         async with connecting() as conn:
             return FeedReport(

@@ -1,7 +1,7 @@
-"""The page of one call, for its supplier: the link in the confirmation opens it, and whoever has
-the link may move or cancel.
+"""The page where a supplier moves or cancels a call. Everyone with the link from the confirmation
+can do so.
 
-Looking changes nothing: mail scanners open every link. What changes something is a form.
+GET changes nothing, because mail scanners open every link; changes are POSTs of forms.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +18,7 @@ from everafter.branding.rules import branded_sender, sender_of
 from everafter.core.bodies import read_form
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, EverafterError, UnprocessableError
+from everafter.core.formatting import format_period, format_utc, format_zone
 from everafter.core.pages import page, see_other
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
@@ -25,35 +26,27 @@ from everafter.core.zones import find_zone
 from everafter.support.booking import find_slots
 from everafter.support.changes import cancel_call, reschedule_call, type_of
 from everafter.support.ics import read_manage_token
-from everafter.support.manage_rules import (
-    describe_state,
-    format_span,
-    format_zone,
-    list_free_days,
-    utc,
-)
-from everafter.support.model import CALL_TYPES, HORIZON_DAYS, BookedCall
+from everafter.support.manage_rules import describe_state, list_free_days
+from everafter.support.model import HORIZON_DAYS, BookedCall, call_title
 from everafter.support.notices import ics_link
 from everafter.support.queries import get_booked_call
 from everafter.support.rules import refuse_time, unknown_zone
 
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; form-action"
-        " 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
 }
-_LOOK_DAYS = 21
-_SAID = {
+_SEARCH_DAYS = 21
+_MESSAGES = {
     "taken": "That time has just been taken. These are free:",
     "past": "That time is over. These are free:",
-    "too_soon": "That is too soon: your CSM has to see it two hours ahead. These are free:",
-    "too_far": (
-        f"That is too far off: calls are booked at most {HORIZON_DAYS} days ahead. These are free:"
-    ),
-    "unreadable": "That time could not be read. These are free:",
+    "too_soon": "That is too soon: please choose a time at least two hours from now:",
+    "too_far": f"Calls can be booked at most {HORIZON_DAYS} days ahead. These are free:",
+    "unreadable": "That is not a valid time. These are free:",
 }
 
 
@@ -61,20 +54,19 @@ _SAID = {
 async def show_call(
     request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[Any]:
-    """The call, and free times it could move to; with `at` the question whether it shall."""
+    """Show the call and free times; with `at`, ask for confirmation to move it there."""
     call = await _find(conn, state.settings, token)
     if call is None:
-        return _nowhere(request)
-    asked = request.query_params
-    done = asked.get("done", "")
+        return _not_found(request)
+    query = request.query_params
     return await _show(
         request,
         conn,
         token,
         call,
-        begin=_read_day(asked.get("from")),
-        chosen=_read_time(asked.get("at")),
-        done=done,
+        begin=_read_day(query.get("from")),
+        chosen=_read_time(query.get("at")),
+        done=query.get("done", ""),
     )
 
 
@@ -82,13 +74,13 @@ async def show_call(
 async def move_call(
     request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[Any]:
-    """Move it to `starts_at`. Sent twice it is one move."""
+    """Move the call to `starts_at`. Repeating it changes nothing."""
     call = await _find(conn, state.settings, token)
     if call is None:
-        return _nowhere(request)
+        return _not_found(request)
     starts_at = _read_time(str((await read_form(request)).get("starts_at", "")))
     if starts_at is None:
-        return await _show(request, conn, token, call, trouble="unreadable", status=422)
+        return await _show(request, conn, token, call, problem="unreadable", status=422)
     try:
         async with conn.transaction():
             await reschedule_call(
@@ -101,7 +93,7 @@ async def move_call(
             token,
             call,
             begin=starts_at.date(),
-            trouble=_reason(error),
+            problem=_reason(error),
             status=error.status,
         )
     return see_other(f"/calls/{token}?done=moved")
@@ -111,10 +103,10 @@ async def move_call(
 async def cancel(
     request: AnyRequest, token: FromPath[str], state: State, conn: NamedDependency[Connection]
 ) -> Response[Any]:
-    """Cancel it. Sent twice it is one cancellation."""
+    """Cancel the call. Repeating it changes nothing."""
     call = await _find(conn, state.settings, token)
     if call is None:
-        return _nowhere(request)
+        return _not_found(request)
     reason = str((await read_form(request)).get("reason", ""))[:500]
     try:
         async with conn.transaction():
@@ -122,7 +114,7 @@ async def cancel(
                 conn, state.settings, call.contact.id, call.id, datetime.now(UTC), reason=reason
             )
     except ConflictError as error:
-        return await _show(request, conn, token, call, trouble=_reason(error), status=error.status)
+        return await _show(request, conn, token, call, problem=_reason(error), status=error.status)
     return see_other(f"/calls/{token}")
 
 
@@ -132,7 +124,7 @@ async def _find(conn: Connection, settings: Settings, token: str) -> BookedCall 
         return None
     try:
         return await get_booked_call(conn, *found)
-    except EverafterError:  # erased since
+    except EverafterError:  # deleted since
         return None
 
 
@@ -145,36 +137,33 @@ async def _show(
     begin: date | None = None,
     chosen: datetime | None = None,
     done: str = "",
-    trouble: str = "",
+    problem: str = "",
     status: int = 200,
 ) -> Response[Any]:
     settings: Settings = request.app.state.settings
     now, zone = datetime.now(UTC), find_zone(call.contact.timezone)
-    standing = describe_state(call, now)
+    call_state = describe_state(call, now)
     view: dict[str, Any] = {"days": [], "later": None, "chosen": None, "begin": begin}
-    if standing == "coming":
+    if call_state == "coming":
         view |= await _times(conn, call, begin, chosen, now)
         if chosen and chosen != call.starts_at and not view["chosen"]:
             refusal = refuse_time(chosen, now)
-            trouble = trouble or (refusal.reason if refusal else "taken")
-    title = (
-        CALL_TYPES[call.type].title
-        if call.type in CALL_TYPES
-        else call.type.replace("_", " ").capitalize()
-    )
+            problem = problem or (refusal.reason if refusal else "taken")
     return page(
         request,
         "support/templates/call.html",
         status_code=status,
         token=token,
         call=call,
-        title=title,
-        when=format_span(call.starts_at, call.ends_at, zone),
+        title=call_title(call.type),
+        when=format_period(call.starts_at, call.ends_at, zone),
         zone=format_zone(zone, call.starts_at),
         lost_zone=unknown_zone(call.contact.timezone) or (None if call.contact.timezone else ""),
-        standing=standing,
-        moved=done == "moved" and standing == "coming" and call.sequence > 0,
-        trouble=_SAID.get(trouble, _SAID["taken"]) if trouble and standing == "coming" else "",
+        call_state=call_state,
+        moved=done == "moved" and call_state == "coming" and call.sequence > 0,
+        problem=_MESSAGES.get(problem, _MESSAGES["taken"])
+        if problem and call_state == "coming"
+        else "",
         ics=ics_link(settings, call.contact.id, call.id).removeprefix(settings.base_url),
         **_branded(settings),
         **view,
@@ -184,7 +173,7 @@ async def _show(
 async def _times(
     conn: Connection, call: BookedCall, begin: date | None, chosen: datetime | None, now: datetime
 ) -> dict[str, Any]:
-    """Free times from `begin` on; where there are none for three weeks, the next that there are."""
+    """Free times from `begin`; if there are none for three weeks, the next ones after that."""
     zone = find_zone(call.contact.timezone)
     first = min(
         max(begin or date.min, now.date() - timedelta(days=1)),
@@ -193,7 +182,7 @@ async def _times(
     start = max(datetime.combine(first, time(), zone).astimezone(UTC), now)
     start = min(start, now + timedelta(days=HORIZON_DAYS - 1))
     kind = type_of(call)
-    slots = await find_slots(conn, call.contact, kind, start, now, days=_LOOK_DAYS, moving=call)
+    slots = await find_slots(conn, call.contact, kind, start, now, days=_SEARCH_DAYS, moving=call)
     if not slots:
         slots = await find_slots(
             conn, call.contact, kind, start, now, days=HORIZON_DAYS, moving=call
@@ -215,8 +204,8 @@ async def _times(
         if exact and exact[0].starts_at == chosen:
             slot = exact[0]
             one = {
-                "value": utc(slot.starts_at),
-                "when": format_span(slot.starts_at, slot.ends_at, zone),
+                "value": format_utc(slot.starts_at),
+                "when": format_period(slot.starts_at, slot.ends_at, zone),
                 "zone": format_zone(zone, slot.starts_at),
                 "csm": slot.csm.name,
                 "another": slot.csm.email != call.csm_email,
@@ -224,7 +213,7 @@ async def _times(
     return {"days": days, "later": later, "chosen": one}
 
 
-def _nowhere(request: AnyRequest) -> Response[Any]:
+def _not_found(request: AnyRequest) -> Response[Any]:
     return page(
         request,
         "support/templates/no_call.html",
@@ -234,15 +223,15 @@ def _nowhere(request: AnyRequest) -> Response[Any]:
 
 
 def _branded(settings: Settings) -> dict[str, Any]:
-    """The platform's look, where answers go, and headers that allow its logo."""
+    """The platform's brand, the address for replies, and headers that allow the logo."""
     brand = load_brand(settings)
     sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
-    look = page_brand(brand, sender.display_name or sender.addr_spec)
+    shown = page_brand(brand, sender.display_name or sender.addr_spec)
     policy = _HEADERS["Content-Security-Policy"].replace(
-        "img-src 'self'", f"img-src 'self' {look.img_src}".rstrip()
+        "img-src 'self'", f"img-src 'self' {shown.img_src}".rstrip()
     )
     headers = {**_HEADERS, "Content-Security-Policy": policy}
-    return {"brand": look, "sender_email": brand.reply_to or sender.addr_spec, "headers": headers}
+    return {"brand": shown, "sender_email": brand.reply_to or sender.addr_spec, "headers": headers}
 
 
 def _reason(error: EverafterError) -> str:
@@ -250,7 +239,7 @@ def _reason(error: EverafterError) -> str:
 
 
 def _read_time(text: str | None) -> datetime | None:
-    """An instant, as this page's own links and forms write it."""
+    """Parse an instant as written by the links and forms of this page."""
     try:
         value = datetime.fromisoformat(text or "")
         return value.astimezone(UTC) if value.tzinfo else None

@@ -1,23 +1,23 @@
-"""What the page of one call shows: its own time, and free ones by day, on the supplier's clocks.
-Pure."""
+"""The page of one call: its time, and free times by day, in the supplier's time zone. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from everafter.core.i18n import format_clock, format_clocks, format_weekday
+from everafter.core.formatting import format_utc
+from everafter.core.i18n import format_clock, format_weekday
 from everafter.support.model import BookedCall, Slot
 
 SHOWN_DAYS = 7
 MANY_TIMES = 16
-"""A day with more shows only its whole and half hours: forty times side by side are no help."""
+"""A day with more free times only shows those on the hour and half hour."""
 
 
 class FreeTime(Struct, frozen=True):
-    """One time to choose: how the clock shows it, and the instant (ISO 8601 in UTC)."""
+    """A time to choose. label: the local time; value: the instant in ISO 8601, UTC."""
 
     label: str
     value: str
@@ -25,7 +25,7 @@ class FreeTime(Struct, frozen=True):
 
 
 class FreeDay(Struct, frozen=True):
-    """A day with times to choose."""
+    """A day with free times."""
 
     title: str
     day: date
@@ -35,11 +35,11 @@ class FreeDay(Struct, frozen=True):
 def list_free_days(
     slots: Sequence[Slot], zone: ZoneInfo, known: str
 ) -> tuple[list[FreeDay], date | None]:
-    """The first days that have free times, and from which day on there are more (null: no more
-    among `slots`).
+    """The first days with free times, and the day from which `slots` has more; null: no more.
 
-    A clock time that comes twice on a day, as the clocks go back, is told apart by the zone's
-    abbreviation. with_whom is empty for the CSM whose address is `known`."""
+    When the clocks go back, times that occur twice get the abbreviation of the zone. with_whom is
+    empty for the CSM whose address is `known`.
+    """
     days: dict[date, list[tuple[datetime, Slot]]] = {}
     for slot in slots:
         local = slot.starts_at.astimezone(zone)
@@ -51,7 +51,7 @@ def list_free_days(
         times = [
             FreeTime(
                 format_clock(local) + (f" {local:%Z}" if twice[format_clock(local)] > 1 else ""),
-                utc(slot.starts_at),
+                format_utc(slot.starts_at),
                 "" if slot.csm.email == known else slot.csm.name,
             )
             for local, slot in found
@@ -62,29 +62,5 @@ def list_free_days(
 
 
 def describe_state(call: BookedCall, now: datetime) -> str:
-    """`cancelled`, `over`, or `coming`."""
+    """`cancelled`, `over` or `coming`."""
     return "cancelled" if call.cancelled else "over" if call.starts_at <= now else "coming"
-
-
-def format_span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """`Tuesday 24 November 2026, 14:30–14:45`."""
-    begin, until = start.astimezone(zone), end.astimezone(zone)
-    return f"{format_weekday(begin, year=True)}, {format_clocks(begin, until)}"
-
-
-def format_zone(zone: ZoneInfo, at: datetime) -> str:
-    """`Europe/Berlin, UTC+1`; UTC alone for itself."""
-    offset = at.astimezone(zone).utcoffset() or timedelta()
-    minutes = int(offset.total_seconds() // 60)
-    if zone.key == "UTC":
-        return "UTC"
-    hours, rest = divmod(abs(minutes), 60)
-    return (
-        f"{zone.key.replace('_', ' ')},"
-        f" UTC{'−' if minutes < 0 else '+'}{hours}{f':{rest:02d}' if rest else ''}"
-    )
-
-
-def utc(instant: datetime) -> str:
-    """`2026-11-24T14:30:00Z`."""
-    return instant.isoformat().replace("+00:00", "Z")

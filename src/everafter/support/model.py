@@ -1,4 +1,4 @@
-"""Calls between a supplier and the success team: types, times, and what the API takes and gives."""
+"""Calls between suppliers and CSMs: types, times, requests and responses."""
 
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal
@@ -10,13 +10,12 @@ from everafter.core.ids import SupplierId
 
 QUARTER = timedelta(minutes=15)
 BUFFER = QUARTER
-"""Kept free after each call, so that one that runs over does not eat the next; a CSM may have
-another."""
+"""Default time that is kept free after each call; each CSM can change it."""
 MOST_BUFFER = timedelta(hours=2)
 LEAD = timedelta(hours=2)
-"""A call is booked at least this long ahead: the CSM has to see it."""
+"""Minimum notice for a call, so that the CSM sees it."""
 AWAKE_FROM, AWAKE_UNTIL = time(7), time(21)
-"""Calls at other hours, on the supplier's clocks, are offered only where there is nothing else."""
+"""Calls at other hours in the supplier's time zone are offered only if nothing else is free."""
 HORIZON_DAYS = 90
 MAX_DAYS = 31
 DEFAULT_DAYS = 14
@@ -24,14 +23,14 @@ NEXT_FREE = 5
 
 Outcome = Literal["held", "no_show", "cancelled"]
 OUTCOMES: dict[Outcome, str] = {
-    "held": "it took place",
-    "no_show": "the supplier did not come",
-    "cancelled": "it was called off",
+    "held": "the call took place",
+    "no_show": "the supplier did not attend",
+    "cancelled": "the call was cancelled",
 }
 
 
 class CallType(Struct, frozen=True):
-    """A kind of call; `minutes` is a multiple of 15, as the grid is."""
+    """A type of call. minutes: its length, a multiple of 15."""
 
     name: str
     title: str
@@ -53,12 +52,19 @@ CALL_TYPES: dict[str, CallType] = {
 }
 
 
-class Csm(Struct, frozen=True):
-    """Who takes calls, and when: wall-clock hours in their own time zone on their ISO weekdays.
+def call_title(type_name: str) -> str:
+    """The title of a call type; the type's name with spaces if it is unknown."""
+    found = CALL_TYPES.get(type_name)
+    return found.title if found else type_name.replace("_", " ").capitalize()
 
-    work_until at or before work_from means past midnight; such a night belongs to the day it begins
-    on. buffer: kept free after each call, in whole quarters. holidays: ISO 3166, whose public
-    holidays are kept; null: none."""
+
+class Csm(Struct, frozen=True):
+    """A CSM who takes calls, with working hours in their time zone on their ISO weekdays.
+
+    work_until: at or before work_from means past midnight; such a night belongs to the day it
+    starts on. buffer: kept free after each call, in whole quarters of an hour. holidays: the ISO
+    3166 code of public holidays without calls; null: none.
+    """
 
     id: UUID
     name: str
@@ -72,10 +78,11 @@ class Csm(Struct, frozen=True):
 
 
 class Diary(Struct, frozen=True):
-    """A CSM's time. Quarters are numbered from 1970 in UTC.
+    """When a CSM is not free. Quarters of an hour are numbered from 1970 in UTC.
 
-    booked: quarters that calls hold, their buffers included. away: [from, until) in quarters, as
-    their own calendar says. closed: days without work, in the CSM's own time zone."""
+    booked: quarters of calls, with their buffers. away: [from, until) in quarters, from the CSM's
+    own calendar. closed: days off and public holidays, in the CSM's time zone.
+    """
 
     csm: Csm
     booked: tuple[int, ...] = ()
@@ -84,7 +91,7 @@ class Diary(Struct, frozen=True):
 
 
 class Slot(Struct, frozen=True):
-    """A time at which `csm` is free, buffer included; UTC."""
+    """A time in UTC at which `csm` is free, including the buffer."""
 
     starts_at: datetime
     ends_at: datetime
@@ -92,15 +99,15 @@ class Slot(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """Why a time cannot be had: a stable word and a sentence."""
+    """Why a time cannot be booked. reason: a stable code; detail: a sentence."""
 
     reason: str
     detail: str
 
 
 class Contact(Struct, frozen=True):
-    """What a booking needs of a supplier. email, timezone: null when not told (no confirmation;
-    UTC)."""
+    """A supplier, as far as bookings need it. email: null: no confirmation is sent. timezone: null:
+    UTC."""
 
     id: UUID
     name: str
@@ -110,10 +117,11 @@ class Contact(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """A booked call as its invitation shows it.
+    """A booked call for invitations.
 
-    sequence: how often it was changed. changed_at: when last; null: never. link: where the supplier
-    moves or cancels it."""
+    sequence: the number of changes. changed_at: the last change; null: none. link: the page where
+    the supplier can move or cancel it.
+    """
 
     id: UUID
     type: str
@@ -132,7 +140,7 @@ class Call(Struct, frozen=True):
 
 
 class BookedCall(Struct, frozen=True):
-    """A call as it is. closed_at: when an outcome was recorded. csm_timezone: the CSM's own."""
+    """The current state of a call. closed_at: when its outcome was recorded."""
 
     id: UUID
     contact: Contact
@@ -157,17 +165,17 @@ class BookedCall(Struct, frozen=True):
         return self.outcome == "cancelled"
 
 
-# ── a CSM's own calendar ──────────────────────────────────────────────────────────
+# ── calendars of CSMs ─────────────────────────────────────────────────────────────────────────
 
 
 CALENDAR_REACH = timedelta(days=100)
-"""How far ahead a calendar is worked out: ten days further than calls are booked, so once a day is
-often enough."""
+"""How far ahead busy times are computed: ten days beyond the booking horizon, so that once a day is
+enough."""
 
 
 class Feed(Struct, frozen=True):
-    """Where a CSM's calendar is read, and what is known of the last reading. timezone, email: the
-    CSM's."""
+    """The calendar of a CSM, and the state of the last read. timezone, email: the CSM's.
+    worked_out_at: when busy times were last computed."""
 
     user_id: UUID
     email: str
@@ -180,7 +188,7 @@ class Feed(Struct, frozen=True):
 
 
 class FeedTask(Struct, frozen=True):
-    """A calendar to work out: when the owner of the address is busy in [start, until)."""
+    """A calendar to parse: when the owner of `email` is busy in [start, until)."""
 
     body: bytes
     timezone: str
@@ -190,7 +198,7 @@ class FeedTask(Struct, frozen=True):
 
 
 class BusyTime(Struct, frozen=True, array_like=True):
-    """A time that is not free. uid: of its event, where that could be one of our own calls."""
+    """A busy time. uid: the event's UID if it can be one of our calls."""
 
     starts_at: datetime
     ends_at: datetime
@@ -198,9 +206,11 @@ class BusyTime(Struct, frozen=True, array_like=True):
 
 
 class FeedTimes(Struct, frozen=True):
-    """What a calendar says. events: how many it has; unread: how many of them could not be
-    understood whole. failure: why it is none. reasons: why events could not be understood, the
-    commonest first."""
+    """The busy times of a calendar.
+
+    events: the number of events; unread: those that could not be fully parsed; reasons: why, the
+    most frequent first. failure: why the file is not a calendar.
+    """
 
     busy: list[BusyTime] = []
     events: int = 0
@@ -210,8 +220,8 @@ class FeedTimes(Struct, frozen=True):
 
 
 class FeedReport(Struct, frozen=True):
-    """What one reading came to. changed: false when the calendar is as it was. failure: what was
-    known before is kept. unread, reasons: as in `FeedTimes`."""
+    """The result of one read. changed: false if the calendar did not change. failure: why it could
+    not be read; earlier busy times are kept. unread, reasons: as in `FeedTimes`."""
 
     busy: int = 0
     events: int = 0
@@ -222,8 +232,8 @@ class FeedReport(Struct, frozen=True):
 
 
 class CsmLine(Struct, frozen=True):
-    """One user as `everafter csm list` shows them. days_off: from yesterday on. failure: why the
-    calendar could not be read the last time; null: it could."""
+    """A row of `everafter csm list`. days_off: from yesterday. failure: why the last read of the
+    calendar failed; null: it did not."""
 
     id: UUID
     email: str
@@ -244,82 +254,71 @@ class CsmLine(Struct, frozen=True):
     calls_ahead: int
 
 
-# ── what the API takes and gives ──────────────────────────────────────────────────
+# ── the API ───────────────────────────────────────────────────────────────────────────────────
 
-Topic = Annotated[
-    str, Meta(max_length=500, description="What the call is about, in the supplier's words.")
-]
+Topic = Annotated[str, Meta(max_length=500, description="What the call is about.")]
 TypeName = Annotated[
     str, Meta(description=f"One of {', '.join(CALL_TYPES)}.", examples=["success_call"])
 ]
-
-
 ZoneName = Annotated[
     str,
     Meta(
         max_length=64,
-        description="IANA time zone of times without an offset. Default: the supplier's.",
+        description="The IANA time zone of times without an offset. Default: the supplier's.",
     ),
 ]
+_STARTS_AT = (
+    "With an offset: this instant. Without one: wall-clock time in `timezone`, or in the supplier's"
+    " time zone."
+)
 
 
 class CallRequest(Struct, frozen=True):
-    """A call to book. Without `starts_at` the first free time is taken."""
+    """A call to book. Without `starts_at` it is booked at the first free time."""
 
     supplier_id: SupplierId
     type: TypeName
     starts_at: Annotated[
         datetime | None,
-        Meta(
-            description=(
-                "With an offset: that moment. Without one: wall-clock time in the supplier's time"
-                " zone."
-            )
-        ),
+        Meta(description=_STARTS_AT),
     ] = None
     topic: Topic | None = None
     timezone: ZoneName | None = None
 
 
 class RescheduleRequest(Struct, frozen=True):
-    """Another time for a call."""
+    """A new time for a call."""
 
     supplier_id: SupplierId
     starts_at: Annotated[
         datetime,
-        Meta(
-            description=(
-                "With an offset: that moment. Without one: wall-clock time in the supplier's time"
-                " zone."
-            )
-        ),
+        Meta(description=_STARTS_AT),
     ]
     timezone: ZoneName | None = None
 
 
 class CancelRequest(Struct, frozen=True):
-    """A call that will not be."""
+    """A call to cancel."""
 
     supplier_id: SupplierId
     reason: (
-        Annotated[str, Meta(max_length=500, description="Why, for the CSM and the notes.")] | None
+        Annotated[str, Meta(max_length=500, description="Shown to the CSM and added to the notes.")]
+        | None
     ) = None
 
 
 class OutcomeRequest(Struct, frozen=True):
-    """What became of a call."""
+    """The outcome of a call."""
 
     supplier_id: SupplierId
     outcome: Annotated[
         Outcome,
-        Meta(description="; ".join(f"{name}: {said}" for name, said in OUTCOMES.items()) + "."),
+        Meta(description="; ".join(f"{name}: {text}" for name, text in OUTCOMES.items()) + "."),
     ]
     notes: (
         Annotated[
             str,
-            Meta(
-                max_length=5000, description="What was said; null leaves the notes that are there."
-            ),
+            Meta(max_length=5000, description="Replaces the notes of the call; null keeps them."),
         ]
         | None
     ) = None
@@ -333,8 +332,7 @@ class CsmAnswer(Struct, frozen=True):
 
 
 class SlotAnswer(Struct, frozen=True):
-    """A free time; UTC. `local` is its beginning on the clocks of the answer's `timezone`, where it
-    has one."""
+    """A free time in UTC. `local`: the start in the `timezone` of the response."""
 
     starts_at: datetime
     ends_at: datetime
@@ -343,10 +341,10 @@ class SlotAnswer(Struct, frozen=True):
 
 
 class SlotsAnswer(Struct, frozen=True):
-    """Free times in order. `timezone` is the one asked for, else the supplier's, to show them in.
+    """Free times in order. `timezone`: the requested one, else the supplier's.
 
-    `unknown_timezone`: what the supplier's time zone is said to be, where no such zone is known and
-    UTC means it."""
+    `unknown_timezone`: the supplier's time zone if it is not a known one; UTC is used instead.
+    """
 
     supplier_id: UUID
     external_id: str | None
@@ -360,8 +358,9 @@ class SlotsAnswer(Struct, frozen=True):
 class BookedAnswer(Struct, frozen=True):
     """A booked call; times in UTC.
 
-    `ics_url` is the invitation, `manage_url` the supplier's page to move or cancel it; both are
-    good without a key."""
+    `ics_url`: the invitation. `manage_url`: the page where the supplier can move or cancel it. Both
+    work without an API key.
+    """
 
     interaction_id: UUID
     supplier_id: UUID
@@ -376,8 +375,8 @@ class BookedAnswer(Struct, frozen=True):
 
 
 class Interaction(Struct, frozen=True):
-    """One contact with a supplier. starts_at, ends_at, csm: null when it was not a call. closed_at:
-    of its outcome."""
+    """A contact with a supplier. starts_at, ends_at, csm: null if it was not a booked call.
+    closed_at: when its outcome was recorded."""
 
     interaction_id: UUID
     supplier_id: UUID
@@ -395,7 +394,7 @@ class Interaction(Struct, frozen=True):
 
 
 class InteractionsAnswer(Struct, frozen=True):
-    """Newest first. `next_cursor` gets the following page; null at the end."""
+    """Newest first. `next_cursor`: for the next page; null on the last one."""
 
     interactions: list[Interaction]
     next_cursor: str | None

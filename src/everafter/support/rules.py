@@ -1,10 +1,9 @@
-"""When a call can be: working hours, the grid, what is taken. Pure; `now` is passed in.
+"""When calls can take place: working hours, the 15-minute grid, busy times. Pure.
 
-All arithmetic is on UTC instants. Wall-clock hours are read off an instant, never turned into one:
-an hour that a zone skips has no instant and an hour that it repeats has two, so daylight saving
-needs no case of its own. The UTC grid of quarters is also the local one, because every present
-offset is a multiple of 15 minutes. What is said here of one time, slot_rules.py says of a month at
-once."""
+All arithmetic uses UTC instants. Instants are converted to wall-clock time, never the reverse, so
+that daylight saving needs no special case. The UTC grid is also the local one, because all current
+offsets are multiples of 15 minutes. slot_rules.py computes the same for many times at once.
+"""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +12,7 @@ from difflib import get_close_matches
 from uuid import UUID
 
 from everafter.core.errors import UnprocessableError
+from everafter.core.formatting import format_utc
 from everafter.core.zones import find_zone, list_zones
 from everafter.support.model import HORIZON_DAYS, LEAD, QUARTER, CallType, Csm, Diary, Refusal
 
@@ -20,30 +20,28 @@ QUARTER_SECONDS = 900
 _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
-# ── time zones ────────────────────────────────────────────────────────────────────
+# ── time zones ────────────────────────────────────────────────────────────────────────────────
 
 
 def unknown_zone(name: str | None) -> str | None:
-    """The name itself when no such time zone is known, else null (also for null, which means
-    UTC)."""
+    """The name if it is not a known time zone, else null. Null stands for UTC and is known."""
     return name if name and find_zone(name).key != name else None
 
 
 def suggest_zones(name: str) -> str:
-    """Names of time zones that may have been meant, as the end of a sentence: `; did you mean
-    Europe/Berlin?`"""
+    """Similar time zone names as the end of a sentence, such as `; did you mean Europe/Berlin?`"""
     return suggest(name, sorted(list_zones()))
 
 
-def suggest(said: str, known: Sequence[str]) -> str:
-    """Which of `known` may have been meant, as the end of a sentence; empty when none comes near.
+def suggest(text: str, known: Sequence[str]) -> str:
+    """Similar names from `known` as the end of a sentence; empty: none is similar.
 
     >>> suggest("Europe/Berln", ["Europe/Berlin", "Asia/Tokyo"])
     '; did you mean Europe/Berlin?'
     >>> suggest("berlin", ["Europe/Berlin"]), suggest("q", ["Asia/Tokyo"])
     ('; did you mean Europe/Berlin?', '')
     """
-    word = said.strip().lower().replace(" ", "_")[:64]
+    word = text.strip().lower().replace(" ", "_")[:64]
     whole = {name.lower(): name for name in known}
     last = {name.lower().rpartition("/")[2]: name for name in known}
     near = [last[part] for part in get_close_matches(word, last, 2, 0.75)]
@@ -51,11 +49,11 @@ def suggest(said: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(list(dict.fromkeys(near))[:3])}?" if near else ""
 
 
-# ── one time ──────────────────────────────────────────────────────────────────────
+# ── one time ──────────────────────────────────────────────────────────────────────────────────
 
 
 def is_open(diary: Diary, quarter: datetime) -> bool:
-    """Whether the CSM works for the whole of this quarter of an hour, by their own wall clock."""
+    """Whether a quarter of an hour is within the CSM's working hours."""
     zone = find_zone(diary.csm.timezone)
     return all(
         _works_at(diary, instant.astimezone(zone)) for instant in (quarter, quarter + _LAST_SECOND)
@@ -63,48 +61,48 @@ def is_open(diary: Diary, quarter: datetime) -> bool:
 
 
 def is_free(diary: Diary, starts_at: datetime, call: CallType) -> bool:
-    """Whether no quarter of the call or of the buffer after it is held by another call or busy in
-    the CSM's calendar."""
+    """Whether the CSM has no other call and no busy time during the call and the buffer after
+    it."""
     numbers = [number_quarter(quarter) for quarter in held_quarters(diary.csm, starts_at, call)]
     away = any(begin < numbers[-1] + 1 and end > numbers[0] for begin, end in diary.away)
     return not away and not any(number in diary.booked for number in numbers)
 
 
 def works_through(diary: Diary, starts_at: datetime, call: CallType) -> bool:
-    """Whether the whole call lies in the CSM's working hours (the buffer need not)."""
+    """Whether the call is within the CSM's working hours; the buffer may extend beyond."""
     return all(
         is_open(diary, quarter) for quarter in list_quarters(starts_at, starts_at + call.length)
     )
 
 
 def held_quarters(csm: Csm, starts_at: datetime, call: CallType) -> list[datetime]:
-    """The quarters that booking this call takes from the CSM: its own and the buffer's,
-    ascending."""
+    """The quarters of the call and its buffer, ascending."""
     return list(list_quarters(starts_at, starts_at + call.length + csm.buffer))
 
 
 def rank_diaries(diaries: Sequence[Diary], known: UUID | None) -> list[Diary]:
-    """Who should take a call: the one the supplier has talked to (`known`), then the least booked,
-    then by address."""
+    """CSMs in the order in which they take a call: the one that the supplier knows (`known`), then
+    the least booked, then by address."""
     return sorted(
         diaries, key=lambda diary: (diary.csm.id != known, len(diary.booked), diary.csm.email)
     )
 
 
 def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refusal:
-    """The UTC instant of a requested time; without an offset it is wall-clock time in `timezone`,
-    which null makes UTC.
+    """The UTC instant of a requested time. Without an offset it is wall-clock time in `timezone`;
+    null: UTC.
 
-    A wall-clock time that the zone skips or repeats is refused: guessing would put the call an hour
-    away from what was meant. So is one in a zone that nobody knows."""
+    Times that the zone skips or repeats are refused, because a guess could be wrong by an hour. So
+    are times in unknown zones.
+    """
     if starts_at.tzinfo is not None:
         try:
             return starts_at.astimezone(UTC)
         except OverflowError:
             return _outside_calendar(starts_at)
     if unknown_zone(timezone):
-        said = f"the time zone {timezone!r} is not known{suggest_zones(timezone or '')}"
-        return Refusal("unknown_zone", f"{starts_at.isoformat()} has no offset, and {said}")
+        problem = f"the time zone {timezone!r} is unknown{suggest_zones(timezone or '')}"
+        return Refusal("unknown_zone", f"{starts_at.isoformat()} has no offset, and {problem}")
     zone = find_zone(timezone)
     if not 2 <= starts_at.year <= 9998:
         return _outside_calendar(starts_at)
@@ -117,61 +115,59 @@ def resolve_start(starts_at: datetime, timezone: str | None) -> datetime | Refus
     if not real:
         return Refusal(
             "dst_gap",
-            f"{starts_at.isoformat()} does not exist in {zone.key}: the clocks go forward over it",
+            f"{starts_at.isoformat()} does not exist in {zone.key}: the clocks go forward then",
         )
     if len(real) > 1:
         return Refusal(
             "dst_overlap",
-            f"{starts_at.isoformat()} comes twice in {zone.key}, as the clocks go back; send it"
-            " with an offset",
+            f"{starts_at.isoformat()} occurs twice in {zone.key}, because the clocks go back;"
+            " send it with an offset",
         )
     return real[0]
 
 
 def refuse_time(starts_at: datetime, now: datetime) -> Refusal | None:
-    """Why no call of any kind can begin then, whoever works when, or null. `starts_at` in UTC.
+    """Why no call can start at a time, whatever the working hours; null: it can.
 
-    Asked before any reckoning with the time: a day later than the calendar's last there is none.
+    Check this before any arithmetic with the time: it may be at the end of the calendar.
+
+    Args:
+        starts_at: in UTC.
     """
-    said = starts_at.isoformat().replace("+00:00", "Z")
+    at = format_utc(starts_at)
     if starts_at <= now:
-        return Refusal("past", f"{said} is in the past")
+        return Refusal("past", f"{at} is in the past")
     if starts_at < now + LEAD:
-        return Refusal(
-            "too_soon", f"{said} is too soon: book at least {LEAD.seconds // 3600} hours ahead"
-        )
+        hours = LEAD.seconds // 3600
+        return Refusal("too_soon", f"{at} is too soon: book at least {hours} hours ahead")
     if starts_at >= now + timedelta(days=HORIZON_DAYS):
-        return Refusal("too_far", f"{said} is too far off: book at most {HORIZON_DAYS} days ahead")
+        return Refusal("too_far", f"{at} is too far ahead: book at most {HORIZON_DAYS} days ahead")
     if starts_at != next_quarter(starts_at):
-        return Refusal(
-            "off_grid", f"{said} is not on the grid: calls begin at :00, :15, :30 and :45"
-        )
+        return Refusal("off_grid", f"{at} is not on the grid: calls start at :00, :15, :30 and :45")
     return None
 
 
 def refuse_start(
     diaries: Sequence[Diary], call: CallType, starts_at: datetime, now: datetime
 ) -> Refusal | None:
-    """Why no call can ever begin then, or null when it could if someone is free. `starts_at` in
-    UTC."""
+    """Why no call can start at a time (in UTC) even if every CSM is free; null: it can."""
     if refusal := refuse_time(starts_at, now):
         return refusal
     if not any(works_through(diary, starts_at, call) for diary in diaries):
-        said = starts_at.isoformat().replace("+00:00", "Z")
         return Refusal(
             "outside_hours",
-            f"{said} for {call.minutes} minutes is outside everyone's working hours",
+            f"{format_utc(starts_at)} for {call.minutes} minutes is outside all working hours",
         )
     return None
 
 
-# ── what was typed ────────────────────────────────────────────────────────────────
+# ── input ─────────────────────────────────────────────────────────────────────────────────────
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def read_days(text: str) -> list[int] | None:
-    """ISO weekdays of `mon-fri` or `mon,wed,sat-sun`, ascending; null when it cannot be read.
+    """Parse `mon-fri` or `mon,wed,sat-sun` as ISO weekdays, ascending; null: invalid.
 
     >>> read_days("mon-wed,fri"), read_days("sat-mon"), read_days("Montag")
     ([1, 2, 3, 5], [1, 6, 7], None)
@@ -188,7 +184,7 @@ def read_days(text: str) -> list[int] | None:
 
 
 def write_days(days: Collection[int]) -> str:
-    """ISO weekdays as one types them.
+    """Format ISO weekdays for `read_days`.
 
     >>> write_days([1, 2, 3, 4, 5]), write_days([1, 3, 6, 7]), write_days([2])
     ('mon-fri', 'mon,wed,sat-sun', 'tue')
@@ -205,8 +201,7 @@ def write_days(days: Collection[int]) -> str:
 
 
 def read_hours(text: str) -> tuple[time, time] | None:
-    """The clock times of `09:00-17:00` (`22:00-02:00` runs past midnight); null when it cannot be
-    read."""
+    """Parse `09:00-17:00` (`22:00-02:00` ends after midnight); null: invalid."""
     found = re.fullmatch(r"\s*(\d{1,2}):(\d\d)\s*[-–]\s*(\d{1,2}):(\d\d)\s*", text)
     if not found:
         return None
@@ -216,16 +211,16 @@ def read_hours(text: str) -> tuple[time, time] | None:
     return time(begin, begin_minute), time(end % 24, end_minute)
 
 
-# ── quarters ──────────────────────────────────────────────────────────────────────
+# ── quarters of an hour ───────────────────────────────────────────────────────────────────────
 
 
 def number_quarter(instant: datetime) -> int:
-    """Which quarter of an hour since 1970 (UTC) an instant lies in."""
+    """The number of the quarter of an hour since 1970 (UTC) that contains an instant."""
     return int(instant.timestamp()) // QUARTER_SECONDS
 
 
 def next_quarter(instant: datetime) -> datetime:
-    """The first moment of the grid at or after an instant."""
+    """The first time on the grid at or after an instant."""
     over = timedelta(
         minutes=instant.minute % 15, seconds=instant.second, microseconds=instant.microsecond
     )
@@ -233,7 +228,7 @@ def next_quarter(instant: datetime) -> datetime:
 
 
 def list_quarters(start: datetime, until: datetime) -> Iterator[datetime]:
-    """Every quarter's beginning in [start, until), from `start` on."""
+    """Times every 15 minutes in [start, until)."""
     while start < until:
         yield start
         start += QUARTER
@@ -260,13 +255,13 @@ def _works_on(diary: Diary, day: date) -> bool:
 
 
 def read_from(text: str, timezone: str | None) -> datetime:
-    """The instant that a `from` names: a date or a time; without an offset on the zone's clocks,
-    where what these skip or repeat is read as its first.
+    """Parse `from`, a date or a time, as an instant. Without an offset it is in `timezone`; of
+    repeated times the first.
 
     Raises:
-        UnprocessableError: it is neither.
+        UnprocessableError: it is neither a date nor a time.
     """
-    # An offset's plus sign that was not escaped arrives as a space.
+    # an unescaped plus sign of an offset arrives as a space
     text = text.replace(" ", "+") if text.count(" ") == 1 and "T" in text.upper() else text
     try:
         value = (
