@@ -66,7 +66,7 @@ def serve_site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
             self.wfile.write(site.body[10:])
 
         def log_message(self, *_: Any) -> None:
-            """Silent."""
+            """Log nothing."""
 
         def handle(self) -> None:
             with suppress(

@@ -88,7 +88,9 @@ def test_show_before_and_after(cli: Any, database: str) -> None:
 
 def test_resolve(cli: Any, database: str) -> None:
     sent, again, fine = (add_message(database) for _ in range(3))
-    sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'gone' WHERE id <> %s", fine.id)
+    sql(
+        database, "UPDATE outbox SET status = 'in_doubt', owner = 'stopped' WHERE id <> %s", fine.id
+    )
     assert "marked as sent" in cli("mail", "resolve", str(sent.id), "--sent").stdout
     assert "queued again" in cli("mail", "resolve", str(again.id), "--resend").stdout
     assert [get(database, key).status for key in (sent, again, fine)] == [

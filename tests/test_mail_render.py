@@ -41,7 +41,7 @@ HOSTILE = "<script>alert(1)</script>\r\nBcc: all@example.com\n\n[button]\n\n{{ 7
 FACTS: dict[str, dict[str, Any]] = {
     "typical": TYPICAL | CALL,
     "off season": TYPICAL | CALL | {"off_season": True},
-    "nothing told": {},
+    "no facts": {},
     "null": dict.fromkeys((*TYPICAL, *CALL)),
     "nan": TYPICAL | CALL | dict.fromkeys(NUMBERS, float("nan")),
     "zeros": TYPICAL | CALL | dict.fromkeys(NUMBERS, 0),

@@ -236,29 +236,29 @@ def test_a_message_that_cannot_be_rendered_ends_alone(settings: Settings, databa
 
 def test_changes_since_the_message_was_queued_count(settings: Settings, database: str) -> None:
     keys = {
-        "unsubscribed": add_message(database, "Gone@Example.com"),
+        "unsubscribed": add_message(database, "Unsubscribed@Example.com"),
         "bounced": add_message(database, "dead@example.com", topic="transactional"),
         "no consent": add_message(database, consent=False),
         "too late": add_message(database, expires="-1 second"),
-        "supplier gone": add_message(database),
+        "supplier deleted": add_message(database),
     }
-    sql(database, "DELETE FROM suppliers WHERE id = %s", keys["supplier gone"].supplier_id)
+    sql(database, "DELETE FROM suppliers WHERE id = %s", keys["supplier deleted"].supplier_id)
     sql(
         database,
-        "INSERT INTO suppressions VALUES ('gone@example.com', 'success', 'x'), ('dead@example.com', '*', 'x')",
+        "INSERT INTO suppressions VALUES ('unsubscribed@example.com', 'success', 'x'), ('dead@example.com', '*', 'x')",
     )
     waiting = {
         "not yet": add_message(database, send_after="1 hour"),
         "a past day": add_message(database, status="replayed"),
     }
     still = add_message(
-        database, "gone@example.com", template="payment_failed", topic="transactional"
+        database, "unsubscribed@example.com", template="payment_failed", topic="transactional"
     )
     with sink() as inbox:
         assert send(settings, inbox) == Tally(accepted=1, skipped=5)
     assert {name: get(database, key).status for name, key in keys.items()} == {
         "unsubscribed": "suppressed", "bounced": "suppressed", "no consent": "suppressed", "too late": "expired",
-        "supplier gone": "suppressed",
+        "supplier deleted": "suppressed",
     }  # fmt: skip
     assert {name: get(database, key).status for name, key in waiting.items()} == {
         "not yet": "queued",
@@ -329,7 +329,7 @@ def test_overdue_messages_expire_and_leases_end(settings: Settings, database: st
         "UPDATE outbox SET expires_at = now(), status_reason = 'deferred: 451' WHERE id = %s",
         stale.id,
     )
-    set_to = "UPDATE outbox SET status = %s, owner = 'gone', attempt = %s, lease_until = now() - interval '1 second' WHERE id = %s"
+    set_to = "UPDATE outbox SET status = %s, owner = 'stopped', attempt = %s, lease_until = now() - interval '1 second' WHERE id = %s"
     sql(database, set_to, "claimed", 1, lapsed.id)
     sql(database, set_to, "claimed", MAX_ATTEMPTS, worn.id)
     sql(database, set_to, "handing", 1, handed.id)
@@ -383,7 +383,7 @@ def test_a_slow_server_leaves_the_message_in_doubt_and_it_is_not_sent_again(
 
 def test_a_person_resolves_a_message_in_doubt(settings: Settings, database: str) -> None:
     sent, again = add_message(database), add_message(database, expires="1 minute")
-    sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'gone', attempt = 1")
+    sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'stopped', attempt = 1")
     assert with_connection(database, lambda conn: queries.resolve_sent(conn, sent, "Nora"))
     assert with_connection(database, lambda conn: queries.resolve_resend(conn, again, "Nora"))
     assert not with_connection(database, lambda conn: queries.resolve_resend(conn, sent, "Nora"))

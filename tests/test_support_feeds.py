@@ -84,7 +84,7 @@ def test_times_beyond_the_known_busy_times_are_not_offered(server: Server, site:
     assert last_offered() > now + timedelta(days=80)
     sql(
         server.database,
-        "UPDATE calendar_feeds SET worked_out_at = now() - interval '40 days', failure = 'gone'",
+        "UPDATE calendar_feeds SET worked_out_at = now() - interval '40 days', failure = '404 Not Found'",
     )
     assert now + timedelta(days=50) < last_offered() < now + timedelta(days=60)
 

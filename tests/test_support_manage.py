@@ -211,7 +211,7 @@ def test_incomplete_and_foreign_links_are_not_found(server: Server, call: dict[s
     token = call["manage_url"].rpartition("/")[2]
     ics_token = urlsplit(call["ics_url"]).query.removeprefix("token=")
     foreign = sign_manage("another secret", uuid4(), UUID(call["interaction_id"]))
-    gone = sign_manage(server.settings.secret, uuid4(), UUID(call["interaction_id"]))
+    deleted = sign_manage(server.settings.secret, uuid4(), UUID(call["interaction_id"]))
     with server.client() as client:
         for wrong in (
             token[:-1],
@@ -219,7 +219,7 @@ def test_incomplete_and_foreign_links_are_not_found(server: Server, call: dict[s
             token.swapcase(),
             ics_token,
             foreign,
-            gone,
+            deleted,
             "x",
             "%00",
             "a" * 5000,

@@ -117,8 +117,8 @@ def change(
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Change when somebody takes calls. Options that are left out keep their values. Booked calls do
-    not change."""
+    """Change when somebody takes calls. Options that are left out keep their values. Booked calls
+    do not change."""
     address = clean_email(email)
     clocks, weekdays = _hours(hours), _days(days)
     _check_buffer(buffer)

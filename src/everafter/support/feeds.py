@@ -112,8 +112,8 @@ async def fetch_calendar(
 
 
 async def compute_times(task: FeedTask) -> FeedTimes:
-    """Compute the busy times of a calendar in a child process, which is killed if it takes too long:
-    one line of a calendar can repeat for ever.
+    """Compute the busy times of a calendar in a child process, which is killed if it takes too
+    long: one line of a calendar can repeat for ever.
 
     Raises:
         FeedError: it is not a calendar, or too expensive.

@@ -65,8 +65,8 @@ async def notify(
     before: BookedCall | None = None,
     reason: str | None = None,
 ) -> None:
-    """Notify both sides of a change, and queue reminders. Unsent messages about an earlier state are
-    withdrawn.
+    """Notify both sides of a change, and queue reminders. Unsent messages about an earlier state
+    are withdrawn.
 
     Args:
         before: the call before it was moved. A CSM who no longer has the call gets a cancellation.

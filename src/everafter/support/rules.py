@@ -24,7 +24,7 @@ _LAST_SECOND = QUARTER - timedelta(seconds=1)
 
 
 def unknown_zone(name: str | None) -> str | None:
-    """The name if it is not a known time zone, else null. Null stands for UTC and is known."""
+    """The name if it is not a known time zone, else null. Null means UTC and is known."""
     return name if name and find_zone(name).key != name else None
 
 
