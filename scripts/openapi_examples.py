@@ -253,15 +253,18 @@ def call_api(recorder: Recorder) -> None:
 def call_coach(recorder: Recorder) -> None:
     """Call the coach's routes and the probes."""
     call = recorder.call
-    token = call("makeCoachToken", "coach", {"supplier_id": SUPPLIER, "locale": "en-GB"})["token"]
+    token = call("createCoachToken", "coach", {"supplier_id": SUPPLIER, "locale": "en-GB"})["token"]
     shown = call("getCoach", token, page="/forms", locale="en-GB")
     if shown["tip"]:
-        call("answerTip", token, {"answer": "later", "until": "week"}, tip_id=shown["tip"]["id"])
+        respond = {"response": "snoozed", "until": "week"}
+        call("respondToTip", token, respond, tip_id=shown["tip"]["id"])
     call("claimCelebration", token, milestone_type="first_booking")
     call(
-        "takeStep",
+        "recordRecommendationClick",
         token,
-        recommendation_id=shown["next_steps"][0]["id"] if shown["next_steps"] else "add_a_client",
+        recommendation_id=(
+            shown["recommendations"][0]["id"] if shown["recommendations"] else "add_a_client"
+        ),
     )
     free = call("listCoachSlots", token, days=7)["slots"]
     call("bookCoachCall", token, {"starts_at": free[0]["starts_at"], "topic": "Forms"})

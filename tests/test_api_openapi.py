@@ -37,7 +37,7 @@ OPERATIONS = {
 CALLERS = {
     "getHealthScore": ["readKey", "writeKey"],
     "scheduleCall": ["writeKey"],
-    "makeCoachToken": ["coachKey"],
+    "createCoachToken": ["coachKey"],
     "getCoach": ["coachToken"],
     "ingestBatch": ["ingestKey", "ingestKeyAsUser", "ingestKeyInAddress"],
     "ingestPostHogE": ["ingestKey", "ingestKeyAsUser", "ingestKeyInAddress"],

@@ -109,4 +109,4 @@ def test_a_data_folder_that_is_a_file(
     monkeypatch.setenv("EVERAFTER_SECRET", "given" * 7)
     code, _, err = run("key", "list")
     assert code == 2
-    assert f"EVERAFTER_DATA: {file} cannot be made a folder" in err
+    assert f"EVERAFTER_DATA: the folder {file} cannot" in err
