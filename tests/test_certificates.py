@@ -388,6 +388,6 @@ def test_a_message_that_leads_to_no_certificate_is_not_sent(
         "accepted",
         "accepted",
     ]
-    assert "the certificate it leads to cannot be printed: no typeface here has" in (
+    assert "the linked certificate cannot be printed: no typeface here has" in (
         get(database, lost).status_reason or ""
     )

@@ -77,7 +77,7 @@ def test_it_needs_nothing_else() -> None:
 def test_its_labels_are_those_that_the_server_tells() -> None:
     tables = tomllib.loads((SRC / "coach" / "messages.toml").read_text(encoding="utf-8"))["words"]
     english = tables["en"]
-    own = re.search(r"const WORDS = \{(.*?)\};", SOURCE)
+    own = re.search(r"const TEXTS = \{(.*?)\};", SOURCE)
     assert own
     for name, text in re.findall(r'(\w+): ("[^"]*")', own[1]):
         assert english[name] == json.loads(text)

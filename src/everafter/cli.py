@@ -74,7 +74,7 @@ COMMANDS = (
     Command(
         "playbook",
         "everafter.playbook.commands",
-        "The policy: what is in force, and whether it can be followed.",
+        "Check a playbook, show it, and print where it is.",
     ),
     Command(
         "mail",

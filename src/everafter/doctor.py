@@ -618,23 +618,23 @@ def _features(facts: dict[str, Any]) -> Iterator[Check]:
 def _calls(facts: dict[str, Any], now: datetime) -> Check:
     """Whether calls can be booked, and by what is known of the CSMs' own calendars and holidays."""
     if not facts["csms"]:
-        return Check("calls", "warn", "nobody takes calls", "everafter CSM set EMAIL --takes-calls")
+        return Check("calls", "warn", "nobody takes calls", "everafter csm set EMAIL --takes-calls")
     calendars = f", {plural(facts['calendars'], 'calendar')} read" if facts["calendars"] else ""
-    shown = f"{plural(facts['csms'], 'csm')}{calendars}"
+    shown = f"{plural(facts['csms'], 'CSM')}{calendars}"
     if failed := facts["calendars_failed"]:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return Check(
             "calls",
             "warn",
             f"a calendar cannot be read: {failed[0]}{more}",
-            "everafter CSM calendar EMAIL --read",
+            "everafter csm calendar EMAIL --read",
         )
     if unknown := [code for code in facts["holidays"] or [] if not knows_holidays(code)]:
         return Check(
             "calls",
             "warn",
             f"no holidays are known for {unknown[0]}",
-            "everafter CSM set EMAIL --holidays CODE",
+            "everafter csm set EMAIL --holidays CODE",
         )
     since = facts["calendars_read_since"]
     if facts["calendars"] and now - since > timedelta(hours=1):
@@ -649,7 +649,7 @@ def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
     if unread := facts["calendars_unread"]:
         more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
         recommendations = (
-            "they count as busy as far as they can be read; correct them there. everafter CSM list"
+            "they count as busy as far as they can be read; correct them there. everafter csm list"
             " shows all reasons"
         )
         yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", recommendations)
