@@ -79,11 +79,15 @@ COMMANDS = (
     Command(
         "mail",
         "everafter.mail.commands",
-        "Look into the outbox, and decide what only a person can.",
+        "Inspect the outbox, and resolve messages in doubt.",
     ),
     Command("key", "everafter.accounts.commands", "Keys for the API."),
     Command("user", "everafter.accounts.user_commands", "Who may sign in to the dashboard."),
-    Command("csm", "everafter.support.commands", "Who takes calls with suppliers, and when."),
+    Command(
+        "csm",
+        "everafter.support.commands",
+        "Manage who takes calls with suppliers, and when.",
+    ),
 )
 
 
