@@ -1,4 +1,4 @@
-"""The eligibility check: every no in its order, the holdout stable, the quiet hours right in every zone and season."""
+"""The eligibility check: skip reasons in their order, holdout, frequency cap, and quiet hours in every time zone."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -33,7 +33,7 @@ def proposal(trigger: str = "t", **terms: object) -> dict[str, object]:
     } | terms  # fmt: skip
 
 
-def score(
+def check(
     proposals: list[dict[str, object]],
     history: list[tuple[object, ...]] | None = None,
     tasks: list[tuple[str, str]] | None = None,
@@ -59,8 +59,8 @@ def acted(
     return ("s", trigger, AS_OF - timedelta(days=days_ago), messages, False, last_reason)
 
 
-def test_nothing_speaks_against_it() -> None:
-    assert score([proposal()]) == {"t": ("triggered", None, True)}
+def test_a_proposal_that_passes_is_triggered() -> None:
+    assert check([proposal()]) == {"t": ("triggered", None, True)}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_nothing_speaks_against_it() -> None:
         ({}, [acted(-3)], None, frozenset(), "cooldown"),
         ({"channel": "task"}, None, [("s", "t")], frozenset(), "already_open"),
         ({}, [acted(3, "other", messages=2)], None, frozenset(), "frequency_cap"),
-        # the earlier question decides
+        # the first check that fails is the reason
         (
             {"consent": False, "subscription": "paused"},
             [acted(1)],
@@ -93,60 +93,60 @@ def test_nothing_speaks_against_it() -> None:
         ),
     ],
 )
-def test_each_no(terms: dict[str, object], history: list[tuple[object, ...]] | None, tasks: list[tuple[str, str]] | None,
+def test_each_skip_reason(terms: dict[str, object], history: list[tuple[object, ...]] | None, tasks: list[tuple[str, str]] | None,
                  suppressed: frozenset[str], reason: str) -> None:  # fmt: skip
-    assert score([proposal(**terms)], history, tasks, suppressed) == {
+    assert check([proposal(**terms)], history, tasks, suppressed) == {
         "t": ("skipped", reason, True)
     }
 
 
-def test_what_is_not_a_no() -> None:
-    assert score([proposal()], [acted(31)])["t"][0] == "triggered"
-    assert score([proposal(channel="task", email=None, consent=False)])["t"][0] == "triggered", (
+def test_what_is_not_a_reason_to_skip() -> None:
+    assert check([proposal()], [acted(31)])["t"][0] == "triggered"
+    assert check([proposal(channel="task", email=None, consent=False)])["t"][0] == "triggered", (
         "a task reaches our own people"
     )
-    assert score([proposal()], tasks=[("other", "t"), ("s", "other")])["t"][0] == "triggered"
+    assert check([proposal()], tasks=[("other", "t"), ("s", "other")])["t"][0] == "triggered"
     essential = proposal(essential=True, consent=False, subscription="paused", holdout=1.0)
     assert (
-        score(
+        check(
             [essential], [acted(1, "other", messages=9)], suppressed=frozenset({"a@example.com"})
         )["t"][0]
         == "triggered"
     )
-    assert score([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == (
+    assert check([essential], suppressed=frozenset({"*a@example.com"}))["t"][:2] == (
         "skipped",
         "suppressed",
-    ), "a dead address is dead"
+    ), "an address that bounces gets nothing at all"
 
 
-def test_a_run_that_begins_seconds_earlier_waits_no_day_longer() -> None:
+def test_a_cooldown_counts_calendar_days_and_not_seconds() -> None:
     last = AS_OF - timedelta(days=7) + timedelta(seconds=40)
     for cooldown_days, status in ((7, "triggered"), (8, "skipped")):
-        found = score([proposal(cooldown_days=cooldown_days)], [("s", "t", last, 0, False, "")])
+        found = check([proposal(cooldown_days=cooldown_days)], [("s", "t", last, 0, False, "")])
         assert found["t"][0] == status
 
 
-def test_the_week_goes_to_the_most_important() -> None:
+def test_the_frequency_cap_goes_to_the_highest_priorities() -> None:
     three = [
         proposal("low", priority=1),
         proposal("high", priority=90),
         proposal("mid", priority=40),
     ]
-    assert {n: v[0] for n, v in score(three).items()} == {
+    assert {n: v[0] for n, v in check(three).items()} == {
         "high": "triggered",
         "mid": "triggered",
         "low": "skipped",
     }
-    # what is essential always goes, and takes its place in the week
-    found = score([*three, proposal("bill", essential=True, priority=0)])
+    # an essential trigger is always sent, and counts
+    found = check([*three, proposal("bill", essential=True, priority=0)])
     assert {n: v[0] for n, v in found.items()} == {
         "bill": "triggered",
         "high": "triggered",
         "mid": "skipped",
         "low": "skipped",
     }
-    # a task is for our own people
-    found = score([*three, proposal("call", channel="task", priority=99)])
+    # a task does not reach the supplier
+    found = check([*three, proposal("call", channel="task", priority=99)])
     assert {n: v[0] for n, v in found.items()} == {
         "call": "triggered",
         "high": "triggered",
@@ -155,27 +155,27 @@ def test_the_week_goes_to_the_most_important() -> None:
     }
 
 
-def test_a_repeated_no_is_not_news() -> None:
-    assert score([proposal(consent=False)], [("s", "t", None, 0, False, "no_consent")]) == {
+def test_a_repeated_skip_is_not_new() -> None:
+    assert check([proposal(consent=False)], [("s", "t", None, 0, False, "no_consent")]) == {
         "t": ("skipped", "no_consent", False)
     }
-    assert score([proposal(consent=False)], [("s", "t", None, 0, False, "paused")]) == {
+    assert check([proposal(consent=False)], [("s", "t", None, 0, False, "paused")]) == {
         "t": ("skipped", "no_consent", True)
     }
-    assert score([proposal()], [acted(2)]) == {"t": ("skipped", "cooldown", True)}
-    assert score([proposal()], [acted(2, last_reason="cooldown")]) == {
+    assert check([proposal()], [acted(2)]) == {"t": ("skipped", "cooldown", True)}
+    assert check([proposal()], [acted(2, last_reason="cooldown")]) == {
         "t": ("skipped", "cooldown", False)
     }
 
 
-def test_scored_today_is_not_scored_again() -> None:
-    assert score([proposal()], [("s", "t", None, 0, True, "paused")]) == {}
+def test_a_trigger_evaluated_today_is_left_out() -> None:
+    assert check([proposal()], [("s", "t", None, 0, True, "paused")]) == {}
 
 
-def test_the_holdout_passed_the_same_eligibility_and_use_the_same_budget() -> None:
-    assert score([proposal(holdout=1.0)])["t"] == ("holdout", "holdout", True)
-    assert score([proposal(holdout=1.0, consent=False)])["t"][:2] == ("skipped", "no_consent")
-    found = score(
+def test_the_holdout_passes_the_same_checks_and_counts_towards_the_cap() -> None:
+    assert check([proposal(holdout=1.0)])["t"] == ("holdout", "holdout", True)
+    assert check([proposal(holdout=1.0, consent=False)])["t"][:2] == ("skipped", "no_consent")
+    found = check(
         [
             proposal("a", holdout=1.0, priority=90),
             proposal("b", priority=80),
@@ -185,7 +185,7 @@ def test_the_holdout_passed_the_same_eligibility_and_use_the_same_budget() -> No
     assert [found[name][0] for name in "abc"] == ["holdout", "triggered", "skipped"]
 
 
-def test_holdouts_are_of_the_asked_size_and_independent() -> None:
+def test_holdouts_have_their_share_and_are_independent() -> None:
     holdout = Holdout(global_share=0.05, salt="x")
     ids = [f"supplier-{n}" for n in range(20_000)]
     first = [is_in_holdout(i, "one", 0.1, holdout) for i in ids]
@@ -217,7 +217,9 @@ ZONES = ["UTC", "Europe/London", "America/New_York", "America/Los_Angeles", "Aus
         ]
     ),
 )
-def test_nothing_is_sent_in_quiet_hours(as_of: datetime, name: str, hours: tuple[str, str]) -> None:
+def test_the_sending_time_is_outside_the_quiet_hours(
+    as_of: datetime, name: str, hours: tuple[str, str]
+) -> None:
     messaging = Messaging(quiet_from=hours[0], quiet_until=hours[1])
     at = next_sending_time(as_of, name, messaging)
     assert as_of <= at < as_of + timedelta(hours=25) and at.tzinfo == UTC
@@ -227,7 +229,7 @@ def test_nothing_is_sent_in_quiet_hours(as_of: datetime, name: str, hours: tuple
         time.fromisoformat(hours[0]),
         time.fromisoformat(hours[1]),
     )
-    quiet = (start <= clock < end) if start <= end else (clock >= start or clock < end)
-    assert not quiet
+    in_quiet_hours = (start <= clock < end) if start <= end else (clock >= start or clock < end)
+    assert not in_quiet_hours
     if not ((start <= as_of.astimezone(zone).time() < end) if start <= end else (as_of.astimezone(zone).time() >= start or as_of.astimezone(zone).time() < end)):  # fmt: skip
         assert at == as_of

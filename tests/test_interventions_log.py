@@ -1,4 +1,4 @@
-"""What the eligibility check is told of the past, read from the real intervention log."""
+"""The history that the eligibility check reads from the intervention log."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def read(url: str, cooldown_days: int = 30) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("cooldown_days", [1, 30])
-def test_the_budgets_week_is_seen_whole_however_short_the_cooldowns(
+def test_the_week_of_the_frequency_cap_is_read_whole_however_short_the_cooldowns(
     database: str, cooldown_days: int
 ) -> None:
     write(database, "a", 6.5)
@@ -53,13 +53,13 @@ def test_the_budgets_week_is_seen_whole_however_short_the_cooldowns(
     assert read(database, cooldown_days)["messages_7d"].sum() == 2
 
 
-def test_a_message_counts_on_seven_days_and_not_on_an_eighth_by_some_seconds(database: str) -> None:
+def test_a_message_counts_for_seven_calendar_days(database: str) -> None:
     write(database, "a", 7 - 40 / 86_400)
     write(database, "b", 6)
     assert dict(read(database).select("trigger", "messages_7d").iter_rows()) == {"a": 0, "b": 1}
 
 
-def test_who_was_holdout_has_used_the_budget_as_the_treated_have(database: str) -> None:
+def test_rows_in_the_holdout_count_as_messages(database: str) -> None:
     write(database, "a", 3, status="holdout")
     write(database, "b", 3)
     write(database, "c", 3, status="skipped")
@@ -72,7 +72,7 @@ def test_who_was_holdout_has_used_the_budget_as_the_treated_have(database: str) 
     }
 
 
-def test_the_latest_word_of_a_trigger(database: str) -> None:
+def test_the_latest_row_of_a_trigger_gives_its_reason(database: str) -> None:
     write(database, "a", 9, status="skipped", reason="no_consent")
     write(database, "a", 4)
     write(database, "b", 4)

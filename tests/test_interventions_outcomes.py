@@ -1,4 +1,4 @@
-"""What came of interventions: the success a trigger names, found by the daily run within its window."""
+"""Outcomes: the daily run records when a trigger's success comes true within its window."""
 
 import asyncio
 from datetime import UTC, date, datetime, time, timedelta
@@ -30,7 +30,7 @@ def windows(*rows: tuple[str, date, str, date | None]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=WINDOWS_SCHEMA, orient="row")
 
 
-# ── the rule ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the rule ──────────────────────────────────────────────────────────────────────────────────
 
 
 def outcomes(opened: pl.DataFrame, **logins: float | None) -> list[tuple[Any, ...]]:
@@ -39,46 +39,46 @@ def outcomes(opened: pl.DataFrame, **logins: float | None) -> list[tuple[Any, ..
     return sorted(find_outcomes(scored, opened, successes, DAY).rows())
 
 
-def test_success_is_said_once_for_the_first_day_it_was_true() -> None:
+def test_the_first_day_of_success_is_recorded() -> None:
     began = DAY - timedelta(days=3)
     opened = windows(
         ("a", began, "inactivity", None),
         ("b", began, "inactivity", None),
-        ("gone", began, "inactivity", None),
+        ("cancelled", began, "inactivity", None),
     )
     assert outcomes(opened, a=1.0, b=9.0) == [("a", began, "inactivity", DAY)], (
-        "who cancelled is scored no more and succeeds no more"
+        "a cancelled supplier has no score and cannot succeed"
     )
-    assert outcomes(opened, a=None, b=7.0) == [], "unknown is not yet; a bound is a bound"
+    assert outcomes(opened, a=None, b=7.0) == [], "unknown is not a success, and 7 is not below 7"
     later = windows(("a", began, "inactivity", DAY + timedelta(days=2)))
     assert outcomes(later, a=1.0) == [("a", began, "inactivity", DAY)], (
-        "an earlier day that is scored afterwards comes first"
+        "an earlier day that is scored later replaces it"
     )
     assert outcomes(later, a=9.0) == []
     same = windows(("a", began, "inactivity", DAY))
-    assert outcomes(same, a=1.0) == [], "nothing new"
+    assert outcomes(same, a=1.0) == [], "nothing changes"
     assert outcomes(same, a=9.0) == [("a", began, "inactivity", None)], (
-        "the same day scored again replaces what it said"
+        "the same day scored again withdraws it"
     )
 
 
-def test_what_names_no_success_is_left_alone() -> None:
+def test_a_trigger_without_success_is_left_as_it_is() -> None:
     assert outcomes(windows(("a", DAY, "celebrate_first_form", None)), a=1.0) == []
     assert outcomes(windows(), a=1.0) == []
 
 
-def test_every_trigger_and_tip_has_its_success() -> None:
+def test_every_trigger_and_tip_has_a_success_condition() -> None:
     found = compile_successes(PLAYBOOK)
     assert set(found) == {*PLAYBOOK.triggers, *(TIP_PREFIX + name for name in PLAYBOOK.tips)}, (
-        "as the coach writes them"
+        "under the names of the intervention log"
     )
 
 
-# ── in the run ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── in the run ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_history_has_the_outcomes_that_its_events_describe(database: str) -> None:
-    """Held against the logins themselves, for the treated and the in the holdout, over a history that was scored by replays."""
+def test_the_outcomes_of_a_history_match_its_events(database: str) -> None:
+    """Compared with the logins, for treatment group and holdout, over a history scored by replays."""
     world = World(DAY, 60, 6, 7)
     market = simulate(60, DAY, world.months, world.seed)
     days = [
@@ -105,7 +105,7 @@ def test_a_history_has_the_outcomes_that_its_events_describe(database: str) -> N
         database, f"SELECT count(*) FROM interventions WHERE succeeded_on IS NOT NULL AND ({wrong})"
     ) == [(0,)]
 
-    # the last day once more: the same; and with the logins of the last week gone, what it alone had seen is unsaid
+    # scoring the last day again changes nothing
     before = sql(
         database,
         "SELECT supplier_id, evaluated_on, trigger, succeeded_on FROM interventions ORDER BY 1, 2, 3",
@@ -120,7 +120,7 @@ def test_a_history_has_the_outcomes_that_its_events_describe(database: str) -> N
     )
 
 
-def test_leavings_are_kept_whatever_comes_after(database: str) -> None:
+def test_every_cancellation_is_stored(database: str) -> None:
     world = World(DAY, 120, 6, 7)
     market = simulate(120, DAY, world.months, world.seed)
     asyncio.run(
@@ -144,7 +144,7 @@ def test_leavings_are_kept_whatever_comes_after(database: str) -> None:
     )
 
 
-def test_a_score_says_as_what_it_was_scored(database: str) -> None:
+def test_a_stored_score_has_the_plan_and_vendor_type_it_was_scored_with(database: str) -> None:
     world = World(DAY, 60, 6, 7)
     market = simulate(60, DAY, world.months, world.seed)
     asyncio.run(

@@ -1,4 +1,4 @@
-"""`everafter playbook` and the loading of playbooks, as a user meets them."""
+"""`everafter playbook`, and loading playbooks."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from everafter.core.errors import InputError
 from everafter.core.settings import Settings
 from everafter.playbook.loading import load_playbook, parse_playbook, playbook_path, read_playbook
 
-# A secret of their own keeps the commands from writing one where the tests run.
+# With a secret the commands do not write one to the current folder.
 runner = CliRunner(env={"EVERAFTER_SECRET": "s" * 32, "EVERAFTER_PLAYBOOK": ""})
 
 
@@ -26,7 +26,7 @@ def settings_for(path: Path | None, tmp_path: Path) -> Settings:
     )
 
 
-def test_check_of_the_shipped_one() -> None:
+def test_check_of_the_shipped_playbook() -> None:
     result = runner.invoke(app, ["playbook", "check"])
     assert result.exit_code == 0
     assert "nothing to fix" in result.output
@@ -73,7 +73,7 @@ def test_check_as_json(tmp_path: Path, weddings: str) -> None:
     assert answer["mistakes"][0]["hint"] == "a share: 25 % is written 0.25"
 
 
-def test_warnings_alone_are_no_failure(tmp_path: Path, weddings: str) -> None:
+def test_warnings_alone_do_not_fail(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(weddings.replace("holdout = 0.05", "holdout = 0", 1))
     result = runner.invoke(app, ["playbook", "check", str(file)])
@@ -129,7 +129,9 @@ def test_loading_lists_all_mistakes(tmp_path: Path, weddings: str) -> None:
         (None, "cannot be read: No such file or directory"),
     ],
 )
-def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
     file = tmp_path / "mine.toml"
     if content is not None:
         file.write_bytes(content)
@@ -137,12 +139,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, says:
         load_playbook(settings_for(file, tmp_path))
 
 
-def test_a_folder_is_no_playbook(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_playbook(settings_for(tmp_path, tmp_path))
 
 
-def test_a_byte_order_mark_and_windows_lines_are_no_mistake(tmp_path: Path, weddings: str) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(
+    tmp_path: Path, weddings: str
+) -> None:
     file = tmp_path / "mine.toml"
     file.write_bytes(b"\xef\xbb\xbf" + weddings.replace("\n", "\r\n").encode())
     assert load_playbook(settings_for(file, tmp_path)) == parse_playbook(weddings, "weddings.toml")

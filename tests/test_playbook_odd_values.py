@@ -1,4 +1,4 @@
-"""Values nobody means: the checker answers each with a mistake at its line, and what it lets pass can be worked with."""
+"""Odd values at every key of a playbook: each is reported at its line, or can be loaded."""
 
 import tomllib
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ODD = [
     f"[{HEX}, {HEX}]", f"[{HUGE}, {HUGE}, {HUGE}]",
 ]  # fmt: skip
 
-# One small entry in every table, so that each key has neighbours to be held against.
+# One small entry in every table, so that each key can be compared with its neighbours.
 WHOLE = """\
 name = "whole"
 [segments.default]
@@ -110,7 +110,7 @@ def numbers_in(
 
 
 def keys_of(type_: inspect.Type, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key of every table of the model, a table itself being one."""
+    """Every key of every table of the model, including the tables themselves."""
     if path:
         yield path
     if isinstance(type_, inspect.StructType):
@@ -127,7 +127,7 @@ KEYS = list(keys_of(inspect.type_info(Playbook)))
 
 
 def with_value(path: tuple[str, ...], value: str) -> str:
-    """WHOLE with `value` at `path`, written again as TOML."""
+    """WHOLE as TOML with `value` at `path`."""
     data = tomllib.loads(WHOLE)
     table: dict[str, Any] = data
     for name in path[:-1]:
@@ -137,7 +137,7 @@ def with_value(path: tuple[str, ...], value: str) -> str:
 
 
 class Raw(str):
-    """Text that means itself."""
+    """Text that is written as it is."""
 
 
 def written(value: Any) -> str:
@@ -158,14 +158,14 @@ def written(value: Any) -> str:
             return str(value)
 
 
-def is_followed_or_refused(text: str) -> None:
+def is_loaded_or_refused(text: str) -> None:
     mistakes = find_mistakes(text)
     assert all(one.message and 1 <= one.line <= text.count("\n") + 1 for one in mistakes)
     if not any(one.level == "error" for one in mistakes):
         to_playbook(text)
 
 
-def test_the_whole_one_is_right_and_every_table_is_tried() -> None:
+def test_the_whole_playbook_has_no_error_and_an_entry_in_every_table() -> None:
     assert [one for one in find_mistakes(WHOLE) if one.level == "error"] == []
     groups = {path[0] for path in KEYS}
     assert groups == {field.encode_name for field in inspect.type_info(Playbook).fields}  # pyright: ignore[reportAttributeAccessIssue]
@@ -173,14 +173,16 @@ def test_the_whole_one_is_right_and_every_table_is_tried() -> None:
 
 
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
-def test_no_value_at_any_key_is_without_an_answer(path: tuple[str, ...]) -> None:
+def test_every_odd_value_at_every_key_is_loaded_or_refused(path: tuple[str, ...]) -> None:
     for value in ODD:
-        is_followed_or_refused(with_value(path, value))
+        is_loaded_or_refused(with_value(path, value))
 
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(ODD)), min_size=2, max_size=6))
-def test_nor_are_several_at_once(slips: list[tuple[tuple[str, ...], str]]) -> None:
+def test_several_odd_values_at_once_are_loaded_or_refused(
+    slips: list[tuple[tuple[str, ...], str]],
+) -> None:
     data = tomllib.loads(WHOLE)
     for path, value in slips:
         table: Any = data
@@ -188,7 +190,7 @@ def test_nor_are_several_at_once(slips: list[tuple[tuple[str, ...], str]]) -> No
             table = table.setdefault(name, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):
             table[path[-1]] = Raw(value)
-    is_followed_or_refused("".join(f"{key} = {written(item)}\n" for key, item in data.items()))
+    is_loaded_or_refused("".join(f"{key} = {written(item)}\n" for key, item in data.items()))
 
 
 @pytest.mark.parametrize(
@@ -204,12 +206,12 @@ def test_nor_are_several_at_once(slips: list[tuple[tuple[str, ...], str]]) -> No
         [f"[health]\ncritical_below = {HUGE}\nat_risk_below = {HUGE}\n"],
     ],
 )
-def test_numbers_of_many_digits_beside_each_other(lines: list[str]) -> None:
+def test_numbers_of_many_digits_in_keys_that_are_compared(lines: list[str]) -> None:
     mistakes = find_mistakes("".join(lines))
     assert any("many digits" in one.message for one in mistakes)
 
 
-def test_every_number_has_two_ends() -> None:
+def test_every_number_has_a_minimum_and_a_maximum() -> None:
     found = list(numbers_in(inspect.type_info(Playbook), ""))
     assert len(found) > 40
     for path, number in found:
@@ -217,7 +219,7 @@ def test_every_number_has_two_ends() -> None:
         assert number.le is not None, path
 
 
-def test_every_length_of_time_can_be_added_to_any_date_we_meet() -> None:
+def test_every_duration_can_be_added_to_any_date() -> None:
     units = {"days": timedelta(days=1), "day": timedelta(days=1), "hours": timedelta(hours=1)}
     for path, number in numbers_in(inspect.type_info(Playbook), ""):
         unit = next(
@@ -242,7 +244,9 @@ def test_every_length_of_time_can_be_added_to_any_date_we_meet() -> None:
         ("messaging", "messages_per_week", "99999999999999999999", "from 0 to 1000"),
     ],
 )
-def test_too_much_is_said_with_the_range(table: str, key: str, value: str, said: str) -> None:
+def test_a_value_out_of_range_is_reported_with_the_range(
+    table: str, key: str, value: str, said: str
+) -> None:
     head, _, tail = SHIPPED.partition(f"[{table}]\n")
     assert tail
     body, bracket, rest = tail.partition("\n[")
@@ -255,7 +259,7 @@ def test_too_much_is_said_with_the_range(table: str, key: str, value: str, said:
 
 
 @pytest.mark.parametrize("value", ["5", "true", "nan", "2026-11-22"])
-def test_actions_that_are_no_list_are_named(value: str) -> None:
+def test_actions_that_are_not_a_list_are_reported(value: str) -> None:
     mistakes = find_mistakes(with_value(("onboarding", "day1", "actions"), value))
     assert any(
         one.path == "onboarding.day1.actions" and "must be a list" in one.message
@@ -266,7 +270,7 @@ def test_actions_that_are_no_list_are_named(value: str) -> None:
 DIGITS = "1" * 5000
 
 
-def test_a_number_of_5000_digits_has_its_line_and_hides_nothing_else() -> None:
+def test_a_number_of_5000_digits_has_its_line_and_hides_no_other_mistake() -> None:
     text = WHOLE.replace("day = 1\n", f"day = {DIGITS}\n").replace("day = 2", "day = -2")
     line = WHOLE.split("\n").index("day = 1") + 1
     mistakes = [one for one in find_mistakes(text) if one.level == "error"]
@@ -288,7 +292,7 @@ def test_a_number_of_5000_digits_has_its_line_and_hides_nothing_else() -> None:
     "number",
     [f"b = {DIGITS}", f"b = -{'1_' * 5000}1", f"b = [\n1,\n{DIGITS}\n]", f"b = {{ c = {DIGITS} }}"],
 )
-def test_digits_in_a_text_or_a_comment_are_not_the_number(before: str, number: str) -> None:
+def test_digits_in_a_text_or_a_comment_are_not_reported(before: str, number: str) -> None:
     [slip] = read_toml(f"{before}{number}\nc = 1\n").slips
     place = (before + number).split("\n")
     assert slip.line == next(
@@ -320,7 +324,7 @@ def test_a_control_character_is_refused(path: tuple[str, ...], character: str) -
     assert error.path == ".".join(path) and "control character (U+" in error.message
 
 
-def test_lines_are_for_longer_texts_only() -> None:
+def test_only_longer_texts_may_have_line_breaks() -> None:
     def errors(*path: str) -> list[str]:
         return [
             one.path
@@ -335,7 +339,7 @@ def test_lines_are_for_longer_texts_only() -> None:
     ]
 
 
-def test_a_name_does_not_end_in_a_line_end() -> None:
+def test_a_name_cannot_end_with_a_line_break() -> None:
     assert any(
         "control character" in one.message
         for one in find_mistakes(with_value(("triggers", "quiet", "action"), '"write\\n"'))
@@ -346,7 +350,7 @@ def test_a_name_does_not_end_in_a_line_end() -> None:
     "url", ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "ftp://a.example", "//a.example", "forms",
             "/forms/{clients_total}", "/a b", "/\\\\a.example"],
 )  # fmt: skip
-def test_where_an_action_is_done_is_a_path_or_a_web_address(url: str) -> None:
+def test_an_actions_url_is_a_path_or_a_web_url(url: str) -> None:
     errors = [
         one
         for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"'))
@@ -356,7 +360,7 @@ def test_where_an_action_is_done_is_a_path_or_a_web_address(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["/forms/new?template=song-list", "https://help.example/first"])
-def test_such_an_address_passes(url: str) -> None:
+def test_a_path_and_an_https_url_are_accepted(url: str) -> None:
     assert not [
         one
         for one in find_mistakes(with_value(("onboarding_actions", "own", "url"), f'"{url}"'))

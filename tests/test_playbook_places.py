@@ -1,4 +1,4 @@
-"""Where things are in a TOML text, and how one slip does not hide the others."""
+"""Places in a TOML text, and reading on after syntax errors."""
 
 import tomllib
 from pathlib import Path as FilePath
@@ -80,8 +80,8 @@ def leaves(value: Any, path: Path = ()) -> list[tuple[Path, Any]]:
 
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n", "\r\n"), None])
-def test_every_value_reads_the_same_where_it_is_said_to_stand(text: str | None) -> None:
-    """Also for the whole playbook that ships."""
+def test_every_value_reads_the_same_at_its_place(text: str | None) -> None:
+    """With None: for the playbook that ships."""
     if text is None:
         text = read_playbook(
             playbook_path(Settings(None, FilePath(), None, None, "http://testserver", "secret"))
@@ -111,7 +111,7 @@ def test_every_value_reads_the_same_where_it_is_said_to_stand(text: str | None) 
         '""""quoted""""',
     ],
 )
-def test_each_character_of_a_text_is_found_where_it_is_written(raw: str) -> None:
+def test_each_character_of_a_text_has_its_offset(raw: str) -> None:
     value = tomllib.loads(f"v = {raw}")["v"]
     offsets = string_offsets(raw)
     assert len(offsets) == len(value)
@@ -121,7 +121,7 @@ def test_each_character_of_a_text_is_found_where_it_is_written(raw: str) -> None
 
 
 @pytest.mark.parametrize("raw", ["3", "[1]", "true", "2026-01-01"])
-def test_what_is_no_text_has_no_characters(raw: str) -> None:
+def test_a_value_that_is_not_a_text_has_no_offsets(raw: str) -> None:
     assert string_offsets(raw) == []
 
 
@@ -144,7 +144,7 @@ def test_what_is_no_text_has_no_characters(raw: str) -> None:
         ("\ufeffa = 1\nb =", 2, "invalid value", {"a": 1}),
     ],
 )
-def test_a_slip_is_placed_and_the_rest_is_read(
+def test_a_syntax_error_has_its_place_and_the_rest_is_read(
     text: str, line: int, says: str, rest: dict[str, Any]
 ) -> None:
     reading = read_toml(text)
@@ -156,7 +156,7 @@ def test_a_slip_is_placed_and_the_rest_is_read(
     assert known == rest
 
 
-def test_several_slips_are_all_found() -> None:
+def test_several_syntax_errors_are_all_found() -> None:
     reading = read_toml('a = yes\nb = 1\nc = "x\nd = [1\n[e\nf = 2\n')
     assert [slip.line for slip in reading.slips] == [1, 3, 4, 5] or {1, 3, 4, 5} == {
         slip.line for slip in reading.slips
@@ -164,7 +164,7 @@ def test_several_slips_are_all_found() -> None:
     assert reading.data["b"] == 1
 
 
-def test_what_is_no_toml_at_all_ends() -> None:
+def test_a_text_that_is_not_toml_is_reported() -> None:
     assert read_toml("]\n" * 200).slips
     assert read_toml("\x00\x01 {{{{ [[[[").slips
     assert read_toml("").data == {}

@@ -1,4 +1,4 @@
-"""The playbook that ships: the spec's names and numbers, and conditions that fire when they should and only then."""
+"""The playbook that ships: the spec's names and numbers, and conditions that are true when they should be."""
 
 import tomllib
 from pathlib import Path
@@ -29,7 +29,7 @@ SETTINGS = Settings(None, Path(), None, None, "http://testserver", "secret")
 TEXT = read_playbook(playbook_path(SETTINGS))
 PLAYBOOK = load_playbook(SETTINGS)
 
-# A supplier in good health: on the way through an ordinary week in season.
+# A healthy supplier in an ordinary week in season.
 WELL: dict[str, Any] = {
     "vendor_type": "photographer",
     "plan": "pro",
@@ -91,7 +91,7 @@ def fired(**changes: Any) -> set[str]:
     return {name for name, answer in answers.items() if answer}
 
 
-def test_it_has_no_mistake_and_nothing_suspicious() -> None:
+def test_it_has_no_errors_and_no_warnings() -> None:
     assert find_mistakes(TEXT) == []
 
 
@@ -269,15 +269,14 @@ def waiting(step: str, days: float, tenure: float) -> dict[str, Any]:
         (120.0, 3, set()),
     ],
 )
-def test_a_missed_step_is_met_with_its_own_help(
+def test_a_missed_step_triggers_its_own_help(
     age: float, oldest_open: int, expected: set[str], hours_before: float
 ) -> None:
-    """tenure counts from the day the platform names, the path from the first event, up to a day later."""
+    """tenure_days counts from the day that the platform names, the path from the first event, up to a day later."""
     assert fired(**waiting(f"day{oldest_open}", age - oldest_open, age + hours_before)) == expected
 
 
-def test_nothing_is_done_on_a_guess() -> None:
-    """With every signal unknown, no condition of the playbook is true."""
+def test_no_condition_is_true_when_nothing_is_known() -> None:
     nothing = pl.DataFrame({name: [None] for name in SIGNAL_SCHEMA}, schema=SIGNAL_SCHEMA)
     assert not any(nothing.select(**compile_conditions(PLAYBOOK)).row(0))
     for name, recommendations in PLAYBOOK.recommendations.items():
@@ -285,7 +284,7 @@ def test_nothing_is_done_on_a_guess() -> None:
 
 
 @pytest.mark.parametrize("subscription", ["cancelled"])
-def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
+def test_a_cancelled_supplier_triggers_nothing(subscription: str) -> None:
     worst = {
         "days_since_login": 40.0,
         "days_inactive": 40.0,
@@ -299,8 +298,8 @@ def test_who_has_gone_is_left_in_peace(subscription: str) -> None:
     assert fired(**worst, subscription=subscription) == set()
 
 
-def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
-    """Otherwise every intervention would look like a success."""
+def test_no_trigger_is_successful_when_it_fires() -> None:
+    """Otherwise every intervention would look successful."""
     firing: list[dict[str, Any]] = [
         {"days_since_login": 8.0, "days_inactive": 8.0},
         {"days_since_login": 4.0, "days_inactive": 4.0, "inactivity_probability": 0.002},
@@ -326,11 +325,11 @@ def test_success_is_not_there_yet_when_a_trigger_fires() -> None:
     for name, trigger in PLAYBOOK.triggers.items():
         if name != "high_usage_no_upgrade":
             assert frame().select(compile_condition(trigger.success)).item(), (
-                f"{name}: the healthy are a success"
+                f"{name}: a healthy supplier is a success"
             )
 
 
-def test_only_billing_and_a_persons_task_are_essential() -> None:
+def test_only_billing_and_the_task_for_high_risk_are_essential() -> None:
     assert {name for name, t in PLAYBOOK.triggers.items() if t.essential} == {
         "billing_trouble",
         "churn_high_assign",
@@ -347,7 +346,7 @@ IMPLIED = {
 
 
 def sentences(playbook: Playbook) -> list[tuple[str, str, str]]:
-    """Name, condition and sentence of everything that is said in a supplier's own numbers."""
+    """Name, condition and sentence of everything that names a supplier's values."""
     said = [(name, t.when, t.reason) for name, t in playbook.triggers.items()]
     said += [(name, m.when or "", m.celebration) for name, m in playbook.milestones.items()]
     for name, r in playbook.recommendations.items():
@@ -367,7 +366,7 @@ def test_a_sentence_names_only_numbers_that_are_known_when_it_is_shown(
         assert word in asked or IMPLIED.get(word) in asked, word
 
 
-def test_there_are_enough_next_steps_and_each_dimension_has_some() -> None:
+def test_there_are_enough_recommendations_for_each_dimension() -> None:
     recommendations = PLAYBOOK.recommendations
     assert 15 <= len(recommendations) <= 25
     closed = [r.closes for r in recommendations.values()]
@@ -376,7 +375,7 @@ def test_there_are_enough_next_steps_and_each_dimension_has_some() -> None:
     assert all(r.action_url.startswith("/") for r in recommendations.values())
 
 
-def test_a_healthy_supplier_is_not_nagged() -> None:
+def test_a_healthy_supplier_gets_no_recommendation() -> None:
     offered = [
         n
         for n, r in PLAYBOOK.recommendations.items()
@@ -385,8 +384,8 @@ def test_a_healthy_supplier_is_not_nagged() -> None:
     assert offered == []
 
 
-def test_every_recommendation_can_be_reached() -> None:
-    """Each is true of some supplier: the well one with what its condition names gone wrong."""
+def test_every_recommendation_can_apply() -> None:
+    """Each is true of some supplier that is healthy except for one problem."""
     troubles: list[dict[str, Any]] = [
         {"payment_past_due": True, "days_past_due": 2.0},
         {"onboarding_days_behind": 2.0, "fully_activated": False, "tenure_days": 5.0},
@@ -421,8 +420,8 @@ def test_every_recommendation_can_be_reached() -> None:
     assert reached == set(PLAYBOOK.recommendations)
 
 
-def test_the_numbers_written_are_the_models_where_the_spec_gives_them() -> None:
-    """The file says them again so that a success lead can see and change them."""
+def test_the_file_contains_every_table_of_numbers() -> None:
+    """Also those with defaults, so that a success lead can see and change them."""
     written = tomllib.loads(TEXT)
     weights = {
         key: written["churn"][key]
@@ -440,7 +439,7 @@ def test_the_numbers_written_are_the_models_where_the_spec_gives_them() -> None:
     }
 
 
-def test_no_text_sets_what_is_done_against_what_is_due() -> None:
+def test_no_text_compares_steps_done_with_steps_due() -> None:
     """A step done before its day counts as done and not as due: "2 of 2" would be said of who is behind."""
     reasons = [
         one.reason
