@@ -736,7 +736,7 @@ CREATE INDEX idempotency_keys_age ON everafter.idempotency_keys USING brin (crea
 
 CREATE INDEX interventions_recent ON everafter.interventions USING btree (evaluated_on DESC, supplier_id);
 
-CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'withheld'::text);
+CREATE INDEX interventions_windows ON everafter.interventions USING btree (success_by, supplier_id) WHERE (status <> 'skipped'::text);
 
 CREATE INDEX known_browsers_of ON everafter.known_browsers USING btree (user_id, created_at DESC);
 

@@ -14,7 +14,7 @@ from helpers_server import Server
 
 
 def claims(supplier_id: str, **changes: Any) -> dict[str, Any]:
-    """The claims of a good token with some changed; a value of None takes one out."""
+    """The claims of a valid token with some changed; None removes a claim."""
     now = int(time.time())
     made = {"sub": supplier_id, "aud": "everafter-coach", "iat": now, "exp": now + 600, **changes}
     return {name: value for name, value in made.items() if value is not None}

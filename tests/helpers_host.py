@@ -87,7 +87,7 @@ class Host:
         expect(opener(page).first).to_have_attribute("aria-label", "Your coach, 1 of 5 done")
         return page
 
-    def mend(self, page: Page) -> None:
+    def repair(self, page: Page) -> None:
         """The line leads to the token again."""
         page.unroute_all(behavior="wait")
 

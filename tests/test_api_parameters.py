@@ -35,7 +35,7 @@ SUPPLIER = "00000000-0000-4000-8000-000000000001"
             "no parameter '💍' here; its parameters: none",
             [],
         ),
-        # what is missing is missing because of the slip, so the slip is what is told
+        # the parameter is missing because of the typo, so the typo is reported
         (
             f"/api/support/slots?supplier={SUPPLIER}&type=training",
             "no parameter 'supplier' here; did you mean",
@@ -61,7 +61,7 @@ def test_a_long_name_is_not_repeated_in_full(server: Server) -> None:
     assert len(answer.text) < 1000
 
 
-def test_who_may_not_ask_is_told_that_first(server: Server) -> None:
+def test_a_missing_permission_is_reported_first(server: Server) -> None:
     with server.client() as client:
         assert client.get("/api/events?suplier_id=1").status_code == 401
 

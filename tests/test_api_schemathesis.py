@@ -1,6 +1,6 @@
 """schemathesis asks every operation as the description says, and as it does not: every answer must be one that is described.
 
-What it checks, and the few places where it is told more than the description can say, is in schemathesis.toml.
+schemathesis.toml has its checks, and what the description cannot express.
 """
 
 import os

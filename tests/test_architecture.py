@@ -421,7 +421,7 @@ def test_what_others_call_says_what_it_does() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_decision_that_is_named_stands_written() -> None:
+def test_every_decision_that_is_named_exists() -> None:
     """And every one that is written has a number of its own."""
     written = [
         path.name[:4]

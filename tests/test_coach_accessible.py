@@ -39,7 +39,7 @@ def book_it(page: Page) -> None:
     expect(panel(page).get_by_role("heading", name="Your call is booked")).to_be_visible()
 
 
-# name: the page, days of silence, whether a form was just made, what is done first
+# name: the page, days inactive, whether a form was just made, what is done first
 STATES: dict[str, tuple[str, float, bool, Callable[[Page], None]]] = {
     "closed": ("/", 0, False, nothing),
     "open": ("/", 0, False, open_panel),
@@ -54,8 +54,8 @@ STATES: dict[str, tuple[str, float, bool, Callable[[Page], None]]] = {
 
 
 def bring(visit: Visit, state: str, **more: object) -> Page:
-    path, silent, form, act = STATES[state]
-    visit.site.supplier = add_supplier(visit.server, inactive_days=silent, form=form)
+    path, inactive, form, act = STATES[state]
+    visit.site.supplier = add_supplier(visit.server, inactive_days=inactive, form=form)
     page = visit.page(path, reduced_motion="reduce", **more)
     expect(opener(page)).to_have_accessible_name(re.compile("^Your coach, 1 of 5 done"))
     if state != "closed":
@@ -165,7 +165,7 @@ def test_it_fits_small_screens_and_large_emails(
     assert small == [], "every target has 44 pixels"
 
 
-def test_right_to_left_it_stands_on_the_other_side(visit: Visit) -> None:
+def test_right_to_left_it_is_on_the_other_side(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
     visit.site.dir = "rtl"
     page = visit.page("/tip")
@@ -178,7 +178,7 @@ def test_right_to_left_it_stands_on_the_other_side(visit: Visit) -> None:
     expect(opener(page)).to_be_in_viewport(ratio=1)
 
 
-def test_with_the_systems_own_few_colours_all_can_be_told_apart(visit: Visit) -> None:
+def test_everything_is_distinguishable_in_forced_colours(visit: Visit) -> None:
     page = bring(visit, "tip in the panel", forced_colors="active")
     borders = (
         coach(page)

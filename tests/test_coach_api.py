@@ -219,7 +219,7 @@ def test_a_celebrated_activation_ends_the_checklist_on_every_server(settings: Se
 
 
 def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) -> None:
-    for _ in range(9):  # each step is at random not told to one in ten
+    for _ in range(9):  # one in ten is in the holdout of each recommendation
         supplier = add_supplier(server)
         browser = Browser(server, supplier)
         if len(shown := browser.look()["recommendations"]) > 1:
@@ -256,7 +256,7 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) 
 # ── kept scores ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_score_details_is_kept_and_is_new_as_soon_as_something_is_said(server: Server) -> None:
+def test_a_score_is_cached_until_something_new_is_known(server: Server) -> None:
     supplier = add_supplier(server)
     browser = Browser(server, supplier)
     browser.look()
@@ -279,7 +279,7 @@ def test_a_score_details_is_kept_and_is_new_as_soon_as_something_is_said(server:
     assert server.app.state.coach._kept[supplier].row["name"] == "Rosa & Co"
 
 
-def test_who_has_cancelled_is_gone(server: Server) -> None:
+def test_a_cancelled_supplier_is_not_found(server: Server) -> None:
     supplier = add_supplier(server)
     browser = Browser(server, supplier)
     assert browser.look()

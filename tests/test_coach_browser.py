@@ -77,7 +77,7 @@ def test_a_page_of_one_piece_goes_on_by_itself(visit: Visit) -> None:
     )
 
 
-def test_closing_is_no_answer_and_quiet_is_a_dot_only(visit: Visit) -> None:
+def test_closing_is_no_answer_and_no_popup_shows_only_a_dot(visit: Visit) -> None:
     visit.site.supplier = add_supplier(visit.server)
     visit.site.attributes = "no-popup"
     page = visit.page("/tip")

@@ -57,7 +57,7 @@ def test_who_has_cancelled_books_nothing_here(server: Server) -> None:
     browser = Browser(server, supplier)
     [first, *_] = slots(browser)
     with server.client("ingest") as platform:
-        event = {"userId": supplier, "event": "subscription_cancelled", "messageId": "gone"}
+        event = {"userId": supplier, "event": "subscription_cancelled", "messageId": "cancelled"}
         assert platform.post("/v1/track", json=event).status_code == 200
     server.wait_folded()
     assert browser.client.get("/api/coach/slots").status_code == 404

@@ -37,8 +37,8 @@ STYLES = {
     "another direction": "* { direction: rtl; unicode-bidi: bidi-override; writing-mode: vertical-rl; text-orientation: upright }",
     "zoomed page": "html { zoom: 1.5 }",
     "zoomed body and element": "body { zoom: .5 } everafter-coach { zoom: 3 }",
-    "animated": "@keyframes gone { to { opacity: 0; display: none; transform: translateX(-900px) } }"
-    " body > * { animation: gone 1ms both infinite; transition: all 60s 60s }",
+    "animated": "@keyframes vanish { to { opacity: 0; display: none; transform: translateX(-900px) } }"
+    " body > * { animation: vanish 1ms both infinite; transition: all 60s 60s }",
     "coloured": "* { color: red !important; background: yellow !important; border: 9px solid lime !important;"
     " outline: 5px solid blue; accent-color: red; caret-color: red; fill: red; box-shadow: 0 0 9px red }",
     "our words as custom properties": "* { --accent: red; --ink: red; --gap: 300px; --surface: lime; --line: red; --done: 3px;"
@@ -133,7 +133,7 @@ def shown(request: pytest.FixtureRequest, site: Host) -> Iterator[tuple[Page, Lo
     context.close()
 
 
-def test_on_a_clean_page_it_stands_in_the_corner(shown: tuple[Page, Look]) -> None:
+def test_on_a_clean_page_it_is_in_the_corner(shown: tuple[Page, Look]) -> None:
     page, (found, _) = shown
     wide = page.evaluate("innerWidth")
     gap = 24 if wide > 960 else 12

@@ -144,7 +144,7 @@ def test_a_key_belongs_to_whoever_it_was_pressed_in(host: Host) -> None:
 def test_a_shortcut_set_at_the_window_before_the_module_hears_and_takes_nothing_away(
     host: Host,
 ) -> None:
-    """Nothing can run before it, so it hears; the text is whole all the same, and one that asks whether text is typed is silent."""
+    """Nothing can run before it, so it sees the keys. The text is complete, and a listener that skips text fields does nothing."""
     early = "<script>globalThis.hits = []; globalThis.asked = [];"
     early += "addEventListener('keydown', (event) => { hits.push(event.key); event.key.length > 1 || event.preventDefault(); }, true);"
     early += "addEventListener('keydown', (event) => event.target.isContentEditable || asked.push(event.key), true)</script>"

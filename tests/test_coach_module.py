@@ -74,7 +74,7 @@ def test_it_needs_nothing_else() -> None:
     )
 
 
-def test_its_labels_are_those_that_the_server_tells() -> None:
+def test_its_labels_are_those_of_the_server() -> None:
     tables = tomllib.loads((SRC / "coach" / "messages.toml").read_text(encoding="utf-8"))["words"]
     english = tables["en"]
     own = re.search(r"const TEXTS = \{(.*?)\};", SOURCE)
@@ -94,7 +94,7 @@ def test_its_labels_are_those_that_the_server_tells() -> None:
     }
     composed |= {f"state_{state}" for state in ("on_track", "behind", "stuck", "done")}
     said = {key for key in english if key not in composed and not re.search(rf'"{key}"', SOURCE)}
-    assert not said, f"told, and never said: {said}"
+    assert not said, f"sent and never shown: {said}"
     assert {"progress", "book_call", "booked_title", "certificate"} <= named | {
         "progress"
     } and not (named & set(english)) - set(english)

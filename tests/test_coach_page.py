@@ -128,7 +128,7 @@ def test_who_has_no_good_token_sees_nothing_and_the_page_goes_on(
     visit.site.tokens = [bad] * 4
     visit.may_complain = ["401"]
     page = visit.page("/tip")
-    wait_until(page, lambda: bool(heard(page, "error")), "the page is told")
+    wait_until(page, lambda: bool(heard(page, "error")), "the page is notified")
     expect(opener(page)).to_be_hidden()
     expect(panel(page)).to_be_hidden()
     assert heard(page, "error")[0]["status"] == 401 and visit.site.asked <= 3, "and nobody insists"
@@ -182,7 +182,7 @@ def test_an_answer_is_not_lost_when_the_line_is(visit: Visit) -> None:
     wait_until(
         page,
         lambda: visit.server.sql("SELECT response FROM tip_impressions") == [("dismissed",)],
-        "told at the third try",
+        "sent at the third try",
     )
 
 
@@ -278,7 +278,7 @@ def test_two_on_a_page_do_not_disturb_each_other(visit: Visit) -> None:
     coach(page).last.evaluate(
         "coach => { coach.refresh(); coach.setAttribute('locale', 'de'); coach.page = '/tip'; }"
     )
-    assert len(visit.console) == 1, "and the page's developer is told"
+    assert len(visit.console) == 1, "and the page's developer is warned"
     assert (asked, visit.site.asked) == (["/"], 1), "only one of them asks"
     coach(page).first.evaluate("coach => coach.remove()")
     expect(coach(page).locator(".opener")).to_be_visible()

@@ -146,7 +146,7 @@ def test_it_may_be_there_before_the_body_and_move_without_asking_again(host: Hos
     page.evaluate("one.remove()")
     page.evaluate("document.body.append(one)")
     expect(field).to_have_count(0)
-    wait_until(page, lambda: host.asked == 2, "one that was gone begins again")
+    wait_until(page, lambda: host.asked == 2, "one that was removed starts again")
 
 
 def test_one_of_several_speaks_and_another_takes_over(host: Host) -> None:

@@ -152,7 +152,7 @@ def platform(
 @needs_chromium
 @pytest.mark.browser
 @pytest.mark.parametrize("platform", ["", "18"], indirect=True, ids=["newest", "18"])
-def test_it_stands_once_and_asks_for_the_suppliers_own_token(platform: Platform) -> None:
+def test_it_renders_once_and_asks_for_the_suppliers_own_token(platform: Platform) -> None:
     platform.wait_asked(1)
     assert platform.page.locator("everafter-coach").count() == 1
     reported = platform.reported

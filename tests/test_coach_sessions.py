@@ -59,9 +59,9 @@ def settle(page: Page) -> None:
 def test_a_session_that_is_over_ends_the_coach_in_inactivity(host: Host, answer: str) -> None:
     host.token = ENDED[answer]
     page = host.page(clock=True)
-    wait_until(page, lambda: bool(heard(page, "error")), "the page is told")
+    wait_until(page, lambda: bool(heard(page, "error")), "the page is notified")
     settle(page)
-    assert [one["status"] for one in heard(page, "error")] == [401], "told once"
+    assert [one["status"] for one in heard(page, "error")] == [401], "notified once"
     expect(opener(page)).to_be_hidden()
     expect(panel(page)).to_be_hidden()
     redirected = answer.startswith("away")
@@ -80,7 +80,7 @@ def test_signing_in_on_another_site_is_an_ended_session(host: Host) -> None:
     ) as elsewhere:
         host.token = Reply(302, headers={"Location": elsewhere + "/sign-in"})
         page = host.page(clock=True)
-        wait_until(page, lambda: bool(heard(page, "error")), "the page is told")
+        wait_until(page, lambda: bool(heard(page, "error")), "the page is notified")
         settle(page)
     assert [one["status"] for one in heard(page, "error")] == [401] and host.bearers == []
     expect(opener(page)).to_be_hidden()
@@ -107,8 +107,8 @@ def test_a_token_that_moved_or_has_blanks_around_it_is_taken(host: Host) -> None
     ("code", "status"),
     [
         ("(await fetch('/')).json().then((answer) => answer.token)", 401),
-        ("Promise.reject(Object.assign(new Error('gone'), { status: 403 }))", 403),
-        ("Promise.reject(Object.assign(new Error('gone'), { response: { status: 401 } }))", 401),
+        ("Promise.reject(Object.assign(new Error('expired'), { status: 403 }))", 403),
+        ("Promise.reject(Object.assign(new Error('expired'), { response: { status: 401 } }))", 401),
         ("undefined", 401),
         ("({ token: 'a.b.c' })", 401),
         ("'<title>Sign in</title>'", 401),
@@ -124,7 +124,7 @@ def test_a_function_that_gives_no_token_is_the_same(host: Host, code: str, statu
           document.body.append(one);
         }}"""
     )
-    wait_until(page, lambda: bool(heard(page, "error")), "the page is told")
+    wait_until(page, lambda: bool(heard(page, "error")), "the page is notified")
     settle(page)
     assert [one["status"] for one in heard(page, "error")] == [status]
     assert page.evaluate("calls") == 1 and host.bearers == []
@@ -139,7 +139,7 @@ def test_what_is_broken_for_a_while_is_asked_again_ever_more_seldom(
 ) -> None:
     host.token = answer
     page = host.page(clock=True, broken=answer is None)
-    wait_until(page, lambda: bool(heard(page, "error")), "the page is told")
+    wait_until(page, lambda: bool(heard(page, "error")), "the page is notified")
     for _ in range(40):
         page.clock.run_for(15_000)
         wait_until(
@@ -153,6 +153,6 @@ def test_what_is_broken_for_a_while_is_asked_again_ever_more_seldom(
     expect(opener(page)).to_be_visible()
     assert host.bearers == []
     host.token = None
-    host.mend(page)
+    host.repair(page)
     coach(page).evaluate("coach => coach.refresh()")
     expect(opener(page)).to_have_accessible_name("Your coach, 1 of 5 done")

@@ -1,4 +1,4 @@
-"""Tips behind the one eligibility check: their place in the week's attention, and one decision however many ask at once."""
+"""Tips pass the eligibility check: they use the frequency cap, and concurrent requests get one decision."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def spend(
             " facts, playbook_version) VALUES (gen_random_uuid(), %s, %s, 'x', %s, %s, 'r', 50, now() - interval '2 days',"
             " (now() - interval '2 days')::date, '{}', 1)",
             supplier,
-            f"letter_{n}",
+            f"email_{n}",
             channel,
             status,
         )

@@ -283,14 +283,16 @@ def test_a_supplier_that_is_not_known_is_not_found(server: Server) -> None:
 
 def test_a_revoked_key_ends_within_five_seconds(server: Server) -> None:
     supplier = add_supplier(server)
-    kept, gone = (Browser(server, supplier, server.key("coach")) for _ in range(2))
-    assert gone.look() and kept.look()
-    server.sql("UPDATE api_keys SET revoked_at = now() WHERE id = %s", read_coach_key_id(gone.key))
+    kept, revoked = (Browser(server, supplier, server.key("coach")) for _ in range(2))
+    assert revoked.look() and kept.look()
+    server.sql(
+        "UPDATE api_keys SET revoked_at = now() WHERE id = %s", read_coach_key_id(revoked.key)
+    )
     deadline = time.monotonic() + 6
-    while gone.client.get("/api/coach").status_code == 200:
+    while revoked.client.get("/api/coach").status_code == 200:
         assert time.monotonic() < deadline, "a revoked key still signs"
         time.sleep(0.2)
-    assert gone.client.get("/api/coach").json()["code"] == "token_key"
+    assert revoked.client.get("/api/coach").json()["code"] == "token_key"
     assert kept.look()
 
 
@@ -302,7 +304,7 @@ def test_a_new_key_signs_at_once_beside_the_old_one(server: Server) -> None:
     assert Browser(server, supplier, server.key("coach")).look() and old.look()
 
 
-def test_a_changed_secret_is_told(settings: Settings) -> None:
+def test_a_changed_secret_is_reported(settings: Settings) -> None:
     with serving(settings) as server:
         supplier, key = add_supplier(server), server.key("coach")
     with serving(replace(settings, secret="another-secret-than-before")) as server:
@@ -360,9 +362,9 @@ def test_only_a_coach_key_gets_a_token_and_only_for_a_supplier(server: Server) -
     assert ask_token(server, server.key("write"), supplier_id=supplier).status_code == 403
     assert ask_token(server, sign(key, claims(supplier)), supplier_id=supplier).status_code == 401
     assert ask_token(server, key, supplier_id=str(uuid4())).status_code == 404
-    gone = add_supplier(server)
-    send(server, gone, ("subscription_cancelled", 1.0, {}))
-    assert ask_token(server, key, supplier_id=gone).status_code == 404
+    cancelled = add_supplier(server)
+    send(server, cancelled, ("subscription_cancelled", 1.0, {}))
+    assert ask_token(server, key, supplier_id=cancelled).status_code == 404
     for body in (
         {"supplier_id": supplier, "minutes": 16},
         {"supplier_id": supplier, "minutes": 0},

@@ -321,7 +321,7 @@ def test_the_worker_finishes_an_interrupted_run_of_yesterday_without_sending(
 
 
 def _wait_for_lock(url: str) -> None:
-    """Wait until the server has noticed that the killed client is gone."""
+    """Wait until the server has noticed that the client was killed."""
     with psycopg.connect(url, autocommit=True) as conn:
         for _ in range(200):
             if conn.execute(f"SELECT pg_try_advisory_lock({Lock.RUN:d})").fetchone() == (True,):

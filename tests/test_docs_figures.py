@@ -70,12 +70,12 @@ def whole(value: float) -> str:
     return f"{value:g}"
 
 
-def in_words(value: float) -> str:
+def spelled(value: float) -> str:
     return _WORDS[int(value)]
 
 
 def weeks(value: int) -> str:
-    return in_words(value / 7)
+    return spelled(value / 7)
 
 
 def years(value: float) -> str:
@@ -90,7 +90,7 @@ FIGURES = (
     # architecture
     Figure("architecture.md", "slices of {}, ordered", "daily.run:SLICE", thousands),
     Figure("architecture.md", "one read per {} suppliers", "daily.run:SLICE", thousands),
-    Figure("architecture.md", "keeps a key for {} seconds", "accounts.key_cache:KeyCache.LIVE_SECONDS", in_words),
+    Figure("architecture.md", "keeps a key for {} seconds", "accounts.key_cache:KeyCache.LIVE_SECONDS", spelled),
     Figure("architecture.md", "stops at {} MB", "events.body:MAX_BYTES", megabytes),
     Figure("architecture.md", "waits a {} of a second", "activity.jobs:GATHER_SECONDS", shares),
     Figure("architecture.md", "rejects older than {} days", "events.jobs:REJECTS_DAYS"),
@@ -115,7 +115,7 @@ FIGURES = (
     Figure("methods.md", "Below {} a supplier is off season", "playbook:season.off_season_below"),
     Figure("methods.md", "n to {} against", "playbook:season.own_weddings_weight", whole),
     Figure("methods.md", "rhythm in the {} weeks", "signals.rules:RHYTHM_DAYS", weeks),
-    Figure("methods.md", "fewer than {} login days", "signals.rules:_MIN_LOGIN_DAYS", in_words),
+    Figure("methods.md", "fewer than {} login days", "signals.rules:_MIN_LOGIN_DAYS", spelled),
     Figure("methods.md", "season-adjusted inactivity | {:.2f} |", "playbook:churn.login"),
     Figure("methods.md", "{} days of season-adjusted inactivity", "playbook:churn.login_full_days", whole),
     Figure("methods.md", "season predict | {:.2f} |", "playbook:churn.feature_usage"),
@@ -134,7 +134,7 @@ FIGURES = (
     Figure("methods.md", "their parent is {:.2f}", "recommendations.effects_rules:PRIOR"),
     Figure("methods.md", "means that {} days later", "recommendations.model:MEASURE_AFTER_DAYS"),
     Figure("methods.md", "a {} of the missing share", "recommendations.model:IMPROVED_SHARE", shares),
-    Figure("methods.md", "at least {} in each group", "recommendations.model:MIN_TO_COMPARE", in_words),
+    Figure("methods.md", "at least {} in each group", "recommendations.model:MIN_TO_COMPARE", spelled),
     Figure("methods.md", "recommendation counts, for a {}", "recommendations.jobs:_COUNTED_DAYS", years),
     Figure("methods.md", "when a {} of its hours is left", "playbook:support.due_soon_share", shares),
     Figure("methods.md", "Default: the last {} days", "metrics.model:DEFAULT_DAYS"),
@@ -144,7 +144,7 @@ FIGURES = (
     Figure("methods.md", "tuned for {}", "metrics.effect_rules:TUNED_FOR"),
     Figure("methods.md", "α = {}", "metrics.effect_rules:ALPHA"),
     Figure("methods.md", "observed for {} days", "metrics.time_rules:_EARLY_DAYS", whole),
-    Figure("methods.md", "fewer than {} churned suppliers. - `precision", "metrics.churn_rules:FEWEST", in_words),
+    Figure("methods.md", "fewer than {} churned suppliers. - `precision", "metrics.churn_rules:FEWEST", spelled),
     Figure("methods.md", "one day in {} counting back", "metrics.churn_rules:DAYS_APART"),
     Figure("methods.md", "per week for {} days", "metrics.churn_rules:LOOKED_BACK_DAYS"),
     Figure("methods.md", "({})", "metrics.model:HORIZONS", lambda all_: "30, 60 or 90 days" if all_ == (30, 60, 90) else all_),
@@ -164,9 +164,9 @@ FIGURES = (
     Figure("api.md", "list of at most {}.", "mail.events_model:MOST_EVENTS", thousands),
     Figure("api.md", "`days` (at most {})", "support.model:MAX_DAYS"),
     Figure("api.md", "on a {}-minute grid", "support.model:QUARTER", minutes),
-    Figure("api.md", "at least {} hours ahead", "support.model:LEAD", lambda lead: in_words(hours(lead))),
+    Figure("api.md", "at least {} hours ahead", "support.model:LEAD", lambda lead: spelled(hours(lead))),
     Figure("api.md", "more than {} days ahead", "support.model:HORIZON_DAYS"),
-    Figure("api.md", "already has {} coming calls", "coach.api:_MOST_CALLS", in_words),
+    Figure("api.md", "already has {} coming calls", "coach.api:_MOST_CALLS", spelled),
     Figure("api.md", "`minutes` is 1 to {}", "coach.token_rules:MOST_MINUTES"),
     Figure("api.md", "more than {} KB (or", "core.connections:MAX_HEAD", kilobytes),
     Figure("api.md", "(or {} headers)", "core.connections:MAX_HEADERS"),
@@ -203,27 +203,27 @@ FIGURES = (
     Figure("operations.md", "after each call: 0 to {} minutes", "support.model:MOST_BUFFER", minutes),
     Figure("operations.md", "are expanded for {} days", "support.model:CALENDAR_REACH", days),
     Figure("operations.md", "more than {} occurrences", "support.calendar_value_rules:MOST_REPEATS", thousands),
-    Figure("operations.md", "reads it every {} minutes", "support.jobs:READ_EVERY_SECONDS", lambda s: in_words(s / 60)),
+    Figure("operations.md", "reads it every {} minutes", "support.jobs:READ_EVERY_SECONDS", lambda s: spelled(s / 60)),
     Figure("operations.md", "more than {} MB, 30 seconds", "support.feeds:MOST_BYTES", lambda n: n // 1_000_000),
     Figure("operations.md", "MB, {} seconds, or", "support.feeds:FETCH_SECONDS", whole),
     Figure("operations.md", "or {} seconds of processor time", "support.calendars:_CPU_SECONDS"),
     Figure("operations.md", "more than {} features", "activity.model:MAX_OTHER_FEATURES"),
     Figure("operations.md", "the {} most frequent others", "events.jobs:MAX_TYPES", thousands),
-    Figure("operations.md", "15 … minutes, {} times", "mail.rules:MAX_ATTEMPTS", in_words),
+    Figure("operations.md", "15 … minutes, {} times", "mail.rules:MAX_ATTEMPTS", spelled),
     Figure("operations.md", "Rejects are kept for {} days", "events.jobs:REJECTS_DAYS"),
-    Figure("operations.md", "runs of the last {} days", "daily.jobs:FINISH_DAYS", in_words),
+    Figure("operations.md", "runs of the last {} days", "daily.jobs:FINISH_DAYS", spelled),
     # coach, dashboard, playbook
     Figure("coach.md", "at most {} characters; surrounding", "coach.tokens:MOST_CHARACTERS", thousands),
     Figure("coach.md", "at most {} minutes apart", "coach.token_rules:MOST_MINUTES"),
-    Figure("coach.md", "{} seconds are tolerated", "coach.token_rules:LEEWAY_SECONDS", in_words),
+    Figure("coach.md", "{} seconds are tolerated", "coach.token_rules:LEEWAY_SECONDS", spelled),
     Figure("coach.md", "at the latest for {} days", "coach.model:SEASON_DAYS"),
-    Figure("coach.md", "cached for {} minutes", "coach.pages:_FRESH_SECONDS", lambda s: in_words(s / 60)),
-    Figure("coach.md", "after {} minutes the request waits", "coach.live:KEPT_SECONDS", lambda s: in_words(s / 60)),
+    Figure("coach.md", "cached for {} minutes", "coach.pages:_FRESH_SECONDS", lambda s: spelled(s / 60)),
+    Figure("coach.md", "after {} minutes the request waits", "coach.live:KEPT_SECONDS", lambda s: spelled(s / 60)),
     Figure("dashboard.md", "ends after {} hours", "accounts.model:IDLE_LIMIT", hours),
     Figure("dashboard.md", "and after {} days", "accounts.model:ABSOLUTE_LIMIT", days),
-    Figure("dashboard.md", "calls of the next {} days", "tickets.page_model:CALL_DAYS", in_words),
+    Figure("dashboard.md", "calls of the next {} days", "tickets.page_model:CALL_DAYS", spelled),
     Figure("playbook.md", "(at most {} in all", "activity.model:MAX_FEATURES"),
-    Figure("playbook.md", "({} clients in 30 days)", "onboarding.model:SEVERAL_ACTIVE", in_words),
+    Figure("playbook.md", "({} clients in 30 days)", "onboarding.model:SEVERAL_ACTIVE", spelled),
     Figure("glossary.md", "threshold ({})", "playbook:season.off_season_below"),
     Figure("glossary.md", "healthy from {},", "playbook:health.at_risk_below", whole),
     Figure("glossary.md", "critical below {}", "playbook:health.critical_below", whole),
@@ -267,7 +267,7 @@ def test_figures_are_those_of_the_code(figure: Figure) -> None:
     assert expected in text, f"{figure.page} does not contain {expected!r}"
 
 
-def test_call_types_take_the_minutes_that_the_api_page_says() -> None:
+def test_the_minutes_of_call_types_are_those_of_the_api_page() -> None:
     from everafter.support.model import CALL_TYPES
 
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|$", read("api.md"), re.MULTILINE))

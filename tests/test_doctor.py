@@ -83,7 +83,7 @@ def test_a_healthy_installation_has_nothing_to_do(well: Settings) -> None:
     assert not any(check.do for check in checks.values())
 
 
-def test_a_fresh_installation_is_told_the_first_steps(settings: Settings) -> None:
+def test_a_fresh_installation_gets_the_first_steps(settings: Settings) -> None:
     checks = look(settings)
     assert checks["events"] == Check("events", "warn", "no suppliers yet", checks["events"].do)
     assert "everafter import" in checks["events"].do
@@ -135,12 +135,12 @@ def _a_playbook_of_bytes(well: Settings, tmp_path: Path) -> dict[str, str]:
     return {"EVERAFTER_PLAYBOOK": str(tmp_path / "bytes.toml")}
 
 
-def _a_table_is_gone(well: Settings, tmp_path: Path) -> dict[str, str]:
+def _a_table_is_missing(well: Settings, tmp_path: Path) -> dict[str, str]:
     tell(str(well.database_url), "DROP TABLE runs")
     return {}
 
 
-def _keys_are_gone(well: Settings, tmp_path: Path) -> dict[str, str]:
+def _keys_are_missing(well: Settings, tmp_path: Path) -> dict[str, str]:
     tell(str(well.database_url), "ALTER TABLE api_keys RENAME scope TO s")
     return {"EVERAFTER_SECRET": "s" * 32}
 
@@ -176,8 +176,8 @@ def _strange_migrations(well: Settings, tmp_path: Path) -> dict[str, str]:
             lambda well, tmp_path: {"EVERAFTER_SMTP_URL": "nonsense", "EVERAFTER_SECRET": "x"},
             "settings",
         ),
-        (_a_table_is_gone, "tables"),
-        (_keys_are_gone, "coach keys"),
+        (_a_table_is_missing, "tables"),
+        (_keys_are_missing, "coach keys"),
         (_strange_migrations, "database"),
     ],
 )
@@ -341,7 +341,7 @@ def test_an_old_server_is_refused() -> None:
     assert check_version(160_000, embedded=False).status == "ok"
 
 
-def test_schema_states_are_told_apart() -> None:
+def test_schema_states_are_distinguished() -> None:
     assert "behind" in check_schema({}).found
 
 
@@ -430,7 +430,7 @@ def test_the_command_ends_with_one_when_something_is_bad(well: Settings) -> None
     assert "/no/such/file" in broken.stdout.replace("\n", "")
 
 
-def test_coach_keys_of_another_secret_are_told(well: Settings) -> None:
+def test_coach_keys_of_another_secret_are_reported(well: Settings) -> None:
     assert well.database_url
 
     async def make(secret: str) -> None:

@@ -256,7 +256,7 @@ def test_the_file_holds_what_the_funnel_counts(server: Server) -> None:
     assert (rows["Venue"]["calendar"], rows["Venue"]["oldest_open_step"]) == ("open", "day1")
 
 
-def test_nobody_yet_and_nobody_signed_in(server: Server) -> None:
+def test_an_empty_funnel_and_a_missing_sign_in(server: Server) -> None:
     with signed_in(server) as client:
         text = words(client.get("/onboarding").text)
     assert "The path starts with that event" in text and "No suppliers are behind" in text

@@ -47,7 +47,7 @@ def begin(server: Server, days: float = 4, vendor_type: str = "photographer", *t
     return supplier_id
 
 
-def test_the_path_as_it_stands(server: Server) -> None:
+def test_the_path_as_it_is(server: Server) -> None:
     supplier = begin(server, 4, "dj", "vendor_type_selected", "completed_wizard", "login")
     with server.client("read") as client:
         found = client.get(f"{PATH}/{supplier}").json()

@@ -89,12 +89,12 @@ def test_what_the_run_before_did_not_find_is_new(world: World) -> None:
 
 
 def test_the_eligibility_says_no_and_says_why(world: World) -> None:
-    silent = world.supplier(*PATH, consent=False)
+    inactive = world.supplier(*PATH, consent=False)
     world.run()
-    assert world.history(silent, "celebrate_%") == [
+    assert world.history(inactive, "celebrate_%") == [
         ("celebrate_fully_activated", "skipped", "no_consent")
     ]
-    assert world.milestones(silent)["fully_activated"][1:] == (False, None)
+    assert world.milestones(inactive)["fully_activated"][1:] == (False, None)
     held = structs.replace(PLAYBOOK, holdout=Holdout(global_share=1.0))
     other = world.supplier(*PATH)
     world.run(NOW + timedelta(seconds=1), playbook=held)
@@ -103,12 +103,12 @@ def test_the_eligibility_says_no_and_says_why(world: World) -> None:
     ]
     assert world.emails(other) == []
     # consent given within the fresh days: the email goes after all
-    world.sql("UPDATE suppliers SET consent = true WHERE id = %s", silent)
+    world.sql("UPDATE suppliers SET consent = true WHERE id = %s", inactive)
     world.sql(
         "UPDATE interventions SET evaluated_on = evaluated_on - 1, evaluated_at = evaluated_at - interval '1 day'"
     )
     world.run(NOW + timedelta(seconds=2))
-    assert ("celebrate_fully_activated", "triggered", "") in world.history(silent, "celebrate_%")
+    assert ("celebrate_fully_activated", "triggered", "") in world.history(inactive, "celebrate_%")
     assert world.history(other, "celebrate_%") == [
         ("celebrate_fully_activated", "holdout", "holdout")
     ], "one row, not one a day"

@@ -125,12 +125,12 @@ def test_a_finished_path_is_fully_activated() -> None:
     assert score(**ALL_SEEN, clients_active_30d=2)["onboarding_days_behind"] == 13
 
 
-def test_who_once_finished_stays_finished_when_clients_go_quiet() -> None:
-    quiet = score(**ALL_SEEN, clients_active_30d=0, activated_at=ago(3))
+def test_a_finished_path_stays_finished_when_clients_become_inactive() -> None:
+    inactive = score(**ALL_SEEN, clients_active_30d=0, activated_at=ago(3))
     assert (
-        quiet["fully_activated"],
-        quiet["onboarding_steps_done"],
-        quiet["onboarding_days_behind"],
+        inactive["fully_activated"],
+        inactive["onboarding_steps_done"],
+        inactive["onboarding_days_behind"],
     ) == (True, 5, None)
     assert score(**ALL_SEEN, activated_at=NOW + timedelta(days=1))["fully_activated"] is False
 

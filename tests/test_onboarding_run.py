@@ -148,7 +148,7 @@ def test_a_missed_step_goes_through_the_eligibility(world: World) -> None:
         ("vendor_type_selected", 3, {}),
         ("completed_wizard", 3, {}),
     ]
-    silent = world.supplier(*began, days=3)
+    inactive = world.supplier(*began, days=3)
     refused = world.supplier(*began, days=3, consent=False)
     no_form = world.supplier(
         *[(name, 6.0, props) for name, _, props in began],
@@ -159,8 +159,8 @@ def test_a_missed_step_goes_through_the_eligibility(world: World) -> None:
     fine = world.supplier(*PATH[:8], days=10)
     new = world.supplier(("account_created", 0.5, {}), days=0.5)
     world.run()
-    assert ("onboarding_day1_missed", "triggered", "") in world.history(silent)
-    assert ("getting_started_video", "queued") in world.emails(silent)
+    assert ("onboarding_day1_missed", "triggered", "") in world.history(inactive)
+    assert ("getting_started_video", "queued") in world.emails(inactive)
     assert world.history(refused, "onboarding_%") == [
         ("onboarding_day1_missed", "skipped", "no_consent")
     ]
@@ -228,7 +228,7 @@ def test_who_finished_once_stays_finished(world: World) -> None:
     world.sql(
         "UPDATE supplier_activity SET clients_active_d = decode(repeat('00', 128), 'hex') WHERE supplier_id = %s",
         supplier,
-    )  # all clients have gone quiet
+    )  # all clients are inactive
     world.run(NOW + timedelta(seconds=1))
     [row] = score(world, supplier)
     assert (row["clients_active_30d"], row["fully_activated"], row["onboarding_state"]) == (

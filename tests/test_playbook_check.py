@@ -33,7 +33,7 @@ login_days = [3, 7, 14]
 critical_below = 40
 at_risk_below = 70
 
-[triggers.quiet]
+[triggers.rare]
 when = "days_inactive >= 7 AND plan = 'pro'"
 action = "write"
 channel = "email"
@@ -80,7 +80,7 @@ CASES = [
     ("[segments.default]", "[segmnts.default]", "segmnts", "unknown key", "did you mean segments?"),
     ("login = 30", "logins = 30", "logins", "unknown key", "did you mean login?"),
     ("[segments.default]", "[segments.defalt]", "[segments.defalt]", "no segment 'default'", "is it this one?"),
-    ("[triggers.quiet]", "[triggers.Quiet]", "Quiet", "lower-case letters", "write quiet"),
+    ("[triggers.rare]", "[triggers.Rare]", "Rare", "lower-case letters", "write rare"),
     ('"calendar"]', '"Calendar view"]', '"Calendar view"', "lower-case letters", "write calendar_view"),
     # types
     ('title = "Any"', "title = 3", "3", "must be a text", "put it in quotes"),
@@ -147,14 +147,14 @@ CASES = [
     ("{days_since_login}", "{days_since_login, plural, once {#} other {#}}", "{days_since_login, plural, once {#} other {#}}", "not a branch", "one, other"),
     # names of other things
     ('template = "we_miss_you"', 'template = "we_mis_you"', '"we_mis_you"', "no template", "did you mean we_miss_you?"),
-    ('template = "we_miss_you"\n', "", "[triggers.quiet]", "has no template", "templates: check_in, we_miss_you"),
+    ('template = "we_miss_you"\n', "", "[triggers.rare]", "has no template", "templates: check_in, we_miss_you"),
     ('if_missed = "write"', 'if_missed = "wrote"', '"wrote"', "no trigger has the action", "did you mean write?"),
     ('["first_login"]', '["first_login", "first_form"]', '"first_form"', "no onboarding action", "first_form_created?"),
     ('["first_login"]', "[]", "[]", "without actions", ""),
     ("[health]", '[event_names]\nsigned_in = "logn"\n[health]', '"logn"', "no event type", "did you mean login?"),
     # missing
     ('name = "small"', "", 'n', "has no 'name'", "a text"),
-    ('action = "write"', "", "quiet", "has no 'action'", "a name of lower-case letters"),
+    ('action = "write"', "", "rare", "has no 'action'", "a name of lower-case letters"),
     # TOML
     ('title = "Any"', "title = Any", "A", "not TOML", "quotes"),
     ('title = "Any"', 'title = "Any"\ntitle = "Other"', '"', "not TOML", "twice"),
@@ -207,13 +207,13 @@ def test_every_mistake_is_reported_not_only_the_first() -> None:
     text += "\n[season]\nfloor = 2\nfloor = 3\n[holdout]\nsalt = yes\n"
     mistakes = check(text)
     paths = [m.path for m in mistakes]
-    assert paths.count("triggers.quiet.when") == 2
-    assert paths.count("triggers.quiet.reason") == 2
+    assert paths.count("triggers.rare.when") == 2
+    assert paths.count("triggers.rare.reason") == 2
     assert {
         "segments.default.titel",
         "segments.default.weights.login",
         "health.critical_below",
-        "triggers.quiet.channel",
+        "triggers.rare.channel",
         "onboarding.day1.actions[0]",
         "onboarding.day1.actions[1]",
         "season.floor",
@@ -286,7 +286,7 @@ def test_an_unknown_condition_is_false() -> None:
 
 def test_only_enabled_triggers_are_compiled() -> None:
     off = SMALL.replace('action = "write"', 'action = "write"\nenabled = false')
-    assert list(compile_conditions(to_playbook(SMALL))) == ["quiet"]
+    assert list(compile_conditions(to_playbook(SMALL))) == ["rare"]
     assert compile_conditions(to_playbook(off)) == {}
 
 

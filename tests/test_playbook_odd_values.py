@@ -34,11 +34,11 @@ name = "whole"
 [segments.default]
 title = "Any"
 key_features = ["forms"]
-[triggers.quiet]
+[triggers.rare]
 when = "days_inactive >= 7"
 action = "write"
 channel = "task"
-reason = "quiet"
+reason = "rare"
 success = "days_inactive < 7"
 [onboarding.day1]
 day = 1
@@ -84,7 +84,7 @@ resolve_hours = 24
 signed_in = "login"
 """
 ENTRIES = {
-    "segments": "default", "triggers": "quiet", "onboarding": "day1", "onboarding_actions": "own", "milestones": "ten",
+    "segments": "default", "triggers": "rare", "onboarding": "day1", "onboarding_actions": "own", "milestones": "ten",
     "recommendations": "ask", "client_recommendations": "song", "tips": "try_it", "event_names": "signed_in",
 }  # fmt: skip
 
@@ -313,7 +313,7 @@ def test_digits_in_a_text_or_a_comment_are_not_reported(before: str, number: str
         ("milestones", "ten", "celebration"),
         ("recommendations", "ask", "translations", "de", "body"),
         ("tips", "try_it", "body"),
-        ("triggers", "quiet", "reason"),
+        ("triggers", "rare", "reason"),
         ("holdout", "salt"),
     ],
     ids=".".join,
@@ -342,7 +342,7 @@ def test_only_longer_texts_may_have_line_breaks() -> None:
 def test_a_name_cannot_end_with_a_line_break() -> None:
     assert any(
         "control character" in one.message
-        for one in find_mistakes(with_value(("triggers", "quiet", "action"), '"write\\n"'))
+        for one in find_mistakes(with_value(("triggers", "rare", "action"), '"write\\n"'))
     )
 
 

@@ -42,7 +42,7 @@ def test_events_become_recommendation_in_the_suppliers_own_numbers(server: Serve
         answer = reader.get(f"{PATH}/{supplier}", params=TEAM)
     assert answer.status_code == 200
     found = answer.json()["recommendations"]
-    assert found, "forty silent days and three waiting forms call for something"
+    assert found, "forty inactive days and three waiting forms call for something"
     assert [one["priority"] for one in found] == list(range(1, len(found) + 1))
     assert all(
         {"id", "title", "body", "reason", "action", "priority"} <= one.keys() for one in found
@@ -166,7 +166,7 @@ def test_the_next_step_names_the_client_and_the_day(server: Server, name: str) -
     )
 
 
-def test_what_worked_stands_beside_it(server: Server) -> None:
+def test_its_effect_is_beside_it(server: Server) -> None:
     supplier = send_history(server)
     counts = [
         ("form_late_before_the_day", "", 900, 400, 100, 20),

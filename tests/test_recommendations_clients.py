@@ -165,7 +165,7 @@ client_rows = st.fixed_dictionaries(
 
 def plain(client: dict[str, Any]) -> str | None:
     """The shipped conditions in plain Python, the first that is true."""
-    days, wait, silent = (
+    days, wait, inactive = (
         client[name] for name in ("days_to_wedding", "form_waiting_days", "portal_inactive_days")
     )
     if days is not None and days <= 3 and client["forms_unanswered"] >= 1:
@@ -174,18 +174,18 @@ def plain(client: dict[str, Any]) -> str | None:
         return "form_late_before_the_day"
     if days is not None and 4 <= days <= 42 and client["forms_sent"] == 0:
         return "wedding_near_without_form"
-    if days is not None and silent is not None and 2 <= days <= 35 and silent >= 14:
+    if days is not None and inactive is not None and 2 <= days <= 35 and inactive >= 14:
         return "wedding_near_inactive"
     if wait is not None and 8 <= wait <= 120:
         return "form_stalled"
     if (
-        silent is not None
+        inactive is not None
         and client["emails_unopened"] >= 3
-        and silent >= 21
+        and inactive >= 21
         and (days is None or days > 1)
     ):
         return "emails_unread"
-    if silent is not None and days is not None and silent >= 30 and 36 <= days <= 300:
+    if inactive is not None and days is not None and inactive >= 30 and 36 <= days <= 300:
         return "portal_inactive"
     return None
 
@@ -329,11 +329,11 @@ def test_archived_lost_and_past_clients_are_left_out(database: str) -> None:
             ),
             (one, "today", None, day, ago(90), ago(90), None, None, None),
             (one, "dateless", "Ann", None, ago(90), ago(90), None, None, None),
-            (one, "past", "Gone", day - timedelta(days=1), ago(90), ago(90), None, None, None),
+            (one, "past", "Absent", day - timedelta(days=1), ago(90), ago(90), None, None, None),
             (
                 one,
                 "archived",
-                "Gone",
+                "Absent",
                 day + timedelta(days=5),
                 ago(90),
                 ago(90),
@@ -341,7 +341,7 @@ def test_archived_lost_and_past_clients_are_left_out(database: str) -> None:
                 ago(2),
                 None,
             ),
-            (one, "lost", "Gone", day + timedelta(days=5), ago(90), ago(90), None, None, ago(2)),
+            (one, "lost", "Absent", day + timedelta(days=5), ago(90), ago(90), None, None, ago(2)),
             (one, "back", "Back", day + timedelta(days=5), ago(90), ago(1), None, ago(2), ago(3)),
             (
                 other,
@@ -428,7 +428,7 @@ def test_names_survive_the_way_out_of_the_database(database: str) -> None:
     assert read(database, [one])["name"].to_list() == names
 
 
-def test_general_recommendation_stands_without_clients() -> None:
+def test_a_general_recommendation_needs_no_clients() -> None:
     found = recommend(
         frame({**GAPS, "clients_total": 1}),
         Playbook(

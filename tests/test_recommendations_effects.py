@@ -225,7 +225,7 @@ async def ran(conn: Any, day: date) -> None:
     )
 
 
-def test_told_once_a_fortnight_by_whatever_channel(database: str) -> None:
+def test_an_impression_counts_once_a_fortnight_over_all_channels(database: str) -> None:
     one = str(uuid4())
 
     async def go() -> list[Any]:
@@ -259,7 +259,7 @@ def test_told_once_a_fortnight_by_whatever_channel(database: str) -> None:
     ]
 
 
-def test_told_at_the_same_moment_twice_is_one_row(database: str) -> None:
+def test_two_impressions_at_the_same_moment_are_one_row(database: str) -> None:
     one = str(uuid4())
 
     async def insert() -> None:
@@ -306,7 +306,7 @@ def test_a_run_and_the_coach_that_tell_in_unlike_order_wait_for_each_other_in_on
     assert asyncio.run(go()) == [(supplier,) for supplier in suppliers]
 
 
-def test_a_pressed_button_is_noted_once_and_only_for_what_was_told(database: str) -> None:
+def test_a_click_is_recorded_once_and_only_for_what_was_shown(database: str) -> None:
     one = str(uuid4())
 
     async def go() -> None:

@@ -211,7 +211,7 @@ def test_steps_are_added_to_the_facts_and_nothing_else_changes() -> None:
 # ── through the run ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_run_puts_steps_into_emails_and_notes_what_was_told(database: str) -> None:
+def test_the_run_puts_recommendations_into_emails_and_records_impressions(database: str) -> None:
     asyncio.run(load(database, 300, NOW - timedelta(hours=1)))
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
         conn.execute(
@@ -252,7 +252,7 @@ def test_the_run_puts_steps_into_emails_and_notes_what_was_told(database: str) -
         (supplier, recommendations) for supplier, recommendations, _, treated, _ in given if treated
     )
     assert {channel for _, _, channel, _, _ in given} == {"email"}
-    assert any(not treated for *_, treated, _ in given), "some were at random not told"
+    assert any(not treated for *_, treated, _ in given), "some were in the holdout"
     named = [
         step
         for _, _, facts in emails

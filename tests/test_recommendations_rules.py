@@ -200,7 +200,7 @@ def test_what_does_harm_comes_last_of_what_serves_the_score_and_is_not_hidden() 
     assert found.row(1, named=True)["expected_points"] == 0
 
 
-def test_at_random_some_are_not_told_and_what_was_passed_over_is_known() -> None:
+def test_the_holdout_is_left_out_and_known() -> None:
     policy = playbook(
         **{f"a{n}": recommendation("true", "login") for n in range(5)},
         talk=recommendation("true"),
@@ -444,7 +444,7 @@ def test_who_helps_more_or_has_more_to_win_never_falls(
     )
     more = effects((name, "", treated, min(treated, better + gain), control, other))
     better_now = recommend(frame(row), SHIPPED, effects=pl.concat([rest, more]))
-    assert place(better_now, name) <= place(worse, name), "more of the told were better"
+    assert place(better_now, name) <= place(worse, name), "more of the treated improved"
 
 
 @settings(deadline=None, max_examples=25)

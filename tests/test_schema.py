@@ -200,14 +200,14 @@ def test_indexes_are_built_while_others_write(empty: str, monkeypatch: pytest.Mo
 STATEMENTS, UNREAD = list_statements()
 
 
-def test_every_statement_stands_in_the_source_to_be_read() -> None:
+def test_every_statement_is_a_literal_or_listed() -> None:
     assert len(STATEMENTS) > 100
     unknown = [place for place in UNREAD if place.rpartition(":")[0] not in COMPOSED]
     assert not unknown, (
         f"write the statement as a literal, or say in COMPOSED how it is tried: {unknown}"
     )
-    gone = set(COMPOSED) - {place.rpartition(":")[0] for place in UNREAD}
-    assert not gone, f"take out of COMPOSED: {gone}"
+    unused = set(COMPOSED) - {place.rpartition(":")[0] for place in UNREAD}
+    assert not unused, f"remove from COMPOSED: {unused}"
 
 
 def test_every_statement_can_be_prepared(database: str) -> None:
@@ -331,7 +331,7 @@ def test_no_statement_locks_rows_across_a_cluster() -> None:
     assert not wrong, f"a claim is a compare-and-set: {wrong}"
 
 
-# What gives another answer at each call: Citus wants every copy of a row to be told the same.
+# What gives another answer at each call: Citus needs the same value for every copy of a row.
 VOLATILE = re.compile(r"\b(now|clock_timestamp|random|gen_random_uuid)\(\)")
 CHOICE = re.compile(r"\bCASE\b.*?\bEND\b|\bcoalesce\((?:[^()]|\([^()]*\))*\)", re.S | re.I)
 

@@ -88,7 +88,7 @@ async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Chec
         Check("settings", "warn", said, _SETTINGS_RECOMMENDATION)
         for said in describe_unknown(os.environ if env is None else env)
     ]
-    checks += looked_at("settings", lambda: check_settings(settings, quiet=bool(errors)))
+    checks += looked_at("settings", lambda: check_settings(settings, only_problems=bool(errors)))
     checks += looked_at("playbook", lambda: [check_playbook(settings)])
     checks += looked_at("disk", lambda: [check_disk(settings.data)])
     checks += looked_at("files", lambda: check_files(settings))
@@ -154,8 +154,8 @@ async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
 # ── without the database ──────────────────────────────────────────────────────────────────────────
 
 
-def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check]:
-    """The mail server's URL, and where links lead. quiet: only what is wrong is said."""
+def check_settings(settings: Settings, *, only_problems: bool = False) -> Iterator[Check]:
+    """The mail server's URL, and where links lead. only_problems: list only problems."""
     try:
         server = mail_server(settings)
     except EverafterError as error:
@@ -163,7 +163,7 @@ def check_settings(settings: Settings, *, quiet: bool = False) -> Iterator[Check
         return
     host = urlsplit(settings.base_url).hostname or ""
     if server is None:
-        if not quiet:
+        if not only_problems:
             yield Check("settings", "ok", "EVERAFTER_SMTP_URL is not set: mail stays in the outbox")
     elif host in {"localhost", "::1"} or host.startswith("127."):
         found = (
@@ -461,7 +461,7 @@ def _events(facts: dict[str, Any], now: datetime) -> Check:
             "events",
             "warn",
             shown,
-            "is the feed connected? Until it is, silence may be the feed's and not the suppliers'",
+            "is the feed connected? Without events, all suppliers look inactive",
         )
     return Check("events", "ok", shown)
 
@@ -585,7 +585,7 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
 def _rejects(facts: dict[str, Any]) -> Check:
     parts = [
         f"{facts['rejected']:,} refused in the last week" if facts["rejected"] else "",
-        f"{plural(facts['waiting'], 'event')} waiting for suppliers nobody has told of"
+        f"{plural(facts['waiting'], 'event')} waiting for unknown suppliers"
         if facts["waiting"]
         else "",
     ]

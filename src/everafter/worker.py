@@ -27,8 +27,8 @@ from everafter.tickets.jobs import watch_tickets
 log = logging.getLogger("everafter.work")
 
 GRACE_SECONDS = 20.0
-"""How long a worker that was told to stop may finish what it has begun; service managers usually
-kill after 30 seconds."""
+"""Seconds that a worker has to finish after it is asked to stop. Service managers usually kill it after
+30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def run_worker(work: Work, stop: asyncio.Event, *, senders: int = 4) -> Ta
         sending,
         *(asyncio.create_task(_repeat(work, duty, stop)) for duty in DUTIES),
     ]
-    # ends when told to stop, or when sending fails for good
+    # ends when asked to stop, or when sending fails for good
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     _, late = await asyncio.wait(tasks, timeout=GRACE_SECONDS)

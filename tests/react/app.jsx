@@ -3,7 +3,7 @@ import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { InAppCoach } from "./everafter-react/index.js";
 
-const told = (globalThis.told = { tokens: [], actions: [], booked: [], celebrated: [], errors: [] });
+const reported = (globalThis.reported = { tokens: [], actions: [], booked: [], celebrated: [], errors: [] });
 
 function Platform({ server, suppliers }) {
   const [page, setPage] = useState("/dashboard");
@@ -23,11 +23,11 @@ function Platform({ server, suppliers }) {
           server={server}
           page={page}
           locale="en"
-          getToken={async (id) => (told.tokens.push(id), (await (await fetch(`/token/${id}`)).json()).token)}
-          onAction={({ url }) => (told.actions.push(url), setPage(url), false)}
-          onBooked={(call) => told.booked.push(call)}
-          onCelebrate={(celebration) => told.celebrated.push(celebration)}
-          onError={(error) => told.errors.push(String(error?.message ?? error))}
+          getToken={async (id) => (reported.tokens.push(id), (await (await fetch(`/token/${id}`)).json()).token)}
+          onAction={({ url }) => (reported.actions.push(url), setPage(url), false)}
+          onBooked={(call) => reported.booked.push(call)}
+          onCelebrate={(celebration) => reported.celebrated.push(celebration)}
+          onError={(error) => reported.errors.push(String(error?.message ?? error))}
         />
       )}
     </main>

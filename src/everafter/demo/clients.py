@@ -111,9 +111,9 @@ def _draw_client(life: Life, number: int, added: int) -> _Client:
     )
     for begins, ends, share in supplier.story.losing:
         chance, when = rng.random(), rng.random()
-        left_at = midnight(supplier.timezone, begins + round(when * (ends - begins))) + 17 * _HOUR
-        if chance < share and added + DAY_SECONDS < left_at < lost_at:
-            lost_at = left_at
+        loss_at = midnight(supplier.timezone, begins + round(when * (ends - begins))) + 17 * _HOUR
+        if chance < share and added + DAY_SECONDS < loss_at < lost_at:
+            lost_at = loss_at
     lost = lost_at < archived
     return _Client(number, client_id, rng, added, wedding, lost_at if lost else archived, lost)
 

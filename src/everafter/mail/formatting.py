@@ -335,7 +335,7 @@ def number_rows(
         value = facts.get(name)
         if name not in labels:
             raise RenderError(f"Numbers: {name} has no label in {language}")
-        if value is None or (value <= 0 and not _says_something_at_zero(facts, name)):
+        if value is None or (value <= 0 and not _is_shown_at_zero(facts, name)):
             continue
         figure = percent(value, language) if name == "limit_ratio" else number(value, language)
         if name == "days_to_next_wedding" and value < 1:
@@ -344,6 +344,6 @@ def number_rows(
     return rows
 
 
-def _says_something_at_zero(facts: Mapping[str, Any], name: str) -> bool:
+def _is_shown_at_zero(facts: Mapping[str, Any], name: str) -> bool:
     whole = _ZERO_OF.get(name)
     return name == "days_to_next_wedding" or (whole is not None and bool(facts.get(whole)))

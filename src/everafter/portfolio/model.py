@@ -74,7 +74,7 @@ SORT_LABELS: dict[Sort, str] = {
     "billing": "Billing",
     "mrr": "MRR",
 }
-# Sorted ascending on the first click, so that what needs attention comes first.
+# Sorted ascending on the first click, so that what needs work comes first.
 ASCENDING_FIRST: frozenset[Sort] = frozenset(
     {"name", "vendor", "plan", "score", "change", "reason", "coverage", "season", "login", "active"}
 )

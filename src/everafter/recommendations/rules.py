@@ -281,7 +281,7 @@ def render_recommendation(
     Args:
         row: of `RECOMMENDATION_SCHEMA`; only id and about are read.
         facts: the supplier's signals.
-        language: as for `texts_of`. A client without a name is "a couple" in it.
+        language: as for `texts_of`. A client without a name gets a phrase in it.
 
     Returns:
         Empty when the playbook has no such recommendation.
@@ -305,7 +305,7 @@ def _about(client: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 def _format(text: str, facts: Mapping[str, Any], language: str) -> str:
     sentence = format_sentence(text, facts, language)
-    # "a couple" may begin the sentence
+    # the phrase for an unnamed client may begin the sentence
     return sentence[:1].upper() + sentence[1:] if text.startswith(_NAME) else sentence
 
 

@@ -96,7 +96,7 @@ class VendorType:
         work: for coming weddings, rising from ahead_days before the day to the day itself, and
             falling until behind_days after it.
         bookings: contracts and first forms of weddings lead_days later, with a wide spread.
-        enquiries: by couples in the weeks and months after their engagement.
+        enquiries: by clients in the weeks and months after their engagement.
         steady: what has no season, such as administration.
         ahead_days, behind_days: multiples of 14, so that the fortnightly grid of a supplier's own
             weddings is exact.
@@ -120,7 +120,7 @@ VENDOR_TYPES: dict[str, VendorType] = {
     # Song lists and timings; booked late, often on the recommendation of the venue.
     "dj": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
     "musician": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
-    # The first thing that couples look for: January's enquiries lift the winter.
+    # The first thing that clients look for: January's enquiries lift the winter.
     "venue": VendorType(0.46, 0.12, 0.30, 0.12, lead_days=387, ahead_days=154),
     # lead: assumed; a planner is booked before the venue or with it.
     "planner": VendorType(0.48, 0.12, 0.28, 0.12, lead_days=365, ahead_days=154),

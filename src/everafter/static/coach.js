@@ -157,7 +157,7 @@ class EverafterCoach extends HTMLElement {
 
   // Runs again after each move within the page, and then changes nothing else.
   #start() {
-    if ([...coaches].find((one) => one.isConnected) !== this) return console.warn(NAME + ": there is one on this page already. This one waits until it is gone.");
+    if ([...coaches].find((one) => one.isConnected) !== this) return console.warn(NAME + ": there is one on this page already. This one waits until it is removed.");
     if (this.#listeners) return this.#rise();
     const { signal } = (this.#listeners = new AbortController()), on = (target, name, when) => target.addEventListener(name, (event) => when(event) && this.refresh(), { signal });
     on(window.navigation ?? window, window.navigation ? "currententrychange" : "popstate", () => !this.hasAttribute("page"));
