@@ -27,8 +27,8 @@ from everafter.tickets.jobs import watch_tickets
 log = logging.getLogger("everafter.work")
 
 GRACE_SECONDS = 20.0
-"""Seconds that a worker has to finish after it is asked to stop. Service managers usually kill it after
-30 seconds."""
+"""Seconds that a worker has to finish after it is asked to stop. Service managers usually kill it
+after 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
