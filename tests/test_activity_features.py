@@ -26,7 +26,7 @@ from everafter.core import db
 from everafter.core.db import connection
 from everafter.core.errors import InputError
 from everafter.daily.run import run_day
-from everafter.events.queries import forget_rare_types, store_events_in_bulk
+from everafter.events.queries import delete_rare_types, store_events_in_bulk
 from everafter.folding import fold_events
 from everafter.playbook.loading import load_playbook, parse_playbook
 from everafter.playbook.model import Playbook
@@ -251,7 +251,7 @@ def test_names_of_events_are_bounded_and_those_in_use_stay(database: str) -> Non
 
     async def forget() -> int:
         async with connection(database, autocommit=True) as conn:
-            return await forget_rare_types(conn, 10)
+            return await delete_rare_types(conn, 10)
 
     assert asyncio.run(forget()) == 32
     with psycopg.connect(database, options="-c search_path=everafter") as conn:

@@ -113,7 +113,7 @@ TEXT = "id,name\ns1,Ann\n"
             b"id,created_at,Created On\n",
             "column created_at and Created On are the same column",
         ),
-        ("suppliers.csv", b"id,style,style\n", "column style is there twice"),
+        ("suppliers.csv", b"id,style,style\n", "column style appears twice"),
         ("suppliers.csv", b"name,plan\n", "column id is missing; found: name, plan"),
     ],
     ids=lambda value: "content" if isinstance(value, bytes) else None,  # gzip writes the time

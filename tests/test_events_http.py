@@ -174,7 +174,7 @@ UNREADABLE: list[tuple[bytes, int, str]] = [
     (gzip.compress(b'{"batch": []}')[:-9], 400, "truncated"),
     (b"\x1f\x8bnonsense", 400, "broken"),
     (b"x" * (10 * 1024 * 1024), 413, "larger than 4194304 bytes"),
-    (gzip.compress(b"x" * (64 * 1024 * 1024)), 413, "inflates to more"),
+    (gzip.compress(b"x" * (64 * 1024 * 1024)), 413, "decompresses to more"),
     (gzip.compress(b"") * 101, 400, "more than 100 members"),
     (b'{"batch": [' + b",".join([b"1"] * 10_001) + b"]}", 413, "at most 10000"),
 ]
@@ -207,7 +207,7 @@ def test_an_unknown_encoding_is_refused(server: Server, key: str) -> None:
     answer = post(server, key, b"x", **{"Content-Encoding": "br"})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
-        "Content-Encoding 'br' is not understood; send gzip or none",
+        "Content-Encoding 'br' is not supported; send gzip or none",
     )
 
 

@@ -16,8 +16,8 @@ from everafter.events import model
 from everafter.events.posthog import decode_posthog
 from everafter.events.rules import check_events, read_waiting, split_unknown
 from everafter.events.segment import decode_request
-from everafter.suppliers.model import COUNTRIES, Said
-from everafter.suppliers.rules import fold_said, read_traits
+from everafter.suppliers.model import COUNTRIES, TraitUpdate
+from everafter.suppliers.rules import merge_updates, read_traits
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SUPPLIER = "decbfb99-d3eb-40b6-b029-58078df1497c"
@@ -245,12 +245,12 @@ def test_traits_end_the_same_in_any_order(
     messages: list[tuple[int, dict[str, Any]]], rng: random.Random
 ) -> None:
     said = [
-        Said(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day), row=row)
+        TraitUpdate(SUPPLIER, read_traits(given)[0], NOW + timedelta(days=day), row=row)
         for row, (day, given) in enumerate(messages)
     ]
     shuffled = [*said]
     rng.shuffle(shuffled)
-    assert fold_said(said) == fold_said(shuffled)
+    assert merge_updates(said) == merge_updates(shuffled)
 
 
 @given(traits)
@@ -287,13 +287,13 @@ def test_traits_in_their_canonical_form() -> None:
 
 def test_the_first_account_created_counts_until_a_date_is_said() -> None:
     moments = [NOW - timedelta(days=days) for days in (3, 9, 1)]
-    [profile] = fold_said([], [(SUPPLIER, None, at) for at in moments])
-    assert profile.said["created_at"][0] == NOW - timedelta(days=9)
-    [profile] = fold_said(
-        [Said(SUPPLIER, {"created_at": NOW}, datetime(2001, 1, 1, tzinfo=UTC))],
+    [profile] = merge_updates([], [(SUPPLIER, None, at) for at in moments])
+    assert profile.traits["created_at"][0] == NOW - timedelta(days=9)
+    [profile] = merge_updates(
+        [TraitUpdate(SUPPLIER, {"created_at": NOW}, datetime(2001, 1, 1, tzinfo=UTC))],
         [(SUPPLIER, None, at) for at in moments],
     )
-    assert profile.said["created_at"][0] == NOW
+    assert profile.traits["created_at"][0] == NOW
 
 
 def test_a_uuid_is_a_uuid() -> None:

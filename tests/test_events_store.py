@@ -15,7 +15,7 @@ from everafter.activity.jobs import FoldLoop
 from everafter.core.db import Connection, connection, make_pool
 from everafter.core.probes import Counters
 from everafter.events import model
-from everafter.events.ingest import take_in_waiting
+from everafter.events.ingest import store_waiting
 from everafter.events.jobs import run_housekeeping
 from everafter.events.queries import ensure_months, store_events, store_events_in_bulk
 from everafter.folding import fold_events
@@ -273,7 +273,7 @@ def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str)
             assert await run_housekeeping(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 1
             assert await run_housekeeping(conn, datetime(2026, 11, 30, tzinfo=UTC)) == 0
         async with connection(database) as conn:
-            assert await take_in_waiting(conn, SUPPLIERS) == 0
+            assert await store_waiting(conn, SUPPLIERS) == 0
 
     asyncio.run(run())
     assert (count(database, "events"), count(database, "rejects")) == (1, 1)
@@ -329,7 +329,7 @@ def test_a_mistake_of_ours_tells_nothing_of_the_inside(
     async def broken(*_: Any, **__: Any) -> None:
         raise ValueError("secret detail in /some/path")
 
-    monkeypatch.setattr(api, "take_in", broken)
+    monkeypatch.setattr(api, "store_batch", broken)
     monkeypatch.setattr(api.queries, "list_rejects", broken)
     with server.client("read") as reader, server.client("ingest") as sender:
         for answer in (reader.get("/api/rejects"), sender.post("/v1/batch", json={"batch": []})):

@@ -40,7 +40,7 @@ from everafter.core.web import (
     refuse_unknown_parameters,
 )
 from everafter.events import queries as events_queries
-from everafter.events.browser_rules import is_entrance
+from everafter.events.browser_rules import is_ingest_path
 from everafter.events.jobs import housekeep, prepare_months
 from everafter.folding import FOLLOWERS, fold_events
 from everafter.mail import queries as mail_queries
@@ -108,7 +108,7 @@ class Application(Litestar):
     def _front(self) -> ASGIApp:
         settings: Settings = self.state.settings
         doors = CrossOriginPaths(
-            super().__call__, is_entrance, CrossOrigin(settings.ingest_origins)
+            super().__call__, is_ingest_path, CrossOrigin(settings.ingest_origins)
         )
         return keep_segments(HttpRules(self, doors))
 

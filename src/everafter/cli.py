@@ -48,7 +48,7 @@ COMMANDS = (
     Command(
         "import",
         "everafter.importer",
-        "Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.",
+        "Import a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.",
     ),
     Command(
         "run",

@@ -30,15 +30,15 @@ def register(app: typer.Typer) -> None:
     @app.command("import")
     def import_command(
         paths: Annotated[
-            list[Path], typer.Argument(metavar="PATH…", help="files, or folders that hold them")
+            list[Path], typer.Argument(metavar="PATH…", help="Files, or folders with files.")
         ],
-        json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     ) -> None:
-        """Take in a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.
+        """Import a platform's export: suppliers, clients and events as CSV, CSV.GZ or Parquet.
 
-        Repeat it as you like: what is there already stays as it is. Rows that cannot be used go to
-        a rejects file with their line and the reason, and everything else is kept. Ends with 0 when
-        every row was taken, 1 when some were refused, 2 when a file could not be read to its end.
+        Safe to repeat: existing rows are not changed. Rejected rows go to a rejects file with their
+        line and the reason. Exit code 0 when every row was imported, 1 when some were rejected, 2
+        when a file could not be read to its end.
         """
         summary = asyncio.run(_import(find_files(paths), show_progress=not json))
         if json:
@@ -98,19 +98,20 @@ def _print(summary: ImportSummary) -> None:
     console = Console(highlight=False)
     console.print(table)
     for file in summary.files:
-        said: list[str] = []
+        notes: list[str] = []
         if file.ignored_columns:
-            said.append(f"columns that nothing reads: {', '.join(file.ignored_columns)}")
+            notes.append(f"ignored columns: {', '.join(file.ignored_columns)}")
         if file.kept_columns:
-            said.append(f"columns kept as traits: {', '.join(file.kept_columns)}")
+            notes.append(f"columns stored as traits: {', '.join(file.kept_columns)}")
         if file.bad_values:
-            said.append(
-                f"{file.bad_values:,} values could not be used; their rows were taken without them"
+            notes.append(
+                f"{file.bad_values:,} values could not be used; their rows were imported without"
+                " them"
             )
         if file.rejects_file:
-            said.append(f"what was refused, and why: {file.rejects_file}")
-        for words in said:
-            console.print(f"{file.file}: {words}", soft_wrap=True, markup=False)
+            notes.append(f"rejected rows, with the reasons: {file.rejects_file}")
+        for note in notes:
+            console.print(f"{file.file}: {note}", soft_wrap=True, markup=False)
     if summary.waited:
-        console.print(f"{summary.waited:,} events that had waited for their supplier were taken in")
+        console.print(f"{summary.waited:,} events that had waited for their supplier were stored")
     console.print(f"{summary.folded:,} events folded; {summary.seconds:.1f} s")

@@ -9,7 +9,7 @@ import polars as pl
 from psycopg.errors import LockNotAvailable
 
 from everafter.activity import model
-from everafter.activity.rules import fold, read_facts, settle_weddings, split_foldable
+from everafter.activity.rules import fold, read_facts, resolve_weddings, split_foldable
 from everafter.core.db import Connection, read_copy, upsert_frame
 from everafter.core.errors import OverloadedError
 from everafter.core.gauges import Gauge
@@ -43,7 +43,7 @@ async def fold_pending(conn: Connection, followers: Followers, *, limit: int = F
             {"limit": limit},
         )
         if events.is_empty() and changed:
-            await settle_zones(conn, changed)
+            await apply_zone_changes(conn, changed)
         return await _fold(conn, events, followers)
 
 
@@ -158,7 +158,7 @@ async def list_zone_changes(conn: Connection) -> list[str]:
     return [supplier_id for (supplier_id,) in await cursor.fetchall()]
 
 
-async def settle_zones(conn: Connection, supplier_ids: list[str]) -> None:
+async def apply_zone_changes(conn: Connection, supplier_ids: list[str]) -> None:
     """Find the days of these suppliers' weddings again where they were given as moments.
 
     Args: conn: in a transaction that holds the folder's lock, with nothing pending of these
@@ -184,7 +184,7 @@ async def settle_zones(conn: Connection, supplier_ids: list[str]) -> None:
         {"suppliers": supplier_ids},
     )
     if not clients.is_empty():
-        await save_state(conn, settle_weddings(await get_rows(conn, supplier_ids), clients, zones))
+        await save_state(conn, resolve_weddings(await get_rows(conn, supplier_ids), clients, zones))
     await conn.execute(
         "DELETE FROM zone_changes WHERE supplier_id = ANY (%s::uuid[])", [supplier_ids]
     )

@@ -501,7 +501,7 @@ def _merge_weddings(
     )
 
 
-def settle_weddings(
+def resolve_weddings(
     activity: pl.DataFrame, clients: pl.DataFrame, zones: dict[str, str | None]
 ) -> State:
     """The rows that change when suppliers' time zones do: clients whose wedding was given as a

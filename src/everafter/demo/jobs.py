@@ -16,12 +16,12 @@ from everafter.demo.platform_queries import ensure_csms
 from everafter.demo.queries import complete_past_tasks, count_past_interventions, list_sent
 from everafter.demo.responses import RESPONSE_DAYS, Responses
 from everafter.demo.rules import check_simulated, month_starts, updates_between
-from everafter.events.ingest import take_in
+from everafter.events.ingest import store_batch
 from everafter.events.queries import ensure_months
 from everafter.folding import fold_events
 from everafter.playbook.model import Playbook
 from everafter.recommendations.jobs import measure_impressions
-from everafter.suppliers.model import Said
+from everafter.suppliers.model import TraitUpdate
 
 _BATCH = 20_000
 
@@ -162,7 +162,7 @@ async def store(
     return await _store(conn, events, updates_between(market, world, after, until))
 
 
-async def _store(conn: Connection, events: pl.DataFrame, updates: list[Said]) -> int:
+async def _store(conn: Connection, events: pl.DataFrame, updates: list[TraitUpdate]) -> int:
     if events.is_empty() and not updates:
         return 0
     checked = await asyncio.to_thread(check_simulated, events)
@@ -173,6 +173,6 @@ async def _store(conn: Connection, events: pl.DataFrame, updates: list[Said]) ->
     for begin in range(0, max(1, checked.good.height), _BATCH):
         async with conn.transaction():
             part = type(checked)(checked.good.slice(begin, _BATCH), checked.rejects)
-            outcome = await take_in(conn, part, updates if begin == 0 else [], source="demo")
+            outcome = await store_batch(conn, part, updates if begin == 0 else [], source="demo")
         new += outcome.stored.new
     return new

@@ -8,7 +8,7 @@ import polars as pl
 from everafter.demo.calendar import months_before
 from everafter.demo.model import PLANS, Market, World
 from everafter.events.model import CHECKED_SCHEMA, REJECT_SCHEMA, Checked
-from everafter.suppliers.model import Said
+from everafter.suppliers.model import TraitUpdate
 
 SCORED_AT = time(6, tzinfo=UTC)
 SCORED_DAYS = 217
@@ -58,9 +58,9 @@ def check_simulated(events: pl.DataFrame) -> Checked:
 
 def updates_between(
     market: Market, world: World, after: datetime | None, until: datetime
-) -> list[Said]:
+) -> list[TraitUpdate]:
     """List the supplier updates between two moments: new accounts and plan changes."""
-    updates: list[Said] = []
+    updates: list[TraitUpdate] = []
     for row in market.suppliers.iter_rows(named=True):
         if (after is None or row["created_at"] > after) and row["created_at"] <= until:
             traits = {
@@ -73,7 +73,7 @@ def updates_between(
                 "demo_world": write_world(world),
             }
             updates.append(
-                Said(
+                TraitUpdate(
                     row["id"],
                     traits | _plan_traits(row["plan_before"] or row["plan"]),
                     row["created_at"],
@@ -81,7 +81,7 @@ def updates_between(
             )
         upgraded = row["upgraded_at"]
         if upgraded is not None and (after is None or upgraded > after) and upgraded <= until:
-            updates.append(Said(row["id"], _plan_traits(row["plan"]), upgraded))
+            updates.append(TraitUpdate(row["id"], _plan_traits(row["plan"]), upgraded))
     return updates
 
 

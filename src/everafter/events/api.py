@@ -1,4 +1,4 @@
-"""Ingest over HTTP in the Segment dialect, and reading back what came."""
+"""Ingest over HTTP in the Segment dialect, and reading events, rejects and event types."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,26 +32,26 @@ from everafter.events import queries
 from everafter.events.body import find_keys, read_body
 from everafter.events.browser_rules import (
     BATCH_PATHS,
-    CALLS_BY_EMAIL,
     KEY_PARAMETERS,
     POSTHOG_PATHS,
+    SHORT_PATHS,
 )
 from everafter.events.describe import BatchOperation, CallOperation, PostHogOperation
 from everafter.events.forms import unwrap_form
-from everafter.events.ingest import Outcome, take_in
+from everafter.events.ingest import BatchResult, store_batch
 from everafter.events.model import CANONICAL, Checked
 from everafter.events.posthog import decode_posthog
 from everafter.events.rules import check_events
 from everafter.events.segment import CALLS, Received, decode_request
-from everafter.suppliers.model import BadTrait, Said
+from everafter.suppliers.model import BadTrait, TraitUpdate
 from everafter.suppliers.rules import read_traits
 
-# From here on reading and checking takes longer than the loop should be still.
+# Larger bodies are read and checked in a thread, to keep the event loop free.
 _THREAD_BYTES = 256 * 1024
 
 
 class RejectedEvent(msgspec.Struct, rename={"message_id": "messageId"}):
-    """An event, or one trait or value of it, that was refused. index: its place in the batch."""
+    """An event, trait or value that was rejected. index: the event's position in the batch."""
 
     index: int
     message_id: str | None
@@ -60,7 +60,7 @@ class RejectedEvent(msgspec.Struct, rename={"message_id": "messageId"}):
 
 
 class Ingested(msgspec.Struct):
-    """What became of a batch; `accepted` is stored and durable."""
+    """The result of a batch. accepted: events stored durably."""
 
     success: bool
     accepted: int
@@ -75,9 +75,9 @@ Decode = Callable[[bytes, datetime], Received]
 
 
 async def ingest(request: AnyRequest, decode: Decode) -> Response[Ingested]:
-    """Take in one request; the answer goes out after the commit."""
+    """Ingest one request; the response is sent after the commit."""
     state = request.app.state
-    key = _sent_key(request)
+    key = _find_key(request)
     admission: Admission = state.admission
     admission.count_address(request)
     if key is None or not state.key_cache.is_live(key):
@@ -95,13 +95,13 @@ async def _ingest(
     state = request.app.state
     counters: Counters = state.counters
     if key is not None:
-        await _require_ingest(state, key)
+        await _require_ingest_key(state, key)
         admission.count_key(key)
     with admission.enter(request, key) as hold:
         body = await read_body(request.stream(), request.headers.get("content-encoding", ""), hold)
         body = unwrap_form(body, hold)
         if key is None:
-            await _expect_key(state, find_keys(body))
+            await _check_body_keys(state, find_keys(body))
         received_at = datetime.now(UTC)
         names: dict[str, str] = state.playbook.event_names
         if len(body) > _THREAD_BYTES:
@@ -109,24 +109,24 @@ async def _ingest(
         else:
             prepared = _prepare(body, decode, received_at, names)
         if key is None:
-            await _require_ingest(state, prepared.received.key)
+            await _require_ingest_key(state, prepared.received.key)
             admission.count_key(prepared.received.key or "")
         async with admission.work:
             outcome = await _store(state.ingest_pool, prepared)
     state.trigger_fold()
-    answer = _answer(prepared, outcome)
+    result = _describe(prepared, outcome)
     for what in ("accepted", "duplicates"):
-        counters.add("everafter_ingest_events_total", getattr(answer, what), f'result="{what}"')
-    counters.add("everafter_ingest_events_total", len(answer.rejected), 'result="rejected"')
-    return Response(answer)
+        counters.add("everafter_ingest_events_total", getattr(result, what), f'result="{what}"')
+    counters.add("everafter_ingest_events_total", len(result.rejected), 'result="rejected"')
+    return Response(result)
 
 
 class _Prepared(msgspec.Struct):
-    """A request read and checked, before anything is asked of the database."""
+    """A request that was decoded and checked, but not stored."""
 
     received: Received
     checked: Checked
-    said: list[Said]
+    updates: list[TraitUpdate]
     bad_traits: list[tuple[int, BadTrait]]
 
 
@@ -141,7 +141,7 @@ def _prepare(
         live=True,
         event_names=names,
     )
-    said: list[Said] = []
+    updates: list[TraitUpdate] = []
     bad_traits: list[tuple[int, BadTrait]] = []
     if received.identified:
         rows = checked.good.select(
@@ -153,64 +153,65 @@ def _prepare(
                 continue
             traits, bad = read_traits(one.traits)
             supplier_id, at, external_id, message_id = places[one.row]
-            said.append(
-                Said(supplier_id, traits, at, external_id, received_at, one.row, message_id)
+            updates.append(
+                TraitUpdate(supplier_id, traits, at, external_id, received_at, one.row, message_id)
             )
             bad_traits += [(one.row, trait) for trait in bad]
-    return _Prepared(received, checked, said, bad_traits)
+    return _Prepared(received, checked, updates, bad_traits)
 
 
-async def _store(pool: Pool, prepared: _Prepared) -> Outcome:
+async def _store(pool: Pool, prepared: _Prepared) -> BatchResult:
     for attempt in (1, 2, 3):
         try:
             async with pool.connection() as conn:
-                return await take_in(conn, prepared.checked, prepared.said, source="http")
+                return await store_batch(conn, prepared.checked, prepared.updates, source="http")
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
-            # batches lock in one order, so only an unusual mix (late events of a new supplier) gets
-            # here
+            # batches lock in one order, so this needs an unusual mix: late events of a new supplier
             if attempt == 3:
                 raise
     raise AssertionError
 
 
-def _answer(prepared: _Prepared, outcome: Outcome) -> Ingested:
+def _describe(prepared: _Prepared, outcome: BatchResult) -> Ingested:
     ids = prepared.received.message_ids
-    refused = [
+    rejected = [
         RejectedEvent(row, ids[row], code, reason)
         for row, code, reason in outcome.rejects.select("row", "code", "reason").iter_rows()
     ]
-    refused += [
+    rejected += [
         RejectedEvent(row, ids[row], "unreadable", why) for row, why in prepared.received.unreadable
     ]
-    refused += [
+    rejected += [
         RejectedEvent(row, ids[row], "bad_trait", bad.reason) for row, bad in prepared.bad_traits
     ]
     values = prepared.checked.bad_values
-    refused += [RejectedEvent(bad.row, ids[bad.row], "bad_value", bad.reason) for bad in values]
+    rejected += [RejectedEvent(bad.row, ids[bad.row], "bad_value", bad.reason) for bad in values]
     accepted = outcome.stored.new + prepared.received.ignored
     return Ingested(
-        True, accepted, outcome.stored.duplicates, sorted(refused, key=lambda one: one.index)
+        True, accepted, outcome.stored.duplicates, sorted(rejected, key=lambda one: one.index)
     )
 
 
-def _sent_key(request: AnyRequest) -> str | None:
-    """The key that a header or the address carries; null: it is in the body, if anywhere."""
+def _find_key(request: AnyRequest) -> str | None:
+    """The key from the headers or the URL; null: the body may contain it."""
     header = request.headers.get("authorization", "")
-    said = (
+    parameters = (
         (request.query_params.get(name) for name in KEY_PARAMETERS)
         if request.scope["query_string"]
         else ()
     )
     return (
-        read_bearer(header) or read_basic_user(header) or next((key for key in said if key), None)
+        read_bearer(header)
+        or read_basic_user(header)
+        or next((key for key in parameters if key), None)
     )
 
 
-async def _require_ingest(state: State, key: str | None) -> None:
+async def _require_ingest_key(state: State, key: str | None) -> None:
     if key is None:
         raise UnauthorizedError(
-            "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body"
-            " or address"
+            "send an ingest key: as Basic user name, as Bearer token, or as writeKey in the body or"
+            " URL"
         )
     keys: KeyLookup = state.key_cache
     if await keys.find_scope(state.ingest_pool, key) != "ingest":
@@ -219,15 +220,15 @@ async def _require_ingest(state: State, key: str | None) -> None:
         )
 
 
-async def _expect_key(state: State, found: list[str] | None) -> None:
-    """Refuse a large body without a live key before it is decoded."""
+async def _check_body_keys(state: State, found: list[str] | None) -> None:
+    """Refuse a large body without a live key before decoding it."""
     keys: KeyLookup = state.key_cache
     if found is None:
         return
     for key in found:
         if await keys.find_scope(state.ingest_pool, key) == "ingest":
             return
-    await _require_ingest(state, found[0] if found else None)
+    await _require_ingest_key(state, found[0] if found else None)
 
 
 def _counted(handler: Any) -> Any:
@@ -245,17 +246,15 @@ def _counted(handler: Any) -> Any:
 _INGEST: dict[str, Any] = {
     "status_code": 200,
     "exception_handlers": {kind: _counted(handler) for kind, handler in EXCEPTION_HANDLERS.items()},
-    "request_max_body_size": None,  # read_body bounds it, with a reason in the answer
+    "request_max_body_size": None,  # read_body limits it
     "opt": {READS_BODY: True},
     "tags": ["ingest"],
     "security": [{"ingestKey": []}, {"ingestKeyAsUser": []}, {"ingestKeyInAddress": []}],
     "responses": problems(
         forbidden="pages of this origin may not send events: `EVERAFTER_INGEST_ORIGINS`",
         request_entity_too_large="more than 4 MB, gzip or not, or more than 10,000 events",
-        too_many_requests=(
-            "more requests with this key or from this address than are accepted; `Retry-After`"
-            " says when to retry"
-        ),
+        too_many_requests="too many requests with this key or from this address;"
+        " `Retry-After` says when to retry",
     ),
 }
 
@@ -269,8 +268,8 @@ def _handle_batch(path: str) -> HTTPRouteHandler:
         return await ingest(request, _decode_batch)
 
     ingest_batch.__doc__ = (
-        "Take in a batch of Segment calls. 200 means that what was accepted is durable; what was"
-        " refused is listed."
+        "Ingest a batch of Segment calls. 200: accepted events are stored durably, and rejected"
+        " ones are listed."
     )
     return post(
         path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST
@@ -284,7 +283,7 @@ def _handle_call(path: str, call: str) -> HTTPRouteHandler:
     async def ingest_call(request: AnyRequest) -> Response[Ingested]:
         return await ingest(request, decode)
 
-    ingest_call.__doc__ = f"Take in one Segment {call} call. 200 means that it is durable."
+    ingest_call.__doc__ = f"Ingest one Segment {call} call. 200: it is stored durably."
     return post(path, operation_id=_name_operation(path), operation_class=CallOperation, **_INGEST)(
         ingest_call
     )
@@ -295,7 +294,7 @@ def _handle_posthog(path: str) -> HTTPRouteHandler:
         return await ingest(request, decode_posthog)
 
     ingest_posthog.__doc__ = (
-        "Take in what PostHog's SDKs send: a batch, a list of events, or one event."
+        "Ingest what PostHog's SDKs send: a batch, a list of events, or one event."
     )
     return post(
         path, operation_id=_name_operation(path), operation_class=PostHogOperation, **_INGEST
@@ -309,11 +308,11 @@ def _name_operation(path: str) -> str:
     return f"ingest{kind}{''.join(word.capitalize() for word in words)}"
 
 
-# ── reading back ──────────────────────────────────────────────────────────────────────────────────
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-Limit = Annotated[int, QueryParameter(ge=1, le=500, description="how many at most")]
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="Rows per page.")]
 Cursor = Annotated[
-    str | None, QueryParameter(max_length=600, description="`next_cursor` of the page before")
+    str | None, QueryParameter(max_length=600, description="`next_cursor` of the previous page.")
 ]
 
 
@@ -328,16 +327,18 @@ class Event(msgspec.Struct):
 
 
 class EventPage(msgspec.Struct):
-    """Some of a supplier's events, the latest first."""
+    """A page of a supplier's events, latest first."""
 
     events: list[Event]
     next_cursor: str | None
 
 
 class Reject(msgspec.Struct):
-    """Something that was refused. payload: what came, null when it was too large. supplier_id: as
-    it came; of an event that waits for its supplier its UUID, with the platform's own id as
-    external_id."""
+    """Something that was rejected.
+
+    payload: what was sent; null when it was too large. supplier_id: as sent; for an event that
+    waits for its supplier the UUID, with the platform's own id in external_id.
+    """
 
     id: int
     received_at: datetime
@@ -351,14 +352,14 @@ class Reject(msgspec.Struct):
 
 
 class RejectPage(msgspec.Struct):
-    """Some of what was refused, the latest first."""
+    """A page of rejects, latest first."""
 
     rejects: list[Reject]
     next_cursor: str | None
 
 
 class EventType(msgspec.Struct):
-    """A type of event that was seen. canonical: one that Everafter knows and scores by."""
+    """An event type that was received. canonical: whether scoring uses it."""
 
     type: str
     canonical: bool
@@ -368,7 +369,7 @@ class EventType(msgspec.Struct):
 
 
 class EventTypes(msgspec.Struct):
-    """Every type seen, the most frequent first."""
+    """All event types, most frequent first."""
 
     event_types: list[EventType]
 
@@ -384,7 +385,7 @@ async def get_events(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> EventPage:
-    """A supplier's events, the latest first."""
+    """List a supplier's events, latest first."""
     before = read_cursor(cursor, _read_event_place)
     rows = await queries.list_events(conn, str(supplier_id), _storable(event_type), before, limit)
     last = rows[-1] if len(rows) == limit else None
@@ -399,8 +400,8 @@ async def get_rejects(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> RejectPage:
-    """What was refused and why, the latest first. Events of code `unknown_supplier` are taken in
-    once the supplier is known."""
+    """List what was rejected and why, latest first. Events with the code `unknown_supplier` are
+    stored as soon as the supplier is known."""
     before = read_cursor(cursor, _read_reject_place)
     rows = await queries.list_rejects(conn, _storable(code), before, limit)
     following = write_cursor(rows[-1]["id"]) if len(rows) == limit else None
@@ -409,15 +410,14 @@ async def get_rejects(
 
 @get("/api/event-types", operation_id="listEventTypes", **_READ)
 async def get_event_types(conn: NamedDependency[Connection]) -> EventTypes:
-    """Every type of event seen so far, how often and when; unknown types are kept and counted
-    too."""
+    """List all event types received so far, how often and when, including unknown ones."""
     rows = await queries.list_event_types(conn)
     return EventTypes([EventType(**row, canonical=row["type"] in CANONICAL) for row in rows])
 
 
 def _storable(text: str | None) -> str | None:
     if text is not None and "\0" in text:
-        raise InputError("a NUL character cannot be looked for")
+        raise InputError("a NUL character cannot be searched for")
     return text
 
 
@@ -435,7 +435,7 @@ def _read_reject_place(text: str) -> int:
 handlers: list[Any] = [
     *map(_handle_batch, BATCH_PATHS),
     *(_handle_call(f"/v1/{call}", call) for call in CALLS),
-    *(_handle_call(f"/v1/{email}", call) for email, call in CALLS_BY_EMAIL.items()),
+    *(_handle_call(f"/v1/{path}", call) for path, call in SHORT_PATHS.items()),
     *map(_handle_posthog, POSTHOG_PATHS),
     get_events,
     get_rejects,

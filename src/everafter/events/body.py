@@ -1,4 +1,4 @@
-"""Reading a request's body within bounds: bytes, time, and what it inflates to."""
+"""Read a request's body, with limits on its bytes, on its time and on what it decompresses to."""
 
 import re
 import zlib
@@ -9,27 +9,29 @@ from everafter.core.concurrency import Hold
 from everafter.core.errors import InputError, TooLargeError
 
 MAX_BYTES = 4 * 1024 * 1024
-# A client that is still writing cannot see "too large": so many more bytes are read and discarded
-# before the connection closes.
+# A client that is still writing cannot see the response, so up to this much of a body that is too
+# large is read and discarded.
 _DISCARD_BYTES = 64 * 1024 * 1024
 GZIP = b"\x1f\x8b"
-_GZIP_MEMBERS = 100  # each is a pass over what is left: thousands of empty ones would cost seconds
+_GZIP_MEMBERS = 100  # each copies the rest: thousands of empty ones would take seconds
 
 
 async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> bytes:
-    """The decompressed body.
+    """Read and decompress the body.
 
     Args:
         stream: its chunks as they arrive.
-        encoding: the Content-Encoding header; gzip is recognised without it too.
+        encoding: the Content-Encoding header; gzip is also recognized without it.
         hold: counts the bytes.
 
-    Raises: TooLargeError: more than MAX_BYTES, before or after inflating; no more than that is
-        ever inflated. InputError: another encoding, or broken or truncated gzip. HTTPException:
-        408, it took too long. OverloadedError: it made way for others, or too many bytes are in
-        hand."""
+    Raises:
+        TooLargeError: more than MAX_BYTES, before or after decompression, which stops there.
+        InputError: another encoding, or broken or truncated gzip.
+        HTTPException: 408, it took too long.
+        OverloadedError: it was evicted, or the limit on bodies is reached.
+    """
     if encoding.strip().lower() not in {"", "identity", "gzip", "x-gzip"}:
-        raise InputError(f"Content-Encoding {encoding!r} is not understood; send gzip or none")
+        raise InputError(f"Content-Encoding {encoding!r} is not supported; send gzip or none")
     body = await hold.read(stream, MAX_BYTES, _DISCARD_BYTES)
     if body is None:
         raise TooLargeError(f"the body is larger than {MAX_BYTES} bytes; send smaller batches")
@@ -41,26 +43,26 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str, hold: Hold) -> 
 
 
 _KEY = re.compile(rb"ea_ingest_[A-Za-z0-9_-]{43}")
-_UNPROVEN_BYTES = 64 * 1024
+_ANONYMOUS_BYTES = 64 * 1024
 
 
 def find_keys(body: bytes) -> list[str] | None:
-    """The texts in a body that look like ingest keys, three at most; null when none is looked for.
+    """Up to three texts in a large body that look like ingest keys; null for a small body.
 
-    A large body is only decoded if one of them is live: to search it costs a hundredth of that.
+    A large body is decoded only if one of them is live: searching costs a hundredth of decoding.
     """
-    if len(body) <= _UNPROVEN_BYTES:
+    if len(body) <= _ANONYMOUS_BYTES:
         return None
     found = dict.fromkeys(match[0].decode() for match in islice(_KEY.finditer(body), 100))
     return list(found)[:3]
 
 
 def inflate(body: bytes) -> bytes:
-    """Gunzip, members one after the other as the format allows, never making more than MAX_BYTES.
+    """Decompress gzip with any number of members, up to MAX_BYTES.
 
     Raises:
-        TooLargeError: it would be more.
-        InputError: broken or truncated.
+        TooLargeError: it decompresses to more.
+        InputError: it is broken or truncated.
     """
     out = bytearray()
     rest = body
@@ -72,7 +74,7 @@ def inflate(body: bytes) -> bytes:
             raise InputError(f"the gzip body is broken: {error}") from error
         if len(out) > MAX_BYTES:
             raise TooLargeError(
-                f"the body inflates to more than {MAX_BYTES} bytes; send smaller batches"
+                f"the body decompresses to more than {MAX_BYTES} bytes; send smaller batches"
             )
         if not stream.eof:
             raise InputError("the gzip body is truncated")

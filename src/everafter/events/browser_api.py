@@ -1,7 +1,6 @@
-"""What web SDKs ask for besides sending events: settings at their start, and routes that discard
-what is not needed.
+"""Requests of web SDKs besides events: their settings, and routes whose data is discarded.
 
-No key is asked for and no body is read: every answer is the same for everybody.
+They need no key and read no body: every response is the same for everybody.
 """
 
 from typing import Annotated, Any
@@ -25,7 +24,7 @@ _CACHED = {"Cache-Control": "public, max-age=300"}
 
 @get("/v1/projects/{key:str}/settings", include_in_schema=False, sync_to_thread=False)
 def get_segment_settings(key: FromPath[str], state: State) -> Response[dict[str, Any]]:
-    """For `cdnURL` of Segment's browser SDK: its only destination is this server."""
+    """Settings for `cdnURL` of Segment's browser SDK: the only destination is this server."""
     settings: Settings = state.settings
     return Response(segment_settings(key, settings.base_url), headers=_CACHED)
 
@@ -34,33 +33,33 @@ def get_segment_settings(key: FromPath[str], state: State) -> Response[dict[str,
 def get_rudderstack_settings(
     key: Annotated[str, QueryParameter(name="writeKey", max_length=300)] = "",
 ) -> Response[dict[str, Any]]:
-    """For `configUrl` of RudderStack's browser SDK: the source is on, and nothing else is
-    loaded."""
+    """Settings for `configUrl` of RudderStack's browser SDK: the source is enabled, and nothing
+    else is loaded."""
     return Response(rudderstack_settings(key), headers=_CACHED)
 
 
 @get("/array/{key:str}/config", include_in_schema=False, sync_to_thread=False)
 def get_posthog_settings(key: FromPath[str]) -> Response[dict[str, Any]]:
-    """For PostHog's browser SDK: events are wanted, and nothing else."""
+    """Settings for PostHog's browser SDK: events only."""
     return Response(posthog_settings(key), headers=_CACHED)
 
 
 @get("/array/{key:str}/config.js", include_in_schema=False, sync_to_thread=False)
 def get_posthog_script(key: FromPath[str]) -> Response[str]:
-    """The same as a script, which it asks for first."""
+    """The same settings as a script, which the SDK requests first."""
     headers = {**_CACHED, "X-Content-Type-Options": "nosniff"}
     return Response(posthog_script(key), media_type="text/javascript", headers=headers)
 
 
 @post(["/flags", "/decide"], status_code=200, include_in_schema=False, sync_to_thread=False)
 def get_posthog_flags() -> dict[str, Any]:
-    """There are no feature flags."""
+    """No feature flags."""
     return posthog_flags()
 
 
 @post(list(IGNORED_PATHS), status_code=200, include_in_schema=False, sync_to_thread=False)
 def ignore() -> dict[str, Any]:
-    """The SDKs' own metrics are accepted and discarded, so that they do not send them again."""
+    """Accept and discard the SDKs' own metrics, so that they are not sent again."""
     return {"success": True}
 
 

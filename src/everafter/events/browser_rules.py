@@ -1,4 +1,4 @@
-"""The paths that web SDKs call, and what they ask for before they send events."""
+"""The paths that web SDKs call, and their settings. Pure."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-CALLS_BY_EMAIL = {
+SHORT_PATHS = {
     "a": "alias",
     "g": "group",
     "i": "identify",
@@ -14,32 +14,31 @@ CALLS_BY_EMAIL = {
     "s": "screen",
     "t": "track",
 }
-"""What Segment's browser SDK calls the paths of single calls."""
+"""Paths below /v1/ for single calls of Segment's browser SDK, and the call of each."""
 BATCH_PATHS = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
-"""In the order of: every SDK; Segment's in browsers; imports of the past; RudderStack's when a page
-is left."""
+"""For all SDKs; Segment's browser SDK; imports of past events; RudderStack's SDK on page unload."""
 POSTHOG_PATHS = ("/batch", "/capture", "/e", "/i/v0/e")
 SETTINGS_PATHS = ("/sourceConfig", "/flags", "/decide")
 IGNORED_PATHS = ("/v1/m", "/s", "/rsaMetrics")
-"""SDKs' metrics about themselves, and PostHog's session recordings: accepted and discarded."""
+"""The SDKs' own metrics and PostHog's session recordings: accepted and discarded."""
 _PREFIXES = ("/v1/", "/array/")
 _EXACT = frozenset({*BATCH_PATHS, *POSTHOG_PATHS, *SETTINGS_PATHS, *IGNORED_PATHS})
 
 KEY_PARAMETERS = ("writeKey", "api_key", "token")
-"""A key in the address: all that `navigator.sendBeacon` can do, since it sets no headers."""
+"""Query parameters with a key: `navigator.sendBeacon` cannot set headers."""
 
 
-def is_entrance(path: str) -> bool:
-    """Is this a path that web SDKs call?"""
-    path = re.sub("/+", "/", path)  # as the router reads it
+def is_ingest_path(path: str) -> bool:
+    """Whether web SDKs call this path."""
+    path = re.sub("/+", "/", path)  # as the router does
     return path.startswith(_PREFIXES) or path.rstrip("/") in _EXACT
 
 
-# ── what SDKs ask for before they send ────────────────────────────────────────────────────────────
+# ── settings ────────────────────────────────────────────────────────────
 
 
 def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
-    """For `cdnURL` of Segment's analytics-next: one destination, which is Everafter."""
+    """Settings for `cdnURL` of Segment's analytics-next: the only destination is Everafter."""
     parts = urlsplit(base_url)
     here = {
         "apiKey": write_key,
@@ -60,8 +59,7 @@ def segment_settings(write_key: str, base_url: str) -> dict[str, Any]:
 
 
 def rudderstack_settings(write_key: str) -> dict[str, Any]:
-    """For `configUrl` of RudderStack's SDK: a source that is on and has no destinations in the
-    browser."""
+    """Settings for `configUrl` of RudderStack's SDK: an enabled source without destinations."""
     return {
         "source": {
             "id": "everafter",
@@ -83,8 +81,7 @@ def rudderstack_settings(write_key: str) -> dict[str, Any]:
 
 
 def posthog_settings(token: str) -> dict[str, Any]:
-    """For PostHog's SDK at its start: events and nothing else; Everafter has no use for clicks and
-    recordings."""
+    """Settings for PostHog's SDK: events, but no autocaptured clicks and no recordings."""
     return {
         "token": token,
         "supportedCompression": ["gzip", "gzip-js", "base64"],
@@ -104,7 +101,7 @@ def posthog_settings(token: str) -> dict[str, Any]:
 
 
 def posthog_script(token: str) -> str:
-    """The settings where the SDK looks for them; JSON of text is a JavaScript literal."""
+    """The settings as a script that puts them where the SDK looks for them."""
     name, settings = (
         msgspec.json.encode(value).decode() for value in (token, posthog_settings(token))
     )
@@ -115,7 +112,7 @@ def posthog_script(token: str) -> str:
 
 
 def posthog_flags() -> dict[str, Any]:
-    """For `/flags` and `/decide`: there are none."""
+    """The response of `/flags` and `/decide`: no flags."""
     return {
         "config": {"enable_collect_everything": False},
         "featureFlags": {},

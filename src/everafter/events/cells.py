@@ -1,5 +1,5 @@
-"""The cells of a file as text, without what spreadsheets, data frames and Parquet's types put
-around them."""
+"""Normalize the cells of a file: undo what spreadsheets, data frames and Parquet types do to
+values."""
 
 import csv
 from collections.abc import Iterator
@@ -13,25 +13,24 @@ import pyarrow as pa
 from everafter.core.ids import number_text
 from everafter.events.model import NOT_AN_ID
 
-# Columns of every kind of file that hold ids, whatever type a Parquet file gives them.
+# Columns with ids, whatever their type in a Parquet file.
 IDS = ("id", "supplier_id", "message_id")
-# How pandas writes a column of whole numbers with gaps.
+# pandas writes a column of whole numbers with gaps like this.
 _WHOLE_FLOATS = r"^[0-9]{1,16}\.0$"
 _EXACT_FLOAT32 = 2**24
-# How exporters keep Excel from making a number of a text.
+# Exporters write this to keep Excel from reading text as a number.
 _FORMULA_TEXT = r'^\s*="([^"]*)"\s*$'
-# What pandas, NumPy, PostgreSQL's and MySQL's dumps, and Excel's failed formulas write in place of
-# nothing.
+# What pandas, NumPy, database dumps and failed formulas in Excel write for an empty cell.
 _EMPTY_WORDS = (
     *("nan", "NaN", "NaT", "<NA>", "None", "null", "NULL", r"\N", "N/A", "n/a"),
     *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
 )
-# A long number as Excel shows it, and saves it.
+# A long number, rounded by Excel.
 _ROUNDED = r"^\s*-?[0-9](?:[.,][0-9]{1,5})?E\+[0-9]{2}\s*$"
 
 
 def float_text(column: pl.Series) -> pl.Series:
-    """Numbers as text, whole ones without a point; null for NaN and what is infinite."""
+    """Numbers as text, whole ones without a point; null for NaN and infinity."""
     finite = column.set(~column.is_finite().fill_null(False), None)
     whole = finite.cast(pl.Int64, strict=False)
     is_whole = whole.cast(column.dtype).eq_missing(finite)
@@ -39,27 +38,28 @@ def float_text(column: pl.Series) -> pl.Series:
 
 
 def decode_bytes(value: bytes | None) -> str:
-    """Text that was written as bytes, by writers that know no text type."""
+    """Text stored as bytes, by writers without a text type."""
     return "" if value is None else value.decode(errors="replace")
 
 
 def to_plain(values: Any) -> Iterator[Any]:
-    """The values of a nested Arrow column as Python's own; null stays null."""
+    """The values of a nested Arrow column as Python objects; null stays null."""
     maps = pa.types.is_map(values.type)
     for value in values.to_pylist():
         yield dict(value) if maps and value is not None else value
 
 
 def as_json(value: Any) -> str:
-    """A list or struct as JSON text; empty for none."""
+    """A list or struct as JSON text; empty for null."""
     return "" if value is None else msgspec.json.encode(value, enc_hook=str).decode()
 
 
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:
-    """The cells without what spreadsheets and pandas put around and in place of a value.
+    """Undo what spreadsheets and pandas do to values.
 
-    `="007"` is 007; a word that only means an empty cell is empty; an id that Excel rounded
-    (1.23E+15) is none, since what it was is not known and two could become one."""
+    `="007"` becomes 007, and words for an empty cell become empty. An id that Excel rounded
+    (1.23E+15) is marked as invalid, because two ids could become one.
+    """
     bare = pl.all().str.replace(_FORMULA_TEXT, "$1")
     frame = frame.select(
         pl.when(bare.str.strip_chars().is_in(_EMPTY_WORDS))
@@ -77,8 +77,7 @@ def tidy(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def whole_ids(column: pl.Series) -> pl.Series:
-    """A CSV's column of ids without the ".0", where each of them ends so: pandas made floats of
-    whole numbers."""
+    """Remove ".0" from a column of ids if all of them end so: pandas wrote them as floats."""
     filled = column.filter(column.str.strip_chars() != "")
     if filled.is_empty() or not filled.str.contains(_WHOLE_FLOATS).all():
         return column
@@ -86,8 +85,8 @@ def whole_ids(column: pl.Series) -> pl.Series:
 
 
 def id_text(column: pl.Series) -> pl.Series:
-    """A Parquet file's column of ids: numbers as `core.ids.number_text` has them. What can be no id
-    is behind `NOT_AN_ID`, so that it costs its row alone."""
+    """A Parquet column of ids as text; numbers are formatted by `core.ids.number_text`. Invalid ids
+    get the prefix `NOT_AN_ID`, so that only their row is rejected."""
     if column.dtype.is_float():
         exact = _EXACT_FLOAT32 if column.dtype == pl.Float32 else 2**53
         texts = [
@@ -113,7 +112,7 @@ def id_text(column: pl.Series) -> pl.Series:
 
 
 def is_uuid(kind: Any) -> bool:
-    """Whether values are a UUID's sixteen bytes, as DuckDB, Spark and pyarrow write them."""
+    """Whether the values are UUIDs of sixteen bytes, as DuckDB, Spark and pyarrow write them."""
     return isinstance(kind, pa.UuidType) or (
         pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16
     )
@@ -126,15 +125,14 @@ def uuid_text(column: pl.Series) -> pl.Series:
 
 
 def as_lines(text: pl.DataFrame) -> list[str]:
-    """Each row as CSV; a cell may hold line ends, so the whole cannot be split into its rows
-    again."""
+    """Each row as CSV text. Rows are written separately, because cells may contain line ends."""
     lines = _Lines()
     csv.writer(lines, lineterminator="").writerows(text.iter_rows())
     return lines
 
 
 class _Lines(list[str]):
-    """What csv.writer writes, which is once a row."""
+    """Collects what csv.writer writes: one text for each row."""
 
     def write(self, line: str, /) -> None:
         self.append(line)

@@ -1,5 +1,5 @@
-"""CSV as rows over physical lines, however the lines end; a row that cannot be read costs its first
-line only."""
+"""Read CSV rows from lines with any line ending; after an unreadable row, reading continues with
+the next line."""
 
 import csv
 import gzip
@@ -9,16 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-# A quote left open would make one row of the rest of the file: a row may span so much and no more.
+# A missing closing quote would turn the rest of the file into one row, so a row is limited.
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
 _LINE_BYTES = 1024 * 1024  # a gzip of a few hundred kilobytes can hold a line that fills the memory
-csv.field_size_limit(
-    _LINE_BYTES
-)  # a cell fits where its line does: what is too long in it is for the check to say
+csv.field_size_limit(_LINE_BYTES)  # the check of events limits values
 _LONE_RETURN = re.compile(rb"(?<=\r)(?!\n|\Z)")
-# What a row without anything in it holds: blanks of spreadsheets, a file's padding, the end mark of
-# DOS.
+# Characters of an empty row: blanks of spreadsheets, padding, the end-of-file mark of DOS.
 _BLANKS = " \t\r\n\xa0\ufeff\0\x1a"
 _SHOWN_BYTES = 1000
 _BLOCK_BYTES = 64 * 1024
@@ -26,7 +23,7 @@ _BLOCK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A row that could not even be read."""
+    """A row that cannot be parsed."""
 
     line: int
     code: str
@@ -35,8 +32,7 @@ class Broken:
 
 
 def split_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream, however each of them ends; of one that is too long no more than shows
-    that it is."""
+    """Split a stream into lines with any line ending; lines that are too long are cut."""
     while line := stream.readline(_LINE_BYTES + 1):
         if len(line) > _LINE_BYTES:
             end = line
@@ -49,14 +45,13 @@ def split_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def split_mac_lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """The lines of a stream that ends them with a carriage return alone, as classic Mac OS and
-    Excel for Mac do."""
+    """Split a stream whose lines end with a carriage return alone, as Excel for Mac writes them."""
     rest = b""
     while block := stream.read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\r")
         for line in lines:
             yield line + b"\n"
-        if len(rest) > _LINE_BYTES:  # no more than shows that it is too long
+        if len(rest) > _LINE_BYTES:  # keep only enough to see that it is too long
             rest = rest[: _LINE_BYTES + 1]
     if rest:
         yield rest
@@ -78,25 +73,24 @@ class _Line:
             self.text = data.decode(errors="replace")
             self.fault = (
                 "bad_utf8",
-                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x}); if"
-                " the file is in Latin-1 or"
-                " Windows-1252, save it as UTF-8",
+                f"byte {error.start + 1} of the line is not UTF-8 ({data[error.start]:#04x});"
+                " if the file is in Latin-1 or Windows-1252, save it as UTF-8",
             )
 
 
 class Records:
-    """CSV rows over physical lines. A row that cannot be read costs its first line only: reading
-    goes on with the line after it."""
+    """Parse CSV rows. After a row that cannot be parsed, reading continues with the line after its
+    first line."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._source = enumerate(lines, start=1)
         self._back: deque[_Line] = deque()
         self._taken: list[_Line] = []
         self.line = 0
-        self.delimiter: str | None = None  # null: not found out yet
+        self.delimiter: str | None = None  # null: not known yet
 
     def peek(self) -> "_Line | None":
-        """The next line, which stays the next one."""
+        """Return the next line without consuming it."""
         if not self._back:
             line = self._next()
             if line is None:
@@ -105,17 +99,19 @@ class Records:
         return self._back[0]
 
     def skip(self) -> None:
-        """Pass over the line that `peek` gave."""
+        """Consume the line that `peek` returned."""
         self._back.popleft()
 
     def _reader(self, lines: Iterable[str]) -> Any:
         return csv.reader(lines, strict=True, delimiter=self.delimiter or ",")
 
     def read(self, width: tuple[int, int] | None) -> Iterator[tuple[int, list[str], str] | Broken]:
-        """(line, cells, text) of each row.
+        """Yield (line, cells, text) of each row.
 
-        Args: width: how many cells a row must have, and how many there are names and places for: a
-            row gets empty ones up to there, and may have more that are empty. Null: any."""
+        Args:
+            width: the least number of cells of a row, and the number of columns: shorter rows are
+                filled up, and longer ones may only have empty cells beyond. Null: any number.
+        """
         reader = self._reader(self._feed())
         while True:
             self._taken.clear()
@@ -158,8 +154,8 @@ class Records:
 
     @staticmethod
     def _fit(cells: list[str], width: tuple[int, int] | None) -> list[str]:
-        """The cells in their places; empty ones at the end may be missing or too many, as
-        spreadsheets write them."""
+        """Fill up or cut the cells: spreadsheets write too few or too many empty ones at the
+        end."""
         if width is None or not cells or len(cells) == width[1]:
             return cells
         return [*cells[: width[1]], *[""] * (width[1] - len(cells))]
@@ -173,16 +169,16 @@ class Records:
             return None
         fits = _fits(cells, width)
         if len(taken) > 1 and (
-            not fits or any(self._stands_alone(line.text, width) for line in taken[1:])
+            not fits or any(self._is_complete_row(line.text, width) for line in taken[1:])
         ):
             return "bad_row", "a quote is never closed"
         return None if fits else ("bad_row", f"{len(cells)} fields, but the header has {width[1]}")
 
-    def _stands_alone(self, text: str, width: tuple[int, int]) -> bool:
-        """Whether a line that was taken for the inside of a quoted cell is a row by itself.
+    def _is_complete_row(self, text: str, width: tuple[int, int]) -> bool:
+        """Whether a line inside a quoted cell is a complete row, so that the quote was a mistake.
 
-        Then the quote before it was a mistake. Of one or two columns any text with a comma would
-        look so."""
+        Not decided for one or two columns: any text with a comma would look like a row.
+        """
         if width[0] <= 2 or text.count('"') % 2:
             return False
         try:

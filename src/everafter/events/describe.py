@@ -1,5 +1,5 @@
-"""How ingest is in the API's description: its bodies are read as streams, so no parameter of a
-handler says them."""
+"""Request bodies of ingest in the OpenAPI document: they are read as streams, so the handlers have
+no parameter that describes them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Requ
 
 from everafter.events.segment import CALLS
 
-# No types: a wrong one costs its event, which is then listed in the answer, and never the request.
+# Without types: a wrong type rejects its event, which the response lists, and not the request.
 _CALL_SCHEMA = Schema(
     properties={
         "type": Schema(description=f"which call: {', '.join(CALLS)}"),
@@ -16,12 +16,12 @@ _CALL_SCHEMA = Schema(
             description="the supplier's id: any text of 1 to 200 characters, or a whole number"
         ),
         "groupId": Schema(description="the supplier's id, when userId is a person in its team"),
-        "messageId": Schema(description="makes a repetition harmless"),
+        "messageId": Schema(description="identifies repetitions, which are stored once"),
         "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
-        "event": Schema(description="of track: the event's name"),
-        "name": Schema(description="of page and screen"),
-        "properties": Schema(description="of track, page and screen"),
-        "traits": Schema(description="of identify and group: what is known of the supplier"),
+        "event": Schema(description="for track: the event's name"),
+        "name": Schema(description="for page and screen"),
+        "properties": Schema(description="for track, page and screen"),
+        "traits": Schema(description="for identify and group: facts about the supplier"),
     },
 )
 
@@ -53,8 +53,7 @@ class CallOperation(Operation):
 
 @dataclass
 class PostHogOperation(Operation):
-    """The body of PostHog's SDKs: an envelope, a list or an event, so that nothing more can be said
-    than what may be in it."""
+    """The body of PostHog's SDKs: an envelope, a list or an event."""
 
     def __post_init__(self) -> None:
         event = Schema(
@@ -62,17 +61,17 @@ class PostHogOperation(Operation):
             properties={
                 "event": Schema(description="the event's name"),
                 "distinct_id": Schema(
-                    description="the supplier's id; a group of kind `supplier` goes before it"
+                    description="the supplier's id, unless there is a group of kind `supplier`"
                 ),
-                "uuid": Schema(description="makes a repetition harmless"),
+                "uuid": Schema(description="identifies repetitions, which are stored once"),
                 "timestamp": Schema(description="ISO 8601; UTC when it has no zone"),
                 "properties": Schema(
-                    description="of the event; `token` and `distinct_id` may be here too"
+                    description="the event's properties; may contain `token` and `distinct_id`"
                 ),
                 "batch": Schema(
                     type=OpenAPIType.ARRAY,
                     items=Schema(),
-                    description="events; the other fields are then the envelope's",
+                    description="events; the other fields then belong to the envelope",
                 ),
                 "api_key": Schema(description="an ingest key, when no header carries it"),
                 "sent_at": Schema(

@@ -1,5 +1,4 @@
-"""Reading a platform's export: CSV (gzip or not) and Parquet, in chunks, each row with its line,
-none lost to its neighbour."""
+"""Read a platform's export in chunks: CSV, gzipped CSV or Parquet, each row with its line."""
 
 import gzip
 import re
@@ -35,18 +34,17 @@ from everafter.suppliers.model import SPELLINGS
 
 Kind = Literal["suppliers", "clients", "events"]
 CHUNK_ROWS = 50_000
-# The column of line numbers, under a name that no file's column has: one called "row" is a trait
-# like any other.
+# Name of the column of line numbers; no column of a file can have it.
 LINE = "line\0"
-# The name that pandas gives a column which has none: the numbers of its rows.
+# Names that pandas gives to unnamed columns, such as its row numbers.
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 _HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Columns of one kind of file. `known` are read; others are traits of a supplier, and ignored
-    elsewhere."""
+    """Columns of one kind of file. Columns that are not `known` are traits in a file of suppliers,
+    and ignored in others."""
 
     required: tuple[str, ...]
     known: tuple[str, ...]
@@ -66,8 +64,11 @@ COLUMNS: dict[Kind, Columns] = {
 
 @dataclass(slots=True)
 class Chunk:
-    """Some rows: `rows` has `LINE` (its number) and the file's columns as text (empty text for an
-    empty cell); `texts` is each row as it is in the file; `broken` are those left out of `rows`."""
+    """Some rows of a file.
+
+    rows: `LINE` (the line's number) and the file's columns as text, empty for an empty cell.
+    texts: each row as in the file. broken: rows that are not in `rows`.
+    """
 
     rows: pl.DataFrame
     texts: list[str]
@@ -75,7 +76,7 @@ class Chunk:
 
 
 class Source:
-    """One file being read. `position` of `size` bytes are done; `line` is the last line read."""
+    """A file being read. `position` of `size` bytes are done; `line` is the last line read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,30 +118,29 @@ class Source:
 
     @property
     def ignored(self) -> list[str]:
-        """Columns that nothing reads; one without a name only once a row had something in it."""
+        """Columns that are not read; unnamed ones only if a row has a value there."""
         nameless = [f"column {place + 1} (without a name)" for place in sorted(self._nameless)]
-        return nameless if self.kind == "suppliers" else [*self._strange(), *nameless]
+        return nameless if self.kind == "suppliers" else [*self._other_columns(), *nameless]
 
     @property
     def kept(self) -> list[str]:
-        """Columns of suppliers that are kept as traits of their own, since no trait of Everafter's
-        has such a name."""
-        return self._strange() if self.kind == "suppliers" else []
+        """Columns of suppliers that are stored as additional traits."""
+        return self._other_columns() if self.kind == "suppliers" else []
 
     def close(self) -> None:
         if hasattr(self, "_rows"):
-            self._rows.close()  # its gzip or Parquet reader holds the file too
+            self._rows.close()  # its gzip or Parquet reader has the file open
         self._file.close()
 
     def chunks(self) -> Iterator[Chunk]:
-        """The rows, CHUNK_ROWS at a time.
+        """Yield the rows, CHUNK_ROWS at a time.
 
         Raises:
-            InputError: the file ends in the middle, or is damaged; all chunks before were given.
+            InputError: the file is truncated or damaged, after all chunks before.
         """
         yield from self._rows
 
-    def _strange(self) -> list[str]:
+    def _other_columns(self) -> list[str]:
         known = COLUMNS[self.kind].known
         traits = SPELLINGS if self.kind == "suppliers" else {}
         return [
@@ -148,9 +148,9 @@ class Source:
         ]
 
     def _kind(self) -> Kind:
-        """By its name, else by its columns."""
+        """The kind of file, by its name or else by its columns."""
         stem = self.path.name.lower()
-        # events first: where only the columns tell, those of events are the most telling
+        # events first, because their columns are the most distinctive
         kinds: tuple[Kind, ...] = ("events", "clients", "suppliers")
         named: list[Kind] = [kind for kind in kinds if stem.startswith(kind)]
         found = set(self.columns)
@@ -159,24 +159,22 @@ class Source:
         if not named:
             raise InputError(
                 f"{self.path} line 1: these columns are neither suppliers (id, name, …), clients"
-                " (id, supplier_id, added_on, …)"
-                " nor events (message_id, supplier_id, type, occurred_at, properties):"
-                f" {_shown(self.columns)}"
+                " (id, supplier_id, added_on, …) nor events (message_id, supplier_id, type,"
+                f" occurred_at, properties): {_shown(self.columns)}"
             )
         missing = [column for column in COLUMNS[named[0]].required if column not in found]
         if missing:
             raise InputError(
-                f"{self.path} line 1: column {', '.join(missing)} is missing; found:"
-                f" {_shown(self.columns)}"
+                f"{self.path} line 1: column {', '.join(missing)} is missing;"
+                f" found: {_shown(self.columns)}"
             )
         return named[0]
 
     def _name_columns(self, header: list[str]) -> list[str]:
-        """The columns' names: a known one as it is known, however it is written; empty for one that
-        has none.
+        """Normalize the columns' names: known ones in any spelling; empty for an unnamed column.
 
         Raises:
-            InputError: two columns have one name.
+            InputError: two columns have the same name.
         """
         known = {fold_name(name): name for columns in COLUMNS.values() for name in columns.known}
         names: dict[str, str] = {}
@@ -185,7 +183,7 @@ class Source:
             folded = "" if _INDEX.fullmatch(written.strip()) else fold_name(written)
             same = SPELLINGS.get(folded, folded)
             if folded and same in names:
-                twice = f"{written.strip()} is there twice"
+                twice = f"{written.strip()} appears twice"
                 if names[same] != written:
                     twice = f"{names[same].strip()} and {written.strip()} are the same column"
                 raise InputError(
@@ -198,8 +196,7 @@ class Source:
     # ── CSV ───────────────────────────────────────────────────────────────────────────────────────
 
     def _unpack_head(self) -> bytes:
-        """The first bytes of what is packed; none where they cannot be unpacked, which reading will
-        say."""
+        """The first decompressed bytes; empty if that fails, which reading will report."""
         try:
             return gzip.GzipFile(fileobj=self._file).peek(_HEAD_BYTES)
         except (OSError, EOFError, zlib.error):
@@ -217,8 +214,8 @@ class Source:
                 yield from split(stream)
         except EOFError as error:
             raise InputError(
-                f"{self.path}: the gzip data ends early, after line {self.line}; the lines before"
-                " were taken in"
+                f"{self.path}: the gzip data ends early, after line {self.line};"
+                " the lines before were imported"
             ) from error
         except (gzip.BadGzipFile, zlib.error, OSError) as error:
             raise InputError(f"{self.path}: damaged after line {self.line}: {error}") from error
@@ -268,8 +265,7 @@ class Source:
         yield flush()
 
     def _read_header(self, records: "Records") -> list[str] | None:
-        """The cells of the header; null for a file without rows. Finds out what separates the
-        columns."""
+        """Read the header and find the delimiter; null for a file without rows."""
         while (line := records.peek()) is not None:
             if line.fault is not None:
                 raise InputError(f"{self.path} line {line.number}: {line.fault[1]}")
@@ -316,11 +312,11 @@ class Source:
                 yield Chunk(rows, as_lines(text.with_columns(pl.all().str.strip_prefix(NOT_AN_ID))))
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                f"{self.path}: not a Parquet file that can be read, after row {self.line}: {error}"
+                f"{self.path}: not a readable Parquet file, after row {self.line}: {error}"
             ) from error
 
     def _as_text(self, name: str, values: Any) -> pl.Series:
-        """A column as a CSV file would hold it: whole floats without a point, moments with their
+        """A column as text, as in a CSV file: whole floats without a point, times with their
         offset."""
         try:
             if pa.types.is_nested(values.type):

@@ -1,4 +1,4 @@
-"""What a file is that should be CSV, told by its first bytes, and what separates its columns."""
+"""Recognize files that are not CSV by their first bytes, and find the delimiter of CSV files."""
 
 import csv
 import re
@@ -6,7 +6,7 @@ import re
 _SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 _DELIMITERS = ",;\t|"
 
-# The first bytes of a file, and what it is then.
+# The first bytes of other formats, and what to do about them.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls); save it as CSV (UTF-8)"),
     (b"%PDF", "a PDF; export the table itself as CSV (UTF-8)"),
@@ -28,16 +28,16 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 
 
 def describe_format(head: bytes, name: str) -> str | None:
-    """What a file is that is no CSV in UTF-8, with the cure; null when it may be one.
+    """What a file is, and what to do, if it is not CSV in UTF-8; null if it may be CSV.
 
     Args:
-        head: its first bytes, unpacked.
-        name: the file's, which tells a workbook from other ZIP archives where the bytes do not.
+        head: its first bytes, decompressed.
+        name: the file's name, which distinguishes workbooks from other ZIP archives.
     """
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"}:
         return _describe_zip(head, name.lower())
     for magic, what in _MAGIC:
-        # three emails may begin a header too
+        # a CSV header may begin with the same characters
         if head.startswith(magic) and not (magic.isalpha() and _is_text(head)):
             return what
     if head[257:262] == b"ustar":
@@ -54,20 +54,19 @@ def describe_format(head: bytes, name: str) -> str | None:
         )
     if re.match(rb'\{\s*"|\[\s*[\[{]|\[\s*"[^"]*"\s*[,\]]|[\[{]\s*[\]}]', start):
         return "JSON; send it to /v1/batch, or save it as CSV or Parquet"
-    # a NUL further down is one bad cell, or the padding of a file whose end was never written
+    # a NUL after the first line is one bad cell, or the padding of an unfinished file
     return "binary data" if b"\0" in re.split(rb"[\r\n]", head, maxsplit=1)[0] else None
 
 
 def read_sep_line(text: str) -> str | None:
-    """The separator that a line `sep=;` names, as Excel writes it above the header; null for any
-    other line."""
+    """The delimiter in a line `sep=;`, which Excel writes above the header; null for other
+    lines."""
     found = _SEP_LINE.fullmatch(text.rstrip("\r\n"))
     return found[1] if found else None
 
 
 def find_delimiter(header: str) -> str:
-    """What separates the columns of a header: a comma, unless there is none and another sign
-    separates more than one."""
+    """The delimiter of a header: a comma, unless there is none and another character splits it."""
     widths = {sign: _count_cells(header, sign) for sign in _DELIMITERS}
     if widths[","] > 1:
         return ","
@@ -88,15 +87,14 @@ def _describe_zip(head: bytes, name: str) -> str:
         return "an Excel workbook; save it as CSV (UTF-8)"
     if name.endswith(".numbers") or b"Index/" in head:
         return "a Numbers spreadsheet; export it as CSV (UTF-8)"
-    # a workbook under another name, whose first entry lists what is in it
+    # a workbook with another file name
     if b"[Content_Types].xml" in head:
         return "an Excel workbook or another Office document; save it as CSV (UTF-8)"
     return "a ZIP archive; unpack it"
 
 
 def _find_wide(head: bytes) -> str | None:
-    """UTF-16 or UTF-32, by its byte order mark or by where the zeros of ASCII text lie; null for
-    neither."""
+    """UTF-16 or UTF-32, by the byte order mark or the positions of zeros; null for neither."""
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         return "UTF-32"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

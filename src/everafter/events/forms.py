@@ -1,5 +1,4 @@
-"""Bodies that browsers send as a form, so as not to be asked for permission first: `data=…`, as
-PostHog's SDK did for years."""
+"""Bodies sent as a form, `data=…`, which needs no CORS preflight; older SDKs of PostHog do this."""
 
 import base64
 import binascii
@@ -14,11 +13,11 @@ _MAX_FIELDS = 20
 
 
 def unwrap_form(body: bytes, hold: Hold) -> bytes:
-    """The JSON within a form's field `data`: plain, base64, or base64 of gzip. Any other body is
-    left as it is.
+    """Extract the JSON from a form's field `data`: plain, base64, or base64 of gzip. Other bodies
+    are returned unchanged.
 
     Raises:
-        InputError: the field holds neither.
+        InputError: the field is neither.
         TooLargeError, OverloadedError: as for `read_body`.
     """
     if not _FORM.match(body):
@@ -35,6 +34,7 @@ def unwrap_form(body: bytes, hold: Hold) -> bytes:
 
 
 def _decode(text: str) -> bytes:
-    """Base64 of both alphabets; a form turns + into a space, and padding may be left off."""
+    """Decode base64 in both alphabets, without padding, and with spaces for + as forms have
+    them."""
     plain = text.strip().replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
     return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

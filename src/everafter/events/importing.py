@@ -1,5 +1,4 @@
-"""`everafter import`: a platform's export into the database, chunk by chunk, repeatable, nothing
-lost to a bad row."""
+"""Import a platform's export chunk by chunk. Repeatable; a bad row is rejected by itself."""
 
 import asyncio
 import csv
@@ -17,11 +16,11 @@ from everafter.core.errors import InputError
 from everafter.core.files import make_ours, make_private, open_private
 from everafter.events.csv_rows import Broken
 from everafter.events.files import LINE, Chunk, Kind, Source
-from everafter.events.ingest import settle, take_in, take_in_waiting
+from everafter.events.ingest import resolve, store_batch, store_waiting
 from everafter.events.model import EARLIEST, BadValue, Checked
 from everafter.events.queries import ensure_months, list_waiting_suppliers
 from everafter.events.rules import check_events
-from everafter.suppliers.model import Said
+from everafter.suppliers.model import TraitUpdate
 from everafter.suppliers.rules import read_traits
 
 _ORDER: tuple[Kind, ...] = ("suppliers", "events", "clients")
@@ -30,9 +29,11 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 @dataclass(slots=True)
 class FileSummary:
-    """What became of one file. rows = new + changed + already_there + rejected; bad_values: cells
-    left out of rows that were taken; ignored_columns: nothing reads them; kept_columns: kept as
-    traits of their own; error: why reading stopped early."""
+    """The result of one file. rows = new + changed + already_there + rejected.
+
+    bad_values: cells left out of imported rows. ignored_columns: not read. kept_columns: stored as
+    additional traits. error: why reading stopped early.
+    """
 
     file: str
     kind: str | None = None
@@ -50,8 +51,7 @@ class FileSummary:
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What became of an import. waited: events of earlier imports or requests whose supplier is
-    known now."""
+    """The result of an import. waited: earlier events whose supplier is known now."""
 
     files: list[FileSummary] = field(default_factory=list[FileSummary])
     waited: int = 0
@@ -64,11 +64,10 @@ Fold = Callable[[Connection], Awaitable[int]]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
-    """The files to import: those named, and those of a folder that are of a kind that can be
-    imported.
+    """The files to import: the named ones, and the importable ones in named folders.
 
     Raises:
-        InputError: nothing is there, or a folder holds nothing to import.
+        InputError: a path does not exist, or a folder has nothing to import.
     """
     found: list[Path] = []
     for path in paths:
@@ -87,7 +86,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
 
 
 class Importer:
-    """One import over a connection in autocommit; every chunk is a transaction of its own."""
+    """One import. The connection is in autocommit; every chunk is one transaction."""
 
     def __init__(
         self,
@@ -106,8 +105,8 @@ class Importer:
         self.summary = ImportSummary()
 
     async def run(self, paths: list[Path]) -> ImportSummary:
-        """Import the files, suppliers first, and fold everything; a file that cannot be read is
-        named in its summary."""
+        """Import the files, suppliers first, and fold everything. The summary names unreadable
+        files."""
         sources: list[tuple[Source, FileSummary]] = []
         for path in paths:
             summary = FileSummary(str(path))
@@ -123,12 +122,11 @@ class Importer:
             for source, summary in sources:
                 if source.kind == kind:
                     await self._import(source, summary)
-            await (
-                self._fold()
-            )  # what a server has stored meanwhile, before clients are compared with it
+            # also events that a server has stored meanwhile: clients are compared with them
+            await self._fold()
         waiting = sorted(await list_waiting_suppliers(self._conn))
         async with self._conn.transaction():
-            self.summary.waited += await take_in_waiting(self._conn, waiting)
+            self.summary.waited += await store_waiting(self._conn, waiting)
         await self._fold()
         self.summary.seconds = (datetime.now(UTC) - self._now).total_seconds()
         return self.summary
@@ -164,16 +162,15 @@ class Importer:
         self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
     ) -> None:
         at = self._date(source)
-        # suppliers pass the check of events too, as messages that are none: one rule for what an id
-        # is
+        # suppliers pass the check of events as messages without an event: one rule for ids
         raw = _raw(chunk.rows, "id", pl.lit("supplier"), None, pl.lit(at.isoformat()), None)
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
-        said, bad = await asyncio.to_thread(_read_suppliers, chunk.rows, checked, at)
+        updates, bad = await asyncio.to_thread(_read_suppliers, chunk.rows, checked, at)
         self._name_values("bad_trait", bad, chunk, summary, rejects)
         nothing = Checked(checked.good.clear(), checked.rejects)
         async with self._conn.transaction():
-            outcome = await take_in(self._conn, nothing, said, source=source.path.name)
-        repeated = checked.good.height - len({one.supplier_id for one in said})
+            outcome = await store_batch(self._conn, nothing, updates, source=source.path.name)
+        repeated = checked.good.height - len({one.supplier_id for one in updates})
         summary.new += outcome.suppliers.new
         summary.changed += outcome.suppliers.changed
         summary.already_there += outcome.suppliers.same + repeated
@@ -181,10 +178,9 @@ class Importer:
         self._refuse(checked.rejects, chunk, summary, rejects)
 
     def _date(self, source: Source) -> datetime:
-        """A file speaks as of its own date, so that an old export does not undo what was said
-        since.
+        """The date of the file, so that an old export does not overwrite newer traits.
 
-        A date before EARLIEST is none: archives that keep no dates unpack as of 1970 or 1980.
+        Dates before EARLIEST are ignored: some archives unpack with a date of 1970 or 1980.
         """
         at = datetime.fromtimestamp(source.path.stat().st_mtime, UTC)
         return at if EARLIEST <= at <= self._now else self._now
@@ -209,8 +205,7 @@ class Importer:
     async def _clients(
         self, source: Source, chunk: Chunk, summary: FileSummary, rejects: "RejectsFile"
     ) -> None:
-        """A client that no event told of gets one of its own, so that events stay the only
-        truth."""
+        """Import a client as an event, unless there was already an event for it."""
         properties = await asyncio.to_thread(_client_properties, chunk.rows)
         message_id = pl.format("client:{}", "id")
         raw = _raw(
@@ -222,7 +217,7 @@ class Importer:
             properties,
         )
         checked = await asyncio.to_thread(check_events, raw, received_at=self._now)
-        reported = await _list_reported(self._conn, await settle(self._conn, checked.good))
+        reported = await _list_reported(self._conn, await resolve(self._conn, checked.good))
         summary.already_there += reported.height
         fresh = checked.good.join(reported, on="row", how="anti", maintain_order="left")
         await self._take_events(source, replace(checked, good=fresh), chunk, summary, rejects)
@@ -238,15 +233,13 @@ class Importer:
         months = checked.good["occurred_at"].dt.truncate("1mo").unique().to_list()
         await ensure_months(self._conn, months)
         async with self._conn.transaction():
-            outcome = await take_in(self._conn, checked, [], source=source.path.name)
+            outcome = await store_batch(self._conn, checked, [], source=source.path.name)
         summary.new += outcome.stored.new
         summary.already_there += outcome.stored.duplicates
         self.summary.waited += outcome.waited
         self._name_values("bad_value", checked.bad_values, chunk, summary, rejects)
         self._refuse(outcome.rejects, chunk, summary, rejects)
-        await (
-            self._fold()
-        )  # chunk by chunk, so that what is pending stays bounded and the bar tells the truth
+        await self._fold()  # after each chunk, so that few events are pending
 
     def _name_values(
         self,
@@ -256,7 +249,7 @@ class Importer:
         summary: FileSummary,
         rejects: "RejectsFile",
     ) -> None:
-        """Write down the values that were left out of rows that were taken."""
+        """Record the values that were left out of imported rows."""
         for one in bad:
             rejects.add(one.row, code, one.reason, chunk)
         summary.bad_values += len(bad)
@@ -290,31 +283,29 @@ def _raw(
 
 def _read_suppliers(
     rows: pl.DataFrame, checked: Checked, at: datetime
-) -> tuple[list[Said], list[BadValue]]:
-    """What the file says of each supplier with a good id, and the cells that cannot be used, by
-    line."""
+) -> tuple[list[TraitUpdate], list[BadValue]]:
+    """The traits of each supplier with a valid id, and the cells that cannot be used, by line."""
     good = {
         row: place
         for row, *place in checked.good.select("row", "supplier_id", "external_id").iter_rows()
     }
-    said: list[Said] = []
+    updates: list[TraitUpdate] = []
     bad: list[BadValue] = []
     for row in rows.iter_rows(named=True):
         if row[LINE] not in good:
             continue
         supplier_id, external_id = good[row[LINE]]
-        # an empty cell says nothing, so it takes nothing back
+        # an empty cell does not remove a trait
         cells = {
             name: value
             for name, value in row.items()
             if name not in {LINE, "id"} and value not in {None, ""}
         }
         traits, refused = read_traits(cells)
-        # a later row counts against an earlier one; a file imported again says what it said, at the
-        # same place
-        said.append(Said(supplier_id, traits, at, external_id, row=row[LINE]))
+        # a later row wins over an earlier one; a repeated import has the same order
+        updates.append(TraitUpdate(supplier_id, traits, at, external_id, row=row[LINE]))
         bad += [BadValue(row[LINE], f"column {one.trait}: {one.reason}") for one in refused]
-    return said, bad
+    return updates, bad
 
 
 def _client_properties(rows: pl.DataFrame) -> pl.Series:
@@ -329,8 +320,8 @@ def _client_properties(rows: pl.DataFrame) -> pl.Series:
 
 
 async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFrame:
-    """The rows (`row`) of clients that events have told of with the same wedding date, or where the
-    file gives none."""
+    """The rows (`row`) of clients that are known from events, with the same wedding date or without
+    one in the file."""
     client_id, wedding = (
         pl.col("properties").str.json_path_match(f"$.{name}").alias(name)
         for name in ("client_id", "wedding_date")
@@ -338,10 +329,13 @@ async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFram
     named = clients.select("row", "supplier_id", client_id, wedding)
     known = await read_copy(
         conn,
-        "SELECT supplier_id, client_id, wedding_date AS known_date FROM clients"
-        " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id)"
-        " USING (supplier_id, client_id)"
-        " WHERE added_at IS NOT NULL",
+        """
+        SELECT supplier_id, client_id, wedding_date AS known_date
+        FROM clients
+        JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id)
+          USING (supplier_id, client_id)
+        WHERE added_at IS NOT NULL
+        """,
         {"supplier_id": pl.String(), "client_id": pl.String(), "known_date": pl.String()},
         {"suppliers": named["supplier_id"].to_list(), "clients": named["client_id"].to_list()},
     )
@@ -354,8 +348,8 @@ async def _list_reported(conn: Connection, clients: pl.DataFrame) -> pl.DataFram
 
 
 class RejectsFile:
-    """`<folder>/<file>-<time>.csv` with line, code, reason and the row; made only when there is
-    something to put in."""
+    """The file `<folder>/<file>-<time>.csv` with line, code, reason and row of each reject; created
+    with the first one."""
 
     def __init__(self, folder: Path, source: Path, at: datetime) -> None:
         self.path = folder / f"{source.name}-{at:%Y%m%dT%H%M%SZ}.csv"

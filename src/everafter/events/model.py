@@ -1,4 +1,4 @@
-"""What an event is: the canonical types, the frames they travel in, and their limits."""
+"""Events: the canonical types, the schemas of frames, and limits. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-# id: text or whole number, kept as text · text: the same, on one line · amount: a number from 0 on
-# · date: a day "?": may be absent; what cannot be read is left out then, and named
+# id: text or a whole number, stored as text. text: the same, on one line. amount: a number, at
+# least 0. date: a day. "?": optional; an unreadable value is left out and reported.
 Kind = Literal["id", "id?", "text?", "amount", "amount?", "date?"]
 
 CANONICAL: dict[str, dict[str, Kind]] = {
@@ -41,20 +41,20 @@ CANONICAL: dict[str, dict[str, Kind]] = {
     "subscription_paused": {},
     "subscription_cancelled": {},
 }
-"""Every canonical type with the properties that are checked; other properties, and other types, are
-kept as they come."""
+"""The canonical types with the properties that are checked; other properties and types are stored
+as sent."""
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE_ALLOWED = timedelta(hours=24)
-"""How far ahead of the present a file's event may lie. Over HTTP an event cannot be later than its
+"""How far in the future an event in a file may be. Over HTTP an event is never later than its
 receipt."""
 
 BELIEVED_SKEW = timedelta(hours=24)
-"""A sender's clock that is wrong by more than this is believed only for calls that it made within
-this time of sending them: then both were read off the same wrong clock."""
+"""A sender's clock that is off by more than this is corrected only for calls made within this time
+before sending, when both times were read from the same clock."""
 
 SEND_DELAY = timedelta(minutes=1)
-"""How much later than its sending a call may seem to have been made."""
+"""How much later than its sending a call may seem to be made."""
 
 ID_CHARACTERS = 200
 PROPERTIES_BYTES = 32 * 1024
@@ -64,8 +64,8 @@ WEDDING_YEARS = (1990, 2100)
 TIME = pl.Datetime("us", "UTC")
 
 NOT_AN_ID = "\0"
-"""Prefix of the text of a value that was sent as an id and cannot be one (true, a list, 12.5), so
-that every check rejects it."""
+"""Prefix of a value that was sent as an id but is not one (true, a list, 12.5), so that every check
+rejects it."""
 
 RAW_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
@@ -75,9 +75,9 @@ RAW_SCHEMA: dict[str, Any] = {
     "occurred_at": pl.String(),
     "properties": pl.String(),
 }
-"""Events as they came. row: index in the batch or line of the file; type: null for a message that
-is no event (identify, group); occurred_at: ISO 8601 or epoch text, null for "when it was received";
-properties: JSON text, null or empty for none."""
+"""Events as sent. row: index in the batch, or line of the file. type: null for a message that is
+not an event (identify, group). occurred_at: ISO 8601 or epoch text; null: the time of receipt.
+properties: JSON text; null or empty: none."""
 
 STORED_SCHEMA: dict[str, Any] = {
     "supplier_id": pl.String(),
@@ -87,14 +87,13 @@ STORED_SCHEMA: dict[str, Any] = {
     "received_at": TIME,
     "properties": pl.String(),
 }
-"""Events as they are stored. supplier_id: a UUID as text (core.ids); type: null for a message that
-is only remembered; properties: a JSON object as text, null when empty. Before an event is stored, a
-day in it may be a moment whose day has yet to be found in the supplier's time zone (see
-`settle_days`)."""
+"""Events as stored. supplier_id: a UUID as text (core.ids). type: null for a message of which only
+the id is stored. properties: a JSON object as text; null when empty. Before storing, a day may
+still be a moment (see `resolve_days`)."""
 
 CHECKED_SCHEMA: dict[str, Any] = {"row": pl.Int64(), **STORED_SCHEMA, "external_id": pl.String()}
-"""Events that passed the check. external_id: the platform's own id of the supplier, null where it
-named it by its UUID."""
+"""Events that passed the check. external_id: the platform's own id of the supplier; null where it
+used the UUID."""
 
 REJECT_SCHEMA: dict[str, Any] = {
     "row": pl.Int64(),
@@ -105,14 +104,14 @@ REJECT_SCHEMA: dict[str, Any] = {
     "payload": pl.String(),
     "external_id": pl.String(),
 }
-"""Events that were refused: why, and what came (JSON text; null when it is no JSON or larger than
-PROPERTIES_BYTES). supplier_id: a UUID and external_id the platform's own id where the event waits
-for its supplier; else the text that came."""
+"""Rejected events. payload: what was sent, as JSON text; null when it is larger than
+PROPERTIES_BYTES. supplier_id: the UUID, with the platform's own id in external_id, if the event
+waits for its supplier; otherwise the text that was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadValue:
-    """A value that could not be kept as it came, though its event was. row: as in RAW_SCHEMA."""
+    """A value that was changed or left out, while its event was stored. row: as in RAW_SCHEMA."""
 
     row: int
     reason: str
@@ -120,9 +119,8 @@ class BadValue:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A frame of events after the check: `good` has CHECKED_SCHEMA, `rejects` has REJECT_SCHEMA.
-
-    bad_values: what was left out of events in `good`, in the order of `row`.
+    """Events after the check. good: CHECKED_SCHEMA. rejects: REJECT_SCHEMA. bad_values: of events
+    in `good`, ordered by `row`.
     """
 
     good: pl.DataFrame
@@ -132,8 +130,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """new: stored now; duplicates: the supplier's message was there already, or twice in the
-    batch."""
+    """new: stored now. duplicates: stored before, or repeated in the batch."""
 
     new: int
     duplicates: int

@@ -1,4 +1,4 @@
-"""PostHog's dialect, put into Segment's: the same events under other names."""
+"""Convert PostHog's dialect to Segment's."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +17,10 @@ _CALLS = {
     "$identify": "identify",
     "$set": "identify",
 }
-# The kind of PostHog group that is a supplier; without one the distinct id is.
+# The kind of PostHog group that is a supplier; without one the distinct id is the supplier.
 _GROUP = "supplier"
 _DECODER = msgspec.json.Decoder()
-# posthog-js sends an event that waited with its age in milliseconds instead of its time; older is
-# no age but a mistake.
+# posthog-js sends the age in milliseconds of an event that waited; greater values are not ages.
 _LONGEST_OFFSET = 90 * 86_400_000
 
 
@@ -49,7 +48,7 @@ def decode_posthog(body: bytes, received_at: datetime) -> Received:
 
 
 def _as_segment(value: Any, received_at: datetime) -> dict[str, Any]:
-    """The batch that says the same in Segment's dialect."""
+    """The same batch in Segment's dialect."""
     envelope: dict[str, Any] = value if isinstance(value, dict) else {}
     events: Any = envelope.get("batch", [value]) if isinstance(value, dict) else value
     if not isinstance(events, list):
@@ -78,11 +77,11 @@ def _token(one: dict[str, Any]) -> str | None:
 
 
 def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
-    """One PostHog event as a Segment call. What is not as expected stays, for the check to name.
+    """Convert one event to a Segment call; unexpected values are kept for the check to report.
 
     Args:
-        event: as it came.
-        clock: the sender's, when it sent; for the time of an event that gives only its age.
+        event: as sent.
+        clock: when it was sent, by the sender's clock; for events that have only an age.
     """
     given = event.get("properties")
     properties: dict[str, Any] = given if isinstance(given, dict) else {}
@@ -102,7 +101,7 @@ def _convert(event: dict[str, Any], clock: datetime) -> dict[str, Any]:
     if not call["timestamp"] and age is not None and 0 <= age <= _LONGEST_OFFSET:
         call["timestamp"] = (clock - timedelta(milliseconds=age)).isoformat()
     if name == "$groupidentify" and properties.get("$group_type", _GROUP) != _GROUP:
-        call["type"] = "alias"  # a group of another kind is no supplier: taken and ignored
+        call["type"] = "alias"  # a group that is not a supplier is ignored
     elif name == "$groupidentify":
         call |= {
             "type": "group",

@@ -1,5 +1,4 @@
-"""The one check that every event passes, whichever way it came: a frame in, the good and the
-refused out."""
+"""The check of all events, from HTTP and files alike. Pure."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -20,9 +19,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTROL = r"[\x00-\x1f\x7f]"
 _CONTROLS = rf"\s*{_CONTROL}+\s*"  # as values.clean_text has them
-# A number so long is beyond every reader's range (jsonb would keep it, most JSON libraries would
-# not read it back).
-_ENDLESS_NUMBER = re.compile(r"\d{300}")
+# jsonb would store a number this long, but most JSON libraries cannot read it.
+_LONG_NUMBER = re.compile(r"\d{300}")
 _DECODER = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 
@@ -35,18 +33,21 @@ def check_events(
     live: bool = False,
     event_names: dict[str, str] | None = None,
 ) -> Checked:
-    """Check events and put them in their stored form.
+    """Check events and convert them to their stored form.
 
-    Args: raw: RAW_SCHEMA, a row per event. received_at: when they reached us, with a time zone; the
-        measure of what lies in the future. sent_at: when the sender says that it sent them; tells
-        how far its clock is off (see `_correct`). live: they come as they happen, not out of a
-        file: one of the future happened when it was received, and those without a time happened in
-        the order of their rows. event_names: the playbook's map of the platform's own names onto
-        canonical types.
+    Args:
+        raw: RAW_SCHEMA, one row per event.
+        received_at: when they arrived, with a time zone; decides what is in the future.
+        sent_at: when they were sent, by the sender's clock; corrects its times (see `_correct`).
+        live: they are sent as they happen, not from a file. An event of the future then happened
+            when it was received, and events without a time in the order of their rows.
+        event_names: the playbook's map from the platform's names to canonical types.
 
-    Returns: good: CHECKED_SCHEMA, in the order of `raw`; rejects: REJECT_SCHEMA, one row for each
-        event refused, with the first thing found wrong. Every row of `raw` is in exactly one of
-        them. bad_values: what good events lost."""
+    Returns:
+        good: CHECKED_SCHEMA, in the order of `raw`. rejects: REJECT_SCHEMA, one row for each
+        rejected event, with its first fault. Every row of `raw` is in exactly one of them.
+        bad_values: values that good events lost.
+    """
     kinds = raw["type"].str.replace_all(_CONTROLS, " ").str.strip_chars()
     if event_names:
         kinds = kinds.replace(event_names)
@@ -63,7 +64,7 @@ def check_events(
         pl.col("message_id").str.strip_chars(),
         kinds.alias("type"),
         times,
-        # a microsecond apart, so that what is stored tells the order in which it came
+        # a microsecond apart, to preserve the order of arrival
         (pl.col("row") + _micros(received_at)).cast(model.TIME).alias("received_at"),
         pl.Series("properties", texts, dtype=pl.String),
         pl.Series("fault", faults, dtype=pl.String),
@@ -78,8 +79,8 @@ def check_events(
             frame.filter(~refused),
             _rejects(raw.filter(refused), frame.filter(refused)["fault"]),
         )
-        gone = set(rejects["row"])
-        bad = [one for one in bad if one.row not in gone]
+        rejected = set(rejects["row"])
+        bad = [one for one in bad if one.row not in rejected]
     stored = good.select(list(model.CHECKED_SCHEMA)).with_columns(
         pl.col("occurred_at").cast(model.TIME)
     )
@@ -89,8 +90,9 @@ def check_events(
 def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
     """Move the events of suppliers that are not in `known` to the rejects.
 
-    They are kept whole in `payload`, so that they can be taken in once the supplier is known (see
-    `read_waiting`)."""
+    `payload` has the whole event, so that it can be stored once the supplier is known (see
+    `read_waiting`).
+    """
     is_known = checked.good["supplier_id"].is_in(list(known))
     if is_known.all():
         return checked
@@ -123,8 +125,7 @@ def split_unknown(checked: Checked, known: Iterable[str]) -> Checked:
 
 
 def read_waiting(payloads: list[str]) -> pl.DataFrame:
-    """The inverse of `split_unknown`: payloads of events that waited for their supplier →
-    STORED_SCHEMA."""
+    """The inverse of `split_unknown`: waiting events from their payloads, in STORED_SCHEMA."""
     rows = [msgspec.json.decode(payload, type=_Waiting) for payload in payloads]
     return pl.DataFrame(
         [
@@ -156,18 +157,18 @@ class _Waiting(msgspec.Struct):
 
 
 def _first_fault(received_us: int) -> pl.Expr:
-    """The first thing wrong with an event as "code\\treason"; null when it is good."""
+    """The first fault of an event as "code\\treason"; null when there is none."""
     latest = received_us + model.FUTURE_ALLOWED // _MICROSECOND
     earliest = (model.EARLIEST - _EPOCH) // _MICROSECOND
     named, message, kind, at = (
         pl.col(name) for name in ("named", "message_id", "type", "occurred_at")
     )
     return pl.coalesce(
-        _fault(named.is_null() | (named == ""), "no_supplier", "no supplier is named"),
+        _fault(named.is_null() | (named == ""), "no_supplier", "the supplier is missing"),
         _fault(
             pl.col("supplier_id").is_null(),
             "not_a_supplier_id",
-            f"the supplier is not named by an id: {RULE}",
+            f"the supplier's id is not an id: {RULE}",
         ),
         _fault(message.is_null() | (message == ""), "no_message_id", "the event has no message id"),
         _fault(_is_unfit(message), "bad_message_id", _UNFIT.format("the message id")),
@@ -178,13 +179,13 @@ def _first_fault(received_us: int) -> pl.Expr:
             "bad_time",
             "the time cannot be read; send ISO 8601 (2026-01-31T09:30:00Z) or seconds since 1970",
         ),
-        _fault(at > latest, "future", "the time lies more than 24 hours in the future"),
-        _fault(at < earliest, "too_old", "the time lies before 2000"),
+        _fault(at > latest, "future", "the time is more than 24 hours in the future"),
+        _fault(at < earliest, "too_old", "the time is before 2000"),
         pl.col("fault"),
     )
 
 
-_UNFIT = f"{{}} is longer than {model.ID_CHARACTERS} characters or holds a control character"
+_UNFIT = f"{{}} is longer than {model.ID_CHARACTERS} characters or contains a control character"
 
 
 def _fault(condition: pl.Expr, code: str, reason: str) -> pl.Expr:
@@ -212,8 +213,8 @@ def _rejects(raw: pl.DataFrame, faults: pl.Series) -> pl.DataFrame:
 
 
 def _payload(row: dict[str, Any]) -> str | None:
-    """What came, for a person to look at: null when it is too large; what jsonb cannot hold is
-    replaced."""
+    """What was sent, for people to look at; null when it is too large. NULs, which jsonb cannot
+    store, are replaced."""
     text = _ENCODER.encode(row).decode().replace("\\u0000", "\\ufffd")
     return text if len(text.encode()) <= model.PROPERTIES_BYTES else None
 
@@ -234,14 +235,15 @@ def _read_times(
 ) -> list[int | None]:
     """Epoch microseconds by our clock; null where a time cannot be read.
 
-    Args: bad: of live events: gets those that lay more than FUTURE_ALLOWED ahead. Null for the rows
-        of a file, whose times stay as they are."""
+    Args:
+        bad: collects live events more than FUTURE_ALLOWED ahead; null for the rows of a file, whose
+            times are not changed.
+    """
     received = _micros(received_at)
     sent = None if sent_at is None else _micros(sent_at)
     out: list[int | None] = []
     for row, text in zip(rows, texts, strict=True):
-        # calls without a time happened one after the other, so each is a microsecond later than the
-        # one before
+        # calls without a time are a microsecond apart, to preserve their order
         receipt = received if bad is None else received + row
         if text is None:
             out.append(receipt)
@@ -264,11 +266,12 @@ def _read_times(
 
 
 def _correct(at: int, received: int, sent: int | None) -> int:
-    """The moment `at` of the sender's clock by ours; `at` itself where what the sender says of its
-    clock is not plausible.
+    """Convert the moment `at` from the sender's clock to ours; unchanged if its clock is
+    implausible.
 
-    A call is made before it is sent. A clock that is off by more than BELIEVED_SKEW is believed
-    only for a call that was made within that time of its sending."""
+    A call is made before it is sent. A clock that is off by more than BELIEVED_SKEW is corrected
+    only for a call made within that time before its sending.
+    """
     if sent is None:
         return at
     skew, waited = received - sent, sent - at
@@ -286,13 +289,13 @@ def _read_properties(
     rows: list[int], kinds: list[str | None], texts: list[str | None], bad: list[BadValue]
 ) -> tuple[list[str | None], list[str | None]]:
     """Each event's properties as canonical JSON text (null when empty), and its fault as
-    "code\\treason" (null when good).
+    "code\\treason" (null when there is none).
 
-    A loop of msgspec calls: 50,000 rows took 0.11 s, checked and written again, where nine
+    A loop of msgspec calls: 50,000 rows took 0.11 s, decoded, checked and encoded, while nine
     `json_path_match` columns alone took 0.15 s.
 
     Args:
-        bad: gets what had to be left out of events that are good without it.
+        bad: collects values that are left out of good events.
     """
     out: list[str | None] = []
     faults: list[str | None] = []
@@ -302,10 +305,10 @@ def _read_properties(
         properties = _decode(text, reasons) if text else {}
         fault = None
         if properties is None:
-            # nothing of them can be used; a type that needs none of them is good without
+            # unusable; the event is good if its type requires no property
             properties = {}
-            needed = checks and any(kind[-1] != "?" for kind in checks.values())
-            fault = f"bad_properties\t{reasons[0]}" if needed else None
+            required = checks and any(kind[-1] != "?" for kind in checks.values())
+            fault = f"bad_properties\t{reasons[0]}" if required else None
         elif checks:
             fault = _check(checks, properties, reasons)
         faults.append(fault)
@@ -313,16 +316,16 @@ def _read_properties(
         encoded = _ENCODER.encode(properties) if properties and fault is None else b""
         if len(encoded) > model.PROPERTIES_BYTES:
             faults[-1] = (
-                f"properties_too_large\tthe properties are {len(encoded)} bytes; at most"
-                f" {model.PROPERTIES_BYTES}"
+                f"properties_too_large\tthe properties are {len(encoded)} bytes;"
+                f" at most {model.PROPERTIES_BYTES}"
             )
         out.append(encoded.decode() or None)
     return out, faults
 
 
 def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
-    """The properties as they can be stored; null when they are not a JSON object. `bad` collects
-    what is wrong with them."""
+    """Decode properties so that they can be stored; null when they are not a JSON object. `bad`
+    collects what is wrong with them."""
     dirty = "\\u0000" in text
     try:
         value = _DECODER.decode(text)
@@ -339,8 +342,8 @@ def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
         bad.append("the properties are not a JSON object")
         return None
     properties: dict[str, Any] = value
-    # cheap looks first: what follows is for the few texts that could be bad
-    if len(text) > 300 and _ENDLESS_NUMBER.search(text):
+    # cheap tests first: few texts need the full check
+    if len(text) > 300 and _LONG_NUMBER.search(text):
         properties, dirty = _DECODER.decode(lenient.repair(text)), True
     if text.count("[") + text.count("{") > model.PROPERTIES_DEPTH:
         deep = [name for name, item in properties.items() if depth(item) >= model.PROPERTIES_DEPTH]
@@ -353,13 +356,13 @@ def _decode(text: str, bad: list[str]) -> dict[str, Any] | None:
 
 
 def _clean(properties: dict[str, Any], bad: list[str]) -> dict[str, Any]:
-    """Without NULs and lost values, which are named in `bad`."""
+    """Replace NULs and lost values; `bad` collects the lost ones."""
     kept: dict[str, Any] = {}
     for name, item in properties.items():
-        kept[name.replace("\0", "\ufffd")], gone = lenient.clean(item)
+        kept[name.replace("\0", "\ufffd")], lost = lenient.clean(item)
         bad += [
             f"property {_named(name)} contained {token}, which is not a JSON value; it is null"
-            for token in gone[:3]
+            for token in lost[:3]
         ]
     return kept
 
@@ -369,10 +372,9 @@ def _named(name: str) -> str:
 
 
 def _check(checks: dict[str, Kind], properties: dict[str, Any], bad: list[str]) -> str | None:
-    """The fault of a canonical type's properties, or null; what is good is put in its canonical
-    form in place.
+    """The fault of a canonical type's properties, or null. Converts good values in place.
 
-    What may be absent and cannot be read is taken out, and named in `bad`.
+    Unreadable optional values are removed; `bad` collects them.
     """
     for name, kind in checks.items():
         value = properties.get(name)
@@ -406,7 +408,7 @@ def _read_amount(value: Any) -> float | None:
 
 
 def _read_date(value: Any) -> str | None:
-    """A day; or, as a text with a T, the moment that means one (`settle_days` finds its day)."""
+    """A day, or as a text with a T the moment that means a day (see `resolve_days`)."""
     day = read_day(value)
     if day is None or not model.WEDDING_YEARS[0] <= day.year <= model.WEDDING_YEARS[1]:
         return None
@@ -418,8 +420,8 @@ _READERS: dict[Kind, tuple[Callable[[Any], Any], str]] = {
     "id": (read_id, f"an id: {RULE}"),
     "id?": (read_id, f"an id: {RULE}"),
     "text?": (read_text, "text"),
-    "amount": (_read_amount, "a number from 0 on"),
-    "amount?": (_read_amount, "a number from 0 on"),
+    "amount": (_read_amount, "a number, at least 0"),
+    "amount?": (_read_amount, "a number, at least 0"),
     "date?": (_read_date, _DATE),
 }
 
@@ -431,42 +433,41 @@ _DATED = [kind for kind, checks in CANONICAL.items() if not _DAYS.isdisjoint(che
 _MOMENT = rf'"(?:{"|".join(sorted(_DAYS))})": *"\d{{4}}-\d\d-\d\dT'
 
 
-def find_unsettled(events: pl.DataFrame) -> pl.Series:
-    """Which checked events (type, properties) hold a moment where a day is meant."""
+def find_unresolved(events: pl.DataFrame) -> pl.Series:
+    """Which checked events (type, properties) have a moment in place of a day."""
     return events["type"].is_in(_DATED).fill_null(False) & events["properties"].str.contains(
         _MOMENT
     ).fill_null(False)
 
 
-def settle_days(events: pl.DataFrame, zones: dict[str, str | None]) -> pl.DataFrame:
-    """The events with each moment that means a day (`wedding_date`) replaced by that day in its
-    supplier's time zone.
+def resolve_days(events: pl.DataFrame, zones: dict[str, str | None]) -> pl.DataFrame:
+    """Replace each moment that means a day (`wedding_date`) by the day in its supplier's time zone.
 
-    The moment goes into a property of its own (`wedding_moment`).
+    The moment is kept in its own property (`wedding_moment`).
 
     Args:
         events: at least supplier_id, type and properties of checked events.
         zones: supplier id → IANA name; UTC where it is null or missing.
     """
-    unsettled = find_unsettled(events)
-    if not unsettled.any():
+    unresolved = find_unresolved(events)
+    if not unresolved.any():
         return events
-    settled = [
-        _settle(text, zones.get(supplier_id)) if wanted else text
+    resolved = [
+        _resolve(text, zones.get(supplier_id)) if wanted else text
         for wanted, supplier_id, text in zip(
-            unsettled, events["supplier_id"], events["properties"], strict=True
+            unresolved, events["supplier_id"], events["properties"], strict=True
         )
     ]
-    return events.with_columns(pl.Series("properties", settled, dtype=pl.String))
+    return events.with_columns(pl.Series("properties", resolved, dtype=pl.String))
 
 
-def _settle(text: str, zone: str | None) -> str:
+def _resolve(text: str, zone: str | None) -> str:
     properties: dict[str, Any] = _DECODER.decode(text)
     for name in _DAYS & properties.keys():
         moment = properties[name]
         if len(moment) > len("2027-06-20"):
             at = datetime.fromisoformat(moment)
             properties[name] = at.astimezone(find_zone(zone)).date().isoformat()
-            # kept, since the zone may be said later or change
+            # kept, because the time zone may be reported later or change
             properties[name.replace("_date", "_moment")] = moment
     return _ENCODER.encode(properties).decode()

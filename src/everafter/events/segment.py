@@ -1,5 +1,4 @@
-"""The Segment dialect (and PostHog's, which maps onto it): a request's JSON → events, traits and
-what can be ignored."""
+"""Decode requests in the Segment dialect: events, traits, and calls that are ignored."""
 
 import uuid
 from collections.abc import Callable
@@ -21,8 +20,7 @@ CALLS = ("track", "identify", "group", "page", "screen", "alias")
 
 
 class Envelope(msgspec.Struct):
-    """The outer object of a batch; every field is read leniently, since only `batch` must be
-    right."""
+    """The outer object of a batch. Only `batch` must be valid."""
 
     batch: Any = None
     sent_at: Any = msgspec.field(default=None, name="sentAt")
@@ -33,7 +31,7 @@ class Envelope(msgspec.Struct):
 
 
 class Item(msgspec.Struct):
-    """One call. `properties` and `traits` stay text until they are checked."""
+    """One call. `properties` and `traits` are decoded when they are checked."""
 
     type: Any = None
     message_id: Any = msgspec.field(default=None, name="messageId")
@@ -55,7 +53,7 @@ class _BatchEnvelope(Envelope):
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """An identify or group call that describes a supplier."""
+    """The traits of an identify or group call for a supplier."""
 
     row: int
     traits: dict[str, Any]
@@ -63,12 +61,13 @@ class Identified:
 
 @dataclass(slots=True)
 class Received:
-    """A request's content. `raw` has events.model.RAW_SCHEMA; identify and group calls are there
-    too, with a null type.
+    """A decoded request.
 
-    message_ids: the id of each call by its place in the batch, as it came (null when it had none).
-    sent_at: when the sender says that it sent them, by its own clock; null when it says nothing
-    that can be read."""
+    sent_at: when it was sent, by the sender's clock; null when that is missing or unreadable.
+    raw: RAW_SCHEMA, including identify and group calls with a null type.
+    message_ids: the id of each call in the batch, as sent; null when it had none.
+    ignored: calls that need no handling. unreadable: (index, reason).
+    """
 
     key: str | None
     sent_at: datetime | None
@@ -86,14 +85,14 @@ _VALUE_DECODER = msgspec.json.Decoder()
 
 
 def decode_request(body: bytes, call: str | None) -> Received:
-    """Read a request; a value that is not JSON is lost alone (see core/lenient.py).
+    """Decode a request; single values that are not JSON are lost (see core/lenient.py).
 
     Args:
         body: decompressed.
-        call: which call it is, for a single one; null for a batch.
+        call: the kind of a single call; null for a batch.
 
     Raises:
-        InputError: not JSON as a whole, or not an object.
+        InputError: the body is not a JSON object.
         TooLargeError: more than MAX_EVENTS.
     """
     text = lenient.read_text(body)
@@ -127,7 +126,9 @@ def _decode(text: str, call: str | None) -> Envelope:
     except msgspec.ValidationError as error:
         if not call and "$.batch" in str(error):
             raise InputError("batch is not a list of events") from error
-        raise InputError(f"the body is not a JSON object of the Segment kind: {error}") from error
+        raise InputError(
+            f"the body is not a JSON object of a Segment call or batch: {error}"
+        ) from error
     except msgspec.DecodeError as error:
         raise InputError(f"the body is not JSON: {error}") from error
 
@@ -153,9 +154,7 @@ class _Reader:
             item: Item = lenient.decode(raw, _ITEM_DECODER)
         except (msgspec.DecodeError, RecursionError) as error:
             self.message_ids.append(None)
-            self.unreadable.append(
-                (row, f"the event is not a JSON object that can be read: {error}")
-            )
+            self.unreadable.append((row, f"the event is not a readable JSON object: {error}"))
             return
         message_id = _text(item.message_id)
         self.message_ids.append(message_id)
@@ -177,7 +176,7 @@ class _Reader:
         )
 
     def view(self, row: int, item: Item, message_id: str) -> None:
-        """page and screen: an event whose properties also hold the name."""
+        """page and screen: an event with the name in its properties."""
         properties = _object(item.properties)
         named = {"name": item.name, "category": item.category}
         merged = {
@@ -192,8 +191,7 @@ class _Reader:
         self._add(row, item, message_id, kind, text)
 
     def identify(self, row: int, item: Item, message_id: str) -> None:
-        """Traits of the supplier; of a person in its team when a group is given that is not the
-        user."""
+        """Traits of the supplier; ignored if they describe another person in its team."""
         traits = _object(item.traits)
         if traits is None:
             self.unreadable.append((row, "traits is not a JSON object"))
@@ -218,7 +216,7 @@ class _Reader:
         self._add(row, item, message_id, None, None)
 
     def alias(self, row: int, item: Item, message_id: str) -> None:
-        """Joins an anonymous visitor to a user: nothing here is anonymous."""
+        """Ignored: it links an anonymous visitor to a user, and suppliers are never anonymous."""
         self.ignored += 1
 
     def _supplier(self, item: Item) -> str | None:
@@ -252,8 +250,8 @@ _TAKERS: dict[str, Callable[[_Reader, int, Item, str], None]] = {
 
 
 def _when(item: Item) -> str | None:
-    """The time of the call as text: of the two it may give, the first that can be read; null when
-    it gives none."""
+    """The time of the call as text: `timestamp`, or `originalTimestamp` if only that is readable;
+    null without either."""
     value, other = item.timestamp, item.original_timestamp
     if _is_absent(value) or (
         not _is_absent(other) and read_moment(value) is None and read_moment(other) is not None
@@ -265,15 +263,15 @@ def _when(item: Item) -> str | None:
 
 
 def _is_absent(value: Any) -> bool:
-    """Null, blank, or lost (NaN): as good as not said."""
+    """Whether a value is null, blank or lost (NaN)."""
     return value is None or (
         isinstance(value, str) and (not value.strip() or lenient.lost(value) is not None)
     )
 
 
 def _text(value: Any) -> str | None:
-    """A message's id as text; null when it is absent. What is neither text nor a whole number is
-    taken as its JSON: a message is as well told apart by that."""
+    """A message's id as text; null when it is absent. Values that are neither text nor a whole
+    number become their JSON, which identifies the message as well."""
     if _is_absent(value):
         return None
     if isinstance(value, str):
@@ -283,8 +281,8 @@ def _text(value: Any) -> str | None:
 
 
 def _id(value: Any) -> str | None:
-    """A supplier's id as text; null when it is absent. What can be none is shown behind
-    `NOT_AN_ID`, and fails the check."""
+    """A supplier's id as text; null when it is absent. Invalid ids get the prefix `NOT_AN_ID`, and
+    fail the check."""
     text = _text(value)
     if (
         text is None
@@ -300,7 +298,7 @@ def _raw_text(raw: msgspec.Raw) -> str | None:
 
 
 def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
-    """The JSON object, empty when it is absent or null; null when it is no object."""
+    """A JSON object; empty when it is absent or null, null when it is not an object."""
     if not bytes(raw):
         return {}
     try:

@@ -1,5 +1,4 @@
-"""Traits: reading them, and keeping the value for the latest moment, in whatever order they
-arrive."""
+"""Read traits, and keep the latest value of each, in whatever order they arrive."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,26 +13,28 @@ from everafter.core.email_address import EmailError, read_email
 from everafter.core.values import clean_text, depth, fold_name, read_moment, read_text, read_whole
 from everafter.core.zones import list_zones
 from everafter.suppliers import model
-from everafter.suppliers.model import BadTrait, Profile, Said
+from everafter.suppliers.model import BadTrait, Profile, TraitUpdate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Any moment that was said is greater: times begin with a year from 2000 on.
+# Less than every time key, which begins with a year from 2000 on.
 _WEAK = "0"
 _DEPTH = 32
 
 
 def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]:
-    """The traits that can be kept, in canonical form, and those that cannot, with the reason.
+    """Read traits into their canonical form; list those that cannot be used, with the reason.
 
     Args:
-        traits: as they came; null means that the platform took the value back.
+        traits: as sent; null removes the value.
 
-    Returns: Canonical name → value (created_at as a datetime in UTC, all else as JSON knows it),
-        and the refused ones."""
+    Returns:
+        Canonical name → value (created_at is a datetime in UTC, all others JSON values), and the
+        rejected traits.
+    """
     good: dict[str, Any] = {}
     bad: list[BadTrait] = []
     others = 0
-    # spelt exactly comes last, so that it counts where two spellings of one trait are given
+    # the exact spelling is read last, so that it wins over other spellings of the same trait
     for given, value in sorted(traits.items(), key=lambda item: item[0] in _READERS):
         trait = model.SPELLINGS.get(fold_name(given), given)
         if (token := lenient.lost(value)) is not None:
@@ -66,50 +67,48 @@ def read_traits(traits: dict[str, Any]) -> tuple[dict[str, Any], list[BadTrait]]
     return good, bad
 
 
-def fold_said(
-    said: Iterable[Said], created: Iterable[tuple[str, str | None, datetime]] = ()
+def merge_updates(
+    updates: Iterable[TraitUpdate], created: Iterable[tuple[str, str | None, datetime]] = ()
 ) -> list[Profile]:
-    """What was said of each supplier, one profile a supplier, sorted by id.
+    """Merge updates into one profile for each supplier, sorted by id.
 
-    Args: said: canonical traits by message; of two words about one trait the later counts (see
-        `Said`). created: suppliers whose account_created was seen, with the platform's own id (as
-        in Profile) and the moment: the earliest is `created_at` until one is said."""
+    Args:
+        updates: canonical traits by message; the later value of a trait counts (see
+            `TraitUpdate`).
+        created: supplier id, external id (as in Profile) and time of account_created events. The
+            earliest is the supplier's `created_at` until one is reported.
+    """
     profiles: dict[str, Profile] = {}
-    for one in said:
+    for one in updates:
         profile = profiles.setdefault(one.supplier_id, Profile(one.supplier_id))
         profile.external_id = profile.external_id or one.external_id
         key = time_key(one)
         for trait, value in one.traits.items():
-            _say(profile, trait, value, key)
+            _set(profile, trait, value, key)
     for supplier_id, external_id, at in created:
         profile = profiles.setdefault(supplier_id, Profile(supplier_id))
         profile.external_id = profile.external_id or external_id
-        # counted down, so that the earliest has the greatest key
-        _say(
-            profile,
-            "created_at",
-            at,
-            f"{_WEAK}{10**18 - (at - _EPOCH) // timedelta(microseconds=1):019d}",
-        )
+        # counts down, so that the earliest has the greatest key
+        remaining = 10**18 - (at - _EPOCH) // timedelta(microseconds=1)
+        _set(profile, "created_at", at, f"{_WEAK}{remaining:019d}")
     return sorted(profiles.values(), key=lambda profile: profile.supplier_id)
 
 
-def time_key(said: Said) -> str:
-    """A text that sorts by the moment spoken of, then by arrival.
+def time_key(update: TraitUpdate) -> str:
+    """A text that sorts by the reported time, then by arrival.
 
-    Up to 0.2.0 a hash of the value (hexadecimal) stood where the arrival is; `r` sorts after it, so
-    that what arrives now counts against a word of the same moment that was kept then."""
-    received = said.at if said.received_at is None else said.received_at
-    return (
-        f"{said.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f} r{received.astimezone(UTC):%Y%m%d%H%M%S%f}"
-        f" {said.row:09d}"
-    )
+    Up to version 0.2.0 a hash of the value (hexadecimal) was in place of the arrival. `r` sorts
+    after it, so an update that arrives now wins over one of the same time that was stored then.
+    """
+    received = update.at if update.received_at is None else update.received_at
+    at = f"{update.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+    return f"{at} r{received.astimezone(UTC):%Y%m%d%H%M%S%f} {update.row:09d}"
 
 
-def _say(profile: Profile, trait: str, value: Any, key: str) -> None:
-    there = profile.said.get(trait)
-    if there is None or key >= there[1]:
-        profile.said[trait] = (value, key)
+def _set(profile: Profile, trait: str, value: Any, key: str) -> None:
+    stored = profile.traits.get(trait)
+    if stored is None or key >= stored[1]:
+        profile.traits[trait] = (value, key)
 
 
 # ── one trait ─────────────────────────────────────────────────────────────────────────────────────
@@ -121,8 +120,8 @@ def _shown(value: Any) -> str:
 
 
 def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None]:
-    """A trait without a column: its name and value as they are kept, and why it cannot be (null
-    when it can)."""
+    """A trait without a column: its name and value as they are stored, and why it is rejected (null
+    when it is not)."""
     kept = clean_text(name)
     if count > model.OTHER_TRAITS:
         return kept, None, f"more than {model.OTHER_TRAITS} traits in one message"
@@ -132,9 +131,9 @@ def _read_other(name: str, value: Any, count: int) -> tuple[str, Any, str | None
         return kept, None, f"{kept} is nested deeper than {_DEPTH} levels"
     if isinstance(value, int) and abs(value) >= 10**299:
         return kept, None, f"{kept} is a number of 300 digits or more"
-    value, gone = lenient.clean(value)
-    if gone:
-        return kept, None, f"{kept} contains {gone[0]}, which is not a JSON value"
+    value, lost = lenient.clean(value)
+    if lost:
+        return kept, None, f"{kept} contains {lost[0]}, which is not a JSON value"
     size = len(msgspec.json.encode(value))
     return kept, value, f"{kept} is larger than 4096 bytes" if size > 4096 else None
 
@@ -145,7 +144,7 @@ def _read_word(value: Any) -> str | None:
 
 
 def _read_email(value: Any) -> str | None:
-    """The address in the form that travels; its domain has a dot."""
+    """The address as it is sent; its domain must have a dot."""
     try:
         address = read_email(value) if isinstance(value, str) else None
     except EmailError:
@@ -155,9 +154,8 @@ def _read_email(value: Any) -> str | None:
 
 def _read_country(value: Any) -> str | None:
     code = value.strip().upper() if isinstance(value, str) else ""
-    code = (
-        "GB" if code == "UK" else code
-    )  # not in ISO 3166-1 but reserved for it, and what people write
+    # UK is reserved in ISO 3166-1, and often used
+    code = "GB" if code == "UK" else code
     return code if code in model.COUNTRIES else None
 
 
@@ -184,7 +182,7 @@ def _read_created(value: Any) -> datetime | None:
 
 
 def _read_consent(value: Any) -> bool | None:
-    """Yes or no as programs write it: a refusal that was not understood would let mail through."""
+    """A yes or no in any common spelling: a missed refusal would allow email."""
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else str(read_whole(value))
@@ -198,13 +196,12 @@ _READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "plan": (read_text, "text"),
     "country": (_read_country, "an ISO 3166-1 country code (GB, NZ, US …)"),
     "timezone": (_read_timezone, "an IANA time zone (Europe/London)"),
-    "mrr_minor": (_read_whole(10**15), "a whole number of minor units from 0 on"),
-    "client_limit": (_read_whole(2**31 - 1), "a whole number from 0 on"),
+    "mrr_minor": (_read_whole(10**15), "a whole number of minor units, at least 0"),
+    "client_limit": (_read_whole(2**31 - 1), "a whole number, at least 0"),
     "created_at": (_read_created, "a time between 1990 and 2100 (ISO 8601, or seconds since 1970)"),
     "consent": (_read_consent, "true or false (or yes, no, 1, 0)"),
 }
-# true, True, TRUE from programs; t and f from PostgreSQL's COPY; 1.0 from pandas; the others from
-# people
+# t and f: PostgreSQL's COPY; 1.0: pandas; the others: programs and people
 _YES = {"true", "t", "yes", "y", "on", "1", "1.0"}
 _NO = {"false", "f", "no", "n", "off", "0", "0.0"}
 _TEXTS = {"name", "vendor_type", "plan"}
