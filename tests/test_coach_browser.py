@@ -247,7 +247,7 @@ def test_no_confetti_for_those_who_want_less_motion_and_the_certificate_is_there
             json={"supplier_id": supplier, "milestone_type": "fully_activated"},
         ).is_success
     page = visit.page("/", reduced_motion="reduce")
-    expect(panel(page).get_by_role("heading", name="Fully activated")).to_be_visible()
+    expect(panel(page).get_by_role("heading", name="Everything set up")).to_be_visible()
     page.wait_for_timeout(200)
     expect(coach(page).locator(".sky")).to_have_count(0)
     address = link(page, "See your certificate").get_attribute("href")
