@@ -1,5 +1,6 @@
 """No style of the host's moves, shrinks, hides or recolours the coach, and it moves nothing there."""
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -108,6 +109,38 @@ def paint(page: Page) -> bytes:
     return page.screenshot(clip=clip, animations="disabled")
 
 
+COMPARE = """async pictures => {
+  const [one, other] = await Promise.all(pictures.map(async data => {
+    const bytes = Uint8Array.from(atob(data), char => char.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    return context.getImageData(0, 0, image.width, image.height);
+  }));
+  if (one.width !== other.width || one.height !== other.height) return [Infinity, 255];
+  let pixels = 0, most = 0;
+  for (let at = 0; at < one.data.length; at += 4) {
+    const far = Math.max(...[0, 1, 2].map(part => Math.abs(one.data[at + part] - other.data[at + part])));
+    if (far) pixels += 1;
+    most = Math.max(most, far);
+  }
+  return [pixels / (one.data.length / 4), most];
+}"""
+
+
+def is_alike(page: Page, one: bytes, other: bytes) -> bool:
+    """Whether two pictures are the same, but for the antialiasing of edges between two pixels, which
+    depends on how a zoom of the page is rounded: at most one pixel in 5,000, by a quarter at most."""
+    if one == other:
+        return True
+    blank = page.context.new_page()
+    share, most = blank.evaluate(
+        COMPARE, [base64.b64encode(data).decode() for data in (one, other)]
+    )
+    blank.close()
+    return share <= 1 / 5000 and most <= 64
+
+
 def extent(page: Page) -> list[int]:
     """The page's own height and width, as scrolled."""
     return page.evaluate(
@@ -147,7 +180,7 @@ def test_no_style_of_the_page_reaches_it(shown: tuple[Page, Look], style: str) -
     page, clean = shown
     page.evaluate("style => { document.querySelector('#ill').textContent = style }", STYLES[style])
     coach(page).evaluate("coach => { coach.close(); coach.open() }")
-    assert (look(page), paint(page)) == clean
+    assert look(page) == clean[0] and is_alike(page, paint(page), clean[1])
     before = extent(page)
     coach(page).evaluate("coach => { coach.hidden = true }")
     assert extent(page) == before, "the page is as large without it"
