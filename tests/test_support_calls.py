@@ -133,7 +133,7 @@ def test_the_confirmation_is_queued_with_the_invitation(server: Server) -> None:
     )
     assert expires_at == day + timedelta(hours=10)
     local = (day + timedelta(hours=10)).astimezone(ZoneInfo("Europe/Berlin"))
-    assert facts["starts_local"] == f"{local:%A} {local.day} {local:%B %Y} at {local:%H:%M}"
+    assert facts["starts_local"] == f"{local:%A}, {local.day} {local:%B %Y} at {local:%H:%M}"
     assert (facts["name"], facts["minutes"], facts["ics_url"]) == (
         "Rosa Flowers",
         15,

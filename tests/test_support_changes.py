@@ -337,5 +337,5 @@ def test_the_suppliers_page_shows_outcomes_of_calls(server: Server) -> None:
         change(client, calls[1], "cancel")
     with signed_in(server) as browser:
         page = re.sub(r"\s+", " ", browser.get(f"/suppliers/{supplier}").text)
-    assert "did not come" in page and "Called twice." in page
+    assert "no-show" in page and "Called twice." in page
     assert page.count("cancelled") >= 1

@@ -204,7 +204,7 @@ def test_a_call_that_is_over_can_no_longer_be_changed(server: Server, call: dict
         )
     with server.client("write") as client:
         change(client, call, "outcome", outcome="held")
-    assert "This call has taken place" in words(open_page(server, call))
+    assert "This call took place" in words(open_page(server, call))
 
 
 def test_incomplete_and_foreign_links_are_not_found(server: Server, call: dict[str, Any]) -> None:

@@ -239,7 +239,7 @@ def set_calendar(
         if not json:
             hint = (
                 "; use --allow-private to allow it"
-                if "inside a network" in report.failure and not allow_private
+                if "a private address" in report.failure and not allow_private
                 else ""
             )
             typer.echo(f"the calendar cannot be read: {report.failure}{hint}", err=True)
