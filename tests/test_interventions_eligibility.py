@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from everafter.interventions import eligibility
 from everafter.interventions.eligibility import (
     check_eligibility,
     is_in_holdout,
@@ -198,6 +200,51 @@ def test_holdouts_have_their_share_and_are_independent() -> None:
     assert {i for i in ids if is_in_holdout(i, "one", 0.1, alone)} < a, (
         "a smaller share is part of a larger one"
     )
+
+
+def test_equal_priorities_go_by_name() -> None:
+    found = check(
+        [proposal("b"), proposal("a")],
+        playbook=structs.replace(EVERYONE_TREATED, messaging=Messaging(messages_per_week=1)),
+    )
+    assert {name: result[0] for name, result in found.items()} == {
+        "a": "triggered",
+        "b": "skipped",
+    }
+
+
+def test_the_last_message_of_the_week_is_sent_and_the_next_is_not() -> None:
+    assert check([proposal()], [acted(3, "other", messages=1)])["t"][0] == "triggered"
+    assert check([proposal()], [acted(3, "other", messages=2)])["t"][0] == "skipped"
+
+
+def test_a_draw_equal_to_the_share_is_not_in_the_holdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eligibility, "_draw", lambda text: 0.25)
+    assert not is_in_holdout("s", "t", 0.25, Holdout(global_share=0.25))
+    assert is_in_holdout("s", "t", 0.26, Holdout(global_share=0.25))
+    assert is_in_holdout("s", "t", 0.25, Holdout(global_share=0.26))
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock", "waits_until"),
+    [
+        (("20:00", "08:00"), time(19, 59, 59), None),
+        (("20:00", "08:00"), time(20, 0), datetime(2026, 11, 23, 8, tzinfo=UTC)),
+        (("20:00", "08:00"), time(7, 59, 59), datetime(2026, 11, 22, 8, tzinfo=UTC)),
+        (("20:00", "08:00"), time(8, 0), None),
+        (("12:00", "13:00"), time(11, 59, 59), None),
+        (("12:00", "13:00"), time(12, 0), datetime(2026, 11, 22, 13, tzinfo=UTC)),
+        (("12:00", "13:00"), time(12, 59, 59), datetime(2026, 11, 22, 13, tzinfo=UTC)),
+        (("12:00", "13:00"), time(13, 0), None),
+        (("12:00", "12:00"), time(12, 0), None),
+    ],
+)
+def test_quiet_hours_include_their_start_and_exclude_their_end(
+    hours: tuple[str, str], clock: time, waits_until: datetime | None
+) -> None:
+    at = datetime.combine(AS_OF.date(), clock, UTC)
+    messaging = Messaging(quiet_from=hours[0], quiet_until=hours[1])
+    assert next_sending_time(at, "UTC", messaging) == (waits_until or at)
 
 
 ZONES = ["UTC", "Europe/London", "America/New_York", "America/Los_Angeles", "Australia/Sydney", "Pacific/Auckland", "Asia/Kolkata",

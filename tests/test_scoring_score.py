@@ -164,3 +164,46 @@ def test_each_row_is_scored_by_its_own_segment() -> None:
         "none",
     ]
     assert whole["health_score"][2] is None and whole["risk_level"][2] is None
+
+
+def only_adoption(adoption: float) -> HealthMetrics:
+    """A supplier of whom nothing but feature adoption is known: the score is 100 × that."""
+    return HealthMetrics(None, adoption, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("adoption", "risk"),
+    [(0.39, "critical"), (0.4, "at_risk"), (0.69, "at_risk"), (0.7, "healthy"), (1.0, "healthy")],
+)
+def test_a_band_includes_its_lower_limit(adoption: float, risk: str) -> None:
+    found = calculate_health_score(only_adoption(adoption))
+    assert found.score == pytest.approx(100 * adoption) and found.risk == risk
+
+
+@pytest.mark.parametrize(
+    ("days", "points"), [(2.999, 30), (3, 20), (6.999, 20), (7, 10), (13.999, 10), (14, 0)]
+)
+def test_the_login_dimension_loses_points_on_its_days(days: float, points: float) -> None:
+    found = calculate_health_score(HealthMetrics(days, 1, 1, 1, 1))
+    assert found.components["login"].points == points
+
+
+def main_reason(**values: float) -> str:
+    full = {
+        "days_inactive": 0.0,
+        "feature_adoption": 1.0,
+        "client_activity": 1.0,
+        "form_completion_rate": 1.0,
+        "journey_open_rate": 1.0,
+    }
+    frame = pl.DataFrame([{"segment": "default", "season_index": 1.0} | full | values])
+    segments = {"default": Segment(title="", key_features=["forms"])}
+    return score_health(frame, segments, Health())["main_reason"].item()
+
+
+def test_the_main_reason_is_the_dimension_that_loses_most_and_of_two_the_first() -> None:
+    assert main_reason() == "none"
+    assert main_reason(journey_open_rate=0.0) == "journey_performance"
+    assert main_reason(client_activity=0.0, form_completion_rate=0.0) == "client_activity"
+    assert main_reason(feature_adoption=0.5, client_activity=0.5) == "feature_adoption"
+    assert main_reason(client_activity=0.5, form_completion_rate=0.0) == "client_activity"

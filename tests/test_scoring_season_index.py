@@ -206,6 +206,12 @@ def test_weddings_outside_the_grid_do_not_count() -> None:
     )
 
 
+@pytest.mark.parametrize(("days", "counts"), [(-28, False), (-27, True), (377, True), (378, False)])
+def test_the_grid_ends_four_weeks_ago_and_in_54_weeks(days: int, counts: bool) -> None:
+    prior = season_index_of(("GB", "dj", None))
+    assert (season_index_of(("GB", "dj", [days])) != prior) == counts
+
+
 def test_null_weddings_in_a_list_are_ignored() -> None:
     frame = frame_of([("GB", "dj", [10, 200])])
     with_null = frame.with_columns(

@@ -339,8 +339,8 @@ def fold_events(case: Case) -> pl.DataFrame:
     return fold(model.empty_state(), as_frame(events), FEATURES).activity
 
 
-def evaluate(case: Case) -> Any:
-    """The signal's value, computed from the events as a run computes it."""
+def inputs_of(case: Case) -> pl.DataFrame:
+    """The supplier's row as a run reads it."""
     folded = fold_events(case).to_dicts()
     activity = dict.fromkeys(model.ACTIVITY_SCHEMA) | (folded[0] if folded else {})
     for name in ("events_total", "clients_added", "clients_total", "tickets_open"):
@@ -349,8 +349,14 @@ def evaluate(case: Case) -> Any:
     for name in ("vendor_type", "plan"):
         activity[name] = activity[name] or traits[name]
     row = traits | activity | {"supplier_id": SUPPLIER}
-    inputs = pl.DataFrame([row], schema=TRAITS | model.ACTIVITY_SCHEMA)
-    compute = evaluate_signals if row["subscription"] == "cancelled" else score_suppliers
+    return pl.DataFrame([row], schema=TRAITS | model.ACTIVITY_SCHEMA)
+
+
+def evaluate(case: Case) -> Any:
+    """The signal's value, computed from the events as a run computes it."""
+    inputs = inputs_of(case)
+    is_cancelled = inputs["subscription"].item() == "cancelled"
+    compute = evaluate_signals if is_cancelled else score_suppliers
     return compute(inputs, case.playbook, case.as_of, FEATURES)[case.signal].item()
 
 
