@@ -21,7 +21,6 @@ from everafter.interventions.model import SKIP_REASONS
 from everafter.playbook.loading import load_playbook
 
 _REPLAY_AFTER = timedelta(hours=24)
-"""A moment longer ago than this is a replay: nothing is sent."""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +57,7 @@ async def _run(
     playbook = load_playbook(settings)
     url = database_url(settings)
     await migrate(url)
-    replay = as_of is not None and as_of < datetime.now(UTC) - _REPLAY_AFTER
+    replay = as_of is not None and is_replay(as_of, datetime.now(UTC))
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,6 +77,11 @@ async def _run(
             dry_run=dry_run,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+def is_replay(as_of: datetime, now: datetime) -> bool:
+    """Whether a run as of that moment is a replay of a past day, which sends nothing."""
+    return as_of < now - _REPLAY_AFTER
 
 
 def parse_moment(text: str | None) -> datetime | None:
