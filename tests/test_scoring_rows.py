@@ -6,7 +6,18 @@ import pytest
 
 from everafter.scoring.explain import _end_of
 from everafter.scoring.rules import churn_rows, health_rows, score_suppliers
-from test_signals_values import FEATURES, NOW, PLAYBOOK, Case, event, inputs_of, login, used
+from test_signals_values import (
+    FEATURES,
+    NOW,
+    PLAYBOOK,
+    Case,
+    added,
+    event,
+    inputs_of,
+    login,
+    of_client,
+    used,
+)
 
 BILLING = [event("payment_failed", NOW - timedelta(days=2))]
 
@@ -23,6 +34,12 @@ def test_stored_whole_numbers_are_floored() -> None:
     assert row["score"] == pytest.approx(100 * (30 + 50 / 3) / 55)
     assert (row["health_score"], row["feature_adoption_score"]) == (84, 66)
     assert row["client_engagement_score"] is None and row["playbook_version"] == 7
+    clients = [
+        *(added(name) for name in "abc"),
+        *(of_client("client_active", NOW, c) for c in "ab"),
+    ]
+    [row] = health_rows(scored(Case("", "", None, clients)), NOW, 1).to_dicts()
+    assert row["client_engagement_score"] == 66
     assert (row["calculated_at"], row["calculated_on"]) == (NOW, NOW.date())
 
 
