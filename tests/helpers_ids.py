@@ -5,6 +5,7 @@ import uuid
 
 from everafter.interventions.eligibility import is_in_holdout
 from everafter.playbook.model import Holdout, Playbook
+from everafter.recommendations.rules import holdout_key
 
 NAMESPACE = uuid.UUID(
     "450c6939-8980-4264-81d6-ffa431a0ace0"
@@ -80,13 +81,13 @@ def treated_id(playbook: Playbook) -> str:
 
 def control_id(playbook: Playbook, recommendation: str) -> str:
     """The id of a supplier that is in the holdout of this recommendation and in no other."""
-    return _next_id(playbook, [f"recommendation:{recommendation}"])
+    return _next_id(playbook, [holdout_key(recommendation)])
 
 
 def _next_id(playbook: Playbook, held: list[str]) -> str:
     policy = playbook.holdout
     shares = {
-        f"recommendation:{name}": policy.recommendation_share
+        holdout_key(name): policy.recommendation_share
         for name in (*playbook.recommendations, *playbook.client_recommendations)
     }
     shares |= {name: trigger.holdout for name, trigger in playbook.triggers.items()}

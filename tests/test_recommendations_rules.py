@@ -13,11 +13,12 @@ from polars.testing import assert_frame_equal
 
 from everafter.core.messages import placeholders
 from everafter.core.settings import Settings
+from everafter.interventions.eligibility import is_in_holdout
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Holdout, Playbook, Recommendation, Segment
 from everafter.recommendations.effects_rules import PRIOR
 from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEMA
-from everafter.recommendations.rules import drop_holdout, recommend, select_impressions
+from everafter.recommendations.rules import drop_holdout, holdout_key, recommend, select_impressions
 from everafter.signals.model import SIGNAL_SCHEMA
 
 SHIPPED = load_playbook(
@@ -466,3 +467,15 @@ def test_one_row_or_many_and_the_shipped_playbook_never_breaks(rows: list[dict[s
         .to_series()
         .any()
     )
+
+
+def test_control_groups_are_those_of_release_0_2() -> None:
+    """The suppliers that 0.2 drew, with its salt and a share of 10 %, and no others."""
+    policy = Holdout(global_share=0)
+    suppliers = [f"0b5e7a10-5a1e-4c0d-9a7e-{number:012d}" for number in range(40)]
+    drawn = [
+        number
+        for number, supplier in enumerate(suppliers)
+        if is_in_holdout(supplier, holdout_key("finish_setup"), 0.1, policy)
+    ]
+    assert drawn == [0, 24, 27, 28, 32]

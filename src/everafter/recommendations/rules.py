@@ -231,6 +231,12 @@ def _rank(found: pl.DataFrame, effects: pl.DataFrame | None) -> pl.DataFrame:
     )
 
 
+def holdout_key(recommendation: str) -> str:
+    """The name under which a recommendation's holdout is drawn. It is that of release 0.2: with
+    another one, every control group would be drawn again."""
+    return f"advice:{recommendation}"
+
+
 def _mark_holdout(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     """Add `holdout`. It stays the same for a supplier and a recommendation. One that improves no
     dimension is never in the holdout, since its outcome could not be measured."""
@@ -238,7 +244,7 @@ def _mark_holdout(ranked: pl.DataFrame, playbook: Playbook) -> pl.DataFrame:
     draws = [
         dimension is not None
         and share > 0
-        and is_in_holdout(supplier, f"recommendation:{recommendation}", share, holdout)
+        and is_in_holdout(supplier, holdout_key(recommendation), share, holdout)
         for supplier, recommendation, dimension in ranked.select(
             "supplier_id", "id", "dimension"
         ).iter_rows()
