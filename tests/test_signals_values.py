@@ -194,6 +194,8 @@ CASES = [
     Case("subscription", "cancelled", "cancelled", [event("subscription_cancelled", ago(days=1))]),
     # activity
     Case("days_since_login", "last login", 2.5, login(ago(days=2.5), ago(days=9))),
+    Case("days_since_login", "six hours", 0.25, login(ago(hours=6))),
+    Case("days_since_login", "by a clock that is fast", 0.0, login(ago(hours=-1))),
     Case("days_since_login", "none, since the account began", 10.0, began(10)),
     Case("days_since_login", "none, and no beginning known", None),
     Case("days_inactive", "in season", 4.0, login(ago(days=4))),
