@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from everafter.accounts.passwords import _fits
+from everafter.accounts.passwords import _is_correct
 from everafter.cli import app
 from everafter.core.errors import ConflictError, InputError, NotFoundError
 
@@ -40,7 +40,7 @@ def test_a_made_up_password_stands_alone_on_stdout(cli: Cli, database: str) -> N
     made = cli("create", "Ada@Example.com", "--name", "Ada", "--role", "admin")
     password = made.stdout.strip()
     assert "\n" not in password and len(password) == 23 and "may sign in as admin" in made.stderr
-    assert _fits(password, stored_hash(database, "ada@example.com"))
+    assert _is_correct(password, stored_hash(database, "ada@example.com"))
 
 
 def test_a_password_from_stdin(cli: Cli, database: str) -> None:
@@ -53,7 +53,7 @@ def test_a_password_from_stdin(cli: Cli, database: str) -> None:
         stdin="plain words will do\n",
     )
     assert made.stdout == "" and made.stderr == "ada@example.com may sign in as member.\n"
-    assert _fits("plain words will do", stored_hash(database, "ada@example.com"))
+    assert _is_correct("plain words will do", stored_hash(database, "ada@example.com"))
     with pytest.raises(InputError, match="at least 12"):
         cli("create", "bo@example.com", "--name", "Bo", "--password-stdin", stdin="short\n")
 
@@ -80,7 +80,7 @@ def test_a_new_password_ends_the_sessions(cli: Cli, database: str) -> None:
         )
     changed = cli("password", "ada@example.com")
     assert stored_hash(database, "ada@example.com") != before
-    assert _fits(changed.stdout.strip(), stored_hash(database, "ada@example.com"))
+    assert _is_correct(changed.stdout.strip(), stored_hash(database, "ada@example.com"))
     with psycopg.connect(database, options="-c search_path=everafter") as conn:
         left = conn.execute(
             "SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.name = 'Ada'"

@@ -100,18 +100,20 @@ def test_signing_in_leads_on() -> None:
 
 
 def test_buckets() -> None:
-    names = [bucket.name for bucket in rules.strangers_buckets(" Mia@Example.com", "203.0.113.7")]
+    names = [
+        bucket.name for bucket in rules.unknown_browser_buckets(" Mia@Example.com", "203.0.113.7")
+    ]
     assert names == [
-        bucket.name for bucket in rules.strangers_buckets("mia@example.com", "203.0.113.7")
+        bucket.name for bucket in rules.unknown_browser_buckets("mia@example.com", "203.0.113.7")
     ]
     assert names[0] == "address:203.0.113.7" and len(set(names)) == 4
     assert not any("mia" in name for name in names)
     assert (
-        rules.browsers_bucket("mia@example.com", "a").name
-        != rules.browsers_bucket("mia@example.com", "b").name
+        rules.known_browser_bucket("mia@example.com", "a").name
+        != rules.known_browser_bucket("mia@example.com", "b").name
     )
-    assert "token" not in rules.browsers_bucket("mia@example.com", "token").name
-    assert len(rules.browsers_bucket("\udc80", "\udcff").name) < 100
+    assert "token" not in rules.known_browser_bucket("mia@example.com", "token").name
+    assert len(rules.known_browser_bucket("\udc80", "\udcff").name) < 100
 
 
 def test_the_hash_is_argon2id_with_the_stated_cost() -> None:

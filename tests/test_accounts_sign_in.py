@@ -33,7 +33,7 @@ def is_in(client: httpx.Client) -> bool:
 def hashes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts the real verifications, and the most at once."""
     seen = {"made": 0, "now": 0, "most": 0}
-    lock, real = threading.Lock(), passwords._fits
+    lock, real = threading.Lock(), passwords._is_correct
 
     def watched(password: str, password_hash: str) -> bool:
         with lock:
@@ -46,7 +46,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             with lock:
                 seen["now"] -= 1
 
-    monkeypatch.setattr(passwords, "_fits", watched)
+    monkeypatch.setattr(passwords, "_is_correct", watched)
     return seen
 
 

@@ -13,7 +13,7 @@ from everafter.accounts.model import (
     ACCOUNT_FAILURES,
     ADDRESS_FAILURES,
     MAX_BROWSERS,
-    STRANGER_FAILURES,
+    UNKNOWN_BROWSER_FAILURES,
 )
 from everafter.core.db import connection
 from everafter.core.errors import OverloadedError
@@ -86,7 +86,7 @@ def know(server: Server, address: str = "198.51.100.7", email: str = MIA) -> str
 
 def guess_everywhere(server: Server, email: str = MIA) -> list[int]:
     """Wrong passwords from as many addresses as it takes to reach what an account bears of strangers."""
-    addresses = [f"203.0.113.{place}" for place in range(STRANGER_FAILURES // 5 + 2)]
+    addresses = [f"203.0.113.{place}" for place in range(UNKNOWN_BROWSER_FAILURES // 5 + 2)]
     with ThreadPoolExecutor(8) as threads:
         return [
             code
@@ -97,8 +97,8 @@ def guess_everywhere(server: Server, email: str = MIA) -> list[int]:
 
 def crowd(server: Server, email: str = MIA) -> None:
     """As after that: strangers have to wait for a turn at this account."""
-    *_, account, season_index = rules.strangers_buckets(email, "")
-    for bucket in (account, season_index):
+    *_, account, interval = rules.unknown_browser_buckets(email, "")
+    for bucket in (account, interval):
         server.sql(
             "INSERT INTO sign_in_failures VALUES (%s, %s, now() + interval '10 minutes')"
             " ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, until = excluded.until",
@@ -122,14 +122,14 @@ def test_guessing_from_everywhere_is_slowed_and_a_known_browser_passes(
 ) -> None:
     known = know(server)
     codes = guess_everywhere(server)
-    assert codes.count(401) < len(codes) and codes.count(401) <= STRANGER_FAILURES + 2
+    assert codes.count(401) < len(codes) and codes.count(401) <= UNKNOWN_BROWSER_FAILURES + 2
     late = enter(server, "192.0.2.9")
     assert late.status_code == 429 and 0 < int(late.headers["retry-after"]) <= 30, (
         "slowed, and not for long"
     )
     assert enter(server, "192.0.2.9", browser=known).status_code == 303
     server.sql(
-        "UPDATE sign_in_failures SET until = now() - interval '1 second' WHERE bucket LIKE 'season_index:%%'"
+        "UPDATE sign_in_failures SET until = now() - interval '1 second' WHERE bucket LIKE 'interval:%%'"
     )
     assert enter(server, "192.0.2.10").status_code == 303, "a stranger has a turn now and then"
 
@@ -254,7 +254,7 @@ def test_what_is_counted_is_bounded(server: Server, mia: str) -> None:
 def line() -> Iterator[threading.Event]:
     """The hashing threads busy, and as many waiting as strangers may be; until the event is set."""
     go = threading.Event()
-    for _ in range(2 + passwords._STRANGERS_LINE):
+    for _ in range(2 + passwords._MAX_QUEUE_UNKNOWN):
         passwords._THREADS.submit(go.wait, 60)
     yield go
     go.set()

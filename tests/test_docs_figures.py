@@ -194,7 +194,7 @@ FIGURES = (
     Figure("operations.md", "one known browser | {} in 15", "accounts.model:ACCOUNT_FAILURES"),
     Figure("operations.md", "10 in {} minutes", "accounts.model:FAILURE_WINDOW", minutes),
     Figure("operations.md", "from one address | {} in 15", "accounts.model:ADDRESS_FAILURES"),
-    Figure("operations.md", "all addresses | {} in 15", "accounts.model:STRANGER_FAILURES"),
+    Figure("operations.md", "all addresses | {} in 15", "accounts.model:UNKNOWN_BROWSER_FAILURES"),
     Figure("operations.md", "in the last {} days", "accounts.model:BROWSER_LIMIT", days),
     Figure("operations.md", "an idle connection | {} s", "server:KEEP_ALIVE_SECONDS"),
     Figure("operations.md", "pipelined requests | {} |", "core.connections:_MAX_PIPELINED"),

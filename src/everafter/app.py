@@ -15,7 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from everafter import __version__
-from everafter.accounts.access import provide_viewer, refuse_strangers
+from everafter.accounts.access import provide_viewer, refuse_anonymous
 from everafter.accounts.key_cache import KeyCache
 from everafter.activity import queries as activity_queries
 from everafter.activity.jobs import FoldLoop, keep_features_named
@@ -123,7 +123,7 @@ class Application(Litestar):
 
 async def _before_request(request: AnyRequest) -> None:
     await refuse_unknown_parameters(request)
-    refuse_strangers(request)
+    refuse_anonymous(request)
     await receive_body(request)
 
 

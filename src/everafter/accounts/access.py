@@ -1,4 +1,4 @@
-"""Who is asking: the session behind a page, and whether a form is really theirs."""
+"""The signed-in user behind a request, and protection of forms against forgery."""
 
 import hmac
 from datetime import timedelta
@@ -16,10 +16,10 @@ from everafter.core.web import AnyRequest
 
 
 async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection]) -> Viewer:
-    """`viewer` for a page's handler.
+    """`viewer` of a page's handler.
 
     Raises:
-        UnauthorizedError: nobody is signed in (a browser is then led to the sign-in page).
+        UnauthorizedError: nobody is signed in; browsers are redirected to the sign-in page.
     """
     token = request.cookies.get(cookie_name(request.app.state.settings))
     viewer = await queries.find_viewer(conn, token) if token else None
@@ -28,12 +28,12 @@ async def provide_viewer(request: AnyRequest, conn: NamedDependency[Connection])
     return viewer
 
 
-def refuse_strangers(request: AnyRequest) -> None:
-    """For every request: a page for people who are signed in costs a stranger no database
-    connection.
+def refuse_anonymous(request: AnyRequest) -> None:
+    """Refuse requests without a session cookie for pages that need one, before a database
+    connection is used.
 
     Raises:
-        UnauthorizedError: the handler asks for `viewer`, and no session cookie came.
+        UnauthorizedError: the handler takes `viewer`, and there is no session cookie.
     """
     takes = request.scope["route_handler"].parsed_fn_signature.parameters
     if "viewer" in takes and not request.cookies.get(cookie_name(request.app.state.settings)):
@@ -41,11 +41,11 @@ def refuse_strangers(request: AnyRequest) -> None:
 
 
 def _not_signed_in() -> UnauthorizedError:
-    return UnauthorizedError("sign in first; a program sends an API key to /api instead")
+    return UnauthorizedError("sign in first; programs use /api with an API key")
 
 
 async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
-    """The form, once it is known to come from a page that this person was shown.
+    """Read a form after checking that it was sent from one of this user's pages.
 
     Raises:
         ForbiddenError: it came from another site, or without the session's token.
@@ -56,13 +56,13 @@ async def check_form(request: AnyRequest, viewer: Viewer) -> FormMultiDict:
         token.encode(), viewer.csrf_token.encode()
     ):
         raise ForbiddenError(
-            "this form did not come from a page of yours; go back, reload the page and try again"
+            "this form was not sent from your page; go back, reload the page and try again"
         )
     return form
 
 
 def cookie_name(settings: Settings, kind: str = "session") -> str:
-    """With https the name itself makes browsers insist on Secure, on path / and on this very
+    """The cookie's name. With https its prefix makes browsers enforce Secure, the path / and this
     host."""
     prefix = "__Host-" if settings.base_url.startswith("https://") else ""
     return f"{prefix}everafter-{kind}"
@@ -71,7 +71,8 @@ def cookie_name(settings: Settings, kind: str = "session") -> str:
 def make_cookie(
     settings: Settings, kind: str, value: str, lasts: timedelta = ABSOLUTE_LIMIT
 ) -> Cookie:
-    """A cookie no script can read and no other site's form can send; an empty value removes it."""
+    """A cookie that scripts cannot read and other sites' forms cannot send; an empty value deletes
+    it."""
     return Cookie(
         key=cookie_name(settings, kind),
         value=value,

@@ -28,21 +28,23 @@ def register(app: typer.Typer) -> None:
 
     @group.command("create")
     def create_command(
-        scope: Annotated[KeyScope, typer.Option(help="what the key may do")],
-        name: Annotated[str, typer.Option(help="to tell it from others")] = "",
+        scope: Annotated[KeyScope, typer.Option(help="What the key may do.")],
+        name: Annotated[str, typer.Option(help="A name to recognize it.")] = "",
     ) -> None:
-        """Make a key and print it: this is the only time it can be read."""
+        """Create a key and print it. It cannot be shown again."""
         typer.echo(asyncio.run(_create(scope.value, name)))
 
     @group.command("list")
-    def list_command(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
-        """Every key, without its secret."""
+    def list_command(
+        json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """List all keys, without their secret part."""
         found = asyncio.run(_list())
         if json:
             typer.echo(msgspec.json.encode(found))
             return
         table = Table(
-            Column("id", no_wrap=True), "scope", "name", "made", "last used", "revoked", box=None
+            Column("id", no_wrap=True), "scope", "name", "created", "last used", "revoked", box=None
         )
         for key in found:
             times = (key.created_at, key.last_used_at, key.revoked_at)
@@ -53,12 +55,12 @@ def register(app: typer.Typer) -> None:
                 *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times),
             )
         Console().print(
-            table if found else "no keys yet; `everafter key create --scope ingest` makes one"
+            table if found else "no keys; create one with `everafter key create --scope ingest`"
         )
 
     @group.command("revoke")
-    def revoke_command(which: Annotated[str, typer.Argument(help="its id, or its name")]) -> None:
-        """End a key; a running server knows it within five seconds."""
+    def revoke_command(which: Annotated[str, typer.Argument(help="The key's id or name.")]) -> None:
+        """Revoke a key. Running servers stop accepting it within five seconds."""
         key = asyncio.run(_revoke(which))
         typer.echo(f"revoked {key.id} ({key.scope}{f', {key.name}' if key.name else ''})")
 

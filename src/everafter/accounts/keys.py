@@ -1,8 +1,8 @@
-"""API keys: only a hash is kept, so a key is shown once.
+"""API keys. Only their hash is stored, so a key is shown once.
 
-A coach key signs and is not only compared, so the server must know it whole when a token comes. It
-is computed again from the installation's secret and the row's id: a copy of the database signs
-nothing (docs/decisions/0020)."""
+A coach key signs tokens, so the server needs the key itself. It is derived from the installation's
+secret and the row's id, so that a copy of the database cannot sign (docs/decisions/0020).
+"""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ Scope = Literal["ingest", "read", "write", "coach"]
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key once it has been handed out."""
+    """An API key without its secret part."""
 
     id: UUID
     scope: str
@@ -32,33 +32,36 @@ class ApiKey:
 
 
 async def create_key(conn: Connection, scope: Scope, name: str = "", *, secret: str) -> str:
-    """Make a key of that scope and return it; it cannot be read again.
+    """Create a key and return it; it cannot be read again.
 
     Args:
-        secret: the installation's (EVERAFTER_SECRET); coach keys are derived from it.
+        secret: EVERAFTER_SECRET; coach keys are derived from it.
     """
     key_id = uuid4()
-    # no colon and no character that a URL, a header or a shell would change: it also travels as a
-    # Basic user name
+    # only characters that need no escaping in URLs, headers and shells, and no colon, because the
+    # key is also sent as a Basic user name
     key = (
         derive_coach_key(secret, key_id)
         if scope == "coach"
         else f"ea_{scope}_{secrets.token_urlsafe(32)}"
     )
     await conn.execute(
-        "INSERT INTO api_keys (id, key_hash, scope, name) VALUES (%s, %s, %s, %s)",
+        """
+        INSERT INTO api_keys (id, key_hash, scope, name)
+        VALUES (%s, %s, %s, %s)
+        """,
         [key_id, hash_key(key), scope, name],
     )
     return key
 
 
 def hash_key(key: str) -> bytes:
-    """What the database keeps of a key."""
+    """The hash of a key, as stored in the database."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def derive_coach_key(secret: str, key_id: UUID) -> str:
-    """The coach key of that id: `ea_coach_`, the id, `_`, and 256 bits that only the holder of the
+    """The coach key of an id: `ea_coach_`, the id, `_`, and 256 bits that only the holder of the
     secret can compute.
 
     >>> derive_coach_key("a-secret", UUID(int=7))[:33]
@@ -69,8 +72,7 @@ def derive_coach_key(secret: str, key_id: UUID) -> str:
 
 
 def read_coach_key_id(key: str) -> UUID | None:
-    """The id inside a coach key, or null when the text is none. Whether the key is ours is not
-    asked.
+    """The id in a coach key; null for any other text. Does not check whether the key is ours.
 
     >>> read_coach_key_id(derive_coach_key("a-secret", UUID(int=7)))
     UUID('00000000-0000-0000-0000-000000000007')
@@ -92,26 +94,32 @@ def _base64url(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CoachKey:
-    """A live coach key. is_ours: it was derived from the secret in use; else EVERAFTER_SECRET has
+    """A live coach key. is_ours: derived from the current secret; false when EVERAFTER_SECRET has
     changed since."""
 
     id: UUID
     key: str
     is_ours: bool
-    used_lately: bool
+    used_recently: bool
 
 
 async def list_coach_keys(conn: Connection, secret: str) -> list[CoachKey]:
-    """Every live coach key, the newest first; used_lately: within a minute."""
+    """All live coach keys, newest first; used_recently: within a minute."""
     cursor = await conn.execute(
-        "SELECT id, key_hash, coalesce(last_used_at > now() - interval '1 minute', false) FROM"
-        " api_keys"
-        " WHERE scope = 'coach' AND revoked_at IS NULL ORDER BY created_at DESC, id"
+        """
+        SELECT
+          id,
+          key_hash,
+          coalesce(last_used_at > now() - interval '1 minute', false) AS used_recently
+        FROM api_keys
+        WHERE scope = 'coach' AND revoked_at IS NULL
+        ORDER BY created_at DESC, id
+        """
     )
     found: list[CoachKey] = []
-    for key_id, key_hash, used_lately in await cursor.fetchall():
+    for key_id, key_hash, used_recently in await cursor.fetchall():
         key = derive_coach_key(secret, key_id)
-        found.append(CoachKey(key_id, key, hash_key(key) == bytes(key_hash), used_lately))
+        found.append(CoachKey(key_id, key, hash_key(key) == bytes(key_hash), used_recently))
     return found
 
 
@@ -141,16 +149,19 @@ async def note_use(conn: Connection, key_hash: bytes) -> None:
 
 
 async def list_keys(conn: Connection) -> list[ApiKey]:
-    """Every key, revoked ones included, the oldest first."""
+    """All keys including revoked ones, oldest first."""
     cursor = await conn.execute(
-        "SELECT id, scope, name, created_at, last_used_at, revoked_at FROM api_keys ORDER BY"
-        " created_at, id"
+        """
+        SELECT id, scope, name, created_at, last_used_at, revoked_at
+        FROM api_keys
+        ORDER BY created_at, id
+        """
     )
     return [ApiKey(*row) for row in await cursor.fetchall()]
 
 
 async def revoke_key(conn: Connection, which: str) -> ApiKey:
-    """Revoke the key with that id or, where only one live key has it, that name.
+    """Revoke the live key with this id or name.
 
     Raises:
         NotFoundError: there is no such live key, or several have the name.

@@ -1,4 +1,4 @@
-"""Who works here: users, their sessions, and the limits both live under."""
+"""Users, sessions and API keys: types and limits. Pure."""
 
 import uuid
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ ROLES: tuple[Role, ...] = get_args(Role)
 IDLE_LIMIT = timedelta(hours=12)
 ABSOLUTE_LIMIT = timedelta(days=7)
 BROWSER_LIMIT = timedelta(days=90)
-"""A browser stays known to an account for so long after signing in."""
+"""How long a browser stays known to an account after signing in."""
 MAX_BROWSERS = 20
-"""Known browsers of one account; the one that signed in longest ago goes."""
+"""Known browsers of one account; the oldest is dropped."""
 
 FAILURE_WINDOW = timedelta(minutes=15)
 ACCOUNT_FAILURES = 10
-"""Of one account from one address, or from one known browser."""
+"""For one account, from one address or one known browser."""
 ADDRESS_FAILURES = 30
-"""From one address, over all accounts, in browsers not known to them."""
-STRANGER_FAILURES = 50
-"""Of one account in browsers not known to it, from all addresses; then they share a slow season
-index."""
-UNKNOWN_SEASON_INDEX = timedelta(seconds=30)
+"""From one address to all accounts, in unknown browsers."""
+UNKNOWN_BROWSER_FAILURES = 50
+"""For one account from all addresses, in unknown browsers; beyond that, they are limited to one
+attempt in UNKNOWN_BROWSER_INTERVAL."""
+UNKNOWN_BROWSER_INTERVAL = timedelta(seconds=30)
 MAX_BUCKETS = 100_000
-"""Counters that are kept; those that end first go."""
+"""Counters that are stored; those whose window ends first are dropped."""
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
@@ -33,7 +33,7 @@ MAX_PASSWORD = 256
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The person who looks at a page; `csrf_token` goes into every form of theirs."""
+    """The signed-in user of a page; `csrf_token` is part of every form."""
 
     user_id: uuid.UUID
     email: str
@@ -44,7 +44,7 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One row of the users table, without the password's hash."""
+    """A user without the password's hash."""
 
     id: uuid.UUID
     email: str
@@ -57,7 +57,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What signing in needs; password_hash null: this user cannot sign in."""
+    """What signing in needs. password_hash: null when the user cannot sign in."""
 
     user_id: uuid.UUID
     password_hash: str | None
@@ -65,7 +65,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A counter of tries: up to `most` of them in a window."""
+    """A counter that allows `most` attempts in a window."""
 
     name: str
     most: int
@@ -73,12 +73,12 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """A try to sign in that was counted.
+class Attempt:
+    """A counted attempt to sign in.
 
-    buckets: where, by name.
-    wait_until: it is one too many, and when the window ends; null: the password may be looked at.
-    is_known: it came from a browser that this account has signed in with.
+    buckets: the names of its counters.
+    wait_until: when the window ends, if it is one too many; null: the password may be checked.
+    is_known: the account has signed in with this browser before.
     """
 
     buckets: tuple[str, ...]

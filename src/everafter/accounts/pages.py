@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Pages: sign in and sign out."""
 
 import hmac
 import secrets
@@ -19,49 +19,47 @@ from everafter.core.db import Connection, Pool
 from everafter.core.pages import page, see_other
 from everafter.core.web import AnyRequest
 
-_SWEEP_EVERY = 50  # tries, one with another
-_WRONG = "That address and password do not go together."
+_SWEEP_EVERY = 50  # attempts, on average
+_WRONG = "Email or password is incorrect."
 
 
 @get("/sign-in")
 async def show_sign_in(request: AnyRequest) -> Response[Any]:
-    """The form to sign in."""
+    """Show the sign-in form."""
     return _form(request, rules.local_path(request.query_params.get("next")))
 
 
-# Takes no `conn`: it would hold a connection while it waits for its turn to hash, and a flood of
-# sign-ins would hold them all.
+# Without `conn`: it would keep a connection while waiting to hash, and many sign-ins would keep
+# them all.
 @post("/sign-in", status_code=200, request_max_body_size=16_384)
 async def sign_in(request: AnyRequest, state: State) -> Response[Any]:
-    """Check the password and begin a session."""
+    """Check the password and start a session."""
     pool: Pool = state.pool
     form = await read_form(request)
     email, password = str(form.get("email", "")).replace("\0", ""), str(form.get("password", ""))
     wanted = rules.local_path(str(form.get("next", "")))
     if not _is_own_form(request, str(form.get("csrf", ""))):
-        return _form(
-            request, wanted, email, "The form had grown old. Please try once more.", status=403
-        )
+        return _form(request, wanted, email, "The form has expired. Please try again.", status=403)
     browser = request.cookies.get(cookie_name(state.settings, "browser"))
     name = email.strip().lower()
     if secrets.randbelow(_SWEEP_EVERY) == 0:
         async with pool.connection() as conn:
             await queries.sweep_buckets(conn)
     async with pool.connection() as conn:
-        made = await queries.count_try(conn, name, address_of(request), browser)
-        credentials = None if made.wait_until else await queries.find_credentials(conn, name)
-    if made.wait_until:
-        return _too_many(request, wanted, email, made.wait_until)
+        attempt = await queries.count_attempt(conn, name, address_of(request), browser)
+        credentials = None if attempt.wait_until else await queries.find_credentials(conn, name)
+    if attempt.wait_until:
+        return _too_many(request, wanted, email, attempt.wait_until)
     password_hash = credentials.password_hash if credentials else None
-    fits = await verify_password(password, password_hash, is_known=made.is_known)
-    if credentials is None or not fits:
+    is_correct = await verify_password(password, password_hash, is_known=attempt.is_known)
+    if credentials is None or not is_correct:
         return _form(request, wanted, email, _WRONG, status=401)
     async with pool.connection() as conn:
-        await queries.forgive_try(conn, made)
+        await queries.forgive_attempt(conn, attempt)
         if old := request.cookies.get(cookie_name(state.settings)):
             await queries.delete_session(conn, old)
         token = await queries.insert_session(conn, credentials.user_id)
-        browser = await queries.know_browser(conn, credentials.user_id, browser)
+        browser = await queries.remember_browser(conn, credentials.user_id, browser)
     answer = see_other(wanted)
     answer.cookies.append(make_cookie(state.settings, "session", token))
     answer.cookies.append(make_cookie(state.settings, "browser", browser, BROWSER_LIMIT))
@@ -76,7 +74,7 @@ async def sign_out(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """End this session."""
+    """End the session."""
     await check_form(request, viewer)
     await queries.delete_session(conn, request.cookies[cookie_name(state.settings)])
     answer = see_other("/sign-in")
@@ -113,7 +111,7 @@ def _form(
 
 def _too_many(request: AnyRequest, wanted: str, email: str, until: datetime) -> Response[Any]:
     seconds = max(1, int((until - datetime.now(UTC)).total_seconds()))
-    message = f"Too many tries. Please wait {-(-seconds // 60)} min and try again."
+    message = f"Too many attempts. Please wait {-(-seconds // 60)} min and try again."
     headers = {"Retry-After": str(seconds)}
     return _form(request, wanted, email, message, status=429, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Users, sessions, known browsers, and the count of failed sign-ins."""
+"""Users, sessions, known browsers and counters of failed sign-ins."""
 
 import hashlib
 import secrets
@@ -14,10 +14,10 @@ from everafter.accounts.model import (
     IDLE_LIMIT,
     MAX_BROWSERS,
     MAX_BUCKETS,
+    Attempt,
     Bucket,
     Credentials,
     Role,
-    Try,
     User,
     Viewer,
 )
@@ -32,12 +32,18 @@ async def upsert_user(
 
     Args:
         email: in lower case.
-        password_hash: as `passwords.hash_password` makes it; null leaves a password that is there.
+        password_hash: from `passwords.hash_password`; null keeps the current password.
     """
     cursor = await conn.execute(
-        "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (email) DO UPDATE SET name = excluded.name, role = excluded.role,"
-        " password_hash = coalesce(excluded.password_hash, users.password_hash) RETURNING id",
+        """
+        INSERT INTO users (email, name, role, password_hash)
+        VALUES (%s, %s, %s, %s)
+        ON CONFLICT (email) DO UPDATE SET
+          name = excluded.name,
+          role = excluded.role,
+          password_hash = coalesce(excluded.password_hash, users.password_hash)
+        RETURNING id
+        """,
         [email, name, role, password_hash],
     )
     (user_id,) = await cursor.fetchone() or (None,)
@@ -52,8 +58,12 @@ async def insert_user(
 ) -> uuid.UUID | None:
     """Add a user; null when the address is taken."""
     cursor = await conn.execute(
-        "INSERT INTO users (email, name, role, password_hash) VALUES (%s, %s, %s, %s) ON CONFLICT"
-        " (email) DO NOTHING RETURNING id",
+        """
+        INSERT INTO users (email, name, role, password_hash)
+        VALUES (%s, %s, %s, %s)
+        ON CONFLICT (email) DO NOTHING
+        RETURNING id
+        """,
         [email, name, role, password_hash],
     )
     row = await cursor.fetchone()
@@ -63,7 +73,13 @@ async def insert_user(
 async def update_password(conn: Connection, email: str, password_hash: str) -> bool:
     """Set a password and end the user's sessions; false when there is no such user."""
     cursor = await conn.execute(
-        "UPDATE users SET password_hash = %s WHERE email = %s RETURNING id", [password_hash, email]
+        """
+        UPDATE users
+        SET password_hash = %s
+        WHERE email = %s
+        RETURNING id
+        """,
+        [password_hash, email],
     )
     row = await cursor.fetchone()
     if row:
@@ -72,12 +88,23 @@ async def update_password(conn: Connection, email: str, password_hash: str) -> b
 
 
 async def list_users(conn: Connection) -> list[User]:
-    """Everyone, by address; last_seen_at is of a session that still is."""
+    """All users by address; last_seen_at is from their current sessions."""
     async with conn.cursor(row_factory=class_row(User)) as cursor:
         await cursor.execute(
-            "SELECT u.id, u.email, u.name, u.role, u.password_hash IS NOT NULL AS can_sign_in,"
-            " max(s.last_seen_at) AS last_seen_at, u.created_at"
-            " FROM users u LEFT JOIN sessions s ON s.user_id = u.id GROUP BY u.id ORDER BY u.email"
+            """
+            SELECT
+              u.id,
+              u.email,
+              u.name,
+              u.role,
+              u.password_hash IS NOT NULL AS can_sign_in,
+              max(s.last_seen_at) AS last_seen_at,
+              u.created_at
+            FROM users u
+            LEFT JOIN sessions s ON s.user_id = u.id
+            GROUP BY u.id
+            ORDER BY u.email
+            """
         )
         return await cursor.fetchall()
 
@@ -95,35 +122,46 @@ async def find_credentials(conn: Connection, email: str) -> Credentials | None:
 
 
 async def insert_session(conn: Connection, user_id: uuid.UUID) -> str:
-    """Begin a session and return its token, which is stored only as a hash; sessions that are over
-    are swept away."""
+    """Start a session and return its token, of which only the hash is stored. Deletes expired
+    sessions."""
     token = secrets.token_urlsafe(32)
     await conn.execute(
         "DELETE FROM sessions WHERE expires_at < now() OR last_seen_at < now() - %s", [IDLE_LIMIT]
     )
     await conn.execute(
-        "INSERT INTO sessions (token_hash, user_id, csrf_token, expires_at) VALUES (%s, %s, %s,"
-        " now() + %s)",
+        """
+        INSERT INTO sessions (token_hash, user_id, csrf_token, expires_at)
+        VALUES (%s, %s, %s, now() + %s)
+        """,
         [token_hash(token), user_id, secrets.token_urlsafe(32), ABSOLUTE_LIMIT],
     )
     return token
 
 
 async def find_viewer(conn: Connection, token: str) -> Viewer | None:
-    """Whose session this is, or null when it is unknown, idle for too long or over. Notes that it
-    was used, once a minute."""
+    """The user of a session; null when it is unknown, idle for too long or expired. Stores once a
+    minute that it is in use."""
     async with conn.cursor(row_factory=class_row(Viewer)) as cursor:
         await cursor.execute(
-            "SELECT u.id AS user_id, u.email, u.name, u.role, s.csrf_token FROM sessions s JOIN"
-            " users u ON u.id = s.user_id"
-            " WHERE s.token_hash = %s AND s.expires_at > now() AND s.last_seen_at > now() - %s",
+            """
+            SELECT u.id AS user_id, u.email, u.name, u.role, s.csrf_token
+            FROM sessions s
+            JOIN users u ON u.id = s.user_id
+            WHERE s.token_hash = %s
+              AND s.expires_at > now()
+              AND s.last_seen_at > now() - %s
+            """,
             [token_hash(token), IDLE_LIMIT],
         )
         viewer = await cursor.fetchone()
     if viewer:
         await conn.execute(
-            "UPDATE sessions SET last_seen_at = now() WHERE token_hash = %s AND last_seen_at <"
-            " now() - interval '1 minute'",
+            """
+            UPDATE sessions
+            SET last_seen_at = now()
+            WHERE token_hash = %s
+              AND last_seen_at < now() - interval '1 minute'
+            """,
             [token_hash(token)],
         )
     return viewer
@@ -135,14 +173,13 @@ async def delete_session(conn: Connection, token: str) -> None:
 
 
 async def end_sessions(conn: Connection, user_id: uuid.UUID) -> None:
-    """End all sessions of a user; no browser is known to the account any more."""
+    """End all sessions of a user, and forget their known browsers."""
     await conn.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
     await conn.execute("DELETE FROM known_browsers WHERE user_id = %s", [user_id])
 
 
 def token_hash(token: str) -> bytes:
-    """How a session's token is in the database; it has 256 random bits, so a plain hash is
-    enough."""
+    """The stored hash of a token. Tokens have 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -150,11 +187,12 @@ def token_hash(token: str) -> bytes:
 
 
 async def is_known(conn: Connection, email: str, browser: str) -> bool:
-    """Whether the account has signed in with the browser that holds this token, and lately."""
+    """Whether the account has recently signed in with the browser that has this token."""
     cursor = await conn.execute(
         """
         SELECT EXISTS (
-          SELECT 1 FROM known_browsers b
+          SELECT 1
+          FROM known_browsers b
           JOIN users u ON u.id = b.user_id
           WHERE b.token_hash = %s
             AND u.email = %s
@@ -167,16 +205,22 @@ async def is_known(conn: Connection, email: str, browser: str) -> bool:
     return row is not None and row[0]
 
 
-async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None) -> str:
-    """Make a browser known to a user; the token it keeps from now on.
+async def remember_browser(conn: Connection, user_id: uuid.UUID, former: str | None) -> str:
+    """Make a browser known to a user; returns its new token.
 
-    Args: former: the token it came with, which ends; other accounts of the browser go on with the
-        new."""
+    Args:
+        former: its previous token, which becomes invalid; other accounts of the browser get the new
+            one.
+    """
     token = secrets.token_urlsafe(32)
     await conn.execute("DELETE FROM known_browsers WHERE expires_at < now()")
     if former:
         await conn.execute(
-            "UPDATE known_browsers SET token_hash = %s WHERE token_hash = %s",
+            """
+            UPDATE known_browsers
+            SET token_hash = %s
+            WHERE token_hash = %s
+            """,
             [token_hash(token), token_hash(former)],
         )
     await conn.execute(
@@ -193,7 +237,8 @@ async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None)
         DELETE FROM known_browsers
         WHERE user_id = %(user)s
           AND token_hash NOT IN (
-            SELECT token_hash FROM known_browsers
+            SELECT token_hash
+            FROM known_browsers
             WHERE user_id = %(user)s
             ORDER BY created_at DESC, token_hash
             LIMIT %(most)s
@@ -207,28 +252,29 @@ async def know_browser(conn: Connection, user_id: uuid.UUID, former: str | None)
 # ── failed sign-ins ───────────────────────────────────────────────────────────────────────────────
 
 
-async def count_try(conn: Connection, email: str, network: str, browser: str | None) -> Try:
-    """Count a try to sign in, before the password is looked at: parallel ones cannot all slip by.
+async def count_attempt(conn: Connection, email: str, network: str, browser: str | None) -> Attempt:
+    """Count an attempt to sign in, before the password is checked, so that parallel attempts are
+    all counted.
 
     Args:
         email: trimmed and in lower case.
         network: as `core.limits.network_of` gives it.
-        browser: the token that the browser came with, if any.
+        browser: the browser's token, if it has one.
     """
     if browser and await is_known(conn, email, browser):
-        bucket = rules.browsers_bucket(email, browser)
-        return Try((bucket.name,), await _count(conn, bucket), is_known=True)
-    address, pair, account, season_index = rules.strangers_buckets(email, network)
+        bucket = rules.known_browser_bucket(email, browser)
+        return Attempt((bucket.name,), await _count(conn, bucket), is_known=True)
+    address, pair, account, interval = rules.unknown_browser_buckets(email, network)
     names = (address.name, pair.name, account.name)
     for bucket in (address, pair):
         if wait_until := await _count(conn, bucket):
-            return Try(names, wait_until, is_known=False)
-    crowded = await _count(conn, account)
-    return Try(names, await _count(conn, season_index) if crowded else None, is_known=False)
+            return Attempt(names, wait_until, is_known=False)
+    is_full = await _count(conn, account)
+    return Attempt(names, await _count(conn, interval) if is_full else None, is_known=False)
 
 
 async def _count(conn: Connection, bucket: Bucket) -> datetime | None:
-    """Count one; the end of the window when it is one too many."""
+    """Count one attempt; returns the end of the window when it is one too many."""
     cursor = await conn.execute(
         """
         INSERT INTO sign_in_failures AS f (bucket, failures, until)
@@ -245,11 +291,11 @@ async def _count(conn: Connection, bucket: Bucket) -> datetime | None:
 
 
 async def sweep_buckets(conn: Connection, most: int = MAX_BUCKETS) -> None:
-    """Delete counters whose window is over, and those that end first when there are more than
+    """Delete counters whose window has ended, and those that end first if there are more than
     `most`.
 
-    Only one transaction at a time does so, and none deletes what another may be counting in: rows
-    whose window ended just now are begun again by `_count`.
+    One transaction at a time does this. Counters whose window has just ended are kept, because
+    `_count` may be reusing them.
     """
     cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_SIGN_INS])
     if await cursor.fetchone() != (True,):
@@ -258,23 +304,34 @@ async def sweep_buckets(conn: Connection, most: int = MAX_BUCKETS) -> None:
     await conn.execute(
         """
         DELETE FROM sign_in_failures
-        WHERE until <= (SELECT until FROM sign_in_failures ORDER BY until DESC OFFSET %s LIMIT 1)
+        WHERE until <= (
+          SELECT until
+          FROM sign_in_failures
+          ORDER BY until DESC
+          OFFSET %s
+          LIMIT 1
+        )
         """,
         [most],
     )
 
 
-async def forgive_try(conn: Connection, made: Try) -> None:
-    """After a sign-in that worked: forget the failures here, and take this try off the others."""
+async def forgive_attempt(conn: Connection, attempt: Attempt) -> None:
+    """After a successful sign-in, reset the counters of this browser or address and account, and
+    subtract the attempt from the others."""
     await conn.execute(
         """
         DELETE FROM sign_in_failures
         WHERE bucket = ANY(%s)
           AND (bucket LIKE 'pair:%%' OR bucket LIKE 'browser:%%' OR failures <= 1)
         """,
-        [list(made.buckets)],
+        [list(attempt.buckets)],
     )
     await conn.execute(
-        "UPDATE sign_in_failures SET failures = failures - 1 WHERE bucket = ANY(%s)",
-        [sorted(made.buckets, reverse=True)],
+        """
+        UPDATE sign_in_failures
+        SET failures = failures - 1
+        WHERE bucket = ANY(%s)
+        """,
+        [sorted(attempt.buckets, reverse=True)],
     )

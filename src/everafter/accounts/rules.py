@@ -1,5 +1,4 @@
-"""What is checked before anything is read or written: passwords, addresses, and where a form came
-from."""
+"""Rules for passwords, email addresses, sign-in limits and forms. Pure."""
 
 import hashlib
 import re
@@ -12,8 +11,8 @@ from everafter.accounts.model import (
     MAX_PASSWORD,
     MIN_PASSWORD,
     ROLES,
-    STRANGER_FAILURES,
-    UNKNOWN_SEASON_INDEX,
+    UNKNOWN_BROWSER_FAILURES,
+    UNKNOWN_BROWSER_INTERVAL,
     Bucket,
     Role,
 )
@@ -23,7 +22,7 @@ from everafter.core.signing import sign
 
 
 def clean_email(text: str) -> str:
-    """The address as it is stored: trimmed and in lower case.
+    """The address as stored: trimmed, in lower case.
 
     Raises:
         InputError: it is not an email address.
@@ -37,10 +36,10 @@ def clean_email(text: str) -> str:
 
 
 def clean_role(text: str) -> Role:
-    """One of the four roles.
+    """Read a role.
 
     Raises:
-        InputError: there is no such role; the message names those there are.
+        InputError: there is no such role; the message lists them.
     """
     for role in ROLES:
         if role == text:
@@ -49,8 +48,8 @@ def clean_role(text: str) -> Role:
 
 
 def check_password(password: str, email: str) -> None:
-    """Refuse what is guessed first: length is what counts (OWASP ASVS 5.0, V6.2), so no rules on
-    kinds of characters.
+    """Refuse passwords that are easy to guess. Length counts (OWASP ASVS 5.0, V6.2), and not kinds
+    of characters.
 
     Raises:
         InputError: too short, too long, or the address itself.
@@ -67,12 +66,11 @@ def check_password(password: str, email: str) -> None:
         raise InputError("this password is too easy to guess")
 
 
-def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket, Bucket]:
-    """The counters of a try in a browser not known to the account, in the order they are asked.
+def unknown_browser_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket, Bucket]:
+    """The counters of an attempt in a browser that the account does not know, in order.
 
-    The account is what was typed, whether there is such a user or not: a stranger learns nothing
-    from being throttled. The last one is the season index of an account that is guessed from
-    everywhere.
+    Attempts are counted for the entered address whether or not there is such a user, so that
+    throttling reveals nothing. The last counter slows down guessing from many addresses.
 
     Args:
         network: as `core.limits.network_of` gives it, an IPv6 client's whole /64.
@@ -81,13 +79,13 @@ def strangers_buckets(email: str, network: str) -> tuple[Bucket, Bucket, Bucket,
     return (
         Bucket(f"address:{network}", ADDRESS_FAILURES),
         Bucket(f"pair:{account}:{network}", ACCOUNT_FAILURES),
-        Bucket(f"account:{account}", STRANGER_FAILURES),
-        Bucket(f"season_index:{account}", 1, UNKNOWN_SEASON_INDEX),
+        Bucket(f"account:{account}", UNKNOWN_BROWSER_FAILURES),
+        Bucket(f"interval:{account}", 1, UNKNOWN_BROWSER_INTERVAL),
     )
 
 
-def browsers_bucket(email: str, browser: str) -> Bucket:
-    """The one counter of a try in a browser known to the account: strangers add nothing to it."""
+def known_browser_bucket(email: str, browser: str) -> Bucket:
+    """The counter of an attempt in a browser known to the account; others do not count there."""
     account = _hash_of(email.strip().lower())
     return Bucket(f"browser:{account}:{_hash_of(browser)}", ACCOUNT_FAILURES)
 
@@ -97,10 +95,11 @@ def _hash_of(text: str) -> str:
 
 
 def came_from_here(headers: Mapping[str, str]) -> bool:
-    """Did a form post come from a page of this server? `headers` by lower-case name.
+    """Whether a form was sent from a page of this server; `headers` by lower-case name.
 
-    Browsers say so in Sec-Fetch-Site; over plain http to another machine they leave it out, and
-    Origin must then name the host. Neither one: not a browser, which has no cookies to abuse."""
+    Browsers send Sec-Fetch-Site. Over plain http to another machine they do not, and then Origin
+    must name the host. Without both, the client is not a browser, and has no cookies to abuse.
+    """
     if site := headers.get("sec-fetch-site"):
         return site == "same-origin"
     if origin := headers.get("origin"):
@@ -109,13 +108,13 @@ def came_from_here(headers: Mapping[str, str]) -> bool:
 
 
 def form_token(secret: str, nonce: str) -> str:
-    """The token of a form shown before anyone has signed in, bound to the browser by a cookie that
-    holds `nonce`."""
+    """The token of a form shown before signing in, bound to the browser by a cookie with
+    `nonce`."""
     return sign(secret, f"form:{nonce}".encode()).hex()
 
 
 def local_path(wanted: str | None) -> str:
-    """Where to go after signing in: a path of this server, else the first page."""
+    """Where to go after signing in: a path of this server; / for anything else."""
     if (
         not wanted
         or not wanted.startswith("/")

@@ -1,4 +1,4 @@
-"""`everafter user …`: who may sign in."""
+"""`everafter user …`."""
 
 import asyncio
 import sys
@@ -32,16 +32,16 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    email: Annotated[str, typer.Argument(help="The address they sign in with.")],
-    name: Annotated[str, typer.Option(help="What colleagues and suppliers call them.")],
+    email: Annotated[str, typer.Argument(help="The address to sign in with.")],
+    name: Annotated[str, typer.Option(help="The name that colleagues and suppliers see.")],
     role: Annotated[str, typer.Option(help="admin, lead, member or observer.")] = "member",
     password_stdin: _Stdin = False,
 ) -> None:
-    """Add a user. Without --password-stdin a password is made up and printed alone on standard
+    """Add a user. Without --password-stdin, a password is generated and printed alone on standard
     output."""
     address, checked_role = rules.clean_email(email), rules.clean_role(role)
     if not name.strip():
-        raise InputError("--name: say what they are called")
+        raise InputError("--name: the name is empty")
     password = _password(address, password_stdin)
     password_hash = passwords.hash_password(password)
     made = _with_connection(
@@ -49,30 +49,33 @@ def create(
     )
     if made is None:
         raise ConflictError(
-            f"{address} is a user already; `everafter user password {address}` sets a new password"
+            f"{address} is already a user; `everafter user password {address}` sets a new password"
         )
-    _tell(f"{address} may sign in as {checked_role}", password, password_stdin)
+    _report(f"{address} may sign in as {checked_role}", password, password_stdin)
 
 
 def change_password(
-    email: Annotated[str, typer.Argument(help="Whose password.")], password_stdin: _Stdin = False
+    email: Annotated[str, typer.Argument(help="The user's address.")],
+    password_stdin: _Stdin = False,
 ) -> None:
     """Set a new password and end the user's sessions."""
     address = rules.clean_email(email)
     password = _password(address, password_stdin)
     password_hash = passwords.hash_password(password)
     if not _with_connection(lambda conn: queries.update_password(conn, address, password_hash)):
-        raise NotFoundError(f"there is no user {address}; `everafter user list` shows who there is")
-    _tell(f"{address} has a new password and is signed out everywhere", password, password_stdin)
+        raise NotFoundError(f"there is no user {address}; `everafter user list` lists all")
+    _report(f"{address} has a new password and is signed out everywhere", password, password_stdin)
 
 
 def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
-    """Everyone who is known, and when they were last here."""
+    """List all users, and when they last used the dashboard."""
     users = _with_connection(queries.list_users)
     if json:
         typer.echo(msgspec.json.encode(users).decode())
         return
-    table = Table("e-mail", "name", "role", "signs in", "last seen (UTC)", box=None, pad_edge=False)
+    table = Table(
+        "email", "name", "role", "can sign in", "last seen (UTC)", box=None, pad_edge=False
+    )
     for user in users:
         seen = f"{user.last_seen_at:%Y-%m-%d %H:%M}" if user.last_seen_at else "–"
         table.add_row(
@@ -93,7 +96,7 @@ def _password(email: str, from_stdin: bool) -> str:
     return password
 
 
-def _tell(done: str, password: str, from_stdin: bool) -> None:
+def _report(done: str, password: str, from_stdin: bool) -> None:
     typer.echo(f"{done}." if from_stdin else f"{done}; the password:", err=True)
     if not from_stdin:
         typer.echo(password)

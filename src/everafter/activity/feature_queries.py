@@ -1,5 +1,4 @@
-"""Slots for the features that a playbook names, right from the first moment: also for what was used
-before anybody named them."""
+"""Give the features that a playbook names their slots, including uses from before they were named."""
 
 import asyncio
 from collections.abc import Collection
@@ -18,18 +17,18 @@ _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 async def name_features(conn: Connection, named: Collection[str]) -> int:
-    """Give every named feature a slot, and put into it what each supplier did with it so far.
+    """Give every named feature a slot, and fill it with each supplier's last use.
 
-    Exact for any history: a row says itself what was used, and of a supplier who used more than a
-    row keeps the stored events are asked. Cheap when nothing is new, which is nearly always; when
-    something is, folding waits until it is done.
+    Exact for any history: the rows have the last uses, and for a supplier who used more features
+    than a row stores, the events are read. Cheap when no feature is new; otherwise folding waits
+    until it is done.
 
     Args:
-        conn: outside of a transaction; the work is one of its own.
-        named: of the playbook in force.
+        conn: outside of a transaction; the work is one transaction.
+        named: the features of the playbook in force.
 
     Returns:
-        The rows that were changed.
+        How many rows were changed.
 
     Raises:
         InputError: more features are named than there are slots.
@@ -39,13 +38,13 @@ async def name_features(conn: Connection, named: Collection[str]) -> int:
         return 0
     async with conn.transaction():
         if known.keys() - assign_slots(known, named).keys():
-            # slots change hands: not under a run that has read which feature has which
+            # slots are reassigned: not during a run, which has read the assignment
             await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.RUN])
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
         old_ids = await get_feature_ids(conn)
         new_ids = assign_slots(old_ids, named)
         if new_ids == old_ids:
-            return 0  # another process was first
+            return 0  # another process did it
         await _replace_slots(conn, new_ids)
         return await _move_all(conn, old_ids, new_ids)
 
@@ -63,7 +62,7 @@ async def _replace_slots(conn: Connection, new_ids: dict[str, int]) -> None:
 
 
 async def _move_all(conn: Connection, old_ids: dict[str, int], new_ids: dict[str, int]) -> int:
-    """Rewrite every row that holds a feature whose place changes, some thousand at a time."""
+    """Rewrite every row with a feature whose slot changes, in batches."""
     freed = not old_ids.keys() <= new_ids.keys()
     new = sorted(new_ids.keys() - old_ids.keys())
     after, changed = _FIRST_ID, 0
@@ -77,7 +76,7 @@ async def _move_all(conn: Connection, old_ids: dict[str, int], new_ids: dict[str
 async def _list_holders(
     conn: Connection, after: str, new: list[str], *, everybody: bool
 ) -> list[str]:
-    """The next suppliers whose rows may hold uses of the `new` features outside of slots."""
+    """The next suppliers whose rows may have uses of the `new` features outside of slots."""
     cursor = await conn.execute(
         """
         SELECT supplier_id::text
@@ -93,8 +92,8 @@ async def _list_holders(
 
 
 async def read_uses(conn: Connection, supplier_ids: list[str], named: list[str]) -> pl.DataFrame:
-    """What the stored events say: USES_SCHEMA, all of `named`, and of the others the latest few,
-    one more than a row keeps. One supplier with millions of names comes as a few rows."""
+    """Uses from the stored events, in USES_SCHEMA: all of `named`, and of the others the latest,
+    one more than a row stores."""
     return await read_copy(
         conn,
         """
@@ -136,12 +135,12 @@ async def read_uses(conn: Connection, supplier_ids: list[str], named: list[str])
 async def with_features(
     conn: Connection, inputs: pl.DataFrame, new_ids: dict[str, int], *, after: str, last: str
 ) -> pl.DataFrame:
-    """The inputs of a slice as they are once `name_features` has made room; nothing is written.
+    """The inputs of a slice as they will be after `name_features`; nothing is written.
 
     Args:
         inputs: rows of signals.queries.read_inputs.
-        new_ids: the slots that the rows are to be read with, from `assign_slots`.
-        after, last: bounds of the supplier ids, the first excluded, the last included.
+        new_ids: the slots to use, from `assign_slots`.
+        after, last: bounds of the supplier ids, the first exclusive, the last inclusive.
     """
     old_ids = await get_feature_ids(conn)
     if new_ids == old_ids:
@@ -165,15 +164,17 @@ async def with_features(
         suffix="_moved",
         maintain_order="left",
     )
-    taken = [pl.coalesce(f"{name}_moved", name).alias(name) for name in names]
-    return joined.with_columns(taken).select(inputs.columns)
+    updated = [pl.coalesce(f"{name}_moved", name).alias(name) for name in names]
+    return joined.with_columns(updated).select(inputs.columns)
 
 
 async def _move(
     conn: Connection, rows: pl.DataFrame, old_ids: dict[str, int], new_ids: dict[str, int]
 ) -> pl.DataFrame:
-    asked = rows.filter("features_beyond")["supplier_id"].to_list()
+    incomplete = rows.filter("features_beyond")["supplier_id"].to_list()
     uses = (
-        await read_uses(conn, asked, list(new_ids)) if asked else pl.DataFrame(schema=USES_SCHEMA)
+        await read_uses(conn, incomplete, list(new_ids))
+        if incomplete
+        else pl.DataFrame(schema=USES_SCHEMA)
     )
     return await asyncio.to_thread(move_features, rows, old_ids, new_ids, uses)

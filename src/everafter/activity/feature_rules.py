@@ -1,13 +1,11 @@
-"""Which features have a slot in `feature_days`, and what a supplier's row keeps of all others.
-Pure.
+"""Which features have a slot in `feature_days`, and which others a supplier's row stores. Pure.
 
-A platform's feature names are anybody's text: one supplier's client may send a thousand of them. So
-a slot, which all suppliers share, goes only to a feature that a playbook names. Every other feature
-is kept in the supplier's own row, the MAX_OTHER_FEATURES used last; a noisy supplier costs nobody
-else.
+Feature names are free text, and a client may send thousands of them. So only features that a
+playbook names have a slot, which all suppliers share. The others are stored in the supplier's own
+row, the MAX_OTHER_FEATURES used last, so a noisy supplier does not affect others.
 
-The latest few of a set are found whatever the order in which its members come: a feature among the
-latest at the end was among the latest when its last use came, since days only grow.
+The result does not depend on the order of events: a feature that is among the latest at the end was
+also among the latest when its last use arrived, since days only grow.
 """
 
 import json
@@ -24,10 +22,10 @@ USES_SCHEMA = {"supplier_id": pl.String(), "feature": pl.String(), "day": pl.Int
 
 
 def assign_slots(known: dict[str, int], named: Collection[str]) -> dict[str, int]:
-    """The slot of every feature once `named` have theirs.
+    """The slot of every feature once `named` have one.
 
-    What has a slot keeps it, also when no playbook names it any more, until there is no room; then
-    only what is named stays.
+    A feature keeps its slot even if no playbook names it any longer, until all slots are used; then
+    only named features keep theirs.
 
     Raises:
         InputError: more features are named than there are slots.
@@ -49,11 +47,11 @@ def assign_slots(known: dict[str, int], named: Collection[str]) -> dict[str, int
 
 
 def needs_slots(known: dict[str, int], named: Collection[str]) -> bool:
-    """Whether a named feature has no slot, or all slots are taken and some by features nobody
-    names.
+    """Whether a named feature has no slot, or all slots are used and some by features not named.
 
-    The second is what an installation from before slots were for named features only may look like:
-    its first names ever seen hold them all."""
+    The second can happen in an old installation: slots were given to any feature, in order of
+    arrival.
+    """
     full = len(known) >= model.MAX_FEATURES
     return not set(named) <= known.keys() or (full and not known.keys() <= set(named))
 
@@ -64,9 +62,9 @@ def merge_other_features(
     """`other_features` and `features_beyond` of a batch's rows.
 
     Args:
-        old: the rows as they were, null where there was none.
+        old: the previous rows; null where there was none.
         index: supplier_id and row, in the order of `old`.
-        uses: USES_SCHEMA, of features without a slot; a feature may come several times.
+        uses: USES_SCHEMA, of features without a slot; may repeat features.
     """
     texts: list[str] = [text or "{}" for text in old["other_features"].to_list()]
     beyond: list[bool] = [bool(flag) for flag in old["features_beyond"].to_list()]
@@ -75,8 +73,8 @@ def merge_other_features(
     named = latest.join(index, on="supplier_id").select("row", "feature", "day")
     for row, feature, day in named.iter_rows():
         by_row.setdefault(row, {})[feature] = day
-    for row, said in by_row.items():
-        texts[row], more = keep_latest(json.loads(texts[row]), said)
+    for row, used in by_row.items():
+        texts[row], more = keep_latest(json.loads(texts[row]), used)
         beyond[row] = beyond[row] or more
     return [
         pl.Series("other_features", texts, dtype=pl.String),
@@ -84,15 +82,15 @@ def merge_other_features(
     ]
 
 
-def keep_latest(known: dict[str, int], said: dict[str, int]) -> tuple[str, bool]:
-    """Both joined as JSON with sorted keys, the latest of each feature and of all the latest few;
+def keep_latest(known: dict[str, int], used: dict[str, int]) -> tuple[str, bool]:
+    """Merge the last days of features, and keep the features used last: as JSON with sorted keys,
     and whether there were more.
 
     >>> keep_latest({"albums": 7}, {"albums": 5, "maps": 6})
     ('{"albums": 7, "maps": 6}', False)
     """
     joined = {
-        name: max(known.get(name, 0), said.get(name, 0)) for name in known.keys() | said.keys()
+        name: max(known.get(name, 0), used.get(name, 0)) for name in known.keys() | used.keys()
     }
     latest = sorted(joined.items(), key=lambda item: (item[1], item[0]))[
         -model.MAX_OTHER_FEATURES :
@@ -103,20 +101,22 @@ def keep_latest(known: dict[str, int], said: dict[str, int]) -> tuple[str, bool]
 def move_features(
     rows: pl.DataFrame, old_ids: dict[str, int], new_ids: dict[str, int], uses: pl.DataFrame
 ) -> pl.DataFrame:
-    """The rows with every feature in the place that `new_ids` gives it.
+    """Move every feature to the slot that `new_ids` gives it.
 
-    Args: rows: supplier_id, feature_days, other_features, features_beyond and last_feature_at, and
-        any other columns. old_ids: the slots that `rows` were written with. uses: USES_SCHEMA, what
-        `events` say of the suppliers with `features_beyond`: every feature of `new_ids`, and of the
-        others one more than a row keeps, the latest. So that also settles whether there are more
-        than a row keeps.
+    Args:
+        rows: supplier_id, feature_days, other_features, features_beyond and last_feature_at, and
+            any other columns.
+        old_ids: the slots that `rows` were written with.
+        uses: USES_SCHEMA, from `events`, of the suppliers with `features_beyond`: every feature of
+            `new_ids`, and of the others the latest, one more than a row stores. That also decides
+            `features_beyond`.
 
     Returns:
         `rows` in the same order.
     """
-    said: dict[str, dict[str, int]] = {}
+    used: dict[str, dict[str, int]] = {}
     for supplier_id, feature, day in uses.select("supplier_id", "feature", "day").iter_rows():
-        said.setdefault(supplier_id, {})[feature] = day
+        used.setdefault(supplier_id, {})[feature] = day
     names = [(slot, name) for name, slot in old_ids.items()]
     slots = model.unpack_slots(rows["feature_days"], model.MAX_FEATURES)
     moved = np.zeros_like(slots)
@@ -127,7 +127,7 @@ def move_features(
     for row, (supplier_id, text) in enumerate(columns.iter_rows()):
         days: dict[str, int] = json.loads(text or "{}")
         days |= {name: int(slots[row, slot]) for slot, name in names if slots[row, slot]}
-        for name, day in said.get(supplier_id, {}).items():
+        for name, day in used.get(supplier_id, {}).items():
             days[name] = max(days.get(name, 0), day)
         for name in days.keys() & new_ids.keys():
             moved[row, new_ids[name]] = days[name]

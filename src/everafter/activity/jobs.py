@@ -1,4 +1,4 @@
-"""The fold, beside the web server, and the features' slots that it needs."""
+"""Background jobs of the web server: the fold, and the slots of the playbook's features."""
 
 import asyncio
 import logging
@@ -15,18 +15,16 @@ from everafter.core.probes import Counters
 log = logging.getLogger("everafter.fold")
 
 RETRY_SECONDS = 5.0
-# Under a steady stream one fold takes what came within this time (measured: five folds of 100
-# events 0.34 s, one of 500 0.11 s).
+# Under a steady stream, one fold takes the events of this time (measured: five folds of 100 events
+# took 0.34 s, one of 500 took 0.11 s).
 GATHER_SECONDS = 0.1
-# Events stored by another process (an import that was killed, a second server) are picked up
-# without a trigger.
+# How often to look for events that another process stored, such as a killed import.
 LOOK_SECONDS = 5.0
 MAX_BACKOFF = 10.0
 
 
 class FoldLoop:
-    """Folds pending events in the background: at once after `trigger()`, and every few seconds
-    anyway."""
+    """Fold pending events in the background: at once after `trigger()`, and every few seconds."""
 
     def __init__(
         self, pool: Pool, counters: Counters, fold: Callable[[Connection], Awaitable[int]]
@@ -44,12 +42,11 @@ class FoldLoop:
         self._task = asyncio.create_task(self._run(), name="fold")
 
     def trigger(self) -> None:
-        """Say that something was committed. Cheap, and any number of calls make one fold."""
+        """Request a fold after a commit. Cheap; any number of calls cause one fold."""
         self._wanted.set()
 
     async def stop(self, seconds: float = 10.0) -> None:
-        """Fold what is left, for at most so long; the rest stays pending in the database and is
-        folded at the next start."""
+        """Fold what is pending, for at most so long; the rest is folded after the next start."""
         self._stopping.set()
         self._wanted.set()
         if self._task is None:
@@ -105,10 +102,10 @@ class FoldLoop:
 async def keep_features_named(
     pool: Pool, features: Collection[str], first_try: asyncio.Event
 ) -> None:
-    """Give the playbook's features their slots; without a database, as soon as it is back.
+    """Give the playbook's features their slots; retry until the database is available.
 
     Args:
-        first_try: set after the first attempt, so that a server can wait for it before it answers.
+        first_try: set after the first attempt, so that a server can wait for it.
     """
     while True:
         try:
@@ -117,7 +114,7 @@ async def keep_features_named(
             return
         except Exception:
             log.exception(
-                "the playbook's features could not be given their slots; trying again in %.0f s",
+                "assigning slots to the playbook's features failed; retrying in %.0f s",
                 RETRY_SECONDS,
             )
         finally:

@@ -1,30 +1,34 @@
-"""The activity: one row per supplier with all that a score needs, exact at any later moment with no
-history read.
+"""Supplier activity: one row per supplier with all that a score needs, exact at any later moment
+without reading history. Pure.
 
-What changes by the mere passing of time is kept as moments (`last_login_at`) or as *rings*: fixed
-arrays of slots, one per UTC day or week, that are read backwards from any later day. Day n is the
-n-th since 1970-01-01, week n = (day + 3) // 7, so that weeks begin on Monday; the slot of day
-(week) n is n modulo the ring's length. A slot counts only while it lies within the ring's length
-before the row's own `last_event_at`, which makes the row a function of the set of events, whatever
-their order.
+What changes by the passing of time is stored as moments (`last_login_at`) or as *ring buffers*:
+fixed arrays with a slot for each UTC day or week, which are read backwards from any later day. Day
+n is the n-th since 1970-01-01; week n = (day + 3) // 7, so weeks begin on Monday. The slot of day
+(week) n is n modulo the buffer's length. A slot counts only while it is within the buffer's length
+before the row's own `last_event_at`, so the row depends on the set of events and not on their
+order.
 
-    login_days        192 days, one bit each: was there a login that day clients_active_d   64 days:
-    current clients by the day they were last active feature_uses_w, clients_lost_w, tickets_w,
-    payments_failed_w 16 weeks: events (losses, new tickets) of the week forms_sent_w,
-    forms_answered_w, emails_sent_w, emails_opened_w 16 weeks, by the week of *sending*: how many
-    went out, and how many of those were answered by now feature_days       one slot per feature
-    that a playbook named (features.feature_id): the last day it was used, 0 for never weddings
-    sorted epoch days of the current clients' weddings
+    login_days          192 days, one bit each: whether there was a login that day
+    clients_active_d    64 days: current clients, by the day they were last active
+    feature_uses_w, clients_lost_w, tickets_w, payments_failed_w
+                        16 weeks: events (losses, new tickets) of the week
+    forms_sent_w, forms_answered_w, emails_sent_w, emails_opened_w
+                        16 weeks, by the week of *sending*: how many were sent, and how many of
+                        those have been answered by now
+    feature_days        one slot for each feature that a playbook named (features.feature_id): the
+                        last day it was used, 0 for never
+    weddings            sorted epoch days of the current clients' weddings
 
-Features that no playbook names are kept beside these, each supplier's apart from all others':
+Features that no playbook names are stored in the supplier's own row:
 
-    other_features     JSON {feature: last day}, the MAX_OTHER_FEATURES used last
-    features_beyond    whether the supplier ever used more of these than that; once a playbook names
-                       one, `events` is asked (activity/feature_queries.py)
-    last_feature_at    the last use of any feature, named or not; null: not known, the slots say it
+    other_features      JSON {feature: last day}, the MAX_OTHER_FEATURES used last
+    features_beyond     whether the supplier ever used more of these; once a playbook names one,
+                        `events` is read (activity/feature_queries.py)
+    last_feature_at     the last use of any feature; null: not known, the slots have it
 
 Slots are little-endian uint16 in a bytea: reading 200,000 rows took 0.3 s, against 1.3 s as int2[]
-(docs/decisions/0003)."""
+(docs/decisions/0003).
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,15 +140,13 @@ ACTIVITY_SCHEMA: dict[str, Any] = {
 
 
 def moment(at: datetime) -> pl.Expr:
-    """A moment as a literal of type TIME. A datetime given to Polars itself passes through a
-    Series, 30 times the cost of this."""
+    """A moment as a literal of type TIME; 30 times faster than passing a datetime to Polars."""
     return pl.lit(round(at.timestamp() * 1_000_000)).cast(TIME)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folded state of some suppliers: their activity rows and the rows of what they are made
-    from."""
+    """The folded state of some suppliers: their activity rows, clients, sent items and tickets."""
 
     activity: pl.DataFrame
     clients: pl.DataFrame
@@ -163,7 +165,7 @@ def empty_state() -> State:
 
 
 def _joined(column: pl.Series, width: int) -> bytes:
-    """All values one after another; null is zero bytes. In Python, because each Series operation
+    """All values concatenated; null becomes zero bytes. In Python, because each Series operation
     costs as much as 1,000 rows."""
     values: list[bytes | None] = column.to_list()
     if column.has_nulls():
@@ -178,12 +180,12 @@ def read_ring(column: pl.Series, slots: int) -> npt.NDArray[np.uint16]:
 
 
 def unpack_ring(column: pl.Series, slots: int) -> Matrix:
-    """The same as numbers that can be added to and taken from."""
+    """The same as signed numbers, which can be changed."""
     return read_ring(column, slots).astype(np.int64)
 
 
 def pack_ring(matrix: Matrix) -> pl.Series:
-    """(rows, slots) → a Binary column; counts beyond 65,535 a slot stay at 65,535."""
+    """(rows, slots) → a Binary column; a slot counts up to 65,535."""
     data = np.clip(matrix, 0, 65535).astype("<u2")
     return pl.Series([row.tobytes() for row in data], dtype=pl.Binary)
 
@@ -202,8 +204,8 @@ def pack_bits(matrix: npt.NDArray[np.bool_]) -> pl.Series:
 
 
 def unpack_slots(column: pl.Series, slots: int) -> Matrix:
-    """A Binary column of uint16 slots → (rows, slots), zero where the row is shorter; what a row
-    has beyond is left out.
+    """A Binary column of uint16 slots → (rows, slots); shorter rows are filled with zeros, longer
+    ones cut.
 
     >>> unpack_slots(pl.Series([b"\\7\\0\\2\\0", None]), 1).tolist()
     [[7], [0]]
@@ -215,7 +217,7 @@ def unpack_slots(column: pl.Series, slots: int) -> Matrix:
 
 
 def pack_slots(matrix: Matrix) -> pl.Series:
-    """(rows, slots) → a Binary column, trailing zeros left out."""
+    """(rows, slots) → a Binary column without trailing zeros."""
     data = matrix.astype("<u2")
     return pl.Series(
         [
@@ -227,18 +229,17 @@ def pack_slots(matrix: Matrix) -> pl.Series:
 
 
 def ring_age(heads: Matrix, slots: int) -> Matrix:
-    """For each row's head (the latest day or week) and each slot, how many days or weeks before the
-    head the slot lies."""
+    """(rows, slots): how many days (weeks) each slot is before the row's head, its latest day
+    (week)."""
     return np.mod(heads[:, None] - np.arange(slots)[None, :], slots)
 
 
 class Ages:
-    """How far each slot of some rows' rings lies before a window, computed once for all rings with
-    the same heads.
+    """The age of each slot of some rows, computed once for all ring buffers with the same heads.
 
     Args:
         heads: (rows,), the day or week of each row's last event.
-        slots: the rings' length.
+        slots: the buffers' length.
     """
 
     def __init__(self, heads: Matrix, slots: int) -> None:
@@ -248,12 +249,12 @@ class Ages:
         self.ages = ages
 
     def window(self, now: int | Matrix, length: int, *, skip: int = 0) -> npt.NDArray[np.bool_]:
-        """Which slots lie in the `length` days (weeks) that end `skip` before `now`, that one
-        included; what is later does not."""
+        """(rows, slots): which slots are in the `length` days (weeks) that end `skip` before `now`,
+        inclusive."""
         newest = np.clip(self.heads - now + skip, -20_000, 20_000).astype(np.int16)[:, None]
         return (self.ages >= newest) & (self.ages < newest + np.int16(length))
 
 
 def sum_window(ring: npt.NDArray[Any], window: npt.NDArray[np.bool_]) -> Matrix:
-    """The sum of each row's slots that are in the window."""
+    """(rows,): the sum of each row's slots in the window."""
     return np.einsum("ij,ij->i", ring, window, dtype=np.int64, casting="unsafe")

@@ -1,5 +1,5 @@
-"""Reading and writing the folded state. One folder works at a time, so no row has to be locked
-(Citus: no cross-shard locks)."""
+"""Fold pending events, and read and write supplier activity. One fold runs at a time, so no rows
+have to be locked (Citus has no cross-shard locks)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,21 +24,23 @@ FOLD_PATIENCE = "3s"
 
 
 async def fold_pending(conn: Connection, followers: Followers, *, limit: int = FOLD_BATCH) -> int:
-    """Fold up to about `limit` stored events into the supplier's activity, in one transaction;
-    waits for another folder to finish.
+    """Fold up to about `limit` pending events, in one transaction; waits for another fold to
+    finish.
 
     Returns:
         How many events were folded; 0 means that nothing is pending.
     """
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
-        # asked first: whatever was stored before a time zone changed is among the events that
-        # follow
+        # read first: events stored before a time zone changed are then among those read below
         changed = await list_zone_changes(conn)
         events = await read_copy(
             conn,
-            "DELETE FROM events_pending WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}"
-            " RETURNING seq, supplier_id, type, occurred_at, properties",
+            """
+            DELETE FROM events_pending
+            WHERE seq < (SELECT min(seq) FROM events_pending) + {limit}
+            RETURNING seq, supplier_id, type, occurred_at, properties
+            """,
             {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
             {"limit": limit},
         )
@@ -48,28 +50,31 @@ async def fold_pending(conn: Connection, followers: Followers, *, limit: int = F
 
 
 async def fold_supplier(conn: Connection, supplier_id: UUID, followers: Followers) -> int:
-    """Fold what is pending of one supplier, so that what was just said of it can be read back.
+    """Fold the pending events of one supplier, so that their effect can be read at once.
 
     Args:
-        conn: in the caller's transaction, which holds the folder's lock from here to its end.
+        conn: in the caller's transaction, which keeps the fold's lock until its end.
 
     Returns:
         How many events were folded.
 
     Raises:
-        OverloadedError: another folder was at work for longer than FOLD_PATIENCE.
+        OverloadedError: another fold took longer than FOLD_PATIENCE.
     """
     try:
         await conn.execute("SELECT set_config('lock_timeout', %s, true)", [FOLD_PATIENCE])
         await conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
     except LockNotAvailable as error:
         raise OverloadedError(
-            "many events are being folded just now; try again in a moment", retry_after=2
+            "many events are being folded; try again in a moment", retry_after=2
         ) from error
     events = await read_copy(
         conn,
-        "DELETE FROM events_pending WHERE supplier_id = {supplier}::uuid RETURNING seq,"
-        " supplier_id, type, occurred_at, properties",
+        """
+        DELETE FROM events_pending
+        WHERE supplier_id = {supplier}::uuid
+        RETURNING seq, supplier_id, type, occurred_at, properties
+        """,
         {"seq": pl.Int64(), **model.EVENTS_SCHEMA},
         {"supplier": str(supplier_id)},
     )
@@ -79,8 +84,8 @@ async def fold_supplier(conn: Connection, supplier_id: UUID, followers: Follower
 async def _fold(conn: Connection, events: pl.DataFrame, followers: Followers) -> int:
     if events.is_empty():
         return 0
-    taken = events.height
-    # in the order of arrival, which decides between two values of one moment
+    count = events.height
+    # in order of arrival, which decides between two values for the same time
     events = events.sort("seq").drop("seq")
     events, broken = split_foldable(events)
     await quarantine(conn, broken)
@@ -91,20 +96,25 @@ async def _fold(conn: Connection, events: pl.DataFrame, followers: Followers) ->
     for follow in followers:
         await follow(conn, events, after.activity)
     await count_types(conn, events)
-    return taken
+    return count
 
 
 async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
-    """Put events that cannot be folded among the rejects, for a person to see; they stay in
-    `events`."""
+    """Record events that cannot be folded as rejects; they stay in `events`."""
     if broken.is_empty():
         return
     await conn.execute(
-        "INSERT INTO rejects (source, code, reason, supplier_id, payload)"
-        " SELECT 'fold', 'cannot_fold', reason, supplier,"
-        " jsonb_build_object('type', type, 'occurred_at', at, 'properties', properties::jsonb)"
-        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])"
-        " AS b (reason, supplier, type, at, properties)",
+        """
+        INSERT INTO rejects (source, code, reason, supplier_id, payload)
+        SELECT
+          'fold',
+          'cannot_fold',
+          reason,
+          supplier,
+          jsonb_build_object('type', type, 'occurred_at', at, 'properties', properties::jsonb)
+        FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])
+          AS broken (reason, supplier, type, at, properties)
+        """,
         [
             broken[name].to_list()
             for name in ("reason", "supplier_id", "type", "occurred_at", "properties")
@@ -113,13 +123,13 @@ async def quarantine(conn: Connection, broken: pl.DataFrame) -> None:
 
 
 async def get_feature_ids(conn: Connection) -> dict[str, int]:
-    """The slot of every feature that has one (activity.feature_queries gives them)."""
+    """The slot of every feature that has one (assigned by activity.feature_queries)."""
     cursor = await conn.execute("SELECT feature, feature_id FROM features")
     return dict(await cursor.fetchall())
 
 
 async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
-    """The present rows of these suppliers, in no order: ACTIVITY_SCHEMA."""
+    """The rows of these suppliers in ACTIVITY_SCHEMA, unordered."""
     return await read_copy(
         conn,
         """
@@ -153,16 +163,19 @@ async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
 
 
 async def list_zone_changes(conn: Connection) -> list[str]:
-    """The suppliers whose time zone has changed, and whose weddings are still as they were."""
+    """The suppliers whose time zone has changed, and whose wedding dates are to be converted
+    again."""
     cursor = await conn.execute("SELECT supplier_id::text FROM zone_changes")
     return [supplier_id for (supplier_id,) in await cursor.fetchall()]
 
 
 async def apply_zone_changes(conn: Connection, supplier_ids: list[str]) -> None:
-    """Find the days of these suppliers' weddings again where they were given as moments.
+    """Convert the wedding dates of these suppliers again, where they were given as moments.
 
-    Args: conn: in a transaction that holds the folder's lock, with nothing pending of these
-        suppliers."""
+    Args:
+        conn: in a transaction that holds the fold's lock, with no pending events of these
+            suppliers.
+    """
     cursor = await conn.execute(
         """
         SELECT id::text, timezone
@@ -191,7 +204,7 @@ async def apply_zone_changes(conn: Connection, supplier_ids: list[str]) -> None:
 
 
 async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
-    """The present rows of the suppliers, clients, items and tickets that these events name."""
+    """The stored rows of the suppliers, clients, items and tickets in these events."""
     facts = read_facts(events)
     suppliers = facts["supplier_id"].unique().to_list()
     clients = facts.select("supplier_id", "client_id").drop_nulls().unique()
@@ -207,11 +220,24 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         await get_rows(conn, suppliers),
         await read_copy(
             conn,
-            "SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date,"
-            " wedding_date_at,"
-            " wedding_moment, last_active_at, archived_at, lost_at FROM clients"
-            " JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id,"
-            " client_id) USING (supplier_id, client_id)",
+            """
+            SELECT
+              supplier_id,
+              client_id,
+              name,
+              name_at,
+              added_at,
+              readded_at,
+              wedding_date,
+              wedding_date_at,
+              wedding_moment,
+              last_active_at,
+              archived_at,
+              lost_at
+            FROM clients
+            JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id)
+              USING (supplier_id, client_id)
+            """,
             model.CLIENTS_SCHEMA,
             {
                 "suppliers": clients["supplier_id"].to_list(),
@@ -220,10 +246,13 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         ),
         await read_copy(
             conn,
-            "SELECT supplier_id, kind, item_id, client_id, sent_at, answered_at FROM sent_items"
-            " JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[]) AS named"
-            " (supplier_id, client_id, item_id)"
-            " USING (supplier_id, client_id, item_id)",
+            """
+            SELECT supplier_id, kind, item_id, client_id, sent_at, answered_at
+            FROM sent_items
+            JOIN unnest({suppliers}::uuid[], {clients}::text[], {items}::text[])
+              AS named (supplier_id, client_id, item_id)
+              USING (supplier_id, client_id, item_id)
+            """,
             model.ITEMS_SCHEMA,
             {
                 "suppliers": items["supplier_id"].to_list(),
@@ -233,10 +262,19 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         ),
         await read_copy(
             conn,
-            "SELECT supplier_id, ticket_id, subject, priority, opened_at, last_opened_at,"
-            " resolved_at FROM tickets"
-            " JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id,"
-            " ticket_id) USING (supplier_id, ticket_id)",
+            """
+            SELECT
+              supplier_id,
+              ticket_id,
+              subject,
+              priority,
+              opened_at,
+              last_opened_at,
+              resolved_at
+            FROM tickets
+            JOIN unnest({suppliers}::uuid[], {tickets}::text[]) AS named (supplier_id, ticket_id)
+              USING (supplier_id, ticket_id)
+            """,
             model.TICKETS_SCHEMA,
             {
                 "suppliers": tickets["supplier_id"].to_list(),
@@ -270,18 +308,22 @@ async def save_state(conn: Connection, state: model.State) -> None:
 
 
 async def count_types(conn: Connection, events: pl.DataFrame) -> None:
-    """Count the events of each type, known to us or not."""
+    """Count the events of each type, canonical or not."""
     counted = events.group_by("type").agg(
         pl.len().alias("n"),
         pl.col("occurred_at").min().alias("first"),
         pl.col("occurred_at").max().alias("last"),
     )
     await conn.execute(
-        "INSERT INTO event_types AS t (type, events, first_at, last_at)"
-        " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])"
-        " ON CONFLICT (type) DO UPDATE SET events = t.events + excluded.events,"
-        " first_at = least(t.first_at, excluded.first_at), last_at = greatest(t.last_at,"
-        " excluded.last_at)",
+        """
+        INSERT INTO event_types AS t (type, events, first_at, last_at)
+        SELECT *
+        FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[])
+        ON CONFLICT (type) DO UPDATE SET
+          events = t.events + excluded.events,
+          first_at = least(t.first_at, excluded.first_at),
+          last_at = greatest(t.last_at, excluded.last_at)
+        """,
         [
             counted["type"].to_list(),
             counted["n"].to_list(),

@@ -1,11 +1,10 @@
-"""Folding events into the supplier's activity. Pure, and the same for one event or a million, in
-any order, in one batch or many.
+"""Fold events into supplier activity. Pure; the result is the same in any order and in any batches.
 
-Each event is read as a row of the state that only knows what this event says; states are then
-joined column by column with the least, the greatest or the latest value. Such joins do not care for
-order or grouping, so late events converge. Only of two values said of the same moment the one that
-arrived later counts. What is counted (rings, totals) is taken from what the joined rows say, minus
-what they said before."""
+Each event becomes a row of state that knows only this event. Rows are then merged column by column:
+the minimum, the maximum or the latest value. Such merges do not depend on order or grouping, so
+late events converge. Only of two values for the same moment, the one that arrived later counts.
+Counts (ring buffers, totals) are the merged rows' counts minus their previous counts.
+"""
 
 import json
 from typing import Any
@@ -35,8 +34,7 @@ SUBSCRIPTION_STATES = {
     "subscription_paused": "paused",
     "subscription_cancelled": "cancelled",
 }
-# A report may name any two numbers; a quotient without end would be no number that a message or a
-# JSON document can hold.
+# A report may have any two numbers, and an infinite ratio has no JSON.
 _MAX_RATIO = 1_000_000.0
 _FIRSTS: dict[str, tuple[str, ...]] = {
     "account_created_at": ("account_created",),
@@ -52,16 +50,19 @@ _FIRSTS: dict[str, tuple[str, ...]] = {
 
 
 def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> State:
-    """Join events into a state.
+    """Merge events into a state.
 
-    Args: state: activity rows of (at least) the suppliers in `events`, and of their clients, items
-        and tickets at least those that `events` name; absent rows are taken as never seen. events:
-        EVENTS_SCHEMA in the order of arrival, each event once, all after those in `state`;
-        validated before. feature_ids: the slot of each feature that a playbook names; the others go
-        to `other_features`.
+    Args:
+        state: the activity rows of at least the suppliers in `events`, and at least those of their
+            clients, items and tickets that `events` name; missing rows count as new.
+        events: EVENTS_SCHEMA in order of arrival, each event once, all after those in `state`, and
+            checked.
+        feature_ids: the slot of each feature that a playbook names; the others go to
+            `other_features`.
 
-    Returns: The new rows of the suppliers, clients, items and tickets that `events` touch, and of
-        no others."""
+    Returns:
+        The new rows of the suppliers, clients, items and tickets in `events`, and of no others.
+    """
     facts = read_facts(events)
     clients = _merge_clients(state.clients, facts)
     items = _merge_items(state.items, facts)
@@ -79,10 +80,11 @@ def fold(state: State, events: pl.DataFrame, feature_ids: dict[str, int]) -> Sta
 
 
 def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The events that can be folded, and those that lack what their type needs, with `reason`.
+    """Split events into those that can be folded, and those that lack a property, with `reason`.
 
-    The ingest checks all this; what was written into the table past it, or by an older version,
-    must not stop the others."""
+    Ingest checks this too; but rows written into the table directly, or by an older version, must
+    not stop the others.
+    """
     facts = read_facts(events)
     kind = pl.col("type")
     used = pl.col("properties").str.json_path_match("$.used").cast(pl.Float64, strict=False)
@@ -112,7 +114,7 @@ def split_foldable(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def read_facts(events: pl.DataFrame) -> pl.DataFrame:
-    """The events with their properties as columns; null where a type has no such property."""
+    """Add the events' properties as columns; null where a type has no such property."""
     kind = pl.col("type")
 
     def text(name: str, *types: str) -> pl.Expr:
@@ -144,14 +146,14 @@ def _at(*types: str) -> pl.Expr:
 
 
 def _latest(value: str, at: str, of: str | None = None) -> pl.Expr:
-    """The value said last, or said with the last `of`; of two said of one moment the one in the
-    later row."""
+    """The value with the latest `at`, or the one with the latest `of`; for the same moment the one
+    in the later row."""
     known = pl.col(of or value).is_not_null()
     return pl.col(value).filter(known).sort_by(pl.col(at).filter(known), maintain_order=True).last()
 
 
 def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    said = facts.filter(pl.col("client_id").is_not_null()).select(
+    new = facts.filter(pl.col("client_id").is_not_null()).select(
         "supplier_id",
         "client_id",
         "name",
@@ -169,7 +171,7 @@ def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     )
     keys = ["supplier_id", "client_id"]
     rows = pl.concat(
-        [old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed"
+        [old.select(new.columns).join(new, on=keys, how="semi"), new], how="vertical_relaxed"
     )
     return rows.group_by(keys).agg(
         _latest("name", "name_at"),
@@ -186,7 +188,7 @@ def _merge_clients(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merge_items(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    said = facts.filter(pl.col("type").is_in(ITEM_TYPES)).select(
+    new = facts.filter(pl.col("type").is_in(ITEM_TYPES)).select(
         "supplier_id",
         pl.when(pl.col("type").str.starts_with("form"))
         .then(pl.lit("form"))
@@ -199,14 +201,14 @@ def _merge_items(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     )
     keys = ["supplier_id", "kind", "client_id", "item_id"]
     rows = pl.concat(
-        [old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed"
+        [old.select(new.columns).join(new, on=keys, how="semi"), new], how="vertical_relaxed"
     )
     return rows.group_by(keys).agg(pl.col("sent_at").min(), pl.col("answered_at").min())
 
 
 def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     reported = pl.col("type").is_in(["ticket_opened", "ticket_resolved"])
-    said = facts.filter(reported & pl.col("ticket_id").is_not_null()).select(
+    new = facts.filter(reported & pl.col("ticket_id").is_not_null()).select(
         "supplier_id",
         "ticket_id",
         "subject",
@@ -217,7 +219,7 @@ def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     )
     keys = ["supplier_id", "ticket_id"]
     rows = pl.concat(
-        [old.select(said.columns).join(said, on=keys, how="semi"), said], how="vertical_relaxed"
+        [old.select(new.columns).join(new, on=keys, how="semi"), new], how="vertical_relaxed"
     )
     return rows.group_by(keys).agg(
         _latest("subject", "last_opened_at"),
@@ -229,10 +231,10 @@ def _merge_tickets(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    """The activity's columns that are a least, a greatest or a latest value."""
+    """Merge the columns of activity that are a minimum, a maximum or a latest value."""
     subscription = pl.col("type").replace_strict(SUBSCRIPTION_STATES, default=None)
     automations = (pl.col("type") == "feature_used") & (pl.col("feature") == "automations")
-    said = facts.select(
+    new = facts.select(
         "supplier_id",
         pl.lit(1, pl.Int64).alias("events_total"),
         pl.col("occurred_at").alias("first_event_at"),
@@ -264,7 +266,7 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
         .alias("vendor_type_at"),
     )
     rows = pl.concat(
-        [old.select(said.columns).join(said, on="supplier_id", how="semi"), said],
+        [old.select(new.columns).join(new, on="supplier_id", how="semi"), new],
         how="vertical_relaxed",
     )
     return (
@@ -291,20 +293,20 @@ def _merge_moments(old: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_current() -> pl.Expr:
-    """Over client rows: neither archived nor lost since last added."""
+    """Of client rows: neither archived nor lost since the client was last added."""
     ended = pl.max_horizontal("archived_at", "lost_at")
     return ended.is_null() | (pl.col("readded_at") > ended).fill_null(False)
 
 
 def is_lost() -> pl.Expr:
-    """Over client rows: gone, and not because the wedding is over."""
+    """Of client rows: lost, and not archived after that."""
     return ~is_current() & (
         pl.col("lost_at") > pl.col("archived_at").fill_null(pl.lit(0).cast(model.TIME))
     ).fill_null(False)
 
 
 def is_open_ticket() -> pl.Expr:
-    """Over ticket rows: opened, and not resolved since."""
+    """Of ticket rows: opened, and not resolved since."""
     return pl.col("last_opened_at").is_not_null() & ~(
         pl.col("resolved_at") >= pl.col("last_opened_at")
     ).fill_null(False)
@@ -337,7 +339,7 @@ def _merge_activity(
 
 
 class _Rings:
-    """The counted part of a batch's activity rows, as matrices: (rows, slots)."""
+    """The ring buffers and counts of a batch's activity rows, as matrices: (rows, slots)."""
 
     def __init__(self, old: pl.DataFrame, moments: pl.DataFrame, index: pl.DataFrame) -> None:
         self.index = index
@@ -362,12 +364,12 @@ class _Rings:
 
     @staticmethod
     def _kept(old_head: Any, new_head: Any, slots: int) -> Any:
-        """Which slots of the old ring still lie within its length before the new head."""
+        """Which slots of the old buffer are still within its length before the new head."""
         return (old_head[:, None] - model.ring_age(old_head, slots)) > (new_head[:, None] - slots)
 
     def _add(self, ring: Any, heads: Any, frame: pl.DataFrame, at: pl.Expr, sign: int) -> None:
-        """Count each row of `frame` in the slot of its day or week, where that slot is still in the
-        ring."""
+        """Count each row of `frame` in the slot of its day or week, if the buffer reaches back so
+        far."""
         where = frame.join(self.index, on="supplier_id").select("row", at.alias("at")).drop_nulls()
         rows, ats = where["row"].to_numpy(), where["at"].to_numpy()
         inside = ats > heads[rows] - ring.shape[1]
@@ -456,7 +458,7 @@ class _Rings:
 
 
 def _other_uses(facts: pl.DataFrame, feature_ids: dict[str, int]) -> pl.DataFrame:
-    """The uses of features that have no slot: supplier_id, feature, day."""
+    """Uses of features without a slot, in USES_SCHEMA."""
     other = pl.col("feature").is_not_null() & ~pl.col("feature").is_in(list(feature_ids))
     return facts.filter(other).select("supplier_id", "feature", _day("occurred_at").alias("day"))
 
@@ -464,7 +466,7 @@ def _other_uses(facts: pl.DataFrame, feature_ids: dict[str, int]) -> pl.DataFram
 def _merge_weddings(
     old: pl.DataFrame, index: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame
 ) -> pl.Series:
-    """The multiset of current clients' wedding days, sorted."""
+    """The wedding days of current clients, sorted, with repetitions."""
     day = pl.col("wedding_date").dt.epoch("d").cast(pl.Int32).alias("day")
 
     def of(clients: pl.DataFrame, sign: int) -> pl.DataFrame:
@@ -504,21 +506,21 @@ def _merge_weddings(
 def resolve_weddings(
     activity: pl.DataFrame, clients: pl.DataFrame, zones: dict[str, str | None]
 ) -> State:
-    """The rows that change when suppliers' time zones do: clients whose wedding was given as a
-    moment, and their activity.
+    """The rows that change with suppliers' time zones: clients whose wedding date was given as a
+    moment, and their suppliers' activity.
 
     Args:
         activity: the rows of these suppliers.
-        clients: theirs with a `wedding_moment`.
+        clients: their clients with a `wedding_moment`.
         zones: supplier id → IANA name; UTC where it is null or missing.
     """
     days = [
         at.astimezone(find_zone(zones.get(supplier_id))).date()
         for supplier_id, at in clients.select("supplier_id", "wedding_moment").iter_rows()
     ]
-    settled = clients.with_columns(pl.Series("wedding_date", days, dtype=pl.Date))
-    moved = settled["wedding_date"] != clients["wedding_date"]
-    before, after = clients.filter(moved), settled.filter(moved)
+    resolved = clients.with_columns(pl.Series("wedding_date", days, dtype=pl.Date))
+    moved = resolved["wedding_date"] != clients["wedding_date"]
+    before, after = clients.filter(moved), resolved.filter(moved)
     old = activity.join(after, on="supplier_id", how="semi")
     weddings = _merge_weddings(old, old.select("supplier_id").with_row_index("row"), before, after)
     empty = model.empty_state()
@@ -526,11 +528,12 @@ def resolve_weddings(
 
 
 def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) -> list[pl.Series]:
-    """Per resource the latest report, as JSON {resource: [used, limit, epoch microseconds]} with
-    sorted keys; and the fullest.
+    """The latest report of each resource, as JSON {resource: [used, limit, epoch microseconds]}
+    with sorted keys; and the greatest ratio of used to limit.
 
-    limit: null when none was given, as for a plan without one; it is then neither full nor empty. A
-    supplier has the MAX_RESOURCES reported last, whatever names it sends."""
+    limit: null when the plan has none; the resource then has no ratio. Of each supplier the
+    MAX_RESOURCES resources reported last are stored.
+    """
     usage = old["usage"].to_list()
     ratios: list[float | None] = old["usage_ratio"].to_list()
     reports = facts.filter(pl.col("type") == "usage_reported").join(
@@ -540,15 +543,15 @@ def _merge_usage(old: pl.DataFrame, index: pl.DataFrame, facts: pl.DataFrame) ->
     for row, at, text in reports.select(
         "row", pl.col("occurred_at").dt.epoch("us"), "properties"
     ).iter_rows():
-        said = json.loads(text)
+        report = json.loads(text)
         if row not in touched:
             touched[row] = json.loads(usage[row] or "{}")
         known = touched[row]
-        limit = said.get("limit")
-        last = known.get(said["resource"])
+        limit = report.get("limit")
+        last = known.get(report["resource"])
         if last is None or last[2] <= at:
-            known[said["resource"]] = [
-                float(said["used"]),
+            known[report["resource"]] = [
+                float(report["used"]),
                 None if limit is None else float(limit),
                 at,
             ]

@@ -139,7 +139,7 @@ class KeyRing:
         )
 
     async def _note(self, pool: Pool, key: CoachKey) -> None:
-        if key.used_lately or monotonic() - self._noted.get(key.id, float("-inf")) < 60:
+        if key.used_recently or monotonic() - self._noted.get(key.id, float("-inf")) < 60:
             return
         self._noted[key.id] = monotonic()
         async with pool.connection() as conn:
