@@ -36,7 +36,7 @@ def stored_hash(database: str, email: str) -> str:
     return row[0]
 
 
-def test_a_made_up_password_stands_alone_on_stdout(cli: Cli, database: str) -> None:
+def test_a_generated_password_is_printed_alone_on_stdout(cli: Cli, database: str) -> None:
     made = cli("create", "Ada@Example.com", "--name", "Ada", "--role", "admin")
     password = made.stdout.strip()
     assert "\n" not in password and len(password) == 23 and "may sign in as admin" in made.stderr

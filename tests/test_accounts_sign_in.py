@@ -368,7 +368,7 @@ def test_errors_are_pages_for_people_and_problems_for_programs(server: Server) -
 
 def test_a_mistake_of_ours_shows_nothing_of_the_inside(server: Server) -> None:
     with signed_in(server) as client:
-        server.sql("ALTER TABLE runs RENAME TO runs_gone")
+        server.sql("ALTER TABLE runs RENAME TO runs_away")
         page = client.get("/")
         assert page.status_code == 500 and "Something went wrong" in page.text
         assert "runs" not in page.text and "Traceback" not in page.text

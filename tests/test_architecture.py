@@ -1,4 +1,4 @@
-"""The rules of the house, read off the imports and calls of the source: which way things point, and what is pure."""
+"""Architecture rules, checked in the source: what may import what, and what is pure."""
 
 import ast
 import re

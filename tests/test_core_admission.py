@@ -1,4 +1,4 @@
-"""Who may use how much of the server: gates for bodies, look-ups of keys, rates by key and address."""
+"""Limits on bodies, look-ups of API keys, and rates per key and address."""
 
 import asyncio
 import hashlib
@@ -69,7 +69,7 @@ async def never(first: bytes = b"") -> AsyncGenerator[bytes]:
     await asyncio.Event().wait()
 
 
-def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
+def test_the_oldest_arriving_body_is_evicted_for_a_new_one() -> None:
     async def play() -> None:
         limit = ConcurrencyLimit(max_requests=4, max_bytes=1000, share=1 / 2, seconds=1000)
 
@@ -82,7 +82,7 @@ def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
         await asyncio.sleep(0)
         assert (limit.requests, limit.bytes) == (4, 4)
         with limit.enter("c"):
-            assert limit.requests == 4, "the longest waiting of all made way"
+            assert limit.requests == 4, "the one that waited longest was evicted"
             with pytest.raises(OverloadedError):
                 await slow[0]
             with limit.enter("b"):
@@ -102,7 +102,7 @@ def test_a_body_on_its_way_makes_way_for_a_newcomer() -> None:
     asyncio.run(play())
 
 
-def test_what_is_whole_makes_no_way() -> None:
+def test_a_complete_body_is_not_evicted() -> None:
     limit = ConcurrencyLimit(max_requests=4, max_bytes=1000, share=1 / 2, seconds=1000)
     with ExitStack() as stack:
         holds = [stack.enter_context(limit.enter(who)) for who in ("a", "a", "b")]
@@ -118,7 +118,7 @@ def test_what_is_whole_makes_no_way() -> None:
     assert (limit.requests, limit.bytes) == (0, 0)
 
 
-def test_bytes_of_bodies_on_their_way_make_way_too() -> None:
+def test_arriving_bodies_are_evicted_for_bytes_too() -> None:
     async def play() -> None:
         limit = ConcurrencyLimit(max_requests=100, max_bytes=1000, share=1 / 2, seconds=1000)
 
@@ -255,7 +255,7 @@ def test_one_key_keeps_no_other_out_nor_its_own_users(patient: Server) -> None:
         assert [send(patient, public).status_code for _ in range(20)] == [200] * 20
 
 
-def test_a_body_is_not_asked_for_before_the_key_is_looked_at(patient: Server) -> None:
+def test_a_body_is_not_requested_before_the_key_is_checked(patient: Server) -> None:
     for key in ("ea_ingest_unknown", patient.key("read")):
         with slow(
             patient, "POST", "/v1/batch", f"Authorization: Bearer {key}", "Expect: 100-continue"

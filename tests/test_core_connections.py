@@ -475,7 +475,7 @@ def test_one_address_has_its_share_only() -> None:
             one.sendall(b" /alive HTTP/1.1\r\nHost: x\r\n\r\n")
             assert read_answer(one) == (200, b"yes")
         assert len(server.limiter) == 9
-    assert not server.limiter._by_address, "nothing is kept of addresses that are gone"
+    assert not server.limiter._by_address, "closed addresses are forgotten"
 
 
 def test_a_proxy_speaks_for_many() -> None:
@@ -495,7 +495,7 @@ def test_what_is_refused_before_the_application_is_counted() -> None:
         counted = "\n".join(server.state.counters.lines())
         assert 'everafter_connections_refused_total{reason="headers_too_large"} 1' in counted
         assert 'reason="no_request"' in counted
-        silent = [server.connect() for _ in range(3)]
+        idle = [server.connect() for _ in range(3)]
         wait_for(lambda: 'reason="made_room"' in "\n".join(server.state.counters.lines()))
-        for connection in silent:
+        for connection in idle:
             connection.close()

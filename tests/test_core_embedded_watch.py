@@ -74,7 +74,7 @@ class Process:
         return found[0]
 
     def end(self) -> int:
-        """Told to stop."""
+        """Stop it with a signal."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.ended()
@@ -224,7 +224,7 @@ def innocent() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
-def test_a_file_of_a_server_that_is_gone_is_no_server(
+def test_a_pid_file_of_a_stopped_server_is_ignored(
     place: Path, innocent: subprocess.Popen[bytes]
 ) -> None:
     """Its number is another program's by now, or only half of it was written."""
@@ -291,7 +291,7 @@ def test_what_cannot_be_started_ends_serve_and_work_with_one_line(data: Path) ->
                     and "embedded PostgreSQL" in errors[0]
                     and "could not be restarted" in errors[0]
                 )
-                assert "configuration file" in errors[0], "the server's own reason is told"
+                assert "configuration file" in errors[0], "the server's own reason is shown"
                 assert process.lines[-1] == errors[0], process.said
     finally:
         conf.write_text(good)

@@ -1,4 +1,4 @@
-"""An event answered 200 is stored once: the database crashes and the server is told to stop while events pour in."""
+"""An event answered with 200 is stored once, even if the database crashes or the server stops under load."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ class Cluster:
 
 
 class Sender(threading.Thread):
-    """Sends numbered events until told to stop, each batch again and again until it is answered 200, as an SDK does."""
+    """Sends numbered events until stopped, and repeats each batch until it is answered with 200, as an SDK does."""
 
     def __init__(self, base_url: str, key: str, supplier: str, name: str) -> None:
         super().__init__(daemon=True)
@@ -169,7 +169,7 @@ def test_crashes_of_the_database_lose_nothing_and_double_nothing(
         assert sum(sender.troubles for sender in senders) > 0, "the crashes were felt"
 
 
-def test_told_to_stop_under_load(database: str, tmp_path: Path) -> None:
+def test_stopping_under_load_loses_no_event(database: str, tmp_path: Path) -> None:
     supplier = str(uuid.uuid4())
 
     async def prepare() -> str:

@@ -127,7 +127,7 @@ def test_an_import_can_be_repeated(cli: Cli, folder: Path) -> None:
         "events.csv.gz": (20, 20),
         "clients.csv": (2, 1),
     }
-    assert first["clients.csv"]["already_there"] == 1, "c1 was told of by an event"
+    assert first["clients.csv"]["already_there"] == 1, "c1 is known from an event"
     assert first["all"]["folded"] == 21
     before = cli.state()
     assert before[0][0][1:8] == ("Ann", "ann@example.com", "dj", "pro", "GB", "Europe/London", 2900)

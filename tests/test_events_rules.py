@@ -285,7 +285,7 @@ def test_traits_in_their_canonical_form() -> None:
     assert len(COUNTRIES) == 249
 
 
-def test_the_first_account_created_counts_until_a_date_is_said() -> None:
+def test_the_first_account_created_counts_until_a_date_is_reported() -> None:
     moments = [NOW - timedelta(days=days) for days in (3, 9, 1)]
     [profile] = merge_updates([], [(SUPPLIER, None, at) for at in moments])
     assert profile.traits["created_at"][0] == NOW - timedelta(days=9)

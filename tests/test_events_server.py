@@ -21,7 +21,7 @@ def test_a_connection_that_rests_outlives_what_proxies_keep() -> None:
     assert make_server(Litestar([])).config.timeout_keep_alive > 60
 
 
-def test_openapi_stands_at_its_path(server: Server) -> None:
+def test_the_openapi_document_is_served(server: Server) -> None:
     with server.client() as client:
         schema = client.get("/openapi.json").json()
     assert schema["openapi"].startswith("3.1")

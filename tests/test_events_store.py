@@ -287,7 +287,7 @@ def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str)
 # ── when things are down ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_database_that_is_gone(server: Server) -> None:
+def test_an_unavailable_database_is_a_503(server: Server) -> None:
     """Its connections are cut and new ones refused: /livez stays, /readyz says so, ingest says 503 and never 200; then it heals."""
     key = server.key("ingest")
     name = psycopg.conninfo.conninfo_to_dict(server.database)["dbname"]

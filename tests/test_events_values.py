@@ -198,7 +198,7 @@ def test_one_moment_however_it_is_written(value: Any) -> None:
 
 
 @given(st.datetimes(datetime(1974, 1, 1), datetime(2100, 1, 1)), st.sampled_from([0, 3, 6, 9]))
-def test_every_epoch_unit_is_told_by_its_size(naive: datetime, exponent: int) -> None:
+def test_the_size_of_an_epoch_number_decides_its_unit(naive: datetime, exponent: int) -> None:
     at = naive.replace(microsecond=0, tzinfo=UTC)
     number = int(at.timestamp()) * 10**exponent
     assert read_moment(number) == read_moment(str(number)) == at
@@ -729,7 +729,7 @@ def test_the_later_event_counts_at_one_moment(server: Server, supplier: str, key
     assert state() == ("M", "2027-07-07", "basic")
 
 
-def test_what_is_blank_is_not_said(server: Server, supplier: str, key: str) -> None:
+def test_blank_values_count_as_missing(server: Server, supplier: str, key: str) -> None:
     blank = {"messageId": "  ", "timestamp": " ", "groupId": "\t"}
     answer = post(
         server, key, {"batch": [{**track(supplier), **blank}, {**track(supplier), **blank}]}

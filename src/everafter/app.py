@@ -1,4 +1,4 @@
-"""The web application: every slice's handlers, put together once."""
+"""The web application: all handlers, gauges and background jobs."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -96,21 +96,21 @@ _OPENAPI = OpenAPIConfig(
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def openapi(request: AnyRequest) -> Response[dict[str, Any]]:
-    """The API's description."""
+    """The OpenAPI document."""
     app: Application = request.app  # pyright: ignore[reportAssignmentType]
     return Response(app.description, media_type="application/json")
 
 
 class Application(Litestar):
-    """The routes, behind what HTTP asks of all of them alike."""
+    """The routes, behind the HTTP rules of `core.http`."""
 
     @cached_property
     def _front(self) -> ASGIApp:
         settings: Settings = self.state.settings
-        doors = CrossOriginPaths(
+        cross_origin = CrossOriginPaths(
             super().__call__, is_ingest_path, CrossOrigin(settings.ingest_origins)
         )
-        return keep_segments(HttpRules(self, doors))
+        return keep_segments(HttpRules(self, cross_origin))
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def create_app(settings: Settings, url: str) -> Litestar:
     fold, and `recheck`, which any thread calls when the database is back.
 
     Raises:
-        InputError: the playbook cannot be followed.
+        InputError: the playbook is invalid.
     """
     playbook = load_playbook(settings)
 

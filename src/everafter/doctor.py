@@ -1,5 +1,4 @@
-"""`everafter doctor`: what is well with this installation, what is not, and what to do about it. It
-looks and changes nothing."""
+"""`everafter doctor`: check the installation and say what to do. Changes nothing."""
 
 import asyncio
 import hashlib
@@ -41,7 +40,7 @@ _GIGABYTE = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. do: what to do about it, empty when nothing."""
+    """The result of one check. do: what to do about it; empty when nothing."""
 
     name: str
     status: Status
@@ -81,27 +80,27 @@ def _print(checks: list[Check]) -> None:
 
 
 async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Check]:
-    """Everything that can be looked at. What cannot be is named, and hides nothing else."""
+    """Run all checks. A check that fails itself is reported, and does not prevent the others."""
     settings, errors = read_settings(env, make=False)
-    checks = [Check("settings", "bad", error.message, _SETTINGS_RECOMMENDATION) for error in errors]
+    checks = [Check("settings", "bad", error.message, _SETTINGS_REMEDY) for error in errors]
     checks += [
-        Check("settings", "warn", said, _SETTINGS_RECOMMENDATION)
-        for said in describe_unknown(os.environ if env is None else env)
+        Check("settings", "warn", sentence, _SETTINGS_REMEDY)
+        for sentence in describe_unknown(os.environ if env is None else env)
     ]
-    checks += looked_at("settings", lambda: check_settings(settings, only_problems=bool(errors)))
-    checks += looked_at("playbook", lambda: [check_playbook(settings)])
-    checks += looked_at("disk", lambda: [check_disk(settings.data)])
-    checks += looked_at("files", lambda: check_files(settings))
+    checks += run_check("settings", lambda: check_settings(settings, only_problems=bool(errors)))
+    checks += run_check("playbook", lambda: [check_playbook(settings)])
+    checks += run_check("disk", lambda: [check_disk(settings.data)])
+    checks += run_check("files", lambda: check_files(settings))
     if any(error.message.startswith("EVERAFTER_DATABASE_URL") for error in errors):
         return checks
     return [*checks, *await _examine_server(settings, now)]
 
 
-_SETTINGS_RECOMMENDATION = "correct the environment; docs/install.md lists every setting"
+_SETTINGS_REMEDY = "correct the environment; docs/install.md lists every setting"
 
 
-def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
-    """The checks; an unexpected error of one becomes a failed check of its own."""
+def run_check(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Run a check; an unexpected error becomes a failed check."""
     found: list[Check] = []
     try:
         found.extend(look())
@@ -111,10 +110,10 @@ def looked_at(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
 
 
 def _failed(name: str, error: Exception) -> Check:
-    said = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return Check(name, "bad", f"this check failed: {said}", "correct that, and run doctor again")
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return Check(name, "bad", f"this check failed: {reason}", "correct that, and run doctor again")
 
 
 async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
@@ -123,7 +122,7 @@ async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
             settings.database_url is None
             and not (settings.data / "postgres" / "PG_VERSION").exists()
         ):
-            found = f"none yet: the embedded one will be made in {settings.data / 'postgres'}"
+            found = f"none yet: the embedded one will be created in {settings.data / 'postgres'}"
             return [
                 Check(
                     "database",
@@ -136,26 +135,27 @@ async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
         async with connection(url) as conn:
             return await _examine_database(conn, settings, now)
     except (DatabaseUnavailableError, psycopg.OperationalError) as error:
-        recommendations = (
+        remedy = (
             "start it, or correct EVERAFTER_DATABASE_URL"
             if settings.database_url
-            else "read the log that is named"
+            else "read the log named here"
         )
         if "or newer" in str(error):
-            recommendations = (
+            remedy = (
                 f"move the database to PostgreSQL {MIN_VERSION} or newer, or name another in"
                 " EVERAFTER_DATABASE_URL"
             )
-        return [Check("database", "bad", " ".join(str(error).split()), recommendations)]
+        return [Check("database", "bad", " ".join(str(error).split()), remedy)]
     except Exception as error:
         return [_failed("database", error)]
 
 
-# ── without the database ──────────────────────────────────────────────────────────────────────────
+# ── checks without the database ───────────────────────────────────────────────────────────────────
 
 
 def check_settings(settings: Settings, *, only_problems: bool = False) -> Iterator[Check]:
-    """The mail server's URL, and where links lead. only_problems: list only problems."""
+    """The mail server, and where links lead. only_problems: leave out the line for no mail
+    server."""
     try:
         server = mail_server(settings)
     except EverafterError as error:
@@ -183,7 +183,7 @@ def check_settings(settings: Settings, *, only_problems: bool = False) -> Iterat
 
 
 def check_playbook(settings: Settings) -> Check:
-    """Whether the policy in force can be followed."""
+    """Whether the playbook in force is valid."""
     try:
         playbook = load_playbook(settings)
     except InputError as error:
@@ -202,13 +202,13 @@ def check_playbook(settings: Settings) -> Check:
 
 
 def check_disk(data: Path) -> Check:
-    """Room under EVERAFTER_DATA, or where it will be made: the embedded database, rejects files."""
+    """Free space under EVERAFTER_DATA, or where it will be created."""
     place = next(folder for folder in (data, *data.parents) if folder.exists())
     if not place.is_dir():
         return Check(
             "disk",
             "bad",
-            f"{place} is a file, and no folder can be made there",
+            f"{place} is a file, so no folder can be created there",
             "name another in EVERAFTER_DATA",
         )
     free = shutil.disk_usage(place).free / _GIGABYTE
@@ -222,7 +222,7 @@ def check_disk(data: Path) -> Check:
             "let the user that runs Everafter write there",
         )
     return Check(
-        "disk", status, shown, "" if status == "ok" else "make room, or move EVERAFTER_DATA"
+        "disk", status, shown, "" if status == "ok" else "free space, or move EVERAFTER_DATA"
     )
 
 
@@ -268,12 +268,12 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
             await facts_cursor.execute(_FACTS)
             facts = await facts_cursor.fetchone() or {}
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         checks.append(
             Check(
                 "tables",
                 "bad",
-                f"they differ from what this version creates: {said}",
+                f"they differ from what this version creates: {reason}",
                 "restore a backup",
             )
         )
@@ -296,30 +296,28 @@ async def _examine_database(conn: Connection, settings: Settings, now: datetime)
 
 
 def check_certificates(names: list[str]) -> list[Check]:
-    """Whether the certificates of all who have earned one can be printed; nothing is said when they
-    can. Blocks."""
-    from everafter.certificates.typefaces import (
-        why_not_for,  # typst and the typefaces, where somebody has earned one
-    )
+    """Whether all certificates that were earned can be printed; no line if so. Blocks."""
+    if not names:
+        return []
+    from everafter.certificates.typefaces import why_not_for  # imports typst
 
     reasons = [(name, reason) for name in names if (reason := why_not_for(name))]
     if not reasons:
         return []
     name, reason = reasons[0]
-    found = f"{plural(len(reasons), 'certificate')} not sent or shown; of {name[:60]!r}: {reason}"
+    found = f"{plural(len(reasons), 'certificate')} not sent or shown; for {name[:60]!r}: {reason}"
     return [
         Check(
             "certificates",
             "warn",
             found,
-            "install a typeface that has them, for example the package fonts-noto-cjk",
+            "install a typeface with these characters, for example the package fonts-noto-cjk",
         )
     ]
 
 
 def check_coach_keys(keys: list[CoachKey]) -> Iterator[Check]:
-    """Whether the live coach keys can be computed from the secret in use; nothing is said when all
-    can."""
+    """Whether the live coach keys belong to the current secret; no line if all do."""
     if lost := [key for key in keys if not key.is_ours]:
         found = (
             f"{plural(len(lost), 'live coach key')} of another EVERAFTER_SECRET: tokens signed with"
@@ -342,7 +340,7 @@ def check_version(version: int, *, embedded: bool) -> Check:
 
 
 def check_schema(applied: dict[int, str]) -> Check:
-    """Compare what was applied (version → sha256) with what this program brings."""
+    """Compare the applied migrations (version → sha256) with those of this program."""
     known = {
         number: (name, hashlib.sha256(text.encode()).hexdigest())
         for number, name, text in list_migrations()
@@ -359,8 +357,8 @@ def check_schema(applied: dict[int, str]) -> Check:
         return Check(
             "schema",
             "bad",
-            f"{changed[0]} is not what was applied",
-            "reinstall the version the database was made with",
+            f"{changed[0]} differs from what was applied",
+            "reinstall the version that created the database",
         )
     missing = [name for number, (name, _) in known.items() if number not in applied]
     if missing:
@@ -370,7 +368,7 @@ def check_schema(applied: dict[int, str]) -> Check:
             f"{plural(len(missing), 'migration')} behind, {missing[0]} first",
             "everafter migrate",
         )
-    return Check("schema", "ok", f"at {max(known)}, as this program needs it")
+    return Check("schema", "ok", f"at {max(known)}, as this program requires")
 
 
 _FACTS = """
@@ -409,7 +407,7 @@ SELECT
    WHERE f.failure IS NOT NULL) AS calendars_failed,
   (SELECT array_agg(
      format('%s: %s of its events, %s', u.email, f.unread, coalesce(f.unread_reasons[1],
-       'for no reason kept')) ORDER BY u.email
+       'reason unknown')) ORDER BY u.email
    )
    FROM calendar_feeds f JOIN users u ON u.id = f.user_id WHERE f.unread > 0) AS calendars_unread,
   (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds) AS calendars_read_since,
@@ -422,7 +420,7 @@ SELECT
 
 
 def check_facts(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Check]:
-    """What the tables say. facts: the columns of `_FACTS`; sends: a mail server is set."""
+    """Checks of the tables. facts: the columns of `_FACTS`. sends: whether a mail server is set."""
     yield _events(facts, now)
     yield _fold(facts, now)
     yield _run(facts, now)
@@ -443,7 +441,7 @@ def _events(facts: dict[str, Any], now: datetime) -> Check:
             "everafter import, or send identify calls: docs/quickstart.md",
         )
     if facts["last_event_at"] is None:
-        recommendations = (
+        remedy = (
             "everafter key create --scope ingest, and point the platform's SDK here"
             if not facts["ingest_keys"]
             else ""
@@ -451,8 +449,8 @@ def _events(facts: dict[str, Any], now: datetime) -> Check:
         return Check(
             "events",
             "warn",
-            f"{plural(facts['suppliers'], 'supplier')} and no event of theirs",
-            recommendations or "is the feed connected?",
+            f"{plural(facts['suppliers'], 'supplier')}, but no events",
+            remedy or "is the feed connected?",
         )
     age = now - facts["last_event_at"]
     shown = f"{plural(facts['suppliers'], 'supplier')}; the last event is {_ago(age)} old"
@@ -537,14 +535,12 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
         status: Status = (
             "bad" if age > timedelta(hours=2) else "warn" if age > timedelta(minutes=15) else "ok"
         )
-        recommendations = (
+        remedy = (
             ""
             if status == "ok"
             else "is everafter work running? Its log says what the mail server answered"
         )
-        yield Check(
-            "mail", status, f"the oldest due message waits for {_ago(age)}", recommendations
-        )
+        yield Check("mail", status, f"the oldest due message waits for {_ago(age)}", remedy)
     if sends and facts["mail_trouble"] is not None:
         found = f"since {_ago(now - facts['mail_trouble_since'])} {facts['mail_trouble']}"
         yield Check(
@@ -648,11 +644,11 @@ def _calendars(facts: dict[str, Any]) -> Iterator[Check]:
     """Whether CSMs' calendars were read in full; no line if they were."""
     if unread := facts["calendars_unread"]:
         more = f" (and {plural(len(unread) - 1, 'other calendar')})" if len(unread) > 1 else ""
-        recommendations = (
+        remedy = (
             "they count as busy as far as they can be read; correct them there. everafter csm list"
             " shows all reasons"
         )
-        yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", recommendations)
+        yield Check("calendars", "warn", f"not read in full: {unread[0]}{more}", remedy)
 
 
 def _people(facts: dict[str, Any]) -> Check:

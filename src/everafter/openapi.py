@@ -1,9 +1,8 @@
-"""The API's description, put together once: what Litestar reads off the handlers, and what holds
-for all of them.
+"""Build the OpenAPI document: Litestar's description of the handlers, and what all of them share.
 
-Handlers say what is their own: parameters, bodies, answers, and the errors of
-`core.openapi.problems`. Added here is what follows from their guards and from the server before
-them: who may call, the errors that every operation can answer, examples, and links."""
+Handlers describe their own parameters, bodies, responses and errors (`core.openapi.problems`).
+Added here are security, the errors that every operation can return, examples and links.
+"""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -74,23 +73,23 @@ _EVERY_OPERATION = {
         " each"
     ),
     408: "the request did not arrive in time",
-    414: "the address is too long",
+    414: "the URL is too long",
     431: "the request's headers are too large",
     503: (
         "the database does not answer, or the server is overloaded; `Retry-After` says when to"
         " retry"
     ),
 }
-_UNAUTHORIZED = "no key or token, or one that is not known"
-_FORBIDDEN = "the key's scope does not reach this"
-_NOT_FOUND = "nothing is at this address"
-_IN_FLIGHT = "a request with this Idempotency-Key is being answered"
-_KEY_REUSED = "this Idempotency-Key came before with another body"
+_UNAUTHORIZED = "no key or token, or an unknown one"
+_FORBIDDEN = "the key's scope does not allow this"
+_NOT_FOUND = "there is nothing at this URL"
+_IN_FLIGHT = "a request with this Idempotency-Key is in progress"
+_KEY_REUSED = "this Idempotency-Key was used with another body"
 _TOO_LARGE = "the body is too large"
 _HEADERS = {
     401: {
         "WWW-Authenticate": {
-            "description": "how to say who is calling",
+            "description": "how to authenticate",
             "schema": {"type": "string"},
         }
     },
@@ -104,8 +103,7 @@ LINKS: dict[tuple[str, int], tuple[str, ...]] = {
     ("recordMilestone", 201): ("listMilestones",),
     ("recordInteraction", 201): ("listInteractions",),
 }
-"""Where an answer's ids lead: the parameters and fields of that operation that bear the name of a
-field of the answer."""
+"""Operations that take the ids of a response, as parameters or fields of the same name."""
 
 
 def describe_api(app: Litestar) -> Document:
@@ -146,14 +144,14 @@ def _list_handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 
 def _describe_security(handler: HTTPRouteHandler) -> list[dict[str, list[str]]]:
-    """The keys that its guard lets pass, or what the handler says; none: everybody may call."""
+    """The keys that its guard accepts, else what the handler declares; empty: no key needed."""
     scopes = [guard for guard in handler.resolve_guards() if isinstance(guard, KeyScope)]
     keys = [key for guard in scopes for allowed in guard.allowed for key in _KEYS_OF_SCOPE[allowed]]
     return [{key: []} for key in dict.fromkeys(keys)] or list(handler.resolve_security())
 
 
 def _describe_parameters(operation: Document) -> None:
-    """An optional parameter is absent and never null."""
+    """Optional parameters are absent, never null."""
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
         kinds = [kind for kind in schema.pop("oneOf", ()) if kind != {"type": "null"}]
@@ -164,12 +162,12 @@ def _describe_parameters(operation: Document) -> None:
 
 
 def _describe_body(document: Document, operation: Document, handler: HTTPRouteHandler) -> None:
-    """The limits of a list's items are in its decoder, which Litestar does not read."""
+    """Add the constraints of list items, which Litestar does not read from the types."""
     field = handler.parsed_data_field
     kind = field.annotation if field else None
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return
-    # an id as a field is described by core.openapi; msgspec wants a word on it all the same
+    # ids are described by core.openapi, but msgspec requires a schema for them too
     _, exact = msgspec.json.schema_components([kind], schema_hook=lambda _: {"type": "string"})
     described = _resolve(
         document, operation["requestBody"]["content"]["application/json"]["schema"]
@@ -189,7 +187,7 @@ _PROBLEM_CODES = {
     408: ("request_timeout", "the body did not arrive within 30 s"),
     409: ("conflict", "this time is taken"),
     413: ("too_large", "the body is larger than 4194304 bytes; send smaller batches"),
-    414: ("too_long", "the address is longer than 65536 bytes"),
+    414: ("too_long", "the URL is longer than 65536 bytes"),
     422: ("unprocessable", "type: there is no call type 'chat'"),
     429: ("rate_limited", "too many requests; retry in 2 s"),
     431: ("headers_too_large", "the request's headers are more than 64 KB"),
@@ -212,8 +210,8 @@ def _example_of(status: int) -> Document:
 
 
 def _add_errors(operation: Document) -> None:
-    """The errors that follow from what an operation is; what the handler itself says of them goes
-    first."""
+    """Add the errors that every operation of its kind can return, unless the handler describes
+    them."""
     texts = dict(_EVERY_OPERATION)
     keys = {key for choice in operation["security"] for key in choice}
     if keys:
@@ -229,10 +227,10 @@ def _add_errors(operation: Document) -> None:
         texts |= {409: _IN_FLIGHT, 422: _KEY_REUSED}
     responses = operation["responses"]
     for status, text in texts.items():
-        said = responses.get(str(status), {})
-        if PROBLEM not in said.get(
+        described = responses.get(str(status), {})
+        if PROBLEM not in described.get(
             "content", {}
-        ):  # Litestar's own description of a 400 is not what is answered here
+        ):  # Litestar's own description of a 400 does not match
             responses[str(status)] = {
                 "description": text,
                 "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}},
@@ -250,8 +248,8 @@ _PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def _read_examples() -> Document:
-    """By operation: `parameters`, `request`, and `responses` by status, as
-    scripts/openapi_examples.py recorded them."""
+    """The examples recorded by scripts/openapi_examples.py. By operation: `parameters`, `request`,
+    and `responses` by status."""
     return msgspec.json.decode(
         (resources.files("everafter") / "openapi_examples.json").read_bytes()
     )
@@ -280,7 +278,7 @@ def _fields_of(document: Document, content: Document) -> set[str]:
 
 
 def _link(document: Document, target: Document, fields: set[str]) -> Document:
-    """A link that carries over every id of the answer that the target takes."""
+    """A link that passes on every id of the response that the target takes."""
 
     def carry(names: set[str]) -> dict[str, str]:
         return {

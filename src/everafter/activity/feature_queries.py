@@ -1,4 +1,4 @@
-"""Give the features that a playbook names their slots, including uses from before they were named."""
+"""Give the features that a playbook names their slots, with uses from before they were named."""
 
 import asyncio
 from collections.abc import Collection
