@@ -84,6 +84,7 @@ ALPHABET = re.compile(
 NOT_READ = re.compile(
     r"^src/everafter/migrations/00(?:0\d|1[01])_"  # older migrations are not edited
     r"|^src/everafter/migrations/0012_"  # renames the old names, so it holds them
+    r"|^tests/test_schema_terms\.py$"  # a database as it was before migration 0012
     r"|^tests/(?:test_words|helpers_words)\.py$"
     r"|^src/everafter/playbook/renames\.py$|^tests/test_playbook_renames\.py$"  # retired keys with replacements
     r"|^tests/test_sentences\.py$"  # keeps some of these words out of copy, and lists them
