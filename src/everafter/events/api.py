@@ -272,7 +272,11 @@ def _handle_batch(path: str) -> HTTPRouteHandler:
         " ones are listed."
     )
     return post(
-        path, operation_id=_name_operation(path), operation_class=BatchOperation, **_INGEST
+        path,
+        operation_id=_name_operation(path),
+        operation_class=BatchOperation,
+        summary="Ingest a batch",
+        **_INGEST,
     )(ingest_batch)
 
 
@@ -284,9 +288,13 @@ def _handle_call(path: str, call: str) -> HTTPRouteHandler:
         return await ingest(request, decode)
 
     ingest_call.__doc__ = f"Ingest one Segment {call} call. 200: it is stored durably."
-    return post(path, operation_id=_name_operation(path), operation_class=CallOperation, **_INGEST)(
-        ingest_call
-    )
+    return post(
+        path,
+        operation_id=_name_operation(path),
+        operation_class=CallOperation,
+        summary=f"Ingest one {call} call",
+        **_INGEST,
+    )(ingest_call)
 
 
 def _handle_posthog(path: str) -> HTTPRouteHandler:
@@ -297,7 +305,11 @@ def _handle_posthog(path: str) -> HTTPRouteHandler:
         "Ingest what PostHog's SDKs send: a batch, a list of events, or one event."
     )
     return post(
-        path, operation_id=_name_operation(path), operation_class=PostHogOperation, **_INGEST
+        path,
+        operation_id=_name_operation(path),
+        operation_class=PostHogOperation,
+        summary="Ingest PostHog events",
+        **_INGEST,
     )(ingest_posthog)
 
 
