@@ -135,7 +135,7 @@ def site(
         playbook=None,
         smtp_url=None,
         base_url="http://testserver",
-        secret="a secret of more than thirty-two emails",
+        secret="a secret of more than thirty-two characters",
     )
     with psycopg.connect(server_url, autocommit=True) as conn:
         conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')

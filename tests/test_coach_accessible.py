@@ -1,4 +1,4 @@
-"""The coach for everybody: axe-core in every state, the keyboard alone, large emails, small screens, right to left, few colours."""
+"""The coach for everybody: axe-core in every state, the keyboard alone, large fonts, small screens, right to left, few colours."""
 
 import re
 from collections.abc import Callable
@@ -136,7 +136,7 @@ def test_what_is_focused_stays_so_when_news_come(visit: Visit) -> None:
     ("width", "height", "scale"), [(390, 700, 1), (500, 400, 2), (320, 480, 1)]
 )
 @pytest.mark.parametrize("state", ["tip", "help", "times", "open", "celebration"])
-def test_it_fits_small_screens_and_large_emails(
+def test_it_fits_small_screens_and_large_fonts(
     visit: Visit, state: str, width: int, height: int, scale: int
 ) -> None:
     page = bring(

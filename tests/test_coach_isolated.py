@@ -27,10 +27,10 @@ STYLES = {
     "filtered": "body, everafter-coach { filter: invert(1) blur(4px); backdrop-filter: blur(3px); opacity: .1 }",
     "contained": "* { contain: strict; overflow: hidden; content-visibility: auto }",
     "sized": "* { width: 3px !important; height: 3px !important; max-width: 3px !important; padding: 7px !important }",
-    "emails of no size": "* { font-size: 0 !important; line-height: 0 !important }",
-    "large root emails": "html { font-size: 40px }",
-    "small root emails": "html { font-size: 62.5% } body { font-size: 5rem; font-weight: 900 }",
-    "other emails": "* { email-spacing: 9px; word-spacing: 40px; text-transform: uppercase; font-style: italic;"
+    "no font size": "* { font-size: 0 !important; line-height: 0 !important }",
+    "large root font": "html { font-size: 40px }",
+    "small root font": "html { font-size: 62.5% } body { font-size: 5rem; font-weight: 900 }",
+    "other typography": "* { letter-spacing: 9px; word-spacing: 40px; text-transform: uppercase; font-style: italic;"
     " text-indent: 50px; text-align: right; white-space: nowrap; word-break: break-all; -webkit-text-fill-color: red;"
     " font-variant: small-caps; text-shadow: 0 0 9px red; -webkit-text-security: disc; -webkit-text-stroke: 3px red }",
     "not to be touched": "* { pointer-events: none !important; user-select: none; cursor: none; touch-action: none }",
