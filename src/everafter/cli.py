@@ -1,8 +1,10 @@
 """The command line. A command's module is imported when the command is used."""
 
 import os
+import re
 import sys
 from importlib import import_module
+from inspect import cleandoc
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
@@ -108,7 +110,15 @@ def load_command(name: str) -> Any:
     (found,) = [one for one in COMMANDS if one.name == name]
     part = typer.Typer(rich_markup_mode="rich")
     import_module(found.module).register(part)
-    return typer.main.get_group(part).commands[name]
+    return _unwrap(typer.main.get_group(part).commands[name])
+
+
+def _unwrap(command: Any) -> Any:
+    """Join the lines of each paragraph of the help, which are as long as those of the source."""
+    command.help = command.help and re.sub(r"(?<!\n)\n(?=\S)(?![-*] )", " ", cleandoc(command.help))
+    for below in getattr(command, "commands", {}).values():
+        _unwrap(below)
+    return command
 
 
 def load_commands() -> dict[str, Any]:
