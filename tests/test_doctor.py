@@ -332,7 +332,7 @@ def test_without_a_mail_server_a_full_outbox_is_as_it_should_be(well: Settings) 
     check = look(well)["mail"]
     assert (check.status, check.found) == (
         "ok",
-        "1 message in the outbox, to stay there: no mail server is set",
+        "1 message in the outbox; no mail server is set",
     )
 
 

@@ -519,14 +519,13 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
             "mail",
             "warn",
             f"paused: {facts['mail_paused']}",
-            "everafter mail resume, when it may flow again",
+            "everafter mail resume, to resume sending",
         )
     elif not sends:
         yield Check(
             "mail",
             "ok",
-            f"{plural(facts['mail_queued'], 'message')} in the outbox, to stay there: no mail"
-            " server is set",
+            f"{plural(facts['mail_queued'], 'message')} in the outbox; no mail server is set",
         )
     elif facts["mail_due_since"] is None:
         yield Check("mail", "ok", "nothing is overdue")
@@ -538,7 +537,7 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
         remedy = (
             ""
             if status == "ok"
-            else "is everafter work running? Its log says what the mail server answered"
+            else "is everafter work running? Its log shows the mail server's replies"
         )
         yield Check("mail", status, f"the oldest due message waits for {_ago(age)}", remedy)
     if sends and facts["mail_trouble"] is not None:
@@ -574,13 +573,13 @@ def _mail(facts: dict[str, Any], now: datetime, *, sends: bool) -> Iterator[Chec
             "everafter mail list --status in_doubt, then everafter mail resolve",
         )
     if facts["mail_dead"]:
-        found = f"{plural(facts['mail_dead'], 'message')} of the last week refused for good"
+        found = f"{plural(facts['mail_dead'], 'message')} of the last week rejected permanently"
         yield Check("dead mail", "warn", found, "everafter mail list --status dead shows why")
 
 
 def _rejects(facts: dict[str, Any]) -> Check:
     parts = [
-        f"{facts['rejected']:,} refused in the last week" if facts["rejected"] else "",
+        f"{facts['rejected']:,} rejected in the last week" if facts["rejected"] else "",
         f"{plural(facts['waiting'], 'event')} waiting for unknown suppliers"
         if facts["waiting"]
         else "",
