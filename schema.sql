@@ -404,7 +404,7 @@ CREATE TABLE everafter.sign_in_failures (
     until timestamp with time zone NOT NULL
 );
 
-COMMENT ON COLUMN everafter.sign_in_failures.bucket IS 'address:network, pair:account:network, account:account, pace:account or browser:account:token; accounts and tokens as hashes';
+COMMENT ON COLUMN everafter.sign_in_failures.bucket IS 'address:network, pair:account:network, account:account, interval:account or browser:account:token; accounts and tokens as hashes';
 
 CREATE TABLE everafter.success_milestones (
     supplier_id uuid NOT NULL,

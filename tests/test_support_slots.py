@@ -211,7 +211,7 @@ def test_other_files_of_the_zone_database_are_not_zones(name: str) -> None:
     assert unknown_zone(name) == name
     good, bad = read_traits({"timezone": name})
     assert not good and len(bad) == 1
-    assert [message for _, _, message, _, _ in check_support({"timezone": name}, None)] == [
+    assert [found.message for found in check_support({"timezone": name}, None)] == [
         f"there is no time zone {name!r}"
     ]
 

@@ -78,7 +78,7 @@ def transitions(zone: str, first: int, last: int) -> Iterator[datetime]:
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_change_of_the_clocks_until_2031(zone: str) -> None:
     """Round the clock, over the change itself, and in ordinary hours: minute by minute the wall clock's word."""
-    desks = [
+    offices = [
         ("00:00", "24:00"),
         ("00:30", "02:30"),
         ("01:15", "03:00"),
@@ -88,7 +88,7 @@ def test_every_change_of_the_clocks_until_2031(zone: str) -> None:
     ]
     found = list(transitions(zone, 2026, 2031))
     assert found or zone == "Asia/Kathmandu"
-    for opens, closes in desks:
+    for opens, closes in offices:
         support = Support(
             timezone=zone, open_from=opens, open_until=closes, work_days=[1, 2, 3, 4, 5, 6, 7]
         )
@@ -363,7 +363,7 @@ def test_resolved_without_a_reply_is_an_answer() -> None:
     assert (reply.state, reply.due_at, solve.state) == ("missed", at("2026-11-23T17:00"), "met")
 
 
-def test_what_is_told_before_the_opening_or_after_the_end_changes_nothing() -> None:
+def test_changes_before_the_opening_or_after_the_end_have_no_effect() -> None:
     transition: list[tuple[str, Transition]] = [
         ("2026-11-23T08:00", "replied"),
         ("2026-11-23T08:30", "resolved"),

@@ -44,7 +44,7 @@ def add_ticket(
     subject: str | None = "The import stops",
     priority: str | None = None,
 ) -> None:
-    """A ticket by what was told of it, each so many hours ago."""
+    """A ticket with changes, each so many hours ago."""
     moments = [(what, NOW - timedelta(hours=hours)) for what, hours in transition]
     opened = [at for what, at in moments if what == "opened"]
     resolved = [at for what, at in moments if what == "resolved"]
@@ -437,9 +437,7 @@ def test_weeks_are_counted_by_the_teams_own_monday() -> None:
     ),
     st.sampled_from([360, 640]),
 )
-def test_every_bar_stands_inside_the_plot(
-    numbers: list[tuple[int, float, float]], width: int
-) -> None:
+def test_every_bar_is_inside_the_plot(numbers: list[tuple[int, float, float]], width: int) -> None:
     first = first_monday(NOW, LONDON)
     weeks = [
         Week(first + timedelta(weeks=n), count, hours if count else None, int(count * share))
@@ -488,7 +486,7 @@ def test_an_address_that_asks_for_nothing_we_have() -> None:
             parse_view(params)
 
 
-def test_one_that_ran_late_before_it_had_to_wait_stands_in_two_tabs() -> None:
+def test_a_ticket_breached_before_it_waits_is_in_two_tabs() -> None:
     support, now = (
         Support(open_from="00:00", open_until="24:00", work_days=[1, 2, 3, 4, 5, 6, 7]),
         datetime(2026, 11, 22, tzinfo=UTC),

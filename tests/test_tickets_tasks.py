@@ -1,4 +1,4 @@
-"""A ticket that runs late is a task for the team: once, in words that stay true, and gone when there is nothing left to do."""
+"""Tickets that run late become tasks: once, with texts that stay true, closed when nothing is left to do."""
 
 import asyncio
 import uuid
@@ -20,7 +20,7 @@ from helpers_pages import XSS, add_supplier
 from helpers_server import Server
 
 # open round the clock: here it is about tasks, not about hours
-DESK = Support(
+SUPPORT = Support(
     open_from="00:00",
     open_until="24:00",
     work_days=[1, 2, 3, 4, 5, 6, 7],
@@ -29,7 +29,7 @@ DESK = Support(
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-class Desk:
+class Team:
     """One supplier's tickets in the database, and rounds of the worker at chosen hours after START."""
 
     def __init__(self, server: Server) -> None:
@@ -55,7 +55,7 @@ class Desk:
 
     def round(self, hours: float, most: int = 1_000) -> str | None:
         return asyncio.run(
-            keep_tasks(self.server.database, DESK, START + timedelta(hours=hours), most=most)
+            keep_tasks(self.server.database, SUPPORT, START + timedelta(hours=hours), most=most)
         )
 
     def tasks(self) -> list[tuple[Any, ...]]:
@@ -65,11 +65,11 @@ class Desk:
 
 
 @pytest.fixture
-def changes(server: Server) -> Desk:
-    return Desk(server)
+def changes(server: Server) -> Team:
+    return Team(server)
 
 
-def test_from_nearly_late_to_resolved(changes: Desk) -> None:
+def test_from_nearly_late_to_resolved(changes: Team) -> None:
     changes.tell("opened", 0)
     assert changes.round(2.9) is None and changes.tasks() == []
     assert changes.round(3.1) == "1 ticket runs late"
@@ -104,19 +104,19 @@ def test_from_nearly_late_to_resolved(changes: Desk) -> None:
     assert changes.round(90) is None and len(changes.tasks()) == 2
 
 
-def test_a_queue_too_full_for_one_round_closes_nothing_that_was_not_read(changes: Desk) -> None:
+def test_a_queue_too_full_for_one_round_closes_nothing_that_was_not_read(changes: Team) -> None:
     changes.tell("opened", 0, "A")
     assert changes.round(5, most=1) == "1 ticket runs late"
     changes.tell(
         "opened", -2, "B"
-    )  # told late: by its age it would now be read in the place of the other
+    )  # reported late: by its age it would now be read instead of the other one
     assert changes.round(6, most=1) is None
     assert [task[0] for task in changes.tasks()] == ["open"]
     changes.tell("resolved", 6, "A")
     assert changes.round(7, most=1) == "1 ticket runs late, 1 is dealt with"
 
 
-def test_what_a_person_closed_stays_closed(changes: Desk) -> None:
+def test_what_a_person_closed_stays_closed(changes: Team) -> None:
     changes.tell("opened", 0)
     changes.round(5)
     changes.server.sql("UPDATE tasks SET status = 'dismissed', closed_at = now()")
@@ -128,7 +128,7 @@ def test_what_a_person_closed_stays_closed(changes: Desk) -> None:
     assert changes.round(35) == "1 ticket runs late", "opened again, it is another matter"
 
 
-def test_while_the_supplier_is_waited_for(changes: Desk) -> None:
+def test_while_the_supplier_is_waited_for(changes: Team) -> None:
     """A task that is stays, and says so; none is made for a clock that is still."""
     changes.tell("opened", 0)
     changes.round(3.5)
@@ -149,7 +149,7 @@ def test_while_the_supplier_is_waited_for(changes: Desk) -> None:
     assert changes.round(50) is None
 
 
-def test_two_workers_at_once_make_one_task(changes: Desk) -> None:
+def test_two_workers_at_once_make_one_task(changes: Team) -> None:
     other = add_supplier(changes.server, XSS)
     for ticket in range(20):
         changes.tell("opened", 0, f"T{ticket}")
@@ -161,7 +161,7 @@ def test_two_workers_at_once_make_one_task(changes: Desk) -> None:
 
 def test_the_worker_does_it(server: Server) -> None:
     """As a duty, with the shipped playbook's hours; a ticket of last year is late by any."""
-    changes = Desk(server)
+    changes = Team(server)
     changes.tell("opened", -8000)
     (duty,) = [duty for duty in DUTIES if duty.name == "tickets"]
     assert duty.seconds <= 60
@@ -198,7 +198,7 @@ def test_whatever_happens_tasks_are_true(
             for name, story in stories.items()
         ]
         evaluated = [
-            one for one in evaluate_tickets(tickets, DESK, now) if one.course.state != "resolved"
+            one for one in evaluate_tickets(tickets, SUPPORT, now) if one.course.state != "resolved"
         ]
         standing = [
             OpenTask(**{name: getattr(task, name) for name in task.__struct_fields__})

@@ -81,6 +81,9 @@ BEGIN
 END
 $$;
 
+COMMENT ON COLUMN sign_in_failures.bucket IS
+  'address:network, pair:account:network, account:account, interval:account or browser:account:token; accounts and tokens as hashes';
+
 -- ── stored words ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 ALTER TABLE interventions DROP CONSTRAINT interventions_status_check;

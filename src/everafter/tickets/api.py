@@ -89,8 +89,7 @@ async def open_ticket(
     responses=problems(
         not_found=NO_TICKET,
         conflict=(
-            "the ticket does not stand so that this could be done; `state` says how it is;"
-            f" {IN_FLIGHT}"
+            f"the action is not possible in the ticket's state, given in `state`; {IN_FLIGHT}"
         ),
         unprocessable_entity=f"no such action, or an `at` in the future; {OTHER_BODY}",
     ),
@@ -177,7 +176,7 @@ async def get_ticket(
     ticket_id: FromPath[str],
     supplier_id: FromQuery[SupplierId],
 ) -> TicketAnswer:
-    """A ticket, everything that was told of it, and how its clocks stand now."""
+    """Return a ticket, its changes, and its clocks as of now."""
     return _answer(
         await changes.get_ticket(
             conn, state.playbook.support, supplier_id, ticket_id, datetime.now(UTC)

@@ -1,5 +1,5 @@
-"""What support does to tickets: each action is an event like the platform's own, stored and folded
-in the caller's transaction."""
+"""Apply support's actions to tickets. Each is stored as an event and folded, in the caller's
+transaction."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -39,16 +39,18 @@ async def open_ticket(
     Raises:
         NotFoundError: no such supplier.
         ConflictError: a ticket of that id is open.
-        UnprocessableError: an empty subject, an id that cannot be one, a moment that cannot be.
+        UnprocessableError: an empty subject, an invalid id, an invalid moment.
     """
     ticket_id = str(uuid4()) if asked.ticket_id is None else str(asked.ticket_id)
     if ticket_id in (".", ".."):
-        raise UnprocessableError("ticket_id: a dot or two cannot be named in a path; take another")
+        raise UnprocessableError("ticket_id: . and .. cannot be used in a path; choose another")
     subject = clean(asked.subject)
     if subject is None:
         raise UnprocessableError("subject: it is empty")
-    said = {"ticket_id": ticket_id, "subject": subject, "priority": clean(asked.priority)}
-    return await _tell(conn, support, followers, asked.supplier_id, "opened", said, asked.at, now)
+    properties = {"ticket_id": ticket_id, "subject": subject, "priority": clean(asked.priority)}
+    return await _apply(
+        conn, support, followers, asked.supplier_id, "opened", properties, asked.at, now
+    )
 
 
 async def act(
@@ -61,17 +63,17 @@ async def act(
     at: datetime | None,
     now: datetime,
 ) -> Evaluated:
-    """Reply to a ticket, let it wait for the supplier, resume or resolve it.
+    """Reply to a ticket, set it to wait for the supplier, resume or resolve it.
 
     Raises:
         NotFoundError: no such supplier or ticket.
-        ConflictError: the ticket does not stand so that this could be done.
-        UnprocessableError: a moment that cannot be.
+        ConflictError: the action is not possible in the ticket's state.
+        UnprocessableError: an invalid moment.
     """
     known = read_id(ticket_id)
     if known is None:
         raise NotFoundError(f"there is no ticket {ticket_id[:60]!r} of this supplier")
-    return await _tell(
+    return await _apply(
         conn, support, followers, supplier_id, transition, {"ticket_id": known}, at, now
     )
 
@@ -79,7 +81,7 @@ async def act(
 async def get_ticket(
     conn: Connection, support: Support, supplier_id: UUID, ticket_id: str, now: datetime
 ) -> Evaluated:
-    """A ticket with its clocks as of now.
+    """Return a ticket with its clocks as of now.
 
     Raises:
         NotFoundError: no such supplier or ticket.
@@ -94,25 +96,24 @@ async def get_ticket(
 
 
 def clean(text: str | None) -> str | None:
-    """Without what no database and no page takes; null when nothing is left."""
+    """Remove control characters; null if nothing is left."""
     return _CONTROL.sub(" ", text).strip() or None if text else None
 
 
-async def _tell(
+async def _apply(
     conn: Connection,
     support: Support,
     followers: Followers,
     supplier_id: UUID,
     transition: Transition,
-    said: dict[str, str | None],
+    properties: dict[str, str | None],
     at: datetime | None,
     now: datetime,
 ) -> Evaluated:
-    """Check what is told against the ticket as it is, store it, and give the ticket as it is
-    then."""
-    ticket_id = said["ticket_id"] or ""
+    """Check the change against the ticket's state, store it, and return the new state."""
+    ticket_id = properties["ticket_id"] or ""
     await queries.require_supplier(conn, supplier_id)
-    # and hold the fold's lock: two who resolve one ticket come one after the other
+    # holds the fold's lock, so that two actions on one ticket run one after the other
     await fold_supplier(conn, supplier_id, followers)
     ticket = await queries.find_ticket(conn, supplier_id, ticket_id)
     moment = _moment(at, ticket, now)
@@ -126,24 +127,25 @@ async def _tell(
             f"ticket {ticket_id[:60]!r} cannot be {transition} now: {reason}",
             state=course.state if course else None,
         )
-    await _store(conn, supplier_id, transition, said, moment, now)
+    await _store(conn, supplier_id, transition, properties, moment, now)
     await fold_supplier(conn, supplier_id, followers)
     return await get_ticket(conn, support, supplier_id, ticket_id, now)
 
 
 def _moment(at: datetime | None, ticket: Ticket | None, now: datetime) -> datetime:
-    """When it happened. Now, but never before what was told last: the platform's clock may be ahead
-    of ours."""
+    """Return the moment of the change: by default now, but after the last change, since the
+    platform's clock may be ahead.
+    """
     if at is None:
         return max(now, ticket.changes[-1].at + _TICK) if ticket and ticket.changes else now
     try:
         moment = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
-        raise UnprocessableError(f"at: {at.isoformat()} is outside the calendar") from None
+        raise UnprocessableError(f"at: {at.isoformat()} is out of range") from None
     if moment > now + _SKEW:
-        raise UnprocessableError(f"at: {at.isoformat()} lies in the future")
+        raise UnprocessableError(f"at: {at.isoformat()} is in the future")
     if moment < EARLIEST:
-        raise UnprocessableError(f"at: {at.isoformat()} lies before {EARLIEST.year}")
+        raise UnprocessableError(f"at: {at.isoformat()} is before {EARLIEST.year}")
     return min(moment, now)
 
 
@@ -151,7 +153,7 @@ async def _store(
     conn: Connection,
     supplier_id: UUID,
     transition: Transition,
-    said: dict[str, str | None],
+    properties: dict[str, str | None],
     moment: datetime,
     now: datetime,
 ) -> None:
@@ -163,7 +165,9 @@ async def _store(
             "type": [_TYPES[transition]],
             "occurred_at": [moment.isoformat()],
             "properties": [
-                msgspec.json.encode({name: value for name, value in said.items() if value}).decode()
+                msgspec.json.encode(
+                    {name: value for name, value in properties.items() if value}
+                ).decode()
             ],
         },
         schema=RAW_SCHEMA,

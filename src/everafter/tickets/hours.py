@@ -1,5 +1,4 @@
-"""Support's open hours with its public holidays, worked out once for a policy and a span of
-years."""
+"""Compute support's open hours with public holidays, cached by policy and years."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -17,10 +16,10 @@ _MOST_YEARS = 10
 
 
 def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHours:
-    """The open hours from the year of `earliest` to where the longest clock of the policy, begun
-    now, would run out.
+    """Compute the open hours from the year of `earliest` until the longest clock of the policy,
+    started now, would run out.
 
-    Four years take 6 ms with their holidays, twenty-eight 64 ms; after that they are remembered.
+    Four years with holidays take 6 ms, twenty-eight 64 ms; the result is cached.
     """
     return _hours(
         msgspec.json.encode(support),
@@ -30,15 +29,16 @@ def open_hours(support: Support, earliest: datetime, as_of: datetime) -> OpenHou
 
 
 def evaluate_tickets(tickets: Iterable[Ticket], support: Support, now: datetime) -> list[Evaluated]:
-    """Those of the tickets that were opened, with their clocks as of now.
+    """Evaluate the tickets that were opened, with their clocks as of now.
 
-    What a platform whose clock is ahead has told of the future counts as told: the stored state
-    counts it too."""
+    Changes in the future, from platforms whose clock is ahead, count, as they do in the stored
+    state.
+    """
     found = list(tickets)
-    transition = [ticket.changes[0].at for ticket in found if ticket.changes]
-    if not transition:
+    opened = [ticket.changes[0].at for ticket in found if ticket.changes]
+    if not opened:
         return []
-    hours = open_hours(support, min(transition), now)
+    hours = open_hours(support, min(opened), now)
     evaluated = (
         evaluate(ticket, hours, support, max(now, ticket.changes[-1].at))
         for ticket in found

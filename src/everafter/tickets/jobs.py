@@ -14,7 +14,7 @@ from everafter.tickets import queries
 from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.task_rules import plan_tasks
 
-# A round; a desk with more that run late has another trouble than a missing task.
+# Maximum number of tickets per round.
 MOST_TICKETS = 20_000
 
 

@@ -1,4 +1,4 @@
-"""Tickets: what is told of them, the clocks that run on them, and what the API takes and gives."""
+"""Tickets, their changes and clocks, and the requests and answers of the API."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,8 +11,7 @@ from everafter.core.ids import SupplierId, TextId
 
 Transition = Literal["opened", "replied", "waiting", "resumed", "resolved"]
 ORDER: tuple[Transition, ...] = ("opened", "replied", "waiting", "resumed", "resolved")
-"""What is told at one and the same moment counts in this order, so that order of arrival cannot
-matter."""
+"""Changes at the same moment apply in this order, so that the order of arrival does not matter."""
 
 CHANGES_BY_TYPE: dict[str, Transition] = {
     "ticket_opened": "opened",
@@ -32,9 +31,8 @@ CHANGES_SCHEMA: dict[str, Any] = {
 
 State = Literal["open", "waiting", "resolved"]
 ClockState = Literal["breached", "due_soon", "on_time", "paused", "missed", "met"]
-"""Of a running clock: breached, due_soon, on_time; of one that is still while the supplier is
-waited for: paused, or breached when it had run out before; of one that has stopped: met or
-missed."""
+"""Running: breached, due_soon or on_time. While waiting for the supplier: paused, or breached if it
+had run out before. Stopped: met or missed."""
 ClockName = Literal["first_reply", "resolution"]
 
 CLOCK_LABELS: dict[ClockState, str] = {
@@ -56,23 +54,24 @@ ACTIONS: dict[str, Transition] = {
     "resume": "resumed",
     "resolve": "resolved",
 }
-"""What one can do to a ticket → what is then told of it."""
+"""Action on a ticket → the change that it records."""
 
 
 class Change(Struct, frozen=True, order=True):
-    """Something told of a ticket, at a moment in UTC."""
+    """A change of a ticket, at a moment in UTC."""
 
     at: datetime
     transition: Transition
 
 
 class Course(Struct, frozen=True):
-    """A ticket's course up to a moment.
+    """The history of a ticket up to a moment.
 
-    opened_at: first. runs: the stretches in which we were to act, the last one without an end while
-    it runs. answered_at: the first reply, or the resolution when that came without one; null:
-    neither yet. resolved_at: null unless it is resolved. waiting_since: null unless it waits for
-    the supplier. reopened: how often."""
+    opened_at: the first time. runs: periods in which support had to act; the last one has no end
+    while it runs. answered_at: the first reply, or the resolution if there was none; null: neither
+    yet. resolved_at: null unless resolved. waiting_since: null unless waiting for the supplier.
+    reopened: how often.
+    """
 
     state: State
     opened_at: datetime
@@ -84,9 +83,10 @@ class Course(Struct, frozen=True):
 
 
 class Clock(Struct, frozen=True):
-    """One promise on one ticket. limit, used: seconds of open hours. due_at: when it runs out or
-    ran out; null: paused, stopped in time, or beyond ten years. stopped_at: null while it is to be
-    kept."""
+    """A service-level clock of a ticket. limit, used: seconds of open hours. due_at: when it runs
+    out or ran out; null: paused, stopped in time, or more than ten years ahead. stopped_at: null
+    while it runs or is paused.
+    """
 
     name: ClockName
     state: ClockState
@@ -97,13 +97,14 @@ class Clock(Struct, frozen=True):
 
     @property
     def left(self) -> float:
-        """Seconds of open hours left; negative when it is over."""
+        """Seconds of open hours left; negative if overdue."""
         return self.limit - self.used
 
 
 class Ticket(Struct, frozen=True):
-    """A ticket as it was told. subject, priority, vendor_type: null when never told. changes:
-    everything told, in order."""
+    """A ticket as reported. subject, priority, vendor_type: null if not reported. changes: all
+    changes, in order.
+    """
 
     supplier_id: UUID
     ticket_id: str
@@ -125,8 +126,8 @@ class Evaluated(Struct, frozen=True):
 
     @property
     def pressing(self) -> Clock:
-        """The clock to look at: the first reply's until it has stopped, unless the resolution's is
-        due before it."""
+        """The more urgent clock: the first reply's until it stops, unless the resolution is due
+        earlier."""
         reply, solve = self.first_reply, self.resolution
         if reply.stopped_at is not None or (
             reply.due_at and solve.due_at and solve.due_at < reply.due_at
@@ -135,10 +136,10 @@ class Evaluated(Struct, frozen=True):
         return reply
 
 
-# ── what the API takes and gives ──────────────────────────────────────────────────
+# ── API ──────────────────────────────────────────────────
 
 TicketId = Annotated[
-    TextId, Meta(description="Yours, or ours when you left it out.", examples=["T-1042"])
+    TextId, Meta(description="Your id, or a generated one if left out.", examples=["T-1042"])
 ]
 Priority = Annotated[
     str,
@@ -151,8 +152,8 @@ Moment = Annotated[
     datetime | None,
     Meta(
         description=(
-            "When it happened, with an offset (without one: UTC); default: now. A ticket's past"
-            " may be told late."
+            "When it happened, with an offset (without one: UTC). Default: now. Late reports are"
+            " accepted."
         )
     ),
 ]
@@ -171,15 +172,16 @@ class TicketRequest(Struct, frozen=True):
 
 
 class ActionRequest(Struct, frozen=True):
-    """Something done to a ticket."""
+    """An action on a ticket."""
 
     supplier_id: SupplierId
     at: Moment = None
 
 
 class ClockAnswer(Struct, frozen=True):
-    """One clock; hours are open hours of support. `due_at`: when it runs out or ran out, UTC; null:
-    paused, or stopped in time."""
+    """One clock, in open hours of support. `due_at`: when it runs out or ran out, UTC; null:
+    paused, or stopped in time.
+    """
 
     state: ClockState
     limit_hours: float
@@ -189,22 +191,21 @@ class ClockAnswer(Struct, frozen=True):
 
 
 class ClocksAnswer(Struct, frozen=True):
-    """Both promises."""
+    """Both clocks."""
 
     first_reply: ClockAnswer
     resolution: ClockAnswer
 
 
 class ChangeAnswer(Struct, frozen=True):
-    """Something told of a ticket."""
+    """A change of a ticket."""
 
     at: datetime
     transition: Transition
 
 
 class TicketAnswer(Struct, frozen=True):
-    """A ticket as it is now; times in UTC. `opened_at` is the first time; `reopened` says how often
-    since."""
+    """A ticket as it is now, times in UTC. `opened_at`: the first time. `reopened`: how often."""
 
     supplier_id: UUID
     external_id: str | None
@@ -222,7 +223,7 @@ class TicketAnswer(Struct, frozen=True):
 
 
 class TicketsAnswer(Struct, frozen=True):
-    """The latest opened first. `next_cursor` gets the following page; null at the end."""
+    """Latest opened first. `next_cursor`: for the next page; null on the last."""
 
     tickets: list[TicketAnswer]
     next_cursor: str | None

@@ -77,7 +77,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A booked call; csm null: the CSM is gone."""
+    """A booked call. csm: null if the user was removed."""
 
     supplier_id: UUID
     supplier: str

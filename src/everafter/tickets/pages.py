@@ -84,7 +84,7 @@ async def show_support(
         control=await queries.list_unannounced_calls(conn, now),
         weeks=weeks,
         charts=[page_rules.draw_weeks(weeks, width) for width in (640, 360)],
-        weeks_said=page_rules.describe_weeks(weeks),
+        weeks_text=page_rules.describe_weeks(weeks),
         support=playbook.support,
         **offers,
         **_words(view, zone, now),
@@ -137,14 +137,15 @@ async def close_call(
     ):
         raise ConflictError(
             "this call is not waiting for an outcome: it has not begun, was called off, or"
-            " somebody was quicker"
+            " somebody else was faster"
         )
     return see_other(_back(form))
 
 
 async def _weeks(conn: Connection, state: State, zone: ZoneInfo, now: datetime) -> list[Week]:
-    """A desk that resolves thousands waits up to a second for these, so there they are kept for
-    some minutes."""
+    """Read the weekly resolution times. With thousands of tickets this takes up to a second, so
+    they are cached for some minutes.
+    """
     kept: tuple[datetime, list[Week]] | None = state.get("ticket_weeks")
     if kept is not None and now - kept[0] < _KEPT:
         return kept[1]

@@ -16,9 +16,9 @@ from everafter.tickets.model import Change, InteractionRequest, State, Ticket
 from everafter.tickets.page_model import MOST_CALLS, Call
 from everafter.tickets.task_rules import KIND, OpenTask, Task
 
-# A ticket's row with all that was told of it. Both tables are keyed by supplier and ticket, so this
-# is a look-up for each ticket. One supplier is asked for as an array of one: an equality would go
-# over to the joined tables and leave the lateral one behind, for which Citus refuses the join.
+# A ticket with its changes. Both tables are keyed by supplier and ticket, so this is one look-up
+# per ticket. A single supplier is passed as an array: PostgreSQL would push an equality down to the
+# joined tables but not to the lateral one, and Citus refuses that join.
 _TICKETS: LiteralString = (
     "SELECT t.supplier_id, t.ticket_id, t.subject, t.priority, coalesce(nullif(s.name, ''),"
     " s.external_id, ''),"
@@ -49,7 +49,7 @@ _LATEST_FIRST: LiteralString = (
 
 
 async def add_changes(conn: Connection, changes: pl.DataFrame) -> None:
-    """Add what was told of tickets; what is there already stays.
+    """Add changes of tickets; existing ones are kept.
 
     Args:
         changes: CHANGES_SCHEMA, in key order.
@@ -76,7 +76,7 @@ async def require_supplier(conn: Connection, supplier_id: UUID) -> None:
 
 
 async def find_ticket(conn: Connection, supplier_id: UUID, ticket_id: str) -> Ticket | None:
-    """One ticket, or null when nothing was ever told of it."""
+    """Read a ticket; null if it was never reported."""
     cursor = await conn.execute(
         _TICKETS + " WHERE t.supplier_id = ANY (%s) AND t.ticket_id = %s",
         [[supplier_id], ticket_id],

@@ -1,5 +1,5 @@
-"""What became of a ticket, and how its clocks stand. Pure; what is told late, twice or out of order
-comes to the same."""
+"""Compute the state and the clocks of a ticket from its changes. Pure. Late, repeated and reordered
+changes give the same result."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,7 +25,7 @@ from everafter.tickets.model import (
 
 _RANK = {transition: rank for rank, transition in enumerate(ORDER)}
 _SECOND = 1_000_000
-# Of running clocks, the worst; then those that stand still.
+# Running clocks first, the worst on top; then paused and stopped ones.
 _URGENCY: dict[ClockState, int] = {
     "breached": 0,
     "due_soon": 1,
@@ -37,10 +37,10 @@ _URGENCY: dict[ClockState, int] = {
 
 
 def find_changes(events: pl.DataFrame) -> pl.DataFrame:
-    """What these events tell of tickets, each thing once.
+    """Extract the changes of tickets from events, each once.
 
-    A set that only grows is the same whatever the order, so what is in the table never has to be
-    read to be added to.
+    Changes are a set that only grows, so the order of events does not matter and stored changes
+    need not be read to add to them.
 
     Args:
         events: supplier_id, type, occurred_at, properties (JSON text); any order, repeated or not.
@@ -66,16 +66,16 @@ def find_changes(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def in_order(changes: Iterable[Change]) -> list[Change]:
-    """Each once, by time; at one moment in the order of ORDER."""
+    """Sort changes by time, then by ORDER, and remove duplicates."""
     return sorted(set(changes), key=lambda change: (change.at, _RANK[change.transition]))
 
 
 def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
-    """The course of a ticket up to a moment, or null when it was not opened by then.
+    """Compute the history of a ticket up to a moment; null if it was not open by then.
 
-    What is told before the first opening or while it is resolved changes nothing, but for an
-    opening: that opens it again. An opening while the supplier is waited for ends the wait: the
-    supplier has spoken."""
+    Changes before the first opening or while the ticket is resolved have no effect, except an
+    opening, which reopens it. An opening while waiting for the supplier ends the wait.
+    """
     state: State | None = None
     opened_at = answered_at = resolved_at = waiting_since = None
     runs: list[tuple[datetime, datetime | None]] = []
@@ -108,7 +108,7 @@ def follow(changes: Iterable[Change], as_of: datetime) -> Course | None:
 
 
 def why_not(course: Course | None, transition: Transition) -> str | None:
-    """Why that cannot be told of a ticket as it is, or null when it can."""
+    """Return why a change is not possible in the ticket's state; null if it is."""
     match course.state if course else None, transition:
         case None, "opened":
             return None
@@ -132,8 +132,7 @@ def why_not(course: Course | None, transition: Transition) -> str | None:
 
 
 def clocks_of(priority: str | None, support: Support) -> Clocks:
-    """What is promised for this priority; for one the playbook does not name, what is promised for
-    "normal"."""
+    """Return the clocks of a priority; those of "normal" if the playbook does not name it."""
     return support.clocks.get((priority or "normal").strip().lower()) or support.clocks["normal"]
 
 
@@ -145,15 +144,14 @@ def clock(
     as_of: datetime,
     soon: float,
 ) -> Clock:
-    """How one clock is.
+    """Compute the state of one clock.
 
-    It runs in open hours, from the first opening on, while it is ours to act: not while the
-    supplier is waited for, and not between a resolution and the next opening. The first reply's
-    stops for good at the first reply, or at a resolution without one; the resolution's goes on
-    where it stood when the ticket is opened again.
+    It runs in open hours from the first opening, but not while waiting for the supplier or between
+    a resolution and the next opening. The first-reply clock stops at the first reply, or at a
+    resolution without one. The resolution clock continues when the ticket is reopened.
 
     Args:
-        soon: the share of the limit that, once only so much is left, makes it due soon.
+        soon: share of the limit; the clock is due soon when no more than that is left.
     """
     stopped_at = course.answered_at if name == "first_reply" else course.resolved_at
     limit, used = round(limit_hours * 3600 * _SECOND), 0
@@ -164,7 +162,7 @@ def clock(
         last = min(end or as_of, stopped_at or as_of)
         began = hours.open_until(to_micros(start))
         ran = hours.open_until(to_micros(last)) - began
-        # beyond this stretch only where it still runs
+        # beyond this period only if it still runs
         if due is None and (used + ran >= limit or (end is None and stopped_at is None)):
             due = hours.reach(began + limit - used)
         used += ran
@@ -188,7 +186,7 @@ def clock(
 def evaluate(
     ticket: Ticket, hours: OpenHours, support: Support, as_of: datetime
 ) -> Evaluated | None:
-    """A ticket with its clocks as of a moment; null when it was not opened by then."""
+    """Evaluate a ticket and its clocks as of a moment; null if it was not open by then."""
     course = follow(ticket.changes, as_of)
     if course is None:
         return None
@@ -202,8 +200,7 @@ def evaluate(
 
 
 def by_urgency(tickets: Iterable[Evaluated]) -> list[Evaluated]:
-    """The worst first: breached, due soon, on time, paused; within each what runs out or ran out
-    first."""
+    """Sort by urgency: breached, due soon, on time, paused; then by due time."""
 
     def key(one: Evaluated) -> tuple[int, float, datetime]:
         pressing = one.pressing
