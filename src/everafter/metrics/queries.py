@@ -17,24 +17,214 @@ from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, TICKETS_SCHEMA
 
 # {by} is a literal, so the planner keeps one branch of each CASE.
 _BEGAN: LiteralString = "coalesce(p.account_created_at, s.created_at)"
-_COHORT: LiteralString = "left((" + _BEGAN + " AT TIME ZONE 'UTC')::text, 7)"
-_NOW: LiteralString = (
-    "CASE {by} WHEN 'cohort' THEN "
-    + _COHORT
-    + " WHEN 'vendor_type' THEN coalesce(p.vendor_type, s.vendor_type)"
-    " ELSE coalesce(p.plan, s.plan) END"
-)
+_COHORT: LiteralString = f"left(({_BEGAN} AT TIME ZONE 'UTC')::text, 7)"
+_NOW: LiteralString = f"""CASE {{by}}
+    WHEN 'cohort' THEN {_COHORT}
+    WHEN 'vendor_type' THEN coalesce(p.vendor_type, s.vendor_type)
+    ELSE coalesce(p.plan, s.plan)
+  END"""
 # '' was written for "not known that day", null before such things were written.
-_THAT_DAY: LiteralString = (
-    "CASE {by} WHEN 'cohort' THEN "
-    + _COHORT
-    + " WHEN 'vendor_type' THEN coalesce(h.vendor_type, p.vendor_type, s.vendor_type)"
-    " ELSE coalesce(h.plan, p.plan, s.plan) END"
-)
-_OF_SCORES: LiteralString = (
-    " JOIN suppliers s ON s.id = h.supplier_id LEFT JOIN supplier_activity p ON p.supplier_id ="
-    " h.supplier_id"
-)
+_THAT_DAY: LiteralString = f"""nullif(
+    CASE {{by}}
+      WHEN 'cohort' THEN {_COHORT}
+      WHEN 'vendor_type' THEN coalesce(h.vendor_type, p.vendor_type, s.vendor_type)
+      ELSE coalesce(h.plan, p.plan, s.plan)
+    END,
+    ''
+  )"""
+_THAT_DECISION: LiteralString = f"""CASE {{by}}
+      WHEN 'cohort' THEN {_COHORT}
+      WHEN 'vendor_type' THEN CASE
+        WHEN i.facts ? 'vendor_type' THEN i.facts ->> 'vendor_type'
+        ELSE coalesce(p.vendor_type, s.vendor_type)
+      END
+      ELSE CASE
+        WHEN i.facts ? 'plan' THEN i.facts ->> 'plan'
+        ELSE coalesce(p.plan, s.plan)
+      END
+    END"""
+
+_HEALTH: LiteralString = f"""
+SELECT
+  {_THAT_DAY} AS "group",
+  h.calculated_on AS day,
+  count(*) AS n,
+  sum(h.score) AS total,
+  count(*) FILTER (WHERE h.risk_level = 'healthy') AS healthy,
+  count(*) FILTER (WHERE h.risk_level = 'at_risk') AS at_risk,
+  count(*) FILTER (WHERE h.risk_level = 'critical') AS critical
+FROM customer_health h
+JOIN suppliers s ON s.id = h.supplier_id
+LEFT JOIN supplier_activity p ON p.supplier_id = h.supplier_id
+WHERE h.calculated_on = ANY ({{days}}::date[])
+GROUP BY 1, 2
+"""
+
+_ADOPTION: LiteralString = f"""
+SELECT
+  {_THAT_DAY} AS "group",
+  h.calculated_on AS day,
+  h.feature_adoption_score AS percent,
+  count(*) AS n
+FROM customer_health h
+JOIN suppliers s ON s.id = h.supplier_id
+LEFT JOIN supplier_activity p ON p.supplier_id = h.supplier_id
+WHERE h.calculated_on = ANY ({{days}}::date[])
+  AND h.feature_adoption_score IS NOT NULL
+GROUP BY 1, 2, 3
+"""
+
+_SUCCESS: LiteralString = f"""
+SELECT
+  f.grp AS "group",
+  f.trigger,
+  f.holdout,
+  count(*) AS windows,
+  count(*) FILTER (WHERE f.is_first) AS n,
+  count(*) FILTER (WHERE f.is_first AND f.succeeded) AS succeeded
+FROM (
+  SELECT
+    {_THAT_DECISION} AS grp,
+    i.trigger,
+    i.status = 'holdout' AS holdout,
+    i.succeeded_on IS NOT NULL AS succeeded,
+    i.evaluated_on = w.first_on AS is_first
+  FROM interventions i
+  JOIN suppliers s ON s.id = i.supplier_id
+  LEFT JOIN supplier_activity p ON p.supplier_id = i.supplier_id
+  JOIN (
+    SELECT e.supplier_id, e.trigger, min(e.evaluated_on) AS first_on
+    FROM interventions e
+    WHERE e.status <> 'skipped'
+      AND NOT e.replay
+      AND e.evaluated_on <= {{last}}
+    GROUP BY 1, 2
+  ) w ON w.supplier_id = i.supplier_id AND w.trigger = i.trigger
+  WHERE i.status <> 'skipped'
+    AND NOT i.replay
+    AND i.success_by BETWEEN {{first}} AND {{last}}
+    AND i.trigger <> ALL ({{emails}}::text[])
+) f
+GROUP BY 1, 2, 3
+"""
+
+_FIRST_FORMS: LiteralString = f"""
+SELECT
+  {_NOW} AS "group",
+  {_BEGAN} AS began_at,
+  p.first_form_at AS form_at,
+  coalesce(p.subscription = 'cancelled', false) AS churned,
+  p.subscription_at AS churned_at
+FROM suppliers s
+LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+WHERE {_BEGAN} >= {{first}}::date
+  AND {_BEGAN} < {{last}}::date + 1
+  AND {_BEGAN} <= {{as_of}}
+"""
+
+# The changes of a ticket are read only where its clock stood still, or it was opened again. Either
+# half of the inner condition has an index of its own; a ticket resolved in the period may have been
+# opened again since.
+_TICKETS: LiteralString = f"""
+SELECT
+  t.grp AS "group",
+  t.opened_at,
+  t.resolved_at,
+  t.in_period,
+  t.opened_at >= {{first}}::date AND t.opened_at < {{last}}::date + 1 AS opened_in_period,
+  CASE WHEN t.in_period THEN (
+    SELECT
+      string_agg(
+        (extract(epoch FROM c.at) * 1000000)::bigint || ' ' || c.state, ',' ORDER BY c.at
+      )
+    FROM ticket_changes c
+    WHERE c.supplier_id = t.supplier_id
+      AND c.ticket_id = t.ticket_id
+    HAVING bool_or(c.state = 'waiting')
+      OR count(*) FILTER (WHERE c.state = 'opened') > 1
+  ) END AS changes
+FROM (
+  SELECT
+    {_NOW} AS grp,
+    t.supplier_id,
+    t.ticket_id,
+    t.opened_at,
+    CASE WHEN t.resolved_at >= t.last_opened_at THEN t.resolved_at END AS resolved_at,
+    coalesce(
+      t.resolved_at >= t.last_opened_at
+        AND t.resolved_at >= {{first}}::date
+        AND t.resolved_at < {{last}}::date + 1,
+      false
+    ) AS in_period
+  FROM tickets t
+  JOIN suppliers s ON s.id = t.supplier_id
+  LEFT JOIN supplier_activity p ON p.supplier_id = t.supplier_id
+  WHERE t.opened_at IS NOT NULL
+    AND (
+      t.opened_at >= {{first}}::date AND t.opened_at < {{last}}::date + 1
+      OR t.resolved_at >= {{first}}::date AND t.resolved_at < {{last}}::date + 1
+    )
+) t
+WHERE t.in_period
+  OR (t.opened_at >= {{first}}::date AND t.opened_at < {{last}}::date + 1)
+"""
+
+_PREDICTIONS: LiteralString = f"""
+SELECT
+  {_THAT_DAY} AS "group",
+  c.calculated_on AS day,
+  c.level,
+  (c.risk * 1000)::integer AS risk,
+  l.day IS NOT NULL AS churned,
+  t.day IS NULL OR coalesce(t.evaluated_at > l.cancelled_at, false) AS untouched,
+  count(*) AS n
+FROM churn_risk c
+JOIN suppliers s ON s.id = c.supplier_id
+LEFT JOIN supplier_activity p ON p.supplier_id = c.supplier_id
+LEFT JOIN customer_health h
+  ON h.supplier_id = c.supplier_id
+  AND h.calculated_on = c.calculated_on
+  AND h.calculated_on = ANY ({{days}}::date[])
+LEFT JOIN (
+  SELECT x.supplier_id, d.day, min(x.cancelled_at) AS cancelled_at
+  FROM cancellations x
+  JOIN unnest({{days}}::date[], {{moments}}::timestamptz[]) AS d (day, at)
+    ON x.cancelled_at > d.at
+    AND x.cancelled_at <= d.at + {{horizon}} * interval '1 day'
+  GROUP BY 1, 2
+) l ON l.supplier_id = c.supplier_id AND l.day = c.calculated_on
+LEFT JOIN (
+  SELECT i.supplier_id, d.day, min(i.evaluated_at) AS evaluated_at
+  FROM interventions i
+  JOIN unnest({{days}}::date[]) AS d (day)
+    ON i.evaluated_on BETWEEN d.day - {{horizon}}::integer AND d.day + {{horizon}}::integer
+  WHERE i.status = 'triggered'
+    AND NOT i.replay
+    AND i.evaluated_on BETWEEN {{since}} AND {{until}}
+  GROUP BY 1, 2
+) t ON t.supplier_id = c.supplier_id AND t.day = c.calculated_on
+WHERE c.calculated_on = ANY ({{days}}::date[])
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+_LEADS: LiteralString = f"""
+SELECT
+  {_NOW} AS "group",
+  dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at) AS churned,
+  x.cancelled_at,
+  c.calculated_on AS day,
+  c.level
+FROM cancellations x
+JOIN suppliers s ON s.id = x.supplier_id
+LEFT JOIN supplier_activity p ON p.supplier_id = x.supplier_id
+LEFT JOIN churn_risk c
+  ON c.supplier_id = x.supplier_id
+  AND c.calculated_on = ANY ({{days}}::date[])
+  AND c.calculated_at < x.cancelled_at
+  AND c.calculated_on >= x.cancelled_at::date - {{back}}::integer
+WHERE x.cancelled_at >= {{first}}::date
+  AND x.cancelled_at < {{last}}::date + 1
+"""
 
 
 async def give_room(conn: Connection) -> None:
@@ -47,8 +237,13 @@ async def list_runs(conn: Connection, first: date, last: date) -> list[tuple[dat
     """The days from `first` to `last` whose run came to its end, with the moment each scored, in
     order."""
     cursor = await conn.execute(
-        "SELECT run_on, as_of FROM runs WHERE run_on BETWEEN %s AND %s AND finished_at IS NOT NULL"
-        " ORDER BY run_on",
+        """
+        SELECT run_on, as_of
+        FROM runs
+        WHERE run_on BETWEEN %s AND %s
+          AND finished_at IS NOT NULL
+        ORDER BY run_on
+        """,
         [first, last],
     )
     return await cursor.fetchall()
@@ -64,9 +259,15 @@ async def find_last_run(conn: Connection) -> date | None:
 async def count_suppliers(conn: Connection) -> tuple[int, int]:
     """How many suppliers there are, and of how many the sign-up is not known."""
     cursor = await conn.execute(
-        "SELECT count(*), count(*) FILTER (WHERE s.created_at IS NULL AND p.account_created_at IS"
-        " NULL)"
-        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id",
+        """
+        SELECT
+          count(*) AS suppliers,
+          count(*) FILTER (
+            WHERE s.created_at IS NULL AND p.account_created_at IS NULL
+          ) AS without_sign_up
+        FROM suppliers s
+        LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+        """,
         [],
     )
     row = await cursor.fetchone()
@@ -76,30 +277,12 @@ async def count_suppliers(conn: Connection) -> tuple[int, int]:
 
 async def read_health(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
     """HEALTH_SCHEMA of these days; vendor type and plan as scored that day."""
-    return await read_copy(
-        conn,
-        "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, count(*), sum(h.score),"
-        " count(*) FILTER (WHERE h.risk_level = 'healthy'), count(*) FILTER (WHERE h.risk_level ="
-        " 'at_risk'),"
-        " count(*) FILTER (WHERE h.risk_level = 'critical')"
-        " FROM customer_health h"
-        + _OF_SCORES
-        + " WHERE h.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2",
-        HEALTH_SCHEMA,
-        {"by": by, "days": list(days)},
-    )
+    return await read_copy(conn, _HEALTH, HEALTH_SCHEMA, {"by": by, "days": list(days)})
 
 
 async def read_adoption(conn: Connection, by: By, days: Sequence[date]) -> pl.DataFrame:
     """ADOPTION_SCHEMA of these days; vendor type and plan as scored that day."""
-    return await read_copy(
-        conn,
-        "SELECT nullif(" + _THAT_DAY + ", ''), h.calculated_on, h.feature_adoption_score, count(*)"
-        " FROM customer_health h" + _OF_SCORES + " WHERE h.calculated_on = ANY ({days}::date[])"
-        " AND h.feature_adoption_score IS NOT NULL GROUP BY 1, 2, 3",
-        ADOPTION_SCHEMA,
-        {"by": by, "days": list(days)},
-    )
+    return await read_copy(conn, _ADOPTION, ADOPTION_SCHEMA, {"by": by, "days": list(days)})
 
 
 async def read_success(
@@ -113,30 +296,13 @@ async def read_success(
     were: of those who succeeded before the period one arm keeps more than the other, so the first
     in the period would compare what is left.
 
-    Args: scored_until: the last day scored; a window that ends later is not over. emails: the
-        triggers that celebrate."""
+    Args:
+        scored_until: the last day scored; a window that ends later is not over.
+        emails: the triggers that celebrate.
+    """
     return await read_copy(
         conn,
-        "SELECT f.grp, f.trigger, f.holdout, count(*), count(*) FILTER (WHERE"
-        " f.is_first),"
-        " count(*) FILTER (WHERE f.is_first AND f.succeeded)"
-        " FROM (SELECT CASE {by} WHEN 'cohort' THEN "
-        + _COHORT
-        + " WHEN 'vendor_type' THEN CASE WHEN i.facts ? 'vendor_type'"
-        "   THEN i.facts ->> 'vendor_type' ELSE coalesce(p.vendor_type, s.vendor_type) END"
-        "   ELSE CASE WHEN i.facts ? 'plan' THEN i.facts ->> 'plan' ELSE coalesce(p.plan, s.plan)"
-        " END END AS grp,"
-        "  i.trigger, i.status = 'holdout' AS holdout, i.succeeded_on IS NOT NULL AS succeeded,"
-        "  i.evaluated_on = w.first_on AS is_first"
-        "  FROM interventions i JOIN suppliers s ON s.id = i.supplier_id LEFT JOIN"
-        " supplier_activity p ON p.supplier_id = i.supplier_id"
-        "  JOIN (SELECT e.supplier_id, e.trigger, min(e.evaluated_on) AS first_on FROM"
-        " interventions e"
-        "   WHERE e.status <> 'skipped' AND NOT e.replay AND e.evaluated_on <= {last} GROUP BY 1,"
-        " 2) w"
-        "   ON w.supplier_id = i.supplier_id AND w.trigger = i.trigger"
-        "  WHERE i.status <> 'skipped' AND NOT i.replay AND i.success_by BETWEEN {first} AND {last}"
-        "  AND i.trigger <> ALL ({emails}::text[])) f GROUP BY 1, 2, 3",
+        _SUCCESS,
         SUCCESS_SCHEMA,
         {
             "by": by,
@@ -154,19 +320,7 @@ async def read_first_forms(
     are now."""
     return await read_copy(
         conn,
-        "SELECT "
-        + _NOW
-        + ", "
-        + _BEGAN
-        + ", p.first_form_at, coalesce(p.subscription = 'cancelled', false), p.subscription_at"
-        " FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id"
-        " WHERE "
-        + _BEGAN
-        + " >= {first}::date AND "
-        + _BEGAN
-        + " < {last}::date + 1 AND "
-        + _BEGAN
-        + " <= {as_of}",
+        _FIRST_FORMS,
         SIGNED_UP_SCHEMA,
         {"by": by, "first": period.first, "last": period.last, "as_of": as_of},
     )
@@ -177,27 +331,7 @@ async def read_tickets(conn: Connection, by: By, period: Period) -> pl.DataFrame
     as they are now."""
     return await read_copy(
         conn,
-        "SELECT t.grp, t.opened_at, t.resolved_at, t.here,"
-        " t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1,"
-        " CASE WHEN t.here THEN"
-        " (SELECT string_agg((extract(epoch FROM c.at) * 1000000)::bigint || ' ' || c.state, ','"
-        " ORDER BY c.at)"
-        "  FROM ticket_changes c WHERE c.supplier_id = t.supplier_id AND c.ticket_id = t.ticket_id"
-        "  HAVING bool_or(c.state = 'waiting') OR count(*) FILTER (WHERE c.state = 'opened') > 1)"
-        " END"
-        " FROM (SELECT " + _NOW + " AS grp, t.supplier_id, t.ticket_id, t.opened_at,"
-        "  CASE WHEN t.resolved_at >= t.last_opened_at THEN t.resolved_at END AS resolved_at,"
-        "  coalesce(t.resolved_at >= t.last_opened_at AND t.resolved_at >= {first}::date AND"
-        " t.resolved_at < {last}::date + 1,"
-        "  false) AS here"
-        "  FROM tickets t JOIN suppliers s ON s.id = t.supplier_id LEFT JOIN supplier_activity p"
-        " ON p.supplier_id = t.supplier_id"
-        # either half by an index of its own; a ticket resolved in the period may have been opened
-        # again since
-        "  WHERE t.opened_at IS NOT NULL AND (t.opened_at >= {first}::date AND t.opened_at <"
-        " {last}::date + 1"
-        "  OR t.resolved_at >= {first}::date AND t.resolved_at < {last}::date + 1)) t"
-        " WHERE t.here OR (t.opened_at >= {first}::date AND t.opened_at < {last}::date + 1)",
+        _TICKETS,
         TICKETS_SCHEMA,
         {"by": by, "first": period.first, "last": period.last},
     )
@@ -208,35 +342,16 @@ async def read_predictions(
 ) -> pl.DataFrame:
     """PREDICTIONS_SCHEMA of these days; vendor type and plan as scored that day.
 
-    Args: runs: days with the moments they scored; a leaving counts from after the moment up to
-        `horizon` days on. horizon: also from how many days before until how many after a decision
-        touches, both among them and the day itself; but none that came after the leaving."""
+    Args:
+        runs: days with the moments they scored.
+        horizon: a cancellation counts if it came at most so many days after the moment. A supplier
+            counts as touched if an intervention was triggered at most so many days before or after
+            the day, unless the cancellation came first.
+    """
     days = [day for day, _ in runs]
     found = await read_copy(
         conn,
-        "SELECT nullif("
-        + _THAT_DAY
-        + ", ''), c.calculated_on, c.level, (c.risk * 1000)::integer, l.day IS NOT NULL,"
-        " t.day IS NULL OR coalesce(t.evaluated_at > l.cancelled_at, false), count(*)"
-        " FROM churn_risk c JOIN suppliers s ON s.id = c.supplier_id LEFT JOIN supplier_activity p"
-        " ON p.supplier_id = c.supplier_id"
-        " LEFT JOIN customer_health h ON h.supplier_id = c.supplier_id AND h.calculated_on ="
-        " c.calculated_on"
-        "  AND h.calculated_on = ANY ({days}::date[])"
-        " LEFT JOIN (SELECT x.supplier_id, d.day, min(x.cancelled_at) AS cancelled_at FROM"
-        " cancellations x"
-        "  JOIN unnest({days}::date[], {moments}::timestamptz[]) AS d (day, at) ON x.cancelled_at"
-        " > d.at"
-        "  AND x.cancelled_at <= d.at + {horizon} * interval '1 day' GROUP BY 1, 2) l"
-        "  ON l.supplier_id = c.supplier_id AND l.day = c.calculated_on"
-        " LEFT JOIN (SELECT i.supplier_id, d.day, min(i.evaluated_at) AS evaluated_at FROM"
-        " interventions i"
-        "  JOIN unnest({days}::date[]) AS d (day) ON i.evaluated_on BETWEEN d.day -"
-        " {horizon}::integer AND d.day + {horizon}::integer"
-        "  WHERE i.status = 'triggered' AND NOT i.replay AND i.evaluated_on BETWEEN {since} AND"
-        " {until} GROUP BY 1, 2) t"
-        "  ON t.supplier_id = c.supplier_id AND t.day = c.calculated_on"
-        " WHERE c.calculated_on = ANY ({days}::date[]) GROUP BY 1, 2, 3, 4, 5, 6",
+        _PREDICTIONS,
         PREDICTIONS_SCHEMA | {"risk": pl.Int64()},
         {
             "by": by,
@@ -257,17 +372,7 @@ async def read_leads(
     plan as they are now."""
     return await read_copy(
         conn,
-        "SELECT "
-        + _NOW
-        + ", dense_rank() OVER (ORDER BY x.supplier_id, x.cancelled_at), x.cancelled_at,"
-        " c.calculated_on, c.level"
-        " FROM cancellations x JOIN suppliers s ON s.id = x.supplier_id LEFT JOIN"
-        " supplier_activity p ON p.supplier_id = x.supplier_id"
-        " LEFT JOIN churn_risk c ON c.supplier_id = x.supplier_id AND c.calculated_on = ANY"
-        " ({days}::date[])"
-        "  AND c.calculated_at < x.cancelled_at AND c.calculated_on >= x.cancelled_at::date -"
-        " {back}::integer"
-        " WHERE x.cancelled_at >= {first}::date AND x.cancelled_at < {last}::date + 1",
+        _LEADS,
         LEADS_SCHEMA,
         {
             "by": by,
