@@ -14,11 +14,12 @@ from everafter.events import model
 from everafter.events.model import StoredCounts
 from everafter.events.rules import read_waiting
 
-# One statement: message ids decide which events are new, and new ones go to events and
-# events_pending together. Ids are inserted in order, so that overlapping batches wait for each
-# other instead of deadlocking. DISTINCT ON keeps the first of a message sent twice in one batch.
-_STORE: LiteralString = """
-WITH incoming AS MATERIALIZED (
+# Stores what is in `sent`. One statement: message ids decide which events are new, and new ones go
+# to events and events_pending together. Ids are inserted in order, so that overlapping batches wait
+# for each other instead of deadlocking. DISTINCT ON keeps the first of a message sent twice in one
+# batch.
+_STORE_SENT: LiteralString = """
+incoming AS MATERIALIZED (
   SELECT DISTINCT ON (supplier_id, message_hash) *
   FROM (
     SELECT
@@ -30,10 +31,7 @@ WITH incoming AS MATERIALIZED (
       received_at,
       properties,
       position
-    FROM unnest(
-      %s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]
-    ) WITH ORDINALITY
-      AS sent (supplier_id, message_id, type, occurred_at, received_at, properties, position)
+    FROM sent
   ) AS hashed
   ORDER BY supplier_id, message_hash, position
 ), fresh AS (
@@ -59,6 +57,7 @@ WITH incoming AS MATERIALIZED (
   INSERT INTO events (supplier_id, message_id, type, occurred_at, received_at, properties)
   SELECT supplier_id, message_id, type, occurred_at, received_at, properties
   FROM new
+  ORDER BY position
 ), pending AS (
   INSERT INTO events_pending (supplier_id, type, occurred_at, received_at, properties)
   SELECT supplier_id, type, occurred_at, received_at, properties
@@ -66,6 +65,23 @@ WITH incoming AS MATERIALIZED (
   ORDER BY position
 )
 SELECT count(*) FROM fresh
+"""
+
+_STORE: LiteralString = f"""
+WITH sent AS (
+  SELECT supplier_id, message_id, type, occurred_at, received_at, properties, position
+  FROM unnest(
+    %s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]
+  ) WITH ORDINALITY
+    AS arrays (supplier_id, message_id, type, occurred_at, received_at, properties, position)
+), {_STORE_SENT}
+"""
+
+_STORE_COPIED: LiteralString = f"""
+WITH sent AS (
+  SELECT supplier_id, message_id, type, occurred_at, received_at, properties, position
+  FROM incoming_events
+), {_STORE_SENT}
 """
 
 
@@ -135,41 +151,6 @@ async def _count_new(conn: Connection, store: Callable[[], Awaitable[AsyncCursor
 
 def _as_text(name: str) -> pl.Expr:
     return pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-
-
-_STORE_COPIED: LiteralString = """
-WITH incoming AS MATERIALIZED (
-  SELECT DISTINCT ON (supplier_id, message_hash) *
-  FROM (
-    SELECT *, md5(message_id)::uuid AS message_hash
-    FROM incoming_events
-  ) AS hashed
-  ORDER BY supplier_id, message_hash, position
-), fresh AS (
-  INSERT INTO event_ids (supplier_id, message_hash)
-  SELECT supplier_id, message_hash
-  FROM incoming
-  ORDER BY supplier_id, message_hash
-  ON CONFLICT DO NOTHING
-  RETURNING supplier_id, message_hash
-), new AS MATERIALIZED (
-  SELECT *
-  FROM incoming
-  JOIN fresh USING (supplier_id, message_hash)
-  WHERE type IS NOT NULL
-), stored AS (
-  INSERT INTO events (supplier_id, message_id, type, occurred_at, received_at, properties)
-  SELECT supplier_id, message_id, type, occurred_at, received_at, properties
-  FROM new
-  ORDER BY position
-), pending AS (
-  INSERT INTO events_pending (supplier_id, type, occurred_at, received_at, properties)
-  SELECT supplier_id, type, occurred_at, received_at, properties
-  FROM new
-  ORDER BY position
-)
-SELECT count(*) FROM fresh
-"""
 
 
 async def store_events_in_bulk(conn: Connection, frame: pl.DataFrame) -> StoredCounts:
