@@ -65,8 +65,10 @@ def read_period(
 ) -> Period:
     """Parse the period: by default the last DEFAULT_DAYS days; `first` and `last` limit it.
 
-    Raises: InputError: a day that is none, lies in the future or long ago, an end before the
-        beginning, more than MOST_DAYS days, or a horizon that is not one of HORIZONS."""
+    Raises:
+        InputError: a text that is not a date, a date in the future or long ago, an end before the
+            beginning, more than MOST_DAYS days, or a horizon that is not one of HORIZONS.
+    """
     until = _day("until", last) if last else today
     if until > today:
         raise InputError(f"until: {until} has not come yet; today is {today} (UTC)")

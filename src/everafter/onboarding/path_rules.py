@@ -225,7 +225,9 @@ def _signals(
     """Compute the signals from what was asked and done.
 
     Args:
-        did: by action; asks: by step; age: days since the account began, NaN: unknown.
+        did: by action.
+        asks: by step.
+        age: days since the account began; NaN: unknown.
     """
     rows, activated = frame.height, did[FULLY_ACTIVATED]
     done, due = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)

@@ -400,8 +400,10 @@ def celebration_of(
 def check_milestone(milestone_type: str, achieved_at: datetime | None, now: datetime) -> datetime:
     """The time to record, in UTC.
 
-    Raises: UnprocessableError: not a name, or a time in the future or before 2000. Five minutes
-        ahead are a clock that is fast."""
+    Raises:
+        UnprocessableError: not a name, or a time before 2000 or more than five minutes (the
+            tolerance for a clock that is fast) in the future.
+    """
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
             f"milestone_type: {milestone_type!r} is not a name: a to z first, then at most 63 of"

@@ -107,7 +107,7 @@ async def add_changes(conn: Connection, changes: pl.DataFrame) -> None:
 
 
 async def require_supplier(conn: Connection, supplier_id: UUID) -> None:
-    """Nothing, when the supplier is known.
+    """Check that the supplier exists.
 
     Raises:
         NotFoundError: no such supplier.
@@ -138,11 +138,13 @@ async def list_tickets(
     before: tuple[datetime, UUID, str] | None,
     limit: int,
 ) -> list[Ticket]:
-    """Tickets by their first opening, the latest first, from just after `before` (opened_at,
-    supplier, ticket) of an earlier page.
+    """Tickets by their first opening, the latest first.
 
     Args:
-        supplier_id: null: everybody's. state: null: any.
+        supplier_id: null: those of all suppliers.
+        state: null: any.
+        before: (opened_at, supplier, ticket) of the last ticket of the page before; null: the first
+            page.
     """
     values = {
         "suppliers": None if supplier_id is None else [supplier_id],

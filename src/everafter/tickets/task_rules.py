@@ -40,15 +40,17 @@ class Plan(Struct, frozen=True):
 
 
 def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Plan:
-    """Tasks for tickets that run late or soon will, one a ticket; what asks for nothing any more is
-    closed.
+    """Plan at most one task per ticket, for tickets that are late or soon will be.
 
-    A task stays as long as the clock it was made for is to be kept: not when the supplier is waited
-    for, but when the ticket was answered, or resolved. A breach is said in the task that warned of
-    it.
+    A task stays open as long as the clock it was made for runs or is paused. It is closed once the
+    ticket was answered (first reply) or resolved. When the clock runs out, the task that warned of
+    it is updated.
 
-    Args: tickets: those that are not resolved, scored as of now; every one that a task is about is
-        among them. standing: every open task about a ticket."""
+    Args:
+        tickets: those that are not resolved, evaluated as of now, with every ticket that an open
+            task is about.
+        standing: every open task about a ticket.
+    """
     known = {(task.supplier_id, task.ticket_id): task for task in standing}
     insert: list[Task] = []
     update: list[Task] = []
@@ -62,9 +64,9 @@ def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Pl
         task = known.get(key)
         if task is not None and task.id in running:
             del known[key]
-            transition = write_task(one, running[task.id])
-            if _said(transition) != _said(task):
-                update.append(transition)
+            written = write_task(one, running[task.id])
+            if _said(written) != _said(task):
+                update.append(written)
         elif one.pressing.state in ("breached", "due_soon"):
             insert.append(write_task(one, one.pressing))
     return Plan(insert, update, list(known.values()))
