@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everafter.core.errors import InputError
+from everafter.core.formatting import format_local
 from everafter.playbook.model import Clocks, Support
 from everafter.tickets.hours import evaluate_tickets
 from everafter.tickets.model import Change, Evaluated, Ticket
@@ -22,7 +23,6 @@ from everafter.tickets.page_rules import (
     describe_weeks,
     draw_weeks,
     first_monday,
-    format_moment,
     make_queue,
     parse_view,
     sum_weeks,
@@ -458,12 +458,12 @@ def test_every_bar_is_inside_the_plot(numbers: list[tuple[int, float, float]], w
 def test_moments_in_the_teams_labels() -> None:
     now = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
     auckland = ZoneInfo("Pacific/Auckland")
-    assert format_moment(datetime(2026, 11, 22, 22, tzinfo=UTC), LONDON, now) == "today, 22:00"
-    assert format_moment(datetime(2026, 11, 22, 22, tzinfo=UTC), auckland, now) == "today, 11:00"
-    assert format_moment(datetime(2026, 11, 23, 0, 5, tzinfo=UTC), LONDON, now) == "tomorrow, 00:05"
-    assert format_moment(datetime(2026, 7, 3, 11, tzinfo=UTC), LONDON, now) == "Fri 3 Jul, 12:00"
+    assert format_local(datetime(2026, 11, 22, 22, tzinfo=UTC), LONDON, now) == "today, 22:00"
+    assert format_local(datetime(2026, 11, 22, 22, tzinfo=UTC), auckland, now) == "today, 11:00"
+    assert format_local(datetime(2026, 11, 23, 0, 5, tzinfo=UTC), LONDON, now) == "tomorrow, 00:05"
+    assert format_local(datetime(2026, 7, 3, 11, tzinfo=UTC), LONDON, now) == "Fri 3 Jul, 12:00"
     assert (
-        format_moment(datetime(2025, 7, 3, 11, tzinfo=UTC), LONDON, now) == "Thu 3 Jul 2025, 12:00"
+        format_local(datetime(2025, 7, 3, 11, tzinfo=UTC), LONDON, now) == "Thu 3 Jul 2025, 12:00"
     )
 
 

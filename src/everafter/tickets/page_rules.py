@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from everafter.core.errors import InputError
-from everafter.core.formatting import day, plural
+from everafter.core.formatting import day, format_duration, format_local, plural
 from everafter.tickets.model import Clock, Evaluated, State
 from everafter.tickets.page_model import (
     NO_PRIORITY,
@@ -110,10 +110,10 @@ def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine
     """A ticket as a row."""
     ticket, course = one.ticket, one.course
     notes = [
-        f"waiting for the supplier since {format_moment(course.waiting_since, zone, now)}"
+        f"waiting for the supplier since {format_local(course.waiting_since, zone, now)}"
         if course.waiting_since
         else "",
-        f"resolved {format_moment(course.resolved_at, zone, now)}" if course.resolved_at else "",
+        f"resolved {format_local(course.resolved_at, zone, now)}" if course.resolved_at else "",
         f"opened again{f' {course.reopened} times' if course.reopened > 1 else ''}"
         if course.reopened
         else "",
@@ -127,7 +127,7 @@ def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine
         (ticket.priority or "").strip()[:_MOST_TEXT] or "no priority",
         course.state,
         one.pressing.state,
-        format_moment(course.opened_at, zone, now),
+        format_local(course.opened_at, zone, now),
         ", ".join(filter(None, notes)),
         describe_clock(one.first_reply, zone, now),
         describe_clock(one.resolution, zone, now),
@@ -137,50 +137,25 @@ def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine
 
 def describe_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
     """A clock in words; spans are open hours."""
-    due = format_moment(clock.due_at, zone, now) if clock.due_at else ""
+    due = format_local(clock.due_at, zone, now) if clock.due_at else ""
     match clock.state:
         case "breached":
-            over = f"{format_span(-clock.left)} over" if clock.left < 0 else "Over"
+            over = f"{format_duration(-clock.left)} over" if clock.left < 0 else "Over"
             return ClockLine(clock.state, over, f"ran out {due}")
         case "due_soon" | "on_time":
             return ClockLine(
-                clock.state, f"{format_span(clock.left)} left", f"by {due}" if due else ""
+                clock.state, f"{format_duration(clock.left)} left", f"by {due}" if due else ""
             )
         case "paused":
-            return ClockLine(clock.state, f"Paused, {format_span(clock.left)} left", "")
+            return ClockLine(clock.state, f"Paused, {format_duration(clock.left)} left", "")
         case "missed":
             return ClockLine(
                 clock.state,
-                f"After {format_span(clock.used)}",
-                f"{format_span(clock.limit)} were promised",
+                f"After {format_duration(clock.used)}",
+                f"{format_duration(clock.limit)} were promised",
             )
         case "met":
-            return ClockLine(clock.state, f"After {format_span(clock.used)}", "in time")
-
-
-def format_span(seconds: float) -> str:
-    """Open hours in the units that fit.
-
-    >>> format_span(30), format_span(1500), format_span(7500), format_span(7200), format_span(93600)
-    ('1 min', '25 min', '2 h 05 min', '2 h', '26 h')
-    """
-    minutes = max(1, round(seconds / 60)) if seconds > 0 else 0
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours:,} h" if hours >= 10 or not rest else f"{hours} h {rest:02d} min"
-
-
-def format_moment(at: datetime, zone: ZoneInfo, now: datetime) -> str:
-    """`Mon 23 Nov, 16:30` by the team's wall clock; the year where it is another, `today` where it
-    is."""
-    local, today = at.astimezone(zone), now.astimezone(zone).date()
-    near = {
-        today: "today",
-        today + timedelta(days=1): "tomorrow",
-        today - timedelta(days=1): "yesterday",
-    }
-    return f"{near.get(local.date()) or f'{local:%a} {day(local.date(), today)}'}, {local:%H:%M}"
+            return ClockLine(clock.state, f"After {format_duration(clock.used)}", "in time")
 
 
 # ── how long it took ──────────────────────────────────────────────────────────────
@@ -254,10 +229,8 @@ def describe_week(week: Week) -> str:
     """A week in a sentence's part."""
     if week.hours is None:
         return "nothing was resolved"
-    return (
-        f"{plural(week.resolved, 'ticket')} resolved, half within {format_span(week.hours * 3600)},"
-        f" {week.in_time} in time"
-    )
+    tickets, half = plural(week.resolved, "ticket"), format_duration(week.hours * 3600)
+    return f"{tickets} resolved, half within {half}, {week.in_time} in time"
 
 
 def describe_weeks(weeks: Sequence[Week]) -> str:
@@ -268,7 +241,7 @@ def describe_weeks(weeks: Sequence[Week]) -> str:
     worst = max(known, key=lambda week: week.hours or 0)
     return (
         f"Last: {describe_week(known[-1])}. Longest in the week of {day(worst.starts)}:"
-        f" {format_span((worst.hours or 0) * 3600)}."
+        f" {format_duration((worst.hours or 0) * 3600)}."
     )
 
 

@@ -16,6 +16,7 @@ from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError
+from everafter.core.formatting import format_duration, format_local
 from everafter.core.ids import read_supplier_id
 from everafter.core.pages import page, see_other
 from everafter.core.web import AnyRequest
@@ -176,8 +177,8 @@ def _offers(tickets: list[Evaluated], view: View, playbook: Playbook) -> dict[st
 
 
 def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
-    def format_moment(at: datetime) -> str:
-        return page_rules.format_moment(at, zone, now)
+    def format_local_time(at: datetime) -> str:
+        return format_local(at, zone, now)
 
     def tab_query(show: Show) -> str:
         return page_rules.view_query(view, show=show)
@@ -192,8 +193,8 @@ def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
         "no_priority": NO_PRIORITY,
         "no_vendor_type": NO_VENDOR_TYPE,
         "zone": zone.key,
-        "format_moment": format_moment,
-        "format_span": page_rules.format_span,
+        "format_local": format_local_time,
+        "format_duration": format_duration,
         "tab_query": tab_query,
         "page_query": page_query,
     }
