@@ -7,8 +7,9 @@ Pure: no I/O, no clock.
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
 from everafter.core.errors import InputError
 
@@ -48,3 +49,13 @@ def read_cursor(cursor: str | None, read: Callable[[str], T]) -> T | None:
         return read(text)
     except (binascii.Error, ValueError, OverflowError):
         raise InputError("cursor: this is not the next_cursor of an earlier page") from None
+
+
+def read_time_and_id(text: str) -> tuple[datetime, UUID]:
+    """Parse the key of a list that is sorted by time and id, for `read_cursor`.
+
+    Raises:
+        ValueError, OverflowError: it is not such a key.
+    """
+    at, _, row_id = text.partition(" ")
+    return datetime.fromisoformat(at).astimezone(UTC), UUID(row_id)

@@ -1,7 +1,6 @@
 """The outbox page, and the page of one message."""
 
 import asyncio
-import re
 import uuid
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from litestar.params import FromPath
 from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
 from everafter.branding.loading import load_brand
+from everafter.core.cursor import read_cursor, read_time_and_id, write_cursor
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from everafter.core.ids import SupplierId
@@ -24,7 +24,6 @@ from everafter.mail.model import (
     STATUS_MEANING,
     Key,
     Message,
-    OutboxLine,
     Rendered,
     RenderError,
     Status,
@@ -33,7 +32,6 @@ from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import preview
 
 _ROWS = 50
-_CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT[0-9:.]+\+00:00)_([0-9a-f-]{36})")
 _STATUS_LABELS: dict[Status, str] = {
     "queued": "Queued",
     "claimed": "Claimed",
@@ -55,7 +53,7 @@ async def show_messages(
     """Show messages, newest first, filtered by the `status` parameter."""
     status = _status(request.query_params.get("status", ""))
     lines = await queries.list_outbox(
-        conn, status=status, before=_before(request.query_params), limit=_ROWS + 1
+        conn, status=status, before=_before(request.query_params.get("before", "")), limit=_ROWS + 1
     )
     more = lines[_ROWS - 1] if len(lines) > _ROWS else None
     return page(
@@ -68,7 +66,7 @@ async def show_messages(
         paused=await queries.get_pause(conn),
         trouble=await queries.get_trouble(conn),
         has_server=request.app.state.settings.smtp_url is not None,
-        cursor=_cursor(more) if more else None,
+        cursor=write_cursor(more.created_at, more.id) if more else None,
         is_first="before" not in request.query_params,
         status_labels=_STATUS_LABELS,
         status_meaning=STATUS_MEANING,
@@ -169,21 +167,13 @@ def _status(text: str) -> Status | None:
     raise InputError(f"status: there is no {text[:40]!r}; there are {', '.join(STATUS_MEANING)}")
 
 
-def _before(params: Any) -> tuple[datetime, uuid.UUID] | None:
-    text = params.get("before", "")
-    if not text:
-        return None
+def _before(text: str) -> tuple[datetime, uuid.UUID] | None:
     try:
-        at, message_id = _CURSOR.fullmatch(text).groups()  # pyright: ignore[reportOptionalMemberAccess] caught below
-        return datetime.fromisoformat(at), uuid.UUID(message_id)
-    except (AttributeError, ValueError) as error:
+        return read_cursor(text or None, read_time_and_id)
+    except InputError as error:
         raise InputError(
             f"before: {text[:80]!r} is not a valid cursor; start at /messages"
         ) from error
-
-
-def _cursor(line: OutboxLine) -> str:
-    return f"{line.created_at.isoformat()}_{line.id}"
 
 
 routes = [show_messages, show_message, show_message_html, resolve_message]

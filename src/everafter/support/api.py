@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, PathParameter, QueryParameter
 
 from everafter.core.bodies import BODY_ERRORS
-from everafter.core.cursor import read_cursor, write_cursor
+from everafter.core.cursor import read_cursor, read_time_and_id, write_cursor
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError, UnprocessableError
 from everafter.core.idempotency import IdempotencyKey, answer_once
@@ -347,17 +347,13 @@ async def list_supplier_interactions(
 ) -> InteractionsAnswer:
     """Contacts of a supplier, newest first."""
     await get_contact(conn, supplier_id)
-    found = await list_interactions(conn, supplier_id, read_cursor(cursor, _read_place), limit + 1)
+    before = read_cursor(cursor, read_time_and_id)
+    found = await list_interactions(conn, supplier_id, before, limit + 1)
     more = len(found) > limit
     last = found[limit - 1] if more else None
     return InteractionsAnswer(
         found[:limit], write_cursor(last.created_at, last.interaction_id) if last else None
     )
-
-
-def _read_place(text: str) -> tuple[datetime, UUID]:
-    at, _, interaction_id = text.partition(" ")
-    return datetime.fromisoformat(at).astimezone(UTC), UUID(interaction_id)
 
 
 handlers = [
