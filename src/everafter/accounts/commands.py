@@ -1,6 +1,5 @@
 """`everafter key …`."""
 
-import asyncio
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from everafter.accounts import keys
-from everafter.core.db import connection, database_url, migrate
+from everafter.core.commands import run_with_connection
 from everafter.core.settings import load_settings
 
 
@@ -32,14 +31,19 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str, typer.Option(help="A name to recognize it.")] = "",
     ) -> None:
         """Create a key and print it. It cannot be shown again."""
-        typer.echo(asyncio.run(_create(scope.value, name)))
+        secret = load_settings().secret
+        typer.echo(
+            run_with_connection(
+                lambda conn: keys.create_key(conn, scope.value, name, secret=secret)
+            )
+        )
 
     @group.command("list")
     def list_command(
         json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """List all keys, without their secret part."""
-        found = asyncio.run(_list())
+        found = run_with_connection(keys.list_keys)
         if json:
             typer.echo(msgspec.json.encode(found))
             return
@@ -61,27 +65,5 @@ def register(app: typer.Typer) -> None:
     @group.command("revoke")
     def revoke_command(which: Annotated[str, typer.Argument(help="The key's id or name.")]) -> None:
         """Revoke a key. Running servers stop accepting it within five seconds."""
-        key = asyncio.run(_revoke(which))
+        key = run_with_connection(lambda conn: keys.revoke_key(conn, which))
         typer.echo(f"revoked {key.id} ({key.scope}{f', {key.name}' if key.name else ''})")
-
-
-async def _database() -> str:
-    url = database_url(load_settings())
-    await migrate(url)
-    return url
-
-
-async def _create(scope: keys.Scope, name: str) -> str:
-    secret = load_settings().secret
-    async with connection(await _database()) as conn:
-        return await keys.create_key(conn, scope, name, secret=secret)
-
-
-async def _list() -> list[keys.ApiKey]:
-    async with connection(await _database()) as conn:
-        return await keys.list_keys(conn)
-
-
-async def _revoke(which: str) -> keys.ApiKey:
-    async with connection(await _database()) as conn:
-        return await keys.revoke_key(conn, which)

@@ -1,9 +1,7 @@
 """`everafter user …`."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import typer
@@ -12,11 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from everafter.accounts import passwords, queries, rules
-from everafter.core.db import Connection, connection, database_url, migrate
+from everafter.core.commands import run_with_connection
 from everafter.core.errors import ConflictError, InputError, NotFoundError
-from everafter.core.settings import load_settings
-
-T = TypeVar("T")
 
 _Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
@@ -44,7 +39,7 @@ def create(
         raise InputError("--name: the name is empty")
     password = _password(address, password_stdin)
     password_hash = passwords.hash_password(password)
-    made = _with_connection(
+    made = run_with_connection(
         lambda conn: queries.insert_user(conn, address, name.strip(), checked_role, password_hash)
     )
     if made is None:
@@ -62,14 +57,14 @@ def change_password(
     address = rules.clean_email(email)
     password = _password(address, password_stdin)
     password_hash = passwords.hash_password(password)
-    if not _with_connection(lambda conn: queries.update_password(conn, address, password_hash)):
+    if not run_with_connection(lambda conn: queries.update_password(conn, address, password_hash)):
         raise NotFoundError(f"there is no user {address}; `everafter user list` lists all")
     _report(f"{address} has a new password and is signed out everywhere", password, password_stdin)
 
 
 def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
     """List all users, and when they last used the dashboard."""
-    users = _with_connection(queries.list_users)
+    users = run_with_connection(queries.list_users)
     if json:
         typer.echo(msgspec.json.encode(users).decode())
         return
@@ -100,13 +95,3 @@ def _report(done: str, password: str, from_stdin: bool) -> None:
     typer.echo(f"{done}." if from_stdin else f"{done}; the password:", err=True)
     if not from_stdin:
         typer.echo(password)
-
-
-def _with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def run() -> T:
-        url = database_url(load_settings())
-        await migrate(url)
-        async with connection(url) as conn:
-            return await work(conn)
-
-    return asyncio.run(run())

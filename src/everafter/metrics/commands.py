@@ -1,6 +1,5 @@
 """`everafter metrics`."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from everafter.core.db import connection, database_url, migrate
+from everafter.core.commands import run_with_connection
 from everafter.core.errors import InputError
 from everafter.core.formatting import day, humanize, plural, sentence
 from everafter.core.settings import load_settings
@@ -22,7 +21,6 @@ from everafter.metrics.model import (
     By,
     Metric,
     MetricsAnswer,
-    Period,
     SuccessMetric,
 )
 from everafter.metrics.rules import (
@@ -80,7 +78,10 @@ def register(app: typer.Typer) -> None:
         period = read_period(first, until, now.date(), horizon)
         if as_csv and len(wanted) != 1:
             raise InputError("--csv prints one table: name the metric with --metric")
-        answer = asyncio.run(_measure(period, now, wanted, grouped))
+        playbook = load_playbook(load_settings())
+        answer = run_with_connection(
+            lambda conn: answer_metrics(conn, period, now, playbook, wanted, grouped)
+        )
         if as_json:
             typer.echo(msgspec.json.encode(answer).decode())
         elif as_csv:
@@ -90,17 +91,6 @@ def register(app: typer.Typer) -> None:
             )
         else:
             _print(answer, wanted)
-
-
-async def _measure(
-    period: Period, now: datetime, metrics: tuple[Metric, ...], by: By | None
-) -> MetricsAnswer:
-    settings = load_settings()
-    playbook = load_playbook(settings)
-    url = database_url(settings)
-    await migrate(url)
-    async with connection(url) as conn:
-        return await answer_metrics(conn, period, now, playbook, metrics, by)
 
 
 def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:

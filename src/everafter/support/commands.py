@@ -1,9 +1,8 @@
 """`everafter csm …`: who takes calls and when, and their calendars."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from everafter.accounts.rules import clean_email
+from everafter.core.commands import run_with_connection
 from everafter.core.db import Connection, connection, database_url, migrate
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.formatting import plural
@@ -32,7 +32,6 @@ from everafter.support.rules import (
     write_days,
 )
 
-T = TypeVar("T")
 _Email = Annotated[
     str, typer.Argument(help="The CSM's email address, as given to `everafter user create`.")
 ]
@@ -51,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 def show(json: _Json = False) -> None:
     """List everyone who takes calls, with hours, days off and the state of their calendar."""
-    lines = _with_connection(csm_queries.list_csm_lines)
+    lines = run_with_connection(csm_queries.list_csm_lines)
     if json:
         typer.echo(msgspec.json.encode([_as_json(line) for line in lines]).decode())
         return
@@ -142,7 +141,7 @@ def change(
             await calendar_queries.reset_feed(conn, line.id)
         return await _find(conn, address)
 
-    line = _with_connection(work)
+    line = run_with_connection(work)
     if json:
         typer.echo(msgspec.json.encode(_as_json(line)).decode())
         return
@@ -183,7 +182,7 @@ def set_days_off(
         )
         return len(days), await csm_queries.list_calls_between(conn, line.id, start, until)
 
-    changed, booked = _with_connection(work)
+    changed, booked = run_with_connection(work)
     if json:
         typer.echo(
             msgspec.json.encode(
@@ -224,7 +223,7 @@ def set_calendar(
     if (url is not None) + remove + read != 1:
         raise InputError("expected a URL, --read or --remove")
     if remove:
-        removed = _with_connection(lambda conn: _remove(conn, address))
+        removed = run_with_connection(lambda conn: _remove(conn, address))
         text = msgspec.json.encode({"email": address, "removed": removed}).decode()
         typer.echo(
             text if json else f"{'The calendar was removed' if removed else 'No calendar was set'}."
@@ -388,13 +387,3 @@ def _as_json(line: CsmLine) -> dict[str, object]:
         "calendar_host": host,
         "next_holidays": next_holidays,
     }
-
-
-def _with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def run() -> T:
-        url = database_url(load_settings())
-        await migrate(url)
-        async with connection(url) as conn:
-            return await work(conn)
-
-    return asyncio.run(run())
