@@ -14,6 +14,7 @@ from everafter.core.db import Connection, read_copy, upsert_frame
 from everafter.core.errors import OverloadedError
 from everafter.core.gauges import Gauge
 from everafter.core.locks import Lock
+from everafter.suppliers.queries import list_zones
 
 Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[object]], ...]
 """Called after a fold, in its transaction, each with the connection, the folded events
@@ -176,22 +177,26 @@ async def apply_zone_changes(conn: Connection, supplier_ids: list[str]) -> None:
         conn: in a transaction that holds the fold's lock, with no pending events of these
             suppliers.
     """
-    cursor = await conn.execute(
-        """
-        SELECT id::text, timezone
-        FROM suppliers
-        WHERE id = ANY (%s::uuid[])
-        """,
-        [supplier_ids],
-    )
-    zones: dict[str, str | None] = dict(await cursor.fetchall())
+    zones = await list_zones(conn, supplier_ids)
     clients = await read_copy(
         conn,
         """
-        SELECT supplier_id, client_id, name, name_at, added_at, readded_at, wedding_date,
-          wedding_date_at, wedding_moment, last_active_at, archived_at, lost_at
+        SELECT
+          supplier_id,
+          client_id,
+          name,
+          name_at,
+          added_at,
+          readded_at,
+          wedding_date,
+          wedding_date_at,
+          wedding_moment,
+          last_active_at,
+          archived_at,
+          lost_at
         FROM clients
-        WHERE supplier_id = ANY ({suppliers}::uuid[]) AND wedding_moment IS NOT NULL
+        WHERE supplier_id = ANY ({suppliers}::uuid[])
+          AND wedding_moment IS NOT NULL
         """,
         model.CLIENTS_SCHEMA,
         {"suppliers": supplier_ids},

@@ -4,7 +4,6 @@ tasks. Pure."""
 import hashlib
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
 
@@ -12,19 +11,11 @@ from everafter.activity.model import TIME
 from everafter.core.messages import placeholders
 from everafter.interventions.eligibility import next_sending_time
 from everafter.playbook.model import Playbook
+from everafter.playbook.rules import list_terms
 from everafter.signals.model import SIGNAL_SCHEMA
 from everafter.signals.text import format_sentence
 
 _HIGH_PRIORITY = 80
-_TERMS: dict[str, Any] = {
-    "trigger": pl.String(),
-    "action": pl.String(),
-    "channel": pl.String(),
-    "priority": pl.Int64(),
-    "cooldown_days": pl.Int64(),
-    "essential": pl.Boolean(),
-    "holdout": pl.Float64(),
-}
 
 
 def propose(
@@ -37,8 +28,8 @@ def propose(
         conditions: by trigger; null counts as false (playbook.rules.compile_conditions).
 
     Returns:
-        supplier_id, trigger, the trigger's terms (`_TERMS`), and the supplier's columns that the
-        eligibility check needs: email, timezone, consent, subscription.
+        supplier_id, the trigger with its terms (`TERMS_SCHEMA`), and the supplier's columns that
+        the eligibility check needs: email, timezone, consent, subscription.
     """
     enabled = {name: trigger for name, trigger in playbook.triggers.items() if trigger.enabled}
     # All conditions in one pass over the wide frame; what follows works on narrow ones.
@@ -61,19 +52,11 @@ def propose(
         )
         for name in enabled
     ]
-    terms = pl.DataFrame(
-        [
-            (name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout)
-            for name, t in enabled.items()
-        ],
-        schema=_TERMS,
-        orient="row",
-    )
     narrow = asked.drop(f"_{name}" for name in enabled).with_columns(
         pl.lit(None, pl.String).alias("trigger")
     )
     return pl.concat([narrow.clear(), *found]).join(
-        terms, on="trigger", how="left", maintain_order="left"
+        list_terms(enabled), on="trigger", how="left", maintain_order="left"
     )
 
 

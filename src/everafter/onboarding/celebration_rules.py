@@ -9,6 +9,7 @@ import polars as pl
 from everafter.activity.model import moment
 from everafter.onboarding.model import MILESTONES_SCHEMA, CoachMilestones
 from everafter.playbook.model import CELEBRATION_PREFIX, Milestone, Playbook, Trigger
+from everafter.playbook.rules import list_terms
 
 _WITH_CERTIFICATE, _OTHERS = 75, 40
 _LEAST_COOLDOWN_DAYS = 30
@@ -105,22 +106,7 @@ def propose_celebrations(
         (pl.lit(CELEBRATION_PREFIX) + pl.col("milestone_type")).alias("trigger"),
     )
     acted = history.filter(pl.col("last_acted_at").is_not_null())
-    terms = pl.DataFrame(
-        [
-            (name, t.action, t.channel, t.priority, t.cooldown_days, t.essential, t.holdout)
-            for name, t in triggers.items()
-        ],
-        schema={
-            "trigger": pl.String(),
-            "action": pl.String(),
-            "channel": pl.String(),
-            "priority": pl.Int64(),
-            "cooldown_days": pl.Int64(),
-            "essential": pl.Boolean(),
-            "holdout": pl.Float64(),
-        },
-        orient="row",
-    )
+    terms = list_terms(triggers)
     return (
         due.unique(maintain_order=True)
         .join(acted, on=["supplier_id", "trigger"], how="anti")
