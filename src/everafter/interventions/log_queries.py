@@ -29,12 +29,12 @@ SELECT
 
 # The rows of a page are chosen before anything is joined to them.
 _PAGE = sql.SQL(
-    _ENTRY
-    + """
+    f"""
+{_ENTRY}
 FROM (
   SELECT *
   FROM interventions
-  WHERE {filters}
+  WHERE {{filters}}
   ORDER BY evaluated_on DESC, priority DESC, trigger, supplier_id
   LIMIT %(limit)s
   OFFSET %(offset)s
@@ -45,9 +45,8 @@ ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id
 """
 )
 
-_OF_SUPPLIER: LiteralString = (
-    _ENTRY
-    + """
+_OF_SUPPLIER: LiteralString = f"""
+{_ENTRY}
 FROM interventions i
 LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
@@ -57,7 +56,6 @@ WHERE i.supplier_id = %(supplier_id)s
 ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger
 LIMIT %(limit)s
 """
-)
 
 
 async def find_latest_day(conn: Connection) -> date | None:

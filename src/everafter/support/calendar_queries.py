@@ -10,8 +10,7 @@ from everafter.core.errors import NotFoundError
 from everafter.core.gauges import Gauge
 from everafter.support.model import BusyTime, Feed, FeedTimes
 
-_FEED: LiteralString = """
-SELECT
+_COLUMNS: LiteralString = """
   f.user_id,
   u.email,
   u.timezone,
@@ -20,6 +19,10 @@ SELECT
   f.etag,
   f.last_modified,
   f.worked_out_at
+"""
+
+_FEED: LiteralString = f"""
+SELECT {_COLUMNS}
 FROM calendar_feeds f
 JOIN users u ON u.id = f.user_id
 WHERE u.email = %s
@@ -30,21 +33,13 @@ async def claim_due_feeds(conn: Connection, every_seconds: float) -> list[Feed]:
     """Claim the calendars whose last attempt is at least `every_seconds` ago. Each is returned to
     one of several workers."""
     cursor = await conn.execute(
-        """
+        f"""
         UPDATE calendar_feeds f
         SET tried_at = now()
         FROM users u
         WHERE u.id = f.user_id
           AND (f.tried_at IS NULL OR f.tried_at < now() - %s * interval '1 second')
-        RETURNING
-          f.user_id,
-          u.email,
-          u.timezone,
-          f.url,
-          f.allow_private,
-          f.etag,
-          f.last_modified,
-          f.worked_out_at
+        RETURNING {_COLUMNS}
         """,
         [every_seconds],
     )

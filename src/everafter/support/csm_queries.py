@@ -41,22 +41,18 @@ FROM users u
 LEFT JOIN calendar_feeds f ON f.user_id = u.id
 """
 
-_CSM_LINES: LiteralString = (
-    _LINES
-    + """
+_CSM_LINES: LiteralString = f"""
+{_LINES}
 WHERE u.takes_calls
   OR f.user_id IS NOT NULL
   OR u.id IN (SELECT d.user_id FROM days_off d)
 ORDER BY u.email
 """
-)
 
-_LINE_BY_EMAIL: LiteralString = (
-    _LINES
-    + """
+_LINE_BY_EMAIL: LiteralString = f"""
+{_LINES}
 WHERE u.email = %s
 """
-)
 
 
 async def list_csm_lines(conn: Connection) -> list[CsmLine]:

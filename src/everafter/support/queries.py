@@ -90,22 +90,18 @@ LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN users u ON u.id = i.csm_id
 """
 
-_INTERACTION: LiteralString = (
-    _INTERACTIONS
-    + """
+_INTERACTION: LiteralString = f"""
+{_INTERACTIONS}
 WHERE i.supplier_id = %s AND i.id = %s
 """
-)
 
-_INTERACTIONS_PAGE: LiteralString = (
-    _INTERACTIONS
-    + """
+_INTERACTIONS_PAGE: LiteralString = f"""
+{_INTERACTIONS}
 WHERE i.supplier_id = %(supplier)s
   AND (%(at)s::timestamptz IS NULL OR (i.created_at, i.id) < (%(at)s, %(id)s::uuid))
 ORDER BY i.created_at DESC, i.id DESC
 LIMIT %(limit)s
 """
-)
 
 
 async def get_contact(conn: Connection, supplier_id: UUID) -> Contact:
