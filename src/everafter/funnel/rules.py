@@ -11,6 +11,7 @@ import polars as pl
 from everafter.activity.model import moment
 from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
+from everafter.core.formatting import humanize, sentence
 from everafter.funnel.model import (
     PERIODS,
     STATE_LABELS,
@@ -135,7 +136,7 @@ def _count_action(
     action: str, step: OnboardingStep, of_path: pl.DataFrame, path: Path, playbook: Playbook
 ) -> FunnelAction:
     declared = playbook.onboarding_actions.get(action)
-    title = declared.title if declared else action.replace("_", " ").capitalize()
+    title = declared.title if declared else sentence(humanize(action))
     reached = int(of_path.select(_is_done(path, [action]).sum()).item())
     return FunnelAction(action, title, of_path.height, reached, action == step.success_metric)
 

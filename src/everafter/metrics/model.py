@@ -11,12 +11,12 @@ of the intervention, or current (first form, tickets).
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
 By = Literal["cohort", "vendor_type", "plan"]
-BYS: tuple[By, ...] = ("cohort", "vendor_type", "plan")
+BYS: tuple[By, ...] = get_args(By)
 BY_LABELS: dict[By, str] = {"cohort": "cohort", "vendor_type": "vendor type", "plan": "plan"}
 
 Metric = Literal[
@@ -27,14 +27,7 @@ Metric = Literal[
     "ticket_resolution",
     "churn_prediction",
 ]
-METRICS: tuple[Metric, ...] = (
-    "health_score",
-    "intervention_success",
-    "time_to_first_value",
-    "feature_adoption",
-    "ticket_resolution",
-    "churn_prediction",
-)
+METRICS: tuple[Metric, ...] = get_args(Metric)
 DEFAULT_BY: dict[Metric, By] = {
     "health_score": "cohort",
     "intervention_success": "vendor_type",

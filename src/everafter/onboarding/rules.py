@@ -10,6 +10,7 @@ import polars as pl
 
 from everafter.activity.model import moment
 from everafter.core.errors import UnprocessableError
+from everafter.core.formatting import humanize, sentence
 from everafter.core.zones import find_zone
 from everafter.onboarding.model import (
     ACTION_TIMES,
@@ -203,7 +204,7 @@ def _is_over(row: SignalRow, playbook: Playbook, as_of: datetime) -> bool:
 def _describe_action(action: str, done: bool, playbook: Playbook, language: str) -> ChecklistAction:
     declared = playbook.onboarding_actions.get(action)
     if declared is None:
-        return ChecklistAction(action, action.replace("_", " ").capitalize(), "", None, done)
+        return ChecklistAction(action, sentence(humanize(action)), "", None, done)
     title, _ = _translate(declared, "title", playbook, language)
     hint, _ = _translate(declared, "hint", playbook, language)
     return ChecklistAction(action, title, hint, declared.url, done)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from everafter.core.formatting import humanize, sentence
 from everafter.core.ids import SupplierId
 
 QUARTER = timedelta(minutes=15)
@@ -55,7 +56,7 @@ CALL_TYPES: dict[str, CallType] = {
 def call_title(type_name: str) -> str:
     """The title of a call type; the type's name with spaces if it is unknown."""
     found = CALL_TYPES.get(type_name)
-    return found.title if found else type_name.replace("_", " ").capitalize()
+    return found.title if found else sentence(humanize(type_name))
 
 
 class Csm(Struct, frozen=True):
