@@ -25,8 +25,8 @@ def measure(server: str, suppliers: int) -> list[Row]:
     settle(url)
     run = in_subprocess("benchmarks.one_run", url, (now + timedelta(minutes=1)).isoformat())
     settle(url)
-    by_hand = _timed(url, Path(__file__).with_name("hand_written.sql").read_text())
-    copied = _timed(url, _COPY)
+    by_hand = _timed(url, "hand_written.sql")
+    copied = _timed(url, "copied_history.sql")
     loop = _loop_rate(url, now)
     rate = suppliers / run["seconds"]
     return [
@@ -76,38 +76,66 @@ def _age_a_day(url: str) -> None:
         conn.execute("UPDATE customer_health SET calculated_on = calculated_on - 1")
         conn.execute("UPDATE churn_risk SET calculated_on = calculated_on - 1")
         conn.execute(
-            "UPDATE interventions SET evaluated_on = evaluated_on - 8, evaluated_at = evaluated_at - interval '8 days'"
+            """
+            UPDATE interventions
+            SET
+              evaluated_on = evaluated_on - 8,
+              evaluated_at = evaluated_at - interval '8 days'
+            """
         )
         conn.execute(
-            "UPDATE interventions SET evaluated_on = evaluated_on - 92, evaluated_at = evaluated_at - interval '92 days'"
-            " WHERE abs(hashtext(supplier_id::text || trigger)) % 25 = 0"
+            """
+            UPDATE interventions
+            SET
+              evaluated_on = evaluated_on - 92,
+              evaluated_at = evaluated_at - interval '92 days'
+            WHERE abs(hashtext(supplier_id::text || trigger)) % 25 = 0
+            """
         )
         conn.execute(
-            "INSERT INTO interventions SELECT (SELECT i.id), supplier_id, trigger, action, channel, 'skipped', 'cooldown', priority,"
-            " evaluated_at + interval '1 day', evaluated_on + 1, NULL, '{}', playbook_version FROM interventions i"
-            " WHERE status <> 'skipped' AND evaluated_on > current_date - 30"
+            """
+            INSERT INTO interventions (
+              id,
+              supplier_id,
+              trigger,
+              action,
+              channel,
+              status,
+              reason,
+              priority,
+              evaluated_at,
+              evaluated_on,
+              success_by,
+              facts,
+              playbook_version
+            )
+            SELECT
+              id,
+              supplier_id,
+              trigger,
+              action,
+              channel,
+              'skipped',
+              'cooldown',
+              priority,
+              evaluated_at + interval '1 day',
+              evaluated_on + 1,
+              NULL,
+              '{}',
+              playbook_version
+            FROM interventions
+            WHERE status <> 'skipped'
+              AND evaluated_on > current_date - 30
+            """
         )
         conn.execute("TRUNCATE outbox, tasks")  # their ids contain the day, which is repeated here
         conn.execute("DELETE FROM run_slices")
         conn.execute("DELETE FROM runs")
 
 
-_COPY = """
-WITH day AS (SELECT max(calculated_on) AS day FROM customer_health WHERE calculated_on <= current_date), health AS (
-  INSERT INTO customer_health
-  SELECT gen_random_uuid(), supplier_id, health_score, risk_level, last_login, feature_adoption_score, client_engagement_score,
-    calculated_at, calculated_on + 2, score, login_points, feature_adoption_points, client_activity_points, form_completion_points,
-    journey_performance_points, coverage, season_index, main_reason, playbook_version, vendor_type, plan
-  FROM customer_health, day WHERE calculated_on = day
-)
-INSERT INTO churn_risk
-SELECT supplier_id, calculated_on + 2, calculated_at, risk, level, login, support_tickets, feature_usage, client_churn, billing, model_version
-FROM churn_risk, day WHERE calculated_on = day
-"""
-
-
-def _timed(url: str, statement: str) -> float:
-    """Run a statement; the seconds it takes."""
+def _timed(url: str, file: str) -> float:
+    """Run the statement of a file beside this one; the seconds it takes."""
+    statement = Path(__file__).with_name(file).read_text()
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         started = perf_counter()
         conn.execute(statement)  # type: ignore[arg-type]
@@ -125,16 +153,32 @@ def _loop_rate(url: str, now: datetime) -> float:
             )
         ]
         conn.execute(
-            "INSERT INTO events (supplier_id, message_id, type, occurred_at, properties)"
-            " SELECT s, gen_random_uuid()::text, (array['login','feature_used','client_active','form_sent','form_completed',"
-            " 'journey_email_sent','journey_email_opened'])[1 + n %% 7], %s::timestamptz - n * interval '9 hours',"
-            " jsonb_build_object('client_id', n %% 20, 'feature', 'f' || n %% 8, 'form_id', n)"
-            " FROM unnest(%s::uuid[]) s, generate_series(1, 300) n",
+            """
+            INSERT INTO events (supplier_id, message_id, type, occurred_at, properties)
+            SELECT
+              s,
+              gen_random_uuid()::text,
+              (array[
+                'login',
+                'feature_used',
+                'client_active',
+                'form_sent',
+                'form_completed',
+                'journey_email_sent',
+                'journey_email_opened'
+              ])[1 + n %% 7],
+              %s::timestamptz - n * interval '9 hours',
+              jsonb_build_object('client_id', n %% 20, 'feature', 'f' || n %% 8, 'form_id', n)
+            FROM unnest(%s::uuid[]) s, generate_series(1, 300) n
+            """,
             [now, ids],
         )
         conn.execute(
-            "INSERT INTO clients (supplier_id, client_id, last_active_at)"
-            " SELECT s, n::text, %s::timestamptz - n * interval '2 days' FROM unnest(%s::uuid[]) s, generate_series(1, 20) n",
+            """
+            INSERT INTO clients (supplier_id, client_id, last_active_at)
+            SELECT s, n::text, %s::timestamptz - n * interval '2 days'
+            FROM unnest(%s::uuid[]) s, generate_series(1, 20) n
+            """,
             [now, ids],
         )
         conn.commit()
@@ -154,21 +198,71 @@ def _score_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
 
     month, quarter = now - timedelta(days=30), now - timedelta(days=90)
     logins = value(
-        "SELECT extract(epoch FROM %s - max(occurred_at)) / 86400 FROM (SELECT 1) x LEFT JOIN events ON supplier_id = %s"
-        " AND type = 'login'".replace("%s - max", "now() - max"),
+        """
+        SELECT extract(epoch FROM now() - max(occurred_at)) / 86400
+        FROM (SELECT 1) x
+        LEFT JOIN events ON supplier_id = %s AND type = 'login'
+        """
     )
-    adoption = value("SELECT count(DISTINCT properties->>'feature') / 8.0 FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s", quarter)  # fmt: skip
-    activity = value("SELECT avg((last_active_at > %s)::int) FROM clients WHERE supplier_id = %s".replace("%s)", "now() - interval '30 days')"))  # fmt: skip
-    forms = value("SELECT count(*) FILTER (WHERE type = 'form_completed') / greatest(count(*) FILTER (WHERE type = 'form_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
-    opens = value("SELECT count(*) FILTER (WHERE type = 'journey_email_opened') / greatest(count(*) FILTER (WHERE type = 'journey_email_sent'), 1.0) FROM events WHERE supplier_id = %s AND occurred_at > %s", quarter)  # fmt: skip
+    adoption = value(
+        """
+        SELECT count(DISTINCT properties->>'feature') / 8.0
+        FROM events
+        WHERE supplier_id = %s
+          AND type = 'feature_used'
+          AND occurred_at > %s
+        """,
+        quarter,
+    )
+    activity = value(
+        """
+        SELECT avg((last_active_at > now() - interval '30 days')::int)
+        FROM clients
+        WHERE supplier_id = %s
+        """
+    )
+    forms = value(
+        """
+        SELECT
+          count(*) FILTER (WHERE type = 'form_completed')
+            / greatest(count(*) FILTER (WHERE type = 'form_sent'), 1.0)
+        FROM events
+        WHERE supplier_id = %s
+          AND occurred_at > %s
+        """,
+        quarter,
+    )
+    opens = value(
+        """
+        SELECT
+          count(*) FILTER (WHERE type = 'journey_email_opened')
+            / greatest(count(*) FILTER (WHERE type = 'journey_email_sent'), 1.0)
+        FROM events
+        WHERE supplier_id = %s
+          AND occurred_at > %s
+        """,
+        quarter,
+    )
     tickets = value("SELECT count(*) FROM tickets WHERE supplier_id = %s AND opened_at > %s", month)
     uses = value(
-        "SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'feature_used' AND occurred_at > %s",
+        """
+        SELECT count(*)
+        FROM events
+        WHERE supplier_id = %s
+          AND type = 'feature_used'
+          AND occurred_at > %s
+        """,
         month,
     )
     lost = value("SELECT count(*) FROM clients WHERE supplier_id = %s AND lost_at > %s", quarter)
     bills = value(
-        "SELECT count(*) FROM events WHERE supplier_id = %s AND type = 'payment_failed' AND occurred_at > %s",
+        """
+        SELECT count(*)
+        FROM events
+        WHERE supplier_id = %s
+          AND type = 'payment_failed'
+          AND occurred_at > %s
+        """,
         quarter,
     )
     score = (
@@ -178,8 +272,19 @@ def _score_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
     )
     score += 10 * min(1, forms) + 10 * min(1, opens)
     conn.execute(
-        "INSERT INTO customer_health (supplier_id, health_score, risk_level, calculated_on, score, coverage, season_index, playbook_version)"
-        " VALUES (%s, %s, %s, '2001-01-01', %s, 1, 1, 1)",
+        """
+        INSERT INTO customer_health (
+          supplier_id,
+          health_score,
+          risk_level,
+          calculated_on,
+          score,
+          coverage,
+          season_index,
+          playbook_version
+        )
+        VALUES (%s, %s, %s, '2001-01-01', %s, 1, 1, 1)
+        """,
         [
             supplier,
             int(score),
@@ -195,12 +300,37 @@ def _score_one(conn: psycopg.Connection, supplier: object, now: datetime) -> Non
         ("high_usage_no_upgrade", uses > 50),
         ("approaching_limits", risk > 0.9),
     ):
-        seen = conn.execute("SELECT max(evaluated_at) FROM interventions WHERE supplier_id = %s AND trigger = %s", [supplier, trigger]).fetchone()  # fmt: skip
+        seen = conn.execute(
+            """
+            SELECT max(evaluated_at)
+            FROM interventions
+            WHERE supplier_id = %s
+              AND trigger = %s
+            """,
+            [supplier, trigger],
+        ).fetchone()
         if fires and not (seen and seen[0]):
             conn.execute(
-                "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, evaluated_at,"
-                " evaluated_on, facts, playbook_version) VALUES (gen_random_uuid(), %s, %s, 'x', 'email', 'triggered', '', 1, %s,"
-                " '2001-01-01', '{}', 1) ON CONFLICT DO NOTHING",
+                """
+                INSERT INTO interventions (
+                  id,
+                  supplier_id,
+                  trigger,
+                  action,
+                  channel,
+                  status,
+                  reason,
+                  priority,
+                  evaluated_at,
+                  evaluated_on,
+                  facts,
+                  playbook_version
+                )
+                VALUES (
+                  gen_random_uuid(), %s, %s, 'x', 'email', 'triggered', '', 1, %s, '2001-01-01', '{}', 1
+                )
+                ON CONFLICT DO NOTHING
+                """,
                 [supplier, trigger, now],
             )
 
@@ -211,28 +341,127 @@ def _lengthen(url: str, *, first: int, last: int) -> None:
     with psycopg.connect(url, autocommit=True, options="-c search_path=everafter") as conn:
         span = [first, last]
         conn.execute(
-            "INSERT INTO events (supplier_id, message_id, type, occurred_at)"
-            " SELECT id, gen_random_uuid()::text, 'login', now() - d * interval '1 day' - n * interval '1 hour'"
-            " FROM suppliers, generate_series(%s::int, %s::int) d, generate_series(1, 2) n",
+            """
+            INSERT INTO events (supplier_id, message_id, type, occurred_at)
+            SELECT
+              id,
+              gen_random_uuid()::text,
+              'login',
+              now() - d * interval '1 day' - n * interval '1 hour'
+            FROM suppliers, generate_series(%s::int, %s::int) d, generate_series(1, 2) n
+            """,
             span,
         )
         conn.execute(
-            "INSERT INTO customer_health SELECT gen_random_uuid(), h.supplier_id, health_score, risk_level, last_login,"
-            " feature_adoption_score, client_engagement_score, calculated_at, calculated_on - d, score, login_points,"
-            " feature_adoption_points, client_activity_points, form_completion_points, journey_performance_points, coverage, season_index,"
-            " main_reason, playbook_version FROM customer_health h, generate_series(%s::int, %s::int) d WHERE calculated_on = current_date",
+            """
+            INSERT INTO customer_health (
+              id,
+              supplier_id,
+              health_score,
+              risk_level,
+              last_login,
+              feature_adoption_score,
+              client_engagement_score,
+              calculated_at,
+              calculated_on,
+              score,
+              login_points,
+              feature_adoption_points,
+              client_activity_points,
+              form_completion_points,
+              journey_performance_points,
+              coverage,
+              season_index,
+              main_reason,
+              playbook_version
+            )
+            SELECT
+              gen_random_uuid(),
+              supplier_id,
+              health_score,
+              risk_level,
+              last_login,
+              feature_adoption_score,
+              client_engagement_score,
+              calculated_at,
+              calculated_on - d,
+              score,
+              login_points,
+              feature_adoption_points,
+              client_activity_points,
+              form_completion_points,
+              journey_performance_points,
+              coverage,
+              season_index,
+              main_reason,
+              playbook_version
+            FROM customer_health, generate_series(%s::int, %s::int) d
+            WHERE calculated_on = current_date
+            """,
             span,
         )
         conn.execute(
-            "INSERT INTO churn_risk SELECT supplier_id, calculated_on - d, calculated_at, risk, level, login, support_tickets,"
-            " feature_usage, client_churn, billing, model_version FROM churn_risk c, generate_series(%s::int, %s::int) d"
-            " WHERE calculated_on = current_date",
+            """
+            INSERT INTO churn_risk (
+              supplier_id,
+              calculated_on,
+              calculated_at,
+              risk,
+              level,
+              login,
+              support_tickets,
+              feature_usage,
+              client_churn,
+              billing,
+              model_version
+            )
+            SELECT
+              supplier_id,
+              calculated_on - d,
+              calculated_at,
+              risk,
+              level,
+              login,
+              support_tickets,
+              feature_usage,
+              client_churn,
+              billing,
+              model_version
+            FROM churn_risk, generate_series(%s::int, %s::int) d
+            WHERE calculated_on = current_date
+            """,
             span,
         )
         conn.execute(
-            "INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, reason, priority, evaluated_at, evaluated_on,"
-            " facts, playbook_version)"
-            " SELECT gen_random_uuid(), id, 'no_login_7_days', 'x', 'email', 'triggered', 'then', 50, now() - d * interval '1 day',"
-            " current_date - d, '{}', 1 FROM suppliers, generate_series(%s::int, %s::int, 30) d",
+            """
+            INSERT INTO interventions (
+              id,
+              supplier_id,
+              trigger,
+              action,
+              channel,
+              status,
+              reason,
+              priority,
+              evaluated_at,
+              evaluated_on,
+              facts,
+              playbook_version
+            )
+            SELECT
+              gen_random_uuid(),
+              id,
+              'no_login_7_days',
+              'x',
+              'email',
+              'triggered',
+              'then',
+              50,
+              now() - d * interval '1 day',
+              current_date - d,
+              '{}',
+              1
+            FROM suppliers, generate_series(%s::int, %s::int, 30) d
+            """,
             span,
         )

@@ -96,8 +96,14 @@ def _own_rate(url: str, ids: list[str]) -> float:
         started = perf_counter()
         for suppliers, messages in rows:
             conn.execute(
-                "INSERT INTO plain SELECT s, m, 'login', now(), now(), NULL FROM unnest(%s::uuid[], %s::text[]) AS x (s, m)"
-                " ON CONFLICT DO NOTHING",
+                """
+                INSERT INTO plain (
+                  supplier_id, message_id, type, occurred_at, received_at, properties
+                )
+                SELECT supplier_id, message_id, 'login', now(), now(), NULL
+                FROM unnest(%s::uuid[], %s::text[]) AS new (supplier_id, message_id)
+                ON CONFLICT DO NOTHING
+                """,
                 [suppliers, messages],
             )
             conn.commit()

@@ -136,7 +136,11 @@ async def load(url: str, count: int, now: datetime) -> None:
     suppliers = make_suppliers(count, now)
     async with db.connection(url) as conn:
         await conn.execute(
-            "INSERT INTO features (feature, feature_id) SELECT * FROM unnest(%s::text[], %s::smallint[])",
+            """
+            INSERT INTO features (feature, feature_id)
+            SELECT feature, feature_id
+            FROM unnest(%s::text[], %s::smallint[]) AS new (feature, feature_id)
+            """,
             [list(FEATURES), list(range(len(FEATURES)))],
         )
         for part in suppliers.iter_slices(50_000):

@@ -64,8 +64,11 @@ async def _populate(url: str) -> None:
         await conn.execute("UPDATE users SET takes_calls = false")
         for number in range(CSMS):
             cursor = await conn.execute(
-                "INSERT INTO users (email, name, role, takes_calls, timezone, holidays) VALUES (%s, %s, 'member', true, %s, %s)"
-                " RETURNING id",
+                """
+                INSERT INTO users (email, name, role, takes_calls, timezone, holidays)
+                VALUES (%s, %s, 'member', true, %s, %s)
+                RETURNING id
+                """,
                 [
                     f"a{number}@example.org",
                     f"CSM {number}",
@@ -88,13 +91,20 @@ async def _fill(conn: Connection, csm: uuid.UUID, draw: random.Random) -> None:
         for step in (0, 1)
     }
     await conn.execute(
-        "INSERT INTO booked_quarters (csm_id, starts_at, interaction_id) SELECT %s, at, gen_random_uuid()"
-        " FROM unnest(%s::timestamptz[]) AS at",
+        """
+        INSERT INTO booked_quarters (csm_id, starts_at, interaction_id)
+        SELECT %s, at, gen_random_uuid()
+        FROM unnest(%s::timestamptz[]) AS at
+        """,
         [csm, sorted(held)],
     )
     meetings = [day + timedelta(minutes=15 * draw.randrange(90)) for day in days for _ in range(2)]
     await conn.execute(
-        "INSERT INTO busy_times (user_id, starts_at, ends_at) SELECT %s, at, at + interval '50 minutes'"
-        " FROM unnest(%s::timestamptz[]) AS at ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO busy_times (user_id, starts_at, ends_at)
+        SELECT %s, at, at + interval '50 minutes'
+        FROM unnest(%s::timestamptz[]) AS at
+        ON CONFLICT DO NOTHING
+        """,
         [csm, meetings],
     )
