@@ -41,6 +41,11 @@ class Viewer:
     role: Role
     csrf_token: str
 
+    @property
+    def may_act(self) -> bool:
+        """Whether the user may change anything; observers only look."""
+        return self.role != "observer"
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -126,7 +126,7 @@ async def resolve_message(
 ) -> Response[Any]:
     """Record what became of a message in doubt."""
     form = await check_form(request, viewer)
-    if viewer.role == "observer":
+    if not viewer.may_act:
         raise ForbiddenError("observers cannot change messages")
     key, outcome = Key(supplier_id, message_id), form.get("outcome")
     if outcome not in {"sent", "resend"}:

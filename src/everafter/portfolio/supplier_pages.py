@@ -109,7 +109,7 @@ async def show_supplier(
         clients_total=clients_total,
         tickets=await _tickets(conn, supplier_id, state.playbook.support, now),
         clock_labels=CLOCK_LABELS,
-        may_act=viewer.role != "observer",
+        may_act=viewer.may_act,
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **await _path(state, conn, row, supplier),
         **_scored(score_details, history),

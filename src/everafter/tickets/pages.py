@@ -75,7 +75,7 @@ async def show_support(
         request,
         "tickets/templates/support.html",
         viewer=viewer,
-        may_act=viewer.role != "observer",
+        may_act=viewer.may_act,
         view=view,
         queue=queue,
         total=total,
@@ -201,7 +201,7 @@ def _words(view: View, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
 
 
 def _may_act(viewer: Viewer) -> None:
-    if viewer.role == "observer":
+    if not viewer.may_act:
         raise ForbiddenError("observers may look, and leave decisions to others")
 
 
