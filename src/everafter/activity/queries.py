@@ -3,6 +3,7 @@ have to be locked (Citus has no cross-shard locks)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import LiteralString
 from uuid import UUID
 
 import polars as pl
@@ -22,6 +23,22 @@ Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[o
 
 FOLD_BATCH = 50_000
 FOLD_PATIENCE = "3s"
+
+# The columns of CLIENTS_SCHEMA.
+_CLIENT: LiteralString = """
+  supplier_id,
+  client_id,
+  name,
+  name_at,
+  added_at,
+  readded_at,
+  wedding_date,
+  wedding_date_at,
+  wedding_moment,
+  last_active_at,
+  archived_at,
+  lost_at
+"""
 
 
 async def fold_pending(conn: Connection, followers: Followers, *, limit: int = FOLD_BATCH) -> int:
@@ -134,14 +151,49 @@ async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
     return await read_copy(
         conn,
         """
-        SELECT supplier_id, events_total, first_event_at, last_event_at, account_created_at,
-          vendor_type_selected_at, completed_wizard_at, first_login_at, import_clients_started_at,
-          first_form_at, first_invite_at, first_journey_at, first_automation_at, last_login_at,
-          login_days, feature_days, other_features, features_beyond, last_feature_at,
-          clients_active_d, feature_uses_w, clients_lost_w, forms_sent_w, forms_answered_w,
-          emails_sent_w, emails_opened_w, tickets_w, payments_failed_w, clients_added,
-          clients_total, weddings, tickets_open, payment_failed_at, payment_recovered_at, usage,
-          usage_ratio, subscription, subscription_at, plan, plan_at, vendor_type, vendor_type_at
+        SELECT
+          supplier_id,
+          events_total,
+          first_event_at,
+          last_event_at,
+          account_created_at,
+          vendor_type_selected_at,
+          completed_wizard_at,
+          first_login_at,
+          import_clients_started_at,
+          first_form_at,
+          first_invite_at,
+          first_journey_at,
+          first_automation_at,
+          last_login_at,
+          login_days,
+          feature_days,
+          other_features,
+          features_beyond,
+          last_feature_at,
+          clients_active_d,
+          feature_uses_w,
+          clients_lost_w,
+          forms_sent_w,
+          forms_answered_w,
+          emails_sent_w,
+          emails_opened_w,
+          tickets_w,
+          payments_failed_w,
+          clients_added,
+          clients_total,
+          weddings,
+          tickets_open,
+          payment_failed_at,
+          payment_recovered_at,
+          usage,
+          usage_ratio,
+          subscription,
+          subscription_at,
+          plan,
+          plan_at,
+          vendor_type,
+          vendor_type_at
         FROM supplier_activity
         WHERE supplier_id = ANY ({suppliers}::uuid[])
         """,
@@ -155,7 +207,8 @@ async def list_vendor_types(conn: Connection) -> list[tuple[str | None, int]]:
     cursor = await conn.execute(
         """
         SELECT coalesce(p.vendor_type, s.vendor_type) AS vendor_type, count(*)
-        FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+        FROM suppliers s
+        LEFT JOIN supplier_activity p ON p.supplier_id = s.id
         GROUP BY 1
         ORDER BY 1 NULLS LAST
         """
@@ -180,22 +233,10 @@ async def apply_zone_changes(conn: Connection, supplier_ids: list[str]) -> None:
     zones = await list_zones(conn, supplier_ids)
     clients = await read_copy(
         conn,
-        """
-        SELECT
-          supplier_id,
-          client_id,
-          name,
-          name_at,
-          added_at,
-          readded_at,
-          wedding_date,
-          wedding_date_at,
-          wedding_moment,
-          last_active_at,
-          archived_at,
-          lost_at
+        f"""
+        SELECT {_CLIENT}
         FROM clients
-        WHERE supplier_id = ANY ({suppliers}::uuid[])
+        WHERE supplier_id = ANY ({{suppliers}}::uuid[])
           AND wedding_moment IS NOT NULL
         """,
         model.CLIENTS_SCHEMA,
@@ -225,22 +266,11 @@ async def get_state(conn: Connection, events: pl.DataFrame) -> model.State:
         await get_rows(conn, suppliers),
         await read_copy(
             conn,
-            """
-            SELECT
-              supplier_id,
-              client_id,
-              name,
-              name_at,
-              added_at,
-              readded_at,
-              wedding_date,
-              wedding_date_at,
-              wedding_moment,
-              last_active_at,
-              archived_at,
-              lost_at
+            f"""
+            SELECT {_CLIENT}
             FROM clients
-            JOIN unnest({suppliers}::uuid[], {clients}::text[]) AS named (supplier_id, client_id)
+            JOIN unnest({{suppliers}}::uuid[], {{clients}}::text[])
+              AS named (supplier_id, client_id)
               USING (supplier_id, client_id)
             """,
             model.CLIENTS_SCHEMA,

@@ -21,7 +21,10 @@ from everafter.portfolio.model import (
 )
 from everafter.signals.model import WEDDINGS_DAYS
 
-_PAST_DUE = "coalesce(p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity'), false)"
+# As the signal `payment_past_due` has it.
+PAST_DUE: LiteralString = (
+    "coalesce(p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity'), false)"
+)
 # The days are sorted, so two binary searches count them: 10,000 rows in 5 ms; unnest takes 20 ms.
 _WEDDINGS = """coalesce(
     width_bucket(%(last_day)s, p.weddings) - width_bucket(%(yesterday)s, p.weddings), 0
@@ -42,7 +45,7 @@ _SORTS: dict[Sort, LiteralString] = {
     "clients": "coalesce(p.clients_total, 0)",
     "weddings": _WEDDINGS,
     "tickets": "coalesce(p.tickets_open, 0)",
-    "billing": "CASE WHEN " + _PAST_DUE + " THEN now() - p.payment_failed_at END",
+    "billing": f"CASE WHEN {PAST_DUE} THEN now() - p.payment_failed_at END",
     "churn": "c.risk",
     "mrr": "s.mrr_minor",
 }
@@ -50,20 +53,28 @@ _SORTS: dict[Sort, LiteralString] = {
 # 10,000 suppliers with 100 days each take 18 to 30 ms in any order. The rows of the page are chosen
 # on narrow columns first; the wide ones, including the sparkline's 31 primary-key look-ups, are
 # read for these 50 rows only.
-_JOINS = """
-  LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
+_JOINS = """LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
   LEFT JOIN customer_health b ON b.supplier_id = s.id AND b.calculated_on = %(day_before)s::date
   LEFT JOIN churn_risk c ON c.supplier_id = s.id AND c.calculated_on = %(day)s::date
   LEFT JOIN supplier_activity p ON p.supplier_id = s.id"""
 
 _STATEMENT = """
 WITH base AS MATERIALIZED (
-  SELECT s.id, coalesce(h.risk_level, 'unknown') AS band, s.mrr_minor, {sort} AS sort_key
-  FROM suppliers s {joins}
+  SELECT
+    s.id,
+    coalesce(h.risk_level, 'unknown') AS band,
+    s.mrr_minor,
+    {sort} AS sort_key
+  FROM suppliers s
+  {joins}
   WHERE {filters}
 ), shown AS (
-  SELECT id, sort_key FROM base WHERE (%(band)s = '' OR band = %(band)s)
-  ORDER BY sort_key {direction} NULLS LAST, id LIMIT %(limit)s OFFSET %(offset)s
+  SELECT id, sort_key
+  FROM base
+  WHERE %(band)s = '' OR band = %(band)s
+  ORDER BY sort_key {direction} NULLS LAST, id
+  LIMIT %(limit)s
+  OFFSET %(offset)s
 ), bands AS (
   SELECT jsonb_agg(jsonb_build_array(band, suppliers, mrr_minor)) AS bands
   FROM (
@@ -72,7 +83,11 @@ WITH base AS MATERIALIZED (
     GROUP BY band
   ) counted
 ), wide AS (
-  SELECT shown.sort_key, s.id, s.external_id, s.name,
+  SELECT
+    shown.sort_key,
+    s.id,
+    s.external_id,
+    s.name,
     coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
     coalesce(p.plan, s.plan) AS plan,
     s.mrr_minor,
@@ -92,20 +107,44 @@ WITH base AS MATERIALIZED (
     c.level AS churn_level,
     c.risk AS churn_risk,
     k.scores
-  FROM shown JOIN suppliers s ON s.id = shown.id {joins}
+  FROM shown
+  JOIN suppliers s ON s.id = shown.id
+  {joins}
   LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(t.calculated_on, t.health_score) AS scores FROM customer_health t
-    WHERE t.supplier_id = s.id AND t.calculated_on = ANY (%(spark)s::date[])
+    SELECT jsonb_object_agg(t.calculated_on, t.health_score) AS scores
+    FROM customer_health t
+    WHERE t.supplier_id = s.id
+      AND t.calculated_on = ANY (%(spark)s::date[])
   ) k ON true
 )
 SELECT
-  bands.bands, wide.id, wide.external_id, wide.name, wide.vendor_type, wide.plan, wide.mrr_minor,
-  wide.subscription, wide.band, wide.health_score, wide.change, wide.main_reason, wide.coverage,
-  wide.season_index, wide.last_login_at, wide.engaged_percent, wide.clients_total,
-  wide.weddings_90d, wide.tickets_open, wide.past_due, wide.churn_level, wide.churn_risk,
+  bands.bands,
+  wide.id,
+  wide.external_id,
+  wide.name,
+  wide.vendor_type,
+  wide.plan,
+  wide.mrr_minor,
+  wide.subscription,
+  wide.band,
+  wide.health_score,
+  wide.change,
+  wide.main_reason,
+  wide.coverage,
+  wide.season_index,
+  wide.last_login_at,
+  wide.engaged_percent,
+  wide.clients_total,
+  wide.weddings_90d,
+  wide.tickets_open,
+  wide.past_due,
+  wide.churn_level,
+  wide.churn_risk,
   wide.scores
-FROM bands LEFT JOIN wide ON true
-ORDER BY wide.sort_key {direction} NULLS LAST, wide.id"""
+FROM bands
+LEFT JOIN wide ON true
+ORDER BY wide.sort_key {direction} NULLS LAST, wide.id
+"""
 
 
 async def get_portfolio(
@@ -126,7 +165,7 @@ async def get_portfolio(
         joins=sql.SQL(_JOINS),
         filters=_filters(view),
         weddings=sql.SQL(_WEDDINGS),
-        past_due=sql.SQL(_PAST_DUE),
+        past_due=sql.SQL(PAST_DUE),
     )
     values = {
         # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
@@ -198,8 +237,10 @@ async def get_overview(conn: Connection) -> Overview:
               (SELECT count(*) FROM suppliers) AS suppliers,
               (SELECT day FROM latest) AS scored_on,
               (
-                SELECT calculated_at FROM customer_health
-                WHERE calculated_on = (SELECT day FROM latest) LIMIT 1
+                SELECT calculated_at
+                FROM customer_health
+                WHERE calculated_on = (SELECT day FROM latest)
+                LIMIT 1
               ) AS scored_at
             """
         )
@@ -209,7 +250,13 @@ async def get_overview(conn: Connection) -> Overview:
 async def list_scored_days(conn: Connection, since: date) -> list[date]:
     """List the days since `since` (included) whose run has finished."""
     cursor = await conn.execute(
-        "SELECT run_on FROM runs WHERE run_on >= %s AND finished_at IS NOT NULL ORDER BY run_on",
+        """
+        SELECT run_on
+        FROM runs
+        WHERE run_on >= %s
+          AND finished_at IS NOT NULL
+        ORDER BY run_on
+        """,
         [since],
     )
     return [day for (day,) in await cursor.fetchall()]

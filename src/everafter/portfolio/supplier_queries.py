@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.playbook.model import DIMENSIONS
+from everafter.portfolio.queries import PAST_DUE
 from everafter.portfolio.supplier_model import (
     CLIENTS_SHOWN,
     Call,
@@ -26,7 +27,7 @@ async def find_supplier(conn: Connection, supplier_id: uuid.UUID) -> Supplier | 
     """Read the profile; null if the supplier does not exist."""
     async with conn.cursor(row_factory=class_row(Supplier)) as cursor:
         await cursor.execute(
-            """
+            f"""
             SELECT
               s.id,
               s.external_id,
@@ -47,11 +48,9 @@ async def find_supplier(conn: Connection, supplier_id: uuid.UUID) -> Supplier | 
               coalesce(p.events_total, 0) AS events_total,
               coalesce(p.clients_total, 0) AS clients_total,
               coalesce(p.tickets_open, 0) AS tickets_open,
-              CASE
-                WHEN p.payment_failed_at > coalesce(p.payment_recovered_at, '-infinity')
-                THEN p.payment_failed_at
-              END AS past_due_since
-            FROM suppliers s LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+              CASE WHEN {PAST_DUE} THEN p.payment_failed_at END AS past_due_since
+            FROM suppliers s
+            LEFT JOIN supplier_activity p ON p.supplier_id = s.id
             WHERE s.id = %s
             """,
             [supplier_id],
@@ -70,9 +69,19 @@ async def list_history(
     cursor = await conn.execute(
         """
         SELECT
-          h.calculated_on, h.calculated_at, h.score, h.health_score, h.risk_level, h.coverage,
-          h.season_index, h.playbook_version, h.login_points, h.feature_adoption_points,
-          h.client_activity_points, h.form_completion_points, h.journey_performance_points
+          h.calculated_on,
+          h.calculated_at,
+          h.score,
+          h.health_score,
+          h.risk_level,
+          h.coverage,
+          h.season_index,
+          h.playbook_version,
+          h.login_points,
+          h.feature_adoption_points,
+          h.client_activity_points,
+          h.form_completion_points,
+          h.journey_performance_points
         FROM generate_series(0, %(days)s - 1) n
         JOIN customer_health h
           ON h.supplier_id = %(id)s AND h.calculated_on = %(last)s::date - n
@@ -128,10 +137,18 @@ async def list_open_tasks(conn: Connection, supplier_id: uuid.UUID) -> list[Task
         await cursor.execute(
             """
             SELECT
-              t.id, t.kind, t.priority, t.title, t.reason, u.name AS assignee, t.created_at,
+              t.id,
+              t.kind,
+              t.priority,
+              t.title,
+              t.reason,
+              u.name AS assignee,
+              t.created_at,
               t.due_at
-            FROM tasks t LEFT JOIN users u ON u.id = t.assignee_id
-            WHERE t.supplier_id = %s AND t.status = 'open'
+            FROM tasks t
+            LEFT JOIN users u ON u.id = t.assignee_id
+            WHERE t.supplier_id = %s
+              AND t.status = 'open'
             ORDER BY
               array_position(ARRAY['high', 'normal', 'low'], t.priority),
               t.due_at NULLS LAST,
@@ -148,19 +165,27 @@ async def list_calls(conn: Connection, supplier_id: uuid.UUID, now: datetime) ->
     async with conn.cursor(row_factory=class_row(Call)) as cursor:
         await cursor.execute(
             """
-            (SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name AS csm, i.outcome, i.notes
-             FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id
-             WHERE i.supplier_id = %(supplier)s
-               AND i.starts_at >= %(now)s
-               AND i.outcome IS DISTINCT FROM 'cancelled'
-             ORDER BY i.starts_at LIMIT 5)
+            (
+              SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name AS csm, i.outcome, i.notes
+              FROM support_interactions i
+              LEFT JOIN users u ON u.id = i.csm_id
+              WHERE i.supplier_id = %(supplier)s
+                AND i.starts_at >= %(now)s
+                AND i.outcome IS DISTINCT FROM 'cancelled'
+              ORDER BY i.starts_at
+              LIMIT 5
+            )
             UNION ALL
-            (SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name, i.outcome, i.notes
-             FROM support_interactions i LEFT JOIN users u ON u.id = i.csm_id
-             WHERE i.supplier_id = %(supplier)s
-               AND i.starts_at IS NOT NULL
-               AND (i.starts_at < %(now)s OR i.outcome = 'cancelled')
-             ORDER BY i.starts_at DESC LIMIT 5)
+            (
+              SELECT i.type, i.topic, i.starts_at, i.ends_at, u.name AS csm, i.outcome, i.notes
+              FROM support_interactions i
+              LEFT JOIN users u ON u.id = i.csm_id
+              WHERE i.supplier_id = %(supplier)s
+                AND i.starts_at IS NOT NULL
+                AND (i.starts_at < %(now)s OR i.outcome = 'cancelled')
+              ORDER BY i.starts_at DESC
+              LIMIT 5
+            )
             """,
             {"supplier": supplier_id, "now": now},
         )
