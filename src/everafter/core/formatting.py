@@ -67,6 +67,15 @@ def day(value: date | datetime | None, today: date | None = None) -> str:
     return format_short_date(on, year=not (today and on.year == today.year))
 
 
+def month(name: str) -> str:
+    """A month from its ISO name.
+
+    >>> month("2026-11")
+    'Nov 2026'
+    """
+    return f"{date.fromisoformat(name + '-01'):%b %Y}"
+
+
 def moment(value: datetime | None) -> str:
     """A date and time in UTC: `22 Nov 2026, 05:00 UTC`."""
     return _NONE if value is None else f"{clock(value)} UTC"
@@ -176,6 +185,7 @@ FILTERS = {
     "money": money,
     "percent": percent,
     "day": day,
+    "month": month,
     "moment": moment,
     "clock": clock,
     "ago": ago,

@@ -62,7 +62,6 @@ async def show_onboarding(
         funnel=rules.count_funnel(signed_up, state.playbook),
         whole=whole,
         cohorts=cohorts,
-        month_name=rules.month_name,
         ranges=[rules.draw_ranges(cohorts), rules.draw_ranges(cohorts, width=360)],
         waiting=rules.list_waiting(followed, state.playbook, LISTED),
         waiting_total=all_states["behind"] + all_states["stuck"],

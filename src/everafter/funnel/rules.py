@@ -231,15 +231,6 @@ def _describe_cohort(cohort: Cohort) -> str:
     return f"{cohort.month}: {half}; {found.reached} of {found.n} have one"
 
 
-def month_name(month: str) -> str:
-    """The name of a cohort's month.
-
-    >>> month_name("2026-11")
-    'Nov 2026'
-    """
-    return f"{datetime.fromisoformat(f'{month}-01'):%b %Y}"
-
-
 def cohort_csv(suppliers: pl.DataFrame, playbook: Playbook) -> str:
     """The suppliers that signed up, a line each, with the state and each step: done, open, or empty
     if the path does not have it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
-from everafter.core.formatting import humanize, sentence
+from everafter.core.formatting import humanize, month, sentence
 from everafter.metrics.model import (
     BY_LABELS,
     BYS,
@@ -129,7 +129,7 @@ def describe_group(by: By, group: str | None, titles: Mapping[str, str] | None =
     if group is None:
         return f"Unknown {BY_LABELS[by]}"
     if by == "cohort":
-        return f"{date.fromisoformat(group + '-01'):%b %Y}"
+        return month(group)
     return (titles or {}).get(group) or sentence(humanize(group))
 
 
