@@ -1,5 +1,6 @@
 """schema.sql is true, migrations can be repeated and raced, every statement fits, every big table can be distributed."""
 
+import ast
 import asyncio
 import re
 import time
@@ -17,7 +18,7 @@ from everafter.core import db
 from everafter.core.db import list_migrations, migrate
 from everafter.core.errors import EverafterError
 from everafter.core.schema import dump_schema, normalize
-from helpers_source import ROOT
+from helpers_source import ROOT, list_modules
 from helpers_sql import PREPARABLE, Statement, list_statements
 
 # Calls whose statement is put together where they stand, and how else it is tried.
@@ -208,6 +209,65 @@ def test_every_statement_is_a_literal_or_listed() -> None:
     )
     unused = set(COMPOSED) - {place.rpartition(":")[0] for place in UNREAD}
     assert not unused, f"remove from COMPOSED: {unused}"
+
+
+SQL_START = re.compile(
+    r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|FROM|WHERE|ORDER BY|AND|RETURNING)\b"
+)
+
+
+def test_statements_are_written_as_sql() -> None:
+    """As one text between triple quotes, with names for the parts that several share."""
+    glued = [
+        module.place(node)
+        for module in list_modules().values()
+        for node in _list_glued(module.path.read_text(encoding="utf-8"))
+    ]
+    assert not glued, f"write these as one text between triple quotes: {glued}"
+
+
+def test_a_glued_statement_would_be_seen() -> None:
+    for source in (
+        'query = ("SELECT a"\n  " FROM b")',
+        'query = (f"SELECT {a}"\n  " FROM b")',
+        'query = "SELECT a FROM b" + tail',
+        'query = start + " WHERE c"',
+    ):
+        assert _list_glued(source), source
+    for source in (
+        'query = """\nSELECT a\nFROM b"""',
+        'query = f"""\nSELECT {a}\nFROM b\n{c}\nWHERE d"""',
+        'text = ("Select a row"\n  " from the list")',
+    ):
+        assert not _list_glued(source), source
+
+
+def _list_glued(source: str) -> list[ast.expr]:
+    """SQL that is put together of several strings."""
+    tree = ast.parse(source)
+    parts = {
+        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    }
+    glued: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            if any(SQL_START.match(_literal(side)) for side in (node.left, node.right)):
+                glued.append(node)
+            continue
+        if not isinstance(node, ast.Constant | ast.JoinedStr) or node in parts:
+            continue
+        if node.lineno != node.end_lineno and SQL_START.match(_literal(node)):
+            quoted = ast.get_source_segment(source, node) or ""
+            if not quoted.removeprefix("f").startswith('"""'):
+                glued.append(node)
+    return glued
+
+
+def _literal(node: ast.expr) -> str:
+    """The text of a literal, without the values of an f-string; '' of anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_literal(part) for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def test_every_statement_can_be_prepared(database: str) -> None:

@@ -15,7 +15,9 @@ from everafter.metrics.level_rules import ADOPTION_SCHEMA, HEALTH_SCHEMA
 from everafter.metrics.model import By, Period
 from everafter.metrics.time_rules import SIGNED_UP_SCHEMA, TICKETS_SCHEMA
 
-# {by} is a literal, so the planner keeps one branch of each CASE.
+# The group of a supplier: by its vendor type and plan now, as scored on a day (h), or as they were
+# when an intervention was evaluated (i). {by} is a literal, so the planner keeps one branch of each
+# CASE.
 _BEGAN: LiteralString = "coalesce(p.account_created_at, s.created_at)"
 _COHORT: LiteralString = f"left(({_BEGAN} AT TIME ZONE 'UTC')::text, 7)"
 _NOW: LiteralString = f"""CASE {{by}}

@@ -44,6 +44,7 @@ CROSS JOIN LATERAL (
     AND c.ticket_id = t.ticket_id
 ) c
 """
+# Whether a ticket is open or waits; also the condition of an index.
 _IS_OPEN: LiteralString = (
     "t.last_opened_at IS NOT NULL AND coalesce(t.resolved_at < t.last_opened_at, true)"
 )
