@@ -30,7 +30,7 @@ demo: setup ## generate a year of sample data, score it and serve it; half a min
 
 test: lint ## run all checks and all tests
 	@bash scripts/install-test-tools
-	@$(BIN)/python -m pytest -n 2 -q tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q tests
 
 check: lint ## check format, lint, types, architecture, schema, docs
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/test_architecture.py tests/test_schema.py tests/test_words.py tests/test_docs*.py

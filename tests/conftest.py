@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -44,9 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def server_url() -> str:
     """One PostgreSQL for all workers (EVERAFTER_TEST_DATABASE_URL names another)."""
-    return os.environ.get("EVERAFTER_TEST_DATABASE_URL") or start_embedded(
-        Path(os.environ[_FOLDER])
-    )
+    if given := os.environ.get("EVERAFTER_TEST_DATABASE_URL"):
+        return given
+    url = start_embedded(Path(os.environ[_FOLDER]))
+    with psycopg.connect(url, autocommit=True) as conn:
+        # tests kill processes, never the machine, and what a process has written survives that
+        conn.execute("ALTER SYSTEM SET fsync = off")
+        conn.execute("ALTER SYSTEM SET full_page_writes = off")
+        conn.execute("SELECT pg_reload_conf()")
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -62,22 +69,28 @@ def template(server_url: str) -> str:
 @pytest.fixture
 def database(server_url: str, template: str) -> Iterator[str]:
     """The URL of a fresh, migrated, empty database."""
-    yield from _clone(server_url, template)
+    with copy_database(server_url, template) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def module_database(server_url: str, template: str) -> Iterator[str]:
     """The same, for all tests of a module that only look at what its fixtures put there."""
-    yield from _clone(server_url, template)
+    with copy_database(server_url, template) as url:
+        yield url
 
 
-def _clone(server_url: str, template: str) -> Iterator[str]:
+@contextmanager
+def copy_database(server_url: str, template: str) -> Generator[str]:
+    """The URL of a copy of a database, which is dropped afterwards. Nobody may be connected to the original."""
     name = f"t_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    yield with_database(server_url, name)
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+    try:
+        yield with_database(server_url, name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as conn:
+            conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

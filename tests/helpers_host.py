@@ -1,12 +1,10 @@
 """A page of somebody else's that means the coach ill: its styles, boxes, dialogs and listeners are the test's."""
 
-import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -124,26 +122,13 @@ def serve_host(server: Server, chromium: Browser) -> Generator[Host]:
 
 @pytest.fixture(scope="module")
 def site(
-    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory, chromium: Browser
+    module_settings: Settings, tmp_path_factory: pytest.TempPathFactory, chromium: Browser
 ) -> Iterator[Host]:
     """One server for a whole file of tests, and a supplier who is doing well."""
-    name, folder = f"t_{uuid.uuid4().hex}", tmp_path_factory.mktemp("coach")
-    parts = psycopg.conninfo.conninfo_to_dict(server_url)
-    settings = Settings(
-        database_url=psycopg.conninfo.make_conninfo(**{**parts, "dbname": name}),
-        data=folder,
-        playbook=None,
-        smtp_url=None,
-        base_url="http://testserver",
-        secret="a secret of more than thirty-two characters",
-    )
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    with serving(coach_settings(settings, folder)) as server, serve_host(server, chromium) as host:
+    settings = coach_settings(module_settings, tmp_path_factory.mktemp("coach"))
+    with serving(settings) as server, serve_host(server, chromium) as host:
         host.supplier = add_supplier(server)
         yield host
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

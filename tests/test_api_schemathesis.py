@@ -7,17 +7,15 @@ import os
 import re
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
-from conftest import with_database
 from everafter.core.limits import Limits
 from everafter.core.settings import Settings
 from helpers_server import Server, serving
@@ -28,26 +26,10 @@ SCOPES = ("ingest", "read", "write", "coach")
 
 
 @pytest.fixture(scope="module")
-def server(
-    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    limits = Limits(
-        address_rate=0
-    )  # many wrong keys come from one address here, and each is to hear 401
-    folder = tmp_path_factory.mktemp("data")
-    settings = Settings(
-        with_database(server_url, name),
-        folder,
-        None,
-        None,
-        "http://unused",
-        "s" * 40,
-        limits=limits,
-    )
-    with serving(settings, own_address=True) as running:
+def server(module_settings: Settings) -> Iterator[Server]:
+    # many wrong keys come from one address here, and each is to hear 401
+    limits = Limits(address_rate=0)
+    with serving(replace(module_settings, limits=limits), own_address=True) as running:
         yield running
 
 

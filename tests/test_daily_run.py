@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from benchmarks.population import load
 from msgspec import structs
 
-from conftest import with_database
+from conftest import copy_database, with_database
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.core.locks import Lock
@@ -52,6 +53,11 @@ def populated(database: str) -> str:
 
 def run(url: str, as_of: datetime | None = NOW, **terms: Any) -> RunSummary:
     return asyncio.run(run_day(url, PLAYBOOK, as_of, **terms))
+
+
+def copy_of(url: str, server_url: str) -> AbstractContextManager[str]:
+    """A copy of a database for a run to compare with."""
+    return copy_database(server_url, str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]))
 
 
 def rows(url: str) -> dict[str, list[Any]]:
@@ -97,17 +103,10 @@ def test_a_run_scores_every_supplier_and_its_figures_add_up(populated: str) -> N
 
 
 def test_the_slice_size_does_not_matter(populated: str, server_url: str) -> None:
-    name = "sliced_" + with_database(populated, "x")[-1] + str(random.randrange(10**9))
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
-    try:
+    with copy_of(populated, server_url) as sliced:
         run(populated)
-        run(with_database(server_url, name), slice_size=37)
-        assert rows(populated) == rows(with_database(server_url, name))
-    finally:
-        with psycopg.connect(server_url, autocommit=True) as conn:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        run(sliced, slice_size=37)
+        assert rows(populated) == rows(sliced)
 
 
 def test_a_repeated_run_triggers_nothing_twice_and_reports_the_same(populated: str) -> None:
@@ -178,20 +177,15 @@ def logged(url: str) -> dict[str, Any]:
 def test_a_run_killed_anywhere_and_repeated_leaves_the_rows_of_one_run(
     populated: str, server_url: str
 ) -> None:
-    source = psycopg.conninfo.conninfo_to_dict(populated)["dbname"]
-    name = f"clean_{random.randrange(10**9)}"
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
-    clean = with_database(server_url, name)
     script = (
         "import asyncio, sys; from datetime import datetime; from everafter.daily.run import run_day;"
         "from everafter.playbook.loading import load_playbook; from everafter.core.settings import load_settings;"
         "print('ready', flush=True);"
-        "asyncio.run(run_day(sys.argv[1], load_playbook(load_settings({'EVERAFTER_SECRET': 'x' * 32})), datetime.fromisoformat(sys.argv[2]), slice_size=15))"
+        "asyncio.run(run_day(sys.argv[1], load_playbook(load_settings({'EVERAFTER_SECRET': 'x' * 32})), datetime.fromisoformat(sys.argv[2]), slice_size=5))"
     )
     kills, chance = 0, random.Random(1)
-    try:
-        whole = run(clean, slice_size=15)
+    with copy_of(populated, server_url) as clean:
+        whole = run(clean, slice_size=5)
         for _ in range(12):
             process = subprocess.Popen(
                 [sys.executable, "-c", script, populated, NOW.isoformat()], stdout=subprocess.PIPE
@@ -209,15 +203,12 @@ def test_a_run_killed_anywhere_and_repeated_leaves_the_rows_of_one_run(
             finally:
                 process.stdout.close()
             _wait_for_lock(populated)
-        last = run(populated, slice_size=15)
+        last = run(populated, slice_size=5)
         assert kills >= 2, "no run was killed in the middle"
         assert rows(populated) == rows(clean)
         assert (
             figures(last) == figures(whole) == figures(stored(populated)) == figures(stored(clean))
         )
-    finally:
-        with psycopg.connect(server_url, autocommit=True) as conn:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 class Killed(BaseException):
@@ -261,15 +252,9 @@ def test_a_run_stopped_after_a_step_of_its_second_slice_resumes(
 
 def run_on_a_copy(url: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     """The rows and figures of one clean run of the same database."""
-    source = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-    name = f"clean_{random.randrange(10**9)}"
-    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}" STRATEGY file_copy')
-        try:
-            summary = run(with_database(url, name), slice_size=200)
-            return rows(with_database(url, name)), figures(summary)
-        finally:
-            conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with copy_of(url, with_database(url, "postgres")) as clean:
+        summary = run(clean, slice_size=200)
+        return rows(clean), figures(summary)
 
 
 def test_the_worker_finishes_an_interrupted_run_of_yesterday_without_sending(

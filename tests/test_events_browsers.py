@@ -12,11 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from conftest import with_database
 from everafter.core.settings import Settings
 from helpers_browser import bundle_sdks, chromium, needs_chromium
 from helpers_foreign import Routes, foreign_site
@@ -37,23 +35,9 @@ POSTHOG_PATHS = ["/batch", "/capture", "/e", "/i/v0/e"]
 
 
 @pytest.fixture(scope="module")
-def server(
-    server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(module_settings: Settings) -> Iterator[Server]:
     """One server for all: every test has suppliers of its own."""
-    name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    folder = tmp_path_factory.mktemp("data")
-    settings = Settings(
-        with_database(server_url, name),
-        folder,
-        None,
-        None,
-        "http://unused.example",
-        "a-secret-for-tests" * 2,
-    )
-    with serving(settings, own_address=True) as running:
+    with serving(module_settings, own_address=True) as running:
         yield running
 
 
@@ -373,6 +357,13 @@ def wait_until(page: Page, done: Any) -> None:
 
 
 ALL = {"login": 1, "feature_used": 1, "page": 1}
+# PostHog flushes after five seconds at most, which may pass on a busy machine before the page is left.
+SLOW_FLUSH = """
+{
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (run, wait, ...rest) => setTimeout(run, wait >= 5000 ? 12 * wait : wait, ...rest);
+}
+"""
 
 
 @needs_chromium
@@ -394,14 +385,20 @@ def test_an_sdk_delivers_everything_once(
     platform: Platform, server: Server, key: str, supplier: str, sdk: str, way: str
 ) -> None:
     context = platform.browser.new_context()
+    if way == "leave":
+        context.add_init_script(SLOW_FLUSH)
     page = platform.open(context, platform.address(sdk, way, key))
     page.evaluate("supplier => send(supplier)", supplier)
-    if way == "leave":
-        assert stored(server, supplier) == {}, "it waits until the page is left"
-        page.goto(platform.origin)
 
     def reported() -> list[tuple[Any, ...]]:
         return server.sql("SELECT name, plan FROM suppliers WHERE id = %s", supplier)
+
+    if way == "leave":
+        if sdk == "posthog":
+            # it compresses and sends identify at once, and loses that when the page is left meanwhile
+            wait_until(page, lambda: reported()[0][0] == "Ann Frost")
+        assert stored(server, supplier) == {}, "it waits until the page is left"
+        page.goto(platform.origin)
 
     wait_until(
         page, lambda: stored(server, supplier) == ALL and reported() == [("Ann Frost", "pro")]
