@@ -77,7 +77,7 @@ def section(name: str, command: Any) -> Iterator[str]:
 
 def _argument(param: Any) -> str:
     shown = param.metavar or param.name.upper()
-    return shown if param.required else f"[{shown}]"
+    return shown if param.required or shown.startswith("[") else f"[{shown}]"
 
 
 def _cell(text: str) -> str:

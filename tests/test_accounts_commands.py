@@ -39,7 +39,7 @@ def stored_hash(database: str, email: str) -> str:
 def test_a_generated_password_is_printed_alone_on_stdout(cli: Cli, database: str) -> None:
     made = cli("create", "Ada@Example.com", "--name", "Ada", "--role", "admin")
     password = made.stdout.strip()
-    assert "\n" not in password and len(password) == 23 and "may sign in as admin" in made.stderr
+    assert "\n" not in password and len(password) == 23 and "can sign in as admin" in made.stderr
     assert _is_correct(password, stored_hash(database, "ada@example.com"))
 
 
@@ -52,7 +52,7 @@ def test_a_password_from_stdin(cli: Cli, database: str) -> None:
         "--password-stdin",
         stdin="plain words will do\n",
     )
-    assert made.stdout == "" and made.stderr == "ada@example.com may sign in as member.\n"
+    assert made.stdout == "" and made.stderr == "ada@example.com can sign in as member.\n"
     assert _is_correct("plain words will do", stored_hash(database, "ada@example.com"))
     with pytest.raises(InputError, match="at least 12"):
         cli("create", "bo@example.com", "--name", "Bo", "--password-stdin", stdin="short\n")

@@ -129,7 +129,7 @@ FILES = [
     ("check_in.txt", "Subject: a\nHeading: {{ nme }}\n\nText.", "unknown variable 'nme'", "did you mean name?", 2),
     ("check_in.txt", BODY + "{% if name %}\nHi", "Unexpected end of template", "our template", 6),
     ("check_in.txt", BODY + "Hi\n{{ name", "unexpected end of template", "our template", 6),
-    ("check_in.txt", BODY + "Hi\n{{ clients_total }}", "prints an unknown fact", "is not none", 6),
+    ("check_in.txt", BODY + "Hi\n{{ clients_total }}", "prints an unknown value", "is not none", 6),
     ("check_in.txt", BODY + "{{ clients_total + 1 }}", "cannot be rendered for a supplier without known facts", "is not none", 5),
     ("check_in.txt", BODY + "{{ name|cout('a') }}", "the filter 'cout' cannot be used", "did you mean count?", 5),
     ("check_in.txt", BODY + "[nombers]", "[nombers] is not a block", "did you mean [numbers]?", 5),

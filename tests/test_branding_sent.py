@@ -247,7 +247,7 @@ def test_an_email_that_cannot_be_rendered_is_not_sent(settings: Settings, tmp_pa
     key = add_message(str(settings.database_url), template="check_in", facts={"vendor_type": "dj"})
     assert send(at(settings, playbook)).messages == []
     row = get(str(settings.database_url), key)
-    assert row.status == "dead" and "check_in.txt: the template prints an unknown fact" in (
+    assert row.status == "dead" and "check_in.txt: the template prints an unknown value" in (
         row.status_reason or ""
     )
 

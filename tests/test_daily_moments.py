@@ -28,7 +28,7 @@ TICK = timedelta(microseconds=1)
         (NOW + timedelta(minutes=5), None),
         (NOW + timedelta(minutes=5) + TICK, "future"),
         (FIRST, None),
-        (FIRST - TICK, "the first event is of"),
+        (FIRST - TICK, "the first event is from"),
     ],
 )
 def test_a_moment_is_accepted_from_the_first_event_to_five_minutes_ahead(

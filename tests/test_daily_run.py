@@ -357,7 +357,7 @@ def test_a_moment_in_the_future_or_before_the_first_event_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="future"):
         run(populated, NOW + timedelta(days=2))
-    with pytest.raises(InputError, match="the first event is of"):
+    with pytest.raises(InputError, match="the first event is from"):
         run(populated, datetime(2001, 1, 1, tzinfo=UTC))
 
 
@@ -433,7 +433,7 @@ def test_the_command_prints_the_summary_as_json_and_refuses_bad_moments(
     )
     for words, says in (
         (["--as-of", "yesterday"], "expected a date"),
-        (["--as-of", "1999-01-01"], "the first event is of"),
+        (["--as-of", "1999-01-01"], "the first event is from"),
         (["--as-of", "2999-01-01"], "future"),
     ):
         refused = subprocess.run(

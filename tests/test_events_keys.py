@@ -46,7 +46,7 @@ def test_a_key_from_its_making_to_its_end(run: Any) -> None:
     assert json.loads(run("list", "--json")[1])[0]["revoked_at"]
     code, _, err = run("revoke", "website")
     assert code == 3
-    assert "no live key" in err
+    assert "no active key" in err
     assert run("revoke", listed[1]["id"])[0] == 0
 
 

@@ -135,9 +135,9 @@ def test_selected_metrics_by_group_over_a_period(full: Server) -> None:
         ("metric=helth", "did you mean health_score?", ["health_score"]),
         ("by=plans", "did you mean plan?", ["plan"]),
         ("by=xyz", "there are cohort, vendor_type, plan", []),
-        ("from=yesterday", "from: 'yesterday' is not a day such as 2026-08-01", None),
-        ("until=2999-01-01", "has not come yet", None),
-        ("from=2026-02-01&until=2026-01-01", "lies after until", None),
+        ("from=yesterday", "from: 'yesterday' is not a date such as 2026-08-01", None),
+        ("until=2999-01-01", "is in the future", None),
+        ("from=2026-02-01&until=2026-01-01", "is after until", None),
         ("from=2001-01-01", "the maximum is 1,100", None),
         ("horizon=31", "none of 30, 60, 90", None),
         ("from=%00", "is not a day", None),
@@ -202,7 +202,7 @@ def test_tables_json_and_csv_agree(run: Any, full: Server) -> None:
 
 def test_the_command_line_names_an_invalid_option(run: Any) -> None:
     for words, message in (
-        (("--csv",), "name the metric with --metric"),
+        (("--csv",), "choose one with --metric"),
         (("--metric", "adoption"), "did you mean feature_adoption"),
         (("--from", "x"), "from: 'x' is not a day"),
         (("--horizon", "7"), "none of 30, 60, 90"),

@@ -30,13 +30,13 @@ def test_the_default_period_is_the_last_90_days() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "horizon", "words"),
     [
-        ("soon", None, None, "from: 'soon' is not a day such as 2026-08-01"),
+        ("soon", None, None, "from: 'soon' is not a date such as 2026-08-01"),
         ("2026-02-30", None, None, "not a day"),
-        (None, "2026-11-23", None, "until: 2026-11-23 has not come yet"),
-        ("2026-05-02", "2026-05-01", None, "from: 2026-05-02 lies after until, 2026-05-01"),
-        ("1999-12-31", "2000-01-02", None, "lies before 2000-01-01"),
+        (None, "2026-11-23", None, "until: 2026-11-23 is in the future"),
+        ("2026-05-02", "2026-05-01", None, "from: 2026-05-02 is after until, 2026-05-01"),
+        ("1999-12-31", "2000-01-02", None, "is before 2000-01-01"),
         ("2020-01-01", "2026-01-01", None, "the maximum is 1,100"),
-        (None, None, "45", "horizon: '45' is none of 30, 60, 90 days"),
+        (None, None, "45", "horizon: '45' is not one of 30, 60, 90 days"),
     ],
 )
 def test_an_invalid_period_is_named(

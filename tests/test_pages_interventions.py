@@ -83,7 +83,7 @@ def test_entries_are_listed_by_day_with_reasons(
             "Cedar",
             "No login 7 days",
             "Skipped",
-            "The same was triggered, or in the holdout, within the trigger's cooldown",
+            "The trigger acted, or used its holdout, within its cooldown",
         ),
         (
             "Ash",

@@ -159,7 +159,7 @@ def test_explanations_sum_to_the_change(database: str, tmp_path: Path) -> None:
         )
     assert call("explain", supplier_id).returncode == 0
     for words, code, says in (
-        (("explain", "nobody at all"), 3, "no supplier is named"),
+        (("explain", "nobody at all"), 3, "no supplier matches"),
         (("explain", supplier_id, "--from", "soon"), 2, "expected a date"),
         (("explain", supplier_id, "--to", "2999-01-01"), 2, "is in the future"),
         (

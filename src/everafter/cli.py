@@ -35,7 +35,7 @@ COMMANDS = (
         "everafter.doctor",
         "Check the installation and say what to do. Exit code 1 when something is bad, else 0.",
     ),
-    Command("migrate", "everafter.core.commands", "Bring the database's schema to this version."),
+    Command("migrate", "everafter.core.commands", "Update the database's schema to this version."),
     Command(
         "serve",
         "everafter.server",
@@ -55,8 +55,7 @@ COMMANDS = (
     Command(
         "run",
         "everafter.daily.commands",
-        "Run the daily run: score every supplier, evaluate the triggers, and queue emails"
-        " and tasks.",
+        "Score all suppliers, evaluate the triggers, and queue emails and tasks: the daily run.",
     ),
     Command(
         "explain",
@@ -76,15 +75,15 @@ COMMANDS = (
     Command(
         "playbook",
         "everafter.playbook.commands",
-        "Check a playbook, show it, and print where it is.",
+        "Check a playbook, show it, and print its path.",
     ),
     Command(
         "mail",
         "everafter.mail.commands",
         "Inspect the outbox, and resolve messages in doubt.",
     ),
-    Command("key", "everafter.accounts.commands", "Keys for the API."),
-    Command("user", "everafter.accounts.user_commands", "Who may sign in to the dashboard."),
+    Command("key", "everafter.accounts.commands", "Manage keys for the API."),
+    Command("user", "everafter.accounts.user_commands", "Manage who can sign in to the dashboard."),
     Command(
         "csm",
         "everafter.support.commands",

@@ -22,7 +22,7 @@ class KeyScope(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Keys for the API.", no_args_is_help=True)
+    group = typer.Typer(help="Manage keys for the API.", no_args_is_help=True)
     app.add_typer(group, name="key")
 
     @group.command("create")

@@ -173,11 +173,11 @@ async def revoke_key(conn: Connection, which: str) -> ApiKey:
     ]
     if not found:
         raise NotFoundError(
-            f"no live key has the id or name {which!r}; `everafter key list` shows them"
+            f"no active key has the id or name {which!r}; `everafter key list` shows them"
         )
     if len(found) > 1:
         raise NotFoundError(
-            f"{len(found)} live keys are named {which!r}; give the id that `everafter key list`"
+            f"{len(found)} active keys are named {which!r}; give the id that `everafter key list`"
             " shows"
         )
     await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", [found[0].id])

@@ -19,7 +19,7 @@ _Stdin = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    user = typer.Typer(help="Who may sign in to the dashboard.", no_args_is_help=True)
+    user = typer.Typer(help="Manage who can sign in to the dashboard.", no_args_is_help=True)
     app.add_typer(user, name="user")
     user.command("create")(create)
     user.command("list")(show)
@@ -46,7 +46,7 @@ def create(
         raise ConflictError(
             f"{address} is already a user; `everafter user password {address}` sets a new password"
         )
-    _report(f"{address} may sign in as {checked_role}", password, password_stdin)
+    _report(f"{address} can sign in as {checked_role}", password, password_stdin)
 
 
 def change_password(
@@ -59,7 +59,7 @@ def change_password(
     password_hash = passwords.hash_password(password)
     if not run_with_connection(lambda conn: queries.update_password(conn, address, password_hash)):
         raise NotFoundError(f"there is no user {address}; `everafter user list` lists all")
-    _report(f"{address} has a new password and is signed out everywhere", password, password_stdin)
+    _report(f"{address} has a new password and was signed out everywhere", password, password_stdin)
 
 
 def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:

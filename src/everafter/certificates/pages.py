@@ -45,7 +45,7 @@ async def show_certificate(
     token, _, suffix = name.partition(".")
     certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
     if certificate is None:
-        raise NotFoundError("there is no certificate at this address; the link may not be whole")
+        raise NotFoundError("there is no certificate at this address; copy the whole link")
     brand = await asyncio.to_thread(load_brand, state.settings)
     words = texts_of(certificate)
     if reason := await asyncio.to_thread(why_not, words):

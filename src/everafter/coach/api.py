@@ -309,7 +309,7 @@ async def post_tip(
     that "dismissed" stays."""
     claims, now, pool = _claims(request), datetime.now(UTC), state.pool
     if data.until is not None and data.response != "snoozed":
-        raise UnprocessableError(f'until: goes with "snoozed", not with "{data.response}"')
+        raise UnprocessableError(f'until: only allowed with "snoozed", not with "{data.response}"')
     until = season = None
     if data.response == "snoozed":
         # No connection is held while waiting for the score, which needs some itself.
@@ -422,7 +422,7 @@ async def get_slots(
     begin = now if start is None else read_from(start, contact.timezone)
     if not now - timedelta(days=MAX_DAYS) <= begin < now + timedelta(days=HORIZON_DAYS):
         raise UnprocessableError(
-            f"from: {start} is too far off: calls are booked at most {HORIZON_DAYS} days ahead"
+            f"from: {start} is too far ahead: calls are booked at most {HORIZON_DAYS} days ahead"
         )
     slots = await find_slots(conn, contact, call, max(begin, now), now, days=days)
     slots = [slot for slot in slots if slot.starts_at < begin + timedelta(days=days)]

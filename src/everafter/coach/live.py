@@ -243,5 +243,5 @@ class CoachCache:
             for error in results:
                 # The score stays as it is; a request after KEPT_SECONDS gets the error.
                 if isinstance(error, Exception) and not isinstance(error, NotFoundError):
-                    log.warning("a score could not be renewed: %s", error)
+                    log.warning("a cached score could not be refreshed: %s", error)
                     break

@@ -113,7 +113,7 @@ class KeyRing:
     def _refusal(self, header: dict[str, Any]) -> TokenError:
         if not self._keys:
             return TokenKeyError(
-                "there is no live coach key; `everafter key create --scope coach` creates one"
+                "there is no active coach key; `everafter key create --scope coach` creates one"
             )
         if not any(key.is_ours for key in self._keys):
             if monotonic() - self._complained > 60:
@@ -129,11 +129,11 @@ class KeyRing:
             )
         if header.get("kid") is not None:
             return TokenKeyError(
-                "no live coach key fits this kid and signature; kid is the id that"
+                "no active coach key fits this kid and signature; kid is the id that"
                 " `everafter key list` shows"
             )
         return TokenKeyError(
-            "no live coach key made this signature: sign with the whole text that"
+            "no active coach key made this signature: sign with the whole text that"
             " `everafter key create` printed, as it is; it is not base64 to be decoded, and revoked"
             " keys are not accepted"
         )
@@ -154,12 +154,12 @@ def _read_header(token: str) -> dict[str, Any]:
     """
     if token.startswith("ea_"):
         raise TokenIsKeyError(
-            "this is a key, and keys stay on servers: sign a token with it, or fetch one by"
-            " POST /api/coach/tokens (docs/coach.md)"
+            "this is a key, not a token: keep it on your server, and sign a token with it or"
+            " request one with POST /api/coach/tokens (docs/coach.md)"
         )
     if len(token) > MOST_CHARACTERS:
         raise TokenError(
-            f"the token has {len(token):,} characters; at most {MOST_CHARACTERS:,} are read"
+            f"the token has {len(token):,} characters; the maximum is {MOST_CHARACTERS:,}"
         )
     try:
         header = _JWS.get_unverified_header(token)

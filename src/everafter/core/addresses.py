@@ -54,5 +54,5 @@ async def resolve_address(host: str, port: int, *, allow_private: bool) -> list[
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     allowed = [address for address in addresses if allow_private or is_public(address)]
     if not allowed:
-        raise InputError(f"{host} is {addresses[0]}, a private address, not one on the internet")
+        raise InputError(f"{host} is {addresses[0]}, a private address")
     return allowed

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
     ) -> None:
-        """Bring the database's schema to this version."""
+        """Update the database's schema to this version."""
         if print_schema:
             typer.echo(asyncio.run(read_fresh_schema()), nl=False)
             return

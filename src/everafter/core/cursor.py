@@ -45,7 +45,7 @@ def read_cursor(cursor: str | None, read: Callable[[str], T]) -> T | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
         if "\0" in text:
-            raise ValueError("PostgreSQL stores no NUL")
+            raise ValueError("PostgreSQL cannot store NUL characters")
         return read(text)
     except (binascii.Error, ValueError, OverflowError):
         raise InputError("cursor: this is not the next_cursor of an earlier page") from None

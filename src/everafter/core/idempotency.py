@@ -92,7 +92,7 @@ async def answer_once(
     if row := await cursor.fetchone():
         if row[0] != body_hash:
             raise KeyReusedError(
-                "this Idempotency-Key was used with another body; take a new key for a new request"
+                "this Idempotency-Key was used with another body; use a new key for a new request"
             )
         return _response(row[1], row[2], replayed=True)
     status, answer = await effect()

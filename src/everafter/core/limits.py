@@ -65,7 +65,7 @@ def read_networks(text: str, name: str) -> tuple[Network, ...]:
         except ValueError:
             raise SettingsError(
                 f"{name}: {word!r} is neither an IP address nor a network such as 10.0.0.0/8;"
-                " list the addresses of your reverse proxies, or write none"
+                " list the addresses of your reverse proxies, or set it to none"
             ) from None
     return tuple(found)
 

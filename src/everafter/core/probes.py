@@ -81,7 +81,7 @@ async def _check_ready(pool: Pool) -> Ready:
     version, needed = row[0] if row else None, list_migrations()[-1][0]
     if version != needed:
         raise DatabaseUnavailableError(
-            f"the schema is at {version}, this program needs {needed}: `everafter migrate`"
+            f"the schema is at {version}, this program needs {needed}: run `everafter migrate`"
         )
     return Ready("ready", needed)
 

@@ -39,8 +39,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
-        """Run the daily run: score every supplier, evaluate the triggers, and queue emails and
-        tasks."""
+        """Score all suppliers, evaluate the triggers, and queue emails and tasks: the daily run."""
         settings = load_settings()
         summary = asyncio.run(
             _run(settings, parse_moment(as_of), dry_run=dry_run, show_progress=not as_json)
@@ -122,7 +121,7 @@ def print_summary(summary: RunSummary, console: Console | None = None) -> None:
     console.print(_band_table(summary))
     counts = summary.interventions
     console.print(
-        f"\n[bold]{counts.triggered:,}[/bold] interventions triggered, {counts.holdout:,} in the"
+        f"\n[bold]{plural(counts.triggered, 'intervention')}[/bold] triggered, {counts.holdout:,} in the"
         f" holdout, {sum(counts.skipped.values()):,} skipped"
     )
     console.print(_intervention_table(counts))

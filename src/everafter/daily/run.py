@@ -251,7 +251,7 @@ def _check_moment(
         raise InputError(f"as of {moment:%Y-%m-%d %H:%M}: this is in the future")
     if first_event is not None and moment < first_event:
         raise InputError(
-            f"as of {moment:%Y-%m-%d}: the first event is of {first_event:%Y-%m-%d %H:%M} UTC"
+            f"as of {moment:%Y-%m-%d}: the first event is from {first_event:%Y-%m-%d %H:%M} UTC"
         )
     if first_event is None and suppliers == 0:
         raise InputError(

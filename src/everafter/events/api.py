@@ -216,7 +216,7 @@ async def _require_ingest_key(state: State, key: str | None) -> None:
     keys: KeyLookup = state.key_cache
     if await keys.find_scope(state.ingest_pool, key) != "ingest":
         raise UnauthorizedError(
-            "this is not a live ingest key; `everafter key create --scope ingest` makes one"
+            "this is not an active ingest key; `everafter key create --scope ingest` makes one"
         )
 
 
@@ -440,7 +440,7 @@ def _read_event_place(text: str) -> tuple[datetime, str]:
 
 def _read_reject_place(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ValueError("not a row's number")
+        raise ValueError("not a row number")
     return int(text)
 
 

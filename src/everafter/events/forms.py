@@ -26,7 +26,7 @@ def unwrap_form(body: bytes, hold: Hold) -> bytes:
         [data] = parse_qs(body.decode(), max_num_fields=_MAX_FIELDS)["data"]
         content = data.encode() if data.lstrip()[:1] in {"{", "["} else _decode(data)
     except (ValueError, KeyError, binascii.Error) as error:
-        raise InputError("the form's field data is neither JSON nor base64 of it") from error
+        raise InputError("the form field `data` is neither JSON nor base64-encoded JSON") from error
     if content.startswith(GZIP):
         content = inflate(content)
     hold.take(len(content))

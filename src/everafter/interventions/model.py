@@ -15,7 +15,7 @@ SKIP_REASONS: dict[str, str] = {
     "no_address": "no email address is known",
     "no_consent": "the supplier has not consented to such messages",
     "suppressed": "the address unsubscribed or bounced",
-    "cooldown": "the same was triggered, or in the holdout, within the trigger's cooldown",
+    "cooldown": "the trigger acted, or used its holdout, within its cooldown",
     "already_open": "a task of the same kind is still open",
     FREQUENCY_CAP: "the week's messages go to triggers of higher priority",
 }

@@ -454,7 +454,7 @@ def _reason(error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    if "unknown fact" in str(error) or "NoneType" in str(error):
+    if "unknown value" in str(error) or "NoneType" in str(error):
         return "test first: {% if clients_total is not none %}"
     if "unsubscribe" in str(error):
         return _UNSUBSCRIBE_HINT

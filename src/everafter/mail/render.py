@@ -59,7 +59,7 @@ class _Part:
 
 def _refuse_null(value: Any) -> Any:
     if value is None:
-        raise RenderError("the template prints an unknown fact; it must test for none first")
+        raise RenderError("the template prints an unknown value; it must test for none first")
     return value
 
 

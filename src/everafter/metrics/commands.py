@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
         wanted, grouped = read_metrics(metric or []), read_by(by)
         period = read_period(first, until, now.date(), horizon)
         if as_csv and len(wanted) != 1:
-            raise InputError("--csv prints one table: name the metric with --metric")
+            raise InputError("--csv prints one metric: choose one with --metric")
         playbook = load_playbook(load_settings())
         answer = run_with_connection(
             lambda conn: answer_metrics(conn, period, now, playbook, wanted, grouped)

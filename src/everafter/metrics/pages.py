@@ -140,7 +140,7 @@ async def get_insights_file(
     view = view_rules.parse_view(request.query_params, now.date())
     metrics = read_metrics([request.query_params.get("metric", "")])
     if len(metrics) != 1:
-        raise InputError(f"metric: name one of {', '.join(METRICS)}")
+        raise InputError(f"metric: expected one of {', '.join(METRICS)}")
     metric = metrics[0]
     question = await open_question(conn, view.period, now, state.playbook)
     measured = (await measure(conn, question, metrics, view.by))[metric]

@@ -71,18 +71,18 @@ def read_period(
     """
     until = _day("until", last) if last else today
     if until > today:
-        raise InputError(f"until: {until} has not come yet; today is {today} (UTC)")
+        raise InputError(f"until: {until} is in the future; today is {today} (UTC)")
     since = _day("from", first) if first else until - timedelta(days=DEFAULT_DAYS - 1)
     if since > until:
-        raise InputError(f"from: {since} lies after until, {until}")
+        raise InputError(f"from: {since} is after until, {until}")
     if (until - since).days >= MOST_DAYS:
         raise InputError(
-            f"from {since} until {until} are {(until - since).days + 1:,} days;"
+            f"from {since} until {until} is {(until - since).days + 1:,} days;"
             f" the maximum is {MOST_DAYS:,}"
         )
     text = str(horizon or HORIZONS[0])
     if text not in map(str, HORIZONS):
-        raise InputError(f"horizon: {text[:40]!r} is none of {', '.join(map(str, HORIZONS))} days")
+        raise InputError(f"horizon: {text[:40]!r} is not one of {', '.join(map(str, HORIZONS))} days")
     return Period(since, until, int(text))
 
 
@@ -90,9 +90,9 @@ def _day(what: str, text: str) -> date:
     try:
         day = date.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f"{what}: {text[:40]!r} is not a day such as 2026-08-01") from None
+        raise InputError(f"{what}: {text[:40]!r} is not a date such as 2026-08-01") from None
     if day < EARLIEST:
-        raise InputError(f"{what}: {day} lies before {EARLIEST}")
+        raise InputError(f"{what}: {day} is before {EARLIEST}")
     return day
 
 

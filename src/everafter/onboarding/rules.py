@@ -170,7 +170,7 @@ def with_action(row: SignalRow, playbook: Playbook, action: str, as_of: datetime
     path = path_of(playbook)
     if action not in path.actions:
         raise UnprocessableError(
-            f"action: the path has no {action!r}; it asks for {', '.join(path.actions)}"
+            f"action: the path has no {action!r}; it has {', '.join(path.actions)}"
         )
     kept = row["onboarding_actions"] | row["onboarding_kept"] | path.bits_of([action])
     return add_onboarding(frame_of({**row, "onboarding_kept": kept}), playbook, as_of)
@@ -407,8 +407,8 @@ def check_milestone(milestone_type: str, achieved_at: datetime | None, now: date
     """
     if not _TYPE.fullmatch(milestone_type):
         raise UnprocessableError(
-            f"milestone_type: {milestone_type!r} is not a name: a to z first, then at most 63 of"
-            " a to z, digits and _"
+            f"milestone_type: {milestone_type!r} is not a name: start with a to z; at most 63 of"
+            " a to z, digits and _ can follow"
         )
     return _check_time("achieved_at", achieved_at, now)
 

@@ -78,7 +78,7 @@ def check_features(data: dict[str, Any]) -> Iterator[Finding]:
     named = key_features | {feature for feature in of_actions if isinstance(feature, str)}
     if len(named) > MAX_FEATURES:
         message = f"{len(named)} features are named; the maximum is {MAX_FEATURES}"
-        yield Finding(("segments",), message, "keep those that show who is doing well")
+        yield Finding(("segments",), message, "keep those that say most about a supplier's success")
 
 
 def check_numbers(data: dict[str, Any], bad: frozenset[Path]) -> Iterator[Finding]:

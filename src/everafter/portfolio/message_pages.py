@@ -164,7 +164,7 @@ def _status(text: str) -> Status | None:
     for status in STATUS_MEANING:
         if status == text:
             return status
-    raise InputError(f"status: there is no {text[:40]!r}; there are {', '.join(STATUS_MEANING)}")
+    raise InputError(f"status: {text[:40]!r} is not one of {', '.join(STATUS_MEANING)}")
 
 
 def _before(text: str) -> tuple[datetime, uuid.UUID] | None:

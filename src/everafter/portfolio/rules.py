@@ -64,7 +64,7 @@ def parse_view(params: Mapping[str, str]) -> View:
 
 def _one_of(name: str, value: str, allowed: tuple[T, ...]) -> Any:
     if value and value not in allowed:
-        raise InputError(f"{name}: there is no {value[:40]!r}; there are {', '.join(allowed)}")
+        raise InputError(f"{name}: {value[:40]!r} is not one of {', '.join(allowed)}")
     return value
 
 

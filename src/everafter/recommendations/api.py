@@ -84,7 +84,7 @@ async def get_recommendations(
     summary="Record impressions of recommendations",
     responses=problems(
         not_found=NO_SUPPLIER,
-        unprocessable_entity="one of them may not be shown to this supplier now",
+        unprocessable_entity="one of them is not in the supplier's current list",
     ),
 )
 async def post_impressions(
@@ -102,7 +102,7 @@ async def post_impressions(
     allowed = recommendations.filter(~pl.col("holdout"))["id"].to_list()
     if unknown := [name for name in data.ids if name not in allowed]:
         raise UnprocessableError(
-            f"ids: {unknown[0]!r} is not a recommendation that this supplier may be shown now"
+            f"ids: {unknown[0]!r} is not in this supplier's current list of recommendations"
         )
     impressions = select_impressions(recommendations, data.ids)
     pool: Pool = state.pool

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from everafter.core.db import FrameReader, connection, database_url, migrate
 from everafter.core.errors import InputError
+from everafter.core.formatting import plural
 from everafter.core.settings import Settings, load_settings
 from everafter.interventions.log_model import LogEntry
 from everafter.interventions.log_queries import list_of_supplier
@@ -218,7 +219,7 @@ def _measured(dimension: Dimension, now: Snapshot) -> str:
             return f"{inputs['forms_answered_13w']} of {inputs['forms_sent_13w']} in 13 weeks"
         case "feature_adoption":
             share = format_value(dimension, now.values[dimension])
-            return f"{inputs['features_adopted']} key features, {share}"
+            return f"{plural(inputs['features_adopted'], 'key feature')}, {share}"
         case "journey_performance":
             share = format_value("journey_open_rate", now.values[dimension])
             return f"{share} of {inputs['journey_emails_13w']} in 13 weeks"

@@ -59,7 +59,7 @@ async def find_supplier(conn: Connection, text: str) -> Found:
         found = [Found(*row) for row in await cursor.fetchall()]
     if not found:
         raise NotFoundError(
-            f"no supplier is named {text!r}: give an id, an email address or part of a name"
+            f"no supplier matches {text!r}: give an id, an email address or part of a name"
         )
     exact = [one for one in found if one.name.lower() == text.lower()]
     if len(found) > 1 and len(exact) != 1:
