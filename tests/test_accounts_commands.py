@@ -1,4 +1,4 @@
-"""`everafter user …` as a person types it."""
+"""The commands `everafter user …`."""
 
 import json
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_a_generated_password_is_printed_alone_on_stdout(cli: Cli, database: str
     assert _is_correct(password, stored_hash(database, "ada@example.com"))
 
 
-def test_a_password_from_stdin(cli: Cli, database: str) -> None:
+def test_a_password_can_be_read_from_stdin(cli: Cli, database: str) -> None:
     made = cli(
         "create",
         "ada@example.com",
@@ -58,7 +58,7 @@ def test_a_password_from_stdin(cli: Cli, database: str) -> None:
         cli("create", "bo@example.com", "--name", "Bo", "--password-stdin", stdin="short\n")
 
 
-def test_what_cannot_be_made(cli: Cli) -> None:
+def test_invalid_users_are_rejected(cli: Cli) -> None:
     cli("create", "ada@example.com", "--name", "Ada")
     with pytest.raises(ConflictError, match="everafter user password ada"):
         cli("create", "ADA@example.com", "--name", "Ada again")
@@ -90,7 +90,7 @@ def test_a_new_password_ends_the_sessions(cli: Cli, database: str) -> None:
         cli("password", "nobody@example.com")
 
 
-def test_list(cli: Cli) -> None:
+def test_list_escapes_markup_and_shows_no_passwords(cli: Cli) -> None:
     cli("create", "ada@example.com", "--name", "[red]Ada[/red]", "--role", "lead")
     shown = cli("list").stdout
     assert "[red]Ada[/red]" in shown and "success@everafter.invalid" in shown
@@ -103,7 +103,7 @@ def test_list(cli: Cli) -> None:
     assert "password" not in json.dumps(users)
 
 
-def test_the_first_command_of_all_makes_the_schema(cli: Cli, database: str) -> None:
+def test_the_first_command_creates_the_schema(cli: Cli, database: str) -> None:
     with psycopg.connect(database) as conn:
         conn.execute("DROP SCHEMA everafter CASCADE")
     cli("create", "ada@example.com", "--name", "Ada")

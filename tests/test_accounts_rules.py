@@ -1,4 +1,4 @@
-"""What is checked before anything is read: addresses, passwords, where a form came from, where it leads."""
+"""The pure checks of accounts: email addresses, roles, passwords, origins of forms, redirects."""
 
 import pytest
 
@@ -19,16 +19,16 @@ from everafter.core.errors import InputError
         "a" * 260 + "@b.c",
     ],
 )
-def test_what_is_not_an_address_is_refused(text: str) -> None:
+def test_invalid_addresses_are_rejected(text: str) -> None:
     with pytest.raises(InputError, match="not an email address"):
         rules.clean_email(text)
 
 
-def test_addresses_are_kept_in_lower_case() -> None:
+def test_addresses_are_stored_in_lower_case() -> None:
     assert rules.clean_email("  Mia@Example.COM ") == "mia@example.com"
 
 
-def test_roles() -> None:
+def test_only_known_roles_are_accepted() -> None:
     assert rules.clean_role("lead") == "lead"
     with pytest.raises(InputError, match="admin, lead, member, observer"):
         rules.clean_role("boss")
@@ -45,12 +45,12 @@ def test_roles() -> None:
         "ababababababab",
     ],
 )
-def test_passwords_that_are_guessed_first(password: str) -> None:
+def test_short_long_and_easily_guessed_passwords_are_rejected(password: str) -> None:
     with pytest.raises(InputError):
         rules.check_password(password, "mia.longenough@example.com")
 
 
-def test_length_is_enough() -> None:
+def test_a_long_password_needs_no_special_characters() -> None:
     rules.check_password("plain words will do", "mia@example.com")
     rules.check_password(passwords.generate_password(), "mia@example.com")
     assert len({passwords.generate_password() for _ in range(50)}) == 50
@@ -72,7 +72,7 @@ def test_length_is_enough() -> None:
         ({"host": "here:8000"}, True),
     ],
 )
-def test_where_a_form_came_from(headers: dict[str, str], ours: bool) -> None:
+def test_forms_are_accepted_from_the_same_origin_only(headers: dict[str, str], ours: bool) -> None:
     assert rules.came_from_here(headers) is ours
 
 
@@ -91,15 +91,15 @@ def test_where_a_form_came_from(headers: dict[str, str], ours: bool) -> None:
         "a",
     ],
 )
-def test_signing_in_never_leads_away(wanted: str | None) -> None:
+def test_sign_in_does_not_redirect_to_other_sites(wanted: str | None) -> None:
     assert rules.local_path(wanted) == "/"
 
 
-def test_signing_in_leads_on() -> None:
+def test_sign_in_redirects_to_the_requested_page() -> None:
     assert rules.local_path("/suppliers/1?until=2026-01-02") == "/suppliers/1?until=2026-01-02"
 
 
-def test_buckets() -> None:
+def test_throttle_buckets_contain_no_addresses_and_no_tokens() -> None:
     names = [
         bucket.name for bucket in rules.unknown_browser_buckets(" Mia@Example.com", "203.0.113.7")
     ]

@@ -1,4 +1,4 @@
-"""Signing in and out, over real HTTP: cookies, sessions, forms, throttles."""
+"""Signing in and out over real HTTP: cookies, sessions, forms, throttling."""
 
 import re
 import threading
@@ -50,7 +50,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return seen
 
 
-def test_nobody_sees_a_page_without_signing_in(client: httpx.Client) -> None:
+def test_pages_require_sign_in(client: httpx.Client) -> None:
     for path in (
         "/",
         "/?band=critical",
@@ -96,7 +96,7 @@ def test_signing_in_and_out(server: Server, client: httpx.Client) -> None:
     assert not is_in(client)
 
 
-def test_any_address_can_be_come_back_to(client: httpx.Client) -> None:
+def test_sign_in_returns_to_paths_with_any_characters(client: httpx.Client) -> None:
     for wanted, location in (
         ("/☃?q=Zoë", "/%E2%98%83?q=Zo%C3%AB"),
         ("/?q=Zo%C3%AB&b=1#x", "/?q=Zo%C3%AB&b=1#x"),
@@ -106,7 +106,7 @@ def test_any_address_can_be_come_back_to(client: httpx.Client) -> None:
         assert (answer.status_code, answer.headers.get("location")) == (303, location)
 
 
-def test_every_page_carries_its_headers(client: httpx.Client) -> None:
+def test_every_page_has_security_headers_and_no_inline_script(client: httpx.Client) -> None:
     try_sign_in(client, "mia@example.com")
     for path in ("/", "/interventions", "/messages", "/nowhere", "/sign-in"):
         answer = client.get(path)
@@ -121,7 +121,7 @@ def test_every_page_carries_its_headers(client: httpx.Client) -> None:
         assert not re.search(r"<script(?![^>]* src=)|\son[a-z]+=|\sstyle=|javascript:", answer.text)
 
 
-def test_a_session_is_new_at_every_sign_in(server: Server, client: httpx.Client) -> None:
+def test_each_sign_in_creates_a_new_session(server: Server, client: httpx.Client) -> None:
     client.cookies.set("everafter-session", "chosen-by-an-attacker", domain="127.0.0.1", path="/")
     try_sign_in(client, "mia@example.com")
     first = client.cookies["everafter-session"]
@@ -131,7 +131,7 @@ def test_a_session_is_new_at_every_sign_in(server: Server, client: httpx.Client)
     assert server.sql("SELECT count(*) FROM sessions") == [(1,)], "the old session is no more"
 
 
-def test_https_cookies_are_bound_to_the_host(settings: Settings) -> None:
+def test_https_cookies_have_the_host_prefix(settings: Settings) -> None:
     with serving(replace(settings, base_url="https://cs.example.com")) as server:
         add_user(server)
         with browser(server) as client:
@@ -161,7 +161,7 @@ def test_https_cookies_are_bound_to_the_host(settings: Settings) -> None:
             assert "Secure" in cookie and "Path=/" in cookie and "Domain" not in cookie
 
 
-def test_a_wrong_password_and_an_unknown_address_look_alike(
+def test_wrong_passwords_and_unknown_addresses_get_the_same_answer(
     server: Server, client: httpx.Client, hashes: dict[str, int]
 ) -> None:
     server.sql(
@@ -184,7 +184,9 @@ def test_a_wrong_password_and_an_unknown_address_look_alike(
     assert len(texts) == 1
 
 
-def test_the_form_must_be_ours(server: Server, client: httpx.Client) -> None:
+def test_sign_in_requires_the_csrf_token_of_the_same_browser(
+    server: Server, client: httpx.Client
+) -> None:
     token = form_token(client.get("/sign-in").text)
     good = {"csrf": token, "email": "mia@example.com", "password": PASSWORD}
     for fields, headers in (
@@ -204,7 +206,7 @@ def test_the_form_must_be_ours(server: Server, client: httpx.Client) -> None:
     )
 
 
-def test_nobody_is_signed_out_by_another_site(client: httpx.Client) -> None:
+def test_another_site_cannot_sign_a_user_out(client: httpx.Client) -> None:
     try_sign_in(client, "mia@example.com")
     token = form_token(client.get("/").text)
     for fields, headers in (
@@ -225,7 +227,7 @@ def test_nobody_is_signed_out_by_another_site(client: httpx.Client) -> None:
         "expires_at = now() - interval '1 second'",
     ],
 )
-def test_sessions_end_by_idleness_and_by_age(
+def test_sessions_end_when_idle_and_at_their_maximum_age(
     server: Server, client: httpx.Client, aged: str
 ) -> None:
     try_sign_in(client, "mia@example.com")
@@ -236,9 +238,7 @@ def test_sessions_end_by_idleness_and_by_age(
     assert not is_in(client)
 
 
-def test_being_used_keeps_a_session_but_not_beyond_its_age(
-    server: Server, client: httpx.Client
-) -> None:
+def test_a_request_renews_the_idle_limit_of_a_session(server: Server, client: httpx.Client) -> None:
     try_sign_in(client, "mia@example.com")
     server.sql("UPDATE sessions SET last_seen_at = now() - interval '11 hours'")
     assert is_in(client)
@@ -247,9 +247,7 @@ def test_being_used_keeps_a_session_but_not_beyond_its_age(
     ]
 
 
-def test_a_user_who_is_removed_or_changed_is_so_at_once(
-    server: Server, client: httpx.Client
-) -> None:
+def test_changes_and_removal_of_a_user_apply_at_once(server: Server, client: httpx.Client) -> None:
     try_sign_in(client, "mia@example.com")
     server.sql("UPDATE users SET name = 'Mia Renamed'")
     assert "Mia Renamed" in client.get("/").text
@@ -257,7 +255,7 @@ def test_a_user_who_is_removed_or_changed_is_so_at_once(
     assert not is_in(client)
 
 
-def test_an_account_is_throttled_and_let_go(
+def test_an_account_is_throttled_until_the_window_ends(
     server: Server, client: httpx.Client, hashes: dict[str, int]
 ) -> None:
     add_user(server, "other@example.com")
@@ -275,7 +273,9 @@ def test_an_account_is_throttled_and_let_go(
     assert try_sign_in(client, "mia@example.com").status_code == 303
 
 
-def test_success_forgives_the_account(server: Server, client: httpx.Client) -> None:
+def test_a_successful_sign_in_resets_the_accounts_failures(
+    server: Server, client: httpx.Client
+) -> None:
     for _ in range(3):
         for _ in range(ACCOUNT_FAILURES - 1):
             assert try_sign_in(client, "mia@example.com", "wrong").status_code == 401
@@ -283,7 +283,7 @@ def test_success_forgives_the_account(server: Server, client: httpx.Client) -> N
         assert try_sign_in(client, "mia@example.com").status_code == 303
 
 
-def test_an_address_is_throttled_over_all_accounts(server: Server, client: httpx.Client) -> None:
+def test_an_address_is_throttled_across_accounts(server: Server, client: httpx.Client) -> None:
     server.sql(
         "INSERT INTO sign_in_failures VALUES ('address:127.0.0.1', %s, now() + interval '10 minutes')",
         ADDRESS_FAILURES,
@@ -292,7 +292,7 @@ def test_an_address_is_throttled_over_all_accounts(server: Server, client: httpx
         assert try_sign_in(client, email).status_code == 429
 
 
-def test_at_most_two_hashes_at_once(
+def test_at_most_two_passwords_are_hashed_at_once(
     server: Server, client: httpx.Client, hashes: dict[str, int]
 ) -> None:
     emails = [add_user(server, f"m{place}@example.com") for place in range(12)]
@@ -306,7 +306,7 @@ def test_at_most_two_hashes_at_once(
     assert hashes["most"] <= 2
 
 
-def test_parallel_guesses_cannot_slip_under_the_limit(server: Server, client: httpx.Client) -> None:
+def test_parallel_guesses_do_not_exceed_the_limit(server: Server, client: httpx.Client) -> None:
     def guess(_: int) -> int:
         with browser(server) as one:
             return try_sign_in(one, "mia@example.com", "wrong").status_code
@@ -316,7 +316,7 @@ def test_parallel_guesses_cannot_slip_under_the_limit(server: Server, client: ht
     assert answers.count(401) == ACCOUNT_FAILURES and answers.count(429) == 24 - ACCOUNT_FAILURES
 
 
-def test_giant_and_broken_forms(client: httpx.Client) -> None:
+def test_large_and_malformed_forms_are_rejected(client: httpx.Client) -> None:
     token = form_token(client.get("/sign-in").text)
     assert (
         client.post("/sign-in", data={"csrf": token, "password": "x" * 100_000}).status_code == 413
@@ -345,7 +345,7 @@ def test_giant_and_broken_forms(client: httpx.Client) -> None:
     assert nul.status_code == 401
 
 
-def test_errors_are_pages_for_people_and_problems_for_programs(server: Server) -> None:
+def test_errors_are_html_for_browsers_and_problem_json_for_programs(server: Server) -> None:
     with signed_in(server) as client:
         for path, status in (
             ("/nowhere", 404),
@@ -366,7 +366,7 @@ def test_errors_are_pages_for_people_and_problems_for_programs(server: Server) -
         assert client.get("/api/nowhere").headers["content-type"] == "application/problem+json"
 
 
-def test_a_mistake_of_ours_shows_nothing_of_the_inside(server: Server) -> None:
+def test_an_internal_error_page_shows_no_details(server: Server) -> None:
     with signed_in(server) as client:
         server.sql("ALTER TABLE runs RENAME TO runs_away")
         page = client.get("/")
@@ -374,7 +374,7 @@ def test_a_mistake_of_ours_shows_nothing_of_the_inside(server: Server) -> None:
         assert "runs" not in page.text and "Traceback" not in page.text
 
 
-def test_no_database_is_said_plainly(server: Server) -> None:
+def test_without_a_database_pages_answer_503(server: Server) -> None:
     with signed_in(server) as client:
         name = server.sql("SELECT current_database()")[0][0]
         with psycopg.connect(
@@ -397,7 +397,7 @@ def test_no_database_is_said_plainly(server: Server) -> None:
                 conn.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def test_static_files_are_kept_for_good_and_nothing_else_is_served(server: Server) -> None:
+def test_static_files_are_immutable_and_no_other_file_is_served(server: Server) -> None:
     with browser(server) as client:
         sheet = re.search(
             r'href="(/static/everafter\.css\?v=[0-9a-f]{12})"', client.get("/sign-in").text

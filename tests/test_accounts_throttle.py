@@ -1,4 +1,4 @@
-"""Guessing passwords: who is slowed by it, and who must not be."""
+"""Throttling of password guesses: which requests it slows down, and which it must not."""
 
 import asyncio
 import threading
@@ -107,7 +107,7 @@ def crowd(server: Server, email: str = MIA) -> None:
         )
 
 
-def test_who_guesses_is_slowed_and_nobody_else(server: Server, mia: str) -> None:
+def test_guessing_throttles_only_the_guessers_address(server: Server, mia: str) -> None:
     known = know(server)
     assert guess(server, "192.0.2.1", ACCOUNT_FAILURES + 2) == [401] * ACCOUNT_FAILURES + [429] * 2
     assert enter(server, "192.0.2.1").status_code == 429
@@ -117,7 +117,7 @@ def test_who_guesses_is_slowed_and_nobody_else(server: Server, mia: str) -> None
     )
 
 
-def test_guessing_from_everywhere_is_slowed_and_a_known_browser_passes(
+def test_guessing_from_many_addresses_does_not_throttle_known_browsers(
     server: Server, mia: str
 ) -> None:
     known = know(server)
@@ -134,7 +134,7 @@ def test_guessing_from_everywhere_is_slowed_and_a_known_browser_passes(
     assert enter(server, "192.0.2.10").status_code == 303, "a stranger has a turn now and then"
 
 
-def test_a_known_browser_may_not_guess_either(server: Server, mia: str) -> None:
+def test_a_known_browser_is_throttled_by_its_own_guesses(server: Server, mia: str) -> None:
     known, other = know(server), know(server)
     assert guess(server, "192.0.2.1", ACCOUNT_FAILURES + 1, browser=known)[-2:] == [401, 429]
     assert enter(server, "192.0.2.1", browser=known).status_code == 429
@@ -142,7 +142,9 @@ def test_a_known_browser_may_not_guess_either(server: Server, mia: str) -> None:
     assert enter(server, "192.0.2.1").status_code == 303
 
 
-def test_a_cookie_of_nobody_or_of_another_account_opens_nothing(server: Server, mia: str) -> None:
+def test_forged_and_foreign_browser_cookies_do_not_bypass_the_throttle(
+    server: Server, mia: str
+) -> None:
     eve = add_user(server, "eve@example.com")
     stolen = know(server, email=eve)
     crowd(server)
@@ -151,7 +153,9 @@ def test_a_cookie_of_nobody_or_of_another_account_opens_nothing(server: Server, 
     assert enter(server, "192.0.2.3", eve, browser=stolen).status_code == 303
 
 
-def test_a_cookie_changes_at_every_sign_in_and_its_accounts_go_on(server: Server, mia: str) -> None:
+def test_the_browser_cookie_changes_at_sign_in_and_keeps_its_accounts(
+    server: Server, mia: str
+) -> None:
     eve = add_user(server, "eve@example.com")
     first = know(server)
     assert first.encode() not in b"".join(
@@ -166,7 +170,7 @@ def test_a_cookie_changes_at_every_sign_in_and_its_accounts_go_on(server: Server
         assert enter(server, "192.0.2.4", browser=cookie).status_code == status
 
 
-def test_a_new_password_makes_every_browser_a_stranger(server: Server, mia: str) -> None:
+def test_a_new_password_forgets_all_known_browsers(server: Server, mia: str) -> None:
     known = know(server)
 
     async def change() -> None:
@@ -179,7 +183,7 @@ def test_a_new_password_makes_every_browser_a_stranger(server: Server, mia: str)
     assert enter(server, "192.0.2.5", browser=known).status_code == 429
 
 
-def test_a_browser_is_forgotten_in_time(server: Server, mia: str) -> None:
+def test_known_browsers_expire_and_are_limited_in_number(server: Server, mia: str) -> None:
     known = know(server)
     server.sql("UPDATE known_browsers SET expires_at = now() - interval '1 second'")
     crowd(server)
@@ -190,7 +194,7 @@ def test_a_browser_is_forgotten_in_time(server: Server, mia: str) -> None:
     assert server.sql("SELECT count(*) FROM known_browsers") == [(MAX_BROWSERS,)]
 
 
-def test_an_address_that_tries_many_accounts_is_slowed(server: Server, mia: str) -> None:
+def test_an_address_that_tries_many_accounts_is_throttled(server: Server, mia: str) -> None:
     known = know(server, "192.0.2.1")
     codes = [
         guess(server, "192.0.2.1", 1, f"user{place}@example.com")[0]
@@ -203,7 +207,7 @@ def test_an_address_that_tries_many_accounts_is_slowed(server: Server, mia: str)
     assert rows[0][0] <= ADDRESS_FAILURES + 1, "who is slowed adds no more rows"
 
 
-def test_a_whole_ipv6_network_is_one_address(server: Server, mia: str) -> None:
+def test_an_ipv6_64_network_counts_as_one_address(server: Server, mia: str) -> None:
     codes = [
         guess(server, f"2001:db8::{place:x}", 1)[0] for place in range(1, ACCOUNT_FAILURES + 3)
     ]
@@ -211,7 +215,7 @@ def test_a_whole_ipv6_network_is_one_address(server: Server, mia: str) -> None:
     assert enter(server, "2001:db8:0:1::1").status_code == 303
 
 
-def test_a_stranger_learns_nothing_from_being_slowed(server: Server, mia: str) -> None:
+def test_throttling_does_not_reveal_whether_an_account_exists(server: Server, mia: str) -> None:
     nobody = "nobody@example.com"
     assert guess(server, "192.0.2.1", 12) == guess(server, "192.0.2.2", 12, nobody)
     for email in (MIA, nobody):
@@ -221,7 +225,7 @@ def test_a_stranger_learns_nothing_from_being_slowed(server: Server, mia: str) -
     assert one == other == [401, 429, 429]
 
 
-def test_what_was_counted_survives_a_restart(settings: Settings) -> None:
+def test_failures_and_known_browsers_survive_a_restart(settings: Settings) -> None:
     with serving(settings) as server:
         add_user(server)
         known = know(server)
@@ -231,7 +235,7 @@ def test_what_was_counted_survives_a_restart(settings: Settings) -> None:
         assert enter(server, "192.0.2.1", browser=known).status_code == 303
 
 
-def test_what_is_counted_is_bounded(server: Server, mia: str) -> None:
+def test_the_number_of_counters_is_bounded(server: Server, mia: str) -> None:
     server.sql(
         "INSERT INTO sign_in_failures SELECT 'pair:' || n, 1, now() + n * interval '1 minute' FROM generate_series(-50, 200) n"
     )
@@ -260,7 +264,7 @@ def line() -> Iterator[threading.Event]:
     go.set()
 
 
-def test_in_a_flood_places_are_kept_for_known_browsers(line: threading.Event) -> None:
+def test_a_full_queue_keeps_places_for_known_browsers(line: threading.Event) -> None:
     async def play() -> None:
         with pytest.raises(OverloadedError):
             await passwords.verify_password("x", None)

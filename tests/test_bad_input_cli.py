@@ -1,4 +1,4 @@
-"""The command line given what it cannot use: one clear line on stderr, an exit code that is not 0, never a traceback."""
+"""Unusable input to the command line: one line on stderr, an exit code other than 0, never a traceback."""
 
 import sys
 from collections.abc import Callable

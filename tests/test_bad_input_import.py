@@ -1,4 +1,4 @@
-"""Exports that are odd in ways the usual broken ones are not."""
+"""Unusual defects of exported files."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""A database that was away for a while is found again soon after it is back."""
+"""The connection pool reconnects soon after a database outage."""
 
 import asyncio
 import socket

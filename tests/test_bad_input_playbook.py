@@ -1,4 +1,4 @@
-"""A playbook that would take for ever, or overflow the stack, is rejected at once."""
+"""A playbook that would take too long to read, or overflow the stack, is rejected at once."""
 
 import pytest
 

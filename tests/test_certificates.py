@@ -1,4 +1,4 @@
-"""The success certificate: earned, shown by its link alone, whatever the name."""
+"""The success certificate: who gets it, its link, and how names are printed."""
 
 import asyncio
 import io
@@ -52,7 +52,7 @@ def text_of(pdf: bytes) -> str:
     return " ".join(reader.pages[0].extract_text().split())
 
 
-def test_the_page_the_sheet_and_the_picture(server: Server) -> None:
+def test_the_page_pdf_and_picture_are_served(server: Server) -> None:
     path = earned(server, "Hartmann & Söhne", timezone="Europe/Berlin")
     with httpx.Client(base_url=server.base_url) as anyone:
         page, sheet, picture = (anyone.get(path + suffix) for suffix in ("", ".pdf", ".png"))
@@ -77,14 +77,14 @@ def test_the_page_the_sheet_and_the_picture(server: Server) -> None:
         )
 
 
-def test_who_has_not_earned_it_has_none(server: Server) -> None:
+def test_a_supplier_who_has_not_earned_it_gets_404(server: Server) -> None:
     supplier = add_supplier(server, "Not yet")
     path = certificate_url("", server.settings.secret, supplier)
     for address in (path, path + ".pdf", path + ".png"):
         assert httpx.get(server.base_url + address, headers=HTML).status_code == 404
 
 
-def test_only_the_whole_link_shows_it(server: Server) -> None:
+def test_an_incomplete_or_changed_link_answers_404(server: Server) -> None:
     path = earned(server, "Whole")
     token = path.rpartition("/")[2]
     turned = token[:-1] + ("A" if token[-1] != "A" else "B")
@@ -120,7 +120,7 @@ def test_only_the_whole_link_shows_it(server: Server) -> None:
         "💍",
     ],
 )
-def test_a_name_is_never_more_than_a_name(server: Server, name: str) -> None:
+def test_hostile_names_are_printed_as_text(server: Server, name: str) -> None:
     path = earned(server, name)
     page, sheet, picture = (
         httpx.get(server.base_url + path + suffix) for suffix in ("", ".pdf", ".png")
@@ -130,7 +130,7 @@ def test_a_name_is_never_more_than_a_name(server: Server, name: str) -> None:
     assert len(pypdf.PdfReader(io.BytesIO(sheet.content)).pages) == 1
 
 
-def test_markup_in_a_name_is_printed_as_it_is() -> None:
+def test_typesetting_markup_in_a_name_is_printed_literally() -> None:
     words = texts_of(Certificate('#read("a") *b* $c$', date(2026, 3, 14), "Us"))
     assert '#read("a") *b* $c$' in text_of(typeset("sheet", words))
 
@@ -151,12 +151,12 @@ def test_markup_in_a_name_is_printed_as_it_is() -> None:
         ("x" * 201, "x" * 199 + "…"),
     ],
 )
-def test_emoji_are_left_out_and_signs_are_kept(name: str, shown: str) -> None:
+def test_emoji_are_removed_and_symbols_kept(name: str, shown: str) -> None:
     assert texts_of(Certificate(name, date(2026, 3, 14), "Us"))["name"] == shown
 
 
 @given(st.uuids(), st.uuids())
-def test_a_token_names_its_supplier_and_no_other(one: uuid.UUID, other: uuid.UUID) -> None:
+def test_a_token_is_valid_only_for_its_supplier(one: uuid.UUID, other: uuid.UUID) -> None:
     token = sign_certificate(SECRET, one)
     assert read_certificate_token(SECRET, token) == one
     assert read_certificate_token("another", token) is None
@@ -165,7 +165,7 @@ def test_a_token_names_its_supplier_and_no_other(one: uuid.UUID, other: uuid.UUI
 
 
 @given(st.text(max_size=60))
-def test_no_other_text_is_a_token(text: str) -> None:
+def test_arbitrary_text_is_not_a_token(text: str) -> None:
     assert read_certificate_token(SECRET, text) is None
 
 
@@ -271,29 +271,29 @@ def unfiltered(kind: int, line: bytes, above: bytes, step: int) -> bytes:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_name_in_a_script_that_ships_has_all_its_glyphs(script: str) -> None:
+def test_names_in_the_shipped_scripts_have_all_glyphs(script: str) -> None:
     drawn = glyphs(typeset("sheet", words(SCRIPTS[script])))
     assert len(drawn) > 150 and 0 not in drawn
     assert why_not(words(SCRIPTS[script])) is None
 
 
-def test_glyphs_that_are_missing_would_be_seen() -> None:
-    """The test above can fail: a sign that no typeface has is drawn as glyph 0."""
+def test_missing_glyphs_are_detected() -> None:
+    """Check that the test above can fail: a character that no typeface has is drawn as glyph 0."""
     assert 0 in glyphs(compile_sheet("sheet", words("A \U0001d11e\U00010a60 B"), "pdf"))
 
 
-def test_emails_of_one_word_are_of_one_typeface() -> None:
+def test_each_name_is_set_in_one_typeface() -> None:
     assert choose_first("Hartmann & S\u00f6hne \u2116 5")[0] == "Newsreader"
     assert choose_first(SCRIPTS["Vietnamese"])[0] == "Noto Serif"
 
 
-def test_signs_are_printed() -> None:
+def test_symbols_are_printed() -> None:
     text = text_of(typeset("sheet", words("Rosewood\u2122 & Caf\u00e9 \u21165 54\u00b0")))
     assert "Rosewood\u2122 & Caf\u00e9 \u21165 54\u00b0" in text
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_a_long_name_stays_whole_and_inside_the_frame(name: str) -> None:
+def test_a_long_name_is_complete_and_inside_the_frame(name: str) -> None:
     said = words(name)
     text = text_of(typeset("sheet", said))
     if name.isascii() or name.startswith("Rechts"):
@@ -326,8 +326,8 @@ def test_a_name_that_no_typeface_has_is_not_printed() -> None:
     assert 0 in glyphs(compile_sheet("sheet", words(name), "pdf"))
 
 
-def test_japanese_is_printed_whole_or_not_at_all() -> None:
-    """As it depends on the machine; no box either way."""
+def test_japanese_is_printed_completely_or_not_at_all() -> None:
+    """The result depends on the typefaces of the machine, but there is never a box."""
     if why_not(words(KANJI)):
         with pytest.raises(UnprintableError):
             typeset("picture", words(KANJI))
@@ -335,7 +335,7 @@ def test_japanese_is_printed_whole_or_not_at_all() -> None:
         assert 0 not in glyphs(typeset("sheet", words(KANJI)))
 
 
-def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_is_said_why(
+def test_an_unprintable_certificate_is_not_offered_and_the_reason_is_shown(
     server: Server,
 ) -> None:
     name = f"Rosa {NOWHERE}"
@@ -370,7 +370,7 @@ def test_a_certificate_that_cannot_be_printed_is_offered_nowhere_and_everywhere_
     assert httpx.get(server.base_url + link + ".png", headers=HTML).status_code == 200
 
 
-def test_a_message_that_leads_to_no_certificate_is_not_sent(
+def test_an_email_with_an_unprintable_certificate_is_not_sent(
     settings: Settings, database: str
 ) -> None:
     lost = add_message(

@@ -1,4 +1,4 @@
-"""InAppCoach with real React in a real browser, on a foreign page under a strict policy."""
+"""InAppCoach with real React in a real browser, on another origin's page with a strict CSP."""
 
 import json
 import os
@@ -32,11 +32,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return react_project(tmp_path_factory.mktemp("react"))
 
 
-def test_the_types_fit_and_refuse_what_they_must(project: Path) -> None:
+def test_the_types_accept_valid_and_reject_invalid_props(project: Path) -> None:
     run_node(project, "node_modules/.bin/tsc", "-p", ".")
 
 
-def test_on_a_server_it_is_the_bare_element(project: Path) -> None:
+def test_server_rendering_gives_the_empty_element(project: Path) -> None:
     html = run_node(project, "node", "ssr.mjs").strip()
     assert (
         html
@@ -152,7 +152,7 @@ def platform(
 @needs_chromium
 @pytest.mark.browser
 @pytest.mark.parametrize("platform", ["", "18"], indirect=True, ids=["newest", "18"])
-def test_it_renders_once_and_asks_for_the_suppliers_own_token(platform: Platform) -> None:
+def test_it_renders_once_and_requests_the_suppliers_token(platform: Platform) -> None:
     platform.wait_asked(1)
     assert platform.page.locator("everafter-coach").count() == 1
     reported = platform.reported
@@ -161,7 +161,7 @@ def test_it_renders_once_and_asks_for_the_suppliers_own_token(platform: Platform
 
 @needs_chromium
 @pytest.mark.browser
-def test_rendering_again_asks_for_nothing_new(platform: Platform) -> None:
+def test_rendering_again_sends_no_requests(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.wait_for_timeout(200)
     asked, tokens = len(platform.asked), len(platform.reported["tokens"])
@@ -173,7 +173,7 @@ def test_rendering_again_asks_for_nothing_new(platform: Platform) -> None:
 
 @needs_chromium
 @pytest.mark.browser
-def test_it_follows_the_platforms_own_router_with_the_token_it_has(platform: Platform) -> None:
+def test_it_follows_the_platforms_router_without_a_new_token(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.wait_for_timeout(200)
     tokens = len(platform.reported["tokens"])
@@ -184,7 +184,7 @@ def test_it_follows_the_platforms_own_router_with_the_token_it_has(platform: Pla
 
 @needs_chromium
 @pytest.mark.browser
-def test_a_button_goes_by_the_platforms_router_once(platform: Platform) -> None:
+def test_a_button_calls_the_platforms_router_once(platform: Platform) -> None:
     platform.page.get_by_role("button", name="Your coach").click()
     panel = platform.page.get_by_role("dialog")
     panel.get_by_role("link").first.click()
@@ -202,7 +202,7 @@ def test_a_button_goes_by_the_platforms_router_once(platform: Platform) -> None:
 
 @needs_chromium
 @pytest.mark.browser
-def test_somebody_else_gets_a_coach_of_their_own(platform: Platform) -> None:
+def test_another_supplier_gets_a_new_coach(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.page.evaluate("globalThis.first = document.querySelector('everafter-coach')")
     platform.press("Somebody else")
@@ -217,7 +217,7 @@ def test_somebody_else_gets_a_coach_of_their_own(platform: Platform) -> None:
 
 @needs_chromium
 @pytest.mark.browser
-def test_it_leaves_when_it_is_taken_away_and_comes_back(platform: Platform) -> None:
+def test_it_can_be_removed_and_mounted_again(platform: Platform) -> None:
     platform.wait_asked(1)
     platform.press("Coach on and off")
     assert platform.page.locator("everafter-coach").count() == 0

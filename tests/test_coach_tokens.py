@@ -1,4 +1,4 @@
-"""Who speaks: every token that is not a good one is refused with its own code, and no token reaches another supplier."""
+"""Coach tokens: each kind of invalid token has its own error code, and no token opens another supplier's coach."""
 
 import base64
 import hashlib
@@ -73,7 +73,7 @@ def refusal(server: Server, token: str) -> tuple[int, str]:
     return found.pop()
 
 
-def test_a_good_token_opens_the_coach_of_its_supplier_and_of_no_other(server: Server) -> None:
+def test_a_valid_token_opens_only_its_suppliers_coach(server: Server) -> None:
     mine, other = add_supplier(server), add_supplier(server, name="Somebody Else")
     browser = Browser(server, mine)
     for name in ("supplier_id", "sub"):
@@ -89,7 +89,7 @@ def test_a_good_token_opens_the_coach_of_its_supplier_and_of_no_other(server: Se
     assert other not in answer.text and "Somebody" not in answer.text
 
 
-def test_the_key_as_it_was_printed_is_the_secret_of_any_library(server: Server) -> None:
+def test_the_printed_key_is_the_secret_for_jwt_libraries(server: Server) -> None:
     supplier = add_supplier(server)
     key = server.key("coach")
     assert read_coach_key_id(key) is not None
@@ -113,7 +113,7 @@ def refusal_of_good(server: Server, token: str) -> int:
         return client.get("/api/coach", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def test_the_database_holds_nothing_that_signs(server: Server) -> None:
+def test_the_database_contains_no_signing_secret(server: Server) -> None:
     key = server.key("coach", "platform")
     [(key_id, key_hash)] = server.sql("SELECT id, key_hash FROM api_keys")
     assert key == derive_coach_key(server.settings.secret, key_id)
@@ -162,7 +162,7 @@ def test_a_wrong_claim_is_named(server: Server, changes: dict[str, Any], code: s
     ) == (401, code)
 
 
-def test_no_algorithm_but_hs256_is_taken(server: Server) -> None:
+def test_only_hs256_is_accepted(server: Server) -> None:
     supplier = add_supplier(server)
     key = server.key("coach")
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -209,7 +209,7 @@ def test_a_forged_or_changed_token_is_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize("scope", ["ingest", "read", "write"])
-def test_another_scopes_key_signs_nothing(server: Server, scope: Any) -> None:
+def test_keys_of_other_scopes_cannot_sign(server: Server, scope: Any) -> None:
     server.key("coach")
     assert refusal(server, sign(server.key(scope), claims(add_supplier(server)))) == (
         401,
@@ -218,7 +218,7 @@ def test_another_scopes_key_signs_nothing(server: Server, scope: Any) -> None:
 
 
 @pytest.mark.parametrize("scope", ["ingest", "read", "write", "coach"])
-def test_a_key_is_no_token(server: Server, scope: Any) -> None:
+def test_a_key_is_not_accepted_as_a_token(server: Server, scope: Any) -> None:
     assert refusal(server, server.key(scope)) == (401, "token_is_key")
 
 
@@ -254,7 +254,7 @@ def test_another_kind_of_token_is_refused(server: Server) -> None:
     ],
     ids=lambda token: token[:24],
 )
-def test_what_is_no_token_at_all_is_refused(server: Server, token: str) -> None:
+def test_text_that_is_not_a_token_is_refused(server: Server, token: str) -> None:
     server.key("coach")
     assert refusal(server, token) == (401, "token_malformed")
 
@@ -262,13 +262,13 @@ def test_what_is_no_token_at_all_is_refused(server: Server, token: str) -> None:
 @pytest.mark.parametrize(
     "payload", [b"not json", b"\xff", b"[]", b"null", b"", b"[" * 1_000, b'{"sub": 1e999}']
 )
-def test_signed_nonsense_is_still_nonsense(server: Server, payload: bytes) -> None:
+def test_signed_invalid_claims_are_refused(server: Server, payload: bytes) -> None:
     assert refusal(
         server, by_hand({"alg": "HS256", "typ": "coach+jwt"}, payload, server.key("coach"))
     ) == (401, "token_claims")
 
 
-def test_without_a_token_one_is_asked_for(server: Server) -> None:
+def test_a_request_without_a_token_is_refused(server: Server) -> None:
     with server.client() as client:
         for headers in ({}, {"Authorization": "Basic eA=="}, {"Authorization": "Bearer"}):
             answer = client.get("/api/coach", headers=headers)
@@ -281,7 +281,7 @@ def test_a_supplier_that_is_not_known_is_not_found(server: Server) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_a_revoked_key_ends_within_five_seconds(server: Server) -> None:
+def test_a_revoked_key_stops_working_within_five_seconds(server: Server) -> None:
     supplier = add_supplier(server)
     kept, revoked = (Browser(server, supplier, server.key("coach")) for _ in range(2))
     assert revoked.look() and kept.look()
@@ -296,7 +296,7 @@ def test_a_revoked_key_ends_within_five_seconds(server: Server) -> None:
     assert kept.look()
 
 
-def test_a_new_key_signs_at_once_beside_the_old_one(server: Server) -> None:
+def test_a_new_key_works_at_once_beside_the_old_one(server: Server) -> None:
     supplier = add_supplier(server)
     old = Browser(server, supplier)
     assert old.look()
@@ -339,7 +339,7 @@ def ask_token(server: Server, key: str, **body: Any) -> Any:
         )
 
 
-def test_a_token_can_be_asked_for_with_the_key(server: Server) -> None:
+def test_a_token_can_be_requested_with_the_key(server: Server) -> None:
     supplier, key = add_supplier(server), server.key("coach")
     made = ask_token(server, key, supplier_id=supplier, locale="de-AT", minutes=5)
     assert made.status_code == 201
@@ -384,7 +384,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
     [["python", "python/coach_token.py"], ["node", "node/coach-token.mjs"]],
     ids=["python", "node"],
 )
-def test_the_examples_make_tokens_that_are_taken(
+def test_the_examples_create_accepted_tokens(
     server: Server, command: list[str], which: Any
 ) -> None:
     program = which(command[0])
@@ -404,7 +404,7 @@ def test_the_examples_make_tokens_that_are_taken(
     assert (answer.json()["supplier"]["id"], answer.json()["locale"]) == (supplier, "de")
 
 
-def test_the_node_example_can_be_imported_where_no_script_was_named(which: Any) -> None:
+def test_the_node_example_can_be_imported_without_a_script_name(which: Any) -> None:
     text = "import('./coach-token.mjs').then(({ coachToken }) => console.log(coachToken('k', 's').split('.').length))"
     done = subprocess.run(
         [which("node"), "-e", text], cwd=EXAMPLES / "node", capture_output=True, text=True

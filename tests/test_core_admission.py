@@ -156,7 +156,7 @@ def test_arriving_bodies_are_evicted_for_bytes_too() -> None:
 # ── rates ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_rate_grants_bursts_and_fills_up_again() -> None:
+def test_a_rate_limit_allows_bursts_and_refills() -> None:
     rate = RateLimit(10, burst_seconds=2)
     for _ in range(20):
         rate.take("a", 100.0)
@@ -172,7 +172,7 @@ def test_a_rate_grants_bursts_and_fills_up_again() -> None:
     RateLimit(0).take("a", 1.0)
 
 
-def test_a_rate_remembers_a_bounded_number_of_callers() -> None:
+def test_a_rate_limit_stores_a_bounded_number_of_callers() -> None:
     rate = RateLimit(1, burst_seconds=1)
     for place in range(RateLimit.MAX_CALLERS * 3):
         rate.take(f"one {place}", 100 + place / 1e6)
@@ -205,7 +205,7 @@ def routes_with_bodies(server: Server) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def test_a_slow_body_holds_nothing_on_any_route(patient: Server) -> None:
+def test_a_slow_body_uses_no_slot_or_connection_on_any_route(patient: Server) -> None:
     add_user(patient)
     ingest, write, read = (patient.key(scope) for scope in ("ingest", "write", "read"))
     routes = routes_with_bodies(patient)
@@ -234,7 +234,7 @@ def test_a_slow_body_holds_nothing_on_any_route(patient: Server) -> None:
         assert client.post("/sign-out", data={"csrf": token}).status_code == 303
 
 
-def test_sixty_four_slow_bodies_without_a_key_keep_nobody_out(patient: Server) -> None:
+def test_slow_bodies_without_a_key_do_not_block_other_senders(patient: Server) -> None:
     key = patient.key("ingest")
     with ExitStack() as stack:
         for place in range(200):
@@ -244,7 +244,7 @@ def test_sixty_four_slow_bodies_without_a_key_keep_nobody_out(patient: Server) -
         assert httpx.get(f"{patient.base_url}/livez").status_code == 200
 
 
-def test_one_key_keeps_no_other_out_nor_its_own_users(patient: Server) -> None:
+def test_slow_bodies_with_one_key_block_neither_other_keys_nor_its_own(patient: Server) -> None:
     public, other = patient.key("ingest"), patient.key("ingest")
     with ExitStack() as stack:
         for _ in range(100):
@@ -265,7 +265,7 @@ def test_a_body_is_not_requested_before_the_key_is_checked(patient: Server) -> N
         assert made.recv(64).startswith(b"HTTP/1.1 401")
 
 
-def test_made_up_keys_cost_few_statements_and_push_no_key_out(patient: Server) -> None:
+def test_invented_keys_cost_few_statements_and_evict_no_cached_key(patient: Server) -> None:
     live = patient.key("ingest")
     assert send(patient, live).status_code == 200
     before = patient.app.state.ingest_pool.get_stats()["requests_num"]
@@ -298,7 +298,7 @@ def in_loop_of(server: Server, work: Callable[[], Any]) -> Any:
     ).result(60)
 
 
-def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(
+def test_an_address_without_valid_keys_is_limited_and_a_valid_key_from_it_is_not(
     settings: Settings,
 ) -> None:
     with serving(settings) as server:
@@ -317,7 +317,7 @@ def test_an_address_that_shows_no_key_is_slowed_and_a_key_beside_it_is_not(
         assert send(server, None, writeKey=live, address="192.0.2.1").status_code == 200
 
 
-def test_a_large_body_without_a_live_key_is_not_decoded(patient: Server) -> None:
+def test_a_large_body_without_a_valid_key_is_not_decoded(patient: Server) -> None:
     live, filler = patient.key("ingest"), "x" * 200_000
     answer = httpx.post(
         f"{patient.base_url}/v1/batch", content=b'{"batch": [' + b"[" * 500_000, timeout=30
@@ -338,7 +338,9 @@ def use_up(rate: RateLimit, who: str) -> None:
     assert rate.charge(who, time.monotonic(), cost=LONG) == 0
 
 
-def test_rates_are_by_key_and_by_address(patient: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_limited_by_key_and_by_address(
+    patient: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [patient.key("ingest") for _ in range(2)]
     admission = patient.app.state.admission
     monkeypatch.setattr(admission, "_addresses", RateLimit(500))
@@ -361,7 +363,7 @@ def test_rates_are_by_key_and_by_address(patient: Server, monkeypatch: pytest.Mo
         assert send(patient, keys[1], address=address).status_code == status, address
 
 
-def test_nobody_writes_an_address_of_his_own(settings: Settings) -> None:
+def test_x_forwarded_for_of_an_untrusted_sender_is_ignored(settings: Settings) -> None:
     with serving(replace(settings, limits=Limits(trusted_proxies=()))) as server:
         key = server.key("ingest")
         assert send(server, key, address="192.0.2.1").status_code == 200
@@ -369,7 +371,7 @@ def test_nobody_writes_an_address_of_his_own(settings: Settings) -> None:
         assert send(server, key, address="192.0.2.1").status_code == 429
 
 
-def test_strangers_cost_no_connection(patient: Server) -> None:
+def test_requests_without_a_session_use_no_database_connection(patient: Server) -> None:
     with browser(patient) as client:
         client.get("/sign-in")
         before = patient.app.state.pool.get_stats()["requests_num"]
@@ -378,7 +380,7 @@ def test_strangers_cost_no_connection(patient: Server) -> None:
         assert patient.app.state.pool.get_stats()["requests_num"] == before
 
 
-def test_a_crowd_at_the_probes_costs_as_much_as_one(patient: Server) -> None:
+def test_concurrent_probes_share_one_query(patient: Server) -> None:
     single_flight, pool = patient.app.state.single_flight, patient.app.state.pool
     send(patient, patient.key("ingest"))
 

@@ -179,7 +179,7 @@ def test_cancelling_one_request_leaves_the_others_of_its_batch_and_key() -> None
     asyncio.run(scenario())
 
 
-def test_closing_answers_those_who_wait_and_refuses_others() -> None:
+def test_closing_answers_waiting_requests_and_refuses_new_ones() -> None:
     async def scenario() -> None:
         work = Work()
         batcher = batcher_of(work.run)

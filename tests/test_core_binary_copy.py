@@ -1,4 +1,4 @@
-"""What is written in binary reads back as the same values, nulls and edges included."""
+"""Values written by binary COPY are read back unchanged, including nulls and limits."""
 
 import asyncio
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Connections within bounds, over real sockets: heads, time, numbers, and what pipelining must not do."""
+"""Limits on connections, over real sockets: headers, timeouts, numbers, pipelining."""
 
 import asyncio
 import json
@@ -177,7 +177,7 @@ TOO_MUCH: list[tuple[str, bytes, int]] = [
 
 
 @pytest.mark.parametrize(("name", "sent", "status"), TOO_MUCH, ids=[case[0] for case in TOO_MUCH])
-def test_what_is_too_large_is_refused_before_it_is_read(
+def test_large_headers_and_bodies_are_refused_before_they_are_read(
     patient: Bare, name: str, sent: bytes, status: int
 ) -> None:
     with patient.connect() as connection:
@@ -204,7 +204,7 @@ def send_as_far_as_it_goes(connection: socket.socket, sent: bytes) -> int:
     return taken
 
 
-def test_large_heads_within_the_limit_are_served(patient: Bare) -> None:
+def test_large_headers_within_the_limit_are_accepted(patient: Bare) -> None:
     for headers in (
         ["X-A: " + "a" * 60_000],
         [f"X-{place}: {'b' * 400}" for place in range(MAX_HEADERS - 1)],
@@ -218,7 +218,7 @@ def test_large_heads_within_the_limit_are_served(patient: Bare) -> None:
             assert (status, json.loads(body)["headers"]) == (200, len(headers) + 1)
 
 
-def test_large_bodies_are_no_heads(patient: Bare) -> None:
+def test_large_bodies_do_not_count_as_headers(patient: Bare) -> None:
     url = f"http://127.0.0.1:{patient.port}/echo"
     with httpx.Client(timeout=30) as client:
         for size in (0, 1, MAX_HEAD - 50, MAX_HEAD, MAX_HEAD * 3, 5_000_000):
@@ -238,12 +238,14 @@ def test_trailers_are_not_headers(patient: Bare) -> None:
         assert read_answer(connection) == (200, b"yes"), "the connection goes on"
 
 
-def test_an_upgrade_nobody_offers_is_answered_as_usual(patient: Bare) -> None:
+def test_an_unsupported_upgrade_is_ignored(patient: Bare) -> None:
     with patient.connect(head("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")) as connection:
         assert read_answer(connection) == (200, b"yes")
 
 
-def test_a_body_without_a_key_reaches_nobody_before_there_is_enough_of_it(patient: Bare) -> None:
+def test_a_body_without_a_key_reaches_the_application_when_enough_has_arrived(
+    patient: Bare,
+) -> None:
     seen: int = patient.state.seen
     with ExitStack() as stack:
         sent = head("Content-Length: 50000", path="/echo", method="POST") + b"b" * 1000
@@ -267,7 +269,7 @@ def test_a_body_without_a_key_reaches_nobody_before_there_is_enough_of_it(patien
 # ── pipelining ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_pipelined_requests_are_answered_in_turn(patient: Bare) -> None:
+def test_pipelined_requests_are_answered_in_order(patient: Bare) -> None:
     bodies = [b"a" * size for size in (1, 70_000, 5, 0)]
     sent = b"".join(
         head(f"Content-Length: {len(body)}", path="/echo", method="POST") + body for body in bodies
@@ -287,7 +289,7 @@ def test_thousands_of_pipelined_requests_are_not_queued(patient: Bare) -> None:
     assert patient.is_alive()
 
 
-def test_a_bad_request_behind_a_good_one_answers_nothing_out_of_turn(patient: Bare) -> None:
+def test_a_bad_pipelined_request_is_not_answered_before_the_one_in_front(patient: Bare) -> None:
     with patient.connect(head(path="/big") + b"nonsense\r\n\r\n") as connection:
         assert not read_all(connection).startswith(b"HTTP/1.1 400")
     assert patient.is_alive()
@@ -337,7 +339,7 @@ SLOW: list[tuple[str, bytes, bytes, int]] = [
 ]  # fmt: skip
 
 
-def test_who_takes_too_long_is_closed(quick: Bare) -> None:
+def test_slow_headers_and_bodies_are_closed(quick: Bare) -> None:
     def suffer(case: tuple[str, bytes, bytes, int]) -> bytes:
         with quick.connect(case[1]) as connection:
             return drip(connection, case[2]) if case[2] else read_all(connection)
@@ -352,14 +354,14 @@ def test_who_takes_too_long_is_closed(quick: Bare) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("Connection: close",)])
-def test_who_does_not_read_is_closed(quick: Bare, more: tuple[str, ...]) -> None:
+def test_a_client_that_does_not_read_is_closed(quick: Bare, more: tuple[str, ...]) -> None:
     with quick.connect(head(*more, path="/big")) as connection:
         wait_for(lambda: len(quick.limiter) > 0)
         wait_for(lambda: not len(quick.limiter))
         assert len(read_all(connection)) < len(BIG)
 
 
-def test_who_reads_slowly_gets_it_all(quick: Bare) -> None:
+def test_a_client_that_reads_slowly_gets_the_whole_response(quick: Bare) -> None:
     with quick.connect(head("Connection: close", path="/big")) as connection:
         got = 0
         while chunk := connection.recv(1 << 18):
@@ -368,7 +370,7 @@ def test_who_reads_slowly_gets_it_all(quick: Bare) -> None:
     assert got > len(BIG)
 
 
-def test_a_connection_may_rest_longer_than_a_head_may_take(quick: Bare) -> None:
+def test_an_idle_connection_lives_longer_than_the_header_timeout(quick: Bare) -> None:
     with quick.connect(head()) as connection:
         assert read_answer(connection) == (200, b"yes")
         with quick.connect(b"GET /") as other:
@@ -380,7 +382,7 @@ def test_a_connection_may_rest_longer_than_a_head_may_take(quick: Bare) -> None:
 # ── numbers ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_waits_longest_makes_way(patient: Bare) -> None:
+def test_the_longest_waiting_connection_is_closed_first(patient: Bare) -> None:
     with ExitStack() as stack:
         resting = stack.enter_context(patient.connect(head()))
         read_answer(resting)
@@ -397,7 +399,7 @@ def test_who_waits_longest_makes_way(patient: Bare) -> None:
         assert (status, len(body)) == (200, len(BIG)), "who is served is never closed"
 
 
-def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> None:
+def test_slow_bodies_are_closed_before_idle_connections(patient: Bare) -> None:
     slow = head("Content-Length: 9", path="/echo", method="POST") + b"b"
     proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
     with ExitStack() as stack:
@@ -419,8 +421,8 @@ def test_slow_bodies_make_way_before_a_connection_that_rests(patient: Bare) -> N
 @pytest.mark.parametrize(
     "crowd", [head(), head("Content-Length: 9", path="/echo", method="POST") + b"b", b"GET"]
 )
-def test_a_newcomer_has_the_time_to_send_his_request(patient: Bare, crowd: bytes) -> None:
-    """Whatever the crowd waits for; it is always the crowd that makes way."""
+def test_a_new_connection_has_time_to_send_its_request(patient: Bare, crowd: bytes) -> None:
+    """Whatever the other connections wait for, they are closed first."""
     with ExitStack() as stack:
         for _ in range(QUICK.connections):
             stack.enter_context(patient.connect(crowd))
@@ -431,7 +433,7 @@ def test_a_newcomer_has_the_time_to_send_his_request(patient: Bare, crowd: bytes
             assert read_answer(newcomer) == (200, b"yes")
 
 
-def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
+def test_idle_connections_are_closed_before_bodies_with_a_key(patient: Bare) -> None:
     proven = head("Content-Length: 9", "Authorization: x", path="/echo", method="POST") + b"b"
     with ExitStack() as stack:
         sender = stack.enter_context(patient.connect(proven))
@@ -443,7 +445,7 @@ def test_what_rests_makes_way_before_a_body_with_a_key(patient: Bare) -> None:
         assert read_answer(sender)[0] == 201
 
 
-def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:
+def test_a_new_connection_gets_503_when_all_are_being_served(patient: Bare) -> None:
     with ExitStack() as stack:
         served = [
             stack.enter_context(patient.connect(head(path="/wait")))
@@ -465,7 +467,7 @@ def test_when_all_are_served_a_newcomer_hears_so(patient: Bare) -> None:
     assert patient.is_alive()
 
 
-def test_one_address_has_its_share_only() -> None:
+def test_connections_are_limited_per_address() -> None:
     limits = replace(QUICK, head_seconds=1000, connections_per_address=5, trusted_proxies=())
     with bare(limits) as server, ExitStack() as stack:
         mine = [stack.enter_context(server.connect(b"GET", "127.0.0.9")) for _ in range(4)]
@@ -478,7 +480,7 @@ def test_one_address_has_its_share_only() -> None:
     assert not server.limiter._by_address, "closed addresses are forgotten"
 
 
-def test_a_proxy_speaks_for_many() -> None:
+def test_a_trusted_proxy_is_not_limited_per_address() -> None:
     limits = replace(QUICK, head_seconds=1000, connections_per_address=5)
     with bare(limits) as server, ExitStack() as stack:
         through = [stack.enter_context(server.connect(b"GET")) for _ in range(20)]
@@ -486,7 +488,7 @@ def test_a_proxy_speaks_for_many() -> None:
         assert read_answer(through[0]) == (200, b"yes")
 
 
-def test_what_is_refused_before_the_application_is_counted() -> None:
+def test_connections_refused_before_the_application_are_counted() -> None:
     with bare(replace(QUICK, connections_per_address=2, trusted_proxies=())) as server:
         with server.connect(head("X-A: " + "a" * 100_000)) as connection:
             assert read_answer(connection)[0] == 431

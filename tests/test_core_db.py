@@ -1,11 +1,11 @@
-"""Connections: what they say when there is none, and what they never do to others."""
+"""Database connections: the error without a database, and timeouts of idle transactions."""
 
 import asyncio
 
 from everafter.core import db
 
 
-def test_no_database_is_said_without_the_password() -> None:
+def test_the_error_without_a_database_hides_the_password() -> None:
     async def reach() -> str:
         try:
             await db.connect("postgresql://someone:hunter2@127.0.0.1:9/none")
@@ -17,8 +17,8 @@ def test_no_database_is_said_without_the_password() -> None:
     assert "127.0.0.1:9/none" in reported and "hunter2" not in reported
 
 
-def test_nobody_waits_for_a_frozen_process_for_ever(database: str) -> None:
-    """The server ends a transaction in which nothing is asked for a minute, with the locks it holds."""
+def test_idle_transactions_are_ended_by_the_server(database: str) -> None:
+    """PostgreSQL ends a transaction that is idle for a minute, and releases its locks."""
 
     async def ask() -> list[object]:
         pool = db.make_pool(database)

@@ -1,4 +1,4 @@
-"""A drill on loopback: a hostile client in a process of its own holds connections, and the server goes on."""
+"""A hostile client in a separate process holds connections on loopback, and the server continues to answer."""
 
 import asyncio
 import json
@@ -34,7 +34,9 @@ def served(server_url: str) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("kind", "count"), [("bodies", 64), ("headers", 2_000), ("bodies", 2_000), ("idle", 2_000)]
 )
-def test_ingest_and_probes_go_on(served: tuple[int, str], kind: str, count: int) -> None:
+def test_ingest_and_probes_continue_under_attack(
+    served: tuple[int, str], kind: str, count: int
+) -> None:
     port, key = served
     here = f"http://127.0.0.1:{port}"
     event = {"type": "track", "userId": str(uuid.UUID(int=7)), "event": "login"}

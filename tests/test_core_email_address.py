@@ -1,4 +1,4 @@
-"""The one reading of email addresses: what travels, what cannot, and why."""
+"""Reading email addresses: which are accepted, in which form, and why others are rejected."""
 
 import re
 
@@ -48,7 +48,7 @@ from everafter.core.email_address import EmailError, read_email
         ("a@" + "b" * 63 + ".example", "a@" + "b" * 63 + ".example"),
     ],
 )
-def test_what_travels(written: str, travels: str) -> None:
+def test_valid_addresses_are_normalized(written: str, travels: str) -> None:
     address = read_email(written)
     assert address.addr_spec == travels
     assert address.domain.isascii()
@@ -115,13 +115,13 @@ def test_what_travels(written: str, travels: str) -> None:
         ("mailto:hello@studio.example", "cannot have ':'"),
     ],
 )
-def test_what_cannot_be_sent_to_is_named(written: str, why: str) -> None:
+def test_invalid_addresses_are_rejected_with_the_reason(written: str, why: str) -> None:
     with pytest.raises(EmailError, match=rf"not an email address: .*{re.escape(why)}") as caught:
         read_email(written)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-def test_a_link_to_an_address_has_no_sign_that_ends_it() -> None:
+def test_mailto_links_escape_special_characters() -> None:
     assert (
         read_email("hana..tanaka@docomo.example").mailto
         == "mailto:%22hana..tanaka%22@docomo.example"
@@ -134,7 +134,7 @@ def test_a_link_to_an_address_has_no_sign_that_ends_it() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"[a-zßü.\"@\[\]()<> -]{1,30}", fullmatch=True))
-def test_any_text_is_an_address_that_reads_as_itself_or_is_named(text: str) -> None:
+def test_any_text_round_trips_as_an_address_or_is_rejected(text: str) -> None:
     for written in (text, f"{text}@studio.example", f"hello@{text}.example"):
         try:
             address = read_email(written)

@@ -1,4 +1,4 @@
-"""The private PostgreSQL: any number of processes may ask for it at once."""
+"""The embedded PostgreSQL can be started by many processes at once."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The private PostgreSQL is killed, or its disk is full, while `serve` and `work` run: it comes back, or they end and say why."""
+"""The embedded PostgreSQL is killed, or its disk is full, while `serve` and `work` run: it is restarted, or they exit with the reason."""
 
 import asyncio
 import atexit
@@ -172,7 +172,7 @@ def send(client: httpx.Client, key: str, number: int) -> int:
     ).status_code
 
 
-def test_killed_it_is_started_again_by_one_and_all_go_on(data: Path) -> None:
+def test_a_killed_server_is_restarted_by_one_process_and_all_continue(data: Path) -> None:
     with serving(data) as (server, client), everafter(data, "work") as worker:
         worker.wait_for(r"(mail stays in the outbox)")
         url = start_embedded(data)  # this process joins them
@@ -227,7 +227,7 @@ def innocent() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_pid_file_of_a_stopped_server_is_ignored(
     place: Path, innocent: subprocess.Popen[bytes]
 ) -> None:
-    """Its number is another program's by now, or only half of it was written."""
+    """Its process id belongs to another program by now, or only half of it was written."""
     folder = place / "stale"
     with everafter(folder, "migrate") as process:
         assert process.ended() == 0, process.said
@@ -242,10 +242,10 @@ def test_a_pid_file_of_a_stopped_server_is_ignored(
     assert innocent.poll() is None
 
 
-def test_who_has_the_number_of_a_dead_server_is_not_stopped_in_its_place(
+def test_a_process_that_reuses_the_pid_of_a_dead_server_is_not_stopped(
     place: Path, innocent: subprocess.Popen[bytes]
 ) -> None:
-    """The server dies under a process that does not watch it, and its number goes to another before that process ends."""
+    """The server dies while a process does not watch it, and its id is reused before that process ends."""
     folder = place / "reused"
     script = "import sys; from pathlib import Path; from everafter.core.embedded import start_embedded as s; s(Path(sys.argv[1])); print(1, flush=True); sys.stdin.read()"  # fmt: skip
     process = subprocess.Popen(
@@ -275,7 +275,7 @@ def _works_in(folder: Path) -> bool:
     return False
 
 
-def test_what_cannot_be_started_ends_serve_and_work_with_one_line(data: Path) -> None:
+def test_serve_and_work_exit_with_one_line_when_the_server_cannot_start(data: Path) -> None:
     conf = data / "postgres" / "postgresql.conf"
     good = conf.read_text()
     try:
@@ -299,7 +299,7 @@ def test_what_cannot_be_started_ends_serve_and_work_with_one_line(data: Path) ->
         assert process.ended() == 0, "fixed, it starts: " + process.said
 
 
-def test_a_folder_that_is_emptied_is_not_made_again(place: Path) -> None:
+def test_a_removed_data_folder_is_not_created_again(place: Path) -> None:
     folder = place / "emptied"
     with serving(folder, give_up=1) as (server, _):
         (folder / "postgres" / "PG_VERSION").rename(folder / "kept")
@@ -324,7 +324,7 @@ def small_disk(place: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_is_waited_for(small_disk: Path) -> None:
+def test_the_server_restarts_when_a_full_disk_has_space_again(small_disk: Path) -> None:
     data, ballast = small_disk / "data", small_disk / "ballast"
     with serving(data) as (server, client):
         _fill(ballast)

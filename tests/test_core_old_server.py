@@ -1,4 +1,4 @@
-"""A PostgreSQL that is too old is refused in one sentence by everything that opens the database."""
+"""Every command refuses a PostgreSQL that is too old, with one line."""
 
 import os
 import pwd
@@ -116,7 +116,7 @@ def call(url: str, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[s
 @pytest.mark.parametrize(
     "words", [("migrate",), ("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list")]
 )
-def test_it_is_refused_in_one_sentence(
+def test_an_old_server_is_refused_with_one_line(
     reported: str, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     done = call(reported, tmp_path, *words)
@@ -128,7 +128,7 @@ def test_it_is_refused_in_one_sentence(
     )
 
 
-def test_doctor_says_what_to_do(reported: str, tmp_path: Path) -> None:
+def test_doctor_says_what_to_do_about_an_old_server(reported: str, tmp_path: Path) -> None:
     done = call(reported, tmp_path, "doctor")
     said = " ".join(done.stdout.split())
     assert (
@@ -139,7 +139,7 @@ def test_doctor_says_what_to_do(reported: str, tmp_path: Path) -> None:
     assert "playbook" in said and not done.stderr
 
 
-def test_a_real_one_is_refused_alike(real: str, tmp_path: Path) -> None:
+def test_a_real_old_server_is_refused(real: str, tmp_path: Path) -> None:
     for words in (("migrate",), ("run",)):
         done = call(real, tmp_path, *words)
         assert (

@@ -1,4 +1,4 @@
-"""Secrets are long, and what holds them or suppliers' data is its owner's alone, whatever the umask says."""
+"""Secrets have a minimum length, and files with secrets or suppliers' data are private, whatever the umask."""
 
 import os
 import stat
@@ -70,7 +70,7 @@ def test_thirty_two_characters_are_enough(tmp_path: Path, secret: str) -> None:
     )
 
 
-def test_a_stored_secret_is_held_to_the_same(tmp_path: Path) -> None:
+def test_a_stored_secret_must_be_long_enough(tmp_path: Path) -> None:
     made = load_settings({"EVERAFTER_DATA": str(tmp_path / "data")}).secret
     assert (
         len(made) >= 32 and load_settings({"EVERAFTER_DATA": str(tmp_path / "data")}).secret == made
@@ -86,7 +86,7 @@ def test_a_stored_secret_is_held_to_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("serve", "--port", "0"), ("work", "--once"), ("run",), ("key", "list"), ("migrate",)]
 )
-def test_every_command_that_needs_it_stops(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_every_command_that_needs_the_secret_stops(tmp_path: Path, words: tuple[str, ...]) -> None:
     env = {
         "PATH": os.environ["PATH"],
         "EVERAFTER_DATA": str(tmp_path),
@@ -101,7 +101,7 @@ def test_every_command_that_needs_it_stops(tmp_path: Path, words: tuple[str, ...
     assert done.stderr.count("\n") == 1 and "hunter2" not in done.stderr
 
 
-def test_one_wrong_setting_hides_no_other(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported(tmp_path: Path) -> None:
     _, errors = read_settings(
         {
             "EVERAFTER_DATA": str(tmp_path),
@@ -119,7 +119,7 @@ def test_one_wrong_setting_hides_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("umask")
-def test_what_is_made_is_private(tmp_path: Path) -> None:
+def test_new_files_and_folders_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert mode(make_private(folder)) == 0o700
     for name, how, text in (("t", "w", "x"), ("b", "wb", b"x")):
@@ -132,7 +132,7 @@ def test_what_is_made_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("umask")
-def test_a_folder_of_ours_is_closed_and_anybody_elses_is_left(tmp_path: Path) -> None:
+def test_our_folder_is_made_private_and_a_shared_one_is_not(tmp_path: Path) -> None:
     ours, shared = tmp_path / "ours", tmp_path / "shared"
     for folder in (ours, shared):
         folder.mkdir()
@@ -154,7 +154,7 @@ def test_a_folder_of_ours_is_closed_and_anybody_elses_is_left(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("umask")
-def test_an_import_and_an_export_leave_nothing_open(tmp_path: Path, database: str) -> None:
+def test_import_and_export_write_private_files(tmp_path: Path, database: str) -> None:
     bad = tmp_path / "suppliers.csv"
     bad.write_text("id,name\n,Nobody\n")
     data = tmp_path / "data"

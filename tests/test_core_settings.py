@@ -1,4 +1,4 @@
-"""The secret that is made when none is given: one, whole, private."""
+"""Settings: the generated secret, origins, the sender, and invalid values."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from everafter.core.errors import SettingsError
 from everafter.core.settings import load_settings
 
 
-def test_whoever_comes_first_makes_the_secret_of_all(tmp_path: Path) -> None:
+def test_processes_that_start_together_generate_one_secret(tmp_path: Path) -> None:
     script = "import sys; from everafter.core.settings import load_settings; print(load_settings({'EVERAFTER_DATA': sys.argv[1]}).secret)"
     started = [
         subprocess.Popen(
@@ -24,7 +24,7 @@ def test_whoever_comes_first_makes_the_secret_of_all(tmp_path: Path) -> None:
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
-def test_nothing_is_signed_with_nothing(tmp_path: Path) -> None:
+def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(SettingsError, match="has 0 characters"):
         load_settings({"EVERAFTER_DATA": str(tmp_path)})
@@ -36,7 +36,7 @@ def origins(tmp_path: Path, text: str) -> tuple[str, ...]:
     ).ingest_origins
 
 
-def test_origins_are_read_as_browsers_write_them(tmp_path: Path) -> None:
+def test_origins_are_normalized_as_browsers_send_them(tmp_path: Path) -> None:
     assert origins(tmp_path, "") == origins(tmp_path, " * ") == ("*",)
     reported = "https://App.Example:443/, http://localhost:3000\nhttp://[::1]:80"
     assert origins(tmp_path, reported) == (
@@ -58,7 +58,7 @@ def test_origins_are_read_as_browsers_write_them(tmp_path: Path) -> None:
         "http://a:b",
     ],
 )
-def test_what_is_no_origin_is_named(tmp_path: Path, bad: str) -> None:
+def test_invalid_origins_are_rejected(tmp_path: Path, bad: str) -> None:
     with pytest.raises(SettingsError, match="EVERAFTER_INGEST_ORIGINS"):
         origins(tmp_path, f"https://app.example {bad}")
 
@@ -102,7 +102,7 @@ def test_the_platforms_url_is_kept_as_written(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named_with_the_cure(
+def test_an_invalid_setting_is_named_with_the_expected_form(
     tmp_path: Path, name: str, value: str, what: str
 ) -> None:
     with pytest.raises(SettingsError, match=name) as caught:

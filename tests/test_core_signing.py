@@ -19,7 +19,7 @@ TWO = uuid.UUID("7d444840-9dc0-11d1-b245-5ffdce74fad2")
 
 
 def test_links_that_were_sent_stay_valid() -> None:
-    """Tokens made by version 0.2; a change of any of them breaks links in suppliers' inboxes."""
+    """The tokens were made by version 0.2. If one of them became invalid, links in sent emails would break."""
     assert [
         sign_call(SECRET, ONE, TWO),
         sign_manage(SECRET, ONE, TWO),

@@ -84,7 +84,7 @@ def assert_readable(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_every_path_takes_the_same_event(
+def test_every_path_accepts_the_same_event(
     server: Server, key: str, supplier: str, slash: str
 ) -> None:
     def send(path: str, body: dict[str, Any]) -> None:
@@ -148,7 +148,7 @@ def test_a_preflight_permits_every_header_that_it_asks_for(server: Server, path:
     assert int(answer.headers["access-control-max-age"]) > 0
 
 
-def test_a_preflight_repeats_nothing_that_is_no_header_name(server: Server) -> None:
+def test_a_preflight_repeats_only_valid_header_names(server: Server) -> None:
     answer = preflight(
         server,
         "/v1/track",
@@ -159,13 +159,13 @@ def test_a_preflight_repeats_nothing_that_is_no_header_name(server: Server) -> N
     assert len(permitted) <= 64 and not {"x y", "a(b)"} & set(permitted)
 
 
-def test_a_private_network_is_named_when_it_is_asked_for(server: Server) -> None:
+def test_a_preflight_for_a_private_network_is_allowed(server: Server) -> None:
     asked = preflight(server, "/v1/track", **{"Access-Control-Request-Private-Network": "true"})
     assert asked.headers["access-control-allow-private-network"] == "true"
     assert "access-control-allow-private-network" not in preflight(server, "/v1/track").headers
 
 
-def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
+def test_error_responses_allow_the_pages_origin(server: Server, key: str) -> None:
     auth, origin = {"Authorization": f"Bearer {key}"}, {"Origin": ELSEWHERE}
     answers = {
         400: httpx.post(f"{server.base_url}/v1/t", content=b"{", headers=auth | origin),
@@ -190,7 +190,7 @@ def test_errors_can_be_read_by_the_page_too(server: Server, key: str) -> None:
     assert "Retry-After" in answers[503].headers["access-control-expose-headers"]
 
 
-def test_what_is_refused_before_it_is_read_can_be_read_too(server: Server) -> None:
+def test_responses_of_the_connection_limits_allow_the_pages_origin(server: Server) -> None:
     answer = httpx.post(
         f"{server.base_url}/v1/t",
         content=b"{}",
@@ -199,7 +199,7 @@ def test_what_is_refused_before_it_is_read_can_be_read_too(server: Server) -> No
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (431, "*")
 
 
-def test_only_pages_that_are_named_may_send(server: Server, key: str, supplier: str) -> None:
+def test_only_listed_origins_can_send_events(server: Server, key: str, supplier: str) -> None:
     body = json.dumps({"userId": supplier, "event": "login", "messageId": "one", "writeKey": key})
     settings = replace(
         server.settings, ingest_origins=("https://app.example", "http://localhost:3000")
@@ -232,7 +232,7 @@ def test_only_pages_that_are_named_may_send(server: Server, key: str, supplier: 
         assert stored(server, supplier) == {"login": 1}
 
 
-def test_the_key_in_the_address(server: Server, key: str, supplier: str) -> None:
+def test_the_key_can_be_in_the_query(server: Server, key: str, supplier: str) -> None:
     for number, name in enumerate(("writeKey", "api_key", "token")):
         body = json.dumps({"userId": supplier, "event": "login", "messageId": f"query-{number}"})
         assert httpx.post(f"{server.base_url}/v1/t?{name}={key}", content=body).status_code == 200
@@ -266,7 +266,9 @@ def form_bodies(key: str, supplier: str) -> dict[str, bytes]:
     }
 
 
-def test_forms_in_all_their_ages(server: Server, key: str, supplier: str) -> None:
+def test_all_form_encodings_of_posthog_are_accepted(
+    server: Server, key: str, supplier: str
+) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bodies = form_bodies(key, supplier)
     for name, body in bodies.items():
@@ -287,7 +289,7 @@ def test_forms_in_all_their_ages(server: Server, key: str, supplier: str) -> Non
     assert httpx.post(f"{server.base_url}/e/", content=bomb, headers=form).status_code == 413
 
 
-def test_what_sdks_ask_for_at_their_start(server: Server) -> None:
+def test_the_settings_that_sdks_request_are_served(server: Server) -> None:
     def ask(path: str) -> Any:
         answer = httpx.get(server.base_url + path, headers={"Origin": ELSEWHERE})
         assert answer.status_code == 200
@@ -422,7 +424,7 @@ def test_an_sdk_delivers_everything_once(
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/json", "application/x-www-form-urlencoded", ""]
 )
-def test_beacons_of_every_kind_arrive_while_the_page_is_left(
+def test_beacons_sent_while_leaving_the_page_arrive(
     platform: Platform, server: Server, key: str, supplier: str, kind: str
 ) -> None:
     page = platform.browser.new_context().new_page()
@@ -446,7 +448,7 @@ def test_beacons_of_every_kind_arrive_while_the_page_is_left(
 @needs_chromium
 @pytest.mark.browser
 @pytest.mark.parametrize("credentials", ["omit", "include"])
-def test_a_page_reads_answers_and_errors(
+def test_a_page_can_read_responses_and_errors(
     platform: Platform, server: Server, key: str, supplier: str, credentials: str
 ) -> None:
     page = platform.browser.new_context().new_page()

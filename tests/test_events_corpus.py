@@ -1,4 +1,4 @@
-"""The same events through every entrance: what is stored, what is named and what becomes of it is the same."""
+"""The same events over every route and in files: stored rows, rejects and state are the same."""
 
 import asyncio
 import csv
@@ -256,7 +256,7 @@ NAMED = [
 ]
 
 
-def test_every_entrance_gives_the_same(server: Server, key: str, tmp_path: Path) -> None:
+def test_every_way_in_stores_the_same_events(server: Server, key: str, tmp_path: Path) -> None:
     def stored(supplier: str) -> list[Any]:
         return [
             server.sql(

@@ -143,7 +143,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     own.crash()  # it was started again past the library that would stop it
 
 
-def test_crashes_of_the_database_lose_nothing_and_double_nothing(
+def test_database_crashes_neither_lose_nor_duplicate_events(
     cluster: Cluster, settings: Settings, tmp_path: Path
 ) -> None:
     own = Settings(cluster.url, tmp_path, None, None, settings.base_url, settings.secret)

@@ -1,4 +1,4 @@
-"""Files as spreadsheets, databases and people really make them."""
+"""Files as spreadsheets, databases and people write them."""
 
 import csv
 import gzip
@@ -118,7 +118,9 @@ TEXT = "id,name\ns1,Ann\n"
     ],
     ids=lambda value: "content" if isinstance(value, bytes) else None,  # gzip writes the time
 )
-def test_what_is_no_csv_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_unusable_files_are_rejected_with_the_reason(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
     assert said in refuse(tmp_path / name, content)
 
 
@@ -131,7 +133,7 @@ def test_what_is_no_csv_is_named(tmp_path: Path, name: str, content: bytes, said
         )
     )
 )
-def test_no_table_is_taken_for_something_else(rows: list[list[str]]) -> None:
+def test_a_csv_file_is_never_taken_for_another_kind(rows: list[list[str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([["id", "name", "style"], *rows])
     assert describe_format(buffer.getvalue().encode()[:65536], "suppliers.csv") is None
@@ -163,7 +165,7 @@ def test_no_table_is_taken_for_something_else(rows: list[list[str]]) -> None:
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_one_table_in_many_forms(tmp_path: Path, content: str, packed: bool) -> None:
+def test_csv_variants_are_read_alike(tmp_path: Path, content: str, packed: bool) -> None:
     data = content.encode()
     rows, source = read(
         tmp_path / ("suppliers.csv.gz" if packed else "suppliers.csv"),
@@ -173,17 +175,17 @@ def test_one_table_in_many_forms(tmp_path: Path, content: str, packed: bool) -> 
     assert (source.ignored, source.kept) == ([], [])
 
 
-def test_gzip_and_parquet_are_known_under_any_name(tmp_path: Path) -> None:
+def test_gzip_and_parquet_are_recognized_by_content(tmp_path: Path) -> None:
     assert read(tmp_path / "suppliers.csv", gzip.compress(b"id,name\ns1,Ann\ns2,Ben\n"))[0] == ROWS
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
     assert read(tmp_path / "suppliers-2.csv", (tmp_path / "x.parquet").read_bytes())[0] == ROWS
 
 
-def test_a_header_alone_is_a_file_without_rows(tmp_path: Path) -> None:
+def test_a_file_with_only_a_header_has_no_rows(tmp_path: Path) -> None:
     assert read(tmp_path / "suppliers.csv", "id;name")[0] == []
 
 
-def test_known_columns_in_any_spelling(tmp_path: Path) -> None:
+def test_known_columns_are_recognized_in_any_spelling(tmp_path: Path) -> None:
     rows, source = read(
         tmp_path / "events.csv",
         "Message-ID,Supplier Id,TYPE,occurredAt,Colour,\nm,s,login,2026-01-01,red,x\n",
@@ -205,14 +207,14 @@ def test_known_columns_in_any_spelling(tmp_path: Path) -> None:
     assert (source.ignored, source.kept) == ([], ["Style"])
 
 
-def test_a_cell_with_line_breaks_and_commas_is_one_cell(tmp_path: Path) -> None:
+def test_quoted_line_breaks_and_commas_stay_in_their_cell(tmp_path: Path) -> None:
     rows, _ = read(
         tmp_path / "suppliers.csv", 'id,name\ns1,"Ann\r\nBell, ""Studio""\nof York, UK"\ns2,Ben\n'
     )
     assert [row["name"] for row in rows] == ['Ann\r\nBell, "Studio"\nof York, UK', "Ben"]
 
 
-def test_long_lines_of_an_old_mac_cost_themselves(tmp_path: Path) -> None:
+def test_an_overlong_line_ended_by_cr_is_rejected_alone(tmp_path: Path) -> None:
     path = tmp_path / "suppliers.csv"
     path.write_bytes(b"id,name\rs1,Ann\rs2," + b"x" * 3_000_000 + b"\rs3,Cy")
     with Source(path) as source:
@@ -267,7 +269,7 @@ def test_parquet_of_every_type_is_read_as_text(tmp_path: Path) -> None:
     assert rows[1] == {**dict.fromkeys(columns, ""), "id": "s2", "bytes": "\ufffd"}
 
 
-def test_labels_for_nothing_are_empty_cells(tmp_path: Path) -> None:
+def test_null_markers_are_empty_cells(tmp_path: Path) -> None:
     words = [
         "nan",
         "NaN",
@@ -296,18 +298,18 @@ def test_labels_for_nothing_are_empty_cells(tmp_path: Path) -> None:
     ]
 
 
-def test_ids_that_pandas_made_floats_of_beside_a_gap(tmp_path: Path) -> None:
+def test_a_float_id_column_with_gaps_is_read_as_integers(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", "id,name\n7.0,A\nnan,B\n8.0,C\n")
     assert [row["id"] for row in rows] == ["7", "", "8"]
 
 
-def test_text_that_was_hidden_from_excel_is_itself(tmp_path: Path) -> None:
+def test_excel_text_formulas_are_read_as_text(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", 'id,name\n"=""007""","=""Ann"""\n="008",=1+1\n')
     assert [(row["id"], row["name"]) for row in rows] == [("007", "Ann"), ("008", "=1+1")]
 
 
 @pytest.mark.parametrize("rounded", ["1.23E+15", "1.23457E+11", "1E+20", "1,23E+15", " 4.7E+12 "])
-def test_an_id_that_excel_rounded_is_none(tmp_path: Path, rounded: str) -> None:
+def test_an_id_rounded_by_excel_is_rejected(tmp_path: Path, rounded: str) -> None:
     for column, kept in (("id", rounded), ("name", None)):
         cell = f'"{rounded}"'
         rows, _ = read(
@@ -317,14 +319,14 @@ def test_an_id_that_excel_rounded_is_none(tmp_path: Path, rounded: str) -> None:
         assert rows[0][column].startswith("\0") == bool(kept)
 
 
-def test_rows_with_nothing_in_them_are_no_rows(tmp_path: Path) -> None:
+def test_empty_rows_are_skipped(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", "id,name\ns1,Ann\n,\n,,,,\n \n\ns2,Ben\n\x1a")
     assert rows == ROWS
     rows, _ = read(tmp_path / "suppliers.csv", TEXT.encode() + b"s2,Ben\n" + bytes(4096))
     assert rows == ROWS
 
 
-def test_a_nul_costs_no_file(tmp_path: Path) -> None:
+def test_a_nul_does_not_stop_the_file(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", b"id,name\ns1,An\0n\ns2,Ben\n")
     assert [row["id"] for row in rows] == ["s1", "s2"]
 
@@ -337,21 +339,21 @@ def test_a_nul_costs_no_file(tmp_path: Path) -> None:
         "id,name\ns1,Ann\r\ns2,Ben\r",
     ],
 )
-def test_line_ends_of_every_kind_in_one_file(tmp_path: Path, content: str) -> None:
+def test_mixed_line_endings_are_read(tmp_path: Path, content: str) -> None:
     assert read(tmp_path / "suppliers.csv", content)[0] == ROWS
 
 
-def test_returns_within_a_quoted_cell_stay(tmp_path: Path) -> None:
+def test_carriage_returns_in_a_quoted_cell_are_kept(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", 'id,name\ns1,"A\rB\r\nC"\ns2,Ben\n')
     assert [row["name"] for row in rows] == ["A\rB\r\nC", "Ben"]
 
 
-def test_a_cell_is_as_long_as_its_line_may_be(tmp_path: Path) -> None:
+def test_a_cell_can_be_as_long_as_a_line(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "suppliers.csv", f"id,name\ns1,{'x' * 1_000_000}\ns2,Ben\n")
     assert [len(row["name"]) for row in rows] == [1_000_000, 3]
 
 
-def test_the_row_numbers_of_pandas_are_no_trait(tmp_path: Path) -> None:
+def test_the_index_column_of_pandas_is_ignored(tmp_path: Path) -> None:
     rows, source = read(
         tmp_path / "suppliers.csv", "Unnamed: 0,id,name,Unnamed: 3\n0,s1,Ann,\n1,s2,Ben,\n"
     )

@@ -1,4 +1,4 @@
-"""Ingest over real HTTP, in the Segment dialect."""
+"""Ingest over real HTTP, in Segment's format."""
 
 import base64
 import gzip
@@ -78,7 +78,9 @@ def test_a_batch_is_stored_once_and_folded(server: Server, supplier: str, key: s
     assert "everafter_folded_events_total 6" in metrics
 
 
-def test_every_way_to_describe_the_key(server: Server, supplier: str, key: str) -> None:
+def test_the_key_is_accepted_in_every_documented_place(
+    server: Server, supplier: str, key: str
+) -> None:
     def basic(text: str) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
@@ -88,7 +90,7 @@ def test_every_way_to_describe_the_key(server: Server, supplier: str, key: str) 
         assert post(server, None, {**batch(track(supplier)), field: key}).status_code == 200
 
 
-def test_without_a_live_ingest_key_nothing_is_taken(server: Server, supplier: str) -> None:
+def test_events_without_a_valid_ingest_key_are_refused(server: Server, supplier: str) -> None:
     read_key = server.key("read")
     for answer in (
         post(server, None, batch(track(supplier))),
@@ -103,7 +105,9 @@ def test_without_a_live_ingest_key_nothing_is_taken(server: Server, supplier: st
     assert server.sql("SELECT count(*) FROM events") == [(0,)]
 
 
-def test_a_revoked_key_ends_within_seconds(server: Server, supplier: str, key: str) -> None:
+def test_a_revoked_key_stops_working_within_seconds(
+    server: Server, supplier: str, key: str
+) -> None:
     assert post(server, key, batch(track(supplier))).status_code == 200
     server.sql("UPDATE api_keys SET revoked_at = now()")
     deadline = time.monotonic() + 8
@@ -112,7 +116,7 @@ def test_a_revoked_key_ends_within_seconds(server: Server, supplier: str, key: s
         time.sleep(0.3)
 
 
-def test_single_calls(server: Server, supplier: str, key: str) -> None:
+def test_single_calls_are_stored(server: Server, supplier: str, key: str) -> None:
     answers = [
         post(server, key, track(supplier), "/v1/track"),
         post(server, key, {"userId": supplier, "name": "Clients", "messageId": "p1"}, "/v1/page"),
@@ -157,7 +161,9 @@ def test_single_calls(server: Server, supplier: str, key: str) -> None:
     ]
 
 
-def test_gzip_said_or_only_sniffed(server: Server, supplier: str, key: str) -> None:
+def test_gzip_is_accepted_with_and_without_the_header(
+    server: Server, supplier: str, key: str
+) -> None:
     for headers in ({"Content-Encoding": "gzip"}, {}):
         packed = gzip.compress(json.dumps(batch(track(supplier))).encode())
         assert post(server, key, packed, **headers).json()["accepted"] == 1
@@ -180,7 +186,7 @@ UNREADABLE: list[tuple[bytes, int, str]] = [
 ]
 
 
-def test_unreadable_bodies_are_named(server: Server, key: str) -> None:
+def test_unreadable_bodies_are_rejected_with_the_reason(server: Server, key: str) -> None:
     for body, status, said in UNREADABLE:
         answer = post(server, key, body)
         assert answer.status_code == status
@@ -189,7 +195,7 @@ def test_unreadable_bodies_are_named(server: Server, key: str) -> None:
         assert post(server, key, batch()).json()["accepted"] == 0, "the server still answers"
 
 
-def test_a_giant_body_without_a_length_is_refused_too(server: Server, key: str) -> None:
+def test_a_large_chunked_body_is_refused(server: Server, key: str) -> None:
     def chunks() -> Any:
         for _ in range(100):
             yield b" " * 100_000
@@ -211,7 +217,7 @@ def test_an_unknown_encoding_is_refused(server: Server, key: str) -> None:
     )
 
 
-def test_bad_events_are_listed_and_the_rest_is_kept(
+def test_invalid_events_are_listed_and_the_others_stored(
     server: Server, supplier: str, key: str
 ) -> None:
     bad: list[tuple[Any, str]] = [
@@ -279,7 +285,9 @@ def test_bad_events_are_listed_and_the_rest_is_kept(
     assert server.sql("SELECT type FROM event_types ORDER BY type") == [("Unheard Of",), ("login",)]
 
 
-def test_half_a_character_does_not_lose_a_batch(server: Server, supplier: str, key: str) -> None:
+def test_a_lone_surrogate_does_not_reject_the_batch(
+    server: Server, supplier: str, key: str
+) -> None:
     text = json.dumps(
         batch(track(supplier, properties={"name": "HALF", "path": "C:\\\\ud800", "whole": "😀"}))
     )
@@ -289,7 +297,7 @@ def test_half_a_character_does_not_lose_a_batch(server: Server, supplier: str, k
     assert properties == {"name": "\ufffd", "path": "C:\\\\ud800", "whole": "😀"}
 
 
-def test_times(server: Server, supplier: str, key: str) -> None:
+def test_timestamps_are_corrected_and_checked(server: Server, supplier: str, key: str) -> None:
     sent = datetime.now(UTC) - timedelta(hours=2)  # the sender's clock is two hours slow
     events = [
         track(
@@ -317,7 +325,7 @@ def test_times(server: Server, supplier: str, key: str) -> None:
         assert found[name] == pytest.approx(minutes, abs=0.3)
 
 
-def test_shuffled_and_repeated_batches_end_in_one_state(
+def test_shuffled_and_repeated_batches_give_the_same_state(
     server: Server, supplier: str, key: str
 ) -> None:
     rng = random.Random(7)
@@ -351,7 +359,7 @@ def test_shuffled_and_repeated_batches_end_in_one_state(
     assert server.sql("SELECT count(*), count(DISTINCT message_id) FROM events") == [(120, 120)]
 
 
-def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: str) -> None:
+def test_event_names_of_the_playbook_are_mapped(server: Server, supplier: str, key: str) -> None:
     server.app.state.playbook = type(server.app.state.playbook)(
         name="x",
         segments={},
@@ -363,7 +371,9 @@ def test_the_playbooks_names_are_translated(server: Server, supplier: str, key: 
     assert server.sql("SELECT type FROM events") == [("login",)]
 
 
-def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
+def test_an_overloaded_server_answers_503_with_retry_after(
+    server: Server, supplier: str, key: str
+) -> None:
     limit = server.app.state.admission.known
     limit.requests = limit.max_requests
     refused = post(server, key, batch(track(supplier)))
@@ -373,7 +383,7 @@ def test_overload_says_so(server: Server, supplier: str, key: str) -> None:
     assert post(server, key, batch(track(supplier))).json()["accepted"] == 1
 
 
-def test_reading_back(server: Server, supplier: str, key: str) -> None:
+def test_events_can_be_read_back_page_by_page(server: Server, supplier: str, key: str) -> None:
     post(
         server,
         key,
@@ -428,7 +438,7 @@ def test_reading_back(server: Server, supplier: str, key: str) -> None:
         assert client.get("/api/rejects").status_code == 403
 
 
-def test_posthogs_sdks_are_understood(server: Server, supplier: str, key: str) -> None:
+def test_posthog_events_are_accepted(server: Server, supplier: str, key: str) -> None:
     def event(name: str, **properties: Any) -> dict[str, Any]:
         return {
             "event": name,
@@ -477,7 +487,7 @@ def test_posthogs_sdks_are_understood(server: Server, supplier: str, key: str) -
         assert post(server, key, body, "/e/").status_code == 400
 
 
-def test_the_description_names_the_body(server: Server) -> None:
+def test_the_openapi_document_describes_the_body(server: Server) -> None:
     paths = httpx.get(f"{server.base_url}/openapi.json").json()["paths"]
     for path in ("/v1/batch", "/v1/track", "/v1/identify"):
         schema = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -488,7 +498,7 @@ def test_the_description_names_the_body(server: Server) -> None:
     ] == ["batch"]
 
 
-def test_a_posthog_group_of_another_kind_is_no_supplier(
+def test_a_posthog_group_of_another_kind_is_not_a_supplier(
     server: Server, supplier: str, key: str
 ) -> None:
     def group(**properties: str) -> dict[str, Any]:

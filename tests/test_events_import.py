@@ -1,4 +1,4 @@
-"""`everafter import`: exports as they come, broken ones included."""
+"""`everafter import` with valid and broken exports."""
 
 import csv
 import gzip
@@ -146,7 +146,9 @@ def test_an_import_can_be_repeated(cli: Cli, folder: Path) -> None:
     assert months == [("events_2026_01",)]
 
 
-def test_neither_order_nor_cut_nor_format_matters(cli: Cli, folder: Path, tmp_path: Path) -> None:
+def test_order_splitting_and_format_of_files_do_not_matter(
+    cli: Cli, folder: Path, tmp_path: Path
+) -> None:
     cli.load(folder)
     whole = cli.state()
     cli.sql(
@@ -174,7 +176,7 @@ def test_neither_order_nor_cut_nor_format_matters(cli: Cli, folder: Path, tmp_pa
         assert strip(one) == strip(other)
 
 
-def test_bad_rows_are_named_by_line_and_the_others_kept(cli: Cli, folder: Path) -> None:
+def test_invalid_rows_are_reported_by_line_and_the_others_stored(cli: Cli, folder: Path) -> None:
     good = f"{SUPPLIER},login,2026-02-01T10:00:00Z,"
     rows = [
         f"b-1,{good}",
@@ -238,7 +240,7 @@ def test_bad_rows_are_named_by_line_and_the_others_kept(cli: Cli, folder: Path) 
     ]
 
 
-def test_bytes_that_are_not_utf8_cost_their_row(cli: Cli, folder: Path) -> None:
+def test_a_row_that_is_not_utf8_is_rejected_alone(cli: Cli, folder: Path) -> None:
     cli.load(folder / "suppliers.csv")
     line = f"%s,{SUPPLIER},login,2026-02-01T10:00:00Z,\n".encode()
     path = folder / "events.csv"
@@ -254,7 +256,7 @@ def test_bytes_that_are_not_utf8_cost_their_row(cli: Cli, folder: Path) -> None:
     )
 
 
-def test_a_truncated_gzip_keeps_what_came_before(cli: Cli, folder: Path) -> None:
+def test_rows_before_a_truncated_gzip_end_are_stored(cli: Cli, folder: Path) -> None:
     rows = [
         f"t-{n},{SUPPLIER},login,2026-02-01T10:00:00Z,{uuid.uuid4()}".replace(",{", ",")
         for n in range(2000)
@@ -301,7 +303,7 @@ def test_a_truncated_gzip_keeps_what_came_before(cli: Cli, folder: Path) -> None
         ("events.parquet", b"PAR1 and nothing else", "not a readable Parquet file"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(
+def test_unreadable_files_are_reported_by_name(
     cli: Cli, folder: Path, name: str, content: bytes, said: str
 ) -> None:
     path = folder / name
@@ -314,7 +316,7 @@ def test_files_that_cannot_be_read_are_named(
     assert summary["suppliers.csv"]["new"] == 1
 
 
-def test_a_missing_path_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(cli: Cli, tmp_path: Path) -> None:
     assert cli.run("import", tmp_path / "nowhere")[0] == 2
     assert "nowhere: there is no such file or folder" in cli.errors.replace("\n", "")
     (tmp_path / "empty").mkdir()
@@ -322,7 +324,7 @@ def test_a_missing_path_is_named(cli: Cli, tmp_path: Path) -> None:
     assert "no .csv, .csv.gz or .parquet file" in cli.errors
 
 
-def test_a_bad_cell_of_a_supplier_is_named_and_the_row_kept(cli: Cli, folder: Path) -> None:
+def test_an_invalid_trait_is_reported_and_the_supplier_stored(cli: Cli, folder: Path) -> None:
     (folder / "suppliers.csv").write_text(
         f"id,name,country,timezone,mrr_minor,style\n{SUPPLIER},Ann,XX,Nowhere,-5,rustic\n{NO_ID},Bob,,,,\n"
     )
@@ -337,7 +339,7 @@ def test_a_bad_cell_of_a_supplier_is_named_and_the_row_kept(cli: Cli, folder: Pa
     ]
 
 
-def test_an_old_export_does_not_undo_what_was_said_since(cli: Cli, folder: Path) -> None:
+def test_an_old_export_does_not_overwrite_newer_traits(cli: Cli, folder: Path) -> None:
     path = folder / "suppliers.csv"
     os.utime(path, (1_700_000_000, 1_700_000_000))
     cli.load(path)
@@ -348,7 +350,7 @@ def test_an_old_export_does_not_undo_what_was_said_since(cli: Cli, folder: Path)
     assert cli.sql("SELECT plan, name FROM suppliers") == [("studio", "Ann")]
 
 
-def test_a_file_without_a_date_of_its_own_speaks_as_of_now(cli: Cli, folder: Path) -> None:
+def test_a_file_with_an_implausible_date_counts_as_of_now(cli: Cli, folder: Path) -> None:
     path = folder / "suppliers.csv"
     for date in (0, 315_532_800):  # as archives without dates unpack
         path.write_text(f"id,plan\n{SUPPLIER},from {date}\n")
@@ -357,7 +359,7 @@ def test_a_file_without_a_date_of_its_own_speaks_as_of_now(cli: Cli, folder: Pat
         assert cli.sql("SELECT plan FROM suppliers") == [(f"from {date}",)]
 
 
-def test_ids_that_excel_rounded_are_refused_by_line(cli: Cli, folder: Path) -> None:
+def test_ids_rounded_by_excel_are_rejected_by_line(cli: Cli, folder: Path) -> None:
     (folder / "suppliers.csv").write_text("id,name\n1.23E+15,Ann\n1.23E+16,Ben\nnan,Cy\nkept,Di\n")
     code, summary = cli.load(folder / "suppliers.csv")
     named = [(line, kind) for line, kind, _ in rejected(cli, summary["suppliers.csv"])]
@@ -368,14 +370,14 @@ def test_ids_that_excel_rounded_are_refused_by_line(cli: Cli, folder: Path) -> N
     assert cli.sql("SELECT external_id FROM suppliers") == [("kept",)]
 
 
-def test_the_table_for_people(cli: Cli, folder: Path) -> None:
+def test_the_summary_is_a_table(cli: Cli, folder: Path) -> None:
     code, out = cli.run("import", folder)
     assert code == 0
     assert "already there" in out
     assert "21 events folded" in out
 
 
-def test_quotes_left_open_cost_one_row_each(tmp_path: Path) -> None:
+def test_each_unclosed_quote_rejects_one_row(tmp_path: Path) -> None:
     rng = random.Random(11)
     rows, broken = [], set[int]()
     for line in range(2, 5000):
@@ -399,14 +401,14 @@ def test_quotes_left_open_cost_one_row_each(tmp_path: Path) -> None:
     )
 
 
-def test_the_installed_command(cli: Cli, folder: Path) -> None:
+def test_the_installed_command_imports_a_folder(cli: Cli, folder: Path) -> None:
     command = [str(Path(sys.executable).parent / "everafter"), "import", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "no progress bar where nobody looks"
 
 
-def test_a_refused_row_of_parquet_is_shown_whole(cli: Cli, folder: Path) -> None:
+def test_a_rejected_parquet_row_is_written_in_full(cli: Cli, folder: Path) -> None:
     cli.load(folder / "suppliers.csv")
     odd = folder / "events-odd.parquet"
     pl.DataFrame(

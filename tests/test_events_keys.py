@@ -1,4 +1,4 @@
-"""`everafter key …` and what keys may do."""
+"""The commands `everafter key …`, and parsing of keys in headers."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def run(
     return run
 
 
-def test_a_key_from_its_making_to_its_end(run: Any) -> None:
+def test_a_key_can_be_created_listed_and_revoked(run: Any) -> None:
     code, out, _ = run("create", "--scope", "ingest", "--name", "website")
     key = out.strip()
     assert (code, out) == (0, f"{key}\n"), "the key alone, so that a script can take it"
@@ -50,7 +50,7 @@ def test_a_key_from_its_making_to_its_end(run: Any) -> None:
     assert run("revoke", listed[1]["id"])[0] == 0
 
 
-def test_a_name_that_several_have_revokes_none(run: Any) -> None:
+def test_revoking_an_ambiguous_name_revokes_nothing(run: Any) -> None:
     for _ in range(2):
         run("create", "--scope", "ingest", "--name", "twin")
     code, _, err = run("revoke", "twin")
@@ -58,7 +58,7 @@ def test_a_name_that_several_have_revokes_none(run: Any) -> None:
     assert "2 live keys" in err
 
 
-def test_an_unknown_scope_is_named(run: Any) -> None:
+def test_an_unknown_scope_is_rejected(run: Any) -> None:
     code, _, err = run("create", "--scope", "everything")
     assert code == 2
     assert "everything" in err
@@ -78,11 +78,11 @@ def test_an_unknown_scope_is_named(run: Any) -> None:
         ("", None),
     ],
 )
-def test_basic_headers(header: str, user: str | None) -> None:
+def test_basic_headers_are_parsed(header: str, user: str | None) -> None:
     assert read_basic_user(header) == user
 
 
-def test_bearer_headers() -> None:
+def test_bearer_headers_are_parsed() -> None:
     assert [
         read_bearer(header)
         for header in ("Bearer a", "bearer  a ", "Bearer ", "Bearer", "Basic a", "")

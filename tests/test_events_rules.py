@@ -1,4 +1,4 @@
-"""The one check of events, and the traits of suppliers, as pure functions."""
+"""The check of events, and reading of traits, as pure functions."""
 
 import random
 import uuid
@@ -89,7 +89,7 @@ def frame(*events: dict[str, Any]) -> pl.DataFrame:
 
 @settings(max_examples=150)
 @given(rows, st.integers(0, 30))
-def test_every_row_is_in_one_place_and_slicing_does_not_matter(
+def test_every_row_is_accepted_or_rejected_whatever_the_slicing(
     events: list[dict[str, Any]], cut: int
 ) -> None:
     raw = pl.DataFrame(
@@ -106,7 +106,7 @@ def test_every_row_is_in_one_place_and_slicing_does_not_matter(
 
 @settings(max_examples=100)
 @given(rows)
-def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None:
+def test_checking_is_idempotent(events: list[dict[str, Any]]) -> None:
     good = check_events(
         pl.DataFrame(
             [{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA
@@ -123,7 +123,7 @@ def test_what_was_checked_passes_unchanged(events: list[dict[str, Any]]) -> None
 
 @settings(max_examples=50)
 @given(rows)
-def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> None:
+def test_waiting_events_are_restored_unchanged(events: list[dict[str, Any]]) -> None:
     checked = check_events(
         pl.DataFrame(
             [{"row": row, **event} for row, event in enumerate(events)], schema=model.RAW_SCHEMA
@@ -136,7 +136,7 @@ def test_events_that_wait_come_back_the_same(events: list[dict[str, Any]]) -> No
     assert read_waiting(payloads).equals(checked.good.drop("row", "external_id"))
 
 
-def test_properties_are_put_in_one_form() -> None:
+def test_properties_are_normalized() -> None:
     checked = check_events(
         frame(
             {
@@ -160,7 +160,7 @@ def test_properties_are_put_in_one_form() -> None:
     ]
 
 
-def test_the_edges_of_time() -> None:
+def test_the_limits_of_accepted_times() -> None:
     edges = [
         ((NOW + timedelta(hours=24)).isoformat(), None),
         ((NOW + timedelta(hours=24, seconds=1)).isoformat(), "future"),
@@ -198,7 +198,7 @@ def test_the_edges_of_time() -> None:
         ("soon", None),
     ],
 )
-def test_times_are_read(text: str, moment: datetime | None) -> None:
+def test_times_are_parsed(text: str, moment: datetime | None) -> None:
     assert read_moment(text) == moment
 
 
@@ -207,7 +207,7 @@ def test_times_are_read(text: str, moment: datetime | None) -> None:
     st.binary(max_size=60) | json_values.map(msgspec.json.encode),
     st.sampled_from([None, "track", "identify", "group", "page"]),
 )
-def test_any_body_is_read_or_named(body: bytes, call: str | None) -> None:
+def test_any_body_is_decoded_or_rejected_with_a_reason(body: bytes, call: str | None) -> None:
     from everafter.core.errors import InputError
 
     for decode in (lambda: decode_request(body, call), lambda: decode_posthog(body, NOW)):
@@ -241,7 +241,7 @@ traits = st.dictionaries(
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), traits), max_size=8), st.randoms())
-def test_traits_end_the_same_in_any_order(
+def test_the_order_of_trait_updates_does_not_matter(
     messages: list[tuple[int, dict[str, Any]]], rng: random.Random
 ) -> None:
     said = [
@@ -254,7 +254,7 @@ def test_traits_end_the_same_in_any_order(
 
 
 @given(traits)
-def test_each_trait_is_kept_or_named(given_traits: dict[str, Any]) -> None:
+def test_each_trait_is_stored_or_reported(given_traits: dict[str, Any]) -> None:
     good, bad = read_traits(given_traits)
     control = sum(
         1 for name, value in given_traits.items() if name == "createdAt" and value in (None, "")
@@ -262,7 +262,7 @@ def test_each_trait_is_kept_or_named(given_traits: dict[str, Any]) -> None:
     assert len(good) + len(bad) + control == len(given_traits)
 
 
-def test_traits_in_their_canonical_form() -> None:
+def test_traits_are_normalized() -> None:
     good, bad = read_traits(
         {
             "country": "uk",
@@ -296,7 +296,7 @@ def test_the_first_account_created_counts_until_a_date_is_reported() -> None:
     assert profile.traits["created_at"][0] == NOW
 
 
-def test_a_uuid_is_a_uuid() -> None:
+def test_uuids_are_recognized_in_every_notation() -> None:
     ids = [
         str(uuid.uuid4()),
         uuid.uuid4().hex,

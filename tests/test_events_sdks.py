@@ -1,4 +1,4 @@
-"""The real SDKs of Segment and RudderStack, pointed here by nothing but their host setting."""
+"""The real SDKs of Segment and RudderStack, with only their host setting changed."""
 
 import time
 import uuid
@@ -36,7 +36,7 @@ def flushed(client: Any, server: Server) -> None:
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_a_platform_that_uses_the_sdk(server: Server, sdk: Any, gzip: bool) -> None:
+def test_events_sent_by_the_sdk_are_stored(server: Server, sdk: Any, gzip: bool) -> None:
     errors: list[Any] = []
     client = sdk(
         server.key("ingest"),
@@ -80,7 +80,7 @@ def test_a_platform_that_uses_the_sdk(server: Server, sdk: Any, gzip: bool) -> N
     )
 
 
-def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any) -> None:
+def test_an_sdk_with_a_bad_key_gets_an_error_and_does_not_retry(server: Server, sdk: Any) -> None:
     errors: list[Any] = []
     client = sdk(
         "wrong",
@@ -97,7 +97,7 @@ def test_an_sdk_hears_of_a_bad_key_and_does_not_hammer(server: Server, sdk: Any)
     assert time.monotonic() - started < 5
 
 
-def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
+def test_an_sdk_retries_after_an_overload(server: Server, sdk: Any) -> None:
     supplier = str(uuid.uuid4())
     server.sql("INSERT INTO suppliers (id) VALUES (%s)", supplier)
     limit = server.app.state.admission.known
@@ -118,7 +118,7 @@ def test_an_sdk_waits_out_an_overload(server: Server, sdk: Any) -> None:
     assert server.sql("SELECT count(*) FROM events") == [(1,)]
 
 
-def test_sync_mode(server: Server, sdk: Any) -> None:
+def test_sync_mode_stores_a_repeated_message_once(server: Server, sdk: Any) -> None:
     supplier = str(uuid.uuid4())
     client = sdk(server.key("ingest"), host=server.base_url, sync_mode=True)
     client.identify(supplier, {"name": "Ann"})

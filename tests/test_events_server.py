@@ -6,7 +6,7 @@ from everafter.server import make_server
 from helpers_server import Server
 
 
-def test_probes(server: Server) -> None:
+def test_probes_report_the_process_and_the_database(server: Server) -> None:
     with server.client() as client:
         assert client.get("/livez").json() == {"status": "alive"}
         assert client.get("/readyz").json()["status"] == "ready"
@@ -16,8 +16,8 @@ def test_probes(server: Server) -> None:
     assert "everafter_up 1" in metrics.text
 
 
-def test_a_connection_that_rests_outlives_what_proxies_keep() -> None:
-    """One that is closed here at the moment the other side uses it again loses a request."""
+def test_an_idle_connection_outlives_the_keep_alive_of_proxies() -> None:
+    """If the server closed a connection just as the proxy reuses it, a request would be lost."""
     assert make_server(Litestar([])).config.timeout_keep_alive > 60
 
 
@@ -28,7 +28,7 @@ def test_the_openapi_document_is_served(server: Server) -> None:
     assert "/readyz" in schema["paths"]
 
 
-def test_unknown_paths_and_methods_are_problems(server: Server) -> None:
+def test_unknown_paths_and_methods_answer_problem_json(server: Server) -> None:
     with server.client() as client:
         missing, method = client.get("/nothing/here"), client.delete("/livez")
     assert (missing.status_code, method.status_code) == (404, 405)

@@ -1,4 +1,4 @@
-"""Storing once, whoever writes at the same time; and the loops beside the server."""
+"""Events are stored once, also by concurrent writers; the fold and housekeeping loops."""
 
 import asyncio
 import random
@@ -42,7 +42,9 @@ def count(database: str, table: str) -> int:
 
 
 @pytest.mark.parametrize("store", [store_events, store_events_in_bulk])
-def test_stored_once_with_every_value_as_it_came(database: str, store: Callable[..., Any]) -> None:
+def test_events_are_stored_once_with_unchanged_values(
+    database: str, store: Callable[..., Any]
+) -> None:
     odd = pl.DataFrame(
         [
             (SUPPLIERS[0], 'q"uo,te\\', "a type", NOW, NOW, '{"a":"x,\\"y\\n","b":[1,2.5,null]}'),
@@ -76,8 +78,8 @@ def test_stored_once_with_every_value_as_it_came(database: str, store: Callable[
     assert pending == [(kind, NOW, NOW) for kind in ("a type", "ünïcode 😀", "other supplier")]
 
 
-def test_overlapping_batches_at_the_same_time(database: str) -> None:
-    """Eight writers store shuffled, overlapping parts of 400 events, over arrays and over COPY: each once, and no deadlock."""
+def test_overlapping_concurrent_batches_store_each_event_once(database: str) -> None:
+    """Eight writers store shuffled, overlapping parts of 400 events, by arrays and by COPY: each event once, without deadlock."""
     whole = frame(400)
 
     async def write(seed: int) -> int:
@@ -100,7 +102,7 @@ def test_overlapping_batches_at_the_same_time(database: str) -> None:
     assert sum(1 for part in new if part) > 1, "they did overlap"
 
 
-def test_a_batch_that_fails_leaves_nothing(database: str) -> None:
+def test_a_failed_batch_stores_nothing(database: str) -> None:
     async def run() -> None:
         with pytest.raises(RuntimeError):
             async with connection(database) as conn:
@@ -112,7 +114,7 @@ def test_a_batch_that_fails_leaves_nothing(database: str) -> None:
     asyncio.run(run())
 
 
-def test_months_get_partitions_even_at_once(database: str) -> None:
+def test_concurrent_processes_create_each_partition_once(database: str) -> None:
     moments = [datetime(2026, month, 15, tzinfo=UTC) for month in (10, 11, 12)]
 
     async def ensure() -> None:
@@ -130,7 +132,7 @@ def test_months_get_partitions_even_at_once(database: str) -> None:
     assert [name for (name,) in found] == ["events_2026_10", "events_2026_11", "events_2026_12"]
 
 
-def test_months_can_be_made_while_events_arrive(database: str) -> None:
+def test_partitions_can_be_created_while_events_arrive(database: str) -> None:
     months = [datetime(2026, month, 10, tzinfo=UTC) for month in range(1, 13)]
     rows = [
         (SUPPLIERS[0], f"{month}-{number}", "login", at, NOW, None)
@@ -159,8 +161,10 @@ def test_months_can_be_made_while_events_arrive(database: str) -> None:
 
 
 @pytest.mark.parametrize("store", [store_events, store_events_in_bulk])
-def test_an_event_that_meets_its_month_being_made_goes_there(database: str, store: Any) -> None:
-    """It waits on its way to events_other; when the month is there it is refused, and stored at a second try, once."""
+def test_an_event_of_a_month_being_created_is_stored_in_its_partition(
+    database: str, store: Any
+) -> None:
+    """The insert into events_other waits, is refused once the partition exists, and succeeds at the second attempt, once."""
     late = frame(10).with_columns(
         pl.lit(datetime(2026, 3, 10, tzinfo=UTC)).cast(model.TIME).alias("occurred_at")
     )
@@ -205,7 +209,7 @@ def test_an_event_that_meets_its_month_being_made_goes_there(database: str, stor
 # ── the loops ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_fold_that_fails_is_tried_again(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_fold_is_retried(database: str, caplog: pytest.LogCaptureFixture) -> None:
     calls = list[int]()
 
     async def flaky(conn: Connection) -> int:
@@ -234,7 +238,7 @@ def test_a_fold_that_fails_is_tried_again(database: str, caplog: pytest.LogCaptu
     assert "folding failed" in caplog.text
 
 
-def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
+def test_pending_events_are_folded_at_shutdown(database: str) -> None:
     async def run() -> None:
         pool = make_pool(database, size=2)
         await pool.open()
@@ -250,7 +254,7 @@ def test_what_is_pending_is_folded_before_the_end(database: str) -> None:
     assert count(database, "supplier_activity") == 5
 
 
-def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str) -> None:
+def test_housekeeping_stores_waiting_events_and_deletes_old_rejects(database: str) -> None:
     payload = (
         f'{{"supplier_id": "{SUPPLIERS[0]}", "message_id": "late", "type": "login", "occurred_at": "2026-01-01T00:00:00Z",'
         ' "received_at": "2026-01-01T00:00:00Z", "properties": {"a": 1}}'
@@ -288,7 +292,7 @@ def test_housekeeping_takes_in_what_waits_and_forgets_what_is_old(database: str)
 
 
 def test_an_unavailable_database_is_a_503(server: Server) -> None:
-    """Its connections are cut and new ones refused: /livez stays, /readyz says so, ingest says 503 and never 200; then it heals."""
+    """Connections are cut and new ones refused: /livez answers 200, /readyz and ingest 503; afterwards everything works again."""
     key = server.key("ingest")
     name = psycopg.conninfo.conninfo_to_dict(server.database)["dbname"]
     admin = psycopg.conninfo.make_conninfo(server.database, dbname="postgres")
@@ -321,7 +325,7 @@ def test_an_unavailable_database_is_a_503(server: Server) -> None:
     assert server.sql("SELECT events_total FROM supplier_activity") == [(1,)]
 
 
-def test_a_mistake_of_ours_tells_nothing_of_the_inside(
+def test_an_internal_error_reveals_no_details(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from everafter.events import api

@@ -1,4 +1,4 @@
-"""Who an event is about: suppliers that are named, described, and waited for."""
+"""The supplier of an event: identify, groups, and events that wait for their supplier."""
 
 import random
 import uuid
@@ -10,7 +10,7 @@ from test_events_http import key as key
 from test_events_http import supplier as supplier
 
 
-def test_identify_makes_a_supplier_and_the_latest_word_counts(server: Server, key: str) -> None:
+def test_identify_creates_a_supplier_and_the_latest_value_counts(server: Server, key: str) -> None:
     supplier = str(uuid.uuid4())
 
     def identify(at: str, traits: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_identify_makes_a_supplier_and_the_latest_word_counts(server: Server, ke
     ]
 
 
-def test_a_bad_trait_is_named_and_the_others_are_kept(server: Server, key: str) -> None:
+def test_an_invalid_trait_is_reported_and_the_others_stored(server: Server, key: str) -> None:
     supplier = str(uuid.uuid4())
     traits = {
         "name": "Ann",
@@ -133,7 +133,7 @@ def test_events_wait_for_their_supplier(server: Server, key: str) -> None:
     assert post(server, key, batch(*early)).json()["duplicates"] == 2
 
 
-def test_account_created_makes_the_supplier(server: Server, key: str) -> None:
+def test_account_created_creates_the_supplier(server: Server, key: str) -> None:
     supplier = str(uuid.uuid4())
     events = [
         track(supplier, timestamp="2026-03-01T10:00:00Z"),

@@ -1,4 +1,4 @@
-"""One bad value costs itself alone: whatever is in a request, the rest of it is taken."""
+"""An invalid value is replaced or left out, and the rest of the request is stored."""
 
 import json
 import time
@@ -50,7 +50,7 @@ documents = st.recursive(
 
 
 @given(documents)
-def test_what_is_json_is_left_alone(document: Any) -> None:
+def test_valid_json_is_decoded_unchanged(document: Any) -> None:
     for text in (json.dumps(document), json.dumps(document, ensure_ascii=False, indent=1)):
         assert lenient.repair(text) == text
         assert lenient.decode(text, DECODER) == DECODER.decode(text)
@@ -129,7 +129,7 @@ def expected(document: Any) -> Any:
 
 
 @given(st.lists(dirty, max_size=5))
-def test_each_bad_value_is_lost_alone(document: list[Any]) -> None:
+def test_an_invalid_value_does_not_affect_others(document: list[Any]) -> None:
     assert lenient.decode(write(document), DECODER) == expected(document)
 
 
@@ -148,12 +148,12 @@ def test_each_bad_value_is_lost_alone(document: list[Any]) -> None:
         "[" * 9000,
     ],
 )
-def test_what_is_no_json_as_a_whole_is_refused(text: str) -> None:
+def test_text_that_is_not_json_is_rejected(text: str) -> None:
     with pytest.raises((msgspec.DecodeError, RecursionError)):
         lenient.decode(text, DECODER)
 
 
-def test_nesting_without_end_costs_what_is_nested() -> None:
+def test_extreme_nesting_removes_only_the_nested_value() -> None:
     deep = '{"a":' * 5000 + "1" + "}" * 5000
     read = lenient.decode(f'{{"before": 1, "deep": [{deep}, 2], "after": "]"}}', DECODER)
     assert (read["before"], read["deep"][1], read["after"]) == (1, 2, "]")
@@ -172,7 +172,7 @@ def test_nesting_without_end_costs_what_is_nested() -> None:
         ),
     ],
 )
-def test_bodies_in_other_encodings(body: bytes) -> None:
+def test_bodies_in_other_encodings_are_decoded(body: bytes) -> None:
     assert decode_request(body, "track").raw["type"].to_list() == ["café"]
 
 
@@ -193,7 +193,7 @@ NOON = datetime(2026, 11, 27, 17, 20, tzinfo=UTC)
         "2026-11-27 18:20:00.000000000 +0100 CET m=+12.345", "2026-11-27t17:20:00z", "2026-11-27T17:20:00,000Z",
     ],
 )  # fmt: skip
-def test_one_moment_however_it_is_written(value: Any) -> None:
+def test_all_notations_of_a_time_give_the_same_moment(value: Any) -> None:
     assert read_moment(value) == NOON
 
 
@@ -217,7 +217,7 @@ def test_the_size_of_an_epoch_number_decides_its_unit(naive: datetime, exponent:
         ),
     ],
 )
-def test_the_end_of_a_minute_and_of_a_day(text: str, at: datetime | None) -> None:
+def test_leap_seconds_and_hour_24_are_read(text: str, at: datetime | None) -> None:
     assert read_moment(text) == at
 
 
@@ -236,7 +236,7 @@ ODD = (
     "value",
     [0, 17, -5, 1e300, float("nan"), True, None, "", "soon", "2026-W05-1", "17", [], {}, *ODD],
 )
-def test_no_moment(value: Any) -> None:
+def test_invalid_times_are_null(value: Any) -> None:
     assert read_moment(value) is None
 
 
@@ -302,11 +302,11 @@ JUNE = datetime(2027, 6, 20).date()
         *((value, None) for value in ("", True, None, 2027, [], "June 2027", "2027-06-20T25:00")),
     ],
 )
-def test_days(value: Any, day: Any) -> None:
+def test_dates_are_read(value: Any, day: Any) -> None:
     assert read_day(value) == day
 
 
-def test_whole_numbers_and_ids() -> None:
+def test_whole_numbers_and_ids_are_read() -> None:
     assert [
         read_whole(value) for value in (2900, 2900.0, "2900", "2900.0", " 2900.00 ", "2.9e3")
     ] == [2900] * 6
@@ -332,7 +332,7 @@ def test_whole_numbers_and_ids() -> None:
         *((value, None) for value in ("\t ", True, None, [], float("inf"))),
     ],
 )
-def test_numbers_where_text_is_meant(value: Any, text: str | None) -> None:
+def test_numbers_are_converted_to_text_where_text_is_expected(value: Any, text: str | None) -> None:
     properties = json.dumps({"ticket_id": 1, "priority": value})
     good = check_events(
         frame({"type": "ticket_opened", "properties": properties}), received_at=NOW
@@ -341,7 +341,7 @@ def test_numbers_where_text_is_meant(value: Any, text: str | None) -> None:
     assert (kept, read_traits({"plan": value})[0].get("plan")) == (text, text)
 
 
-def test_texts_become_one_line() -> None:
+def test_line_breaks_in_texts_become_spaces() -> None:
     lines = [
         "Anna\tBell",
         "Anna\nBell",
@@ -371,7 +371,9 @@ def test_texts_become_one_line() -> None:
     st.dictionaries(st.sampled_from(["a", "b", "c", "note"]), dirty, max_size=4),
     st.sampled_from(["TBD", "2027-06", 5, [], "31/01/2027", "2027-02-29", "NaN"]),
 )
-def test_no_optional_value_costs_an_event(others: dict[str, Any], wedding: Any) -> None:
+def test_an_invalid_optional_value_does_not_reject_the_event(
+    others: dict[str, Any], wedding: Any
+) -> None:
     text = write({"client_id": 7.0, "wedding_date": wedding, "name": "E\tF", **others})
     checked = check_events(frame({"type": "client_added", "properties": text}), received_at=NOW)
     assert checked.rejects.is_empty()
@@ -409,13 +411,15 @@ SENT: list[tuple[str, timedelta, timedelta, timedelta]] = [
 
 
 @pytest.mark.parametrize(("what", "made", "sent", "ours"), SENT)
-def test_the_senders_clock(what: str, made: timedelta, sent: timedelta, ours: timedelta) -> None:
+def test_the_senders_clock_is_corrected(
+    what: str, made: timedelta, sent: timedelta, ours: timedelta
+) -> None:
     raw = frame({"occurred_at": (NOW + made).isoformat()})
     checked = check_events(raw, received_at=NOW, sent_at=NOW + sent, live=True)
     assert checked.good["occurred_at"].to_list() == [NOW + ours], what
 
 
-def test_live_events_never_lie_in_the_future() -> None:
+def test_live_events_are_never_in_the_future() -> None:
     ahead = [
         timedelta(seconds=2),
         timedelta(hours=20),
@@ -437,7 +441,7 @@ def test_live_events_never_lie_in_the_future() -> None:
     assert filed.good["occurred_at"].to_list() == [NOW + span for span in ahead[:3]]
 
 
-def test_a_second_time_that_can_be_read_is_used() -> None:
+def test_original_timestamp_replaces_an_unreadable_timestamp() -> None:
     body = {
         "userId": SUPPLIER,
         "event": "login",
@@ -452,7 +456,9 @@ def test_a_second_time_that_can_be_read_is_used() -> None:
 # ── over HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_bad_json_in_a_batch_costs_its_values(server: Server, supplier: str, key: str) -> None:
+def test_invalid_json_values_in_a_batch_are_replaced(
+    server: Server, supplier: str, key: str
+) -> None:
     calls = [
         track(supplier, "price_set", properties={"amount": "BAD NaN", "note": "NaN, Infinity"}),
         track(supplier, "note_saved", properties={"text": "HALF", "KEY": 1}),
@@ -529,7 +535,7 @@ def test_bad_json_in_a_batch_costs_its_values(server: Server, supplier: str, key
     assert ratio is None
 
 
-def test_posthogs_bodies_are_read_as_leniently(server: Server, supplier: str, key: str) -> None:
+def test_posthog_bodies_are_decoded_leniently(server: Server, supplier: str, key: str) -> None:
     def event(name: str, properties: str) -> str:
         return f'{{"event": "{name}", "distinct_id": "{supplier}", "uuid": "{uuid.uuid4()}", "properties": {properties}}}'
 
@@ -553,7 +559,7 @@ def test_posthogs_bodies_are_read_as_leniently(server: Server, supplier: str, ke
     assert post(server, key, single, "/e/").json()["accepted"] == 1
 
 
-def test_days_are_found_in_the_suppliers_zone(server: Server, key: str) -> None:
+def test_dates_are_those_of_the_suppliers_time_zone(server: Server, key: str) -> None:
     zones = {
         "Europe/Berlin": ("2027-06-19T22:00:00.000Z", "2027-06-20"),
         "America/New_York": ("2027-06-20T04:00:00Z", "2027-06-20"),
@@ -594,7 +600,7 @@ def test_days_are_found_in_the_suppliers_zone(server: Server, key: str) -> None:
         assert found == [("early", day), ("late", day), ("same", day)], zone
 
 
-def test_days_follow_a_zone_that_is_said_later_or_changes(
+def test_dates_are_converted_again_when_the_time_zone_changes(
     server: Server, supplier: str, key: str
 ) -> None:
     def identify(zone: str) -> Any:
@@ -643,7 +649,7 @@ def test_days_follow_a_zone_that_is_said_later_or_changes(
     assert days() == ["2027-07-01", "2027-06-20", "2027-06-20", "2027-06-20"]
 
 
-def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:
+def test_of_two_calls_with_the_same_time_the_later_counts(server: Server, key: str) -> None:
     at = "2026-05-01T10:00:00Z"
     supplier = str(uuid.uuid4())
 
@@ -690,7 +696,9 @@ def test_the_later_call_counts_at_one_moment(server: Server, key: str) -> None:
     assert state()[0] == "f"
 
 
-def test_the_later_event_counts_at_one_moment(server: Server, supplier: str, key: str) -> None:
+def test_of_two_events_with_the_same_time_the_later_counts(
+    server: Server, supplier: str, key: str
+) -> None:
     def client(name: str, day: str) -> dict[str, Any]:
         properties = {"client_id": "c", "name": name, "wedding_date": day}
         return track(
@@ -758,18 +766,18 @@ def test_an_events_name_is_one_line(server: Server, supplier: str, key: str) -> 
         (False, ["f", "False", "no", "N", "off", 0, 0.0, "0", False]),
     ],
 )
-def test_consent_as_programs_write_it(consent: bool, words: list[Any]) -> None:
+def test_consent_is_read_in_every_notation(consent: bool, words: list[Any]) -> None:
     for word in words:
         assert read_traits({"consent": word}) == ({"consent": consent}, [])
 
 
 @pytest.mark.parametrize("word", ["maybe", 2, -1, [], {}, "null", 0.5])
-def test_what_is_neither_consent_nor_its_refusal_is_named(word: Any) -> None:
+def test_an_invalid_consent_is_reported(word: Any) -> None:
     good, bad = read_traits({"consent": word})
     assert (good, [one.trait for one in bad]) == ({}, ["consent"])
 
 
-def test_names_are_kept_on_one_line_and_cut(server: Server, key: str) -> None:
+def test_names_are_stored_on_one_line_and_cut(server: Server, key: str) -> None:
     supplier = str(uuid.uuid4())
     traits = {
         "Name": "Anna\n\tBell\0",

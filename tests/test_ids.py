@@ -1,4 +1,4 @@
-"""The platform's own ids: one rule, whichever way an id comes in."""
+"""The platform's own ids follow one rule over HTTP, in files and on the command line."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ ALL = [*TEXTS, *SPELLINGS]
 # ── the rule ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_text_becomes_one_uuid_for_ever() -> None:
+def test_a_text_is_always_mapped_to_the_same_uuid() -> None:
     assert ids.NAMESPACE == NAMESPACE
     assert str(read_supplier_id("4711")) == "85590ce3-d2f4-507d-bbcf-d38da8c53b48"
     assert [str(read_supplier_id(text)) for text in ALL] == [supplier_of(text) for text in ALL]
@@ -69,13 +69,13 @@ def test_the_documented_example_is_true() -> None:
         "\ud83d",
     ],
 )
-def test_what_is_no_id_is_refused_with_the_rule(value: Any) -> None:
+def test_invalid_ids_are_refused_with_the_rule(value: Any) -> None:
     assert find_supplier_id(value) is None
     with pytest.raises(NotASupplierIdError, match="text of 1 to 200 characters"):
         read_supplier_id(value)
 
 
-def test_whole_numbers_are_their_digits() -> None:
+def test_whole_numbers_become_their_digits() -> None:
     assert [read_id(value) for value in (0, -0.0, 4711, 4711.0, -5, 2.0**53, 2**64, 12.25)] == [
         "0", "0", "4711", "4711", "-5", "9007199254740992", "18446744073709551616", None,
     ]  # fmt: skip
@@ -150,7 +150,7 @@ def test_every_way_over_http_names_the_same_supplier(server: Server) -> None:
     }
 
 
-def test_what_is_no_id_costs_its_event_alone(server: Server) -> None:
+def test_an_invalid_id_rejects_only_its_event(server: Server) -> None:
     values: list[Any] = [*REFUSED[:-1], True, {}, {"id": "4711"}, [], 4711.5, 1e17]
     events = [{"type": "identify", "userId": value, "traits": {"name": "A"}} for value in values]
     events.append({"type": "identify", "userId": "4711", "traits": {"name": "A"}})
