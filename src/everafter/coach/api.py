@@ -141,7 +141,7 @@ Locale = Annotated[
     str | None,
     QueryParameter(
         max_length=35,
-        description="Of the reader, such as de-AT; overrides the token's.",
+        description="The reader's language, such as `de-AT`; overrides the token's.",
         schema_extra={"examples": ["de-AT"]},
     ),
 ]
@@ -167,15 +167,15 @@ async def get_coach(
     ] = None,
     locale: Locale = None,
     messages: Annotated[
-        bool, QueryParameter(description="Whether to include the texts of the interface.")
+        bool, QueryParameter(description="Whether to include the coach's own texts.")
     ] = False,
 ) -> CoachAnswer:
     """A tip for the page, the offer of a call, the onboarding checklist, a celebration, and
     recommendations.
 
     A tip stays until it gets a response, its condition is no longer true, or the supplier leaves
-    its pages. A new tip must pass the eligibility check of all interventions; one that is kept back
-    is in the intervention log.
+    its pages. A new tip must pass the eligibility check; one that does not is in the intervention
+    log.
     """
     claims, now, playbook = _claims(request), datetime.now(UTC), state.playbook
     cache: CoachCache = state.coach
@@ -293,9 +293,9 @@ def _describe_celebration(
     summary="Respond to a tip",
     responses=problems(
         not_found="this tip was not shown to this supplier",
-        conflict="the Idempotency-Key is in flight",
-        unprocessable_entity='`until` without "snoozed"; or the Idempotency-Key came with another'
-        " body",
+        conflict="a request with this Idempotency-Key is in progress",
+        unprocessable_entity='`until` without "snoozed"; or the Idempotency-Key was used with'
+        " another body",
     ),
 )
 async def post_tip(
@@ -411,7 +411,7 @@ async def get_slots(
         ),
     ] = None,
     days: Annotated[
-        int, QueryParameter(ge=1, le=MAX_DAYS, description="How many days from there.")
+        int, QueryParameter(ge=1, le=MAX_DAYS, description="The number of days.")
     ] = DEFAULT_DAYS,
 ) -> SlotsAnswer:
     """Like `GET /api/support/slots`, for the supplier of the token and the call type that the
@@ -448,7 +448,7 @@ async def get_slots(
         conflict="the time is taken: `next_free` has the next free ones; or the Idempotency-Key is"
         " in flight",
         unprocessable_entity="the time cannot be booked: `reason` says why, `next_free` has times"
-        " that can; or the Idempotency-Key came with another body",
+        " that can; or the Idempotency-Key was used with another body",
     ),
 )
 async def post_call(

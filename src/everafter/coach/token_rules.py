@@ -87,7 +87,7 @@ def check_claims(payload: bytes, now: datetime) -> Claims:
     seconds = claims.exp - claims.iat
     if not 0 < seconds <= MOST_MINUTES * 60 + LEEWAY_SECONDS:
         raise TokenLifetimeError(
-            f"exp − iat is {seconds:.0f} s, but must be more than 0 and at most {MOST_MINUTES * 60};"
+            f"exp − iat is {seconds:.0f} s, but must be above 0 and at most {MOST_MINUTES * 60};"
             " times are in seconds, not milliseconds"
         )
     at = now.timestamp()

@@ -58,13 +58,19 @@ class Ready(msgspec.Struct):
     schema: int
 
 
-@get("/livez", operation_id="isAlive", tags=["program"], sync_to_thread=False)
+@get(
+    "/livez",
+    operation_id="isAlive",
+    summary="Liveness probe",
+    tags=["program"],
+    sync_to_thread=False,
+)
 def livez() -> Alive:
     """Whether the process answers. Does not check the database."""
     return Alive()
 
 
-@get("/readyz", operation_id="isReady", tags=["program"])
+@get("/readyz", operation_id="isReady", summary="Readiness probe", tags=["program"])
 async def readyz(state: State) -> Ready:
     """Whether requests can be handled: the database answers and has this program's schema."""
     shared: SingleFlight = state.single_flight

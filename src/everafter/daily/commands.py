@@ -121,8 +121,8 @@ def print_summary(summary: RunSummary, console: Console | None = None) -> None:
     console.print(_band_table(summary))
     counts = summary.interventions
     console.print(
-        f"\n[bold]{plural(counts.triggered, 'intervention')}[/bold] triggered, {counts.holdout:,} in the"
-        f" holdout, {sum(counts.skipped.values()):,} skipped"
+        f"\n[bold]{plural(counts.triggered, 'intervention')}[/bold] triggered,"
+        f" {counts.holdout:,} in the holdout, {sum(counts.skipped.values()):,} skipped"
     )
     console.print(_intervention_table(counts))
 

@@ -389,7 +389,7 @@ class EventTypes(msgspec.Struct):
 _READ: dict[str, Any] = {"guards": [scope("read")], "tags": ["events"], "responses": problems()}
 
 
-@get("/api/events", operation_id="listEvents", **_READ)
+@get("/api/events", operation_id="listEvents", summary="List events", **_READ)
 async def get_events(
     conn: NamedDependency[Connection],
     supplier_id: FromQuery[SupplierId],
@@ -405,22 +405,22 @@ async def get_events(
     return EventPage([Event(**row) for row in rows], following)
 
 
-@get("/api/rejects", operation_id="listRejects", **_READ)
+@get("/api/rejects", operation_id="listRejects", summary="List rejected events", **_READ)
 async def get_rejects(
     conn: NamedDependency[Connection],
     code: Annotated[str | None, QueryParameter(max_length=100)] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> RejectPage:
-    """List what was rejected and why, latest first. Events with the code `unknown_supplier` are
-    stored as soon as the supplier is known."""
+    """List rejected events with the reason, latest first. Events with the code `unknown_supplier`
+    are stored as soon as the supplier is known."""
     before = read_cursor(cursor, _read_reject_place)
     rows = await queries.list_rejects(conn, _storable(code), before, limit)
     following = write_cursor(rows[-1]["id"]) if len(rows) == limit else None
     return RejectPage([Reject(**row) for row in rows], following)
 
 
-@get("/api/event-types", operation_id="listEventTypes", **_READ)
+@get("/api/event-types", operation_id="listEventTypes", summary="List event types", **_READ)
 async def get_event_types(conn: NamedDependency[Connection]) -> EventTypes:
     """List all event types received so far, how often and when, including unknown ones."""
     rows = await queries.list_event_types(conn)

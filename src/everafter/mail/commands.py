@@ -200,7 +200,9 @@ def resolve_command(
 
 
 def pause_command(
-    reason: Annotated[str, typer.Argument(help="The reason, shown by `everafter doctor` and the dashboard.")],
+    reason: Annotated[
+        str, typer.Argument(help="The reason, shown by `everafter doctor` and the dashboard.")
+    ],
 ) -> None:
     """Stop sending in all workers until `everafter mail resume`."""
     _in_transaction(lambda conn: queries.pause(conn, reason))

@@ -82,7 +82,9 @@ def read_period(
         )
     text = str(horizon or HORIZONS[0])
     if text not in map(str, HORIZONS):
-        raise InputError(f"horizon: {text[:40]!r} is not one of {', '.join(map(str, HORIZONS))} days")
+        raise InputError(
+            f"horizon: {text[:40]!r} is not one of {', '.join(map(str, HORIZONS))} days"
+        )
     return Period(since, until, int(text))
 
 

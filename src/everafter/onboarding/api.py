@@ -57,9 +57,9 @@ LanguageTag = Annotated[
     }
     | problems(
         not_found="there is no such supplier",
-        conflict="the Idempotency-Key is in flight",
-        unprocessable_entity="a time in the future or before 2000; or the Idempotency-Key came with"
-        " another body",
+        conflict="a request with this Idempotency-Key is in progress",
+        unprocessable_entity="a time in the future or before 2000; or the Idempotency-Key was used"
+        " with another body",
     ),
 )
 async def post_milestone(
@@ -139,9 +139,9 @@ async def get_onboarding(
     }
     | problems(
         not_found="there is no such supplier, or it has cancelled",
-        conflict="the Idempotency-Key is in flight",
+        conflict="a request with this Idempotency-Key is in progress",
         unprocessable_entity="an action that the path does not have, a time in the future or before"
-        " 2000; or the Idempotency-Key came with another body",
+        " 2000; or the Idempotency-Key was used with another body",
     ),
 )
 async def post_action(

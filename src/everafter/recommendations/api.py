@@ -39,7 +39,7 @@ NO_SUPPLIER = "there is no such supplier, or it has cancelled"
     guards=[scope("read")],
     tags=TAGS,
     operation_id="listRecommendations",
-    summary="What a supplier should do next",
+    summary="List a supplier's recommendations",
     responses=problems(not_found=NO_SUPPLIER),
 )
 async def get_recommendations(
@@ -48,8 +48,8 @@ async def get_recommendations(
     audience: Annotated[
         Literal["team", "supplier"],
         QueryParameter(
-            description="`supplier`: what may be shown to it. `team`: also what its place in a"
-            " control group keeps from it; never show that to the supplier."
+            description="`supplier`: recommendations to show. `team`: also those for which the"
+            " supplier is in the control group, which it must never see."
         ),
     ] = "supplier",
     locale: Annotated[
@@ -59,14 +59,16 @@ async def get_recommendations(
             description="Language of the texts, such as `de-AT`. Default: the playbook's own.",
         ),
     ] = None,
-    limit: Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")] = 100,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=100, description="Maximum number of results.")
+    ] = 100,
 ) -> RecommendationsAnswer:
     """The playbook's recommendations that apply now, about the supplier and about single clients,
     the most useful first.
 
-    What is urgent comes first. The rest is ordered by `expected_points`: the points missing in the
-    health score, times the share of them that showing it won back at similar suppliers, compared
-    with a control group (`effect`)."""
+    Urgent recommendations come first. The others are ordered by `expected_points`: the points
+    missing in the health score, times the share of them that showing the recommendation won back at
+    similar suppliers, compared with a control group (`effect`)."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], locale, scored=scored)
     shown = drop_holdout(recommendations) if audience == "supplier" else recommendations
@@ -94,9 +96,9 @@ async def post_impressions(
     that their outcomes are measured two weeks later. The coach and the emails do so by themselves.
     Repeating the request changes nothing.
 
-    Only the beginning of the current list counts, up to the first recommendation that is missing in
-    `ids`, together with those that the control group kept back in between. Whatever comes after a
-    gap was selected, not drawn at random, and is not recorded."""
+    Show the current list from the top, without leaving any out. What comes after the first
+    recommendation that is missing in `ids` is not recorded, because a selection would distort the
+    measured effects."""
     scored = await score_live(state, [supplier_id])
     recommendations = await recommend_live(state, [str(supplier_id)], scored=scored)
     allowed = recommendations.filter(~pl.col("holdout"))["id"].to_list()
@@ -121,9 +123,9 @@ async def post_impressions(
 async def get_recommendation_effects(
     state: State, conn: NamedDependency[Connection]
 ) -> EffectsAnswer:
-    """For every recommendation that was measured: how many of the suppliers that were shown it
-    (`treated`) improved, and how many of those that it applied to but that were kept from seeing it
-    at random (`control`). Suppliers in trouble often improve by chance; only the lift counts. A
+    """For each measured recommendation: to how many suppliers it was shown (`treated`), how many
+    were randomly assigned to the control group and did not see it (`control`), and how many of each
+    improved. Suppliers in trouble often improve by chance, so only the lift counts. A
     recommendation counts as shown when it was served, seen or not, so suppliers who never look
     reduce the lift."""
     effects, measured_at = await get_effects(conn)

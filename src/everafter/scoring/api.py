@@ -51,7 +51,7 @@ class ScoreAnswer(Struct):
     guards=[scope("read")],
     tags=["health"],
     operation_id="getHealthScore",
-    summary="Health score",
+    summary="Get a supplier's health score",
 )
 async def get_health_score(supplier_id: FromPath[SupplierId], state: State) -> ScoreAnswer:
     """The supplier's health as of now, by the same rules as the daily run: score, risk level,
