@@ -52,7 +52,7 @@ async def get_metrics(
         QueryParameter(
             name="from",
             min_length=1,
-            description="The first day, UTC; default: 90 days.",
+            description="The first day, UTC; default: the last 90 days.",
             schema_extra={"format": "date", "examples": ["2026-08-01"]},
         ),
     ] = None,

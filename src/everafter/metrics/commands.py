@@ -52,7 +52,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         first: Annotated[
             str | None,
-            typer.Option("--from", metavar="DATE", help="First day, UTC. Default: 90 days."),
+            typer.Option(
+                "--from", metavar="DATE", help="First day, UTC. Default: the last 90 days."
+            ),
         ] = None,
         until: Annotated[
             str | None, typer.Option(metavar="DATE", help="Last day, UTC. Default: today.")
