@@ -27,7 +27,7 @@ _TAB_WIDTH = 4
 def register(app: typer.Typer) -> None:
     commands = typer.Typer(
         name="playbook",
-        help="Check a playbook, show it, and print where it is.",
+        help="Check a playbook, show it, and print its path.",
         no_args_is_help=True,
     )
     app.add_typer(commands)
