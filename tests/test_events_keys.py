@@ -55,7 +55,7 @@ def test_revoking_an_ambiguous_name_revokes_nothing(run: Any) -> None:
         run("create", "--scope", "ingest", "--name", "twin")
     code, _, err = run("revoke", "twin")
     assert code == 3
-    assert "2 live keys" in err
+    assert "2 active keys" in err
 
 
 def test_an_unknown_scope_is_rejected(run: Any) -> None:
