@@ -139,8 +139,8 @@ def test_selected_metrics_by_group_over_a_period(full: Server) -> None:
         ("until=2999-01-01", "is in the future", None),
         ("from=2026-02-01&until=2026-01-01", "is after until", None),
         ("from=2001-01-01", "the maximum is 1,100", None),
-        ("horizon=31", "none of 30, 60, 90", None),
-        ("from=%00", "is not a day", None),
+        ("horizon=31", "not one of 30, 60, 90", None),
+        ("from=%00", "is not a date", None),
     ],
 )
 def test_an_invalid_parameter_is_named(
@@ -204,8 +204,8 @@ def test_the_command_line_names_an_invalid_option(run: Any) -> None:
     for words, message in (
         (("--csv",), "choose one with --metric"),
         (("--metric", "adoption"), "did you mean feature_adoption"),
-        (("--from", "x"), "from: 'x' is not a day"),
-        (("--horizon", "7"), "none of 30, 60, 90"),
+        (("--from", "x"), "from: 'x' is not a date"),
+        (("--horizon", "7"), "not one of 30, 60, 90"),
     ):
         refused = run(*words)
         assert refused.exit_code != 0 and message in str(refused.exception)

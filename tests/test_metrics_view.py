@@ -31,7 +31,7 @@ def test_the_default_period_is_the_last_90_days() -> None:
     ("first", "last", "horizon", "words"),
     [
         ("soon", None, None, "from: 'soon' is not a date such as 2026-08-01"),
-        ("2026-02-30", None, None, "not a day"),
+        ("2026-02-30", None, None, "not a date"),
         (None, "2026-11-23", None, "until: 2026-11-23 is in the future"),
         ("2026-05-02", "2026-05-01", None, "from: 2026-05-02 is after until, 2026-05-01"),
         ("1999-12-31", "2000-01-02", None, "is before 2000-01-01"),
