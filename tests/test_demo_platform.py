@@ -1,20 +1,23 @@
 """The sample platform: it signs tokens and sends events, and its pages have no inline code."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import httpx
 import jwt
 import pytest
 
 from everafter.core.db import connection
+from everafter.core.pages import template_config
 from everafter.demo.platform_pages import Wiring, create_platform, sign_token
-from everafter.demo.platform_queries import ensure_coach_key
+from everafter.demo.platform_queries import Client, Figures, Tenant, ensure_coach_key
 from everafter.server import make_server
 from helpers_pages import XSS, add_supplier
 from helpers_server import Server
@@ -137,6 +140,44 @@ def test_pages_have_no_inline_code_and_escape_names(
             and 'onerror="' not in page.text
             and "style=" not in page.text
         )
+
+
+@pytest.mark.parametrize(
+    ("number", "counted", "seen"),
+    [
+        (0, "0 couples; 0 weddings; 0 forms", "here today"),
+        (1, "1 couple; 1 wedding; 1 form", "here 1 day ago, 1 form open"),
+        (2, "2 couples; 2 weddings; 2 forms", "here 2 days ago, 2 forms open"),
+        (5, "5 couples; 5 weddings; 5 forms", "here 5 days ago, 5 forms open"),
+    ],
+)
+def test_a_page_counts_what_it_shows(number: int, counted: str, seen: str) -> None:
+    page = render_overview(Client("Ann & Bo", date(2026, 9, 5), number, number), number)
+    figures = re.findall(r"<li><b>(\d+)</b> (\w+)", page)
+    assert "; ".join(f"{count} {word}" for count, word in figures) == counted
+    assert f"<small>{seen}</small>" in page and "<span>5 September 2026</span>" in page
+
+
+def test_a_client_of_whom_little_is_known() -> None:
+    page = render_overview(Client("Ann & Bo", None, None, 0), 1)
+    assert "<small>not here yet</small>" in page and "<span>no date yet</span>" in page
+
+
+def render_overview(client: Client, number: int) -> str:
+    engine: Any = template_config().instance
+    return engine.get_template("demo/templates/platform.html").render(
+        path="/dashboard",
+        title="Overview",
+        menu={"/dashboard": "Overview"},
+        tenant=Tenant(KEY_ID, "Calm Films", None, "at risk"),
+        tenants=[],
+        figures=Figures(number, number, number, "pro"),
+        clients=[client],
+        languages={},
+        language="en",
+        everafter="",
+        done="",
+    )
 
 
 def test_an_unlisted_supplier_stays_signed_in(

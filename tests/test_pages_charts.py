@@ -94,6 +94,29 @@ def test_events_of_one_type_and_day_are_one_line() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, "Invited a client"),
+        (2, "Sent 2 invitations"),
+        (5, "Sent 5 invitations"),
+        (1200, "Sent 1,200 invitations"),
+    ],
+)
+def test_the_events_of_a_day_are_counted(count: int, words: str) -> None:
+    noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    (day,) = group_timeline([Event("invite_sent_to_client", noon, {}, None)] * count)
+    assert [entry.words for entry in day.entries] == [words]
+
+
+def test_a_year_has_its_months_by_name() -> None:
+    days = [charts.Day(date(2025, 12, 15) + timedelta(days=n), None, None) for n in range(365)]
+    drawn = charts.trend(days, [], critical_below=40, at_risk_below=70, off_season_below=0.5)
+    assert [tick.word for tick in drawn.months] == [
+        "2026", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sept", "Oct", "Nov", "Dec",
+    ]  # fmt: skip
+
+
 def test_numbers_are_not_shown_as_names() -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     ((day),) = group_timeline([Event("form_sent", noon, {"form_id": "0179c25f3"}, "Anna & Ben")])

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from everafter.core.i18n import format_short_date
 from helpers_pages import (
     DIMENSIONS,
     TODAY,
@@ -137,7 +138,7 @@ def test_changes_of_dimensions_add_up_to_the_change_of_the_score(
     was = re.search(r"from (\d+\.\d)", table[0])
     assert now and was and round(float(now[1]) - float(was[1]), 1) == by
     day = TODAY - timedelta(days=16)
-    assert f"Since {day.day} {day:%b}" in table[0]
+    assert f"Since {format_short_date(day, year=False)}" in table[0]
     assert "new</span>" in table[0] and "now unknown" in table[0]
 
 

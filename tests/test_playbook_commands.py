@@ -1,15 +1,19 @@
 """`everafter playbook`, and loading playbooks."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from everafter.cli import app
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
+from everafter.playbook.commands import print_mistakes
 from everafter.playbook.loading import load_playbook, parse_playbook, playbook_path, read_playbook
+from everafter.playbook.model import Mistake
 
 # With a secret the commands do not write one to the current folder.
 runner = CliRunner(env={"EVERAFTER_SECRET": "s" * 32, "EVERAFTER_PLAYBOOK": ""})
@@ -71,6 +75,23 @@ def test_check_as_json(tmp_path: Path, weddings: str) -> None:
         ("triggers.approaching_limits.holdout", "warning"),
     ]
     assert answer["mistakes"][0]["hint"] == "a share: 25 % is written 0.25"
+
+
+@pytest.mark.parametrize(
+    ("errors", "warnings", "summary"),
+    [
+        (0, 0, "nothing to fix"),
+        (1, 0, "1 mistake"),
+        (2, 1, "2 mistakes and 1 warning"),
+        (5, 2, "5 mistakes and 2 warnings"),
+    ],
+)
+def test_mistakes_are_counted(errors: int, warnings: int, summary: str) -> None:
+    mistakes = [Mistake(1, 1, "a", "it is wrong")] * errors
+    mistakes += [Mistake(1, 1, "a", "it is odd", level="warning")] * warnings
+    output = io.StringIO()
+    print_mistakes(Console(file=output), "my.toml", "a = 1", mistakes)
+    assert output.getvalue().splitlines()[-1] == f"my.toml: {summary}"
 
 
 def test_warnings_alone_do_not_fail(tmp_path: Path, weddings: str) -> None:

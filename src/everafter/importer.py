@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from everafter.core.db import connection, database_url, migrate
+from everafter.core.formatting import plural
 from everafter.core.settings import load_settings
 from everafter.events.files import Source
 from everafter.events.importing import FileSummary, Importer, ImportSummary, find_files
@@ -66,7 +67,7 @@ async def _import(paths: list[Path], *, show_progress: bool) -> ImportSummary:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[rows]}"),
         TimeRemainingColumn(),
         console=console,
         disable=not (show_progress and console.is_terminal),
@@ -76,9 +77,10 @@ async def _import(paths: list[Path], *, show_progress: bool) -> ImportSummary:
     def report(source: Source, summary: FileSummary) -> None:
         if source.path not in tasks:
             tasks[source.path] = bars.add_task(
-                escape(source.path.name), total=max(source.size, 1), rows=0
+                escape(source.path.name), total=max(source.size, 1), rows=plural(0, "row")
             )
-        bars.update(tasks[source.path], completed=source.position, rows=summary.rows)
+        rows = plural(summary.rows, "row")
+        bars.update(tasks[source.path], completed=source.position, rows=rows)
 
     async with connection(url, autocommit=True) as conn:
         importer = Importer(
@@ -105,13 +107,21 @@ def _print(summary: ImportSummary) -> None:
             notes.append(f"columns stored as traits: {', '.join(file.kept_columns)}")
         if file.bad_values:
             notes.append(
-                f"{file.bad_values:,} values could not be used; their rows were imported without"
-                " them"
+                plural(
+                    file.bad_values,
+                    "value could not be used; its row was imported without it",
+                    "values could not be used; their rows were imported without them",
+                )
             )
         if file.rejects_file:
             notes.append(f"rejected rows, with the reasons: {file.rejects_file}")
         for note in notes:
             console.print(f"{file.file}: {note}", soft_wrap=True, markup=False)
     if summary.waited:
-        console.print(f"{summary.waited:,} events that had waited for their supplier were stored")
-    console.print(f"{summary.folded:,} events folded; {summary.seconds:.1f} s")
+        stored = plural(
+            summary.waited,
+            "event that had waited for its supplier was stored",
+            "events that had waited for their supplier were stored",
+        )
+        console.print(stored)
+    console.print(f"{plural(summary.folded, 'event')} folded; {summary.seconds:.1f} s")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from everafter.core.i18n import format_month
+
 # Scores always run from 0 to 100, in a table's sparklines too: there, drawings are compared.
 FULL = 100.0
 # A platform scored once a week still has one line, and one season.
@@ -165,7 +167,7 @@ def trend(
 def _months(days: Sequence[Day], left: float, step: float, *, every: int) -> list[Tick]:
     firsts = [(index, day.on) for index, day in enumerate(days) if day.on.day == 1]
     return [
-        Tick(left + index * step, f"{on:%b}" if on.month != 1 else f"{on:%Y}")
+        Tick(left + index * step, format_month(on, year=False) if on.month != 1 else str(on.year))
         for index, on in firsts
         if (on.month - 1) % every == 0 and len(days) - index > 12
     ]

@@ -7,6 +7,9 @@ from everafter.core.i18n import (
     choose_form,
     format_clock,
     format_clocks,
+    format_date_long,
+    format_day_name,
+    format_month,
     format_number,
     format_short_date,
     format_weekday,
@@ -22,7 +25,16 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     >>> plural(1, "client"), plural(1200, "client"), plural(0, "reply", "replies")
     ('1 client', '1,200 clients', '0 replies')
     """
-    return f"{format_number(count)} {choose_form(count, (one, many or one + 's'))}"
+    return f"{format_number(count)} {noun(count, one, many)}"
+
+
+def noun(count: float, one: str, many: str | None = None) -> str:
+    """The noun that follows a count.
+
+    >>> noun(1, "client"), noun(0.5, "hour"), noun(0, "reply", "replies")
+    ('client', 'hours', 'replies')
+    """
+    return choose_form(count, (one, many or one + "s"))
 
 
 def signed(value: float, decimals: int = 0) -> str:
@@ -73,7 +85,7 @@ def month(name: str) -> str:
     >>> month("2026-11")
     'Nov 2026'
     """
-    return f"{date.fromisoformat(name + '-01'):%b %Y}"
+    return format_month(date.fromisoformat(f"{name}-01"))
 
 
 def moment(value: datetime | None) -> str:
@@ -133,7 +145,7 @@ def format_local(at: datetime, zone: ZoneInfo, now: datetime) -> str:
         today + timedelta(days=1): "tomorrow",
         today - timedelta(days=1): "yesterday",
     }
-    on = near.get(local.date()) or f"{local:%a} {day(local.date(), today)}"
+    on = near.get(local.date()) or f"{format_day_name(local)} {day(local.date(), today)}"
     return f"{on}, {format_clock(local)}"
 
 
@@ -181,11 +193,14 @@ def sentence(text: str) -> str:
 
 FILTERS = {
     "plural": plural,
+    "noun": noun,
     "signed": signed,
     "money": money,
     "percent": percent,
     "day": day,
     "month": month,
+    "format_date_long": format_date_long,
+    "format_clock": format_clock,
     "moment": moment,
     "clock": clock,
     "ago": ago,

@@ -220,6 +220,24 @@ def format_short_date(day: date, language: str = ENGLISH, *, year: bool = True) 
     return format_skeleton("yMMMd" if year else "MMMd", day, locale=find_locale(language))
 
 
+def format_month(day: date, language: str = ENGLISH, *, year: bool = True) -> str:
+    """The abbreviated month of a date, with or without its year.
+
+    >>> format_month(date(2026, 11, 24)), format_month(date(2026, 9, 1), year=False)
+    ('Nov 2026', 'Sept')
+    """
+    return format_skeleton("yMMM" if year else "MMM", day, locale=find_locale(language))
+
+
+def format_day_name(day: date, language: str = ENGLISH) -> str:
+    """The abbreviated weekday of a date.
+
+    >>> format_day_name(date(2026, 11, 24)), format_day_name(date(2026, 11, 24), "fr")
+    ('Tue', 'mar.')
+    """
+    return format_skeleton("E", day, locale=find_locale(language))
+
+
 def format_clock(at: datetime | time, language: str = ENGLISH) -> str:
     """A time of day in hours and minutes, as on the clocks of `at`'s own zone.
 

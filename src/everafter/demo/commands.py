@@ -27,6 +27,8 @@ from everafter.accounts.passwords import hash_password, verify_password
 from everafter.accounts.queries import find_credentials, upsert_user
 from everafter.core.db import connection, database_url, migrate
 from everafter.core.errors import ConflictError, InputError
+from everafter.core.formatting import noun, plural
+from everafter.core.i18n import format_clock, format_date_long, format_number, format_short_date
 from everafter.core.settings import Settings, load_settings
 from everafter.daily.model import RunSummary
 from everafter.demo import jobs, platform_queries, queries
@@ -133,16 +135,17 @@ async def _prepare(
         asked.seed,
     ):
         console.print(
-            f"[yellow]The existing sample data has {world.suppliers} suppliers,"
-            f" {world.months} months and seed {world.seed}, and is kept."
+            f"[yellow]The existing sample data has {plural(world.suppliers, 'supplier')},"
+            f" {plural(world.months, 'month')} and seed {world.seed}, and is kept."
             " To use the given options, add --fresh.[/yellow]"
         )
     if state.world:
         console.print(
-            f"Resuming the sample data of {world.anchor.day} {world.anchor:%B %Y}."
+            f"Resuming the sample data of {format_date_long(world.anchor)}."
             " To start again, add --fresh."
         )
-    with _step(console, f"Simulating {world.suppliers} suppliers over {world.months} months"):
+    size = f"{plural(world.suppliers, 'supplier')} over {plural(world.months, 'month')}"
+    with _step(console, f"Simulating {size}"):
         market = await simulating
         if world != asked:
             market = await asyncio.to_thread(simulate_world, world, now)
@@ -174,8 +177,9 @@ async def _read_state(url: str) -> DemoState:
 def _check_suppliers(state: DemoState) -> None:
     """Refuse to add sample data to a database with other suppliers."""
     if state.suppliers and state.world is None:
+        found = plural(state.suppliers, "supplier that is", "suppliers that are")
         raise ConflictError(
-            f"this database has {state.suppliers:,} suppliers that are not sample data;"
+            f"this database has {found} not sample data;"
             " run the demo in another folder and without EVERAFTER_DATABASE_URL:"
             " EVERAFTER_DATA=.everafter-demo everafter demo"
         )
@@ -236,17 +240,17 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
         disable=not console.is_terminal,
     )
     started = datetime.now(UTC)
-    days = f"{total} {'day' if total == 1 else 'days'} of the history"
+    days = f"{plural(total, 'day')} of the history"
     if not console.is_terminal:
         console.print(f"Scoring {days} ...")
     with bar:
         task = bar.add_task(f"Scoring {days}", total=total, day="importing older events")
 
         def done(moment: datetime) -> None:
-            bar.update(task, advance=1, day=f"{moment.day} {moment:%b %Y}")
+            bar.update(task, advance=1, day=format_short_date(moment))
             place = round(bar.tasks[0].completed)
             if not console.is_terminal and place % _LINE_EVERY == 0 and place < total:
-                console.print(f"  {place} of {total}: {moment.day} {moment:%B %Y}")
+                console.print(f"  {place} of {total}: {format_date_long(moment)}")
 
         yield done
     seconds = (datetime.now(UTC) - started).total_seconds()
@@ -256,18 +260,21 @@ def _history_bar(console: Console, total: int) -> Generator[Callable[[datetime],
 async def _report(
     console: Console, url: str, world: World, market: Market, summary: RunSummary | None
 ) -> None:
+    suppliers = market.suppliers.height
     console.print(
-        f"\n[bold]{market.suppliers.height:,}[/bold] suppliers, {market.events.height:,} events,"
-        f" {world.months} months of history. All of it is sample data."
+        f"\n[bold]{format_number(suppliers)}[/bold] {noun(suppliers, 'supplier')},"
+        f" {plural(market.events.height, 'event')}, {plural(world.months, 'month')} of history."
+        " All of it is sample data."
     )
     if summary is not None:
         as_of = summary.as_of
-        console.print(f"\n[bold]Daily run of {as_of.day} {as_of:%B %Y, %H:%M} UTC[/bold]")
+        moment = f"{format_date_long(as_of)}, {format_clock(as_of)} UTC"
+        console.print(f"\n[bold]Daily run of {moment}[/bold]")
         console.print(_summary_table(summary))
     async with connection(url) as conn:
         queued, replayed = await queries.count_waiting_mail(conn)
     console.print(
-        f"\nThe outbox has {queued:,} queued messages and {replayed:,} of past days."
+        f"\nThe outbox has {plural(queued, 'queued message')} and {replayed:,} of past days."
         " The demo sends none of them; see Messages in the dashboard."
     )
 

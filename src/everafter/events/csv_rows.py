@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from everafter.core.formatting import plural
+
 # A missing closing quote would turn the rest of the file into one row, so a row is limited.
 _RECORD_LINES = 100
 _RECORD_CHARACTERS = 128 * 1024
@@ -172,7 +174,9 @@ class Records:
             not fits or any(self._is_complete_row(line.text, width) for line in taken[1:])
         ):
             return "bad_row", "a quote is never closed"
-        return None if fits else ("bad_row", f"{len(cells)} fields, but the header has {width[1]}")
+        if fits:
+            return None
+        return "bad_row", f"{plural(len(cells), 'field')}, but the header has {width[1]}"
 
     def _is_complete_row(self, text: str, width: tuple[int, int]) -> bool:
         """Whether a line inside a quoted cell is a complete row, so that the quote was a mistake.

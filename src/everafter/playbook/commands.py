@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from everafter.core.formatting import plural
 from everafter.core.settings import load_settings
 from everafter.playbook.loading import (
     find_file_mistakes,
@@ -86,8 +87,8 @@ def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistak
     errors = sum(mistake.level == "error" for mistake in mistakes)
     warnings = len(mistakes) - errors
     counts = [
-        _count(errors, "mistake") if errors else "",
-        _count(warnings, "warning") if warnings else "",
+        plural(errors, "mistake") if errors else "",
+        plural(warnings, "warning") if warnings else "",
     ]
     summary = " and ".join(count for count in counts if count)
     style = "bold red" if errors else "bold" if warnings else "green"
@@ -118,10 +119,6 @@ def _lines_of(file: str) -> list[str]:
             return opened.read(100_000).decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     except OSError:
         return []
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def print_playbook(console: Console, playbook: Playbook) -> None:

@@ -5,6 +5,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
+from everafter.core.formatting import noun
 from everafter.core.zones import list_zones
 from everafter.playbook.findings import Finding, texts_in
 from everafter.playbook.model import Clocks, Support
@@ -108,9 +109,10 @@ def _clocks(clocks: Any, bad: frozenset[Path]) -> Iterator[Finding]:
             if limits.get(key) is not None and (*path, key) not in bad
         }
         if len(hours) == 2 and hours["reply_hours"] > hours["resolve_hours"]:
+            reply = hours["reply_hours"]
             message = (
-                f"a reply is promised within {hours['reply_hours']:g} hours, later than a solution"
-                f" ({hours['resolve_hours']:g})"
+                f"a reply is promised within {reply:g} {noun(reply, 'hour')}, later than a"
+                f" solution ({hours['resolve_hours']:g})"
             )
             hint = "make reply_hours the smaller one"
             yield Finding((*path, "reply_hours"), message, hint, "warning")

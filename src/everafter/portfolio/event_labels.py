@@ -6,7 +6,8 @@ from datetime import UTC
 from itertools import groupby
 from typing import Any
 
-from everafter.core.formatting import humanize, plural, sentence
+from everafter.core.formatting import humanize, noun, plural, sentence
+from everafter.core.i18n import format_number
 from everafter.portfolio.supplier_model import Actor, Entry, Event, TimelineDay
 
 # type → who did it, text for one event, text for several
@@ -93,7 +94,7 @@ def _entry(kind: str, events: list[Event]) -> Entry:
         ("account", f"“{sentence(humanize(kind))}”", f"“{sentence(humanize(kind))}”, {{n}} times"),
     )
     at = max(event.occurred_at for event in events)
-    words = one if len(events) == 1 else many.replace("{n}", f"{len(events):,}")
+    words = noun(len(events), one, many).replace("{n}", format_number(len(events)))
     return Entry(at, actor, words, _detail(kind, events))
 
 

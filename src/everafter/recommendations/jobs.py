@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from everafter.core.db import Connection, Pool
+from everafter.core.formatting import plural
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 from everafter.playbook.loading import load_playbook
@@ -111,6 +112,6 @@ async def measure_when_due(pool: Pool, settings: Settings) -> str | None:
     if not done.measured:
         return None
     return (
-        f"{done.measured} impressions of recommendations measured, {done.improved} suppliers"
-        f" improved, the oldest of {done.oldest}"
+        f"{plural(done.measured, 'impression')} of recommendations measured,"
+        f" {plural(done.improved, 'supplier')} improved, the oldest of {done.oldest}"
     )

@@ -14,6 +14,7 @@ from rich.table import Table
 from everafter.core.db import FrameReader, connection, database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.formatting import plural
+from everafter.core.i18n import format_short_date
 from everafter.core.settings import Settings, load_settings
 from everafter.interventions.log_model import LogEntry
 from everafter.interventions.log_queries import list_of_supplier
@@ -175,7 +176,7 @@ def _dimension_table(
     for title in ("", "points", "of", "measured"):
         table.add_column(title, justify="right" if title in {"points", "of"} else "left")
     if before:
-        table.add_column(f"on {before.as_of:%d %b %Y}", justify="right")
+        table.add_column(f"on {format_short_date(before.as_of)}", justify="right")
         table.add_column("change", justify="right")
     for name in DIMENSIONS:
         row = [

@@ -18,6 +18,7 @@ from everafter.core.db import Connection, connection, database_url, migrate
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.formatting import plural
 from everafter.core.holidays import knows_holidays, list_holidays
+from everafter.core.i18n import format_short_date
 from everafter.core.settings import load_settings
 from everafter.core.zones import find_zone
 from everafter.support import calendar_queries, csm_queries
@@ -68,7 +69,7 @@ def show(json: _Json = False) -> None:
         table.add_column(title, overflow="fold", no_wrap=title == "hours")
     for line in lines:
         hours = "\n".join(_hours_of(line))
-        off = ", ".join(f"{day:%-d %b}" for day in line.days_off[:3]) + (
+        off = ", ".join(format_short_date(day, year=False) for day in line.days_off[:3]) + (
             " …" if len(line.days_off) > 3 else ""
         )
         table.add_row(
