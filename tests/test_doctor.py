@@ -14,9 +14,20 @@ import psycopg
 import pytest
 
 from everafter.accounts.keys import create_key
+from everafter.activity.checks import (
+    FeatureFacts,
+    FoldFacts,
+    describe_features,
+    describe_folding,
+)
+from everafter.core.checks import Check
 from everafter.core.db import connection
 from everafter.core.settings import Settings
-from everafter.doctor import Check, check_facts, check_schema, check_version, examine
+from everafter.daily.checks import RunFacts, describe_last_run
+from everafter.doctor import check_schema, check_version, examine
+from everafter.events.checks import FeedFacts, RejectFacts, describe_feed, describe_rejects
+from everafter.mail.checks import MailFacts, describe_mail
+from everafter.support.checks import CallFacts, describe_calendars, describe_calls
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -346,36 +357,71 @@ def test_schema_states_are_distinguished() -> None:
 
 
 def test_facts_that_are_just_inside_their_limits_are_well() -> None:
-    facts = {
-        "suppliers": 3,
-        "pending": 5,
-        "pending_since": NOW - timedelta(seconds=30),
-        "last_event_at": NOW - timedelta(hours=23),
-        "last_run": NOW - timedelta(hours=25),
-        "unfinished_since": NOW - timedelta(minutes=50),
-        "mail_paused": None,
-        "mail_due_since": NOW - timedelta(minutes=14),
-        "mail_queued": 5,
-        "mail_in_doubt": 0,
-        "mail_dead": 0,
-        "mail_trouble": None,
-        "mail_trouble_since": None,
-        "mail_bounced": 0,
-        "mail_complaints": 0,
-        "rejected": 0,
-        "waiting": 0,
-        "beyond": 0,
-        "beyond_first": None,
-        "calendars": 1,
-        "calendars_failed": None,
-        "calendars_unread": None,
-        "calendars_read_since": NOW - timedelta(minutes=55),
-        "csms": 2,
-        "holidays": ["GB-ENG"],
-        "people": 1,
-        "ingest_keys": 1,
-    }
-    assert {check.status for check in check_facts(facts, NOW, sends=True)} == {"ok"}
+    mail = MailFacts(
+        paused=None,
+        due_since=NOW - timedelta(minutes=14),
+        queued=5,
+        in_doubt=0,
+        trouble=None,
+        trouble_since=None,
+        bounced=0,
+        complaints=0,
+        dead=0,
+    )
+    calls = CallFacts(
+        csms=2,
+        holidays=["GB-ENG"],
+        calendars=1,
+        calendars_failed=None,
+        calendars_unread=None,
+        calendars_read_since=NOW - timedelta(minutes=55),
+    )
+    checks = [
+        describe_feed(FeedFacts(3, NOW - timedelta(hours=23), 1), NOW),
+        describe_folding(FoldFacts(5, NOW - timedelta(seconds=30)), NOW),
+        describe_last_run(
+            RunFacts(
+                has_suppliers=True,
+                last_run=NOW - timedelta(hours=25),
+                unfinished_since=NOW - timedelta(minutes=50),
+                unfinished_as_of=NOW - timedelta(minutes=50),
+            ),
+            NOW,
+        ),
+        *describe_mail(mail, NOW, sends=True),
+        describe_rejects(RejectFacts(0, 0)),
+        *describe_features(FeatureFacts(0, None)),
+        describe_calls(calls, NOW),
+        *describe_calendars(calls),
+    ]
+    assert [(check.name, check.status) for check in checks] == [
+        ("events", "ok"),
+        ("folding", "ok"),
+        ("daily run", "ok"),
+        ("mail", "ok"),
+        ("rejects", "ok"),
+        ("calls", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "events", "suppliers", "calendars"),
+    [
+        (1, "1 event waiting", "1 supplier used", "1 other calendar)"),
+        (2, "2 events waiting", "2 suppliers used", "2 other calendars)"),
+        (5, "5 events waiting", "5 suppliers used", "5 other calendars)"),
+    ],
+)
+def test_a_line_counts_what_it_found(
+    number: int, events: str, suppliers: str, calendars: str
+) -> None:
+    unread = ["a@example.com: 1 of its events, no date"] * (number + 1)
+    calls = CallFacts(1, None, number + 1, None, unread, NOW)
+    assert describe_rejects(RejectFacts(0, number)).found.startswith(events)
+    [features] = describe_features(FeatureFacts(number, ["x"]))
+    assert features.found.startswith(suppliers)
+    [calendar] = describe_calendars(calls)
+    assert calendar.found.endswith(calendars)
 
 
 @pytest.mark.parametrize(

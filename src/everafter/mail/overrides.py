@@ -16,7 +16,7 @@ from everafter.branding.model import ENGLISH, Brand, Problem
 from everafter.core.i18n import is_language
 from everafter.mail.formatting import CALL_FACTS, FILTERS, NUMBER_LABELS
 from everafter.mail.model import Links, RenderError
-from everafter.mail.phrase_checks import check_phrases, nearest
+from everafter.mail.phrase_checking import check_phrases, nearest
 from everafter.mail.render import (
     HEADER_NAMES,
     layout_environment,
