@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 from everafter.core.db import Connection, Pool, connection, make_pool
 from everafter.core.email_address import read_email
 from everafter.core.settings import Settings
-from everafter.mail import queries
+from everafter.mail import outbox_queries
 from everafter.mail.model import Key, Message
 
 T = TypeVar("T")
@@ -257,7 +257,7 @@ def get(database: str, key: Key) -> Message:
 
     async def read() -> Message | None:
         async with connection(database) as conn:
-            return await queries.get_message(conn, key.supplier_id, key.id)
+            return await outbox_queries.get_message(conn, key.supplier_id, key.id)
 
     message = asyncio.run(read())
     assert message is not None

@@ -17,8 +17,8 @@ from everafter.core.db import connection
 from everafter.core.settings import Settings
 from everafter.mail.jobs import send_due
 from everafter.mail.model import Key, Links, Rendered
-from everafter.mail.queries import claim, defer, mark_handing
 from everafter.mail.rules import render_message
+from everafter.mail.sending_queries import claim, defer, mark_handing
 from everafter.playbook.loading import playbook_path, read_playbook
 from everafter.support.booking import book_call
 from everafter.support.changes import cancel_call, reschedule_call

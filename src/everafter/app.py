@@ -43,7 +43,7 @@ from everafter.events import queries as events_queries
 from everafter.events.browser_rules import is_ingest_path
 from everafter.events.jobs import housekeep, prepare_months
 from everafter.folding import FOLLOWERS, fold_events
-from everafter.mail import queries as mail_queries
+from everafter.mail import outbox_queries
 from everafter.openapi import describe_api
 from everafter.playbook.loading import load_playbook
 from everafter.scoring.live import LiveScorer
@@ -81,7 +81,7 @@ FACES = (
 GAUGES = (
     *events_queries.GAUGES,
     *activity_queries.GAUGES,
-    *mail_queries.GAUGES,
+    *outbox_queries.GAUGES,
     *calendar_queries.GAUGES,
 )
 

@@ -28,7 +28,7 @@ from everafter.core.settings import Settings
 from everafter.core.texts import clean_line
 from everafter.core.values import read_moment
 from everafter.core.web import scope
-from everafter.mail import queries
+from everafter.mail import outbox_queries, suppression_queries
 from everafter.mail.events_model import (
     MOST_EVENTS,
     MailEventAnswer,
@@ -83,10 +83,10 @@ async def unsubscribe(
     """
     settings: Settings = state.settings
     key = one_click_token_key(settings.secret, token)
-    message = await queries.get_message(conn, key.supplier_id, key.id) if key else None
+    message = await outbox_queries.get_message(conn, key.supplier_id, key.id) if key else None
     if message is None:
         return _unknown_link(settings)
-    await queries.suppress(conn, message.to_email, message.topic, "unsubscribed")
+    await suppression_queries.suppress(conn, message.to_email, message.topic, "unsubscribed")
     return _page(settings, "done")
 
 

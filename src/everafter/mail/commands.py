@@ -28,7 +28,7 @@ from everafter.core.errors import (
 )
 from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
-from everafter.mail import queries
+from everafter.mail import outbox_queries, sending_queries, suppression_queries
 from everafter.mail.model import STATUS_MEANING, Key, Message
 from everafter.mail.overrides import check_overrides
 from everafter.mail.report_rules import MOST_BYTES
@@ -121,9 +121,16 @@ def list_command(
 async def _read_list(
     conn: Connection, status: Any, supplier_id: uuid.UUID | None, limit: int
 ) -> Any:
-    lines = await queries.list_outbox(conn, status=status, supplier_id=supplier_id, limit=limit)
-    trouble = await queries.get_trouble(conn)
-    return lines, await queries.count_by_status(conn), await queries.get_pause(conn), trouble
+    lines = await outbox_queries.list_outbox(
+        conn, status=status, supplier_id=supplier_id, limit=limit
+    )
+    trouble = await sending_queries.get_trouble(conn)
+    return (
+        lines,
+        await outbox_queries.count_by_status(conn),
+        await sending_queries.get_pause(conn),
+        trouble,
+    )
 
 
 def show_command(
@@ -188,7 +195,7 @@ def resolve_command(
     async def resolve(conn: Connection) -> Message:
         message = await _find(conn, id)
         key = Key(message.supplier_id, message.id)
-        change = queries.resolve_sent if sent else queries.resolve_resend
+        change = outbox_queries.resolve_sent if sent else outbox_queries.resolve_resend
         if not await change(conn, key, "the command line"):
             raise ConflictError(
                 f"message {message.id} is {message.status}, not in_doubt: nothing to resolve"
@@ -205,19 +212,19 @@ def pause_command(
     ],
 ) -> None:
     """Stop sending in all workers until `everafter mail resume`."""
-    _in_transaction(lambda conn: queries.pause(conn, reason))
+    _in_transaction(lambda conn: sending_queries.pause(conn, reason))
     typer.echo("sending is paused; messages past their expiry will not be sent")
 
 
 def resume_command() -> None:
     """Resume sending."""
-    resumed = _in_transaction(queries.resume)
+    resumed = _in_transaction(sending_queries.resume)
     typer.echo("sending resumed" if resumed else "sending was not paused")
 
 
 def allow_command(email: str) -> None:
     """Remove an address from the suppression list, if its owner asks to get mail again."""
-    count = _in_transaction(lambda conn: queries.lift_suppressions(conn, email))
+    count = _in_transaction(lambda conn: suppression_queries.lift_suppressions(conn, email))
     if not count:
         raise NotFoundError(f"{email} is not on the suppression list")
     typer.echo(f"{email} can get mail again")
@@ -228,7 +235,7 @@ def suppressed_command(
     as_json: JsonOption = False,
 ) -> None:
     """List suppressed addresses, the latest first. `everafter mail allow` removes one."""
-    lines = _in_transaction(lambda conn: queries.list_suppressions(conn, limit))
+    lines = _in_transaction(lambda conn: suppression_queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
@@ -299,10 +306,12 @@ async def _read_mailbox(path: Path) -> Counter[Outcome]:
 
 
 async def _find(conn: Connection, prefix: str) -> Message:
-    keys = await queries.find_keys(conn, prefix)
+    keys = await outbox_queries.find_keys(conn, prefix)
     if len(keys) > 1:
         raise InputError(f"several message ids start with {prefix}; give more characters")
-    message = await queries.get_message(conn, keys[0].supplier_id, keys[0].id) if keys else None
+    message = (
+        await outbox_queries.get_message(conn, keys[0].supplier_id, keys[0].id) if keys else None
+    )
     if message is None:
         raise NotFoundError(f"no message {prefix} in the outbox")
     return message

@@ -28,7 +28,7 @@ from everafter.core.email_address import read_email, travelling_form
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
-from everafter.mail import queries
+from everafter.mail import sending_queries, suppression_queries
 from everafter.mail.model import Claim, Key, Rendered, RenderError, Tally
 from everafter.mail.overrides import check_overrides
 from everafter.mail.reply_rules import classify_refusal
@@ -71,7 +71,7 @@ async def sweep_outbox(pool: Pool) -> str | None:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.SWEEP_OUTBOX])
         if (row := await cursor.fetchone()) is None or not row[0]:
             return None
-        swept = await queries.sweep(conn, MAX_ATTEMPTS)
+        swept = await sending_queries.sweep(conn, MAX_ATTEMPTS)
     parts = {
         "expired": swept.expired,
         "returned to the queue": swept.requeued,
@@ -123,7 +123,7 @@ class _Sender:
         await self.session.open()
         lease = min(_CLAIM_LEASE_SECONDS, self.server.lease_seconds)
         async with self.pool.connection() as conn:
-            claimed = await queries.claim(conn, key, self.owner, lease)
+            claimed = await sending_queries.claim(conn, key, self.owner, lease)
         if claimed is None:
             return
         if claimed.status != "claimed":
@@ -139,7 +139,7 @@ class _Sender:
                 "message %s cannot be rendered; `everafter mail show` has the reason", claimed.id
             )
             self.tally.dead += 1
-            await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
+            await self._persist(lambda conn: sending_queries.mark_dead(conn, claimed, reason))
             return
         try:
             await self.session.offer(recipient)
@@ -147,7 +147,9 @@ class _Sender:
                 reply = await self.session.hand_over(message)
                 self.tally.accepted += 1
                 self.accepted = True
-                await self._persist(lambda conn: queries.mark_accepted(conn, claimed, reply))
+                await self._persist(
+                    lambda conn: sending_queries.mark_accepted(conn, claimed, reply)
+                )
         except RefusedError as refused:
             await self._handle_refusal(claimed, refused)
         except NotOfferedError as error:
@@ -157,7 +159,7 @@ class _Sender:
                 claimed.id,
             )
             self.tally.dead += 1
-            await self._persist(lambda conn: queries.mark_dead(conn, claimed, reason))
+            await self._persist(lambda conn: sending_queries.mark_dead(conn, claimed, reason))
         except NotHandedError as error:
             await self._defer(
                 claimed, f"the connection was lost before the message was started: {error}"
@@ -194,7 +196,7 @@ class _Sender:
         began = time.monotonic()
         try:
             async with self.pool.connection() as conn:
-                status = await queries.mark_handing(
+                status = await sending_queries.mark_handing(
                     conn, claimed, rendered, self.server.lease_seconds
                 )
         except DATABASE_ERRORS:
@@ -229,9 +231,11 @@ class _Sender:
 
         async def end(conn: Connection) -> None:
             reason = f"rejected: {refused}"
-            ended = await queries.mark_dead(conn, claimed, reason, str(refused))
+            ended = await sending_queries.mark_dead(conn, claimed, reason, str(refused))
             if ended and classification == "bad_address":
-                await queries.suppress(conn, claimed.to_email, "*", reason, "mail server")
+                await suppression_queries.suppress(
+                    conn, claimed.to_email, "*", reason, "mail server"
+                )
 
         await self._persist(end)
 
@@ -243,8 +247,8 @@ class _Sender:
         seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 jitter
 
         async def defer(conn: Connection) -> None:
-            if await queries.defer(conn, claimed, str(refused), seconds, reason):
-                await queries.note_trouble(conn, reason)
+            if await sending_queries.defer(conn, claimed, str(refused), seconds, reason):
+                await sending_queries.note_trouble(conn, reason)
 
         await self._persist(defer)
 
@@ -252,17 +256,19 @@ class _Sender:
         if claimed.attempt >= MAX_ATTEMPTS:
             self.tally.dead += 1
             await self._persist(
-                lambda conn: queries.mark_dead(conn, claimed, f"gave up: {reason}", reason)
+                lambda conn: sending_queries.mark_dead(conn, claimed, f"gave up: {reason}", reason)
             )
             return
         self.tally.deferred += 1
         seconds = retry_seconds(claimed.attempt, random.random())  # noqa: S311 jitter
-        await self._persist(lambda conn: queries.defer(conn, claimed, reason, seconds))
+        await self._persist(lambda conn: sending_queries.defer(conn, claimed, reason, seconds))
 
     async def _give_back(self, claimed: Claim) -> None:
         self.tally.returned += 1
         await self._persist(
-            lambda conn: queries.defer(conn, claimed, "returned to the queue before it was sent", 5)
+            lambda conn: sending_queries.defer(
+                conn, claimed, "returned to the queue before it was sent", 5
+            )
         )
 
     async def _persist(self, write: Callable[[Connection], Awaitable[object]]) -> None:
@@ -308,7 +314,7 @@ class _Queue:
                 return None
             if not self._keys and (now or time.monotonic() >= self._next_poll):
                 async with self._pool.connection() as conn:
-                    self._keys.extend(await queries.list_due(conn, _BATCH))
+                    self._keys.extend(await sending_queries.list_due(conn, _BATCH))
                 if not self._keys:
                     self._next_poll = time.monotonic() + _POLL_SECONDS
             return self._keys.popleft() if self._keys else None
@@ -331,7 +337,7 @@ class _Queue:
         self._rejections = 0
         if not self._cleared:
             async with self._pool.connection() as conn:
-                await queries.clear_trouble(conn)
+                await sending_queries.clear_trouble(conn)
             self._cleared = True
 
     async def hold(self, error: Exception) -> None:
@@ -377,7 +383,7 @@ async def send_due(
     # a worker that runs until it is stopped waits for its database
     with contextlib.suppress(*(() if stop is None else DATABASE_ERRORS)):
         async with pool.connection() as conn:
-            await queries.respell_suppressions(conn)
+            await suppression_queries.respell_suppressions(conn)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     tally, queue = Tally(), _Queue(pool)
     results = await asyncio.gather(
@@ -410,7 +416,7 @@ async def _drain(sender: _Sender, queue: _Queue) -> None:
 async def _note_trouble(pool: Pool, error: MailServerError) -> None:
     with contextlib.suppress(*DATABASE_ERRORS):
         async with pool.connection() as conn:
-            await queries.note_trouble(conn, error.message)
+            await sending_queries.note_trouble(conn, error.message)
 
 
 async def _serve(sender: _Sender, queue: _Queue, stop: asyncio.Event) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from everafter.core.db import Connection, Pool
 from everafter.core.email_address import travelling_form
 from everafter.core.errors import InputError
-from everafter.mail import queries, report_queries
+from everafter.mail import report_queries, suppression_queries
 from everafter.mail.model import Key, MailEvent, Recipient
 from everafter.mail.reply_rules import classify_bounce
 from everafter.mail.report_rules import (
@@ -116,10 +116,10 @@ async def record_event(
         await report_queries.mark_bounced(conn, key, explanation)
         if kind == "bounce" and classification == "bad_address" and suppress:
             origin = "bounce" if source == "report" else "provider"
-            await queries.suppress(conn, sent.to_email, "*", explanation, origin)
+            await suppression_queries.suppress(conn, sent.to_email, "*", explanation, origin)
     elif kind == "complaint":
         complaint = f"complaint: {text or 'abuse'}"
-        await queries.suppress(conn, sent.to_email, "success", complaint, "complaint")
+        await suppression_queries.suppress(conn, sent.to_email, "success", complaint, "complaint")
     else:
         await report_queries.resolve_by_report(conn, key, explanation)
     return "recorded"

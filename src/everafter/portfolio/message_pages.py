@@ -19,7 +19,7 @@ from everafter.core.ids import SupplierId
 from everafter.core.pages import message_page, page, see_other
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
-from everafter.mail import queries
+from everafter.mail import outbox_queries, sending_queries
 from everafter.mail.model import (
     STATUS_MEANING,
     Key,
@@ -52,7 +52,7 @@ async def show_messages(
 ) -> Response[Any]:
     """Show messages, newest first, filtered by the `status` parameter."""
     status = _status(request.query_params.get("status", ""))
-    lines = await queries.list_outbox(
+    lines = await outbox_queries.list_outbox(
         conn, status=status, before=_before(request.query_params.get("before", "")), limit=_ROWS + 1
     )
     more = lines[_ROWS - 1] if len(lines) > _ROWS else None
@@ -62,9 +62,9 @@ async def show_messages(
         viewer=viewer,
         lines=lines[:_ROWS],
         status=status,
-        counts=await queries.count_by_status(conn),
-        paused=await queries.get_pause(conn),
-        trouble=await queries.get_trouble(conn),
+        counts=await outbox_queries.count_by_status(conn),
+        paused=await sending_queries.get_pause(conn),
+        trouble=await sending_queries.get_trouble(conn),
         has_server=request.app.state.settings.smtp_url is not None,
         cursor=write_cursor(more.created_at, more.id) if more else None,
         is_first="before" not in request.query_params,
@@ -131,14 +131,14 @@ async def resolve_message(
     key, outcome = Key(supplier_id, message_id), form.get("outcome")
     if outcome not in {"sent", "resend"}:
         raise InputError("outcome: expected sent or resend")
-    resolve = queries.resolve_sent if outcome == "sent" else queries.resolve_resend
+    resolve = outbox_queries.resolve_sent if outcome == "sent" else outbox_queries.resolve_resend
     if not await resolve(conn, key, viewer.name):
         raise ConflictError("this message is no longer in doubt: somebody else resolved it")
     return see_other(f"/messages/{supplier_id}/{message_id}")
 
 
 async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID) -> Message:
-    message = await queries.get_message(conn, supplier_id, message_id)
+    message = await outbox_queries.get_message(conn, supplier_id, message_id)
     if message is None:
         raise NotFoundError("there is no such message")
     return message

@@ -25,7 +25,7 @@ from everafter.core.web import AnyRequest
 from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import STATUS_LABELS, LogEntry
-from everafter.mail import queries as mail_queries
+from everafter.mail import outbox_queries
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
 from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
@@ -104,7 +104,7 @@ async def show_supplier(
         tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
         calls=await supplier_queries.list_calls(conn, supplier_id, now),
         entries=entries,
-        messages=await mail_queries.list_outbox(conn, supplier_id=supplier_id, limit=LOG_SHOWN),
+        messages=await outbox_queries.list_outbox(conn, supplier_id=supplier_id, limit=LOG_SHOWN),
         clients=clients,
         clients_total=clients_total,
         tickets=await _tickets(conn, supplier_id, state.playbook.support, now),

@@ -23,7 +23,7 @@ from everafter.core.i18n import format_clock, format_weekday
 from everafter.core.settings import Settings
 from everafter.core.zones import find_zone
 from everafter.mail.model import Key
-from everafter.mail.queries import enqueue, withdraw
+from everafter.mail.outbox_queries import enqueue, withdraw
 from everafter.playbook.loading import load_playbook, playbook_path
 from everafter.playbook.model import Support
 from everafter.support.ics import (
