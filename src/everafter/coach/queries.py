@@ -103,21 +103,22 @@ async def list_states(
         """,
         {"ids": supplier_ids, "since": since, "now": now, **milestones.as_parameters()},
     )
-    return [
-        CoachState(
-            supplier_id=row[0],
-            name=row[1],
-            timezone=row[2],
-            changes=row[3],
-            updated_at=row[4],
-            tips=_read_impressions(row[5]),
-            last_tip_at=row[6],
-            call_ahead=row[7],
-            uncelebrated=row[8],
-            external_id=row[9],
-        )
-        for row in await cursor.fetchall()
-    ]
+    return [_to_state(row) for row in await cursor.fetchall()]
+
+
+def _to_state(row: tuple[Any, ...]) -> CoachState:
+    return CoachState(
+        supplier_id=row[0],
+        name=row[1],
+        timezone=row[2],
+        changes=row[3],
+        updated_at=row[4],
+        tips=_read_impressions(row[5]),
+        last_tip_at=row[6],
+        call_ahead=row[7],
+        uncelebrated=row[8],
+        external_id=row[9],
+    )
 
 
 def _read_impressions(text: str | None) -> dict[str, TipImpression]:

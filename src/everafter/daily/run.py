@@ -7,7 +7,7 @@ the last slice that is done, with the moment and the playbook it began with."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -158,52 +158,67 @@ async def run_day(
         InputError: `as_of` is in the future, or before the first event.
     """
     started = perf_counter()
-    own = FrameReader(url) if reader is None else None
-    reading = own or reader
-    assert reading is not None  # noqa: S101 one of the two is there
+    async with _open_reader(url, reader) as reading, connection(url, autocommit=True) as conn:
+        if not dry_run:
+            await _prepare(conn, playbook)
+        context, total, after = await _open_run(
+            conn, playbook, as_of, replay=replay, dry_run=dry_run
+        )
+        async with connection(url, autocommit=True) as recommending:
+            slices = await _run_slices(
+                conn,
+                recommending,
+                reading,
+                context,
+                after,
+                total,
+                dry_run,
+                progress,
+                slice_size,
+            )
+        summary = RunSummary(
+            as_of=context.as_of,
+            playbook_version=context.playbook_version,
+            replay=context.replay,
+            dry_run=dry_run,
+        )
+        if dry_run:
+            add_slices(summary, slices)
+        else:
+            await queries.add_figures(conn, summary, context.as_of.date())
+        summary.seconds = round(perf_counter() - started, 3)
+        if not dry_run:
+            await queries.finish_run(conn, context.as_of.date(), summary)
+            await queries.unlock_runs(conn)
+        return summary
+
+
+@contextlib.asynccontextmanager
+async def _open_reader(url: str, reader: FrameReader | None) -> AsyncGenerator[FrameReader]:
+    """The given reader, or one of its own that is closed at the end."""
+    if reader is not None:
+        yield reader
+        return
+    own = FrameReader(url)
     try:
-        async with connection(url, autocommit=True) as conn:
-            if not dry_run and not await queries.lock_runs(conn):
-                raise ConflictError(
-                    "another run is in progress on this database; try again when it has finished"
-                )
-            if not dry_run:
-                while await fold_events(conn):
-                    pass
-                await name_features(conn, playbook.features)
-            context, total, after = await _open_run(
-                conn, playbook, as_of, replay=replay, dry_run=dry_run
-            )
-            async with connection(url, autocommit=True) as recommending:
-                slices = await _run_slices(
-                    conn,
-                    recommending,
-                    reading,
-                    context,
-                    after,
-                    total,
-                    dry_run,
-                    progress,
-                    slice_size,
-                )
-            summary = RunSummary(
-                as_of=context.as_of,
-                playbook_version=context.playbook_version,
-                replay=context.replay,
-                dry_run=dry_run,
-            )
-            if dry_run:
-                add_slices(summary, slices)
-            else:
-                await queries.add_figures(conn, summary, context.as_of.date())
-            summary.seconds = round(perf_counter() - started, 3)
-            if not dry_run:
-                await queries.finish_run(conn, context.as_of.date(), summary)
-                await queries.unlock_runs(conn)
-            return summary
+        yield own
     finally:
-        if own is not None:
-            await asyncio.to_thread(own.close)
+        await asyncio.to_thread(own.close)
+
+
+async def _prepare(conn: Connection, playbook: Playbook) -> None:
+    """Lock out other runs, fold what is pending, and give the playbook's features their slots.
+
+    Raises:
+        ConflictError: another run is in progress.
+    """
+    if not await queries.lock_runs(conn):
+        raise ConflictError(
+            "another run is in progress on this database; try again when it has finished"
+        )
+    while await fold_events(conn):
+        pass
+    await name_features(conn, playbook.features)
 
 
 async def _open_run(

@@ -15,13 +15,7 @@ from psycopg.types.json import Jsonb
 from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
 from everafter.core.gauges import Gauge
-from everafter.mail.model import (
-    Key,
-    Message,
-    OutboxLine,
-    Status,
-    Topic,
-)
+from everafter.mail.model import Key, Message, OutboxLine, Status, Topic
 
 
 async def enqueue(

@@ -223,13 +223,42 @@ def render_message(
     """
     source = find_source(template, brand, language or brand.language_of(facts.get("country")))
     phrases = phrases_for(brand, source.language)
-    headers, body = _compiled(source, _phrases_text(brand, source.language))
+    context = _context(facts, links, phrases)
+    headers, parts = _render_source(source, _phrases_text(brand, source.language), context)
+    steps = context["next_steps"]
+    numbers = number_rows(
+        context,
+        headers.get("Numbers", "").split(),
+        phrases.labels,
+        phrases.language,
+        phrases.frame.get("today", "today"),
+    )
+    button = _button(headers.get("Button", ""), links)
+    view = _frame(phrases, links, brand) | {
+        "subject": headers["Subject"],
+        "preheader": headers.get("Preheader", ""),
+        "heading": headers.get("Heading", ""),
+        "parts": parts,
+        "numbers": numbers,
+        "button": button,
+        "steps": steps,
+        # the button of a recommendation is shown below it, not below all of them
+        "button_in_steps": button is not None and any(step["go"] == button[1] for step in steps),
+    }
+    rendered = Rendered(headers["Subject"], _join(_text_part(view)), _html_part(view, brand))
+    if not source.is_ours or "layout.html" in brand.files:
+        _check_rendered(rendered, links)
+    return rendered
+
+
+def _context(facts: Mapping[str, Any], links: Links, phrases: Phrases) -> dict[str, Any]:
+    """What a template can print: the facts, and texts made of them."""
     context = {
         key: value if key.endswith("_url") else _isolate(value)
         for key, value in clean_facts(facts).items()
     }
     name = str(context.get("name") or "")
-    context |= {
+    return context | {
         "name": name,
         "greeting": _greeting(phrases, name),
         "vendor_terms": vendor_terms(context["vendor_type"]),
@@ -237,32 +266,33 @@ def render_message(
             _isolate_names(step) for step in clean_steps(facts.get("next_steps"), links.go)
         ],
     }
+
+
+def _render_source(
+    source: Source, phrases_text: str | None, context: dict[str, Any]
+) -> tuple[dict[str, str], list[_Part]]:
+    """The header lines and the blocks of a template with the facts in `context`.
+
+    Raises:
+        RenderError: the template is not valid, or it cannot be rendered with these facts.
+    """
+    headers, body = _compiled(source, phrases_text)
     try:
-        made = {
+        lines = {
             key: clean_text(_join(header.render(context)), _LONGEST_HEADER)
             for key, header in headers.items()
         }
-        parts = _parts(body.render(context))
+        return lines, _parts(body.render(context))
     except (TemplateError, TypeError, RenderError) as error:
         raise RenderError(f"{source.file}: {error}") from error
-    numbers = made.get("Numbers", "").split()
-    platform = _isolate(clean_text(brand.name)) or _isolate(clean_text(links.sender))
-    view: dict[str, Any] = {
-        "subject": made["Subject"],
-        "preheader": made.get("Preheader", ""),
-        "heading": made.get("Heading", ""),
-        "parts": parts,
-        "numbers": number_rows(
-            context,
-            numbers,
-            phrases.labels,
-            phrases.language,
-            phrases.frame.get("today", "today"),
-        ),
-        "button": _button(made.get("Button", ""), links),
-        "steps": context["next_steps"],
-        "button_in_steps": False,
-        "sender": _isolate(clean_text(links.sender)),
+
+
+def _frame(phrases: Phrases, links: Links, brand: Brand) -> dict[str, Any]:
+    """What the layout shows around the text of the email."""
+    sender = _isolate(clean_text(links.sender))
+    platform = _isolate(clean_text(brand.name)) or sender
+    return {
+        "sender": sender,
         "unsubscribe": links.unsubscribe,
         "why": phrases.frame.get("why_success", _WHY_NOTES)
         if links.unsubscribe
@@ -273,14 +303,6 @@ def render_message(
         "language": phrases.language,
         "direction": phrases.direction,
     }
-    # the button of a recommendation is shown below it, not below all of them
-    view["button_in_steps"] = view["button"] is not None and any(
-        step["go"] == view["button"][1] for step in view["steps"]
-    )
-    rendered = Rendered(made["Subject"], _join(_text_part(view)), _html_part(view, brand))
-    if not source.is_ours or "layout.html" in brand.files:
-        _check_rendered(rendered, links)
-    return rendered
 
 
 def _greeting(phrases: Phrases, name: str) -> str:

@@ -1,7 +1,8 @@
 """SQL of sending: claiming a message, recording what became of it, and pausing.
 
 Each change of a row compares its previous state, so that no lock is held while a message is being
-sent. `now()` is constant within a transaction: callers run each statement in its own transaction.
+sent. Each statement names its supplier or is a plain scan, so that all of them run on distributed
+tables. `now()` is constant within a transaction: callers run each statement in its own transaction.
 """
 
 from typing import Any, LiteralString
@@ -9,14 +10,7 @@ from typing import Any, LiteralString
 from psycopg.rows import class_row, scalar_row
 
 from everafter.core.db import Connection
-from everafter.mail.model import (
-    Claim,
-    Key,
-    Rendered,
-    Status,
-    Swept,
-    Trouble,
-)
+from everafter.mail.model import Claim, Key, Rendered, Status, Swept, Trouble
 
 # Whether a message may still be sent, as 'status: reason' or 'send'. `clock` is a FROM item of the
 # statement, because Citus does not allow now() inside CASE.
@@ -284,7 +278,7 @@ async def sweep(conn: Connection, max_attempts: int) -> Swept:
     return Swept(expired.rowcount, requeued.rowcount, in_doubt.rowcount)
 
 
-# ── all messages ──────────────────────────────────────────────────────────────────────────────────
+# ── all messages at once ──────────────────────────────────────────────────────────────────────────
 
 
 async def note_trouble(conn: Connection, reason: str) -> None:

@@ -4,10 +4,7 @@ from psycopg.rows import class_row
 
 from everafter.core.db import Connection
 from everafter.core.email_address import travelling_form
-from everafter.mail.model import (
-    Source,
-    Suppression,
-)
+from everafter.mail.model import Source, Suppression
 
 
 async def suppress(

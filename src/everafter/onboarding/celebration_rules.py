@@ -87,26 +87,15 @@ def propose_celebrations(
         playbook: from `with_celebrations`.
     """
     mailed = emailed_milestones(playbook)
-    days = {name: milestone.fresh_days for name, milestone in mailed.items()}
-    triggers = {
-        f"{CELEBRATION_PREFIX}{name}": playbook.triggers[f"{CELEBRATION_PREFIX}{name}"]
-        for name in mailed
-    }
-    names = list(MILESTONES_SCHEMA)
-    due = pl.concat([waiting.select(names), found.filter("fresh").select(names)]).filter(
-        pl.col("milestone_type").is_in(list(mailed))
-    )
-    oldest = moment(as_of) - pl.duration(
-        days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64)
-    )
-    due = due.filter(
-        (pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))
-    ).select(
+    columns = list(MILESTONES_SCHEMA)
+    reached = pl.concat([waiting.select(columns), found.filter("fresh").select(columns)])
+    due = _keep_fresh(reached, mailed, as_of).select(
         pl.col("supplier_id"),
         (pl.lit(CELEBRATION_PREFIX) + pl.col("milestone_type")).alias("trigger"),
     )
     acted = history.filter(pl.col("last_acted_at").is_not_null())
-    terms = list_terms(triggers)
+    names = [f"{CELEBRATION_PREFIX}{name}" for name in mailed]
+    terms = list_terms({name: playbook.triggers[name] for name in names})
     return (
         due.unique(maintain_order=True)
         .join(acted, on=["supplier_id", "trigger"], how="anti")
@@ -117,6 +106,19 @@ def propose_celebrations(
         )
         .join(terms, on="trigger", how="left", maintain_order="left")
         .select("supplier_id", "email", "timezone", "consent", "subscription", *terms.columns)
+    )
+
+
+def _keep_fresh(
+    reached: pl.DataFrame, mailed: dict[str, Milestone], as_of: datetime
+) -> pl.DataFrame:
+    """The milestones of `mailed` that were reached less than their `fresh_days` ago."""
+    days = {name: milestone.fresh_days for name, milestone in mailed.items()}
+    oldest = moment(as_of) - pl.duration(
+        days=pl.col("milestone_type").replace_strict(days, default=0, return_dtype=pl.Int64)
+    )
+    return reached.filter(pl.col("milestone_type").is_in(list(mailed))).filter(
+        (pl.col("achieved_at") > oldest) & (pl.col("achieved_at") <= moment(as_of))
     )
 
 

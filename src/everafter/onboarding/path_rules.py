@@ -90,39 +90,63 @@ def add_onboarding(
     path = path_of(playbook)
     frame = _with_kept(frame)
     now = float((as_of - _EPOCH) // timedelta(microseconds=1))
-    # Conditions and vendor types are evaluated in one pass over the wide frame. The rest is
-    # arithmetic on arrays: as expressions it took twice the time for the one row of a request.
-    asked = {
-        f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)
-    }
-    seen = {
-        f"_did_{n}": _is_seen(action, frame, playbook, feature_ids or {})
-        for n, action in enumerate(path.actions)
-    }
-    moments = dict.fromkeys(
-        filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions)))
-    )
-    answers = frame.select(
-        *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None),
-        *map(_micros, moments),
-    )
-    kept = frame["onboarding_kept"].to_numpy()
-    never, always = np.zeros(frame.height, dtype=np.bool_), np.ones(frame.height, dtype=np.bool_)
-    did = {
-        action: (never if seen[f"_did_{bit}"] is None else answers[f"_did_{bit}"].to_numpy())
-        | ((kept & (1 << bit)) != 0)
-        | (answers[ACTION_TIMES[action]].to_numpy() <= now if action in ACTION_TIMES else False)
-        for bit, action in enumerate(path.actions)
-    }
-    asks = [
-        always if answer is None else answers[name].to_numpy() for name, answer in asked.items()
-    ]
+    answers = _evaluate(frame, path, playbook, feature_ids or {})
+    did = _find_done(path, answers, frame["onboarding_kept"].to_numpy(), now)
+    asks = _find_asked(path, answers)
     began = answers["account_created_at"].to_numpy()
     age = np.where(began <= now, (now - began) / _DAY_US, np.nan)
     did[FULLY_ACTIVATED] = _activated(path, did, asks) | (answers["activated_at"].to_numpy() <= now)
     return frame.with_columns(_signals(frame, path, playbook, did, asks, age)).drop(
         "feature_days", strict=False
     )
+
+
+def _evaluate(
+    frame: pl.DataFrame, path: Path, playbook: Playbook, feature_ids: dict[str, int]
+) -> pl.DataFrame:
+    """Evaluate conditions and vendor types in one pass over the wide frame.
+
+    The rest is arithmetic on arrays: as expressions it took twice the time for the one row of a
+    request.
+
+    Returns:
+        `_asks_N` for each step that not every path has, `_did_N` for each action that signals can
+        show, and the moments of the account and of the actions in microseconds, NaN for null.
+    """
+    asked = {
+        f"_asks_{n}": _is_asked(step, frame, playbook) for n, (_, step) in enumerate(path.steps)
+    }
+    seen = {
+        f"_did_{n}": _is_seen(action, frame, playbook, feature_ids)
+        for n, action in enumerate(path.actions)
+    }
+    moments = dict.fromkeys(
+        filter(None, ("account_created_at", "activated_at", *map(ACTION_TIMES.get, path.actions)))
+    )
+    return frame.select(
+        *(answer.alias(name) for name, answer in (asked | seen).items() if answer is not None),
+        *map(_micros, moments),
+    )
+
+
+def _find_done(
+    path: Path, answers: pl.DataFrame, kept: npt.NDArray[np.int64], now: float
+) -> dict[str, Bools]:
+    """By action, whether it was ever noticed or reported, or its signals or its event show it."""
+    never = np.zeros(answers.height, dtype=np.bool_)
+    return {
+        action: (answers[f"_did_{bit}"].to_numpy() if f"_did_{bit}" in answers.columns else never)
+        | ((kept & (1 << bit)) != 0)
+        | (answers[ACTION_TIMES[action]].to_numpy() <= now if action in ACTION_TIMES else False)
+        for bit, action in enumerate(path.actions)
+    }
+
+
+def _find_asked(path: Path, answers: pl.DataFrame) -> list[Bools]:
+    """By step, whether the supplier's path has it."""
+    always = np.ones(answers.height, dtype=np.bool_)
+    names = [f"_asks_{n}" for n in range(len(path.steps))]
+    return [answers[name].to_numpy() if name in answers.columns else always for name in names]
 
 
 def _with_kept(frame: pl.DataFrame) -> pl.DataFrame:

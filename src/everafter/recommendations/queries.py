@@ -130,25 +130,7 @@ async def insert_impressions(
     """
     if recommendations.is_empty():
         return
-    cursor = await conn.execute(
-        """
-        SELECT supplier_id::text, recommendation_id
-        FROM recommendation_impressions
-        WHERE supplier_id = ANY (%s::uuid[])
-          AND recommendation_id = ANY (%s)
-          AND shown_on > %s
-          AND shown_on <= %s
-        """,
-        [
-            recommendations["supplier_id"].unique().to_list(),
-            recommendations["id"].unique().to_list(),
-            day - timedelta(days=MEASURE_AFTER_DAYS),
-            day,
-        ],
-    )
-    stored = set(await cursor.fetchall())
-    is_new = [key not in stored for key in recommendations.select("supplier_id", "id").iter_rows()]
-    rows = recommendations.filter(pl.Series(is_new, dtype=pl.Boolean))
+    rows = await _drop_stored(conn, recommendations, day)
     if rows.is_empty():
         return
     rows = rows.sort("supplier_id", "id")  # one order for all, against deadlocks
@@ -183,6 +165,29 @@ async def insert_impressions(
         """,
         {**{name: rows[name].to_list() for name in names}, "day": day, "channel": channel},
     )
+
+
+async def _drop_stored(conn: Connection, recommendations: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The recommendations without an impression in the 14 days up to `day`."""
+    cursor = await conn.execute(
+        """
+        SELECT supplier_id::text, recommendation_id
+        FROM recommendation_impressions
+        WHERE supplier_id = ANY (%s::uuid[])
+          AND recommendation_id = ANY (%s)
+          AND shown_on > %s
+          AND shown_on <= %s
+        """,
+        [
+            recommendations["supplier_id"].unique().to_list(),
+            recommendations["id"].unique().to_list(),
+            day - timedelta(days=MEASURE_AFTER_DAYS),
+            day,
+        ],
+    )
+    stored = set(await cursor.fetchall())
+    is_new = [key not in stored for key in recommendations.select("supplier_id", "id").iter_rows()]
+    return recommendations.filter(pl.Series(is_new, dtype=pl.Boolean))
 
 
 async def mark_clicked(

@@ -220,7 +220,8 @@ def _measured(dimension: Dimension, now: Snapshot) -> str:
             return f"{inputs['forms_answered_13w']} of {inputs['forms_sent_13w']} in 13 weeks"
         case "feature_adoption":
             share = format_value(dimension, now.values[dimension])
-            return f"{plural(inputs['features_adopted'], 'key feature')}, {share}"
+            features = plural(int(inputs["features_adopted"] or 0), "key feature")
+            return f"{features}, {share}"
         case "journey_performance":
             share = format_value("journey_open_rate", now.values[dimension])
             return f"{share} of {inputs['journey_emails_13w']} in 13 weeks"

@@ -22,6 +22,20 @@ _MIN_LOGIN_DAYS = 4
 _MIN_USES = 8
 _ACTIVE_DAYS = 30
 
+# Columns that only the computation needs.
+_DROPPED = (
+    "_emails_opened",
+    "_uses_before",
+    "_rhythm_logins",
+    "_key_features",
+    "_days_unused",
+    "last_feature_at",
+    "login_days",
+    "clients_active_d",
+    *model.WEEK_RINGS,
+    "weddings",
+)
+
 
 def compute_signals(
     frame: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
@@ -40,15 +54,7 @@ def compute_signals(
         except feature_days, which the onboarding path needs.
     """
     now = model.moment(as_of)
-    began = pl.coalesce("account_created_at", "created_at")
-    frame = frame.with_columns(
-        _days_between(began, now).alias("tenure_days"),
-        _days_between(pl.coalesce("last_login_at", began), now).alias("days_since_login"),
-        pl.when(pl.col("vendor_type").is_in(list(playbook.segments)))
-        .then(pl.col("vendor_type"))
-        .otherwise(pl.lit("default"))
-        .alias("segment"),
-    )
+    frame = _add_profile(frame, playbook, now)
     counted = _counted(frame, as_of)
     past_due = _past_due()
     return (
@@ -75,18 +81,19 @@ def compute_signals(
             .alias("days_past_due"),
             _limit_ratio().alias("limit_ratio"),
         )
-        .drop(
-            "_emails_opened",
-            "_uses_before",
-            "_rhythm_logins",
-            "_key_features",
-            "_days_unused",
-            "last_feature_at",
-            "login_days",
-            "clients_active_d",
-            *model.WEEK_RINGS,
-            "weddings",
-        )
+        .drop(_DROPPED)
+    )
+
+
+def _add_profile(frame: pl.DataFrame, playbook: Playbook, now: pl.Expr) -> pl.DataFrame:
+    began = pl.coalesce("account_created_at", "created_at")
+    return frame.with_columns(
+        _days_between(began, now).alias("tenure_days"),
+        _days_between(pl.coalesce("last_login_at", began), now).alias("days_since_login"),
+        pl.when(pl.col("vendor_type").is_in(list(playbook.segments)))
+        .then(pl.col("vendor_type"))
+        .otherwise(pl.lit("default"))
+        .alias("segment"),
     )
 
 
