@@ -1,17 +1,19 @@
 """The moments of a daily run: which are accepted, which are replays, when the worker runs it."""
 
 import asyncio
+import io
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from rich.console import Console
 
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
 from everafter.daily import jobs
-from everafter.daily.commands import is_replay
-from everafter.daily.model import RunSummary, add_slices, summarize_slice
+from everafter.daily.commands import is_replay, print_summary
+from everafter.daily.model import InterventionCounts, RunSummary, add_slices, summarize_slice
 from everafter.daily.queries import list_slice_ends, list_unfinished_runs
 from everafter.daily.run import _check_moment
 from helpers_mail import sql, with_connection
@@ -77,6 +79,26 @@ def test_the_worker_runs_from_five_oclock_on(
     done = asyncio.run(jobs.run_when_due("postgresql://nowhere/none", settings))
     assert (done is not None) == runs
     assert not runs or done == "2 suppliers scored, 0 interventions triggered, in 0.0 s"
+
+
+@pytest.mark.parametrize(
+    ("number", "suppliers", "triggered"),
+    [
+        (0, "0 suppliers scored", None),
+        (1, "1 supplier scored", "1 intervention triggered, 1 in the holdout"),
+        (2, "2 suppliers scored", "2 interventions triggered, 2 in the holdout"),
+        (5, "5 suppliers scored", "5 interventions triggered, 5 in the holdout"),
+    ],
+)
+def test_a_summary_counts_suppliers_and_interventions(
+    number: int, suppliers: str, triggered: str | None
+) -> None:
+    output = io.StringIO()
+    counts = InterventionCounts(triggered=number, holdout=number)
+    summary = RunSummary(as_of=NOW, suppliers=number, interventions=counts)
+    print_summary(summary, Console(file=output, width=200))
+    assert output.getvalue().startswith(suppliers)
+    assert triggered is None or triggered in output.getvalue()
 
 
 def test_unfinished_runs_are_listed_from_the_first_day_to_before_the_last(database: str) -> None:

@@ -19,6 +19,8 @@ import pytest
 from everafter.cli import main
 from everafter.core.settings import Settings
 from everafter.events.files import LINE, Source
+from everafter.events.importing import FileSummary, ImportSummary
+from everafter.importer import print_summary
 
 SUPPLIER, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
 NO_ID = "x" * 201
@@ -375,6 +377,44 @@ def test_the_summary_is_a_table(cli: Cli, folder: Path) -> None:
     assert code == 0
     assert "already there" in out
     assert "21 events folded" in out
+
+
+@pytest.mark.parametrize(
+    ("number", "lines"),
+    [
+        (0, ["0 events folded; 0.0 s"]),
+        (
+            1,
+            [
+                "a.csv: 1 value could not be used; its row was imported without it",
+                "1 event that had waited for its supplier was stored",
+                "1 event folded; 0.0 s",
+            ],
+        ),
+        (
+            2,
+            [
+                "a.csv: 2 values could not be used; their rows were imported without them",
+                "2 events that had waited for their supplier were stored",
+                "2 events folded; 0.0 s",
+            ],
+        ),
+        (
+            1500,
+            [
+                "a.csv: 1,500 values could not be used; their rows were imported without them",
+                "1,500 events that had waited for their supplier were stored",
+                "1,500 events folded; 0.0 s",
+            ],
+        ),
+    ],
+)
+def test_what_was_imported_is_counted(
+    number: int, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = FileSummary("a.csv", bad_values=number)
+    print_summary(ImportSummary([file], waited=number, folded=number))
+    assert capsys.readouterr().out.splitlines()[2:] == lines
 
 
 def test_each_unclosed_quote_rejects_one_row(tmp_path: Path) -> None:

@@ -55,6 +55,12 @@ def test_every_operation_is_on_the_page(html: str, document: dict[str, Any]) -> 
         ), path
 
 
+def test_the_fields_of_a_body_are_counted(html: str) -> None:
+    counts = re.findall(r"<summary>(\d+) (field\w*)</summary>", html)
+    assert {word for number, word in counts if number != "1"} == {"fields"}
+    assert {word for number, word in counts if number == "1"} <= {"field"}
+
+
 def test_everything_about_an_operation_is_shown(document: dict[str, Any]) -> None:
     described = describe_reference(document, "https://x.example")
     shown = {

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         if json:
             typer.echo(msgspec.json.encode(summary))
         else:
-            _print(summary)
+            print_summary(summary)
         for file in summary.files:
             if file.error:
                 Console(stderr=True, highlight=False).print(
@@ -90,7 +90,8 @@ async def _import(paths: list[Path], *, show_progress: bool) -> ImportSummary:
             return await importer.run(paths)
 
 
-def _print(summary: ImportSummary) -> None:
+def print_summary(summary: ImportSummary) -> None:
+    """Print a summary for people."""
     table = Table(Column("file", overflow="fold"), box=None, pad_edge=False)
     for name in ("rows", "new", "changed", "already there", "rejected"):
         table.add_column(name, justify="right")
