@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from everafter.core.settings import Settings
-from everafter.mail import jobs, queries
+from everafter.mail import jobs, outbox_queries, sending_queries, suppression_queries
 from everafter.mail.jobs import send_due, sweep_outbox
 from everafter.mail.model import Key, Tally
 from everafter.mail.rules import MAX_ATTEMPTS
@@ -37,7 +37,7 @@ def send(settings: Settings, inbox: Sink, *, senders: int = 2, **options: Any) -
 
 
 def sweep(database: str) -> None:
-    with_connection(database, lambda conn: queries.sweep(conn, MAX_ATTEMPTS))
+    with_connection(database, lambda conn: sending_queries.sweep(conn, MAX_ATTEMPTS))
 
 
 def test_a_message_arrives_complete(settings: Settings, database: str) -> None:
@@ -305,12 +305,16 @@ def test_unsubscribing_does_not_block_and_cancels_queued_messages(
     transactional = add_message(
         database, "ann@example.com", topic="transactional", template="payment_failed"
     )
-    claimed = with_connection(database, lambda conn: queries.claim(conn, keys[0], "a worker", 60))
+    claimed = with_connection(
+        database, lambda conn: sending_queries.claim(conn, keys[0], "a worker", 60)
+    )
     assert claimed is not None
     assert (
         with_connection(
             database,
-            lambda conn: queries.suppress(conn, "ann@example.com", "success", "unsubscribed"),
+            lambda conn: suppression_queries.suppress(
+                conn, "ann@example.com", "success", "unsubscribed"
+            ),
         )
         == 2
     )
@@ -384,9 +388,13 @@ def test_a_slow_server_leaves_the_message_in_doubt_and_it_is_not_sent_again(
 def test_a_person_resolves_a_message_in_doubt(settings: Settings, database: str) -> None:
     sent, again = add_message(database), add_message(database, expires="1 minute")
     sql(database, "UPDATE outbox SET status = 'in_doubt', owner = 'stopped', attempt = 1")
-    assert with_connection(database, lambda conn: queries.resolve_sent(conn, sent, "Nora"))
-    assert with_connection(database, lambda conn: queries.resolve_resend(conn, again, "Nora"))
-    assert not with_connection(database, lambda conn: queries.resolve_resend(conn, sent, "Nora"))
+    assert with_connection(database, lambda conn: outbox_queries.resolve_sent(conn, sent, "Nora"))
+    assert with_connection(
+        database, lambda conn: outbox_queries.resolve_resend(conn, again, "Nora")
+    )
+    assert not with_connection(
+        database, lambda conn: outbox_queries.resolve_resend(conn, sent, "Nora")
+    )
     with sink() as inbox:
         assert send(settings, inbox) == Tally(accepted=1)
     assert inbox.count() == {str(again.id): 1}
@@ -399,7 +407,7 @@ def test_one_address_gets_one_copy_of_an_intervention(settings: Settings, databa
 
     async def copy(conn: Any, email: str) -> bool:
         row = await (await conn.execute("SELECT now() + interval '1 day'")).fetchone()
-        return await queries.enqueue(
+        return await outbox_queries.enqueue(
             conn, Key(supplier, uuid.uuid4()), template="we_miss_you", topic="success", to_email=email, to_name="Ann",
             facts={}, expires_at=row[0], intervention_id=intervention,
         )  # fmt: skip
@@ -439,9 +447,9 @@ def test_transactional_email_is_sent_before_success_email(
 
 def test_a_paused_outbox_sends_nothing(settings: Settings, database: str) -> None:
     key = add_message(database)
-    with_connection(database, lambda conn: queries.pause(conn, "the wrong playbook"))
+    with_connection(database, lambda conn: sending_queries.pause(conn, "the wrong playbook"))
     with sink() as inbox:
         assert send(settings, inbox) == Tally()
-        assert with_connection(database, queries.resume)
+        assert with_connection(database, sending_queries.resume)
         assert send(settings, inbox).accepted == 1
     assert get(database, key).attempt == 1
