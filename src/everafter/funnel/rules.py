@@ -11,7 +11,7 @@ import polars as pl
 from everafter.activity.model import moment
 from everafter.core.csv import write_csv
 from everafter.core.errors import InputError
-from everafter.core.formatting import humanize, sentence
+from everafter.core.formatting import humanize, month, sentence
 from everafter.funnel.model import (
     PERIODS,
     STATE_LABELS,
@@ -228,7 +228,7 @@ def draw_ranges(cohorts: list[Cohort], *, width: int = 720) -> Ranges:
 def _describe_cohort(cohort: Cohort) -> str:
     found = cohort.first_form
     half = "fewer than half so far" if found.value is None else f"half by day {found.value:.1f}"
-    return f"{cohort.month}: {half}; {found.reached} of {found.n} have one"
+    return f"{month(cohort.month)}: {half}; {found.reached} of {found.n} have one"
 
 
 def cohort_csv(suppliers: pl.DataFrame, playbook: Playbook) -> str:

@@ -5,7 +5,6 @@ import json
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,8 @@ from rich.text import Text
 
 from everafter.branding.loading import load_brand
 from everafter.branding.rules import sender_of
-from everafter.core.db import Connection, connection, database_url, make_pool, migrate
+from everafter.core.commands import run_with_connection
+from everafter.core.db import Connection, database_url, make_pool, migrate
 from everafter.core.errors import (
     ConflictError,
     EverafterError,
@@ -77,7 +77,7 @@ def list_command(
             f"--status {status}: unknown status; expected one of {', '.join(STATUS_MEANING)}"
         )
     supplier_id = read_supplier_id(supplier) if supplier else None
-    lines, counts, paused, trouble = _in_transaction(
+    lines, counts, paused, trouble = run_with_connection(
         lambda conn: _read_list(conn, status, supplier_id, limit)
     )
     if as_json:
@@ -139,7 +139,7 @@ def show_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show one message as it was sent, or as it would be sent now."""
-    message = _in_transaction(lambda conn: _find(conn, id))
+    message = run_with_connection(lambda conn: _find(conn, id))
     settings = load_settings()
     brand = load_brand(settings, check_overrides)
     rendered = preview(
@@ -202,7 +202,7 @@ def resolve_command(
             )
         return message
 
-    message = _in_transaction(resolve)
+    message = run_with_connection(resolve)
     typer.echo(f"{message.id}: {'marked as sent' if sent else 'queued again'}")
 
 
@@ -212,19 +212,19 @@ def pause_command(
     ],
 ) -> None:
     """Stop sending in all workers until `everafter mail resume`."""
-    _in_transaction(lambda conn: sending_queries.pause(conn, reason))
+    run_with_connection(lambda conn: sending_queries.pause(conn, reason))
     typer.echo("sending is paused; messages past their expiry will not be sent")
 
 
 def resume_command() -> None:
     """Resume sending."""
-    resumed = _in_transaction(sending_queries.resume)
+    resumed = run_with_connection(sending_queries.resume)
     typer.echo("sending resumed" if resumed else "sending was not paused")
 
 
 def allow_command(email: str) -> None:
     """Remove an address from the suppression list, if its owner asks to get mail again."""
-    count = _in_transaction(lambda conn: suppression_queries.lift_suppressions(conn, email))
+    count = run_with_connection(lambda conn: suppression_queries.lift_suppressions(conn, email))
     if not count:
         raise NotFoundError(f"{email} is not on the suppression list")
     typer.echo(f"{email} can get mail again")
@@ -235,7 +235,7 @@ def suppressed_command(
     as_json: JsonOption = False,
 ) -> None:
     """List suppressed addresses, the latest first. `everafter mail allow` removes one."""
-    lines = _in_transaction(lambda conn: suppression_queries.list_suppressions(conn, limit))
+    lines = run_with_connection(lambda conn: suppression_queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
@@ -270,7 +270,7 @@ def bounce_command() -> None:
         settings = load_settings()
         sender = sender_of(settings.mail_from, settings.base_url).addr_spec
         now = datetime.now(UTC)
-        outcome = _in_transaction(
+        outcome = run_with_connection(
             lambda conn: record_report(conn, settings.secret, raw, sender, now)
         )
     except (EverafterError, psycopg.Error, OSError) as error:
@@ -315,16 +315,6 @@ async def _find(conn: Connection, prefix: str) -> Message:
     if message is None:
         raise NotFoundError(f"no message {prefix} in the outbox")
     return message
-
-
-def _in_transaction(do: Callable[[Connection], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        url = database_url(load_settings())
-        await migrate(url)
-        async with connection(url) as conn:
-            return await do(conn)
-
-    return asyncio.run(run())
 
 
 def _print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
 
-from everafter.core.formatting import moment
+from everafter.core.formatting import moment, noun
 from everafter.tickets.model import Clock, Evaluated
 
 KIND = "ticket_overdue"
@@ -91,7 +91,7 @@ def write_task(one: Evaluated, clock: Clock) -> Task:
     opened = f"opened {moment(one.course.opened_at)}" + (
         ", opened again since" if one.course.reopened else ""
     )
-    promise = f"{_hours(clock.limit)} open {'hour' if clock.limit == 3600 else 'hours'}"
+    promise = f"{_hours(clock.limit)} open {noun(clock.limit / 3600, 'hour')}"
     what = "an answer" if reply else "a solution"
     if clock.state == "breached":
         why = f"{what} was promised within {promise}, which ran out {moment(clock.due_at)}"
