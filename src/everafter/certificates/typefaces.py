@@ -26,7 +26,9 @@ _MOST_SHOWN = 5
 
 @cache
 def fonts() -> "typst.Fonts":
-    """Ours and the machine's. typst's own are left out: nobody can ask which signs they have."""
+    """Return our fonts and the machine's. typst's own are left out, because their characters cannot
+    be listed.
+    """
     import typst  # a large library, which few commands need
 
     return typst.Fonts(include_system_fonts=True, include_embedded_fonts=False, font_paths=[FOLDER])

@@ -67,14 +67,14 @@ class StoredDay:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the five contributions. points: null if unknown (most is then 0). said: what was
+    """One of the five contributions. points: null if unknown (most is then 0). text: what was
     measured, as text.
     """
 
     dimension: Dimension
     points: float | None
     most: float
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Cause:
     signal: str
     share: float | None
     most: float
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

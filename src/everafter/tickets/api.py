@@ -1,4 +1,4 @@
-"""Tickets with their clocks, and contacts that were not calls."""
+"""The API of tickets and of contacts that were not booked calls."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -65,8 +65,8 @@ async def open_ticket(
     data: JSONBody[TicketRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TicketAnswer]:
-    """The same as the event `ticket_opened`, and at once: the answer has the clocks. A resolved
-    ticket is opened again."""
+    """Open a ticket, as the event `ticket_opened` does, and return its clocks. A resolved ticket is
+    reopened."""
 
     async def effect() -> tuple[int, TicketAnswer]:
         return 201, _answer(
@@ -103,8 +103,8 @@ async def act_on_ticket(
     data: JSONBody[ActionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[TicketAnswer]:
-    """The same as the event `ticket_replied`, `ticket_waiting`, `ticket_resumed` or
-    `ticket_resolved`, and at once."""
+    """Change a ticket, as the events `ticket_replied`, `ticket_waiting`, `ticket_resumed` and
+    `ticket_resolved` do, and return its clocks."""
     transition = _read_action(action)
 
     async def effect() -> tuple[int, TicketAnswer]:
@@ -139,17 +139,17 @@ async def list_tickets(
     supplier_id: FromQuery[SupplierId | None] = None,
     ticket_state: Annotated[
         TicketState | None,
-        QueryParameter(name="state", description="Only those that stand so; default: all."),
+        QueryParameter(name="state", description="Only tickets in this state; default: all."),
     ] = None,
     cursor: Annotated[
         str | None,
-        QueryParameter(
-            max_length=1000, description="`next_cursor` of the page before, as it was given."
-        ),
+        QueryParameter(max_length=1000, description="`next_cursor` of the previous page."),
     ] = None,
-    limit: Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")] = 50,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=200, description="Maximum number of tickets.")
+    ] = 50,
 ) -> TicketsAnswer:
-    """The latest opened first, of one supplier or of all."""
+    """List tickets of one supplier or of all, the latest opened first."""
     if supplier_id is not None:
         await queries.require_supplier(conn, supplier_id)
     found = await queries.list_tickets(
@@ -203,15 +203,15 @@ async def record_interaction(
     data: JSONBody[InteractionRequest],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Interaction]:
-    """A chat, a visit, a call that nobody had booked: what was said, and what came of it."""
+    """Record a chat, a visit or a call that was not booked, with notes and an outcome."""
     notes, outcome = changes.clean(data.notes), changes.clean(data.outcome)
     if notes is None:
         raise UnprocessableError("notes: they are empty")
 
     async def effect() -> tuple[int, Interaction]:
         await queries.require_supplier(conn, data.supplier_id)
-        said = InteractionRequest(data.supplier_id, data.type, notes, outcome)
-        return 201, await queries.insert_interaction(conn, said)
+        contact = InteractionRequest(data.supplier_id, data.type, notes, outcome)
+        return 201, await queries.insert_interaction(conn, contact)
 
     return await answer_once(request, conn, idempotency_key, effect)
 

@@ -1,8 +1,9 @@
-"""Support's open hours as stretches of time, so that open time between two moments is one
-subtraction. Pure.
+"""Support's open hours as periods, so that the open time between two moments is one subtraction.
+Pure.
 
-Wall-clock hours are those of the support team's zone. Where the clocks skip part of the open hours,
-that part does not exist; where they repeat it, it is open twice (docs/decisions/0023)."""
+Hours are wall-clock hours in the zone of the support team. If the clocks skip part of the open
+hours, that part does not exist; if they repeat it, it is open twice (docs/decisions/0023).
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
@@ -18,11 +19,12 @@ _AROUND = 3 * 3600 * _SECOND
 
 
 class OpenHours:
-    """The stretches in which support is open, in order and apart, and how much of them lies before
+    """The periods in which support is open, in order and without overlap, and the open time before
     each.
 
-    Moments are microseconds since 1970. Before the first stretch nothing is open; `until` is how
-    far they were worked out."""
+    Moments are microseconds since 1970. Nothing is open before the first period; `until` is the end
+    of the computed time.
+    """
 
     def __init__(self, stretches: list[tuple[int, int]], until: int) -> None:
         self.starts = [start for start, _ in stretches]
@@ -33,15 +35,14 @@ class OpenHours:
         self.until = until
 
     def open_until(self, at: int) -> int:
-        """How much was open from the beginning to this moment."""
+        """Return the open time from the beginning to this moment."""
         place = bisect_right(self.starts, at) - 1
         return (
             0 if place < 0 else self.before[place] + min(at, self.ends[place]) - self.starts[place]
         )
 
     def reach(self, total: int) -> int | None:
-        """The earliest moment at which so much was open; null when it lies beyond what was worked
-        out."""
+        """Return the first moment with so much open time; null: beyond the computed time."""
         place = bisect_left(self.before, total) - 1
         if place >= len(self.starts):
             return None
@@ -51,7 +52,7 @@ class OpenHours:
 def work_out_hours(
     support: Support, holidays: Collection[date], first: date, last: date
 ) -> OpenHours:
-    """The open hours of every day from `first` to `last`, by support's own calendar.
+    """Compute the open hours of every day from `first` to `last`, in the zone of the support team.
 
     Args:
         holidays: the public holidays in that time; the playbook's `closed_on` is added here.
@@ -70,12 +71,12 @@ def work_out_hours(
 
 
 def to_micros(at: datetime) -> int:
-    """A moment as microseconds since 1970."""
+    """Return a moment as microseconds since 1970."""
     return (at - _EPOCH) // _MICROSECOND
 
 
 def from_micros(at: int) -> datetime:
-    """The inverse of `to_micros`."""
+    """Return the moment of microseconds since 1970."""
     return _EPOCH + at * _MICROSECOND
 
 
@@ -85,8 +86,9 @@ def _of_day(text: str) -> int:
 
 
 def _stretches(day: date, zone: ZoneInfo, opens: int, closes: int) -> Iterator[tuple[int, int]]:
-    """When the zone's wall clock shows that day and an hour from `opens` to before `closes`: one
-    stretch, or two where the clocks go back over an end of it, or forward inside it."""
+    """Compute when the wall clock shows that day and an hour from `opens` to before `closes`: one
+    period, or two if the clocks change at an end of it or forward within it.
+    """
     midnight = to_micros(datetime.combine(day, time(), UTC))  # as if the zone were UTC
     near = midnight - _offset(zone, midnight)
     low, high = near - _AROUND, near + 24 * 3600 * _SECOND + _AROUND
@@ -109,7 +111,7 @@ def _offset(zone: ZoneInfo, at: int) -> int:
 
 
 def _change(zone: ZoneInfo, low: int, high: int, before: int) -> int:
-    """The moment, to the second, between two moments at which the offset is `before` no more."""
+    """Find the moment, to the second, from which the offset is no longer `before`."""
     low, high = low // _SECOND, high // _SECOND
     while high - low > 1:
         middle = (low + high) // 2

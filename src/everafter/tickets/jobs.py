@@ -1,5 +1,6 @@
-"""The worker's part: a task for the team where a ticket runs late, once, and closed when there is
-nothing left to do."""
+"""The worker's duty for tickets: create a task for a ticket that is or will be late, and close it
+when it is answered or resolved.
+"""
 
 import asyncio
 from datetime import UTC, datetime
@@ -19,9 +20,10 @@ MOST_TICKETS = 20_000
 
 
 async def watch_tickets(url: str, settings: Settings) -> str | None:
-    """Look at every open ticket's clocks. Null: nothing is new, or another worker is at it.
+    """Check the clocks of all open tickets. Null: nothing has changed, or another worker is doing
+    it.
 
-    The playbook is read each time, so that changed promises hold without a restart.
+    The playbook is read each time, so that changed clocks apply without a restart.
     """
     support = await asyncio.to_thread(lambda: load_playbook(settings).support)
     return await keep_tasks(url, support, datetime.now(UTC))
@@ -30,7 +32,7 @@ async def watch_tickets(url: str, settings: Settings) -> str | None:
 async def keep_tasks(
     url: str, support: Support, now: datetime, *, most: int = MOST_TICKETS
 ) -> str | None:
-    """One round of `watch_tickets` over at most so many tickets, as of now."""
+    """Run one round of `watch_tickets` over a maximum number of tickets, as of now."""
     async with connection(url) as conn:
         cursor = await conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [Lock.TICKET_TASKS])
         if (row := await cursor.fetchone()) is None or not row[0]:

@@ -1,4 +1,4 @@
-"""What the support page shows."""
+"""Types of the support page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MOST_RESOLVED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is asked of the page. vendor, priority: "" for all, "-" for those without."""
+    """The query parameters. vendor, priority: "" for all, "-" for tickets without."""
 
     show: Show = ""
     priority: str = ""
@@ -37,17 +37,18 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ClockLine:
-    """A clock in words. said: what is large; when: the moment behind it in the team's own time,
-    empty when there is none."""
+    """A clock as text. text: the large text; when: the moment in the zone of the team, empty if
+    there is none.
+    """
 
     state: ClockState
-    said: str
+    text: str
     when: str
 
 
 @dataclass(frozen=True, slots=True)
 class TicketLine:
-    """One ticket as a row. actions: what may be done to it, as (name, words)."""
+    """A ticket as a row. actions: possible actions as (name, label)."""
 
     supplier_id: UUID
     supplier: str
@@ -66,8 +67,9 @@ class TicketLine:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The open tickets that pass the filters. counts: of each `Show`, whichever of them is chosen;
-    pages: how many there are."""
+    """The open tickets that match the filters. counts: tickets of each `Show`, independent of the
+    chosen tab; pages: number of pages.
+    """
 
     lines: list[TicketLine]
     counts: dict[Show, int]
@@ -92,8 +94,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """Tickets resolved in the week from Monday `starts`; hours: the median of open hours they took;
-    null when there were none."""
+    """Tickets resolved in the week from Monday `starts`. hours: median of open hours; null if there
+    were none.
+    """
 
     starts: date
     resolved: int
@@ -103,7 +106,7 @@ class Week:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One week's bar. Height 0: nothing was resolved."""
+    """The bar of a week. Height 0: nothing was resolved."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""The support page in words and drawings. Pure."""
+"""Texts and charts of the support page. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -35,10 +35,10 @@ _MOST_TEXT = 60
 
 
 def parse_view(params: Mapping[str, str]) -> View:
-    """What the address asks for.
+    """Read the query parameters.
 
     Raises:
-        InputError: something that is not offered.
+        InputError: an unknown parameter or value.
     """
     show, page = params.get("show", ""), params.get("page", "1")
     wanted: Show | None = next((known for known in SHOW_LABELS if known == show), None)
@@ -57,7 +57,7 @@ def parse_view(params: Mapping[str, str]) -> View:
 
 
 def view_query(view: View, show: Show | None = None, page: int = 1) -> str:
-    """The address of the same view with another tab or page; what is usual is left out."""
+    """Return the query string of the same view with another tab or page, without defaults."""
     values = {
         "show": view.show if show is None else show,
         "priority": view.priority,
@@ -68,13 +68,12 @@ def view_query(view: View, show: Show | None = None, page: int = 1) -> str:
 
 
 def priority_of(priority: str | None) -> str:
-    """As the filter knows it."""
+    """Return the priority as the filter names it."""
     return (priority or "").strip().lower()[:_MOST_TEXT] or NO_PRIORITY
 
 
 def make_queue(tickets: Iterable[Evaluated], view: View, zone: ZoneInfo, now: datetime) -> Queue:
-    """The tickets that a view shows, the most urgent first, and how many each tab holds under the
-    same filters."""
+    """Return the tickets of a view, the most urgent first, and the number in each tab."""
     passed = [
         one
         for one in tickets
@@ -96,7 +95,7 @@ def make_queue(tickets: Iterable[Evaluated], view: View, zone: ZoneInfo, now: da
 
 
 def tabs_of(one: Evaluated) -> set[Show]:
-    """In which tabs an open ticket is; one that ran late before it had to wait is in two."""
+    """Return the tabs of an open ticket; one that was late before it had to wait is in two."""
     state = one.pressing.state
     kinds: set[Show] = {""}
     if state in ("breached", "due_soon", "on_time"):
@@ -107,7 +106,7 @@ def tabs_of(one: Evaluated) -> set[Show]:
 
 
 def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine:
-    """A ticket as a row."""
+    """Describe a ticket as a row."""
     ticket, course = one.ticket, one.course
     notes = [
         f"waiting for the supplier since {format_local(course.waiting_since, zone, now)}"
@@ -136,7 +135,7 @@ def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine
 
 
 def describe_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
-    """A clock in words; spans are open hours."""
+    """Describe a clock; durations are open hours."""
     due = format_local(clock.due_at, zone, now) if clock.due_at else ""
     match clock.state:
         case "breached":
@@ -162,7 +161,7 @@ def describe_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
 
 
 def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
-    """The Monday on which the oldest of so many weeks begins, this week being the last."""
+    """Return the Monday of the first of the last so many weeks, including this one."""
     today = now.astimezone(zone).date()
     return today - timedelta(days=today.weekday(), weeks=weeks - 1)
 
@@ -170,8 +169,9 @@ def first_monday(now: datetime, zone: ZoneInfo, weeks: int = WEEKS) -> date:
 def sum_weeks(
     tickets: Iterable[Evaluated], zone: ZoneInfo, now: datetime, weeks: int = WEEKS
 ) -> list[Week]:
-    """How long the resolved ones took, by the week of their resolution in the team's own time; the
-    last is this one."""
+    """Compute the resolution times by the week of resolution, in the zone of the team; the last
+    week is the current one.
+    """
     first = first_monday(now, zone, weeks)
     took: list[list[float]] = [[] for _ in range(weeks)]
     in_time = [0] * weeks
@@ -194,8 +194,9 @@ def sum_weeks(
 
 
 def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksChart:
-    """A bar for each week: the median of open hours, filled by the share that took longer than
-    promised."""
+    """Draw a bar per week: the median of open hours, filled by the share that took longer than
+    promised.
+    """
     left, right, top, bottom = 34.0, width - 6.0, 8.0, height - 22.0
     most = _round_up(max((week.hours or 0 for week in weeks), default=0))
     step = (right - left) / max(1, len(weeks))
@@ -226,7 +227,7 @@ def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksCha
 
 
 def describe_week(week: Week) -> str:
-    """A week in a sentence's part."""
+    """Describe a week for `describe_weeks`."""
     if week.hours is None:
         return "nothing was resolved"
     tickets, half = plural(week.resolved, "ticket"), format_duration(week.hours * 3600)
@@ -234,7 +235,7 @@ def describe_week(week: Week) -> str:
 
 
 def describe_weeks(weeks: Sequence[Week]) -> str:
-    """The chart in a sentence, for those who cannot see it."""
+    """Describe the chart as text for screen readers."""
     known = [week for week in weeks if week.hours is not None]
     if not known:
         return "No ticket was resolved in these weeks."
@@ -246,7 +247,7 @@ def describe_weeks(weeks: Sequence[Week]) -> str:
 
 
 def _round_up(hours: float) -> float:
-    """The next number that a scale may end with.
+    """Return the next round number for the end of a scale.
 
     >>> [_round_up(hours) for hours in (0, 0.7, 3, 17, 41, 2600)]
     [2, 2, 4, 20, 60, 4000]

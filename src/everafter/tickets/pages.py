@@ -1,5 +1,4 @@
-"""The support page: what is urgent first, the calls of the days around now, and how long things
-took."""
+"""The support page: urgent tickets first, calls of the days around now, and resolution times."""
 
 import asyncio
 import re
@@ -51,8 +50,7 @@ async def show_support(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Open tickets by urgency, calls to hold and to tell of, and how long the resolved ones
-    took."""
+    """Show open tickets by urgency, calls, and resolution times."""
     now, view, playbook = (
         datetime.now(UTC),
         page_rules.parse_view(request.query_params),
@@ -99,7 +97,7 @@ async def act_on_ticket(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Reply, wait, resume or resolve, by the button that was pressed."""
+    """Reply to a ticket, set it to wait, resume or resolve it."""
     form = await check_form(request, viewer)
     _may_act(viewer)
     transition = ACTIONS.get(_text(form, "action"))
@@ -123,7 +121,7 @@ async def act_on_ticket(
 async def close_call(
     request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
 ) -> Response[Any]:
-    """How a call went."""
+    """Record the outcome of a call."""
     form = await check_form(request, viewer)
     _may_act(viewer)
     outcome, notes = _text(form, "outcome"), changes.clean(_text(form, "notes"))
@@ -161,7 +159,7 @@ async def _weeks(conn: Connection, state: State, zone: ZoneInfo, now: datetime) 
 
 
 def _offers(tickets: list[Evaluated], view: View, playbook: Playbook) -> dict[str, Any]:
-    """What the filters offer: what there is, and what is chosen."""
+    """Return the options of the filters, with the chosen ones."""
     priorities = {page_rules.priority_of(one.ticket.priority) for one in tickets} | {
         view.priority
     } - {""}
@@ -218,7 +216,7 @@ def _uuid(form: FormMultiDict, name: str) -> uuid.UUID:
 
 
 def _back(form: FormMultiDict) -> str:
-    """The page the form stood on; never another site's."""
+    """Return the address of the page of the form; never another site's."""
     back = _text(form, "back")
     return back if _BACK.fullmatch(back) else "/support"
 

@@ -1,4 +1,4 @@
-"""Tickets, their changes and what hangs on them, in the database. Nothing here commits."""
+"""Read and write tickets, their changes, tasks, contacts and calls. Nothing here commits."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -139,7 +139,7 @@ async def list_tickets(
     before: tuple[datetime, UUID, str] | None,
     limit: int,
 ) -> list[Ticket]:
-    """Tickets by their first opening, the latest first.
+    """List tickets, the latest opened first.
 
     Args:
         supplier_id: null: those of all suppliers.
@@ -163,8 +163,7 @@ async def list_tickets(
 
 
 async def list_open(conn: Connection, limit: int) -> list[Ticket]:
-    """Every ticket that is open or waits for its supplier, at most so many, the longest open
-    first."""
+    """List open and waiting tickets up to a maximum, the longest open first."""
     cursor = await conn.execute(
         f"""
         {_TICKETS}
@@ -178,9 +177,9 @@ async def list_open(conn: Connection, limit: int) -> list[Ticket]:
 
 
 async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
-    """Every ticket that is open or waits for its supplier, at most so many: first those that a task
-    is open about, so that no task is taken for done because its ticket was not read; then the
-    longest open."""
+    """List open and waiting tickets up to a maximum. Tickets with an open task come first, so that
+    no task is closed because its ticket was not read; then the longest open.
+    """
     cursor = await conn.execute(
         f"""
         {_TICKETS}
@@ -205,7 +204,7 @@ async def list_watched(conn: Connection, limit: int) -> list[Ticket]:
 
 
 async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> list[Ticket]:
-    """A supplier's tickets for its page: open ones first, then the latest."""
+    """List the tickets of a supplier for its page: open ones first, then the latest."""
     cursor = await conn.execute(
         f"""
         {_TICKETS}
@@ -220,7 +219,7 @@ async def list_of_supplier(conn: Connection, supplier_id: UUID, limit: int) -> l
 
 
 async def list_resolved(conn: Connection, since: datetime, limit: int) -> list[Ticket]:
-    """Tickets resolved since then and not opened again, at most so many of the latest."""
+    """List tickets resolved since a moment and not reopened, the latest up to a maximum."""
     cursor = await conn.execute(
         f"""
         {_TICKETS}
@@ -244,7 +243,7 @@ def _ticket(row: Sequence[Any]) -> Ticket:
 
 
 async def list_open_tasks(conn: Connection) -> list[OpenTask]:
-    """The open tasks about tickets that run late."""
+    """List the open tasks about late tickets."""
     cursor = await conn.execute(
         """
         SELECT supplier_id, ticket_id, id, priority, title, reason, due_at
@@ -259,8 +258,9 @@ async def list_open_tasks(conn: Connection) -> list[OpenTask]:
 
 
 async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
-    """Write tasks that were never written before, and say how many they were; one that a person has
-    closed stays closed."""
+    """Insert tasks that did not exist before, and return their number. A task that a person has
+    closed stays closed.
+    """
     if not tasks:
         return 0
     columns = ("supplier_id", "id", "priority", "title", "reason", "due_at", "ticket_id")
@@ -280,7 +280,7 @@ async def insert_tasks(conn: Connection, tasks: Sequence[Task]) -> int:
 
 
 async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
-    """Say again why these open tasks are there."""
+    """Update priority, title, reason and due time of open tasks."""
     if not tasks:
         return
     columns = ("supplier_id", "id", "priority", "title", "reason", "due_at")
@@ -304,7 +304,7 @@ async def update_tasks(conn: Connection, tasks: Sequence[Task]) -> None:
 
 
 async def close_tasks(conn: Connection, tasks: Sequence[OpenTask]) -> int:
-    """What these tasks asked for was done; says how many there were."""
+    """Mark tasks as done and return their number."""
     if not tasks:
         return 0
     cursor = await conn.execute(
@@ -324,7 +324,7 @@ async def close_tasks(conn: Connection, tasks: Sequence[OpenTask]) -> int:
 # ── contacts ──────────────────────────────────────────────────────────────────────
 
 
-async def insert_interaction(conn: Connection, said: InteractionRequest) -> Interaction:
+async def insert_interaction(conn: Connection, contact: InteractionRequest) -> Interaction:
     """Record a contact that was not a booked call."""
     cursor = await conn.execute(
         """
@@ -332,12 +332,16 @@ async def insert_interaction(conn: Connection, said: InteractionRequest) -> Inte
         VALUES (%s, %s, %s, %s)
         RETURNING id, type, topic, notes, outcome, created_at, starts_at, ends_at
         """,
-        [said.supplier_id, said.type, said.notes, said.outcome],
+        [contact.supplier_id, contact.type, contact.notes, contact.outcome],
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 RETURNING of one inserted row
     return Interaction(
-        row[0], said.supplier_id, await get_external_id(conn, said.supplier_id), *row[1:], csm=None
+        row[0],
+        contact.supplier_id,
+        await get_external_id(conn, contact.supplier_id),
+        *row[1:],
+        csm=None,
     )
 
 
@@ -363,7 +367,7 @@ WHERE i.starts_at IS NOT NULL
 
 
 async def list_coming_calls(conn: Connection, now: datetime, until: datetime) -> list[Call]:
-    """Booked calls that are not over yet and begin before `until`, in order; at most MOST_CALLS."""
+    """List booked calls that are not over and begin before `until`, at most MOST_CALLS."""
     cursor = await conn.execute(
         f"""
         {_CALLS}
@@ -378,8 +382,7 @@ async def list_coming_calls(conn: Connection, now: datetime, until: datetime) ->
 
 
 async def list_unannounced_calls(conn: Connection, now: datetime) -> list[Call]:
-    """Calls that are over and of which nobody has said how they went, the latest first; at most
-    MOST_CALLS."""
+    """List calls that are over and have no outcome, the latest first, at most MOST_CALLS."""
     cursor = await conn.execute(
         f"""
         {_CALLS}
@@ -401,10 +404,10 @@ async def close_call(
     closed_by: UUID,
     now: datetime,
 ) -> bool:
-    """Write down how a call went; false when it has not begun, or somebody was quicker.
+    """Record the outcome of a call; false if it has not begun or has an outcome already.
 
     Args:
-        notes: null leaves those that are there.
+        notes: null keeps the stored notes.
     """
     cursor = await conn.execute(
         """

@@ -1,4 +1,4 @@
-"""Which tickets need a task for the team, and in what words. Pure."""
+"""Decide which tickets need a task, and write its text. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,8 +14,9 @@ _MOST_SUBJECT = 80
 
 
 class Task(Struct, frozen=True):
-    """A task about one clock of one ticket, since its last opening; the id says which, so that it
-    is made once."""
+    """A task about one clock of a ticket since it was last opened. The id is derived from these, so
+    that the task is created once.
+    """
 
     supplier_id: UUID
     ticket_id: str
@@ -27,12 +28,11 @@ class Task(Struct, frozen=True):
 
 
 class OpenTask(Task, frozen=True):
-    """One that is open in the database."""
+    """A task that is open in the database."""
 
 
 class Plan(Struct, frozen=True):
-    """What is to be done about tasks: these written unless they ever were, these said again, these
-    closed."""
+    """Tasks to insert unless they ever existed, to update, and to close."""
 
     insert: list[Task]
     update: list[Task]
@@ -65,7 +65,7 @@ def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Pl
         if task is not None and task.id in running:
             del known[key]
             written = write_task(one, running[task.id])
-            if _said(written) != _said(task):
+            if _text_of(written) != _text_of(task):
                 update.append(written)
         elif one.pressing.state in ("breached", "due_soon"):
             insert.append(write_task(one, one.pressing))
@@ -73,7 +73,9 @@ def plan_tasks(tickets: Iterable[Evaluated], standing: Iterable[OpenTask]) -> Pl
 
 
 def task_id(one: Evaluated, clock: Clock) -> UUID:
-    """The same for one clock of a ticket between an opening and a resolution."""
+    """Return the id of the task, the same for one clock of a ticket between an opening and a
+    resolution.
+    """
     ticket = one.ticket
     return uuid5(
         NAMESPACE_URL,
@@ -82,7 +84,7 @@ def task_id(one: Evaluated, clock: Clock) -> UUID:
 
 
 def write_task(one: Evaluated, clock: Clock) -> Task:
-    """The task with its reason in words; none of them depends on when it is read."""
+    """Write the task with its reason. The text does not depend on the time of reading."""
     ticket, reply = one.ticket, clock.name == "first_reply"
     subject = (ticket.subject or ticket.ticket_id).strip()
     subject = (
@@ -113,7 +115,7 @@ def write_task(one: Evaluated, clock: Clock) -> Task:
     )
 
 
-def _said(task: Task) -> tuple[str, str, str, datetime | None]:
+def _text_of(task: Task) -> tuple[str, str, str, datetime | None]:
     return task.priority, task.title, task.reason, task.due_at
 
 
