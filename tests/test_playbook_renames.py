@@ -1,5 +1,7 @@
 """Names of earlier versions in a playbook: each is reported with its replacement."""
 
+import re
+
 import pytest
 
 from everafter.core.settings import load_settings
@@ -46,6 +48,24 @@ KEYS = {
     .replace("days_to_wedding <= 3", "clients_total >= 3")
     .replace(" {client_name}", "")
     + 'left_out_of = ["check_in"]\n',
+    "triggers.early_silence": SMALL.replace("triggers.write", "triggers.early_silence"),
+    "milestones.five_active_couples": SMALL
+    + "[milestones.five_active_couples]\ntitle = 'Five'\ncelebration = 'Five.'\n",
+    "onboarding.many_couples": SMALL
+    + "[onboarding.many_couples]\nday = 1\ntitle = 'Log in'\nactions = ['first_login']\n",
+    **{
+        rename.old: SMALL
+        + CLIENT.replace("client_recommendations.ring", rename.old)
+        .replace("days_to_wedding <= 3", "clients_total >= 3")
+        .replace(" {client_name}", "")
+        for rename in RENAMES
+        if re.fullmatch(r"recommendations\.\w+", rename.old)
+    },
+    **{
+        rename.old: SMALL + CLIENT.replace("client_recommendations.ring", rename.old)
+        for rename in RENAMES
+        if re.fullmatch(r"client_recommendations\.\w+", rename.old)
+    },
 }
 SIGNALS = [rename for rename in RENAMES if rename.kind == "signal"]
 TEMPLATES = [rename for rename in RENAMES if rename.kind == "template"]
@@ -73,6 +93,20 @@ def test_a_renamed_key_is_reported_at_its_place(rename: Rename) -> None:
     [mistake] = errors(text)
     assert mistake.message == f"'{old}' is now called '{rename.new}'"
     assert mistake.hint == f"write {rename.new}" and pointed_at(text, mistake) == old
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("attention", "messaging", "messages_per_week = 3"),
+        ("onboarding_pace", "onboarding_timing", "stuck_after_days = 5"),
+    ],
+)
+def test_a_renamed_key_beside_its_new_name_is_reported(old: str, new: str, value: str) -> None:
+    text = f"{SMALL}[{new}]\n{value}\n[{old}]\n{value}\n"
+    [mistake] = errors(text)
+    assert mistake.message == f"'{old}' is now called '{new}', which is here too"
+    assert f"remove {old}" in mistake.hint and pointed_at(text, mistake) == old
 
 
 @pytest.mark.parametrize("rename", SIGNALS, ids=lambda rename: rename.old)
@@ -117,12 +151,6 @@ def test_what_is_in_a_renamed_table_is_checked_too() -> None:
         ("messaging", "'attention' is now called 'messaging'"),
         ("messaging.messages_per_weak", "unknown key 'messages_per_weak'"),
     ]
-
-
-def test_an_old_key_beside_its_new_one_is_unknown() -> None:
-    text = SMALL + "[messaging]\nmessages_per_week = 3\n[attention]\nmessages_per_week = 4\n"
-    [mistake] = errors(text)
-    assert mistake.message == "unknown key 'attention'"
 
 
 def test_the_playbook_of_the_last_release_needs_renames_only() -> None:

@@ -14,9 +14,11 @@ from everafter.core import db
 RELEASED = 4
 """Release 0.2.0 has the migrations up to this one."""
 SUPPLIER = "0b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"
+OTHER = "1b5e7a10-5a1e-4c0d-9a7e-1f2d3c4b5a69"
+"""A supplier whose platform used a new name already."""
 
 BEFORE = f"""
-INSERT INTO suppliers (id, name) VALUES ('{SUPPLIER}', 'Rosa Flowers');
+INSERT INTO suppliers (id, name) VALUES ('{SUPPLIER}', 'Rosa Flowers'), ('{OTHER}', 'Olive');
 INSERT INTO pulse VALUES ('{SUPPLIER}', 7, '2026-01-01', '2026-02-01', NULL, NULL, NULL, NULL, NULL,
   NULL, NULL, NULL, NULL, NULL, '\\x00', '\\x00', '\\x00', 3, 2, '\\x00', '\\x00', '{{}}', '\\x00',
   '\\x00', '\\x00', '\\x00', 1, '\\x00', NULL, NULL, '\\x00');
@@ -31,6 +33,7 @@ INSERT INTO interventions (id, supplier_id, trigger, action, channel, status, re
      '{{"quiet_days": 5, "pace": 0.4, "silence_chance": null, "name": "Rosa"}}'),
     ('no_login_7_days', 'x', 'withheld', 'budget', '{{}}'),
     ('check', 'x', 'withheld', 'cooldown', '{{"plan": "pro"}}'),
+    ('odd', 'x', 'withheld', 'cooldown', '"pace"'),
     ('offer', 'x', 'held_out', 'held_out', '{{}}')) AS old (trigger, action, status, reason, facts);
 INSERT INTO tasks (supplier_id, kind, priority, title, reason, status) VALUES
   ('{SUPPLIER}', 'early_silence', 'high', 't', 'r', 'open'),
@@ -45,9 +48,15 @@ INSERT INTO tips_shown (supplier_id, tip_id, intervention_id, shown_at, answer)
   FROM (VALUES ('a', 'do'), ('b', 'later'), ('c', 'never'), ('d', NULL)) AS old (tip, answer);
 INSERT INTO advice_given (supplier_id, advice_id, given_on, channel, closes, told, taken_at, worked)
   VALUES ('{SUPPLIER}', 'import_couples', '2026-02-01', 'coach', 'login', false, '2026-02-02', true);
-INSERT INTO advice_effects VALUES ('ask_those_who_left', 'dj', 40, 20, 10, 4);
+INSERT INTO advice_given (supplier_id, advice_id, given_on, channel, closes, told, worked)
+  SELECT '{SUPPLIER}', name, '2026-02-03', 'coach', 'login', true, worked
+  FROM (VALUES ('ask_those_who_left', true), ('ask_churned', false)) AS names (name, worked);
+INSERT INTO advice_effects VALUES ('ask_those_who_left', 'dj', 40, 20, 10, 4),
+  ('portal_silent', 'dj', 5, 2, 1, 0), ('portal_inactive', 'dj', 7, 3, 1, 0);
 INSERT INTO success_milestones (supplier_id, milestone_type, achieved_at, celebrated_by_mail_at)
-  VALUES ('{SUPPLIER}', 'five_active_couples', '2026-02-01', '2026-02-02');
+  VALUES ('{SUPPLIER}', 'five_active_couples', '2026-02-01', '2026-02-02'),
+    ('{OTHER}', 'five_active_couples', '2026-02-01', NULL),
+    ('{OTHER}', 'five_active_clients', '2026-02-05', NULL);
 INSERT INTO playbook_versions (sha256, source) VALUES ('x', '{{}}');
 INSERT INTO runs (run_on, as_of, playbook_version, summary) VALUES ('2026-02-01', '2026-02-01', 1,
   '{{"suppliers": 9, "interventions": {{"decided": 1, "withheld": {{"budget": 2, "cooldown": 1}}, "held_out": 3, "by_trigger": {{}}}}}}');
@@ -88,6 +97,7 @@ def upgraded(server_url: str) -> Iterator[psycopg.Connection[Any]]:
                 ("check", "x", "skipped", "cooldown", "2026-02-01"),
                 ("early_inactivity", "send_inactivity_check", "triggered", "it is quiet", "2026-02-01"),
                 ("no_login_7_days", "x", "skipped", "frequency_cap", "2026-02-01"),
+                ("odd", "x", "skipped", "cooldown", "2026-02-01"),
                 ("offer", "x", "holdout", "holdout", "2026-02-01"),
             ],
         ),
@@ -110,17 +120,30 @@ def upgraded(server_url: str) -> Iterator[psycopg.Connection[Any]]:
         ),
         (
             "SELECT recommendation_id, shown_on::text, dimension, treated, clicked_at IS NULL, improved"
-            " FROM recommendation_impressions",
-            [("import_clients", "2026-02-01", "login", False, False, True)],
+            " FROM recommendation_impressions ORDER BY 1",
+            [
+                ("ask_churned", "2026-02-03", "login", True, True, False),
+                ("ask_those_who_left", "2026-02-03", "login", True, True, True),
+                ("import_clients", "2026-02-01", "login", False, False, True),
+            ],
         ),
         (
             "SELECT recommendation_id, treated, treated_improved, control, control_improved"
-            " FROM recommendation_effects",
-            [("ask_churned", 40, 20, 10, 4)],
+            " FROM recommendation_effects ORDER BY 1",
+            [
+                ("ask_churned", 40, 20, 10, 4),
+                ("portal_inactive", 7, 3, 1, 0),
+                ("portal_silent", 5, 2, 1, 0),
+            ],
         ),
         (
-            "SELECT milestone_type, celebrated_by_email_at IS NULL FROM success_milestones",
-            [("five_active_clients", False)],
+            "SELECT milestone_type, achieved_at::date::text, celebrated_by_email_at IS NULL"
+            " FROM success_milestones ORDER BY supplier_id, 1",
+            [
+                ("five_active_clients", "2026-02-01", False),
+                ("five_active_clients", "2026-02-05", True),
+                ("five_active_couples", "2026-02-01", True),
+            ],
         ),
         (
             "SELECT summary -> 'suppliers', summary -> 'interventions' FROM runs",

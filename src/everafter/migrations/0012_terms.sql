@@ -90,7 +90,6 @@ ALTER TABLE interventions DROP CONSTRAINT interventions_status_check;
 UPDATE interventions
 SET status = CASE status WHEN 'decided' THEN 'triggered' WHEN 'withheld' THEN 'skipped' WHEN 'held_out' THEN 'holdout' ELSE status END,
     reason = CASE reason WHEN 'held_out' THEN 'holdout' WHEN 'budget' THEN 'frequency_cap' ELSE reason END,
-    trigger = CASE trigger WHEN 'early_silence' THEN 'early_inactivity' WHEN 'tip_early_silence' THEN 'tip_early_inactivity' ELSE trigger END,
     action = CASE action WHEN 'send_quiet_check' THEN 'send_inactivity_check' ELSE action END;
 ALTER TABLE interventions ADD CONSTRAINT interventions_status_check
   CHECK (status IN ('triggered', 'skipped', 'holdout'));
@@ -108,19 +107,19 @@ SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
   || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
   || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
   || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
-WHERE facts ?| '{quiet_days,silence_chance,pace}';
+WHERE jsonb_typeof(facts) = 'object' AND facts ?| '{quiet_days,silence_chance,pace}';
 UPDATE outbox
 SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
   || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
   || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
   || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
-WHERE facts ?| '{quiet_days,silence_chance,pace}';
+WHERE jsonb_typeof(facts) = 'object' AND facts ?| '{quiet_days,silence_chance,pace}';
 
 -- The figures of runs, whole and by slice.
 UPDATE run_slices
 SET summary = summary - '{decided,withheld,held_out}'::text[] || jsonb_build_object(
   'triggered', summary -> 'decided', 'skipped', summary -> 'withheld', 'holdout', summary -> 'held_out')
-WHERE summary ? 'decided';
+WHERE jsonb_typeof(summary) = 'object' AND summary ? 'decided';
 UPDATE runs
 SET summary = jsonb_set(summary, '{interventions}', (summary -> 'interventions') - '{decided,withheld,held_out}'::text[]
   || jsonb_build_object(
@@ -145,22 +144,62 @@ SET summary = jsonb_set(
 )
 WHERE summary #> '{interventions,skipped}' ? 'budget';
 
--- The names of the playbook that ships, in what was kept under them.
-UPDATE success_milestones SET milestone_type = 'five_active_clients' WHERE milestone_type = 'five_active_couples';
+-- The names of the playbook that ships, in what was kept under them. A row stays under its old name
+-- where the platform had a row under the new one.
+UPDATE success_milestones m SET milestone_type = 'five_active_clients'
+WHERE milestone_type = 'five_active_couples'
+  AND NOT EXISTS (
+    SELECT FROM success_milestones n
+    WHERE n.supplier_id = m.supplier_id AND n.milestone_type = 'five_active_clients'
+  );
 UPDATE outbox SET template = 'ten_clients' WHERE template = 'ten_couples';
 UPDATE outbox SET template = 'call_for_csm' WHERE template = 'call_for_advisor';
-UPDATE interventions SET trigger = 'celebrate_five_active_clients' WHERE trigger = 'celebrate_five_active_couples';
-UPDATE recommendation_impressions
-SET recommendation_id = CASE recommendation_id
-  WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
-  WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
-  WHEN 'tell_us_what_is_in_the_way' THEN 'ask_what_is_in_the_way' WHEN 'use_the_quiet_months' THEN 'use_the_off_season'
-  WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
-  ELSE recommendation_id END;
-UPDATE recommendation_effects
-SET recommendation_id = CASE recommendation_id
-  WHEN 'import_couples' THEN 'import_clients' WHEN 'invite_couples' THEN 'invite_clients'
-  WHEN 'wake_quiet_couples' THEN 'wake_inactive_clients' WHEN 'ask_those_who_left' THEN 'ask_churned'
-  WHEN 'tell_us_what_is_in_the_way' THEN 'ask_what_is_in_the_way' WHEN 'use_the_quiet_months' THEN 'use_the_off_season'
-  WHEN 'wedding_near_silent' THEN 'wedding_near_inactive' WHEN 'portal_silent' THEN 'portal_inactive'
-  ELSE recommendation_id END;
+DO $$
+DECLARE n record;
+BEGIN
+  FOR n IN
+    SELECT old_name, new_name
+    FROM (VALUES
+      ('early_silence', 'early_inactivity'),
+      ('celebrate_five_active_couples', 'celebrate_five_active_clients')
+    ) names (old_name, new_name)
+  LOOP
+    UPDATE interventions i SET trigger = n.new_name
+    WHERE trigger = n.old_name
+      AND NOT EXISTS (
+        SELECT FROM interventions o
+        WHERE o.supplier_id = i.supplier_id
+          AND o.evaluated_on = i.evaluated_on
+          AND o.trigger = n.new_name
+      );
+  END LOOP;
+  FOR n IN
+    SELECT old_name, new_name
+    FROM (VALUES
+      ('import_couples', 'import_clients'),
+      ('invite_couples', 'invite_clients'),
+      ('wake_quiet_couples', 'wake_inactive_clients'),
+      ('ask_those_who_left', 'ask_churned'),
+      ('tell_us_what_is_in_the_way', 'ask_what_is_in_the_way'),
+      ('use_the_quiet_months', 'use_the_off_season'),
+      ('wedding_near_silent', 'wedding_near_inactive'),
+      ('portal_silent', 'portal_inactive')
+    ) names (old_name, new_name)
+  LOOP
+    UPDATE recommendation_impressions i SET recommendation_id = n.new_name
+    WHERE recommendation_id = n.old_name
+      AND NOT EXISTS (
+        SELECT FROM recommendation_impressions o
+        WHERE o.supplier_id = i.supplier_id
+          AND o.shown_on = i.shown_on
+          AND o.recommendation_id = n.new_name
+      );
+    UPDATE recommendation_effects e SET recommendation_id = n.new_name
+    WHERE recommendation_id = n.old_name
+      AND NOT EXISTS (
+        SELECT FROM recommendation_effects o
+        WHERE o.vendor_type = e.vendor_type AND o.recommendation_id = n.new_name
+      );
+  END LOOP;
+END
+$$;

@@ -35,6 +35,18 @@ RENAMES: tuple[Rename, ...] = (
     Rename("key", "coach.next_steps", "recommendations"),
     Rename("key", "recommendations.*.left_out_of", "excluded_templates"),
     Rename("key", "client_recommendations.*.left_out_of", "excluded_templates"),
+    # Names of the shipped playbook: what is stored under them was renamed too.
+    Rename("key", "triggers.early_silence", "early_inactivity"),
+    Rename("key", "milestones.five_active_couples", "five_active_clients"),
+    Rename("key", "onboarding.many_couples", "many_clients"),
+    Rename("key", "recommendations.ask_those_who_left", "ask_churned"),
+    Rename("key", "recommendations.import_couples", "import_clients"),
+    Rename("key", "recommendations.invite_couples", "invite_clients"),
+    Rename("key", "recommendations.tell_us_what_is_in_the_way", "ask_what_is_in_the_way"),
+    Rename("key", "recommendations.use_the_quiet_months", "use_the_off_season"),
+    Rename("key", "recommendations.wake_quiet_couples", "wake_inactive_clients"),
+    Rename("key", "client_recommendations.portal_silent", "portal_inactive"),
+    Rename("key", "client_recommendations.wedding_near_silent", "wedding_near_inactive"),
     Rename("signal", "pace", "season_index"),
     Rename("signal", "quiet_days", "days_inactive"),
     Rename("signal", "silence_chance", "inactivity_probability"),
@@ -62,14 +74,17 @@ def renamed_to(name: str, known: Collection[str]) -> str:
 def apply_key_renames(data: dict[str, Any], places: Places) -> list[Finding]:
     """Give old keys their new names, in the data and in the places, and report each.
 
-    A table that has both the old and the new key keeps both, and the old one is unknown.
+    If a table has both the old and the new key, the old one is reported and left out.
     """
     found: list[Finding] = []
     for rename in RENAMES:
         if rename.kind == "key":
             *tables, old = rename.old.split(".")
             for path, table in _find_tables(data, tables, ()):
-                if old in table and rename.new not in table:
+                if old in table and rename.new in table:
+                    del table[old]
+                    found.append(_report_both((*path, old), rename.new))
+                elif old in table:
                     _rename_key(table, old, rename.new)
                     places.move((*path, old), (*path, rename.new))
                     found.append(_report((*path, rename.new), old))
@@ -98,3 +113,9 @@ def _rename_key(table: dict[str, Any], old: str, new: str) -> None:
 def _report(path: Path, old: str) -> Finding:
     new = path[-1]
     return Finding(path, f"{old!r} is now called {new!r}", f"write {new}", at_key=True)
+
+
+def _report_both(path: Path, new: str) -> Finding:
+    old = path[-1]
+    message = f"{old!r} is now called {new!r}, which is here too"
+    return Finding(path, message, f"remove {old}, or give it another name", at_key=True)
