@@ -16,9 +16,24 @@ import pytest
 
 from everafter.core.db import connection
 from everafter.core.pages import template_config
+from everafter.demo import jobs
+from everafter.demo.coach import show_tips
+from everafter.demo.model import World
 from everafter.demo.platform_pages import Wiring, create_platform, sign_token
-from everafter.demo.platform_queries import Client, Figures, Tenant, ensure_coach_key
+from everafter.demo.platform_queries import (
+    Client,
+    Figures,
+    Tenant,
+    ensure_coach_key,
+    get_figures,
+    list_clients,
+    list_tenants,
+)
+from everafter.demo.simulator import simulate
+from everafter.interventions.eligibility import is_in_holdout
 from everafter.server import make_server
+from helpers_coach import SHIPPED, Browser
+from helpers_ids import treated_id
 from helpers_pages import XSS, add_supplier
 from helpers_server import Server
 
@@ -28,7 +43,10 @@ KEY_ID = uuid.UUID(int=7)
 @pytest.fixture
 def tenants(server: Server) -> list[uuid.UUID]:
     """Two suppliers, one at risk and one healthy."""
-    at_risk, healthy = add_supplier(server, "Calm Films"), add_supplier(server, f"Fine {XSS}")
+    at_risk, healthy = (
+        add_supplier(server, name, id=uuid.UUID(treated_id(SHIPPED)))
+        for name in ("Calm Films", f"Fine {XSS}")
+    )
     now = datetime.now(UTC)
     ingest = httpx.Client(
         base_url=server.base_url, headers={"Authorization": f"Bearer {server.key('ingest')}"}
@@ -74,7 +92,7 @@ def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]
     assert coach_key
     wiring = Wiring(server.base_url, server.key("ingest"), coach_key)
     listener = socket.create_server(("127.0.0.1", 0))
-    running = make_server(create_platform(server.database, wiring))
+    running = make_server(create_platform(server.database, wiring, SHIPPED))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not running.started:
@@ -87,6 +105,58 @@ def platform(server: Server, tenants: list[uuid.UUID]) -> Iterator[httpx.Client]
     running.should_exit = True
     thread.join(10)
     listener.close()
+
+
+@pytest.fixture
+def sampled(server: Server) -> datetime:
+    """Sample data of which a week ago and now are scored. Returns now."""
+    now = datetime.now(UTC)
+    world = World(now.date(), 150, 6, 7)
+    market = simulate(world.suppliers, world.anchor, world.months, world.seed)
+    days = [now - timedelta(days=7), now]
+    asyncio.run(jobs.generate(server.database, SHIPPED, market, world, days, None, lambda _: None))
+    return now
+
+
+def test_the_coach_shows_what_a_suppliers_label_says(server: Server, sampled: datetime) -> None:
+    async def read() -> tuple[int, list[Tenant]]:
+        shown = await show_tips(server.database, SHIPPED, sampled)
+        async with connection(server.database) as conn:
+            return shown, await list_tenants(conn, None, SHIPPED, datetime.now(UTC))
+
+    shown, tenants = asyncio.run(read())
+    seen = [
+        (tenant.reason, Browser(server, str(tenant.id)).look("/dashboard")) for tenant in tenants
+    ]
+    holds = {
+        "still setting up": lambda coach: coach["checklist"],
+        "at risk": lambda coach: coach["help"] and not coach["celebration"],
+        "new milestone": lambda coach: coach["celebration"],
+        "has a tip": lambda coach: coach["tip"] and not coach["help"] and not coach["celebration"],
+        "healthy": lambda coach: not coach["help"] and not coach["celebration"],
+    }
+    assert [reason for reason, coach in seen if not holds[reason](coach)] == []
+    assert shown == 2 and {reason for reason, _ in seen} == set(holds)
+    assert not [one for one in tenants if is_in_holdout(str(one.id), "", 0.0, SHIPPED.holdout)]
+
+
+def test_the_platform_counts_couples_as_the_coach_does(server: Server, sampled: datetime) -> None:
+    known = server.sql("SELECT supplier_id, clients_total FROM supplier_activity")
+
+    async def read() -> list[tuple[uuid.UUID, int, int]]:
+        async with connection(server.database) as conn:
+            return [
+                (
+                    supplier,
+                    (await get_figures(conn, supplier)).clients,
+                    len(await list_clients(conn, supplier, 1000, coming=False)),
+                )
+                for supplier, _ in known
+            ]
+
+    assert asyncio.run(read()) == [(supplier, total, total) for supplier, total in known]
+    past = "SELECT count(*) FROM clients WHERE wedding_date < current_date"
+    assert server.sql(past)[0][0] > 0, "some couples are married and still on the books"
 
 
 def test_the_token_opens_the_coach_of_the_signed_in_supplier(

@@ -32,6 +32,7 @@ from everafter.core.i18n import format_clock, format_date_long, format_number, f
 from everafter.core.settings import Settings, load_settings
 from everafter.daily.model import RunSummary
 from everafter.demo import jobs, platform_queries, queries
+from everafter.demo.coach import show_tips
 from everafter.demo.export import write_export
 from everafter.demo.model import Market, World
 from everafter.demo.queries import DemoState
@@ -157,6 +158,8 @@ async def _prepare(
     if summary is None:
         async with connection(url, autocommit=True) as conn:
             await jobs.load(conn, market, world, state.events_until, now)
+    else:
+        await show_tips(url, playbook, summary.as_of)
     access = await _ensure_access(url, settings.secret)
     await _report(console, url, world, market, summary or state.summary)
     return url, access
@@ -372,7 +375,11 @@ def _platform(
     port = int(base.rpartition(":")[2])
     with contextlib.closing(bind_next(host, port + 1, Console(quiet=True))) as listener:
         server = make_server(
-            create_platform(url, Wiring(settings.base_url, access.keys["ingest"], access.coach_key))
+            create_platform(
+                url,
+                Wiring(settings.base_url, access.keys["ingest"], access.coach_key),
+                load_playbook(settings),
+            )
         )
         thread = Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="platform", daemon=True

@@ -25,6 +25,7 @@ from everafter.core.pages import template_config
 from everafter.core.web import AnyRequest
 from everafter.demo import platform_queries as queries
 from everafter.demo.platform_queries import Tenant
+from everafter.playbook.model import Playbook
 
 _TOKEN_SECONDS = 300
 _LANGUAGES = {
@@ -74,8 +75,12 @@ class Wiring:
     coach_key: str
 
 
-def create_platform(url: str, wiring: Wiring) -> Litestar:
-    """Create the platform's application, which reads the demo's database at `url`."""
+def create_platform(url: str, wiring: Wiring, playbook: Playbook) -> Litestar:
+    """Create the platform's application, which reads the demo's database at `url`.
+
+    Args:
+        playbook: Everafter's, which says what the coach of each supplier shows.
+    """
     return Litestar(
         route_handlers=[
             redirect_to_overview,
@@ -86,7 +91,7 @@ def create_platform(url: str, wiring: Wiring) -> Litestar:
             do_action,
             show_page,
         ],
-        state=State({"url": url, "wiring": wiring}),
+        state=State({"url": url, "wiring": wiring, "playbook": playbook}),
         template_config=template_config(),
         openapi_config=None,
         logging_config=None,
@@ -112,7 +117,7 @@ async def _tenants(request: AnyRequest, state: State) -> tuple[list[Tenant], Ten
     except ValueError:
         chosen = None
     async with connection(state.url) as conn:
-        tenants = await queries.list_tenants(conn, chosen)
+        tenants = await queries.list_tenants(conn, chosen, state.playbook, datetime.now(UTC))
     return tenants, next(
         (tenant for tenant in tenants if tenant.id == chosen), tenants[0] if tenants else None
     )
@@ -136,7 +141,10 @@ async def show_page(request: AnyRequest, state: State, path: FromPath[str]) -> R
     if tenant:
         async with connection(state.url) as conn:
             figures = await queries.get_figures(conn, tenant.id)
-            clients = await queries.list_clients(conn, tenant.id, 5 if path == "/dashboard" else 40)
+            is_overview = path == "/dashboard"
+            clients = await queries.list_clients(
+                conn, tenant.id, 5 if is_overview else 40, coming=is_overview
+            )
     action = _ACTIONS.get(request.query_params.get("done", ""))
     context = {
         "path": path,

@@ -1,11 +1,24 @@
 """Statements for the sample platform's pages. A real platform reads these from its own tables."""
 
+from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import LiteralString
 from uuid import UUID
 
 from everafter.accounts.keys import derive_coach_key, hash_key
 from everafter.core.db import Connection
+from everafter.interventions.eligibility import is_in_holdout
+from everafter.onboarding.celebration_rules import coach_milestones
+from everafter.onboarding.queries import NEXT_CELEBRATION
+from everafter.playbook.model import Playbook
+
+PER_REASON = 2
+"""Suppliers to list for each reason."""
+TIP_PAGE = "/dashboard"
+"""The page on which those with a tip are shown it."""
+_CANDIDATES = 20
+"""Suppliers to read for each reason, since some are in the holdout or listed for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,99 +51,178 @@ class Figures:
     plan: str
 
 
-async def list_tenants(conn: Connection, chosen: UUID | None) -> list[Tenant]:
-    """List a few suppliers with different content in their coach, and the one chosen before."""
+_CURRENT: LiteralString = """
+(
+  greatest(c.archived_at, c.lost_at) IS NULL
+  OR c.readded_at > greatest(c.archived_at, c.lost_at)
+)
+"""
+"""Whether the client `c` is on the supplier's books, as the fold counts it for `clients_total`
+(`activity.rules.is_current`)."""
+
+
+_LAST_SCORED: LiteralString = f"""
+last_run AS (
+  SELECT max(run_on) AS run_on
+  FROM runs
+  WHERE finished_at IS NOT NULL
+),
+current AS (
+  SELECT
+    s.id,
+    s.name,
+    coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
+    h.score,
+    h.risk_level,
+    (
+      h.risk_level <> 'healthy'
+      OR EXISTS (
+        SELECT 1
+        FROM churn_risk r
+        WHERE r.supplier_id = s.id
+          AND r.calculated_on = h.calculated_on
+          AND r.level = 'high'
+      )
+    ) AS offers_call,
+    p.account_created_at,
+    ({NEXT_CELEBRATION}) AS celebration,
+    (
+      SELECT max(t.shown_at)
+      FROM tip_impressions t
+      WHERE t.supplier_id = s.id AND t.page = %(page)s AND t.response IS NULL
+    ) AS tip_shown_at,
+    EXISTS (
+      SELECT 1
+      FROM support_interactions i
+      WHERE i.supplier_id = s.id
+        AND i.ends_at > %(now)s
+        AND i.cancelled_at IS NULL
+        AND i.outcome IS DISTINCT FROM 'cancelled'
+    ) AS has_call,
+    EXISTS (
+      SELECT 1
+      FROM success_milestones m
+      WHERE m.supplier_id = s.id AND m.milestone_type = 'fully_activated'
+    ) AS activated
+  FROM suppliers s
+  JOIN supplier_activity p ON p.supplier_id = s.id
+  JOIN customer_health h
+    ON h.supplier_id = s.id
+    AND h.calculated_on = (SELECT run_on FROM last_run)
+  WHERE coalesce(p.subscription, 'active') = 'active'
+)
+"""
+"""The suppliers of the last run, in `current`: what their coach has to show. Parameters: now, page,
+`CoachMilestones.as_parameters`."""
+
+
+async def list_tenants(
+    conn: Connection, chosen: UUID | None, playbook: Playbook, now: datetime
+) -> list[Tenant]:
+    """List a few suppliers with different content in their coach, and the one chosen before.
+
+    Each of the others shows what its reason says: suppliers of the global holdout, who get no tips,
+    are left out."""
     cursor = await conn.execute(
-        """
-        WITH last_run AS (
-          SELECT max(run_on) AS run_on
-          FROM runs
-          WHERE finished_at IS NOT NULL
-        ),
-        current AS (
-          SELECT
-            s.id,
-            s.name,
-            coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
-            h.score,
-            h.risk_level,
-            p.account_created_at,
-            (
-              SELECT max(m.achieved_at)
-              FROM success_milestones m
-              WHERE m.supplier_id = s.id AND m.celebrated_in_coach_at IS NULL
-            ) AS achieved_at,
-            EXISTS (
-              SELECT 1
-              FROM success_milestones m
-              WHERE m.supplier_id = s.id AND m.milestone_type = 'fully_activated'
-            ) AS activated
-          FROM suppliers s
-          JOIN supplier_activity p ON p.supplier_id = s.id
-          JOIN customer_health h
-            ON h.supplier_id = s.id
-            AND h.calculated_on = (SELECT run_on FROM last_run)
-          WHERE coalesce(p.subscription, 'active') = 'active'
-        ),
+        f"""
+        WITH {_LAST_SCORED},
         listed AS (
           (
             SELECT 1 AS place, id, name, vendor_type, 'still setting up' AS reason
             FROM current
-            WHERE NOT activated AND account_created_at > now() - interval '40 days'
-            ORDER BY account_created_at DESC
-            LIMIT 2
+            WHERE NOT activated AND account_created_at > %(now)s::timestamptz - interval '40 days'
+            ORDER BY celebration IS NOT NULL, account_created_at DESC
+            LIMIT %(most)s
           )
           UNION ALL
           (
             SELECT 2, id, name, vendor_type, 'at risk'
             FROM current
-            WHERE risk_level = 'at_risk'
+            WHERE risk_level = 'at_risk' AND celebration IS NULL AND NOT has_call
             ORDER BY score
-            LIMIT 2
+            LIMIT %(most)s
           )
           UNION ALL
           (
             SELECT 3, id, name, vendor_type, 'new milestone'
             FROM current
-            WHERE achieved_at > now() - interval '14 days'
-            ORDER BY achieved_at DESC
-            LIMIT 2
+            WHERE celebration IS NOT NULL
+            ORDER BY celebration <> 'fully_activated', score DESC
+            LIMIT %(most)s
           )
           UNION ALL
           (
-            SELECT 4, id, name, vendor_type, 'healthy'
+            SELECT 4, id, name, vendor_type, 'has a tip'
             FROM current
-            WHERE risk_level = 'healthy'
-            ORDER BY score DESC
-            LIMIT 2
+            WHERE tip_shown_at IS NOT NULL AND celebration IS NULL AND NOT offers_call
+            ORDER BY tip_shown_at, score DESC
+            LIMIT %(most)s
           )
           UNION ALL
           (
-            SELECT 5, id, name, vendor_type, 'selected'
+            SELECT 5, id, name, vendor_type, 'healthy'
+            FROM current
+            WHERE risk_level = 'healthy' AND celebration IS NULL AND tip_shown_at IS NULL
+            ORDER BY score DESC
+            LIMIT %(most)s
+          )
+          UNION ALL
+          (
+            SELECT 6, id, name, vendor_type, 'selected'
             FROM current
             WHERE id = %(chosen)s
           )
-        ),
-        distinct_suppliers AS (
-          SELECT DISTINCT ON (id) place, id, name, vendor_type, reason
-          FROM listed
-          ORDER BY id, place
         )
-        SELECT id, name, vendor_type, reason
-        FROM distinct_suppliers
-        ORDER BY place, name
+        SELECT place, id, name, vendor_type, reason
+        FROM listed
+        ORDER BY place
         """,
-        {"chosen": chosen},
+        {
+            "chosen": chosen,
+            "now": now,
+            "page": TIP_PAGE,
+            "most": _CANDIDATES,
+            **coach_milestones(playbook).as_parameters(),
+        },
     )
-    return [Tenant(*row) for row in await cursor.fetchall()]
+    tenants: dict[UUID, Tenant] = {}
+    counts: Counter[str] = Counter()
+    for _, supplier_id, name, vendor_type, reason in await cursor.fetchall():
+        is_left_out = supplier_id != chosen and (
+            counts[reason] >= PER_REASON
+            or is_in_holdout(str(supplier_id), "", 0.0, playbook.holdout)
+        )
+        if supplier_id not in tenants and not is_left_out:
+            tenants[supplier_id] = Tenant(supplier_id, name, vendor_type, reason)
+            counts[reason] += 1
+    return list(tenants.values())
+
+
+async def list_tip_candidates(
+    conn: Connection, playbook: Playbook, now: datetime, most: int
+) -> list[UUID]:
+    """List suppliers who would see a tip if one applied: none has a celebration or the offer of a
+    call, and none is in the global holdout."""
+    cursor = await conn.execute(
+        f"""
+        WITH {_LAST_SCORED}
+        SELECT id
+        FROM current
+        WHERE activated AND celebration IS NULL AND NOT offers_call
+        ORDER BY score DESC, id
+        """,
+        {"now": now, "page": TIP_PAGE, **coach_milestones(playbook).as_parameters()},
+    )
+    found = [row[0] for row in await cursor.fetchall()]
+    return [one for one in found if not is_in_holdout(str(one), "", 0.0, playbook.holdout)][:most]
 
 
 async def get_figures(conn: Connection, supplier_id: UUID) -> Figures:
     """Read the numbers of a supplier's overview."""
     cursor = await conn.execute(
-        """
+        f"""
         SELECT
-          count(*) FILTER (WHERE wedding_date >= current_date OR wedding_date IS NULL),
+          count(*),
           count(*) FILTER (WHERE wedding_date BETWEEN current_date AND current_date + 90),
           (
             SELECT count(*)
@@ -146,10 +238,8 @@ async def get_figures(conn: Connection, supplier_id: UUID) -> Figures:
             LEFT JOIN supplier_activity p ON p.supplier_id = s.id
             WHERE s.id = %(id)s
           )
-        FROM clients
-        WHERE supplier_id = %(id)s
-          AND archived_at IS NULL
-          AND lost_at IS NULL
+        FROM clients c
+        WHERE c.supplier_id = %(id)s AND {_CURRENT}
         """,
         {"id": supplier_id},
     )
@@ -158,10 +248,16 @@ async def get_figures(conn: Connection, supplier_id: UUID) -> Figures:
     return Figures(row[0], row[1], row[2], row[3] or "free")
 
 
-async def list_clients(conn: Connection, supplier_id: UUID, limit: int) -> list[Client]:
-    """List the clients with the next wedding dates."""
+async def list_clients(
+    conn: Connection, supplier_id: UUID, limit: int, *, coming: bool
+) -> list[Client]:
+    """List the clients on the books, the next weddings first and past ones last.
+
+    Args:
+        coming: without the clients whose wedding is over.
+    """
     cursor = await conn.execute(
-        """
+        f"""
         SELECT
           coalesce(c.name, 'A client'),
           c.wedding_date,
@@ -176,14 +272,16 @@ async def list_clients(conn: Connection, supplier_id: UUID, limit: int) -> list[
               AND i.sent_at > now() - interval '90 days'
           )
         FROM clients c
-        WHERE c.supplier_id = %s
-          AND c.archived_at IS NULL
-          AND c.lost_at IS NULL
-          AND (c.wedding_date >= current_date OR c.wedding_date IS NULL)
-        ORDER BY c.wedding_date NULLS LAST, c.client_id
-        LIMIT %s
+        WHERE c.supplier_id = %(id)s
+          AND {_CURRENT}
+          AND (NOT %(coming)s OR c.wedding_date >= current_date OR c.wedding_date IS NULL)
+        ORDER BY
+          c.wedding_date < current_date NULLS FIRST,
+          c.wedding_date NULLS LAST,
+          c.client_id
+        LIMIT %(limit)s
         """,
-        [supplier_id, limit],
+        {"id": supplier_id, "coming": coming, "limit": limit},
     )
     return [Client(*row) for row in await cursor.fetchall()]
 
