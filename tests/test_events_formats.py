@@ -115,6 +115,11 @@ TEXT = "id,name\ns1,Ann\n"
         ),
         ("suppliers.csv", b"id,style,style\n", "column style appears twice"),
         ("suppliers.csv", b"name,plan\n", "column id is missing; found: name, plan"),
+        (
+            "clients.csv",
+            b"supplier_id,name\n",
+            "columns id, added_on are missing; found: supplier_id, name",
+        ),
     ],
     ids=lambda value: "content" if isinstance(value, bytes) else None,  # gzip writes the time
 )

@@ -417,6 +417,18 @@ def test_what_was_imported_is_counted(
     assert capsys.readouterr().out.splitlines()[2:] == lines
 
 
+def test_clients_that_events_have_added_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [
+        FileSummary("clients.csv", "clients", rows=3, new=2, already_there=1),
+        FileSummary("events.csv.gz", "events", rows=3, already_there=3),
+    ]
+    print_summary(ImportSummary(files))
+    assert capsys.readouterr().out.splitlines()[3:-1] == [
+        "clients.csv: 1 client was known already, from events (which are imported first) or an"
+        " earlier import"
+    ]
+
+
 def test_each_unclosed_quote_rejects_one_row(tmp_path: Path) -> None:
     rng = random.Random(11)
     rows, broken = [], set[int]()

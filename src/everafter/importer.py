@@ -106,6 +106,12 @@ def print_summary(summary: ImportSummary) -> None:
             notes.append(f"ignored columns: {', '.join(file.ignored_columns)}")
         if file.kept_columns:
             notes.append(f"columns stored as traits: {', '.join(file.kept_columns)}")
+        if file.kind == "clients" and file.already_there:
+            already = plural(file.already_there, "client was", "clients were")
+            notes.append(
+                f"{already} known already, from events (which are imported first) or an earlier"
+                " import"
+            )
         if file.bad_values:
             notes.append(
                 plural(

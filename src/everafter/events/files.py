@@ -164,8 +164,9 @@ class Source:
             )
         missing = [column for column in COLUMNS[named[0]].required if column not in found]
         if missing:
+            columns = "column {} is" if len(missing) == 1 else "columns {} are"
             raise InputError(
-                f"{self.path} line 1: column {', '.join(missing)} is missing;"
+                f"{self.path} line 1: {columns.format(', '.join(missing))} missing;"
                 f" found: {_shown(self.columns)}"
             )
         return named[0]
