@@ -178,6 +178,6 @@ def test_the_quickstart_repeats_the_demos_figures() -> None:
         f"the last {SCORED_DAYS} days",
         f"each of the last {DAILY_DAYS} days",
         f"http://127.0.0.1:{PORT}",
-        f"down from {QUEUE_OUTAGE_DAYS.stop - 1} to {QUEUE_OUTAGE_DAYS.start} days ago",
+        f"Between {QUEUE_OUTAGE_DAYS.stop - 1} and {QUEUE_OUTAGE_DAYS.start} days ago",
     ):
         assert text_part in text, text_part

@@ -85,6 +85,11 @@ current AS (
       )
     ) AS offers_call,
     p.account_created_at,
+    (
+      p.first_form_at IS NULL
+      OR p.first_journey_at IS NULL
+      OR p.import_clients_started_at IS NULL
+    ) AS has_button,
     ({NEXT_CELEBRATION}) AS celebration,
     (
       SELECT max(t.shown_at)
@@ -112,7 +117,8 @@ current AS (
   WHERE coalesce(p.subscription, 'active') = 'active'
 )
 """
-"""The suppliers of the last run, in `current`: what their coach has to show. Parameters: now, page,
+"""The suppliers of the last run, in `current`: what their coach has to show, and whether a button
+of the overview completes something in their checklist (`has_button`). Parameters: now, page,
 `CoachMilestones.as_parameters`."""
 
 
@@ -130,8 +136,10 @@ async def list_tenants(
           (
             SELECT 1 AS place, id, name, vendor_type, 'still setting up' AS reason
             FROM current
-            WHERE NOT activated AND account_created_at > %(now)s::timestamptz - interval '40 days'
-            ORDER BY celebration IS NOT NULL, account_created_at DESC
+            WHERE NOT activated
+              AND has_button
+              AND account_created_at > %(now)s::timestamptz - interval '40 days'
+            ORDER BY celebration IS NOT NULL, offers_call, account_created_at DESC
             LIMIT %(most)s
           )
           UNION ALL
