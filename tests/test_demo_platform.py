@@ -128,7 +128,9 @@ def open_actions(coach: dict[str, Any]) -> set[str]:
     return {one["id"] for step in steps for one in step["actions"] if not one["done"]}
 
 
-def test_the_coach_shows_what_a_suppliers_label_says(server: Server, sampled: datetime) -> None:
+def test_the_coach_shows_what_the_label_of_a_supplier_promises(
+    server: Server, sampled: datetime
+) -> None:
     async def read() -> tuple[int, list[Tenant]]:
         shown = await show_tips(server.database, SHIPPED, sampled)
         async with connection(server.database) as conn:
@@ -150,7 +152,7 @@ def test_the_coach_shows_what_a_suppliers_label_says(server: Server, sampled: da
     assert not [one for one in tenants if is_in_holdout(str(one.id), "", 0.0, SHIPPED.holdout)]
 
 
-def test_the_platform_counts_couples_as_the_coach_does(server: Server, sampled: datetime) -> None:
+def test_the_platform_counts_clients_as_the_coach_does(server: Server, sampled: datetime) -> None:
     known = server.sql("SELECT supplier_id, clients_total FROM supplier_activity")
 
     async def read() -> list[tuple[uuid.UUID, int, int]]:
