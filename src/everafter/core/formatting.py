@@ -101,19 +101,23 @@ def clock(value: datetime | None, today: date | None = None) -> str:
 
 
 def ago(value: datetime | None, now: datetime) -> str:
-    """How long ago, in one unit; days are counted by the calendar.
+    """How long ago, in one unit. Today and yesterday are calendar days; longer times are in whole
+    days of 24 hours, as the signals are written in emails and the intervention log.
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=UTC)
     >>> [ago(datetime(2026, 11, on, 9, tzinfo=UTC), now) for on in (22, 21)]
     ['today', 'yesterday']
-    >>> ago(datetime(2026, 11, 2, tzinfo=UTC), now), ago(datetime(2024, 11, 2, tzinfo=UTC), now)
-    ('20 days', '2 years')
+    >>> [ago(datetime(2026, 11, 2, hour, tzinfo=UTC), now) for hour in (12, 13)]
+    ['20 days', '19 days']
+    >>> [ago(datetime(*day, 13, tzinfo=UTC), now) for day in ((2026, 11, 20), (2024, 11, 2))]
+    ['2 days', '2 years']
     """
     if value is None:
         return "never"
     days = (now.astimezone(UTC).date() - value.astimezone(UTC).date()).days
     if days < 2:
         return "today" if days <= 0 else "yesterday"
+    days = max(2, (now - value).days)
     if days < 60:
         return plural(days, "day")
     return plural(days // 30, "month") if days < 730 else plural(days // 365, "year")
