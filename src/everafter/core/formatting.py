@@ -1,5 +1,6 @@
 """Numbers and times on the team's pages, which are in English."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -177,13 +178,23 @@ def format_utc(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
-def humanize(name: str) -> str:
-    """A name from the playbook or the platform, with spaces.
+_SPELLINGS = {
+    **{word.lower(): word for word in ("API", "CSM", "CSV", "DJ", "MRR", "PDF", "SMS", "URL")},
+    "lets": "let’s",
+}
+_DAY_NUMBER = re.compile(r"(days?|weeks?|months?|years?)(\d+)")
 
-    >>> humanize("client_import"), humanize("no_login_7_days")
-    ('client import', 'no login 7 days')
+
+def humanize(name: str) -> str:
+    """A name from the playbook or the platform, with spaces. Abbreviations are in capitals.
+
+    >>> humanize("client_import"), humanize("no_login_7_days"), humanize("call_for_csm")
+    ('client import', 'no login 7 days', 'call for CSM')
+    >>> humanize("onboarding_day3_missed"), humanize("lets_get_you_started")
+    ('onboarding day 3 missed', 'let’s get you started')
     """
-    return name.replace("_", " ").strip()
+    words = name.replace("_", " ").strip().split(" ")
+    return " ".join(_SPELLINGS.get(word) or _DAY_NUMBER.sub(r"\1 \2", word) for word in words)
 
 
 def sentence(text: str) -> str:
