@@ -244,7 +244,7 @@ def test_the_url_holds_the_view(client: httpx.Client) -> None:
         f"/insights?from={TODAY - timedelta(days=3)}&until={TODAY - timedelta(days=1)}"
     ).text
     assert ", 3 days" in free and 'aria-current="true"' not in free.split("<main")[1]
-    for nonsense in ("from=x", "by=x", "horizon=1", "until=2999-01-01"):
+    for nonsense in ("days=7", "days=x", "from=x", "by=x", "horizon=1", "until=2999-01-01"):
         refused = client.get(f"/insights?{nonsense}")
         assert refused.status_code == 400 and "Bad request" in refused.text
     assert client.get("/insights.csv").status_code == 400

@@ -212,7 +212,7 @@ class TicketRow(Struct):
     """Tickets resolved in the period and not reopened since.
 
     value, p90: median and 90th percentile of the hours from first opening to resolution. n:
-    tickets. business_median, business_p90: in business hours, excluding time waiting for the
+    tickets. business_median, business_p90: in open hours, excluding time waiting for the
     supplier. opened: tickets first opened in the period. still_open: those not resolved now.
     """
 

@@ -64,9 +64,10 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
         "Intervention success rate",
         "Success rate of the treated",
         "Goal windows that ended in the period and were the supplier’s first for that trigger."
-        " Lift is the difference from the control group (the holdout). Its 95 % interval is valid"
-        " for repeated looks at a period with a fixed first day, and for a single look at a"
-        " moving period such as the last 90 days.",
+        " Lift is the difference from the control group (the holdout) of the same trigger, averaged"
+        " over the triggers by their numbers of treated suppliers. Its 95 % interval is valid for"
+        " repeated looks at a period with a fixed first day, and for a single look at a moving"
+        " period such as the last 90 days.",
         "The success rate includes suppliers who would have succeeded anyway; lift does not."
         " Triggers without a holdout have no lift. A supplier in several triggers counts once for"
         " each. A period chosen because of its result proves nothing.",
@@ -124,15 +125,16 @@ METRIC_TEXTS: dict[Metric, MetricText] = {
         "Ticket resolution time",
         "Median to resolution",
         "Tickets resolved in the period and not reopened, measured from when they were first"
-        " opened. Business hours exclude the time spent waiting for the supplier.",
+        " opened. Open hours are those of support, without the time spent waiting for the"
+        " supplier.",
         "Open tickets are counted separately and are not in the times. Vendor type and plan are"
         " current.",
         "bar: median; line: 90th percentile",
         (
             Column("value", "Median", "hours"),
             Column("p90", "90th percentile", "hours"),
-            Column("business_median", "Median, business hours", "hours"),
-            Column("business_p90", "90th percentile, business hours", "hours"),
+            Column("business_median", "Median, open hours", "hours"),
+            Column("business_p90", "90th percentile, open hours", "hours"),
             Column("n", "Resolved", "count"),
             Column("opened", "Opened", "count"),
             Column("still_open", "Still open", "count"),

@@ -87,7 +87,13 @@ def _describe_success(measured: SuccessMetric) -> list[str]:
         if row.control_n
         else "no control group in this period, so lift is unknown"
     )
-    return [f"of {row.n:,} treated; {control}", describe_difference(row)]
+    lines = [f"of {row.n:,} treated; {control}", describe_difference(row)]
+    if row.lift is not None:
+        lines.append(
+            "Lift compares suppliers within each trigger and averages over the triggers, so it can"
+            " differ from the difference of the two rates"
+        )
+    return lines
 
 
 def describe_difference(row: SuccessRow) -> str:
@@ -149,7 +155,7 @@ def _describe_tickets(measured: TicketMetric) -> list[str]:
     lines = [f"median of {plural(row.n, 'resolved ticket')}; 90 % within {p90}"]
     if row.business_median is not None:
         lines.append(
-            f"In business hours: median {format_value(row.business_median, 'hours')},"
+            f"In open hours: median {format_value(row.business_median, 'hours')},"
             f" 90 % within {format_value(row.business_p90, 'hours')}"
         )
     lines.append(f"{plural(row.opened, 'ticket')} opened, {row.still_open:,} still open")
@@ -165,8 +171,9 @@ def _describe_churn(measured: ChurnMetric) -> list[str]:
         first = f"AUC (95 %: {low:.2f} to {high:.2f}; 0.5 is chance)"
     lines = [
         first,
-        f"{everyone.churned:,} of {plural(everyone.n, 'prediction')} churned"
-        f" within {measured.horizon} days ({format_value(everyone.base_rate, 'share')})",
+        f"{plural(everyone.n, 'prediction')}; in {everyone.churned:,} of them"
+        f" ({format_value(everyone.base_rate, 'share')}) the supplier churned within"
+        f" {measured.horizon} days",
     ]
     if everyone.churned:
         lines.append(

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from everafter.core.errors import InputError
 from everafter.metrics.model import DEFAULT_DAYS, HORIZONS, By, Period
 from everafter.metrics.rules import read_by, read_period
 
@@ -27,11 +28,13 @@ def parse_view(params: Mapping[str, str], today: date) -> View:
     """Parse the query parameters. `days`: a period that ends today; `from`, `until` override it.
 
     Raises:
-        InputError: see `read_period` and `read_by`.
+        InputError: `days` is not one of `PRESETS`; see also `read_period` and `read_by`.
     """
     first, last = params.get("from", "").strip(), params.get("until", "").strip()
     days = params.get("days", "").strip()
-    if days.isascii() and days.isdigit() and int(days) in PRESETS and not first and not last:
+    if days and days not in {str(preset) for preset in PRESETS}:
+        raise InputError(f"days: {days[:20]!r} is not one of {', '.join(map(str, PRESETS))}")
+    if days and not first and not last:
         first = (today - timedelta(days=int(days) - 1)).isoformat()
     period = read_period(first or None, last or None, today, params.get("horizon") or None)
     ends_today = period.last == today and period.days in PRESETS
