@@ -103,6 +103,7 @@ def test_an_incomplete_or_changed_link_answers_404(server: Server) -> None:
     ):
         answer = httpx.get(f"{server.base_url}/certificates/{name}", headers=HTML)
         assert answer.status_code == 404, name
+        assert "portfolio" not in answer.text and "Everafter" not in answer.text, name
     assert httpx.get(server.base_url + path).status_code == 200
 
 

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from everafter.branding.loading import load_brand
+from everafter.branding.model import Brand
 from everafter.branding.page_rules import page_brand
 from everafter.branding.rules import branded_sender, sender_of
 from everafter.certificates.model import Certificate
@@ -19,7 +20,8 @@ from everafter.certificates.typefaces import why_not
 from everafter.certificates.typesetting import Sheet, typeset
 from everafter.core.db import Connection
 from everafter.core.errors import NotFoundError
-from everafter.core.pages import page
+from everafter.core.formatting import sentence
+from everafter.core.pages import page, wants_page
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
 from everafter.core.zones import find_zone
@@ -28,6 +30,8 @@ _MEDIA: dict[str, tuple[Sheet, str, str]] = {
     "pdf": ("sheet", "application/pdf", "certificate.pdf"),
     "png": ("picture", "image/png", "certificate.png"),
 }
+_NO_CERTIFICATE = "there is no certificate at this address; copy the whole link"
+_PAGE_HEADERS = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}
 _HEADERS = {
     "Cache-Control": "private, max-age=300",
     "Referrer-Policy": "no-referrer",
@@ -44,21 +48,22 @@ async def show_certificate(
     it means a sign-in."""
     token, _, suffix = name.partition(".")
     certificate = await _find(conn, state.settings, token) if suffix in {"", *_MEDIA} else None
-    if certificate is None:
-        raise NotFoundError("there is no certificate at this address; copy the whole link")
     brand = await asyncio.to_thread(load_brand, state.settings)
+    if certificate is None:
+        return _not_found(request, state.settings, brand, _NO_CERTIFICATE)
     words = texts_of(certificate)
     if reason := await asyncio.to_thread(why_not, words):
-        raise NotFoundError(f"this certificate cannot be shown: {reason}")
+        return _not_found(
+            request, state.settings, brand, f"this certificate cannot be shown: {reason}"
+        )
     if not suffix:
         settings: Settings = state.settings
-        headers = {"X-Robots-Tag": "noindex", "Referrer-Policy": "no-referrer"}
         address = f"{settings.base_url}/certificates/{token}"
         look = page_brand(brand, words["sender"])
         return page(
             request,
             "certificates/templates/certificate.html",
-            headers=headers,
+            headers=_PAGE_HEADERS,
             words=words,
             address=address,
             brand=look,
@@ -69,6 +74,26 @@ async def show_certificate(
         body,
         media_type=media_type,
         headers={**_HEADERS, "Content-Disposition": f'inline; filename="{file_name}"'},
+    )
+
+
+def _not_found(request: AnyRequest, settings: Settings, brand: Brand, reason: str) -> Response[Any]:
+    """The answer for people, in the platform's brand and without a link to the dashboard.
+
+    Raises:
+        NotFoundError: the client is a program.
+    """
+    if not wants_page(request):
+        raise NotFoundError(reason)
+    sender = branded_sender(sender_of(settings.mail_from, settings.base_url), brand)
+    return page(
+        request,
+        "certificates/templates/no_certificate.html",
+        status_code=404,
+        headers=_PAGE_HEADERS,
+        heading="Certificate not found",
+        detail=f"{sentence(reason)}.",
+        brand=page_brand(brand, sender.display_name or sender.addr_spec),
     )
 
 
