@@ -19,7 +19,7 @@ from everafter.mail.formatting import (
     soon,
 )
 from everafter.mail.model import Links, Rendered, RenderError
-from everafter.mail.rules import list_templates, render_message
+from everafter.mail.rules import list_templates, render_message, render_subject
 from everafter.signals.model import SIGNAL_SCHEMA
 from helpers_mail import TYPICAL
 
@@ -231,6 +231,28 @@ def test_transactional_email_has_no_unsubscribe_link_and_explains_why() -> None:
     )
     assert "Unsubscribe" not in rendered.text + rendered.html
     assert "even if you have unsubscribed" in flat(rendered.text)
+
+
+def test_an_email_to_a_csm_does_not_speak_of_unsubscribing() -> None:
+    links = Links("https://care.example/go/", None, "Nora")
+    text = flat(render_message("call_for_csm", TYPICAL, links).text)
+    assert "unsubscribe" not in text and "because you take calls with suppliers" in text
+
+
+@pytest.mark.parametrize(("ratio", "uses", "shown"), [(0.12, 3, False), (0.7, 40, True)])
+def test_the_upgrade_email_speaks_of_use_only_when_there_is_much(
+    ratio: float, uses: int, shown: bool
+) -> None:
+    facts = TYPICAL | {"limit_ratio": ratio, "feature_uses_4w": uses, "login_days_28d": 2}
+    text = flat(render_message("unlock_more_features", facts, LINKS).text)
+    assert ("of what your plan includes" in text) is shown
+    assert ("how much you get out of" in text) is shown
+
+
+def test_the_subject_alone_is_that_of_the_message() -> None:
+    for template in list_templates():
+        rendered = render_message(template, TYPICAL, LINKS)
+        assert render_subject(template, TYPICAL) == rendered.subject
 
 
 @pytest.mark.parametrize(

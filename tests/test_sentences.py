@@ -44,7 +44,7 @@ WRONG = {
 for language in ("fr", "es", "it", "nl"):  # 0 and 1 are written as words
     WRONG[language] = re.compile(r"\b[01]\b(?!\s?%)")
 # The coach's interface counts steps ("0 of 5 done") and times; the numbers block has a figure of its own.
-COUNTED = re.compile(r"coach\.words\.progress|^\d+ active in the last|^\d+ completed so far")
+COUNTED = re.compile(r"coach\.words\.progress|^\d+ (?:active|forms? completed) in the last")
 
 
 def readable(sentence: Sentence) -> str:

@@ -291,7 +291,8 @@ NUMBER_LABELS: dict[str, str] = {
     "clients_active_30d": "active in the last 30 days",
     "forms_waiting": "{n, plural, one {form} other {forms}} waiting for more than a week",
     "forms_sent_13w": "{n, plural, one {form} other {forms}} sent in the last three months",
-    "forms_answered_13w": "completed so far",
+    "forms_answered_13w": """{n, plural, one {form} other {forms}} completed in the last three
+        months""",
     "journey_emails_13w": """{n, plural, one {journey email} other {journey emails}} sent in the
         last three months""",
     "weddings_90d": "{n, plural, one {wedding} other {weddings}} in the next three months",

@@ -35,6 +35,8 @@ _WIDTH = 72
 _LONGEST_HEADER = 2500
 _ACTION = re.compile(r"[a-z_]+|https?://[^\s<>\"']+")
 _WHY_NOTES = "We send you emails like this now and then because you plan your weddings with us."
+_FOR_OUR_TEAM = frozenset({"call_for_csm"})
+_WHY_TEAM = "You get this email because you take calls with suppliers."
 _WHY_ACCOUNT = (
     "This is about your account or your appointment, so we send it even if you have unsubscribed"
     " from other emails."
@@ -234,7 +236,7 @@ def render_message(
         phrases.frame.get("today", "today"),
     )
     button = _button(headers.get("Button", ""), links)
-    view = _frame(phrases, links, brand) | {
+    view = _frame(phrases, links, brand, _why(template, phrases, links)) | {
         "subject": headers["Subject"],
         "preheader": headers.get("Preheader", ""),
         "heading": headers.get("Heading", ""),
@@ -249,6 +251,19 @@ def render_message(
     if not source.is_ours or "layout.html" in brand.files:
         _check_rendered(rendered, links)
     return rendered
+
+
+def render_subject(template: str, facts: Mapping[str, Any], brand: Brand = OURS) -> str:
+    """Render only the subject; the arguments are those of `render_message`.
+
+    Raises:
+        RenderError: unknown template, or it cannot be rendered with these facts.
+    """
+    source = find_source(template, brand, brand.language_of(facts.get("country")))
+    links = Links(go="", unsubscribe=None, sender="")
+    context = _context(facts, links, phrases_for(brand, source.language))
+    headers, _ = _render_source(source, _phrases_text(brand, source.language), context)
+    return _join(headers["Subject"])
 
 
 def _context(facts: Mapping[str, Any], links: Links, phrases: Phrases) -> dict[str, Any]:
@@ -287,16 +302,23 @@ def _render_source(
         raise RenderError(f"{source.file}: {error}") from error
 
 
-def _frame(phrases: Phrases, links: Links, brand: Brand) -> dict[str, Any]:
+def _why(template: str, phrases: Phrases, links: Links) -> str:
+    """The footer's sentence on why the reader gets this email."""
+    if template in _FOR_OUR_TEAM:
+        return _WHY_TEAM
+    if links.unsubscribe:
+        return phrases.frame.get("why_success", _WHY_NOTES)
+    return phrases.frame.get("why_transactional", _WHY_ACCOUNT)
+
+
+def _frame(phrases: Phrases, links: Links, brand: Brand, why: str) -> dict[str, Any]:
     """What the layout shows around the text of the email."""
     sender = _isolate(clean_text(links.sender))
     platform = _isolate(clean_text(brand.name)) or sender
     return {
         "sender": sender,
         "unsubscribe": links.unsubscribe,
-        "why": phrases.frame.get("why_success", _WHY_NOTES)
-        if links.unsubscribe
-        else phrases.frame.get("why_transactional", _WHY_ACCOUNT),
+        "why": why,
         "stop": phrases.frame.get("unsubscribe", "Unsubscribe"),
         "platform": platform,
         "logo": _logo(brand, _join(platform)),

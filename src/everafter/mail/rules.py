@@ -1,6 +1,6 @@
 """Rules of sending: when to retry, Message-IDs, senders, links and their tokens, previews. Pure.
 
-`render_message` and `list_templates` are exported from here for other slices.
+`render_message`, `render_subject` and `list_templates` are exported from here for other slices.
 """
 
 import base64
@@ -18,6 +18,7 @@ from everafter.core.signing import make_token, read_token
 from everafter.mail.model import LOGO_ID, Claim, Key, Links, Message, Rendered, Topic
 from everafter.mail.render import list_templates as list_templates  # for other slices
 from everafter.mail.render import render_message as render_message
+from everafter.mail.render import render_subject as render_subject
 
 MAX_ATTEMPTS = 10
 _UNSUBSCRIBING = b"everafter one-click unsubscribe 1\0"
