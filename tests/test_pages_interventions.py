@@ -4,12 +4,13 @@ import html
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
 
-from everafter.interventions.log_rules import count_triggers, describe_reason
+from everafter.interventions.log_model import LogEntry
+from everafter.interventions.log_rules import count_triggers, describe_reason, explain_entry
 from everafter.interventions.model import SKIP_REASONS
 from helpers_pages import TODAY, XSS, add_conclusion, add_message, add_supplier, signed_in
 from helpers_server import Server
@@ -27,6 +28,14 @@ def history(server: Server) -> dict[str, uuid.UUID]:
     add_conclusion(server, suppliers["Ash"], "no_login_7_days", "triggered", "no login for 9 days")
     add_conclusion(server, suppliers["Birch"], "no_login_7_days", "skipped", "frequency_cap")
     add_conclusion(server, suppliers["Cedar"], "no_login_7_days", "skipped", "cooldown")
+    add_conclusion(
+        server,
+        suppliers["Cedar"],
+        "no_login_7_days",
+        "triggered",
+        "no login for 7 days",
+        evaluated_on=TODAY - timedelta(days=3),
+    )
     add_conclusion(
         server,
         suppliers["Ash"],
@@ -73,17 +82,18 @@ def test_entries_are_listed_by_day_with_reasons(
 ) -> None:
     assert set(lines(client)) == {
         ("Ash", "No login 7 days", "Triggered", "No login for 9 days"),
+        ("Cedar", "No login 7 days", "Triggered", "No login for 7 days"),
         (
             "Birch",
             "No login 7 days",
             "Skipped",
-            "The week's messages go to triggers of higher priority",
+            "This week's messages went to more urgent triggers",
         ),
         (
             "Cedar",
             "No login 7 days",
             "Skipped",
-            "The trigger acted, or used its holdout, within its cooldown",
+            "Acted 3 days ago; cooldown 30 days",
         ),
         (
             "Ash",
@@ -95,10 +105,10 @@ def test_entries_are_listed_by_day_with_reasons(
             "Birch",
             "Early inactivity",
             "Skipped",
-            "The week's messages go to triggers of higher priority",
+            "This week's messages went to more urgent triggers",
         ),
     }
-    assert len(lines(client, "days=90")) == 6 and len(lines(client, "days=1")) == 3
+    assert len(lines(client, "days=90")) == 7 and len(lines(client, "days=1")) == 3
 
 
 def test_filters(client: httpx.Client, history: dict[str, uuid.UUID]) -> None:
@@ -110,7 +120,7 @@ def test_filters(client: httpx.Client, history: dict[str, uuid.UUID]) -> None:
             "Birch",
             "No login 7 days",
             "Skipped",
-            "The week's messages go to triggers of higher priority",
+            "This week's messages went to more urgent triggers",
         )
     ]
     assert lines(client, "trigger=never_heard_of") == []
@@ -127,7 +137,7 @@ def test_counts_by_trigger(client: httpx.Client, history: dict[str, uuid.UUID]) 
     numbers = re.findall(
         r'data-label="(?:Triggered|Holdout|Skipped)"><a [^>]*>([\d,]+)</a>', row[0]
     )
-    assert numbers == ["1", "0", "2"], "the counts cover all entries, whatever the filter"
+    assert numbers == ["2", "0", "2"], "the counts cover all entries, whatever the filter"
     assert "frequency cap <b>1</b>" in row[0] and "cooldown <b>1</b>" in row[0]
 
 
@@ -155,6 +165,42 @@ def test_a_long_log_has_pages(server: Server, client: httpx.Client) -> None:
 
 def test_an_empty_log_has_a_message(client: httpx.Client) -> None:
     assert "No interventions yet" in client.get("/interventions").text
+
+
+@pytest.mark.parametrize(
+    ("acted", "held_out", "known", "expected"),
+    [
+        (9, None, True, "acted 9 days ago; cooldown 30 days"),
+        (1, 9, True, "acted 1 day ago; cooldown 30 days"),
+        (9, 1, True, "in the holdout 1 day ago; cooldown 30 days"),
+        (9, None, False, "acted 9 days ago; still in its cooldown"),
+        (None, None, True, "the trigger acted on this supplier too recently"),
+    ],
+)
+def test_a_cooldown_is_explained(
+    acted: int | None, held_out: int | None, known: bool, expected: str
+) -> None:
+    def day(ago: int | None) -> date | None:
+        return None if ago is None else TODAY - timedelta(days=ago)
+
+    entry = LogEntry(
+        uuid.uuid4(),
+        uuid.uuid4(),
+        "Ash",
+        "early_inactivity",
+        "",
+        "email",
+        "skipped",
+        "cooldown",
+        1,
+        datetime.now(UTC),
+        TODAY,
+        None,
+        None,
+        day(acted),
+        day(held_out),
+    )
+    assert explain_entry(entry, {"early_inactivity": 30} if known else {}) == expected
 
 
 def test_every_skip_reason_has_a_label() -> None:

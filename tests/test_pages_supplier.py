@@ -217,7 +217,10 @@ def test_only_this_suppliers_interventions_and_messages(
     )
     add_message(server, lively, id=acted, intervention_id=acted, subject="Your clients wait")
     page = text(client.get(f"/suppliers/{lively}").text)
-    assert "the week's messages go to triggers" in page.lower() and "Control group" in page
+    assert (
+        "this week's messages went to more urgent triggers" in page.lower()
+        and "Control group" in page
+    )
     assert "Your clients wait" in page and "of another" not in page
     assert f'href="/messages/{lively}/{acted}"' in client.get(f"/suppliers/{lively}").text
 

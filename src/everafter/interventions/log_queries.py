@@ -24,7 +24,25 @@ SELECT
   i.evaluated_at,
   i.evaluated_on,
   i.success_by,
-  o.status AS message_status
+  o.status AS message_status,
+  last.acted_on,
+  last.held_out_on
+"""
+
+# The primary key finds these rows.
+_LAST: LiteralString = """
+LEFT JOIN LATERAL (
+  SELECT
+    max(b.evaluated_on) FILTER (WHERE b.status = 'triggered') AS acted_on,
+    max(b.evaluated_on) FILTER (WHERE b.status = 'holdout') AS held_out_on
+  FROM interventions b
+  WHERE i.status = 'skipped'
+    AND i.reason = 'cooldown'
+    AND b.supplier_id = i.supplier_id
+    AND b.trigger = i.trigger
+    AND b.evaluated_on < i.evaluated_on
+    AND (i.replay OR NOT b.replay)
+) last ON true
 """
 
 # The rows of a page are chosen before anything is joined to them.
@@ -41,6 +59,7 @@ FROM (
 ) i
 LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
+{_LAST}
 ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id
 """
 )
@@ -50,6 +69,7 @@ _OF_SUPPLIER: LiteralString = f"""
 FROM interventions i
 LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
+{_LAST}
 WHERE i.supplier_id = %(supplier_id)s
   AND i.evaluated_on >= coalesce(%(since)s::date, '-infinity')
   AND i.evaluated_at <= coalesce(%(until)s::timestamptz, 'infinity')

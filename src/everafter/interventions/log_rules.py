@@ -2,14 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
 from everafter.core.errors import InputError
-from everafter.core.formatting import humanize, sentence
-from everafter.interventions.log_model import DAYS_OFFERED, STATUSES, LogView, TriggerCount
+from everafter.core.formatting import humanize, plural, sentence
+from everafter.interventions.log_model import (
+    DAYS_OFFERED,
+    STATUSES,
+    LogEntry,
+    LogView,
+    TriggerCount,
+)
 from everafter.interventions.model import SKIP_REASONS
-from everafter.playbook.model import TIP_PREFIX
+from everafter.playbook.model import TIP_PREFIX, Playbook
 
 _HOLDOUT = "control group: not treated, so that the effect can be measured"
 _LONGEST_FILTER = 100
@@ -71,13 +78,38 @@ def describe_reason(status: str, reason: str) -> str:
     """Why an entry has its status. A skip reason that is not in SKIP_REASONS reads as its own name.
 
     >>> describe_reason("skipped", "frequency_cap")
-    "the week's messages go to triggers of higher priority"
+    "this week's messages went to more urgent triggers"
     """
     if status == "holdout":
         return _HOLDOUT
     if status == "skipped":
         return SKIP_REASONS.get(reason, humanize(reason))
     return reason
+
+
+def explain_entry(entry: LogEntry, cooldowns: Mapping[str, int]) -> str:
+    """Why an entry has its status; for a cooldown, since when and for how long.
+
+    Args:
+        cooldowns: the cooldown of each trigger, in days; missing: unknown.
+    """
+    if entry.status != "skipped" or entry.reason != "cooldown":
+        return describe_reason(entry.status, entry.reason)
+    acted, held_out = entry.acted_on or date.min, entry.held_out_on or date.min
+    last = max(acted, held_out)
+    if last == date.min:
+        return describe_reason(entry.status, entry.reason)
+    ago = f"{plural((entry.evaluated_on - last).days, 'day')} ago"
+    what = f"acted {ago}" if acted >= held_out else f"in the holdout {ago}"
+    days = cooldowns.get(entry.trigger)
+    return what + (f"; cooldown {plural(days, 'day')}" if days else "; still in its cooldown")
+
+
+def list_cooldowns(playbook: Playbook) -> dict[str, int]:
+    """The cooldown of each trigger of the playbook, in days."""
+    return {name: trigger.cooldown_days for name, trigger in playbook.triggers.items()} | {
+        TIP_PREFIX + name: tip.cooldown_days for name, tip in playbook.tips.items()
+    }
 
 
 def count_triggers(counts: Sequence[tuple[str, str, str, int]]) -> list[TriggerCount]:

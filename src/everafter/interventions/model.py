@@ -15,9 +15,9 @@ SKIP_REASONS: dict[str, str] = {
     "no_address": "no email address is known",
     "no_consent": "the supplier has not consented to such messages",
     "suppressed": "the address unsubscribed or bounced",
-    "cooldown": "the trigger acted, or used its holdout, within its cooldown",
+    "cooldown": "the trigger acted on this supplier too recently",
     "already_open": "a task of the same kind is still open",
-    FREQUENCY_CAP: "the week's messages go to triggers of higher priority",
+    FREQUENCY_CAP: "this week's messages went to more urgent triggers",
 }
 """Why the eligibility check skips a trigger, in the order of its checks, with the text for people.
 """

@@ -1,9 +1,11 @@
 """The page of the intervention log: what was triggered, skipped and in the holdout, and why."""
 
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from litestar import Response, Router, get
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
@@ -13,11 +15,15 @@ from everafter.core.web import AnyRequest
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import DAYS_OFFERED, LOG_ROWS, STATUS_LABELS, LogEntry
 from everafter.interventions.model import SKIP_REASONS
+from everafter.mail.model import STATUS_TITLES
 
 
 @get("/interventions")
 async def show_log(
-    request: AnyRequest, conn: NamedDependency[Connection], viewer: NamedDependency[Viewer]
+    request: AnyRequest,
+    state: State,
+    conn: NamedDependency[Connection],
+    viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
     """The log by day, filtered by the query string, with counts by trigger above it. The counts
     cover all entries of the days shown, whatever the other filters."""
@@ -48,6 +54,10 @@ async def show_log(
         status_labels=STATUS_LABELS,
         describe_trigger=log_rules.describe_trigger,
         describe_reason=log_rules.describe_reason,
+        explain=partial(
+            log_rules.explain_entry, cooldowns=log_rules.list_cooldowns(state.playbook)
+        ),
+        message_labels=STATUS_TITLES,
         log_query=log_rules.log_query,
         filtered=bool(view.trigger or view.status or view.reason),
     )

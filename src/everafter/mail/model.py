@@ -31,7 +31,21 @@ STATUS_MEANING: dict[Status, str] = {
     "in_doubt": "the connection ended before the mail server replied; needs a decision",
     "expired": "not sent before its expiry",
     "suppressed": "the recipient does not want it, or cannot receive it",
-    "replayed": "of a past day that was scored later; never sent",
+    "replayed": "for a past day that was scored later, so it is never sent",
+}
+
+
+STATUS_TITLES: dict[Status, str] = {
+    "queued": "Queued",
+    "claimed": "Claimed",
+    "handing": "Sending",
+    "accepted": "Accepted",
+    "bounced": "Bounced",
+    "in_doubt": "In doubt",
+    "dead": "Failed",
+    "expired": "Expired",
+    "suppressed": "Suppressed",
+    "replayed": "Not sent (past day)",
 }
 
 

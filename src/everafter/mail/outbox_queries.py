@@ -7,6 +7,7 @@ tables.
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg.rows import class_row
@@ -207,6 +208,22 @@ async def list_outbox(
             },
         )
         return await cursor.fetchall()
+
+
+async def list_facts(
+    conn: Connection, keys: Sequence[Key]
+) -> dict[uuid.UUID, tuple[str, dict[str, Any]]]:
+    """(name of the recipient, facts) of messages, by their id."""
+    cursor = await conn.execute(
+        """
+        SELECT id, to_name, facts
+        FROM outbox
+        WHERE supplier_id = ANY (%s)
+          AND id = ANY (%s)
+        """,
+        [[key.supplier_id for key in keys], [key.id for key in keys]],
+    )
+    return {id: (to_name, facts) for id, to_name, facts in await cursor.fetchall()}  # noqa: A001
 
 
 async def get_message(conn: Connection, supplier_id: uuid.UUID, id: uuid.UUID) -> Message | None:  # noqa: A002

@@ -25,9 +25,9 @@ _LABELS: dict[str, tuple[Actor, str, str]] = {
     "invite_sent_to_client": ("supplier", "Invited a client", "Sent {n} invitations"),
     "customer_journey_started": ("supplier", "Started a journey", "Started {n} journeys"),
     "automation_enabled": ("supplier", "Switched on an automation", "Switched on {n} automations"),
-    "feature_used": ("supplier", "Used", "Used features {n} times"),
+    "feature_used": ("supplier", "Used a feature", "Used features {n} times"),
     "client_added": ("supplier", "Added a client", "Added {n} clients"),
-    "client_active": ("client", "A client was active", "Clients were active {n} times"),
+    "client_active": ("client", "A client was active", "{n} clients were active"),
     "client_archived": (
         "supplier",
         "Archived a client after the wedding",
@@ -94,8 +94,15 @@ def _entry(kind: str, events: list[Event]) -> Entry:
         ("account", f"“{sentence(humanize(kind))}”", f"“{sentence(humanize(kind))}”, {{n}} times"),
     )
     at = max(event.occurred_at for event in events)
-    words = noun(len(events), one, many).replace("{n}", format_number(len(events)))
+    number = _count_clients(events) if kind == "client_active" else len(events)
+    words = noun(number, one, many).replace("{n}", format_number(number))
     return Entry(at, actor, words, _detail(kind, events))
+
+
+def _count_clients(events: list[Event]) -> int:
+    """The number of different clients; events without a client's id count as one each."""
+    clients = [_text(event.properties, "client_id") for event in events]
+    return len({client for client in clients if client}) + clients.count("")
 
 
 def _detail(kind: str, events: list[Event]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +13,11 @@ from litestar.params import FromPath
 from everafter.accounts.access import check_form
 from everafter.accounts.model import Viewer
 from everafter.branding.loading import load_brand
+from everafter.branding.model import OURS
 from everafter.core.cursor import read_cursor, read_time_and_id, write_cursor
 from everafter.core.db import Connection
 from everafter.core.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from everafter.core.formatting import humanize, sentence
 from everafter.core.ids import SupplierId
 from everafter.core.pages import message_page, page, see_other
 from everafter.core.settings import Settings
@@ -22,28 +25,18 @@ from everafter.core.web import AnyRequest
 from everafter.mail import outbox_queries, sending_queries
 from everafter.mail.model import (
     STATUS_MEANING,
+    STATUS_TITLES,
     Key,
     Message,
+    OutboxLine,
     Rendered,
     RenderError,
     Status,
 )
 from everafter.mail.overrides import check_overrides
-from everafter.mail.rules import preview
+from everafter.mail.rules import preview, render_subject
 
 _ROWS = 50
-_STATUS_LABELS: dict[Status, str] = {
-    "queued": "Queued",
-    "claimed": "Claimed",
-    "handing": "Sending",
-    "accepted": "Accepted",
-    "bounced": "Bounced",
-    "in_doubt": "In doubt",
-    "dead": "Failed",
-    "expired": "Expired",
-    "suppressed": "Suppressed",
-    "replayed": "Replayed",
-}
 
 
 @get("/messages")
@@ -61,6 +54,7 @@ async def show_messages(
         "portfolio/templates/messages.html",
         viewer=viewer,
         lines=lines[:_ROWS],
+        subjects=await list_subjects(conn, lines[:_ROWS], request.app.state.settings),
         status=status,
         counts=await outbox_queries.count_by_status(conn),
         paused=await sending_queries.get_pause(conn),
@@ -68,7 +62,7 @@ async def show_messages(
         has_server=request.app.state.settings.smtp_url is not None,
         cursor=write_cursor(more.created_at, more.id) if more else None,
         is_first="before" not in request.query_params,
-        status_labels=_STATUS_LABELS,
+        status_labels=STATUS_TITLES,
         status_meaning=STATUS_MEANING,
     )
 
@@ -91,7 +85,7 @@ async def show_message(
         message=message,
         rendered=rendered,
         problem=problem,
-        status_labels=_STATUS_LABELS,
+        status_labels=STATUS_TITLES,
         status_meaning=STATUS_MEANING,
     )
 
@@ -135,6 +129,43 @@ async def resolve_message(
     if not await resolve(conn, key, viewer.name):
         raise ConflictError("this message is no longer in doubt: somebody else resolved it")
     return see_other(f"/messages/{supplier_id}/{message_id}")
+
+
+async def list_subjects(
+    conn: Connection, lines: Sequence[OutboxLine], settings: Settings
+) -> dict[uuid.UUID, str]:
+    """The subject of each message: as it was sent, or as it would be sent now.
+
+    If it cannot be rendered, the name of its template.
+    """
+    unsent = [line for line in lines if line.subject is None]
+    facts = await outbox_queries.list_facts(
+        conn, [Key(line.supplier_id, line.id) for line in unsent]
+    )
+    rendered = await asyncio.to_thread(_render_subjects, unsent, facts, settings)
+    return {line.id: line.subject or rendered[line.id] for line in lines}
+
+
+def _render_subjects(
+    lines: Sequence[OutboxLine],
+    facts: Mapping[uuid.UUID, tuple[str, dict[str, Any]]],
+    settings: Settings,
+) -> dict[uuid.UUID, str]:
+    if not lines:
+        return {}
+    try:
+        brand = load_brand(settings, check_overrides)
+    except InputError:
+        brand = OURS
+    found: dict[uuid.UUID, str] = {}
+    for line in lines:
+        to_name, known = facts.get(line.id, ("", {}))
+        try:
+            named = {**known, "name": known.get("name") or to_name}
+            found[line.id] = render_subject(line.template, named, brand)
+        except RenderError:
+            found[line.id] = sentence(humanize(line.template))
+    return found
 
 
 async def _find(conn: Connection, supplier_id: uuid.UUID, message_id: uuid.UUID) -> Message:

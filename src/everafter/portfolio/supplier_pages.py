@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,12 +27,14 @@ from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import STATUS_LABELS, LogEntry
 from everafter.mail import outbox_queries
+from everafter.mail.model import STATUS_TITLES
 from everafter.onboarding.queries import list_progress
 from everafter.onboarding.rules import answer_of
 from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
 from everafter.playbook.model import Playbook, Support
 from everafter.portfolio import supplier_queries, supplier_rules
 from everafter.portfolio.event_labels import group_timeline
+from everafter.portfolio.message_pages import list_subjects
 from everafter.portfolio.model import BAND_LABELS
 from everafter.portfolio.supplier_model import (
     CHURN_LABELS,
@@ -63,7 +66,7 @@ _LABELS: dict[str, Any] = {
     "churn_labels": CHURN_LABELS,
     "status_labels": STATUS_LABELS,
     "describe_trigger": log_rules.describe_trigger,
-    "describe_reason": log_rules.describe_reason,
+    "message_labels": STATUS_TITLES,
 }
 
 
@@ -86,6 +89,7 @@ async def show_supplier(
     row = await _live_row(state, supplier_id)
     score_details = await _score(state, conn, supplier, history, row)
     entries = await log_queries.list_of_supplier(conn, supplier_id, limit=LOG_SHOWN)
+    messages = await outbox_queries.list_outbox(conn, supplier_id=supplier_id, limit=LOG_SHOWN)
     clients, clients_total = await supplier_queries.list_coming_weddings(
         conn, supplier_id, now.date()
     )
@@ -104,7 +108,11 @@ async def show_supplier(
         tasks=await supplier_queries.list_open_tasks(conn, supplier_id),
         calls=await supplier_queries.list_calls(conn, supplier_id, now),
         entries=entries,
-        messages=await outbox_queries.list_outbox(conn, supplier_id=supplier_id, limit=LOG_SHOWN),
+        messages=messages,
+        subjects=await list_subjects(conn, messages, state.settings),
+        explain=partial(
+            log_rules.explain_entry, cooldowns=log_rules.list_cooldowns(state.playbook)
+        ),
         clients=clients,
         clients_total=clients_total,
         tickets=await _tickets(conn, supplier_id, state.playbook.support, now),
@@ -122,8 +130,10 @@ async def show_supplier(
 async def _tickets(
     conn: Connection, supplier_id: uuid.UUID, support: Support, now: datetime
 ) -> list[TicketLine]:
-    """List the supplier's tickets with their clocks: open ones first, most urgent on top."""
-    zone = ZoneInfo(support.timezone)
+    """List the supplier's tickets with their clocks: open ones first, most urgent on top. Times
+    are in UTC, like the others of the page.
+    """
+    zone = ZoneInfo("UTC")
     tickets = evaluate_tickets(
         await list_of_supplier(conn, supplier_id, TICKETS_SHOWN), support, now
     )
@@ -240,9 +250,10 @@ async def _path(
     no_certificate = (
         await asyncio.to_thread(why_not_for, supplier.name) if row["activated_at"] else None
     )
+    in_utc: LiveRow = {**row, "timezone": "UTC"}  # due days are those of the page
     has_certificate = row["activated_at"] and not no_certificate
     return {
-        "onboarding": answer_of(row, state.playbook, await list_progress(conn, supplier.id)),
+        "onboarding": answer_of(in_utc, state.playbook, await list_progress(conn, supplier.id)),
         "state_labels": STATE_LABELS,
         "certificate": certificate_url(settings.base_url, settings.secret, supplier.id)
         if has_certificate

@@ -184,7 +184,8 @@ def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> st
             return f"{lost} lost in 13 weeks ({percent(row['client_loss_rate'])})"
         case _:
             if row["payment_past_due"]:
-                return f"a payment failed {plural(int(row['days_past_due'] or 0), 'day')} ago"
+                days = int(row["days_past_due"] or 0)
+                return f"a payment failed {plural(days, 'day') + ' ago' if days else 'today'}"
             failed = row["payments_failed_13w"]
             return (
                 f"{plural(failed, 'payment')} failed in 13 weeks, recovered since"
