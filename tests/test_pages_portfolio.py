@@ -204,10 +204,41 @@ def test_filters_and_counts_agree(server: Server, client: httpx.Client) -> None:
         (row["vendor_type"], row["band"], row["churn_level"]) == ("", "Critical", "high")
         for row in rows
     )
+    # each vendor type is counted under the other filters
+    for query in ("", "churned=1", "band=critical", "churn=high&vendor=dj"):
+        options = re.findall(
+            r'<option value="([^"]*)"[^>]*>[^<]* \(([\d,]+)\)</option>',
+            client.get(f"/?{query}").text,
+        )
+        assert options
+        for vendor, count in options:
+            chosen = f"{query}&vendor={vendor}".replace("&vendor=dj&", "&")
+            assert len(file(client, chosen)) == int(count), (query, vendor)
     # the distribution applies all filters except the band
     narrowed = client.get("/?vendor=dj&band=critical").text
     all_djs = sum(row["vendor_type"] == "dj" for row in rows)
     assert re.search(rf'<span class="band">All</span> <b>{all_djs}</b>', narrowed)
+
+
+def test_revenue_of_a_band_is_that_of_current_suppliers(
+    server: Server, client: httpx.Client
+) -> None:
+    def revenue(query: str) -> str:
+        page = client.get(f"/?{query}").text
+        found = re.search(r"</svg>Not scored</span>.*? · MRR ([^<]*)</span>", page, re.S)
+        assert found
+        return found[1]
+
+    scored = add_supplier(server, "Scored")
+    add_day(server, scored, TODAY, dict.fromkeys(DIMENSIONS, 10.0))
+    add_supplier(server, "Free", mrr_minor=None)
+    assert revenue("") == "–", "not 0 when it is unknown"
+    add_supplier(server, "Paying", mrr_minor=4900)
+    gone = add_supplier(server, "Gone", mrr_minor=99_00)
+    server.sql(
+        "INSERT INTO supplier_activity (supplier_id, subscription) VALUES (%s, 'cancelled')", gone
+    )
+    assert revenue("") == revenue("churned=1") == "49"
 
 
 def test_search_treats_wildcards_as_text(server: Server, client: httpx.Client) -> None:

@@ -152,11 +152,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BandCount:
-    """Number of filtered suppliers in a band, and their monthly revenue in minor units."""
+    """Number of filtered suppliers in a band, and the monthly revenue, in minor units, of those
+    who have not churned; null: unknown for all of them.
+    """
 
     band: Band
     suppliers: int
-    mrr_minor: int
+    mrr_minor: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from everafter.accounts.model import Viewer
-from everafter.activity.queries import list_vendor_types
 from everafter.core.charts import sparkline
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
@@ -50,7 +49,7 @@ async def show_portfolio(
     days = await _choose_days(conn, overview.scored_on or now.date())
     if overview.scored_on:
         portfolio = await queries.get_portfolio(conn, view, days, now.date())
-        vendors = await list_vendor_types(conn)
+        vendors = await queries.count_vendor_types(conn, view, days)
     shown = _view_context(view, portfolio, rules.spark_places(days), state.playbook)
     return page(
         request,

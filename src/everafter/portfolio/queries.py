@@ -1,5 +1,6 @@
 """Read the portfolio in one statement, and the values of its filters."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any, LiteralString
 
@@ -63,7 +64,7 @@ WITH base AS MATERIALIZED (
   SELECT
     s.id,
     coalesce(h.risk_level, 'unknown') AS band,
-    s.mrr_minor,
+    CASE WHEN p.subscription IS DISTINCT FROM 'cancelled' THEN s.mrr_minor END AS mrr_minor,
     {sort} AS sort_key
   FROM suppliers s
   {joins}
@@ -78,7 +79,7 @@ WITH base AS MATERIALIZED (
 ), bands AS (
   SELECT jsonb_agg(jsonb_build_array(band, suppliers, mrr_minor)) AS bands
   FROM (
-    SELECT band, count(*) AS suppliers, coalesce(sum(mrr_minor), 0) AS mrr_minor
+    SELECT band, count(*) AS suppliers, sum(mrr_minor) AS mrr_minor
     FROM base
     GROUP BY band
   ) counted
@@ -146,6 +147,21 @@ LEFT JOIN wide ON true
 ORDER BY wide.sort_key {direction} NULLS LAST, wide.id
 """
 
+_VENDOR_TYPES = """
+SELECT
+  coalesce(p.vendor_type, s.vendor_type) AS vendor_type,
+  count(*) FILTER (
+    WHERE {filters}
+      AND (%(band)s = '' OR coalesce(h.risk_level, 'unknown') = %(band)s)
+  )
+FROM suppliers s
+LEFT JOIN customer_health h ON h.supplier_id = s.id AND h.calculated_on = %(day)s::date
+LEFT JOIN churn_risk c ON c.supplier_id = s.id AND c.calculated_on = %(day)s::date
+LEFT JOIN supplier_activity p ON p.supplier_id = s.id
+GROUP BY 1
+ORDER BY 1 NULLS LAST
+"""
+
 
 async def get_portfolio(
     conn: Connection, view: View, days: Calendar, today: date, *, limit: int = PAGE_ROWS
@@ -167,15 +183,36 @@ async def get_portfolio(
         weddings=sql.SQL(_WEDDINGS),
         past_due=sql.SQL(PAST_DUE),
     )
-    values = {
-        # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
-        "day": days.latest or date.min,
+    values = _filter_values(view, days) | {
         "day_before": days.before or date.min,
         "yesterday": epoch_day - 1,
         "last_day": epoch_day + WEDDINGS_DAYS - 1,
         "limit": limit,
         "offset": (view.page - 1) * limit,
         "spark": spark,
+    }
+    cursor = await conn.execute(statement, values)
+    return _portfolio(await cursor.fetchall(), view, spark)
+
+
+async def count_vendor_types(
+    conn: Connection, view: View, days: Calendar
+) -> list[tuple[str | None, int]]:
+    """Count the suppliers of each vendor type under the other filters of a view.
+
+    Vendor types without such suppliers count 0. Null: suppliers without a vendor type.
+    """
+    cursor = await conn.execute(
+        sql.SQL(_VENDOR_TYPES).format(filters=_filters(replace(view, vendor=""))),
+        _filter_values(view, days),
+    )
+    return await cursor.fetchall()
+
+
+def _filter_values(view: View, days: Calendar) -> dict[str, Any]:
+    return {
+        # date.min instead of null: Citus refuses the join that PostgreSQL leaves out for a null
+        "day": days.latest or date.min,
         "band": view.band,
         "like": "%" + view.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%",
         "named": find_supplier_id(view.q),
@@ -183,8 +220,6 @@ async def get_portfolio(
         "reason": view.reason,
         "churn": view.churn,
     }
-    cursor = await conn.execute(statement, values)
-    return _portfolio(await cursor.fetchall(), view, spark)
 
 
 def _filters(view: View) -> sql.Composable:
@@ -207,7 +242,10 @@ def _filters(view: View) -> sql.Composable:
 
 
 def _portfolio(rows: list[tuple[Any, ...]], view: View, spark: list[date]) -> Portfolio:
-    bands = [BandCount(band, suppliers, int(mrr)) for band, suppliers, mrr in (rows[0][0] or [])]
+    bands = [
+        BandCount(band, suppliers, None if mrr is None else int(mrr))
+        for band, suppliers, mrr in (rows[0][0] or [])
+    ]
     matches = sum(count.suppliers for count in bands if view.band in {"", count.band})
     shown: list[list[Any]] = [
         [*row[1:-1], _fill(row[-1], spark)] for row in rows if row[1] is not None

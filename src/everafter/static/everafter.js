@@ -13,9 +13,11 @@ async function show(url) {
     if (!answer.ok) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (mine !== requests) return; // a newer request replaced this one
-    for (const part of [".results", ".distribution", ".filters input[type=hidden]"]) {
+    for (const part of [".results", ".distribution", ".filters input[type=hidden]", ".filters [name=vendor] option"]) {
       const [now, then] = [document.querySelectorAll(part), page.querySelectorAll(part)];
-      if (part.startsWith(".filters")) {
+      if (part.endsWith("option")) {
+        now.forEach((option, place) => (option.text = then[place]?.text ?? option.text));
+      } else if (part.startsWith(".filters")) {
         now.forEach((field) => field.remove());
         form?.append(...then);
       } else if (now.length && then.length) {
