@@ -101,10 +101,10 @@ def press(client: httpx.Client, where: str, path: str, **fields: str) -> httpx.R
 def test_nothing_yet(client: httpx.Client) -> None:
     html = client.get("/support").text
     for said in (
-        "No ticket is open",
-        "No call waits for its outcome",
-        "None is booked",
-        "No ticket was resolved in the last twelve weeks",
+        "No open tickets",
+        "No calls waiting for an outcome",
+        "No calls booked",
+        "No tickets were resolved in the last twelve weeks",
     ):
         assert said in html
     assert '<a href="/support" aria-current="page">Support</a>' in html
@@ -146,7 +146,7 @@ def test_the_urgent_come_first_and_every_tab_counts(
     assert "We wait" in client.get("/support?show=waiting").text
     assert len(rows(client.get("/support?vendor=venue").text)) == 1
     assert len(rows(client.get("/support?priority=high").text)) == 1
-    assert "No open ticket is like this" in client.get("/support?priority=nonsense").text
+    assert "No open tickets match these filters" in client.get("/support?priority=nonsense").text
 
 
 def test_every_button_is_an_event(

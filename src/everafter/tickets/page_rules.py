@@ -47,7 +47,7 @@ def parse_view(params: Mapping[str, str]) -> View:
             f"show: there is no {show[:40]!r}; there are {', '.join(filter(None, SHOW_LABELS))}"
         )
     if not page.isascii() or not page.isdigit() or len(page) > 6 or int(page) < 1:
-        raise InputError(f"page: {page[:20]!r} is not a page's number")
+        raise InputError(f"page: {page[:20]!r} is not a page number")
     return View(
         wanted,
         params.get("priority", "")[:_MOST_TEXT],
@@ -113,7 +113,7 @@ def describe_ticket(one: Evaluated, zone: ZoneInfo, now: datetime) -> TicketLine
         if course.waiting_since
         else "",
         f"resolved {format_local(course.resolved_at, zone, now)}" if course.resolved_at else "",
-        f"opened again{f' {course.reopened} times' if course.reopened > 1 else ''}"
+        f"reopened{f' {course.reopened} times' if course.reopened > 1 else ''}"
         if course.reopened
         else "",
     ]
@@ -151,7 +151,7 @@ def describe_clock(clock: Clock, zone: ZoneInfo, now: datetime) -> ClockLine:
             return ClockLine(
                 clock.state,
                 f"After {format_duration(clock.used)}",
-                f"{format_duration(clock.limit)} were promised",
+                f"{format_duration(clock.limit)} promised",
             )
         case "met":
             return ClockLine(clock.state, f"After {format_duration(clock.used)}", "in time")
@@ -229,16 +229,16 @@ def draw_weeks(weeks: Sequence[Week], width: int, height: int = 170) -> WeeksCha
 def describe_week(week: Week) -> str:
     """Describe a week for `describe_weeks`."""
     if week.hours is None:
-        return "nothing was resolved"
+        return "no tickets resolved"
     tickets, half = plural(week.resolved, "ticket"), format_duration(week.hours * 3600)
-    return f"{tickets} resolved, half within {half}, {week.in_time} in time"
+    return f"{tickets} resolved, median {half}, {week.in_time:,} in time"
 
 
 def describe_weeks(weeks: Sequence[Week]) -> str:
     """Describe the chart as text for screen readers."""
     known = [week for week in weeks if week.hours is not None]
     if not known:
-        return "No ticket was resolved in these weeks."
+        return "No tickets were resolved in these weeks."
     worst = max(known, key=lambda week: week.hours or 0)
     return (
         f"Last: {describe_week(known[-1])}. Longest in the week of {day(worst.starts)}:"

@@ -4,6 +4,7 @@ import asyncio
 import re
 import uuid
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from everafter.core.formatting import format_duration, format_local
 from everafter.core.ids import read_supplier_id
 from everafter.core.pages import page, see_other
 from everafter.core.web import AnyRequest
+from everafter.playbook.labels import vendor_type_title
 from everafter.playbook.model import Playbook, Support
 from everafter.tickets import changes, page_rules, queries
 from everafter.tickets.hours import evaluate_tickets
@@ -85,6 +87,7 @@ async def show_support(
         charts=[page_rules.draw_weeks(weeks, width) for width in (640, 360)],
         weeks_text=page_rules.describe_weeks(weeks),
         support=playbook.support,
+        vendor_type_title=partial(vendor_type_title, playbook=playbook),
         **offers,
         **_words(view, zone, now),
     )
