@@ -25,6 +25,7 @@ from everafter.recommendations.effects_rules import (
 )
 from everafter.recommendations.jobs import measure_impressions, measure_when_due
 from everafter.recommendations.model import EFFECTS_SCHEMA, RECOMMENDATION_SCHEMA
+from everafter.recommendations.page_rules import describe_recommendations, group_effects
 from test_recommendations_rules import SHIPPED, effects
 
 TODAY = date(2026, 6, 30)
@@ -55,6 +56,38 @@ def test_the_estimate_lies_between_what_was_seen_and_its_parent(
     assert min(seen, parent) - 1e-12 <= found <= max(seen, parent) + 1e-12
     if treated_improved < treated:
         assert shrink(treated, treated_improved + 1, control, control_improved, parent) > found
+
+
+def test_the_page_is_sorted_by_the_expected_share() -> None:
+    found = effects(
+        ("forms_before_the_day", "", 500, 100, 200, 100),
+        ("send_first_form", "", 500, 400, 200, 100),
+    )
+    answers = list_effects(found, SHIPPED)
+    shares = [effect.answer.expected_share for effect in group_effects(answers)]
+    assert shares == sorted(shares, reverse=True) and shares[0] > shares[-1] == 0
+    assert len({answer.id for answer in answers}) == 2
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (0.0, "Not expected to win any back, so it comes after those that are."),
+        (0.01, "Expected to win back: less than 0.1."),
+        (2.44, "Expected to win back: 2.4."),
+    ],
+)
+def test_no_gain_is_said_to_be_none(expected: float, words: str) -> None:
+    row = pl.DataFrame(
+        {
+            "dimension": ["login"],
+            "missing_points": [5.0],
+            "expected_points": [expected],
+            "effect": [None],
+        }
+    )
+    [told] = describe_recommendations(row, "Planners", {"login": "Logins"})  # pyright: ignore[reportArgumentType]
+    assert told["gain"] == f"Points missing in logins: 5.0. {words}"
 
 
 def test_regression_to_the_mean_earns_nothing() -> None:

@@ -68,7 +68,11 @@ def _describe_gain(row: Mapping[str, Any], dimension: str) -> str:
     missing, expected = row["missing_points"], row["expected_points"]
     if missing < 0.05:
         return f"No points missing in {dimension}."
-    return f"Points missing in {dimension}: {missing:.1f}. Expected to win back: {expected:.1f}."
+    points = f"Points missing in {dimension}: {missing:.1f}."
+    if expected <= 0:
+        return f"{points} Not expected to win any back, so it comes after those that are."
+    shown = f"{expected:.1f}" if expected >= 0.05 else "less than 0.1"
+    return f"{points} Expected to win back: {shown}."
 
 
 def _describe_effect(effect: Mapping[str, Any] | None, vendor_type: str) -> str:
@@ -84,14 +88,17 @@ def _describe_effect(effect: Mapping[str, Any] | None, vendor_type: str) -> str:
 
 
 def group_effects(answers: Sequence[EffectAnswer]) -> list[Effect]:
-    """Each recommendation with the vendor types in which there are enough to compare."""
+    """Each recommendation with the vendor types in which there are enough to compare, the highest
+    expected share first.
+    """
     vendor_types: dict[str, list[Effect]] = {}
     for answer in answers:
         if answer.vendor_type is not None and answer.lift is not None:
             vendor_types.setdefault(answer.id, []).append(_effect(answer, []))
+    ranked = sorted(answers, key=lambda answer: -answer.expected_share)
     return [
         _effect(answer, vendor_types.get(answer.id, []))
-        for answer in answers
+        for answer in ranked
         if answer.vendor_type is None
     ]
 

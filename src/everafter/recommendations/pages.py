@@ -13,6 +13,7 @@ from everafter.core.web import AnyRequest
 from everafter.playbook.labels import DIMENSION_LABELS, vendor_type_title
 from everafter.recommendations import page_rules
 from everafter.recommendations.effects_rules import list_effects
+from everafter.recommendations.model import MIN_TO_COMPARE
 from everafter.recommendations.queries import get_effects
 
 
@@ -23,7 +24,9 @@ async def show_recommendations(
     conn: NamedDependency[Connection],
     viewer: NamedDependency[Viewer],
 ) -> Response[Any]:
-    """Compare treatment and control group, by recommendation and vendor type."""
+    """Compare treatment and control group, by recommendation, and by vendor type where there are
+    enough suppliers.
+    """
     effects, measured_at = await get_effects(conn)
 
     def title_of(vendor_type: str) -> str:
@@ -38,6 +41,7 @@ async def show_recommendations(
         dimension_labels=DIMENSION_LABELS,
         describe_lift=page_rules.describe_lift,
         title_of=title_of,
+        fewest=MIN_TO_COMPARE,
         recommendation_share=state.playbook.holdout.recommendation_share,
     )
 
