@@ -168,7 +168,7 @@ def test_an_empty_log_has_a_message(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("acted", "held_out", "known", "expected"),
+    ("acted", "in_holdout", "known", "expected"),
     [
         (9, None, True, "acted 9 days ago; cooldown 30 days"),
         (1, 9, True, "acted 1 day ago; cooldown 30 days"),
@@ -178,7 +178,7 @@ def test_an_empty_log_has_a_message(client: httpx.Client) -> None:
     ],
 )
 def test_a_cooldown_is_explained(
-    acted: int | None, held_out: int | None, known: bool, expected: str
+    acted: int | None, in_holdout: int | None, known: bool, expected: str
 ) -> None:
     def day(ago: int | None) -> date | None:
         return None if ago is None else TODAY - timedelta(days=ago)
@@ -198,7 +198,7 @@ def test_a_cooldown_is_explained(
         None,
         None,
         day(acted),
-        day(held_out),
+        day(in_holdout),
     )
     assert explain_entry(entry, {"early_inactivity": 30} if known else {}) == expected
 

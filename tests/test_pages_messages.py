@@ -87,11 +87,11 @@ def test_the_list_shows_the_subject_of_an_unsent_message(
     server: Server, client: httpx.Client, supplier: uuid.UUID
 ) -> None:
     add_message(server, supplier)
-    add_message(server, supplier, template="gone_since")
+    add_message(server, supplier, template="no_such_template")
     page = client.get("/messages").text
-    preview = client.get(re.findall(r'href="(/messages/[^"]+)">(?!Gone since)', page)[0]).text
+    preview = client.get(re.findall(r'href="(/messages/[^"]+)">(?!No such template)', page)[0]).text
     subject = re.search(r"<h1>(.*?)</h1>", preview)
-    assert subject and f">{subject[1]}</a>" in page and ">Gone since</a>" in page
+    assert subject and f">{subject[1]}</a>" in page and ">No such template</a>" in page
 
 
 def test_a_sent_message_is_shown_as_sent(

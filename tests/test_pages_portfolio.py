@@ -28,7 +28,16 @@ from everafter.portfolio.rules import (
     spark_places,
     view_query,
 )
-from helpers_pages import DIMENSIONS, TODAY, XSS, add_day, add_portfolio, add_supplier, signed_in
+from helpers_pages import (
+    DIMENSIONS,
+    TODAY,
+    XSS,
+    add_activity,
+    add_day,
+    add_portfolio,
+    add_supplier,
+    signed_in,
+)
 from helpers_server import Server
 
 COLUMN = {
@@ -234,10 +243,8 @@ def test_revenue_of_a_band_is_that_of_current_suppliers(
     add_supplier(server, "Free", mrr_minor=None)
     assert revenue("") == "–", "not 0 when it is unknown"
     add_supplier(server, "Paying", mrr_minor=4900)
-    gone = add_supplier(server, "Gone", mrr_minor=99_00)
-    server.sql(
-        "INSERT INTO supplier_activity (supplier_id, subscription) VALUES (%s, 'cancelled')", gone
-    )
+    churned = add_supplier(server, "Churned", mrr_minor=99_00)
+    add_activity(server, churned, subscription="cancelled")
     assert revenue("") == revenue("churned=1") == "49"
 
 

@@ -86,8 +86,8 @@ def test_no_gain_is_said_to_be_none(expected: float, words: str) -> None:
             "effect": [None],
         }
     )
-    [told] = describe_recommendations(row, "Planners", {"login": "Logins"})  # pyright: ignore[reportArgumentType]
-    assert told["gain"] == f"Points missing in logins: 5.0. {words}"
+    [shown] = describe_recommendations(row, "Planners", {"login": "Logins"})  # pyright: ignore[reportArgumentType]
+    assert shown["gain"] == f"Points missing in logins: 5.0. {words}"
 
 
 def test_regression_to_the_mean_earns_nothing() -> None:

@@ -36,7 +36,7 @@ class LogEntry:
     """One entry of the log.
 
     reason: for a triggered entry why, in words; else the code of the skip reason. message_status:
-    status of the message that was written; null: none was. acted_on, held_out_on: for an entry
+    status of the message that was written; null: none was. acted_on, holdout_on: for an entry
     skipped by its cooldown, the last day before it on which the trigger was triggered or in the
     holdout; null: never.
     """
@@ -55,7 +55,7 @@ class LogEntry:
     success_by: date | None
     message_status: str | None
     acted_on: date | None
-    held_out_on: date | None
+    holdout_on: date | None
 
 
 @dataclass(frozen=True, slots=True)

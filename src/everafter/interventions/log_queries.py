@@ -26,7 +26,7 @@ SELECT
   i.success_by,
   o.status AS message_status,
   last.acted_on,
-  last.held_out_on
+  last.holdout_on
 """
 
 # The primary key finds these rows.
@@ -34,7 +34,7 @@ _LAST: LiteralString = """
 LEFT JOIN LATERAL (
   SELECT
     max(b.evaluated_on) FILTER (WHERE b.status = 'triggered') AS acted_on,
-    max(b.evaluated_on) FILTER (WHERE b.status = 'holdout') AS held_out_on
+    max(b.evaluated_on) FILTER (WHERE b.status = 'holdout') AS holdout_on
   FROM interventions b
   WHERE i.status = 'skipped'
     AND i.reason = 'cooldown'

@@ -95,12 +95,12 @@ def explain_entry(entry: LogEntry, cooldowns: Mapping[str, int]) -> str:
     """
     if entry.status != "skipped" or entry.reason != "cooldown":
         return describe_reason(entry.status, entry.reason)
-    acted, held_out = entry.acted_on or date.min, entry.held_out_on or date.min
-    last = max(acted, held_out)
+    acted, in_holdout = entry.acted_on or date.min, entry.holdout_on or date.min
+    last = max(acted, in_holdout)
     if last == date.min:
         return describe_reason(entry.status, entry.reason)
     ago = f"{plural((entry.evaluated_on - last).days, 'day')} ago"
-    what = f"acted {ago}" if acted >= held_out else f"in the holdout {ago}"
+    what = f"acted {ago}" if acted >= in_holdout else f"in the holdout {ago}"
     days = cooldowns.get(entry.trigger)
     return what + (f"; cooldown {plural(days, 'day')}" if days else "; still in its cooldown")
 
