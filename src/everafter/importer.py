@@ -16,11 +16,12 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Table
 
 from everafter.core.db import connection, database_url, migrate
 from everafter.core.formatting import plural
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.events.files import Source
 from everafter.events.importing import FileSummary, Importer, ImportSummary, find_files
 from everafter.folding import fold_events
@@ -92,14 +93,14 @@ async def _import(paths: list[Path], *, show_progress: bool) -> ImportSummary:
 
 def print_summary(summary: ImportSummary) -> None:
     """Print a summary for people."""
-    table = Table(Column("file", overflow="fold"), box=None, pad_edge=False)
+    table = Table("file", box=None, pad_edge=False)
     for name in ("rows", "new", "changed", "already there", "rejected"):
         table.add_column(name, justify="right")
     for file in summary.files:
         counts = (file.rows, file.new, file.changed, file.already_there, file.rejected)
         table.add_row(escape(Path(file.file).name), *(f"{count:,}" for count in counts))
-    console = Console(highlight=False)
-    console.print(table)
+    console = make_console()
+    print_table(console, table)
     for file in summary.files:
         notes: list[str] = []
         if file.ignored_columns:

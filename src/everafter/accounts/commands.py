@@ -5,13 +5,13 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from everafter.accounts import keys
 from everafter.core.commands import run_with_connection
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 
 
 class KeyScope(StrEnum):
@@ -58,9 +58,10 @@ def register(app: typer.Typer) -> None:
                 escape(key.name),
                 *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times),
             )
-        Console().print(
-            table if found else "no keys; create one with `everafter key create --scope ingest`"
-        )
+        if found:
+            print_table(make_console(), table)
+        else:
+            typer.echo("no keys; create one with `everafter key create --scope ingest`")
 
     @group.command("revoke")
     def revoke_command(which: Annotated[str, typer.Argument(help="The key's id or name.")]) -> None:

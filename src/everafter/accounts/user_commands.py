@@ -5,13 +5,13 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from everafter.accounts import passwords, queries, rules
 from everafter.core.commands import run_with_connection
 from everafter.core.errors import ConflictError, InputError, NotFoundError
+from everafter.core.tables import make_console, print_table
 
 _Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
@@ -80,7 +80,7 @@ def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] =
             "yes" if user.can_sign_in else "no",
             seen,
         )
-    Console(soft_wrap=True).print(table)
+    print_table(make_console(), table)
 
 
 def _password(email: str, from_stdin: bool) -> str:

@@ -15,6 +15,7 @@ from everafter.core.db import database_url, migrate
 from everafter.core.errors import InputError
 from everafter.core.formatting import plural
 from everafter.core.settings import Settings, load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.daily.model import InterventionCounts, RunSummary
 from everafter.daily.run import run_day
 from everafter.interventions.model import SKIP_REASONS
@@ -104,7 +105,7 @@ def parse_moment(text: str | None) -> datetime | None:
 
 def print_summary(summary: RunSummary, console: Console | None = None) -> None:
     """Print a summary for people."""
-    console = console or Console()
+    console = console or make_console()
     dry = " (dry run: nothing was written)" if summary.dry_run else ""
     past = ", a past day: messages are recorded and not sent" if summary.replay else ""
     average = "" if summary.average_score is None else f", average score {summary.average_score}"
@@ -118,13 +119,13 @@ def print_summary(summary: RunSummary, console: Console | None = None) -> None:
             " calls to /v1/identify."
         )
         return
-    console.print(_band_table(summary))
+    print_table(console, _band_table(summary))
     counts = summary.interventions
     console.print(
         f"\n[bold]{plural(counts.triggered, 'intervention')}[/bold] triggered,"
         f" {counts.holdout:,} in the holdout, {sum(counts.skipped.values()):,} skipped"
     )
-    console.print(_intervention_table(counts))
+    print_table(console, _intervention_table(counts))
 
 
 def _band_table(summary: RunSummary) -> Table:

@@ -1,17 +1,20 @@
 """`everafter metrics`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from everafter.core.commands import run_with_connection
+from everafter.core.commands import read_with_connection
 from everafter.core.errors import InputError
 from everafter.core.formatting import day, humanize, plural, sentence
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.metrics.measure import answer_metrics
 from everafter.metrics.model import (
     BY_LABELS,
@@ -80,8 +83,8 @@ def register(app: typer.Typer) -> None:
         period = read_period(first, until, now.date(), horizon)
         if as_csv and len(wanted) != 1:
             raise InputError("--csv prints one metric: choose one with --metric")
-        playbook = load_playbook(load_settings())
-        answer = run_with_connection(
+        playbook = load_playbook(load_settings(make=False))
+        answer = read_with_connection(
             lambda conn: answer_metrics(conn, period, now, playbook, wanted, grouped)
         )
         if as_json:
@@ -92,11 +95,12 @@ def register(app: typer.Typer) -> None:
                 metric_csv(wanted[0], answer.by[wanted[0]], measured.rows, measured.all), nl=False
             )
         else:
-            _print(answer, wanted)
+            titles = {name: one.title for name, one in playbook.segments.items()}
+            _print(answer, wanted, titles)
 
 
-def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
-    console = Console(highlight=False)
+def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...], titles: Mapping[str, str]) -> None:
+    console = make_console()
     days = (answer.until - answer.first).days + 1
     scored = (
         f"; scored until {day(answer.scored_until)}" if answer.scored_until else "; no scored days"
@@ -106,7 +110,7 @@ def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
         measured: Any = getattr(answer.metrics, metric)
         by = answer.by[metric]
         console.print(f"\n[bold]{METRIC_TEXTS[metric].title}[/bold] [dim]by {BY_LABELS[by]}[/dim]")
-        _print_table(console, metric, by, measured)
+        _print_table(console, metric, by, measured, titles)
         if isinstance(measured, SuccessMetric) and measured.triggers:
             console.print()
             _print_rows(
@@ -118,17 +122,20 @@ def _print(answer: MetricsAnswer, metrics: tuple[Metric, ...]) -> None:
         console.print(f"[dim]{METRIC_TEXTS[metric].rests_on}[/dim]")
 
 
-def _print_table(console: Console, metric: Metric, by: By, measured: Any) -> None:
-    rows = [("all", measured.all), *((describe_group(by, row.group), row) for row in measured.rows)]
+def _print_table(
+    console: Console, metric: Metric, by: By, measured: Any, titles: Mapping[str, str]
+) -> None:
+    groups = [(describe_group(by, row.group, titles), row) for row in measured.rows]
+    rows = [("all", measured.all), *groups]
     _print_rows(console, metric, BY_LABELS[by], rows)
 
 
 def _print_rows(console: Console, metric: Metric, head: str, rows: list[tuple[str, Any]]) -> None:
     columns = table_of(metric)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(head, overflow="fold")
+    table.add_column(head)
     for column in columns:
         table.add_column(column.head.lower(), justify="left" if column.kind == "text" else "right")
     for name, row in rows:
-        table.add_row(name, *(format_cell(cell(row, column), column) for column in columns))
-    console.print(table)
+        table.add_row(escape(name), *(format_cell(cell(row, column), column) for column in columns))
+    print_table(console, table)

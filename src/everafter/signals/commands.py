@@ -4,9 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from everafter.core.tables import make_console, print_table
 from everafter.signals.model import SIGNALS, signals_page
 
 
@@ -49,4 +49,4 @@ def register(app: typer.Typer) -> None:
                     signal.meaning,
                     signal.null,
                 )
-            Console(highlight=False).print(table)
+            print_table(make_console(), table)
