@@ -93,15 +93,35 @@ COMMANDS = (
 
 
 class LazyGroup(TyperGroup):
-    """Lists the commands without importing their modules."""
+    """Lists the commands without importing their modules. A usage error is one line."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands.update({one.name: TyperCommand(one.name, help=one.help) for one in COMMANDS})
 
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)
+        for param in params:
+            _name_value(param)
+        return params
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load_command(name or ""), rest
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except typer.TyperException as error:
+            if type(error).__name__ != "NoArgsIsHelpError":  # the help has been printed
+                _print_error(describe_usage_error(error))
+            code = error.exit_code
+        except typer.Abort:
+            _print_error("aborted")
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 def load_command(name: str) -> Any:
@@ -109,15 +129,81 @@ def load_command(name: str) -> Any:
     (found,) = [one for one in COMMANDS if one.name == name]
     part = typer.Typer(rich_markup_mode="rich")
     import_module(found.module).register(part)
-    return _unwrap(typer.main.get_group(part).commands[name])
+    return _tidy(typer.main.get_group(part).commands[name])
 
 
-def _unwrap(command: Any) -> Any:
-    """Join the lines of each paragraph of the help, which are as long as those of the source."""
+def _tidy(command: Any) -> Any:
+    """Join the lines of each paragraph of the help, which are as long as those of the source, and
+    name the values of arguments and options."""
     command.help = command.help and re.sub(r"(?<!\n)\n(?=\S)(?![-*] )", " ", cleandoc(command.help))
+    _name_values(command)
     for below in getattr(command, "commands", {}).values():
-        _unwrap(below)
+        _tidy(below)
     return command
+
+
+_HELP_OPTIONS = ["-h", "--help"]
+
+
+def _name_values(command: Any) -> None:
+    """Set what usage and help show for a value: SUPPLIER, NUMBER, read|write; nothing for flags."""
+    help_option = command.get_help_option(typer.Context(command, help_option_names=_HELP_OPTIONS))
+    for param in (*command.params, help_option):
+        _name_value(param)
+
+
+def _name_value(param: Any) -> None:
+    kind = param.type_descriptor
+    if param.metavar is None:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+        elif kind.is_choice:
+            param.metavar = "|".join(str(one) for one in kind.choices)
+        else:
+            is_number = kind.annotation is int and param.param_type_name == "option"
+            param.metavar = "NUMBER" if is_number else param.name.upper()
+    if param.param_type_name == "argument":
+
+        def usage_pieces(_: Any) -> list[str]:
+            return [argument_usage(param)]
+
+        def no_type(ctx: Any) -> None:  # the name says enough
+            return None
+
+        param.get_usage_pieces, param.display_type_rich = usage_pieces, no_type
+
+
+def argument_usage(param: Any) -> str:
+    """An argument in the usage: `SUPPLIER`, or `[PATH]` if it may be left out."""
+    return param.metavar if param.required else f"[{param.metavar}]"
+
+
+def describe_usage_error(error: Any) -> str:
+    """A mistake in the arguments on one line, with the command that shows what they are."""
+    param, cause = getattr(error, "param", None), error.__cause__
+    if param is not None and cause is not None and hasattr(cause, "errors"):
+        text = f"{param.get_error_hint().replace(chr(39), '')}: {_describe_value(cause)}"
+    else:
+        text = error.format_message().rstrip(".")
+    text, context = " ".join(text.split()), getattr(error, "ctx", None)
+    return text if context is None else f"{text}; see `{context.command_path} -h`"
+
+
+def _describe_value(error: Any) -> str:
+    """What is wrong with a value, from the error of the library that converts it."""
+    found = error.errors()[0]
+    given = f"{found['input']!s:.50}"
+    match found["type"]:
+        case "int_parsing":
+            return f"{given!r} is not a whole number"
+        case "int_parsing_size":
+            return f"{given!r} is too large"
+        case "greater_than_equal":
+            return f"{given} is less than {found['ctx']['ge']}"
+        case "less_than_equal":
+            return f"{given} is more than {found['ctx']['le']}"
+        case _:
+            return str(found["msg"]).removeprefix("Value error, ").rstrip(".")
 
 
 def load_commands() -> dict[str, Any]:
@@ -132,7 +218,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP_OPTIONS},
 )
 
 
@@ -196,10 +282,14 @@ def _is_database_error(error: Exception) -> bool:
 
 
 def _end(error: EverafterError) -> NoReturn:
+    _print_error(error.message)
+    sys.exit(error.exit_code)
+
+
+def _print_error(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     # not parsed as markup: names and paths may contain brackets
-    line = Text.assemble(("error:", "red"), " ", error.message.encode(errors="replace").decode())
+    line = Text.assemble(("error:", "red"), " ", message.encode(errors="replace").decode())
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
-    sys.exit(error.exit_code)
