@@ -180,7 +180,7 @@ def _describe_body(document: Document, operation: Document, handler: HTTPRouteHa
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────
 
 _PROBLEM_CODES = {
-    400: ("bad_request", "Validation failed for GET /api/events: limit: expected `int` >= 1"),
+    400: ("bad_request", "limit: 0 is less than 1"),
     401: ("unauthorized", "this key is not known, or was revoked"),
     403: ("forbidden", "this key's scope is ingest; needed: read"),
     404: ("not_found", "there is no such supplier"),

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -88,7 +89,7 @@ def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[b
     return problem(error.status, error.code, error.message, **error.extra)
 
 
-def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     extra: dict[str, Any] = {}
     if isinstance(error, ValidationException) and error.extra:
         extra["errors"] = error.extra
@@ -97,6 +98,7 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
             return problem(
                 error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra
             )
+        return _on_invalid_values(request, error, [*error.extra])
     phrase = HTTPStatus(error.status_code).phrase
     answer = problem(
         error.status_code,
@@ -107,6 +109,43 @@ def on_http_error(_: AnyRequest, error: HTTPException) -> Response[bytes]:
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
+
+
+def _on_invalid_values(
+    request: AnyRequest, error: ValidationException, found: list[Any]
+) -> Response[bytes]:
+    """Describe each parameter in plain English."""
+    errors = [
+        {**one, "message": _describe_value(request.query_params.get(one["key"]), one["message"])}
+        if one.get("source") == "query"
+        else one
+        for one in found
+    ]
+    detail = error.detail
+    if all(one.get("source") == "query" for one in errors):
+        detail = "; ".join(f"{one['key']}: {one['message']}" for one in errors)
+    return problem(error.status_code, "bad_request", detail, errors=errors)
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _describe_value(value: str | None, message: str) -> str:
+    """What is wrong with a parameter, from msgspec's message.
+
+    >>> _describe_value("x", "Expected `int | null`, got `str`")
+    "'x' is not a whole number"
+    >>> _describe_value("0", "Expected `int` >= 1"), _describe_value("9", "Expected `int` <= 5")
+    ('0 is less than 1', '9 is more than 5')
+    """
+    given = (value or "")[:50]
+    if found := re.fullmatch(r"Expected `(int|float|bool)( \| null)?`, got `str`", message):
+        return f"{given!r} is not {_KINDS[found[1]]}"
+    if found := re.fullmatch(r"Expected `int( \| null)?` (>=|<=) (-?\d+)", message):
+        return f"{given} is {'less' if found[2] == '>=' else 'more'} than {found[3]}"
+    if message == "Invalid RFC3339 encoded date":
+        return f"{given!r} is not a date such as 2026-08-01"
+    return message
 
 
 def _cause(error: BaseException) -> BaseException:
