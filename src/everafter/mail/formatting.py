@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import polars as pl
 
+from everafter.core.formatting import plural
 from everafter.core.i18n import (
     ENGLISH,
     choose_form,
@@ -181,9 +182,8 @@ def count(number: float, *forms: str, language: str = ENGLISH) -> str:
     """
     expected = plural_categories(language)
     if len(forms) != len(expected):
-        raise RenderError(
-            f"{len(forms)} plural forms; {language} has {len(expected)}: {', '.join(expected)}"
-        )
+        found = plural(len(forms), "plural form")
+        raise RenderError(f"{found}; {language} has {len(expected)}: {', '.join(expected)}")
     whole = math.floor(number)
     form, figure = choose_form(whole, forms, language), format_number(whole, language)
     if any("#" in one for one in forms):

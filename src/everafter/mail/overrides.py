@@ -6,7 +6,7 @@ quickly.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -62,6 +62,7 @@ _NODES = (
     | nodes.Add | nodes.Sub | nodes.Neg | nodes.Pos | nodes.Mul | nodes.Div | nodes.Assign
     | nodes.Tuple | nodes.Keyword | nodes.Slice
 )  # fmt: skip
+_COMPARE = "compare with the English template, in everafter/mail/templates"
 _UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
 
 
@@ -70,9 +71,10 @@ def check_overrides(files: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     for name, text in files.items():
         problems += [replace(one, file=name) for one in _check_file(name, text, files)]
-    if any(one.level == "error" for one in problems):
+    wrong = {one.file for one in problems if one.level == "error"}
+    if wrong & _LAYOUT_FILES:
         return problems
-    return [*problems, *_render_all(files)]
+    return [*problems, *_render_all(files, wrong)]
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +135,12 @@ def _check_template(
 
 
 def _has_phrases(language: str, files: Mapping[str, str]) -> bool:
-    return f"phrases.{language}.toml" in files or f"phrases.{language[:2]}.toml" in files
+    return any(name in files for name in _phrase_files(language))
+
+
+def _phrase_files(language: str) -> tuple[str, str]:
+    """The files that may have the phrases of a language, the first one first."""
+    return f"phrases.{language}.toml", f"phrases.{language[:2]}.toml"
 
 
 def _check_parts(text: str, language: str, files: Mapping[str, str]) -> Iterator[Problem]:
@@ -219,9 +226,7 @@ def _check_tree(
     try:
         tree = parse(text)
     except TemplateSyntaxError as error:
-        yield Problem(
-            f"{error.message}", "compare with our template of the same name", line=error.lineno
-        )
+        yield Problem(f"{error.message}", _COMPARE, line=error.lineno)
         return
     except RecursionError:
         yield Problem("the template is nested too deeply", "split it into sentences")
@@ -229,7 +234,7 @@ def _check_tree(
     found = [one for node in _walk(tree) for one in _check_node(node, filters)]
     found += _check_loops(tree, 0)
     for name in _unknown_names(tree, names):
-        hint = nearest(name.name, sorted(names)) or "see docs/signals.md for all signals"
+        hint = nearest(name.name, sorted(names)) or "everafter signals lists all signals"
         found.append(Problem(f"unknown variable {name.name!r}", hint, line=name.lineno))
     yield from sorted(dict.fromkeys(found), key=lambda one: one.line)
 
@@ -345,6 +350,7 @@ _FORBIDDEN_TAGS = frozenset({
     "script", "iframe", "object", "embed", "form", "input", "button", "base", "link", "svg",
     "video", "audio",
 })  # fmt: skip
+_LAYOUT_FILES = frozenset({"layout.html", "layout.css"})
 _URL = re.compile(r"(https?:|mailto:|tel:|cid:|#|$)", re.IGNORECASE)
 
 
@@ -413,13 +419,18 @@ _LINKS = {
 }
 
 
-def _render_all(files: Mapping[str, str]) -> Iterator[Problem]:
-    """Render every override for each sample supplier, or one of our templates in the layout."""
+def _render_all(files: Mapping[str, str], wrong: Set[str]) -> Iterator[Problem]:
+    """Render every override for each sample supplier, or one of our templates in the layout.
+
+    Args:
+        wrong: files with errors, which are left out, as are templates that need one of them.
+    """
     templates = [
         (found[1], found[2] or ENGLISH, name)
         for name in files
-        if (found := _TEMPLATE.fullmatch(name))
+        if (found := _TEMPLATE.fullmatch(name)) and name not in wrong
     ]
+    templates = [one for one in templates if not wrong & set(_phrase_files(one[1]))]
     if not templates and ("layout.html" in files or "layout.css" in files):
         templates = [("check_in", ENGLISH, "layout.html")]
     for template, language, name in templates:
@@ -458,7 +469,9 @@ def _hint(error: Exception) -> str:
         return "test first: {% if clients_total is not none %}"
     if "unsubscribe" in str(error):
         return _UNSUBSCRIBE_HINT
-    return "compare with our template of the same name"
+    if "plural form" in str(error):
+        return "give count one form for each of them: {{ clients_total|count('Paar', 'Paare') }}"
+    return _COMPARE
 
 
 def _place(error: Exception, name: str) -> tuple[str, int]:

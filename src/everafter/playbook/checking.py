@@ -172,6 +172,9 @@ def _check_event_names(
             and event_types is not None
             and event_type not in event_types
         ):
-            hint = did_you_mean(event_type, event_types) or "docs/api.md lists the event types"
+            hint = (
+                did_you_mean(event_type, event_types)
+                or "the API reference, at /docs of the server, lists the event types"
+            )
             message = f"there is no event type {event_type!r}"
             yield Finding(("event_names", name), message, hint)

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from everafter.core.formatting import plural
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.playbook.loading import (
     find_file_mistakes,
     find_mistakes,
+    find_template_mistakes,
     load_playbook,
     playbook_path,
     read_playbook,
@@ -42,10 +44,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Report every mistake in a playbook with its place. The exit code is 2 when there are
         errors, else 0."""
-        file = path or playbook_path(load_settings())
+        file = path or playbook_path(load_settings(make=False))
         text = read_playbook(file)
         mistakes = find_mistakes(text)
-        if not any(mistake.level == "error" for mistake in mistakes):
+        if any(mistake.level == "error" for mistake in mistakes):
+            mistakes += find_template_mistakes(file)
+        else:
             mistakes += find_file_mistakes(file, text, to_playbook(text))
         errors = sum(mistake.level == "error" for mistake in mistakes)
         if as_json:
@@ -66,16 +70,16 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Show the playbook in use."""
-        playbook = load_playbook(load_settings())
+        playbook = load_playbook(load_settings(make=False))
         if as_json:
             typer.echo(msgspec.json.encode(playbook).decode())
         else:
-            print_playbook(Console(highlight=False), playbook)
+            print_playbook(make_console(), playbook)
 
     @commands.command("path")
     def path_command() -> None:
         """Print the path of the playbook in use; copy that file to write your own."""
-        typer.echo(str(playbook_path(load_settings())))
+        typer.echo(str(playbook_path(load_settings(make=False))))
 
 
 def print_mistakes(console: Console, file: str, text: str, mistakes: list[Mistake]) -> None:
@@ -131,7 +135,7 @@ def print_playbook(console: Console, playbook: Playbook) -> None:
         _text_table(playbook),
         _number_table(playbook),
     ):
-        console.print(table)
+        print_table(console, table)
 
 
 def _segment_table(playbook: Playbook) -> Table:

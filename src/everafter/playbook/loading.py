@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from everafter.branding.loading import EMAIL_FOLDER, read_brand
+from everafter.branding.loading import EMAIL_FOLDER, read_brand, read_files
 from everafter.branding.model import Problem
 from everafter.core.errors import InputError
 from everafter.core.holidays import knows_holidays
@@ -100,11 +100,23 @@ def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistak
         text: of a playbook without errors.
     """
     brand, problems = read_brand(path, playbook.platform)
-    folder = path.parent / EMAIL_FOLDER
-    problems += [replace(one, file=str(folder / one.file)) for one in check_overrides(brand.files)]
+    problems += _template_problems(path, brand.files)
     problems += _missing_translations(playbook, brand.files)
     places = find_places(text)
     return [_as_mistake(one, places) for one in problems]
+
+
+def find_template_mistakes(path: Path) -> list[Mistake]:
+    """Find every mistake in the email templates and phrases beside a playbook that has errors
+    itself."""
+    files, problems = read_files(path.parent)
+    places = find_places("")
+    return [_as_mistake(one, places) for one in problems + _template_problems(path, files)]
+
+
+def _template_problems(path: Path, files: Mapping[str, str]) -> list[Problem]:
+    folder = path.parent / EMAIL_FOLDER
+    return [replace(one, file=str(folder / one.file)) for one in check_overrides(files)]
 
 
 def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Iterator[Problem]:
