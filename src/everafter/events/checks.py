@@ -47,7 +47,7 @@ def describe_feed(facts: FeedFacts, now: datetime) -> Check:
             "events",
             "warn",
             "no suppliers yet",
-            "everafter import, or send identify calls: docs/quickstart.md",
+            "everafter import PATH, or send identify calls to /v1/identify",
         )
     suppliers = plural(facts.suppliers, "supplier")
     if facts.last_event_at is None:
@@ -71,7 +71,8 @@ def describe_feed(facts: FeedFacts, now: datetime) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class RejectFacts:
-    """What was not stored. waiting: events whose supplier is unknown."""
+    """Events that were not stored; one that was sent again counts once. waiting: those whose
+    supplier is unknown."""
 
     rejected: int
     waiting: int
@@ -84,7 +85,7 @@ async def check_rejects(conn: Connection, settings: Settings, now: datetime) -> 
             """
             SELECT
               (
-                SELECT count(*)
+                SELECT count(DISTINCT coalesce(message_id, id::text))
                 FROM rejects
                 WHERE code <> 'unknown_supplier' AND received_at > now() - interval '7 days'
               ) AS rejected,

@@ -22,6 +22,7 @@ class CallFacts:
         calendars_failed, calendars_unread: a text for each; null: none.
         calendars_read_since: when the one was read that was not read for longest; null: none.
         holidays: codes; null: none.
+        placeholders: addresses that no mail reaches, of CSMs who take calls; null: none.
     """
 
     csms: int
@@ -30,6 +31,7 @@ class CallFacts:
     calendars_failed: list[str] | None
     calendars_unread: list[str] | None
     calendars_read_since: datetime | None
+    placeholders: list[str] | None = None
 
 
 async def check_calls(conn: Connection, settings: Settings, now: datetime) -> list[Check]:
@@ -66,7 +68,12 @@ async def check_calls(conn: Connection, settings: Settings, now: datetime) -> li
                 WHERE f.unread > 0
               ) AS calendars_unread,
               (SELECT min(coalesce(read_at, '2000-01-01')) FROM calendar_feeds)
-                AS calendars_read_since
+                AS calendars_read_since,
+              (
+                SELECT array_agg(email ORDER BY email)
+                FROM users
+                WHERE takes_calls AND email LIKE '%.invalid'
+              ) AS placeholders
             """
         )
         facts = await cursor.fetchone()
@@ -78,6 +85,15 @@ def describe_calls(facts: CallFacts, now: datetime) -> Check:
     """The line on booking."""
     if not facts.csms:
         return Check("calls", "warn", "nobody takes calls", "everafter csm set EMAIL --takes-calls")
+    if facts.placeholders:
+        address = facts.placeholders[0]
+        return Check(
+            "calls",
+            "warn",
+            f"{address} takes calls, but is a placeholder that gets no email",
+            "everafter user create EMAIL --name NAME, everafter csm set EMAIL --takes-calls, then"
+            f" everafter csm set {address} --no-calls",
+        )
     if failed := facts.calendars_failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return Check(
