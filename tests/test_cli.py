@@ -1,15 +1,18 @@
 """The command line: its help, imports and version, and warnings about unknown settings."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from everafter import __version__
 from everafter.cli import COMMANDS, app, load_command, load_commands
+from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.unknown_settings import describe_unknown, find_unknown
 
 HEAVY = {"polars", "numpy", "litestar", "uvicorn", "psycopg", "pyarrow", "typst"}
@@ -69,6 +72,71 @@ def test_version_is_printed() -> None:
 def test_a_mistyped_command_suggests_the_nearest() -> None:
     refused = CliRunner().invoke(app, ["sevre"])
     assert refused.exit_code == 2 and "Did you mean 'serve'" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("mail list --limit x", "--limit: 'x' is not a whole number; see `everafter mail list -h`"),
+        ("mail list --limit 0", "--limit: 0 is less than 1; see `everafter mail list -h`"),
+        ("serve --port 65536", "--port: 65536 is more than 65535; see `everafter serve -h`"),
+        ("explain", "Missing argument 'SUPPLIER'; see `everafter explain -h`"),
+        ("mail list --foo", "No such option: --foo; see `everafter mail list -h`"),
+        (
+            "key create --scope x",
+            "--scope: 'x' is not one of 'ingest', 'read', 'write', 'coach';"
+            " see `everafter key create -h`",
+        ),
+        (
+            "key create",
+            "Missing option '--scope'. Choose from: ingest, read, write, coach;"
+            " see `everafter key create -h`",
+        ),
+    ],
+)
+def test_a_usage_error_is_one_line(words: str, message: str) -> None:
+    refused = CliRunner().invoke(app, words.split(), prog_name="everafter")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == f"error: {message}\n"
+
+
+def test_help_names_values_as_the_docs_do() -> None:
+    shown = CliRunner().invoke(app, ["csm", "off", "-h"]).output
+    assert "EMAIL FROM [UNTIL]" in shown and "--reason" in shown and "TEXT" in shown
+    for words in (["-h"], ["csm", "off", "-h"], ["mail", "list", "-h"], ["key", "create", "-h"]):
+        assert not re.search(r"<\w+|\{\w+", CliRunner().invoke(app, words).output), words
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("explain Foo", 4),
+        ("metrics", 4),
+        ("mail list", 4),
+        ("mail show 0", 4),
+        ("mail suppressed", 4),
+        ("csm list", 4),
+        ("playbook path", 0),
+        ("playbook check", 0),
+        ("playbook show", 0),
+        ("doctor", 0),
+    ],
+)
+def test_a_reading_command_creates_nothing(
+    words: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("EVERAFTER_")]:
+        monkeypatch.delenv(name)
+    done = CliRunner().invoke(app, words.split())
+    if code:
+        assert isinstance(done.exception, DatabaseUnavailableError)
+        assert done.exception.exit_code == code
+        for cure in ("EVERAFTER_DATABASE_URL", "EVERAFTER_DATA", "everafter demo", "migrate"):
+            assert cure in done.exception.message
+    else:
+        assert done.exit_code == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 # ── settings with a wrong name ────────────────────────────────────────────────────────────────────────────────────────

@@ -62,7 +62,7 @@ def well(settings: Settings, database: str) -> Settings:
         " 'weddings', '[]'::jsonb, 'forms_sent_w', '', 'forms_answered_w', '', 'emails_sent_w', '', 'emails_opened_w', '',"
         " 'tickets_open', 0, 'tickets_w', '', 'payments_failed_w', '', 'usage', '{}'::jsonb, 'other_features', '{}'::jsonb, 'features_beyond', false))).*",
         "INSERT INTO runs (run_on, as_of, playbook_version, finished_at) VALUES (current_date, now(), 1, now())",
-        "UPDATE users SET password_hash = 'a hash'",
+        "UPDATE users SET password_hash = 'a hash', email = 'dana@example.com'",
         id=str(uuid4()),
     )
     return settings
@@ -429,13 +429,17 @@ def test_a_line_counts_what_it_found(
     [
         ("UPDATE users SET takes_calls = false", "nobody takes calls"),
         (
+            "UPDATE users SET email = 'success@everafter.invalid'",
+            "success@everafter.invalid takes calls, but is a placeholder that gets no email",
+        ),
+        (
             "UPDATE users SET holidays = 'GB-ENGLAND' WHERE takes_calls",
             "no holidays are known for GB-ENGLAND",
         ),
         (
             "INSERT INTO calendar_feeds (user_id, url, failure) SELECT id, 'https://x.example/secret', 'x.example answered 404' FROM users"
             " WHERE takes_calls",
-            "a calendar cannot be read: success@everafter.invalid: x.example answered 404",
+            "a calendar cannot be read: dana@example.com: x.example answered 404",
         ),
         (
             "INSERT INTO calendar_feeds (user_id, url) SELECT id, 'https://x.example/secret' FROM users WHERE takes_calls",

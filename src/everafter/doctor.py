@@ -13,7 +13,6 @@ from typing import Annotated
 import msgspec
 import psycopg
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +21,12 @@ from everafter.activity import checks as activity_checks
 from everafter.certificates import checks as certificates_checks
 from everafter.core.checks import Check, Status, TableCheck
 from everafter.core.db import MIN_VERSION, Connection, connection, database_url, list_migrations
+from everafter.core.embedded import has_embedded
 from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.files import is_open
 from everafter.core.formatting import plural
 from everafter.core.settings import Settings, read_settings
+from everafter.core.tables import make_console, print_table
 from everafter.core.unknown_settings import describe_unknown
 from everafter.daily import checks as daily_checks
 from everafter.events import checks as events_checks
@@ -85,15 +86,15 @@ def _print(checks: list[Check]) -> None:
     for check in checks:
         found = Text.assemble(check.found, ("\n→ " + check.do if check.do else "", "bold"))
         table.add_row(Text(check.status, style=_STYLES[check.status]), check.name, found)
-    Console(highlight=False).print(table)
+    print_table(make_console(), table)
 
 
 async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Check]:
     """Run all checks. A check that fails itself is reported, and does not prevent the others."""
     settings, errors = read_settings(env, make=False)
-    checks = [Check("settings", "bad", error.message, _SETTINGS_REMEDY) for error in errors]
+    checks = [Check("settings", "bad", error.message, "correct the variable") for error in errors]
     checks += [
-        Check("settings", "warn", sentence, _SETTINGS_REMEDY)
+        Check("settings", "warn", sentence, "correct the variable, or remove it")
         for sentence in describe_unknown(os.environ if env is None else env)
     ]
     checks += run_check("settings", lambda: check_settings(settings, only_problems=bool(errors)))
@@ -103,9 +104,6 @@ async def examine(now: datetime, env: dict[str, str] | None = None) -> list[Chec
     if any(error.message.startswith("EVERAFTER_DATABASE_URL") for error in errors):
         return checks
     return [*checks, *await _examine_server(settings, now)]
-
-
-_SETTINGS_REMEDY = "correct the environment; docs/install.md lists every setting"
 
 
 def run_check(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
@@ -127,17 +125,14 @@ def _failed(name: str, error: Exception) -> Check:
 
 async def _examine_server(settings: Settings, now: datetime) -> list[Check]:
     try:
-        if (
-            settings.database_url is None
-            and not (settings.data / "postgres" / "PG_VERSION").exists()
-        ):
+        if settings.database_url is None and not has_embedded(settings.data):
             found = f"none yet: the embedded one will be created in {settings.data / 'postgres'}"
             return [
                 Check(
                     "database",
                     "warn",
                     found,
-                    "everafter migrate creates it, as does any command that needs it",
+                    "everafter migrate creates it, as does any command that writes",
                 )
             ]
         url = await asyncio.to_thread(database_url, settings)

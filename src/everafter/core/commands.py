@@ -7,17 +7,45 @@ from typing import Annotated, TypeVar
 import typer
 
 from everafter.core.db import Connection, connection, database_url, migrate
+from everafter.core.embedded import has_embedded
+from everafter.core.errors import DatabaseUnavailableError
 from everafter.core.schema import read_fresh_schema
-from everafter.core.settings import load_settings
+from everafter.core.settings import Settings, load_settings
 
 T = TypeVar("T")
 
 
 def run_with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Migrate the database, and run `work` in a transaction, which is committed at its end."""
+    return _run_at(database_url(load_settings()), work)
 
+
+def read_with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """The same for a command that only reads, which creates neither a database nor a secret.
+
+    Raises:
+        DatabaseUnavailableError: there is no database yet.
+    """
+    return _run_at(existing_database_url(load_settings(make=False)), work)
+
+
+def existing_database_url(settings: Settings) -> str:
+    """The URL to connect to; starts the embedded server if it has a database.
+
+    Raises:
+        DatabaseUnavailableError: there is no database yet.
+    """
+    if settings.database_url is None and not has_embedded(settings.data):
+        raise DatabaseUnavailableError(
+            f"there is no database in {settings.data}: set EVERAFTER_DATABASE_URL, or"
+            " EVERAFTER_DATA if it is in another folder; `everafter demo` creates one with sample"
+            " data, `everafter migrate` an empty one"
+        )
+    return database_url(settings)
+
+
+def _run_at(url: str, work: Callable[[Connection], Awaitable[T]]) -> T:
     async def run() -> T:
-        url = database_url(load_settings())
         await migrate(url)
         async with connection(url) as conn:
             return await work(conn)

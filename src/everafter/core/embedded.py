@@ -37,6 +37,11 @@ RECOVERY_SECONDS = 900.0
 _CONNECT_SECONDS = 2
 
 
+def has_embedded(data: Path) -> bool:
+    """Whether `data`/postgres has a database."""
+    return (data / "postgres" / "PG_VERSION").exists()
+
+
 def start_embedded(data: Path) -> str:
     """Start or join the PostgreSQL in `data`/postgres and return its URL.
 

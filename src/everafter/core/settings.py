@@ -70,13 +70,16 @@ SETTING_NAMES = (
 )
 
 
-def load_settings(env: dict[str, str] | None = None) -> Settings:
-    """Read the settings; generate the secret when there is none.
+def load_settings(env: dict[str, str] | None = None, *, make: bool = True) -> Settings:
+    """Read the settings.
+
+    Args:
+        make: whether to generate a missing secret; otherwise it is empty.
 
     Raises:
         SettingsError: a `…_FILE` cannot be read, a URL is invalid, or the secret is too short.
     """
-    settings, errors = read_settings(env)
+    settings, errors = read_settings(env, make=make)
     if errors:
         raise errors[0]
     return settings
@@ -150,8 +153,7 @@ def _mail_from(env: dict[str, str]) -> EmailAddress | None:
         return read_email(match[2], match[1].strip('"')) if match else read_email(text)
     except ValueError as error:
         raise SettingsError(
-            f"EVERAFTER_MAIL_FROM: {text!r}: {error}; expected rosa@example.com"
-            " or Rosa <rosa@example.com>"
+            f"EVERAFTER_MAIL_FROM: {error}; expected rosa@example.com or Rosa <rosa@example.com>"
         ) from error
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from everafter.branding.loading import load_brand
 from everafter.branding.rules import sender_of
-from everafter.core.commands import run_with_connection
+from everafter.core.commands import read_with_connection, run_with_connection
 from everafter.core.db import Connection, database_url, make_pool, migrate
 from everafter.core.errors import (
     ConflictError,
@@ -28,6 +28,7 @@ from everafter.core.errors import (
 )
 from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.mail import outbox_queries, sending_queries, suppression_queries
 from everafter.mail.model import STATUS_MEANING, Key, Message
 from everafter.mail.overrides import check_overrides
@@ -67,7 +68,9 @@ def list_command(
     status: Annotated[
         str | None, typer.Option(help=f"Only this status: {', '.join(STATUS_MEANING)}.")
     ] = None,
-    supplier: Annotated[str | None, typer.Option(help="Only messages of this supplier id.")] = None,
+    supplier: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only messages of this supplier id.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 30,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +80,7 @@ def list_command(
             f"--status {status}: unknown status; expected one of {', '.join(STATUS_MEANING)}"
         )
     supplier_id = read_supplier_id(supplier) if supplier else None
-    lines, counts, paused, trouble = run_with_connection(
+    lines, counts, paused, trouble = read_with_connection(
         lambda conn: _read_list(conn, status, supplier_id, limit)
     )
     if as_json:
@@ -92,7 +95,7 @@ def list_command(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("id", "created", "supplier", "template", "status", "reason"):
-        table.add_column(column, no_wrap=column in {"id", "created", "status"}, overflow="fold")
+        table.add_column(column, no_wrap=column in {"id", "created", "status"})
     for line in lines:
         cells = (
             str(line.id)[:8],
@@ -103,7 +106,7 @@ def list_command(
             line.status_reason or "",
         )
         table.add_row(*(Text(cell) for cell in cells))
-    out.print(table)
+    print_table(make_console(), table)
     out.print(
         Text(
             "  ".join(f"{name}: {number}" for name, number in counts.items())
@@ -139,8 +142,8 @@ def show_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show one message as it was sent, or as it would be sent now."""
-    message = run_with_connection(lambda conn: _find(conn, id))
-    settings = load_settings()
+    message = read_with_connection(lambda conn: _find(conn, id))
+    settings = load_settings(make=False)
     brand = load_brand(settings, check_overrides)
     rendered = preview(
         message,
@@ -235,17 +238,17 @@ def suppressed_command(
     as_json: JsonOption = False,
 ) -> None:
     """List suppressed addresses, the latest first. `everafter mail allow` removes one."""
-    lines = run_with_connection(lambda conn: suppression_queries.list_suppressions(conn, limit))
+    lines = read_with_connection(lambda conn: suppression_queries.list_suppressions(conn, limit))
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
     table = Table(box=None, pad_edge=False)
     for column in ("since", "email", "topic", "source", "reason"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for line in lines:
         cells = (f"{line.created_at:%Y-%m-%d}", line.email, line.topic, line.source, line.reason)
         table.add_row(*(Text(cell) for cell in cells))
-    out.print(table)
+    print_table(make_console(), table)
 
 
 # ── delivery reports ──────────────────────────────────────────────────────────────────────────

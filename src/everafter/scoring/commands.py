@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from everafter.core.db import FrameReader, connection, database_url, migrate
+from everafter.core.commands import existing_database_url
+from everafter.core.db import FrameReader, connection, migrate
 from everafter.core.errors import InputError
 from everafter.core.formatting import plural
 from everafter.core.i18n import format_short_date
 from everafter.core.settings import Settings, load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.interventions.log_model import LogEntry
 from everafter.interventions.log_queries import list_of_supplier
 from everafter.interventions.model import SKIP_REASONS
@@ -65,7 +67,7 @@ def register(app: typer.Typer) -> None:
         start, end = parse_day("--from", from_day), parse_day("--to", to_day)
         if start and start >= (end or datetime.now(UTC).date() + timedelta(days=1)):
             raise InputError(f"--from {start} must be before --to {end or 'today'}")
-        explanation = asyncio.run(_explain(load_settings(), supplier, start, end))
+        explanation = asyncio.run(_explain(load_settings(make=False), supplier, start, end))
         if as_json:
             typer.echo(msgspec.json.encode(_as_json(explanation)).decode())
         else:
@@ -93,7 +95,7 @@ async def _explain(
     settings: Settings, text: str, start: date | None, end: date | None
 ) -> Explanation:
     playbook = load_playbook(settings)
-    url = database_url(settings)
+    url = existing_database_url(settings)
     await migrate(url)
     reader = FrameReader(url)
     try:
@@ -137,7 +139,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _print(explanation: Explanation) -> None:
-    console = Console()
+    console = make_console()
     supplier, now, before = explanation.supplier, explanation.now, explanation.before
     shown = supplier.external_id or supplier.supplier_id
     console.print(f"[bold]{escape(supplier.name or shown)}[/bold]  [dim]{escape(shown)}[/dim]")
@@ -147,7 +149,7 @@ def _print(explanation: Explanation) -> None:
             "[dim]As recorded by the daily run. With the events that arrived later and today's"
             f" playbook it would be {now.recomputed_score:.1f}.[/dim]"
         )
-    console.print(_dimension_table(now, before, explanation.changes))
+    print_table(console, _dimension_table(now, before, explanation.changes))
     parts = ", ".join(
         f"{name.replace('_', ' ')} {value:.2f}" for name, value in now.churn.items() if value
     )
@@ -238,4 +240,4 @@ def _print_interventions(console: Console, interventions: list[LogEntry]) -> Non
         table.add_row(
             f"{entry.evaluated_on}", entry.status, entry.trigger, f"[dim]{escape(reason)}[/dim]"
         )
-    console.print(table)
+    print_table(console, table)

@@ -7,19 +7,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from everafter.accounts.rules import clean_email
-from everafter.core.commands import run_with_connection
+from everafter.core.commands import read_with_connection, run_with_connection
 from everafter.core.db import Connection, connection, database_url, migrate
 from everafter.core.errors import InputError, NotFoundError
 from everafter.core.formatting import plural
 from everafter.core.holidays import knows_holidays, list_holidays
 from everafter.core.i18n import format_short_date
 from everafter.core.settings import load_settings
+from everafter.core.tables import make_console, print_table
 from everafter.core.zones import find_zone
 from everafter.support import calendar_queries, csm_queries
 from everafter.support.jobs import read_calendar
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 def show(json: _Json = False) -> None:
     """List everyone who takes calls, with hours, days off and the state of their calendar."""
-    lines = run_with_connection(csm_queries.list_csm_lines)
+    lines = read_with_connection(csm_queries.list_csm_lines)
     if json:
         typer.echo(msgspec.json.encode([_as_json(line) for line in lines]).decode())
         return
@@ -66,7 +66,7 @@ def show(json: _Json = False) -> None:
         "calendar",
         "booked",
     ):
-        table.add_column(title, overflow="fold", no_wrap=title == "hours")
+        table.add_column(title, no_wrap=title == "hours")
     for line in lines:
         hours = "\n".join(_hours_of(line))
         off = ", ".join(format_short_date(day, year=False) for day in line.days_off[:3]) + (
@@ -82,14 +82,15 @@ def show(json: _Json = False) -> None:
             _calendar_state(line),
             str(line.calls_ahead),
         )
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
+    console = make_console()
+    print_table(console, table)
     for line in lines:
         if line.failure:
             text = f"{line.email}: the calendar cannot be read: {line.failure}"
-            console.print(Text(text, style="red"))
+            console.print(Text(text, style="red"), soft_wrap=True)
         for reason in line.unread_reasons:
-            console.print(Text(f"{line.email}: not read in full: {reason}", style="yellow"))
+            text = f"{line.email}: not read in full: {reason}"
+            console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def change(
@@ -110,10 +111,13 @@ def change(
     timezone: Annotated[str | None, typer.Option(help="Their time zone: Europe/London.")] = None,
     buffer: Annotated[
         int | None,
-        typer.Option(help="Minutes kept free after each call: 0 to 120, a multiple of 15."),
+        typer.Option(
+            metavar="MINUTES", help="Minutes kept free after each call: 0 to 120, a multiple of 15."
+        ),
     ] = None,
     holidays: Annotated[
-        str | None, typer.Option(help="Public holidays without calls: GB, GB-ENG, or none.")
+        str | None,
+        typer.Option(metavar="CODE", help="Public holidays without calls: GB, GB-ENG, or none."),
     ] = None,
     json: _Json = False,
 ) -> None:
@@ -157,9 +161,11 @@ def set_days_off(
     first: Annotated[str, typer.Argument(metavar="FROM", help="The first day: 2026-12-24.")],
     last: Annotated[
         str | None,
-        typer.Argument(metavar="[UNTIL]", help="The last day; default: only the first day."),
+        typer.Argument(metavar="UNTIL", help="The last day; default: only the first day."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="A note; suppliers do not see it.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="A note; suppliers do not see it.")
+    ] = "",
     remove: Annotated[bool, typer.Option("--remove", help="Remove these days off.")] = False,
     json: _Json = False,
 ) -> None:
