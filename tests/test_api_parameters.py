@@ -91,6 +91,10 @@ def test_clients_that_collect_events_may_add_their_own(server: Server) -> None:
             "supplier_id: given more than once",
         ),
         ("limit=5&limit=6", "limit: given more than once"),
+        ("limit=x", "limit: 'x' is not a whole number"),
+        ("limit=1.5", "limit: '1.5' is not a whole number"),
+        ("limit=0", "limit: 0 is less than 1"),
+        ("limit=201", "limit: 201 is more than 200"),
     ],
 )
 def test_a_filter_is_never_passed_over(server: Server, query: str, said: str) -> None:

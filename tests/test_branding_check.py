@@ -19,7 +19,12 @@ from everafter.mail.overrides import check_overrides
 from everafter.mail.rules import list_templates, render_message
 from everafter.mail.samples import sample_facts
 from everafter.mail.translation import Phrases, filters_of
-from everafter.playbook.loading import find_file_mistakes, find_mistakes, load_playbook
+from everafter.playbook.loading import (
+    find_file_mistakes,
+    find_mistakes,
+    find_template_mistakes,
+    load_playbook,
+)
 from everafter.playbook.model import Mistake
 from everafter.playbook.rules import to_playbook
 from helpers_branding import (
@@ -97,6 +102,26 @@ def test_a_valid_folder_has_no_mistakes(tmp_path: Path) -> None:
     assert mistakes_of(playbook) == []
     loaded = load_playbook(Settings(None, tmp_path, playbook, None, "http://testserver", "s" * 32))
     assert loaded.platform.name == "Confetti & Co" and loaded.platform.languages == {"DE": "de"}
+
+
+def test_a_mistake_in_one_file_hides_none_in_another(tmp_path: Path) -> None:
+    german = ONE_YEAR_DE + "{{ 3|count('Paar') }}\n"
+    playbook = make_platform(
+        tmp_path,
+        one_year__txt="Subjekt: a\n\nText.",
+        one_year__de__txt=german,
+        phrases__de__toml=PHRASES_DE,
+    )
+    found = [one for one in mistakes_of(playbook) if one.level == "error"]
+    assert [Path(one.file).name for one in found if one.file] == [
+        *["one_year.txt"] * (len(found) - 1),
+        "one_year.de.txt",
+    ]
+    assert "1 plural form; de has 2: one, other" in found[-1].message
+    assert "one form for each" in found[-1].hint
+    assert [one.message for one in find_template_mistakes(playbook)] == [
+        one.message for one in found
+    ]
 
 
 def test_a_language_without_files_and_a_hosted_logo_are_warnings(tmp_path: Path) -> None:
@@ -428,7 +453,7 @@ def test_plural_forms_are_those_of_the_language(
 ) -> None:
     count = filters_of(Phrases(language))["count"]
     assert {number: count(number, *forms) for number in message} == message
-    with pytest.raises(RenderError, match="plural forms"):
+    with pytest.raises(RenderError, match="plural form"):
         count(1, *forms[1:])
 
 

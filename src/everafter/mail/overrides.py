@@ -62,7 +62,7 @@ _NODES = (
     | nodes.Add | nodes.Sub | nodes.Neg | nodes.Pos | nodes.Mul | nodes.Div | nodes.Assign
     | nodes.Tuple | nodes.Keyword | nodes.Slice
 )  # fmt: skip
-_COMPARE = "compare with the English template, in everafter/mail/templates"
+_COMPARE = "compare with our template in everafter/mail/templates"
 _UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
 
 

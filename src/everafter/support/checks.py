@@ -85,15 +85,6 @@ def describe_calls(facts: CallFacts, now: datetime) -> Check:
     """The line on booking."""
     if not facts.csms:
         return Check("calls", "warn", "nobody takes calls", "everafter csm set EMAIL --takes-calls")
-    if facts.placeholders:
-        address = facts.placeholders[0]
-        return Check(
-            "calls",
-            "warn",
-            f"{address} takes calls, but is a placeholder that gets no email",
-            "everafter user create EMAIL --name NAME, everafter csm set EMAIL --takes-calls, then"
-            f" everafter csm set {address} --no-calls",
-        )
     if failed := facts.calendars_failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return Check(
@@ -108,6 +99,15 @@ def describe_calls(facts: CallFacts, now: datetime) -> Check:
             "warn",
             f"no holidays are known for {unknown[0]}",
             "everafter csm set EMAIL --holidays CODE",
+        )
+    if facts.placeholders:
+        address = facts.placeholders[0]
+        return Check(
+            "calls",
+            "warn",
+            f"{address} takes calls, but is a placeholder that gets no email",
+            "everafter user create EMAIL --name NAME, everafter csm set EMAIL --takes-calls, then"
+            f" everafter csm set {address} --no-calls",
         )
     calendars = f", {plural(facts.calendars, 'calendar')} read" if facts.calendars else ""
     shown = f"{plural(facts.csms, 'CSM')}{calendars}"
