@@ -214,9 +214,9 @@ def wait_until(page: Page, holds: Callable[[], bool], what: str) -> None:
     """Let the browser go on until it is so.
 
     Raises:
-        AssertionError: it was not within five seconds.
+        AssertionError: it was not within thirty seconds.
     """
-    for _ in range(100):
+    for _ in range(600):
         if holds():
             return
         page.wait_for_timeout(50)
