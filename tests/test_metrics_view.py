@@ -81,9 +81,9 @@ def test_a_view_survives_its_url() -> None:
         assert view_rules.parse_view(again, TODAY) == view
     moved = view_rules.parse_view({"from": "2026-01-01", "until": "2026-03-31"}, TODAY)
     assert moved.preset is None and view_rules.view_query(moved, days=30) == "days=30"
-    assert view_rules.parse_view({"days": "31"}, TODAY).preset == 90, (
-        "a number that is not a choice is ignored"
-    )
+    for days in ("31", "x", "-30", "²"):
+        with pytest.raises(InputError, match="is not one of 30, 90, 180, 365"):
+            view_rules.parse_view({"days": days}, TODAY)
 
 
 def test_a_file_escapes_formulas_and_has_every_number() -> None:
