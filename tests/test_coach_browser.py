@@ -268,9 +268,9 @@ def test_a_celebration_claimed_while_the_page_changes_is_shown_with_all_that_bel
     wait_until(page, lambda: bool(held), "the celebration is claimed")
     page.evaluate("document.querySelector('everafter-coach').page = '/forms'")
     page.wait_for_timeout(200)  # for what the change of the page might set off meanwhile
-    page.unroute("**/api/coach/celebrations/*")
     for route in held:
         route.continue_()
+    page.unroute("**/api/coach/celebrations/*")
     expect(panel(page).get_by_role("heading", name="First form")).to_be_visible()
     assert [one["id"] for one in heard(page, "celebrate")] == ["first_form"]
 
