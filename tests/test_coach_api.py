@@ -1,19 +1,14 @@
 """The rest of the coach's JSON: help, checklist, celebrations, next steps, calls; its words, and what browsers ask first."""
 
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 
-from everafter.coach import api
 from everafter.coach.messages import help_messages, interface_messages, list_languages
-from everafter.core.locks import Lock
 from everafter.core.messages import check_message, placeholders
 from everafter.core.settings import Settings
 from everafter.playbook.sentence_rules import SUPPLIER_KINDS
@@ -254,59 +249,6 @@ def test_next_steps_are_those_of_the_api_and_are_noted_as_shown(server: Server) 
         "SELECT supplier_id::text, recommendation_id FROM recommendation_impressions WHERE clicked_at IS NOT NULL"
     )
     assert (supplier, shown[-1]["id"]) not in taken, "another's press is not mine"
-
-
-# ── events that were just sent ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def fold_held(server: Server) -> Generator[psycopg.Connection]:
-    """No event is folded until the block ends, or the connection rolls back."""
-    with psycopg.connect(server.database) as conn:
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.FOLD])
-        yield conn
-
-
-def create_form(server: Server, supplier: str) -> None:
-    """Send an event, without waiting for its fold."""
-    event = {"userId": supplier, "messageId": str(uuid4()), "event": "form_created"}
-    with server.client("ingest") as client:
-        assert client.post("/v1/track", json=event).status_code == 200
-
-
-def has_form(shown: dict[str, Any]) -> bool:
-    actions = [one for step in shown["checklist"]["steps"] for one in step["actions"]]
-    return next(one["done"] for one in actions if one["id"] == "first_form_created")
-
-
-def test_a_page_after_a_button_shows_what_the_button_did(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api, "FOLD_WAIT_SECONDS", 20.0)
-    supplier = start(server)
-    browser = Browser(server, supplier)
-    assert not has_form(browser.look())
-    with ThreadPoolExecutor(1) as thread:
-        with fold_held(server) as conn:
-            create_form(server, supplier)
-            shown = thread.submit(browser.look)
-            with pytest.raises(TimeoutError):
-                shown.result(0.3)
-            conn.rollback()
-        assert has_form(shown.result(30))
-
-
-def test_a_page_does_not_wait_long_for_a_fold(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api, "FOLD_WAIT_SECONDS", 0.2)
-    supplier = start(server)
-    browser = Browser(server, supplier)
-    with fold_held(server):
-        create_form(server, supplier)
-        assert not has_form(browser.look())
-    server.wait_folded()
-    assert has_form(browser.look())
 
 
 # ── kept scores ───────────────────────────────────────────────────────────────────────────────────────────────────

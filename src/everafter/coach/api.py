@@ -1,10 +1,8 @@
 """The coach's JSON API for suppliers' browsers. The token says which supplier a request is about;
 the address never does."""
 
-import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -78,10 +76,6 @@ from everafter.support.rules import read_from
 TAGS = ["Coach"]
 _MOST_CALLS = 3
 """Calls that one supplier may have ahead: a stolen token must not fill the CSMs' calendars."""
-FOLD_WAIT_SECONDS = 1.0
-"""How long a page view waits for the fold of an event that was sent just before, such as the one of
-the button that led to the page."""
-_FOLD_POLL_SECONDS = 0.05
 NO_SUPPLIER = "there is no such supplier, or it has cancelled"
 
 # ── headers of every answer ───────────────────────────────────────────────────────────────────────
@@ -187,7 +181,14 @@ async def get_coach(
     cache: CoachCache = state.coach
     languages = tuple(list_languages([locale, claims.locale], playbook.coach.language))
     reads: Pool = state.coach_reads
-    found = await _read_folded_state(reads, claims.sub, playbook, now)
+    async with reads.connection() as conn:
+        found = await queries.get_state(
+            conn,
+            claims.sub,
+            coach_milestones(playbook),
+            since=rules.pause_start(playbook, now),
+            now=now,
+        )
     scored, is_new = await cache.find(found)
     tip = (
         await _find_tip(state, found, scored, page, now, languages)
@@ -213,28 +214,6 @@ async def get_coach(
         recommendations=texts.recommendations,
         messages=interface_messages(languages) if messages else None,
     )
-
-
-async def _read_folded_state(
-    reads: Pool, supplier_id: UUID, playbook: Playbook, now: datetime
-) -> CoachState:
-    """The supplier's state once its events are folded, or after `FOLD_WAIT_SECONDS` as it is then.
-
-    No connection is held while waiting.
-    """
-    deadline = monotonic() + FOLD_WAIT_SECONDS
-    while True:
-        async with reads.connection() as conn:
-            found = await queries.get_state(
-                conn,
-                supplier_id,
-                coach_milestones(playbook),
-                since=rules.pause_start(playbook, now),
-                now=now,
-            )
-        if not found.has_pending_events or monotonic() >= deadline:
-            return found
-        await asyncio.sleep(_FOLD_POLL_SECONDS)
 
 
 def _make_texts(

@@ -36,7 +36,7 @@ class CoachState(Struct, frozen=True):
     changes: counts events, onboarding actions and celebrations. updated_at: of the suppliers row.
     last_tip_at: when a tip was last shown, or kept back by the holdout; null: not lately.
     call_ahead: whether a booked call has not ended yet. uncelebrated: the milestone to celebrate
-    next; null: none. has_pending_events: whether events are stored but not folded yet."""
+    next; null: none."""
 
     supplier_id: UUID
     name: str
@@ -48,7 +48,6 @@ class CoachState(Struct, frozen=True):
     call_ahead: bool
     uncelebrated: str | None
     external_id: str | None
-    has_pending_events: bool
 
     @property
     def version(self) -> Version:

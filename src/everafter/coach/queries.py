@@ -96,8 +96,7 @@ async def list_states(
               AND c.outcome IS DISTINCT FROM 'cancelled'
           ) AS call_ahead,
           ({NEXT_CELEBRATION}) AS uncelebrated,
-          s.external_id,
-          EXISTS (SELECT 1 FROM events_pending e WHERE e.supplier_id = s.id) AS has_pending_events
+          s.external_id
         FROM suppliers s
         LEFT JOIN supplier_activity a ON a.supplier_id = s.id
         WHERE s.id = ANY (%(ids)s::uuid[])
@@ -119,7 +118,6 @@ def _to_state(row: tuple[Any, ...]) -> CoachState:
         call_ahead=row[7],
         uncelebrated=row[8],
         external_id=row[9],
-        has_pending_events=row[10],
     )
 
 
