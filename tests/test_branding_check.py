@@ -204,6 +204,57 @@ def test_each_mistake_in_a_file(
     assert f"{path}:{mistake.line}:" in raised.value.message and message in raised.value.message
 
 
+RAISING = [
+    ("{% if clients_total is not none %}{{ (clients_active_30d / clients_total)|percent }}{% endif %}", "division by zero", "test the divisor first"),
+    ("{{ 5 is divisibleby(0) }}", "modulo by zero", "test the divisor first"),
+    ("{{ 1e300|int * 1e300 }}", "only constants", "at most"),
+    ("{{ 1e999|int }}", "not defined", "our template"),
+    ("{{ '0001-01-01T00:00:00Z'|moment('America/New_York') }}", "out of range", "smaller numbers"),
+    ("{{ 10000000000000000000000000000000000000|days }}", "a number is too large", "smaller numbers"),
+    ("{{ name[::0] }}", "slice step cannot be zero", "our template"),
+    ("{{ next_steps[0].title }}", "no element 0", "our template"),
+    ("{{ name|trim(3) }}", "must be None or str", "our template"),
+    ("{% if 1 %}" * 150 + "{% endif %}" * 150, "too many levels of indentation", "our template"),
+    ("{{ " + "1" * 5000 + " }}", "4300 digits", "our template"),
+    ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "nested too deeply", "split"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message", "hint"), RAISING)
+@pytest.mark.parametrize("place", ["Subject: a\n\nText\n\n{}", "Subject: a {}\n\nText."])
+def test_any_exception_of_a_template_is_a_mistake_with_a_hint(
+    place: str, text: str, message: str, hint: str
+) -> None:
+    [found] = check_overrides({"check_in.txt": place.replace("{}", text)})
+    assert found.file == "check_in.txt" and message in found.message and hint in found.hint
+    if "cannot be rendered" in found.message and "indentation" not in message:
+        assert found.line == (5 if place.endswith("{}") else 1)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{{ 1 / 0 }}", "division"), ("{{ 1 is divisibleby(0) }}", "modulo")])  # fmt: skip
+def test_any_exception_of_a_layout_is_a_mistake_with_its_line(text: str, message: str) -> None:
+    [found] = check_overrides({"layout.html": LAYOUT.replace("</body>", f"{text}</body>")})
+    line = LAYOUT[: LAYOUT.index("</body>")].count("\n") + 1
+    assert (found.file, found.line) == ("layout.html", line) and message in found.message
+
+
+@pytest.mark.parametrize("text", ["today = " + "[" * 3000, "today = " + "1" * 5000, "\0"])
+def test_phrases_that_cannot_be_read_beside_their_template(text: str) -> None:
+    files = {"phrases.de.toml": f"[frame]\n{text}", "check_in.de.txt": BODY}
+    found = check_overrides(files)
+    assert found and {one.file for one in found} == {"phrases.de.toml"}
+    assert all("not TOML" in one.message and one.hint for one in found), found
+
+
+@pytest.mark.parametrize("language", ["de", "en"])
+@pytest.mark.parametrize("table", ["frame", "numbers"])
+@pytest.mark.parametrize("value", ["3", '"x"', "[]", "[[]]"])
+def test_phrases_whose_tables_are_none(language: str, table: str, value: str) -> None:
+    files = {f"phrases.{language}.toml": f"{table} = {value}", f"check_in.{language}.txt": BODY}
+    found = [one for one in check_overrides(files) if "is not a table" in one.message]
+    assert [(one.message, one.line) for one in found] == [(f"{table} is not a table", 1)]
+
+
 HOSTILE = [
     "{{ ''.__class__ }}",
     "{{ ''['__class__'] }}",

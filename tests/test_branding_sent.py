@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -247,9 +248,43 @@ def test_an_email_that_cannot_be_rendered_is_not_sent(settings: Settings, tmp_pa
     key = add_message(str(settings.database_url), template="check_in", facts={"vendor_type": "dj"})
     assert send(at(settings, playbook)).messages == []
     row = get(str(settings.database_url), key)
-    assert row.status == "dead" and "check_in.txt: the template prints an unknown value" in (
+    assert row.status == "dead" and "check_in.txt:5: the template prints an unknown value" in (
         row.status_reason or ""
     )
+
+
+def test_any_exception_of_a_template_ends_its_message_and_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """None of the sample suppliers of the check has 22 couples."""
+    body = "{% if clients_total %}{{ 1 / (clients_total - 22) }}{% endif %}"
+    playbook = make_platform(
+        tmp_path / "p", check_in__txt=f"Subject: Hello\n\n{{{{ greeting }}}}\n\n{body}\n"
+    )
+    database = str(settings.database_url)
+    failing = add_message(database, template="check_in", facts={"clients_total": 22})
+    others = [add_message(database, template="check_in", facts={}) for _ in range(2)]
+    assert len(send(at(settings, playbook)).messages) == 2
+    assert [get(database, key).status for key in others] == ["accepted", "accepted"]
+    row = get(database, failing)
+    problem = "check_in.txt:5: division by zero"
+    assert (row.status, row.status_reason) == ("dead", f"cannot be rendered: {problem}")
+    environment = {
+        "EVERAFTER_PLAYBOOK": str(playbook),
+        "EVERAFTER_SECRET": settings.secret,
+        "EVERAFTER_DATABASE_URL": database,
+        "COLUMNS": "200",
+    }
+    shown = CliRunner(env=environment).invoke(cli, ["mail", "show", str(failing.id)])
+    assert shown.exit_code == 0, shown.output
+    assert "dead: " in shown.output and f"cannot be rendered: {problem}" in shown.output
+    listed = CliRunner(env=environment).invoke(cli, ["mail", "show", str(failing.id), "--json"])
+    assert json.loads(listed.output)["problem"] == problem
+    with serving(at(settings, playbook)) as running, signed_in(running) as person:
+        page = person.get(f"/messages/{failing.supplier_id}/{failing.id}", headers=HTML)
+        assert page.status_code == 200 and problem in page.text
+        frame = person.get(f"/messages/{failing.supplier_id}/{failing.id}/html", headers=HTML)
+        assert frame.status_code == 404
 
 
 def test_unchanged_files_are_read_once(platform: Path, settings: Settings) -> None:

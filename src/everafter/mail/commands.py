@@ -30,7 +30,7 @@ from everafter.core.ids import read_supplier_id
 from everafter.core.settings import load_settings
 from everafter.core.tables import make_console, print_table
 from everafter.mail import outbox_queries, sending_queries, suppression_queries
-from everafter.mail.model import STATUS_MEANING, Key, Message
+from everafter.mail.model import STATUS_MEANING, Key, Message, RenderError
 from everafter.mail.overrides import check_overrides
 from everafter.mail.report_rules import MOST_BYTES
 from everafter.mail.reports import OUTCOME_MEANING, Outcome, read_mailbox, record_report
@@ -145,22 +145,29 @@ def show_command(
     message = read_with_connection(lambda conn: _find(conn, id))
     settings = load_settings(make=False)
     brand = load_brand(settings, check_overrides)
-    rendered = preview(
-        message,
-        mail_from=settings.mail_from,
-        base_url=settings.base_url,
-        secret=settings.secret,
-        brand=brand,
-    )
+    rendered, problem = None, ""
+    try:
+        rendered = preview(
+            message,
+            mail_from=settings.mail_from,
+            base_url=settings.base_url,
+            secret=settings.secret,
+            brand=brand,
+        )
+    except RenderError as error:
+        if html:
+            raise
+        problem = error.message
     if as_json:
-        _print_json(asdict(message) | {"preview": message.subject is None, **asdict(rendered)})
+        found = asdict(rendered) if rendered else {"problem": problem}
+        _print_json(asdict(message) | {"preview": message.subject is None, **found})
         return
-    if html:
+    if rendered and html:
         sys.stdout.write(rendered.html)
         return
     facts = {
         "To": f"{message.to_name} <{message.to_email}>",
-        "Subject": rendered.subject,
+        "Subject": rendered.subject if rendered else None,
         "Status": f"{message.status}: {STATUS_MEANING[message.status]}",
         "Reason": message.status_reason,
         "Reply": message.smtp_reply,
@@ -179,7 +186,10 @@ def show_command(
     for name, value in facts.items():
         if value:
             out.print(Text.assemble((f"{name + ':':<12}", "dim"), value))
-    out.print(Text("\n" + rendered.text))
+    if rendered:
+        out.print(Text("\n" + rendered.text))
+    else:
+        out.print(Text(f"\nthis message cannot be rendered: {problem}"), style="red")
 
 
 def resolve_command(

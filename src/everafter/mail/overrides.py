@@ -63,6 +63,8 @@ _NODES = (
     | nodes.Tuple | nodes.Keyword | nodes.Slice
 )  # fmt: skip
 _COMPARE = "compare with our template in everafter/mail/templates"
+_WHERE = re.compile(r"(?P<file>[\w.-]+\.(?:txt|html|css))(?::(?P<line>\d+))?: ")
+"""How the message of a RenderError begins that knows its place."""
 _UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
 
 
@@ -231,6 +233,11 @@ def _check_tree(
     except RecursionError:
         yield Problem("the template is nested too deeply", "split it into sentences")
         return
+    except (ValueError, OverflowError, MemoryError) as error:
+        yield Problem(
+            f"cannot be read as a template: {error}", _COMPARE
+        )
+        return
     found = [one for node in _walk(tree) for one in _check_node(node, filters)]
     found += _check_loops(tree, 0)
     for name in _unknown_names(tree, names):
@@ -391,7 +398,7 @@ def _names_in(text: str) -> set[str] | None:
     """The variables that a layout reads; null when it cannot be parsed."""
     try:
         tree = layout_environment().parse(text)
-    except (TemplateSyntaxError, RecursionError):
+    except (TemplateSyntaxError, RecursionError, ValueError, OverflowError, MemoryError):
         return None
     return {node.name for node in _walk(tree) if isinstance(node, nodes.Name)}
 
@@ -461,10 +468,14 @@ def _render_one(
 
 
 def _reason(error: Exception) -> str:
-    return re.sub(r"^[\w.-]+\.(txt|html): ", "", str(error))
+    return _WHERE.sub("", str(error))
 
 
 def _hint(error: Exception) -> str:
+    if isinstance(error.__cause__, ZeroDivisionError):
+        return "test the divisor first: {% if clients_total %}"
+    if isinstance(error.__cause__, ArithmeticError):
+        return "use smaller numbers"
     if "unknown value" in str(error) or "NoneType" in str(error):
         return "test first: {% if clients_total is not none %}"
     if "unsubscribe" in str(error):
@@ -475,11 +486,7 @@ def _hint(error: Exception) -> str:
 
 
 def _place(error: Exception, name: str) -> tuple[str, int]:
-    """The file and line where rendering failed, from the traceback."""
-    file = "layout.html" if str(error).startswith("layout.html") else name
-    line, traceback = 1, (error.__cause__ or error).__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<template>":
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return file, line
+    """The file and line where rendering failed."""
+    found = _WHERE.match(str(error))
+    file = found["file"] if found and found["file"].startswith("layout.") else name
+    return file, int(found["line"]) if found and found["line"] else 1

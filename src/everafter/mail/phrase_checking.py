@@ -22,11 +22,11 @@ def check_phrases(text: str, language: str) -> Iterator[Problem]:
     """All mistakes in phrases.LANGUAGE.toml, by line."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        found = re.search(r"line (\d+)", str(error))
-        yield Problem(
-            f"not TOML: {error}", 'a line is key = "text"', line=int(found[1]) if found else 1
-        )
+    except RecursionError:
+        yield Problem("not TOML that can be read: nested too deeply", 'a line is key = "text"')
+        return
+    except ValueError as error:  # also of a number with too many digits
+        yield _syntax_error(str(error))
         return
     for part in table:
         if part not in {"frame", "numbers"}:
@@ -35,12 +35,31 @@ def check_phrases(text: str, language: str) -> Iterator[Problem]:
                 nearest(part, ["frame", "numbers"]) or "known here: frame, numbers",
                 line=_line_of(text, part),
             )
+        elif not isinstance(table[part], dict):
+            yield Problem(
+                f"{part} is not a table",
+                f"write [{part}] and its keys below it",
+                line=_line_of(text, part),
+            )
     frame, numbers = (
         table.get(name, {}) if isinstance(table.get(name, {}), dict) else {}
         for name in ("frame", "numbers")
     )
     yield from _check_frame(text, frame, language)
     yield from _check_numbers(text, numbers, language)
+
+
+def _syntax_error(message: str) -> Problem:
+    """The mistake that tomllib found."""
+    place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    words = message[: place.start()] if place else message
+    hint = 'a line is key = "text"'
+    if twice := re.fullmatch(r"Cannot declare \((.+?),?\) twice", words):
+        table = ".".join(re.findall(r"'([^']*)'", twice[1]))
+        words, hint = f"[{table}] is there twice", "merge the two tables"
+    elif words == "Cannot overwrite a value":
+        words, hint = "a key is there twice", "keep one"
+    return Problem(f"not TOML: {words}", hint, line=int(place[1]) if place and place[1] else 1)
 
 
 def _check_numbers(text: str, numbers: dict[str, Any], language: str) -> Iterator[Problem]:

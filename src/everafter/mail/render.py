@@ -8,12 +8,13 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import DecimalException
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
 import css_inline
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
@@ -176,8 +177,8 @@ def _compiled(source: Source, phrases_text: str | None) -> tuple[dict[str, Templ
         return {name: env.from_string(text) for name, text in headers.items()}, env.from_string(
             body
         )
-    except TemplateError as error:
-        raise RenderError(f"{source.file}: {error}") from error
+    except Exception as error:
+        raise _failed(source.file, error) from error
 
 
 @lru_cache(maxsize=8)
@@ -187,8 +188,8 @@ def _layout(text: str | None) -> Template:
         return _HTML.from_string(
             (_FOLDER / "layout.html").read_text(encoding="utf-8") if text is None else text
         )
-    except TemplateError as error:
-        raise RenderError(f"layout.html: {error}") from error
+    except Exception as error:
+        raise _failed("layout.html", error) from error
 
 
 @cache
@@ -298,8 +299,31 @@ def _render_source(
             for key, header in headers.items()
         }
         return lines, _parts(body.render(context))
-    except (TemplateError, TypeError, RenderError) as error:
-        raise RenderError(f"{source.file}: {error}") from error
+    except Exception as error:
+        raise _failed(source.file, error) from error
+
+
+def _failed(file: str, error: Exception) -> RenderError:
+    """The error of a file whose expressions raised any exception, such as a division by zero."""
+    line = template_line(error)
+    reason = str(error) or type(error).__name__
+    if isinstance(error, SyntaxError):
+        reason = error.msg
+    elif isinstance(error, DecimalException):
+        reason = "a number is too large"
+    return RenderError(f"{file}{f':{line}' if line else ''}: {reason}")
+
+
+def template_line(error: BaseException) -> int:
+    """The line of the template at which an exception was raised; 0: not in a template."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno
+    line, traceback = 0, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == "<template>":
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
 
 
 def _why(template: str, phrases: Phrases, links: Links) -> str:
@@ -457,6 +481,14 @@ def _html_part(view: dict[str, Any], brand: Brand) -> str:
     layout = _layout(brand.files.get("layout.html"))
     try:
         html = layout.render(view | {"style": Markup(style)})  # noqa: S704 a style sheet of ours, or the platform's own
-    except (TemplateError, TypeError) as error:
-        raise RenderError(f"layout.html: {error}") from error
-    return _INLINER.inline(html).replace(_OPEN, "<bdi>").replace(_CLOSE, "</bdi>")
+    except Exception as error:
+        raise _failed("layout.html", error) from error
+    return _inline(html).replace(_OPEN, "<bdi>").replace(_CLOSE, "</bdi>")
+
+
+def _inline(html: str) -> str:
+    """The HTML with its style sheet copied into style attributes."""
+    try:
+        return _INLINER.inline(html)
+    except ValueError as error:
+        raise RenderError(f"layout.css: {error}") from error

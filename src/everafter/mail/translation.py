@@ -51,9 +51,12 @@ def read_phrases(text: str, language: str) -> Phrases:
     """Parse phrases.LANGUAGE.toml.
 
     Raises:
-        ValueError: the text is not TOML.
+        ValueError: the text is not TOML, or nested too deeply.
     """
-    table = tomllib.loads(text)
+    try:
+        table = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     return Phrases(language, table.get("frame", {}), table.get("numbers", {}))
 
 
