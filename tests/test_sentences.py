@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +18,13 @@ from everafter.core.i18n import (
     is_language,
     plural_categories,
 )
-from everafter.core.messages import MessageError, check_message, format_message, placeholders
+from everafter.core.messages import (
+    MessageError,
+    Value,
+    check_message,
+    format_message,
+    placeholders,
+)
 from everafter.signals.text import format_sentence
 from helpers_sentences import Sentence, list_sentences
 
@@ -183,6 +190,66 @@ def test_a_broken_message_has_a_place(text: str) -> None:
     assert 0 <= remark.start < remark.end <= max(len(text), remark.start + 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "part"),
+    [
+        ("{n, plural}", "the branches of plural are missing here", "}"),
+        ("{flag, select, }", "the branches of select are missing here", "}"),
+        ("{n, plural, {a}}", "the name of a branch is missing here", "{"),
+        ("{n, plural one {a} other {b}}", "a comma or } is missing here", "o"),
+        ("{n, plural, one}", "{ is missing here", "}"),
+        ("{n, }", "one of plural, select, selectordinal is missing here", "}"),
+        ("{}", "the name of a placeholder is missing here", "}"),
+        ("{n, plural, offset:x other {a}}", "the number after offset: is missing here", "x"),
+        ("{n, plural, one {a} one {b} other {c}}", "the branch one is there twice", "one"),
+        ("a ’' {n, plural, =1 {a}\n=1 {b} other {c}}", "the branch =1 is there twice", "=1"),
+        ("{n, plural, one {{n, plural, one {a} other {b} other {c}}} other {d}}",
+         "the branch other is there twice", "other"),
+        ("{flag, select, true {a} other {b} true {c}}", "the branch true is there twice", "true"),
+    ],
+)  # fmt: skip
+def test_a_broken_message_is_explained_in_plain_english(text: str, message: str, part: str) -> None:
+    [remark] = check_message(text, {"n": "number", "flag": "flag"})
+    assert (remark.message, remark.level) == (message, "error") and remark.hint
+    assert text[remark.start : remark.end] == part
+
+
+def test_branches_of_the_same_name_in_different_placeholders_are_not_there_twice() -> None:
+    text = (
+        "{n, plural, one {{m, plural, one {a} other {b}}} other {c}} {n, plural, one {#} other {d}}"
+    )
+    assert check_message(text, {"n": "number", "m": "number"}) == []
+
+
+@pytest.mark.parametrize("number", [0, 1, 999_999, 1_000_000, 1_234_567, 10**15 + 1, 10**25])
+@pytest.mark.parametrize("kind", [int, float])
+def test_an_exact_branch_is_taken_for_numbers_of_any_size(
+    number: int, kind: Callable[[int], float]
+) -> None:
+    shown = kind(number)
+    text = f"{{n, plural, ={int(shown)} {{exactly}} other {{other}}}}"
+    assert format_message(text, lambda _: Value("?", shown)) == "exactly"
+    assert format_message(text, lambda _: Value("?", shown + 0.5)) == "other" or number > 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{flag, select, yes {a} other {b}}", "the branch yes is never taken"),
+        ("{flag, select, True {a} other {b}}", "the branch True is never taken"),
+        ("{flag, select, =1 {a} true {b} other {c}}", "the branch =1 is never taken"),
+        ("{n, select, 1 {a} other {b}}", "n is a number"),
+        ("{n, plural, =01 {a} other {b}}", "the branch =01 is never taken"),
+        ("{n, plural, =00 {a} other {b}}", "the branch =00 is never taken"),
+    ],
+)
+def test_a_branch_that_is_never_taken_is_an_error(text: str, message: str) -> None:
+    [remark] = check_message(text, {"n": "number", "flag": "flag"})
+    assert message in remark.message and remark.level == "error" and remark.hint
+    fixed = "{flag, select, true {a} false {b} unknown {c} other {d}}"
+    assert check_message(fixed, {"flag": "flag"}) == []
+
+
 def test_a_value_is_never_read_as_a_message() -> None:
     facts = {"name": "{clients_total} '{' #", "clients_total": 3}
     text = "{clients_total, plural, one {#} other {# of {name}}}"
@@ -246,7 +313,6 @@ def test_select_has_a_branch_for_null_and_for_what_is_not_listed() -> None:
 
 def test_ordinals_and_offsets() -> None:
     text = "{n, selectordinal, one {#st} two {#nd} few {#rd} other {#th}}"
-    from everafter.core.messages import Value
 
     def write(number: int, message: str) -> str:
         return format_message(message, lambda _: Value(str(number), number))

@@ -32,9 +32,20 @@ Nodes = list[Any]
 
 _SPACES = re.compile(r"[ \t\r\n]+")
 _POSITION = re.compile(r"(?:^|(?<= ))at position (\d+)")
-_EXACT = re.compile(r"=\d+")
+_EXACT = re.compile(r"=[0-9]+")
 _PARSER = Parser({"include_indices": True, "require_other": False, "maximum_depth": 12})
 _TYPES = ("plural", "select", "selectordinal")
+_FLAGS = ("true", "false", "other", UNKNOWN)
+"""The branches of a select on what is true or false."""
+_MISSING = {
+    ", or }": "a comma or }",
+    "placeholder name": "the name of a placeholder",
+    "placeholder type": f"one of {', '.join(_TYPES)}",
+    "placeholder style": "the format of the placeholder",
+    "sub-message selector": "the name of a branch",
+    "offset number": "the number after offset:",
+}
+"""What the parser calls what it expected, and what we call it."""
 
 
 class Value(NamedTuple):
@@ -74,10 +85,30 @@ def parse_message(text: str) -> Nodes:
     Raises:
         MessageError: it does not follow the grammar.
     """
+    tokens: list[dict[str, str]] = []
     try:
-        return _PARSER.parse(text)
+        nodes = _PARSER.parse(text, tokens)
     except SyntaxError as error:
         raise _explain(text, str(error)) from error
+    _refuse_repeated_branches(tokens)
+    return nodes
+
+
+def _refuse_repeated_branches(tokens: list[dict[str, str]]) -> None:
+    """Of branches with the same name the parser keeps only the last."""
+    at, open_ = 0, [set[str]()]
+    for token in tokens:
+        kind, text = token["type"], token["text"]
+        if kind == "syntax" and text == "{":
+            open_.append(set())
+        elif kind == "syntax" and text == "}":
+            open_.pop()
+        elif kind == "selector" and text in open_[-1]:
+            message = f"the branch {text} is there twice"
+            raise MessageError(message, "keep one", at, at + len(text))
+        elif kind == "selector":
+            open_[-1].add(text)
+        at += len(text)
 
 
 def _explain(text: str, error: str) -> MessageError:
@@ -94,7 +125,19 @@ def _explain(text: str, error: str) -> MessageError:
         return MessageError("a brace is alone", "{signal} needs both braces", opened, len(text))
     expected = error.partition(" at position")[0].removeprefix("Expected ")
     hint = "such as {forms_waiting, plural, one {# form} other {# forms}}"
-    return MessageError(f"{expected} is missing here", hint, at, at + 1)
+    return MessageError(f"{_describe_missing(expected)} missing here", hint, at, at + 1)
+
+
+def _describe_missing(expected: str) -> str:
+    """What the parser expected, with its verb.
+
+    >>> _describe_missing("plural sub-messages"), _describe_missing("{")
+    ('the branches of plural are', '{ is')
+    """
+    kind, is_branches, _ = expected.partition(" sub-messages")
+    return (
+        f"the branches of {kind} are" if is_branches else f"{_MISSING.get(expected, expected)} is"
+    )
 
 
 def _last_open(text: str) -> int:
@@ -211,7 +254,7 @@ def _choose(node: dict[str, Any], value: Value, language: str) -> str:
         return key if key in options else "other"
     if value.number is None:
         return UNKNOWN if UNKNOWN in options else "other"
-    exact = f"={value.number:g}"
+    exact = f"={int(value.number)}" if value.number % 1 == 0 else ""
     if exact in options:
         return exact
     category = ordinal_category if kind == "selectordinal" else plural_category
@@ -257,6 +300,11 @@ def _check_node(node: dict[str, Any], kinds: Mapping[str, Kind], language: str) 
         return
     if "other" not in node["options"]:
         yield Remark("there is no branch other", "it is for every value that has no branch", *place)
+    if kinds[name] == "flag":
+        for branch in node["options"]:
+            if branch not in _FLAGS:
+                message = f"{name} is true or false, so the branch {branch} is never taken"
+                yield Remark(message, f"branches are {', '.join(_FLAGS)}", *place)
     if is_number:
         yield from _check_forms(node, language, counts=kinds[name] == "number")
 
@@ -265,6 +313,9 @@ def _check_forms(node: dict[str, Any], language: str, *, counts: bool) -> Iterat
     """Branches that a language never takes, and forms that it needs."""
     place = (node["start"], node["end"])
     named = [name for name in node["options"] if name != UNKNOWN and not _EXACT.fullmatch(name)]
+    for exact in filter(_EXACT.fullmatch, node["options"]):
+        if exact != (written := f"={exact[1:].lstrip('0') or '0'}"):
+            yield Remark(f"the branch {exact} is never taken", f"write {written}", *place)
     known = plural_categories(language)
     for name in named:
         if name not in CATEGORIES:
