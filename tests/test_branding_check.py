@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from everafter.branding.images import LogoError, read_logo
+from everafter.branding.loading import load_brand
 from everafter.branding.model import OURS, Brand, PlatformColors
 from everafter.branding.rules import branded_sender, contrast, recolor, resolve_colors
 from everafter.cli import app
@@ -26,7 +27,9 @@ from everafter.playbook.loading import (
     load_playbook,
 )
 from everafter.playbook.model import Mistake
+from everafter.playbook.renames import RENAMES, Rename
 from everafter.playbook.rules import to_playbook
+from everafter.signals.model import SIGNAL_SCHEMA
 from helpers_branding import (
     ONE_YEAR,
     ONE_YEAR_DE,
@@ -143,6 +146,8 @@ FILES = [
     ("we_mis_you.txt", BODY, "unknown email 'we_mis_you'", "did you mean we_miss_you?", 1),
     ("check_in.html", BODY, "overrides nothing", "did you mean check_in.txt?", 1),
     ("check_in.xx.txt", BODY, "unknown language 'xx'", "de-AT", 1),
+    ("check_in.de-XX.txt", BODY, "unknown country 'XX'", "de-AT", 1),
+    ("phrases.de-XX.toml", PHRASES_DE, "unknown country 'XX'", "de-AT", 1),
     ("check_in.DE.txt", BODY, "unknown language 'DE'", "de-AT", 1),
     ("check_in.fr.txt", BODY, "phrases.fr.toml does not exist", "greeting", 1),
     ("check_in.txt", "Subjekt: Hello\n\nText.", "'Subjekt: Hello' is not a header line", "did you mean Subject?", 1),
@@ -253,6 +258,97 @@ def test_phrases_whose_tables_are_none(language: str, table: str, value: str) ->
     files = {f"phrases.{language}.toml": f"{table} = {value}", f"check_in.{language}.txt": BODY}
     found = [one for one in check_overrides(files) if "is not a table" in one.message]
     assert [(one.message, one.line) for one in found] == [(f"{table} is not a table", 1)]
+
+
+@pytest.mark.parametrize("rename", [one for one in RENAMES if one.kind == "template"], ids=lambda one: one.old)  # fmt: skip
+@pytest.mark.parametrize("ending", [".txt", ".de.txt"])
+def test_a_retired_file_name_names_its_replacement(
+    rename: Rename, ending: str, tmp_path: Path
+) -> None:
+    playbook = make_platform(tmp_path, "", None)
+    path = add_file(tmp_path, rename.old + ending, BODY)
+    found = only(playbook)
+    assert found.file == str(path) and f"unknown email '{rename.old}'" in found.message
+    assert found.hint == f"it is now called {rename.new}"
+
+
+@pytest.mark.parametrize("rename", [one for one in RENAMES if one.kind == "signal" and one.new in SIGNAL_SCHEMA], ids=lambda one: one.old)  # fmt: skip
+def test_a_retired_variable_names_its_replacement(rename: Rename, tmp_path: Path) -> None:
+    playbook = make_platform(tmp_path, "", None)
+    add_file(tmp_path, "check_in.txt", f"{BODY}{{% if {rename.old} %}}x{{% endif %}}")
+    found = only(playbook)
+    assert found.hint == f"it is now called {rename.new}" and found.line == 5
+
+
+def test_the_variable_next_steps_is_not_retired(tmp_path: Path) -> None:
+    playbook = make_platform(tmp_path, "", None)
+    add_file(tmp_path, "check_in.txt", BODY + "{% if next_steps %}x{% endif %}\n\n[next_steps]")
+    assert mistakes_of(playbook) == []
+
+
+def test_phrases_that_cannot_be_read_exist(tmp_path: Path) -> None:
+    playbook = make_platform(tmp_path)
+    add_file(tmp_path, "phrases.de.toml", PHRASES_DE.encode("utf-16"))
+    add_file(tmp_path, "one_year.de.txt", ONE_YEAR_DE)
+    found = only(playbook)
+    assert "not UTF-8" in found.message and found.file.endswith("phrases.de.toml")
+    with pytest.raises(InputError) as raised:
+        load_brand(Settings(None, tmp_path, playbook, None, "http://x", "s" * 32), check_overrides)
+    assert "not UTF-8" in raised.value.message and "does not exist" not in raised.value.message
+
+
+def test_a_table_of_phrases_that_is_there_twice(tmp_path: Path) -> None:
+    [found] = check_overrides({"phrases.de.toml": PHRASES_DE + "[frame]\n"})
+    assert (found.message, found.line) == ("not TOML: [frame] is there twice", 14)
+    assert found.hint == "merge the two tables"
+
+
+LANGUAGES = [
+    ('languages = { DE = "de" }', 'languages = { XX = "de" }', "there is no country 'XX'", "GB", "XX ="),
+    ('languages = { DE = "de" }', 'languages = { UK = "de" }', "there is no country 'UK'", "write GB", "UK ="),
+    ('languages = { DE = "de" }', 'languages = { DE = "xx" }', "'xx' is not a language", "de-AT", '"xx"'),
+    ('languages = { DE = "de" }', 'languages = { DE = "de-XX" }', "no country 'XX'", "de-AT", '"de-XX"'),
+    ('languages = { DE = "de" }', 'language = "qq"', "'qq' is not a language", "de-AT", '"qq"'),
+    ("[platform]", '[coach]\nlanguage = "qq"\n[platform]', "'qq' is not a language", "de-AT", '"qq"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("was", "written", "message", "hint", "at"), LANGUAGES)
+def test_each_unknown_language_and_country(
+    was: str, written: str, message: str, hint: str, at: str
+) -> None:
+    test_each_mistake_in_the_table(was, written, message, hint, at)
+
+
+@pytest.mark.parametrize(
+    ("tag", "message", "hint"),
+    [
+        ("DE", "'DE' is not a language", "write de"),
+        ("de_AT", "'de_AT' is not a language", "write de-AT"),
+        ("de-at", "'de-at' is not a language", "write de-AT"),
+        ("de-XX", "'de-XX': there is no country 'XX'", "de-AT"),
+        ("xx", "'xx' is not a language", "de-AT"),
+        ("Deutsch", "'Deutsch' is not a language", "de-AT"),
+    ],
+)
+def test_a_translation_into_what_no_supplier_reads(tag: str, message: str, hint: str) -> None:
+    text = f"""{SMALL}
+[tips.a]
+when = "tenure_days >= 7"
+title = "A"
+body = "B"
+reason = "C"
+action_label = "D"
+action_url = "/d"
+[tips.a.translations."{tag}"]
+title = "T"
+"""
+    [found] = [one for one in find_mistakes(text) if "translations" in one.path]
+    assert found.message == message and hint in found.hint
+    assert text.splitlines()[found.line - 1].startswith("[tips.a.translations.")
+    assert not [
+        one for one in find_mistakes(text.replace(tag, "de-AT")) if "translations" in one.path
+    ]
 
 
 HOSTILE = [
@@ -381,6 +477,14 @@ BAD_LOGOS = [
     (SVG.replace("<circle", "<style>@import 'x.css'</style><circle").encode(), "a style sheet that loads"),
     (SVG.replace('fill="#9b2d5c"', 'style="fill: url(https://x.example/#a)"').encode(), "that loads something"),
     (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]>' + SVG.encode(), "DOCTYPE"),
+    (SVG.replace("0 0 240 60", "0 0 NaN 60").encode(), "viewBox='0 0 NaN 60' that is not"),
+    (SVG.replace("0 0 240 60", "0 0 1e99 60").encode(), "viewBox='0 0 1e99 60' that is not"),
+    (SVG.replace("0 0 240 60", "0 0 240").encode(), "viewBox='0 0 240' that is not"),
+    (SVG.replace("0 0 240 60", "0 0 -240 60").encode(), "viewBox='0 0 -240 60' that is not"),
+    (SVG.replace("0 0 240 60", "0 0 0 60").encode(), "viewBox='0 0 0 60' that is not"),
+    (SVG.replace('r="26"', 'r="Infinity"').encode(), "r='Infinity' that is not a finite number"),
+    (SVG.replace("<svg ", '<svg width="nan" ').encode(), "width='nan' that is not a finite number"),
+    (SVG.replace("M70 15", "M70 1e40").encode(), "that is not a finite number"),
     (SVG.replace("</svg>", "").encode(), "cannot be read"),
     (b"<?xml version='1.0'?><html/>", "not SVG"),
 ]  # fmt: skip
@@ -396,6 +500,13 @@ def test_invalid_logos_are_rejected(content: bytes, message: str, tmp_path: Path
     )
     mistake = only(playbook)
     assert mistake.path == "platform.logo" and (message in mistake.message or "bytes" in message)
+
+
+@pytest.mark.parametrize(
+    "view", ["0 0 240 60", "0,0,240,60", " 0, 0 , 2.4e2 60. ", "-10 -.5 240 60"]
+)
+def test_a_view_box_may_be_written_in_any_way(view: str) -> None:
+    assert read_logo(SVG.replace("0 0 240 60", view).encode()).height
 
 
 def test_a_missing_logo(tmp_path: Path) -> None:

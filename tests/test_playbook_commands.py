@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from everafter.branding.loading import load_brand
 from everafter.cli import app
 from everafter.core.errors import InputError
 from everafter.core.settings import Settings
@@ -171,3 +174,47 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted(
     file = tmp_path / "mine.toml"
     file.write_bytes(b"\xef\xbb\xbf" + weddings.replace("\n", "\r\n").encode())
     assert load_playbook(settings_for(file, tmp_path)) == parse_playbook(weddings, "weddings.toml")
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_a_named_pipe_is_refused_without_waiting_for_it(tmp_path: Path, variable: bool) -> None:
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    env = {"EVERAFTER_PLAYBOOK": str(pipe)} if variable else {}
+    arguments = ["playbook", "check", *([] if variable else [str(pipe)])]
+    result = runner.invoke(app, arguments, env=env)
+    assert isinstance(result.exception, InputError)
+    assert f"{pipe} cannot be read: it is not a file" in result.exception.message
+    with pytest.raises(InputError, match="it is not a file"):
+        load_brand(settings_for(pipe, tmp_path))
+
+
+def test_a_file_of_one_long_line_is_shown_in_part(tmp_path: Path, weddings: str) -> None:
+    file = tmp_path / "mac.toml"
+    file.write_bytes(weddings.replace("\n", "\r").encode())
+    result = runner.invoke(app, ["playbook", "check", str(file)])
+    assert result.exit_code == 2
+    assert "a line ends with a carriage return alone" in result.output
+    assert "line ends of Unix (LF)" in result.output
+    assert len(result.output) < 2000 and "\r" not in result.output
+
+
+@pytest.mark.parametrize("value", ["clients_total = 1 OR " * 3000, "a" * 70_000 + "!"])
+def test_a_long_value_makes_no_long_message(tmp_path: Path, weddings: str, value: str) -> None:
+    file = tmp_path / "long.toml"
+    for text in (
+        re.sub(r'(?m)^action = ".*"$', f'action = "{value}"', weddings, count=1),
+        f'{weddings}\n[triggers."{value}"]\nx = 1\n',
+        f'{weddings}\n["{value}"]\nx = 1\n',
+    ):
+        file.write_text(text, encoding="utf-8")
+        result = runner.invoke(app, ["playbook", "check", str(file)])
+        assert result.exit_code == 2 and max(map(len, result.output.splitlines())) < 1200
+        answer = json.loads(runner.invoke(app, ["playbook", "check", str(file), "--json"]).output)
+        for mistake in answer["mistakes"]:
+            assert len(mistake["hint"]) <= 1001 and len(mistake["message"]) <= 1001
+
+
+def test_a_table_that_is_there_twice_is_named_as_it_is_written(weddings: str) -> None:
+    with pytest.raises(InputError, match=r"not TOML: \[health\] is there twice \(.*merge the two"):
+        parse_playbook(f"{weddings}\n[health]\n", "mine.toml")

@@ -25,6 +25,17 @@ _INSIDE = re.compile(r"#[\w.:-]+|data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*"
 _FETCHES = re.compile(r"@import|url\(\s*['\"]?(?!#)|expression\(|javascript:", re.IGNORECASE)
 
 
+_NUMERIC = frozenset({
+    "cx", "cy", "d", "dx", "dy", "fill-opacity", "font-size", "fr", "fx", "fy", "gradienttransform",
+    "height", "offset", "opacity", "patterntransform", "points", "r", "rx", "ry", "stroke-width",
+    "transform", "width", "x", "x1", "x2", "y", "y1", "y2",
+})  # fmt: skip
+"""Attributes of numbers, in lower case."""
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_NOT_FINITE = re.compile(r"\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_LARGEST_NUMBER = 3.4e38
+
+
 class LogoError(ValueError):
     """A file cannot be used as a logo. hint: how to fix it."""
 
@@ -112,11 +123,41 @@ def _check_svg(content: bytes) -> None:
         ) from error
     if _name(root.tag) != "svg":
         raise LogoError("the logo is XML but not SVG", "the root element must be <svg>")
+    if problem := _wrong_number(root):
+        raise LogoError(
+            f"the SVG logo has {problem}", "export it again, with a viewBox of 4 numbers"
+        )
     for problem in _dangers(root):
         raise LogoError(
             f"the SVG logo has {problem}",
             "export it as plain SVG with embedded images and text converted to paths",
         )
+
+
+def _wrong_number(root: ElementTree.Element) -> str:
+    """The first number that is not finite, or size without an area; empty: none."""
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            attribute = _name(key)
+            if attribute in _NUMERIC and not _is_finite(value):
+                return f"{attribute}={value[:60]!r} that is not a finite number"
+            if attribute == "viewbox" and not _is_view_box(value):
+                return f"viewBox={value[:60]!r} that is not a position and a size"
+    return ""
+
+
+def _is_finite(text: str) -> bool:
+    """Whether all numbers in an attribute are, as single-precision numbers."""
+    return not _NOT_FINITE.search(text) and all(
+        abs(float(found[0])) <= _LARGEST_NUMBER for found in _NUMBER.finditer(text)
+    )
+
+
+def _is_view_box(text: str) -> bool:
+    parts = re.split(r"\s*,\s*|\s+", text.strip())
+    if len(parts) != 4 or not all(_NUMBER.fullmatch(part) for part in parts):
+        return False
+    return _is_finite(text) and float(parts[2]) > 0 and float(parts[3]) > 0
 
 
 def _dangers(root: ElementTree.Element) -> Iterator[str]:

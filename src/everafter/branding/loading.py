@@ -1,12 +1,14 @@
 """Load the brand from a playbook's [platform] and folder, and reload it when a file changes."""
 
+import errno
 import logging
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -26,8 +28,9 @@ _MOST_FILES = 500
 _MOST_PLAYBOOK_BYTES = 1_000_000
 _IGNORED = frozenset({"README", "README.md", "README.txt"})
 
-Check = Callable[[Mapping[str, str]], list[Problem]]
-"""Finds mistakes in email templates and phrases, by file name."""
+Check = Callable[[Mapping[str, str], Collection[str]], list[Problem]]
+"""Finds mistakes in email templates and phrases, by file name; also given the names of those that
+cannot be read."""
 _State = tuple[tuple[str, int, int], ...]
 
 
@@ -132,7 +135,7 @@ def _load(path: Path, check: Check | None, good: Brand | None) -> _Loaded:
         folder = path.parent / EMAIL_FOLDER
         problems += [
             replace(one, file=str(folder / one.file))
-            for one in (check(brand.files) if check is not None else [])
+            for one in (check(brand.files, unreadable_names(problems)) if check is not None else [])
         ]
         if lines := [describe_problem(one, path) for one in problems if one.level == "error"]:
             error = "\n".join([f"{path}: the logo or the email templates are invalid:", *lines])
@@ -141,6 +144,11 @@ def _load(path: Path, check: Check | None, good: Brand | None) -> _Loaded:
     if good is not None:
         log.error("%s\nThe last valid files stay in use.", error)
     return _Loaded(state, watched, good, error)
+
+
+def unreadable_names(problems: Collection[Problem]) -> frozenset[str]:
+    """The names of the overrides that could not be read, of the problems of `read_brand`."""
+    return frozenset(Path(one.file).name for one in problems if one.file)
 
 
 def describe_problem(problem: Problem, playbook: Path) -> str:
@@ -156,7 +164,7 @@ def describe_problem(problem: Problem, playbook: Path) -> str:
 def _read_platform(path: Path) -> tuple[Platform | None, str]:
     """The table [platform], or why it is invalid. `load_playbook` checks the other tables."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_MOST_PLAYBOOK_BYTES).decode("utf-8-sig")
         table = tomllib.loads(text).get("platform", {})
         platform = msgspec.convert(table, Platform)
@@ -166,6 +174,22 @@ def _read_platform(path: Path) -> tuple[Platform | None, str]:
         return None, f"the playbook {path} is invalid: {error}; run everafter playbook check"
     errors = [describe_problem(one, path) for one in check_platform(table) if one.level == "error"]
     return (None, "\n".join(errors)) if errors else (platform, "")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read its bytes. A named pipe would block until something is written to it.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is not a file")
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────

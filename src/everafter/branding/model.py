@@ -108,7 +108,7 @@ class Problem:
     """A mistake in [platform] or in a file beside the playbook.
 
     file: its path; empty: the playbook. path: the key in the playbook. line, column: from 1, in
-    `file`. hint: how to fix it.
+    `file`. hint: how to fix it. name: the unknown name that it is about; empty: none.
     """
 
     message: str
@@ -118,3 +118,4 @@ class Problem:
     line: int = 1
     column: int = 1
     level: Literal["error", "warning"] = "error"
+    name: str = ""

@@ -6,7 +6,7 @@ quickly.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -27,6 +27,7 @@ from everafter.mail.render import (
 from everafter.mail.samples import sample_facts
 from everafter.mail.translation import FRAME, filters_of, read_phrases
 from everafter.signals.model import SIGNAL_SCHEMA
+from everafter.suppliers.model import COUNTRIES
 
 TEXT_NAMES = frozenset(
     [*SIGNAL_SCHEMA, *CALL_FACTS, "name", "greeting", "vendor_terms", "next_steps"]
@@ -68,12 +69,19 @@ _WHERE = re.compile(r"(?P<file>[\w.-]+\.(?:txt|html|css))(?::(?P<line>\d+))?: ")
 _UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
 
 
-def check_overrides(files: Mapping[str, str]) -> list[Problem]:
-    """All mistakes in these files. `file` of a problem is the file's name."""
+def check_overrides(
+    files: Mapping[str, str], unreadable: Collection[str] = frozenset()
+) -> list[Problem]:
+    """All mistakes in these files. `file` of a problem is the file's name.
+
+    Args:
+        unreadable: names of files that exist, whose text is not among `files`.
+    """
+    names = files.keys() | set(unreadable)
     problems: list[Problem] = []
     for name, text in files.items():
-        problems += [replace(one, file=name) for one in _check_file(name, text, files)]
-    wrong = {one.file for one in problems if one.level == "error"}
+        problems += [replace(one, file=name) for one in _check_file(name, text, files, names)]
+    wrong = {one.file for one in problems if one.level == "error"} | set(unreadable)
     if wrong & _LAYOUT_FILES:
         return problems
     return [*problems, *_render_all(files, wrong)]
@@ -82,11 +90,14 @@ def check_overrides(files: Mapping[str, str]) -> list[Problem]:
 # ── names ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check_file(name: str, text: str, files: Mapping[str, str]) -> Iterator[Problem]:
+def _check_file(
+    name: str, text: str, files: Mapping[str, str], names: Collection[str]
+) -> Iterator[Problem]:
+    """names: of all files, also of those without a readable text."""
     if found := _PHRASES.fullmatch(name):
         yield from _check_language(found[1]) or check_phrases(text, found[1])
     elif found := _TEMPLATE.fullmatch(name):
-        yield from _check_template(found[1], found[2], text, files)
+        yield from _check_template(found[1], found[2], text, files, names)
     elif name == "layout.html":
         yield from _check_layout(text)
     elif name == "layout.css":
@@ -108,6 +119,8 @@ def _check_file(name: str, text: str, files: Mapping[str, str]) -> Iterator[Prob
 def _check_language(language: str) -> list[Problem]:
     if not _LANGUAGE.fullmatch(language) or not is_language(language):
         return [Problem(f"unknown language {language!r}", 'use "de", or "de-AT" with a country')]
+    if language[3:] and language[3:] not in COUNTRIES:
+        return [Problem(f"unknown country {language[3:]!r}", 'use "de", or "de-AT" with a country')]
     return []
 
 
@@ -115,19 +128,24 @@ def _check_language(language: str) -> list[Problem]:
 
 
 def _check_template(
-    template: str, language: str | None, text: str, files: Mapping[str, str]
+    template: str,
+    language: str | None,
+    text: str,
+    files: Mapping[str, str],
+    names: Collection[str],
 ) -> Iterator[Problem]:
     if template not in list_templates():
         yield Problem(
             f"unknown email {template!r}",
             nearest(template, list(list_templates())) or f"emails: {', '.join(list_templates())}",
+            name=template,
         )
         return
     if language is not None:
         if found := _check_language(language):
             yield from found
             return
-        if language[:2] != ENGLISH and not _has_phrases(language, files):
+        if language[:2] != ENGLISH and not _has_phrases(language, names):
             yield Problem(
                 f"phrases.{language[:2]}.toml does not exist",
                 f"it contains the phrases around every {language[:2]} email: {', '.join(FRAME)}",
@@ -136,8 +154,8 @@ def _check_template(
     yield from _check_parts(text, language or ENGLISH, files)
 
 
-def _has_phrases(language: str, files: Mapping[str, str]) -> bool:
-    return any(name in files for name in _phrase_files(language))
+def _has_phrases(language: str, names: Collection[str]) -> bool:
+    return any(name in names for name in _phrase_files(language))
 
 
 def _phrase_files(language: str) -> tuple[str, str]:
@@ -234,15 +252,15 @@ def _check_tree(
         yield Problem("the template is nested too deeply", "split it into sentences")
         return
     except (ValueError, OverflowError, MemoryError) as error:
-        yield Problem(
-            f"cannot be read as a template: {error}", _COMPARE
-        )
+        yield Problem(f"cannot be read as a template: {error}", _COMPARE)
         return
     found = [one for node in _walk(tree) for one in _check_node(node, filters)]
     found += _check_loops(tree, 0)
     for name in _unknown_names(tree, names):
         hint = nearest(name.name, sorted(names)) or "everafter signals lists all signals"
-        found.append(Problem(f"unknown variable {name.name!r}", hint, line=name.lineno))
+        found.append(
+            Problem(f"unknown variable {name.name!r}", hint, line=name.lineno, name=name.name)
+        )
     yield from sorted(dict.fromkeys(found), key=lambda one: one.line)
 
 

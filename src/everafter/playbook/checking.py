@@ -6,7 +6,7 @@ from typing import Any
 from everafter.branding.rules import check_platform
 from everafter.playbook.coach_rules import check_coach
 from everafter.playbook.conditions import check_condition
-from everafter.playbook.findings import Finding, at, table
+from everafter.playbook.findings import Finding, at, shorten, table
 from everafter.playbook.hints import did_you_mean
 from everafter.playbook.model import Mistake
 from everafter.playbook.number_rules import check_features, check_numbers, check_segments
@@ -18,6 +18,7 @@ from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_sentence, la
 from everafter.playbook.shape import check_shape
 from everafter.playbook.support_rules import check_support
 from everafter.playbook.syntax import Reading, read_toml
+from everafter.playbook.translation_rules import check_country, check_language
 from everafter.playbook.trigger_rules import check_tips, check_triggers
 
 _CONDITIONS = (
@@ -88,6 +89,7 @@ def check_playbook(
         *check_tips(table(data, "tips")),
         *check_coach(data, call_types),
         *_check_platform(table(data, "platform"), bad),
+        *(finding for finding in _check_languages(data) if finding.path not in bad),
         *_check_event_names(table(data, "event_names"), event_types),
         *check_features(data),
     ]
@@ -112,8 +114,8 @@ def _place(finding: Finding, places: Places) -> Mistake:
     end = min(end, line_end) if line_end >= 0 else end
     width = max(1, end - start)
     dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    message, hint, level = finding.message, finding.hint, finding.level
-    return Mistake(line, column, dotted.removeprefix("."), message, hint, width, level)
+    message, hint, level = shorten(finding.message), shorten(finding.hint), finding.level
+    return Mistake(line, column, shorten(dotted.removeprefix(".")), message, hint, width, level)
 
 
 def _check_shape(reading: Reading, places: Places) -> list[Finding]:
@@ -161,6 +163,22 @@ def _check_platform(platform: dict[str, Any], bad: frozenset[Path]) -> Iterator[
     for problem in check_platform(platform, bad):
         if problem.path not in bad:
             yield Finding(problem.path, problem.message, problem.hint, problem.level)
+
+
+def _check_languages(data: dict[str, Any]) -> Iterator[Finding]:
+    """The languages and countries of [platform] and [coach]."""
+    languages = table(data, "platform", "languages")
+    named = [
+        (("coach", "language"), table(data, "coach").get("language")),
+        (("platform", "language"), table(data, "platform").get("language")),
+        *((("platform", "languages", country), tag) for country, tag in languages.items()),
+    ]
+    for path, tag in named:
+        if isinstance(tag, str) and (wrong := check_language(tag)) is not None:
+            yield Finding(path, *wrong)
+    for country in languages:
+        if (wrong := check_country(country)) is not None:
+            yield Finding(("platform", "languages", country), *wrong, at_key=True)
 
 
 def _check_event_names(

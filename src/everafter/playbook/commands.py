@@ -25,6 +25,10 @@ from everafter.playbook.model import DIMENSIONS, Mistake, Playbook
 from everafter.playbook.rules import to_playbook
 
 _TAB_WIDTH = 4
+_LONGEST_LINE = 300
+"""Characters that are shown of a line of the file."""
+_LONGEST_BEFORE = 100
+"""Of those, how many before the mistake."""
 
 
 def register(app: typer.Typer) -> None:
@@ -105,10 +109,15 @@ def _print_mistake(console: Console, file: str, lines: list[str], mistake: Mista
     level = Text(f"{mistake.level}: ", style="yellow" if is_warning else "bold red")
     console.print(place + level + Text(mistake.message))
     line = lines[mistake.line - 1] if mistake.line <= len(lines) else ""
-    before = line[: mistake.column - 1].expandtabs(_TAB_WIDTH)
+    start = max(0, mistake.column - 1 - _LONGEST_BEFORE) if len(line) > _LONGEST_LINE else 0
+    before = line[start : mistake.column - 1].expandtabs(_TAB_WIDTH)
+    line = line[start : start + _LONGEST_LINE].replace("\r", " ")
     number = f"{mistake.line:>5}"
     margin = " " * len(number)
-    caret = Text(" " * len(before) + "^" * mistake.width, style="yellow" if is_warning else "red")
+    caret = Text(
+        " " * len(before) + "^" * min(mistake.width, _LONGEST_LINE),
+        style="yellow" if is_warning else "red",
+    )
     console.print(Text(f"{number} │ ", style="dim") + Text(line.expandtabs(_TAB_WIDTH)))
     console.print(Text(f"{margin} │ ", style="dim") + caret)
     if mistake.hint:

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from everafter.playbook.places import Path
 
 Level = Literal["error", "warning"]
+_LONGEST = 1000
 
 
 class Finding(NamedTuple):
@@ -62,6 +63,11 @@ def list_names(names: Collection[str]) -> str:
     'a, b'
     """
     return ", ".join(sorted(names))
+
+
+def shorten(text: str) -> str:
+    """A message or a hint, cut where a long value makes it longer than anyone reads."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def texts_in(items: Any) -> Iterator[tuple[int, str]]:

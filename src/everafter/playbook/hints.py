@@ -66,4 +66,4 @@ def pattern_hint(pattern: str, value: str) -> str:
         char if char.isalnum() and char.isascii() else "_" for char in value.strip().lower()
     )
     name = "".join(characters).strip("_")
-    return f"write {name}" if name[:1].isalpha() else ""
+    return f"write {name}" if name[:1].isalpha() and len(name) <= _LONGEST_WORD else ""

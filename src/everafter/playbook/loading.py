@@ -8,20 +8,30 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from everafter.branding.loading import EMAIL_FOLDER, read_brand, read_files
+from everafter.branding.loading import (
+    EMAIL_FOLDER,
+    open_regular,
+    read_brand,
+    read_files,
+    unreadable_names,
+)
 from everafter.branding.model import Problem
 from everafter.core.errors import InputError
 from everafter.core.holidays import knows_holidays
 from everafter.core.settings import Settings
 from everafter.events.model import CANONICAL
-from everafter.mail.overrides import check_overrides
+from everafter.mail.overrides import TEXT_NAMES, check_overrides
 from everafter.mail.rules import list_templates
 from everafter.playbook.checking import check_playbook
+from everafter.playbook.findings import shorten
 from everafter.playbook.model import CALL_TYPES, ONBOARDING_ACTIONS, Mistake, Playbook
 from everafter.playbook.places import Places, find_places
+from everafter.playbook.renames import renamed_to
 from everafter.playbook.rules import to_playbook
 
 _PACKAGED = "weddings.toml"
+_KNOWN = TEXT_NAMES | set(list_templates())
+"""What an override can be named after or print."""
 _MAX_BYTES = 1_000_000
 
 
@@ -51,7 +61,7 @@ def read_playbook(path: Path) -> str:
         InputError: it does not exist, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
@@ -100,7 +110,7 @@ def find_file_mistakes(path: Path, text: str, playbook: Playbook) -> list[Mistak
         text: of a playbook without errors.
     """
     brand, problems = read_brand(path, playbook.platform)
-    problems += _template_problems(path, brand.files)
+    problems += _template_problems(path, brand.files, problems)
     problems += _missing_translations(playbook, brand.files)
     places = find_places(text)
     return [_as_mistake(one, places) for one in problems]
@@ -111,12 +121,20 @@ def find_template_mistakes(path: Path) -> list[Mistake]:
     itself."""
     files, problems = read_files(path.parent)
     places = find_places("")
-    return [_as_mistake(one, places) for one in problems + _template_problems(path, files)]
+    return [
+        _as_mistake(one, places) for one in problems + _template_problems(path, files, problems)
+    ]
 
 
-def _template_problems(path: Path, files: Mapping[str, str]) -> list[Problem]:
+def _template_problems(
+    path: Path, files: Mapping[str, str], others: list[Problem]
+) -> list[Problem]:
+    """others: of the files that cannot be read, among those of the logo."""
     folder = path.parent / EMAIL_FOLDER
-    return [replace(one, file=str(folder / one.file)) for one in check_overrides(files)]
+    return [
+        replace(one, file=str(folder / one.file), hint=renamed_to(one.name, _KNOWN) or one.hint)
+        for one in check_overrides(files, unreadable_names(others))
+    ]
 
 
 def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Iterator[Problem]:
@@ -136,6 +154,7 @@ def _missing_translations(playbook: Playbook, files: Mapping[str, str]) -> Itera
 
 
 def _as_mistake(problem: Problem, places: Places) -> Mistake:
+    problem = replace(problem, message=shorten(problem.message), hint=shorten(problem.hint))
     if problem.file:
         return Mistake(
             problem.line,

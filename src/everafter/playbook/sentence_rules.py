@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from everafter.core.i18n import ENGLISH, is_language
+from everafter.core.i18n import ENGLISH
 from everafter.core.messages import (
     Kind,
     MessageError,
@@ -15,6 +15,7 @@ from everafter.core.messages import (
 from everafter.playbook.findings import Finding, at, table
 from everafter.playbook.hints import did_you_mean
 from everafter.playbook.places import Path
+from everafter.playbook.translation_rules import check_language
 from everafter.signals.model import CLIENT_SCHEMA, SIGNAL_SCHEMA
 from everafter.signals.text import kinds_of
 
@@ -102,10 +103,8 @@ def check_translations(
         kinds: what the texts may name.
     """
     for language in table(dict(item), "translations"):
-        if not is_language(language):
-            where = (*path, "translations", language)
-            message = f"{language!r} is not a language"
-            yield Finding(where, message, 'such as "de" or "de-AT"')
+        if (wrong := check_language(language)) is not None:
+            yield Finding((*path, "translations", language), *wrong)
         for key, text in table(dict(item), "translations", language).items():
             where = (*path, "translations", language, key)
             if key not in keys:

@@ -10,6 +10,8 @@ from typing import Any
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER = re.compile(r"^\s*\[")
+_TWICE = re.compile(r"Cannot declare \((.+?),?\) twice")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _DIGITS = re.compile(r"[0-9][0-9_]*")
 _MAX_SLIPS = 50
 _MAX_DIGITS = 4300
@@ -97,7 +99,10 @@ def read_toml(text: str) -> Reading:
     The header of a table that cannot be read is replaced by another, so that the keys below it do
     not become those of the table above. When the rest cannot be read either, `data` is empty.
     """
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if "\n" not in text and (slip := _check_line_ends(text)) is not None:
+        return Reading({}, "", [slip])
+    lines = text.split("\n")
     slips: list[Slip] = []
     while True:
         whole = "\n".join(lines)
@@ -144,7 +149,21 @@ def _slip(message: str, lines: list[str]) -> Slip:
                 f"add {_CLOSING[name]} at its end",
                 until,
             )
+    if twice := _TWICE.fullmatch(words):
+        name = ".".join(re.findall(r"'([^']*)'", twice[1]))
+        return Slip(line, column, f"not TOML: [{name}] is there twice", hint, line)
     return Slip(line, column, f"not TOML: {words[:1].lower()}{words[1:]}", hint, line)
+
+
+def _check_line_ends(text: str) -> Slip | None:
+    """The first line end that is a carriage return alone, which TOML does not have."""
+    found = _LONE_RETURN.search(text)
+    if found is None:
+        return None
+    line = text.count("\n", 0, found.start()) + 1
+    column = found.start() - (text.rfind("\n", 0, found.start()) + 1) + 1
+    message = "not TOML: a line ends with a carriage return alone"
+    return Slip(line, column, message, "save the file with the line ends of Unix (LF)", line)
 
 
 def _long_number(lines: list[str]) -> Slip:
