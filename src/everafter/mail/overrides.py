@@ -64,6 +64,7 @@ _NODES = (
     | nodes.Tuple | nodes.Keyword | nodes.Slice
 )  # fmt: skip
 _COMPARE = "compare with our template in everafter/mail/templates"
+_STATEMENT = re.compile(r"\{%.*?%\}|\{\{.*?\}\}")
 _WHERE = re.compile(r"(?P<file>[\w.-]+\.(?:txt|html|css))(?::(?P<line>\d+))?: ")
 """How the message of a RenderError begins that knows its place."""
 _UNSUBSCRIBE_HINT = 'add {% if unsubscribe %}<a href="{{ unsubscribe }}">{{ stop }}</a>{% endif %}'
@@ -209,7 +210,7 @@ def _check_parts(text: str, language: str, files: Mapping[str, str]) -> Iterator
 
 
 def _check_numbers(value: str, line: int) -> Iterator[Problem]:
-    for name in value.split():
+    for name in _STATEMENT.sub(" ", value).split():
         if name not in NUMBER_LABELS:
             yield Problem(
                 f"{name} has no label",
