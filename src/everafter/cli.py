@@ -1,5 +1,8 @@
 """The command line. A command's module is imported when the command is used."""
 
+import contextlib
+import errno
+import io
 import os
 import re
 import sys
@@ -12,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from everafter import __version__
 from everafter.core.errors import DatabaseUnavailableError, EverafterError, InputError
+from everafter.core.texts import show_controls
 
 
 class Command(NamedTuple):
@@ -129,7 +133,7 @@ def load_command(name: str) -> Any:
     (found,) = [one for one in COMMANDS if one.name == name]
     part = typer.Typer(rich_markup_mode="rich")
     import_module(found.module).register(part)
-    return _tidy(typer.main.get_group(part).commands[name])
+    return _refuse_empty(_tidy(typer.main.get_group(part).commands[name]))
 
 
 def _tidy(command: Any) -> Any:
@@ -206,6 +210,32 @@ def _describe_value(error: Any) -> str:
             return str(found["msg"]).removeprefix("Value error, ").rstrip(".")
 
 
+def _refuse_empty(command: Any) -> Any:
+    """Refuse empty arguments and options, which are usually unset shell variables. Options whose
+    default is empty may be empty."""
+    for parameter in command.params:
+        if parameter.default != "":
+            _refuse_empty_values(parameter)
+    for below in getattr(command, "commands", {}).values():
+        _refuse_empty(below)
+    return command
+
+
+def _refuse_empty_values(parameter: Any) -> None:
+    consume = parameter.consume_value
+    is_option = parameter.param_type_name == "option"
+    name = parameter.opts[0] if is_option else parameter.metavar or parameter.name.upper()
+
+    def consume_value(ctx: Any, opts: Any) -> Any:
+        value, source = consume(ctx, opts)
+        values: Any = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, str) and not one.strip() for one in values):
+            raise InputError(f"{name}: the value is empty")
+        return value, source
+
+    parameter.consume_value = consume_value
+
+
 def load_commands() -> dict[str, Any]:
     """Import all commands, by name."""
     return {one.name: load_command(one.name) for one in COMMANDS}
@@ -245,8 +275,57 @@ def check_environment(
             typer.echo(f"warning: {sentence}", err=True)
 
 
+_BROKEN_PIPE = 128 + 13
+"""The exit code that shells show for programs that SIGPIPE ended."""
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 def main() -> None:
-    """Run the command line. An EverafterError is printed as one line and sets the exit code."""
+    """Run the command line. An EverafterError is printed as one line and sets the exit code.
+
+    A reader of the output that stops early, as `head` does, ends the program without a message.
+    """
+    _prepare_output()
+    try:
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(_BROKEN_PIPE)
+    except SystemExit as ended:
+        # typer and rich exit with 1
+        if isinstance(ended.__context__, BrokenPipeError):
+            _discard_output()
+            sys.exit(_BROKEN_PIPE)
+        raise
+    except OSError as error:
+        if error.errno not in _WRITE_ERRORS:
+            raise
+        _discard_output()
+        place = f" {error.filename}" if error.filename else " the output"
+        _end(EverafterError(f"cannot write{place}: {error.strerror}"))
+
+
+def _prepare_output() -> None:
+    """Discard the output if it is closed, and replace characters that it cannot encode."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "")
+    if not encoding.startswith("utf") and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """Discard what is not written yet, which Python would write again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run() -> None:
     try:
         app()
     except EverafterError as error:
@@ -291,5 +370,6 @@ def _print_error(message: str) -> None:
     from rich.text import Text
 
     # not parsed as markup: names and paths may contain brackets
-    line = Text.assemble(("error:", "red"), " ", message.encode(errors="replace").decode())
+    shown = show_controls(message.encode(errors="replace").decode())
+    line = Text.assemble(("error:", "red"), " ", shown)
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)

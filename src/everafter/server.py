@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from everafter.core.errors import DatabaseUnavailableError, EverafterError, Inpu
 from everafter.core.limits import Limits
 from everafter.core.probes import Counters
 from everafter.core.settings import DEFAULT_BASE_URL, Settings, load_settings
+from everafter.playbook.loading import load_playbook
 
 log = logging.getLogger("everafter.server")
 
@@ -53,6 +55,7 @@ def register(app: typer.Typer) -> None:
         # process before the embedded PostgreSQL is stopped
         signal.signal(signal.SIGTERM, _end)
         settings = load_settings()
+        load_playbook(settings)  # before the database is changed
         url = database_url(settings)
         asyncio.run(migrate(url))
         with contextlib.closing(bind(host, port)) as listener:
@@ -61,17 +64,19 @@ def register(app: typer.Typer) -> None:
             is_any = host in {"0.0.0.0", "::"}  # noqa: S104 compared, not bound
             if settings.base_url == DEFAULT_BASE_URL and not is_any:
                 settings = replace(settings, base_url=address)
-            Console(stderr=True, highlight=False).print(
-                f"Everafter answers at {address} (Ctrl+C stops it)", soft_wrap=True
-            )
             application = create_app(settings, url)
             # exclude the objects of the start from garbage collection: a full collection paused
             # requests for 54 ms
             gc.collect()
             gc.freeze()
-            run_server(
-                make_server(application, fitting(settings.limits)), listener, settings, application
-            )
+            server = make_server(application, fitting(settings.limits), lambda: _announce(address))
+            run_server(server, listener, settings, application)
+
+
+def _announce(address: str) -> None:
+    Console(stderr=True, highlight=False).print(
+        f"Everafter answers at {address} (Ctrl+C stops it)", soft_wrap=True
+    )
 
 
 def run_server(
@@ -152,10 +157,27 @@ def fitting(limits: Limits) -> Limits:
     return replace(limits, connections=most)
 
 
-def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """A server that calls `on_started` when it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_started:
+            self._on_started()
+
+
+def make_server(
+    application: Litestar,
+    limits: Limits | None = None,
+    on_started: Callable[[], None] | None = None,
+) -> uvicorn.Server:
     """Create a uvicorn server. On SIGTERM, running requests have `STOP_SECONDS` to finish."""
     limits = limits or Limits()
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             application,
             loop="uvloop",
@@ -168,5 +190,6 @@ def make_server(application: Litestar, limits: Limits | None = None) -> uvicorn.
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        )
+        ),
+        on_started,
     )

@@ -14,12 +14,13 @@ import typer
 
 from everafter.core.db import DATABASE_ERRORS, Pool, database_url, make_pool, migrate
 from everafter.core.embedded import supervised
-from everafter.core.errors import DatabaseUnavailableError
+from everafter.core.errors import DatabaseUnavailableError, EverafterError
 from everafter.core.settings import Settings, load_settings
 from everafter.daily.jobs import run_when_due
 from everafter.mail.jobs import read_bounces, send_due, sweep_outbox
 from everafter.mail.model import Tally
 from everafter.mail.smtp import mail_server
+from everafter.playbook.loading import load_playbook
 from everafter.recommendations.jobs import measure_when_due
 from everafter.support.jobs import read_due_calendars
 from everafter.tickets.jobs import watch_tickets
@@ -74,6 +75,8 @@ async def run_duty(work: Work, duty: Duty) -> None:
             log.info("%s: %s", duty.name, result)
     except DATABASE_ERRORS as error:
         log.warning("%s: the database does not answer: %s", duty.name, error)
+    except EverafterError as error:
+        log.error("%s: %s; it will be tried again", duty.name, error.message)
     except Exception:
         log.exception("%s failed; it will be tried again", duty.name)
 
@@ -144,6 +147,7 @@ def work_command(
     )
     logging.getLogger("everafter").setLevel(logging.INFO)
     settings = load_settings()
+    load_playbook(settings)  # so that a worker with an invalid playbook does not start
     tally = asyncio.run(_work(settings, once=once, senders=senders))
     if as_json:
         sys.stdout.write(json.dumps(asdict(tally)) + "\n")

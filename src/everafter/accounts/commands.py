@@ -12,6 +12,7 @@ from everafter.accounts import keys
 from everafter.core.commands import run_with_connection
 from everafter.core.settings import load_settings
 from everafter.core.tables import make_console, print_table
+from everafter.core.texts import show_controls
 
 
 class KeyScope(StrEnum):
@@ -55,7 +56,7 @@ def register(app: typer.Typer) -> None:
             table.add_row(
                 str(key.id),
                 key.scope,
-                escape(key.name),
+                escape(show_controls(key.name)),
                 *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in times),
             )
         if found:
@@ -67,4 +68,5 @@ def register(app: typer.Typer) -> None:
     def revoke_command(which: Annotated[str, typer.Argument(help="The key's id or name.")]) -> None:
         """Revoke a key. Running servers stop accepting it within five seconds."""
         key = run_with_connection(lambda conn: keys.revoke_key(conn, which))
-        typer.echo(f"revoked {key.id} ({key.scope}{f', {key.name}' if key.name else ''})")
+        name = f", {show_controls(key.name)}" if key.name else ""
+        typer.echo(f"revoked {key.id} ({key.scope}{name})")

@@ -13,8 +13,9 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 from everafter.core.db import Connection
-from everafter.core.errors import NotFoundError
+from everafter.core.errors import InputError, NotFoundError
 from everafter.core.signing import sign
+from everafter.core.texts import has_controls
 
 Scope = Literal["ingest", "read", "write", "coach"]
 
@@ -36,7 +37,12 @@ async def create_key(conn: Connection, scope: Scope, name: str = "", *, secret: 
 
     Args:
         secret: EVERAFTER_SECRET; coach keys are derived from it.
+
+    Raises:
+        InputError: the name has control characters.
     """
+    if has_controls(name):
+        raise InputError(f"name {name!r}: it may not contain control characters")
     key_id = uuid4()
     # only characters that need no escaping in URLs, headers and shells, and no colon, because the
     # key is also sent as a Basic user name
@@ -164,8 +170,11 @@ async def revoke_key(conn: Connection, which: str) -> ApiKey:
     """Revoke the live key with this id or name.
 
     Raises:
+        InputError: `which` is empty; a key without a name is revoked by its id.
         NotFoundError: there is no such live key, or several have the name.
     """
+    if not which.strip():
+        raise InputError("give the id or the name of a key; `everafter key list` shows them")
     found = [
         key
         for key in await list_keys(conn)

@@ -12,6 +12,7 @@ from everafter.accounts import passwords, queries, rules
 from everafter.core.commands import run_with_connection
 from everafter.core.errors import ConflictError, InputError, NotFoundError
 from everafter.core.tables import make_console, print_table
+from everafter.core.texts import show_controls
 
 _Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
@@ -75,7 +76,7 @@ def show(json: Annotated[bool, typer.Option("--json", help="One JSON array.")] =
         seen = f"{user.last_seen_at:%Y-%m-%d %H:%M}" if user.last_seen_at else "–"
         table.add_row(
             escape(user.email),
-            escape(user.name),
+            escape(show_controls(user.name)),
             user.role,
             "yes" if user.can_sign_in else "no",
             seen,

@@ -21,9 +21,7 @@ _HEADERS = {
 def show_style(state: State) -> Response[str]:
     """Serve the platform's colors. The URL contains their hash."""
     settings: Settings = state.settings
-    return Response(
-        page_style(load_brand(settings)), media_type="text/css; charset=utf-8", headers=_HEADERS
-    )
+    return Response(page_style(load_brand(settings)), media_type="text/css", headers=_HEADERS)
 
 
 @get("/brand/logo", sync_to_thread=True)

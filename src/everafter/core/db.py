@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from everafter.core.binary_copy import encode
 from everafter.core.embedded import start_embedded
-from everafter.core.errors import DatabaseUnavailableError, EverafterError
+from everafter.core.errors import DatabaseUnavailableError, EverafterError, SettingsError
 from everafter.core.locks import Lock
 from everafter.core.settings import Settings
 
@@ -51,6 +51,7 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
 
     Raises:
         DatabaseUnavailableError: the server does not answer, refuses us, or is too old.
+        SettingsError: the URL is invalid.
     """
     try:
         conn = await AsyncConnection.connect(
@@ -61,9 +62,8 @@ async def connect(url: str, *, autocommit: bool = False) -> Connection:
             f"cannot reach PostgreSQL at {_without_password(url)}: {error}".strip()
         ) from error
     except psycopg.ProgrammingError as error:
-        raise DatabaseUnavailableError(
-            f"EVERAFTER_DATABASE_URL is not a PostgreSQL URL: {error}".strip()
-        ) from error
+        # libpq's message may contain the password
+        raise SettingsError("EVERAFTER_DATABASE_URL: this is not a PostgreSQL URL") from error
     if conn.info.server_version // 10_000 < MIN_VERSION:
         found = conn.info.parameter_status("server_version")
         await conn.close()

@@ -4,15 +4,11 @@ from collections.abc import Callable
 
 from litestar import Litestar
 from litestar.datastructures import Headers, MutableScopeHeaders
-from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from litestar.utils import normalize_path
 
 from everafter.core.origins import CrossOrigin
-from everafter.core.web import PROBLEM, problem
-
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+from everafter.core.web import PROBLEM, list_methods, problem
 
 
 class HttpRules:
@@ -41,26 +37,6 @@ class HttpRules:
 
         forwarded: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
         await self._next_app(forwarded, receive, send_adjusted)
-
-
-def list_methods(app: Litestar, path: str) -> list[str]:
-    """The methods of a path, including HEAD and OPTIONS; empty when there is no route."""
-    found = [method for method in _METHODS if _has_route(app, path, method)]
-    if not found:
-        return []
-    return [
-        *(["GET", "HEAD"] if "GET" in found else []),
-        *(method for method in found if method != "GET"),
-        "OPTIONS",
-    ]
-
-
-def _has_route(app: Litestar, path: str, method: str) -> bool:
-    try:
-        app.asgi_router.handle_routing(path=normalize_path(path), method=method)
-    except HTTPException:  # 404 or 405
-        return False
-    return True
 
 
 class CrossOriginPaths:

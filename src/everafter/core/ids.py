@@ -175,5 +175,6 @@ def _uuid5(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    is_word = value is None or isinstance(value, bool)
+    text = {None: "null", True: "true", False: "false"}[value] if is_word else repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -15,6 +15,7 @@ import jinja2
 import msgspec
 from litestar import Response, Router
 from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
@@ -23,7 +24,7 @@ from litestar.template.config import TemplateConfig
 from everafter import __version__
 from everafter.core.formatting import FILTERS
 from everafter.core.paths import sent_path
-from everafter.core.web import AnyRequest
+from everafter.core.web import AnyRequest, has_no_text
 
 Handlers = dict[int | type[Exception], Any]
 
@@ -192,6 +193,8 @@ def _as_page(
         if not wants_page(request):
             return problem
         detail = msgspec.json.decode(problem.content).get("detail", "something went wrong")
+        if isinstance(error, HTTPException) and has_no_text(error):
+            detail = _DETAILS[error.status_code]
         return error_page(request, problem.status_code or 500, detail)
 
     return answer

@@ -101,7 +101,7 @@ async def metrics(state: State) -> Response[str]:
         "gauges", lambda: _read_gauges(state.pool, (UP, *state.gauges))
     )
     text = "\n".join(lines) + "\n"
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def _read_gauges(pool: Pool, gauges: tuple[Gauge, ...]) -> list[str]:

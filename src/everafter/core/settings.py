@@ -106,7 +106,7 @@ def read_settings(
     data = Path(read(lambda: _value(source, "EVERAFTER_DATA"), None) or ".everafter").absolute()
     playbook = read(lambda: _value(source, "EVERAFTER_PLAYBOOK"), None)
     settings = Settings(
-        database_url=read(lambda: _value(source, "EVERAFTER_DATABASE_URL"), None),
+        database_url=read(lambda: _database_url(source), None),
         data=data,
         playbook=Path(playbook) if playbook else None,
         smtp_url=read(lambda: _smtp_url(source), None),
@@ -120,6 +120,32 @@ def read_settings(
         app_url=read(lambda: _app_url(source), None),
     )
     return settings, errors
+
+
+def _database_url(env: dict[str, str]) -> str | None:
+    """The message of an invalid URL does not repeat any part of it, because a misplaced character
+    can make a part of the password look like a host or a port."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    url = _value(env, "EVERAFTER_DATABASE_URL")
+    if not url:
+        return None
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError:
+        parts = None
+    if (
+        parts is None
+        or not re.fullmatch(r"[\d,]*", str(parts.get("port") or ""))
+        or "@" in str(parts.get("host") or "")
+    ):
+        raise SettingsError(
+            "EVERAFTER_DATABASE_URL: this is not a PostgreSQL URL; expected"
+            " postgresql://user:password@host:5432/name, with special characters in the password"
+            " percent-encoded"
+        ) from None
+    return url
 
 
 def _smtp_url(env: dict[str, str]) -> str | None:
@@ -160,14 +186,18 @@ def _mail_from(env: dict[str, str]) -> EmailAddress | None:
 def _app_url(env: dict[str, str]) -> str | None:
     url = _value(env, "EVERAFTER_APP_URL")
     if url and not _is_url(url, "http", "https"):
-        raise SettingsError(f"EVERAFTER_APP_URL: {url!r} is not an http or https URL")
+        raise SettingsError(
+            f"EVERAFTER_APP_URL: {_hide_password(url)!r} is not an http or https URL"
+        )
     return url
 
 
 def _base_url(env: dict[str, str]) -> str:
     url = (_value(env, "EVERAFTER_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
     if not _is_url(url, "http", "https"):
-        raise SettingsError(f"EVERAFTER_BASE_URL: {url!r} is not an http or https URL")
+        raise SettingsError(
+            f"EVERAFTER_BASE_URL: {_hide_password(url)!r} is not an http or https URL"
+        )
     return url
 
 
@@ -198,6 +228,16 @@ def _origins(text: str | None) -> tuple[str, ...]:
         raise SettingsError(
             f"EVERAFTER_INGEST_ORIGINS: {error}; separate several with spaces, * allows any"
         ) from error
+
+
+def _hide_password(url: str) -> str:
+    """The URL without user and password.
+
+    >>> _hide_password("ftp://rosa:secret@app.example")
+    'ftp://…@app.example'
+    """
+    head, at, rest = url.rpartition("@")
+    return f"{head.partition('//')[0]}//…@{rest}" if at else url
 
 
 def _is_url(text: str, *schemes: str) -> bool:

@@ -36,6 +36,31 @@ def clean_lines(text: str) -> str:
     return "\n".join(clean_line(line) for line in text.splitlines()).strip("\n")
 
 
+def show_controls(text: str) -> str:
+    """Write control and format (including bidi) characters as escapes, except line feeds and tabs,
+    so that a terminal shows them and does not obey them.
+
+    >>> print(show_controls("x\x1b[31m\u202ey"))
+    x\\x1b[31m\\u202ey
+    """
+    return "".join(
+        ascii(sign)[1:-1]
+        if sign not in "\n\t"
+        and unicodedata.category(sign) in _CONTROLS
+        and not _joins(text, place)
+        else sign
+        for place, sign in enumerate(text)
+    )
+
+
+def has_controls(text: str) -> bool:
+    """Whether the text has control, format or line-breaking characters."""
+    return any(
+        unicodedata.category(sign) in _CONTROLS - {"Cs"} and not _joins(text, place)
+        for place, sign in enumerate(text)
+    )
+
+
 def _joins(text: str, place: int) -> bool:
     """Whether the character is a joiner or non-joiner between two characters that it can join."""
     around = text[max(0, place - 1) : place] + text[place + 1 : place + 2]

@@ -2,9 +2,10 @@
 
 import base64
 import binascii
+import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -12,14 +13,16 @@ from typing import Any, Protocol
 
 import msgspec
 import psycopg
-from litestar import Request, Response
+from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
-from litestar.params import QueryParameter
+from litestar.params import ParameterKwarg, QueryParameter
 from litestar.types import TypeDecodersSequence
 from litestar.typing import FieldDefinition
+from litestar.utils import normalize_path
+from litestar.utils.scope.state import ScopeState
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from everafter.core.db import Connection, Pool
@@ -31,6 +34,7 @@ from everafter.core.errors import (
 )
 from everafter.core.ids import SupplierId, TextId, read_supplier_id, read_text_id
 from everafter.core.paths import sent_path
+from everafter.core.validation import explain, explain_malformed, explain_parameter, find_in_body
 
 AnyRequest = Request[Any, Any, State]
 log = logging.getLogger("everafter.web")
@@ -90,62 +94,117 @@ def on_everafter_error(request: AnyRequest, error: EverafterError) -> Response[b
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    extra: dict[str, Any] = {}
-    if isinstance(error, ValidationException) and error.extra:
-        extra["errors"] = error.extra
-        if isinstance(cause := _cause(error), EverafterError):
-            found: list[Any] = [*error.extra]  # one entry for each field
-            return problem(
-                error.status_code, cause.code, f"{found[0].get('key')}: {cause.message}", **extra
-            )
-        return _on_invalid_values(request, error, [*error.extra])
     phrase = HTTPStatus(error.status_code).phrase
-    answer = problem(
-        error.status_code,
-        phrase.lower().replace(" ", "_").replace("-", "_"),
-        error.detail or phrase,
-        **extra,
-    )
+    code, detail = phrase.lower().replace(" ", "_").replace("-", "_"), error.detail or phrase
+    extra: dict[str, Any] = {}
+    if isinstance(error, ValidationException) and (errors := _list_errors(request, error)):
+        extra["errors"] = errors
+        detail = "; ".join(f"{one['key']}: {one['message']}" for one in errors)
+        if isinstance(cause := _cause(error), EverafterError):
+            code = cause.code
+    elif isinstance(cause := _cause(error), msgspec.DecodeError):
+        detail = f"the body is not JSON: {explain_malformed(str(cause))}"
+    elif has_no_text(error):
+        detail = _describe_route(request, error.status_code)
+    answer = problem(error.status_code, code, detail, **extra)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
 
 
-def _on_invalid_values(
-    request: AnyRequest, error: ValidationException, found: list[Any]
-) -> Response[bytes]:
-    """Describe each parameter in plain English."""
-    errors = [
-        {**one, "message": _describe_value(request.query_params.get(one["key"]), one["message"])}
-        if one.get("source") == "query"
-        else one
+_MISSING = re.compile(r"Missing required (\w+) parameter '(.+)' for path .*", re.DOTALL)
+
+
+def _list_errors(request: AnyRequest, error: ValidationException) -> list[dict[str, str]]:
+    """Each error of a request with the name that the caller used, its place and what is wrong."""
+    if missing := _MISSING.fullmatch(error.detail):
+        source, name = missing[1], missing[2]
+        return [{"key": name, "message": f"this {source} parameter is missing", "source": source}]
+    found: list[Any] = error.extra if isinstance(error.extra, list) else []
+    fields = request.scope["route_handler"].parsed_fn_signature.parameters
+    return [
+        _describe_body_error(request, one)
+        if one.get("source") == "body" or one.get("key") == "data"
+        else _describe_parameter_error(request, fields, one)
         for one in found
     ]
-    detail = error.detail
-    if all(one.get("source") == "query" for one in errors):
-        detail = "; ".join(f"{one['key']}: {one['message']}" for one in errors)
-    return problem(error.status_code, "bad_request", detail, errors=errors)
 
 
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+def _describe_body_error(request: AnyRequest, found: dict[str, str]) -> dict[str, str]:
+    field = request.scope["route_handler"].parsed_fn_signature.parameters["data"]
+    sent = ScopeState.from_scope(request.scope).body
+    key, message = found.get("key", "body"), explain(found["message"])
+    if not isinstance(sent, bytes) or not sent:
+        key, message = "body", "it is empty; send JSON"
+    else:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body = msgspec.json.decode(sent)
+            if place := find_in_body(body, field.raw, decode_id):
+                key, message = place
+    return {"key": key or "body", "message": message, "source": "body"}
 
 
-def _describe_value(value: str | None, message: str) -> str:
-    """What is wrong with a parameter, from msgspec's message.
+def _describe_parameter_error(
+    request: AnyRequest, fields: Mapping[str, FieldDefinition], found: dict[str, str]
+) -> dict[str, str]:
+    name, _, rest = found.get("key", "").partition(".")
+    field = fields.get(name)
+    if field is None:
+        return {**found, "message": explain(found["message"])}
+    declared = field.kwarg_definition
+    shown, source = name, found.get("source")
+    if isinstance(declared, ParameterKwarg):
+        shown, source = declared.name or name, declared.param_type.value
+    given = request.query_params.get(shown) if source == "query" else None
+    message = explain_parameter(given, found["message"], field.annotation)
+    key = f"{shown}.{rest}" if rest else shown
+    return {"key": key, "message": message, **({"source": str(source)} if source else {})}
 
-    >>> _describe_value("x", "Expected `int | null`, got `str`")
-    "'x' is not a whole number"
-    >>> _describe_value("0", "Expected `int` >= 1"), _describe_value("9", "Expected `int` <= 5")
-    ('0 is less than 1', '9 is more than 5')
-    """
-    given = (value or "")[:50]
-    if found := re.fullmatch(r"Expected `(int|float|bool)( \| null)?`, got `str`", message):
-        return f"{given!r} is not {_KINDS[found[1]]}"
-    if found := re.fullmatch(r"Expected `int( \| null)?` (>=|<=) (-?\d+)", message):
-        return f"{given} is {'less' if found[2] == '>=' else 'more'} than {found[3]}"
-    if message == "Invalid RFC3339 encoded date":
-        return f"{given!r} is not a date such as 2026-08-01"
-    return message
+
+def decode_id(kind: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for the ids of `ID_DECODERS`."""
+    for is_kind, decode in ID_DECODERS:
+        if is_kind(kind):
+            return decode(kind, value)
+    return value
+
+
+def has_no_text(error: HTTPException) -> bool:
+    """Whether the error is a 404 or 405 of the router, which says no more than its status."""
+    status = error.status_code
+    return status in {404, 405} and error.detail in {"", HTTPStatus(status).phrase}
+
+
+def _describe_route(request: AnyRequest, status: int) -> str:
+    path = sent_path(request.scope)
+    path = path if len(path) <= 200 else f"{path[:200]}…"
+    methods = ", ".join(list_methods(request.app, request.scope["path"]))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and methods:
+        return f"{path} does not take {request.method}; it takes {methods}"
+    return f"there is nothing at {path}; GET /openapi.json lists every path"
+
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def list_methods(app: Litestar, path: str) -> list[str]:
+    """The methods of a path, including HEAD and OPTIONS; empty when there is no route."""
+    found = [method for method in _METHODS if _has_route(app, path, method)]
+    if not found:
+        return []
+    return [
+        *(["GET", "HEAD"] if "GET" in found else []),
+        *(method for method in found if method != "GET"),
+        "OPTIONS",
+    ]
+
+
+def _has_route(app: Litestar, path: str, method: str) -> bool:
+    try:
+        app.asgi_router.handle_routing(path=normalize_path(path), method=method)
+    except HTTPException:  # 404 or 405
+        return False
+    return True
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -71,7 +71,9 @@ def inflate(body: bytes) -> bytes:
         try:
             out += stream.decompress(rest, MAX_BYTES + 1 - len(out))
         except zlib.error as error:
-            raise InputError(f"the gzip body is broken: {error}") from error
+            raise InputError(
+                "the gzip body is broken; compress it again, or send it without compression"
+            ) from error
         if len(out) > MAX_BYTES:
             raise TooLargeError(
                 f"the body decompresses to more than {MAX_BYTES} bytes; send smaller batches"

@@ -133,8 +133,10 @@ async def record_events(
     conn: NamedDependency[Connection], state: State, data: JSONBody[MailEvents]
 ) -> MailEventsAnswer:
     """Record events of an email provider that the platform forwards. Repeated events change
-    nothing. An invalid event is rejected with a reason, and the others are still recorded. An event
-    only counts if the message was sent to that address."""
+    nothing. An event with an unknown type, Message-ID or code is rejected with a reason, and the
+    others are still recorded; one with a missing field or a value of another JSON type fails the
+    request, and the error has its index. An event only counts if the message was sent to that
+    address."""
     settings: Settings = state.settings
     sender = sender_of(settings.mail_from, settings.base_url).addr_spec
     now = datetime.now(UTC)
@@ -196,9 +198,7 @@ def _page(settings: Settings, what: str, status: int = 200, **context: str) -> R
         "X-Content-Type-Options": "nosniff",
         "X-Robots-Tag": "noindex",
     }
-    return Response(
-        body, status_code=status, media_type="text/html; charset=utf-8", headers=headers
-    )
+    return Response(body, status_code=status, media_type="text/html", headers=headers)
 
 
 @cache

@@ -27,8 +27,10 @@ from everafter.core.errors import (
     NotFoundError,
 )
 from everafter.core.ids import read_supplier_id
+from everafter.core.options import refuse_together
 from everafter.core.settings import load_settings
 from everafter.core.tables import make_console, print_table
+from everafter.core.texts import show_controls
 from everafter.mail import outbox_queries, sending_queries, suppression_queries
 from everafter.mail.model import STATUS_MEANING, Key, Message, RenderError
 from everafter.mail.overrides import check_overrides
@@ -105,7 +107,7 @@ def list_command(
             line.status,
             line.status_reason or "",
         )
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(show_controls(cell)) for cell in cells))
     print_table(make_console(), table)
     out.print(
         Text(
@@ -142,6 +144,7 @@ def show_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show one message as it was sent, or as it would be sent now."""
+    refuse_together(html=html, json=as_json)
     message = read_with_connection(lambda conn: _find(conn, id))
     settings = load_settings(make=False)
     brand = load_brand(settings, check_overrides)
@@ -185,7 +188,7 @@ def show_command(
     }
     for name, value in facts.items():
         if value:
-            out.print(Text.assemble((f"{name + ':':<12}", "dim"), value))
+            out.print(Text.assemble((f"{name + ':':<12}", "dim"), show_controls(value)))
     if rendered:
         out.print(Text("\n" + rendered.text))
     else:
@@ -257,7 +260,7 @@ def suppressed_command(
         table.add_column(column)
     for line in lines:
         cells = (f"{line.created_at:%Y-%m-%d}", line.email, line.topic, line.source, line.reason)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(show_controls(cell)) for cell in cells))
     print_table(make_console(), table)
 
 

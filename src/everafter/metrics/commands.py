@@ -13,6 +13,7 @@ from rich.table import Table
 from everafter.core.commands import read_with_connection
 from everafter.core.errors import InputError
 from everafter.core.formatting import day, humanize, plural, sentence
+from everafter.core.options import refuse_together
 from everafter.core.settings import load_settings
 from everafter.core.tables import make_console, print_table
 from everafter.metrics.measure import answer_metrics
@@ -78,6 +79,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Print the six success metrics, with the number of observations behind each."""
+        refuse_together(json=as_json, csv=as_csv)
         now = datetime.now(UTC)
         wanted, grouped = read_metrics(metric or []), read_by(by)
         period = read_period(first, until, now.date(), horizon)

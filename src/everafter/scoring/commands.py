@@ -18,6 +18,7 @@ from everafter.core.formatting import plural
 from everafter.core.i18n import format_short_date
 from everafter.core.settings import Settings, load_settings
 from everafter.core.tables import make_console, print_table
+from everafter.core.texts import show_controls
 from everafter.interventions.log_model import LogEntry
 from everafter.interventions.log_queries import list_of_supplier
 from everafter.interventions.model import SKIP_REASONS
@@ -142,7 +143,8 @@ def _print(explanation: Explanation) -> None:
     console = make_console()
     supplier, now, before = explanation.supplier, explanation.now, explanation.before
     shown = supplier.external_id or supplier.supplier_id
-    console.print(f"[bold]{escape(supplier.name or shown)}[/bold]  [dim]{escape(shown)}[/dim]")
+    shown, name = (escape(show_controls(one)) for one in (shown, supplier.name or shown))
+    console.print(f"[bold]{name}[/bold]  [dim]{shown}[/dim]")
     console.print(_headline(now))
     if now.recomputed_score is not None:
         console.print(

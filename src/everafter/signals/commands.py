@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from everafter.core.options import refuse_together
 from everafter.core.tables import make_console, print_table
 from everafter.signals.model import SIGNALS, signals_page
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     ) -> None:
         """List the signals: every column that a condition in the playbook may name."""
+        refuse_together(markdown=markdown, json=as_json)
         if markdown:
             typer.echo(signals_page(), nl=False)
         elif as_json:

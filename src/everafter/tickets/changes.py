@@ -23,6 +23,13 @@ from everafter.tickets.rules import follow, why_not
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _TYPES: dict[Transition, str] = {transition: kind for kind, transition in CHANGES_BY_TYPE.items()}
+_CHANGES: dict[Transition, str] = {
+    "opened": "be opened",
+    "replied": "be replied to",
+    "waiting": "be set to waiting",
+    "resumed": "be resumed",
+    "resolved": "be resolved",
+}
 _SKEW = timedelta(minutes=1)
 _TICK = timedelta(microseconds=1)
 
@@ -124,7 +131,7 @@ async def _apply(
         raise NotFoundError(f"there is no ticket {ticket_id[:60]!r} of this supplier")
     if reason := why_not(course, transition):
         raise ConflictError(
-            f"ticket {ticket_id[:60]!r} cannot be {transition} now: {reason}",
+            f"ticket {ticket_id[:60]!r} cannot {_CHANGES[transition]} now: {reason}",
             state=course.state if course else None,
         )
     await _store(conn, supplier_id, transition, properties, moment, now)
