@@ -3,6 +3,7 @@
 It runs on its own origin under a strict Content-Security-Policy. Like a real platform, its server
 signs coach tokens for the signed-in supplier and sends events to Everafter."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -265,4 +266,15 @@ async def do_action(request: AnyRequest, state: State, action: FromPath[str]) ->
             headers={"Authorization": f"Bearer {wiring.ingest_key}"},
         )
         answer.raise_for_status()
+    await _wait_folded(state.url, tenant.id)
     return _back(request, done=action)
+
+
+async def _wait_folded(url: str, supplier_id: UUID) -> None:
+    """Wait for the supplier's events to count, two seconds at most, so that the page that follows
+    shows them. A platform that stays on its page calls `refresh` of the coach instead."""
+    async with connection(url) as conn:
+        for _ in range(40):
+            if not await queries.has_pending_events(conn, supplier_id):
+                return
+            await asyncio.sleep(0.05)

@@ -294,6 +294,15 @@ async def list_clients(
     return [Client(*row) for row in await cursor.fetchall()]
 
 
+async def has_pending_events(conn: Connection, supplier_id: UUID) -> bool:
+    """Whether events of the supplier are stored and not folded yet."""
+    cursor = await conn.execute(
+        "SELECT EXISTS (SELECT FROM events_pending WHERE supplier_id = %s)", [supplier_id]
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def ensure_coach_key(conn: Connection, secret: str, key_id: UUID) -> str | None:
     """Create the platform's key for coach tokens, if needed. Returns null when it is revoked."""
     key = derive_coach_key(secret, key_id)

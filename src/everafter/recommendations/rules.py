@@ -336,20 +336,20 @@ def _worded(
     }
     about = pl.when(pl.col("client_id").is_not_null()).then(pl.struct(list(CLIENT_SCHEMA)))
     ranked = ranked.with_columns(about.alias("about"))
-    texts: dict[str, list[str]] = {key: [] for key in (*_TEXTS, "action_url")}
+    made: dict[str, list[str]] = {key: [] for key in (*_TEXTS, "action_url")}
     for row in ranked.select("supplier_id", "id", "client_id", "about").iter_rows(named=True):
         for key, text in render_recommendation(
             row, facts[row["supplier_id"]], playbook, language
         ).items():
-            texts[key].append(text)
-        texts["action_url"].append(
+            made[key].append(text)
+        made["action_url"].append(
             policy[row["id"]].action_url.replace(
                 "{client_id}", quote(row["client_id"] or "", safe="")
             )
         )
-    made = [pl.Series(key, values, dtype=pl.String) for key, values in texts.items()]
+    columns = [pl.Series(key, values, dtype=pl.String) for key, values in made.items()]
     return (
-        ranked.with_columns(made)
+        ranked.with_columns(columns)
         .select(list(RECOMMENDATION_SCHEMA))
         .cast(pl.Schema(RECOMMENDATION_SCHEMA))
     )
