@@ -42,7 +42,13 @@ class Counters:
 
 
 def _line(name: str, labels: str, value: float) -> str:
-    return f"{name}{{{labels}}} {value:g}" if labels else f"{name} {value:g}"
+    """A sample with all digits of its value: a rounded counter would jump and stand still.
+
+    >>> _line("a_total", "", 1234567.0), _line("b", 'kind="x"', 0.25)
+    ('a_total 1234567', 'b{kind="x"} 0.25')
+    """
+    number = str(int(value)) if float(value).is_integer() else repr(value)
+    return f"{name}{{{labels}}} {number}" if labels else f"{name} {number}"
 
 
 class Alive(msgspec.Struct):
