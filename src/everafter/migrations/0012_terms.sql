@@ -101,18 +101,19 @@ ALTER TABLE tasks ADD CONSTRAINT tasks_status_check CHECK (status IN ('open', 'd
 
 UPDATE outbox SET template = 'inactivity_check' WHERE template = 'quiet_check';
 
--- The numbers kept with an intervention and with a message go by the signals' names.
+-- The numbers kept with an intervention and with a message go by the signals' names. Citus refuses
+-- jsonb_build_object here: it is not immutable.
 UPDATE interventions
 SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
-  || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
-  || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
-  || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
+  || CASE WHEN facts ? 'quiet_days' THEN jsonb_set('{}', '{days_inactive}', facts -> 'quiet_days') ELSE '{}' END
+  || CASE WHEN facts ? 'silence_chance' THEN jsonb_set('{}', '{inactivity_probability}', facts -> 'silence_chance') ELSE '{}' END
+  || CASE WHEN facts ? 'pace' THEN jsonb_set('{}', '{season_index}', facts -> 'pace') ELSE '{}' END
 WHERE jsonb_typeof(facts) = 'object' AND facts ?| '{quiet_days,silence_chance,pace}';
 UPDATE outbox
 SET facts = facts - '{quiet_days,silence_chance,pace}'::text[]
-  || CASE WHEN facts ? 'quiet_days' THEN jsonb_build_object('days_inactive', facts -> 'quiet_days') ELSE '{}' END
-  || CASE WHEN facts ? 'silence_chance' THEN jsonb_build_object('inactivity_probability', facts -> 'silence_chance') ELSE '{}' END
-  || CASE WHEN facts ? 'pace' THEN jsonb_build_object('season_index', facts -> 'pace') ELSE '{}' END
+  || CASE WHEN facts ? 'quiet_days' THEN jsonb_set('{}', '{days_inactive}', facts -> 'quiet_days') ELSE '{}' END
+  || CASE WHEN facts ? 'silence_chance' THEN jsonb_set('{}', '{inactivity_probability}', facts -> 'silence_chance') ELSE '{}' END
+  || CASE WHEN facts ? 'pace' THEN jsonb_set('{}', '{season_index}', facts -> 'pace') ELSE '{}' END
 WHERE jsonb_typeof(facts) = 'object' AND facts ?| '{quiet_days,silence_chance,pace}';
 
 -- The figures of runs, whole and by slice.
