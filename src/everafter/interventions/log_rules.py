@@ -125,7 +125,7 @@ def count_triggers(counts: Sequence[tuple[str, str, str, int]]) -> list[TriggerC
             found[trigger] = replace(before, skipped=[*before.skipped, (reason, number)])
     return sorted(
         (
-            replace(count, skipped=sorted(count.skipped, key=lambda pair: -pair[1]))
+            replace(count, skipped=sorted(count.skipped, key=lambda pair: (-pair[1], pair[0])))
             for count in found.values()
         ),
         key=lambda count: (-count.total, count.trigger),
