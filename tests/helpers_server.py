@@ -57,7 +57,7 @@ class Server:
     def wait_folded(self, seconds: float = 10) -> None:
         """Return once nothing is pending."""
         deadline = time.monotonic() + seconds
-        while self.sql("SELECT EXISTS (SELECT FROM events_pending)")[0][0]:
+        while self.sql("SELECT EXISTS (SELECT 1 FROM events_pending)")[0][0]:
             assert time.monotonic() < deadline, "events are still pending"
             time.sleep(0.02)
 

@@ -90,8 +90,8 @@ def test_the_outcomes_of_a_history_match_its_events(database: str) -> None:
         database,
         """SELECT i.status, i.succeeded_on, (
              SELECT min(r.run_on) FROM runs r WHERE r.run_on > i.evaluated_on AND r.run_on <= i.success_by
-             AND NOT EXISTS (SELECT FROM cancellations x WHERE x.supplier_id = i.supplier_id AND x.cancelled_at < r.as_of)
-             AND EXISTS (SELECT FROM events e WHERE e.supplier_id = i.supplier_id AND e.type = 'login'
+             AND NOT EXISTS (SELECT 1 FROM cancellations x WHERE x.supplier_id = i.supplier_id AND x.cancelled_at < r.as_of)
+             AND EXISTS (SELECT 1 FROM events e WHERE e.supplier_id = i.supplier_id AND e.type = 'login'
                          AND e.occurred_at < r.as_of AND e.occurred_at > r.as_of - interval '7 days'))
            FROM interventions i WHERE i.trigger = 'no_login_7_days' AND i.status <> 'skipped'""",
     )

@@ -78,7 +78,7 @@ def by_status(database: str) -> dict[str, int]:
 
 def settled(database: str) -> bool:
     return not sql(
-        database, "SELECT FROM outbox WHERE status IN ('queued', 'claimed', 'handing') LIMIT 1"
+        database, "SELECT 1 FROM outbox WHERE status IN ('queued', 'claimed', 'handing') LIMIT 1"
     )
 
 

@@ -183,7 +183,7 @@ def _stored(database: str, day: Any) -> dict[str, float]:
             str(row[0]): row[1]
             for row in conn.execute(
                 "SELECT supplier_id, score FROM customer_health h JOIN suppliers s ON s.id = h.supplier_id"
-                " WHERE calculated_on = %s AND NOT EXISTS (SELECT FROM supplier_activity p WHERE p.supplier_id = s.id AND p.subscription = 'cancelled')"
+                " WHERE calculated_on = %s AND NOT EXISTS (SELECT 1 FROM supplier_activity p WHERE p.supplier_id = s.id AND p.subscription = 'cancelled')"
                 " ORDER BY supplier_id",
                 [day],
             )
