@@ -150,7 +150,7 @@ WHERE summary #> '{interventions,skipped}' ? 'budget';
 UPDATE success_milestones m SET milestone_type = 'five_active_clients'
 WHERE milestone_type = 'five_active_couples'
   AND NOT EXISTS (
-    SELECT FROM success_milestones n
+    SELECT 1 FROM success_milestones n
     WHERE n.supplier_id = m.supplier_id AND n.milestone_type = 'five_active_clients'
   );
 UPDATE outbox SET template = 'ten_clients' WHERE template = 'ten_couples';
@@ -168,7 +168,7 @@ BEGIN
     UPDATE interventions i SET trigger = n.new_name
     WHERE trigger = n.old_name
       AND NOT EXISTS (
-        SELECT FROM interventions o
+        SELECT 1 FROM interventions o
         WHERE o.supplier_id = i.supplier_id
           AND o.evaluated_on = i.evaluated_on
           AND o.trigger = n.new_name
@@ -190,7 +190,7 @@ BEGIN
     UPDATE recommendation_impressions i SET recommendation_id = n.new_name
     WHERE recommendation_id = n.old_name
       AND NOT EXISTS (
-        SELECT FROM recommendation_impressions o
+        SELECT 1 FROM recommendation_impressions o
         WHERE o.supplier_id = i.supplier_id
           AND o.shown_on = i.shown_on
           AND o.recommendation_id = n.new_name
@@ -198,7 +198,7 @@ BEGIN
     UPDATE recommendation_effects e SET recommendation_id = n.new_name
     WHERE recommendation_id = n.old_name
       AND NOT EXISTS (
-        SELECT FROM recommendation_effects o
+        SELECT 1 FROM recommendation_effects o
         WHERE o.vendor_type = e.vendor_type AND o.recommendation_id = n.new_name
       );
   END LOOP;
