@@ -120,7 +120,7 @@ def test_no_database_yet_is_said_and_none_is_made(tmp_path: Path) -> None:
         ({"EVERAFTER_SECRET": "short"}, "settings", "5 characters"),
         ({"EVERAFTER_PLAYBOOK": "/no/such/playbook.toml"}, "playbook", "/no/such/playbook.toml"),
         ({"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:1/none"}, "database", "127.0.0.1"),
-        ({"EVERAFTER_DATABASE_URL": "mysql://x"}, "database", "EVERAFTER_DATABASE_URL"),
+        ({"EVERAFTER_DATABASE_URL": "mysql://x"}, "settings", "EVERAFTER_DATABASE_URL"),
     ],
 )
 def test_what_is_set_wrongly_is_named(
@@ -170,7 +170,7 @@ def _strange_migrations(well: Settings, tmp_path: Path) -> dict[str, str]:
         (lambda well, tmp_path: {"EVERAFTER_PLAYBOOK": str(tmp_path)}, "playbook"),
         (
             lambda well, tmp_path: {"EVERAFTER_DATABASE_URL": "postgresql://127.0.0.1:notaport/x"},
-            "database",
+            "settings",
         ),
         (
             lambda well, tmp_path: {
