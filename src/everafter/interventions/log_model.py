@@ -54,8 +54,8 @@ class LogEntry:
     evaluated_on: date
     success_by: date | None
     message_status: str | None
-    acted_on: date | None
-    holdout_on: date | None
+    acted_on: date | None = None
+    holdout_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

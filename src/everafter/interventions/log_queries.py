@@ -1,6 +1,7 @@
 """Reads of the intervention log, by day and by supplier."""
 
 import uuid
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import LiteralString
 
@@ -24,25 +25,7 @@ SELECT
   i.evaluated_at,
   i.evaluated_on,
   i.success_by,
-  o.status AS message_status,
-  last.acted_on,
-  last.holdout_on
-"""
-
-# The primary key finds these rows.
-_LAST: LiteralString = """
-LEFT JOIN LATERAL (
-  SELECT
-    max(b.evaluated_on) FILTER (WHERE b.status = 'triggered') AS acted_on,
-    max(b.evaluated_on) FILTER (WHERE b.status = 'holdout') AS holdout_on
-  FROM interventions b
-  WHERE i.status = 'skipped'
-    AND i.reason = 'cooldown'
-    AND b.supplier_id = i.supplier_id
-    AND b.trigger = i.trigger
-    AND b.evaluated_on < i.evaluated_on
-    AND (i.replay OR NOT b.replay)
-) last ON true
+  o.status AS message_status
 """
 
 # The rows of a page are chosen before anything is joined to them.
@@ -59,7 +42,6 @@ FROM (
 ) i
 LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
-{_LAST}
 ORDER BY i.evaluated_on DESC, i.priority DESC, i.trigger, i.supplier_id
 """
 )
@@ -69,7 +51,6 @@ _OF_SUPPLIER: LiteralString = f"""
 FROM interventions i
 LEFT JOIN suppliers s ON s.id = i.supplier_id
 LEFT JOIN outbox o ON o.supplier_id = i.supplier_id AND o.id = i.id
-{_LAST}
 WHERE i.supplier_id = %(supplier_id)s
   AND i.evaluated_on >= coalesce(%(since)s::date, '-infinity')
   AND i.evaluated_at <= coalesce(%(until)s::timestamptz, 'infinity')
@@ -127,7 +108,7 @@ async def list_interventions(conn: Connection, view: LogView, latest: date) -> l
     }
     async with conn.cursor(row_factory=class_row(LogEntry)) as cursor:
         await cursor.execute(_PAGE.format(filters=sql.SQL(" AND ").join(filters)), values)
-        return await cursor.fetchall()
+        return await _add_last(conn, await cursor.fetchall())
 
 
 async def list_of_supplier(
@@ -150,4 +131,48 @@ async def list_of_supplier(
             _OF_SUPPLIER,
             {"supplier_id": supplier_id, "since": since, "until": until, "limit": limit},
         )
-        return await cursor.fetchall()
+        return await _add_last(conn, await cursor.fetchall())
+
+
+async def _add_last(conn: Connection, entries: list[LogEntry]) -> list[LogEntry]:
+    """The entries with `acted_on` and `holdout_on` of those skipped by their cooldown.
+
+    A statement of its own, because Citus refuses a lateral join with the rows of a page."""
+    skipped = [one for one in entries if one.status == "skipped" and one.reason == "cooldown"]
+    if not skipped:
+        return entries
+    # the primary key finds all rows
+    cursor = await conn.execute(
+        """
+        SELECT
+          i.supplier_id,
+          i.evaluated_on,
+          i.trigger,
+          max(b.evaluated_on) FILTER (WHERE b.status = 'triggered') AS acted_on,
+          max(b.evaluated_on) FILTER (WHERE b.status = 'holdout') AS holdout_on
+        FROM unnest(%s::uuid[], %s::date[], %s::text[])
+          AS skipped (supplier_id, evaluated_on, trigger)
+        JOIN interventions i
+          ON i.supplier_id = skipped.supplier_id
+          AND i.evaluated_on = skipped.evaluated_on
+          AND i.trigger = skipped.trigger
+        JOIN interventions b
+          ON b.supplier_id = i.supplier_id
+          AND b.trigger = i.trigger
+          AND b.evaluated_on < i.evaluated_on
+          AND (i.replay OR NOT b.replay)
+        GROUP BY i.supplier_id, i.evaluated_on, i.trigger
+        """,
+        [
+            [one.supplier_id for one in skipped],
+            [one.evaluated_on for one in skipped],
+            [one.trigger for one in skipped],
+        ],
+    )
+    last = {row[:3]: row[3:] for row in await cursor.fetchall()}
+    return [
+        replace(one, acted_on=days[0], holdout_on=days[1])
+        if (days := last.get((one.supplier_id, one.evaluated_on, one.trigger)))
+        else one
+        for one in entries
+    ]
