@@ -16,6 +16,7 @@ import pytest
 
 from everafter.accounts.keys import Scope, create_key
 from everafter.app import create_app
+from everafter.coach.tokens import KeyRing
 from everafter.core.db import connection
 from everafter.core.settings import Settings
 from everafter.server import make_server
@@ -39,7 +40,12 @@ class Server:
 
         # in a thread: Playwright's synchronous API keeps a loop running in this one
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, make()).result()
+            key = thread.submit(asyncio.run, make()).result()
+        if scope == "coach":
+            time.sleep(
+                KeyRing.UNKNOWN_SECONDS
+            )  # a server that has just read its keys does not read again sooner
+        return key
 
     def client(self, scope: Scope | None = None) -> httpx.Client:
         """A client; with a scope, it sends a new key of it as Bearer."""

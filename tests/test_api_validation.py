@@ -24,8 +24,8 @@ EVENT = {"type": "bounce", "message_id": "<x@care.example>", "email": "a@b.examp
             "query",
         ),
         (
-            "/api/support/tickets?state=told",
-            "state: 'told' is not allowed; expected one of open, waiting, resolved",
+            "/api/support/tickets?state=closed",
+            "state: 'closed' is not allowed; expected one of open, waiting, resolved",
             "query",
         ),
         (

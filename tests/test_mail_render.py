@@ -170,7 +170,7 @@ def test_any_name_and_any_numbers_can_be_rendered(
     assert rendered.subject == clean_text(rendered.subject, 3000)
     assert "None" not in rendered.text.replace(clean_text(name, 80), "").replace("None of your", "")
     assert read(rendered.html).tags <= {
-        "html", "head", "meta", "title", "style", "body", "div", "table", "tbody", "tr", "td", "p", "h1", "ul", "li", "a",
+        "html", "head", "meta", "title", "style", "body", "div", "table", "tbody", "tr", "td", "p", "h1", "ul", "li", "a", "bdi",
     }  # fmt: skip
 
 

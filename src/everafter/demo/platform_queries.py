@@ -297,7 +297,7 @@ async def list_clients(
 async def has_pending_events(conn: Connection, supplier_id: UUID) -> bool:
     """Whether events of the supplier are stored and not folded yet."""
     cursor = await conn.execute(
-        "SELECT EXISTS (SELECT FROM events_pending WHERE supplier_id = %s)", [supplier_id]
+        "SELECT EXISTS (SELECT 1 FROM events_pending WHERE supplier_id = %s)", [supplier_id]
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
