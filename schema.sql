@@ -88,6 +88,11 @@ CREATE TABLE everafter.churn_risk (
     client_churn real,
     billing real,
     model_version text NOT NULL,
+    base real,
+    evidence real,
+    evidence_logins real,
+    evidence_uses real,
+    inactivity_probability real,
     CONSTRAINT churn_risk_level_check CHECK ((level = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
     CONSTRAINT churn_risk_risk_check CHECK (((risk >= (0)::double precision) AND (risk <= (1)::double precision)))
 );
@@ -379,6 +384,28 @@ CREATE TABLE everafter.runs (
     summary jsonb
 );
 
+CREATE TABLE everafter.season_index (
+    day date NOT NULL,
+    hemisphere text NOT NULL,
+    vendor_type text NOT NULL,
+    season_index double precision,
+    login_activity double precision,
+    login_state double precision NOT NULL,
+    login_precision double precision NOT NULL,
+    login_seen double precision NOT NULL,
+    login_expected double precision NOT NULL,
+    login_usual double precision,
+    login_stopped boolean NOT NULL,
+    use_activity double precision,
+    use_state double precision NOT NULL,
+    use_precision double precision NOT NULL,
+    use_seen double precision NOT NULL,
+    use_expected double precision NOT NULL,
+    use_usual double precision,
+    use_stopped boolean NOT NULL,
+    CONSTRAINT season_index_hemisphere_check CHECK ((hemisphere = ANY (ARRAY['north'::text, 'south'::text, 'unknown'::text])))
+);
+
 CREATE TABLE everafter.sent_items (
     supplier_id uuid NOT NULL,
     kind text NOT NULL,
@@ -460,6 +487,7 @@ CREATE TABLE everafter.supplier_activity (
     other_features jsonb DEFAULT '{}'::jsonb NOT NULL,
     last_feature_at timestamp with time zone,
     features_beyond boolean DEFAULT false NOT NULL,
+    feature_uses_d bytea,
     CONSTRAINT supplier_activity_subscription_check CHECK ((subscription = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text])))
 );
 
@@ -583,6 +611,20 @@ CREATE TABLE everafter.users (
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'lead'::text, 'member'::text, 'observer'::text])))
 );
 
+CREATE TABLE everafter.vendor_type_norms (
+    day date NOT NULL,
+    vendor_type text NOT NULL,
+    gaps double precision NOT NULL,
+    rare_gaps double precision NOT NULL,
+    rarity double precision NOT NULL,
+    login_burst double precision NOT NULL,
+    login_drift double precision NOT NULL,
+    use_burst double precision NOT NULL,
+    use_drift double precision NOT NULL,
+    inactivity_share double precision NOT NULL,
+    inactivity_power double precision NOT NULL
+);
+
 CREATE TABLE everafter.zone_changes (
     supplier_id uuid NOT NULL
 );
@@ -679,6 +721,9 @@ ALTER TABLE ONLY everafter.run_slices
 ALTER TABLE ONLY everafter.runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (run_on);
 
+ALTER TABLE ONLY everafter.season_index
+    ADD CONSTRAINT season_index_pkey PRIMARY KEY (day, hemisphere, vendor_type);
+
 ALTER TABLE ONLY everafter.sent_items
     ADD CONSTRAINT sent_items_pkey PRIMARY KEY (supplier_id, kind, client_id, item_id);
 
@@ -720,6 +765,9 @@ ALTER TABLE ONLY everafter.users
 
 ALTER TABLE ONLY everafter.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY everafter.vendor_type_norms
+    ADD CONSTRAINT vendor_type_norms_pkey PRIMARY KEY (day, vendor_type);
 
 ALTER TABLE ONLY everafter.zone_changes
     ADD CONSTRAINT zone_changes_pkey PRIMARY KEY (supplier_id);

@@ -137,6 +137,7 @@ LAYERS = (
     "certificates",
     "mail",
     "playbook",
+    "seasonality",
     "onboarding interventions",
     "scoring",
     "health",

@@ -21,7 +21,7 @@ from everafter.playbook.model import (
     Weights,
 )
 from everafter.playbook.rules import compile_condition, compile_conditions
-from everafter.scoring.season_model import VENDOR_TYPES
+from everafter.seasonality.prior_model import VENDOR_TYPES
 from everafter.signals.model import SIGNAL_SCHEMA, SIGNALS
 from everafter.support import model as support_model
 

@@ -172,6 +172,7 @@ async def get_rows(conn: Connection, supplier_ids: list[str]) -> pl.DataFrame:
           features_beyond,
           last_feature_at,
           clients_active_d,
+          feature_uses_d,
           feature_uses_w,
           clients_lost_w,
           forms_sent_w,

@@ -352,6 +352,9 @@ class _Rings:
         self.active = model.unpack_ring(old["clients_active_d"], model.ACTIVE_SLOTS) * self._kept(
             old_day, new_day, model.ACTIVE_SLOTS
         )
+        self.uses = model.read_daily_uses(old).astype(np.int64) * self._kept(
+            old_day, new_day, model.USE_SLOTS
+        )
         kept = self._kept((old_day + 3) // 7, self.week, model.WEEK_SLOTS)
         self.weeks = {
             name: model.unpack_ring(old[name], model.WEEK_SLOTS) * kept for name in model.WEEK_RINGS
@@ -415,9 +418,9 @@ class _Rings:
     def add_events(self, facts: pl.DataFrame, feature_ids: dict[str, int]) -> None:
         week = (_day("occurred_at") + 3) // 7
         kind = pl.col("type")
-        self._add(
-            self.weeks["feature_uses_w"], self.week, facts.filter(kind == "feature_used"), week, 1
-        )
+        uses = facts.filter(kind == "feature_used")
+        self._add(self.weeks["feature_uses_w"], self.week, uses, week, 1)
+        self._add(self.uses, self.day, uses, _day("occurred_at"), 1)
         self._add(
             self.weeks["payments_failed_w"],
             self.week,
@@ -451,6 +454,7 @@ class _Rings:
         return [
             model.pack_bits(self.logins).alias("login_days"),
             model.pack_ring(self.active).alias("clients_active_d"),
+            model.pack_bytes(self.uses).alias("feature_uses_d"),
             model.pack_slots(self.features).alias("feature_days"),
             *(model.pack_ring(ring).alias(name) for name, ring in self.weeks.items()),
             *(pl.Series(name, values, dtype=pl.Int64) for name, values in self.counts.items()),

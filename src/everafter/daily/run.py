@@ -53,7 +53,9 @@ from everafter.playbook.queries import ensure_playbook_version
 from everafter.playbook.rules import compile_conditions
 from everafter.recommendations.jobs import recommend_by_email
 from everafter.recommendations.queries import insert_impressions
+from everafter.scoring.platform import PlatformState
 from everafter.scoring.rules import churn_rows, health_rows, score_suppliers
+from everafter.seasonality.jobs import measure_season
 from everafter.signals.queries import read_inputs, read_past_inputs
 
 SLICE = 20_000
@@ -78,6 +80,7 @@ class Context:
             ones have been folded already.
         watch: which milestones the run before looked for.
         successes: by trigger (interventions.outcome_rules.compile_successes).
+        platform: the season and what else all suppliers have in common.
     """
 
     playbook: Playbook
@@ -90,6 +93,7 @@ class Context:
     from_events: bool
     watch: Watch
     successes: dict[str, pl.Expr]
+    platform: PlatformState
 
     @property
     def cooldown_days(self) -> int:
@@ -162,7 +166,7 @@ async def run_day(
         if not dry_run:
             await _prepare(conn, playbook)
         context, total, after = await _open_run(
-            conn, playbook, as_of, replay=replay, dry_run=dry_run
+            conn, reading, playbook, as_of, replay=replay, dry_run=dry_run
         )
         async with connection(url, autocommit=True) as recommending:
             slices = await _run_slices(
@@ -222,9 +226,15 @@ async def _prepare(conn: Connection, playbook: Playbook) -> None:
 
 
 async def _open_run(
-    conn: Connection, playbook: Playbook, as_of: datetime | None, *, replay: bool, dry_run: bool
+    conn: Connection,
+    reader: FrameReader,
+    playbook: Playbook,
+    as_of: datetime | None,
+    *,
+    replay: bool,
+    dry_run: bool,
 ) -> tuple[Context, int, str]:
-    """Decide on the moment, the playbook version and the first supplier.
+    """Decide on the moment, the playbook version and the first supplier, and measure the season.
 
     Returns:
         The context, the number of suppliers in all, and the last supplier id that is done.
@@ -244,6 +254,14 @@ async def _open_run(
             after = await queries.start_run(conn, moment, version, replay=replay)
     from_events = as_of is not None and last_event is not None and last_event >= moment
     known = {} if from_events else await get_feature_ids(conn)
+    peers = await measure_season(
+        conn,
+        reader,
+        moment,
+        first_event_at=first_event,
+        from_events=from_events,
+        dry_run=dry_run,
+    )
     context = Context(
         playbook=with_celebrations(playbook),
         conditions=compile_conditions(playbook),
@@ -255,6 +273,7 @@ async def _open_run(
         from_events=from_events,
         watch=await get_watch(conn, playbook, moment.date()),
         successes=compile_successes(playbook),
+        platform=PlatformState(peers=peers),
     )
     return context, total, after
 
@@ -379,7 +398,9 @@ async def _read(
 def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     """Score a slice and evaluate its triggers. Pure: no I/O, no clock."""
     playbook, as_of = context.playbook, context.as_of
-    scored = score_suppliers(inputs.suppliers, playbook, as_of, context.feature_ids)
+    scored = score_suppliers(
+        inputs.suppliers, playbook, as_of, context.feature_ids, context.platform
+    )
     milestones = find_fresh(
         find_milestones(scored, playbook, as_of), scored, playbook, context.watch, as_of
     )

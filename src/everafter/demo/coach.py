@@ -23,6 +23,7 @@ from everafter.playbook.model import Playbook
 from everafter.recommendations.client_rules import describe_clients
 from everafter.recommendations.queries import insert_impressions, read_clients
 from everafter.recommendations.rules import recommend
+from everafter.scoring.platform_queries import read_platform
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_inputs_of
 
@@ -54,7 +55,8 @@ async def record_recommendations(
         inputs = join_progress(
             read_inputs_of(reader, ids), read_progress_of(reader, playbook, moment, ids)
         )
-        scored = score_suppliers(inputs, playbook, moment, features)
+        platform = read_platform(reader, moment)
+        scored = score_suppliers(inputs, playbook, moment, features, platform)
         return recommend(
             scored, playbook, describe_clients(raw, moment), most=playbook.coach.recommendations
         )

@@ -108,18 +108,17 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):
     """The churn risk index: the weights of the spec's five signals (scaled to sum to 1), the bands,
-    and the value at which each signal has its full weight."""
+    and the value at which a signal has its full weight. Logins and feature use are weighed as
+    decline evidence, by their share of the two weights."""
 
     medium_above: Share = 0.4
     high_above: Share = 0.7
-    login: Share = 0.4
+    login: Share = 0.375
     support_tickets: Share = 0.05
-    feature_usage: Share = 0.35
+    feature_usage: Share = 0.375
     client_churn: Share = 0.05
     billing: Share = 0.15
-    login_full_days: Days = 21
     tickets_full: Count = 4
-    feature_drop_full: Annotated[float, Meta(gt=0, le=1)] = 0.7
     client_churn_full: Annotated[float, Meta(gt=0, le=1)] = 0.25
     past_due_full_days: Days = 14
 

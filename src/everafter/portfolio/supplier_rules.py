@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from math import exp
 from typing import Any
 
 from everafter.core.charts import round_to_sum
@@ -164,19 +165,12 @@ def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> st
     churn = playbook.churn
     match name:
         case "login":
-            days = row["days_inactive"]
-            if days is None:
-                return "unknown"
-            full = f"{churn.login_full_days:g} is the maximum"
-            return f"{plural(int(days), 'day')} inactive, adjusted for season; {full}"
+            return _describe_evidence("logins", row["evidence_logins"])
         case "support_tickets":
             full = f"{churn.tickets_full:g} is the maximum"
             return f"{plural(row['tickets_4w'], 'ticket')} in 4 weeks; {full}"
         case "feature_usage":
-            ratio = row["feature_use_ratio"]
-            if ratio is None:
-                return "too little use before to measure a decline"
-            return f"{percent(ratio)} of the use expected from the weeks before"
+            return _describe_evidence("feature use", row["evidence_uses"])
         case "client_churn":
             if row["client_loss_rate"] is None:
                 return "no clients"
@@ -192,6 +186,21 @@ def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> st
                 if failed
                 else "no failed payments"
             )
+
+
+def _describe_evidence(what: str, evidence: float | None) -> str:
+    """What decline evidence says, in words; exp(evidence) times as likely."""
+    if evidence is None:
+        return "never sent by the platform"
+    if evidence < 0:
+        return f"{what} as steady as in other weeks of this season"
+    times = exp(min(evidence, 20))
+    if times < 1.5:
+        return f"no clear change of {what}, given the season"
+    if times >= 1000:
+        return f"{what} declined; the season does not explain it"
+    likely = f"{times:.0f}" if times >= 2 else f"{times:.1f}"
+    return f"a decline of {what} explains the last weeks {likely} times as well as the season does"
 
 
 # ── changes ──────────────────────────────────────────────────────────────────────

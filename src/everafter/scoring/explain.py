@@ -1,6 +1,7 @@
 """Why a supplier's score is what it is, and what changed since a day: contributions that sum to the
 change."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,6 +13,7 @@ from everafter.core.db import Connection, FrameReader
 from everafter.core.errors import InputError
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, ChurnSignal, Dimension, Playbook
 from everafter.scoring.health_rules import VALUES
+from everafter.scoring.platform_queries import read_platform
 from everafter.scoring.queries import RecordedScore, get_recorded
 from everafter.scoring.rules import score_suppliers
 from everafter.signals.queries import read_past_inputs
@@ -109,7 +111,8 @@ async def _score_past(
     before = str(UUID(int=number - 1)) if number else supplier_id
     features = assign_slots({}, playbook.features)  # the activity is folded again, with its own
     inputs = await read_past_inputs(reader, features, as_of, after=before, last=supplier_id)
-    rows = list(scored_rows(score_suppliers(inputs, playbook, as_of, features)))
+    platform = await asyncio.to_thread(read_platform, reader, as_of)
+    rows = list(scored_rows(score_suppliers(inputs, playbook, as_of, features, platform)))
     if not rows:
         raise InputError(f"as of {as_of:%Y-%m-%d}: this supplier was not known, or had cancelled")
     return rows[0]

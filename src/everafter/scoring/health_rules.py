@@ -27,12 +27,14 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
     """Score every row.
 
     With season_index 1, the default segment and nothing missing this is the spec's
-    calculateHealthScore. The season enters twice: inactivity counts `days × season_index`, and
-    client activity is divided by season_index. A null value leaves its dimension out; the others
-    are scaled up to 100, and `coverage` says what share of the weights was known.
+    calculateHealthScore. The season enters twice: each day of inactivity counts by its season
+    index, and client activity is divided by that of the last 30 days. A null value leaves its
+    dimension out; the others are scaled up to 100, and `coverage` says what share of the weights
+    was known.
 
     Args:
-        frame: segment; season_index, (0, 1]; days_inactive (days × season_index);
+        frame: segment; client_season, (0, 1], the season index of the last 30 days;
+            days_inactive (season-adjusted days);
             feature_adoption, client_activity, form_completion_rate, journey_open_rate, 0–1. Null
             means unknown.
 
@@ -85,8 +87,8 @@ def _segment_terms(segments: dict[str, Segment]) -> tuple[Floats, Floats]:
 
 def _earned(frame: pl.DataFrame, weight: Floats, days: Floats) -> Floats:
     """Points per dimension, before known dimensions are scaled up; NaN where unknown."""
-    values = frame.select(*VALUES.values(), "season_index").cast(pl.Float64).to_numpy()
-    inactive, season_index = values[:, 0], values[:, -1]
+    values = frame.select(*VALUES.values(), "client_season").cast(pl.Float64).to_numpy()
+    inactive, client_season = values[:, 0], values[:, -1]
     thirds = np.select(
         [inactive < days[:, 0], inactive < days[:, 1], inactive < days[:, 2]], [3.0, 2.0, 1.0], 0.0
     )
@@ -95,7 +97,7 @@ def _earned(frame: pl.DataFrame, weight: Floats, days: Floats) -> Floats:
     for number, dimension in enumerate(DIMENSIONS[1:], start=1):
         value = values[:, number]
         if dimension == "client_activity":
-            value = value / season_index
+            value = value / client_season
         earned[:, number] = np.minimum(weight[:, number], value * weight[:, number])
     return earned
 
@@ -145,7 +147,7 @@ def calculate_health_score(
     frame = pl.DataFrame(
         {
             "segment": ["default"],
-            "season_index": [float(season_index)],
+            "client_season": [float(season_index)],
             "days_inactive": [None if login is None else login * season_index],
             "feature_adoption": [metrics.feature_adoption],
             "client_activity": [metrics.client_activity],

@@ -5,7 +5,7 @@ Requests that arrive while a score is computed are scored together in the next f
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
@@ -19,7 +19,10 @@ from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.core.ids import name_of
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
+from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
+from everafter.scoring.platform_queries import read_platform
 from everafter.scoring.rules import score_suppliers
+from everafter.seasonality.queries import read_last_day
 from everafter.signals.queries import read_inputs_of
 from everafter.signals.row_model import LiveRow, live_rows
 
@@ -40,6 +43,7 @@ class FrameScorer:
         self._url, self._playbook = url, playbook
         self._reader: FrameReader | None = None
         self._features: tuple[float, dict[str, int]] = (0.0, {})
+        self._platform: tuple[float, date | None, PlatformState] = (0.0, None, UNKNOWN_PLATFORM)
 
     async def score(self, ids: list[str], then: Callable[[pl.DataFrame, datetime], _T]) -> _T:
         """Score these suppliers as of now, and return what `then` makes of the frame and the
@@ -77,9 +81,20 @@ class FrameScorer:
         inputs = join_progress(
             read_inputs_of(reader, ids), read_progress_of(reader, self._playbook, as_of, ids)
         )
-        return score_suppliers(inputs, self._playbook, as_of, features).with_columns(
+        platform = self._read_platform(reader, as_of)
+        return score_suppliers(inputs, self._playbook, as_of, features, platform).with_columns(
             pl.lit(as_of).alias("as_of")
         )
+
+    def _read_platform(self, reader: FrameReader, as_of: datetime) -> PlatformState:
+        """What the last run found of the platform; read again when a run has added a day."""
+        read_at, day, platform = self._platform
+        if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
+            last_day = read_last_day(reader)
+            if last_day != day or last_day is None:
+                platform = read_platform(reader, as_of)
+            self._platform = (monotonic(), last_day, platform)
+        return platform
 
 
 class LiveScorer:

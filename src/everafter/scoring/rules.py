@@ -9,14 +9,19 @@ from everafter.onboarding.rules import add_onboarding
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
 from everafter.scoring.churn_rules import score_churn
 from everafter.scoring.health_rules import score_health
-from everafter.scoring.season_rules import add_season_index, add_season_trend
+from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
+from everafter.seasonality.frame_rules import add_season
 from everafter.signals.rules import compute_signals
 
-CHURN_MODEL = "rule-1"
+CHURN_MODEL = "rule-2"
 
 
 def score_suppliers(
-    inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
+    inputs: pl.DataFrame,
+    playbook: Playbook,
+    as_of: datetime,
+    feature_ids: dict[str, int],
+    platform: PlatformState = UNKNOWN_PLATFORM,
 ) -> pl.DataFrame:
     """Score every supplier that has not cancelled.
 
@@ -24,6 +29,7 @@ def score_suppliers(
         inputs: rows of signals.queries, for a million suppliers or one.
         as_of: the moment scored; with a time zone.
         feature_ids: slots of the features in `feature_days`.
+        platform: what is known of the platform as of that moment.
 
     Returns:
         A row per supplier: the columns of `signals.row_model.ScoredRow`.
@@ -33,6 +39,7 @@ def score_suppliers(
         playbook,
         as_of,
         feature_ids,
+        platform,
     )
     frame = score_health(frame, playbook.segments, playbook.health)
     # A failed payment is a more urgent reason than any dimension.
@@ -41,7 +48,11 @@ def score_suppliers(
 
 
 def evaluate_signals(
-    inputs: pl.DataFrame, playbook: Playbook, as_of: datetime, feature_ids: dict[str, int]
+    inputs: pl.DataFrame,
+    playbook: Playbook,
+    as_of: datetime,
+    feature_ids: dict[str, int],
+    platform: PlatformState = UNKNOWN_PLATFORM,
 ) -> pl.DataFrame:
     """Compute all that scoring starts from: season, signals and onboarding path, also of suppliers
     that have cancelled.
@@ -49,7 +60,7 @@ def evaluate_signals(
     Returns:
         A row per supplier: the columns of `signals.row_model.SignalRow`.
     """
-    frame = add_season_trend(add_season_index(inputs, playbook, as_of), playbook, as_of)
+    frame = add_season(inputs, playbook, as_of, platform.peers)
     frame = compute_signals(frame, playbook, as_of, feature_ids)
     return add_onboarding(frame, playbook, as_of, feature_ids)
 
@@ -83,6 +94,9 @@ def churn_rows(scored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         pl.lit(as_of).cast(TIME).alias("calculated_at"),
         pl.col("churn_risk").alias("risk"),
         pl.col("churn_level").alias("level"),
+        pl.col("churn_base").cast(pl.Float32).alias("base"),
         *(pl.col(f"churn_{name}").cast(pl.Float32).alias(name) for name in CHURN_SIGNALS),
+        pl.col("churn_evidence").cast(pl.Float32).alias("evidence"),
+        pl.col("evidence_logins", "evidence_uses", "inactivity_probability").cast(pl.Float32),
         pl.lit(CHURN_MODEL).alias("model_version"),
     )

@@ -97,7 +97,8 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal(
         "days_inactive", "activity", _FLOAT, "days",
-        "days_since_login × season_index: inactivity adjusted for the season",
+        "days since the last login, each counted by its season index; a day on which no logins"
+        " arrived does not count",
         "as days_since_login", "login, season",
     ),
     Signal(
@@ -112,9 +113,20 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal(
         "inactivity_probability", "activity", _FLOAT, "0–1",
-        "probability of being inactive for so long, given the supplier's own rhythm and the season;"
-        " small means unusual",
-        "fewer than 4 login days in the 12 weeks before the last login", "login, season",
+        "probability of being inactive for so long, given the supplier's own rhythm and how active"
+        " its peers are; small means unusual",
+        "fewer than 4 login days in the 16 weeks before the last login", "login, season",
+    ),
+    Signal(
+        "unusual_inactivity", "activity", _BOOL, "yes or no",
+        "inactive for 3 full days or more, and the probability of that is small",
+        _NEVER, "login, season",
+    ),
+    Signal(
+        "evidence_logins", "activity", _FLOAT, "nats",
+        "decline evidence in the logins: above 0, the last weeks look like a decline; below 0, like"
+        " any others",
+        _NEVER, "login, season",
     ),
     # ── clients ──
     Signal(
@@ -211,6 +223,22 @@ SIGNALS: tuple[Signal, ...] = (
         "fewer than 8 uses in those 8 weeks; but 0 for a supplier that used features before and"
         " none in the last 12 weeks", "feature_used, season",
     ),
+    Signal(
+        "evidence_uses", "features", _FLOAT, "nats",
+        "decline evidence in feature use, as evidence_logins",
+        _NEVER, "feature_used, season",
+    ),
+    Signal(
+        "expected_uses_low", "features", _FLOAT, "uses",
+        "in four of five weeks, a supplier like this has at least so many feature uses in the"
+        " coming seven days",
+        _NEVER, "feature_used, season",
+    ),
+    Signal(
+        "expected_uses_high", "features", _FLOAT, "uses",
+        "the same, at most",
+        _NEVER, "feature_used, season",
+    ),
     # ── support ──
     Signal(
         "tickets_open", "support", _INT, "tickets",
@@ -278,8 +306,14 @@ SIGNALS: tuple[Signal, ...] = (
     # ── season ──
     Signal(
         "season_index", "season", _FLOAT, "(0, 1]",
-        "activity expected now ÷ the supplier's own peak; 1 when nothing is known of the season",
-        _NEVER, "season",
+        "how active suppliers of the vendor type and hemisphere are this week ÷ a busy week of"
+        " theirs; 1 when nothing is known of the season",
+        _NEVER, "login, season",
+    ),
+    Signal(
+        "client_season", "season", _FLOAT, "(0, 1]",
+        "the mean season_index of the last 30 days, which client_activity is compared with",
+        _NEVER, "login, season",
     ),
     Signal(
         "off_season", "season", _BOOL, "yes or no",
@@ -305,6 +339,12 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "churn_risk", "score", _FLOAT, "0–1",
         "the churn risk index",
+        _NEVER, "churn",
+    ),
+    Signal(
+        "churn_evidence", "score", _FLOAT, "nats",
+        "the evidence behind churn_risk: declines of logins and feature use, billing, tickets and"
+        " lost clients, weighted",
         _NEVER, "churn",
     ),
     Signal(

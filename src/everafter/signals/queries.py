@@ -44,6 +44,7 @@ _ACTIVITY: LiteralString = """
   p.feature_days,
   p.last_feature_at,
   p.clients_active_d,
+  p.feature_uses_d,
   p.feature_uses_w,
   p.clients_lost_w,
   p.forms_sent_w,

@@ -67,6 +67,11 @@ class SignalRow(TypedDict):
     login_days_28d: int
     login_days_84d: int
     inactivity_probability: float | None
+    unusual_inactivity: bool
+    evidence_logins: float
+    evidence_uses: float
+    expected_uses_low: float
+    expected_uses_high: float
 
     # signals: clients
     clients_total: int
@@ -118,6 +123,7 @@ class SignalRow(TypedDict):
     season_index: float
     off_season: bool
     season_trend: float
+    client_season: float
 
 
 class ScoredRow(SignalRow):
@@ -141,6 +147,8 @@ class ScoredRow(SignalRow):
     journey_performance_max: float
 
     churn_risk: float
+    churn_base: float
+    churn_evidence: float
     churn_level: ChurnLevel
     churn_login: float | None
     churn_support_tickets: float | None

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from everafter.activity import model
@@ -26,12 +25,12 @@ _ACTIVE_DAYS = 30
 _DROPPED = (
     "_emails_opened",
     "_uses_before",
-    "_rhythm_logins",
     "_key_features",
     "_days_unused",
     "last_feature_at",
     "login_days",
     "clients_active_d",
+    "feature_uses_d",
     *model.WEEK_RINGS,
     "weddings",
 )
@@ -44,8 +43,8 @@ def compute_signals(
     money.
 
     Args:
-        frame: a row per supplier, as signals.queries reads it, with `season_index` and
-            `season_trend` (scoring.season_rules).
+        frame: a row per supplier, as signals.queries reads it, with the columns of
+            seasonality.frame_rules.add_season.
         as_of: the moment scored; nothing later is counted.
         feature_ids: slots of the features in `feature_days`.
 
@@ -61,10 +60,8 @@ def compute_signals(
         frame.with_columns(
             *counted,
             *_adopted(frame, playbook, as_of, feature_ids),
-            _inactivity_probability(frame, counted),
         )
         .with_columns(
-            (pl.col("days_since_login") * pl.col("season_index")).alias("days_inactive"),
             pl.when(pl.col("events_total") > 0)
             .then(pl.col("features_adopted") / pl.col("_key_features"))
             .alias("feature_adoption"),
@@ -129,58 +126,12 @@ def _ratio(part: str, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then(pl.col(part) / whole)
 
 
-def _inactivity_probability(frame: pl.DataFrame, counted: list[pl.Series]) -> pl.Series:
-    """The probability of no login for so long, if each day has a login with the supplier's own
-    probability, which is Beta-distributed.
-
-    The distribution is Beta(a, b) after n login days of the D days up to the last login (12 weeks,
-    or the age of the account if that is less). t days without a login, shortened where the season
-    slows down, have the probability B(a, b + t) / B(a, b). Days with a login are counted, not
-    logins: a daily user is then almost certain to log in on a day, where a Poisson process would
-    still skip one day in three (docs/decisions/0012).
-
-    Source: the spec's notes 2 and 4; docs/methods.md, early warning.
-    """
-    logins = next(series for series in counted if series.name == "_rhythm_logins").to_numpy()
-    days = frame["days_since_login"].to_numpy()
-    tenure = frame["tenure_days"].to_numpy()
-    seen = np.maximum(
-        np.clip(np.where(np.isnan(tenure), RHYTHM_DAYS, tenure - days), 1, RHYTHM_DAYS), logins
-    )
-    a, b = _PRIOR_LOGINS + logins, _PRIOR_DAYS - _PRIOR_LOGINS + seen - logins
-    t = days * np.minimum(frame["season_trend"].to_numpy(), 1.0)
-    probability = np.exp(
-        _log_gamma(b + t) - _log_gamma(b) + _log_gamma(a + b) - _log_gamma(a + b + t)
-    )
-    known = (logins >= _MIN_LOGIN_DAYS) & ~np.isnan(days)
-    return pl.Series(
-        "inactivity_probability", np.where(known, probability, np.nan), nan_to_null=True
-    )
-
-
-def _log_gamma(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """ln Γ(x) for x > 0, by Stirling's series at x + 8; the error is below 1e-10."""
-    up = x + 8.0
-    series = (
-        (up - 0.5) * np.log(up)
-        - up
-        + 0.5 * np.log(2 * np.pi)
-        + 1 / (12 * up)
-        - 1 / (360 * up**3)
-        + 1 / (1260 * up**5)
-    )
-    return series - sum(np.log(x + step) for step in range(8))
-
-
 def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
     """The counts in the ring buffers and in the list of weddings. Names with an underscore are
     needed for other signals and dropped later."""
     today = int(as_of.timestamp() // 86_400)
     week = (today + 3) // 7
-    days = frame.select(
-        pl.col("last_event_at", "last_login_at").dt.epoch("d").cast(pl.Int64).fill_null(0)
-    )
-    head, last_login = days["last_event_at"].to_numpy(), days["last_login_at"].to_numpy()
+    head = frame["last_event_at"].dt.epoch("d").cast(pl.Int64).fill_null(0).to_numpy()
     head_week = (head + 3) // 7
     logins = model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS)
     login_ages = Ages(head, model.LOGIN_SLOTS)
@@ -198,7 +149,6 @@ def _counted(frame: pl.DataFrame, as_of: datetime) -> list[pl.Series]:
     counts: dict[str, Matrix] = {
         "login_days_28d": (logins & login_ages.window(today, 28)).sum(axis=1),
         "login_days_84d": (logins & login_ages.window(today, 84)).sum(axis=1),
-        "_rhythm_logins": (logins & login_ages.window(last_login, RHYTHM_DAYS)).sum(axis=1),
         "clients_active_30d": active,
         "clients_lost_13w": sum_window(ring["clients_lost_w"], weeks13),
         "forms_sent_13w": sum_window(ring["forms_sent_w"], weeks13),

@@ -2,12 +2,14 @@
 
 Comments say what is published and what is assumed to fill the months between. Each row has the
 months from January to December in percent of the year, and keeps every published sum exactly
-(tests/test_scoring_season_prior.py compares them with the sources)."""
+(tests/test_seasonality_prior.py compares them with the sources)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Region = Literal["britain", "us", "australia", "new_zealand", "other_north", "other_south"]
+Hemisphere = Literal["north", "south", "unknown"]
+"""unknown: countries whose season is not known."""
 Months = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 
 
@@ -151,6 +153,7 @@ VENDOR_TYPE_ALIASES: dict[str, str] = {
     "hair_and_makeup": "hair_makeup",
     "makeup": "hair_makeup",
     "cakes": "cake",
+    "cake_maker": "cake",
     "baker": "cake",
     "cars": "transport",
 }

@@ -2,14 +2,14 @@
 
 import pytest
 
-from everafter.scoring.season_model import (
+from everafter.seasonality.prior_model import (
     ENGAGEMENTS,
     REGION_OF_COUNTRY,
     VENDOR_TYPE_ALIASES,
     VENDOR_TYPES,
     WEDDINGS,
 )
-from everafter.scoring.season_rules import region_of, vendor_type_of, workload_index
+from everafter.seasonality.prior_rules import region_of, vendor_type_of, workload_index
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 

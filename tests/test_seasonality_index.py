@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everafter.playbook.model import Playbook, Season, Segment
-from everafter.scoring.season_model import VENDOR_TYPES
-from everafter.scoring.season_rules import (
+from everafter.seasonality.prior_model import VENDOR_TYPES
+from everafter.seasonality.prior_rules import (
     _day_of_year,
     _interpolate,
     _parts,

@@ -1,6 +1,6 @@
 """The season: activity expected now against the peak of the supplier's own year. Pure.
 
-Two things are known: the year of the vendor type (a prior from published figures, season_model.py)
+Two things are known: the year of the vendor type (a prior from published figures, prior_model.py)
 and the supplier's own coming weddings. Both say how much wedding work there is around a day. They
 are mixed by the number of weddings known, and the other work of the vendor type (enquiries,
 bookings, what has no season) is added. The result is divided by the peak of the supplier's own
@@ -14,12 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from everafter.playbook.model import Playbook
-from everafter.scoring.season_model import (
+from everafter.seasonality.prior_model import (
     ENGAGEMENTS,
     REGION_OF_COUNTRY,
     VENDOR_TYPE_ALIASES,
     VENDOR_TYPES,
     WEDDINGS,
+    Hemisphere,
     Region,
     VendorType,
 )
@@ -57,6 +58,17 @@ def region_of(country: str | None) -> Region | None:
     return REGION_OF_COUNTRY.get(code[:2]) if len(code) == 2 or code[2:3] == "-" else None
 
 
+def hemisphere_of(country: str | None) -> Hemisphere:
+    """The hemisphere of a country, as in `region_of`; "unknown" where no season is known."""
+    match region_of(country):
+        case None:
+            return "unknown"
+        case "australia" | "new_zealand" | "other_south":
+            return "south"
+        case _:
+            return "north"
+
+
 def vendor_type_of(vendor_type: str | None) -> str:
     """The key of VENDOR_TYPES for a vendor type as the platform writes it; "default" for others."""
     name = (vendor_type or "").strip().lower().replace("-", "_").replace(" ", "_")
@@ -70,14 +82,14 @@ def workload_index(
     """Expected activity by month, January first, as a share of the busiest month.
 
     It consists of work for weddings, bookings, enquiries and steady work, in the shares of the
-    vendor type (`season_model.VendorType`). A country whose season is unknown has twelve ones.
+    vendor type (`prior_model.VendorType`). A country whose season is unknown has twelve ones.
 
     Args:
         country: ISO 3166-1 alpha-2; null: unknown.
         vendor_type: null and unknown ones count as "default".
         floor: the smallest value, (0, 1].
 
-    Source: published monthly weddings, engagements and leads (season_model.py).
+    Source: published monthly weddings, engagements and leads (prior_model.py).
     """
     work, rest = _parts(region_of(country), vendor_type_of(vendor_type))
     whole = work + rest
@@ -331,3 +343,37 @@ def _season_indexes(
     known = (counts + weight).astype(np.float32)
     expected = (work * np.float32(weight) + load * height[:, None]) / known[:, None] + rest
     return expected[:, 0] / (expected.max(axis=1) * above)
+
+
+# ── by hemisphere ─────────────────────────────────────────────────────────────────
+
+
+_REGION_OF_HEMISPHERE: dict[str, Region | None] = {
+    "north": "other_north",
+    "south": "other_south",
+    "unknown": None,
+}
+
+
+@lru_cache(maxsize=1024)
+def prior_levels(day: int) -> tuple[Floats, Floats]:
+    """The prior season of one day, as logarithms; the mean of a year is 1.
+
+    Args:
+        day: since 1970-01-01.
+
+    Returns:
+        (hemispheres,) that of the default vendor type; (groups,) each vendor type's ÷ that.
+    """
+    place = _day_of_year([date(1970, 1, 1) + timedelta(days=day)])
+    levels = np.array(
+        [
+            [
+                float(np.log(_interpolate(np.add(*_parts(region, name)), place)[0]))
+                for name in _VENDOR_TYPE_NAMES
+            ]
+            for region in _REGION_OF_HEMISPHERE.values()
+        ]
+    )
+    default = levels[:, _VENDOR_TYPE_NAMES.index("default")]
+    return default, (levels - default[:, None]).ravel()

@@ -1,0 +1,20 @@
+"""What is known of the whole platform as of a moment, besides each supplier's row. Pure."""
+
+from dataclasses import dataclass
+
+from everafter.seasonality.model import PeerActivity
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformState:
+    """An argument of the scoring functions.
+
+    Attributes:
+        peers: the peer activity index; null: nothing is measured yet, the prior season counts.
+    """
+
+    peers: PeerActivity | None = None
+
+
+UNKNOWN_PLATFORM = PlatformState()
+"""Nothing is known of the platform."""

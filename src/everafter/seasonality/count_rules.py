@@ -1,0 +1,117 @@
+"""Ring buffers as matrices by day, from which the peer activity index is measured. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from everafter.activity import model
+from everafter.seasonality.history_rules import PeerCounts
+from everafter.seasonality.model import HEMISPHERES, TYPES, Ints
+from everafter.seasonality.prior_rules import hemisphere_of, vendor_type_of
+from everafter.seasonality.rate_rules import Small
+
+LONG_AGO, FAR_AHEAD = -1_000_000, 1_000_000
+
+
+def groups_of(frame: pl.DataFrame) -> Ints:
+    """(n,): the group of each row, by its `vendor_type` and `country`; both may be null."""
+    # Only distinct spellings are looked up, however many rows there are.
+    halves = {c: HEMISPHERES.index(hemisphere_of(c)) for c in frame["country"].unique()}
+    types = {t: TYPES.index(vendor_type_of(t)) for t in frame["vendor_type"].unique()}
+    return (
+        frame.select(
+            pl.col("country").replace_strict(halves, return_dtype=pl.Int64) * len(TYPES)
+            + pl.col("vendor_type").replace_strict(types, return_dtype=pl.Int64)
+        )
+        .to_series()
+        .to_numpy()
+    )
+
+
+def epoch_days(column: pl.Series, missing: int) -> Ints:
+    """(n,): the day of each moment, since 1970-01-01 (UTC)."""
+    return column.dt.epoch("d").cast(pl.Int64).fill_null(missing).to_numpy()
+
+
+def login_matrix(frame: pl.DataFrame, days: Sequence[int] | Ints) -> Small:
+    """(n, days): 1 for a day with a login.
+
+    Args:
+        frame: login_days and last_event_at.
+        days: within the ring buffer's 192 days before any row that is looked at.
+    """
+    bits = model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS).view(np.uint8)
+    return _align(bits, frame["last_event_at"], np.asarray(days))
+
+
+def use_matrix(frame: pl.DataFrame, days: Sequence[int] | Ints) -> Small:
+    """(n, days): feature uses of each day, at most 255.
+
+    Args:
+        frame: feature_uses_d, feature_uses_w and last_event_at.
+        days: within the ring buffer's 128 days.
+    """
+    ring = model.read_daily_uses(frame)
+    return _align(ring, frame["last_event_at"], np.asarray(days))
+
+
+def _align(ring: Small, last_event_at: pl.Series, days: Ints) -> Small:
+    """A ring buffer's slots in the order of days; 0 where a slot is not of that day."""
+    slots = ring.shape[1]
+    heads = epoch_days(last_event_at, LONG_AGO)
+    matrix = ring[:, days % slots]
+    newest, oldest = days[None, :] <= heads[:, None], days[None, :] > heads[:, None] - slots
+    return matrix * (newest & oldest)
+
+
+def to_counts(frame: pl.DataFrame, first: int, last: int) -> PeerCounts:
+    """The counts of suppliers from their activity rows.
+
+    Args:
+        frame: a row per supplier, as seasonality.queries reads it.
+        first, last: days; the ring buffers reach back 192 days for logins, 128 for uses. Days
+            before that are 0.
+    """
+    days = np.arange(first, last + 1)
+    uses_from = max(first, last - model.USE_SLOTS + 1)
+    uses = np.zeros((frame.height, len(days)), dtype=np.uint8)
+    uses[:, uses_from - first :] = use_matrix(frame, np.arange(uses_from, last + 1))
+    return PeerCounts(
+        groups_of(frame),
+        epoch_days(frame["began_at"], LONG_AGO),
+        epoch_days(frame["ended_at"], FAR_AHEAD),
+        first,
+        login_matrix(frame, days),
+        uses,
+    )
+
+
+def counts_from_events(
+    suppliers: pl.DataFrame, daily: pl.DataFrame, first: int, last: int
+) -> PeerCounts:
+    """The counts of suppliers from their events, for days that the ring buffers have left.
+
+    Args:
+        suppliers: supplier_id, vendor_type, country, began_at, ended_at.
+        daily: supplier_id, day (Date), logins, uses.
+    """
+    width = last - first + 1
+    logins = np.zeros((suppliers.height, width), dtype=np.uint8)
+    uses = np.zeros((suppliers.height, width), dtype=np.uint8)
+    index = suppliers.select("supplier_id").with_row_index("row")
+    found = daily.join(index, on="supplier_id").select(
+        "row", (pl.col("day").cast(pl.Int64) - first).alias("column"), "logins", "uses"
+    )
+    found = found.filter(pl.col("column").is_between(0, width - 1))
+    rows, columns = found["row"].to_numpy(), found["column"].to_numpy()
+    logins[rows, columns] = found["logins"].to_numpy() > 0
+    uses[rows, columns] = np.minimum(found["uses"].to_numpy(), 255)
+    return PeerCounts(
+        groups_of(suppliers),
+        epoch_days(suppliers["began_at"], LONG_AGO),
+        epoch_days(suppliers["ended_at"], FAR_AHEAD),
+        first,
+        logins,
+        uses,
+    )

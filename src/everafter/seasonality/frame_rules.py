@@ -1,0 +1,238 @@
+"""The signals that rest on the peer activity index, for one supplier or a million. Pure.
+
+Source: docs/methods.md: season, inactivity, decline evidence."""
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from everafter.activity import model
+from everafter.playbook.model import Playbook
+from everafter.seasonality.as_of_rules import peers_as_of
+from everafter.seasonality.count_rules import (
+    LONG_AGO,
+    epoch_days,
+    groups_of,
+    login_matrix,
+)
+from everafter.seasonality.decline_rules import (
+    WEEKS,
+    decline_evidence,
+    expected_range,
+    find_dispersion,
+)
+from everafter.seasonality.gap_rules import LOOKED_BACK_DAYS, find_gaps
+from everafter.seasonality.inactivity_rules import calibrate, is_unusual
+from everafter.seasonality.index_rules import last_seven
+from everafter.seasonality.model import (
+    CHANNELS,
+    TYPE_OF_GROUP,
+    Channel,
+    Floats,
+    Ints,
+    PeerActivity,
+)
+from everafter.seasonality.rate_rules import Small
+
+_SECONDS = 86_400
+_CLIENT_DAYS = 30
+
+
+def add_season(
+    frame: pl.DataFrame, playbook: Playbook, as_of: datetime, peers: PeerActivity | None
+) -> pl.DataFrame:
+    """Add the season and what is measured against it.
+
+    Args:
+        frame: a row per supplier, as signals.queries reads it.
+        peers: null: nothing is measured, and the prior season counts.
+
+    Returns:
+        The frame with season_index, off_season, client_season (season index of the last 30 days),
+        season_trend (peer activity in uses of the last 4 weeks ÷ that of the 8 before),
+        days_inactive, inactivity_probability, unusual_inactivity, evidence_logins, evidence_uses,
+        and expected_uses_low and expected_uses_high of the coming week.
+    """
+    today = int(as_of.timestamp() // _SECONDS)
+    of_day = as_of.timestamp() / _SECONDS - today
+    peers = peers_as_of(peers, today)
+    group = groups_of(frame)
+    logins = login_matrix(frame, np.arange(today - LOOKED_BACK_DAYS + 1, today + 1))
+    began = _began(frame, logins, today)
+    columns = (
+        _season(frame, playbook, peers, group)
+        | _inactivity(frame, peers, group, logins, began, as_of)
+        | _decline(frame, peers, group, logins, began, today, of_day)
+    )
+    return frame.with_columns(
+        pl.Series(name, values, nan_to_null=True) for name, values in columns.items()
+    )
+
+
+def _began(frame: pl.DataFrame, logins: Small, today: int) -> Ints:
+    """(n,): the first full day of the account; a login before it was said to begin counts."""
+    began = epoch_days(
+        frame.select(pl.coalesce("account_created_at", "created_at", "first_event_at")).to_series(),
+        today,
+    )
+    first = np.where(
+        logins.any(axis=1), today - logins.shape[1] + 1 + np.argmax(logins, axis=1), today
+    )
+    return np.minimum(began, first)
+
+
+def _season(
+    frame: pl.DataFrame, playbook: Playbook, peers: PeerActivity, group: Ints
+) -> dict[str, np.ndarray]:
+    season = playbook.season
+    if not season.enabled:
+        one = np.ones(frame.height)
+        return {
+            "season_index": one,
+            "off_season": one < 0,
+            "client_season": one,
+            "season_trend": one,
+        }
+    index = peers.season_index
+    living = index > 0
+    recent, days = index[:, -_CLIENT_DAYS:], living[:, -_CLIENT_DAYS:]
+    month = np.where(days.any(axis=1), recent.sum(axis=1) / np.maximum(days.sum(axis=1), 1), 1.0)
+    last = index.shape[1] - 1 - np.argmax(living[:, ::-1], axis=1)
+    now = np.maximum(index[np.arange(len(index)), last], season.floor)
+    uses = last_seven(peers.uses)[:, ::-7]
+    trend = uses[:, :4].mean(axis=1) / uses[:, 4:12].mean(axis=1)
+    return {
+        "season_index": now[group],
+        "off_season": now[group] < season.off_season_below,
+        "client_season": np.maximum(month, season.floor)[group],
+        "season_trend": trend[group],
+    }
+
+
+def _inactivity(
+    frame: pl.DataFrame,
+    peers: PeerActivity,
+    group: Ints,
+    logins: Small,
+    began: Ints,
+    as_of: datetime,
+) -> dict[str, np.ndarray]:
+    today = int(as_of.timestamp() // _SECONDS)
+    width = logins.shape[1]
+    included = np.arange(today - width + 1, today + 1) >= began[:, None]
+    gaps = find_gaps(logins, included, peers.logins[:, -width:], group, peers.login_usual)
+    norms, kind = peers.norms, TYPE_OF_GROUP[group]
+    probability = calibrate(
+        gaps.probability, norms.inactivity_share[kind], norms.inactivity_power[kind]
+    )
+    week = last_seven(peers.logins[:, -14:])[:, -1][group]
+    chance_now = 1 - (1 - gaps.login_chance) ** week
+    return {
+        "days_inactive": season_days(frame, peers, group, as_of),
+        "inactivity_probability": probability,
+        "unusual_inactivity": is_unusual(gaps.days, probability, chance_now),
+    }
+
+
+def season_days(frame: pl.DataFrame, peers: PeerActivity, group: Ints, as_of: datetime) -> Floats:
+    """(n,): the days since the last login, each counted by its season index; a day on which no
+    logins arrived does not count. NaN: no login, and the start of the account is unknown.
+
+    Args:
+        peers: up to the day of as_of.
+    """
+    now = as_of.timestamp() / _SECONDS
+    since = frame.select(
+        pl.coalesce("last_login_at", "account_created_at", "created_at")
+        .dt.epoch("us")
+        .cast(pl.Float64)
+        / (_SECONDS * 1e6)
+    ).to_series()
+    start = since.fill_null(np.nan).to_numpy()
+    index = peers.season_index
+    first = peers.first_day
+    whole = np.concatenate([np.zeros((len(index), 1)), np.cumsum(index, axis=1)], axis=1)
+
+    def until(moment: Floats) -> Floats:
+        """The season days from the first column to a moment; before it, calendar days count in
+        full."""
+        place = np.nan_to_num(moment - first, nan=0.0)
+        day = np.clip(np.floor(place).astype(np.int64), 0, index.shape[1] - 1)
+        inside = whole[group, day] + index[group, day] * np.clip(place - day, 0.0, 1.0)
+        return np.where(place < 0, place, inside)
+
+    days = until(np.full(frame.height, now)) - until(start)
+    return np.where(np.isnan(start), np.nan, np.maximum(days, 0.0))
+
+
+def _decline(
+    frame: pl.DataFrame,
+    peers: PeerActivity,
+    group: Ints,
+    logins: Small,
+    began: Ints,
+    today: int,
+    of_day: float,
+) -> dict[str, np.ndarray]:
+    weekday = (today + 3) % 7
+    elapsed = weekday + of_day
+    columns: dict[str, np.ndarray] = {}
+    norms, kind = peers.norms, TYPE_OF_GROUP[group]
+    for channel in CHANNELS:
+        counts = (
+            _weekly_logins(logins, weekday) if channel == "logins" else _weekly_uses(frame, today)
+        )
+        exposure = _weekly_exposure(peers, channel, group, began, today, of_day)
+        is_logins = channel == "logins"
+        usual = (peers.login_usual if is_logins else peers.use_usual)[group]
+        burst = (norms.login_burst if is_logins else norms.use_burst)[kind]
+        drift = (norms.login_drift if is_logins else norms.use_drift)[kind]
+        observed = exposure.sum(axis=1)
+        rate = (counts.sum(axis=1) + 1.5) / (observed + 1.5 / usual)
+        monthly = rate * observed * 4 / WEEKS
+        dispersion = find_dispersion(burst, drift, monthly)
+        columns[f"evidence_{channel}"] = decline_evidence(
+            counts, exposure, usual, dispersion, elapsed
+        )
+        if channel == "uses":
+            coming = 7 * last_seven(peers.uses[:, -14:])[:, -1][group]
+            low, high = expected_range(counts, exposure, usual, coming, dispersion, burst, drift)
+            columns |= {"expected_uses_low": low, "expected_uses_high": high}
+    return columns
+
+
+def _weekly_logins(logins: Small, weekday: int) -> Floats:
+    """(n, 16): login days of each calendar week, the current one first."""
+    days = logins[:, -(7 * (WEEKS - 1) + weekday + 1) :]
+    days = np.pad(days, ((0, 0), (0, 6 - weekday)))
+    return days.reshape(len(days), WEEKS, 7).sum(axis=2)[:, ::-1].astype(float)
+
+
+def _weekly_uses(frame: pl.DataFrame, today: int) -> Floats:
+    """(n, 16): feature uses of each calendar week, the current one first."""
+    ring = model.read_ring(frame["feature_uses_w"], model.WEEK_SLOTS)
+    head = (epoch_days(frame["last_event_at"], LONG_AGO) + 3) // 7
+    week = (today + 3) // 7 - np.arange(WEEKS)
+    inside = (week <= head[:, None]) & (week > head[:, None] - model.WEEK_SLOTS)
+    return (ring[:, week % model.WEEK_SLOTS] * inside).astype(float)
+
+
+def _weekly_exposure(
+    peers: PeerActivity, channel: Channel, group: Ints, began: Ints, today: int, of_day: float
+) -> Floats:
+    """(n, 16): the sum of peer activity over each week's days since the account began, the current
+    week first; the current day counts by the part of it that is over."""
+    activity = peers.of(channel)
+    weekday = (today + 3) % 7
+    length = 7 * (WEEKS - 1) + weekday + 1
+    days = activity[:, -length:].copy()
+    days[:, -1] *= of_day
+    whole = np.concatenate([np.zeros((len(days), 1)), np.cumsum(days, axis=1)], axis=1)
+    ends = np.minimum(7 * np.arange(1, WEEKS + 1), length)
+    starts = 7 * np.arange(WEEKS)
+    born = np.clip(began - (today - length + 1), 0, length)
+    first = np.maximum(starts[None, :], born[:, None])
+    return (whole[group[:, None], ends[None, :]] - whole[group[:, None], np.minimum(first, ends)])[
+        :, ::-1
+    ]

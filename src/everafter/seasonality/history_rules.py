@@ -1,0 +1,354 @@
+"""Bringing the peer activity index up to a day: what each evening adds. Pure.
+
+A day's row depends on the days before it and on that day's events alone, so a replay of a past day
+finds what was known then."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from everafter.seasonality.decline_rules import WEEKS, learn_dispersion
+from everafter.seasonality.gap_rules import LOOKED_BACK_DAYS, find_gaps
+from everafter.seasonality.inactivity_rules import RARE, learn_calibration
+from everafter.seasonality.index_rules import find_peak, last_seven, season_index
+from everafter.seasonality.model import (
+    CHANNELS,
+    GROUPS,
+    HEMISPHERES,
+    KEPT_DAYS,
+    LIVE_DAYS,
+    RATE_DAYS,
+    TYPE_OF_GROUP,
+    TYPES,
+    WARM_UP_DAYS,
+    Channel,
+    ChannelDay,
+    Floats,
+    Ints,
+    Norms,
+    PeerActivity,
+    prior_norms,
+    sum_by,
+)
+from everafter.seasonality.peer_rules import (
+    DayCounts,
+    assume_day,
+    measure_day,
+    prior_state,
+    step_season,
+    weekday_effects,
+)
+from everafter.seasonality.prior_rules import prior_levels
+from everafter.seasonality.rate_rules import Small, find_rates
+
+_BLOCK_ROWS = 20_000
+_GAP_DAYS = 182
+_YEAR_DAYS = 364
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCounts:
+    """What every supplier did on each day.
+
+    Attributes:
+        group: (n,).
+        began: (n,), day of the account.
+        ended: (n,), day of the cancellation; a day far ahead: none.
+        first_day: the day of the first column.
+        logins: (n, days), 1 for a day with a login.
+        uses: (n, days), features used that day, at most 255.
+    """
+
+    group: Ints
+    began: Ints
+    ended: Ints
+    first_day: int
+    logins: Small
+    uses: Small
+
+    def of(self, channel: Channel, first: int, last: int) -> Small:
+        """(n, last − first + 1): the columns of these days; days before the first column are 0."""
+        matrix = self.logins if channel == "logins" else self.uses
+        start = first - self.first_day
+        part = matrix[:, max(start, 0) : last - self.first_day + 1]
+        if start >= 0:
+            return part
+        return np.pad(part, ((0, 0), (min(-start, last - first + 1), 0)))
+
+    def blocks(self) -> Iterator["PeerCounts"]:
+        """The same, some rows at a time, so that what is computed fits into memory."""
+        for start in range(0, len(self.group), _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            yield PeerCounts(
+                self.group[rows],
+                self.began[rows],
+                self.ended[rows],
+                self.first_day,
+                self.logins[rows],
+                self.uses[rows],
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one day adds to the history.
+
+    Attributes:
+        season_index: (groups,), 0 on a day on which no logins arrived.
+        gaps: (vendor types, 3), of the gaps without logins that ended that day: their number, how
+            many were rare, and the sum of ln(RARE ÷ probability) over those.
+    """
+
+    channels: dict[Channel, ChannelDay]
+    season_index: Floats
+    norms: Norms
+    gaps: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The days measured, without gaps between them."""
+
+    first_day: int
+    days: list[Day]
+
+    @property
+    def last_day(self) -> int:
+        """The last day; the one before `first_day` where there is none."""
+        return self.first_day + len(self.days) - 1
+
+    def activity(self, channel: Channel) -> Floats:
+        """(groups, days)."""
+        if not self.days:
+            return np.empty((GROUPS, 0))
+        return np.stack([day.channels[channel].activity for day in self.days], axis=1)
+
+    def levels(self, channel: Channel) -> Floats:
+        """(hemispheres, days), NaN where not measured."""
+        if not self.days:
+            return np.empty((len(HEMISPHERES), 0))
+        return np.stack([day.channels[channel].level_that_day for day in self.days], axis=1)
+
+
+def advance(history: History, counts: PeerCounts, until: int) -> History:
+    """Measure the days after the history's last, up to `until`.
+
+    Args:
+        counts: of all suppliers, whose columns reach from LOOKED_BACK_DAYS before the first new
+            day (or the platform's first day) to `until`.
+    """
+    days = list(history.days)
+    week, rates, usual = -1, dict[Channel, Floats](), dict[Channel, Floats]()
+    for day in range(history.last_day + 1, until + 1):
+        known = History(history.first_day, days)
+        monday = day - (day + 3) % 7
+        if week != monday:
+            week = monday
+            before = _usual_before(known, counts, monday)
+            for channel in CHANNELS:
+                rates[channel], usual[channel] = _rates_of_week(
+                    known, counts, channel, monday, before[channel]
+                )
+        days.append(_measure(known, counts, day, rates, usual))
+    return History(history.first_day, days)
+
+
+def _usual_before(known: History, counts: PeerCounts, monday: int) -> dict[Channel, Floats]:
+    """The mean rates as of the day before a Monday; where nothing is known before it, those of
+    the history's first two weeks."""
+    if monday > known.first_day and known.days:
+        return {c: known.days[monday - 1 - known.first_day].channels[c].usual for c in CHANNELS}
+    usual: dict[Channel, Floats] = {}
+    day = known.first_day
+    for channel in CHANNELS:
+        seen = counts.of(channel, day, day + WARM_UP_DAYS - 1)
+        days = np.minimum(day + WARM_UP_DAYS - np.maximum(counts.began, day), seen.shape[1])
+        total = sum_by(counts.group, seen.sum(axis=1), GROUPS)
+        exposure = sum_by(counts.group, np.clip(days, 0, None), GROUPS)
+        usual[channel] = (total + 0.5) / (exposure + 1.0)
+    return usual
+
+
+def _rates_of_week(
+    known: History, counts: PeerCounts, channel: Channel, monday: int, usual: Floats
+) -> tuple[Floats, Floats]:
+    """Own rates from the 112 days before this Monday, and the groups' means."""
+    activity = known.activity(channel)[:, : max(monday - known.first_day, 0)]
+    activity = activity[:, -RATE_DAYS:]
+    width = activity.shape[1]
+    if not width:
+        return usual[counts.group], usual
+    rate: list[Floats] = []
+    events, exposure = np.zeros(GROUPS), np.zeros(GROUPS)
+    for block in counts.blocks():
+        days = np.arange(monday - width, monday)
+        included = (days >= block.began[:, None]) & (days < block.ended[:, None])
+        found = find_rates(
+            channel,
+            block.of(channel, monday - width, monday - 1),
+            included,
+            activity,
+            block.group,
+            usual,
+        )
+        rate.append(found.rate)
+        events += sum_by(block.group, found.events, GROUPS)
+        exposure += sum_by(block.group, found.exposure, GROUPS)
+    return np.concatenate(rate), (events + 0.5) / (exposure + 1.0)
+
+
+def _measure(
+    known: History,
+    counts: PeerCounts,
+    day: int,
+    rates: dict[Channel, Floats],
+    usual: dict[Channel, Floats],
+) -> Day:
+    """One day in both channels, and what it teaches."""
+    channels: dict[Channel, ChannelDay] = {
+        channel: _measure_channel(known, counts, channel, day, rates[channel], usual[channel])
+        for channel in CHANNELS
+    }
+    before = known.days[-1].norms if known.days else prior_norms()
+    norms = _learn(known, counts, before, usual) if day % 7 == _MONDAY else before
+    gaps = _ended_gaps(known, counts, day, usual["logins"], channels["logins"])
+    return Day(channels, _season_index(known, channels["logins"], day), norms, gaps)
+
+
+_MONDAY = 4
+"""1970-01-05 was a Monday, and day number 4."""
+
+
+def _measure_channel(
+    known: History,
+    counts: PeerCounts,
+    channel: Channel,
+    day: int,
+    rate: Floats,
+    usual: Floats,
+) -> ChannelDay:
+    level, deviation = prior_levels(day)
+    if known.days:
+        before, ahead = prior_levels(day - 1)
+        state = step_season(
+            known.days[-1].channels[channel].state, level - before, deviation - ahead
+        )
+    else:
+        state = prior_state(level, deviation)
+    if day - known.first_day < WARM_UP_DAYS:
+        start = prior_state(level, deviation)
+        return assume_day(start, usual)
+    recent = counts.of(channel, day - LIVE_DAYS, day - 1).any(axis=1)
+    live = np.flatnonzero((counts.began < day) & (counts.ended > day) & recent)
+    effects = weekday_effects(known.levels(channel), day - 1)[:, (day + 3) % 7]
+    seen = counts.of(channel, day, day)[live, 0].astype(float)
+    return measure_day(
+        channel, state, effects, DayCounts(counts.group[live], rate[live], seen), usual
+    )
+
+
+def _season_index(known: History, logins: ChannelDay, day: int) -> Floats:
+    """(groups,): the season index of the day."""
+    activity = np.column_stack([known.activity("logins"), logins.activity])
+    measured = max(0, activity.shape[1] - WARM_UP_DAYS)
+    peak = find_peak(activity[:, -_YEAR_DAYS:], prior_year(day), measured)
+    index = season_index(last_seven(activity[:, -14:])[:, -1], peak)
+    stopped = logins.stopped[np.repeat(np.arange(len(HEMISPHERES)), len(TYPES))]
+    return np.where(stopped, 0.0, index)
+
+
+def prior_year(day: int) -> Floats:
+    """(groups, 364): the prior's activity in the 52 weeks up to a day."""
+    each = [prior_levels(one) for one in range(day - _YEAR_DAYS + 1, day + 1)]
+    half = np.repeat(np.arange(len(HEMISPHERES)), len(TYPES))
+    return np.exp(np.stack([level[half] + deviation for level, deviation in each], axis=1))
+
+
+def _ended_gaps(
+    known: History, counts: PeerCounts, day: int, usual: Floats, logins: ChannelDay
+) -> Floats:
+    """The gaps that ended on a day, by vendor type."""
+    sums = np.zeros((len(TYPES), 3))
+    if day - known.first_day < WARM_UP_DAYS or logins.stopped.any():
+        return sums
+    activity = np.column_stack([known.activity("logins"), logins.activity])[:, -LOOKED_BACK_DAYS:]
+    first = day - activity.shape[1] + 1
+    ended = np.flatnonzero(counts.of("logins", day, day)[:, 0])
+    for start in range(0, len(ended), _BLOCK_ROWS):
+        rows = ended[start : start + _BLOCK_ROWS]
+        bits = counts.of("logins", first, day)[rows].copy()
+        bits[:, -1] = 0
+        included = np.arange(first, day + 1) >= counts.began[rows, None]
+        found = find_gaps(bits, included, activity, counts.group[rows], usual)
+        known_rows = ~np.isnan(found.probability)
+        probability = found.probability[known_rows]
+        kind = TYPE_OF_GROUP[counts.group[rows][known_rows]]
+        rare = probability < RARE
+        rarity = np.log(RARE / np.maximum(probability[rare], 1e-12))
+        sums[:, 0] += np.bincount(kind, minlength=len(TYPES))
+        sums[:, 1] += np.bincount(kind[rare], minlength=len(TYPES))
+        sums[:, 2] += sum_by(kind[rare], rarity, len(TYPES))
+    return sums
+
+
+def _learn(
+    known: History, counts: PeerCounts, before: Norms, usual: dict[Channel, Floats]
+) -> Norms:
+    """The norms on a Monday, from the weeks that are over."""
+    gaps = sum((day.gaps for day in known.days[-_GAP_DAYS:]), np.zeros((len(TYPES), 3)))
+    share, power = learn_calibration(gaps[:, 0], gaps[:, 1], gaps[:, 2])
+    if len(known.days) < 7 * WEEKS:
+        return Norms(
+            before.login_burst,
+            before.login_drift,
+            before.use_burst,
+            before.use_drift,
+            share,
+            power,
+        )
+    login_burst, login_drift = _dispersions(known, counts, "logins")
+    use_burst, use_drift = _dispersions(known, counts, "uses")
+    return Norms(login_burst, login_drift, use_burst, use_drift, share, power)
+
+
+def _dispersions(known: History, counts: PeerCounts, channel: Channel) -> tuple[Floats, Floats]:
+    """(vendor types,) burst and drift of the sixteen weeks that are over."""
+    last = known.last_day
+    first = last - 7 * WEEKS + 1
+    activity = known.activity(channel)[:, -7 * WEEKS :]
+    exposures = activity.reshape(GROUPS, WEEKS, 7).sum(axis=2)[:, ::-1]
+    weekly = _weekly(counts.of(channel, first, last))
+    kind = TYPE_OF_GROUP[counts.group]
+    whole = (counts.began < first) & (counts.ended > last)
+    burst, drift = np.empty(len(TYPES)), np.empty(len(TYPES))
+    for number in range(len(TYPES)):
+        rows = np.flatnonzero(whole & (kind == number))
+        burst[number], drift[number] = learn_dispersion(weekly[rows], exposures[counts.group[rows]])
+    return burst, drift
+
+
+def _weekly(days: Small) -> Floats:
+    """(n, weeks): sums of sevens, the last first."""
+    return days.reshape(len(days), -1, 7).sum(axis=2, dtype=np.int64)[:, ::-1].astype(float)
+
+
+def to_peer_activity(history: History) -> PeerActivity:
+    """The history as scoring takes it; without days, the prior is taken (prior_activity)."""
+    last = history.days[-1]
+    days = history.days[-KEPT_DAYS:]
+    measured = [
+        number
+        for number, day in enumerate(history.days)
+        if any(~np.isnan(one.level_that_day).all() for one in day.channels.values())
+    ]
+    return PeerActivity(
+        last_day=history.last_day,
+        logins=np.stack([day.channels["logins"].activity for day in days], axis=1),
+        uses=np.stack([day.channels["uses"].activity for day in days], axis=1),
+        season_index=np.stack([day.season_index for day in days], axis=1),
+        login_usual=last.channels["logins"].usual,
+        use_usual=last.channels["uses"].usual,
+        norms=last.norms,
+        first_measured=history.first_day + measured[0] if measured else None,
+    )

@@ -1,0 +1,142 @@
+"""A supplier's own rate: what it does in a channel on a day at peer activity 1. Pure.
+
+Uses follow a Poisson distribution; a day has a login with the probability 1 − exp(−rate × index).
+Both rates are shrunk towards the mean of the group by a day's worth of evidence.
+
+Source: docs/methods.md, own rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everafter.seasonality.model import GROUPS, Bools, Channel, Floats, Ints, sum_by
+
+_BINS = 12
+"""Days of a group are sorted into so many bins by their index before the login rate is solved."""
+_SOLVE_STEPS = 8
+_LOWEST, _HIGHEST = 1e-4, 60.0
+_MOST_TIMES_OWN, _MOST_MORE = 3.0, 10.0
+
+Small = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of each row.
+
+    Attributes:
+        rate: per day at index 1.
+        exposure: the sum of the index over the days observed.
+        events: what was seen in them: uses (capped), or expected log-ins behind the login days.
+    """
+
+    rate: Floats
+    exposure: Floats
+    events: Floats
+
+
+def find_rates(
+    channel: Channel,
+    counts: Small,
+    included: Bools,
+    activity: Floats,
+    group: Ints,
+    usual: Floats,
+) -> Rates:
+    """Estimate own rates.
+
+    Args:
+        counts: (n, days), uses, or 1 and 0 for a login or none.
+        included: (n, days), the days that count: since the account began.
+        activity: (groups, days), the peer activity index of these days.
+        group: (n,).
+        usual: (groups,), mean rate of the group.
+    """
+    size = len(group)
+    rate, exposure, events = np.empty(size), np.empty(size), np.empty(size)
+    for number in np.unique(group):
+        rows = np.flatnonzero(group == number)
+        one = (_login_rates if channel == "logins" else _use_rates)(
+            counts[rows], included[rows], activity[number], float(usual[number])
+        )
+        rate[rows], exposure[rows], events[rows] = one.rate, one.exposure, one.events
+    return Rates(rate, exposure, events)
+
+
+def find_usual(rates: Rates, group: Ints) -> Floats:
+    """(groups,): the mean rate of each group."""
+    return (sum_by(group, rates.events, GROUPS) + 0.5) / (
+        sum_by(group, rates.exposure, GROUPS) + 1.0
+    )
+
+
+def _use_rates(counts: Small, included: Bools, activity: Floats, usual: float) -> Rates:
+    exposure = included.astype(np.float32) @ activity.astype(np.float32)
+    exposure = exposure.astype(float)
+    seen = np.where(included, counts, 0)
+    events = seen.sum(axis=1, dtype=np.int64).astype(float)
+    rate = (events + 1) / (exposure + 1 / usual)
+    busy = np.flatnonzero(seen.max(axis=1, initial=0) > _MOST_MORE)
+    for _ in range(2):  # one day alone may not make a rate
+        most = _MOST_TIMES_OWN * rate[busy, None] * activity + _MOST_MORE
+        events[busy] = np.minimum(seen[busy], most).sum(axis=1)
+        rate[busy] = (events[busy] + 1) / (exposure[busy] + 1 / usual)
+    return Rates(rate, exposure, events)
+
+
+def _login_rates(counts: Small, included: Bools, activity: Floats, usual: float) -> Rates:
+    level, bins = _bin_days(activity)
+    days = included.astype(np.float32)
+    exposure = (days @ activity.astype(np.float32)).astype(float)
+    logins = ((counts * included).astype(np.float32) @ bins).astype(float)
+    rate = solve_login_rates(logins, level, exposure + 1 / usual)
+    return Rates(rate, exposure, rate * (exposure + 1 / usual) - 1)
+
+
+def _bin_days(activity: Floats) -> tuple[Floats, NDArray[np.float32]]:
+    """The mean index of each bin, and (days, bins) ones where a day is in a bin."""
+    number = np.minimum(
+        np.argsort(np.argsort(activity, kind="stable"), kind="stable") * _BINS // len(activity),
+        _BINS - 1,
+    )
+    bins = (number[:, None] == np.arange(_BINS)).astype(np.float32)
+    days = np.maximum(bins.sum(axis=0), 1)
+    return (activity @ bins) / days, bins
+
+
+def step_login_rate(rate: Floats, logins: Floats, level: Floats, whole: Floats) -> Floats:
+    """One step of expectation and maximisation for the rate of logins.
+
+    Args:
+        rate: (n,).
+        logins: (n, bins), days with a login, by bins of days with a like index.
+        level: (bins,), the index in each bin.
+        whole: (n,), exposure + 1 ÷ usual rate.
+
+    >>> every_other = np.array([[56.0]])
+    >>> step_login_rate(np.array([0.7]), every_other, np.ones(1), np.array([114.0])).round(6)
+    array([0.691826])
+    """
+    value = rate[:, None] * level
+    return ((logins * value / -np.expm1(-value)).sum(axis=1) + 1) / whole
+
+
+def solve_login_rates(logins: Floats, level: Floats, whole: Floats) -> Floats:
+    """The rates that `step_login_rate` leaves as they are, by Newton's method.
+
+    Args:
+        logins, level, whole: as in `step_login_rate`.
+    """
+    level = np.maximum(level, 1e-6)
+    rate = np.clip((logins.sum(axis=1) + 1) / whole, _LOWEST, _HIGHEST)
+    for _ in range(_SOLVE_STEPS):
+        value = rate[:, None] * level
+        some = -np.expm1(-value)
+        ratio = value / some
+        excess = rate * whole - 1 - (logins * ratio).sum(axis=1)
+        # d(v ÷ (1 − e^−v)) ÷ dv, times dv ÷ d rate
+        slope = whole - (logins * level * (1 - ratio * (1 - some)) / some).sum(axis=1)
+        step = excess / np.maximum(slope, 1e-9)
+        rate = np.clip(np.clip(rate - step, rate / 3, rate * 3), _LOWEST, _HIGHEST)
+    return rate
