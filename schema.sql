@@ -146,6 +146,23 @@ CREATE TABLE everafter.days_off (
     reason text DEFAULT ''::text NOT NULL
 );
 
+CREATE TABLE everafter.event_hours (
+    hour timestamp with time zone NOT NULL,
+    type text NOT NULL,
+    events bigint NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE everafter.event_hours IS 'events by type and hour of occurred_at, kept by the fold for the 40 days before the newest';
+
+CREATE TABLE everafter.event_hours_fill (
+    id integer NOT NULL,
+    filled_at timestamp with time zone,
+    CONSTRAINT event_hours_fill_id_check CHECK ((id = 1))
+);
+
+COMMENT ON COLUMN everafter.event_hours_fill.filled_at IS 'when event_hours was filled from the events stored before; null: the next run does it';
+
 CREATE TABLE everafter.event_ids (
     supplier_id uuid NOT NULL,
     message_hash uuid NOT NULL
@@ -199,6 +216,17 @@ CREATE TABLE everafter.features (
     feature text NOT NULL,
     feature_id smallint NOT NULL,
     CONSTRAINT features_feature_id_check CHECK (((feature_id >= 0) AND (feature_id <= 511)))
+);
+
+CREATE TABLE everafter.feed_outages (
+    type text NOT NULL,
+    kind text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    noticed_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    expected double precision NOT NULL,
+    seen double precision NOT NULL,
+    CONSTRAINT feed_outages_kind_check CHECK ((kind = ANY (ARRAY['stopped'::text, 'halved'::text])))
 );
 
 CREATE TABLE everafter.idempotency_keys (
@@ -661,6 +689,12 @@ ALTER TABLE ONLY everafter.customer_health
 ALTER TABLE ONLY everafter.days_off
     ADD CONSTRAINT days_off_pkey PRIMARY KEY (user_id, day);
 
+ALTER TABLE ONLY everafter.event_hours_fill
+    ADD CONSTRAINT event_hours_fill_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY everafter.event_hours
+    ADD CONSTRAINT event_hours_pkey PRIMARY KEY (hour, type);
+
 ALTER TABLE ONLY everafter.event_ids
     ADD CONSTRAINT event_ids_pkey PRIMARY KEY (supplier_id, message_hash);
 
@@ -672,6 +706,9 @@ ALTER TABLE ONLY everafter.features
 
 ALTER TABLE ONLY everafter.features
     ADD CONSTRAINT features_pkey PRIMARY KEY (feature);
+
+ALTER TABLE ONLY everafter.feed_outages
+    ADD CONSTRAINT feed_outages_pkey PRIMARY KEY (type, kind, since);
 
 ALTER TABLE ONLY everafter.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (scope, key);

@@ -133,6 +133,7 @@ LAYERS = (
     "suppliers",
     "events",
     "activity",
+    "feeds",
     "signals",
     "certificates",
     "mail",

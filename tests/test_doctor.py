@@ -84,6 +84,7 @@ def test_a_healthy_installation_has_nothing_to_do(well: Settings) -> None:
         "database",
         "schema",
         "events",
+        "feeds",
         "folding",
         "daily run",
         "mail",

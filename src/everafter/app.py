@@ -42,6 +42,7 @@ from everafter.core.web import (
 from everafter.events import queries as events_queries
 from everafter.events.browser_rules import is_ingest_path
 from everafter.events.jobs import housekeep, prepare_months
+from everafter.feeds import queries as feeds_queries
 from everafter.folding import FOLLOWERS, fold_events
 from everafter.mail import outbox_queries
 from everafter.openapi import describe_api
@@ -81,6 +82,7 @@ FACES = (
 GAUGES = (
     *events_queries.GAUGES,
     *activity_queries.GAUGES,
+    *feeds_queries.GAUGES,
     *outbox_queries.GAUGES,
     *calendar_queries.GAUGES,
 )

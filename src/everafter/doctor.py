@@ -30,6 +30,7 @@ from everafter.core.tables import make_console, print_table
 from everafter.core.unknown_settings import describe_unknown
 from everafter.daily import checks as daily_checks
 from everafter.events import checks as events_checks
+from everafter.feeds import checks as feeds_checks
 from everafter.mail import checks as mail_checks
 from everafter.mail.checks import check_settings
 from everafter.playbook.checks import check_playbook
@@ -37,6 +38,7 @@ from everafter.support import checks as support_checks
 
 TABLE_CHECKS: tuple[TableCheck, ...] = (
     events_checks.check_feed,
+    feeds_checks.check_feeds,
     activity_checks.check_folding,
     daily_checks.check_run,
     mail_checks.check_mail,

@@ -17,6 +17,7 @@ from everafter.core.embedded import supervised
 from everafter.core.errors import DatabaseUnavailableError, EverafterError
 from everafter.core.settings import Settings, load_settings
 from everafter.daily.jobs import run_when_due
+from everafter.feeds.jobs import WATCH_SECONDS, watch_feeds
 from everafter.mail.jobs import read_bounces, send_due, sweep_outbox
 from everafter.mail.model import Tally
 from everafter.mail.smtp import mail_server
@@ -57,6 +58,7 @@ class Duty:
 DUTIES = (
     Duty("outbox", 5, lambda work: sweep_outbox(work.pool)),
     Duty("bounces", 60, lambda work: read_bounces(work.pool, work.settings)),
+    Duty("feeds", WATCH_SECONDS, lambda work: watch_feeds(work.pool)),
     Duty("daily run", 60, lambda work: run_when_due(work.url, work.settings)),
     Duty("recommendations", 3600, lambda work: measure_when_due(work.pool, work.settings)),
     Duty("calendars", 60, lambda work: read_due_calendars(work.pool)),

@@ -15,6 +15,7 @@ from everafter.core.db import Connection, read_copy, upsert_frame
 from everafter.core.errors import OverloadedError
 from everafter.core.gauges import Gauge
 from everafter.core.locks import Lock
+from everafter.events.model import CANONICAL
 from everafter.suppliers.queries import list_zones
 
 Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[object]], ...]
@@ -22,6 +23,8 @@ Followers = tuple[Callable[[Connection, pl.DataFrame, pl.DataFrame], Awaitable[o
 (EVENTS_SCHEMA, in order of arrival) and the new rows of their suppliers (ACTIVITY_SCHEMA)."""
 
 FOLD_BATCH = 50_000
+HOURS_DAYS = 40
+"""Days of hourly totals that are kept."""
 FOLD_PATIENCE = "3s"
 
 # The columns of CLIENTS_SCHEMA.
@@ -114,6 +117,7 @@ async def _fold(conn: Connection, events: pl.DataFrame, followers: Followers) ->
     for follow in followers:
         await follow(conn, events, after.activity)
     await count_types(conn, events)
+    await count_hours(conn, events)
     return count
 
 
@@ -366,6 +370,39 @@ async def count_types(conn: Connection, events: pl.DataFrame) -> None:
             counted["first"].to_list(),
             counted["last"].to_list(),
         ],
+    )
+
+
+async def count_hours(conn: Connection, events: pl.DataFrame) -> None:
+    """Count the events of each hour and type, those that are not canonical together; of the last
+    HOURS_DAYS before the newest of these events, so that a long import does not fill the table."""
+    counted = (
+        events.with_columns(
+            pl.when(pl.col("type").is_in(list(CANONICAL)))
+            .then(pl.col("type"))
+            .otherwise(pl.lit("other")),
+            pl.col("occurred_at").dt.truncate("1h").alias("hour"),
+        )
+        .filter(pl.col("hour") >= pl.col("hour").max() - pl.duration(days=HOURS_DAYS))
+        .group_by("hour", "type")
+        .len()
+        .sort("hour", "type")
+    )
+    await conn.execute(
+        """
+        INSERT INTO event_hours AS h (hour, type, events)
+        SELECT *
+        FROM unnest(%s::timestamptz[], %s::text[], %s::bigint[])
+        ON CONFLICT (hour, type) DO UPDATE SET events = h.events + excluded.events
+        """,
+        [counted[name].to_list() for name in ("hour", "type", "len")],
+    )
+    await conn.execute(
+        """
+        DELETE FROM event_hours
+        WHERE hour < (SELECT max(hour) FROM event_hours) - make_interval(days => %s)
+        """,
+        [HOURS_DAYS],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -119,6 +120,10 @@ def print_summary(summary: RunSummary, console: Console | None = None) -> None:
             " calls to /v1/identify."
         )
         return
+    for feed in summary.feeds:
+        console.print(
+            f"[yellow]{escape(feed.notice)}[/yellow]" if feed.until is None else feed.notice
+        )
     print_table(console, _band_table(summary))
     counts = summary.interventions
     console.print(

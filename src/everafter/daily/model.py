@@ -1,9 +1,14 @@
 """The figures of a daily run."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import polars as pl
 from msgspec import Struct, field
+
+from everafter.feeds.model import Kind, Outage
+from everafter.feeds.notice_rules import describe_outage
+from everafter.feeds.outage_rules import worth_telling
 
 
 class InterventionCounts(Struct):
@@ -20,8 +25,27 @@ class InterventionCounts(Struct):
     by_trigger: dict[str, int] = field(default_factory=dict)
 
 
+class FeedState(Struct, omit_defaults=True):
+    """A feed that is stopped or halved, or was until shortly before the run.
+
+    Attributes:
+        type: of its events; "*": the events of all types.
+        state: stopped or halved.
+        since: the last good moment.
+        notice: the same as a sentence.
+        until: when the events returned; null: they have not.
+    """
+
+    type: str
+    state: Kind
+    since: datetime
+    notice: str
+    until: datetime | None = None
+
+
 class RunSummary(Struct):
-    """The result of a run. unscored: suppliers of whom nothing is known yet."""
+    """The result of a run. unscored: suppliers of whom nothing is known yet. feeds: those that are
+    stopped or halved."""
 
     as_of: datetime
     suppliers: int = 0
@@ -36,6 +60,7 @@ class RunSummary(Struct):
     replay: bool = False
     dry_run: bool = False
     seconds: float = 0.0
+    feeds: list[FeedState] = field(default_factory=list[FeedState])
 
 
 class SliceFigures(Struct):
@@ -71,6 +96,20 @@ def summarize_slice(scored: pl.DataFrame, results: pl.DataFrame) -> SliceFigures
         holdout=results.filter(pl.col("status") == "holdout").height,
         by_trigger=_count_by(triggered, "trigger"),
     )
+
+
+def list_feed_states(outages: Iterable[Outage], as_of: datetime) -> list[FeedState]:
+    """The feeds to tell of as of a moment, those that returned within a day included."""
+    return [
+        FeedState(
+            type=outage.type,
+            state=outage.kind,
+            since=outage.since,
+            notice=describe_outage(outage, as_of.date()),
+            until=outage.ended_at,
+        )
+        for outage in worth_telling(outages, as_of, timedelta(days=1))
+    ]
 
 
 def _count_by(frame: pl.DataFrame, column: str) -> dict[str, int]:

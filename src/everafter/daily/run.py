@@ -20,7 +20,15 @@ from everafter.activity.queries import get_feature_ids
 from everafter.core.db import Connection, FrameReader, connection
 from everafter.core.errors import ConflictError, InputError
 from everafter.daily import queries
-from everafter.daily.model import RunSummary, SliceFigures, add_slices, summarize_slice
+from everafter.daily.model import (
+    RunSummary,
+    SliceFigures,
+    add_slices,
+    list_feed_states,
+    summarize_slice,
+)
+from everafter.feeds.jobs import examine_feeds, record_feeds
+from everafter.feeds.model import Outage
 from everafter.folding import fold_events
 from everafter.interventions.eligibility import check_eligibility
 from everafter.interventions.outcome_queries import read_windows, record_outcomes
@@ -81,6 +89,7 @@ class Context:
         watch: which milestones the run before looked for.
         successes: by trigger (interventions.outcome_rules.compile_successes).
         platform: the season and what else all suppliers have in common.
+        outages: of the feeds, as known at that moment.
     """
 
     playbook: Playbook
@@ -94,6 +103,7 @@ class Context:
     watch: Watch
     successes: dict[str, pl.Expr]
     platform: PlatformState
+    outages: list[Outage]
 
     @property
     def cooldown_days(self) -> int:
@@ -185,6 +195,7 @@ async def run_day(
             playbook_version=context.playbook_version,
             replay=context.replay,
             dry_run=dry_run,
+            feeds=list_feed_states(context.outages, context.as_of),
         )
         if dry_run:
             add_slices(summary, slices)
@@ -262,6 +273,8 @@ async def _open_run(
         from_events=from_events,
         dry_run=dry_run,
     )
+    find_feeds = examine_feeds if dry_run else record_feeds
+    finding = await find_feeds(conn, moment, from_events=from_events)
     context = Context(
         playbook=with_celebrations(playbook),
         conditions=compile_conditions(playbook),
@@ -273,7 +286,8 @@ async def _open_run(
         from_events=from_events,
         watch=await get_watch(conn, playbook, moment.date()),
         successes=compile_successes(playbook),
-        platform=PlatformState(peers=peers),
+        platform=PlatformState(peers=peers, feeds=finding.feeds),
+        outages=finding.outages,
     )
     return context, total, after
 

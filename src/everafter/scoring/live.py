@@ -5,6 +5,7 @@ Requests that arrive while a score is computed are scored together in the next f
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from time import monotonic
 from typing import TypeVar
@@ -17,6 +18,7 @@ from everafter.core.batching import Batcher
 from everafter.core.db import FrameReader
 from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.core.ids import name_of
+from everafter.feeds.queries import read_feeds
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
 from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
@@ -87,12 +89,15 @@ class FrameScorer:
         )
 
     def _read_platform(self, reader: FrameReader, as_of: datetime) -> PlatformState:
-        """What the last run found of the platform; read again when a run has added a day."""
+        """What the last run found of the season, read again when a run has added a day, and of
+        the feeds."""
         read_at, day, platform = self._platform
         if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
             last_day = read_last_day(reader)
             if last_day != day or last_day is None:
                 platform = read_platform(reader, as_of)
+            else:
+                platform = replace(platform, feeds=read_feeds(reader, as_of))
             self._platform = (monotonic(), last_day, platform)
         return platform
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from everafter.feeds.model import UNKNOWN_FEEDS, Feeds
 from everafter.seasonality.model import PeerActivity
 
 
@@ -11,9 +12,11 @@ class PlatformState:
 
     Attributes:
         peers: the peer activity index; null: nothing is measured yet, the prior season counts.
+        feeds: which feeds are stopped or halved, and which types of events were ever sent.
     """
 
     peers: PeerActivity | None = None
+    feeds: Feeds = UNKNOWN_FEEDS
 
 
 UNKNOWN_PLATFORM = PlatformState()

@@ -1,0 +1,1 @@
+"""Whether the platform's events keep arriving, by type of event."""

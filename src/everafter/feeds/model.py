@@ -1,0 +1,188 @@
+"""What is known of the feeds: which types of events the platform sends, which have stopped arriving
+and since when. A feed is all events of one type. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from everafter.activity.model import TIME
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+Kind = Literal["stopped", "halved"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+EVERYTHING = "*"
+"""All types, in an outage of the whole platform."""
+OTHER = "other"
+"""All types that are not canonical: they count as activity of the platform and are not
+watched."""
+
+WINDOW_DAYS = 40
+"""Days of hourly totals that are kept and read."""
+
+HOURS_SCHEMA: dict[str, Any] = {
+    "type": pl.String(),
+    "hour": TIME,
+    "events": pl.Int64(),
+    "first_seen_at": TIME,
+}
+"""Hourly totals. type: canonical, or OTHER. first_seen_at: when the first event of that hour was
+received; null where that does not matter, because the past is replayed."""
+
+DIMENSION_EVENTS: dict[str, tuple[str, ...]] = {
+    "login": ("login",),
+    "feature_adoption": ("feature_used",),
+    "client_activity": ("client_active",),
+    "form_completion": ("form_sent", "form_completed"),
+    "journey_performance": ("journey_email_sent", "journey_email_opened"),
+}
+"""The types that each dimension rests on: while one of them is stopped, the dimension is computed
+as of the last good day."""
+
+DIMENSION_NEEDS: dict[str, tuple[str, ...]] = {
+    "login": ("login",),
+    "feature_adoption": (
+        "feature_used",
+        "form_created",
+        "form_sent",
+        "customer_journey_started",
+        "automation_enabled",
+        "import_clients_started",
+    ),
+    "client_activity": ("client_active", "form_completed"),
+    "form_completion": ("form_completed",),
+    "journey_performance": ("journey_email_opened",),
+}
+"""A dimension is unknown as long as the platform has sent none of these types. Of
+feature_adoption: feature_used, and the events that imply that a feature was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourTotals:
+    """Hourly totals as arrays. Hours are numbered since 1970-01-01 UTC.
+
+    Attributes:
+        types: one per row.
+        first_hour: the number of the first column, the first hour of a day.
+        counts: (types, hours), events; the last day is complete, with zeros after the last event.
+        arrivals: (types, hours), when the first event of that hour was received, in hours since
+            1970; NaN: no event. None: arrivals do not matter, because the past is replayed.
+    """
+
+    types: tuple[str, ...]
+    first_hour: int
+    counts: Floats
+    arrivals: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A stretch of time in which a feed was stopped or halved.
+
+    Attributes:
+        type: canonical, or EVERYTHING.
+        since: the last moment at which all was well.
+        noticed_at: the moment scored by the run that noticed it.
+        ended_at: when the events returned; None: they have not.
+        expected: events expected per day.
+        seen: events seen per day since then.
+    """
+
+    type: str
+    kind: Kind
+    since: datetime
+    noticed_at: datetime
+    ended_at: datetime | None
+    expected: float
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """What a score needs to know of the feeds.
+
+    Attributes:
+        sent: the types of which an event was ever received, up to the moment scored; None: not
+            known, so nothing counts as missing.
+        stopped: by type, the last good moment; while everything is stopped, of every type sent.
+        halved: by type, since when.
+        everything_since: the last good moment of the platform, while no events arrive at all.
+    """
+
+    sent: frozenset[str] | None = None
+    stopped: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    halved: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    everything_since: datetime | None = None
+
+    def was_sent(self, *types: str) -> bool:
+        """Whether the platform has ever sent one of these types, or that is not known."""
+        return self.sent is None or not self.sent.isdisjoint(types)
+
+    def rests(self, *types: str) -> bool:
+        """Whether nothing can be inferred from the absence of these events: one of the types is
+        stopped or halved."""
+        return any(name in self.stopped or name in self.halved for name in types)
+
+    def is_stopped(self, *types: str) -> bool:
+        """Whether one of these types is stopped."""
+        return any(name in self.stopped for name in types)
+
+    def frozen_at(self, *types: str) -> datetime | None:
+        """The moment as of which a value that rests on these types is computed: the end of the last
+        good day, in UTC, of the type that stopped first. None: none is stopped."""
+        day = self.as_of(*types)
+        return day and datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+
+    def as_of(self, *types: str) -> date | None:
+        """The last good day that `frozen_at` is the end of; None: none of the types is stopped."""
+        since = [self.stopped[name] for name in types if name in self.stopped]
+        return last_good_day(min(since)) if since else None
+
+    def dimension_types(self, dimension: str) -> tuple[str, ...]:
+        """The types that a dimension rests on, on this platform: one that never sends feature_used
+        is measured by the events that imply a feature."""
+        types = DIMENSION_EVENTS[dimension]
+        return types if self.was_sent(*types) else DIMENSION_NEEDS[dimension]
+
+    def is_known(self, dimension: str) -> bool:
+        """Whether the platform sends what this dimension needs."""
+        return self.was_sent(*DIMENSION_NEEDS[dimension])
+
+
+def last_good_day(since: datetime) -> date:
+    """The last UTC day before an outage on which all events had arrived."""
+    return since.astimezone(UTC).date() - timedelta(days=1)
+
+
+UNKNOWN_FEEDS = Feeds()
+"""Nothing is known of the feeds: nothing is stopped, and nothing counts as never sent."""
+
+
+def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage]) -> Feeds:
+    """The feeds while these outages last.
+
+    Args:
+        sent: as in Feeds.
+        outages: those that have begun and not ended at the moment scored.
+    """
+    types = None if sent is None else frozenset(sent)
+    since: dict[Kind, dict[str, datetime]] = {kind: {} for kind in KINDS}
+    for outage in outages:
+        since[outage.kind][outage.type] = outage.since
+    stopped, halved = since["stopped"], since["halved"]
+    everything = stopped.pop(EVERYTHING, None)
+    if everything is not None:
+        stopped = dict.fromkeys(types or (), everything) | {
+            name: min(at, everything) for name, at in stopped.items()
+        }
+    if (slowed := halved.pop(EVERYTHING, None)) is not None:
+        halved = dict.fromkeys(types or (), slowed) | halved
+    halved = {name: at for name, at in halved.items() if name not in stopped}
+    return Feeds(types, stopped, halved, everything)
