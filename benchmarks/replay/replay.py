@@ -1,0 +1,154 @@
+"""Replaying a market: each day's events are folded into a state in memory, then everyone is
+scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.replay.market import Market
+from everafter.activity import model
+from everafter.activity.feature_rules import assign_slots
+from everafter.activity.model import State
+from everafter.activity.rules import fold
+from everafter.onboarding.model import PROGRESS_SCHEMA
+from everafter.onboarding.queries import join_progress
+from everafter.playbook.loading import parse_playbook, read_playbook
+from everafter.playbook.model import Playbook
+from everafter.scoring.rules import score_suppliers
+
+_KEYS = {
+    "activity": ["supplier_id"],
+    "clients": ["supplier_id", "client_id"],
+    "items": ["supplier_id", "kind", "client_id", "item_id"],
+    "tickets": ["supplier_id", "ticket_id"],
+}
+_FOLDED_ONLY = (
+    "vendor_type_folded",
+    "plan_folded",
+    "vendor_type_at",
+    "plan_at",
+    "usage",
+    "subscription_at",
+    "other_features",
+    "features_beyond",
+)
+
+
+@dataclass(slots=True)
+class Platform:
+    """What is known of the whole platform as of a moment, and is advanced once a day."""
+
+    def advance(self, state: State, events: pl.DataFrame, as_of: datetime) -> None:
+        """Learn from a day that is over."""
+
+    def copy(self) -> "Platform":
+        """One that can be advanced on its own."""
+        return Platform()
+
+
+@dataclass(slots=True)
+class Replay:
+    """A market's state at the beginning of `day`: all events of the days before are folded."""
+
+    market: Market
+    playbook: Playbook
+    feature_ids: dict[str, int]
+    state: State = field(default_factory=model.empty_state)
+    platform: Platform = field(default_factory=Platform)
+    day: int = 0
+
+    def advance(self, events: pl.DataFrame | None = None) -> None:
+        """Fold the events of `day`, or these instead, and go to the next day."""
+        events = self.market.days[self.day] if events is None else events
+        if events.height:
+            self.state = _merge(self.state, fold(self.state, events, self.feature_ids))
+        self.day += 1
+        self.platform.advance(self.state, events, self.market.at(self.day))
+
+    def score(self, stopped: Sequence[tuple[str, pl.DataFrame]] = ()) -> pl.DataFrame:
+        """Score all suppliers at the beginning of `day`.
+
+        Args:
+            stopped: further suppliers, which stopped: a name for each, and its row of inputs.
+        """
+        inputs = self.inputs()
+        if stopped:
+            inputs = pl.concat(
+                [inputs, *(r.with_columns(supplier_id=pl.lit(name)) for name, r in stopped)],
+                how="vertical_relaxed",
+            )
+        return score_day(inputs, self.playbook, self.feature_ids, self.now, self.platform)
+
+    @property
+    def now(self) -> datetime:
+        return self.market.at(self.day)
+
+    def inputs(self) -> pl.DataFrame:
+        """The rows that signals.queries would read."""
+        return as_inputs(self.market.suppliers, self.state.activity, self.now)
+
+    def copy(self) -> "Replay":
+        """One that goes its own way from here."""
+        return Replay(
+            self.market,
+            self.playbook,
+            self.feature_ids,
+            self.state,
+            self.platform.copy(),
+            self.day,
+        )
+
+
+def start(market: Market) -> Replay:
+    """A replay before the first event, with the playbook that ships with the package."""
+    playbook = shipped_playbook()
+    return Replay(market, playbook, assign_slots({}, playbook.features))
+
+
+def shipped_playbook() -> Playbook:
+    """The playbook that ships with the package."""
+    path = Path(str(resources.files("everafter.playbook") / "weddings.toml"))
+    return parse_playbook(read_playbook(path), str(path))
+
+
+def score_day(
+    inputs: pl.DataFrame,
+    playbook: Playbook,
+    feature_ids: dict[str, int],
+    as_of: datetime,
+    platform: Platform,
+) -> pl.DataFrame:
+    """The product's scores. The one place that knows how they are called."""
+    return score_suppliers(inputs, playbook, as_of, feature_ids)
+
+
+def as_inputs(suppliers: pl.DataFrame, activity: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """The same columns and rows as signals.queries.read_past_inputs with the progress of
+    onboarding.queries, for suppliers that are there."""
+    joined = suppliers.filter(pl.col("created_at").is_null() | (pl.col("created_at") < as_of)).join(
+        activity, on="supplier_id", how="left", suffix="_folded", maintain_order="left"
+    )
+    inputs = joined.with_columns(
+        pl.coalesce("vendor_type_folded", "vendor_type").alias("vendor_type"),
+        pl.coalesce("plan_folded", "plan").alias("plan"),
+        pl.col("events_total", "clients_added", "clients_total", "tickets_open").fill_null(0),
+    ).drop(_FOLDED_ONLY)
+    return join_progress(inputs, pl.DataFrame(schema=PROGRESS_SCHEMA))
+
+
+def _merge(old: State, new: State) -> State:
+    return State(
+        **{
+            name: pl.concat(
+                [
+                    getattr(old, name).join(getattr(new, name), on=keys, how="anti"),
+                    getattr(new, name).select(getattr(old, name).columns),
+                ]
+            )
+            for name, keys in _KEYS.items()
+        }
+    )
