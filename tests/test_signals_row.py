@@ -1,7 +1,7 @@
 """The type of a scored row: equal to the registry of signals and to what scoring returns."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -34,6 +34,7 @@ PYTHON_TYPES: dict[Any, type] = {
     pl.Boolean: bool,
     pl.String: str,
     pl.Datetime("us", "UTC"): datetime,
+    pl.Date: date,
 }
 
 

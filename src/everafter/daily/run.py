@@ -39,7 +39,13 @@ from everafter.interventions.queries import (
     read_history,
     read_open_tasks,
 )
-from everafter.interventions.rules import make_interventions, make_messages, make_tasks, propose
+from everafter.interventions.rules import (
+    find_resting,
+    make_interventions,
+    make_messages,
+    make_tasks,
+    propose,
+)
 from everafter.onboarding.celebration_rules import (
     celebrated_in,
     propose_celebrations,
@@ -90,6 +96,7 @@ class Context:
         successes: by trigger (interventions.outcome_rules.compile_successes).
         platform: the season and what else all suppliers have in common.
         outages: of the feeds, as known at that moment.
+        resting: triggers that depend on a stopped feed.
     """
 
     playbook: Playbook
@@ -104,6 +111,7 @@ class Context:
     successes: dict[str, pl.Expr]
     platform: PlatformState
     outages: list[Outage]
+    resting: frozenset[str]
 
     @property
     def cooldown_days(self) -> int:
@@ -288,6 +296,7 @@ async def _open_run(
         successes=compile_successes(playbook),
         platform=PlatformState(peers=peers, feeds=finding.feeds),
         outages=finding.outages,
+        resting=find_resting(playbook, finding.feeds),
     )
     return context, total, after
 
@@ -423,7 +432,13 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     )
     proposed = pl.concat([propose(scored, playbook, context.conditions), celebrations])
     new = check_eligibility(
-        proposed, inputs.history, inputs.open_tasks, context.suppressed, playbook, as_of
+        proposed,
+        inputs.history,
+        inputs.open_tasks,
+        context.suppressed,
+        playbook,
+        as_of,
+        context.resting,
     ).filter("is_new")
     results = make_interventions(
         new,

@@ -2,12 +2,18 @@
 Pure."""
 
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime, time, timedelta
 
 import polars as pl
 
 from everafter.core.zones import find_zone
-from everafter.interventions.model import CONSENT_CHANNELS, FREQUENCY_CAP, SUPPLIER_CHANNELS
+from everafter.interventions.model import (
+    CONSENT_CHANNELS,
+    FEED_STOPPED,
+    FREQUENCY_CAP,
+    SUPPLIER_CHANNELS,
+)
 from everafter.playbook.model import Holdout, Messaging, Playbook
 
 
@@ -18,10 +24,11 @@ def check_eligibility(
     suppressed: frozenset[str],
     playbook: Playbook,
     as_of: datetime,
+    resting: Collection[str] = (),
 ) -> pl.DataFrame:
     """Decide on each proposal: triggered, skipped or holdout.
 
-    Checked in this order, and the first failure is the reason: subscription paused, address,
+    Checked in this order, and the first failure is the reason: feed, subscription paused, address,
     consent, suppression, cooldown, open task of the same kind. The holdout is drawn among the
     proposals that pass all of them, so that treatment and control group are alike
     (docs/decisions/0006). The frequency cap comes last, by priority; a proposal in the holdout
@@ -37,6 +44,8 @@ def check_eligibility(
         suppressed: lower-case addresses that must receive no message of the topic 'success'; with a
             leading '*': none at all.
         as_of: the moment evaluated; cooldowns count its UTC days.
+        resting: triggers that depend on a feed that is stopped (`rules.find_resting`), essential
+            ones too.
 
     Returns:
         The rows of `proposed` with `status`, `reason` (null: triggered) and `is_new`: false where
@@ -45,7 +54,7 @@ def check_eligibility(
         (docs/decisions/0009).
     """
     asked = _join_history(proposed, history, open_tasks)
-    asked = asked.with_columns(_skip_reason(suppressed, as_of).alias("reason"))
+    asked = asked.with_columns(_skip_reason(suppressed, as_of, resting).alias("reason"))
     passed = asked.filter(pl.col("reason").is_null())
     skipped = asked.filter(pl.col("reason").is_not_null()).with_columns(
         pl.lit("skipped").alias("status")
@@ -76,7 +85,7 @@ def _join_history(
     )
 
 
-def _skip_reason(suppressed: frozenset[str], as_of: datetime) -> pl.Expr:
+def _skip_reason(suppressed: frozenset[str], as_of: datetime, resting: Collection[str]) -> pl.Expr:
     """The first check that fails, as a key of SKIP_REASONS; null: none."""
     optional = ~pl.col("essential")
     by_email = pl.col("channel") == "email"
@@ -86,7 +95,9 @@ def _skip_reason(suppressed: frozenset[str], as_of: datetime) -> pl.Expr:
     # Calendar days, because tomorrow's run may begin some seconds earlier than today's.
     days_since = (pl.lit(as_of.date()) - pl.col("last_acted_at").dt.date()).dt.total_days()
     return (
-        pl.when(optional & (pl.col("subscription") == "paused"))
+        pl.when(pl.col("trigger").is_in(list(resting)))
+        .then(pl.lit(FEED_STOPPED))
+        .when(optional & (pl.col("subscription") == "paused"))
         .then(pl.lit("paused"))
         .when(by_email & (email.is_null() | (email == "")))
         .then(pl.lit("no_address"))

@@ -10,7 +10,10 @@ Status = Literal["triggered", "skipped", "holdout"]
 
 FREQUENCY_CAP = "frequency_cap"
 
+FEED_STOPPED = "feed_stopped"
+
 SKIP_REASONS: dict[str, str] = {
+    FEED_STOPPED: "events that the trigger depends on have stopped arriving",
     "paused": "the subscription is paused",
     "no_address": "no email address is known",
     "no_consent": "the supplier has not consented to such messages",

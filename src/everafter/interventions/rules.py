@@ -9,13 +9,25 @@ import polars as pl
 
 from everafter.activity.model import TIME
 from everafter.core.messages import placeholders
+from everafter.feeds.model import Feeds
 from everafter.interventions.eligibility import next_sending_time
+from everafter.playbook.conditions import signals_in
 from everafter.playbook.model import Playbook
 from everafter.playbook.rules import list_terms
 from everafter.signals.model import SIGNAL_SCHEMA
+from everafter.signals.source_model import rests_on_stopped
 from everafter.signals.text import format_sentence
 
 _HIGH_PRIORITY = 80
+
+
+def find_resting(playbook: Playbook, feeds: Feeds) -> frozenset[str]:
+    """The triggers whose condition names a signal that depends on a stopped feed."""
+    return frozenset(
+        name
+        for name, trigger in playbook.triggers.items()
+        if rests_on_stopped(signals_in(trigger.when), feeds)
+    )
 
 
 def propose(

@@ -13,6 +13,8 @@ from everafter.core.charts import sparkline
 from everafter.core.db import Connection
 from everafter.core.pages import download, page
 from everafter.core.web import AnyRequest
+from everafter.feeds.notice_rules import describe_notices
+from everafter.feeds.queries import list_outages
 from everafter.playbook.labels import vendor_type_title
 from everafter.playbook.model import Playbook
 from everafter.portfolio import message_pages, queries, rules, supplier_pages
@@ -57,6 +59,7 @@ async def show_portfolio(
         viewer=viewer,
         overview=overview,
         stale=is_stale(overview.scored_at, now),
+        feeds=describe_notices(await list_outages(conn), now),
         vendors=vendors,
         **shown,
     )

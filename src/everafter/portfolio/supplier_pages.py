@@ -23,6 +23,8 @@ from everafter.core.ids import SupplierId
 from everafter.core.pages import page
 from everafter.core.settings import Settings
 from everafter.core.web import AnyRequest
+from everafter.feeds.notice_rules import describe_notices
+from everafter.feeds.queries import list_outages
 from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import STATUS_LABELS, LogEntry
@@ -115,6 +117,7 @@ async def show_supplier(
         ),
         clients=clients,
         clients_total=clients_total,
+        feeds=describe_notices(await list_outages(conn), now),
         tickets=await _tickets(conn, supplier_id, state.playbook.support, now),
         clock_labels=CLOCK_LABELS,
         may_act=viewer.may_act,

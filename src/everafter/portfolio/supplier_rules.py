@@ -8,6 +8,7 @@ from typing import Any
 from everafter.core.charts import round_to_sum
 from everafter.core.formatting import day as format_day
 from everafter.core.formatting import percent, plural
+from everafter.core.i18n import format_short_date
 from everafter.playbook.model import DIMENSIONS, ChurnSignal, Dimension, Playbook, Segment
 from everafter.portfolio.model import CHANGE_DAYS, COMPARED_WITHIN_DAYS
 from everafter.portfolio.supplier_model import (
@@ -23,6 +24,7 @@ from everafter.signals.row_model import (
     LiveRow,
     ScoredRow,
     churn_contribution,
+    dimension_as_of,
     dimension_max,
     dimension_points,
 )
@@ -52,7 +54,7 @@ def score_details_of_live(row: LiveRow, playbook: Playbook) -> ScoreDetails:
                 name,
                 dimension_points(row, name),
                 dimension_max(row, name),
-                _describe_part(name, row, playbook),
+                _describe_part(name, row, playbook) + _describe_as_of(name, row),
             )
             for name in DIMENSIONS
         ],
@@ -121,14 +123,14 @@ def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
             return _describe_login(row)
         case "feature_adoption":
             if row["feature_adoption"] is None:
-                return "no events received yet"
+                return _UNSENT[name] if row["events_total"] else "no events received yet"
             features = playbook.segments[row["segment"]].key_features
             window = playbook.health.feature_window_days
             of = f"{row['features_adopted']} of {plural(len(features), 'key feature')}"
             return f"{of} used in the last {window} days"
         case "client_activity":
             if row["client_activity"] is None:
-                return "no clients"
+                return _UNSENT[name] if row["clients_total"] else "no clients"
             of = f"{row['clients_active_30d']} of {plural(row['clients_total'], 'client')}"
             text = f"{of} active in the last 30 days"
             return text + (
@@ -138,19 +140,42 @@ def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
             )
         case "form_completion":
             if row["form_completion_rate"] is None:
+                if row["forms_sent_13w"]:
+                    return _UNSENT[name]
                 return "no form was sent in the last 13 weeks"
             of = f"{row['forms_answered_13w']} of {plural(row['forms_sent_13w'], 'form')}"
             return f"{of} sent in 13 weeks completed"
         case "journey_performance":
             if row["journey_open_rate"] is None:
+                if row["journey_emails_13w"]:
+                    return _UNSENT[name]
                 return "no journey email was sent in the last 13 weeks"
             sent = plural(row["journey_emails_13w"], "journey email")
             return f"{percent(row['journey_open_rate'])} of {sent} in 13 weeks opened"
 
 
+_UNSENT: dict[Dimension, str] = {
+    "login": "no logins are known",
+    "feature_adoption": "no feature uses are known",
+    "client_activity": "no client activity is known",
+    "form_completion": "no completed forms are known",
+    "journey_performance": "no opened journey emails are known",
+}
+"""Where the platform has never sent such events, or not for so long that none are kept."""
+
+
+def _describe_as_of(name: Dimension, row: ScoredRow) -> str:
+    as_of = dimension_as_of(row, name)
+    return (
+        f"; as of {format_short_date(as_of)}, when these events stopped arriving" if as_of else ""
+    )
+
+
 def _describe_login(row: ScoredRow) -> str:
     days, inactive = row["days_since_login"], row["days_inactive"]
     if days is None or inactive is None:
+        if row["tenure_days"] is not None:
+            return _UNSENT["login"]
         return "no login, and the start of the account is unknown"
     whole, counted = int(days), int(inactive)
     last = row["last_login_at"] is not None

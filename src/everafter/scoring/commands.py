@@ -187,7 +187,7 @@ def _dimension_table(
             _NAMES[name],
             _format_points(now.points[name]),
             f"{now.max[name]:.0f}",
-            _measured(name, now),
+            _measured(name, now) + _as_of(name, now),
         ]
         if before and changes:
             row += [_format_points(before.points[name]), f"{changes[name]:+.1f}"]
@@ -206,6 +206,11 @@ def _dimension_table(
 
 def _format_points(points: float | None) -> str:
     return "–" if points is None else f"{points:.1f}"
+
+
+def _as_of(dimension: Dimension, now: Snapshot) -> str:
+    as_of = now.as_of_dates[dimension]
+    return f"; as of {as_of}, when these events stopped arriving" if as_of else ""
 
 
 def _measured(dimension: Dimension, now: Snapshot) -> str:

@@ -22,6 +22,7 @@ from everafter.signals.row_model import (
     RiskLevel,
     ScoredRow,
     churn_contribution,
+    dimension_as_of,
     dimension_max,
     dimension_points,
     scored_rows,
@@ -54,6 +55,7 @@ class Snapshot:
         max: by dimension; 0 where unknown.
         inputs: the signals of INPUTS.
         playbook_version: of the daily run that stored the score; null: computed for this snapshot.
+        as_of_dates: by dimension, the last good day while it depends on a stopped feed; else null.
         is_recorded: whether score and points are those that the daily run stored.
         recomputed_score: what today's playbook and all events give for that moment, where it
             differs from the recorded score: events arrived later, or the playbook has changed.
@@ -72,6 +74,7 @@ class Snapshot:
     churn_level: ChurnLevel
     churn: dict[ChurnSignal, float | None]
     playbook_version: int | None
+    as_of_dates: dict[Dimension, date | None]
     is_recorded: bool
     recomputed_score: float | None
 
@@ -141,6 +144,7 @@ def _describe(
         churn_level=row["churn_level"],
         churn={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
         playbook_version=recorded.playbook_version if recorded else None,
+        as_of_dates={name: dimension_as_of(row, name) for name in DIMENSIONS},
         is_recorded=recorded is not None,
         recomputed_score=recomputed_score,
     )

@@ -173,6 +173,7 @@ def read_components(row: Mapping[str, Any], login_days: float | None) -> dict[st
             points=row[f"{name}_points"],
             max=row[f"{name}_max"],
             value=login_days if name == "login" else row[VALUES[name]],
+            as_of=row.get(f"{name}_as_of"),
         )
         for name in DIMENSIONS
     }

@@ -1,6 +1,7 @@
 """What goes into a health score and what comes out."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from everafter.signals.row_model import RiskLevel
 
@@ -28,11 +29,16 @@ class HealthMetrics:
 @dataclass(frozen=True, slots=True)
 class Component:
     """One dimension of a score: `points` of `max`, and the `value` measured. Unknown: points and
-    value are None, max is 0."""
+    value are None, max is 0.
+
+    as_of: the last good day, while events that the dimension depends on have stopped arriving: it
+    is computed as of that day. None: it is current.
+    """
 
     points: float | None
     max: float
     value: float | None
+    as_of: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
 from everafter.scoring.churn_rules import score_churn
 from everafter.scoring.health_rules import score_health
 from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
-from everafter.seasonality.frame_rules import add_season
+from everafter.scoring.stopped_rules import add_season_as_of_feeds
 from everafter.signals.rules import compute_signals
 
 CHURN_MODEL = "rule-2"
@@ -41,7 +41,12 @@ def score_suppliers(
         feature_ids,
         platform,
     )
-    frame = score_health(frame, playbook.segments, playbook.health)
+    frame = score_health(frame, playbook.segments, playbook.health).with_columns(
+        pl.lit(platform.feeds.as_of(*platform.feeds.dimension_types(name)), pl.Date).alias(
+            f"{name}_as_of"
+        )
+        for name in DIMENSIONS
+    )
     # A failed payment is a more urgent reason than any dimension.
     reason = pl.when("payment_past_due").then(pl.lit("billing")).otherwise("main_reason")
     return score_churn(frame.with_columns(reason.alias("main_reason")), playbook.churn)
@@ -60,8 +65,8 @@ def evaluate_signals(
     Returns:
         A row per supplier: the columns of `signals.row_model.SignalRow`.
     """
-    frame = add_season(inputs, playbook, as_of, platform.peers)
-    frame = compute_signals(frame, playbook, as_of, feature_ids)
+    frame = add_season_as_of_feeds(inputs, playbook, as_of, platform)
+    frame = compute_signals(frame, playbook, as_of, feature_ids, platform.feeds)
     return add_onboarding(frame, playbook, as_of, feature_ids)
 
 

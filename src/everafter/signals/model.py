@@ -93,7 +93,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "days_since_login", "activity", _FLOAT, "days",
         "time since the last login, or since the account began when there was none",
-        "no login, and the start of the account is unknown", "login",
+        "no login, and the start of the account is unknown; or the platform never sent logins, or"
+        " the account began after they stopped arriving", "login",
     ),
     Signal(
         "days_inactive", "activity", _FLOAT, "days",
@@ -126,7 +127,7 @@ SIGNALS: tuple[Signal, ...] = (
         "evidence_logins", "activity", _FLOAT, "nats",
         "decline evidence in the logins: above 0, the last weeks look like a decline; below 0, like"
         " any others",
-        _NEVER, "login, season",
+        "the platform has never sent logins", "login, season",
     ),
     # ── clients ──
     Signal(
@@ -142,7 +143,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "client_activity", "clients", _FLOAT, "0–1",
         "active clients ÷ clients",
-        "no clients", "client_*",
+        "no clients; or the platform never sent client_active or form_completed", "client_*",
     ),
     Signal(
         "clients_lost_13w", "clients", _INT, "clients",
@@ -183,7 +184,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "form_completion_rate", "forms", _FLOAT, "0–1",
         "completed ÷ sent",
-        "none sent in 13 weeks", "form_*",
+        "none sent in 13 weeks; or the platform never sent form_completed", "form_*",
     ),
     Signal(
         "forms_waiting", "forms", _INT, "forms",
@@ -199,7 +200,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "journey_open_rate", "journeys", _FLOAT, "0–1",
         "of these, opened by now ÷ sent",
-        "none sent in 13 weeks", "journey_email_*",
+        "none sent in 13 weeks; or the platform never sent journey_email_opened", "journey_email_*",
     ),
     # ── features ──
     Signal(
@@ -210,7 +211,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "feature_adoption", "features", _FLOAT, "0–1",
         "features_adopted ÷ key features of the segment",
-        "no event was ever received", "feature_used",
+        "no event was ever received; or the platform never sent one that implies a feature",
+        "feature_used",
     ),
     Signal(
         "feature_uses_4w", "features", _INT, "uses",
@@ -226,7 +228,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "evidence_uses", "features", _FLOAT, "nats",
         "decline evidence in feature use, as evidence_logins",
-        _NEVER, "feature_used, season",
+        "the platform has never sent feature_used", "feature_used, season",
     ),
     Signal(
         "expected_uses_low", "features", _FLOAT, "uses",

@@ -5,7 +5,7 @@ coach) gets it as a dictionary of these keys. A test holds the keys and types eq
 (signals/model.py) and to what `scoring.rules.score_suppliers` returns."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, TypedDict, cast
 
 import polars as pl
@@ -68,8 +68,8 @@ class SignalRow(TypedDict):
     login_days_84d: int
     inactivity_probability: float | None
     unusual_inactivity: bool
-    evidence_logins: float
-    evidence_uses: float
+    evidence_logins: float | None
+    evidence_uses: float | None
     expected_uses_low: float
     expected_uses_high: float
 
@@ -128,7 +128,8 @@ class SignalRow(TypedDict):
 
 class ScoredRow(SignalRow):
     """A supplier with its score. `<dimension>_points` are null and `<dimension>_max` 0 where the
-    dimension is unknown; `churn_<signal>` is what the signal contributes to churn_risk."""
+    dimension is unknown; `<dimension>_as_of` is the last good day while the dimension depends on a
+    stopped feed, else null; `churn_<signal>` is what the signal contributes to churn_risk."""
 
     health_score: float | None
     risk_level: RiskLevel | None
@@ -145,6 +146,12 @@ class ScoredRow(SignalRow):
     client_activity_max: float
     form_completion_max: float
     journey_performance_max: float
+
+    login_as_of: date | None
+    feature_adoption_as_of: date | None
+    client_activity_as_of: date | None
+    form_completion_as_of: date | None
+    journey_performance_as_of: date | None
 
     churn_risk: float
     churn_base: float
@@ -193,6 +200,11 @@ def dimension_points(row: ScoredRow, dimension: Dimension) -> float | None:
 def dimension_max(row: ScoredRow, dimension: Dimension) -> float:
     """The most points that dimension can have in this row; 0: unknown."""
     return cast(Mapping[str, Any], row)[f"{dimension}_max"]
+
+
+def dimension_as_of(row: ScoredRow, dimension: Dimension) -> date | None:
+    """The last good day, while one dimension depends on a stopped feed; null: it is current."""
+    return cast(Mapping[str, Any], row)[f"{dimension}_as_of"]
 
 
 def churn_contribution(row: ScoredRow, signal: ChurnSignal) -> float | None:
