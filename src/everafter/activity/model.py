@@ -241,10 +241,13 @@ def _spread_weeks(weekly: npt.NDArray[np.uint16], heads: Matrix) -> npt.NDArray[
 
 def unpack_bits(column: pl.Series, slots: int) -> npt.NDArray[np.bool_]:
     """A Binary column of bits → (rows, slots) of booleans; null is all false."""
+    return np.unpackbits(read_packed_bits(column, slots), axis=1).view(bool)
+
+
+def read_packed_bits(column: pl.Series, slots: int) -> npt.NDArray[np.uint8]:
+    """A Binary column of bits → (rows, slots ÷ 8) bytes, read-only; null is all false."""
     width = slots // 8
-    return np.unpackbits(
-        np.frombuffer(_joined(column, width), dtype=np.uint8).reshape(len(column), width), axis=1
-    ).view(bool)
+    return np.frombuffer(_joined(column, width), dtype=np.uint8).reshape(len(column), width)
 
 
 def pack_bits(matrix: npt.NDArray[np.bool_]) -> pl.Series:

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from everafter.activity import model
+from everafter.seasonality.bit_rules import WINDOW, Small, Words, read_login_ring
 from everafter.seasonality.history_rules import PeerCounts
 from everafter.seasonality.model import HEMISPHERES, TYPES, Ints
 from everafter.seasonality.prior_rules import hemisphere_of, vendor_type_of
-from everafter.seasonality.rate_rules import Small
 
 LONG_AGO, FAR_AHEAD = -1_000_000, 1_000_000
 
@@ -34,15 +34,14 @@ def epoch_days(column: pl.Series, missing: int) -> Ints:
     return column.dt.epoch("d").cast(pl.Int64).fill_null(missing).to_numpy()
 
 
-def login_matrix(frame: pl.DataFrame, days: Sequence[int] | Ints) -> Small:
-    """(n, days): 1 for a day with a login.
+def login_words(frame: pl.DataFrame, today: int) -> Words:
+    """(n, 3): the 192 days up to a day.
 
     Args:
         frame: login_days and last_event_at.
-        days: within the ring buffer's 192 days before any row that is looked at.
     """
-    bits = model.unpack_bits(frame["login_days"], model.LOGIN_SLOTS).view(np.uint8)
-    return _align(bits, frame["last_event_at"], np.asarray(days))
+    heads = epoch_days(frame["last_event_at"], LONG_AGO)
+    return read_login_ring(frame["login_days"], heads, today)
 
 
 def use_matrix(frame: pl.DataFrame, days: Sequence[int] | Ints) -> Small:
@@ -65,24 +64,24 @@ def _align(ring: Small, last_event_at: pl.Series, days: Ints) -> Small:
     return matrix * (newest & oldest)
 
 
-def to_counts(frame: pl.DataFrame, first: int, last: int) -> PeerCounts:
+def to_counts(frame: pl.DataFrame, last: int) -> PeerCounts:
     """The counts of suppliers from their activity rows.
 
     Args:
         frame: a row per supplier, as seasonality.queries reads it.
-        first, last: days; the ring buffers reach back 192 days for logins, 128 for uses. Days
-            before that are 0.
+        last: the last day. The first is 191 days before it; the ring buffer of uses reaches back
+            128 days, and days before that are 0.
     """
-    days = np.arange(first, last + 1)
-    uses_from = max(first, last - model.USE_SLOTS + 1)
-    uses = np.zeros((frame.height, len(days)), dtype=np.uint8)
+    first = last - WINDOW + 1
+    uses_from = last - model.USE_SLOTS + 1
+    uses = np.zeros((frame.height, WINDOW), dtype=np.uint8)
     uses[:, uses_from - first :] = use_matrix(frame, np.arange(uses_from, last + 1))
     return PeerCounts(
         groups_of(frame),
         epoch_days(frame["began_at"], LONG_AGO),
         epoch_days(frame["ended_at"], FAR_AHEAD),
         first,
-        login_matrix(frame, days),
+        login_words(frame, last).astype(">u8").view(np.uint8).reshape(frame.height, -1),
         uses,
     )
 
@@ -112,6 +111,6 @@ def counts_from_events(
         epoch_days(suppliers["began_at"], LONG_AGO),
         epoch_days(suppliers["ended_at"], FAR_AHEAD),
         first,
-        logins,
+        np.packbits(logins, axis=1),
         uses,
     )

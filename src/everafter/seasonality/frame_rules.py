@@ -10,11 +10,18 @@ import polars as pl
 from everafter.activity import model
 from everafter.playbook.model import Playbook
 from everafter.seasonality.as_of_rules import peers_as_of
+from everafter.seasonality.bit_rules import (
+    WINDOW,
+    Words,
+    first_set,
+    shift,
+    weekly_logins,
+)
 from everafter.seasonality.count_rules import (
     LONG_AGO,
     epoch_days,
     groups_of,
-    login_matrix,
+    login_words,
 )
 from everafter.seasonality.decline_rules import (
     WEEKS,
@@ -22,7 +29,7 @@ from everafter.seasonality.decline_rules import (
     expected_range,
     find_dispersion,
 )
-from everafter.seasonality.gap_rules import LOOKED_BACK_DAYS, find_gaps
+from everafter.seasonality.gap_rules import find_gaps
 from everafter.seasonality.inactivity_rules import calibrate, is_unusual
 from everafter.seasonality.index_rules import last_seven
 from everafter.seasonality.model import (
@@ -33,7 +40,6 @@ from everafter.seasonality.model import (
     Ints,
     PeerActivity,
 )
-from everafter.seasonality.rate_rules import Small
 
 _SECONDS = 86_400
 _CLIENT_DAYS = 30
@@ -58,7 +64,7 @@ def add_season(
     of_day = as_of.timestamp() / _SECONDS - today
     peers = peers_as_of(peers, today)
     group = groups_of(frame)
-    logins = login_matrix(frame, np.arange(today - LOOKED_BACK_DAYS + 1, today + 1))
+    logins = login_words(frame, today)
     began = _began(frame, logins, today)
     columns = (
         _season(frame, playbook, peers, group)
@@ -70,16 +76,14 @@ def add_season(
     )
 
 
-def _began(frame: pl.DataFrame, logins: Small, today: int) -> Ints:
-    """(n,): the first full day of the account; a login before it was said to begin counts."""
+def _began(frame: pl.DataFrame, logins: Words, today: int) -> Ints:
+    """(n,): the first day of the account; a login before it was said to begin counts."""
     began = epoch_days(
         frame.select(pl.coalesce("account_created_at", "created_at", "first_event_at")).to_series(),
         today,
     )
-    first = np.where(
-        logins.any(axis=1), today - logins.shape[1] + 1 + np.argmax(logins, axis=1), today
-    )
-    return np.minimum(began, first)
+    first = first_set(logins)
+    return np.minimum(began, np.where(first < 0, today, today - WINDOW + 1 + first))
 
 
 def _season(
@@ -114,14 +118,13 @@ def _inactivity(
     frame: pl.DataFrame,
     peers: PeerActivity,
     group: Ints,
-    logins: Small,
+    logins: Words,
     began: Ints,
     as_of: datetime,
 ) -> dict[str, np.ndarray]:
     today = int(as_of.timestamp() // _SECONDS)
-    width = logins.shape[1]
-    included = np.arange(today - width + 1, today + 1) >= began[:, None]
-    gaps = find_gaps(logins, included, peers.logins[:, -width:], group, peers.login_usual)
+    origin = today - WINDOW + 1
+    gaps = find_gaps(logins, began - origin, peers.logins[:, -WINDOW:], group, peers.login_usual)
     norms, kind = peers.norms, TYPE_OF_GROUP[group]
     probability = calibrate(
         gaps.probability, norms.inactivity_share[kind], norms.inactivity_power[kind]
@@ -170,7 +173,7 @@ def _decline(
     frame: pl.DataFrame,
     peers: PeerActivity,
     group: Ints,
-    logins: Small,
+    logins: Words,
     began: Ints,
     today: int,
     of_day: float,
@@ -202,11 +205,9 @@ def _decline(
     return columns
 
 
-def _weekly_logins(logins: Small, weekday: int) -> Floats:
+def _weekly_logins(logins: Words, weekday: int) -> Floats:
     """(n, 16): login days of each calendar week, the current one first."""
-    days = logins[:, -(7 * (WEEKS - 1) + weekday + 1) :]
-    days = np.pad(days, ((0, 0), (0, 6 - weekday)))
-    return days.reshape(len(days), WEEKS, 7).sum(axis=2)[:, ::-1].astype(float)
+    return weekly_logins(shift(logins, weekday - 6), WEEKS)
 
 
 def _weekly_uses(frame: pl.DataFrame, today: int) -> Floats:

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from everafter.seasonality.bit_rules import WINDOW, Words, between, count_all, last_set
 from everafter.seasonality.inactivity_rules import MIN_LOGIN_DAYS, inactivity_probability
-from everafter.seasonality.model import RATE_DAYS, Bools, Floats, Ints
-from everafter.seasonality.rate_rules import Small, find_rates
-
-LOOKED_BACK_DAYS = 176
-"""The rhythm is that of the 112 days up to the last login; a login longer ago than 64 days has
-fewer of them."""
+from everafter.seasonality.model import RATE_DAYS, Floats, Ints
+from everafter.seasonality.rate_rules import login_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +26,30 @@ class Gaps:
     login_chance: Floats
 
 
-def find_gaps(logins: Small, included: Bools, activity: Floats, group: Ints, usual: Floats) -> Gaps:
+def find_gaps(logins: Words, began: Ints, activity: Floats, group: Ints, usual: Floats) -> Gaps:
     """Describe the inactivity of suppliers.
 
+    The rhythm is that of the 112 days up to the last login.
+
     Args:
-        logins: (n, days), 1 for a day with a login; the last column is the current day, which
-            counts only if it has one.
-        included: (n, days), the days since the account began.
-        activity: (groups, days), peer activity in logins.
+        logins: (n, 3), the window of 192 days whose last is the current day, which counts only if
+            it has a login.
+        began: (n,), the position of the day on which the account began; before the window: ≤ 0.
+        activity: (groups, 192), peer activity in logins.
         group: (n,).
         usual: (groups,), mean rate of the group.
     """
-    width = logins.shape[1]
-    any_login = logins.any(axis=1)
-    last = width - 1 - np.argmax(logins[:, ::-1], axis=1)
-    column = np.arange(width)
-    rhythm = included & (column <= last[:, None]) & (column > last[:, None] - RATE_DAYS)
-    rates = find_rates("logins", logins, rhythm, activity, group, usual)
-    login_days = (logins * rhythm).sum(axis=1)
-    known = any_login & (login_days >= MIN_LOGIN_DAYS)
+    last = last_set(logins)
+    first = np.clip(np.maximum(began, last - RATE_DAYS + 1), 0, WINDOW - 1)
+    rates = login_rates(logins, first, np.maximum(last, first), activity, group, usual)
+    login_days = count_all(logins & between(first, last))
     whole = np.concatenate([np.zeros((len(activity), 1)), np.cumsum(activity, axis=1)], axis=1)
-    missed = np.maximum(whole[group, width - 1] - whole[group, np.minimum(last + 1, width - 1)], 0)
+    today = WINDOW - 1
+    missed = whole[group, today] - whole[group, np.minimum(last + 1, today)]
     chance = -np.expm1(-rates.rate)
     probability = inactivity_probability(chance, rates.exposure, missed, activity[group, last])
     return Gaps(
-        np.where(any_login, np.maximum(width - 2 - last, 0), -1),
-        np.where(known, probability, np.nan),
+        np.where(last >= 0, np.maximum(today - 1 - last, 0), -1),
+        np.where((last >= 0) & (login_days >= MIN_LOGIN_DAYS), probability, np.nan),
         chance,
     )

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from everafter.seasonality.bit_rules import (
+    WINDOW,
+    Small,
+    Words,
+    between,
+    count_all,
+    read_window,
+    weekly_logins,
+)
 from everafter.seasonality.decline_rules import WEEKS, learn_dispersion
-from everafter.seasonality.gap_rules import LOOKED_BACK_DAYS, find_gaps
+from everafter.seasonality.gap_rules import find_gaps
 from everafter.seasonality.inactivity_rules import RARE, learn_calibration
 from everafter.seasonality.index_rules import find_peak, last_seven, season_index
 from everafter.seasonality.model import (
@@ -22,6 +31,7 @@ from everafter.seasonality.model import (
     TYPE_OF_GROUP,
     TYPES,
     WARM_UP_DAYS,
+    Bools,
     Channel,
     ChannelDay,
     Floats,
@@ -40,7 +50,7 @@ from everafter.seasonality.peer_rules import (
     weekday_effects,
 )
 from everafter.seasonality.prior_rules import prior_levels
-from everafter.seasonality.rate_rules import Small, find_rates
+from everafter.seasonality.rate_rules import Rates, login_rates, use_rates
 
 _BLOCK_ROWS = 20_000
 _GAP_DAYS = 182
@@ -56,7 +66,7 @@ class PeerCounts:
         began: (n,), day of the account.
         ended: (n,), day of the cancellation; a day far ahead: none.
         first_day: the day of the first column.
-        logins: (n, days), 1 for a day with a login.
+        logins: (n, bytes), a bit for each day, the first day first, 1 for a login.
         uses: (n, days), features used that day, at most 255.
     """
 
@@ -67,14 +77,30 @@ class PeerCounts:
     logins: Small
     uses: Small
 
-    def of(self, channel: Channel, first: int, last: int) -> Small:
-        """(n, last − first + 1): the columns of these days; days before the first column are 0."""
-        matrix = self.logins if channel == "logins" else self.uses
+    def login_window(self, last: int) -> Words:
+        """(n, 3): the 192 days up to a day; days before the first column are 0."""
+        return read_window(self.logins, last - WINDOW + 1 - self.first_day)
+
+    def uses_of(self, first: int, last: int) -> Small:
+        """(n, last − first + 1): the uses of these days; days before the first column are 0."""
         start = first - self.first_day
-        part = matrix[:, max(start, 0) : last - self.first_day + 1]
+        part = self.uses[:, max(start, 0) : last - self.first_day + 1]
         if start >= 0:
             return part
         return np.pad(part, ((0, 0), (min(-start, last - first + 1), 0)))
+
+    def seen_on(self, channel: Channel, day: int) -> Floats:
+        """(n,): the uses of a day, or 1 and 0 for a login or none."""
+        if channel == "uses":
+            return self.uses_of(day, day)[:, 0].astype(float)
+        return (self.login_window(day)[:, -1] & np.uint64(1)).astype(float)
+
+    def seen_in(self, channel: Channel, first: int, last: int) -> Bools:
+        """(n,): whether a supplier was seen in a channel between two days, at most 192."""
+        if channel == "uses":
+            return np.asarray(self.uses_of(first, last).any(axis=1))
+        days = between(np.array([WINDOW - 1 - (last - first)]), np.array([WINDOW - 1]))
+        return np.asarray((self.login_window(last) & days).any(axis=1))
 
     def blocks(self) -> Iterator["PeerCounts"]:
         """The same, some rows at a time, so that what is computed fits into memory."""
@@ -160,42 +186,61 @@ def _usual_before(known: History, counts: PeerCounts, monday: int) -> dict[Chann
     if monday > known.first_day and known.days:
         return {c: known.days[monday - 1 - known.first_day].channels[c].usual for c in CHANNELS}
     usual: dict[Channel, Floats] = {}
-    day = known.first_day
+    first, last = known.first_day, known.first_day + WARM_UP_DAYS - 1
+    days = np.clip(last + 1 - np.maximum(counts.began, first), 0, WARM_UP_DAYS)
+    exposure = sum_by(counts.group, days, GROUPS)
     for channel in CHANNELS:
-        seen = counts.of(channel, day, day + WARM_UP_DAYS - 1)
-        days = np.minimum(day + WARM_UP_DAYS - np.maximum(counts.began, day), seen.shape[1])
-        total = sum_by(counts.group, seen.sum(axis=1), GROUPS)
-        exposure = sum_by(counts.group, np.clip(days, 0, None), GROUPS)
+        total = sum_by(counts.group, _total(counts, channel, first, last), GROUPS)
         usual[channel] = (total + 0.5) / (exposure + 1.0)
     return usual
+
+
+def _total(counts: PeerCounts, channel: Channel, first: int, last: int) -> Ints:
+    """(n,): uses, or days with a login, between two days."""
+    if channel == "uses":
+        return counts.uses_of(first, last).sum(axis=1, dtype=np.int64)
+    days = between(np.array([WINDOW - 1 - (last - first)]), np.array([WINDOW - 1]))
+    return count_all(counts.login_window(last) & days)
 
 
 def _rates_of_week(
     known: History, counts: PeerCounts, channel: Channel, monday: int, usual: Floats
 ) -> tuple[Floats, Floats]:
     """Own rates from the 112 days before this Monday, and the groups' means."""
-    activity = known.activity(channel)[:, : max(monday - known.first_day, 0)]
-    activity = activity[:, -RATE_DAYS:]
-    width = activity.shape[1]
-    if not width:
+    measured = max(monday - known.first_day, 0)
+    if not measured:
         return usual[counts.group], usual
+    width = min(measured, RATE_DAYS)
+    activity = known.activity(channel)[:, measured - width : measured]
     rate: list[Floats] = []
     events, exposure = np.zeros(GROUPS), np.zeros(GROUPS)
     for block in counts.blocks():
-        days = np.arange(monday - width, monday)
-        included = (days >= block.began[:, None]) & (days < block.ended[:, None])
-        found = find_rates(
-            channel,
-            block.of(channel, monday - width, monday - 1),
-            included,
-            activity,
-            block.group,
-            usual,
-        )
+        found = _block_rates(block, channel, monday, activity, usual)
         rate.append(found.rate)
         events += sum_by(block.group, found.events, GROUPS)
         exposure += sum_by(block.group, found.exposure, GROUPS)
     return np.concatenate(rate), (events + 0.5) / (exposure + 1.0)
+
+
+def _block_rates(
+    block: PeerCounts, channel: Channel, monday: int, activity: Floats, usual: Floats
+) -> Rates:
+    """Own rates from the days before a Monday, as many as `activity` has."""
+    width = activity.shape[1]
+    if channel == "uses":
+        days = np.arange(monday - width, monday)
+        included = (days >= block.began[:, None]) & (days < block.ended[:, None])
+        uses = block.uses_of(monday - width, monday - 1)
+        return use_rates(uses, included, activity, block.group, usual)
+    origin = monday - WINDOW
+    return login_rates(
+        block.login_window(monday - 1),
+        np.clip(block.began - origin, WINDOW - width, WINDOW),
+        np.clip(block.ended - 1 - origin, WINDOW - width - 1, WINDOW - 1),
+        np.pad(activity, ((0, 0), (WINDOW - width, 0))),
+        block.group,
+        usual,
+    )
 
 
 def _measure(
@@ -239,10 +284,10 @@ def _measure_channel(
     if day - known.first_day < WARM_UP_DAYS:
         start = prior_state(level, deviation)
         return assume_day(start, usual)
-    recent = counts.of(channel, day - LIVE_DAYS, day - 1).any(axis=1)
+    recent = counts.seen_in(channel, day - LIVE_DAYS, day - 1)
     live = np.flatnonzero((counts.began < day) & (counts.ended > day) & recent)
     effects = weekday_effects(known.levels(channel), day - 1)[:, (day + 3) % 7]
-    seen = counts.of(channel, day, day)[live, 0].astype(float)
+    seen = counts.seen_on(channel, day)[live]
     return measure_day(
         channel, state, effects, DayCounts(counts.group[live], rate[live], seen), usual
     )
@@ -272,24 +317,31 @@ def _ended_gaps(
     sums = np.zeros((len(TYPES), 3))
     if day - known.first_day < WARM_UP_DAYS or logins.stopped.any():
         return sums
-    activity = np.column_stack([known.activity("logins"), logins.activity])[:, -LOOKED_BACK_DAYS:]
-    first = day - activity.shape[1] + 1
-    ended = np.flatnonzero(counts.of("logins", day, day)[:, 0])
-    for start in range(0, len(ended), _BLOCK_ROWS):
-        rows = ended[start : start + _BLOCK_ROWS]
-        bits = counts.of("logins", first, day)[rows].copy()
-        bits[:, -1] = 0
-        included = np.arange(first, day + 1) >= counts.began[rows, None]
-        found = find_gaps(bits, included, activity, counts.group[rows], usual)
-        known_rows = ~np.isnan(found.probability)
-        probability = found.probability[known_rows]
-        kind = TYPE_OF_GROUP[counts.group[rows][known_rows]]
-        rare = probability < RARE
-        rarity = np.log(RARE / np.maximum(probability[rare], 1e-12))
-        sums[:, 0] += np.bincount(kind, minlength=len(TYPES))
-        sums[:, 1] += np.bincount(kind[rare], minlength=len(TYPES))
-        sums[:, 2] += sum_by(kind[rare], rarity, len(TYPES))
+    activity = np.column_stack([known.activity("logins"), logins.activity])[:, -WINDOW:]
+    activity = np.pad(activity, ((0, 0), (WINDOW - activity.shape[1], 0)))
+    for block in counts.blocks():
+        ended = np.flatnonzero(block.seen_on("logins", day))
+        window = block.login_window(day)[ended]
+        window[:, -1] &= ~np.uint64(1)
+        began = block.began[ended] - (day - WINDOW + 1)
+        found = find_gaps(window, began, activity, block.group[ended], usual)
+        sums += _sum_gaps(found.probability, TYPE_OF_GROUP[block.group[ended]])
     return sums
+
+
+def _sum_gaps(probability: Floats, kind: Ints) -> Floats:
+    """(vendor types, 3): as in `Day.gaps`. NaN: not known, and not counted."""
+    known = ~np.isnan(probability)
+    probability, kind = probability[known], kind[known]
+    rare = probability < RARE
+    rarity = np.log(RARE / np.maximum(probability[rare], 1e-12))
+    return np.column_stack(
+        [
+            sum_by(kind, np.ones(len(kind)), len(TYPES)),
+            sum_by(kind[rare], np.ones(int(rare.sum())), len(TYPES)),
+            sum_by(kind[rare], rarity, len(TYPES)),
+        ]
+    )
 
 
 def _learn(
@@ -318,7 +370,11 @@ def _dispersions(known: History, counts: PeerCounts, channel: Channel) -> tuple[
     first = last - 7 * WEEKS + 1
     activity = known.activity(channel)[:, -7 * WEEKS :]
     exposures = activity.reshape(GROUPS, WEEKS, 7).sum(axis=2)[:, ::-1]
-    weekly = _weekly(counts.of(channel, first, last))
+    weekly = (
+        _weekly(counts.uses_of(first, last))
+        if channel == "uses"
+        else weekly_logins(counts.login_window(last), WEEKS)
+    )
     kind = TYPE_OF_GROUP[counts.group]
     whole = (counts.began < first) & (counts.ended > last)
     burst, drift = np.empty(len(TYPES)), np.empty(len(TYPES))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from everafter.activity.model import USE_SLOTS
 from everafter.core.db import Connection, FrameReader
 from everafter.seasonality import queries
+from everafter.seasonality.bit_rules import WINDOW
 from everafter.seasonality.count_rules import counts_from_events, to_counts
-from everafter.seasonality.gap_rules import LOOKED_BACK_DAYS
 from everafter.seasonality.history_rules import History, PeerCounts, advance, to_peer_activity
 from everafter.seasonality.model import KEPT_DAYS, RATE_DAYS, PeerActivity
 from everafter.seasonality.table_rules import index_rows, norms_rows
@@ -55,9 +55,9 @@ async def measure_season(
         history = History(max(first_event, until - reach + 1), [])
     first_new = history.last_day + 1
     counts = (
-        await _from_rings(reader, first_new, until)
+        await _from_rings(reader, until)
         if from_rings
-        else await _from_events(reader, max(first_event, first_new - LOOKED_BACK_DAYS), until)
+        else await _from_events(reader, max(first_event, first_new - WINDOW), until)
     )
     history = await asyncio.to_thread(advance, history, counts, until)
     if not dry_run:
@@ -68,10 +68,8 @@ async def measure_season(
     return to_peer_activity(history)
 
 
-async def _from_rings(reader: FrameReader, first_new: int, until: int) -> PeerCounts:
-    frame = await queries.read_rings(reader)
-    first = min(first_new, until - LOOKED_BACK_DAYS + 1)
-    return await asyncio.to_thread(to_counts, frame, first, until)
+async def _from_rings(reader: FrameReader, until: int) -> PeerCounts:
+    return await asyncio.to_thread(to_counts, await queries.read_rings(reader), until)
 
 
 async def _from_events(reader: FrameReader, first: int, until: int) -> PeerCounts:

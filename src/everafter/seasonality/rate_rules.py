@@ -8,17 +8,15 @@ Source: docs/methods.md, own rate."""
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from everafter.seasonality.model import GROUPS, Bools, Channel, Floats, Ints, sum_by
+from everafter.seasonality.bit_rules import WINDOW, Small, Words, between, count, pack
+from everafter.seasonality.model import GROUPS, Bools, Floats, Ints, sum_by
 
 _BINS = 12
 """Days of a group are sorted into so many bins by their index before the login rate is solved."""
-_SOLVE_STEPS = 8
+_SOLVE_STEPS = 5
 _LOWEST, _HIGHEST = 1e-4, 60.0
 _MOST_TIMES_OWN, _MOST_MORE = 3.0, 10.0
-
-Small = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +34,6 @@ class Rates:
     events: Floats
 
 
-def find_rates(
-    channel: Channel,
-    counts: Small,
-    included: Bools,
-    activity: Floats,
-    group: Ints,
-    usual: Floats,
-) -> Rates:
-    """Estimate own rates.
-
-    Args:
-        counts: (n, days), uses, or 1 and 0 for a login or none.
-        included: (n, days), the days that count: since the account began.
-        activity: (groups, days), the peer activity index of these days.
-        group: (n,).
-        usual: (groups,), mean rate of the group.
-    """
-    size = len(group)
-    rate, exposure, events = np.empty(size), np.empty(size), np.empty(size)
-    for number in np.unique(group):
-        rows = np.flatnonzero(group == number)
-        one = (_login_rates if channel == "logins" else _use_rates)(
-            counts[rows], included[rows], activity[number], float(usual[number])
-        )
-        rate[rows], exposure[rows], events[rows] = one.rate, one.exposure, one.events
-    return Rates(rate, exposure, events)
-
-
 def find_usual(rates: Rates, group: Ints) -> Floats:
     """(groups,): the mean rate of each group."""
     return (sum_by(group, rates.events, GROUPS) + 0.5) / (
@@ -71,38 +41,58 @@ def find_usual(rates: Rates, group: Ints) -> Floats:
     )
 
 
-def _use_rates(counts: Small, included: Bools, activity: Floats, usual: float) -> Rates:
-    exposure = included.astype(np.float32) @ activity.astype(np.float32)
-    exposure = exposure.astype(float)
-    seen = np.where(included, counts, 0)
+def use_rates(uses: Small, included: Bools, activity: Floats, group: Ints, usual: Floats) -> Rates:
+    """Estimate own rates of feature use.
+
+    Args:
+        uses: (n, days).
+        included: (n, days), the days that count: since the account began.
+        activity: (groups, days), the peer activity index of these days.
+        group: (n,).
+        usual: (groups,), mean rate of the group.
+    """
+    own, prior = activity.astype(np.float32)[group], 1 / usual[group]
+    exposure = np.einsum("ij,ij->i", included, own, dtype=np.float32).astype(float)
+    seen = uses * included
     events = seen.sum(axis=1, dtype=np.int64).astype(float)
-    rate = (events + 1) / (exposure + 1 / usual)
+    rate = (events + 1) / (exposure + prior)
     busy = np.flatnonzero(seen.max(axis=1, initial=0) > _MOST_MORE)
     for _ in range(2):  # one day alone may not make a rate
-        most = _MOST_TIMES_OWN * rate[busy, None] * activity + _MOST_MORE
+        most = _MOST_TIMES_OWN * rate[busy, None] * own[busy] + _MOST_MORE
         events[busy] = np.minimum(seen[busy], most).sum(axis=1)
-        rate[busy] = (events[busy] + 1) / (exposure[busy] + 1 / usual)
+        rate[busy] = (events[busy] + 1) / (exposure[busy] + prior[busy])
     return Rates(rate, exposure, events)
 
 
-def _login_rates(counts: Small, included: Bools, activity: Floats, usual: float) -> Rates:
-    level, bins = _bin_days(activity)
-    days = included.astype(np.float32)
-    exposure = (days @ activity.astype(np.float32)).astype(float)
-    logins = ((counts * included).astype(np.float32) @ bins).astype(float)
-    rate = solve_login_rates(logins, level, exposure + 1 / usual)
-    return Rates(rate, exposure, rate * (exposure + 1 / usual) - 1)
+def login_rates(
+    logins: Words, first: Ints, last: Ints, activity: Floats, group: Ints, usual: Floats
+) -> Rates:
+    """Estimate own rates of logins.
+
+    Args:
+        logins: (n, 3), the 192 days of a window.
+        first, last: (n,), the positions that count, both included.
+        activity: (groups, 192), the peer activity index of the window.
+        group: (n,).
+        usual: (groups,), mean rate of the group.
+    """
+    observed = logins & between(first, last)
+    whole = np.concatenate([np.zeros((len(activity), 1)), np.cumsum(activity, axis=1)], axis=1)
+    exposure = whole[group, np.maximum(last + 1, first)] - whole[group, first]
+    rate = np.empty(len(group))
+    for number in np.unique(group):
+        rows = np.flatnonzero(group == number)
+        level, bins = _bin_days(activity[number])
+        days = count(observed[rows], bins)
+        rate[rows] = solve_login_rates(days, level, exposure[rows] + 1 / usual[number])
+    return Rates(rate, exposure, rate * (exposure + 1 / usual[group]) - 1)
 
 
-def _bin_days(activity: Floats) -> tuple[Floats, NDArray[np.float32]]:
-    """The mean index of each bin, and (days, bins) ones where a day is in a bin."""
-    number = np.minimum(
-        np.argsort(np.argsort(activity, kind="stable"), kind="stable") * _BINS // len(activity),
-        _BINS - 1,
-    )
-    bins = (number[:, None] == np.arange(_BINS)).astype(np.float32)
-    days = np.maximum(bins.sum(axis=0), 1)
-    return (activity @ bins) / days, bins
+def _bin_days(activity: Floats) -> tuple[Floats, Words]:
+    """The mean index of each bin of like days, and the bins as masks: (bins,) and (bins, 3)."""
+    place = np.argsort(np.argsort(activity, kind="stable"), kind="stable")
+    bins = (place * _BINS // WINDOW)[None, :] == np.arange(_BINS)[:, None]
+    return (bins @ activity) / bins.sum(axis=1), pack(bins.astype(np.uint8))
 
 
 def step_login_rate(rate: Floats, logins: Floats, level: Floats, whole: Floats) -> Floats:
