@@ -159,13 +159,13 @@ def find_stopped(seen: Floats, expected: Floats) -> Bools:
     >>> seen, expected = few.copy(), few.copy()
     >>> seen[0], expected[0], expected[-1] = 20, 150, 9
     >>> find_stopped(seen, expected).tolist()
-    [True, False, True]
+    [True, True, True]
     """
     size = len(HEMISPHERES)
     seen_half = sum_by(HEMISPHERE_OF_GROUP, seen, size)
     expected_half = sum_by(HEMISPHERE_OF_GROUP, expected, size)
     everywhere = is_stopped(seen_half.sum(), expected_half.sum())
-    small = (expected_half < _FEWEST_EXPECTED) & (expected_half > 0)
+    small = expected_half < _FEWEST_EXPECTED
     return is_stopped(seen_half, expected_half) | (small & everywhere)
 
 

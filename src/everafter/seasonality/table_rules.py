@@ -142,8 +142,8 @@ def read_history(index: pl.DataFrame, norms: pl.DataFrame) -> History:
     days = _last_run(index, norms)
     if not days:
         return History(0, [])
-    index = index.filter(pl.col("day") >= days[0])
-    norms = norms.filter(pl.col("day") >= days[0])
+    index = index.filter(pl.col("day").is_between(days[0], days[-1]))
+    norms = norms.filter(pl.col("day").is_between(days[0], days[-1]))
     by_day = {name: _by_day(index, name, _ROWS) for name in INDEX_SCHEMA if name not in _TEXT}
     learned = {name: _by_day(norms, name, len(TYPES)) for name in NORMS_SCHEMA if name not in _TEXT}
     return History(to_day(days[0]), [_day(by_day, learned, number) for number in range(len(days))])
