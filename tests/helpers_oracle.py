@@ -99,12 +99,10 @@ def read_signals(events: list[Event], as_of: datetime) -> dict[str, Any]:
         max(times("payment_recovered"), default=None),
     )
     past_due = failed is not None and (recovered is None or recovered < failed)
-    rhythm = {d for d in logins if last_login and day(last_login) - 84 < d <= day(last_login)}
     return {
         "events_total": len(events),
         "login_days_28d": sum(today - 28 < d <= today for d in logins),
         "login_days_84d": sum(today - 84 < d <= today for d in logins),
-        "rhythm_logins": len(rhythm),
         "last_login_at": last_login,
         "clients_added": len(clients),
         "clients_total": len(current),

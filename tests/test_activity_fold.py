@@ -148,7 +148,6 @@ def signals_of(activity: pl.DataFrame, as_of: datetime) -> dict[str, dict[str, A
         pl.lit(None, pl.String).alias("country"),
         pl.lit(None, model.TIME).alias("created_at"),
         pl.lit(None, pl.Int64).alias("client_limit"),
-        pl.lit(1.0).alias("season_index"),
         pl.lit(1.0).alias("season_trend"),
     )
     return {
@@ -175,7 +174,7 @@ def test_random_histories_equal_the_oracle(
     for supplier in {e["supplier"] for e in events}:
         expected = read_signals([e for e in shuffled if e["supplier"] == supplier], as_of)
         row = found[supplier]
-        names = expected.keys() - {"rhythm_logins", "emails_opened", "features_90d"}
+        names = expected.keys() - {"emails_opened", "features_90d"}
         assert {n: row[n] for n in names if n != "usage_ratio"} == {
             n: expected[n] for n in names if n != "usage_ratio"
         }
@@ -188,7 +187,6 @@ def test_random_histories_equal_the_oracle(
             else expected["emails_opened"] / expected["journey_emails_13w"]
         )
         assert row["journey_open_rate"] == opened
-        assert (row["inactivity_probability"] is None) == (expected["rhythm_logins"] < 4)
 
 
 def test_one_supplier_does_not_touch_another() -> None:

@@ -1,4 +1,4 @@
-"""The churn risk index: bands, the value at which each signal is full, and its billing part."""
+"""The churn risk index: its bands, what each signal adds, and its billing part."""
 
 from typing import Any
 
@@ -9,23 +9,24 @@ from everafter.playbook.model import CHURN_SIGNALS, Churn
 from everafter.scoring.churn_rules import score_churn
 
 NOTHING: dict[str, Any] = {
-    "days_inactive": None,
+    "evidence_logins": 0.0,
+    "evidence_uses": 0.0,
     "tickets_4w": 0,
-    "feature_use_ratio": None,
     "client_loss_rate": None,
     "payment_past_due": False,
     "days_past_due": None,
     "payments_failed_13w": 0,
 }
 SCHEMA = {
-    "days_inactive": pl.Float64(),
+    "evidence_logins": pl.Float64(),
+    "evidence_uses": pl.Float64(),
     "tickets_4w": pl.Int64(),
-    "feature_use_ratio": pl.Float64(),
     "client_loss_rate": pl.Float64(),
     "payment_past_due": pl.Boolean(),
     "days_past_due": pl.Float64(),
     "payments_failed_13w": pl.Int64(),
 }
+BASE = 0.222700
 
 
 def churn(policy: Churn | None = None, **signals: Any) -> dict[str, Any]:
@@ -34,67 +35,103 @@ def churn(policy: Churn | None = None, **signals: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "half", "full", "beyond"),
+    ("signals", "evidence", "risk"),
     [
-        ("login", {"days_inactive": 10.5}, {"days_inactive": 21.0}, {"days_inactive": 99.0}),
-        ("support_tickets", {"tickets_4w": 2}, {"tickets_4w": 4}, {"tickets_4w": 9}),
-        ("feature_usage", {"feature_use_ratio": 0.65}, {"feature_use_ratio": 0.3}, {"feature_use_ratio": 0.0}),
-        ("client_churn", {"client_loss_rate": 0.125}, {"client_loss_rate": 0.25}, {"client_loss_rate": 1.0}),
+        ({}, 0, BASE),
+        ({"evidence_uses": 0.8}, 0.4, 0.398912),
+        ({"evidence_uses": 1.2, "evidence_logins": 0.8}, 1.0, 0.700567),
+        ({"evidence_uses": -2.0}, -1, 0.033895),
+        (
+            {
+                "evidence_uses": 1.2,
+                "evidence_logins": 0.8,
+                "payment_past_due": True,
+                "days_past_due": 0.0,
+                "client_loss_rate": 0.05,
+            },
+            1.51,
+            0.872250,
+        ),
     ],
-)  # fmt: skip
-def test_a_signal_counts_in_proportion_up_to_its_weight(
-    name: str, half: dict[str, Any], full: dict[str, Any], beyond: dict[str, Any]
+)
+def test_the_index_is_a_function_of_the_evidence(
+    signals: dict[str, Any], evidence: float, risk: float
 ) -> None:
-    weight = getattr(Churn(), name)
-    assert churn(**half)[f"churn_{name}"] == pytest.approx(weight / 2)
-    assert churn(**full)[f"churn_{name}"] == pytest.approx(weight)
-    assert churn(**beyond)[f"churn_{name}"] == pytest.approx(weight)
-
-
-def test_more_use_than_expected_is_no_risk() -> None:
-    assert churn(feature_use_ratio=1.5)["churn_feature_usage"] == 0
+    row = churn(**signals)
+    assert row["churn_evidence"] == pytest.approx(evidence)
+    assert row["churn_risk"] == pytest.approx(risk, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("signals", "severity"),
+    ("signals", "name", "evidence"),
     [
-        ({"payment_past_due": True, "days_past_due": 0.0}, 0.5),
-        ({"payment_past_due": True, "days_past_due": 7.0}, 0.75),
-        ({"payment_past_due": True, "days_past_due": 14.0}, 1.0),
-        ({"payment_past_due": True, "days_past_due": 90.0}, 1.0),
-        ({"payments_failed_13w": 1}, 0.15),
-        ({"payments_failed_13w": 2}, 0.3),
-        ({"payments_failed_13w": 3}, 0.3),
-        ({}, 0.0),
+        ({"tickets_4w": 2}, "support_tickets", 0.15),
+        ({"tickets_4w": 4}, "support_tickets", 0.3),
+        ({"tickets_4w": 9}, "support_tickets", 0.3),
+        ({"client_loss_rate": 0.125}, "client_churn", 0.15),
+        ({"client_loss_rate": 0.25}, "client_churn", 0.3),
+        ({"client_loss_rate": 1.0}, "client_churn", 0.3),
+        ({"payment_past_due": True, "days_past_due": 0.0}, "billing", 0.45),
+        ({"payment_past_due": True, "days_past_due": 7.0}, "billing", 0.675),
+        ({"payment_past_due": True, "days_past_due": 14.0}, "billing", 0.9),
+        ({"payment_past_due": True, "days_past_due": 90.0}, "billing", 0.9),
+        ({"payments_failed_13w": 1}, "billing", 0.135),
+        ({"payments_failed_13w": 2}, "billing", 0.27),
+        ({"payments_failed_13w": 3}, "billing", 0.27),
     ],
 )
-def test_the_severity_of_billing(signals: dict[str, Any], severity: float) -> None:
-    assert churn(**signals)["churn_billing"] == pytest.approx(Churn().billing * severity)
+def test_a_severity_counts_in_proportion_up_to_its_weight(
+    signals: dict[str, Any], name: str, evidence: float
+) -> None:
+    row = churn(**signals)
+    assert row["churn_evidence"] == pytest.approx(evidence)
+    assert row[f"churn_{name}"] == pytest.approx(row["churn_risk"] - row["churn_base"])
 
 
 @pytest.mark.parametrize(
-    ("days_inactive", "level"),
-    [(0.0, "low"), (5.0, "low"), (5.01, "medium"), (7.5, "medium"), (7.51, "high"), (10.0, "high")],
+    ("evidence", "level"),
+    [(0.4019, "low"), (0.4023, "medium"), (0.9986, "medium"), (0.9991, "high"), (5.0, "high")],
 )
-def test_a_band_begins_above_its_limit(days_inactive: float, level: str) -> None:
-    """With login alone and a full value of 10 days, the index is days ÷ 10."""
-    policy = Churn(
-        medium_above=0.5,
-        high_above=0.75,
-        login=1,
-        support_tickets=0,
-        feature_usage=0,
-        client_churn=0,
-        billing=0,
-        login_full_days=10,
-    )
-    row = churn(policy, days_inactive=days_inactive)
-    assert row["churn_risk"] == pytest.approx(days_inactive / 10)
+def test_a_band_begins_above_its_limit(evidence: float, level: str) -> None:
+    row = churn(evidence_uses=2 * evidence)
     assert row["churn_level"] == level
 
 
-def test_unknown_signals_contribute_null_and_the_rest_sums_to_the_index() -> None:
-    row = churn(days_inactive=21.0, tickets_4w=4)
-    assert row["churn_feature_usage"] is None and row["churn_client_churn"] is None
-    total = sum(row[f"churn_{name}"] or 0.0 for name in CHURN_SIGNALS)
-    assert row["churn_risk"] == pytest.approx(total) == pytest.approx(0.45)
+def test_a_supplier_at_the_limit_is_below_the_band() -> None:
+    at = churn()["churn_risk"]
+    assert churn(Churn(medium_above=at, high_above=0.9))["churn_level"] == "low"
+    below = Churn(medium_above=at - 1e-12, high_above=0.9)
+    assert churn(below)["churn_level"] == "medium"
+
+
+@pytest.mark.parametrize(
+    ("logins", "uses", "evidence"), [(None, 2.0, 2.0), (2.0, None, 2.0), (None, None, 0.0)]
+)
+def test_a_channel_that_is_never_sent_leaves_its_weight_to_the_other(
+    logins: float | None, uses: float | None, evidence: float
+) -> None:
+    row = churn(evidence_logins=logins, evidence_uses=uses)
+    assert row["churn_evidence"] == pytest.approx(evidence)
+    assert (row["churn_login"] is None, row["churn_feature_usage"] is None) == (
+        logins is None,
+        uses is None,
+    )
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        {},
+        {"evidence_uses": 3.0, "evidence_logins": -1.0, "tickets_4w": 3},
+        {"evidence_uses": -3.0, "evidence_logins": None, "client_loss_rate": 0.2},
+        {"evidence_uses": 1.0, "evidence_logins": -1.0},  # they cancel each other out
+        {"evidence_uses": 40.0, "evidence_logins": 40.0, "payment_past_due": True, "days_past_due": 3.0},
+    ],
+)  # fmt: skip
+def test_base_and_contributions_sum_to_the_index(signals: dict[str, Any]) -> None:
+    row = churn(**signals)
+    parts = [row[f"churn_{name}"] for name in CHURN_SIGNALS]
+    assert row["churn_risk"] == pytest.approx(
+        row["churn_base"] + sum(part or 0.0 for part in parts), abs=1e-9
+    )
+    assert 0 <= row["churn_risk"] <= 1

@@ -149,7 +149,7 @@ def test_each_row_is_scored_by_its_own_segment() -> None:
         schema=dict.fromkeys(names[:1], pl.String) | dict.fromkeys(names[1:], pl.Float64),
         orient="row",
     )
-    frame = frame.with_columns(pl.lit(1.0).alias("season_index"))
+    frame = frame.with_columns(pl.lit(1.0).alias("client_season"))
     whole = score_health(frame, segments, Health())
     alone = pl.concat(
         [score_health(frame[i : i + 1], segments, Health()) for i in range(frame.height)]
@@ -196,7 +196,7 @@ def main_reason(**values: float) -> str:
         "form_completion_rate": 1.0,
         "journey_open_rate": 1.0,
     }
-    frame = pl.DataFrame([{"segment": "default", "season_index": 1.0} | full | values])
+    frame = pl.DataFrame([{"segment": "default", "client_season": 1.0} | full | values])
     segments = {"default": Segment(title="", key_features=["forms"])}
     return score_health(frame, segments, Health())["main_reason"].item()
 

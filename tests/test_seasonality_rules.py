@@ -14,8 +14,8 @@ from everafter.seasonality import (
 from everafter.seasonality.model import GROUPS, STOPPED_ACTIVITY, Floats
 
 
-def near(*values: float, abs: float = 1e-6) -> object:
-    return pytest.approx(list(values), abs=abs)
+def near(*values: float, within: float = 1e-6) -> object:
+    return pytest.approx(list(values), abs=within)
 
 
 # ── peer activity ─────────────────────────────────────────────────────────────────
@@ -253,7 +253,7 @@ def test_the_evidence_of_a_decline(
         np.array([float(dispersion)]),
         7,
     )
-    assert found.tolist() == near(evidence, abs=1e-5)
+    assert found.tolist() == near(evidence, within=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from test_activity_fold import as_frame
 NOW = datetime(2026, 7, 15, 12, tzinfo=UTC)
 """A Wednesday: its week begins on 13 July. 4 weeks begin on 22 June, 13 weeks on 20 April."""
 JANUARY = datetime(2026, 1, 15, 12, tzinfo=UTC)
-"""In Britain so far off season that season_index is the floor, 0.5."""
+"""In Britain so far off season that season_index is the floor, 0.55."""
 
 FEATURES = {"forms": 0, "gallery": 1, "calendar": 2}
 PLAYBOOK = parse_playbook(
@@ -38,7 +38,7 @@ PLAYBOOK = parse_playbook(
     title = "Venue"
     key_features = ["calendar", "forms", "gallery"]
     [season]
-    floor = 0.5
+    floor = 0.55
     off_season_below = 0.6
     [onboarding.start]
     day = 0
@@ -64,8 +64,8 @@ AT_THE_MARK = parse_playbook(
     title = "Any"
     key_features = ["forms"]
     [season]
-    floor = 0.5
-    off_season_below = 0.5
+    floor = 0.55
+    off_season_below = 0.55
     [triggers]
     """.replace("\n    ", "\n"),
     "mark",
@@ -164,13 +164,21 @@ def began(days: float) -> list[Event]:
     return [event("account_created", ago(days=days))]
 
 
-def inactivity(logins: int, days: float, seen: float = 84) -> Any:
-    """The closed form of docs/methods.md, by the standard library's log-gamma."""
-    a, b = 0.5 + logins, 6.5 + seen - logins
+def inactivity(logins: int, days: float, seen: float) -> Any:
+    """The closed form of docs/methods.md, by bisection and the standard library's log-gamma: after
+    so many login days of those seen, with no season and a platform of which nothing is known."""
+
+    def excess(rate: float) -> float:
+        return rate * (seen + 1 / 0.3) - 1 - logins * rate / -math.expm1(-rate)
+
+    low, high = 1e-6, 50.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (low, middle) if excess(middle) > 0 else (middle, high)
+    chance = -math.expm1(-low)
+    a, b, t = 0.5 + seen * chance, 6.5 + seen * (1 - chance), days + 0.5
     return pytest.approx(
-        math.exp(
-            math.lgamma(b + days) - math.lgamma(b) + math.lgamma(a + b) - math.lgamma(a + b + days)
-        )
+        math.exp(math.lgamma(b + t) - math.lgamma(b) + math.lgamma(a + b) - math.lgamma(a + b + t))
     )
 
 
@@ -199,18 +207,29 @@ CASES = [
     Case("days_since_login", "none, since the account began", 10.0, began(10)),
     Case("days_since_login", "none, and no beginning known", None),
     Case("days_inactive", "in season", 4.0, login(ago(days=4))),
-    Case("days_inactive", "off season counts half", 2.0, login(ago(JANUARY, days=4)), {"country": "GB", "vendor_type": "florist"}, JANUARY),
+    Case("days_inactive", "off season counts 55 %", pytest.approx(2.2), login(ago(JANUARY, days=4)), {"country": "GB", "vendor_type": "florist"}, JANUARY),
     Case("days_inactive", "unknown", None),
     Case("login_days_28d", "the 28th day counts", 1, login(on("06-18 00:00"))),
     Case("login_days_28d", "the 29th does not", 0, login(on("06-17 23:59"))),
     Case("login_days_28d", "twice on one day is one day", 1, login(NOW, ago(hours=2))),
     Case("login_days_84d", "the 84th day counts", 1, login(on("04-23 00:00"))),
     Case("login_days_84d", "the 85th does not", 0, login(on("04-22 23:59"))),
-    Case("inactivity_probability", "4 login days", inactivity(4, 10), DAILY),
+    Case("inactivity_probability", "4 login days", inactivity(4, 9, seen=4), DAILY),
     Case("inactivity_probability", "3 login days are too few", None, DAILY[:3]),
-    Case("inactivity_probability", "a login 83 days before the last counts", inactivity(5, 10), [*DAILY, *login(ago(days=93))]),
-    Case("inactivity_probability", "one 84 days before does not", inactivity(4, 10), [*DAILY, *login(ago(days=94))]),
-    Case("inactivity_probability", "of a young account", inactivity(4, 10, seen=20), [*DAILY, *began(30)]),
+    Case("inactivity_probability", "a login 111 days before the last counts", inactivity(5, 9, seen=112), [*DAILY, *login(ago(days=121))]),
+    Case("inactivity_probability", "one 112 days before does not", inactivity(4, 9, seen=112), [*DAILY, *login(ago(days=122))]),
+    Case("inactivity_probability", "of a young account", inactivity(4, 9, seen=21), [*DAILY, *began(30)]),
+    Case("unusual_inactivity", "a daily user's third day", True, login(*(ago(days=days) for days in range(4, 60)))),
+    Case("unusual_inactivity", "its second", False, login(*(ago(days=days) for days in range(3, 60)))),
+    Case("unusual_inactivity", "a weekly user's tenth", False, login(*(ago(days=days) for days in range(11, 100, 7)))),
+    Case("unusual_inactivity", "unknown", False),
+    Case("evidence_logins", "nothing known", pytest.approx(0.0, abs=0.05)),
+    Case("evidence_logins", "steady", pytest.approx(-1.4, abs=0.4), login(*(ago(days=days) for days in range(112)))),
+    Case("evidence_logins", "stopped four weeks ago", pytest.approx(5.6, abs=0.5), login(*(ago(days=days) for days in range(28, 112)))),
+    Case("evidence_uses", "nothing known", pytest.approx(0.1, abs=0.05)),
+    Case("evidence_uses", "stopped four weeks ago", pytest.approx(14, abs=1), [one for days in range(28, 112) for one in used(ago(days=days), 2)]),
+    Case("expected_uses_low", "of a steady user", 8.0, [one for days in range(112) for one in used(ago(days=days), 2)]),
+    Case("expected_uses_high", "of a steady user", 20.0, [one for days in range(112) for one in used(ago(days=days), 2)]),
     # clients
     Case("clients_total", "neither archived nor lost", 1, [added("a"), added("b"), added("c"), of_client("client_archived", ago(days=1), "a"), of_client("client_lost", ago(days=1), "b")]),
     Case("clients_total", "added again", 1, [added(), of_client("client_archived", ago(days=9)), added(at=ago(days=1))]),
@@ -309,7 +328,9 @@ CASES = [
     Case("onboarding_missed", "nothing is due", None, [*began(1), *login(NOW)]),
     # season
     Case("season_index", "no country", 1.0, as_of=JANUARY),
-    Case("season_index", "at the floor", 0.5, [], {"country": "GB", "vendor_type": "florist"}, JANUARY),
+    Case("season_index", "at the floor", 0.55, [], {"country": "GB", "vendor_type": "florist"}, JANUARY),
+    Case("client_season", "no country", 1.0, as_of=JANUARY),
+    Case("client_season", "at the floor", pytest.approx(0.55), [], {"country": "GB", "vendor_type": "florist"}, JANUARY),
     Case("off_season", "below the mark", True, [], {"country": "GB", "vendor_type": "florist"}, JANUARY),
     Case("off_season", "at the mark", False, [], {"country": "GB", "vendor_type": "florist"}, JANUARY, AT_THE_MARK),
     Case("off_season", "no country", False, as_of=JANUARY),
@@ -325,11 +346,11 @@ CASES = [
     Case("risk_level", "nothing known", None),
     Case("coverage", "two of five dimensions", 0.55, login(NOW)),
     Case("coverage", "nothing known", 0.0),
-    Case("churn_risk", "half of the login signal", 0.2, login(ago(days=10.5))),
-    Case("churn_risk", "nothing known", 0.0),
-    Case("churn_level", "at 0.4", "low", login(ago(days=21))),
-    Case("churn_level", "above 0.4", "medium", [*login(ago(days=21)), ticket("opened", NOW)]),
-    Case("churn_level", "above 0.7", "high", [*login(ago(days=90)), *used(ago(days=90))]),
+    Case("churn_evidence", "a payment failed today", pytest.approx(0.53, abs=0.01), [event("payment_failed", NOW)]),
+    Case("churn_risk", "nothing known", pytest.approx(0.25, abs=0.01)),
+    Case("churn_level", "steady", "low", login(*(ago(days=days) for days in range(112)))),
+    Case("churn_level", "a payment failed today", "medium", [event("payment_failed", NOW)]),
+    Case("churn_level", "all has stopped", "high", [one for days in range(28, 112) for one in (*login(ago(days=days)), *used(ago(days=days)))]),
 ]  # fmt: skip
 
 

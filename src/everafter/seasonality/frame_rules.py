@@ -2,13 +2,14 @@
 
 Source: docs/methods.md: season, inactivity, decline evidence."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import polars as pl
 
 from everafter.activity import model
-from everafter.playbook.model import Playbook
+from everafter.playbook.model import Playbook, Season
 from everafter.seasonality.as_of_rules import peers_as_of
 from everafter.seasonality.bit_rules import (
     WINDOW,
@@ -62,18 +63,26 @@ def add_season(
     """
     today = int(as_of.timestamp() // _SECONDS)
     of_day = as_of.timestamp() / _SECONDS - today
-    peers = peers_as_of(peers, today)
+    peers = _with_floor(peers_as_of(peers, today), playbook.season)
     group = groups_of(frame)
     logins = login_words(frame, today)
     began = _began(frame, logins, today)
     columns = (
-        _season(frame, playbook, peers, group)
+        _season(playbook.season, peers, group)
         | _inactivity(frame, peers, group, logins, began, as_of)
         | _decline(frame, peers, group, logins, began, today, of_day)
     )
     return frame.with_columns(
         pl.Series(name, values, nan_to_null=True) for name, values in columns.items()
     )
+
+
+def _with_floor(peers: PeerActivity, season: Season) -> PeerActivity:
+    """The playbook's terms: no index below the floor, or none at all. Days on which no logins
+    arrived stay at 0."""
+    least = season.floor if season.enabled else 1.0
+    index = np.where(peers.season_index > 0, np.maximum(peers.season_index, least), 0.0)
+    return replace(peers, season_index=index)
 
 
 def _began(frame: pl.DataFrame, logins: Words, today: int) -> Ints:
@@ -86,30 +95,19 @@ def _began(frame: pl.DataFrame, logins: Words, today: int) -> Ints:
     return np.minimum(began, np.where(first < 0, today, today - WINDOW + 1 + first))
 
 
-def _season(
-    frame: pl.DataFrame, playbook: Playbook, peers: PeerActivity, group: Ints
-) -> dict[str, np.ndarray]:
-    season = playbook.season
-    if not season.enabled:
-        one = np.ones(frame.height)
-        return {
-            "season_index": one,
-            "off_season": one < 0,
-            "client_season": one,
-            "season_trend": one,
-        }
+def _season(season: Season, peers: PeerActivity, group: Ints) -> dict[str, np.ndarray]:
     index = peers.season_index
     living = index > 0
     recent, days = index[:, -_CLIENT_DAYS:], living[:, -_CLIENT_DAYS:]
     month = np.where(days.any(axis=1), recent.sum(axis=1) / np.maximum(days.sum(axis=1), 1), 1.0)
     last = index.shape[1] - 1 - np.argmax(living[:, ::-1], axis=1)
-    now = np.maximum(index[np.arange(len(index)), last], season.floor)
+    now = index[np.arange(len(index)), last]
     uses = last_seven(peers.uses)[:, ::-7]
     trend = uses[:, :4].mean(axis=1) / uses[:, 4:12].mean(axis=1)
     return {
         "season_index": now[group],
         "off_season": now[group] < season.off_season_below,
-        "client_season": np.maximum(month, season.floor)[group],
+        "client_season": month[group],
         "season_trend": trend[group],
     }
 
