@@ -39,7 +39,7 @@ def score_first_day() -> dict[str, object]:
     }
     suppliers = pl.DataFrame([supplier], schema=SUPPLIER_SCHEMA)
     inputs = as_inputs(suppliers, activity, as_of)
-    scored = score_day(inputs, playbook, feature_ids, as_of, Platform())
+    scored = score_day(inputs, playbook, feature_ids, as_of, Platform(inputs))
     row = scored.row(0, named=True)
     return {"health_score": row["health_score"], "risk_level": row["risk_level"]}
 

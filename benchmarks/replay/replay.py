@@ -18,7 +18,10 @@ from everafter.onboarding.model import PROGRESS_SCHEMA
 from everafter.onboarding.queries import join_progress
 from everafter.playbook.loading import parse_playbook, read_playbook
 from everafter.playbook.model import Playbook
+from everafter.scoring.platform import PlatformState
 from everafter.scoring.rules import score_suppliers
+from everafter.seasonality.count_rules import to_counts
+from everafter.seasonality.history_rules import History, advance, to_peer_activity
 
 _KEYS = {
     "activity": ["supplier_id"],
@@ -42,12 +45,39 @@ _FOLDED_ONLY = (
 class Platform:
     """What is known of the whole platform as of a moment, and is advanced once a day."""
 
+    suppliers: pl.DataFrame
+    history: History = field(default_factory=lambda: History(0, []))
+
     def advance(self, state: State, events: pl.DataFrame, as_of: datetime) -> None:
         """Learn from a day that is over."""
+        last = int(as_of.timestamp() // 86_400) - 1
+        if state.activity.is_empty():
+            return
+        if not self.history.days:
+            self.history = History(last, [])
+        rows = self.suppliers.join(state.activity, on="supplier_id", suffix="_folded").select(
+            "supplier_id",
+            pl.coalesce("vendor_type_folded", "vendor_type").alias("vendor_type"),
+            "country",
+            pl.coalesce("account_created_at", "created_at", "first_event_at").alias("began_at"),
+            pl.when(pl.col("subscription") == "cancelled")
+            .then(pl.col("subscription_at"))
+            .alias("ended_at"),
+            "last_event_at",
+            "login_days",
+            "feature_uses_d",
+            "feature_uses_w",
+        )
+        self.history = advance(self.history, to_counts(rows.sort("supplier_id"), last), last)
+
+    @property
+    def known(self) -> PlatformState:
+        """The argument of the scoring functions."""
+        return PlatformState(peers=to_peer_activity(self.history) if self.history.days else None)
 
     def copy(self) -> "Platform":
         """One that can be advanced on its own."""
-        return Platform()
+        return Platform(self.suppliers, self.history)
 
 
 @dataclass(slots=True)
@@ -57,8 +87,8 @@ class Replay:
     market: Market
     playbook: Playbook
     feature_ids: dict[str, int]
+    platform: Platform
     state: State = field(default_factory=model.empty_state)
-    platform: Platform = field(default_factory=Platform)
     day: int = 0
 
     def advance(self, events: pl.DataFrame | None = None) -> None:
@@ -97,8 +127,8 @@ class Replay:
             self.market,
             self.playbook,
             self.feature_ids,
-            self.state,
             self.platform.copy(),
+            self.state,
             self.day,
         )
 
@@ -106,7 +136,9 @@ class Replay:
 def start(market: Market) -> Replay:
     """A replay before the first event, with the playbook that ships with the package."""
     playbook = shipped_playbook()
-    return Replay(market, playbook, assign_slots({}, playbook.features))
+    return Replay(
+        market, playbook, assign_slots({}, playbook.features), Platform(market.suppliers)
+    )
 
 
 def shipped_playbook() -> Playbook:
@@ -123,7 +155,7 @@ def score_day(
     platform: Platform,
 ) -> pl.DataFrame:
     """The product's scores. The one place that knows how they are called."""
-    return score_suppliers(inputs, playbook, as_of, feature_ids)
+    return score_suppliers(inputs, playbook, as_of, feature_ids, platform.known)
 
 
 def as_inputs(suppliers: pl.DataFrame, activity: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
