@@ -22,6 +22,16 @@ VALUES: dict[Dimension, str] = {
 }
 """The signal that each dimension measures."""
 
+_SCORED: dict[Dimension, str] = {
+    "login": "days_inactive",
+    "feature_adoption": "card_feature_adoption",
+    "client_activity": "card_client_activity",
+    "form_completion": "card_form_completion",
+    "journey_performance": "card_journey_performance",
+}
+"""The column that each dimension is scored by: the signal as the stage of the account takes it
+(stage_rules.add_stage)."""
+
 
 def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Health) -> pl.DataFrame:
     """Score every row.
@@ -34,9 +44,8 @@ def score_health(frame: pl.DataFrame, segments: dict[str, Segment], bands: Healt
 
     Args:
         frame: segment; client_season, (0, 1], the season index of the last 30 days;
-            days_inactive (season-adjusted days);
-            feature_adoption, client_activity, form_completion_rate, journey_open_rate, 0–1. Null
-            means unknown.
+            days_inactive (season-adjusted days); card_feature_adoption, card_client_activity,
+            card_form_completion, card_journey_performance, 0–1. Null means unknown.
 
     Returns:
         The frame with `<dimension>_points` (null: unknown) and `<dimension>_max` (0: unknown),
@@ -87,11 +96,15 @@ def _segment_terms(segments: dict[str, Segment]) -> tuple[Floats, Floats]:
 
 def _earned(frame: pl.DataFrame, weight: Floats, days: Floats) -> Floats:
     """Points per dimension, before known dimensions are scaled up; NaN where unknown."""
-    values = frame.select(*VALUES.values(), "client_season").cast(pl.Float64).to_numpy()
+    values = frame.select(*_SCORED.values(), "client_season").cast(pl.Float64).to_numpy()
     inactive, client_season = values[:, 0], values[:, -1]
     thirds = np.select(
         [inactive < days[:, 0], inactive < days[:, 1], inactive < days[:, 2]], [3.0, 2.0, 1.0], 0.0
     )
+    # Where logins are all that is known, a step would decide the band: the points fall evenly from
+    # each step to the next.
+    alone = np.isnan(values[:, 1:-1]).all(axis=1)
+    thirds = np.where(alone, _even_thirds(inactive, days), thirds)
     earned = np.empty_like(weight)
     earned[:, 0] = np.where(np.isnan(inactive), np.nan, weight[:, 0] * thirds / 3)
     for number, dimension in enumerate(DIMENSIONS[1:], start=1):
@@ -100,6 +113,25 @@ def _earned(frame: pl.DataFrame, weight: Floats, days: Floats) -> Floats:
             value = value / client_season
         earned[:, number] = np.minimum(weight[:, number], value * weight[:, number])
     return earned
+
+
+def _even_thirds(inactive: Floats, days: Floats) -> Floats:
+    """The same thirds at the steps' days, with straight lines between them.
+
+    >>> week = np.array([[3.0, 7, 14]])
+    >>> _even_thirds(np.array([2.0, 3, 5, 7, 14, 21, 30]), week.repeat(7, axis=0)).tolist()
+    [3.0, 3.0, 2.5, 2.0, 1.0, 0.0, 0.0]
+    """
+    first, second, third = days.T
+
+    def used_up(start: Floats, length: Floats) -> Floats:
+        return np.clip((inactive - start) / np.maximum(length, 1e-9), 0.0, 1.0)
+
+    return 3.0 - (
+        used_up(first, second - first)
+        + used_up(second, third - second)
+        + used_up(third, third - second)
+    )
 
 
 def _sum_in_order(points: Floats) -> Floats:
@@ -149,12 +181,14 @@ def calculate_health_score(
             "segment": ["default"],
             "client_season": [float(season_index)],
             "days_inactive": [None if login is None else login * season_index],
-            "feature_adoption": [metrics.feature_adoption],
-            "client_activity": [metrics.client_activity],
-            "form_completion_rate": [metrics.form_completion_rate],
-            "journey_open_rate": [metrics.journey_performance],
+            "card_feature_adoption": [metrics.feature_adoption],
+            "card_client_activity": [metrics.client_activity],
+            "card_form_completion": [metrics.form_completion_rate],
+            "card_journey_performance": [metrics.journey_performance],
         },
-        schema_overrides=dict.fromkeys(VALUES.values(), pl.Float64),
+        schema_overrides=dict.fromkeys(_SCORED.values(), pl.Float64),
+    ).with_columns(
+        pl.col(_SCORED[name]).alias(signal) for name, signal in VALUES.items() if name != "login"
     )
     row = score_health(frame, {"default": segment}, bands or Health()).row(0, named=True)
     return HealthScore(

@@ -10,6 +10,7 @@ from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
 from everafter.scoring.churn_rules import score_churn
 from everafter.scoring.health_rules import score_health
 from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
+from everafter.scoring.stage_rules import add_stage
 from everafter.scoring.stopped_rules import add_season_as_of_feeds
 from everafter.signals.rules import compute_signals
 
@@ -41,7 +42,7 @@ def score_suppliers(
         feature_ids,
         platform,
     )
-    frame = score_health(frame, playbook.segments, playbook.health).with_columns(
+    frame = score_health(add_stage(frame), playbook.segments, playbook.health).with_columns(
         pl.lit(platform.feeds.as_of(*platform.feeds.dimension_types(name)), pl.Date).alias(
             f"{name}_as_of"
         )

@@ -334,6 +334,12 @@ SIGNALS: tuple[Signal, ...] = (
         "nothing is known", "health",
     ),
     Signal(
+        "stage", "score", _TEXT, "new, growing, mature or dormant",
+        "the stage of the account: its first 14 days, its first 90, later; dormant after 90 days"
+        " without a login, of which 28 season-adjusted",
+        _NEVER, "suppliers, account_created, login",
+    ),
+    Signal(
         "coverage", "score", _FLOAT, "0–1",
         "data coverage: share of the score's weights that was known",
         _NEVER, "health",

@@ -131,6 +131,11 @@ class ScoredRow(SignalRow):
     dimension is unknown; `<dimension>_as_of` is the last good day while the dimension depends on a
     stopped feed, else null; `churn_<signal>` is what the signal contributes to churn_risk."""
 
+    stage: Literal["new", "growing", "mature", "dormant"]
+    card_feature_adoption: float | None
+    card_client_activity: float | None
+    card_form_completion: float | None
+    card_journey_performance: float | None
     health_score: float | None
     risk_level: RiskLevel | None
     coverage: float
