@@ -136,9 +136,7 @@ class Replay:
 def start(market: Market) -> Replay:
     """A replay before the first event, with the playbook that ships with the package."""
     playbook = shipped_playbook()
-    return Replay(
-        market, playbook, assign_slots({}, playbook.features), Platform(market.suppliers)
-    )
+    return Replay(market, playbook, assign_slots({}, playbook.features), Platform(market.suppliers))
 
 
 def shipped_playbook() -> Playbook:
