@@ -16,13 +16,14 @@ LONG_AGO, FAR_AHEAD = -1_000_000, 1_000_000
 
 def groups_of(frame: pl.DataFrame) -> Ints:
     """(n,): the group of each row, by its `vendor_type` and `country`; both may be null."""
-    # Only distinct spellings are looked up, however many rows there are.
+    # Only distinct spellings are looked up, however many rows there are. Of an empty mapping Polars
+    # does not take the dtype, hence the casts.
     halves = {c: HEMISPHERES.index(hemisphere_of(c)) for c in frame["country"].unique()}
     types = {t: TYPES.index(vendor_type_of(t)) for t in frame["vendor_type"].unique()}
     return (
         frame.select(
-            pl.col("country").replace_strict(halves, return_dtype=pl.Int64) * len(TYPES)
-            + pl.col("vendor_type").replace_strict(types, return_dtype=pl.Int64)
+            pl.col("country").replace_strict(halves).cast(pl.Int64) * len(TYPES)
+            + pl.col("vendor_type").replace_strict(types).cast(pl.Int64)
         )
         .to_series()
         .to_numpy()
