@@ -93,6 +93,8 @@ CREATE TABLE everafter.churn_risk (
     evidence_logins real,
     evidence_uses real,
     inactivity_probability real,
+    probability_45d real,
+    probability_90d real,
     CONSTRAINT churn_risk_level_check CHECK ((level = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text]))),
     CONSTRAINT churn_risk_risk_check CHECK (((risk >= (0)::double precision) AND (risk <= (1)::double precision)))
 );
@@ -301,6 +303,38 @@ CREATE TABLE everafter.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE everafter.model_trainings (
+    trained_as_of timestamp with time zone NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    snapshots integer DEFAULT 0 NOT NULL,
+    error text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE everafter.model_versions (
+    id bigint NOT NULL,
+    trained_as_of timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    horizon integer NOT NULL,
+    parameters jsonb,
+    metrics jsonb NOT NULL,
+    status text NOT NULL,
+    promoted_at timestamp with time zone,
+    reason text NOT NULL,
+    code_version text NOT NULL,
+    CONSTRAINT model_versions_kind_check CHECK ((kind = ANY (ARRAY['index'::text, 'calibrated'::text, 'logistic'::text, 'trees'::text]))),
+    CONSTRAINT model_versions_status_check CHECK ((status = ANY (ARRAY['candidate'::text, 'promoted'::text, 'retired'::text])))
+);
+
+ALTER TABLE everafter.model_versions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME everafter.model_versions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE everafter.onboarding_progress (
     supplier_id uuid NOT NULL,
     action text NOT NULL,
@@ -460,6 +494,44 @@ CREATE TABLE everafter.sign_in_failures (
 );
 
 COMMENT ON COLUMN everafter.sign_in_failures.bucket IS 'address:network, pair:account:network, account:account, interval:account or browser:account:token; accounts and tokens as hashes';
+
+CREATE TABLE everafter.signal_snapshots (
+    snapshot_on date NOT NULL,
+    supplier_id uuid NOT NULL,
+    snapshot_at timestamp with time zone NOT NULL,
+    vendor_type text,
+    plan text,
+    country text,
+    stage text,
+    tenure_days real,
+    mrr_minor bigint,
+    churn_evidence real NOT NULL,
+    evidence_logins real,
+    evidence_uses real,
+    evidence_billing real,
+    evidence_tickets real,
+    evidence_clients real,
+    inactivity_probability real,
+    health_score real,
+    coverage real,
+    season_index real,
+    login_days_28d integer,
+    feature_adoption real,
+    client_activity real,
+    form_completion_rate real,
+    clients_total integer,
+    weddings_365d integer,
+    payment_past_due boolean
+);
+
+CREATE TABLE everafter.snapshot_months (
+    month date NOT NULL,
+    snapshot_at timestamp with time zone NOT NULL,
+    backfilled boolean NOT NULL,
+    suppliers integer DEFAULT 0 NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT snapshot_months_month_check CHECK ((date_trunc('month'::text, (month)::timestamp without time zone) = (month)::timestamp without time zone))
+);
 
 CREATE TABLE everafter.success_milestones (
     supplier_id uuid NOT NULL,
@@ -731,6 +803,15 @@ ALTER TABLE ONLY everafter.mail_trouble
 ALTER TABLE ONLY everafter.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY everafter.model_trainings
+    ADD CONSTRAINT model_trainings_pkey PRIMARY KEY (trained_as_of);
+
+ALTER TABLE ONLY everafter.model_versions
+    ADD CONSTRAINT model_versions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY everafter.model_versions
+    ADD CONSTRAINT model_versions_trained_as_of_horizon_kind_key UNIQUE (trained_as_of, horizon, kind);
+
 ALTER TABLE ONLY everafter.onboarding_progress
     ADD CONSTRAINT onboarding_progress_pkey PRIMARY KEY (supplier_id, action);
 
@@ -769,6 +850,12 @@ ALTER TABLE ONLY everafter.sessions
 
 ALTER TABLE ONLY everafter.sign_in_failures
     ADD CONSTRAINT sign_in_failures_pkey PRIMARY KEY (bucket);
+
+ALTER TABLE ONLY everafter.signal_snapshots
+    ADD CONSTRAINT signal_snapshots_pkey PRIMARY KEY (snapshot_on, supplier_id);
+
+ALTER TABLE ONLY everafter.snapshot_months
+    ADD CONSTRAINT snapshot_months_pkey PRIMARY KEY (month);
 
 ALTER TABLE ONLY everafter.success_milestones
     ADD CONSTRAINT success_milestones_pkey PRIMARY KEY (supplier_id, milestone_type);
@@ -829,6 +916,8 @@ CREATE INDEX mail_events_message ON everafter.mail_events USING btree (supplier_
 
 CREATE INDEX mail_events_recent ON everafter.mail_events USING btree (received_at);
 
+CREATE INDEX model_versions_speaking ON everafter.model_versions USING btree (horizon, trained_as_of) WHERE (promoted_at IS NOT NULL);
+
 CREATE INDEX outbox_address ON everafter.outbox USING btree (lower(to_email)) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text]));
 
 CREATE INDEX outbox_due ON everafter.outbox USING btree (send_after) WHERE (status = ANY (ARRAY['queued'::text, 'claimed'::text, 'handing'::text]));
@@ -852,6 +941,8 @@ CREATE INDEX rejects_code ON everafter.rejects USING btree (code);
 CREATE INDEX rejects_received ON everafter.rejects USING btree (received_at);
 
 CREATE INDEX rejects_supplier ON everafter.rejects USING btree (supplier_id) WHERE (code = 'unknown_supplier'::text);
+
+CREATE INDEX signal_snapshots_of ON everafter.signal_snapshots USING btree (supplier_id);
 
 CREATE INDEX supplier_activity_features_beyond ON everafter.supplier_activity USING btree (supplier_id) WHERE features_beyond;
 

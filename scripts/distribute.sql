@@ -27,7 +27,8 @@ SELECT create_distributed_table(name::regclass, 'supplier_id', colocate_with => 
   events, event_ids, events_pending, zone_changes,
   supplier_activity, clients, sent_items, tickets, ticket_changes, cancellations,
   customer_health, churn_risk, interventions, outbox, mail_events, tasks,
-  success_milestones, onboarding_progress, tip_impressions, recommendation_impressions, support_interactions
+  success_milestones, onboarding_progress, tip_impressions, recommendation_impressions, support_interactions,
+  signal_snapshots
 }'::text[]) AS name
 WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = name::regclass AND partmethod = 'h');
 

@@ -76,6 +76,8 @@ TYPICAL: dict[str, Any] = {
     "coverage": 1.0,
     "churn_risk": 0.44,
     "churn_level": "medium",
+    "churn_probability_45d": 0.061,
+    "churn_probability_90d": 0.098,
 }
 
 

@@ -139,7 +139,7 @@ LAYERS = (
     "mail",
     "playbook",
     "seasonality",
-    "onboarding interventions",
+    "onboarding interventions learning",
     "scoring",
     "health",
     "support",

@@ -359,6 +359,8 @@ CASES = [
     Case("churn_level", "steady", "low", login(*(ago(days=days) for days in range(112)))),
     Case("churn_level", "a payment failed today", "medium", [event("payment_failed", NOW)]),
     Case("churn_level", "all has stopped", "high", [one for days in range(28, 112) for one in (*login(ago(days=days)), *used(ago(days=days)))]),
+    Case("churn_probability_45d", "no model", None, login(NOW)),
+    Case("churn_probability_90d", "no model", None, login(NOW)),
 ]  # fmt: skip
 
 

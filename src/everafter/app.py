@@ -62,6 +62,7 @@ FACES = (
     "everafter.events.browser_api",
     "everafter.scoring.api",
     "everafter.interventions.pages",
+    "everafter.learning.pages",
     "everafter.mail.api",
     "everafter.metrics.api",
     "everafter.metrics.pages",

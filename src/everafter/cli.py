@@ -72,6 +72,11 @@ COMMANDS = (
         "Print the six success metrics, with the number of observations behind each.",
     ),
     Command(
+        "churn",
+        "everafter.daily.churn_commands",
+        "Learn from who churned: which model speaks, training, past snapshots.",
+    ),
+    Command(
         "signals",
         "everafter.signals.commands",
         "List the signals: every column that a condition in the playbook may name.",

@@ -31,6 +31,7 @@ from everafter.core.unknown_settings import describe_unknown
 from everafter.daily import checks as daily_checks
 from everafter.events import checks as events_checks
 from everafter.feeds import checks as feeds_checks
+from everafter.learning import checks as learning_checks
 from everafter.mail import checks as mail_checks
 from everafter.mail.checks import check_settings
 from everafter.playbook.checks import check_playbook
@@ -41,6 +42,7 @@ TABLE_CHECKS: tuple[TableCheck, ...] = (
     feeds_checks.check_feeds,
     activity_checks.check_folding,
     daily_checks.check_run,
+    learning_checks.check_training,
     mail_checks.check_mail,
     events_checks.check_rejects,
     activity_checks.check_features,

@@ -16,3 +16,4 @@ class Lock(IntEnum):
     FREQUENCY_CAP = 7_305_010
     SWEEP_SIGN_INS = 7_305_011
     FEEDS = 7_305_015
+    TRAIN = 7_305_016

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 
 import polars as pl
@@ -27,6 +27,7 @@ from everafter.daily.model import (
     list_feed_states,
     summarize_slice,
 )
+from everafter.daily.snapshots import plan_snapshots
 from everafter.feeds.jobs import examine_feeds, record_feeds
 from everafter.feeds.model import Outage
 from everafter.folding import fold_events
@@ -46,6 +47,9 @@ from everafter.interventions.rules import (
     make_tasks,
     propose,
 )
+from everafter.learning.jobs import train_when_due
+from everafter.learning.queries import finish_snapshots, get_models, save_snapshots
+from everafter.learning.snapshot_rules import snapshot_rows
 from everafter.onboarding.celebration_rules import (
     celebrated_in,
     propose_celebrations,
@@ -97,6 +101,7 @@ class Context:
         platform: the season and what else all suppliers have in common.
         outages: of the feeds, as known at that moment.
         resting: triggers that depend on a stopped feed.
+        snapshot_month: the month whose snapshots this run takes; null: they have been taken.
     """
 
     playbook: Playbook
@@ -112,6 +117,7 @@ class Context:
     platform: PlatformState
     outages: list[Outage]
     resting: frozenset[str]
+    snapshot_month: date | None
 
     @property
     def cooldown_days(self) -> int:
@@ -147,6 +153,7 @@ class SliceResults:
     milestones: pl.DataFrame
     progress: pl.DataFrame
     outcomes: pl.DataFrame
+    snapshots: pl.DataFrame
     figures: SliceFigures
 
 
@@ -211,9 +218,13 @@ async def run_day(
             await queries.add_figures(conn, summary, context.as_of.date())
         summary.seconds = round(perf_counter() - started, 3)
         if not dry_run:
+            if context.snapshot_month is not None:
+                await finish_snapshots(conn, context.snapshot_month)
             await queries.finish_run(conn, context.as_of.date(), summary)
             await queries.unlock_runs(conn)
-        return summary
+    if context.snapshot_month is not None:
+        await train_when_due(url, context.as_of)
+    return summary
 
 
 @contextlib.asynccontextmanager
@@ -294,9 +305,12 @@ async def _open_run(
         from_events=from_events,
         watch=await get_watch(conn, playbook, moment.date()),
         successes=compile_successes(playbook),
-        platform=PlatformState(peers=peers, feeds=finding.feeds),
+        platform=PlatformState(
+            peers=peers, feeds=finding.feeds, churn=await get_models(conn, moment)
+        ),
         outages=finding.outages,
         resting=find_resting(playbook, finding.feeds),
+        snapshot_month=None if dry_run else await plan_snapshots(conn, moment),
     )
     return context, total, after
 
@@ -451,13 +465,14 @@ def score_slice(inputs: SliceInputs, context: Context) -> SliceResults:
     return SliceResults(
         scored=scored,
         health=health_rows(scored, as_of, context.playbook_version),
-        churn=churn_rows(scored, as_of),
+        churn=churn_rows(scored, as_of, context.platform.churn),
         results=results,
         messages=make_messages(results, scored, playbook, as_of, replay=context.replay),
         tasks=make_tasks(results, scored, replay=context.replay),
         milestones=milestones,
         progress=find_progress(scored, playbook, as_of),
         outcomes=find_outcomes(scored, inputs.windows, context.successes, as_of.date()),
+        snapshots=snapshot_rows(scored, as_of),
         figures=summarize_slice(scored, new),
     )
 
@@ -476,6 +491,14 @@ async def _write(
         await queries.save_scores(
             conn, rows.health, rows.churn, day=day, after=inputs.after, last=inputs.last
         )
+        if context.snapshot_month is not None:
+            await save_snapshots(
+                conn,
+                rows.snapshots,
+                month=context.snapshot_month,
+                after=inputs.after,
+                last=inputs.last,
+            )
         await record_outcomes(conn, rows.outcomes)
         await insert_interventions(conn, rows.results, messages, rows.tasks)
         if not context.replay:

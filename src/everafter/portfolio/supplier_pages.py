@@ -2,9 +2,10 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -28,6 +29,8 @@ from everafter.feeds.queries import list_outages
 from everafter.funnel.model import STATE_LABELS
 from everafter.interventions import log_queries, log_rules
 from everafter.interventions.log_model import STATUS_LABELS, LogEntry
+from everafter.learning.queries import get_models
+from everafter.learning.text_rules import describe_chance, find_probabilities
 from everafter.mail import outbox_queries
 from everafter.mail.model import STATUS_TITLES
 from everafter.onboarding.queries import list_progress
@@ -124,6 +127,7 @@ async def show_supplier(
         milestones=await supplier_queries.list_milestones(conn, supplier_id),
         **await _path(state, conn, row, supplier),
         **_scored(score_details, history),
+        chances=await _describe_chances(conn, row, now),
         recommendations=await _recommendations(state, conn, supplier, row),
         **await _timeline(conn, supplier_id, entries, min(asked or latest, latest), latest),
         **_LABELS,
@@ -160,6 +164,14 @@ def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dic
         "change": supplier_rules.change_of(score_details, history) if score_details else None,
         "trend_labels": supplier_rules.describe_trend(history),
     }
+
+
+async def _describe_chances(conn: Connection, row: LiveRow | None, now: datetime) -> list[str]:
+    """Return a sentence on each probability of churning; none without a model."""
+    if row is None:
+        return []
+    found = find_probabilities(cast(Mapping[str, Any], row), await get_models(conn, now))
+    return [describe_chance(one.probability, one.base_rate, one.horizon) for one in found]
 
 
 async def _recommendations(

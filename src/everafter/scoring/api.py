@@ -18,11 +18,14 @@ from everafter.signals.row_model import ChurnLevel, LiveRow, RiskLevel, churn_co
 
 class ChurnAnswer(Struct):
     """risk: index 0–1. level: low, medium or high. signals: what each adds to the index; null:
-    unknown."""
+    unknown. probability_45d, probability_90d: of cancelling within so many days; null until a model
+    has earned its place."""
 
     risk: float
     level: ChurnLevel
     signals: dict[str, float | None]
+    probability_45d: float | None
+    probability_90d: float | None
 
 
 class ScoreAnswer(Struct):
@@ -77,6 +80,8 @@ def answer(row: LiveRow) -> ScoreAnswer:
             risk=row["churn_risk"],
             level=row["churn_level"],
             signals={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+            probability_45d=row["churn_probability_45d"],
+            probability_90d=row["churn_probability_90d"],
         ),
         calculated_at=row["as_of"],
     )

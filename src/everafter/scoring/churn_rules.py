@@ -38,8 +38,10 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
 
     Returns:
         The frame with `churn_<signal>` (contribution; null: unknown), `churn_base`,
-        `churn_evidence`, `churn_risk` (0–1) and `churn_level`: 'high' above `high_above` (the
-        spec's 0.7), 'medium' above `medium_above` (0.4), else 'low'.
+        `churn_evidence`, `evidence_billing`, `evidence_tickets` and `evidence_clients` (the parts
+        of the evidence besides logins and feature use; null: unknown), `churn_risk` (0–1) and
+        `churn_level`: 'high' above `high_above` (the spec's 0.7), 'medium' above `medium_above`
+        (0.4), else 'low'.
 
     Source: spec, Churn Prevention Workflow; docs/methods.md.
     """
@@ -47,6 +49,9 @@ def score_churn(frame: pl.DataFrame, churn: Churn) -> pl.DataFrame:
     evidence = pl.sum_horizontal(part.fill_null(0.0) for part in parts.values())
     frame = frame.with_columns(
         *(part.alias(f"churn_{name}") for name, part in parts.items()),
+        parts["billing"].alias("evidence_billing"),
+        parts["support_tickets"].alias("evidence_tickets"),
+        parts["client_churn"].alias("evidence_clients"),
         evidence.alias("churn_evidence"),
     )
     risk, base = risk_of_evidence(pl.col("churn_evidence")), risk_of_evidence(pl.lit(0.0))

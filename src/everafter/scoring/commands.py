@@ -22,6 +22,7 @@ from everafter.core.texts import show_controls
 from everafter.interventions.log_model import LogEntry
 from everafter.interventions.log_queries import list_of_supplier
 from everafter.interventions.model import SKIP_REASONS
+from everafter.learning.text_rules import describe_chance
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Dimension
 from everafter.scoring.explain import Snapshot, compare, take_snapshot
@@ -157,6 +158,8 @@ def _print(explanation: Explanation) -> None:
     )
     details = f": {parts}" if parts else ""
     console.print(f"\nChurn risk [bold]{now.churn_risk:.2f}[/bold] ({now.churn_level}){details}")
+    for one in now.churn_probabilities:
+        console.print(f"[dim]{describe_chance(one.probability, one.base_rate, one.horizon)}[/dim]")
     _print_interventions(console, explanation.interventions)
 
 

@@ -11,6 +11,9 @@ from uuid import UUID
 from everafter.activity.feature_rules import assign_slots
 from everafter.core.db import Connection, FrameReader
 from everafter.core.errors import InputError
+from everafter.learning.model import ChurnModels, ChurnProbability
+from everafter.learning.queries import get_models
+from everafter.learning.text_rules import find_probabilities
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, ChurnSignal, Dimension, Playbook
 from everafter.scoring.health_rules import VALUES
 from everafter.scoring.platform_queries import read_platform
@@ -57,6 +60,7 @@ class Snapshot:
         playbook_version: of the daily run that stored the score; null: computed for this snapshot.
         as_of_dates: by dimension, the last good day while it depends on a stopped feed; else null.
         is_recorded: whether score and points are those that the daily run stored.
+        churn_probabilities: by the models that spoke then; empty: none did.
         recomputed_score: what today's playbook and all events give for that moment, where it
             differs from the recorded score: events arrived later, or the playbook has changed.
     """
@@ -73,6 +77,7 @@ class Snapshot:
     churn_risk: float
     churn_level: ChurnLevel
     churn: dict[ChurnSignal, float | None]
+    churn_probabilities: list[ChurnProbability]
     playbook_version: int | None
     as_of_dates: dict[Dimension, date | None]
     is_recorded: bool
@@ -92,12 +97,13 @@ async def take_snapshot(
     """
     recorded = None if day is None else await get_recorded(conn, supplier_id, day)
     as_of = recorded.calculated_at if recorded else _end_of(day)
+    models = await get_models(conn, as_of)
     row = await _score_past(reader, playbook, supplier_id, as_of)
     if recorded is None:
-        return _describe(row, as_of)
+        return _describe(row, as_of, models)
     recomputed = row["health_score"]
     differs = recomputed is not None and abs(recorded.score - recomputed) > 1e-6
-    return _describe(row, as_of, recorded, recomputed if differs else None)
+    return _describe(row, as_of, models, recorded, recomputed if differs else None)
 
 
 def _end_of(day: date | None) -> datetime:
@@ -124,6 +130,7 @@ async def _score_past(
 def _describe(
     row: ScoredRow,
     as_of: datetime,
+    models: ChurnModels,
     recorded: RecordedScore | None = None,
     recomputed_score: float | None = None,
 ) -> Snapshot:
@@ -143,6 +150,7 @@ def _describe(
         churn_risk=row["churn_risk"],
         churn_level=row["churn_level"],
         churn={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+        churn_probabilities=find_probabilities(signals, models),
         playbook_version=recorded.playbook_version if recorded else None,
         as_of_dates={name: dimension_as_of(row, name) for name in DIMENSIONS},
         is_recorded=recorded is not None,

@@ -19,6 +19,7 @@ from everafter.core.db import FrameReader
 from everafter.core.errors import DatabaseUnavailableError, NotFoundError
 from everafter.core.ids import name_of
 from everafter.feeds.queries import read_feeds
+from everafter.learning.queries import read_models
 from everafter.onboarding.queries import join_progress, read_progress_of
 from everafter.playbook.model import Playbook
 from everafter.scoring.platform import UNKNOWN_PLATFORM, PlatformState
@@ -28,7 +29,8 @@ from everafter.seasonality.queries import read_last_day
 from everafter.signals.queries import read_inputs_of
 from everafter.signals.row_model import LiveRow, live_rows
 
-_FEATURES_KEPT_SECONDS = 5.0
+_KEPT_SECONDS = 5.0
+"""How long features and the state of the platform are kept."""
 BATCH_SIZE = 500
 _QUEUE_SIZE = 2 * BATCH_SIZE
 GATHER_SECONDS = 0.008
@@ -77,7 +79,7 @@ class FrameScorer:
 
     def _score_frame(self, reader: FrameReader, ids: list[str], as_of: datetime) -> pl.DataFrame:
         read_at, features = self._features
-        if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
+        if monotonic() - read_at > _KEPT_SECONDS:
             features = dict(reader.read("SELECT feature, feature_id FROM features").iter_rows())
             self._features = (monotonic(), features)
         inputs = join_progress(
@@ -90,14 +92,16 @@ class FrameScorer:
 
     def _read_platform(self, reader: FrameReader, as_of: datetime) -> PlatformState:
         """What the last run found of the season, read again when a run has added a day, and of
-        the feeds."""
+        the feeds and the models of churn."""
         read_at, day, platform = self._platform
-        if monotonic() - read_at > _FEATURES_KEPT_SECONDS:
+        if monotonic() - read_at > _KEPT_SECONDS:
             last_day = read_last_day(reader)
             if last_day != day or last_day is None:
                 platform = read_platform(reader, as_of)
             else:
-                platform = replace(platform, feeds=read_feeds(reader, as_of))
+                platform = replace(
+                    platform, feeds=read_feeds(reader, as_of), churn=read_models(reader, as_of)
+                )
             self._platform = (monotonic(), last_day, platform)
         return platform
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from everafter.core.db import FrameReader
 from everafter.feeds.queries import read_feeds
+from everafter.learning.queries import read_models
 from everafter.scoring.platform import PlatformState
 from everafter.seasonality.history_rules import to_peer_activity
 from everafter.seasonality.queries import read_days
@@ -16,4 +17,5 @@ def read_platform(reader: FrameReader, as_of: datetime) -> PlatformState:
     return PlatformState(
         peers=to_peer_activity(history) if history.days else None,
         feeds=read_feeds(reader, as_of),
+        churn=read_models(reader, as_of),
     )

@@ -5,6 +5,8 @@ from datetime import datetime
 import polars as pl
 
 from everafter.activity.model import TIME
+from everafter.learning.frame_rules import add_probability
+from everafter.learning.model import HORIZONS, PROBABILITIES, ChurnModels
 from everafter.onboarding.rules import add_onboarding
 from everafter.playbook.model import CHURN_SIGNALS, DIMENSIONS, Playbook
 from everafter.scoring.churn_rules import score_churn
@@ -50,7 +52,8 @@ def score_suppliers(
     )
     # A failed payment is a more urgent reason than any dimension.
     reason = pl.when("payment_past_due").then(pl.lit("billing")).otherwise("main_reason")
-    return score_churn(frame.with_columns(reason.alias("main_reason")), playbook.churn)
+    frame = score_churn(frame.with_columns(reason.alias("main_reason")), playbook.churn)
+    return add_probability(frame, platform.churn, playbook.churn)
 
 
 def evaluate_signals(
@@ -92,8 +95,9 @@ def health_rows(scored: pl.DataFrame, as_of: datetime, playbook_version: int) ->
     )
 
 
-def churn_rows(scored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+def churn_rows(scored: pl.DataFrame, as_of: datetime, models: ChurnModels) -> pl.DataFrame:
     """The rows of churn_risk."""
+    model = models.index_model
     return scored.select(
         "supplier_id",
         pl.lit(as_of.date()).alias("calculated_on"),
@@ -104,5 +108,9 @@ def churn_rows(scored: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         *(pl.col(f"churn_{name}").cast(pl.Float32).alias(name) for name in CHURN_SIGNALS),
         pl.col("churn_evidence").cast(pl.Float32).alias("evidence"),
         pl.col("evidence_logins", "evidence_uses", "inactivity_probability").cast(pl.Float32),
-        pl.lit(CHURN_MODEL).alias("model_version"),
+        pl.lit(model.name if model else CHURN_MODEL).alias("model_version"),
+        *(
+            pl.col(PROBABILITIES[horizon]).cast(pl.Float32).alias(f"probability_{horizon}d")
+            for horizon in HORIZONS
+        ),
     )

@@ -360,6 +360,16 @@ SIGNALS: tuple[Signal, ...] = (
         "the band of churn_risk",
         _NEVER, "churn",
     ),
+    Signal(
+        "churn_probability_45d", "score", _FLOAT, "0–1",
+        "probability of cancelling within 45 days, learned from suppliers that churned",
+        "no model has earned its place yet", "churn, cancellations",
+    ),
+    Signal(
+        "churn_probability_90d", "score", _FLOAT, "0–1",
+        "the same within 90 days",
+        "as churn_probability_45d", "churn, cancellations",
+    ),
 )  # fmt: skip
 
 SIGNAL_SCHEMA: dict[str, pl.DataType] = {signal.name: signal.dtype for signal in SIGNALS}

@@ -161,7 +161,12 @@ class ScoredRow(SignalRow):
     churn_risk: float
     churn_base: float
     churn_evidence: float
+    evidence_billing: float
+    evidence_tickets: float
+    evidence_clients: float | None
     churn_level: ChurnLevel
+    churn_probability_45d: float | None
+    churn_probability_90d: float | None
     churn_login: float | None
     churn_support_tickets: float | None
     churn_feature_usage: float | None

@@ -1,0 +1,33 @@
+"""What `everafter doctor` checks of the learned models."""
+
+from datetime import datetime, timedelta
+
+from everafter.core.checks import Check, format_age
+from everafter.core.db import Connection
+from everafter.core.settings import Settings
+from everafter.learning.model import Training
+from everafter.learning.queries import get_training
+
+_LATE = timedelta(hours=2)
+
+
+async def check_training(conn: Connection, settings: Settings, now: datetime) -> list[Check]:
+    """Whether the last training came to its end. No line before the first."""
+    training = await get_training(conn)
+    return [] if training is None else [describe_training(training, now)]
+
+
+def describe_training(training: Training, now: datetime) -> Check:
+    """The line on the last training."""
+    name, again = "churn models", "everafter churn train"
+    if training.error:
+        return Check(name, "warn", f"the last training failed: {training.error}", again)
+    if training.finished_at is None:
+        age = now - training.started_at
+        if age > _LATE:
+            return Check(
+                name, "warn", f"a training began {format_age(age)} ago and did not end", again
+            )
+        return Check(name, "ok", "being trained")
+    age = format_age(now - training.trained_as_of)
+    return Check(name, "ok", f"trained as of {age} ago, on {training.snapshots:,} snapshots")
