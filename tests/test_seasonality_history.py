@@ -53,11 +53,14 @@ def events() -> list[tuple[Any, ...]]:
     return rows
 
 
+ALL = events()
+
+
 @pytest.fixture(scope="module")
 def platform(server_url: str, template: str) -> Any:
     """A database with these suppliers and their events, folded."""
     with copy_database(server_url, template) as url:
-        store(url, events())
+        store(url, ALL)
         yield url
 
 
@@ -100,7 +103,14 @@ async def fold_all(url: str) -> None:
             pass
 
 
-def measure(url: str, as_of: datetime, *, from_events: bool, dry_run: bool = False) -> PeerActivity:
+def measure(
+    url: str,
+    as_of: datetime,
+    *,
+    from_events: bool,
+    dry_run: bool = False,
+    first: date = FIRST,
+) -> PeerActivity:
     async def work() -> PeerActivity | None:
         reader = FrameReader(url)
         try:
@@ -109,7 +119,7 @@ def measure(url: str, as_of: datetime, *, from_events: bool, dry_run: bool = Fal
                     conn,
                     reader,
                     as_of,
-                    first_event_at=moment(FIRST, 9),
+                    first_event_at=moment(first, 9),
                     from_events=from_events,
                     dry_run=dry_run,
                 )
@@ -204,6 +214,34 @@ def test_a_past_day_knows_nothing_of_later_ones(platform: str) -> None:
     again = measure(platform, moment(date(2026, 5, 20)), from_events=True)
     assert past.last_day == again.last_day == to_day(date(2026, 5, 19))
     same(past, again)
+
+
+def test_a_day_whose_events_come_late_is_measured_again(server_url: str, template: str) -> None:
+    with copy_database(server_url, template) as url:
+        late = [row for row in ALL if row[2].date() == LAST]
+        store(url, [row for row in ALL if row[2].date() != LAST])
+        first = measure(url, END, from_events=False)
+        assert first.logins[0, -1] == first.uses[0, -1] == 0.004  # nothing has arrived
+        store(url, late)
+        again = measure(url, END, from_events=False)
+        assert 0.3 < again.logins[0, -1] < 0.8
+        clear(url)
+        same(again, measure(url, END, from_events=False))
+
+
+def test_history_that_is_imported_later_is_measured_from_its_beginning(
+    server_url: str, template: str
+) -> None:
+    since = date(2026, 6, 15)
+    with copy_database(server_url, template) as url:
+        store(url, [row for row in ALL if row[2].date() >= since])
+        measure(url, END, from_events=False, first=since)
+        assert days_of(url).first_day == to_day(since)
+        store(url, [row for row in ALL if row[2].date() < since])
+        again = measure(url, END, from_events=False)
+        assert days_of(url).first_day == to_day(FIRST)
+        clear(url)
+        same(again, measure(url, END, from_events=False))
 
 
 def test_a_dry_run_writes_nothing(platform: str) -> None:

@@ -87,8 +87,10 @@ def start() -> tuple[peer_rules.ChannelState, Floats, Floats]:
 
 def test_a_day_on_which_nothing_arrived_teaches_nothing() -> None:
     state, weekday, usual = start()
-    day = peer_rules.measure_day("uses", state, weekday, counts((0, 1.0, 0.0, 300)), usual)
-    assert day.stopped.tolist() == [True, False, False]
+    day = peer_rules.measure_day(
+        "uses", state, weekday, counts((0, 1.0, 0.0, 300)), usual, np.zeros(3)
+    )
+    assert day.stopped.tolist() == [True, True, True]  # the others are too small to tell
     assert day.activity[0] == STOPPED_ACTIVITY
     assert np.isnan(day.level_that_day[0])
     assert day.state.level[0] == 0 and day.state.level_precision[0] == state.level_precision[0]
@@ -98,7 +100,7 @@ def test_a_day_on_which_nothing_arrived_teaches_nothing() -> None:
 def test_a_large_group_follows_the_day_and_a_small_one_its_hemisphere() -> None:
     state, weekday, usual = start()
     found = counts((0, 1.0, 0.5, 2000), (1, 1.0, 2.0, 2))
-    day = peer_rules.measure_day("uses", state, weekday, found, usual)
+    day = peer_rules.measure_day("uses", state, weekday, found, usual, np.zeros(3))
     assert day.activity[0] == pytest.approx(0.5, abs=0.02)
     assert 0.5 < day.activity[1] < 0.9  # two suppliers at 2 do not move it far
     assert day.activity[2] == pytest.approx(np.exp(day.state.level[0]), abs=0.01)
@@ -106,9 +108,11 @@ def test_a_large_group_follows_the_day_and_a_small_one_its_hemisphere() -> None:
 
 def test_one_supplier_alone_moves_no_group() -> None:
     state, weekday, usual = start()
-    calm = peer_rules.measure_day("uses", state, weekday, counts((0, 1.0, 1.0, 50)), usual)
+    calm = peer_rules.measure_day(
+        "uses", state, weekday, counts((0, 1.0, 1.0, 50)), usual, np.zeros(3)
+    )
     script = counts((0, 1.0, 1.0, 49), (0, 1.0, 10_000.0, 1))
-    loud = peer_rules.measure_day("uses", state, weekday, script, usual)
+    loud = peer_rules.measure_day("uses", state, weekday, script, usual, np.zeros(3))
     assert loud.activity[0] < 1.3 * calm.activity[0]
 
 

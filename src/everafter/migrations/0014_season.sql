@@ -15,6 +15,7 @@ CREATE TABLE season_index (
   login_seen        double precision NOT NULL,   -- login days of live suppliers
   login_expected    double precision NOT NULL,   -- as expected the day before
   login_usual       double precision,            -- mean own rate; null: a hemisphere's row
+  login_counted     double precision,            -- login days of all suppliers; null: a group's row
   login_stopped     boolean NOT NULL,            -- the logins of that day did not arrive
   use_activity      double precision,
   use_state         double precision NOT NULL,
@@ -22,6 +23,7 @@ CREATE TABLE season_index (
   use_seen          double precision NOT NULL,
   use_expected      double precision NOT NULL,
   use_usual         double precision,
+  use_counted       double precision,
   use_stopped       boolean NOT NULL,
   PRIMARY KEY (day, hemisphere, vendor_type)
 );

@@ -16,9 +16,9 @@ LOG_SHOWN = 25
 TICKETS_SHOWN = 15
 
 CHURN_LABELS: dict[ChurnSignal, str] = {
-    "login": "Inactivity",
+    "login": "Logins",
     "support_tickets": "Support tickets",
-    "feature_usage": "Declining feature use",
+    "feature_usage": "Feature use",
     "client_churn": "Clients lost",
     "billing": "Billing",
 }
@@ -79,11 +79,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One of the churn index's five signals. share: null if unknown. most: its maximum share."""
+    """What one of the five signals adds to the churn index; below 0 where it speaks against a
+    decline; null if unknown."""
 
-    signal: str
+    signal: ChurnSignal
     share: float | None
-    most: float
     text: str
 
 
@@ -92,6 +92,9 @@ class ScoreDetails:
     """The score and what it consists of.
 
     live: false for a churned supplier, whose last stored score is shown. score: before flooring.
+    peers: the group that the season is measured from, in words.
+    churn_base: the index without any evidence; it and the causes sum to churn_risk; null: not
+    stored.
     """
 
     at: datetime
@@ -101,9 +104,11 @@ class ScoreDetails:
     coverage: float
     season_index: float
     off_season: bool
+    peers: str
     parts: list[Part]
     churn_risk: float | None
     churn_level: Level | None
+    churn_base: float | None
     causes: list[Cause]
 
 

@@ -153,14 +153,13 @@ async def _tickets(
 
 def _scored(score_details: ScoreDetails | None, history: list[StoredDay]) -> dict[str, Any]:
     """Return the score and its change, for the template."""
-    parts, causes = (score_details.parts, score_details.causes) if score_details else ([], [])
+    parts = score_details.parts if score_details else []
     return {
         "score_details": score_details,
         "history": history,
         "main_part": supplier_rules.main_part(score_details) if score_details else None,
         "shown_points": supplier_rules.shown_points(score_details) if score_details else [],
         "widest": max((part.most for part in parts), default=0) or 1,
-        "widest_cause": max((cause.most for cause in causes), default=0) or 1,
         "change": supplier_rules.change_of(score_details, history) if score_details else None,
         "trend_labels": supplier_rules.describe_trend(history),
     }
@@ -243,8 +242,7 @@ async def _score(
     if not history:
         return None
     churn = await supplier_queries.find_stored_churn(conn, supplier.id, history[-1].calculated_on)
-    segment = supplier_rules.segment_of(supplier.vendor_type, state.playbook)
-    return supplier_rules.score_details_of_stored(history[-1], churn, segment, state.playbook)
+    return supplier_rules.score_details_of_stored(supplier, history[-1], churn, state.playbook)
 
 
 async def _path(

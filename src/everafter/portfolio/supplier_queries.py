@@ -112,7 +112,15 @@ async def find_stored_churn(
     """Read the churn index stored on a day, with its five signals."""
     cursor = await conn.execute(
         """
-        SELECT risk, level, login, support_tickets, feature_usage, client_churn, billing
+        SELECT
+          risk,
+          level,
+          base,
+          login,
+          support_tickets,
+          feature_usage,
+          client_churn,
+          billing
         FROM churn_risk
         WHERE calculated_on = %s AND supplier_id = %s
         """,
@@ -122,6 +130,7 @@ async def find_stored_churn(
     names = (
         "risk",
         "level",
+        "base",
         "login",
         "support_tickets",
         "feature_usage",

@@ -19,7 +19,9 @@ from everafter.portfolio.supplier_model import (
     ScoreDetails,
     Shift,
     StoredDay,
+    Supplier,
 )
+from everafter.seasonality.text_rules import describe_inactivity, describe_peers
 from everafter.signals.row_model import (
     LiveRow,
     ScoredRow,
@@ -49,6 +51,7 @@ def score_details_of_live(row: LiveRow, playbook: Playbook) -> ScoreDetails:
         coverage=row["coverage"],
         season_index=row["season_index"],
         off_season=bool(row["off_season"]),
+        peers=describe_peers(row["vendor_type"], row["country"]),
         parts=[
             Part(
                 name,
@@ -60,22 +63,19 @@ def score_details_of_live(row: LiveRow, playbook: Playbook) -> ScoreDetails:
         ],
         churn_risk=row["churn_risk"],
         churn_level=row["churn_level"],
+        churn_base=row["churn_base"],
         causes=[
-            Cause(
-                name,
-                churn_contribution(row, name),
-                _churn_weight(name, playbook),
-                _describe_cause(name, row, playbook),
-            )
+            Cause(name, churn_contribution(row, name), _describe_cause(name, row, playbook))
             for name in CHURN_LABELS
         ],
     )
 
 
 def score_details_of_stored(
-    day: StoredDay, churn: Mapping[str, Any] | None, segment: Segment, playbook: Playbook
+    supplier: Supplier, day: StoredDay, churn: Mapping[str, Any] | None, playbook: Playbook
 ) -> ScoreDetails:
     """Describe a stored score; it holds the points, but not what was measured."""
+    segment = segment_of(supplier.vendor_type, playbook)
     weights = {name: float(getattr(segment.weights, name)) for name in DIMENSIONS}
     known = sum(weights[name] for name in DIMENSIONS if day.points[name] is not None) or 1.0
     shares = churn or {}
@@ -87,6 +87,7 @@ def score_details_of_stored(
         coverage=day.coverage,
         season_index=day.season_index,
         off_season=day.season_index < playbook.season.off_season_below,
+        peers=describe_peers(supplier.vendor_type, supplier.country),
         # the playbook's weights may have changed since; points never exceed their maximum
         parts=[
             Part(
@@ -96,22 +97,13 @@ def score_details_of_stored(
         ],
         churn_risk=churn["risk"] if churn else None,
         churn_level=churn["level"] if churn else None,
-        causes=[
-            Cause(name, shares[name], _at_least(_churn_weight(name, playbook), shares[name]), "")
-            for name in CHURN_LABELS
-            if churn
-        ],
+        churn_base=churn["base"] if churn else None,
+        causes=[Cause(name, shares[name], "") for name in CHURN_LABELS if churn],
     )
 
 
 def _at_least(weight: float, share: float | None) -> float:
     return 0.0 if share is None else max(weight, share)
-
-
-def _churn_weight(name: str, playbook: Playbook) -> float:
-    return getattr(playbook.churn, name) / sum(
-        getattr(playbook.churn, other) for other in CHURN_LABELS
-    )
 
 
 # ── what was measured ────────────────────────────────────────────────────────────
@@ -133,9 +125,10 @@ def _describe_part(name: Dimension, row: ScoredRow, playbook: Playbook) -> str:
                 return _UNSENT[name] if row["clients_total"] else "no clients"
             of = f"{row['clients_active_30d']} of {plural(row['clients_total'], 'client')}"
             text = f"{of} active in the last 30 days"
+            season = row["client_season"]
             return text + (
-                f"; {percent(row['season_index'])} is expected in this season"
-                if row["season_index"] < 0.995
+                f"; {percent(season)} of the peak is expected in this season"
+                if season < 0.995
                 else ""
             )
         case "form_completion":
@@ -177,13 +170,14 @@ def _describe_login(row: ScoredRow) -> str:
         if row["tenure_days"] is not None:
             return _UNSENT["login"]
         return "no login, and the start of the account is unknown"
-    whole, counted = int(days), int(inactive)
+    whole = int(days)
     last = row["last_login_at"] is not None
     if not last:
         text = f"no login yet, {plural(whole, 'day')} after the account began"
     else:
         text = "last login today" if whole == 0 else f"last login {plural(whole, 'day')} ago"
-    return text + (f"; counts as {counted} in this season" if counted != whole else "")
+    why = describe_inactivity(days, inactive, row["vendor_type"], row["country"])
+    return f"{text}; {why}" if why else text
 
 
 def _describe_cause(name: ChurnSignal, row: ScoredRow, playbook: Playbook) -> str:

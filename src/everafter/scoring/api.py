@@ -13,17 +13,22 @@ from everafter.playbook.model import CHURN_SIGNALS
 from everafter.scoring.health_rules import read_components
 from everafter.scoring.live import LiveScorer
 from everafter.scoring.model import Component
-from everafter.signals.row_model import ChurnLevel, LiveRow, RiskLevel, churn_contribution
+from everafter.signals.row_model import ChurnLevel, LiveRow, RiskLevel, Stage, churn_contribution
 
 
 class ChurnAnswer(Struct):
-    """risk: index 0–1. level: low, medium or high. signals: what each adds to the index; null:
-    unknown. probability_45d, probability_90d: of cancelling within so many days; null until a model
-    has earned its place."""
+    """risk: index 0–1. level: low, medium or high.
+
+    signals: what each adds to the index, below 0 where it speaks against a decline; null: unknown.
+    With `base`, the index of any supplier without evidence, they sum to it. evidence: the decline
+    evidence behind the index. probability_45d, probability_90d: of cancelling within so many days;
+    null until a model has earned its place.
+    """
 
     risk: float
     level: ChurnLevel
     signals: dict[str, float | None]
+    evidence: float
     probability_45d: float | None
     probability_90d: float | None
 
@@ -31,6 +36,8 @@ class ChurnAnswer(Struct):
 class ScoreAnswer(Struct):
     """score: 0–100, floored; null when nothing is known of the supplier. The components' points sum
     to it before flooring.
+
+    stage: new, growing, mature or dormant.
 
     coverage: share of the weights that was known, 0–1. season_index: activity expected now against
     the supplier's own peak, (0, 1].
@@ -45,6 +52,7 @@ class ScoreAnswer(Struct):
     season_index: float
     off_season: bool
     main_reason: str
+    stage: Stage
     churn: ChurnAnswer
     calculated_at: datetime
 
@@ -76,10 +84,15 @@ def answer(row: LiveRow) -> ScoreAnswer:
         season_index=row["season_index"],
         off_season=row["off_season"],
         main_reason=row["main_reason"],
+        stage=row["stage"],
         churn=ChurnAnswer(
             risk=row["churn_risk"],
             level=row["churn_level"],
-            signals={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+            signals={
+                "base": row["churn_base"],
+                **{name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+            },
+            evidence=row["churn_evidence"],
             probability_45d=row["churn_probability_45d"],
             probability_90d=row["churn_probability_90d"],
         ),

@@ -1,6 +1,7 @@
 """`everafter explain`."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
@@ -25,8 +26,15 @@ from everafter.interventions.model import SKIP_REASONS
 from everafter.learning.text_rules import describe_chance
 from everafter.playbook.loading import load_playbook
 from everafter.playbook.model import DIMENSIONS, Dimension
-from everafter.scoring.explain import Snapshot, compare, take_snapshot
+from everafter.scoring.explain import (
+    ChurnCause,
+    Snapshot,
+    compare,
+    compare_churn,
+    take_snapshot,
+)
 from everafter.scoring.queries import Found, find_supplier
+from everafter.seasonality.text_rules import describe_inactivity
 from everafter.signals.text import format_value
 
 _SHOWN_INTERVENTIONS = 15
@@ -49,6 +57,7 @@ class Explanation:
     now: Snapshot
     before: Snapshot | None
     changes: dict[Dimension, float] | None
+    churn_changes: dict[ChurnCause, float] | None
     interventions: list[LogEntry]
 
 
@@ -115,7 +124,8 @@ async def _explain(
     finally:
         reader.close()
     changes = compare(before, now) if before else None
-    return Explanation(found, now, before, changes, interventions)
+    churn_changes = compare_churn(before, now) if before else None
+    return Explanation(found, now, before, changes, churn_changes, interventions)
 
 
 def _as_json(explanation: Explanation) -> dict[str, Any]:
@@ -127,6 +137,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "now": asdict(explanation.now),
         "before": asdict(before) if before else None,
         "changes": explanation.changes,
+        "churn_changes": explanation.churn_changes,
         "interventions": [
             {
                 "evaluated_on": entry.evaluated_on,
@@ -153,14 +164,26 @@ def _print(explanation: Explanation) -> None:
             f" playbook it would be {now.recomputed_score:.1f}.[/dim]"
         )
     print_table(console, _dimension_table(now, before, explanation.changes))
-    parts = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2f}" for name, value in now.churn.items() if value
+    console.print(
+        f"\nChurn risk [bold]{now.churn_risk:.2f}[/bold] ({now.churn_level}):"
+        f" {_list_causes(now.churn)}"
     )
-    details = f": {parts}" if parts else ""
-    console.print(f"\nChurn risk [bold]{now.churn_risk:.2f}[/bold] ({now.churn_level}){details}")
+    if before and explanation.churn_changes:
+        change = now.churn_risk - before.churn_risk
+        console.print(f"Changed by {change:+.2f}: {_list_causes(explanation.churn_changes)}")
     for one in now.churn_probabilities:
         console.print(f"[dim]{describe_chance(one.probability, one.base_rate, one.horizon)}[/dim]")
     _print_interventions(console, explanation.interventions)
+
+
+def _list_causes(causes: Mapping[ChurnCause, float | None]) -> str:
+    """The contributions that show in two decimals."""
+    shown = [
+        f"{name.replace('_', ' ')} {value:+.2f}"
+        for name, value in causes.items()
+        if value is not None and abs(value) >= 0.005
+    ]
+    return ", ".join(shown) or "no signal"
 
 
 def _headline(now: Snapshot) -> str:
@@ -222,10 +245,16 @@ def _measured(dimension: Dimension, now: Snapshot) -> str:
         return "[dim]unknown, left out[/dim]"
     match dimension:
         case "login":
-            days = f"{inputs['days_since_login']:.1f} days since the last"
-            if now.season_index >= 0.995:
-                return days
-            return f"{days}; season-adjusted {inputs['days_inactive']:.1f}"
+            days, counted = float(inputs["days_since_login"] or 0), inputs["days_inactive"]
+            text = f"{days:.1f} days since the last"
+            vendor_type, country = inputs["vendor_type"], inputs["country"]
+            why = describe_inactivity(
+                days,
+                float(counted or 0),
+                None if vendor_type is None else str(vendor_type),
+                None if country is None else str(country),
+            )
+            return f"{text}; {why}" if why else text
         case "client_activity":
             return f"{inputs['clients_active_30d']} of {inputs['clients_total']} in 30 days"
         case "form_completion":

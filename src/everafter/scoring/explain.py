@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from everafter.activity.feature_rules import assign_slots
@@ -31,11 +31,17 @@ from everafter.signals.row_model import (
     scored_rows,
 )
 
+ChurnCause = ChurnSignal | Literal["base"]
+"""base: the index without evidence."""
+
 Value = float | int | str | bool | None
 
 INPUTS = (
     "days_since_login",
     "days_inactive",
+    "vendor_type",
+    "country",
+    "client_season",
     "features_adopted",
     "clients_active_30d",
     "clients_total",
@@ -45,6 +51,10 @@ INPUTS = (
     "tickets_open",
     "days_past_due",
     "feature_use_ratio",
+    "evidence_logins",
+    "evidence_uses",
+    "inactivity_probability",
+    "stage",
 )
 """Signals that the explanation names."""
 
@@ -57,6 +67,7 @@ class Snapshot:
         points: by dimension; null where unknown. They sum to `score`.
         max: by dimension; 0 where unknown.
         inputs: the signals of INPUTS.
+        churn: what each signal adds to the churn risk; with `base` they sum to it.
         playbook_version: of the daily run that stored the score; null: computed for this snapshot.
         as_of_dates: by dimension, the last good day while it depends on a stopped feed; else null.
         is_recorded: whether score and points are those that the daily run stored.
@@ -76,7 +87,7 @@ class Snapshot:
     inputs: dict[str, Value]
     churn_risk: float
     churn_level: ChurnLevel
-    churn: dict[ChurnSignal, float | None]
+    churn: dict[ChurnCause, float | None]
     churn_probabilities: list[ChurnProbability]
     playbook_version: int | None
     as_of_dates: dict[Dimension, date | None]
@@ -149,13 +160,21 @@ def _describe(
         inputs={name: signals[name] for name in INPUTS},
         churn_risk=row["churn_risk"],
         churn_level=row["churn_level"],
-        churn={name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+        churn={
+            "base": row["churn_base"],
+            **{name: churn_contribution(row, name) for name in CHURN_SIGNALS},
+        },
         churn_probabilities=find_probabilities(signals, models),
         playbook_version=recorded.playbook_version if recorded else None,
         as_of_dates={name: dimension_as_of(row, name) for name in DIMENSIONS},
         is_recorded=recorded is not None,
         recomputed_score=recomputed_score,
     )
+
+
+def compare_churn(before: Snapshot, after: Snapshot) -> dict[ChurnCause, float]:
+    """By how much each contribution to the churn risk moved; the values sum to its change."""
+    return {name: (after.churn[name] or 0.0) - (before.churn[name] or 0.0) for name in after.churn}
 
 
 def compare(before: Snapshot, after: Snapshot) -> dict[Dimension, float]:

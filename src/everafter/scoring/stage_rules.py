@@ -5,11 +5,7 @@ the steps of the onboarding path that are due stand for feature adoption, and wh
 clients is too early to say; until day 90 a growing share of the key features is expected; after
 that, and where the age of the account is unknown, the spec's function applies as it is."""
 
-from typing import Literal
-
 import polars as pl
-
-Stage = Literal["new", "growing", "mature", "dormant"]
 
 NEW_DAYS = 14
 GROWN_DAYS = 90

@@ -24,6 +24,7 @@ from everafter.seasonality.index_rules import find_peak, last_seven, season_inde
 from everafter.seasonality.model import (
     CHANNELS,
     GROUPS,
+    HEMISPHERE_OF_GROUP,
     HEMISPHERES,
     KEPT_DAYS,
     LIVE_DAYS,
@@ -54,6 +55,8 @@ from everafter.seasonality.rate_rules import Rates, login_rates, use_rates
 
 _BLOCK_ROWS = 20_000
 _GAP_DAYS = 182
+_LATE_SHARE = 0.02
+"""A day is measured again when more than this share of its events arrived later."""
 _YEAR_DAYS = 364
 
 
@@ -94,6 +97,11 @@ class PeerCounts:
         if channel == "uses":
             return self.uses_of(day, day)[:, 0].astype(float)
         return (self.login_window(day)[:, -1] & np.uint64(1)).astype(float)
+
+    def total_on(self, channel: Channel, day: int) -> Floats:
+        """(hemispheres,): the uses, or logins, of all suppliers on a day."""
+        half = HEMISPHERE_OF_GROUP[self.group]
+        return sum_by(half, self.seen_on(channel, day), len(HEMISPHERES))
 
     def seen_in(self, channel: Channel, first: int, last: int) -> Bools:
         """(n,): whether a supplier was seen in a channel between two days, at most 192."""
@@ -178,6 +186,29 @@ def advance(history: History, counts: PeerCounts, until: int) -> History:
                 )
         days.append(_measure(known, counts, day, rates, usual))
     return History(history.first_day, days)
+
+
+def drop_changed(history: History, counts: PeerCounts, days: int) -> History:
+    """The history up to the first of its last days of which events arrived after it was measured.
+
+    A platform that sends its events once a day has not sent those of yesterday when yesterday is
+    measured; the next evening measures that day again.
+
+    Args:
+        days: how many days to look at.
+    """
+    first = max(history.first_day, history.last_day - days + 1)
+    for day in range(first, history.last_day + 1):
+        known = history.days[day - history.first_day]
+        if any(
+            (
+                np.abs(counts.total_on(channel, day) - known.channels[channel].counted)
+                > _LATE_SHARE * known.channels[channel].counted
+            ).any()
+            for channel in CHANNELS
+        ):
+            return History(history.first_day, history.days[: day - history.first_day])
+    return history
 
 
 def _usual_before(known: History, counts: PeerCounts, monday: int) -> dict[Channel, Floats]:
@@ -283,13 +314,18 @@ def _measure_channel(
         state = prior_state(level, deviation)
     if day - known.first_day < WARM_UP_DAYS:
         start = prior_state(level, deviation)
-        return assume_day(start, usual)
+        return assume_day(start, usual, counts.total_on(channel, day))
     recent = counts.seen_in(channel, day - LIVE_DAYS, day - 1)
     live = np.flatnonzero((counts.began < day) & (counts.ended > day) & recent)
     effects = weekday_effects(known.levels(channel), day - 1)[:, (day + 3) % 7]
     seen = counts.seen_on(channel, day)[live]
     return measure_day(
-        channel, state, effects, DayCounts(counts.group[live], rate[live], seen), usual
+        channel,
+        state,
+        effects,
+        DayCounts(counts.group[live], rate[live], seen),
+        usual,
+        counts.total_on(channel, day),
     )
 
 

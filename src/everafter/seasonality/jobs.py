@@ -8,7 +8,13 @@ from everafter.core.db import Connection, FrameReader
 from everafter.seasonality import queries
 from everafter.seasonality.bit_rules import WINDOW
 from everafter.seasonality.count_rules import counts_from_events, to_counts
-from everafter.seasonality.history_rules import History, PeerCounts, advance, to_peer_activity
+from everafter.seasonality.history_rules import (
+    History,
+    PeerCounts,
+    advance,
+    drop_changed,
+    to_peer_activity,
+)
 from everafter.seasonality.model import KEPT_DAYS, RATE_DAYS, PeerActivity
 from everafter.seasonality.table_rules import index_rows, norms_rows
 
@@ -29,7 +35,8 @@ async def measure_season(
 ) -> PeerActivity | None:
     """Measure the days that are over and not measured yet, and return the index.
 
-    Repeating it changes nothing: a day that is measured stays as it is.
+    Repeating it changes nothing: a measured day stays as it is, unless events of that day arrived
+    later.
 
     Args:
         conn: outside a transaction.
@@ -40,25 +47,24 @@ async def measure_season(
         Null: there is no day to measure.
     """
     until = int(as_of.timestamp() // 86_400) - 1
-    history = await asyncio.to_thread(queries.read_days, reader, until)
-    if first_event_at is None:
-        return None
-    first_event = int(first_event_at.timestamp() // 86_400)
-    if history.days and history.last_day >= until:
-        return to_peer_activity(history)
+    first_event = until + 1
+    if first_event_at is not None:
+        first_event = int(first_event_at.timestamp() // 86_400)
     if until < first_event:
         return None
-    missing = until - history.last_day
-    from_rings = not from_events and (not history.days or missing <= _RING_DAYS)
-    if not history.days:
-        reach = USE_SLOTS if from_rings else KEPT_DAYS
-        history = History(max(first_event, until - reach + 1), [])
+    history = await asyncio.to_thread(queries.read_days, reader, until)
+    start = max(first_event, until - (KEPT_DAYS if from_events else USE_SLOTS) + 1)
+    if not history.days or history.first_day > start:
+        history = History(start, [])  # events of days before the first one measured have arrived
+    counts: PeerCounts | None = None
+    if not from_events and (not history.days or until - history.last_day <= _RING_DAYS):
+        counts = await asyncio.to_thread(to_counts, await queries.read_rings(reader), until)
+        history = drop_changed(history, counts, _RING_DAYS)
+    if history.last_day >= until:
+        return to_peer_activity(history)
     first_new = history.last_day + 1
-    counts = (
-        await _from_rings(reader, until)
-        if from_rings
-        else await _from_events(reader, max(first_event, first_new - WINDOW), until)
-    )
+    if counts is None:
+        counts = await _from_events(reader, max(first_event, first_new - WINDOW), until)
     history = await asyncio.to_thread(advance, history, counts, until)
     if not dry_run:
         async with conn.transaction():
@@ -66,10 +72,6 @@ async def measure_season(
                 conn, index_rows(history, first_new), norms_rows(history, first_new)
             )
     return to_peer_activity(history)
-
-
-async def _from_rings(reader: FrameReader, until: int) -> PeerCounts:
-    return await asyncio.to_thread(to_counts, await queries.read_rings(reader), until)
 
 
 async def _from_events(reader: FrameReader, first: int, until: int) -> PeerCounts:

@@ -76,6 +76,7 @@ class ChannelDay:
             index of the day before let expect.
         stopped: (hemispheres,), whether the events did not arrive.
         usual: (groups,), the mean own rate: per day at index 1.
+        counted: (hemispheres,), events (or login days) of all suppliers, live or not.
     """
 
     state: ChannelState
@@ -85,6 +86,7 @@ class ChannelDay:
     expected: Floats
     stopped: Bools
     usual: Floats
+    counted: Floats
 
 
 @dataclass(frozen=True, slots=True)

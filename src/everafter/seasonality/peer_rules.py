@@ -81,7 +81,7 @@ def step_season(state: ChannelState, level_step: Floats, deviation_step: Floats)
     )
 
 
-def assume_day(state: ChannelState, usual: Floats) -> ChannelDay:
+def assume_day(state: ChannelState, usual: Floats, counted: Floats) -> ChannelDay:
     """A day of which nothing is measured: the state is the prior's."""
     groups, halves = np.zeros(GROUPS), len(HEMISPHERES)
     activity = np.exp(state.level[HEMISPHERE_OF_GROUP] + state.deviation)
@@ -93,11 +93,17 @@ def assume_day(state: ChannelState, usual: Floats) -> ChannelDay:
         groups,
         np.zeros(halves, dtype=bool),
         usual,
+        counted,
     )
 
 
 def measure_day(
-    channel: Channel, state: ChannelState, weekday: Floats, counts: DayCounts, usual: Floats
+    channel: Channel,
+    state: ChannelState,
+    weekday: Floats,
+    counts: DayCounts,
+    usual: Floats,
+    counted: Floats,
 ) -> ChannelDay:
     """Measure one day.
 
@@ -105,6 +111,7 @@ def measure_day(
         state: of the day, before it is measured (`step_season`).
         weekday: (hemispheres,), the logarithm of the weekday's effect.
         usual: (groups,), the mean own rates, which are passed on.
+        counted: (hemispheres,), what all suppliers did, which is passed on.
     """
     half = HEMISPHERE_OF_GROUP[counts.group]
     bits = channel == "logins"
@@ -144,6 +151,7 @@ def measure_day(
         expected,
         stopped,
         usual,
+        counted,
     )
 
 

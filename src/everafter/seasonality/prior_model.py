@@ -102,6 +102,7 @@ class VendorType:
         steady: what has no season, such as administration.
         ahead_days, behind_days: multiples of 14, so that the fortnightly grid of a supplier's own
             weddings is exact.
+        plural: what such suppliers are called.
     """
 
     work: float
@@ -111,29 +112,40 @@ class VendorType:
     lead_days: int
     ahead_days: int = 126
     behind_days: int = 14
+    plural: str = "suppliers"
 
 
 VENDOR_TYPES: dict[str, VendorType] = {
     # Unknown vendor type: as the photographer, the most common, without the deliveries.
     "default": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=242),
     # Delivers after the wedding (editing, galleries) and sells long before it.
-    "photographer": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=280, behind_days=28),
-    "videographer": VendorType(0.58, 0.12, 0.18, 0.12, lead_days=262, behind_days=28),
+    "photographer": VendorType(
+        0.58, 0.12, 0.18, 0.12, lead_days=280, behind_days=28, plural="photographers"
+    ),
+    "videographer": VendorType(
+        0.58, 0.12, 0.18, 0.12, lead_days=262, behind_days=28, plural="videographers"
+    ),
     # Song lists and timings; booked late, often on the recommendation of the venue.
-    "dj": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
-    "musician": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112),
+    "dj": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112, plural="DJs"),
+    "musician": VendorType(
+        0.66, 0.12, 0.10, 0.12, lead_days=242, ahead_days=112, plural="musicians"
+    ),
     # The first thing that clients look for: January's enquiries lift the winter.
-    "venue": VendorType(0.46, 0.12, 0.30, 0.12, lead_days=387, ahead_days=154),
+    "venue": VendorType(0.46, 0.12, 0.30, 0.12, lead_days=387, ahead_days=154, plural="venues"),
     # lead: assumed; a planner is booked before the venue or with it.
-    "planner": VendorType(0.48, 0.12, 0.28, 0.12, lead_days=365, ahead_days=154),
+    "planner": VendorType(0.48, 0.12, 0.28, 0.12, lead_days=365, ahead_days=154, plural="planners"),
     # Flowers follow the wedding day more closely than any other work.
-    "florist": VendorType(0.70, 0.12, 0.10, 0.08, lead_days=231, ahead_days=112),
+    "florist": VendorType(0.70, 0.12, 0.10, 0.08, lead_days=231, ahead_days=112, plural="florists"),
     # lead: assumed, as for the florist.
-    "caterer": VendorType(0.66, 0.12, 0.12, 0.10, lead_days=231),
-    "celebrant": VendorType(0.61, 0.12, 0.15, 0.12, lead_days=255),
-    "hair_makeup": VendorType(0.66, 0.12, 0.10, 0.12, lead_days=198, ahead_days=98),
-    "cake": VendorType(0.68, 0.12, 0.10, 0.10, lead_days=201, ahead_days=98),
-    "transport": VendorType(0.64, 0.12, 0.10, 0.14, lead_days=218, ahead_days=84),
+    "caterer": VendorType(0.66, 0.12, 0.12, 0.10, lead_days=231, plural="caterers"),
+    "celebrant": VendorType(0.61, 0.12, 0.15, 0.12, lead_days=255, plural="celebrants"),
+    "hair_makeup": VendorType(
+        0.66, 0.12, 0.10, 0.12, lead_days=198, ahead_days=98, plural="hair and make-up artists"
+    ),
+    "cake": VendorType(0.68, 0.12, 0.10, 0.10, lead_days=201, ahead_days=98, plural="cake makers"),
+    "transport": VendorType(
+        0.64, 0.12, 0.10, 0.14, lead_days=218, ahead_days=84, plural="wedding cars"
+    ),
 }
 
 # Other names of the same vendor types.

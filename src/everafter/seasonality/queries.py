@@ -22,6 +22,7 @@ SELECT
   login_seen,
   login_expected,
   login_usual,
+  login_counted,
   login_stopped,
   use_activity,
   use_state,
@@ -29,6 +30,7 @@ SELECT
   use_seen,
   use_expected,
   use_usual,
+  use_counted,
   use_stopped
 FROM season_index
 WHERE day >= {first}

@@ -21,7 +21,7 @@ from everafter.seasonality.model import (
 _EPOCH = date(1970, 1, 1)
 _ROWS = GROUPS + len(HEMISPHERES)
 _PREFIX: dict[Channel, str] = {"logins": "login", "uses": "use"}
-_COLUMNS = ("activity", "state", "precision", "seen", "expected", "usual")
+_COLUMNS = ("activity", "state", "precision", "seen", "expected", "usual", "counted")
 _NORMS = (
     "login_burst",
     "login_drift",
@@ -86,6 +86,7 @@ def _index_of_day(on: date, day: Day) -> pl.DataFrame:
             "seen": (one.seen, one.seen.reshape(len(HEMISPHERES), -1).sum(axis=1)),
             "expected": (one.expected, one.expected.reshape(len(HEMISPHERES), -1).sum(axis=1)),
             "usual": (one.usual, none),
+            "counted": (np.full(GROUPS, np.nan), one.counted),
             "stopped": (
                 np.repeat(one.stopped, len(TYPES)).astype(float),
                 one.stopped.astype(float),
@@ -184,6 +185,7 @@ def _day(index: dict[str, Floats], learned: dict[str, Floats], number: int) -> D
             group["expected"],
             index[f"{prefix}_stopped"][number, GROUPS:] > 0,
             group["usual"],
+            half["counted"],
         )
     gaps = np.column_stack([learned[name][number] for name in ("gaps", "rare_gaps", "rarity")])
     norms = Norms(**{name: learned[name][number] for name in _NORMS})

@@ -15,6 +15,7 @@ from everafter.playbook.model import ChurnSignal, Dimension
 RiskLevel = Literal["healthy", "at_risk", "critical"]
 ChurnLevel = Literal["low", "medium", "high"]
 OnboardingState = Literal["on_track", "behind", "stuck", "done"]
+Stage = Literal["new", "growing", "mature", "dormant"]
 Subscription = Literal["active", "paused", "cancelled"]
 
 
@@ -131,7 +132,7 @@ class ScoredRow(SignalRow):
     dimension is unknown; `<dimension>_as_of` is the last good day while the dimension depends on a
     stopped feed, else null; `churn_<signal>` is what the signal contributes to churn_risk."""
 
-    stage: Literal["new", "growing", "mature", "dormant"]
+    stage: Stage
     card_feature_adoption: float | None
     card_client_activity: float | None
     card_form_completion: float | None
