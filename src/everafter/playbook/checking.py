@@ -13,7 +13,7 @@ from everafter.playbook.number_rules import check_features, check_numbers, check
 from everafter.playbook.path_rules import check_path
 from everafter.playbook.places import Path, Places, find_places
 from everafter.playbook.recommendation_rules import check_recommendations
-from everafter.playbook.renames import apply_key_renames
+from everafter.playbook.renames import apply_key_renames, drop_removed
 from everafter.playbook.sentence_rules import SUPPLIER_KINDS, check_sentence, language_of
 from everafter.playbook.shape import check_shape
 from everafter.playbook.support_rules import check_support
@@ -71,7 +71,7 @@ def check_playbook(
     reading = read_toml(text)
     places = find_places(reading.text)
     data = reading.data
-    renamed = apply_key_renames(data, places)
+    renamed = [*apply_key_renames(data, places), *drop_removed(data)]
     shape = _check_shape(reading, places)
     bad = frozenset(finding.path for finding in shape)
     support = check_support(table(data, "support"), knows_holidays, bad)

@@ -96,14 +96,11 @@ class Season(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         enabled: false: season_index is always 1.
         floor: the smallest season_index.
-        own_weddings_weight: the number of known weddings that weigh as much as the prior of the
-            vendor type.
     """
 
     enabled: bool = True
     floor: Annotated[float, Meta(gt=0, le=1)] = 0.25
     off_season_below: Share = 0.6
-    own_weddings_weight: Count = 24
 
 
 class Churn(Struct, frozen=True, forbid_unknown_fields=True):

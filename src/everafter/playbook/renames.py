@@ -1,4 +1,4 @@
-"""Names of earlier versions that a playbook may still use, with their replacements. Pure.
+"""Names of earlier versions that a playbook may still use: renamed, or removed. Pure.
 
 Old names are not accepted. They are recognized, so that `everafter playbook check` can say what
 each is called now, and check the rest of the file as if it had been renamed."""
@@ -58,6 +58,27 @@ RENAMES: tuple[Rename, ...] = (
 )
 
 _NAMES = {rename.old: rename.new for rename in RENAMES if rename.kind != "key"}
+
+
+REMOVED: dict[str, str] = {
+    "season.own_weddings_weight": "the season is measured from the supplier's peers",
+    "churn.login_full_days": "logins count as decline evidence",
+    "churn.feature_drop_full": "feature use counts as decline evidence",
+}
+"""Keys that have no successor, and why."""
+
+
+def drop_removed(data: dict[str, Any]) -> list[Finding]:
+    """Take removed keys out of the data, and report each."""
+    found: list[Finding] = []
+    for name, why in REMOVED.items():
+        *tables, key = name.split(".")
+        for path, table in _find_tables(data, tables, ()):
+            if key in table:
+                del table[key]
+                message = f"{key!r} is no longer used: {why}"
+                found.append(Finding((*path, key), message, "remove it", at_key=True))
+    return found
 
 
 def renamed_to(name: str, known: Collection[str]) -> str:

@@ -20,10 +20,10 @@ _WORDS = WINDOW // _BITS
 
 def pack(days: Small) -> Words:
     """(n, 192) of 0 and 1 → (n, 3) words."""
-    return _to_words(np.packbits(days, axis=1))
+    return _to_integers(np.packbits(days, axis=1))
 
 
-def _to_words(packed: Small) -> Words:
+def _to_integers(packed: Small) -> Words:
     return np.ascontiguousarray(packed).view(">u8").astype(np.uint64)
 
 
@@ -112,7 +112,7 @@ def read_window(packed: Small, start: int) -> Words:
     chunk = np.zeros((len(packed), 8 * (_WORDS + 1)), dtype=np.uint8)
     part = packed[:, byte : byte + 8 * (_WORDS + 1)]
     chunk[:, : part.shape[1]] = part
-    words = _to_words(chunk)
+    words = _to_integers(chunk)
     if not bits:
         return words[:, :_WORDS]
     return (words[:, :_WORDS] << np.uint64(bits)) | (words[:, 1:] >> np.uint64(_BITS - bits))
@@ -126,7 +126,7 @@ def read_login_ring(login_days: pl.Series, heads: Ints, today: int) -> Words:
         heads: (n,), the day of each row's last event.
         today: the last day of the window.
     """
-    ring = _to_words(model.read_packed_bits(login_days, model.LOGIN_SLOTS))
+    ring = _to_integers(model.read_packed_bits(login_days, model.LOGIN_SLOTS))
     whole, bits = divmod((today + 1) % WINDOW, _BITS)
     turned = ring[:, [(number + whole) % _WORDS for number in range(_WORDS)]]
     if bits:

@@ -35,7 +35,7 @@ def epoch_days(column: pl.Series, missing: int) -> Ints:
     return column.dt.epoch("d").cast(pl.Int64).fill_null(missing).to_numpy()
 
 
-def login_words(frame: pl.DataFrame, today: int) -> Words:
+def login_bits(frame: pl.DataFrame, today: int) -> Words:
     """(n, 3): the 192 days up to a day.
 
     Args:
@@ -82,7 +82,7 @@ def to_counts(frame: pl.DataFrame, last: int) -> PeerCounts:
         epoch_days(frame["began_at"], LONG_AGO),
         epoch_days(frame["ended_at"], FAR_AHEAD),
         first,
-        login_words(frame, last).astype(">u8").view(np.uint8).reshape(frame.height, -1),
+        login_bits(frame, last).astype(">u8").view(np.uint8).reshape(frame.height, -1),
         uses,
     )
 

@@ -22,7 +22,7 @@ from everafter.seasonality.count_rules import (
     LONG_AGO,
     epoch_days,
     groups_of,
-    login_words,
+    login_bits,
 )
 from everafter.seasonality.decline_rules import (
     WEEKS,
@@ -65,7 +65,7 @@ def add_season(
     of_day = as_of.timestamp() / _SECONDS - today
     peers = _with_floor(peers_as_of(peers, today), playbook.season)
     group = groups_of(frame)
-    logins = login_words(frame, today)
+    logins = login_bits(frame, today)
     began = _began(frame, logins, today)
     columns = (
         _season(playbook.season, peers, group)

@@ -40,7 +40,7 @@ async def measure_season(
 
     Args:
         conn: outside a transaction.
-        from_events: count from events, because the ring buffers have gone on since `as_of`.
+        from_events: count from events, because the ring buffers hold later events than `as_of`.
         dry_run: write nothing.
 
     Returns:
