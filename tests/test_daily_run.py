@@ -35,12 +35,14 @@ WRITTEN = {
     "customer_health": "calculated_on, supplier_id, health_score, risk_level, last_login, feature_adoption_score,"
     " client_engagement_score, calculated_at, score, login_points, feature_adoption_points, client_activity_points,"
     " form_completion_points, journey_performance_points, coverage, season_index, main_reason, playbook_version",
-    "churn_risk": "calculated_on, supplier_id, calculated_at, risk, level, login, support_tickets, feature_usage, client_churn,"
-    " billing, model_version",
+    "churn_risk": "calculated_on, supplier_id, calculated_at, risk, level, base, login, support_tickets, feature_usage, client_churn,"
+    " billing, evidence, evidence_logins, evidence_uses, inactivity_probability, model_version",
     "interventions": "supplier_id, evaluated_on, trigger, id, action, channel, status, reason, priority, evaluated_at, success_by, facts",
     "outbox": "supplier_id, id, intervention_id, template, topic, to_email, to_name, facts, status, send_after, expires_at, created_at",
     "tasks": "supplier_id, id, kind, priority, title, reason, status, due_at, created_at",
     "success_milestones": "supplier_id, milestone_type, achieved_at",
+    "season_index": "*",
+    "vendor_type_norms": "*",
 }
 
 
@@ -88,7 +90,7 @@ def test_a_run_scores_every_supplier_and_its_figures_add_up(populated: str) -> N
                 f"SELECT count(*) FROM customer_health WHERE NOT ({column})"
             ).fetchone() == (0,)  # type: ignore[arg-type]
         assert conn.execute(
-            "SELECT count(*) FROM churn_risk WHERE abs(risk - coalesce(login, 0) - coalesce(support_tickets, 0)"
+            "SELECT count(*) FROM churn_risk WHERE abs(risk - base - coalesce(login, 0) - coalesce(support_tickets, 0)"
             " - coalesce(feature_usage, 0) - coalesce(client_churn, 0) - coalesce(billing, 0)) > 1e-6"
         ).fetchone() == (0,)
         # One message for each triggered email, one task for each triggered task, and no others.

@@ -42,7 +42,7 @@ def test_check_of_the_shipped_playbook() -> None:
 def test_check_points_at_each_mistake(tmp_path: Path, weddings: str) -> None:
     file = tmp_path / "mine.toml"
     text = weddings.replace(
-        "days_inactive >= 7 AND days", "\tdays_inactve >= 7 AND days", 1
+        "days_inactive >= 7 AND stage", "\tdays_inactve >= 7 AND stage", 1
     ).replace("cooldown_days = 7\n", "cooldown = 7\n", 1)
     file.write_text(text)
     result = runner.invoke(app, ["playbook", "check", str(file)])

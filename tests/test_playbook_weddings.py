@@ -42,6 +42,11 @@ WELL: dict[str, Any] = {
     "login_days_28d": 18,
     "login_days_84d": 55,
     "inactivity_probability": 0.7,
+    "unusual_inactivity": False,
+    "evidence_logins": -1.2,
+    "evidence_uses": -1.0,
+    "expected_uses_low": 22.0,
+    "expected_uses_high": 41.0,
     "clients_total": 20,
     "clients_active_30d": 15,
     "client_activity": 0.75,
@@ -74,10 +79,13 @@ WELL: dict[str, Any] = {
     "onboarding_missed": None,
     "season_index": 1.0,
     "off_season": False,
+    "client_season": 1.0,
+    "stage": "mature",
     "health_score": 95.0,
     "risk_level": "healthy",
     "coverage": 1.0,
     "churn_risk": 0.05,
+    "churn_evidence": -0.8,
     "churn_level": "low",
 }
 
@@ -302,7 +310,7 @@ def test_no_trigger_is_successful_when_it_fires() -> None:
     """Otherwise every intervention would look successful."""
     firing: list[dict[str, Any]] = [
         {"days_since_login": 8.0, "days_inactive": 8.0},
-        {"days_since_login": 4.0, "days_inactive": 4.0, "inactivity_probability": 0.002},
+        {"days_since_login": 4.0, "days_inactive": 4.0, "unusual_inactivity": True},
         {"clients_active_30d": 4, "client_activity": 0.2},
         {"limit_ratio": 0.8},
         {"plan": "free"},

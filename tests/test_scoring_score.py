@@ -139,10 +139,10 @@ def test_each_row_is_scored_by_its_own_segment() -> None:
     names = (
         "segment",
         "days_inactive",
-        "feature_adoption",
-        "client_activity",
-        "form_completion_rate",
-        "journey_open_rate",
+        "card_feature_adoption",
+        "card_client_activity",
+        "card_form_completion",
+        "card_journey_performance",
     )
     frame = pl.DataFrame(
         rows,
@@ -191,10 +191,10 @@ def test_the_login_dimension_loses_points_on_its_days(days: float, points: float
 def main_reason(**values: float) -> str:
     full = {
         "days_inactive": 0.0,
-        "feature_adoption": 1.0,
-        "client_activity": 1.0,
-        "form_completion_rate": 1.0,
-        "journey_open_rate": 1.0,
+        "card_feature_adoption": 1.0,
+        "card_client_activity": 1.0,
+        "card_form_completion": 1.0,
+        "card_journey_performance": 1.0,
     }
     frame = pl.DataFrame([{"segment": "default", "client_season": 1.0} | full | values])
     segments = {"default": Segment(title="", key_features=["forms"])}
@@ -203,7 +203,7 @@ def main_reason(**values: float) -> str:
 
 def test_the_main_reason_is_the_dimension_that_loses_most_and_of_two_the_first() -> None:
     assert main_reason() == "none"
-    assert main_reason(journey_open_rate=0.0) == "journey_performance"
-    assert main_reason(client_activity=0.0, form_completion_rate=0.0) == "client_activity"
-    assert main_reason(feature_adoption=0.5, client_activity=0.5) == "feature_adoption"
-    assert main_reason(client_activity=0.5, form_completion_rate=0.0) == "client_activity"
+    assert main_reason(card_journey_performance=0.0) == "journey_performance"
+    assert main_reason(card_client_activity=0.0, card_form_completion=0.0) == "client_activity"
+    assert main_reason(card_feature_adoption=0.5, card_client_activity=0.5) == "feature_adoption"
+    assert main_reason(card_client_activity=0.5, card_form_completion=0.0) == "client_activity"

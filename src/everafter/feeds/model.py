@@ -172,7 +172,7 @@ def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage]) -> Feeds:
         sent: as in Feeds.
         outages: those that have begun and not ended at the moment scored.
     """
-    types = None if sent is None else frozenset(sent)
+    types = frozenset(sent or ()) or None  # of a platform without any event nothing is known
     since: dict[Kind, dict[str, datetime]] = {kind: {} for kind in KINDS}
     for outage in outages:
         since[outage.kind][outage.type] = outage.since
