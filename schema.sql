@@ -457,6 +457,7 @@ CREATE TABLE everafter.season_index (
     login_seen double precision NOT NULL,
     login_expected double precision NOT NULL,
     login_usual double precision,
+    login_counted double precision,
     login_stopped boolean NOT NULL,
     use_activity double precision,
     use_state double precision NOT NULL,
@@ -464,6 +465,7 @@ CREATE TABLE everafter.season_index (
     use_seen double precision NOT NULL,
     use_expected double precision NOT NULL,
     use_usual double precision,
+    use_counted double precision,
     use_stopped boolean NOT NULL,
     CONSTRAINT season_index_hemisphere_check CHECK ((hemisphere = ANY (ARRAY['north'::text, 'south'::text, 'unknown'::text])))
 );
