@@ -221,11 +221,25 @@ def test_a_dimension_is_unknown_once_its_window_is_not_kept(copy: str, playbook:
     assert score(copy, playbook, at(54), feeds)["form_completion_rate"] is None
 
 
-def test_halved_feeds_freeze_nothing(platform: str, playbook: Any) -> None:
+def test_of_halved_logins_only_those_that_arrive_count(copy: str, playbook: Any) -> None:
+    sql(copy, "DELETE FROM events WHERE type = 'login' AND occurred_at >= %s", at(45))
+    plain = score(copy, playbook, at(55, 5), Feeds(sent=SENT))
+    halved = score(copy, playbook, at(55, 5), Feeds(sent=SENT, halved={"login": at(45, 7)}))
+    then = score(copy, playbook, at(45), Feeds(sent=SENT))
+    assert halved["days_since_login"] == plain["days_since_login"] > 9
+    assert plain["unusual_inactivity"] and not halved["unusual_inactivity"]
+    for name in ("days_inactive", "evidence_logins"):
+        assert halved[name] == pytest.approx(then[name], abs=1e-6)
+        assert halved[name] < plain[name]
+    assert halved["client_activity"] == plain["client_activity"]
+
+
+def test_of_halved_feature_uses_only_those_that_arrive_count(platform: str, playbook: Any) -> None:
     plain = score(platform, playbook, at(49, 5), Feeds(sent=SENT))
-    halved = score(platform, playbook, at(49, 5), Feeds(sent=SENT, halved={"login": at(45)}))
-    assert halved | {"unusual_inactivity": None} == plain | {"unusual_inactivity": None}
-    assert halved["unusual_inactivity"] is False
+    halved = score(platform, playbook, at(49, 5), Feeds(sent=SENT, halved={"feature_used": at(45)}))
+    # the uses of that week count, as far as they have arrived
+    assert halved["evidence_uses"] < plain["evidence_uses"]
+    assert halved["evidence_logins"] == plain["evidence_logins"]
 
 
 # ── never sent ────────────────────────────────────────────────────────────────────────────────────

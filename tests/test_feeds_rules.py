@@ -219,6 +219,14 @@ def test_half_of_the_logins() -> None:
     assert not lasting(find_outages(totals(counts, at(44)), at(44)))
 
 
+def test_half_of_the_logins_for_ten_days_and_for_good() -> None:
+    counts = COUNTS.copy()
+    counts[0, 25 * 24 :] = np.random.default_rng(6).binomial(counts[0, 25 * 24 :].astype(int), 0.5)
+    for day in range(26, 36):
+        assert lasting(find_outages(totals(counts, at(day)), at(day)))["login"].kind == "halved"
+    assert not lasting(find_outages(totals(counts, at(58)), at(58))), "it has become the rule"
+
+
 # ── the whole platform ────────────────────────────────────────────────────────────────────────────
 
 

@@ -191,9 +191,29 @@ def test_an_outage_of_nobody_changes_nothing_and_one_of_all_does(market: Market)
         nobody.usual_critical,
         nobody.usual_churn,
     )
+    assert (nobody.only_at_risk, nobody.only_critical, nobody.only_churn) == (0, 0, 0)
     everybody = play_outage(replay)
     assert everybody.usual_at_risk == nobody.usual_at_risk
     assert everybody.suppliers == nobody.suppliers
+    assert everybody.inactive_alarms == 0
+    assert everybody.only_at_risk + everybody.only_churn <= 2
+
+
+def test_the_replay_knows_the_feeds_as_a_run_would(market: Market) -> None:
+    replay = start(market.only("login", "feature_used"))
+    while replay.day < 60:
+        replay.advance()
+    feeds = replay.platform.known.feeds
+    assert feeds.sent == {"login", "feature_used"}
+    assert not feeds.stopped
+    aside = replay.copy()
+    for _ in range(2):
+        aside.advance(aside.market.days[aside.day].filter(pl.col("type") != "login"))
+    assert set(aside.platform.known.feeds.stopped) == {"login"}
+    since = market.at(60) - aside.platform.known.feeds.stopped["login"]
+    assert timedelta() <= since < timedelta(hours=12)
+    replay.advance()
+    assert not replay.platform.known.feeds.stopped
 
 
 def test_the_first_day_has_a_score() -> None:

@@ -22,7 +22,8 @@ class Outage:
     """Ten days without logins of all suppliers, or of half of them. Numbers of suppliers that were
     there before and after: healthy before and not after; critical after and not before; churn risk
     above 0.4 after and not before; alarms of inactivity begun meanwhile. `usual_…`: the same in
-    the same ten days as they were."""
+    the same ten days as they were. `only_…`: those that are so after the damaged days, and would
+    not be after the same days as they were."""
 
     suppliers: int
     newly_at_risk: int
@@ -33,6 +34,9 @@ class Outage:
     usual_critical: int
     usual_churn: int
     usual_alarms: int
+    only_at_risk: int
+    only_critical: int
+    only_churn: int
 
 
 def play_outage(replay: Replay, affected: NDArray[np.bool_] | None = None) -> Outage:
@@ -59,17 +63,36 @@ def play_outage(replay: Replay, affected: NDArray[np.bool_] | None = None) -> Ou
             ).filter(pl.col("_inactive") == 1)
             alarms, last = alarms + began.height, scored
         after.append((last, alarms))
-    (at_risk, critical, churn), usual = (_newly(before, last) for last, _ in after)
-    return Outage(before.height, at_risk, critical, churn, after[0][1], *usual, after[1][1])
+    (damaged, alarms), (usual, usual_alarms) = (
+        (_newly(before, last), alarms) for last, alarms in after
+    )
+    only = damaged.join(usual, on="supplier_id", suffix="_usual").select(
+        (pl.col(name) & ~pl.col(f"{name}_usual")).sum() for name in _CHANGES
+    )
+    newly = {
+        f"{prefix}_{name}": int(frame[name].sum())
+        for prefix, frame in (("newly", damaged), ("usual", usual), ("only", only))
+        for name in _CHANGES
+    }
+    return Outage(
+        suppliers=before.height, inactive_alarms=alarms, usual_alarms=usual_alarms, **newly
+    )
 
 
-def _newly(before: pl.DataFrame, after: pl.DataFrame) -> tuple[int, int, int]:
+_CHANGES = ("at_risk", "critical", "churn")
+
+
+def _newly(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """supplier_id, and for each of _CHANGES whether it has come about."""
     columns = ["supplier_id", "_health", "churn_risk"]
     both = before.select(columns).join(after.select(columns), on="supplier_id", suffix="_after")
-    at_risk = (pl.col("_health") == 0) & (pl.col("_health_after") > 0)
-    critical = (pl.col("_health") < 2) & (pl.col("_health_after") == 2)
-    churn = (pl.col("churn_risk") <= _MEDIUM_ABOVE) & (pl.col("churn_risk_after") > _MEDIUM_ABOVE)
-    return both.select(a=at_risk.sum(), b=critical.sum(), c=churn.sum()).row(0)
+    return both.select(
+        "supplier_id",
+        at_risk=(pl.col("_health") == 0) & (pl.col("_health_after") > 0),
+        critical=(pl.col("_health") < 2) & (pl.col("_health_after") == 2),
+        churn=(pl.col("churn_risk") <= _MEDIUM_ABOVE)
+        & (pl.col("churn_risk_after") > _MEDIUM_ABOVE),
+    ).fill_null(False)
 
 
 def login_only_shares(

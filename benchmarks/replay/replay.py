@@ -7,13 +7,20 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from benchmarks.replay.market import Market
 from everafter.activity import model
 from everafter.activity.feature_rules import assign_slots
 from everafter.activity.model import State
 from everafter.activity.rules import fold
+from everafter.feeds.hour_rules import TYPES
+from everafter.feeds.model import OTHER, UNKNOWN_FEEDS, WINDOW_DAYS, Feeds, HourTotals, make_feeds
+from everafter.feeds.model import Outage as FeedOutage
+from everafter.feeds.outage_rules import known_at, lasting, reconcile
+from everafter.feeds.rules import find_outages
 from everafter.onboarding.model import PROGRESS_SCHEMA
 from everafter.onboarding.queries import join_progress
 from everafter.playbook.loading import parse_playbook, read_playbook
@@ -22,6 +29,8 @@ from everafter.scoring.platform import PlatformState
 from everafter.scoring.rules import score_suppliers
 from everafter.seasonality.count_rules import to_counts
 from everafter.seasonality.history_rules import History, advance, to_peer_activity
+
+Floats = NDArray[np.float64]
 
 _KEYS = {
     "activity": ["supplier_id"],
@@ -41,16 +50,55 @@ _FOLDED_ONLY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class FeedHistory:
+    """What the daily runs have learned of the feeds.
+
+    Attributes:
+        hours: (types, 24) events of each day, the last one last; of WINDOW_DAYS at most.
+        sent: the types that ever arrived.
+        recorded: the outages that the runs recorded.
+        feeds: as of the last run.
+    """
+
+    hours: tuple[Floats, ...] = ()
+    sent: frozenset[str] = frozenset()
+    recorded: tuple[FeedOutage, ...] = ()
+    feeds: Feeds = UNKNOWN_FEEDS
+
+    def advance(self, events: pl.DataFrame, as_of: datetime) -> "FeedHistory":
+        """Examine the feeds at the midnight after a day, as the daily run does."""
+        hours = (*self.hours, _count_hours(events))[-WINDOW_DAYS:]
+        sent = self.sent | set(events["type"].unique())
+        first_hour = int(as_of.timestamp() // 3600) - 24 * len(hours)
+        totals = HourTotals(TYPES, first_hour, np.concatenate(hours, axis=1), None)
+        found = find_outages(totals, as_of, known_at(self.recorded, as_of))
+        recorded = tuple(reconcile(self.recorded, found, as_of))
+        feeds = make_feeds(sent, lasting(known_at(recorded, as_of)))
+        return FeedHistory(hours, sent, recorded, feeds)
+
+
+def _count_hours(events: pl.DataFrame) -> Floats:
+    """(types, 24): the events of one day."""
+    counts = np.zeros((len(TYPES), 24))
+    by_hour = events.group_by("type", pl.col("occurred_at").dt.hour().alias("hour")).len()
+    for name, hour, number in by_hour.iter_rows():
+        counts[TYPES.index(name if name in TYPES else OTHER), hour] += number
+    return counts
+
+
 @dataclass(slots=True)
 class Platform:
     """What is known of the whole platform as of a moment, and is advanced once a day."""
 
     suppliers: pl.DataFrame
     history: History = field(default_factory=lambda: History(0, []))
+    feeds: FeedHistory = FeedHistory()
 
     def advance(self, state: State, events: pl.DataFrame, as_of: datetime) -> None:
         """Learn from a day that is over."""
         last = int(as_of.timestamp() // 86_400) - 1
+        self.feeds = self.feeds.advance(events, as_of)
         if state.activity.is_empty():
             return
         if not self.history.days:
@@ -73,11 +121,12 @@ class Platform:
     @property
     def known(self) -> PlatformState:
         """The argument of the scoring functions."""
-        return PlatformState(peers=to_peer_activity(self.history) if self.history.days else None)
+        peers = to_peer_activity(self.history) if self.history.days else None
+        return PlatformState(peers, self.feeds.feeds)
 
     def copy(self) -> "Platform":
         """One that can be advanced on its own."""
-        return Platform(self.suppliers, self.history)
+        return Platform(self.suppliers, self.history, self.feeds)
 
 
 @dataclass(slots=True)

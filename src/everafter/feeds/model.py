@@ -138,7 +138,11 @@ class Feeds:
         """The moment as of which a value that rests on these types is computed: the end of the last
         good day, in UTC, of the type that stopped first. None: none is stopped."""
         day = self.as_of(*types)
-        return day and datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+        return day and _end_of(day)
+
+    def halved_at(self, name: str) -> datetime:
+        """The end of the last good day of a halved type."""
+        return _end_of(last_good_day(self.halved[name]))
 
     def as_of(self, *types: str) -> date | None:
         """The last good day that `frozen_at` is the end of; None: none of the types is stopped."""
@@ -159,6 +163,10 @@ class Feeds:
 def last_good_day(since: datetime) -> date:
     """The last UTC day before an outage on which all events had arrived."""
     return since.astimezone(UTC).date() - timedelta(days=1)
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
 
 
 UNKNOWN_FEEDS = Feeds()

@@ -31,6 +31,7 @@ MIN_HOURS: dict[Kind, int] = {"stopped": 3, "halved": 6}
 _DECIDED = 3.5
 _EVERYTHING_SHARE = 0.95
 _BLACKOUT_DAYS = 60
+_HALVED_DAYS = 14
 
 
 def weigh(expected: float, seen: float, dispersion: float, share: float) -> float:
@@ -283,15 +284,21 @@ def _watch_day(
     daily: float,
     limit: int,
 ) -> int | None:
-    """Watch a feed for a day; returns the day from which on it was stopped. None: it was not."""
+    """Watch a feed for a day; returns the day from which on it teaches nothing. None: it does."""
     begun: int | None = None
     for hour in range(min(24, limit - 24 * day)):
-        if watch.current and watch.current.kind == "stopped":
-            begun = watch.current.begin // 24
+        begun = _silenced_from(watch, day, begun)
         watch.step(24 * day + hour, float(expected[hour]), float(seen[hour]), dispersion, daily)
-    if watch.current and watch.current.kind == "stopped":
-        begun = watch.current.begin // 24
-    return begun
+    return _silenced_from(watch, day, begun)
+
+
+def _silenced_from(watch: Watch, day: int, begun: int | None) -> int | None:
+    """The day from which on the current stretch teaches nothing; `begun` if there is none. One that
+    is halved for long teaches again: it has become the rule."""
+    if watch.current is None:
+        return begun
+    first = watch.current.begin // 24
+    return first if watch.current.kind == "stopped" or day - first < _HALVED_DAYS else begun
 
 
 def _continued(seen: _Seen, name: str, known: Sequence[Outage]) -> Stretch | None:
