@@ -161,11 +161,21 @@ def test_while_everything_is_stopped_every_type_is() -> None:
     earlier = replace(outage, type="login", since=at(40))
     later = replace(outage, type="form_sent", since=at(45, 5))
     halved = replace(outage, type="feature_used", kind="halved", since=at(44))
-    feeds = make_feeds(SENT, [outage, earlier, later, halved])
+    feeds = make_feeds(SENT, [outage, earlier, later, halved], at(50))
     assert feeds.everything_since == at(45) and set(feeds.stopped) == SENT
     assert feeds.stopped["login"] == at(40)
     assert feeds.stopped["form_sent"] == feeds.stopped["client_active"] == at(45)
     assert not feeds.halved
+
+
+def test_a_feed_that_stopped_a_quarter_ago_counts_as_never_sent() -> None:
+    outage = Outage("form_completed", "stopped", at(10), at(11), None, 20, 0)
+    lasts = make_feeds(SENT, [outage], at(101))
+    assert lasts.is_stopped("form_completed") and lasts.is_known("form_completion")
+    over = make_feeds(SENT, [outage], at(101, 1))
+    assert not over.is_stopped("form_completed") and not over.is_known("form_completion")
+    everything = replace(outage, type=EVERYTHING)
+    assert make_feeds(SENT, [outage, everything], at(400)).is_stopped("form_completed")
 
 
 # ── scores as of the last good day ────────────────────────────────────────────────────────────────
@@ -283,7 +293,7 @@ def test_triggers_that_depend_on_a_stopped_feed_rest(playbook: Any) -> None:
 
 def test_everything_rests_while_nothing_arrives(playbook: Any) -> None:
     outage = Outage(EVERYTHING, "stopped", at(45), at(46), None, 100, 0)
-    resting = find_resting(playbook, make_feeds(SENT, [outage]))
+    resting = find_resting(playbook, make_feeds(SENT, [outage], at(50)))
     assert {"churn_high_assign", "no_login_7_days", "low_client_adoption"} <= resting
 
 

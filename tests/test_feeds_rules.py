@@ -9,7 +9,8 @@ import pytest
 from everafter.feeds.delay_rules import usual_delay
 from everafter.feeds.expectation_rules import expect, find_dispersion, split
 from everafter.feeds.model import EVERYTHING, Outage
-from everafter.feeds.rules import ALARM, Run, Watch, find_outages, weigh
+from everafter.feeds.rules import find_outages
+from everafter.feeds.watch_rules import ALARM, Run, Watch, weigh
 from helpers_outages import RATES, TYPES, at, make_counts, stop, totals
 
 COUNTS = make_counts()
@@ -261,6 +262,40 @@ def test_everything_returns_but_logins() -> None:
     assert lasting(after)["login"].since == at(45, 3)
     (everything,) = [outage for outage in after if outage.type == EVERYTHING]
     assert (everything.since, everything.ended_at) == (at(45, 3), at(47, 12))
+
+
+def test_maintenance_in_the_night_is_no_outage_of_everything() -> None:
+    counts = stop(COUNTS, at(45, 1))
+    assert not lasting(find_outages(totals(counts, at(45, 5)), at(45, 5)))
+
+
+def test_all_types_slowing_down_together_are_no_outage() -> None:
+    """As at Christmas, from one hour to the next."""
+    counts = COUNTS.copy()
+    counts[:, 45 * 24 + 9 :] = np.random.default_rng(6).binomial(
+        counts[:, 45 * 24 + 9 :].astype(int), 0.3
+    )
+    for hour in range(12, 24 * 6, 6):
+        outages = find_outages(totals(counts, at(45, hour)), at(45, hour))
+        assert not [outage for outage in outages if outage.kind == "stopped"], hour
+
+
+def test_a_feed_that_stops_while_all_slow_down_is_found() -> None:
+    counts = COUNTS.copy()
+    counts[:, 45 * 24 :] = np.random.default_rng(6).binomial(counts[:, 45 * 24 :].astype(int), 0.4)
+    counts = stop(counts, at(46, 9), None, "login")
+    assert set(lasting(find_outages(totals(counts, at(48)), at(48)))) == {"login"}
+
+
+def test_the_clients_that_a_platform_begins_with_are_not_a_rate() -> None:
+    """Thousands are imported on the first day; later there are two a day."""
+    counts = np.vstack([COUNTS, np.zeros((1, COUNTS.shape[1]))])
+    counts[-1] = np.random.default_rng(4).poisson(2 / 24, counts.shape[1])
+    counts[-1, 9:12] = 1200
+    types = (*TYPES, "client_added")
+    for day in range(14, 60):
+        outages = find_outages(totals(counts, at(day), types=types), at(day))
+        assert not [outage for outage in outages if outage.kind == "stopped"], day
 
 
 # ── batches and imports ───────────────────────────────────────────────────────────────────────────

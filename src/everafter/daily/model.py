@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from everafter.feeds.model import Kind, Outage
 from everafter.feeds.notice_rules import describe_outage
-from everafter.feeds.outage_rules import worth_telling
+from everafter.feeds.outage_rules import list_notable
 
 
 class InterventionCounts(Struct):
@@ -108,7 +108,7 @@ def list_feed_states(outages: Iterable[Outage], as_of: datetime) -> list[FeedSta
             notice=describe_outage(outage, as_of.date()),
             until=outage.ended_at,
         )
-        for outage in worth_telling(outages, as_of, timedelta(days=1))
+        for outage in list_notable(outages, as_of, timedelta(days=1))
     ]
 
 

@@ -64,7 +64,7 @@ def describe_feed(facts: FeedFacts, now: datetime) -> Check:
             "events",
             "warn",
             shown,
-            "is the feed connected? Without events, all suppliers look inactive",
+            "is the feed connected?",
         )
     return Check("events", "ok", shown)
 

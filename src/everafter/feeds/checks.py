@@ -9,7 +9,7 @@ from everafter.core.settings import Settings
 from everafter.feeds.jobs import examine_feeds
 from everafter.feeds.model import EVERYTHING, Outage
 from everafter.feeds.notice_rules import capitalized, describe_rate
-from everafter.feeds.outage_rules import worth_telling
+from everafter.feeds.outage_rules import list_notable
 from everafter.feeds.queries import is_folding_late
 
 
@@ -19,7 +19,7 @@ async def check_feeds(conn: Connection, settings: Settings, now: datetime) -> li
     if await is_folding_late(conn, now):
         return []
     finding = await examine_feeds(conn, now)
-    checks = [describe_feed(outage, now) for outage in worth_telling(finding.outages, now)]
+    checks = [describe_feed(outage, now) for outage in list_notable(finding.outages, now)]
     return checks or [Check("feeds", "ok", "events of all types arrive as usual")]
 
 

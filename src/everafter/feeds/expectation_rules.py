@@ -64,7 +64,9 @@ def expect(counts: Floats, stopped: Bools, first_day: int, day: int) -> Expectat
     """
     begin = max(0, day - LEARN_DAYS)
     past, alive = counts[:, begin:day], ~stopped[:, begin:day]
-    daily = past.sum(axis=2)
+    raw = past.sum(axis=2)
+    daily = clip_bursts(raw, alive)
+    past = past * _divide(daily, raw)[:, :, None]
     share, level = split(daily, alive)
     weekdays = (first_day + np.arange(begin, day + 1) + 3) % 7
     general = _weekday_factors(level, weekdays[:-1])
@@ -78,7 +80,7 @@ def expect(counts: Floats, stopped: Bools, first_day: int, day: int) -> Expectat
     return Expectation(
         hourly=expected[:, -1:] * hours,
         daily=share * usual[-1],
-        dispersion=find_dispersion(daily, expected[:, :-1], lived),
+        dispersion=find_dispersion(raw, expected[:, :-1], lived),
         known=_enough(events, lived),
         total=(expected[:, -1:] * hours).sum(axis=0),
         total_dispersion=float(
@@ -90,6 +92,20 @@ def expect(counts: Floats, stopped: Bools, first_day: int, day: int) -> Expectat
         ),
         total_known=bool(_enough(events.sum(axis=0)[None], total_days[None])[0]),
     )
+
+
+def clip_bursts(daily: Floats, alive: Bools) -> Floats:
+    """Daily counts, at most 3 × the type's median + 10: an import of thousands of clients is not
+    the rate at which clients are added.
+
+    >>> clip_bursts(np.array([[3000.0, 2.0, 4.0]]), np.ones((1, 3), dtype=bool)).tolist()
+    [[22.0, 2.0, 4.0]]
+    """
+    living = np.where(alive, daily, np.nan)
+    known = alive.any(axis=1)
+    median = np.zeros(len(daily))
+    median[known] = np.nanmedian(living[known], axis=1)
+    return np.minimum(daily, 3 * median[:, None] + 10)
 
 
 def split(daily: Floats, alive: Bools) -> tuple[Floats, Floats]:

@@ -54,7 +54,7 @@ def _conclude(
 ) -> Finding:
     after = reconcile(recorded, found, as_of)
     outages = known_at(after, as_of)
-    return Finding(make_feeds(sent, lasting(outages)), after, outages)
+    return Finding(make_feeds(sent, lasting(outages), as_of), after, outages)
 
 
 async def record_feeds(conn: Connection, as_of: datetime, *, from_events: bool = False) -> Finding:

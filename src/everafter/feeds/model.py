@@ -24,6 +24,9 @@ OTHER = "other"
 """All types that are not canonical: they count as activity of the platform and are not
 watched."""
 
+GIVEN_UP = timedelta(days=91)
+"""A feed that stopped longer ago, while others arrive, counts as never sent."""
+
 WINDOW_DAYS = 40
 """Days of hourly totals that are kept and read."""
 
@@ -173,8 +176,11 @@ UNKNOWN_FEEDS = Feeds()
 """Nothing is known of the feeds: nothing is stopped, and nothing counts as never sent."""
 
 
-def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage]) -> Feeds:
+def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage], as_of: datetime) -> Feeds:
     """The feeds while these outages last.
+
+    A type that stopped longer than GIVEN_UP ago, while others arrive, counts as never sent: the
+    platform no longer has it.
 
     Args:
         sent: as in Feeds.
@@ -186,7 +192,11 @@ def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage]) -> Feeds:
         since[outage.kind][outage.type] = outage.since
     stopped, halved = since["stopped"], since["halved"]
     everything = stopped.pop(EVERYTHING, None)
-    if everything is not None:
+    if everything is None:
+        ended = {name for name, at in stopped.items() if as_of - at > GIVEN_UP}
+        stopped = {name: at for name, at in stopped.items() if name not in ended}
+        types = types and types - ended
+    else:
         stopped = dict.fromkeys(types or (), everything) | {
             name: min(at, everything) for name, at in stopped.items()
         }

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from everafter.core.formatting import clock
 from everafter.core.i18n import format_date_long, format_number
 from everafter.feeds.model import EVERYTHING, Outage, last_good_day
-from everafter.feeds.outage_rules import worth_telling
+from everafter.feeds.outage_rules import list_notable
 
 LABELS: dict[str, str] = {
     EVERYTHING: "events",
@@ -90,7 +90,7 @@ def describe_notices(outages: Iterable[Outage], as_of: datetime) -> list[str]:
     """A sentence for each outage that lasts at that moment; one while everything is stopped."""
     return [
         describe_outage(outage, as_of.astimezone(UTC).date())
-        for outage in worth_telling(outages, as_of)
+        for outage in list_notable(outages, as_of)
     ]
 
 
@@ -103,7 +103,7 @@ def describe_change(before: Sequence[Outage], after: Sequence[Outage], now: date
     keys = {(outage.type, outage.kind) for outage in before}
     lasting = {(outage.type, outage.kind) for outage in after}
     begun = [outage for outage in after if (outage.type, outage.kind) not in keys]
-    parts = [describe_outage(outage, now.date()) for outage in worth_telling(begun, now)]
+    parts = [describe_outage(outage, now.date()) for outage in list_notable(begun, now)]
     parts += [
         f"{capitalized(outage)} arrive again."
         for outage in before

@@ -80,7 +80,13 @@ def lasting(outages: Iterable[Outage]) -> list[Outage]:
     return [outage for outage in outages if outage.ended_at is None]
 
 
-def worth_telling(
+def _leeway(outage: Outage) -> timedelta:
+    """How much earlier a feed may seem to have stopped that stopped together with all others: the
+    rarer its events, the less can be said."""
+    return _SAME_STOP + timedelta(days=20 / max(outage.expected, 1.0))
+
+
+def list_notable(
     outages: Iterable[Outage], as_of: datetime, returned_within: timedelta = timedelta(0)
 ) -> list[Outage]:
     """The outages to show as of a moment, the earliest first.
@@ -107,6 +113,6 @@ def worth_telling(
             outage
             for outage in shown
             if outage.type == EVERYTHING
-            or (outage.kind == "stopped" and outage.since < since - _SAME_STOP)
+            or (outage.kind == "stopped" and outage.since + _leeway(outage) < since)
         ]
     return sorted(shown, key=lambda outage: (outage.kind != "stopped", outage.since, outage.type))

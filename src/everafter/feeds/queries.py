@@ -215,7 +215,7 @@ def read_feeds(reader: FrameReader, as_of: datetime) -> Feeds:
     )
     rows: list[dict[str, Any]] = list(outages.iter_rows(named=True))
     known = known_at((Outage(**row) for row in rows), as_of.astimezone(UTC))
-    return make_feeds(sent["type"].to_list(), lasting(known))
+    return make_feeds(sent["type"].to_list(), lasting(known), as_of)
 
 
 GAUGES = (

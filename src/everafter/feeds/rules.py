@@ -11,117 +11,21 @@ Source: docs/methods.md, Is a feed alive?
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import log
 
 import numpy as np
+import numpy.typing as npt
 
 from everafter.feeds.delay_rules import GRACE_HOURS, usual_delay
 from everafter.feeds.expectation_rules import MIN_DAYS, Expectation, expect
-from everafter.feeds.model import EVERYTHING, OTHER, Bools, Floats, HourTotals, Kind, Outage
+from everafter.feeds.model import EVERYTHING, OTHER, Bools, Floats, HourTotals, Outage
+from everafter.feeds.watch_rules import ALARM, SHARES, Slowdown, Stretch, Watch, weigh
 
-ALARM = 9.0
-"""Evidence at which a feed counts as stopped or halved, and at which it counts as returned."""
-SHARES: dict[Kind, float] = {"stopped": 0.1, "halved": 0.5}
-"""The share of the expected events that arrives, if the feed is in that state."""
-MIN_HOURS: dict[Kind, int] = {"stopped": 3, "halved": 6}
-"""Hours that an outage must have lasted, however many events it has cost."""
+MIN_BLACKOUT_HOURS = 6
+"""The same while no events arrive at all: so long, the platform may be under maintenance."""
 
-# Evidence for "stopped" against "halved" that a feed needs to count as stopped. One that sends
-# nothing has 4 of it when it has ALARM, so it is not noticed later.
-_DECIDED = 3.5
 _EVERYTHING_SHARE = 0.95
 _BLACKOUT_DAYS = 60
 _HALVED_DAYS = 14
-
-
-def weigh(expected: float, seen: float, dispersion: float, share: float) -> float:
-    """The evidence of one hour that only this share of the expected events arrives; negative: that
-    they all do.
-
-    >>> weigh(5, 0, 1.5, 0.1), round(weigh(5, 2.5, 1.5, 0.5), 6)
-    (3.0, 0.511421)
-    """
-    return (expected * (1 - share) + seen * log(share)) / dispersion
-
-
-@dataclass(slots=True)
-class Run:
-    """A CUSUM: evidence that is never below 0, and the hour at which it left 0."""
-
-    evidence: float = 0.0
-    start: int = 0
-
-    def add(self, hour: int, weight: float) -> None:
-        if self.evidence == 0 and weight > 0:
-            self.start = hour
-        self.evidence = max(0.0, self.evidence + weight)
-
-    def is_raised(self, hour: int, kind: Kind) -> bool:
-        """Whether there is enough evidence of that state, from enough hours."""
-        return self.evidence >= ALARM and hour - self.start + 1 >= MIN_HOURS[kind]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Hours in which a feed was stopped or halved. end: the first hour after it; None: it lasts.
-    expected: events a day at the time it was noticed."""
-
-    kind: Kind
-    begin: int
-    end: int | None
-    expected: float
-
-
-class Watch:
-    """Watches one feed, hour by hour.
-
-    Attributes:
-        current: the stretch that lasts; None: all is well.
-        ended: the earlier ones.
-    """
-
-    def __init__(self, current: Stretch | None = None) -> None:
-        self.current = current
-        self.ended: list[Stretch] = []
-        self._stopped, self._halved, self._back = Run(), Run(), Run()
-        self._decision = 0.0
-
-    def step(
-        self, hour: int, expected: float, seen: float, dispersion: float, daily: float
-    ) -> None:
-        """Examine one hour.
-
-        Args:
-            expected, seen: events in that hour.
-            dispersion: φ, at least 1.
-            daily: events expected on a day like any.
-        """
-        if self._stopped.evidence == 0:
-            self._decision = 0.0
-        self._decision += weigh(expected, seen, dispersion, SHARES["stopped"]) - weigh(
-            expected, seen, dispersion, SHARES["halved"]
-        )
-        self._stopped.add(hour, weigh(expected, seen, dispersion, SHARES["stopped"]))
-        self._halved.add(hour, weigh(expected, seen, dispersion, SHARES["halved"]))
-        kind = self.current.kind if self.current else None
-        if kind:
-            self._back.add(hour, -weigh(expected, seen, dispersion, SHARES[kind]))
-        is_stopped = self._stopped.is_raised(hour, "stopped") and self._decision >= _DECIDED
-        if kind != "stopped" and is_stopped:
-            self._change(Stretch("stopped", self._stopped.start, None, daily), self._stopped.start)
-        elif kind is None and self._halved.is_raised(hour, "halved"):
-            self._change(Stretch("halved", self._halved.start, None, daily), hour)
-        elif kind and self._back.evidence >= ALARM:
-            self._change(None, self._back.start)
-
-    def _change(self, to: Stretch | None, ended: int) -> None:
-        if self.current:
-            end = max(ended, self.current.begin + 1)
-            self.ended.append(replace(self.current, end=end))
-        self.current = to
-        self._back = Run()
-        if to is None:
-            self._stopped, self._halved = Run(), Run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +132,7 @@ def _find_blackout(seen: _Seen) -> Blackout | None:
         evidence += weigh(
             float(usual.total[hour % 24]), 0.0, usual.total_dispersion, SHARES["stopped"]
         )
-        if evidence >= ALARM:
+        if evidence >= ALARM and hour - begin + 1 >= MIN_BLACKOUT_HOURS:
             return Blackout(begin, expected)
     return None
 
@@ -249,56 +153,64 @@ def _watch(
         for row, name in enumerate(seen.types)
         if name != OTHER
     }
-    limits = [seen.blackout_limit] * len(seen.types) if blackout else seen.limits
+    limits = np.array(seen.limits)
+    if blackout:
+        limits[:] = seen.blackout_limit
     for row, watch in watches.items():
         if watch.current:
             excluded[row, max(0, watch.current.begin // 24) : MIN_DAYS] = True
     usual_day = np.zeros(len(seen.types))
+    slowdown = Slowdown(len(seen.types))
     for day in range(MIN_DAYS, seen.counts.shape[1]):
         usual = expect(seen.counts, excluded, seen.first_hour // 24, day)
         usual_day = np.where(usual.known, usual.daily, usual_day)
-        for row, watch in watches.items():
-            hourly = _expected_hours(usual, row, watch.current)
-            if hourly is None:
-                continue
-            was_stopped = _watch_day(
-                watch,
-                day,
-                hourly,
-                seen.counts[row, day],
-                float(usual.dispersion[row]),
-                float(usual.daily[row]),
-                limits[row],
-            )
-            if was_stopped is not None:
-                excluded[row, max(0, was_stopped) : day + 1] = True
+        begun = _watch_day(watches, slowdown, usual, seen.counts[:, day], day, limits)
+        for row, first in begun.items():
+            excluded[row, max(0, first) : day + 1] = True
     return watches, usual_day
 
 
 def _watch_day(
-    watch: Watch,
-    day: int,
-    expected: Floats,
+    watches: dict[int, Watch],
+    slowdown: Slowdown,
+    usual: Expectation,
     seen: Floats,
-    dispersion: float,
-    daily: float,
-    limit: int,
-) -> int | None:
-    """Watch a feed for a day; returns the day from which on it teaches nothing. None: it does."""
-    begun: int | None = None
-    for hour in range(min(24, limit - 24 * day)):
-        begun = _silenced_from(watch, day, begun)
-        watch.step(24 * day + hour, float(expected[hour]), float(seen[hour]), dispersion, daily)
-    return _silenced_from(watch, day, begun)
+    day: int,
+    limits: npt.NDArray[np.int64],
+) -> dict[int, int]:
+    """Watch all feeds for a day; returns the day from which on they teach nothing, by row."""
+    hourly = {row: _expected_hours(usual, row, watch.current) for row, watch in watches.items()}
+    begun: dict[int, int] = {}
+    for hour in range(24 * day, min(24 * day + 24, int(limits.max()))):
+        begun |= _list_missing(watches, day)
+        stopped = np.zeros(len(seen), dtype=bool)
+        stopped[[row for row, watch in watches.items() if watch.is_stopped]] = True
+        counted = usual.known & ~stopped & (hour < limits)
+        slowdown.add(hour, usual.hourly[:, hour % 24], seen[:, hour % 24], counted)
+        shares = slowdown.of_others()
+        for row, watch in watches.items():
+            expected = hourly[row]
+            if expected is not None and hour < limits[row]:
+                watch.step(
+                    hour,
+                    float(expected[hour % 24] * shares[row]),
+                    float(seen[row, hour % 24]),
+                    float(usual.dispersion[row]),
+                    float(usual.daily[row]),
+                )
+    return begun | _list_missing(watches, day)
 
 
-def _silenced_from(watch: Watch, day: int, begun: int | None) -> int | None:
-    """The day from which on the current stretch teaches nothing; `begun` if there is none. One that
-    is halved for long teaches again: it has become the rule."""
-    if watch.current is None:
-        return begun
-    first = watch.current.begin // 24
-    return first if watch.current.kind == "stopped" or day - first < _HALVED_DAYS else begun
+def _list_missing(watches: dict[int, Watch], day: int) -> dict[int, int]:
+    """The day from which on the events of a feed are missing, by row. A feed that is halved for
+    long teaches again: it has become the rule."""
+    begun: dict[int, int] = {}
+    for row, watch in watches.items():
+        if watch.current:
+            first = watch.current.begin // 24
+            if watch.is_stopped or day - first < _HALVED_DAYS:
+                begun[row] = first
+    return begun
 
 
 def _continued(seen: _Seen, name: str, known: Sequence[Outage]) -> Stretch | None:
@@ -334,9 +246,7 @@ def _find_everything(
     if blackout:
         return Stretch("stopped", blackout.begin, None, blackout.expected)
     begun = {
-        row: watch.current
-        for row, watch in watches.items()
-        if watch.current and watch.current.kind == "stopped"
+        row: watch.current for row, watch in watches.items() if watch.current and watch.is_stopped
     }
     missing = sum(stretch.expected for stretch in begun.values())
     arriving = sum(float(expected[row]) for row in range(len(expected)) if row not in begun)
