@@ -31,6 +31,7 @@ def make_snapshots(
     extra: float = 0.0,
     touched: float = 0.0,
     seed: int = 1,
+    first: datetime = datetime(2024, 1, 1, tzinfo=UTC),
 ) -> pl.DataFrame:
     """Snapshots with outcomes. A supplier that churned is replaced by a new one.
 
@@ -41,7 +42,7 @@ def make_snapshots(
         touched: share of the snapshots with an intervention on their day.
     """
     random = np.random.default_rng(seed)
-    moments = month_moments(months)
+    moments = month_moments(months, first)
     number = np.arange(suppliers)
     level = random.normal(0, 0.6, suppliers)
     frames: list[pl.DataFrame] = []

@@ -267,6 +267,17 @@ def test_each_horizon_has_its_own_model() -> None:
     assert found["churn_probability_90d"].null_count() == 0
 
 
+def test_churning_within_90_days_is_never_less_likely_than_within_45() -> None:
+    low = Parameters(base_rate=0.01, alpha=-4.0, beta=0.2)
+    both = ChurnModels(
+        speaking("calibrated", CALIBRATED).by_horizon | speaking("calibrated", low, 90).by_horizon
+    )
+    found = add_probability(scored_frame(50), both, Churn())
+    assert (found["churn_probability_90d"] >= found["churn_probability_45d"]).all()
+    alone = add_probability(scored_frame(50), speaking("calibrated", low, 90), Churn())
+    assert (found["churn_probability_90d"] > alone["churn_probability_90d"]).any()
+
+
 def test_an_empty_frame_is_no_trouble() -> None:
     found = add_probability(scored_frame(3).clear(), speaking("calibrated", CALIBRATED), Churn())
     assert found.is_empty() and found.schema["churn_probability_45d"] == pl.Float64

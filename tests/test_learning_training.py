@@ -47,6 +47,18 @@ async def store(url: str, snapshots: pl.DataFrame) -> None:
                 conn, part.select(list(SNAPSHOT_SCHEMA)), month=month, after=first, last=last
             )
             await queries.finish_snapshots(conn, month)
+        touched = snapshots.drop_nulls("touched_after")
+        await conn.execute(
+            """
+            INSERT INTO interventions (
+              id, supplier_id, trigger, action, channel, status, reason, priority, evaluated_at,
+              evaluated_on, facts, playbook_version
+            )
+            SELECT gen_random_uuid(), id, 'x', 'send', 'email', 'triggered', '', 50, at, at, '{}', 1
+            FROM unnest(%s::uuid[], %s::timestamptz[]) AS touched (id, at)
+            """,
+            [touched["supplier_id"].to_list(), touched["touched_after"].to_list()],
+        )
         churned = snapshots.drop_nulls("cancelled_at").unique(["supplier_id", "cancelled_at"])
         await conn.execute(
             "INSERT INTO cancellations SELECT * FROM unnest(%s::uuid[], %s::timestamptz[])",

@@ -55,16 +55,28 @@ def add_probability(frame: pl.DataFrame, models: ChurnModels, churn: Churn) -> p
             pl.lit(None, pl.Float64).alias(PROBABILITIES[horizon]) for horizon in HORIZONS
         )
     design = read_design(frame)
-    frame = frame.with_columns(
-        pl.Series(PROBABILITIES[horizon], predict(parameters, design))
-        if (parameters := models.parameters(horizon))
-        else pl.lit(None, pl.Float64).alias(PROBABILITIES[horizon])
-        for horizon in HORIZONS
-    )
+    frame = frame.with_columns(_predict(models, design))
     version = models.index_model
     if version is None or version.parameters is None:
         return frame
     return _replace_index(frame, version.parameters, design, churn)
+
+
+def _predict(models: ChurnModels, design: Design) -> list[pl.Series]:
+    """The probability of each horizon, null where no model speaks.
+
+    Models of two horizons are fitted apart; a longer one is never less likely than a shorter one.
+    """
+    columns: list[pl.Series] = []
+    least = np.zeros(len(design))
+    for horizon in HORIZONS:
+        name, parameters = PROBABILITIES[horizon], models.parameters(horizon)
+        if parameters is None:
+            columns.append(pl.Series(name, [None] * len(design), dtype=pl.Float64))
+            continue
+        least = np.maximum(least, predict(parameters, design))
+        columns.append(pl.Series(name, least))
+    return columns
 
 
 def _replace_index(
