@@ -517,6 +517,7 @@ CREATE TABLE everafter.signal_snapshots (
     health_score real,
     coverage real,
     season_index real,
+    client_season real,
     login_days_28d integer,
     feature_adoption real,
     client_activity real,

@@ -89,6 +89,7 @@ def snapshot_frame(**columns: Any) -> pl.DataFrame:
     plain: dict[str, Any] = {
         "churn_evidence": [0.0] * rows,
         "season_index": [1.0] * rows,
+        "client_season": [1.0] * rows,
         "holdout": [False] * rows,
         "snapshot_on": [at.date() for at in columns["snapshot_at"]],
     }

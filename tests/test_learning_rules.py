@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from everafter.learning.frame_rules import (
+    SIGNAL_OF,
     add_probability,
     explain_features,
     find_index_map,
@@ -176,12 +177,23 @@ def test_unknown_features_count_as_the_mean() -> None:
 
 def test_the_design_is_read_from_a_frame_with_everything_unknown() -> None:
     frame = snapshot_frame(supplier_id=["a"], snapshot_at=[datetime(2026, 1, 1, tzinfo=UTC)])
-    design = read_design(frame)
-    known = {"season_index"}
-    assert [
-        name for name, value in zip(FEATURES, design.features[0], strict=True) if value == value
-    ] == [*known]
+    assert np.isnan(read_design(frame).features).all()
     assert set(EVIDENCE) <= set(FEATURES) and set(FEATURES) | {"evidence"} == set(FEATURE_LABELS)
+    assert set(SIGNAL_OF) | {"tenure"} == set(FEATURES)
+
+
+def test_a_season_that_is_off_changes_no_feature() -> None:
+    at = [datetime(2026, 1, 1, tzinfo=UTC)] * 2
+    frame = snapshot_frame(
+        supplier_id=["in", "off"],
+        snapshot_at=at,
+        season_index=[1.0, 0.4],
+        client_season=[1.0, 0.4],
+        client_activity=[0.5, 0.2],
+        login_days_28d=[20, 8],
+    )
+    busy, off = read_design(frame).features
+    assert np.allclose(busy, off, equal_nan=True)
 
 
 # ── a scored frame ────────────────────────────────────────────────────────────────

@@ -164,6 +164,7 @@ async def run_day(
     *,
     replay: bool = False,
     dry_run: bool = False,
+    train: bool = True,
     progress: Progress | None = None,
     slice_size: int = SLICE,
     reader: FrameReader | None = None,
@@ -175,6 +176,7 @@ async def run_day(
             before the last event is scored from the events before it.
         replay: the day is a past one: messages are recorded and never sent.
         dry_run: write nothing; the summary says what would be written.
+        train: train the models of churn if the run takes its month's snapshots (a few seconds).
         slice_size: suppliers in a slice.
         reader: to read with; it stays open. Null: one is opened for this run (about 40 ms).
 
@@ -222,7 +224,7 @@ async def run_day(
                 await finish_snapshots(conn, context.snapshot_month)
             await queries.finish_run(conn, context.as_of.date(), summary)
             await queries.unlock_runs(conn)
-    if context.snapshot_month is not None:
+    if train and context.snapshot_month is not None:
         await train_when_due(url, context.as_of)
     return summary
 

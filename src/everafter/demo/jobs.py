@@ -19,6 +19,7 @@ from everafter.demo.rules import check_simulated, month_starts, updates_between
 from everafter.events.ingest import store_batch
 from everafter.events.queries import ensure_months
 from everafter.folding import fold_events
+from everafter.learning.jobs import train_as_of
 from everafter.playbook.model import Playbook
 from everafter.recommendations.jobs import measure_impressions
 from everafter.suppliers.model import TraitUpdate
@@ -67,6 +68,7 @@ async def generate(
                         playbook,
                         moment,
                         replay=place < len(moments) - 1,
+                        train=False,
                         # by now this moment's state has been read, so later events can be stored
                         progress=lambda _, __, following=place + 1: storing.begin(following),
                         reader=reader,
@@ -79,6 +81,7 @@ async def generate(
                 await storing.stop()
             if moments:
                 await measure_impressions(conn, playbook, moments[-1].date())
+                await train_as_of(url, moments[-1:])
     return summary
 
 

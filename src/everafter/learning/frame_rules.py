@@ -25,7 +25,6 @@ _SMALL = 1e-9
 SIGNAL_OF: dict[str, ChurnSignal] = {
     "evidence_logins": "login",
     "inactivity": "login",
-    "login_days": "login",
     "evidence_uses": "feature_usage",
     "feature_adoption": "feature_usage",
     "evidence_billing": "billing",
@@ -36,8 +35,8 @@ SIGNAL_OF: dict[str, ChurnSignal] = {
     "weddings": "client_churn",
     "forms": "client_churn",
 }
-"""The signal of the index that each feature of a learned model belongs to. The others (season and
-age of the account) change what a supplier without evidence has, `churn_base`."""
+"""The signal of the index that each feature of a learned model belongs to. The age of the
+account changes what a supplier without evidence has, `churn_base`."""
 
 
 def add_probability(frame: pl.DataFrame, models: ChurnModels, churn: Churn) -> pl.DataFrame:

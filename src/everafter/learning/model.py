@@ -65,6 +65,7 @@ SNAPSHOT_SCHEMA: dict[str, pl.DataType] = {
     "health_score": pl.Float64(),
     "coverage": pl.Float64(),
     "season_index": pl.Float64(),
+    "client_season": pl.Float64(),
     "login_days_28d": pl.Int64(),
     "feature_adoption": pl.Float64(),
     "client_activity": pl.Float64(),

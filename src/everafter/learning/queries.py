@@ -151,6 +151,7 @@ _COLUMNS: LiteralString = """
   s.health_score::float8,
   s.coverage::float8,
   s.season_index::float8,
+  s.client_season::float8,
   s.login_days_28d::bigint,
   s.feature_adoption::float8,
   s.client_activity::float8,

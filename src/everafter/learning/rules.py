@@ -39,17 +39,16 @@ def _log1p(name: str) -> pl.Expr:
 _FEATURES: dict[str, pl.Expr] = {
     **{name: pl.col(name).clip(*EVIDENCE_BOUNDS) for name in EVIDENCE},
     "inactivity": -pl.col("inactivity_probability").clip(1e-3, 1).log(),
-    "login_days": _log1p("login_days_28d"),
     "feature_adoption": pl.col("feature_adoption"),
-    "client_activity": pl.col("client_activity"),
+    "client_activity": (pl.col("client_activity") / pl.col("client_season")).clip(0, 1),
     "clients": _log1p("clients_total"),
     "weddings": _log1p("weddings_365d"),
     "forms": pl.col("form_completion_rate"),
-    "season_index": pl.col("season_index"),
     "tenure": _log1p("tenure_days"),
 }
 FEATURES = tuple(_FEATURES)
-"""Signals of the logistic model besides the evidence as a whole."""
+"""Signals of the logistic model besides the evidence as a whole. None falls because a season is
+off: the index that the model is mapped onto would call that a decline."""
 
 FEATURE_LABELS: dict[str, str] = {
     "evidence": "evidence of decline",
@@ -59,13 +58,11 @@ FEATURE_LABELS: dict[str, str] = {
     "evidence_tickets": "support tickets, beyond the evidence",
     "evidence_clients": "clients lost, beyond the evidence",
     "inactivity": "unusual inactivity",
-    "login_days": "login days in four weeks",
     "feature_adoption": "feature adoption",
     "client_activity": "active clients",
     "clients": "number of clients",
     "weddings": "weddings in a year",
     "forms": "forms completed",
-    "season_index": "season",
     "tenure": "age of the account",
 }
 
