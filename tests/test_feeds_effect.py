@@ -160,11 +160,13 @@ def test_while_everything_is_stopped_every_type_is() -> None:
     outage = Outage(EVERYTHING, "stopped", at(45), at(46), None, 100, 0)
     earlier = replace(outage, type="login", since=at(40))
     later = replace(outage, type="form_sent", since=at(45, 5))
+    about_then = replace(outage, type="ticket_opened", since=at(41), expected=5)
     halved = replace(outage, type="feature_used", kind="halved", since=at(44))
-    feeds = make_feeds(SENT, [outage, earlier, later, halved], at(50))
+    feeds = make_feeds(SENT, [outage, earlier, later, about_then, halved], at(50))
     assert feeds.everything_since == at(45) and set(feeds.stopped) == SENT
     assert feeds.stopped["login"] == at(40)
     assert feeds.stopped["form_sent"] == feeds.stopped["client_active"] == at(45)
+    assert feeds.stopped["ticket_opened"] == at(45), "of rare events the moment is uncertain"
     assert not feeds.halved
 
 

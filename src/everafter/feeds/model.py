@@ -4,7 +4,7 @@ and since when. A feed is all events of one type. Pure."""
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 Kind = Literal["stopped", "halved"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EVERYTHING = "*"
 """All types, in an outage of the whole platform."""
@@ -176,6 +175,16 @@ UNKNOWN_FEEDS = Feeds()
 """Nothing is known of the feeds: nothing is stopped, and nothing counts as never sent."""
 
 
+_SAME_STOP = timedelta(hours=48)
+
+
+def stopped_before(outage: Outage, everything: datetime) -> bool:
+    """Whether a feed had stopped by itself before all feeds did. The rarer its events, the less can
+    be said of when they stopped."""
+    leeway = _SAME_STOP + timedelta(days=20 / max(outage.expected, 1.0))
+    return outage.since + leeway < everything
+
+
 def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage], as_of: datetime) -> Feeds:
     """The feeds while these outages last.
 
@@ -187,20 +196,22 @@ def make_feeds(sent: Iterable[str] | None, outages: Iterable[Outage], as_of: dat
         outages: those that have begun and not ended at the moment scored.
     """
     types = frozenset(sent or ()) or None  # of a platform without any event nothing is known
-    since: dict[Kind, dict[str, datetime]] = {kind: {} for kind in KINDS}
-    for outage in outages:
-        since[outage.kind][outage.type] = outage.since
-    stopped, halved = since["stopped"], since["halved"]
-    everything = stopped.pop(EVERYTHING, None)
+    listed = list(outages)
+    stops = {outage.type: outage for outage in listed if outage.kind == "stopped"}
+    everything = stops.pop(EVERYTHING, None)
     if everything is None:
-        ended = {name for name, at in stopped.items() if as_of - at > GIVEN_UP}
-        stopped = {name: at for name, at in stopped.items() if name not in ended}
+        ended = {name for name, stop in stops.items() if as_of - stop.since > GIVEN_UP}
+        stopped = {name: stop.since for name, stop in stops.items() if name not in ended}
         types = types and types - ended
     else:
-        stopped = dict.fromkeys(types or (), everything) | {
-            name: min(at, everything) for name, at in stopped.items()
+        stopped = dict.fromkeys((*(types or ()), *stops), everything.since) | {
+            name: stop.since
+            for name, stop in stops.items()
+            if stopped_before(stop, everything.since)
         }
-    if (slowed := halved.pop(EVERYTHING, None)) is not None:
-        halved = dict.fromkeys(types or (), slowed) | halved
-    halved = {name: at for name, at in halved.items() if name not in stopped}
-    return Feeds(types, stopped, halved, everything)
+    halved = {
+        outage.type: outage.since
+        for outage in listed
+        if outage.kind == "halved" and outage.type not in stopped
+    }
+    return Feeds(types, stopped, halved, everything.since if everything else None)

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from everafter.feeds.model import EVERYTHING, Outage
+from everafter.feeds.model import EVERYTHING, Outage, stopped_before
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
-_SAME_STOP = timedelta(hours=48)
 
 
 def reconcile(recorded: Sequence[Outage], found: Iterable[Outage], as_of: datetime) -> list[Outage]:
@@ -80,12 +79,6 @@ def lasting(outages: Iterable[Outage]) -> list[Outage]:
     return [outage for outage in outages if outage.ended_at is None]
 
 
-def _leeway(outage: Outage) -> timedelta:
-    """How much earlier a feed may seem to have stopped that stopped together with all others: the
-    rarer its events, the less can be said."""
-    return _SAME_STOP + timedelta(days=20 / max(outage.expected, 1.0))
-
-
 def list_notable(
     outages: Iterable[Outage], as_of: datetime, returned_within: timedelta = timedelta(0)
 ) -> list[Outage]:
@@ -113,6 +106,6 @@ def list_notable(
             outage
             for outage in shown
             if outage.type == EVERYTHING
-            or (outage.kind == "stopped" and outage.since + _leeway(outage) < since)
+            or (outage.kind == "stopped" and stopped_before(outage, since))
         ]
     return sorted(shown, key=lambda outage: (outage.kind != "stopped", outage.since, outage.type))

@@ -8,7 +8,6 @@ from typing import Any
 from everafter.core.charts import round_to_sum
 from everafter.core.formatting import day as format_day
 from everafter.core.formatting import percent, plural
-from everafter.core.i18n import format_short_date
 from everafter.playbook.model import DIMENSIONS, ChurnSignal, Dimension, Playbook, Segment
 from everafter.portfolio.model import CHANGE_DAYS, COMPARED_WITHIN_DAYS
 from everafter.portfolio.supplier_model import (
@@ -157,11 +156,12 @@ _UNSENT: dict[Dimension, str] = {
 """Where the platform has never sent such events, or not for so long that none are kept."""
 
 
-def _describe_as_of(name: Dimension, row: ScoredRow) -> str:
+def _describe_as_of(name: Dimension, row: LiveRow) -> str:
+    """The last good day of a dimension whose events have stopped arriving; the banner says so."""
     as_of = dimension_as_of(row, name)
-    return (
-        f"; as of {format_short_date(as_of)}, when these events stopped arriving" if as_of else ""
-    )
+    if as_of is None or dimension_points(row, name) is None:
+        return ""
+    return f"; as of {format_day(as_of, row['as_of'].date())}"
 
 
 def _describe_login(row: ScoredRow) -> str:
