@@ -224,7 +224,27 @@ def test_probabilities_are_corrected_by_the_gaps_seen() -> None:
 )
 def test_what_is_unusual(days: int, probability: float, chance: float, unusual: bool) -> None:
     found = inactivity_rules.is_unusual(
-        np.array([days]), np.array([probability]), np.array([chance])
+        np.array([days]), np.array([probability]), np.array([chance]), np.array([1.2])
+    )
+    assert found.tolist() == [unusual]
+
+
+@pytest.mark.parametrize(
+    ("days", "probability", "power", "unusual"),
+    [
+        (4, 0.0058, 0.7, True),
+        (4, 0.0059, 0.7, False),
+        (5, 0.0028, 0.7, True),
+        (5, 0.0029, 0.7, False),
+        (4, 0.0019, 0.1, True),
+        (4, 0.0020, 0.1, False),
+    ],
+)
+def test_where_long_gaps_are_common_short_ones_tell_less(
+    days: int, probability: float, power: float, unusual: bool
+) -> None:
+    found = inactivity_rules.is_unusual(
+        np.array([days]), np.array([probability]), np.array([0.6]), np.array([power])
     )
     assert found.tolist() == [unusual]
 

@@ -24,6 +24,7 @@ _SLOWEST = 0.3
 # Evidence for "stopped" against "halved" that a feed needs to count as stopped. One that sends
 # nothing has 4 of it when it has ALARM, so it is not noticed later.
 _DECIDED = 3.5
+_AGAIN_HOURS = 24
 
 
 def weigh(expected: float, seen: float, dispersion: float, share: float) -> float:
@@ -106,9 +107,16 @@ class Watch:
         if kind != "stopped" and is_stopped:
             self._change(Stretch("stopped", self._stopped.start, None, daily), self._stopped.start)
         elif kind is None and self._halved.is_raised(hour, "halved"):
-            self._change(Stretch("halved", self._halved.start, None, daily), hour)
+            self._change(Stretch("halved", self._halved_since(hour), None, daily), hour)
         elif kind and self._back.evidence >= ALARM:
             self._change(None, self._back.start)
+
+    def _halved_since(self, hour: int) -> int:
+        """When the feed began to be halved; if all seemed well for less than a day, before that."""
+        last = self.ended[-1] if self.ended else None
+        if last and last.end is not None and hour - last.end < _AGAIN_HOURS:
+            return last.begin
+        return self._halved.start
 
     def _change(self, to: Stretch | None, ended: int) -> None:
         if self.current:

@@ -124,15 +124,14 @@ def _inactivity(
     origin = today - WINDOW + 1
     gaps = find_gaps(logins, began - origin, peers.logins[:, -WINDOW:], group, peers.login_usual)
     norms, kind = peers.norms, TYPE_OF_GROUP[group]
-    probability = calibrate(
-        gaps.probability, norms.inactivity_share[kind], norms.inactivity_power[kind]
-    )
+    power = norms.inactivity_power[kind]
+    probability = calibrate(gaps.probability, norms.inactivity_share[kind], power)
     week = last_seven(peers.logins[:, -14:])[:, -1][group]
     chance_now = 1 - (1 - gaps.login_chance) ** week
     return {
         "days_inactive": season_days(frame, peers, group, as_of),
         "inactivity_probability": probability,
-        "unusual_inactivity": is_unusual(gaps.days, probability, chance_now),
+        "unusual_inactivity": is_unusual(gaps.days, probability, chance_now, power),
     }
 
 

@@ -16,6 +16,8 @@ _MIN_DAYS = 3
 _DAILY_FROM = 0.5
 _EARLY_DAYS = 4
 _DAILY_EARLY, _DAILY_LATE, _OTHERS = 0.012, 0.002, 0.009
+_HEAVIEST = 0.4
+"""The lowest power that the thresholds of daily users follow."""
 
 
 def inactivity_probability(
@@ -83,22 +85,27 @@ def calibrate(probability: Floats, share: Floats, power: Floats) -> Floats:
     return np.where(probability < RARE, below, above)
 
 
-def is_unusual(days: Ints, probability: Floats, chance_now: Floats) -> Bools:
+def is_unusual(days: Ints, probability: Floats, chance_now: Floats, power: Floats) -> Bools:
     """Whether inactivity is so unusual that it should be looked at.
 
     A supplier who would log in on most days now is noticed early: its third and fourth day have a
-    threshold of their own.
+    threshold of their own. Where long gaps are more common than the rhythm says (power below 1),
+    short ones tell less of what follows: the early threshold is lower, and the late one higher.
 
     Args:
         days: full days without a login.
         probability: calibrated; NaN: unknown.
         chance_now: the probability of a login on a day of the last week.
+        power: of the calibration, of its vendor type.
 
     >>> cases = [(4, 0.011, 0.7), (5, 0.011, 0.7), (7, 0.008, 0.3), (2, 0.008, 0.3)]
     >>> days, probability, chance = (np.array(column) for column in zip(*cases))
-    >>> is_unusual(days, probability, chance).tolist()
+    >>> is_unusual(days, probability, chance, np.ones(4)).tolist()
     [True, False, True, False]
+    >>> is_unusual(days, probability, chance, np.full(4, 0.7)).tolist()
+    [False, False, True, False]
     """
-    daily = np.where(days <= _EARLY_DAYS, _DAILY_EARLY, _DAILY_LATE)
+    heavy = np.clip(power, _HEAVIEST, 1.0)
+    daily = np.where(days <= _EARLY_DAYS, _DAILY_EARLY * heavy**2, _DAILY_LATE / heavy)
     threshold = np.where(chance_now >= _DAILY_FROM, daily, _OTHERS)
     return (days >= _MIN_DAYS) & (np.nan_to_num(probability, nan=1.0) < threshold)
